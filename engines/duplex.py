@@ -1,0 +1,149 @@
+"""What answers a call: 80 ms of the caller in, 80 ms of speech out, both at once.
+
+An engine is one a process and a session is one a call. Nothing here knows of phones, sockets or pipecat.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE_HZ = 24_000
+FRAME_MS = 80
+FRAME_SAMPLES = SAMPLE_RATE_HZ * FRAME_MS // 1000  # 1,920
+
+Pcm = NDArray[np.float32]
+Progress = Callable[[str], None]
+"""Takes one line for a person to read while something long goes on."""
+
+
+class EngineError(Exception):
+    """An engine's own failure; its text is one sentence that a person can act on."""
+
+
+class EngineUnavailable(EngineError):
+    """The engine cannot be started: weights missing, hub unreachable, no accelerator."""
+
+
+class EngineBusy(EngineError):
+    """Every session is taken, or the engine is not ready."""
+
+
+class EngineFailed(EngineError):
+    """A session broke in the middle of its call. The session is lost; the engine may live on."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuplexStep:
+    """What a session says for one frame of the caller.
+
+    Attributes:
+        pcm: float32 ``[1920]``, 24 kHz mono, -1 to 1; or None where the engine has nothing to play yet.
+        text: what the engine put into words during this frame, with a space where a word begins;
+            mostly empty.
+        timings_ms: how long each stage of this frame took, by the stage's name, in the order of the
+            stages; stages wait for each other, so the sum may be more than the frame's own delay.
+    """
+
+    pcm: Pcm | None
+    text: str = ""
+    timings_ms: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+class DuplexSession(ABC):
+    """One call's conversation. Made at the call's start, closed at its end, never used again.
+
+    One step comes out for each frame that goes in, in order, but for frames that were dropped because
+    the engine fell too far behind. A session that greets simply speaks first.
+    """
+
+    @abstractmethod
+    def feed(self, pcm: Pcm) -> None:
+        """Give the session the caller's next 80 ms. Returns at once, and never waits for the model.
+
+        Args:
+            pcm: float32 ``[1920]``, 24 kHz mono; the session may keep it, so do not write to it again.
+
+        Raises:
+            ValueError: when the array has another shape or dtype.
+        """
+
+    @abstractmethod
+    def outputs(self) -> AsyncIterator[DuplexStep]:
+        """Iterate over the steps, in order, until the session is closed. Call it once.
+
+        Raises:
+            EngineFailed: from the iteration, when the session broke.
+        """
+
+    @property
+    @abstractmethod
+    def backlog_frames(self) -> int:
+        """Frames that were fed and have not come out as a step yet."""
+
+    @property
+    @abstractmethod
+    def dropped_frames(self) -> int:
+        """Frames of the caller that were dropped since the start, because the backlog was too long."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End the session and free all that it holds, also in the middle of a step. May be called twice."""
+
+
+class DuplexEngine(ABC):
+    """Holds what all sessions share (a model, a voice) and hands out sessions.
+
+    Attributes:
+        name: as ``--engine`` spells it.
+        capacity: how many sessions can be open at once.
+        running: how many are.
+    """
+
+    name: str
+    capacity: int
+
+    @property
+    @abstractmethod
+    def running(self) -> int:
+        """How many sessions are open now."""
+
+    @property
+    @abstractmethod
+    def trouble(self) -> str | None:
+        """One sentence on what is wrong with the engine, or None while it can take calls."""
+
+    @abstractmethod
+    async def start(self, progress: Progress) -> None:
+        """Load, warm up, and be ready to open sessions.
+
+        Raises:
+            EngineUnavailable: with one sentence that names the remedy.
+        """
+
+    @abstractmethod
+    def open_session(self) -> DuplexSession:
+        """Give a session at once.
+
+        Raises:
+            EngineBusy: when ``running`` has reached ``capacity``, or the engine is not ready.
+        """
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Close what is open and free everything. May be called twice."""
+
+
+def check_frame(pcm: Pcm) -> Pcm:
+    """Give the frame back if it is float32 ``[1920]``.
+
+    Raises:
+        ValueError: saying what was expected and what came.
+    """
+    if pcm.shape != (FRAME_SAMPLES,) or pcm.dtype != np.float32:
+        raise ValueError(f"expected float32 [{FRAME_SAMPLES}], got {pcm.dtype} {list(pcm.shape)}")
+    return pcm
