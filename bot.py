@@ -1,11 +1,114 @@
 """Moshi on the phone: the front door.
 
-``python bot.py`` answers calls; ``python bot.py --help`` lists what else it does.
+``python bot.py`` answers calls; ``python bot.py --help`` lists what else it does. ``bot`` is what pipecat's
+own runner (and Pipecat Cloud) calls for each connection.
 """
 
 from __future__ import annotations
 
-from commands.main import main
+import asyncio
+
+from fastapi import WebSocket
+from loguru import logger
+from pipecat.frames.frames import ErrorFrame
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
+from pipecat.transports.websocket.fastapi import FastAPIWebsocketTransport
+from pipecat.workers.runner import WorkerRunner
+
+from engines.choose import choose_engine
+from engines.duplex import DuplexSession
+from engines.options import EngineOptions
+from pipelines.phone_call import phone_call
+from processors.frames import PHONE_RATE_HZ, MulawInputFrame
+from processors.twilio import STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
+from telephony.calls import Call
+from telephony.handshake import INTERNAL_ERROR, PROTOCOL_ERROR, read_start
+from telephony.server import Line, answer
+
+IDLE_SECS = 30.0  # a stream without media for so long is dead; Twilio sends silence too
+
+
+async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, line: Line) -> None:
+    """Drive one call: assemble its pipeline, run it, and return when the call is over.
+
+    Args:
+        websocket: accepted, its ``start`` message read.
+        call: what was read; ``call.end(...)`` ends the call from anywhere.
+        session: opened for this call; closed by whoever opened it.
+        line: what all calls share.
+    """
+    serializer = TwilioSerializer(call.start.stream_sid, call.start.call_sid, line.credentials)
+    transport = TwilioTransport(websocket, serializer)
+    pipeline = phone_call(transport, session, playout_lead_ms=line.options.playout_lead_ms)
+    worker = PipelineWorker(
+        pipeline,
+        params=PipelineParams(audio_in_sample_rate=PHONE_RATE_HZ, audio_out_sample_rate=PHONE_RATE_HZ),
+        idle_timeout_secs=IDLE_SECS,
+        idle_timeout_frames=(MulawInputFrame,),
+        cancel_on_idle_timeout=False,
+        enable_turn_tracking=False,
+        enable_rtvi=False,
+    )
+
+    async def on_stopped(_: TwilioSerializer) -> None:
+        call.end("the caller hung up")
+
+    async def on_violated(_: TwilioSerializer, reason: str) -> None:
+        call.end(reason, PROTOCOL_ERROR)
+
+    async def on_client_disconnected(_: FastAPIWebsocketTransport, __: WebSocket) -> None:
+        call.end("the socket was closed")
+
+    async def on_idle_timeout(_: PipelineWorker) -> None:
+        call.end(f"no media came for {IDLE_SECS:g} s")
+
+    async def on_pipeline_error(_: PipelineWorker, error: ErrorFrame) -> None:
+        call.end(error.error, INTERNAL_ERROR)
+
+    serializer.add_event_handler(STOPPED, on_stopped)
+    serializer.add_event_handler(VIOLATED, on_violated)
+    transport.add_event_handler("on_client_disconnected", on_client_disconnected)
+    worker.add_event_handler("on_idle_timeout", on_idle_timeout)
+    worker.add_event_handler("on_pipeline_error", on_pipeline_error)
+
+    async def hang_up_when_ended() -> None:
+        reason, code = await call.ended()
+        await session.close()
+        await transport.close(code, reason)
+        await worker.cancel(reason=reason)
+
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    hanging_up = asyncio.create_task(hang_up_when_ended())
+    try:
+        await runner.run()
+        call.end("the pipeline ended")
+    finally:
+        await hanging_up
+
+
+_line: Line | None = None
+
+
+async def bot(runner_args: RunnerArguments) -> None:
+    """Answer one call for pipecat's runner, with the engine that the defaults choose.
+
+    Raises:
+        TypeError: when the runner's transport is not a WebSocket.
+    """
+    global _line  # noqa: PLW0603 - the runner gives no place for what a process shares
+    if not isinstance(runner_args, WebSocketRunnerArguments):
+        raise TypeError(f"expected a WebSocket from the runner, got {type(runner_args).__name__}")
+    if _line is None:
+        engine, why = choose_engine(EngineOptions())
+        logger.info(why)
+        await engine.start(logger.info)
+        _line = Line(engine)
+    await answer(runner_args.websocket, await read_start(runner_args.websocket), _line, run_call)
+
 
 if __name__ == "__main__":
+    from commands.main import main
+
     main()

@@ -1,0 +1,175 @@
+"""An engine without a model: greets, then repeats the caller. Needs no download and no accelerator.
+
+With a delay of 0 it is a mirror, which says nothing of its own, for measuring the line.
+The greeting was made with ``flite -voice slt`` (Debian's flite, a free synthesizer), trimmed and brought to
+24 kHz with sox; the words are ``GREETING``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from engines.duplex import (
+    FRAME_SAMPLES,
+    SAMPLE_RATE_HZ,
+    DuplexEngine,
+    DuplexSession,
+    DuplexStep,
+    EngineBusy,
+    EngineUnavailable,
+    Pcm,
+    Progress,
+    check_frame,
+)
+
+GREETING = "Hello! You have reached the parrot. Say something, and I will say it back to you."
+GREETING_FILE = Path(__file__).with_name("parrot_greeting.flac")
+_STEPS_KEPT = 50  # 4 s; a listener that is slower loses the oldest
+
+
+class ParrotSession(DuplexSession):
+    """Repeats the caller ``delay_samples`` later, over the greeting while that lasts.
+
+    Args:
+        engine: whose place it takes.
+        greeting: float32 ``[frames, 1920]``; may have no frames.
+        delay_samples: at 24 kHz.
+    """
+
+    def __init__(self, engine: ParrotEngine, greeting: Pcm, delay_samples: int) -> None:
+        self._engine = engine
+        self._greeting = greeting
+        self._words = GREETING.split() if len(greeting) else []
+        self._heard = np.zeros(delay_samples, np.float32)
+        self._steps: deque[DuplexStep] = deque()
+        self._news = asyncio.Event()
+        self._fed_frames = 0
+        self._dropped_frames = 0
+        self._closed = False
+
+    def feed(self, pcm: Pcm) -> None:
+        """Answer the caller's next 80 ms: there is nothing to wait for."""
+        began_s = time.perf_counter()
+        heard = np.concatenate((self._heard, check_frame(pcm)))
+        said, self._heard = heard[:FRAME_SAMPLES], heard[FRAME_SAMPLES:]
+        text = ""
+        if self._fed_frames < len(self._greeting):
+            said = np.clip(said + self._greeting[self._fed_frames], -1, 1)
+            text = self._words_until((self._fed_frames + 1) / len(self._greeting))
+        self._fed_frames += 1
+        if len(self._steps) == _STEPS_KEPT:
+            self._steps.popleft()
+            self._dropped_frames += 1
+        self._steps.append(DuplexStep(said, text, {"parrot": (time.perf_counter() - began_s) * 1000}))
+        self._news.set()
+
+    async def outputs(self) -> AsyncIterator[DuplexStep]:
+        """Give the steps in order, until the session is closed."""
+        while not self._closed:
+            await self._news.wait()
+            self._news.clear()
+            while self._steps and not self._closed:
+                yield self._steps.popleft()
+
+    @property
+    def backlog_frames(self) -> int:
+        """Steps that nobody has taken yet."""
+        return len(self._steps)
+
+    @property
+    def dropped_frames(self) -> int:
+        """Steps that nobody took in time."""
+        return self._dropped_frames
+
+    async def close(self) -> None:
+        """Give the place back."""
+        if not self._closed:
+            self._closed = True
+            self._engine.release()
+            self._news.set()
+
+    def _words_until(self, share: float) -> str:
+        """Words of the greeting up to this share of it that were not said yet, a space before each."""
+        left = round(len(GREETING.split()) * (1 - share))
+        said, self._words = self._words[: len(self._words) - left], self._words[len(self._words) - left :]
+        return "".join(f" {word}" for word in said)
+
+
+class ParrotEngine(DuplexEngine):
+    """Hands out parrots.
+
+    Args:
+        delay_s: how long after the caller the parrot repeats.
+        capacity: how many calls at once.
+    """
+
+    name = "parrot"
+
+    def __init__(self, delay_s: float = 1.0, capacity: int = 64) -> None:
+        self.capacity = capacity
+        self._delay_samples = round(delay_s * SAMPLE_RATE_HZ)
+        self._greeting: Pcm = np.zeros((0, FRAME_SAMPLES), np.float32)
+        self._running = 0
+        self._ready = False
+
+    @property
+    def running(self) -> int:
+        """How many parrots are talking."""
+        return self._running
+
+    @property
+    def trouble(self) -> str | None:
+        """Not ready is the only trouble a parrot can have."""
+        return None if self._ready else "The parrot has not been started."
+
+    async def start(self, progress: Progress) -> None:
+        """Read the greeting.
+
+        Raises:
+            EngineUnavailable: when the clip cannot be read.
+        """
+        if self._delay_samples:
+            progress(f"The parrot repeats the caller after {self._delay_samples / SAMPLE_RATE_HZ:g} s.")
+            self._greeting = await asyncio.to_thread(_read_greeting)
+        else:
+            progress("The parrot is a mirror: every frame of the caller comes straight back.")
+        self._ready = True
+
+    def open_session(self) -> ParrotSession:
+        """Give a parrot.
+
+        Raises:
+            EngineBusy: when all are talking, or the engine was not started.
+        """
+        if not self._ready or self._running >= self.capacity:
+            raise EngineBusy(self.trouble or f"All {self.capacity} parrots are talking.")
+        self._running += 1
+        return ParrotSession(self, self._greeting, self._delay_samples)
+
+    def release(self) -> None:
+        """Take back the place of a session that was closed."""
+        self._running -= 1
+
+    async def stop(self) -> None:
+        """Open no more sessions."""
+        self._ready = False
+
+
+def _read_greeting() -> Pcm:
+    try:
+        samples, rate_hz = soundfile.read(GREETING_FILE, dtype="float32")
+    except soundfile.LibsndfileError as error:
+        raise EngineUnavailable(f"Cannot read the parrot's greeting {GREETING_FILE}: {error}") from error
+    if rate_hz != SAMPLE_RATE_HZ or samples.ndim != 1:
+        raise EngineUnavailable(f"{GREETING_FILE}: expected {SAMPLE_RATE_HZ} Hz mono, got {rate_hz} Hz")
+    frames = -(-samples.size // FRAME_SAMPLES)
+    padded = np.zeros((frames, FRAME_SAMPLES), np.float32)
+    padded.ravel()[: samples.size] = samples
+    return padded

@@ -1,0 +1,47 @@
+"""The line alone: the caller hears themselves, through every stage but an engine.
+
+It differs from ``phone_call`` in one line, which is all it takes to try an idea.
+"""
+
+from __future__ import annotations
+
+from pipecat.frames.frames import Frame, InputAudioRawFrame, SpeechOutputAudioRawFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.transports.base_transport import BaseTransport
+
+from engines.duplex import SAMPLE_RATE_HZ
+from processors.frames import PHONE_RATE_HZ
+from processors.mulaw import MulawDecoder, MulawEncoder
+from processors.playout import PlayoutGovernor
+from processors.resampler import Resampler
+
+
+class Mirror(FrameProcessor):
+    """Sends the caller's audio straight back."""
+
+    def __init__(self) -> None:
+        super().__init__(enable_direct_mode=True)
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Turn what was heard into what is said."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InputAudioRawFrame):
+            frame = SpeechOutputAudioRawFrame(frame.audio, frame.sample_rate, frame.num_channels)
+        await self.push_frame(frame, direction)
+
+
+def line_mirror(transport: BaseTransport) -> Pipeline:
+    """Assemble the line with a mirror at its end."""
+    return Pipeline(
+        [
+            transport.input(),
+            MulawDecoder(),
+            Resampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ),
+            Mirror(),  # ← the one line
+            Resampler(SAMPLE_RATE_HZ, PHONE_RATE_HZ),
+            PlayoutGovernor(),
+            MulawEncoder(),
+            transport.output(),
+        ]
+    )

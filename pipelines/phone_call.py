@@ -1,0 +1,46 @@
+"""The phone call, as one list from the caller's mouth to the caller's ear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.transports.base_transport import BaseTransport
+
+from engines.duplex import SAMPLE_RATE_HZ, DuplexSession
+from processors.frames import PHONE_RATE_HZ
+from processors.moshi import MoshiProcessor
+from processors.mulaw import MulawDecoder, MulawEncoder
+from processors.playout import DEFAULT_LEAD_MS, PlayoutGovernor
+from processors.resampler import Resampler
+
+
+def phone_call(
+    transport: BaseTransport,
+    session: DuplexSession,
+    *,
+    playout_lead_ms: float = DEFAULT_LEAD_MS,
+    taps: Sequence[FrameProcessor] = (),
+) -> Pipeline:
+    """Assemble the call.
+
+    Args:
+        transport: the phone company's side; it gives and takes µ-law frames.
+        session: who answers.
+        playout_lead_ms: how much audio may lie in Twilio's buffer before pauses are trimmed.
+        taps: stages that watch and change nothing; they stand last, where they see what is sent.
+    """
+    return Pipeline(
+        [
+            transport.input(),  # Twilio's JSON → µ-law, 80 ms a frame
+            MulawDecoder(),  # → 16-bit PCM, 8 kHz
+            Resampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ),  # → 24 kHz
+            MoshiProcessor(session),  # 80 ms in, 80 ms out; text on the side
+            Resampler(SAMPLE_RATE_HZ, PHONE_RATE_HZ),  # → 8 kHz
+            PlayoutGovernor(playout_lead_ms),  # takes out of the pauses what stalls have put in
+            MulawEncoder(),  # → µ-law
+            *taps,
+            transport.output(),  # → Twilio's JSON
+        ]
+    )

@@ -1,0 +1,49 @@
+"""G.711 µ-law as two lookup tables: 256 codes one way, 65,536 samples the other (ITU-T G.711, table 2).
+
+µ-law keeps a sign, the position of the highest bit (the segment) and the four bits after it, of the
+magnitude plus a bias of 132; every bit of the code is sent inverted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+SILENCE = 0xFF  # the code for zero; silence on the wire
+_BIAS = 132
+_LARGEST = 32_635  # beyond this the bias would overflow 15 bits
+
+
+def _decode_table() -> NDArray[np.int16]:
+    code = ~np.arange(256, dtype=np.int32) & 0xFF
+    segment, step = (code >> 4) & 7, code & 15
+    magnitude = (((step << 3) + _BIAS) << segment) - _BIAS
+    return np.where(code & 0x80, -magnitude, magnitude).astype(np.int16)
+
+
+def _encode_table() -> NDArray[np.uint8]:
+    sample = np.arange(65_536, dtype=np.uint16).view(np.int16).astype(np.int32)
+    magnitude = np.minimum(np.abs(sample), _LARGEST) + _BIAS
+    segment = np.floor(np.log2(magnitude)).astype(np.int32) - 7
+    step = (magnitude >> (segment + 3)) & 15
+    sign = np.where(sample < 0, 0x80, 0)
+    code: NDArray[np.uint8] = (~(sign | (segment << 4) | step) & 0xFF).astype(np.uint8)
+    return code
+
+
+_DECODE = _decode_table()
+_ENCODE = _encode_table()  # indexed by the sample's bits read as unsigned
+
+
+def decode(mulaw: bytes) -> bytes:
+    """Turn µ-law (one byte a sample) into 16-bit little-endian PCM."""
+    return bytes(_DECODE[np.frombuffer(mulaw, np.uint8)].astype("<i2", copy=False).data)
+
+
+def encode(pcm: bytes) -> bytes:
+    """Turn 16-bit little-endian PCM into µ-law (one byte a sample).
+
+    Raises:
+        ValueError: when the bytes are not a whole number of samples.
+    """
+    return bytes(_ENCODE[np.frombuffer(pcm, "<u2")].data)

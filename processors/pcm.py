@@ -1,0 +1,28 @@
+"""The one place where 16-bit PCM and float audio meet.
+
+Full scale is 32,768: −1.0 is the sample −32,768, and +1.0 clips to 32,767.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FULL_SCALE = 32_768.0
+
+
+def to_float(pcm: bytes) -> NDArray[np.float32]:
+    """Turn 16-bit little-endian mono PCM into float32 ``[samples]``, −1 to 1.
+
+    Raises:
+        ValueError: when the bytes are not a whole number of samples.
+    """
+    return np.frombuffer(pcm, "<i2").astype(np.float32) * np.float32(1 / FULL_SCALE)
+
+
+def to_bytes(samples: NDArray[np.float32]) -> bytes:
+    """Turn float32 ``[samples]`` into 16-bit little-endian mono PCM; what is beyond ±1 is clipped."""
+    scaled = samples * np.float32(FULL_SCALE)
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, -32_768, 32_767, out=scaled)
+    return scaled.astype("<i2").tobytes()

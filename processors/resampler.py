@@ -1,0 +1,103 @@
+"""Changes the sample rate of a stream by a whole factor, with a constant and small lag.
+
+The phone carries 300 to 3,400 Hz at 8 kHz and Moshi speaks at 24 kHz, so one low-pass filter serves both
+ways: flat to 3,400 Hz, closed at 4,600 Hz, where the mirror image of 3,400 Hz lies. That is little to ask,
+and so 73 coefficients (3 ms at 24 kHz) are enough, and the lag is half of it: 1.5 ms. Resamplers made for
+music keep more and take longer: libsamplerate's ``sinc_medium`` 5.9 ms, soxr's VHQ 152 ms, in lumps
+(``benchmarks/resamplers.py`` compares them).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from scipy.signal import firwin, upfirdn
+
+from processors import pcm
+
+_TAPS_PER_FACTOR = 24  # 73 taps for a factor of 3: 58 dB down at 4,600 Hz, 20 dB below µ-law's own noise
+_KAISER_BETA = 5.65  # for 60 dB (Kaiser's formula, scipy.signal.kaiser_beta)
+
+
+class StreamResampler:
+    """Resamples a stream, block by block, as if it were one piece.
+
+    Every block of n samples gives exactly n × out/in samples, from the first one on: the filter begins
+    on silence, which is what its lag consists of.
+
+    Args:
+        in_hz: rate of what comes.
+        out_hz: rate of what is wanted; one of the two must be a multiple of the other.
+    """
+
+    def __init__(self, in_hz: int, out_hz: int) -> None:
+        ratio = Fraction(out_hz, in_hz)
+        if ratio == 1 or 1 not in (ratio.numerator, ratio.denominator):
+            raise ValueError(f"expected one rate to be a multiple of the other, got {in_hz} and {out_hz} Hz")
+        self._up, self._down = ratio.numerator, ratio.denominator
+        factor = max(self._up, self._down)
+        taps = _TAPS_PER_FACTOR * factor + 1
+        self._filter = (self._up * firwin(taps, 1 / factor, window=("kaiser", _KAISER_BETA))).astype(
+            np.float32
+        )
+        self._history = np.zeros(_TAPS_PER_FACTOR * factor // self._up, np.float32)
+        self._lead_out = len(self._history) * self._up // self._down
+        self.lag_ms = 1000 * (taps - 1) / 2 / max(in_hz, out_hz)
+
+    def process(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Resample the next block.
+
+        Args:
+            samples: float32 ``[n]``; n must be a multiple of in/out where the rate goes down.
+
+        Returns:
+            float32 ``[n × out/in]``, ``lag_ms`` late.
+
+        Raises:
+            ValueError: when n is no such multiple.
+        """
+        if samples.size % self._down:
+            raise ValueError(f"expected a multiple of {self._down} samples, got {samples.size}")
+        padded = np.concatenate((self._history, samples))
+        self._history = padded[samples.size :]
+        wanted = samples.size * self._up // self._down
+        out: NDArray[np.float32] = upfirdn(self._filter, padded, self._up, self._down)
+        return out[self._lead_out : self._lead_out + wanted]
+
+
+class Resampler(FrameProcessor):
+    """Resamples every audio frame of its input rate; other frames pass.
+
+    One instance serves one direction of one call. A frame keeps its kind and its metadata.
+
+    Args:
+        in_hz: the rate it takes.
+        out_hz: the rate it gives.
+    """
+
+    def __init__(self, in_hz: int, out_hz: int) -> None:
+        super().__init__(enable_direct_mode=True)
+        self._in_hz = in_hz
+        self._out_hz = out_hz
+        self._stream = StreamResampler(in_hz, out_hz)
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Resample audio on its way; everything else passes."""
+        await super().process_frame(frame, direction)
+        if (
+            isinstance(frame, (InputAudioRawFrame, OutputAudioRawFrame))
+            and direction is FrameDirection.DOWNSTREAM
+            and frame.sample_rate == self._in_hz
+        ):
+            frame = self._resampled(frame)
+        await self.push_frame(frame, direction)
+
+    def _resampled(self, frame: InputAudioRawFrame | OutputAudioRawFrame) -> Frame:
+        audio = pcm.to_bytes(self._stream.process(pcm.to_float(frame.audio)))
+        resampled = type(frame)(audio, self._out_hz, num_channels=1)
+        resampled.metadata.update(frame.metadata)
+        return resampled

@@ -1,0 +1,93 @@
+"""The calls of this process: which run, how they ended, and who was not let in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from processors.media_stream import Start
+
+
+@dataclass(eq=False)
+class Call:
+    """One running call: its names, and the word that ends it.
+
+    Attributes:
+        start: Twilio's ``start`` message.
+        began_s: when it came, on the monotonic clock.
+        bad_messages: messages of the stream that could not be understood.
+    """
+
+    start: Start
+    began_s: float = field(default_factory=time.monotonic)
+    _ended: asyncio.Future[tuple[str, int]] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    @property
+    def name(self) -> str:
+        """The call's SID, shortened for the log."""
+        return self.start.call_sid[:10]
+
+    def end(self, reason: str, code: int = 1000) -> None:
+        """Ask the call to end; the first reason counts.
+
+        Args:
+            reason: one sentence, which the log and the closed socket carry.
+            code: what the socket is closed with (RFC 6455, section 7.4).
+        """
+        if not self._ended.done():
+            self._ended.set_result((reason, code))
+
+    async def ended(self) -> tuple[str, int]:
+        """Wait for the call's end; gives its reason and code."""
+        return await asyncio.shield(self._ended)
+
+    @property
+    def secs(self) -> float:
+        """How long it has run."""
+        return time.monotonic() - self.began_s
+
+
+@dataclass
+class Calls:
+    """All calls of this process.
+
+    Attributes:
+        running: those that have a session now.
+        served: how many have ended.
+        refused: streams that were not let in, by cause.
+        closing: why no new calls are taken, or None while they are.
+    """
+
+    running: set[Call] = field(default_factory=set[Call])
+    served: int = 0
+    refused: Counter[str] = field(default_factory=Counter[str])
+    closing: str | None = None
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def begin(self, start: Start) -> Call:
+        """Enter a call that is about to run."""
+        call = Call(start)
+        self.running.add(call)
+        self._idle.clear()
+        return call
+
+    def finish(self, call: Call) -> None:
+        """Enter that it is over and holds nothing any more."""
+        self.running.discard(call)
+        self.served += 1
+        if not self.running:
+            self._idle.set()
+
+    def end_all(self, reason: str) -> None:
+        """Ask every call to end."""
+        for call in self.running:
+            call.end(reason)
+
+    async def all_over(self) -> None:
+        """Wait until no call runs."""
+        while self.running:
+            await self._idle.wait()

@@ -1,0 +1,70 @@
+"""The first messages of a stream, up to its ``start``: what must come, and within what time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import WebSocket, WebSocketDisconnect
+
+from processors.media_stream import BadMessage, Connected, Start, parse
+
+START_SECS = 10.0
+PROTOCOL_ERROR, UNSUPPORTED, POLICY_VIOLATION, INTERNAL_ERROR, TRY_AGAIN_LATER = 1002, 1003, 1008, 1011, 1013
+
+
+class StreamRefused(Exception):
+    """A stream that may not become a call.
+
+    Attributes:
+        cause: a word for the figures: ``protocol``, ``format``, ``late``, ``token``, ``busy``, ….
+        code: what the socket is closed with (RFC 6455, section 7.4).
+        reason: one sentence, for the other side and for the log.
+    """
+
+    def __init__(self, cause: str, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.cause = cause
+        self.code = code
+        self.reason = reason
+
+
+async def read_start(websocket: WebSocket, *, within_secs: float = START_SECS) -> Start:
+    """Read an accepted socket up to the ``start`` message.
+
+    Raises:
+        StreamRefused: when something else comes, or nothing does, or the audio is not µ-law at 8 kHz.
+    """
+    try:
+        async with asyncio.timeout(within_secs):
+            start = await _first_start(websocket)
+    except TimeoutError as error:
+        raise StreamRefused(
+            "late", POLICY_VIOLATION, f"expected a start within {within_secs:g} s, got none"
+        ) from error
+    if not start.is_phone_audio:
+        raise StreamRefused(
+            "format", UNSUPPORTED, "expected audio/x-mulaw at 8000 Hz with 1 channel, got another mediaFormat"
+        )
+    return start
+
+
+async def _first_start(websocket: WebSocket) -> Start:
+    while True:
+        try:
+            event = parse(await _receive(websocket))
+        except BadMessage:
+            continue  # as in a running stream: what cannot be understood is skipped
+        if isinstance(event, Start):
+            return event
+        if not isinstance(event, Connected):
+            raise StreamRefused(
+                "protocol", PROTOCOL_ERROR, f"expected start first, got {type(event).__name__.lower()}"
+            )
+
+
+async def _receive(websocket: WebSocket) -> str | bytes:
+    message = await websocket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005), message.get("reason"))
+    text: str | None = message.get("text")
+    return text if text is not None else bytes(message.get("bytes") or b"")

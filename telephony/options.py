@@ -1,0 +1,31 @@
+"""Where the line listens. The command line is made from these fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+
+    host: str = field(
+        default="127.0.0.1",
+        metadata={"help": "Address to listen on; the default is reached by a tunnel on this machine."},
+    )
+    port: int = field(
+        default=5001, metadata={"help": "Port to listen on; 0 takes a free one.", "min": 0, "max": 65535}
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = field(
+        default="info", metadata={"help": "How much to say on the terminal."}
+    )
+    playout_lead_ms: float = field(
+        default=40.0,
+        metadata={
+            "help": "Milliseconds of audio that may lie in Twilio's buffer, against late frames; "
+            "what is more is taken out of the next pause.",
+            "min": 0.0,
+            "max": 1000.0,
+        },
+    )

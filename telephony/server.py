@@ -1,0 +1,129 @@
+"""The server: one WebSocket endpoint that becomes a call, and what tells how it is doing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from fastapi.responses import JSONResponse
+from loguru import logger
+from starlette.websockets import WebSocketState
+
+from engines.duplex import DuplexEngine, DuplexSession, EngineBusy
+from processors.media_stream import Start
+from processors.twilio import TwilioCredentials
+from telephony.calls import Call, Calls
+from telephony.handshake import TRY_AGAIN_LATER, StreamRefused, read_start
+from telephony.options import ServerOptions
+from telephony.version import VERSION
+
+
+@dataclass
+class Line:
+    """What all calls of this process share.
+
+    Attributes:
+        engine: who answers.
+        options: how the line is set.
+        credentials: for hanging up by REST, where there are any.
+        calls: those that run.
+    """
+
+    engine: DuplexEngine
+    options: ServerOptions = field(default_factory=ServerOptions)
+    credentials: TwilioCredentials | None = None
+    calls: Calls = field(default_factory=Calls)
+
+
+RunCall = Callable[[WebSocket, Call, DuplexSession, Line], Awaitable[None]]
+
+
+def create_app(line: Line, run_call: RunCall) -> FastAPI:
+    """Make the server's app; the engine is started and stopped by whoever made it.
+
+    Args:
+        line: what the calls share.
+        run_call: drives one call to its end (``bot.run_call``).
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        line.calls.end_all("the server stops")
+        await line.calls.all_over()
+
+    app = FastAPI(
+        title="Moshi on the phone", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+    )
+
+    @app.get("/healthz")
+    def healthz() -> JSONResponse:
+        """Whether the next call would be answered."""
+        report = health(line)
+        return JSONResponse(report, status_code=200 if report["ready"] else 503)
+
+    @app.websocket("/stream")
+    async def stream(websocket: WebSocket) -> None:
+        """One Media Stream, which is one call."""
+        await websocket.accept()
+        try:
+            start = await read_start(websocket)
+            await answer(websocket, start, line, run_call)
+        except StreamRefused as refusal:
+            line.calls.refused[refusal.cause] += 1
+            logger.warning("Refused a stream: {}", refusal.reason)
+            await websocket.close(refusal.code, refusal.reason)
+        except WebSocketDisconnect:
+            line.calls.refused["disconnected"] += 1
+            logger.warning("A stream was closed before its start message")
+
+    return app
+
+
+async def answer(websocket: WebSocket, start: Start, line: Line, run_call: RunCall) -> None:
+    """Answer a stream whose start message has been read.
+
+    Raises:
+        StreamRefused: when the line is closing or every session is taken.
+    """
+    session = _open_session(line)
+    call = line.calls.begin(start)
+    logger.info("Call {} began; {} running", call.name, len(line.calls.running))
+    try:
+        await run_call(websocket, call, session, line)
+    finally:
+        call.end("the call was broken off")
+        await session.close()
+        line.calls.finish(call)
+        reason, code = await call.ended()
+        logger.info("Call {} ended after {:.1f} s: {}", call.name, call.secs, reason)
+        if websocket.application_state is WebSocketState.CONNECTED:
+            await websocket.close(code, reason)
+
+
+def health(line: Line) -> dict[str, Any]:
+    """Say how the line is doing, for ``/healthz``."""
+    engine, trouble = line.engine, line.engine.trouble or line.calls.closing
+    return {
+        "ready": trouble is None,
+        "trouble": trouble,
+        "engine": engine.name,
+        "capacity": engine.capacity,
+        "sessions": engine.running,
+        "calls": len(line.calls.running),
+        "served": line.calls.served,
+        "refused": dict(line.calls.refused),
+        "version": VERSION,
+    }
+
+
+def _open_session(line: Line) -> DuplexSession:
+    if line.calls.closing:
+        raise StreamRefused("closing", TRY_AGAIN_LATER, line.calls.closing)
+    try:
+        return line.engine.open_session()
+    except EngineBusy as busy:
+        raise StreamRefused("busy", TRY_AGAIN_LATER, str(busy)) from busy
