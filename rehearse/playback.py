@@ -1,0 +1,163 @@
+"""Twilio's ear: what a phone hears of the audio that a server sends, and when.
+
+Twilio buffers what it receives and plays it in order, 8,000 samples a second. Audio that comes before
+the buffer has run dry is appended without a seam; audio that comes later leaves a gap of silence, and
+everything after it is late by as much. A ``mark`` is echoed when the audio before it has been played,
+at once when nothing is buffered; ``clear`` empties the buffer and sends the waiting marks back.
+Source: Twilio's documentation, voice/media-streams/websocket-messages.
+
+No clock and no socket here: time comes in as an argument, in seconds on any clock that never steps back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE_HZ = 8_000
+MULAW_SILENCE = 0xFF
+"""The µ-law byte of the sample 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Audio played without a break, one for each ``media`` message.
+
+    Attributes:
+        heard_sample: when its first byte was heard, in samples since the call's start.
+        received_sample: how many bytes were received before it.
+        mulaw: µ-law bytes, 8 kHz; shorter than what was received if a ``clear`` cut it.
+        arrived_s: when its message came.
+    """
+
+    heard_sample: int
+    received_sample: int
+    mulaw: bytes
+    arrived_s: float
+
+    @property
+    def end_sample(self) -> int:
+        """The sample after its last, on the ear's time line."""
+        return self.heard_sample + len(self.mulaw)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Silence that the ear hears because the buffer ran dry, in samples since the call's start."""
+
+    heard_sample: int
+    samples: int
+
+    @property
+    def ms(self) -> float:
+        """How long it lasts."""
+        return self.samples * 1000 / SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """A mark on its way back: its name, when it leaves, and whether its audio was played (or cleared)."""
+
+    name: str
+    at_s: float
+    played: bool
+
+
+class Playback:
+    """Plays what a server sends as Twilio does, and remembers all of it.
+
+    Memory grows with the call (8 kB a second): it is made for calls that are measured afterwards.
+
+    Args:
+        start_s: the call's start on the caller's clock; sample 0 of the ear's time line.
+    """
+
+    def __init__(self, start_s: float = 0.0) -> None:
+        self.start_s = start_s
+        self.stretches: list[Stretch] = []
+        self.gaps: list[Gap] = []
+        self.received_samples = 0
+        self._end_sample = 0  # the buffer is dry from here on
+        self._waiting: list[Echo] = []
+        self._last_s = start_s
+
+    def media(self, mulaw: bytes, now_s: float) -> None:
+        """Take the audio of one ``media`` message: µ-law bytes of any number, as it arrives."""
+        now = self._sample(now_s)
+        heard = max(now, self._end_sample)
+        if self.stretches and heard > self._end_sample:
+            self.gaps.append(Gap(self._end_sample, heard - self._end_sample))
+        self.stretches.append(Stretch(heard, self.received_samples, mulaw, now_s))
+        self.received_samples += len(mulaw)
+        self._end_sample = heard + len(mulaw)
+
+    def mark(self, name: str, now_s: float) -> None:
+        """Take a ``mark``; ``echoes`` gives it back once the audio before it has been played."""
+        self._sample(now_s)
+        self._waiting.append(Echo(name, max(now_s, self._seconds(self._end_sample)), played=True))
+
+    def clear(self, now_s: float) -> None:
+        """Empty the buffer: what has not been played never is, and waiting marks come back at once."""
+        now = self._sample(now_s)
+        for at in range(len(self.stretches) - 1, -1, -1):
+            stretch = self.stretches[at]
+            if stretch.end_sample <= now:
+                break
+            kept = stretch.mulaw[: max(0, now - stretch.heard_sample)]
+            self.stretches[at] = Stretch(
+                stretch.heard_sample, stretch.received_sample, kept, stretch.arrived_s
+            )
+        self._end_sample = min(self._end_sample, now)
+        self._waiting = [
+            echo if echo.at_s <= now_s else Echo(echo.name, now_s, played=False) for echo in self._waiting
+        ]
+
+    def echoes(self, now_s: float) -> list[Echo]:
+        """Give the marks that are due by now, in order, each once."""
+        due = [echo for echo in self._waiting if echo.at_s <= now_s]
+        self._waiting = self._waiting[len(due) :]
+        return due
+
+    @property
+    def next_echo_s(self) -> float | None:
+        """When the next mark is due, or None when none waits."""
+        return self._waiting[0].at_s if self._waiting else None
+
+    def lead_ms(self, now_s: float) -> float:
+        """How much audio is buffered and not yet played."""
+        return max(0.0, (self._seconds(self._end_sample) - now_s) * 1000)
+
+    def heard(self, until_s: float) -> NDArray[np.uint8]:
+        """What the ear got from the start until a moment: µ-law uint8 ``[n]``, 8 kHz, gaps as silence."""
+        ear = np.full(max(0, self._floor(until_s)), MULAW_SILENCE, np.uint8)
+        for stretch in self.stretches:
+            part = np.frombuffer(stretch.mulaw, np.uint8)[: max(0, len(ear) - stretch.heard_sample)]
+            ear[stretch.heard_sample : stretch.heard_sample + len(part)] = part
+        return ear
+
+    def heard_s(self) -> NDArray[np.float64]:
+        """When each received sample was heard, seconds on the caller's clock: float64 ``[received]``.
+
+        NaN for a sample that a ``clear`` threw away.
+        """
+        times = np.full(self.received_samples, np.nan)
+        for stretch in self.stretches:
+            first, count = stretch.received_sample, len(stretch.mulaw)
+            times[first : first + count] = (stretch.heard_sample + np.arange(count)) / SAMPLE_RATE_HZ
+        return times + self.start_s
+
+    def _sample(self, now_s: float) -> int:
+        if now_s < self._last_s:
+            raise ValueError(f"expected time to go on from {self._last_s} s, got {now_s} s")
+        self._last_s = now_s
+        # A hair less than a sample is float noise, not lateness.
+        return math.ceil((now_s - self.start_s) * SAMPLE_RATE_HZ - 1e-3)
+
+    def _floor(self, at_s: float) -> int:
+        return math.floor((at_s - self.start_s) * SAMPLE_RATE_HZ + 1e-3)
+
+    def _seconds(self, sample: int) -> float:
+        return self.start_s + sample / SAMPLE_RATE_HZ
