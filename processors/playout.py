@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -49,7 +49,8 @@ class Cushion:
             unused_ms = min(self._lowest_ms, self._lowest_before_ms) - SPARE_MS
         if self._blocks >= _WINDOW_BLOCKS:
             self._lowest_before_ms, self._lowest_ms, self._blocks = self._lowest_ms, math.inf, 0
-        return max(0.0, lead_ms - self.target_ms, unused_ms)
+        over_target_ms = math.ceil((lead_ms - self.target_ms) / SLICE_MS) * SLICE_MS
+        return max(0.0, over_target_ms, unused_ms)
 
     def shrunk_by(self, ms: float) -> None:
         """Take note that so much was taken out of the lead."""
@@ -106,16 +107,14 @@ class PlayoutGovernor(FrameProcessor):
 
     Args:
         target_ms: the longest lead that is left alone.
-        now_s: the clock, in seconds; monotonic.
+        now_s: the clock, in seconds; the event loop's own unless told otherwise.
     """
 
-    def __init__(
-        self, target_ms: float = DEFAULT_LEAD_MS, now_s: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, target_ms: float = DEFAULT_LEAD_MS, now_s: Callable[[], float] | None = None) -> None:
         super().__init__(enable_direct_mode=True)
         self.clock = PlayoutClock(PHONE_RATE_HZ)
         self.trimmer = SilenceTrimmer(target_ms)
-        self._now_s = now_s
+        self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
         self._next_mark_s = 0.0
         self._marks_sent = 0
 
