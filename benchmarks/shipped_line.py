@@ -7,11 +7,11 @@ and sends them back. Everything else is pipecat's own, with its defaults.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 
 import uvicorn
+import uvloop
 from fastapi import FastAPI, WebSocket
 from loguru import logger
 from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
@@ -87,7 +87,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
-    asyncio.run(
+    uvloop.run(  # as this line has it, so that the event loop makes no difference
         uvicorn.Server(
             uvicorn.Config(app, port=arguments.port, log_level="warning", access_log=False)
         ).serve()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import gc
 import socket
@@ -10,6 +9,7 @@ import sys
 
 import click
 import uvicorn
+import uvloop
 from loguru import logger
 
 from bot import run_call
@@ -31,7 +31,7 @@ def serve(engine_options: EngineOptions, server_options: ServerOptions) -> None:
         sys.stderr, level=server_options.log_level.upper(), format="{time:HH:mm:ss} {level: <7} {message}"
     )
     with explained():
-        asyncio.run(_serve(engine_options, server_options))
+        uvloop.run(_serve(engine_options, server_options))
 
 
 async def _serve(engine_options: EngineOptions, server_options: ServerOptions) -> None:

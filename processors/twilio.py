@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -51,6 +52,11 @@ class TwilioSerializer(TwilioFrameSerializer):
         stream_sid: from Twilio's ``start`` message.
         call_sid: likewise; hanging up by REST needs it.
         credentials: where they are given, the call is hung up by REST when the pipeline ends.
+
+    Attributes:
+        inbound: gathers the caller's packets.
+        bad_messages: how many could not be understood.
+        media_s: when the last media came, on the event loop's clock.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class TwilioSerializer(TwilioFrameSerializer):
         )
         self.inbound = Inbound()
         self.bad_messages = 0
+        self.media_s = asyncio.get_running_loop().time()
         self._register_event_handler(STOPPED)
         self._register_event_handler(VIOLATED)
 
@@ -90,6 +97,7 @@ class TwilioSerializer(TwilioFrameSerializer):
     async def _frame(self, event: media_stream.Event) -> Frame | None:
         match event:
             case media_stream.Media():
+                self.media_s = asyncio.get_running_loop().time()
                 mulaw = self.inbound.push(event.mulaw, event.timestamp_ms)
                 return MulawInputFrame(mulaw) if mulaw else None
             case media_stream.Mark():
