@@ -26,8 +26,6 @@ from telephony.calls import Call
 from telephony.handshake import INTERNAL_ERROR, PROTOCOL_ERROR, read_start
 from telephony.server import Line, answer
 
-IDLE_SECS = 30.0  # a stream without media for so long is dead; Twilio sends silence too
-
 
 async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, line: Line) -> None:
     """Drive one call: assemble its pipeline, run it, and return when the call is over.
@@ -40,7 +38,10 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, lin
     """
     serializer = TwilioSerializer(call.start.stream_sid, call.start.call_sid, line.credentials)
     transport = TwilioTransport(websocket, serializer)
-    pipeline = phone_call(transport, session, playout_lead_ms=line.options.playout_lead_ms)
+    options = line.options
+    pipeline = phone_call(
+        transport, session, playout_lead_ms=options.playout_lead_ms, hang_secs=options.hang_secs
+    )
     worker = PipelineWorker(
         pipeline,
         params=PipelineParams(audio_in_sample_rate=PHONE_RATE_HZ, audio_out_sample_rate=PHONE_RATE_HZ),
@@ -70,9 +71,9 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, lin
     async def end_when_idle() -> None:
         loop = asyncio.get_running_loop()
         # Not polling: it sleeps up to a deadline that media has moved, seldom more than once in 30 s.
-        while (left_secs := serializer.media_s + IDLE_SECS - loop.time()) > 0:  # noqa: ASYNC110
+        while (left_secs := serializer.media_s + options.idle_secs - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left_secs)
-        call.end(f"no media came for {IDLE_SECS:g} s")
+        call.end(f"no media came for {options.idle_secs:g} s")
 
     async def hang_up_when_ended() -> None:
         reason, code = await call.ended()
@@ -109,7 +110,8 @@ async def bot(runner_args: RunnerArguments) -> None:
         logger.info(why)
         await engine.start(logger.info)
         _line = Line(engine)
-    await answer(runner_args.websocket, await read_start(runner_args.websocket), _line, run_call)
+    start = await read_start(runner_args.websocket, within_secs=_line.options.start_secs)
+    await answer(runner_args.websocket, start, _line, run_call)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pipecat.transports.base_transport import BaseTransport
 
 from engines.duplex import SAMPLE_RATE_HZ, DuplexSession
 from processors.frames import PHONE_RATE_HZ
-from processors.moshi import MoshiProcessor
+from processors.moshi import HANG_SECS, MoshiProcessor
 from processors.mulaw import MulawDecoder, MulawEncoder
 from processors.playout import DEFAULT_LEAD_MS, PlayoutGovernor
 from processors.resampler import Resampler
@@ -21,6 +21,7 @@ def phone_call(
     session: DuplexSession,
     *,
     playout_lead_ms: float = DEFAULT_LEAD_MS,
+    hang_secs: float = HANG_SECS,
     taps: Sequence[FrameProcessor] = (),
 ) -> Pipeline:
     """Assemble the call.
@@ -29,6 +30,7 @@ def phone_call(
         transport: the phone company's side; it gives and takes µ-law frames.
         session: who answers.
         playout_lead_ms: how much audio may lie in Twilio's buffer before pauses are trimmed.
+        hang_secs: for how long the session may owe an answer before the call is ended.
         taps: stages that watch and change nothing; they stand last, where they see what is sent.
     """
     return Pipeline(
@@ -36,7 +38,7 @@ def phone_call(
             transport.input(),  # Twilio's JSON → µ-law, 80 ms a frame
             MulawDecoder(),  # → 16-bit PCM, 8 kHz
             Resampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ),  # → 24 kHz
-            MoshiProcessor(session),  # 80 ms in, 80 ms out; text on the side
+            MoshiProcessor(session, hang_secs=hang_secs),  # 80 ms in, 80 ms out; text on the side
             Resampler(SAMPLE_RATE_HZ, PHONE_RATE_HZ),  # → 8 kHz
             PlayoutGovernor(playout_lead_ms),  # takes out of the pauses what stalls have put in
             MulawEncoder(),  # → µ-law

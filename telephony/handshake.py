@@ -8,7 +8,6 @@ from fastapi import WebSocket
 
 from processors.media_stream import BadMessage, Connected, Start, parse
 
-START_SECS = 10.0
 PROTOCOL_ERROR, UNSUPPORTED, POLICY_VIOLATION, INTERNAL_ERROR, TRY_AGAIN_LATER = 1002, 1003, 1008, 1011, 1013
 
 
@@ -28,7 +27,7 @@ class StreamRefused(Exception):
         self.reason = reason
 
 
-async def read_start(websocket: WebSocket, *, within_secs: float = START_SECS) -> Start:
+async def read_start(websocket: WebSocket, *, within_secs: float) -> Start:
     """Read an accepted socket up to the ``start`` message.
 
     Raises:

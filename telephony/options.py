@@ -29,3 +29,21 @@ class ServerOptions:
             "max": 1000.0,
         },
     )
+    start_secs: float = field(
+        default=10.0,
+        metadata={"help": "Seconds within which a stream must send its start message.", "min": 0.01},
+    )
+    idle_secs: float = field(
+        default=30.0,
+        metadata={
+            "help": "Seconds without media after which a call is ended; Twilio sends silence too.",
+            "min": 0.01,
+        },
+    )
+    hang_secs: float = field(
+        default=5.0,
+        metadata={
+            "help": "Seconds for which the engine may owe an answer before its call is ended.",
+            "min": 0.01,
+        },
+    )

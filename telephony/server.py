@@ -69,7 +69,8 @@ def create_app(line: Line, run_call: RunCall) -> FastAPI:
         """One Media Stream, which is one call."""
         await websocket.accept()
         try:
-            await answer(websocket, await read_start(websocket), line, run_call)
+            start = await read_start(websocket, within_secs=line.options.start_secs)
+            await answer(websocket, start, line, run_call)
         except StreamRefused as refusal:
             line.calls.refused[refusal.cause] += 1
             logger.warning("Refused a stream: {}", refusal)

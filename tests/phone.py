@@ -49,6 +49,7 @@ async def serving(line: Line) -> AsyncIterator[str]:
     """Serve a line on a free port of this machine, its engine started; gives ``127.0.0.1:PORT``."""
     await line.engine.start(lambda _: None)
     listener = listen("127.0.0.1", 0)
+    listener.listen()  # uvicorn would, a moment later: who connects now waits
     server = uvicorn.Server(uvicorn_config(create_app(line, run_call)))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,unused-ignore]
     running = asyncio.ensure_future(server.serve(sockets=[listener]))

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import numpy as np
+import pytest
+from pipecat.frames.frames import (
+    EndFrame,
+    ErrorFrame,
+    Frame,
+    InputAudioRawFrame,
+    SpeechOutputAudioRawFrame,
+    TextFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.workers.runner import WorkerRunner
+
+from processors.moshi import MoshiProcessor
+from tests.fake_engines import FakeEngine, FakeSession
+from tests.simulated import run_simulated
+
+
+class Listener(FrameProcessor):
+    """Keeps what passes."""
+
+    def __init__(self) -> None:
+        super().__init__(enable_direct_mode=True)
+        self.frames: list[Frame] = []
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        self.frames.append(frame)
+        await self.push_frame(frame, direction)
+
+    def of(self, kind: type[Frame]) -> list[Any]:
+        return [frame for frame in self.frames if isinstance(frame, kind)]
+
+
+def heard(value: float, samples: int = 1_920, rate_hz: int = 24_000) -> InputAudioRawFrame:
+    audio = np.full(samples, value * 32_768).astype("<i2").tobytes()
+    return InputAudioRawFrame(audio, rate_hz, num_channels=1)
+
+
+def talk(
+    engine: FakeEngine, frames: list[Frame], secs: float = 1.0, **options: float
+) -> tuple[Listener, Listener]:
+    """Send frames through the stage, wait in simulated time, end; gives what came before and after it."""
+
+    async def main() -> tuple[Listener, Listener]:
+        await engine.start(lambda _: None)
+        before, after = Listener(), Listener()
+        session = engine.open_session()
+        stage = MoshiProcessor(session, **options)
+        worker = PipelineWorker(
+            Pipeline([before, stage, after]),
+            enable_rtvi=False,
+            enable_turn_tracking=False,
+            idle_timeout_secs=None,
+        )
+        runner = WorkerRunner(handle_sigint=False)
+        await runner.add_workers(worker)
+        await worker.queue_frames(frames)
+        asyncio.get_running_loop().call_later(secs, lambda: asyncio.ensure_future(end()))
+
+        async def end() -> None:
+            await session.close()
+            await worker.queue_frame(EndFrame())
+
+        await runner.run()
+        return before, after
+
+    coroutine: Coroutine[Any, Any, tuple[Listener, Listener]] = main()
+    return run_simulated(coroutine)
+
+
+def test_each_frame_is_answered_at_once_with_speech_and_text() -> None:
+    _, after = talk(FakeEngine(), [heard(0.25), heard(0.5)])
+    assert [type(frame) for frame in after.frames[1:-1]] == [
+        TextFrame,
+        SpeechOutputAudioRawFrame,
+        TextFrame,
+        SpeechOutputAudioRawFrame,
+    ]
+    assert [text.text for text in after.of(TextFrame)] == [" 1", " 2"]
+    assert all(text.includes_inter_frame_spaces for text in after.of(TextFrame))
+    assert [frame.audio for frame in after.of(SpeechOutputAudioRawFrame)] == [
+        heard(0.25).audio,
+        heard(0.5).audio,
+    ]
+
+
+def test_audio_is_gathered_into_frames() -> None:
+    engine = FakeEngine()
+    pieces = [heard(n / 10, samples=1_000) for n in range(6)]
+    _, after = talk(engine, [*pieces])
+    said = b"".join(frame.audio for frame in after.of(SpeechOutputAudioRawFrame))
+    assert said == b"".join(piece.audio for piece in pieces)[: 3 * 3_840]
+
+
+def test_speech_tells_how_it_came_about() -> None:
+    _, after = talk(FakeEngine(step_secs=lambda _: 0.03), [heard(0), heard(0)])
+    first, second = (frame.metadata for frame in after.of(SpeechOutputAudioRawFrame))
+    assert first["timings_ms"] == {"fake": 1.0}
+    assert first["delay_ms"] == pytest.approx(30)
+    assert second["delay_ms"] == pytest.approx(60)  # it had to wait for the first
+    assert (first["backlog_frames"], second["backlog_frames"]) == (1, 0)
+
+
+def test_a_session_that_fails_is_a_permanent_error() -> None:
+    before, after = talk(FakeEngine(fails_at=2), [heard(0), heard(0), heard(0)])
+    errors = before.of(ErrorFrame)
+    assert [error.error for error in errors] == ["The fake engine failed, as asked."]
+    assert not errors[0].processor.is_usable
+    assert len(after.of(SpeechOutputAudioRawFrame)) == 1
+
+
+def test_a_session_that_hangs_is_a_permanent_error() -> None:
+    before, _ = talk(FakeEngine(step_secs=lambda _: 60), [heard(0)], secs=6, hang_secs=5)
+    assert [error.error for error in before.of(ErrorFrame)] == ["The engine gave no answer for 5 s"]
+
+
+def test_a_session_that_is_slow_but_answers_is_left_alone() -> None:
+    before, after = talk(
+        FakeEngine(step_secs=lambda _: 4), [heard(0), heard(0), heard(0)], secs=20, hang_secs=5
+    )
+    assert not before.of(ErrorFrame)
+    assert len(after.of(SpeechOutputAudioRawFrame)) == 3
+
+
+def test_a_caller_who_says_nothing_is_owed_nothing() -> None:
+    before, _ = talk(FakeEngine(), [heard(0)], secs=60, hang_secs=5)
+    assert not before.of(ErrorFrame)
+
+
+def test_another_rate_is_reported() -> None:
+    before, _ = talk(FakeEngine(), [heard(0, rate_hz=8_000)])
+    assert "expected 24000 Hz, got 8000 Hz" in before.of(ErrorFrame)[0].error
+
+
+def test_the_fake_is_a_mirror() -> None:
+    """The tests above mean something only if what comes out is what went in."""
+
+    async def main() -> None:
+        engine = FakeEngine()
+        session: FakeSession = engine.open_session()
+        frame = np.full(1_920, 0.5, np.float32)
+        session.feed(frame)
+        async for step in session.outputs():
+            assert step.pcm is frame
+            await session.close()
+
+    run_simulated(main())

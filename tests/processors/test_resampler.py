@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from pipecat.frames.frames import InputAudioRawFrame, SpeechOutputAudioRawFrame, TextFrame
+from pipecat.tests.utils import run_test
+
+from processors import pcm
+from processors.resampler import Resampler, StreamResampler
+
+UP, DOWN = (8_000, 24_000), (24_000, 8_000)
+
+
+def tone(hz: float, rate_hz: int = 8_000, secs: float = 1.0) -> NDArray[np.float32]:
+    return (0.5 * np.sin(2 * np.pi * hz * np.arange(int(rate_hz * secs)) / rate_hz)).astype(np.float32)
+
+
+def level_db(after: NDArray[np.float32], before: NDArray[np.float32]) -> float:
+    settled = after.size // 10
+    return float(20 * np.log10(after[settled:].std() / before.std()))
+
+
+@pytest.mark.parametrize("hz", [100, 300, 1_000, 2_500, 3_000, 3_300, 3_400])
+def test_the_telephone_band_comes_back_as_it_was(hz: int) -> None:
+    said = tone(hz)
+    back = StreamResampler(*DOWN).process(StreamResampler(*UP).process(said))
+    assert abs(level_db(back, said)) < 0.5
+
+
+@pytest.mark.parametrize("hz", [4_600, 5_000, 7_000, 11_000])
+def test_what_a_phone_cannot_carry_does_not_come_back_as_noise(hz: int) -> None:
+    said = tone(hz, 24_000)
+    assert level_db(StreamResampler(*DOWN).process(said), said) < -55
+
+
+@pytest.mark.parametrize("rates", [UP, DOWN])
+def test_the_lag_is_the_documented_one(rates: tuple[int, int]) -> None:
+    resampler = StreamResampler(*rates)
+    click = np.zeros(4_800, np.float32)
+    click[1_200] = 1
+    out_at = int(np.argmax(resampler.process(click)))
+    assert out_at / rates[1] - 1_200 / rates[0] == pytest.approx(0.0015)
+    assert resampler.lag_ms == 1.5
+
+
+@given(st.lists(st.integers(0, 700), min_size=1, max_size=12), st.sampled_from([UP, DOWN]))
+def test_blocks_of_any_size_give_what_one_piece_gives(sizes: list[int], rates: tuple[int, int]) -> None:
+    sizes = [size * 3 for size in sizes]
+    whole = np.random.default_rng(0).normal(0, 0.1, sum(sizes)).astype(np.float32)
+    stream, at, parts = StreamResampler(*rates), 0, []
+    for size in sizes:
+        parts.append(stream.process(whole[at : at + size]))
+        assert parts[-1].size * rates[0] == size * rates[1]
+        at += size
+    np.testing.assert_allclose(np.concatenate(parts), StreamResampler(*rates).process(whole), atol=1e-6)
+
+
+def test_rates_must_fit() -> None:
+    with pytest.raises(
+        ValueError, match="expected one rate to be a multiple of the other, got 8000 and 44100"
+    ):
+        StreamResampler(8_000, 44_100)
+    with pytest.raises(ValueError, match="expected a multiple of 3 samples, got 7"):
+        StreamResampler(*DOWN).process(np.zeros(7, np.float32))
+
+
+async def test_frames_keep_their_kind_and_their_metadata() -> None:
+    heard = InputAudioRawFrame(bytes(1_280), 8_000, num_channels=1)
+    said = SpeechOutputAudioRawFrame(bytes(1_280), 8_000, num_channels=1)
+    said.metadata["delay_ms"] = 3.0
+    text = TextFrame("passes")
+    frames, _ = await run_test(
+        Resampler(*UP),
+        frames_to_send=[heard, said, text],
+        expected_down_frames=[InputAudioRawFrame, SpeechOutputAudioRawFrame, TextFrame],
+    )
+    for frame in frames[:2]:
+        assert isinstance(frame, (InputAudioRawFrame, SpeechOutputAudioRawFrame))
+        assert (frame.sample_rate, len(frame.audio)) == (24_000, 3_840)
+    assert frames[1].metadata["delay_ms"] == 3.0
+
+
+async def test_another_rate_passes_as_it_is() -> None:
+    audio = pcm.to_bytes(tone(440, 16_000, 0.02))
+    frame = InputAudioRawFrame(audio, 16_000, num_channels=1)
+    frames, _ = await run_test(Resampler(*UP), frames_to_send=[frame])
+    assert frames == [frame]

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import base64
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+from pipecat.audio.dtmf.types import KeypadEntry
+from pipecat.frames.frames import Frame, InputDTMFFrame, TextFrame
+
+from processors.frames import MarkInputFrame, MarkOutputFrame, MulawInputFrame, MulawOutputFrame
+from processors.twilio import STOPPED, VIOLATED, TwilioCredentials, TwilioSerializer
+from tests.phone import start_message
+from tests.processors.test_media_stream import JSON, NEARLY
+from tests.simulated import run_simulated
+
+
+def media(payload: bytes, timestamp: int | None = None) -> str:
+    body = {"payload": base64.b64encode(payload).decode()}
+    if timestamp is not None:
+        body["timestamp"] = str(timestamp)
+    return json.dumps({"event": "media", "media": body})
+
+
+async def test_messages_become_frames() -> None:
+    serializer = TwilioSerializer("MZ1")
+    assert await serializer.deserialize('{"event":"connected"}') is None
+    for n in range(3):
+        assert await serializer.deserialize(media(bytes([n]) * 160, n * 20)) is None
+    heard = await serializer.deserialize(media(bytes([3]) * 160, 60))
+    assert isinstance(heard, MulawInputFrame)
+    assert heard.mulaw == b"".join(bytes([n]) * 160 for n in range(4))
+    key = await serializer.deserialize('{"event":"dtmf","dtmf":{"digit":"#"}}')
+    assert isinstance(key, InputDTMFFrame)
+    assert key.button is KeypadEntry.POUND
+    mark = await serializer.deserialize('{"event":"mark","mark":{"name":"played-1"}}')
+    assert isinstance(mark, MarkInputFrame)
+    assert mark.mark == "played-1"
+    assert serializer.bad_messages == 0
+
+
+async def test_frames_become_messages() -> None:
+    serializer = TwilioSerializer("MZ1")
+    said = await serializer.serialize(MulawOutputFrame(b"\xff"))
+    assert json.loads(str(said)) == {"event": "media", "streamSid": "MZ1", "media": {"payload": "/w=="}}
+    mark = await serializer.serialize(MarkOutputFrame("m"))
+    assert json.loads(str(mark)) == {"event": "mark", "streamSid": "MZ1", "mark": {"name": "m"}}
+    assert await serializer.serialize(TextFrame("not for a phone")) is None
+
+
+async def test_bad_messages_are_counted_and_skipped() -> None:
+    serializer = TwilioSerializer("MZ1")
+    for bad in (b"\0", "no", "[]", '{"event":"x"}', '{"event":"dtmf","dtmf":{"digit":"F"}}', "{}"):
+        assert await serializer.deserialize(bad) is None
+    assert serializer.bad_messages == 6
+
+
+async def test_events_of_the_stream() -> None:
+    serializer = TwilioSerializer("MZ1")
+    seen: list[str] = []
+
+    async def on_stopped(_: TwilioSerializer) -> None:
+        seen.append("stopped")
+
+    async def on_violated(_: TwilioSerializer, reason: str) -> None:
+        seen.append(reason)
+
+    serializer.add_event_handler(STOPPED, on_stopped)
+    serializer.add_event_handler(VIOLATED, on_violated)
+    await serializer.deserialize(json.dumps(start_message()))
+    await serializer.deserialize('{"event":"stop"}')
+    await serializer.cleanup()  # type: ignore[no-untyped-call] # waits for the handlers
+    assert seen == ["expected one start, got a second", "stopped"]
+
+
+@given(
+    st.lists(st.text() | st.binary() | (JSON | NEARLY).map(json.dumps), max_size=8), st.binary(max_size=900)
+)
+def test_whatever_comes_the_call_goes_on(messages: list[str | bytes], packet: bytes) -> None:
+    """Arbitrary text, JSON and packet sizes: never an exception, and audio comes through afterwards."""
+
+    async def main() -> list[Frame | None]:
+        serializer = TwilioSerializer("MZ1")
+        for message in messages:
+            await serializer.deserialize(message)
+        await serializer.deserialize(media(packet))
+        return [await serializer.deserialize(media(bytes(640)))]
+
+    heard = run_simulated(main())[0]
+    assert isinstance(heard, MulawInputFrame)
+
+
+def test_credentials_keep_their_secret() -> None:
+    assert "s3cret" not in repr(TwilioCredentials("AC1", "s3cret"))
