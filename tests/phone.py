@@ -48,17 +48,25 @@ def start_message(
 async def serving(line: Line) -> AsyncIterator[str]:
     """Serve a line on a free port of this machine, its engine started; gives ``127.0.0.1:PORT``."""
     await line.engine.start(lambda _: None)
+    try:
+        async with serving_app(uvicorn_config(create_app(line, run_call))) as address:
+            yield address
+    finally:
+        await line.engine.stop()
+
+
+@asynccontextmanager
+async def serving_app(config: uvicorn.Config) -> AsyncIterator[str]:
+    """Serve any app on a free port of this machine; gives ``127.0.0.1:PORT``."""
     listener = listen("127.0.0.1", 0)
     listener.listen()  # uvicorn would, a moment later: who connects now waits
-    server = uvicorn.Server(uvicorn_config(create_app(line, run_call)))
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,unused-ignore]
+    server = uvicorn.Server(config)
     running = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         await running
-        await line.engine.stop()
 
 
 class Phone:

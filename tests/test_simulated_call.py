@@ -6,10 +6,13 @@ import gc
 
 import numpy as np
 import psutil
+import pytest
 from numpy.typing import NDArray
 
 from benchmarks.bursts import delays_s, talk
 from bot import run_call
+from engines.duplex import DuplexEngine
+from engines.parrot import ParrotEngine
 from telephony.server import Line, create_app
 from tests.fake_engines import FakeEngine
 from tests.phone import start_message
@@ -19,7 +22,7 @@ RESAMPLERS_MS = 3.0
 
 
 def simulate(
-    engine: FakeEngine, said: NDArray[np.float32], late_s: tuple[float, ...] = ()
+    engine: DuplexEngine, said: NDArray[np.float32], late_s: tuple[float, ...] = ()
 ) -> tuple[SimulatedPhone, NDArray[np.float32]]:
     async def main() -> tuple[SimulatedPhone, NDArray[np.float32]]:
         line = Line(engine)
@@ -41,6 +44,14 @@ def test_delay_is_one_frame_and_the_resamplers() -> None:
     assert not phone.playback.gaps
     assert phone.closed is not None
     assert (phone.closed["code"], phone.closed["reason"]) == (1000, "the caller hung up")
+
+
+def test_the_greeting_begins_one_frame_after_the_start() -> None:
+    phone, heard = simulate(ParrotEngine(delay_s=1), np.zeros(6 * 8_000, np.float32))
+    first = phone.playback.stretches[0]
+    assert first.arrived_s == pytest.approx(0.08)
+    assert np.abs(heard[first.heard_sample : first.heard_sample + 1_600]).max() > 0.05
+    assert not phone.playback.gaps
 
 
 def test_a_stall_leaves_one_hole_and_no_delay() -> None:

@@ -1,0 +1,37 @@
+"""``bot()`` as pipecat's own runner calls it."""
+
+from __future__ import annotations
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, WebSocket
+from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
+
+import bot
+from engines import choose
+from tests.phone import Phone, serving_app
+
+
+async def test_pipecats_runner_can_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "accelerator", lambda: None)
+    monkeypatch.setattr(bot, "_line", None)
+    app = FastAPI()
+
+    @app.websocket("/stream")
+    async def stream(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await bot.bot(WebSocketRunnerArguments(websocket=websocket))
+
+    async with serving_app(uvicorn.Config(app, log_level="warning")) as address:
+        for _ in range(2):
+            async with Phone.calling(address) as phone:
+                await phone.say(times=8)
+                greeting = await phone.listen(frames=2)
+                assert len(set(greeting)) > 50  # somebody speaks
+                await phone.send({"event": "stop"})
+                assert await phone.closed() == (1000, "the caller hung up")
+
+
+async def test_another_transport_is_refused_in_words() -> None:
+    with pytest.raises(TypeError, match="expected a WebSocket from the runner, got RunnerArguments"):
+        await bot.bot(RunnerArguments())
