@@ -6,6 +6,7 @@ import click
 from dotenv import find_dotenv, load_dotenv
 
 from commands.serve import serve
+from telephony.version import VERSION
 
 
 class DefaultsToServe(click.Group):
@@ -19,7 +20,7 @@ class DefaultsToServe(click.Group):
 
 
 @click.group(cls=DefaultsToServe)
-@click.version_option(package_name=None, version="0.1.0", prog_name="moshi-phone")
+@click.version_option(package_name=None, version=VERSION, prog_name="moshi-phone")
 def cli() -> None:
     """Talk with Moshi on the phone.
 

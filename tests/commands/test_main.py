@@ -1,0 +1,60 @@
+"""The command line as a person meets it: a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from telephony.version import VERSION
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "bot.py", *arguments]
+    return subprocess.run(  # noqa: S603
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_help_teaches() -> None:
+    told = run("--help")
+    assert told.returncode == 0
+    for word in ("serve", "python bot.py --port", ".env"):
+        assert word in told.stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout.strip().endswith(VERSION)
+
+
+def test_a_port_that_is_taken_is_one_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        told = run("--engine", "parrot", "--port", str(port))
+    assert told.returncode == 2
+    assert told.stderr.splitlines()[-1] == f"Error: Port {port} is taken; choose another with --port."
+    assert "Traceback" not in told.stderr
+
+
+def test_serve_is_what_no_command_means() -> None:
+    command = [sys.executable, "bot.py", "--engine", "parrot", "--port", "0"]
+    environment = {**os.environ, "MOSHI_PARROT_DELAY": "0.5"}
+    with subprocess.Popen(  # noqa: S603
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment
+    ) as server:
+        assert server.stderr is not None
+        said = ""
+        while "Answering calls at ws://127.0.0.1:" not in said:
+            line = server.stderr.readline()
+            assert line, said
+            said += line
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=30)
+    assert "repeats the caller after 0.5 s" in said
