@@ -1,0 +1,16 @@
+"""What the telephony tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fakes.twilio_api import FakeTwilioApi, fake_twilio_api
+
+
+@pytest.fixture
+def twilio() -> Iterator[FakeTwilioApi]:
+    """A fake of Twilio's REST API, running."""
+    with fake_twilio_api() as api:
+        yield api
