@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 
+CUT_OFF_SECS = 2  # calls have had their time to finish before; a request has this much
+
 
 class _QuietServer(uvicorn.Server):
     """uvicorn without its own way with signals, which would cut every call off."""
@@ -21,6 +23,7 @@ class _QuietServer(uvicorn.Server):
 @asynccontextmanager
 async def listening(config: uvicorn.Config, listener: socket.socket) -> AsyncIterator[None]:
     """Answer requests on this socket while the block runs. What still runs at its end is cut off."""
+    config.timeout_graceful_shutdown = CUT_OFF_SECS
     server = _QuietServer(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:

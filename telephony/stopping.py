@@ -97,6 +97,12 @@ async def drain(calls: Calls, stop: StopSignals, drain_secs: float, say: Say) ->
         await asyncio.wait((over, insisted), timeout=drain_secs, return_when=asyncio.FIRST_COMPLETED)
         for waiting in (over, insisted):
             waiting.cancel()
+    await hang_up_all(calls, say)
+
+
+async def hang_up_all(calls: Calls, say: Say) -> None:
+    """Take no more calls, and end those that run."""
+    calls.closing = CLOSING
     if count := len(calls.running):
         say(f"Hanging up {count}.")
         calls.end_all(CLOSING)
