@@ -17,6 +17,7 @@ POLL_SECS = 1.0
 COMPLETED = "completed"
 ENDED = frozenset({COMPLETED, "busy", "no-answer", "failed", "canceled"})
 TROUBLES = 5
+INSISTED_SECS = 2.0
 RING_BUFFER_SECS = 5  # which Twilio may add to the time that a phone rings
 
 _WORDS = {
@@ -116,7 +117,7 @@ class Dialler:
         while call.status not in ENDED and not self.stop.insisted.is_set():
             if self.stop.asked.is_set() and not hung_up:
                 self.say("hanging up")
-                await self.api.hang_up(call.sid)
+                await self._hang_up(call.sid)
                 hung_up = True
             else:
                 await self._pause(hung_up)
@@ -148,7 +149,21 @@ class Dialler:
             call = await placing
         except TwilioTrouble:
             return  # none was placed
-        await self.api.hang_up(call.sid)
+        await self._hang_up(call.sid)
+
+    async def _hang_up(self, sid: str) -> None:
+        """End the call, with all the tries that it takes, unless somebody insists on going."""
+        ending = asyncio.ensure_future(self.api.hang_up(sid))
+        insisted = asyncio.ensure_future(self.stop.insisted.wait())
+        await asyncio.wait((ending, insisted), return_when=asyncio.FIRST_COMPLETED)
+        if not ending.done():
+            await asyncio.wait((ending,), timeout=INSISTED_SECS)
+        insisted.cancel()
+        if ending.done():
+            ending.result()
+        else:
+            ending.cancel()
+            self.say("the call may still be running: see https://console.twilio.com")
 
 
 def describe(call: PlacedCall) -> str:

@@ -9,19 +9,10 @@ import pytest
 from telephony.rest import OwnedNumber, PlacedCall, TwilioApi, VoiceSettings
 from telephony.rest_errors import TwilioTrouble
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, NUMBER_SID, FakeTwilioApi
+from tests.naps import Naps
 
 TO = "+15551234567"
 CALLS = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Calls"
-
-
-class Naps:
-    """Takes the place of sleep: notes how long, and does not wait."""
-
-    def __init__(self) -> None:
-        self.secs: list[float] = []
-
-    async def __call__(self, secs: float) -> None:
-        self.secs.append(secs)
 
 
 @pytest.fixture
