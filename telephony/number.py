@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from telephony.redact import redact
@@ -25,14 +26,18 @@ class NumberPointer:
         self._number = number
         self._say = say
         self._before: OwnedNumber | None = None
-        self._ours: VoiceSettings | None = None
+        self._ours: list[VoiceSettings] = []  # what we set, or tried to
+        self._setting: asyncio.Future[None] | None = None
+        self._is_back = False
 
     async def point(self, twiml_url: str) -> None:
-        """Make the number ask this URL. The first time, remember what it did before.
+        """Make the number ask this URL, until it was put back. The first time, remember what it did before.
 
         Raises:
             TwilioTrouble: when the account has no such number, or it cannot be changed.
         """
+        if self._is_back:
+            return
         name = redact(self._number)
         if self._before is None:
             found = await self._api.find_number(self._number)
@@ -43,11 +48,13 @@ class NumberPointer:
                 )
             self._before = found
         wanted = VoiceSettings(twiml_url)
-        if wanted == (self._ours or self._before.voice):
+        if wanted == self._before.voice:
             self._say(f"{name} rings here already.")
             return
-        await self._api.set_voice(self._before.sid, wanted)
-        self._ours = wanted
+        # Noted first, and shielded: whatever becomes of us now, there is something to undo.
+        self._ours.append(wanted)
+        self._setting = asyncio.ensure_future(self._api.set_voice(self._before.sid, wanted))
+        await asyncio.shield(self._setting)
         self._say(f"{name} rings here now; before, it went to {_where(self._before.voice)}.")
 
     async def put_back(self) -> None:
@@ -56,11 +63,16 @@ class NumberPointer:
         Raises:
             TwilioTrouble: when it could not be done; the text says what to set by hand.
         """
-        if self._before is None or self._ours is None:
+        self._is_back = True
+        if self._before is None or self._setting is None:
             return
-        name, before, ours, self._ours = redact(self._number), self._before, self._ours, None
+        name, before, setting, self._setting = redact(self._number), self._before, self._setting, None
+        await asyncio.wait((setting,))
         try:
-            if (await self._api.fetch_number(before.sid)).voice != ours:
+            now = (await self._api.fetch_number(before.sid)).voice
+            if now == before.voice:
+                return
+            if now not in self._ours:
                 self._say(f"{name} was changed by somebody else, and stays as it is.")
                 return
             await self._api.set_voice(before.sid, before.voice)

@@ -69,7 +69,7 @@ class FakeTwilioApi:
     failures: list[Failure] = field(default_factory=list)
     calls: dict[str, dict[str, Any]] = field(default_factory=dict)
     number: dict[str, Any] = field(default_factory=dict)
-    on_call: Callable[[str, Form], None] | None = None
+    on_call: Callable[[str, Form], object] | None = None
     _steps: dict[str, deque[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from loguru import logger
 
 from tests.fakes.twilio_api import FakeTwilioApi, fake_twilio_api
-from tests.logs import Logged
+from tests.logs import Logged, logged_lines
 
 
 @pytest.fixture
@@ -21,7 +20,5 @@ def twilio() -> Iterator[FakeTwilioApi]:
 @pytest.fixture
 def logged() -> Iterator[Logged]:
     """What is logged during the test."""
-    logs = Logged()
-    sink = logger.add(lambda line: logs.lines.append(str(line)), level="DEBUG", format="{level} {message}")
-    yield logs
-    logger.remove(sink)
+    with logged_lines() as logs:
+        yield logs

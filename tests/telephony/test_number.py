@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from telephony.number import NumberPointer
-from telephony.rest import TwilioApi
+from telephony.rest import TwilioApi, VoiceSettings
 from telephony.rest_errors import TwilioTrouble
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, NUMBER_SID, FakeTwilioApi
 from tests.naps import Naps
@@ -51,6 +53,8 @@ async def test_a_tunnel_that_was_opened_again(
     await pointer.point(NEXT)
     assert twilio.number["voice_url"] == NEXT
     await pointer.put_back()
+    assert twilio.number["voice_url"] == BEFORE
+    await pointer.point(NEXT)  # the tunnel goes on while the last calls finish
     assert twilio.number["voice_url"] == BEFORE
 
 
@@ -108,6 +112,37 @@ async def test_it_cannot_be_put_back(pointer: NumberPointer, twilio: FakeTwilioA
     twilio.fail(500, times=100)
     with pytest.raises(TwilioTrouble, match=r"still rings here; set it back to https://old\S+ by hand \(Twi"):
         await pointer.put_back()
+
+
+async def test_told_to_stop_while_it_is_being_pointed(twilio: FakeTwilioApi, said: list[str]) -> None:
+    asked, answers = asyncio.Event(), asyncio.Event()
+
+    class SlowApi(TwilioApi):
+        async def set_voice(self, sid: str, voice: VoiceSettings) -> None:
+            asked.set()
+            await answers.wait()
+            await super().set_voice(sid, voice)
+
+    twilio.number.update(voice_url=BEFORE)
+    pointer = NumberPointer(SlowApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url), NUMBER, said.append)
+    pointing = asyncio.ensure_future(pointer.point(OURS))
+    await asked.wait()
+    pointing.cancel()
+    putting = asyncio.ensure_future(pointer.put_back())
+    answers.set()
+    await putting
+    assert [form["VoiceUrl"] for form in twilio.made("POST", PATH)] == [[OURS], [BEFORE]]
+
+
+async def test_it_could_not_be_pointed(
+    pointer: NumberPointer, twilio: FakeTwilioApi, said: list[str]
+) -> None:
+    twilio.fail(500, times=5, only="POST")
+    with pytest.raises(TwilioTrouble):
+        await pointer.point(OURS)
+    await pointer.put_back()
+    assert said == []
+    assert twilio.number["voice_url"] == BEFORE
 
 
 async def test_a_number_of_somebody_else(twilio: FakeTwilioApi, said: list[str]) -> None:
