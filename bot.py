@@ -21,6 +21,7 @@ from engines.duplex import DuplexSession
 from engines.options import EngineOptions
 from pipelines.phone_call import phone_call
 from processors.frames import PHONE_RATE_HZ
+from processors.hangup_key import HangupKey
 from processors.twilio import STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
 from telephony.calls import Call
 from telephony.handshake import INTERNAL_ERROR, PROTOCOL_ERROR, read_start
@@ -40,7 +41,11 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, lin
     transport = TwilioTransport(websocket, serializer)
     options = line.options
     pipeline = phone_call(
-        transport, session, playout_lead_ms=options.playout_lead_ms, hang_secs=options.hang_secs
+        transport,
+        session,
+        playout_lead_ms=options.playout_lead_ms,
+        hang_secs=options.hang_secs,
+        taps=[HangupKey(options.hangup_key, call.end)] if options.hangup_key else [],
     )
     worker = PipelineWorker(
         pipeline,
@@ -80,6 +85,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, lin
         await session.close()
         await transport.close(code, reason)
         await worker.cancel(reason=reason)
+        await serializer.hang_up()
 
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)

@@ -8,6 +8,13 @@ from contextlib import contextmanager
 import click
 
 from engines.duplex import EngineError
+from telephony.address import BadPublicUrl
+from telephony.guard import Unguarded
+from telephony.numbers import BadNumber
+from telephony.rest_errors import TwilioTrouble
+from telephony.tunnel import TunnelFailed
+
+MENDABLE = (EngineError, BadPublicUrl, BadNumber, Unguarded, TwilioTrouble, TunnelFailed)
 
 
 class Unusable(click.ClickException):
@@ -18,8 +25,8 @@ class Unusable(click.ClickException):
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn an engine's own errors into sentences for the terminal."""
+    """Turn the errors of our own that name their remedy into sentences for the terminal."""
     try:
         yield
-    except EngineError as error:
+    except MENDABLE as error:
         raise Unusable(str(error)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from dotenv import find_dotenv, load_dotenv
 
+from commands.dial import dial
 from commands.serve import serve
 from telephony.version import VERSION
 
@@ -31,6 +32,7 @@ def cli() -> None:
 
 
 cli.add_command(serve)
+cli.add_command(dial)
 
 
 def main() -> None:

@@ -2,54 +2,155 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import socket
-import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import click
 import uvicorn
 import uvloop
 from loguru import logger
 
-from bot import run_call
 from commands.errors import Unusable, explained
+from commands.line_options import LineOptions
+from commands.logs import log_to_stderr
 from commands.options import takes
 from engines.choose import choose_engine
 from engines.options import EngineOptions
-from telephony.options import ServerOptions
+from telephony.address import HEALTH_PATH, TWIML_PATH, PublicAddress
+from telephony.door import Door
+from telephony.listening import listening
+from telephony.number import NumberPointer
+from telephony.numbers import parse_number
+from telephony.options import ReachOptions, ServerOptions, TwilioOptions
 from telephony.server import Line, create_app
+from telephony.stopping import Stopped, StopSignals, drain, stop_signals
+from telephony.tunnel import Tunnel, reaches
+from telephony.webhooks import OnStatus
+
+PUT_BACK_SECS = 10.0
 
 
 @click.command()
+@click.option(
+    "--number",
+    envvar="TWILIO_NUMBER",
+    show_envvar=True,
+    help="A phone number of yours at Twilio, which rings here while this runs, and is put back afterwards.",
+)
+@takes(TwilioOptions)
+@takes(ReachOptions)
 @takes(EngineOptions)
 @takes(ServerOptions)
-def serve(engine_options: EngineOptions, server_options: ServerOptions) -> None:
+def serve(
+    *,
+    number: str | None,
+    twilio_options: TwilioOptions,
+    reach_options: ReachOptions,
+    engine_options: EngineOptions,
+    server_options: ServerOptions,
+) -> None:
     """Answer calls at ws://HOST:PORT/stream."""
-    logger.remove()
-    logger.add(
-        sys.stderr, level=server_options.log_level.upper(), format="{time:HH:mm:ss} {level: <7} {message}"
-    )
+    log_to_stderr(server_options.log_level, [twilio_options.auth_token])
+    options = LineOptions(server_options, engine_options, twilio_options, reach_options)
     with explained():
-        uvloop.run(_serve(engine_options, server_options))
+        options.check()
+        uvloop.run(_serve(options, number))
 
 
-async def _serve(engine_options: EngineOptions, server_options: ServerOptions) -> None:
-    listener = listen(server_options.host, server_options.port)
-    engine, why = choose_engine(engine_options)
-    logger.info(why)
-    app = create_app(Line(engine, server_options), run_call)
-    server = uvicorn.Server(uvicorn_config(app))
-    try:
-        await engine.start(logger.info)
+async def _serve(options: LineOptions, number: str | None) -> None:
+    pointer = _pointer(options, number)
+    listener = listen(options.server.host, options.server.port)
+    with stop_signals() as stop:
+        try:
+            async with answering(listener, stop, options, pointer) as line:
+                await stop.asked.wait()
+                await asyncio.gather(
+                    _put_back(pointer, stop), drain(line.calls, stop, options.server.drain_secs, logger.info)
+                )
+        except Stopped:
+            await _put_back(pointer, stop)
+
+
+@asynccontextmanager
+async def answering(
+    listener: socket.socket,
+    stop: StopSignals,
+    options: LineOptions,
+    pointer: NumberPointer | None = None,
+    on_status: OnStatus | None = None,
+) -> AsyncIterator[Line]:
+    """Answer calls while the block runs: the engine first, then the server, then what leads callers to it.
+
+    Raises:
+        Stopped: when the process was asked to end before everything was ready.
+        EngineUnavailable, TunnelFailed, TwilioTrouble: with one sentence that names the remedy.
+    """
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        from bot import run_call  # noqa: PLC0415 - bot.py starts the commands
+
+        engine, why = choose_engine(options.engine)
+        logger.info(why)
+        address = options.address()
+        door = Door.guarded_by(options.twilio.auth_token, address, insecure=options.reach.insecure)
+        line = Line(engine, options.server, options.credentials(), door=door)
+        stack.push_async_callback(engine.stop)
+        await stop.unless_asked(engine.start(logger.info))
         # What is loaded now stays: without this the garbage collector looks at all of it in mid-call.
         gc.collect()
         gc.freeze()
+        config = uvicorn_config(create_app(line, run_call, on_status))
+        await stack.enter_async_context(listening(config, listener))
         host, port = listener.getsockname()[:2]
         logger.info("Answering calls at ws://{}:{}/stream", host, port)
-        await server.serve(sockets=[listener])
-    finally:
-        await engine.stop()
+        if address.base:
+            await stop.unless_asked(_reached_at(address, address.base, pointer, wait_secs=0))
+        elif options.reach.tunnel:
+            wait_secs = options.reach.tunnel_wait_secs
+            tunnel = Tunnel(port, lambda url: _reached_at(address, url, pointer, wait_secs))
+            stack.push_async_callback(tunnel.stop)
+            logger.info("Opening a tunnel")
+            await stop.unless_asked(tunnel.start())
+        yield line
+
+
+def _pointer(options: LineOptions, number: str | None) -> NumberPointer | None:
+    if not number or not options.is_public:
+        return None  # TWILIO_NUMBER may be set for other commands; without a URL there is nothing to point at
+    return NumberPointer(options.rest_api("--number"), parse_number(number), logger.info)
+
+
+async def _reached_at(
+    address: PublicAddress, url: str, pointer: NumberPointer | None, wait_secs: float
+) -> None:
+    """Take note of our public URL, the first or a new one, and make the number ring there."""
+    address.base = url
+    logger.info("Reached at {}", url)
+    if wait_secs and not await reaches(url + HEALTH_PATH, tries=int(wait_secs)):
+        logger.warning(
+            "{} does not answer from this machine yet; if calls fail, wait a minute or try another network",
+            url,
+        )
+    if pointer:
+        await pointer.point(url + TWIML_PATH)
+
+
+async def _put_back(pointer: NumberPointer | None, stop: StopSignals) -> None:
+    if pointer is None:
+        return
+    putting = asyncio.ensure_future(pointer.put_back())
+    insisted = asyncio.ensure_future(stop.insisted.wait())
+    await asyncio.wait((putting, insisted), timeout=PUT_BACK_SECS, return_when=asyncio.FIRST_COMPLETED)
+    insisted.cancel()
+    if not putting.done():
+        putting.cancel()
+        logger.warning("The number was not put back in time; see above where it went before")
+    elif trouble := putting.exception():
+        logger.error("{}", trouble)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fastapi import WebSocket, WebSocketDisconnect
 from loguru import logger
 from pipecat.audio.dtmf.types import KeypadEntry
-from pipecat.frames.frames import Frame, InputDTMFFrame
+from pipecat.frames.frames import CancelFrame, Frame, InputDTMFFrame
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.serializers.twilio import TwilioFrameSerializer
 from pipecat.transports.websocket.fastapi import (
@@ -24,6 +24,7 @@ from processors.inbound import Inbound
 
 STOPPED = "on_stopped"
 VIOLATED = "on_violated"
+HANG_UP_SECS = 5.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class TwilioSerializer(TwilioFrameSerializer):
         self.inbound = Inbound()
         self.bad_messages = 0
         self.media_s = asyncio.get_running_loop().time()
+        self._over = False
         self._register_event_handler(STOPPED)
         self._register_event_handler(VIOLATED)
 
@@ -94,6 +96,20 @@ class TwilioSerializer(TwilioFrameSerializer):
                 logger.warning("Skipped a message of the stream: {}; more of the kind are only counted", bad)
             return None
 
+    async def hang_up(self) -> None:
+        """End the phone call by REST, where there are credentials and Twilio has not ended it already.
+
+        Closing the socket ends the call as well, as long as nothing follows our ``<Connect>``. pipecat does
+        this by itself only for a pipeline that ends before its socket does.
+        """
+        if self._over:
+            return
+        try:
+            async with asyncio.timeout(HANG_UP_SECS):
+                await self.serialize(CancelFrame())
+        except TimeoutError:
+            logger.warning("Twilio did not answer a hang-up in {:g} s", HANG_UP_SECS)
+
     async def _frame(self, event: media_stream.Event) -> Frame | None:
         match event:
             case media_stream.Media():
@@ -105,6 +121,7 @@ class TwilioSerializer(TwilioFrameSerializer):
             case media_stream.Dtmf():
                 return InputDTMFFrame(_key(event.digit))
             case media_stream.Stop():
+                self._over = True
                 await self._call_event_handler(STOPPED)
             case media_stream.Start():
                 await self._call_event_handler(VIOLATED, "expected one start, got a second")

@@ -47,3 +47,65 @@ class ServerOptions:
             "min": 0.01,
         },
     )
+    hangup_key: Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"] | None = field(
+        default=None, metadata={"help": "A key of the phone that ends the call, such as #."}
+    )
+    drain_secs: float = field(
+        default=300.0,
+        metadata={
+            "help": "Seconds that running calls may go on after SIGTERM or Ctrl-C; then they are hung up.",
+            "min": 0.0,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class TwilioOptions:
+    """The account with the phone company."""
+
+    account_sid: str | None = field(
+        default=None, metadata={"help": "Account SID (AC…).", "envvar": "TWILIO_ACCOUNT_SID"}
+    )
+    auth_token: str | None = field(
+        default=None,
+        repr=False,
+        metadata={
+            "help": "Auth token. Better in the environment or in .env: a command line can be read by others.",
+            "envvar": "TWILIO_AUTH_TOKEN",
+        },
+    )
+    twilio_api_url: str = field(
+        default="https://api.twilio.com",
+        metadata={
+            "help": "Base URL of the REST API; another one for a proxy, or a stand-in in tests.",
+            "envvar": "TWILIO_API_URL",
+        },
+    )
+
+
+@dataclass(frozen=True)
+class ReachOptions:
+    """How the phone company finds this server."""
+
+    public_url: str | None = field(
+        default=None,
+        metadata={
+            "help": "The https URL by which the world reaches this server: a host name, or any tunnel.",
+            "envvar": "PUBLIC_URL",
+        },
+    )
+    tunnel: bool = field(
+        default=False,
+        metadata={"help": "Open a cloudflared quick tunnel, which gives a public URL without an account."},
+    )
+    tunnel_wait_secs: float = field(
+        default=15.0,
+        metadata={
+            "help": "Seconds to wait until the tunnel's URL can be reached from here, too; 0 does not look.",
+            "min": 0.0,
+        },
+    )
+    insecure: bool = field(
+        default=False,
+        metadata={"help": "Be public without TWILIO_AUTH_TOKEN: anybody may open a stream."},
+    )

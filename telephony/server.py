@@ -14,10 +14,13 @@ from loguru import logger
 from engines.duplex import DuplexEngine, DuplexSession, EngineBusy
 from processors.media_stream import Start
 from processors.twilio import TwilioCredentials
+from telephony.address import STREAM_PATH
 from telephony.calls import Call, Calls
+from telephony.door import Door
 from telephony.handshake import TRY_AGAIN_LATER, StreamRefused, read_start
 from telephony.options import ServerOptions
 from telephony.version import VERSION
+from telephony.webhooks import OnStatus, webhooks
 
 
 @dataclass
@@ -29,23 +32,26 @@ class Line:
         options: how the line is set.
         credentials: for hanging up by REST, where there are any.
         calls: those that run.
+        door: who may come in.
     """
 
     engine: DuplexEngine
     options: ServerOptions = field(default_factory=ServerOptions)
     credentials: TwilioCredentials | None = None
     calls: Calls = field(default_factory=Calls)
+    door: Door = field(default_factory=Door)
 
 
 RunCall = Callable[[WebSocket, Call, DuplexSession, Line], Awaitable[None]]
 
 
-def create_app(line: Line, run_call: RunCall) -> FastAPI:
+def create_app(line: Line, run_call: RunCall, on_status: OnStatus | None = None) -> FastAPI:
     """Make the server's app; the engine is started and stopped by whoever made it.
 
     Args:
         line: what the calls share.
         run_call: drives one call to its end (``bot.run_call``).
+        on_status: is told of each status that Twilio reports, by the call's SID.
     """
 
     @asynccontextmanager
@@ -64,12 +70,16 @@ def create_app(line: Line, run_call: RunCall) -> FastAPI:
         report = health(line)
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
 
-    @app.websocket("/stream")
+    app.include_router(webhooks(line.door, lambda: why_busy(line), on_status))
+
+    @app.websocket(STREAM_PATH)
     async def stream(websocket: WebSocket) -> None:
         """One Media Stream, which is one call."""
         await websocket.accept()
         try:
             start = await read_start(websocket, within_secs=line.options.start_secs)
+            peer = websocket.client.host if websocket.client else None
+            line.door.admit(start, websocket.headers, peer)
             await answer(websocket, start, line, run_call)
         except StreamRefused as refusal:
             line.calls.refused[refusal.cause] += 1
@@ -97,6 +107,14 @@ async def answer(websocket: WebSocket, start: Start, line: Line, run_call: RunCa
         line.calls.finish(call)
         reason, _ = await call.ended()
         logger.info("Call {} ended after {:.1f} s: {}", call.name, call.secs, reason)
+
+
+def why_busy(line: Line) -> str | None:
+    """Say in one sentence why the next call cannot be taken, or None where it can."""
+    engine = line.engine
+    if trouble := line.calls.closing or engine.trouble:
+        return trouble
+    return f"all {engine.capacity} sessions are taken" if engine.running >= engine.capacity else None
 
 
 def health(line: Line) -> dict[str, Any]:

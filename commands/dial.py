@@ -1,0 +1,132 @@
+"""``python bot.py dial``: make a phone ring."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import click
+import uvloop
+
+from commands.errors import Unusable, explained
+from commands.line_options import LineOptions
+from commands.logs import log_to_stderr
+from commands.options import takes
+from commands.serve import answering, listen
+from engines.options import EngineOptions
+from telephony.address import STATUS_PATH, STREAM_PATH
+from telephony.dial import COMPLETED, CallPlan, Dialler
+from telephony.numbers import parse_number
+from telephony.options import ReachOptions, ServerOptions, TwilioOptions
+from telephony.redact import redact
+from telephony.rest import PlacedCall, TwilioApi
+from telephony.stopping import Stopped, hang_up_all, stop_signals
+from telephony.tokens import StreamTokens
+
+
+@click.command()
+@click.argument("number")
+@click.option(
+    "--from",
+    "from_",
+    envvar="TWILIO_NUMBER",
+    show_envvar=True,
+    help="The number to call from: one of yours at Twilio.",
+)
+@click.option(
+    "--url",
+    help="The wss URL of a server that runs elsewhere with the same auth token; "
+    "without it this command answers the call itself.",
+)
+@click.option(
+    "--ring-secs", type=click.IntRange(5, 600), default=30, show_default=True, help="How long it may ring."
+)
+@click.option(
+    "--limit-secs",
+    type=click.IntRange(10, 86_400),
+    default=3600,
+    show_default=True,
+    help="How long the call may last.",
+)
+@takes(TwilioOptions)
+@takes(ReachOptions)
+@takes(EngineOptions)
+@takes(ServerOptions)
+def dial(
+    *,
+    number: str,
+    from_: str | None,
+    url: str | None,
+    ring_secs: int,
+    limit_secs: int,
+    twilio_options: TwilioOptions,
+    reach_options: ReachOptions,
+    engine_options: EngineOptions,
+    server_options: ServerOptions,
+) -> None:
+    """Call NUMBER (E.164, such as +15551234567) and follow the call to its end.
+
+    Ctrl-C hangs up. The exit code is 0 when somebody answered, and 1 when nobody did.
+    """
+    log_to_stderr(server_options.log_level, [twilio_options.auth_token])
+    options = LineOptions(server_options, engine_options, twilio_options, reach_options)
+    with explained():
+        to = parse_number(number)
+        if not from_:
+            raise Unusable("Say which of your Twilio numbers calls, with --from or TWILIO_NUMBER.")
+        api = options.rest_api("dial")
+        plan = CallPlan(to, parse_number(from_), "", None, ring_secs, limit_secs)
+        if url:
+            call = uvloop.run(_dial_elsewhere(plan, _stream_url(url), api, options))
+        else:
+            call = uvloop.run(_dial_here(plan, api, options.with_public_url()))
+    sys.exit(0 if call and call.status == COMPLETED else 1)
+
+
+async def _dial_elsewhere(
+    plan: CallPlan, stream_url: str, api: TwilioApi, options: LineOptions
+) -> PlacedCall | None:
+    with stop_signals() as stop:
+        tokens = StreamTokens.from_auth_token(options.twilio.auth_token)
+        return await _follow(replace(plan, stream_url=stream_url), tokens, Dialler(api, stop, _print))
+
+
+async def _dial_here(plan: CallPlan, api: TwilioApi, options: LineOptions) -> PlacedCall | None:
+    options.check()
+    # A tunnel leads to any port, also while another server of ours has the usual one.
+    listener = listen(options.server.host, 0 if options.reach.tunnel else options.server.port)
+    news = asyncio.Event()
+    with stop_signals() as stop:
+        try:
+            async with answering(listener, stop, options, on_status=lambda _, __: news.set()) as line:
+                address = line.door.address
+                stream_url = address.wss(STREAM_PATH)
+                if stream_url is None:
+                    raise Unusable("There is no public URL; set --public-url, or install cloudflared.")
+                here = replace(plan, stream_url=stream_url, status_url=address.https(STATUS_PATH))
+                try:
+                    return await _follow(here, line.door.tokens, Dialler(api, stop, _print, news))
+                finally:
+                    await hang_up_all(line.calls, _print)
+        except Stopped:
+            return None
+
+
+async def _follow(plan: CallPlan, tokens: StreamTokens, dialler: Dialler) -> PlacedCall:
+    _print(f"calling {redact(plan.to)} from {redact(plan.from_)}")
+    return await dialler.dial(plan, plan.twiml(tokens, time.time()))
+
+
+def _stream_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme != "wss" or not parts.hostname or parts.query or parts.fragment:
+        raise Unusable(f"Expected --url wss://HOST{STREAM_PATH}, got {text!r}.")
+    return parts._replace(path=parts.path.rstrip("/") or STREAM_PATH).geturl()
+
+
+def _print(line: str) -> None:
+    """Show a line at once, also where the output goes into a pipe."""
+    print(line, flush=True)

@@ -1,0 +1,82 @@
+"""All that a command which answers calls is set by, in one piece, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from commands.errors import Unusable
+from engines.options import EngineOptions
+from processors.twilio import TwilioCredentials
+from telephony.address import PublicAddress, parse_public_url
+from telephony.guard import check_guarded
+from telephony.options import ReachOptions, ServerOptions, TwilioOptions
+from telephony.rest import TwilioApi
+
+
+@dataclass(frozen=True)
+class LineOptions:
+    """What the command line said, area by area."""
+
+    server: ServerOptions
+    engine: EngineOptions
+    twilio: TwilioOptions
+    reach: ReachOptions
+
+    @property
+    def is_public(self) -> bool:
+        """Whether there will be a public URL."""
+        return bool(self.reach.tunnel or self.reach.public_url)
+
+    def check(self) -> None:
+        """Make sure, before anything is started, that the options go together.
+
+        Raises:
+            Unguarded, BadPublicUrl, Unusable: with one sentence that names the remedy.
+        """
+        self.address()
+        if self.reach.public_url and self.reach.tunnel:
+            raise Unusable(
+                "--tunnel makes a public URL of its own; leave out either it or --public-url (PUBLIC_URL)."
+            )
+        check_guarded(
+            host=self.server.host,
+            public_url=self.reach.public_url,
+            tunnel=self.reach.tunnel,
+            auth_token=self.twilio.auth_token,
+            insecure=self.reach.insecure,
+        )
+
+    def with_public_url(self) -> LineOptions:
+        """Give options that have a public URL in any case: by a tunnel, where none is set."""
+        return self if self.reach.public_url else replace(self, reach=replace(self.reach, tunnel=True))
+
+    def address(self) -> PublicAddress:
+        """Give the public URL that is set, or none.
+
+        Raises:
+            BadPublicUrl: when it is not one.
+        """
+        url = self.reach.public_url
+        return PublicAddress(parse_public_url(url) if url else None)
+
+    def credentials(self) -> TwilioCredentials | None:
+        """Give what hanging up by REST takes, where all of it is set."""
+        sid, token = self.twilio.account_sid, self.twilio.auth_token
+        return TwilioCredentials(sid, token, self.twilio.twilio_api_url) if sid and token else None
+
+    def rest_api(self, purpose: str) -> TwilioApi:
+        """Give the account's REST API.
+
+        Args:
+            purpose: what it is for, to say so where it cannot be had.
+
+        Raises:
+            Unusable: when the credentials are not set.
+        """
+        sid, token = self.twilio.account_sid, self.twilio.auth_token
+        if not (sid and token):
+            raise Unusable(
+                f"{purpose} needs TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, in the environment or in .env; "
+                "both are at https://console.twilio.com."
+            )
+        return TwilioApi(sid, token, self.twilio.twilio_api_url)

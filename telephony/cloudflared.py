@@ -1,0 +1,66 @@
+"""What cloudflared says and how to have it, pure: its command line, its log lines, its installation."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+BINARY = "cloudflared"
+GRACE_SECS = 1
+
+_URL = re.compile(r"https://(?P<name>[a-z0-9-]+)\.trycloudflare\.com")
+_NOT_A_TUNNEL = "api"  # https://api.trycloudflare.com is in the lines that tell of a failure
+_INSTALL = {
+    "darwin": "brew install cloudflared",
+    "win32": "winget install --id Cloudflare.cloudflared",
+}
+_INSTALL_LINUX = (
+    "curl -fL -o ~/.local/bin/cloudflared https://github.com/cloudflare/cloudflared/releases/latest/download/"
+    "cloudflared-linux-{arch} && chmod +x ~/.local/bin/cloudflared"
+)
+_LINUX_ARCHS = {"aarch64": "arm64", "arm64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
+def command(binary: str, port: int, metrics_port: int, empty_config: Path) -> list[str]:
+    """Give the command line of a quick tunnel to a port of this machine.
+
+    Args:
+        binary: cloudflared, or a path to it.
+        port: where our server listens, on 127.0.0.1.
+        metrics_port: where cloudflared shall say whether it is ready.
+        empty_config: an empty file; without it, ingress rules of a config.yml of the user's would
+            override the URL.
+    """
+    return [
+        binary,
+        "tunnel",
+        "--no-autoupdate",
+        "--config",
+        str(empty_config),
+        "--url",
+        f"http://127.0.0.1:{port}",
+        "--metrics",
+        f"127.0.0.1:{metrics_port}",
+        "--grace-period",
+        f"{GRACE_SECS}s",
+    ]
+
+
+def url_in(line: str) -> str | None:
+    """Find the tunnel's public URL in a line of the log, or None where it is not in there."""
+    for found in _URL.finditer(line):
+        if found["name"] != _NOT_A_TUNNEL:
+            return found[0]
+    return None
+
+
+def how_to_install(platform: str = sys.platform, machine: str = "x86_64") -> str:
+    """Give the command that installs cloudflared on this kind of system.
+
+    Args:
+        platform: as ``sys.platform`` has it.
+        machine: as ``platform.machine()`` has it.
+    """
+    fallback = _INSTALL_LINUX.format(arch=_LINUX_ARCHS.get(machine, "amd64"))
+    return _INSTALL.get(platform, fallback)

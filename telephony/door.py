@@ -1,0 +1,125 @@
+"""Who may come in: decides for each stream and each webhook, and says why not."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from loguru import logger
+from starlette.datastructures import FormData, Headers
+
+from processors.media_stream import Start
+from telephony.address import STREAM_PATH, PublicAddress
+from telephony.handshake import POLICY_VIOLATION, StreamRefused
+from telephony.signatures import HEADER, Signatures
+from telephony.tokens import PARAMETER, StreamTokens, TokenRefused
+
+
+@dataclass
+class Door:
+    """Lets in what we allowed, and nothing else.
+
+    With an auth token, each stream must show a token of ours, wherever it comes from, and each webhook
+    must be signed by Twilio. Without one, programs on this machine may open streams, and nobody else.
+
+    Attributes:
+        tokens: makes and takes back what a stream must show.
+        signatures: checks what Twilio signed; None without an auth token.
+        address: the public URL, which is what Twilio signs.
+        insecure: everybody may come in, where there is no auth token.
+        clock: gives Unix seconds.
+    """
+
+    tokens: StreamTokens = field(default_factory=lambda: StreamTokens.from_auth_token(None))
+    signatures: Signatures | None = None
+    address: PublicAddress = field(default_factory=PublicAddress)
+    insecure: bool = False
+    clock: Callable[[], float] = time.time
+
+    @classmethod
+    def guarded_by(
+        cls, auth_token: str | None, address: PublicAddress | None = None, *, insecure: bool = False
+    ) -> Door:
+        """Make the door that an account's auth token, or the lack of one, calls for."""
+        return cls(
+            StreamTokens.from_auth_token(auth_token),
+            Signatures(auth_token) if auth_token else None,
+            address or PublicAddress(),
+            insecure,
+        )
+
+    def admit(self, start: Start, headers: Headers, peer: str | None) -> None:
+        """Let a stream in, or not. A token that was shown is used up.
+
+        Args:
+            start: the stream's ``start`` message.
+            headers: of its handshake.
+            peer: the IP address that it comes from, as far as that is known.
+
+        Raises:
+            StreamRefused: saying why, without the token.
+        """
+        self._check_handshake(headers.get(HEADER))
+        token = start.custom_parameters.get(PARAMETER)
+        try:
+            if self.signatures or token:
+                self.tokens.spend(token, start.call_sid, self.clock())
+            elif not self.insecure:
+                _check_local(headers, peer)
+        except TokenRefused as refusal:
+            raise StreamRefused("token", POLICY_VIOLATION, str(refusal)) from refusal
+
+    def knows_sender(self, url: str | None, form: FormData, signature: str | None) -> bool:
+        """Tell whether a webhook comes from Twilio, and log it where it does not.
+
+        Args:
+            url: the public URL that Twilio was told, or None while there is none.
+            form: the body.
+            signature: the header, or None where it is missing.
+        """
+        if self.signatures is None:
+            trouble = None if self.insecure else "there is no TWILIO_AUTH_TOKEN to check its signature with"
+        elif url is None:
+            trouble = (
+                "there is no public URL to check its signature with: start with --public-url or --tunnel"
+            )
+        elif signature is None:
+            trouble = "it has no signature"
+        elif not self.signatures.signs_webhook(url, form, signature):
+            trouble = f"its signature is not Twilio's for {url} and this auth token"
+        else:
+            trouble = None
+        if trouble:
+            logger.warning("Refused a webhook: {}", trouble)
+        return trouble is None
+
+    def _check_handshake(self, signature: str | None) -> None:
+        url = self.address.wss(STREAM_PATH)
+        if self.signatures is None or signature is None or url is None:
+            return  # the token decides; a signature is a further check where there is one to check
+        if not self.signatures.signs_handshake(url, signature):
+            raise StreamRefused(
+                "signature", POLICY_VIOLATION, "the handshake's signature is not Twilio's for this URL"
+            )
+
+
+def _check_local(headers: Headers, peer: str | None) -> None:
+    if peer is None or not _is_loopback(peer):
+        raise StreamRefused(
+            "remote",
+            POLICY_VIOLATION,
+            "without TWILIO_AUTH_TOKEN only this machine may open streams, got one from elsewhere",
+        )
+    if "origin" in headers:
+        # Any page in a browser on this machine can open a WebSocket here, and says so by this header.
+        raise StreamRefused("origin", POLICY_VIOLATION, "a web page opened the stream, and shows no token")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

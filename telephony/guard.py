@@ -1,0 +1,47 @@
+"""Does not let a server start that anybody could use."""
+
+from __future__ import annotations
+
+import ipaddress
+
+
+class Unguarded(Exception):
+    """The server would be open to everybody. The text is one sentence that says what to set."""
+
+
+def check_guarded(
+    *, host: str, public_url: str | None, tunnel: bool, auth_token: str | None, insecure: bool
+) -> None:
+    """Make sure that strangers cannot come in, or that this is meant.
+
+    Without an auth token nothing tells Twilio's streams from anybody else's, and every stream costs a
+    session. On loopback alone that does no harm.
+
+    Raises:
+        Unguarded: naming what makes the server public.
+    """
+    if auth_token or insecure:
+        return
+    opening = (
+        "--tunnel"
+        if tunnel
+        else "--public-url"
+        if public_url
+        else None
+        if _is_local(host)
+        else f"--host {host}"
+    )
+    if opening:
+        raise Unguarded(
+            f"{opening} opens this line to everybody: set TWILIO_AUTH_TOKEN (and TWILIO_ACCOUNT_SID; both "
+            "are at https://console.twilio.com), or say --insecure if that is what you want."
+        )
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

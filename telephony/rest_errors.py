@@ -1,0 +1,56 @@
+"""What Twilio's REST API may answer instead of what was asked, in one sentence with the remedy."""
+
+from __future__ import annotations
+
+from requests import RequestException
+from twilio.base.exceptions import TwilioRestException
+
+from telephony.redact import redact
+
+_REMEDIES = {
+    20003: "Twilio refused the credentials: check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN",
+    20404: "Twilio knows no such call or number in this account: check TWILIO_ACCOUNT_SID",
+    20429: "Twilio had too many requests from this account: try again in a minute",
+    21210: "the number to call from is not verified: use a number of your Twilio account for --from",
+    21211: "Twilio cannot call that number: check its country code and length",
+    21212: "Twilio cannot call from that number: use a number of your Twilio account for --from",
+    21215: "the account may not call that country: allow it in the voice geographic permissions at "
+    "https://console.twilio.com",
+    21219: "a trial account calls verified numbers only: verify that one, or upgrade, at "
+    "https://console.twilio.com",
+}
+_SERVER_ERROR = 500
+
+
+class TwilioTrouble(Exception):
+    """Twilio did not do what it was asked. The text is one sentence that names the remedy.
+
+    Attributes:
+        code: Twilio's error code, or 0 where there is none.
+    """
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def explain(error: Exception) -> TwilioTrouble:
+    """Put an error of Twilio's client into words that a person can act on, without phone numbers."""
+    if isinstance(error, RequestException):
+        return TwilioTrouble(
+            f"Twilio's API cannot be reached ({type(error).__name__}): check this machine's network"
+        )
+    if not isinstance(error, TwilioRestException):
+        return TwilioTrouble(f"Twilio's API: {redact(str(error))}")
+    code = int(error.code or error.status)
+    if code in _REMEDIES:
+        return TwilioTrouble(f"{_REMEDIES[code]} (Twilio's error {code})", code)
+    if error.status >= _SERVER_ERROR:
+        return TwilioTrouble(
+            f"Twilio's API had an error of its own (HTTP {error.status}): try again, or see "
+            "https://status.twilio.com",
+            code,
+        )
+    return TwilioTrouble(
+        f"Twilio refused: {redact(error.msg)} (see https://www.twilio.com/docs/errors/{code})", code
+    )

@@ -1,0 +1,130 @@
+"""The token that a media stream must show before a session opens.
+
+Twilio strips query strings and sends no header that we choose, so the token travels as a ``<Parameter>``
+of the TwiML and comes back in the stream's ``start`` message. It is
+``CALL.EXPIRY.NONCE.MAC``: the call that it is for, Unix seconds, 96 random bits, and HMAC-SHA256 over the
+rest. Nothing here reads a clock: time is an argument, in Unix seconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Collection
+
+PARAMETER = "token"
+"""The name of the ``<Parameter>``, and so the key in ``start.customParameters``."""
+
+LIFETIME_SECS = 60.0
+ANY_CALL = "any"
+"""For a call that we place: its TwiML, token inside, is sent before Twilio has named the call."""
+
+_NONCE_BYTES = 12
+_MAX_CHARS = 500  # Twilio's limit for a parameter's value
+_PURPOSE = b"moshi-phone stream token 1"
+_CALL = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_EXPIRY = re.compile(r"[0-9]{1,15}")
+
+
+class TokenRefused(Exception):
+    """The stream may not come in. The text says why, and never holds the token."""
+
+
+class TokenMissing(TokenRefused):
+    """The stream showed no token at all."""
+
+
+class TokenForged(TokenRefused):
+    """The token is not one that we made: cut short, changed, or made with another key."""
+
+
+class TokenExpired(TokenRefused):
+    """The token is ours, but too old."""
+
+
+class TokenForAnotherCall(TokenRefused):
+    """The token is ours, but was made for a call with another name."""
+
+
+class TokenReplayed(TokenRefused):
+    """The token is ours, and has let a stream in before."""
+
+
+class StreamTokens:
+    """Makes tokens and takes each of them back once.
+
+    Two processes with the same auth token accept each other's tokens, so that ``dial`` can send a call
+    to a server that runs elsewhere. Which tokens have been spent is known to one process only.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._spent: dict[str, float] = {}  # nonce → expiry; holds only what is still in date
+
+    @classmethod
+    def from_auth_token(cls, auth_token: str | None) -> StreamTokens:
+        """Derive the key from Twilio's auth token, or make one for this process where there is none."""
+        if not auth_token:
+            return cls(secrets.token_bytes(32))
+        return cls(hmac.digest(auth_token.encode(), _PURPOSE, hashlib.sha256))
+
+    def mint(self, call: str, now_secs: float, lifetime_secs: float = LIFETIME_SECS) -> str:
+        """Make a token that lets one stream of this call in, until it expires.
+
+        Args:
+            call: the call's SID, any other name that its ``start`` message will carry as ``callSid``,
+                or ``ANY_CALL``.
+            now_secs: Unix time.
+            lifetime_secs: how long the token is good for.
+
+        Raises:
+            ValueError: when the name of the call has other characters than letters, digits, ``_``, ``-``.
+        """
+        if not _CALL.fullmatch(call):
+            raise ValueError(f"expected a call SID, got {call!r}")
+        body = f"{call}.{int(now_secs + lifetime_secs)}.{secrets.token_hex(_NONCE_BYTES)}"
+        return f"{body}.{self._mac(body)}"
+
+    def spend(self, token: object, call: str, now_secs: float) -> None:
+        """Accept the token for this call, once.
+
+        Args:
+            token: what came from outside: anything at all.
+            call: the ``callSid`` of the stream's ``start`` message.
+            now_secs: Unix time.
+
+        Raises:
+            TokenRefused: one of its subclasses, saying why.
+        """
+        if token is None or token == "":
+            raise TokenMissing("the stream shows no token")
+        if not isinstance(token, str) or len(token) > _MAX_CHARS:
+            raise TokenForged("the stream's token is not one of ours")
+        body, _, mac = token.rpartition(".")
+        if not hmac.compare_digest(self._mac(body).encode(), mac.encode(errors="replace")):
+            raise TokenForged("the stream's token is not one of ours")
+        made_for, expiry_text, nonce = body.split(".")
+        expiry = int(expiry_text) if _EXPIRY.fullmatch(expiry_text) else 0
+        if now_secs >= expiry:
+            raise TokenExpired(f"the stream's token expired {now_secs - expiry:.0f} s ago")
+        if made_for not in (ANY_CALL, call):
+            raise TokenForAnotherCall("the stream's token was made for another call")
+        self._forget_expired(now_secs)
+        if nonce in self._spent:
+            raise TokenReplayed("the stream's token has been used before")
+        self._spent[nonce] = expiry
+
+    @property
+    def spent(self) -> Collection[str]:
+        """The nonces that are kept because their tokens are still in date."""
+        return self._spent.keys()
+
+    def _forget_expired(self, now_secs: float) -> None:
+        self._spent = {nonce: expiry for nonce, expiry in self._spent.items() if expiry > now_secs}
+
+    def _mac(self, body: str) -> str:
+        digest = hmac.digest(self._key, body.encode(errors="replace"), hashlib.sha256)
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")

@@ -1,0 +1,230 @@
+"""A public URL for this machine: runs cloudflared as a quick tunnel, and keeps it running."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import shutil
+import socket
+import tempfile
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+from loguru import logger
+
+from telephony.cloudflared import BINARY, GRACE_SECS, command, how_to_install, url_in
+
+READY_SECS = 60.0
+POLL_SECS = 0.25
+STOP_SECS = GRACE_SECS + 2.0
+RESTART_DELAYS_SECS = (1.0, 2.0, 5.0, 10.0, 30.0)
+_LINES_KEPT = 20
+_LINE_BYTES = 1 << 20  # a longer line would end the reading of the log
+
+OnUrl = Callable[[str], Awaitable[None]]
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class TunnelFailed(Exception):
+    """There is no tunnel. The text is one sentence that says what to do."""
+
+
+class Tunnel:
+    """A quick tunnel. Its URL is another one each time cloudflared starts.
+
+    Args:
+        port: where our server listens, on 127.0.0.1.
+        on_url: is told of each URL, once the tunnel behind it is ready.
+        binary: cloudflared's name or path.
+        sleep: waits some seconds.
+    """
+
+    def __init__(
+        self, port: int, on_url: OnUrl, *, binary: str = BINARY, sleep: Sleep = asyncio.sleep
+    ) -> None:
+        self._port = port
+        self._on_url = on_url
+        self._binary = binary
+        self._sleep = sleep
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._run: _Run | None = None
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the tunnel, and return when it is ready.
+
+        Raises:
+            TunnelFailed: when cloudflared is missing, ends, or is not ready in time.
+        """
+        path = shutil.which(self._binary)
+        if path is None:
+            raise TunnelFailed(
+                f"{self._binary} is not installed: {how_to_install(machine=platform.machine())}, "
+                "or give another public URL with --public-url"
+            )
+        try:
+            await self._open(path)
+        except BaseException:
+            await self.stop()
+            raise
+        self._keeping = asyncio.create_task(self._keep(path))
+
+    async def stop(self) -> None:
+        """Close the tunnel; nothing of it is left running. May be called twice."""
+        if self._keeping:
+            self._keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeping
+            self._keeping = None
+        if self._run:
+            await self._run.stop()
+            self._run = None
+        if self._folder:
+            self._folder.cleanup()
+            self._folder = None
+
+    async def _open(self, path: str) -> None:
+        self._run = await _Run.begin(path, self._port, self._empty_config())
+        await self._on_url(await self._run.ready(self._sleep))
+
+    def _empty_config(self) -> Path:
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="cloudflared-")
+        config = Path(self._folder.name, "empty.yml")
+        config.touch()
+        return config
+
+    async def _keep(self, path: str) -> None:
+        """Start cloudflared again whenever it dies."""
+        tries = 0
+        while self._run:
+            await self._run.process.wait()
+            await self._run.stop()
+            delay_secs = RESTART_DELAYS_SECS[min(tries, len(RESTART_DELAYS_SECS) - 1)]
+            logger.warning(
+                "The tunnel broke ({}); opening another in {:g} s", self._run.last_words, delay_secs
+            )
+            await self._sleep(delay_secs)
+            try:
+                await self._open(path)
+                tries = 0
+            except TunnelFailed as failure:
+                logger.warning("{}", failure)
+                await self._run.stop()
+                tries += 1
+
+
+class _Run:
+    """One process of cloudflared, from its start to its end."""
+
+    def __init__(self, process: Process, metrics_url: str) -> None:
+        self.process = process
+        self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._metrics_url = metrics_url
+        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def begin(cls, path: str, port: int, config: Path) -> _Run:
+        metrics_port = _free_port()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command(path, port, metrics_port, config),
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                stderr=PIPE,
+                limit=_LINE_BYTES,
+                # Its own session: Ctrl-C on the terminal is for us, and calls that finish need the tunnel.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TunnelFailed(f"{path} cannot be run ({error.strerror}): install it again") from error
+        return cls(process, f"http://127.0.0.1:{metrics_port}/ready")
+
+    @property
+    def last_words(self) -> str:
+        """What cloudflared said last; errors before anything else."""
+        errors = [line for line in self._lines if " ERR " in line or "failed" in line]
+        lines = errors or list(self._lines)
+        return lines[-1] if lines else "it said nothing"
+
+    async def ready(self, sleep: Sleep) -> str:
+        """Wait until the tunnel carries requests; gives its URL.
+
+        Raises:
+            TunnelFailed: when the process ends before, or takes too long.
+        """
+        waited_secs = 0.0
+        async with aiohttp.ClientSession() as http:
+            while not (self.url.done() and await _says_ready(http, self._metrics_url)):
+                if self.process.returncode is not None:
+                    await self._reading  # the last lines say why
+                    raise TunnelFailed(
+                        f"cloudflared ended with code {self.process.returncode}: {self.last_words}; "
+                        "try again, or give another public URL with --public-url"
+                    )
+                if waited_secs >= READY_SECS:
+                    raise TunnelFailed(
+                        f"cloudflared was not ready in {READY_SECS:g} s: {self.last_words}; check that "
+                        "this network lets port 7844 out, or give another public URL with --public-url"
+                    )
+                await sleep(POLL_SECS)
+                waited_secs += POLL_SECS
+        return self.url.result()
+
+    async def stop(self) -> None:
+        """End the process, by force where it does not listen."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.terminate()
+            try:
+                await asyncio.wait_for(self.process.wait(), STOP_SECS)
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    self.process.kill()
+                await self.process.wait()
+        self._reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reading
+
+    async def _read(self) -> None:
+        """Read the log as long as there is one: a full pipe would block cloudflared."""
+        assert self.process.stderr is not None  # noqa: S101 - it was asked for as a pipe
+        async for raw in self.process.stderr:
+            line = raw.decode(errors="replace").strip()
+            logger.debug("cloudflared: {}", line)
+            self._lines.append(line)
+            url = url_in(line)
+            if url and not self.url.done():
+                self.url.set_result(url)
+
+
+async def reaches(url: str, *, tries: int, sleep: Sleep = asyncio.sleep) -> bool:
+    """Try whether a public URL of ours answers, as seen from this machine, one try a second."""
+    timeout = aiohttp.ClientTimeout(total=5)
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:
+        for attempt in range(tries):
+            if attempt:
+                await sleep(1.0)
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+                async with http.get(url) as answer:
+                    if answer.status in (200, 503):  # 503: ours, but busy with something
+                        return True
+    return False
+
+
+async def _says_ready(http: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with http.get(url, timeout=aiohttp.ClientTimeout(total=2)) as answer:
+            return answer.status == 200  # noqa: PLR2004 - HTTP's OK
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,119 @@
+"""What Twilio asks us over HTTP: what to do with a call, and that a call has changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from loguru import logger
+from starlette.datastructures import FormData, UploadFile
+
+from telephony.address import STATUS_PATH, STREAM_PATH, TWIML_PATH
+from telephony.door import Door
+from telephony.redact import redact
+from telephony.signatures import HEADER
+from telephony.twiml import connect_stream, reject_busy
+
+MAX_BODY_BYTES = 64 * 1024  # Twilio's forms have one or two kilobytes
+MAX_FIELDS = 500
+
+_CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
+
+WhyBusy = Callable[[], str | None]
+OnStatus = Callable[[str, str], None]
+
+
+def webhooks(door: Door, why_busy: WhyBusy, on_status: OnStatus | None = None) -> APIRouter:
+    """Make ``POST /twiml`` and ``POST /status``.
+
+    Args:
+        door: knows which webhooks are Twilio's, makes the tokens, and has the public URL.
+        why_busy: says in one sentence why no call can be taken now, or None where one can.
+        on_status: is told of each call's SID and status, as they are reported.
+    """
+    router = APIRouter()
+
+    @router.post(TWIML_PATH)
+    async def twiml(request: Request) -> Response:
+        """Say what to do with a call that comes in."""
+        form = await _form_of_twilio(request, TWIML_PATH, door)
+        call_sid = str(form.get("CallSid", ""))
+        if not _CALL_SID.fullmatch(call_sid):
+            raise HTTPException(400, "expected a CallSid")
+        stream_url = door.address.wss(STREAM_PATH)
+        if stream_url is None:
+            raise HTTPException(503, "no public URL is known: start with --public-url or --tunnel")
+        if trouble := why_busy():
+            logger.warning("Call {} from {} gets the busy tone: {}", call_sid[:10], _caller(form), trouble)
+            return _xml(reject_busy())
+        logger.info("Call {} from {} is put through", call_sid[:10], _caller(form))
+        token = door.tokens.mint(call_sid, door.clock())
+        return _xml(connect_stream(stream_url, token, door.address.https(STATUS_PATH)))
+
+    @router.post(STATUS_PATH, status_code=204)
+    async def status(request: Request) -> None:
+        """Take note of a call's new status, or of its stream's."""
+        form = await _form_of_twilio(request, STATUS_PATH, door)
+        _log_status(form)
+        if on_status and "CallStatus" in form:
+            on_status(str(form.get("CallSid", "")), str(form["CallStatus"]))
+
+    return router
+
+
+async def _form_of_twilio(request: Request, path: str, door: Door) -> FormData:
+    """Read the form, and make sure that Twilio sent it.
+
+    Raises:
+        HTTPException: 403 when it did not, 413 when it is far too long to be one of Twilio's.
+    """
+    form = _parse(await _body(request))
+    url = door.address.https(path)
+    if url and request.url.query:
+        url += f"?{request.url.query}"
+    if not door.knows_sender(url, form, request.headers.get(HEADER)):
+        raise HTTPException(403, "the signature is missing or wrong")
+    return form
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"expected at most {MAX_BODY_BYTES} bytes")
+    return bytes(body)
+
+
+def _parse(body: bytes) -> FormData:
+    try:
+        pairs: list[tuple[str, str | UploadFile]] = [
+            (name.decode(), value.decode())
+            for name, value in parse_qsl(body, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+        ]
+    except ValueError as error:
+        raise HTTPException(400, "expected a form") from error
+    return FormData(pairs)
+
+
+def _xml(document: str) -> Response:
+    return Response(document, media_type="application/xml")
+
+
+def _caller(form: FormData) -> str:
+    return redact(str(form.get("From", "an unknown number")))
+
+
+def _log_status(form: FormData) -> None:
+    sid = str(form.get("CallSid", "?"))[:10]
+    if event := form.get("StreamEvent"):
+        trouble = form.get("StreamError")
+        level = "WARNING" if trouble else "DEBUG"
+        logger.log(level, "Call {}: Twilio says {} {}", sid, event, redact(str(trouble or "")))
+        return
+    more = [
+        f"{name} {form[name]}" for name in ("CallDuration", "SipResponseCode", "ErrorCode") if name in form
+    ]
+    logger.info("Call {}: Twilio says {} {}", sid, form.get("CallStatus", "?"), redact(", ".join(more)))

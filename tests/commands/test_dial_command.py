@@ -1,0 +1,115 @@
+"""commands/dial.py: what it refuses, calls answered elsewhere, Ctrl-C. See also tests/test_whole_way.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from click.testing import CliRunner, Result
+
+from commands.main import cli
+from telephony.tokens import StreamTokens
+from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
+from tests.program import account
+
+TO = "+15551234567"
+SID = "CA" + "0" * 32
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telephony.dial.POLL_SECS", 0.0)
+
+
+def dial(environment: dict[str, str], *arguments: str) -> Result:
+    quiet = ["--log-level", "error"]
+    return CliRunner(env={**dict.fromkeys(os.environ), **environment}).invoke(
+        cli, ["dial", *arguments, *quiet]
+    )
+
+
+def test_a_call_that_is_answered_elsewhere(twilio: FakeTwilioApi) -> None:
+    result = dial(account(twilio), TO, "--url", "wss://phone.example.com", "--ring-secs", "20")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "calling +…567 from +…006",
+        "queued",
+        "ringing",
+        "in progress",
+        "completed after 42 s",
+    ]
+    (form,) = twilio.made("POST", "Calls.json")
+    assert (form["To"], form["Timeout"]) == ([TO], ["20"])
+    assert "StatusCallback" not in form
+    twiml = form["Twiml"][0]
+    assert 'url="wss://phone.example.com/stream"' in twiml
+    token = twiml.partition('value="')[2].partition('"')[0]
+    # The other server needs nothing but the same auth token.
+    StreamTokens.from_auth_token(AUTH_TOKEN).spend(token, SID, 0)
+
+
+@pytest.mark.parametrize("status", ["busy", "no-answer", "failed", "canceled"])
+def test_nobody_answered(twilio: FakeTwilioApi, status: str) -> None:
+    twilio.progress = ["queued", "ringing", status]
+    result = dial(account(twilio), TO, "--url", "wss://phone.example.com/stream")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1].startswith(status.replace("-", " "))
+
+
+def test_ctrl_c_hangs_up(twilio: FakeTwilioApi) -> None:
+    twilio.progress = ["queued", "in-progress"]
+    twilio.on_call = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+    result = dial(account(twilio), TO, "--url", "wss://phone.example.com/stream")
+    assert "hanging up" in result.stdout
+    assert twilio.made("POST", f"Calls/{SID}.json") == [{"Status": ["completed"]}]
+    assert twilio.calls[SID]["status"] in ("completed", "canceled")
+
+
+@pytest.mark.parametrize(
+    ("left_out", "arguments", "words"),
+    [
+        ("", ["5551234567"], "expected a phone number with its country code, such as +15551234567"),
+        ("TWILIO_NUMBER", [TO], "Say which of your Twilio numbers calls, with --from or TWILIO_NUMBER."),
+        ("TWILIO_AUTH_TOKEN", [TO], "dial needs TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN"),
+        ("", [TO, "--from", "me"], "expected a phone number with its country code"),
+        (
+            "",
+            [TO, "--url", "ws://a.com/stream"],
+            "Expected --url wss://HOST/stream, got 'ws://a.com/stream'.",
+        ),
+        ("", [TO, "--url", "wss://a.com/stream?x=1"], "Expected --url wss://HOST/stream"),
+        (
+            "",
+            [TO, "--url", "wss://a.com", "--from", "+15550000000"],
+            "a number of your Twilio account for --from",
+        ),
+        ("", [TO, "--url", "wss://a.com", "--auth-token", "wrong"], "check TWILIO_ACCOUNT_SID and"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_sentence(
+    twilio: FakeTwilioApi, left_out: str, arguments: list[str], words: str
+) -> None:
+    environment = {name: value for name, value in account(twilio).items() if name != left_out}
+    result = dial(environment, *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: ")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_rate_limit_and_a_server_error(twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telephony.rest._RETRY_DELAYS_SECS", (0.0, 0.0))
+    twilio.fail(429, 20429, "Too Many Requests", times=3)
+    result = dial(account(twilio), TO, "--url", "wss://a.com")
+    assert (result.exit_code, "try again in a minute" in result.stderr) == (2, True)
+    twilio.fail(500)
+    result = dial(account(twilio), TO, "--url", "wss://a.com")
+    assert (result.exit_code, "an error of its own (HTTP 500)" in result.stderr) == (2, True)
+    assert twilio.calls == {}
+
+
+def test_the_account_is_what_is_used(twilio: FakeTwilioApi) -> None:
+    dial(account(twilio), TO, "--url", "wss://a.com")
+    assert {one.path.split("/")[3] for one in twilio.requests} == {ACCOUNT_SID}
+    assert twilio.made("POST", "Calls.json")[0]["From"] == [NUMBER]

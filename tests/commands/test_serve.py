@@ -1,0 +1,226 @@
+"""commands/serve.py: what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import commands.serve as module
+from commands.line_options import LineOptions
+from commands.main import cli
+from engines.duplex import DuplexEngine, Progress
+from engines.options import EngineOptions
+from telephony.options import ReachOptions, ServerOptions, TwilioOptions
+from telephony.rest_errors import TwilioTrouble
+from telephony.tunnel import TunnelFailed
+from tests.fake_engines import FakeEngine
+from tests.fakes.cloudflared import FakeCloudflared
+from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
+from tests.logs import Logged
+from tests.phone import Phone, start_message
+
+LOUD = bytes([0x10, 0x90] * 80)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    made = FakeEngine()
+    monkeypatch.setattr(module, "choose_engine", lambda _: (made, "Engine: fake, as asked."))
+    return made
+
+
+@pytest.fixture
+async def cloudflared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeCloudflared]:
+    async with FakeCloudflared(tmp_path) as fake:
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        yield fake
+
+
+def options(twilio: FakeTwilioApi, **reach: object) -> LineOptions:
+    return LineOptions(
+        ServerOptions(port=0),
+        EngineOptions(),
+        TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url),
+        ReachOptions(tunnel_wait_secs=0, **reach),  # type: ignore[arg-type]
+    )
+
+
+class Serving:
+    """``serve`` in a task, and a phone that talks to it."""
+
+    def __init__(self, made: LineOptions, monkeypatch: pytest.MonkeyPatch, number: str | None = None) -> None:
+        self.address = ""
+        listen = module.listen
+
+        def watched(host: str, port: int) -> socket.socket:
+            listener = listen(host, port)
+            self.address = f"127.0.0.1:{listener.getsockname()[1]}"
+            return listener
+
+        monkeypatch.setattr(module, "listen", watched)
+        self.task = asyncio.ensure_future(module._serve(made, number))
+
+    async def signal(self) -> None:
+        """Send this process a signal."""
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("how", ["limit", "second signal"])
+async def test_a_call_that_does_not_finish_is_hung_up(
+    how: str, engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    made = replace(options(twilio), twilio=TwilioOptions())
+    made = replace(made, server=replace(made.server, drain_secs=0.0 if how == "limit" else 1000.0))
+    serving = Serving(made, monkeypatch)
+    await logged.says("Answering calls")
+    async with Phone.calling(serving.address, start_message()) as phone:
+        await phone.say(LOUD, times=4)
+        await phone.listen(1)
+        await serving.signal()
+        await logged.says("No new calls; 1 running may finish")
+        if how == "second signal":
+            await serving.signal()
+        assert await phone.closed() == (1000, "the line is shutting down")
+    await serving.task
+    assert "Hanging up 1." in logged.text
+    assert engine.running == 0
+    assert engine.trouble  # it was stopped
+
+
+async def test_told_to_stop_while_the_engine_loads(
+    twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    class Slow(FakeEngine):
+        stopped = False
+
+        async def start(self, progress: Progress) -> None:
+            progress("Loading.")
+            await asyncio.Event().wait()
+
+        async def stop(self) -> None:
+            self.stopped = True
+
+    slow = Slow()
+    choice: tuple[DuplexEngine, str] = (slow, "Engine: slow.")
+    monkeypatch.setattr(module, "choose_engine", lambda _: choice)
+    serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
+    await logged.says("Loading.")
+    await serving.signal()
+    await serving.task
+    assert slow.stopped
+    assert twilio.requests == []
+
+
+async def test_told_to_stop_while_the_tunnel_opens(
+    engine: FakeEngine,
+    twilio: FakeTwilioApi,
+    cloudflared: FakeCloudflared,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    serving = Serving(options(twilio, tunnel=True), monkeypatch, NUMBER)
+    run = await cloudflared.runs.get()
+    await serving.signal()
+    await serving.task
+    assert await run.told() == {"sigterm": True}
+    assert twilio.requests == []
+
+
+async def test_a_tunnel_that_fails_ends_it(
+    engine: FakeEngine,
+    twilio: FakeTwilioApi,
+    cloudflared: FakeCloudflared,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    serving = Serving(options(twilio, tunnel=True), monkeypatch)
+    run = await cloudflared.runs.get()
+    await run.die(1)
+    with pytest.raises(TunnelFailed, match="cloudflared ended with code 1"):
+        await serving.task
+    assert engine.trouble
+
+
+async def test_a_number_that_is_not_ours_ends_it(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, "+15559999999")
+    with pytest.raises(TwilioTrouble, match="has no number that ends in 999"):
+        await serving.task
+
+
+async def test_a_number_follows_the_tunnel_and_is_put_back(
+    engine: FakeEngine,
+    twilio: FakeTwilioApi,
+    cloudflared: FakeCloudflared,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Logged,
+) -> None:
+    monkeypatch.setattr("telephony.tunnel.RESTART_DELAYS_SECS", (0.0,))
+    cloudflared.ready_at_once = True
+    serving = Serving(options(twilio, tunnel=True), monkeypatch, NUMBER)
+    first = await cloudflared.runs.get()
+    await logged.says("rings here now")
+    cloudflared.ready_at_once = False
+    await first.die(1)
+    second = await cloudflared.runs.get()
+    await second.be_ready("https://other-name.trycloudflare.com")
+    await logged.says("Reached at https://other-name.trycloudflare.com")
+    await serving.signal()  # in the middle of it: the number is put back all the same
+    await serving.task
+    assert twilio.number["voice_url"] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--tunnel"], "--tunnel opens this line to everybody: set TWILIO_AUTH_TOKEN"),
+        (["--public-url", "phone.example.com"], "--public-url opens this line to everybody"),
+        (["--host", "0.0.0.0"], "--host 0.0.0.0 opens this line to everybody"),  # noqa: S104
+        (["--public-url", "http://a.com"], "expected a public URL such as https://phone.example.com, got"),
+        (
+            ["--public-url", "a.com", "--tunnel", "--auth-token", "x"],
+            "--tunnel makes a public URL of its own; leave out either it or --public-url (PUBLIC_URL).",
+        ),
+        (
+            ["--public-url", "a.com", "--number", NUMBER, "--auth-token", "x"],
+            "--number needs TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, in the environment or in .env",
+        ),
+        (
+            ["--public-url", "a.com", "--number", "5", "--auth-token", "x", "--account-sid", "AC1"],
+            "expected a phone number with its country code, such as +15551234567, got '5'",
+        ),
+    ],
+)
+def test_what_a_person_can_mend_is_one_sentence(arguments: list[str], words: str) -> None:
+    result = CliRunner(env=dict.fromkeys(os.environ)).invoke(cli, ["serve", *arguments])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_tunnel_without_cloudflared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    arguments = [
+        "serve",
+        "--tunnel",
+        "--insecure",
+        "--port",
+        "0",
+        "--engine",
+        "parrot",
+        "--log-level",
+        "error",
+    ]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert "Error: cloudflared is not installed: " in result.stderr
+    assert result.stderr.count("\n") == 1

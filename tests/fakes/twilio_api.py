@@ -1,0 +1,236 @@
+"""A stand-in for Twilio's REST API: a real HTTP server, for Twilio's real client.
+
+Written from the documented requests and answers (and the examples in twilio-python's own tests) of the
+resources that we use: accounts, calls, incoming phone numbers. Nothing in it moves by itself: a call goes
+through the statuses that the test lists, one further for each time it is asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+ACCOUNT_SID = "AC" + "a" * 32
+AUTH_TOKEN = "f" * 32
+NUMBER = "+15005550006"
+NUMBER_SID = "PN" + "b" * 32
+ENDED = ("completed", "busy", "no-answer", "failed", "canceled")
+
+_PREFIX = re.compile(r"/2010-04-01/Accounts/(?P<account>AC[a-z0-9]{32})(?P<rest>[/.].*)")
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+
+Form = dict[str, list[str]]
+
+
+@dataclass
+class Request:
+    """One request that came, with its form or query."""
+
+    method: str
+    path: str
+    form: Form
+
+
+@dataclass
+class Failure:
+    """What the API answers instead, until it has done so ``times`` times."""
+
+    status: int
+    code: int | None = None
+    message: str = ""
+    times: int = 1
+    only: str = ""  # a part of "METHOD path"
+
+
+@dataclass
+class FakeTwilioApi:
+    """The account's state. Tests read and write it directly.
+
+    Attributes:
+        progress: the statuses that the next calls go through, the last of which stays.
+        on_call: is told of each call that is placed, in the server's thread, after the answer was sent.
+    """
+
+    url: str = ""
+    account_status: str = "active"
+    account_type: str = "Full"
+    progress: Sequence[str] = ("queued", "ringing", "in-progress", "completed")
+    requests: list[Request] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    calls: dict[str, dict[str, Any]] = field(default_factory=dict)
+    number: dict[str, Any] = field(default_factory=dict)
+    on_call: Callable[[str, Form], object] | None = None
+    _steps: dict[str, deque[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Give the account one number, which does nothing yet."""
+        self.number = {
+            "sid": NUMBER_SID,
+            "account_sid": ACCOUNT_SID,
+            "phone_number": NUMBER,
+            "friendly_name": "(500) 555-0006",
+            "capabilities": {"voice": True, "sms": False, "mms": False},
+            "date_created": "Thu, 30 Jul 2015 23:19:04 +0000",
+            "voice_url": None,
+            "voice_method": "POST",
+            "voice_application_sid": "",
+            "trunk_sid": None,
+        }
+
+    def fail(self, status: int, code: int | None = None, message: str = "", **more: Any) -> None:
+        """Answer the next request with an error."""
+        self.failures.append(Failure(status, code, message, **more))
+
+    def made(self, method: str, part: str) -> list[Form]:
+        """The forms of all requests of this method whose path holds this part."""
+        return [one.form for one in self.requests if one.method == method and part in one.path]
+
+    def answer(self, request: Request, login: str) -> tuple[int, Any]:
+        """Give the status and the JSON for a request."""
+        self.requests.append(request)
+        for failure in self.failures:
+            if failure.only in f"{request.method} {request.path}":
+                failure.times -= 1
+                if failure.times == 0:
+                    self.failures.remove(failure)
+                return failure.status, _error(failure.status, failure.code, failure.message)
+        found = _PREFIX.fullmatch(request.path)
+        if found is None:
+            return 404, _error(404, 20404, f"The requested resource {request.path} was not found")
+        if login != f"{ACCOUNT_SID}:{AUTH_TOKEN}" or found["account"] != ACCOUNT_SID:
+            return 401, _error(401, 20003, "Authenticate")
+        return self._route(request, found["rest"])
+
+    def _route(self, request: Request, rest: str) -> tuple[int, Any]:
+        method, form = request.method, request.form
+        match rest.removesuffix(".json").split("/"):
+            case [""] if method == "GET":
+                account = {"sid": ACCOUNT_SID, "status": self.account_status, "type": self.account_type}
+                return 200, account
+            case ["", "Calls"] if method == "POST":
+                return self._place(form)
+            case ["", "Calls", sid] if sid in self.calls:
+                return self._update_call(sid, form) if method == "POST" else self._step(sid)
+            case ["", "IncomingPhoneNumbers"] if method == "GET":
+                wanted = form.get("PhoneNumber", [""])[0].replace("*", "")
+                found = [self.number] if wanted in self.number["phone_number"] else []
+                return 200, {
+                    "incoming_phone_numbers": found,
+                    "page": 0,
+                    "page_size": 50,
+                    "next_page_uri": None,
+                }
+            case ["", "IncomingPhoneNumbers", sid] if sid == self.number["sid"]:
+                if method == "POST":
+                    names = {"VoiceUrl": "voice_url", "VoiceMethod": "voice_method"}
+                    names["VoiceApplicationSid"] = "voice_application_sid"
+                    self.number.update({names[name]: values[0] for name, values in form.items()})
+                return 200, self.number
+        return 404, _error(404, 20404, f"The requested resource {request.path} was not found")
+
+    def _place(self, form: Form) -> tuple[int, Any]:
+        to, from_ = form.get("To", [""])[0], form.get("From", [""])[0]
+        if not _E164.fullmatch(to):
+            return 400, _error(400, 21211, f"The 'To' number {to} is not a valid phone number.")
+        if from_ != self.number["phone_number"]:
+            return 400, _error(400, 21210, f"The source phone number provided, {from_}, is not yet verified")
+        if len(form.get("Twiml", [""])[0]) > 4000:
+            return 400, _error(400, 21629, "Twiml must be at most 4000 characters")
+        sid = f"CA{len(self.calls):032x}"
+        self._steps[sid] = deque(self.progress)
+        self.calls[sid] = {
+            "sid": sid,
+            "account_sid": ACCOUNT_SID,
+            "to": to,
+            "from": from_,
+            "status": self._steps[sid].popleft(),
+            "duration": None,
+            "direction": "outbound-api",
+            "date_created": "Tue, 31 Aug 2010 20:36:28 +0000",
+        }
+        return 201, dict(self.calls[sid])
+
+    def _step(self, sid: str) -> tuple[int, Any]:
+        call = self.calls[sid]
+        if self._steps[sid]:
+            call["status"] = self._steps[sid].popleft()
+        if call["status"] in ENDED and call["duration"] is None:
+            call["duration"] = "42" if call["status"] == "completed" else "0"
+        return 200, dict(call)
+
+    def _update_call(self, sid: str, form: Form) -> tuple[int, Any]:
+        call = self.calls[sid]
+        if call["status"] in ENDED:
+            return 404, _error(404, 20404, f"The requested resource Calls/{sid}.json was not found")
+        if form.get("Status") in (["completed"], ["canceled"]):
+            call["status"] = "completed" if call["status"] == "in-progress" else "canceled"
+            self._steps[sid].clear()
+        return 200, dict(call)
+
+
+def _error(status: int, code: int | None, message: str) -> dict[str, Any] | str:
+    if code is None:
+        return f"<html>{HTTPStatus(status).phrase}</html>"  # what a gateway in front of the API answers
+    return {
+        "code": code,
+        "message": message,
+        "more_info": f"https://www.twilio.com/docs/errors/{code}",
+        "status": status,
+    }
+
+
+@contextmanager
+def fake_twilio_api() -> Iterator[FakeTwilioApi]:
+    """Serve a fake account on a free port of this machine, in a thread."""
+    api = FakeTwilioApi()
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._reply(parse_qs(urlsplit(self.path).query, keep_blank_values=True))
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            self._reply(parse_qs(body, keep_blank_values=True))
+
+        def _reply(self, form: Form) -> None:
+            kind, _, credentials = self.headers.get("Authorization", "").partition(" ")
+            login = base64.b64decode(credentials).decode() if kind == "Basic" else ""
+            path = urlsplit(self.path).path
+            with lock:
+                status, content = api.answer(Request(self.command, path, form), login)
+            body = (content if isinstance(content, str) else json.dumps(content)).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            if api.on_call and status == HTTPStatus.CREATED:
+                api.on_call(content["sid"], form)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Stay quiet: the tests read ``requests``."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    api.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.01))
+    thread.start()
+    try:
+        yield api
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,94 @@
+"""Twilio's part in a call, from the webhook to the last status: asks for TwiML, obeys it, opens the stream.
+
+Signs as Twilio does, for the public URL that it was told; a route says where that URL leads on this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+from xml.etree import ElementTree as ET
+
+import aiohttp
+from twilio.request_validator import RequestValidator
+from websockets.asyncio.client import connect
+
+from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER
+from tests.phone import Phone, start_message
+
+CALLER = "+15551234567"
+
+
+class Rejected(Exception):
+    """The TwiML said ``<Reject>``; the text is its reason."""
+
+
+class FakeTwilioVoice:
+    """Twilio's voice service, for calls that come in and calls that were dialled.
+
+    Args:
+        public: the public base URL, ``https://…``.
+        local: where it leads, ``127.0.0.1:PORT``.
+    """
+
+    def __init__(self, public: str, local: str) -> None:
+        self._public = public
+        self._local = local
+        self._validator = RequestValidator(AUTH_TOKEN)
+
+    async def call_in(self, voice_url: str, call_sid: str, caller: str = CALLER) -> str:
+        """Ask the number's voice URL what to do with a call; gives the TwiML."""
+        form = {
+            "AccountSid": ACCOUNT_SID,
+            "ApiVersion": "2010-04-01",
+            "CallSid": call_sid,
+            "CallStatus": "ringing",
+            "Called": NUMBER,
+            "Caller": caller,
+            "Direction": "inbound",
+            "From": caller,
+            "To": NUMBER,
+        }
+        status, text = await self.post(voice_url, form)
+        assert status == 200, text
+        return text
+
+    async def tell(self, status_url: str, call_sid: str, **fields: str) -> int:
+        """Report a status; gives what was answered."""
+        form = {"AccountSid": ACCOUNT_SID, "CallSid": call_sid, "From": NUMBER, "To": CALLER, **fields}
+        return (await self.post(status_url, form))[0]
+
+    async def post(self, url: str, form: dict[str, str]) -> tuple[int, str]:
+        """Post a signed form to a public URL."""
+        assert url.startswith(self._public + "/")
+        headers = {"X-Twilio-Signature": self._validator.compute_signature(url, form)}
+        local = f"http://{self._local}{urlsplit(url).path}"
+        async with aiohttp.ClientSession() as http, http.post(local, data=form, headers=headers) as answer:
+            return answer.status, await answer.text()
+
+    @asynccontextmanager
+    async def obey(self, twiml: str, call_sid: str) -> AsyncIterator[tuple[Phone, str | None]]:
+        """Do what the TwiML says: connect a stream; gives its phone, and where its statuses go.
+
+        Raises:
+            Rejected: when it says so.
+        """
+        response = ET.fromstring(twiml)  # noqa: S314 - our own server's
+        assert response.tag == "Response"
+        verb = response[0]
+        if verb.tag == "Reject":
+            raise Rejected(verb.attrib["reason"])
+        assert (verb.tag, [child.tag for child in verb]) == ("Connect", ["Stream"])
+        stream = verb[0]
+        url = urlsplit(stream.attrib["url"])
+        assert (url.scheme, url.query) == ("wss", "")
+        assert f"https://{url.netloc}" == self._public
+        parameters = {each.attrib["name"]: each.attrib["value"] for each in stream}
+        assert all(len(name) < 500 and len(value) < 500 for name, value in parameters.items())
+        headers = {"x-twilio-signature": self._validator.compute_signature(stream.attrib["url"], {})}
+        async with connect(f"ws://{self._local}{url.path}", additional_headers=headers) as socket:
+            phone = Phone(socket)
+            await phone.send({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+            await phone.send(start_message(parameters=parameters, call_sid=call_sid))
+            yield phone, stream.attrib.get("statusCallback")

@@ -1,0 +1,47 @@
+"""What was logged during a test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from loguru import logger
+
+
+class Logged:
+    """The log's lines, from debug upwards."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self.lines)
+
+    async def says(self, words: str) -> None:
+        """Wait until these words have been logged."""
+        if words not in self.text:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.append((words, future))
+            await future
+
+    def take(self, line: object) -> None:
+        """Take one line; it may come from any thread."""
+        self.lines.append(str(line))
+        for words, future in [one for one in self._waiting if one[0] in self.text]:
+            self._waiting.remove((words, future))
+            future.get_loop().call_soon_threadsafe(future.set_result, None)
+
+
+@contextmanager
+def logged_lines() -> Iterator[Logged]:
+    """Note what is logged while the block runs."""
+    logs = Logged()
+    sink = logger.add(logs.take, level="DEBUG", format="{level} {message}")
+    try:
+        yield logs
+    finally:
+        logger.remove(sink)

@@ -1,0 +1,118 @@
+"""telephony/door.py: every way in, and every way that is none."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.datastructures import FormData, Headers
+from twilio.request_validator import RequestValidator
+
+from processors.media_stream import Start
+from telephony.address import PublicAddress
+from telephony.door import Door
+from telephony.handshake import POLICY_VIOLATION, StreamRefused
+from telephony.tokens import ANY_CALL, PARAMETER
+from tests.logs import Logged
+
+AUTH_TOKEN = "f" * 32
+CALL = "CA" + "1" * 32
+NOW = 1_800_000_000.0
+HERE, ELSEWHERE = "127.0.0.1", "203.0.113.7"
+PUBLIC = "https://phone.example.com"
+
+
+def guarded() -> Door:
+    door = Door.guarded_by(AUTH_TOKEN, PublicAddress(PUBLIC))
+    door.clock = lambda: NOW
+    return door
+
+
+def start(token: str | None = None, call_sid: str = CALL) -> Start:
+    return Start("MZ1", call_sid, "AC1", {}, {PARAMETER: token} if token else {})
+
+
+def refusal(door: Door, message: Start, peer: str | None = HERE, **headers: str) -> StreamRefused:
+    with pytest.raises(StreamRefused) as refused:
+        door.admit(message, Headers(headers), peer)
+    assert refused.value.code == POLICY_VIOLATION
+    return refused.value
+
+
+@pytest.mark.parametrize("call", [CALL, ANY_CALL])
+@pytest.mark.parametrize("peer", [HERE, ELSEWHERE, None])
+def test_a_token_lets_in_from_everywhere_once(call: str, peer: str | None) -> None:
+    door = guarded()
+    message = start(door.tokens.mint(call, NOW))
+    door.admit(message, Headers(), peer)
+    assert refusal(door, message, peer).cause == "token"
+
+
+@pytest.mark.parametrize("peer", [HERE, ELSEWHERE])
+def test_with_an_auth_token_nobody_comes_in_without_a_token(peer: str) -> None:
+    assert str(refusal(guarded(), start(), peer)) == "the stream shows no token"
+
+
+@pytest.mark.parametrize("insecure", [True, False])
+def test_insecure_changes_nothing_where_there_is_an_auth_token(insecure: bool) -> None:
+    assert refusal(Door.guarded_by(AUTH_TOKEN, insecure=insecure), start()).cause == "token"
+
+
+def test_a_handshakes_signature_is_a_further_check() -> None:
+    door = guarded()
+    right = str(RequestValidator(AUTH_TOKEN).compute_signature("wss://phone.example.com/stream", {}))
+    door.admit(start(door.tokens.mint(CALL, NOW)), Headers({"x-twilio-signature": right}), ELSEWHERE)
+    message = start(door.tokens.mint(CALL, NOW))
+    wrong = refusal(door, message, ELSEWHERE, **{"x-twilio-signature": "d3Jvbmc="})
+    assert wrong.cause == "signature"
+    door.admit(message, Headers(), ELSEWHERE)  # the token was not used up by that
+    assert refusal(door, start(), ELSEWHERE, **{"x-twilio-signature": right}).cause == "token"
+
+
+def test_without_a_public_url_a_handshakes_signature_cannot_be_checked() -> None:
+    door = guarded()
+    door.address.base = None
+    door.admit(start(door.tokens.mint(CALL, NOW)), Headers({"x-twilio-signature": "x"}), ELSEWHERE)
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+def test_without_an_auth_token_this_machine_may_come_in(peer: str) -> None:
+    Door().admit(start(), Headers(), peer)
+
+
+@pytest.mark.parametrize("peer", ["203.0.113.7", "192.168.1.2", "::2", "::ffff:10.0.0.1", "testclient", None])
+def test_without_an_auth_token_nobody_else_may(peer: str | None) -> None:
+    assert "only this machine may open streams" in str(refusal(Door(), start(), peer))
+
+
+def test_without_an_auth_token_a_web_page_needs_a_token() -> None:
+    door = Door()
+    page = {"origin": "http://evil.example.com"}
+    assert "a web page opened the stream" in str(refusal(door, start(), HERE, **page))
+    door.admit(start(door.tokens.mint(CALL, door.clock())), Headers(page), HERE)
+
+
+def test_without_an_auth_token_a_wrong_token_is_still_wrong() -> None:
+    assert refusal(Door(insecure=True), start("forged")).cause == "token"
+
+
+def test_insecure_lets_everybody_in() -> None:
+    Door(insecure=True).admit(start(), Headers({"origin": "http://evil.example.com"}), ELSEWHERE)
+
+
+@pytest.mark.parametrize(
+    ("door", "url", "signature", "words"),
+    [
+        (Door(), PUBLIC, None, "there is no TWILIO_AUTH_TOKEN"),
+        (guarded(), None, "x", "there is no public URL to check its signature with: start with --public-url"),
+        (guarded(), PUBLIC, None, "it has no signature"),
+        (guarded(), PUBLIC, "x", "its signature is not Twilio's for https://phone.example.com"),
+    ],
+)
+def test_why_a_webhook_is_refused(
+    door: Door, url: str | None, signature: str | None, words: str, logged: Logged
+) -> None:
+    assert not door.knows_sender(url, FormData({"a": "b"}), signature)
+    assert words in logged.text
+
+
+def test_an_insecure_line_takes_any_webhook() -> None:
+    assert Door(insecure=True).knows_sender(None, FormData(), None)

@@ -1,0 +1,153 @@
+"""telephony/rest.py: Twilio's real client against the fake of its API; what it asks for is asserted."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from telephony.rest import OwnedNumber, PlacedCall, TwilioApi, VoiceSettings
+from telephony.rest_errors import TwilioTrouble
+from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, NUMBER_SID, FakeTwilioApi
+from tests.naps import Naps
+
+TO = "+15551234567"
+CALLS = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Calls"
+
+
+@pytest.fixture
+def naps() -> Naps:
+    return Naps()
+
+
+@pytest.fixture
+def api(twilio: FakeTwilioApi, naps: Naps) -> TwilioApi:
+    return TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url, naps)
+
+
+async def place(
+    api: TwilioApi, to: str = TO, from_: str = NUMBER, status_url: str | None = None
+) -> PlacedCall:
+    return await api.place_call(
+        to=to, from_=from_, twiml="<Response/>", ring_secs=30, limit_secs=3600, status_url=status_url
+    )
+
+
+async def test_place_a_call(api: TwilioApi, twilio: FakeTwilioApi) -> None:
+    call = await place(api, status_url="https://phone.example.com/status")
+    assert call == PlacedCall("CA" + "0" * 32, "queued")
+    (request,) = twilio.requests
+    assert (request.method, request.path) == ("POST", CALLS + ".json")
+    assert request.form == {
+        "To": [TO],
+        "From": [NUMBER],
+        "Twiml": ["<Response/>"],
+        "Timeout": ["30"],
+        "TimeLimit": ["3600"],
+        "StatusCallback": ["https://phone.example.com/status"],
+        "StatusCallbackEvent": ["initiated", "ringing", "answered", "completed"],
+    }
+
+
+async def test_follow_and_hang_up(api: TwilioApi, twilio: FakeTwilioApi) -> None:
+    sid = (await place(api)).sid
+    assert [(await api.fetch_call(sid)).status for _ in range(2)] == ["ringing", "in-progress"]
+    await api.hang_up(sid)
+    assert twilio.requests[-1].path == f"{CALLS}/{sid}.json"
+    assert twilio.requests[-1].form == {"Status": ["completed"]}
+    assert await api.fetch_call(sid) == PlacedCall(sid, "completed", 42)
+    await api.hang_up(sid)  # Twilio answers 404, code 20404: it had ended already
+
+
+async def test_a_numbers_voice_settings(api: TwilioApi, twilio: FakeTwilioApi) -> None:
+    found = await api.find_number(NUMBER)
+    assert found == OwnedNumber(NUMBER_SID, NUMBER, VoiceSettings(""))
+    assert twilio.requests[-1].form == {"PhoneNumber": [NUMBER], "PageSize": ["1"]}
+    await api.set_voice(found.sid, VoiceSettings("https://phone.example.com/twiml"))
+    assert twilio.requests[-1].form == {
+        "VoiceUrl": ["https://phone.example.com/twiml"],
+        "VoiceMethod": ["POST"],
+        "VoiceApplicationSid": [""],
+    }
+    assert (await api.fetch_number(found.sid)).voice.url == "https://phone.example.com/twiml"
+
+
+@pytest.mark.parametrize("number", ["+15005550000", "+1500555000"])
+async def test_a_number_that_is_not_ours(api: TwilioApi, number: str) -> None:
+    with pytest.raises(TwilioTrouble, match="the Twilio account has no number that ends in 000: check"):
+        await api.find_number(number)
+
+
+async def test_the_account(api: TwilioApi, twilio: FakeTwilioApi) -> None:
+    twilio.account_type = "Trial"
+    assert await api.check_account() == "Trial"
+    twilio.account_status = "suspended"
+    with pytest.raises(TwilioTrouble, match="the Twilio account is suspended"):
+        await api.check_account()
+
+
+async def test_wrong_credentials(twilio: FakeTwilioApi, naps: Naps) -> None:
+    api = TwilioApi(ACCOUNT_SID, "wrong-secret", twilio.url, naps)
+    with pytest.raises(TwilioTrouble, match=r"check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN") as trouble:
+        await place(api)
+    assert (trouble.value.code, len(twilio.requests)) == (20003, 1)
+    assert "secret" not in str(trouble.value)
+
+
+async def test_numbers_that_twilio_refuses(api: TwilioApi) -> None:
+    with pytest.raises(TwilioTrouble, match="check its country code"):
+        await place(api, to="+1555")
+    with pytest.raises(TwilioTrouble, match="use a number of your Twilio account for --from"):
+        await place(api, from_="+15550000000")
+
+
+async def test_any_other_refusal_names_twilios_page_and_no_number(
+    api: TwilioApi, twilio: FakeTwilioApi
+) -> None:
+    twilio.fail(400, 21214, f"'To' phone number cannot be reached: {TO}")
+    with pytest.raises(TwilioTrouble) as trouble:
+        await place(api)
+    assert str(trouble.value) == (
+        "Twilio refused: Unable to create record: 'To' phone number cannot be reached: +…567 "
+        "(see https://www.twilio.com/docs/errors/21214)"
+    )
+
+
+async def test_a_rate_limit_is_waited_out(api: TwilioApi, twilio: FakeTwilioApi, naps: Naps) -> None:
+    twilio.fail(429, 20429, "Too Many Requests", times=2)
+    await place(api)
+    assert (naps.secs, len(twilio.calls)) == ([0.5, 1.0], 1)
+
+
+async def test_a_rate_limit_without_end(api: TwilioApi, twilio: FakeTwilioApi) -> None:
+    twilio.fail(429, 20429, "Too Many Requests", times=100)
+    with pytest.raises(TwilioTrouble, match="too many requests from this account: try again in a minute"):
+        await place(api)
+    assert len(twilio.requests) == 5
+
+
+@pytest.mark.parametrize(("status", "code"), [(500, 20500), (503, None)])
+async def test_a_server_error_never_places_a_call_twice(
+    api: TwilioApi, twilio: FakeTwilioApi, status: int, code: int | None
+) -> None:
+    twilio.fail(status, code, "Internal Server Error")
+    with pytest.raises(TwilioTrouble, match=rf"an error of its own \(HTTP {status}\): try again"):
+        await place(api)
+    assert len(twilio.requests) == 1
+
+
+async def test_a_server_error_is_tried_again_for_a_hang_up(
+    api: TwilioApi, twilio: FakeTwilioApi, naps: Naps
+) -> None:
+    sid = (await place(api)).sid
+    twilio.fail(500, None, times=2)
+    await api.hang_up(sid)
+    assert (twilio.calls[sid]["status"], naps.secs) == ("canceled", [0.5, 1.0])
+
+
+async def test_an_api_that_is_not_there(naps: Naps) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    api = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, f"http://127.0.0.1:{port}", naps)
+    with pytest.raises(TwilioTrouble, match=r"cannot be reached \(ConnectionError\): check this machine"):
+        await api.fetch_call("CA" + "0" * 32)

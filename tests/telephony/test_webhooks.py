@@ -1,0 +1,181 @@
+"""telephony/webhooks.py over real HTTP: who is answered, and what."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import urlencode
+from xml.etree import ElementTree as ET
+
+import aiohttp
+import pytest
+from twilio.request_validator import RequestValidator
+
+from telephony.address import PublicAddress
+from telephony.door import Door
+from telephony.server import Line
+from telephony.webhooks import MAX_BODY_BYTES
+from tests.fake_engines import FakeEngine
+from tests.logs import Logged
+from tests.phone import Phone, serving, start_message
+
+AUTH_TOKEN = "f" * 32
+PUBLIC = "https://phone.example.com"
+CALL = "CA" + "1" * 32
+LOUD = bytes([0x10, 0x90] * 80)
+CALLER = "+15551234567"
+FORM = {"CallSid": CALL, "From": CALLER, "To": "+15005550006", "CallStatus": "ringing", "ForwardedFrom": ""}
+
+
+@dataclass
+class Server:
+    """A line that serves, and who asks it things."""
+
+    line: Line
+    engine: FakeEngine
+    address: str
+    http: aiohttp.ClientSession
+
+    async def post(
+        self, path: str, body: bytes | None = None, signature: str | None = "", **fields: str
+    ) -> tuple[int, str]:
+        """Post a form as Twilio does, signed as Twilio does unless said otherwise."""
+        form = {**FORM, **fields}
+        if signature == "":
+            signature = RequestValidator(AUTH_TOKEN).compute_signature(PUBLIC + path, form)
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        if signature is not None:
+            headers["X-Twilio-Signature"] = signature
+        data = urlencode(form).encode() if body is None else body
+        async with self.http.post(f"http://{self.address}{path}", data=data, headers=headers) as answer:
+            return answer.status, await answer.text()
+
+
+def parse(twiml: str) -> ET.Element:
+    return ET.fromstring(twiml)  # noqa: S314 - our own
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    engine = FakeEngine(capacity=1)
+    line = Line(engine, door=Door.guarded_by(AUTH_TOKEN, PublicAddress(PUBLIC)))
+    async with serving(line) as address, aiohttp.ClientSession() as http:
+        yield Server(line, engine, address, http)
+
+
+async def test_a_signed_call_is_put_through(server: Server, logged: Logged) -> None:
+    status, twiml = await server.post("/twiml")
+    assert status == 200
+    response = parse(twiml)
+    assert [each.tag for each in response.iter()] == ["Response", "Connect", "Stream", "Parameter"]
+    stream, parameter = response[0][0], response[0][0][0]
+    assert stream.attrib == {"url": "wss://phone.example.com/stream", "statusCallback": PUBLIC + "/status"}
+    token = parameter.attrib["value"]
+    server.line.door.tokens.spend(token, CALL, server.line.door.clock())
+    assert "Call CA11111111 from +…567 is put through" in logged.text
+    assert CALLER not in logged.text
+    assert token not in logged.text
+    assert server.engine.opened == 0
+
+
+@pytest.mark.parametrize("path", ["/twiml", "/status"])
+async def test_what_twilio_did_not_sign_is_refused(server: Server, path: str, logged: Logged) -> None:
+    def sign(url: str, form: dict[str, str] = FORM, token: str = AUTH_TOKEN) -> str:
+        return str(RequestValidator(token).compute_signature(url, form))
+
+    right = sign(PUBLIC + path)
+    assert (await server.post(path, signature=right))[0] in (200, 204)
+    cases: list[tuple[str | None, dict[str, str]]] = [
+        (None, {}),
+        ("wrong", {}),
+        (sign(PUBLIC + path, token="0" * 32), {}),
+        (sign(f"http://{server.address}{path}"), {}),  # the URL that the request came by, not the public one
+        (sign(PUBLIC + "/other"), {}),
+        (right, {"CallSid": "CA" + "2" * 32}),
+        (right, {"Extra": "field"}),
+    ]
+    for signature, fields in cases:
+        assert (await server.post(path, None, signature, **fields))[0] == 403
+    assert (await server.post(path + "?a=b", signature=right))[0] == 403
+    assert (await server.post(path, b"", right))[0] == 403
+    assert logged.text.count("Refused a webhook") == 9
+    assert "is put through" not in logged.text.replace("is put through", "", 1)
+    assert server.engine.opened == 0
+
+
+async def test_a_query_is_part_of_what_is_signed(server: Server) -> None:
+    assert (await server.post("/twiml?office=2"))[0] == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example.com", "phone.example.com"])
+async def test_headers_of_the_request_do_not_make_the_url(server: Server, host: str) -> None:
+    signature = RequestValidator(AUTH_TOKEN).compute_signature("https://evil.example.com/twiml", FORM)
+    headers = {"Host": host, "X-Forwarded-Host": "evil.example.com", "X-Forwarded-Proto": "https"}
+    headers["X-Twilio-Signature"] = signature
+    async with server.http.post(f"http://{server.address}/twiml", data=FORM, headers=headers) as answer:
+        assert answer.status == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 403),
+        (b"\xff%ff&&&===", 400),
+        (b"&".join(b"a=b" for _ in range(1000)), 400),
+        (b"a" * (MAX_BODY_BYTES + 1), 413),
+    ],
+)
+async def test_what_is_no_form(server: Server, body: bytes, status: int) -> None:
+    assert (await server.post("/twiml", body, "x"))[0] == status
+
+
+async def test_a_call_without_a_name(server: Server) -> None:
+    assert (await server.post("/twiml", CallSid="../../etc"))[0] == 400
+
+
+async def test_other_methods(server: Server) -> None:
+    async with server.http.get(f"http://{server.address}/twiml") as answer:
+        assert answer.status == 405
+
+
+async def test_a_busy_line(server: Server, logged: Logged) -> None:
+    _, twiml = await server.post("/twiml")
+    token = parse(twiml)[0][0][0].attrib["value"]
+    start = start_message(parameters={"token": token}, call_sid=CALL)
+    async with Phone.calling(server.address, start) as phone:
+        await phone.say(LOUD, times=4)
+        await phone.listen(1)
+        status, twiml = await server.post("/twiml", CallSid="CA" + "2" * 32)
+        assert (status, parse(twiml)[0].tag) == (200, "Reject")
+        assert parse(twiml)[0].attrib == {"reason": "busy"}
+        assert "gets the busy tone: all 1 sessions are taken" in logged.text
+    await server.line.calls.all_over()
+    assert "<Connect>" in (await server.post("/twiml"))[1]
+
+
+@pytest.mark.parametrize("why", ["closing", "trouble"])
+async def test_a_line_that_takes_no_calls_is_busy(server: Server, why: str) -> None:
+    if why == "closing":
+        server.line.calls.closing = "the line is shutting down"
+    else:
+        await server.engine.stop()
+    assert "<Reject" in (await server.post("/twiml"))[1]
+
+
+async def test_an_insecure_line_needs_a_public_url() -> None:
+    line = Line(FakeEngine(), door=Door(insecure=True))
+    async with serving(line) as address, aiohttp.ClientSession() as http:
+        server = Server(line, FakeEngine(), address, http)
+        status, text = await server.post("/twiml", signature=None)
+        assert (status, "start with --public-url or --tunnel" in text) == (503, True)
+        line.door.address.base = PUBLIC
+        assert (await server.post("/twiml", signature=None))[0] == 200
+
+
+async def test_statuses_are_logged_without_numbers(server: Server, logged: Logged) -> None:
+    assert await server.post("/status", CallStatus="busy", SipResponseCode="486") == (204, "")
+    assert "Call CA11111111: Twilio says busy SipResponseCode 486" in logged.text
+    error = f"could not reach {CALLER}"
+    assert (await server.post("/status", StreamEvent="stream-error", StreamError=error))[0] == 204
+    assert "WARNING Call CA11111111: Twilio says stream-error could not reach +…567" in logged.text
+    assert CALLER not in logged.text
