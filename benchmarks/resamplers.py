@@ -39,7 +39,7 @@ def _ours() -> tuple[Process, Process]:
 
 
 CANDIDATES: dict[str, Callable[[], tuple[Process, Process]]] = {
-    "this line (scipy, 73 taps)": _ours,
+    "this line (73 taps)": _ours,
     "libsamplerate sinc_fastest": lambda: _libsamplerate("sinc_fastest"),
     "libsamplerate sinc_medium": lambda: _libsamplerate("sinc_medium"),
     "soxr QQ": lambda: _soxr("QQ"),

@@ -12,10 +12,10 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from scipy.signal import firwin, upfirdn
 
 from processors import pcm
 
@@ -40,13 +40,10 @@ class StreamResampler:
             raise ValueError(f"expected one rate to be a multiple of the other, got {in_hz} and {out_hz} Hz")
         self._up, self._down = ratio.numerator, ratio.denominator
         factor = max(self._up, self._down)
-        taps = _TAPS_PER_FACTOR * factor + 1
-        self._filter = (self._up * firwin(taps, 1 / factor, window=("kaiser", _KAISER_BETA))).astype(
-            np.float32
-        )
-        self._history = np.zeros(_TAPS_PER_FACTOR * factor // self._up, np.float32)
-        self._lead_out = len(self._history) * self._up // self._down
-        self.lag_ms = 1000 * (taps - 1) / 2 / max(in_hz, out_hz)
+        taps = low_pass(factor)
+        self._filter = taps if self._up == 1 else _bank(taps, factor)
+        self._history = np.zeros(len(self._filter) - 1, np.float32)
+        self.lag_ms = 1000 * (taps.size - 1) / 2 / max(in_hz, out_hz)
 
     def process(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Resample the next block.
@@ -62,11 +59,29 @@ class StreamResampler:
         """
         if samples.size % self._down:
             raise ValueError(f"expected a multiple of {self._down} samples, got {samples.size}")
+        if samples.size == 0:
+            return samples
         padded = np.concatenate((self._history, samples))
         self._history = padded[samples.size :]
-        wanted = samples.size * self._up // self._down
-        out: NDArray[np.float32] = upfirdn(self._filter, padded, self._up, self._down)
-        return out[self._lead_out : self._lead_out + wanted]
+        if self._up == 1:
+            return np.convolve(padded, self._filter, "valid")[:: self._down].astype(np.float32, copy=False)
+        out: NDArray[np.float32] = sliding_window_view(padded, len(self._filter)) @ self._filter
+        return out.ravel()
+
+
+def low_pass(factor: int) -> NDArray[np.float32]:
+    """Design the filter from a rate to ``factor`` times it: a windowed sinc, float32 ``[24 × factor + 1]``."""
+    half = _TAPS_PER_FACTOR * factor // 2
+    taps = np.sinc(np.arange(-half, half + 1) / factor) * np.kaiser(2 * half + 1, _KAISER_BETA)
+    scaled: NDArray[np.float32] = (taps / taps.sum()).astype(np.float32)
+    return scaled
+
+
+def _bank(taps: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Sort the taps by the output sample they serve: float32 ``[window, factor]``, oldest input first."""
+    phases = np.zeros((_TAPS_PER_FACTOR + 1, factor), np.float32)
+    phases.ravel()[: taps.size] = factor * taps
+    return phases[::-1].copy()
 
 
 class Resampler(FrameProcessor):

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pipecat.frames.frames import InputAudioRawFrame, SpeechOutputAudioRawFrame, TextFrame
 from pipecat.tests.utils import run_test
+from scipy.signal import firwin, upfirdn
 
 from processors import pcm
-from processors.resampler import Resampler, StreamResampler
+from processors.resampler import Resampler, StreamResampler, low_pass
 
 UP, DOWN = (8_000, 24_000), (24_000, 8_000)
 
@@ -56,6 +57,17 @@ def test_blocks_of_any_size_give_what_one_piece_gives(sizes: list[int], rates: t
         assert parts[-1].size * rates[0] == size * rates[1]
         at += size
     np.testing.assert_allclose(np.concatenate(parts), StreamResampler(*rates).process(whole), atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 6])
+def test_the_arithmetic_is_scipy_s(factor: int) -> None:
+    taps = firwin(24 * factor + 1, 1 / factor, window=("kaiser", 5.65))
+    np.testing.assert_allclose(low_pass(factor), taps, atol=1e-6)
+    said = np.random.default_rng(0).normal(0, 0.2, 1_200).astype(np.float32)
+    up = StreamResampler(8_000, 8_000 * factor).process(said)
+    np.testing.assert_allclose(up, upfirdn(factor * taps, said, factor)[: up.size], atol=1e-5)
+    down = StreamResampler(8_000 * factor, 8_000).process(said)
+    np.testing.assert_allclose(down, upfirdn(taps, said, 1, factor)[: down.size], atol=1e-5)
 
 
 def test_rates_must_fit() -> None:
