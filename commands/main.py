@@ -6,6 +6,7 @@ import click
 from dotenv import find_dotenv, load_dotenv
 
 from commands.dial import dial
+from commands.doctor import doctor
 from commands.serve import serve
 from telephony.version import VERSION
 
@@ -33,6 +34,7 @@ def cli() -> None:
 
 cli.add_command(serve)
 cli.add_command(dial)
+cli.add_command(doctor)
 
 
 def main() -> None:

@@ -59,6 +59,7 @@ async def program(*arguments: str, environment: Mapping[str, str]) -> AsyncItera
         sys.executable,
         str(ROOT / "bot.py"),
         *arguments,
+        cwd="/",  # a .env of whoever runs the tests is not found from there
         stdin=DEVNULL,
         stdout=PIPE,
         stderr=asyncio.subprocess.STDOUT,

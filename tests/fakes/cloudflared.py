@@ -32,6 +32,9 @@ _SCRIPT = r"""#!{python} -ES
 import json, os, signal, socket, sys, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+if "--version" in sys.argv:
+    print("cloudflared version 2026.1.0 (built 2026-01-01-00:00 UTC)")
+    sys.exit()
 boss = socket.create_connection(("127.0.0.1", {port}))
 tell = lambda **what: boss.sendall(json.dumps(what).encode() + b"\n")
 state = dict(ready=False, deaf=False, host="")

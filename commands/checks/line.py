@@ -1,0 +1,159 @@
+"""Whether the phone company can reach this machine, and knows who we are."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import secrets
+import shutil
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from commands.checks.check import Check
+from commands.errors import Unusable
+from commands.line_options import LineOptions
+from commands.serve import listen
+from telephony.address import HEALTH_PATH, TWIML_PATH
+from telephony.cloudflared import BINARY, how_to_install
+from telephony.numbers import BadNumber, parse_number
+from telephony.rest import TwilioApi
+from telephony.rest_errors import TwilioTrouble
+from telephony.tunnel import Tunnel, TunnelFailed
+
+ANSWER_SECS = 10.0
+_CONSOLE = "https://console.twilio.com"
+
+
+def check_port(options: LineOptions) -> Check:
+    """The port is free, or has our own server on it (``check_public_url`` tells)."""
+    host, port = options.server.host, options.server.port
+    try:
+        listen(host, port).close()
+    except Unusable as error:
+        return Check("port", "note", error.message, "no matter if that is this program, already running")
+    return Check("port", "ok", f"{host}:{port} is free")
+
+
+async def check_cloudflared(options: LineOptions) -> Check:
+    """The tunnel's program is there, where a tunnel is the way in."""
+    path = shutil.which(BINARY)
+    if path is None:
+        install = how_to_install(machine=platform.machine())
+        if options.reach.public_url:
+            return Check("cloudflared", "note", "not installed, and not needed with a public URL")
+        return Check("cloudflared", "fail", "not installed", f"{install}, or set PUBLIC_URL")
+    try:
+        process = await asyncio.create_subprocess_exec(
+            path, "--version", stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), ANSWER_SECS)
+    except (OSError, TimeoutError) as error:
+        return Check("cloudflared", "fail", f"{path} does not run ({error})", "install it again")
+    return Check("cloudflared", "ok", output.decode(errors="replace").strip() or path)
+
+
+async def check_credentials(options: LineOptions) -> tuple[Check, TwilioApi | None]:
+    """Twilio knows the account; gives its API too, where it does."""
+    missing = [
+        name
+        for name, value in (
+            ("TWILIO_ACCOUNT_SID", options.twilio.account_sid),
+            ("TWILIO_AUTH_TOKEN", options.twilio.auth_token),
+        )
+        if not value
+    ]
+    if missing:
+        remedy = f"set {' and '.join(missing)} in .env; they are at {_CONSOLE}"
+        return Check("credentials", "fail", "not set", remedy), None
+    api = options.rest_api("doctor")
+    try:
+        kind = await api.check_account()
+    except TwilioTrouble as trouble:
+        return Check("credentials", "fail", str(trouble)), None
+    if kind == "Trial":
+        limits = "a trial account: ten minutes a call, verified numbers only, a message before each call"
+        return Check("credentials", "note", limits, f"upgrade at {_CONSOLE}"), api
+    return Check("credentials", "ok", f"a {kind.lower()} account"), api
+
+
+async def check_number(options: LineOptions, number: str | None, api: TwilioApi | None) -> Check:
+    """The number is the account's, and rings here or can be made to."""
+    if not number:
+        remedy = f"set TWILIO_NUMBER in .env; buy one at {_CONSOLE}"
+        return Check("number", "fail", "not set", remedy)
+    if api is None:
+        return Check("number", "note", "cannot be asked for without credentials")
+    try:
+        found = await api.find_number(parse_number(number))
+    except (TwilioTrouble, BadNumber) as error:
+        return Check("number", "fail", str(error))
+    if found.trunk_sid:
+        return Check("number", "fail", "belongs to a SIP trunk", f"take it out of the trunk at {_CONSOLE}")
+    ours = options.address().https(TWIML_PATH)
+    where = found.voice.application_sid or found.voice.url or "nowhere"
+    if ours and found.voice.url == ours and not found.voice.application_sid:
+        return Check("number", "ok", f"rings at {where}")
+    return Check("number", "ok", f"goes to {where} now; it will ring here while this program runs")
+
+
+async def check_public_url(options: LineOptions) -> Check:
+    """What the world asks at our public URL comes to this machine."""
+    if not options.is_public:
+        return Check("public URL", "note", "none yet", "start with --tunnel, or set PUBLIC_URL")
+    try:
+        listener = listen(options.server.host, 0 if options.reach.tunnel else options.server.port)
+    except Unusable:
+        # Something has the port; if that is our server, it says so.
+        return await _check_answer(options.address().https(HEALTH_PATH) or "", '"engine"')
+    secret = secrets.token_hex(16)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(secret)}\r\nConnection: close\r\n\r\n"
+        writer.write((head + secret).encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, sock=listener):
+        try:
+            async with _public_base(options, listener.getsockname()[1]) as base:
+                return await _check_answer(base + HEALTH_PATH, secret)
+        except TunnelFailed as failure:
+            return Check("public URL", "fail", str(failure))
+
+
+@asynccontextmanager
+async def _public_base(options: LineOptions, port: int) -> AsyncIterator[str]:
+    base = options.address().base
+    if base:
+        yield base
+        return
+    urls: list[str] = []
+
+    async def take(url: str) -> None:
+        urls.append(url)
+
+    tunnel = Tunnel(port, take)
+    await tunnel.start()
+    try:
+        yield urls[0]
+    finally:
+        await tunnel.stop()
+
+
+async def _check_answer(url: str, wanted: str) -> Check:
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECS)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http, http.get(url) as answer:
+            text = await answer.text(errors="replace")
+            status = answer.status
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        reason = str(error) or type(error).__name__
+        return Check("public URL", "fail", f"{url} does not answer ({reason})", "is the tunnel running?")
+    if wanted not in text:
+        found = f"{url} answers, but not from here (HTTP {status})"
+        return Check("public URL", "fail", found, "point it at this machine and --port")
+    return Check("public URL", "ok", f"{url} leads here")

@@ -1,0 +1,112 @@
+"""Whether this machine can run the program and its engine."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tomllib
+from importlib import import_module, metadata
+from pathlib import Path
+
+from huggingface_hub import constants
+from packaging.requirements import Requirement
+
+from commands.checks.check import Check
+from engines.choose import accelerator
+from engines.duplex import EngineUnavailable
+from engines.options import EngineOptions
+
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+GIGABYTE = 1_000_000_000
+WEIGHTS_GB = {"4": 5.3, "8": 8.7, "none": 15.9}
+"""What Moshi's files take, by quantization: 4.81, 8.17 or 15.4, Mimi's 0.39, and some room."""
+
+
+def check_python(found: tuple[int, ...] = sys.version_info[:3]) -> Check:
+    """Python is one of those that this program is tested with."""
+    version = ".".join(map(str, found))
+    if (3, 11) <= found < (3, 14):
+        return Check("python", "ok", version)
+    return Check("python", "fail", version, "use Python 3.11, 3.12 or 3.13: uv run --python 3.12 bot.py")
+
+
+def check_packages(project: Path = PROJECT) -> Check:
+    """Every package that the program needs is here, and new enough."""
+    needed = [Requirement(line) for line in tomllib.loads(project.read_text())["project"]["dependencies"]]
+    wrong = []
+    for requirement in needed:
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{requirement.name} is missing")
+            continue
+        if not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} {version}, wanted {requirement.specifier}")
+    if wrong:
+        return Check("packages", "fail", "; ".join(wrong), "uv sync")
+    named = ", ".join(f"{name} {metadata.version(name)}" for name in ("pipecat-ai", "twilio", "mlx"))
+    return Check("packages", "ok", f"{len(needed)} of {len(needed)}: {named}, …")
+
+
+def check_accelerator(options: EngineOptions) -> Check:
+    """What Moshi runs on."""
+    if options.engine == "parrot":
+        return Check("accelerator", "note", "not needed for the parrot")
+    found = accelerator()
+    if found:
+        return Check("accelerator", "ok", found)
+    if options.engine == "moshi":
+        return Check(
+            "accelerator",
+            "fail",
+            "none, and the processor is too slow for Moshi",
+            "use a Mac with Apple silicon or an NVIDIA card, or --engine parrot",
+        )
+    return Check(
+        "accelerator",
+        "note",
+        "none: the parrot will answer",
+        "use a Mac with Apple silicon or an NVIDIA card for Moshi",
+    )
+
+
+def moshi_answers(options: EngineOptions) -> bool:
+    """Whether it will be Moshi who answers, and not the parrot."""
+    return options.engine == "moshi" or (options.engine == "auto" and accelerator() is not None)
+
+
+def check_weights(options: EngineOptions) -> Check:
+    """Moshi's files are here, all of them, whole."""
+    if not moshi_answers(options):
+        return Check("weights", "note", "not needed for the parrot")
+    weights = import_module("engines.moshi.weights")  # loads mlx, which the parrot does not need
+    try:
+        found = weights.cached(options, lambda _: None)
+    except EngineUnavailable as error:
+        return Check("weights", "fail", str(error))
+    if found is None:
+        return Check("weights", "fail", "not all of them are here", "python bot.py download")
+    return Check("weights", "ok", "in the cache")
+
+
+def check_disk(options: EngineOptions, *, weights_are_here: bool, cache: Path | None = None) -> Check:
+    """There is room for what is still to be fetched.
+
+    Args:
+        options: ``quantize`` says how much that is.
+        weights_are_here: whether nothing is to be fetched.
+        cache: the hub's cache.
+    """
+    folder = cache or Path(constants.HF_HUB_CACHE)
+    while not folder.exists():
+        folder = folder.parent
+    free_gb = shutil.disk_usage(folder).free / GIGABYTE
+    wanted_gb = 0.0 if weights_are_here else WEIGHTS_GB[getattr(options, "quantize", "4")]
+    found = f"{free_gb:.0f} GB free at {folder}"
+    if free_gb < wanted_gb:
+        return Check(
+            "disk", "fail", f"{found}, {wanted_gb:.0f} wanted", "free some, or set HF_HOME to another disk"
+        )
+    return Check("disk", "ok", found)

@@ -1,0 +1,92 @@
+"""``python bot.py doctor``: would a call work, and if not, why not?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+import uvloop
+
+from commands.checks.check import Check
+from commands.checks.line import (
+    check_cloudflared,
+    check_credentials,
+    check_number,
+    check_port,
+    check_public_url,
+)
+from commands.checks.machine import (
+    check_accelerator,
+    check_disk,
+    check_packages,
+    check_python,
+    check_weights,
+    moshi_answers,
+)
+from commands.errors import explained
+from commands.line_options import LineOptions
+from commands.logs import log_to_stderr
+from commands.options import takes
+from engines.options import EngineOptions
+from telephony.options import ReachOptions, ServerOptions, TwilioOptions
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Say it for a program to read.")
+@click.option("--number", envvar="TWILIO_NUMBER", show_envvar=True, help="Your number at Twilio.")
+@takes(TwilioOptions)
+@takes(ReachOptions)
+@takes(EngineOptions)
+@takes(ServerOptions)
+def doctor(
+    *,
+    as_json: bool,
+    number: str | None,
+    twilio_options: TwilioOptions,
+    reach_options: ReachOptions,
+    engine_options: EngineOptions,
+    server_options: ServerOptions,
+) -> None:
+    """Check everything that a phone call needs, one line each, with what to do about it.
+
+    Takes the same options as serve; with --tunnel it opens a tunnel to see whether that works. The exit
+    code is 0 when a call would work, and 1 when it would not.
+    """
+    log_to_stderr("error", [twilio_options.auth_token])
+    options = LineOptions(server_options, engine_options, twilio_options, reach_options)
+    with explained():
+        options.address()
+        checks = uvloop.run(_examine(options, number, quiet=as_json))
+    works = all(check.state != "fail" for check in checks)
+    if as_json:
+        print(json.dumps({"works": works, "checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        print("A call would work." if works else "A call would not work yet: see the lines with FAIL.")
+    sys.exit(0 if works else 1)
+
+
+async def _examine(options: LineOptions, number: str | None, *, quiet: bool) -> list[Check]:
+    """Make one check after the other, and show each as soon as it is made."""
+    checks: list[Check] = []
+
+    def show(check: Check) -> Check:
+        checks.append(check)
+        if not quiet:
+            print(check, flush=True)
+        return check
+
+    show(check_python())
+    show(check_packages())
+    show(check_accelerator(options.engine))
+    weights = show(check_weights(options.engine))
+    here = weights.state == "ok" or not moshi_answers(options.engine)
+    show(check_disk(options.engine, weights_are_here=here))
+    show(check_port(options))
+    show(await check_cloudflared(options))
+    credentials, api = await check_credentials(options)
+    show(credentials)
+    show(await check_number(options, number, api))
+    show(await check_public_url(options))
+    return checks
