@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from fastapi import WebSocket, WebSocketDisconnect
+from fastapi import WebSocket
 from loguru import logger
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import Frame, InputDTMFFrame
@@ -142,8 +141,7 @@ class TwilioTransport(FastAPIWebsocketTransport):
         """
         if self._client.is_connected and not self._client.is_closing:
             self._client._closing = True  # or pipecat would close it a second time, and log that error
-            with suppress(WebSocketDisconnect):  # the other side may have been quicker
-                await self._websocket.close(code, reason)
+            await self._websocket.close(code, reason)
 
 
 def _key(digit: str) -> KeypadEntry:
