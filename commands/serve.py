@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import socket
 import sys
 
@@ -41,6 +42,9 @@ async def _serve(engine_options: EngineOptions, server_options: ServerOptions) -
     server = uvicorn.Server(uvicorn_config(app))
     try:
         await engine.start(logger.info)
+        # What is loaded now stays: without this the garbage collector looks at all of it in mid-call.
+        gc.collect()
+        gc.freeze()
         host, port = listener.getsockname()[:2]
         logger.info("Answering calls at ws://{}:{}/stream", host, port)
         await server.serve(sockets=[listener])

@@ -1,7 +1,8 @@
 """G.711 µ-law as two lookup tables: 256 codes one way, 65,536 samples the other (ITU-T G.711, table 2).
 
 µ-law keeps a sign, the position of the highest bit (the segment) and the four bits after it, of the
-magnitude plus a bias of 132; every bit of the code is sent inverted.
+magnitude plus a bias; every bit of the code is sent inverted. It is a 14-bit format: a 16-bit sample first
+loses its two lowest bits, rounding down, as all common encoders do.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SILENCE = 0xFF  # the code for zero; silence on the wire
-_BIAS = 132
-_LARGEST = 32_635  # beyond this the bias would overflow 15 bits
+_BIAS = 132  # of 16-bit magnitudes
+_BIAS_14_BIT, _LARGEST_14_BIT = _BIAS >> 2, 8191
 
 
 def _decode_table() -> NDArray[np.int16]:
@@ -22,10 +23,10 @@ def _decode_table() -> NDArray[np.int16]:
 
 
 def _encode_table() -> NDArray[np.uint8]:
-    sample = np.arange(65_536, dtype=np.uint16).view(np.int16).astype(np.int32)
-    magnitude = np.minimum(np.abs(sample), _LARGEST) + _BIAS
-    segment = np.floor(np.log2(magnitude)).astype(np.int32) - 7
-    step = (magnitude >> (segment + 3)) & 15
+    sample = np.arange(65_536, dtype=np.uint16).view(np.int16).astype(np.int32) >> 2
+    magnitude = np.minimum(np.abs(sample) + _BIAS_14_BIT, _LARGEST_14_BIT)
+    segment = np.floor(np.log2(magnitude)).astype(np.int32) - 5
+    step = (magnitude >> (segment + 1)) & 15
     sign = np.where(sample < 0, 0x80, 0)
     code: NDArray[np.uint8] = (~(sign | (segment << 4) | step) & 0xFF).astype(np.uint8)
     return code

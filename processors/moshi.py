@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 
 import numpy as np
@@ -72,7 +71,7 @@ class MoshiProcessor(FrameProcessor):
             heard = np.concatenate((self._rest, heard))
         whole = heard.size // FRAME_SAMPLES * FRAME_SAMPLES
         for block in heard[:whole].reshape(-1, FRAME_SAMPLES):
-            self._fed_at_s.append(time.monotonic())
+            self._fed_at_s.append(asyncio.get_running_loop().time())
             self.session.feed(block)
         self._rest = heard[whole:]
         if whole and self._watchdog is None:
@@ -87,7 +86,7 @@ class MoshiProcessor(FrameProcessor):
             await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
 
     async def _push(self, step: DuplexStep) -> None:
-        fed_at_s = self._fed_at_s.popleft() if self._fed_at_s else time.monotonic()
+        fed_at_s = self._fed_at_s.popleft() if self._fed_at_s else asyncio.get_running_loop().time()
         if step.text:
             text = TextFrame(step.text)
             text.includes_inter_frame_spaces = True
@@ -96,7 +95,7 @@ class MoshiProcessor(FrameProcessor):
             return
         speech = SpeechOutputAudioRawFrame(pcm.to_bytes(step.pcm), SAMPLE_RATE_HZ, num_channels=1)
         speech.metadata["timings_ms"] = step.timings_ms
-        speech.metadata["delay_ms"] = (time.monotonic() - fed_at_s) * 1000
+        speech.metadata["delay_ms"] = (asyncio.get_running_loop().time() - fed_at_s) * 1000
         speech.metadata["backlog_frames"] = self.session.backlog_frames
         await self.push_frame(speech)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from fastapi import WebSocket
+from fastapi import WebSocket, WebSocketDisconnect
 from loguru import logger
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import Frame, InputDTMFFrame
@@ -141,7 +142,8 @@ class TwilioTransport(FastAPIWebsocketTransport):
         """
         if self._client.is_connected and not self._client.is_closing:
             self._client._closing = True  # or pipecat would close it a second time, and log that error
-            await self._websocket.close(code, reason)
+            with suppress(WebSocketDisconnect):  # the other side may have been quicker
+                await self._websocket.close(code, reason)
 
 
 def _key(digit: str) -> KeypadEntry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import WebSocket, WebSocketDisconnect
+from fastapi import WebSocket
 
 from processors.media_stream import BadMessage, Connected, Start, parse
 
@@ -65,6 +65,6 @@ async def _first_start(websocket: WebSocket) -> Start:
 async def _receive(websocket: WebSocket) -> str | bytes:
     message = await websocket.receive()
     if message["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(message.get("code", 1005), message.get("reason"))
+        raise StreamRefused("protocol", PROTOCOL_ERROR, "expected a start, but the socket was closed")
     text: str | None = message.get("text")
     return text if text is not None else bytes(message.get("bytes") or b"")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
 from loguru import logger
-from starlette.websockets import WebSocketState
 
 from engines.duplex import DuplexEngine, DuplexSession, EngineBusy
 from processors.media_stream import Start
@@ -70,15 +69,12 @@ def create_app(line: Line, run_call: RunCall) -> FastAPI:
         """One Media Stream, which is one call."""
         await websocket.accept()
         try:
-            start = await read_start(websocket)
-            await answer(websocket, start, line, run_call)
+            await answer(websocket, await read_start(websocket), line, run_call)
         except StreamRefused as refusal:
             line.calls.refused[refusal.cause] += 1
-            logger.warning("Refused a stream: {}", refusal.reason)
-            await websocket.close(refusal.code, refusal.reason)
-        except WebSocketDisconnect:
-            line.calls.refused["disconnected"] += 1
-            logger.warning("A stream was closed before its start message")
+            logger.warning("Refused a stream: {}", refusal)
+            with suppress(WebSocketDisconnect):  # the other side may have been quicker
+                await websocket.close(refusal.code, refusal.reason)
 
     return app
 
@@ -98,10 +94,8 @@ async def answer(websocket: WebSocket, start: Start, line: Line, run_call: RunCa
         call.end("the call was broken off")
         await session.close()
         line.calls.finish(call)
-        reason, code = await call.ended()
+        reason, _ = await call.ended()
         logger.info("Call {} ended after {:.1f} s: {}", call.name, call.secs, reason)
-        if websocket.application_state is WebSocketState.CONNECTED:
-            await websocket.close(code, reason)
 
 
 def health(line: Line) -> dict[str, Any]:

@@ -1,0 +1,115 @@
+"""A phone company with real sockets: the server of a test, and a caller who speaks Twilio's protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from bot import run_call
+from commands.serve import listen, uvicorn_config
+from processors.g711 import SILENCE
+from telephony.server import Line, create_app
+
+MEDIA_FORMAT = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
+SILENT_PACKET = bytes([SILENCE]) * 160
+
+
+def start_message(
+    sid: str = "MZ1",
+    parameters: dict[str, str] | None = None,
+    media_format: dict[str, Any] | None = None,
+    call_sid: str = "CA1",
+) -> dict[str, Any]:
+    """Write a start message as Twilio does."""
+    return {
+        "event": "start",
+        "sequenceNumber": "1",
+        "streamSid": sid,
+        "start": {
+            "accountSid": "AC1",
+            "streamSid": sid,
+            "callSid": call_sid,
+            "tracks": ["inbound"],
+            "mediaFormat": media_format or MEDIA_FORMAT,
+            "customParameters": parameters or {},
+        },
+    }
+
+
+@asynccontextmanager
+async def serving(line: Line) -> AsyncIterator[str]:
+    """Serve a line on a free port of this machine, its engine started; gives ``127.0.0.1:PORT``."""
+    await line.engine.start(lambda _: None)
+    listener = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn_config(create_app(line, run_call)))
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,unused-ignore]
+    running = asyncio.ensure_future(server.serve(sockets=[listener]))
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await running
+        await line.engine.stop()
+
+
+class Phone:
+    """One connection to ``/stream``."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.packets_sent = 0
+        self.heard = b""
+        self.marks: list[str] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def calling(cls, address: str, start: dict[str, Any] | None = None) -> AsyncIterator[Phone]:
+        """Connect and send what a call begins with."""
+        async with connect(f"ws://{address}/stream") as socket:
+            phone = cls(socket)
+            await phone.send({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+            await phone.send(start or start_message())
+            yield phone
+
+    async def send(self, message: object) -> None:
+        """Send anything as JSON."""
+        await self.socket.send(json.dumps(message))
+
+    async def say(self, mulaw: bytes = SILENT_PACKET, times: int = 1) -> None:
+        """Send packets at once; the line does not mind callers who are quick."""
+        for _ in range(times):
+            media = {
+                "track": "inbound",
+                "chunk": str(self.packets_sent + 1),
+                "timestamp": str(self.packets_sent * 20),
+                "payload": base64.b64encode(mulaw).decode(),
+            }
+            await self.send({"event": "media", "streamSid": "MZ1", "media": media})
+            self.packets_sent += 1
+
+    async def listen(self, frames: int) -> bytes:
+        """Wait for so many frames of 80 ms to be sent, and give all that was heard since the start."""
+        wanted = len(self.heard) + frames * 640
+        while len(self.heard) < wanted:
+            message = json.loads(await self.socket.recv())
+            if message["event"] == "media":
+                self.heard += base64.b64decode(message["media"]["payload"])
+            elif message["event"] == "mark":
+                self.marks.append(message["mark"]["name"])
+        return self.heard
+
+    async def closed(self) -> tuple[int, str]:
+        """Wait until the other side closes; gives code and reason."""
+        try:
+            while True:
+                await self.socket.recv()
+        except ConnectionClosed:
+            return self.socket.close_code or 0, self.socket.close_reason or ""

@@ -1,0 +1,106 @@
+"""Whole calls in simulated time: delay, stalls, long calls."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from benchmarks.bursts import delays_s, talk
+from bot import run_call
+from telephony.server import Line, create_app
+from tests.fake_engines import FakeEngine
+from tests.phone import start_message
+from tests.simulated import SimulatedPhone, run_simulated
+
+RESAMPLERS_MS = 3.0
+
+
+def simulate(
+    engine: FakeEngine, said: NDArray[np.float32], late_s: tuple[float, ...] = ()
+) -> tuple[SimulatedPhone, NDArray[np.float32]]:
+    async def main() -> tuple[SimulatedPhone, NDArray[np.float32]]:
+        line = Line(engine)
+        await engine.start(lambda _: None)
+        phone = SimulatedPhone(create_app(line, run_call), start_message())
+        heard = await phone.talk(said, late_s=late_s)
+        assert line.calls.served == 1
+        assert engine.running == 0
+        return phone, heard
+
+    return run_simulated(main())
+
+
+def test_delay_is_one_frame_and_the_resamplers() -> None:
+    said = talk(20, seed=3)
+    phone, heard = simulate(FakeEngine(), said.samples)
+    delays_ms = [round(1000 * delay) if delay else None for delay in delays_s(said, heard)]
+    assert delays_ms == [80 + RESAMPLERS_MS] * len(said.spoken)
+    assert not phone.playback.gaps
+    assert phone.closed is not None
+    assert (phone.closed["code"], phone.closed["reason"]) == (1000, "the caller hung up")
+
+
+def test_a_stall_leaves_one_hole_and_no_delay() -> None:
+    """700 ms of silence from the engine, once; two seconds into the next pause all of it is paid back."""
+    stalled_frame = 125  # at 10 s
+    said = speech(30)
+    phone, heard = simulate(FakeEngine(step_secs=lambda step: 0.7 if step == stalled_frame else 0.004), said)
+
+    holes = [gap for gap in phone.playback.gaps if gap.ms >= 5]
+    assert len(holes) == 1
+    assert 600 <= holes[0].ms <= 720
+    assert abs(holes[0].heard_sample / 8000 - 10) < 0.3
+    before_ms = delay_ms(said, heard, 4.0)
+    after_ms = delay_ms(said, heard, 14.0)  # the pause after the stall begins at 12.0
+    assert before_ms < 80 + RESAMPLERS_MS + 6
+    assert after_ms - before_ms <= 40  # the cushion, at most
+    assert delay_ms(said, heard, 26.0) - before_ms <= 10  # and that is given up when it is not needed
+
+
+def test_late_packets_are_paid_back() -> None:
+    """The network holds the caller's packets for 300 ms, once, and then sends all of them."""
+    said = speech(24)
+    late_s = tuple(max(0.0, 0.3 - 0.02 * (n - 500)) if n >= 500 else 0.0 for n in range(1200))
+    _, heard = simulate(FakeEngine(), said, late_s)
+    assert delay_ms(said, heard, 20.0) - delay_ms(said, heard, 4.0) <= 10
+
+
+def test_ten_minutes_do_not_grow() -> None:
+    said = talk(600, seed=5)
+    sizes = []
+
+    def step_secs(step: int) -> float:
+        if step in (1_000, 7_000):
+            gc.collect()
+            sizes.append(psutil.Process().memory_info().rss)
+        return 0.01 + 0.003 * (step % 7 == 0)
+
+    _, heard = simulate(FakeEngine(step_secs=step_secs), said.samples)
+    delays = [delay for delay in delays_s(said, heard) if delay is not None]
+    assert len(delays) == len(said.spoken)
+    first, last = np.mean(delays[1:11]), np.mean(delays[-10:])
+    assert abs(last - first) < 0.004
+    # The caller in this test keeps what it hears, 8 kB a second, twice; the rest is the line's.
+    assert sizes[1] - sizes[0] < 480 * 8_000 * 2 + 4_000_000
+
+
+def speech(secs: int) -> NDArray[np.float32]:
+    """Noise for 3 s, a pause of 1 s, and so on: every place of it can be told from every other."""
+    random = np.random.default_rng(1)
+    samples = random.normal(0, 0.1, secs * 8000).astype(np.float32)
+    for second in range(0, secs, 4):
+        samples[second * 8000 : (second + 1) * 8000] = 0
+    return samples
+
+
+def delay_ms(said: NDArray[np.float32], heard: NDArray[np.float32], at_s: float) -> float:
+    """Find where half a second of speech, spoken at some time, was heard."""
+    spoken = int(at_s * 8000) + 8000
+    word = said[spoken : spoken + 4000]
+    match = np.correlate(heard[spoken : spoken + 16_000], word, "valid")
+    best = int(np.argmax(match))
+    assert match[best] > 0.8 * float(word @ word), "the word was not heard whole"
+    return best / 8
