@@ -1,7 +1,7 @@
 """Mimi, the codec: ready before a call needs it, clean for each call, and renewed in a long one.
 
 A ``rustymimi.Tokenizer`` takes 350 MB and a second to load, does one thing at a time, and counts
-positions up to a limit that was fixed when it was made. So a pool keeps them, a call takes two (one to
+positions up to a limit that is fixed when it is made. So a pool keeps them, a call takes two (one to
 encode, one to decode), and a call that comes near the limit changes to a fresh one in a silent moment.
 """
 
@@ -25,23 +25,81 @@ CODEBOOKS = 8
 POSITIONS_PER_FRAME = 2  # Mimi's transformers run at 25 Hz
 LIMIT_FRAMES = 4 * 3600 * 1000 // FRAME_MS  # 4 hours; each costs 160 MB more than the shortest would
 NOTICE_FRAMES = 60 * 1000 // FRAME_MS  # a fresh one is wanted a minute ahead, to have time for silence
-PRIMING_FRAMES = 2  # what a fresh one is given before it takes over; longer than its convolutions reach
+PRIMING_FRAMES = 4  # what a fresh one is given before it takes over; its convolutions reach back 3.5
+CLEANING_FRAMES = 1
+WORN_SHARE = 1 / 8  # half an hour of use, after which a new call had better begin with another one
+SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
+
+
+class Mimi:
+    """A ``rustymimi.Tokenizer`` that knows how much longer it can be used.
+
+    Its ``reset()`` is not all that a new call needs. With 0.4.1 it leaves the last 80 ms of a caller in the
+    downsampling convolution, so they would be in the next caller's first frame; and positions are counted
+    on, so the limit is one for the tokenizer's life, not for a call.
+
+    Args:
+        path: Mimi's weights.
+        limit_frames: how many frames it can take each way.
+    """
+
+    def __init__(self, path: Path, limit_frames: int) -> None:
+        self._tokenizer = rustymimi.Tokenizer(
+            str(path), num_codebooks=CODEBOOKS, max_seq_len=POSITIONS_PER_FRAME * limit_frames
+        )
+        self._limit_frames = limit_frames
+        self._encoded_frames = self._decoded_frames = 0
+        self.clean()
+
+    @property
+    def left_frames(self) -> int:
+        """How many frames it can still take."""
+        return self._limit_frames - max(self._encoded_frames, self._decoded_frames)
+
+    @property
+    def worn(self) -> bool:
+        """Whether it should not begin another call if there is a choice."""
+        return self.left_frames < self._limit_frames * (1 - WORN_SHARE)
+
+    def encode(self, pcm: Pcm) -> Tokens:
+        """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[8]``."""
+        self._encoded_frames += 1
+        tokens = self._tokenizer.encode_step(check_frame(pcm).reshape(1, 1, FRAME_SAMPLES))
+        if tokens is None or tokens.shape != (1, CODEBOOKS, 1):
+            raise EngineFailed(f"Mimi: expected tokens [1, {CODEBOOKS}, 1] for a frame, got {_shape(tokens)}")
+        return np.ascontiguousarray(tokens[0, :, 0], np.uint32)
+
+    def decode(self, tokens: Tokens) -> Pcm:
+        """Decode uint32 ``[8]`` to float32 ``[1920]`` at 24 kHz."""
+        self._decoded_frames += 1
+        sound = self._tokenizer.decode_step(tokens.reshape(1, CODEBOOKS, 1))
+        if sound is None or sound.shape != (1, 1, FRAME_SAMPLES):
+            raise EngineFailed(
+                f"Mimi: expected sound [1, 1, {FRAME_SAMPLES}] for a frame, got {_shape(sound)}"
+            )
+        return np.ascontiguousarray(sound[0, 0], np.float32)
+
+    def clean(self) -> None:
+        """Come into one and the same state, whatever was before: a frame of silence pushes the rest out."""
+        self._tokenizer.reset()
+        self.decode(self.encode(SILENCE))
+        self._tokenizer.reset()
 
 
 class MimiPool:
-    """Tokenizers that are loaded and clean.
+    """Codecs that are loaded and clean.
 
     Args:
         path: Mimi's weights.
         size: how many to keep; two for each call.
-        limit_frames: how many frames each can take before it must be renewed.
+        limit_frames: how many frames each can take in its life.
     """
 
     def __init__(self, path: Path, size: int, limit_frames: int = LIMIT_FRAMES) -> None:
         self.limit_frames = limit_frames
         self._path = path
         self._size = size
-        self._ready: list[rustymimi.Tokenizer] = []
+        self._ready: list[Mimi] = []
         self._lock = threading.Lock()
 
     @property
@@ -52,10 +110,10 @@ class MimiPool:
     def fill(self) -> None:
         """Load until the pool is full; takes a second for each."""
         while self.ready < self._size:
-            self.give_back(self._load())
+            self._keep(Mimi(self._path, self.limit_frames))
 
-    def take(self) -> rustymimi.Tokenizer:
-        """Take a clean one.
+    def take(self) -> Mimi:
+        """Take the one that has been used least.
 
         Raises:
             EngineBusy: when there is none.
@@ -63,97 +121,99 @@ class MimiPool:
         with self._lock:
             if not self._ready:
                 raise EngineBusy("The codec of an earlier call is not free yet; try again in a second.")
-            return self._ready.pop()
+            return self._ready.pop(0)
 
-    def give_back(self, tokenizer: rustymimi.Tokenizer) -> None:
-        """Clean it and keep it, unless the pool is full."""
-        tokenizer.reset()
-        with self._lock:
-            if len(self._ready) < self._size:
-                self._ready.append(tokenizer)
+    def give_back(self, mimi: Mimi) -> None:
+        """Clean it for the next call, and have it replaced in the background if it is worn."""
+        if mimi.left_frames > 1:
+            mimi.clean()
+            self._keep(mimi)
+        if mimi.worn:
+            self.replace()
 
-    def fresh(self) -> Future[rustymimi.Tokenizer]:
+    def fresh(self) -> Future[Mimi]:
         """Load another one in a thread of its own."""
-        result: Future[rustymimi.Tokenizer] = Future()
+        result: Future[Mimi] = Future()
 
         def load() -> None:
             try:
-                result.set_result(self._load())
+                result.set_result(Mimi(self._path, self.limit_frames))
             except BaseException as error:
                 result.set_exception(error)
 
         threading.Thread(target=load, name="mimi-load", daemon=True).start()
         return result
 
-    def replace_lost(self) -> None:
-        """Load one in place of one that will not come back, in the background."""
+    def replace(self) -> Future[None]:
+        """Load one, in the background, in place of one that is worn or will not come back."""
+        kept: Future[None] = Future()
 
-        def keep(loaded: Future[rustymimi.Tokenizer]) -> None:
-            if loaded.exception() is None:
-                self.give_back(loaded.result())
+        def keep(loaded: Future[Mimi]) -> None:
+            if (error := loaded.exception()) is None:
+                self._keep(loaded.result())
+                kept.set_result(None)
+            else:
+                kept.set_exception(error)
 
         self.fresh().add_done_callback(keep)
+        return kept
 
-    def _load(self) -> rustymimi.Tokenizer:
-        return rustymimi.Tokenizer(
-            str(self._path),
-            num_codebooks=CODEBOOKS,
-            max_seq_len=POSITIONS_PER_FRAME * self.limit_frames,
-        )
+    def _keep(self, mimi: Mimi) -> None:
+        with self._lock:
+            self._ready.append(mimi)
+            self._ready.sort(key=lambda one: -one.left_frames)
+            del self._ready[self._size :]
 
 
 class _Renewable:
-    """A tokenizer in use for one direction of one call."""
+    """A codec in use for one direction of one call."""
 
     def __init__(self, pool: MimiPool) -> None:
         self._pool = pool
         self._mimi = pool.take()
-        self._frames = 0
-        self._next: Future[rustymimi.Tokenizer] | None = None
-        self._recent: deque[NDArray[np.generic]] = deque(maxlen=PRIMING_FRAMES)
+        self._next: Future[Mimi] | None = None
 
     def release(self) -> None:
         """Give it back to the pool. It must not be used again."""
         self._pool.give_back(self._mimi)
 
-    def _prepare(
-        self, step: Callable[[rustymimi.Tokenizer, NDArray[np.generic]], object], silent: bool
-    ) -> None:
-        """Change to a fresh one when the limit is near: in silence, or else at the limit itself."""
-        left = self._pool.limit_frames - self._frames
-        if left > min(NOTICE_FRAMES, self._pool.limit_frames // 2):
+    def _renew(self, *, silent: bool, prime: Callable[[Mimi], object]) -> None:
+        """Change to a fresh one when the limit is near: in silence, or else at the limit itself.
+
+        Args:
+            silent: whether this is a good moment.
+            prime: brings the fresh one up to the present frame.
+        """
+        if self._mimi.left_frames > min(NOTICE_FRAMES, self._pool.limit_frames // 2):
             return
         if self._next is None:
             self._next = self._pool.fresh()
-        if left > PRIMING_FRAMES and not (silent and self._next.done()):
+        last_moment = self._mimi.left_frames <= CLEANING_FRAMES
+        if not last_moment and not (silent and self._next.done()):
             return
+        fresh, self._next = self._next, None
         try:
-            fresh = self._next.result()
+            mimi = fresh.result()
         except Exception as error:
-            self._next = None
-            if left > PRIMING_FRAMES:
-                return  # there is time to try again
-            raise EngineFailed(f"Mimi could not be loaded anew for a long call: {error}") from error
-        for frame in self._recent:
-            step(fresh, frame)
-        worn, self._mimi = self._mimi, fresh
-        self._frames, self._next = len(self._recent), None
-        self._pool.give_back(worn)
+            if last_moment:
+                raise EngineFailed(f"Mimi could not be loaded anew for a long call: {error}") from error
+            return  # there is time to try again
+        prime(mimi)
+        self._mimi = mimi
 
 
 class Encoder(_Renewable):
     """Turns the caller's sound into tokens."""
 
+    def __init__(self, pool: MimiPool) -> None:
+        super().__init__(pool)
+        self._recent: deque[Pcm] = deque(maxlen=PRIMING_FRAMES)
+
     def encode(self, pcm: Pcm) -> Tokens:
         """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[8]``."""
-        frame = check_frame(pcm).reshape(1, 1, FRAME_SAMPLES)
-        self._prepare(lambda mimi, earlier: mimi.encode_step(earlier), is_silent(pcm))
-        tokens = self._mimi.encode_step(frame)
-        self._frames += 1
-        self._recent.append(frame)
-        if tokens is None or tokens.shape != (1, CODEBOOKS, 1):
-            raise EngineFailed(f"Mimi: expected tokens [1, {CODEBOOKS}, 1] for a frame, got {_shape(tokens)}")
-        return np.ascontiguousarray(tokens[0, :, 0], np.uint32)
+        self._renew(silent=is_silent(pcm), prime=lambda mimi: [mimi.encode(frame) for frame in self._recent])
+        self._recent.append(pcm)
+        return self._mimi.encode(pcm)
 
 
 class Decoder(_Renewable):
@@ -161,20 +221,14 @@ class Decoder(_Renewable):
 
     def __init__(self, pool: MimiPool) -> None:
         super().__init__(pool)
+        self._recent: deque[Tokens] = deque(maxlen=PRIMING_FRAMES)
         self._silent = True
 
     def decode(self, tokens: Tokens) -> Pcm:
         """Decode uint32 ``[8]`` to float32 ``[1920]`` at 24 kHz."""
-        frame = tokens.reshape(1, CODEBOOKS, 1)
-        self._prepare(lambda mimi, earlier: mimi.decode_step(earlier), self._silent)
-        sound = self._mimi.decode_step(frame)
-        self._frames += 1
-        self._recent.append(frame)
-        if sound is None or sound.shape != (1, 1, FRAME_SAMPLES):
-            raise EngineFailed(
-                f"Mimi: expected sound [1, 1, {FRAME_SAMPLES}] for a frame, got {_shape(sound)}"
-            )
-        pcm = np.ascontiguousarray(sound[0, 0], np.float32)
+        self._renew(silent=self._silent, prime=lambda mimi: [mimi.decode(frame) for frame in self._recent])
+        self._recent.append(tokens)
+        pcm = self._mimi.decode(tokens)
         self._silent = is_silent(pcm)
         return pcm
 

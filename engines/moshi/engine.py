@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -48,12 +50,18 @@ class MoshiEngine(DuplexEngine):
         options: how it is set.
         hang_s: after how many seconds a step counts as hung.
         codec_limit_frames: when a codec is renewed.
+        clock: seconds, monotonic; tells how long a step has been going on.
     """
 
     name = "moshi"
 
     def __init__(
-        self, options: EngineOptions, *, hang_s: float = HANG_S, codec_limit_frames: int = LIMIT_FRAMES
+        self,
+        options: EngineOptions,
+        *,
+        hang_s: float = HANG_S,
+        codec_limit_frames: int = LIMIT_FRAMES,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.capacity = options.calls
         self.sampling = MoshiSampling(
@@ -64,6 +72,7 @@ class MoshiEngine(DuplexEngine):
         self._options = options
         self._hang_s = hang_s
         self._codec_limit_frames = codec_limit_frames
+        self._clock = clock
         self._lock = threading.Lock()
         self._sessions: set[MoshiSession] = set()
         self._trouble: str | None = "Moshi is not loaded."
@@ -151,7 +160,7 @@ class MoshiEngine(DuplexEngine):
         if self._loaded is None:
             return
         for _ in range(lost_codecs):
-            self._loaded.pool.replace_lost()
+            self._loaded.pool.replace()
         if self._loaded.thread.leave_behind(session, CLOSING_HANG_S):
             self.broke(session, "A call ended in a step that hung")
 
@@ -178,7 +187,7 @@ class MoshiEngine(DuplexEngine):
     # Loading.
 
     async def _load(self, checkpoint: Checkpoint, progress: Progress) -> _Loaded:
-        thread = ModelThread()
+        thread = ModelThread(self._clock)
         try:
             pool = MimiPool(checkpoint.mimi, CODECS_PER_CALL * self.capacity, self._codec_limit_frames)
             model, _ = await asyncio.gather(

@@ -29,7 +29,7 @@ SILENT_FRAME = np.zeros(FRAME_SAMPLES, np.float32)
 TAKES = 8  # after so many without speech there is something else to mend
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class OpeningFrame:
     """One frame of an opening: what the model is made to put into words and to say."""
 

@@ -18,14 +18,24 @@ from engines.moshi.random_mimi import write_random_mimi
 
 
 def tiny_config(
-    *, dim: int = 128, layers: int = 2, context: int = 3000, text_card: int = 200, card: int = 2048
+    *,
+    dim: int = 128,
+    layers: int = 2,
+    depformer_layers: int = 1,
+    context: int = 3000,
+    text_card: int = 200,
+    card: int = 2048,
+    codebooks: int = 8,
 ) -> dict[str, Any]:
-    """A ``config.json`` for a model of Moshi's shape that steps in milliseconds on any processor."""
+    """Make a ``config.json`` for a model of Moshi's shape that steps in milliseconds on any processor.
+
+    With Mimi, ``card`` and ``codebooks`` must be left as they are; without it, fewer are faster.
+    """
     return {
         "card": card,
-        "n_q": 16,
-        "dep_q": 8,
-        "delays": [0] + ([0] + [1] * 7) * 2,
+        "n_q": 2 * codebooks,
+        "dep_q": codebooks,
+        "delays": [0] + ([0] + [1] * (codebooks - 1)) * 2,
         "dim": dim,
         "text_card": text_card,
         "num_heads": dim // 32,
@@ -37,9 +47,9 @@ def tiny_config(
         "positional_embedding": "rope",
         "depformer_dim": dim,
         "depformer_num_heads": dim // 32,
-        "depformer_num_layers": layers,
+        "depformer_num_layers": depformer_layers,
         "depformer_dim_feedforward": 4 * dim,
-        "depformer_context": 8,
+        "depformer_context": codebooks,
         "depformer_pos_emb": "none",
     }
 

@@ -242,9 +242,8 @@ class MoshiSession(DuplexSession):
         with self._changed:
             if self._ended:
                 return
-            self._error = EngineFailed(
-                f"This call ended because {where} failed: {reason or type(reason).__name__}"
-            )
+            lines = str(reason).splitlines() or [type(reason).__name__]  # rustymimi's go on with a backtrace
+            self._error = EngineFailed(f"This call ended because {where} failed: {lines[0]}")
             self._error.__cause__ = reason
             self._changed.notify_all()
         self._to_decode.put(None)
