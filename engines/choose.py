@@ -33,9 +33,7 @@ def choose_engine(options: EngineOptions) -> tuple[DuplexEngine, str]:
             "--engine moshi runs Moshi all the same, --engine parrot says that you meant it."
         )
     try:
-        from engines.moshi.engine import (  # type: ignore[import-not-found] # noqa: PLC0415 - as above
-            MoshiEngine,
-        )
+        from engines.moshi.engine import MoshiEngine  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         raise EngineUnavailable(
             "The Moshi engine is not there yet; --engine parrot answers calls."

@@ -102,10 +102,12 @@ class DuplexEngine(ABC):
         name: as ``--engine`` spells it.
         capacity: how many sessions can be open at once.
         running: how many are.
+        lost_calls: how many calls ended since the start because their session broke.
     """
 
     name: str
     capacity: int
+    lost_calls: int = 0
 
     @property
     @abstractmethod

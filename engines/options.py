@@ -28,3 +28,50 @@ class EngineOptions:
     calls: int = field(
         default=1, metadata={"help": "How many calls Moshi holds at once (the parrot: 64).", "min": 1}
     )
+    model: str = field(
+        default="",
+        metadata={
+            "help": "Moshi's weights: a folder, or a repo of the Hugging Face hub; by default the repo of "
+            "Kyutai's that --voice and --quantize name.",
+            "metavar": "DIR|REPO",
+        },
+    )
+    voice: Literal["moshiko", "moshika"] = field(
+        default="moshiko", metadata={"help": "Kyutai's male (moshiko) or female (moshika) voice."}
+    )
+    quantize: Literal["4", "8", "none"] = field(
+        default="4",
+        metadata={"help": "Bits to a weight: 4 (4.8 GB), 8 (8.2 GB), or none for bfloat16 (15.4 GB)."},
+    )
+    greeting: Literal["speech", "silence", "none"] = field(
+        default="speech",
+        metadata={
+            "help": "How Moshi opens a call: with speech of its own, with silence for as long, or with "
+            "nothing prepared."
+        },
+    )
+    greeting_frames: int = field(
+        default=25,
+        metadata={"help": "How long the greeting is, in frames of 80 ms.", "min": 1, "max": 250},
+    )
+    seed: int | None = field(
+        default=None,
+        metadata={
+            "help": "Makes the greeting and every call's dice the same each time; by default they differ.",
+            "min": 0,
+        },
+    )
+    text_temperature: float = field(
+        default=0.7,
+        metadata={"help": "Of Moshi's words; 0 always takes the likeliest.", "min": 0.0, "max": 2.0},
+    )
+    text_top_k: int = field(
+        default=25, metadata={"help": "Draw each word's token from so many; 0 from all.", "min": 0}
+    )
+    audio_temperature: float = field(
+        default=0.8,
+        metadata={"help": "Of Moshi's voice; 0 always takes the likeliest.", "min": 0.0, "max": 2.0},
+    )
+    audio_top_k: int = field(
+        default=250, metadata={"help": "Draw each token of the voice from so many; 0 from all.", "min": 0}
+    )

@@ -1,0 +1,151 @@
+"""A whole set of Moshi's files, checked: what they are for, and whether they fit together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx.utils import tree_flatten
+from moshi_mlx.models.lm import LmConfig, config_v0_1
+from sentencepiece import SentencePieceProcessor
+
+from engines.moshi import codec
+from engines.moshi.language_model import Quantization, build
+from engines.moshi.random_mimi import mimi_shapes
+from engines.moshi.safetensors_header import Damaged, Shapes, check_shapes, read_shapes
+
+CONFIG_NAME = "config.json"
+MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"
+TOKENIZER_NAME = "tokenizer_spm_32k_3.model"
+WEIGHTS_NAMES = {"4": "model.q4.safetensors", "8": "model.q8.safetensors", "none": "model.safetensors"}
+
+
+class Unfit(Exception):
+    """A file that cannot be used.
+
+    Attributes:
+        path: which.
+    """
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint consists of: ``config.json`` where there is one, Kyutai's first release otherwise."""
+
+    config: LmConfig
+    mimi_name: str = MIMI_NAME
+    tokenizer_name: str = TOKENIZER_NAME
+    weights_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The files of a model.
+
+    Attributes:
+        weights: of the language model.
+        mimi: the codec.
+        tokenizer: of the text.
+        config: the language model's sizes.
+        quantization: how its weights are packed; None where they are not.
+    """
+
+    weights: Path
+    mimi: Path
+    tokenizer: Path
+    config: LmConfig
+    quantization: Quantization | None
+
+
+def read_manifest(config: Path | None) -> Manifest:
+    """Read ``config.json``.
+
+    Raises:
+        Unfit: when it is not that of a full-duplex Moshi.
+    """
+    if config is None:
+        return Manifest(config_v0_1())
+    try:
+        data = json.loads(config.read_text())
+        sizes = LmConfig.from_config_dict(data)
+        names = [data.get(key) for key in ("mimi_name", "tokenizer_name", "moshi_name")]
+    except KeyError as error:
+        raise Unfit(config, f"the entry {error} is missing") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Unfit(config, f"it cannot be read ({error})") from error
+    duplex = (sizes.generated_codebooks, sizes.other_codebooks, len(sizes.audio_delays))
+    if duplex != (codec.CODEBOOKS, codec.CODEBOOKS, 2 * codec.CODEBOOKS):
+        raise Unfit(
+            config,
+            f"expected {codec.CODEBOOKS} codebooks each for Moshi and the caller, "
+            f"got dep_q {duplex[0]}, n_q {duplex[0] + duplex[1]} and {duplex[2]} delays",
+        )
+    if sizes.conditioners or sizes.transformer.cross_attention:
+        raise Unfit(config, "models with conditions or cross attention are not supported")
+    return Manifest(sizes, names[0] or MIMI_NAME, names[1] or TOKENIZER_NAME, names[2])
+
+
+def check(weights: Path, mimi: Path, tokenizer: Path, config: LmConfig) -> Checkpoint:
+    """Check every file without loading it, and give the checkpoint.
+
+    Raises:
+        Unfit: naming the first file that cannot be used.
+    """
+    shapes = _shapes(weights)
+    quantization = _quantization(weights, shapes, config)
+    expected = dict(tree_flatten(build(config, quantization).parameters()))
+    _check(weights, shapes, {name: tuple(array.shape) for name, array in expected.items()})
+    surplus = sorted(shapes.keys() - expected.keys())
+    if surplus:
+        raise Unfit(weights, f"the tensor {surplus[0]} belongs to another model")
+    _check(mimi, _shapes(mimi), mimi_shapes(codec.CODEBOOKS))
+    pieces = load_tokenizer(tokenizer).get_piece_size()
+    if pieces < config.text_out_vocab_size:
+        raise Unfit(tokenizer, f"expected {config.text_out_vocab_size} pieces, got {pieces}")
+    return Checkpoint(weights, mimi, tokenizer, config, quantization)
+
+
+def load_tokenizer(path: Path) -> SentencePieceProcessor:
+    """Load the text tokenizer.
+
+    Raises:
+        Unfit: when it is none.
+    """
+    try:
+        return SentencePieceProcessor(model_file=str(path))
+    except (OSError, RuntimeError) as error:
+        raise Unfit(path, "it is not a sentencepiece model") from error
+
+
+def _shapes(path: Path) -> Shapes:
+    try:
+        return read_shapes(path)
+    except Damaged as error:
+        raise Unfit(path, str(error)) from error
+
+
+def _check(path: Path, found: Shapes, expected: Shapes) -> None:
+    try:
+        check_shapes(found, expected)
+    except Damaged as error:
+        raise Unfit(path, str(error)) from error
+
+
+def _quantization(weights: Path, shapes: Shapes, config: LmConfig) -> Quantization | None:
+    """Read from the shapes how the weights are packed: ``bits / 32`` of a word to a value."""
+    packed, scales = shapes.get("text_linear.weight"), shapes.get("text_linear.scales")
+    if packed is None or scales is None:
+        return None
+    dim: int = config.transformer.d_model
+    bits, bits_left = divmod(32 * packed[-1], dim)
+    group_size, group_left = divmod(dim, max(scales[-1], 1))
+    if bits_left or group_left or bits not in (2, 3, 4, 6, 8):
+        raise Unfit(
+            weights, f"the tensor text_linear.weight: got {list(packed)}, which {dim} inputs do not fit"
+        )
+    return Quantization(bits, group_size)

@@ -1,0 +1,213 @@
+"""Moshi as an engine: loads once, greets every caller, and keeps calls from harming each other."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from moshi_mlx.models.lm import Lm
+from sentencepiece import SentencePieceProcessor
+
+from engines.duplex import DuplexEngine, EngineBusy, Progress
+from engines.moshi import weights
+from engines.moshi.checkpoint import Checkpoint, load_tokenizer
+from engines.moshi.codec import LIMIT_FRAMES, Decoder, Encoder, MimiPool
+from engines.moshi.greeting import NO_OPENING, Opening, hush, make_greeting, record, silence_tokens
+from engines.moshi.language_model import LanguageSession
+from engines.moshi.loading import load_language_model
+from engines.moshi.model_thread import Job, ModelThread
+from engines.moshi.sampling import MoshiSampling, Sampling
+from engines.moshi.session import MoshiSession
+from engines.moshi.text_pieces import TextPieces
+from engines.options import EngineOptions
+
+HANG_S = 3.0  # a step that takes this long will not come back; shorter than the pipeline's own patience
+CLOSING_HANG_S = 1.0  # a step of a call that is over already
+PROOFS = 3  # after so many failed ones there is no use in trying again
+CODECS_PER_CALL = 2  # one hears, one speaks
+WARM_UP_FRAMES = 3  # where no greeting is made, which warms up as well
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What all calls share while the engine runs."""
+
+    thread: ModelThread
+    model: Lm
+    pool: MimiPool
+    tokenizer: SentencePieceProcessor
+
+
+class MoshiEngine(DuplexEngine):
+    """Holds the model, the codecs and the greeting.
+
+    Args:
+        options: how it is set.
+        hang_s: after how many seconds a step counts as hung.
+        codec_limit_frames: when a codec is renewed.
+        clock: seconds, monotonic; tells how long a step has been going on.
+    """
+
+    name = "moshi"
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        *,
+        hang_s: float = HANG_S,
+        codec_limit_frames: int = LIMIT_FRAMES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.capacity = options.calls
+        self.sampling = MoshiSampling(
+            Sampling(options.text_temperature, options.text_top_k),
+            Sampling(options.audio_temperature, options.audio_top_k),
+        )
+        self.opening: Opening = NO_OPENING
+        self._options = options
+        self._hang_s = hang_s
+        self._codec_limit_frames = codec_limit_frames
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._sessions: set[MoshiSession] = set()
+        self._trouble: str | None = "Moshi is not loaded."
+        self._failed_proofs = 0
+        self._loaded: _Loaded | None = None
+
+    @property
+    def running(self) -> int:
+        """See ``DuplexEngine``."""
+        return len(self._sessions)
+
+    @property
+    def trouble(self) -> str | None:
+        """See ``DuplexEngine``. Asking also finds out whether the model hangs."""
+        self.watch()
+        return self._trouble
+
+    async def start(self, progress: Progress) -> None:
+        """See ``DuplexEngine``."""
+        loop = asyncio.get_running_loop()
+
+        def tell(line: str) -> None:
+            loop.call_soon_threadsafe(progress, line)
+
+        checkpoint = await asyncio.to_thread(weights.find, self._options, tell)
+        self._loaded = loaded = await self._load(checkpoint, tell)
+        progress("Moshi warms up.")
+        self.opening = await asyncio.wrap_future(
+            loaded.thread.call(partial(self._make_opening, loaded, tell))
+        )
+        self._trouble = None
+        progress(f"Moshi is ready for {self.capacity} call{'s' if self.capacity > 1 else ''} at once.")
+
+    def open_session(self) -> MoshiSession:
+        """See ``DuplexEngine``."""
+        trouble, loaded = self.trouble, self._loaded
+        if trouble is not None or loaded is None:
+            raise EngineBusy(trouble or "Moshi is not loaded.")
+        if self.running >= self.capacity:
+            raise EngineBusy(f"Moshi holds {self.capacity} calls at once, and all are taken.")
+        encoder = Encoder(loaded.pool)
+        try:
+            decoder = Decoder(loaded.pool)
+        except EngineBusy:
+            encoder.release()
+            raise
+        seed = secrets.randbits(32) if self._options.seed is None else self._options.seed
+        session = MoshiSession(
+            house=self,
+            model_thread=loaded.thread,
+            open_language=partial(LanguageSession, loaded.model, self.sampling, seed),
+            opening=self.opening,
+            encoder=encoder,
+            decoder=decoder,
+            pieces=TextPieces(loaded.tokenizer),
+            patience_s=self._hang_s,
+        )
+        self._sessions.add(session)
+        return session
+
+    async def stop(self) -> None:
+        """See ``DuplexEngine``."""
+        self._trouble = "Moshi has been stopped."
+        await asyncio.gather(*(session.close() for session in list(self._sessions)))
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            loaded.thread.stop()
+
+    # What the sessions tell.
+
+    def watch(self) -> None:
+        """Leave the model's thread behind if it hangs: its call is lost, the others go on in a new one."""
+        if self._loaded is not None:
+            self._loaded.thread.leave_behind()
+
+    def broke(self, session: MoshiSession, reason: str) -> None:  # noqa: ARG002 - whose does not matter
+        """Count a lost call, and let the model prove itself before it takes another."""
+        with self._lock:
+            self.lost_calls += 1
+        self._prove(reason)
+
+    def closed(self, session: MoshiSession, lost_codecs: int) -> None:
+        """Take the session's place back, and replace what hangs in it."""
+        self._sessions.discard(session)
+        if self._loaded is None:
+            return
+        for _ in range(lost_codecs):
+            self._loaded.pool.replace()
+        if self._loaded.thread.leave_behind(session, CLOSING_HANG_S):
+            self.broke(session, "A call ended in a step that hung")
+
+    def _prove(self, reason: str) -> None:
+        loaded = self._loaded
+        if loaded is None:
+            return
+        self._trouble = f"{reason.rstrip('.')}; the model is being tried before it takes a new call."
+
+        def try_it() -> None:
+            LanguageSession(loaded.model, self.sampling, seed=0).close()
+            self._failed_proofs = 0
+            self._trouble = None
+
+        loaded.thread.submit(Job(try_it, self._proof_failed, self, self._hang_s))
+
+    def _proof_failed(self, error: BaseException) -> None:
+        self._failed_proofs += 1
+        if self._failed_proofs < PROOFS:
+            self._prove(str(error))
+        else:
+            self._trouble = f"Moshi's model does not work any more ({error}); restart the program."
+
+    # Loading.
+
+    async def _load(self, checkpoint: Checkpoint, progress: Progress) -> _Loaded:
+        thread = ModelThread(self._clock)
+        try:
+            pool = MimiPool(checkpoint.mimi, CODECS_PER_CALL * self.capacity, self._codec_limit_frames)
+            model, _ = await asyncio.gather(
+                asyncio.wrap_future(thread.call(partial(load_language_model, checkpoint, progress))),
+                asyncio.to_thread(pool.fill),
+            )
+        except BaseException:
+            thread.stop()
+            raise
+        return _Loaded(thread, model, pool, load_tokenizer(checkpoint.tokenizer))
+
+    def _make_opening(self, loaded: _Loaded, progress: Progress) -> Opening:
+        """Make what calls open with, in the model's thread; it warms everything up as well."""
+        frames, seed = self._options.greeting_frames, self._options.seed
+        if seed is None:
+            seed = secrets.randbits(31)
+        take = partial(record, loaded.model, self.sampling, loaded.pool)
+        if self._options.greeting == "speech":
+            return make_greeting(partial(take, frames), seed, progress)
+        take(WARM_UP_FRAMES, seed)
+        return (
+            hush(frames, silence_tokens(loaded.pool)) if self._options.greeting == "silence" else NO_OPENING
+        )

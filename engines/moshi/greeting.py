@@ -1,0 +1,132 @@
+"""The opening of a call: what Moshi says first, as tokens that are forced while the caller is heard.
+
+A greeting is Moshi's own voice, generated once at start-up from a silent caller. A call's session steps
+with these tokens forced, one frame for each of the caller's, so the greeting comes out in live time, the
+model hears itself say it and hears what the caller says meanwhile, and no delay is left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from moshi_mlx.models.lm import Lm
+from numpy.typing import NDArray
+
+from engines.duplex import FRAME_SAMPLES, Progress
+from engines.moshi.codec import Decoder, Encoder, MimiPool
+from engines.moshi.language_model import LanguageSession
+from engines.moshi.sampling import MoshiSampling
+from engines.moshi.text_pieces import SPECIAL_TOKENS
+from engines.moshi.token_history import Tokens
+from engines.silence import is_silent
+
+PADDING_TOKEN = 3
+SPEECH_FRAMES = 3  # a take with fewer audible frames is a click or a breath, not a greeting
+SETTLING_FRAMES = 3
+SILENT_FRAME = np.zeros(FRAME_SAMPLES, np.float32)
+TAKES = 8  # after so many without speech there is something else to mend
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpeningFrame:
+    """One frame of an opening: what the model is made to put into words and to say."""
+
+    text_token: int
+    audio_tokens: Tokens
+
+
+Opening = tuple[OpeningFrame, ...]
+NO_OPENING: Opening = ()
+
+
+@dataclass(frozen=True)
+class Take:
+    """One try at a greeting.
+
+    Attributes:
+        opening: its tokens.
+        pcm: float32 ``[frames, 1920]``, 24 kHz: how it sounds.
+    """
+
+    opening: Opening
+    pcm: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Check that tokens and sound are of the same length."""
+        if self.pcm.shape != (len(self.opening), FRAME_SAMPLES):
+            raise ValueError(f"expected [{len(self.opening)}, {FRAME_SAMPLES}], got {list(self.pcm.shape)}")
+
+
+def trim(take: Take) -> Opening | None:
+    """Cut leading silence down to one frame; None where nobody speaks.
+
+    A word is put into words a little before it sounds, so the cut never takes a word's token away.
+    """
+    audible = [place for place, pcm in enumerate(take.pcm) if not is_silent(pcm)]
+    worded = [place for place, frame in enumerate(take.opening) if frame.text_token not in SPECIAL_TOKENS]
+    if len(audible) < SPEECH_FRAMES or not worded:
+        return None
+    return take.opening[min(max(audible[0] - 1, 0), worded[0]) :]
+
+
+def make_greeting(make_take: Callable[[int], Take], seed: int, progress: Progress) -> Opening:
+    """Make takes until somebody speaks in one, each with the next seed.
+
+    Args:
+        make_take: makes a take from a seed; the same seed gives the same take.
+        seed: of the first take.
+        progress: hears of takes that were thrown away.
+    """
+    for attempt in range(TAKES):
+        opening = trim(make_take(seed + attempt))
+        if opening is not None:
+            return opening
+        progress(f"The greeting with seed {seed + attempt} has no speech in it; making another.")
+    progress(f"No greeting in {TAKES} takes has speech in it: calls begin without one.")
+    return NO_OPENING
+
+
+def hush(frames: int, silence: Tokens) -> Opening:
+    """An opening in which Moshi keeps still, so that the caller speaks first.
+
+    Args:
+        frames: how long.
+        silence: uint32 ``[8]``, what Mimi makes of a silent frame.
+    """
+    return (OpeningFrame(PADDING_TOKEN, silence),) * frames
+
+
+def silence_tokens(pool: MimiPool) -> Tokens:
+    """Give what Mimi makes of silence once it has settled, uint32 ``[8]``."""
+    encoder = Encoder(pool)
+    try:
+        return [encoder.encode(SILENT_FRAME) for _ in range(SETTLING_FRAMES)][-1]
+    finally:
+        encoder.release()
+
+
+def record(model: Lm, sampling: MoshiSampling, pool: MimiPool, frames: int, seed: int) -> Take:
+    """Let the model talk to a silent caller. Runs in the model's thread.
+
+    Args:
+        model: whose voice it is.
+        sampling: how its tokens are drawn.
+        pool: gives the codecs.
+        frames: how long.
+        seed: of the dice.
+    """
+    encoder, decoder = Encoder(pool), Decoder(pool)
+    session = LanguageSession(model, sampling, seed)
+    try:
+        steps = [session.step(encoder.encode(SILENT_FRAME)) for _ in range(frames)]
+        # Models whose codebooks are delayed by more than a frame have no sound in their first steps.
+        audio = [step.audio_tokens for step in steps if step.audio_tokens is not None]
+        pcm = np.stack([decoder.decode(tokens) for tokens in audio])
+    finally:
+        session.close()
+        encoder.release()
+        decoder.release()
+    texts = [step.text_token for step in steps[: len(audio)]]
+    return Take(tuple(map(OpeningFrame, texts, audio)), pcm)

@@ -1,0 +1,194 @@
+"""Moshi's language model: shared weights, and one conversation's state in a ``LanguageSession``.
+
+``moshi_mlx`` gives the modules; stepping them is done here, because its generator keeps the KV cache in
+the model (calls would share it), ends after a fixed number of steps, forgets wrongly after 4,096, and
+answers one frame later than it could.
+
+mlx's streams belong to threads: everything here is used in the model's one thread (``model_thread.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx import nn
+from moshi_mlx.models.lm import Lm, LmConfig, ScaledEmbedding
+
+from engines.moshi.kv_ring import KvList, KvRing, LayerMemory
+from engines.moshi.sampling import MoshiSampling, Noise
+from engines.moshi.token_history import TokenHistory, Tokens
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How the linear layers and embeddings are packed."""
+
+    bits: int
+    group_size: int
+
+
+QUANTIZATIONS = {4: Quantization(4, 32), 8: Quantization(8, 64)}  # as Kyutai packs its files
+
+
+def build(config: LmConfig, quantization: Quantization | None) -> Lm:
+    """Lay out the model without values: nothing is computed or allocated before it is evaluated."""
+    model = Lm(config)
+    if quantization is not None:
+        nn.quantize(  # type: ignore[attr-defined] # its stubs forget it
+            model, bits=quantization.bits, group_size=quantization.group_size
+        )
+    model.transformer_cache = []  # sessions bring their own
+    model.depformer_cache = []
+    return model
+
+
+@dataclass(frozen=True)
+class LanguageStep:
+    """What one step says.
+
+    Attributes:
+        text_token: of the inner monologue.
+        audio_tokens: uint32 ``[8]``: the frame of speech that answers the caller's frame; None only
+            for models whose codebooks are delayed by more than one frame, in their first steps.
+    """
+
+    text_token: int
+    audio_tokens: Tokens | None
+
+
+class LanguageSession:
+    """One call's conversation with the model, of any length.
+
+    Position 0 is generated at once; the caller's frame k is written before position k + 1 is generated,
+    so it is heard in the very step that it arrives with, and that step completes frame k of the answer.
+    """
+
+    def __init__(self, model: Lm, sampling: MoshiSampling, seed: int) -> None:
+        config = model.cfg
+        self._model = model
+        self._sampling = sampling
+        self._codebooks = config.generated_codebooks
+        self._caller_codebooks = config.other_codebooks
+        self._noise = Noise(
+            sampling, seed, config.text_out_vocab_size, config.audio_vocab_size - 1, self._codebooks
+        )
+        self.history = TokenHistory(
+            config.audio_delays,
+            self._codebooks,
+            text_start=config.text_out_vocab_size,
+            audio_start=config.audio_padding_token,
+        )
+        self._memory: list[Any] | None = [
+            LayerMemory(KvRing(config.transformer.context)) for _ in model.transformer.layers
+        ]
+        self._position = 0
+        self.text_logits: mx.array | None = None  # of the last position, [1, 1, vocabulary]
+        self._generate(None)
+
+    @property
+    def frames(self) -> int:
+        """How many of the caller's frames it has heard."""
+        return self._position - 1
+
+    def step(
+        self, caller_tokens: Tokens, *, force_text: int | None = None, force_audio: Tokens | None = None
+    ) -> LanguageStep:
+        """Hear 80 ms of the caller and say 80 ms.
+
+        Args:
+            caller_tokens: uint32 ``[8]``, the caller's frame.
+            force_text: the text token to put into words, in place of a drawn one; the audio follows it.
+            force_audio: uint32 ``[8]``, the frame to say, in place of a drawn one. The model hears
+                itself say it.
+
+        Raises:
+            ValueError: when an array has another shape or dtype.
+            RuntimeError: after ``close()``.
+        """
+        _check("caller_tokens", caller_tokens, self._caller_codebooks)
+        time = self._position - 1
+        self.history.hear(time, caller_tokens)
+        if force_audio is not None:
+            _check("force_audio", force_audio, self._codebooks)
+            self.history.force(time, force_audio)
+        text_token = self._generate(force_text)
+        return LanguageStep(text_token, self.history.spoken(self._position - 1))
+
+    def close(self) -> None:
+        """Free the memory. May be called twice."""
+        self._memory = None
+        self.text_logits = None
+
+    def _generate(self, force_text: int | None) -> int:
+        if self._memory is None:
+            raise RuntimeError("expected an open session, got a closed one")
+        model, position = self._model, self._position
+        text_noise, audio_noise = self._noise.at(position)
+        hidden = model.out_norm(model.transformer(self._embed(position), cache=self._memory))
+        self.text_logits = model.text_linear(hidden)
+        if force_text is None:
+            text = self._sampling.text.draw(self.text_logits, text_noise)
+        else:
+            text = mx.array([[force_text]], mx.int32)
+        audio = self._depformer(hidden, text, self.history.forced(position), audio_noise)
+        tokens = mx.concatenate([text, *audio], axis=1)[0]
+        mx.eval(tokens, self.text_logits)  # the one evaluation, which also brings the ring up to date
+        generated = np.array(tokens, np.int32)
+        self.history.say(position, generated)
+        self._position += 1
+        return int(generated[0])
+
+    def _embed(self, position: int) -> mx.array:
+        model = self._model
+        text, *audio = self.history.inputs(position).tolist()
+        hidden = _embed(model.text_emb, text)
+        for token, embedding in zip(audio, model.audio_embs, strict=True):
+            hidden = hidden + _embed(embedding, token)
+        return hidden
+
+    def _depformer(
+        self,
+        hidden: mx.array,
+        text: mx.array,
+        forced: list[int | None],
+        noise: list[mx.array | None],
+    ) -> list[mx.array]:
+        """Draw the codebooks of one position one after the other, each knowing those before it."""
+        slices = self._model.depformer.slices
+        memory: list[Any] = [LayerMemory(KvList()) for _ in slices[0].transformer.layers]
+        token, tokens = text, []
+        for part, fixed, gumbel in zip(slices, forced, noise, strict=True):
+            state = part.linear_in(hidden) + _look_up(part.emb, token)
+            if fixed is None:
+                logits = part.linear_out(part.transformer(state, cache=memory))
+                token = self._sampling.audio.draw(logits, gumbel)
+            else:
+                part.transformer(state, cache=memory)
+                token = mx.array([[fixed]], mx.int32)
+            tokens.append(token)
+        return tokens
+
+
+def _embed(embedding: Any, token: int) -> mx.array:
+    return _look_up(embedding, mx.array([[token]], mx.int32))
+
+
+def _look_up(embedding: Any, tokens: mx.array) -> mx.array:
+    # Tokens here are never negative, so the zeroing of negative ones, five operations, can be left out.
+    if (
+        type(embedding) is ScaledEmbedding
+        and embedding.low_rank is None
+        and not embedding.demux_second_stream
+    ):
+        embedded: mx.array = embedding.weight[tokens]
+    else:
+        embedded = embedding(tokens)
+    return embedded
+
+
+def _check(name: str, tokens: Tokens, codebooks: int) -> None:
+    if tokens.shape != (codebooks,) or tokens.dtype != np.uint32:
+        raise ValueError(f"{name}: expected uint32 [{codebooks}], got {tokens.dtype} {list(tokens.shape)}")

@@ -1,0 +1,117 @@
+"""The one thread that the language model lives in.
+
+mlx's streams belong to threads, and one accelerator steps one session at a time anyway: so all sessions
+take turns in one thread, first come, first served. Evaluated weights and KV rings may be used from
+another thread, so a thread that hangs is left behind and a new one goes on with the queue.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """Work for the model's thread.
+
+    Attributes:
+        run: the work.
+        failed: called with the reason when it raised, or when its thread was given up.
+        owner: whose work it is.
+        patience_s: after how many seconds it counts as hung.
+    """
+
+    run: Callable[[], None]
+    failed: Callable[[BaseException], None]
+    owner: object = None
+    patience_s: float = math.inf
+
+
+class ModelThread:
+    """Runs jobs in order. The queue holds what the sessions' own bounds let them submit.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._current: Job | None = None
+        self._since = 0.0
+        self._generation = 0
+        self._start_thread()
+
+    def submit(self, job: Job) -> None:
+        """Put a job at the end of the queue. Returns at once."""
+        self._jobs.put(job)
+
+    def call(self, work: Callable[[], T]) -> Future[T]:
+        """Run a function there and give its result."""
+        result: Future[T] = Future()
+
+        def run() -> None:
+            result.set_result(work())
+
+        self.submit(Job(run, result.set_exception))
+        return result
+
+    def leave_behind(self, owner: object = None, patience_s: float = math.inf) -> bool:
+        """Give up the thread if its job hangs, and go on with the next job in a new one.
+
+        Args:
+            owner: give it up only if the job is this owner's.
+            patience_s: where the job's own patience is longer than this, this counts.
+
+        Returns:
+            Whether the thread was given up.
+        """
+        with self._lock:
+            job = self._current
+            if job is None or (owner is not None and job.owner is not owner):
+                return False
+            patience_s = min(patience_s, job.patience_s)
+            if self._clock() - self._since < patience_s:
+                return False
+            self._current = None
+            self._generation += 1
+            self._start_thread()
+        job.failed(TimeoutError(f"a step took more than {patience_s:g} s"))
+        return True
+
+    def stop(self) -> None:
+        """End the thread after the jobs that are in the queue."""
+        self._jobs.put(None)
+
+    def _start_thread(self) -> None:
+        # A daemon, so that a thread which was left behind can't keep the program from ending.
+        threading.Thread(
+            target=self._work, args=(self._generation,), name=f"moshi-model-{self._generation}", daemon=True
+        ).start()
+
+    def _work(self, generation: int) -> None:
+        while (job := self._jobs.get()) is not None:
+            with self._lock:
+                self._current, self._since = job, self._clock()
+            error: BaseException | None = None
+            try:
+                job.run()
+            except BaseException as raised:
+                error = raised
+            with self._lock:
+                if generation != self._generation:
+                    return  # another thread has taken over, and the job was reported as failed
+                self._current = None
+            if error is not None:
+                job.failed(error)
+            del job, error  # while the thread waits it must not keep a session alive

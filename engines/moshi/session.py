@@ -1,0 +1,260 @@
+"""One call with Moshi: three stages in a line, so that the slowest sets the pace and not their sum.
+
+    feed → backlog → [encoder thread] → [model thread, shared] → [decoder thread] → outputs
+
+At most three frames are between the backlog and the outputs, one for each stage. That bounds every queue
+on the way without any of them having to block; what comes in beyond that waits in the backlog, which
+drops the oldest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from engines.backlog import Backlog
+from engines.duplex import DuplexSession, DuplexStep, EngineFailed, Pcm, check_frame
+from engines.moshi.codec import Decoder, Encoder
+from engines.moshi.greeting import Opening
+from engines.moshi.language_model import LanguageSession, LanguageStep
+from engines.moshi.model_thread import Job, ModelThread
+from engines.moshi.text_pieces import TextPieces
+from engines.moshi.token_history import Tokens
+
+STAGES = 3
+UNREAD_STEPS = 64  # 5 s of steps that nobody iterates over; then the oldest are dropped
+CLOSE_GRACE_S = 1.0  # how long a codec may take for its last frame before it is given up
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A frame on its way through the stages."""
+
+    caller_tokens: Tokens
+    timings_ms: dict[str, float] = field(default_factory=dict[str, float])
+
+
+class House(Protocol):
+    """What a session needs of the engine it belongs to."""
+
+    def watch(self) -> None:
+        """Look whether the model's thread hangs; called with every frame."""
+
+    def broke(self, session: MoshiSession, reason: str) -> None:
+        """Hear that a session broke, from whichever thread it broke in."""
+
+    def closed(self, session: MoshiSession, lost_codecs: int) -> None:
+        """Hear that a session was closed."""
+
+
+class MoshiSession(DuplexSession):
+    """See ``DuplexSession``; made by ``MoshiEngine.open_session`` within a running event loop."""
+
+    def __init__(
+        self,
+        *,
+        house: House,
+        model_thread: ModelThread,
+        open_language: Callable[[], LanguageSession],
+        opening: Opening,
+        encoder: Encoder,
+        decoder: Decoder,
+        pieces: TextPieces,
+        patience_s: float,
+    ) -> None:
+        self._house = house
+        self._model_thread = model_thread
+        self._open_language = open_language
+        self._language: LanguageSession | None = None
+        self._opening = opening
+        self._pieces = pieces
+        self._patience_s = patience_s
+        self._loop = asyncio.get_running_loop()
+        self._changed = threading.Condition()
+        self._backlog = Backlog()
+        self._to_decode: queue.SimpleQueue[tuple[_Frame, LanguageStep] | None] = queue.SimpleQueue()
+        self._steps: deque[DuplexStep] = deque()
+        self._unread_steps = 0  # those in the deque, and those that are on their way to it
+        self._news = asyncio.Event()
+        self._closed = False
+        self._error: EngineFailed | None = None
+        self._released = [asyncio.Event(), asyncio.Event()]
+        self._submit(self._begin)
+        threads = (
+            ("encode", partial(self._encode, encoder), encoder, self._released[0]),
+            ("decode", partial(self._decode, decoder), decoder, self._released[1]),
+        )
+        for name, work, coder, released in threads:
+            threading.Thread(
+                target=self._stage, args=(name, work, coder, released), name=f"moshi-{name}", daemon=True
+            ).start()
+
+    def feed(self, pcm: Pcm) -> None:
+        """See ``DuplexSession``. Frames after the end are let go: a call's last ones may be underway."""
+        check_frame(pcm)
+        with self._changed:
+            if self._closed or self._error is not None:
+                return
+            self._backlog.push(pcm)
+            self._changed.notify_all()
+        self._house.watch()
+
+    async def outputs(self) -> AsyncIterator[DuplexStep]:
+        """See ``DuplexSession``."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._steps and not self._closed:
+                step = self._steps.popleft()
+                self._count_read()
+                yield step
+            if self._closed:
+                return
+            if self._error is not None:
+                raise self._error
+
+    @property
+    def backlog_frames(self) -> int:
+        """See ``DuplexSession``."""
+        with self._changed:
+            return self._backlog.frames + self._unread_steps
+
+    @property
+    def dropped_frames(self) -> int:
+        """See ``DuplexSession``."""
+        return self._backlog.dropped_frames
+
+    async def close(self) -> None:
+        """See ``DuplexSession``."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._changed.notify_all()
+        self._news.set()
+        self._to_decode.put(None)
+        self._submit(self._forget)
+        both = asyncio.gather(*(event.wait() for event in self._released))
+        try:
+            await asyncio.wait_for(both, CLOSE_GRACE_S)
+        except TimeoutError:
+            pass
+        finally:
+            self._house.closed(self, sum(not event.is_set() for event in self._released))
+
+    # The model's thread.
+
+    def _submit(self, work: Callable[[], None]) -> None:
+        self._model_thread.submit(Job(work, partial(self._fail, "the model"), self, self._patience_s))
+
+    def _begin(self) -> None:
+        if not self._closed:
+            self._language = self._open_language()
+
+    def _forget(self) -> None:
+        if self._language is not None:
+            self._language.close()
+
+    def _speak(self, frame: _Frame) -> None:
+        language = self._language
+        if self._ended or language is None:
+            return
+        began = time.perf_counter()
+        heard = language.frames
+        if heard < len(self._opening):
+            forced = self._opening[heard]
+            step = language.step(
+                frame.caller_tokens, force_text=forced.text_token, force_audio=forced.audio_tokens
+            )
+        else:
+            step = language.step(frame.caller_tokens)
+        frame.timings_ms["language"] = _ms_since(began)
+        self._to_decode.put((frame, step))
+
+    # The codec's threads.
+
+    def _stage(
+        self, name: str, work: Callable[[], None], coder: Encoder | Decoder, released: asyncio.Event
+    ) -> None:
+        try:
+            work()
+        except Exception as error:
+            self._fail(f"the {name}r", error)
+        finally:
+            coder.release()
+            self._tell(released.set)
+
+    def _encode(self, encoder: Encoder) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._can_encode)
+                if self._ended:
+                    return
+                pcm = self._backlog.take()
+            began = time.perf_counter()
+            frame = _Frame(encoder.encode(pcm))
+            frame.timings_ms["encode"] = _ms_since(began)
+            self._submit(partial(self._speak, frame))
+
+    def _can_encode(self) -> bool:
+        return self._ended or (self._backlog.waiting_frames > 0 and self._backlog.taken_frames < STAGES)
+
+    def _decode(self, decoder: Decoder) -> None:
+        while (item := self._to_decode.get()) is not None:
+            frame, step = item
+            began = time.perf_counter()
+            pcm = None if step.audio_tokens is None else decoder.decode(step.audio_tokens)
+            frame.timings_ms["decode"] = _ms_since(began)
+            with self._changed:
+                self._backlog.answered()
+                self._unread_steps += 1
+                self._changed.notify_all()
+            self._tell(
+                partial(self._give, DuplexStep(pcm, self._pieces.push(step.text_token), frame.timings_ms))
+            )
+
+    # The ends.
+
+    @property
+    def _ended(self) -> bool:
+        return self._closed or self._error is not None
+
+    def _give(self, step: DuplexStep) -> None:
+        if len(self._steps) == UNREAD_STEPS:
+            self._steps.popleft()
+            self._count_read()
+        self._steps.append(step)
+        self._news.set()
+
+    def _count_read(self) -> None:
+        with self._changed:
+            self._unread_steps -= 1
+
+    def _fail(self, where: str, reason: BaseException) -> None:
+        """End the conversation, from any thread; what was said before still comes out."""
+        with self._changed:
+            if self._ended:
+                return
+            lines = str(reason).splitlines() or [type(reason).__name__]  # rustymimi's go on with a backtrace
+            self._error = EngineFailed(f"This call ended because {where} failed: {lines[0]}")
+            self._error.__cause__ = reason
+            self._changed.notify_all()
+        self._to_decode.put(None)
+        self._house.broke(self, str(self._error))
+        self._tell(self._news.set)
+
+    def _tell(self, what: Callable[[], object]) -> None:
+        """Run something on the event loop, unless the program is ending and the loop is gone."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(what)
+
+
+def _ms_since(began: float) -> float:
+    return (time.perf_counter() - began) * 1000

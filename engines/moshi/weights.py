@@ -1,0 +1,136 @@
+"""Finds Moshi's files: in a folder, in the hub's cache, or on the hub.
+
+What is cached is used without asking anybody. Only what is missing is fetched. Every file is checked
+before it is loaded, because a cache may hold part of a repo, or part of a file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from engines.duplex import EngineUnavailable, Progress
+from engines.moshi.checkpoint import CONFIG_NAME, WEIGHTS_NAMES, Checkpoint, Unfit, check, read_manifest
+from engines.moshi.hub import DOWNLOAD, HubRepo
+from engines.options import EngineOptions
+
+REPO = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def find(options: EngineOptions, progress: Progress, *, repair: bool = False) -> Checkpoint:
+    """Find the files that the options name, fetch those that are missing, and check all of them.
+
+    Args:
+        options: ``model``, ``voice`` and ``quantize`` count.
+        progress: hears what is found and what is fetched.
+        repair: fetch damaged files of the hub anew, in place of complaining.
+
+    Raises:
+        EngineUnavailable: with a sentence that names the file and the remedy.
+    """
+    folder = Path(options.model).expanduser()
+    if options.model and folder.is_dir():
+        return _in_folder(folder, options, progress)
+    repo = options.model or kyutai_repo(options)
+    if not REPO.fullmatch(repo):
+        raise EngineUnavailable(
+            f"There is no folder {repo}; --model takes a folder, "
+            f"or a repo of the hub such as {kyutai_repo(options)}."
+        )
+    return _in_repo(HubRepo(repo, progress), options, progress, repair=repair)
+
+
+def cached(options: EngineOptions, progress: Progress) -> Checkpoint | None:
+    """Give the files if all are here; None where some would have to be fetched.
+
+    Raises:
+        EngineUnavailable: when a file that is here is damaged.
+    """
+    if options.model and Path(options.model).expanduser().is_dir():
+        return find(options, progress)
+    hub = HubRepo(options.model or kyutai_repo(options), progress)
+    try:
+        return _read(hub.cached, hub.cached(CONFIG_NAME), _weights_name(hub.name, options))
+    except Unfit as error:
+        raise _damaged(error) from error
+
+
+def kyutai_repo(options: EngineOptions) -> str:
+    """Name Kyutai's repo for a voice and a quantization."""
+    kind = "bf16" if options.quantize == "none" else f"q{options.quantize}"
+    return f"kyutai/{options.voice}-mlx-{kind}"
+
+
+def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Checkpoint:
+    def find_here(name: str) -> Path | None:
+        return folder / name if (folder / name).is_file() else None
+
+    def find_or_complain(name: str) -> Path:
+        path = find_here(name)
+        if path is None:
+            raise EngineUnavailable(
+                f"{folder / name} is missing; put it there, or leave out --model for {kyutai_repo(options)}."
+            )
+        return path
+
+    wanted = WEIGHTS_NAMES[options.quantize]
+    present = [name for name in WEIGHTS_NAMES.values() if find_here(name)]
+    weights_name = wanted if wanted in present or len(present) != 1 else present[0]
+    progress(f"Moshi's weights come from {folder}.")
+    try:
+        checkpoint = _read(find_or_complain, find_here(CONFIG_NAME), weights_name)
+    except Unfit as error:
+        raise EngineUnavailable(f"{error}; copy it there again.") from error
+    assert checkpoint is not None  # noqa: S101 - for mypy: find_or_complain never gives None
+    return checkpoint
+
+
+def _in_repo(hub: HubRepo, options: EngineOptions, progress: Progress, *, repair: bool) -> Checkpoint:
+    weights_name = _weights_name(hub.name, options)
+    repaired: set[str] = set()
+    while True:
+        try:
+            checkpoint = _read(hub.cached, hub.cached(CONFIG_NAME), weights_name)
+            if checkpoint is not None:
+                progress(f"Moshi's weights come from the cache of {hub.name}.")
+                return checkpoint
+            checkpoint = _read(hub.get, hub.get(CONFIG_NAME, optional=True), weights_name)
+            assert checkpoint is not None  # noqa: S101 - for mypy: hub.get gives None only if optional
+        except Unfit as error:
+            file = error.path.name
+            if file in repaired:
+                raise EngineUnavailable(
+                    f"{error}; {hub.name} holds it like this, try another --model."
+                ) from error
+            if not repair:
+                raise _damaged(error) from error
+            hub.fetch(file, anew=True)
+            repaired.add(file)
+        else:
+            return checkpoint
+
+
+def _read(
+    find_file: Callable[[str], Path | None], config: Path | None, weights_name: str
+) -> Checkpoint | None:
+    """Check the files of a checkpoint; None where one of them is not found. The small ones come first."""
+    manifest = read_manifest(config)
+    paths = []
+    for name in (manifest.tokenizer_name, manifest.mimi_name, manifest.weights_name or weights_name):
+        path = find_file(name)
+        if path is None:
+            return None
+        paths.append(path)
+    return check(weights=paths[2], mimi=paths[1], tokenizer=paths[0], config=manifest.config)
+
+
+def _weights_name(repo: str, options: EngineOptions) -> str:
+    for suffix, quantize in (("-q4", "4"), ("-q8", "8"), ("-bf16", "none")):
+        if repo.endswith(suffix):  # the repo was named, and holds nothing else
+            return WEIGHTS_NAMES[quantize]
+    return WEIGHTS_NAMES[options.quantize]
+
+
+def _damaged(error: Unfit) -> EngineUnavailable:
+    return EngineUnavailable(f"{error}; run '{DOWNLOAD}' to fetch it again.")

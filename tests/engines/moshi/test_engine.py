@@ -1,0 +1,265 @@
+"""The whole engine on the tiny checkpoint, with the real codec."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.duplex import FRAME_SAMPLES, DuplexStep, EngineBusy, EngineFailed, Pcm
+from engines.moshi.engine import MoshiEngine
+from engines.moshi.greeting import NO_OPENING
+from engines.moshi.session import MoshiSession
+from engines.options import EngineOptions
+
+WAIT_S = 60.0
+GREETING_FRAMES = 4
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_checkpoint: Path, clock: Clock) -> Iterator[MoshiEngine]:
+    options = EngineOptions(model=str(tiny_checkpoint), calls=2, seed=1, greeting_frames=GREETING_FRAMES)
+    engine = MoshiEngine(options, clock=clock)
+    lines: list[str] = []
+    assert engine.trouble == "Moshi is not loaded."
+    with pytest.raises(EngineBusy, match="not loaded"):
+        engine.open_session()
+    asyncio.run(engine.start(lines.append))
+    assert lines[-1] == "Moshi is ready for 2 calls at once."
+    yield engine
+    asyncio.run(engine.stop())
+
+
+def frame(number: int) -> Pcm:
+    return (0.1 * np.random.default_rng(number).standard_normal(FRAME_SAMPLES)).astype(np.float32)
+
+
+async def read(outputs: AsyncIterator[DuplexStep]) -> DuplexStep:
+    return await asyncio.wait_for(anext(outputs), WAIT_S)
+
+
+async def talk(session: MoshiSession, numbers: range) -> list[DuplexStep]:
+    outputs, steps = session.outputs(), []
+    for number in numbers:
+        session.feed(frame(number))
+        steps.append(await read(outputs))
+    return steps
+
+
+async def settle(engine: MoshiEngine) -> None:
+    """Wait until the model's thread has done what it has been asked to."""
+    assert engine._loaded is not None
+    await asyncio.wrap_future(engine._loaded.thread.call(lambda: None))
+
+
+async def test_greets_and_answers_and_every_call_alike(engine: MoshiEngine) -> None:
+    calls = []
+    for _ in range(2):
+        session = engine.open_session()
+        assert engine.running == 1
+        calls.append(await talk(session, range(GREETING_FRAMES + 3)))
+        await session.close()
+        assert engine.running == 0
+    for first, second in zip(*calls, strict=True):
+        assert first.text == second.text
+        assert first.pcm is not None
+        assert second.pcm is not None
+        np.testing.assert_allclose(first.pcm, second.pcm, atol=1e-4)
+    assert len(engine.opening) == GREETING_FRAMES
+    pieces = [step.text for step in calls[0][:GREETING_FRAMES]]
+    assert "".join(pieces).strip(), "the greeting has words"
+
+
+async def test_two_calls_at_once_do_not_disturb_each_other(engine: MoshiEngine) -> None:
+    session = engine.open_session()
+    alone = await talk(session, range(5))
+    await session.close()
+    first, second = engine.open_session(), engine.open_session()
+    with pytest.raises(EngineBusy, match="holds 2 calls at once, and all are taken"):
+        engine.open_session()
+    together, other = await asyncio.gather(talk(first, range(5)), talk(second, range(50, 55)))
+    await asyncio.gather(first.close(), second.close())
+    assert [step.text for step in together] == [step.text for step in alone]
+    assert len(other) == 5
+
+
+async def test_the_slowest_stage_sets_the_pace(engine: MoshiEngine) -> None:
+    session, frames = engine.open_session(), 16
+    outputs = session.outputs()
+    fed, steps, times_s = 0, list[DuplexStep](), list[float]()
+    while len(steps) < frames:
+        while fed < frames and session.backlog_frames < 4:
+            session.feed(frame(fed))
+            fed += 1
+        steps.append(await read(outputs))
+        times_s.append(time.perf_counter())
+    assert session.dropped_frames == 0
+    await session.close()
+    # The line is full from the third step on, until the last frame has gone in.
+    full = slice(3, frames - 3)
+    ms = [
+        np.mean([step.timings_ms[stage] for step in steps[full]])
+        for stage in ("encode", "language", "decode")
+    ]
+    pace_ms = 1000 * (times_s[full][-1] - times_s[full][0]) / (len(times_s[full]) - 1)
+    assert pace_ms < 1.25 * max(ms), f"{pace_ms:.0f} ms a frame, stages {ms}"
+    assert pace_ms < 0.8 * sum(ms)
+
+
+async def test_the_event_loop_is_not_blocked_by_model_work(engine: MoshiEngine) -> None:
+    session = engine.open_session()
+    late_ms, done = list[float](), asyncio.Event()
+
+    async def tick() -> None:
+        while not done.is_set():
+            began_s = time.perf_counter()
+            await asyncio.sleep(0.002)
+            late_ms.append(1000 * (time.perf_counter() - began_s) - 2)
+
+    ticking = asyncio.create_task(tick())
+    await talk(session, range(8))
+    done.set()
+    await ticking
+    await session.close()
+    # A busy machine may let any thread wait now and then; model work on the loop would show all the time.
+    assert np.percentile(late_ms, 90) < 20
+
+
+async def test_a_model_that_raises_ends_its_call_only(engine: MoshiEngine) -> None:
+    lost = engine.lost_calls
+    broken, sound = engine.open_session(), engine.open_session()
+    await asyncio.gather(talk(broken, range(1)), talk(sound, range(1)))
+    assert broken._language is not None
+    broken._language.step = lambda *_, **__: 1 // 0  # type: ignore[method-assign, assignment]
+    with pytest.raises(EngineFailed, match="division"):
+        await talk(broken, range(1, 2))
+    await broken.close()
+    assert len(await talk(sound, range(1, 3))) == 2
+    await settle(engine)
+    assert (engine.trouble, engine.lost_calls, engine.running) == (None, lost + 1, 1)
+    again = engine.open_session()
+    assert len(await talk(again, range(1))) == 1
+    await asyncio.gather(again.close(), sound.close())
+
+
+async def test_a_model_that_hangs_ends_its_call_only(engine: MoshiEngine, clock: Clock) -> None:
+    lost = engine.lost_calls
+    hung, sound = engine.open_session(), engine.open_session()
+    await asyncio.gather(talk(hung, range(1)), talk(sound, range(1)))
+    entered, let_go = threading.Event(), threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        entered.set()
+        let_go.wait(WAIT_S)
+
+    assert hung._language is not None
+    hung._language.step = hang  # type: ignore[method-assign, assignment]
+    hung.feed(frame(1))
+    assert await asyncio.to_thread(entered.wait, WAIT_S)
+    clock.now_s += 2.0
+    assert engine.trouble is None, "it may still come back"
+    clock.now_s += 1.0
+    assert engine.trouble is not None
+    assert "took more than 3 s" in engine.trouble
+    with pytest.raises(EngineFailed, match="took more than 3 s"):
+        await read(hung.outputs())
+    await hung.close()
+    assert len(await talk(sound, range(1, 3))) == 2, "the other call goes on in a new thread"
+    await settle(engine)
+    assert (engine.trouble, engine.lost_calls, engine.running) == (None, lost + 1, 1)
+    again = engine.open_session()
+    assert len(await talk(again, range(1))) == 1
+    let_go.set()
+    assert len(await talk(sound, range(3, 4))) == 1, "nor does it harm when the old thread wakes up"
+    await asyncio.gather(again.close(), sound.close())
+
+
+async def test_a_call_that_ends_in_a_hung_step_gives_its_place_back(
+    engine: MoshiEngine, clock: Clock
+) -> None:
+    lost = engine.lost_calls
+    session = engine.open_session()
+    await talk(session, range(1))
+    entered, let_go = threading.Event(), threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        entered.set()
+        let_go.wait(WAIT_S)
+
+    assert session._language is not None
+    session._language.step = hang  # type: ignore[method-assign, assignment]
+    session.feed(frame(1))
+    assert await asyncio.to_thread(entered.wait, WAIT_S)
+    clock.now_s += 1.0
+    await session.close()
+    await settle(engine)
+    assert (engine.trouble, engine.lost_calls, engine.running) == (None, lost + 1, 0)
+    let_go.set()
+
+
+async def test_a_model_that_fails_on_its_own_takes_no_more_calls(engine: MoshiEngine) -> None:
+    assert engine._loaded is not None
+    model = engine._loaded.model
+    norm, model.out_norm = model.out_norm, None
+    engine.broke(None, "A test broke it.")  # type: ignore[arg-type]
+    for _ in range(3):
+        await settle(engine)
+    assert engine.trouble is not None
+    assert "restart the program" in engine.trouble
+    with pytest.raises(EngineBusy, match="restart the program"):
+        engine.open_session()
+    model.out_norm = norm
+    engine._failed_proofs = 0
+    engine._prove("Mended.")
+    await settle(engine)
+    assert engine.trouble is None
+
+
+async def test_a_codec_that_was_lost_is_replaced(engine: MoshiEngine) -> None:
+    session = engine.open_session()
+    await talk(session, range(1))
+    await session.close()
+    assert engine._loaded is not None
+    pool, replaced = engine._loaded.pool, list[object]()
+    replace = pool.replace
+    pool.replace = lambda: replaced.append(None)  # type: ignore[method-assign, assignment, return-value]
+    engine.closed(session, lost_codecs=2)
+    pool.replace = replace  # type: ignore[method-assign]
+    assert len(replaced) == 2
+
+
+@pytest.mark.parametrize("greeting", ["silence", "none"])
+async def test_other_greetings(tiny_checkpoint: Path, greeting: str) -> None:
+    options = EngineOptions(model=str(tiny_checkpoint), greeting=greeting, greeting_frames=3)  # type: ignore[arg-type]
+    engine = MoshiEngine(options)
+    await engine.start(lambda _: None)
+    if greeting == "none":
+        assert engine.opening == NO_OPENING
+    else:
+        assert len(engine.opening) == 3
+        assert {part.text_token for part in engine.opening} == {3}
+    session = engine.open_session()
+    assert len(await talk(session, range(1))) == 1
+    await engine.stop()
+    assert engine.running == 0
+    assert engine.trouble == "Moshi has been stopped."
+    with pytest.raises(EngineBusy):
+        engine.open_session()
+    await engine.stop()

@@ -1,0 +1,288 @@
+"""The three stages of a call, with the tiny model and a codec that takes no time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+import numpy as np
+import pytest
+
+from engines.duplex import FRAME_SAMPLES, DuplexStep, EngineFailed, Pcm
+from engines.moshi.codec import CODEBOOKS
+from engines.moshi.greeting import Opening, OpeningFrame
+from engines.moshi.language_model import LanguageSession
+from engines.moshi.model_thread import ModelThread
+from engines.moshi.sampling import MoshiSampling
+from engines.moshi.session import STAGES, UNREAD_STEPS, MoshiSession
+from engines.moshi.token_history import Tokens
+from tests.tiny_moshi import tiny_lm
+
+CARD = 64
+WAIT_S = 60.0  # for what takes milliseconds on any machine
+
+
+class Coder:
+    """Sounds that carry their tokens: the first samples of a frame. Both directions at once."""
+
+    def __init__(self) -> None:
+        self.released = 0
+        self.open = threading.Event()
+        self.open.set()
+        self.entered = threading.Semaphore(0)
+
+    def encode(self, pcm: Pcm) -> Tokens:
+        self.entered.release()
+        assert self.open.wait(WAIT_S)
+        return np.round(pcm[:CODEBOOKS] * CARD).astype(np.uint32)
+
+    def decode(self, tokens: Tokens) -> Pcm:
+        pcm = np.zeros(FRAME_SAMPLES, np.float32)
+        pcm[:CODEBOOKS] = tokens / CARD
+        return pcm
+
+    def release(self) -> None:
+        self.released += 1
+
+
+class Pieces:
+    def push(self, token: int) -> str:
+        return f" {token}"
+
+
+class House:
+    def __init__(self) -> None:
+        self.watched, self.reasons, self.lost = 0, list[str](), list[int]()
+
+    def watch(self) -> None:
+        self.watched += 1
+
+    def broke(self, session: MoshiSession, reason: str) -> None:
+        self.reasons.append(reason)
+
+    def closed(self, session: MoshiSession, lost_codecs: int) -> None:
+        self.lost.append(lost_codecs)
+
+
+def frame(number: int) -> Pcm:
+    pcm = np.zeros(FRAME_SAMPLES, np.float32)
+    pcm[:CODEBOOKS] = np.random.default_rng(number).integers(0, CARD, CODEBOOKS) / CARD
+    return pcm
+
+
+def tokens_of(step: DuplexStep) -> list[int]:
+    assert step.pcm is not None
+    return np.round(step.pcm[:CODEBOOKS] * CARD).astype(int).tolist()  # type: ignore[no-any-return]
+
+
+class Line:
+    """A session with its surroundings."""
+
+    def __init__(self, thread: ModelThread, opening: Opening = (), seed: int = 3) -> None:
+        self.house, self.coder, self.thread = House(), Coder(), thread
+        self.open_language = partial(LanguageSession, thread.model, MoshiSampling(), seed)  # type: ignore[attr-defined]
+        self.session = MoshiSession(
+            house=self.house,
+            model_thread=thread,
+            open_language=self.open_language,
+            opening=opening,
+            encoder=self.coder,  # type: ignore[arg-type]
+            decoder=self.coder,  # type: ignore[arg-type]
+            pieces=Pieces(),  # type: ignore[arg-type]
+            patience_s=1e9,
+        )
+        self.outputs: AsyncIterator[DuplexStep] = self.session.outputs()
+
+    async def exchange(self, numbers: range) -> list[DuplexStep]:
+        steps = []
+        for number in numbers:
+            self.session.feed(frame(number))
+            steps.append(await self.step())
+        return steps
+
+    async def step(self) -> DuplexStep:
+        return await asyncio.wait_for(anext(self.outputs), WAIT_S)
+
+
+@pytest.fixture(scope="module")
+def thread() -> Iterator[ModelThread]:
+    thread = ModelThread()
+    thread.model = thread.call(partial(tiny_lm, dim=32, layers=1, card=CARD, context=16)).result(WAIT_S)  # type: ignore[attr-defined]
+    yield thread
+    thread.stop()
+
+
+def opening(frames: int) -> Opening:
+    rng = np.random.default_rng(8)
+    return tuple(
+        OpeningFrame(10 + n, rng.integers(0, CARD, CODEBOOKS).astype(np.uint32)) for n in range(frames)
+    )
+
+
+async def test_answers_every_frame_with_one_step_in_order(thread: ModelThread) -> None:
+    line = Line(thread)
+    steps = await line.exchange(range(8))
+    await line.session.close()
+    language = thread.call(line.open_language).result(WAIT_S)
+    for number, step in enumerate(steps):
+        said = thread.call(partial(language.step, line.coder.encode(frame(number)))).result(WAIT_S)
+        assert said.audio_tokens is not None
+        assert tokens_of(step) == said.audio_tokens.tolist()
+        assert step.text == f" {said.text_token}"
+        assert list(step.timings_ms) == ["encode", "language", "decode"]
+        assert all(value >= 0 for value in step.timings_ms.values())
+
+
+async def test_says_the_opening_while_it_hears_the_caller(thread: ModelThread) -> None:
+    prepared = opening(5)
+    line = Line(thread, prepared)
+    steps = await line.exchange(range(9))
+    assert line.session._language is not None
+    heard = line.session._language.history.heard(8)
+    await line.session.close()
+    assert [tokens_of(step) for step in steps[:5]] == [part.audio_tokens.tolist() for part in prepared]
+    assert heard.tolist() == line.coder.encode(frame(8)).tolist()
+
+    # The words after it are those of a session that was given the same, step by step.
+    language = thread.call(line.open_language).result(WAIT_S)
+    for number, step in enumerate(steps):
+        step_it = partial(language.step, line.coder.encode(frame(number)))
+        if number < 5:
+            part = prepared[number]
+            step_it = partial(step_it, force_text=part.text_token, force_audio=part.audio_tokens)
+        said = thread.call(step_it).result(WAIT_S)
+        assert said.audio_tokens is not None
+        assert (tokens_of(step), step.text) == (said.audio_tokens.tolist(), f" {said.text_token}")
+        if number < 5:
+            np.testing.assert_array_equal(
+                language.history.heard(number),
+                line.coder.encode(frame(number)),
+                "unheard during the greeting",
+            )
+
+
+async def test_the_caller_s_words_during_the_opening_change_what_comes_after(thread: ModelThread) -> None:
+    after = []
+    for first in (0, 100):
+        line = Line(thread, opening(5))
+        await line.exchange(range(first, first + 5))
+        after.append([tokens_of(step) for step in await line.exchange(range(5, 10))])
+        await line.session.close()
+    assert after[0] != after[1]
+
+
+async def test_an_opening_leaves_no_delay_on_the_line(thread: ModelThread) -> None:
+    """After 10 s as much has been said as has been heard, with an opening and without one alike."""
+    leads_frames = []
+    for prepared in ((), opening(25)):
+        line = Line(thread, prepared)
+        said_frames = len(await line.exchange(range(125)))
+        leads_frames.append((said_frames - 125, line.session.backlog_frames, line.session.dropped_frames))
+        await line.session.close()
+    assert leads_frames == [(0, 0, 0), (0, 0, 0)]
+
+
+async def test_a_stall_drops_frames_and_leaves_no_backlog(thread: ModelThread) -> None:
+    line = Line(thread)
+    await line.exchange(range(2))
+    line.coder.open.clear()
+    for number in range(20):
+        line.session.feed(frame(number))
+    assert line.session.backlog_frames == 5
+    assert line.session.dropped_frames == 15
+    line.coder.open.set()
+    for _ in range(5):
+        await line.step()
+    assert line.session.backlog_frames == 0
+    await line.session.close()
+
+
+async def test_no_more_frames_than_stages_are_underway(thread: ModelThread) -> None:
+    line = Line(thread)
+    blocked = threading.Event()
+    thread.call(partial(blocked.wait, WAIT_S))
+    for number in range(5):
+        line.session.feed(frame(number))
+    for _ in range(STAGES):
+        assert await asyncio.to_thread(line.coder.entered.acquire, timeout=WAIT_S)
+    assert not line.coder.entered.acquire(blocking=False)
+    blocked.set()
+    for _ in range(5):
+        await line.step()
+    await line.session.close()
+
+
+async def test_steps_that_nobody_reads_do_not_pile_up(thread: ModelThread) -> None:
+    line = Line(thread)
+    fed = UNREAD_STEPS + 10
+    for number in range(fed):
+        line.session.feed(frame(number))
+        while line.session._backlog.frames:  # noqa: ASYNC110 - nothing tells of steps that nobody reads
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert line.session.backlog_frames == len(line.session._steps) == UNREAD_STEPS
+    await line.session.close()
+
+
+async def test_a_model_that_raises_ends_the_call_after_what_was_said(thread: ModelThread) -> None:
+    line = Line(thread)
+    await line.exchange(range(2))
+    assert line.session._language is not None
+    line.session._language.step = lambda *_, **__: 1 // 0  # type: ignore[method-assign, assignment]
+    line.session.feed(frame(2))
+    with pytest.raises(EngineFailed, match=r"This call ended because the model failed: .*zero"):
+        await line.step()
+    assert len(line.house.reasons) == 1
+    line.session.feed(frame(3))  # too late, and not worth an exception
+    await line.session.close()
+    assert line.house.lost == [0]
+    assert line.coder.released == 2
+
+
+async def test_a_codec_that_raises_ends_the_call(thread: ModelThread) -> None:
+    line = Line(thread)
+    line.coder.decode = lambda _: 1 // 0  # type: ignore[method-assign, assignment, return-value]
+    line.session.feed(frame(0))
+    with pytest.raises(EngineFailed, match="because the decoder failed"):
+        await line.step()
+    await line.session.close()
+    assert line.coder.released == 2
+
+
+async def test_closing_ends_the_outputs_and_frees_the_memory_even_in_mid_step(thread: ModelThread) -> None:
+    line = Line(thread)
+    await line.exchange(range(1))
+    line.coder.open.clear()
+    line.session.feed(frame(1))
+    reader = asyncio.create_task(line.step())
+    await asyncio.to_thread(line.coder.entered.acquire, timeout=WAIT_S)
+    closing = asyncio.create_task(line.session.close())
+    with pytest.raises(StopAsyncIteration):
+        await reader
+    line.coder.open.set()
+    await closing
+    await line.session.close()
+    assert line.house.lost == [0]
+    assert line.coder.released == 2
+    thread.call(lambda: None).result(WAIT_S)
+    assert line.session._language is not None
+    assert line.session._language._memory is None
+
+
+async def test_a_codec_that_hangs_is_reported_as_lost(thread: ModelThread) -> None:
+    line = Line(thread)
+    line.coder.open.clear()
+    line.session.feed(frame(0))
+    await asyncio.to_thread(line.coder.entered.acquire, timeout=WAIT_S)
+    await line.session.close()
+    assert line.house.lost == [1]
+    line.coder.open.set()
+
+
+async def test_checks_frames(thread: ModelThread) -> None:
+    line = Line(thread)
+    with pytest.raises(ValueError, match=r"expected float32 \[1920\], got float64 \[1920\]"):
+        line.session.feed(np.zeros(FRAME_SAMPLES))  # type: ignore[arg-type]
+    await line.session.close()
