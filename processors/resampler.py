@@ -70,7 +70,7 @@ class StreamResampler:
 
 
 def low_pass(factor: int) -> NDArray[np.float32]:
-    """Design the filter from a rate to ``factor`` times it, a windowed sinc: float32 ``[24 × factor + 1]``."""
+    """Design the filter, a windowed sinc: float32 ``[24 × factor + 1]``, flat up to the lower rate's band."""
     half = _TAPS_PER_FACTOR * factor // 2
     taps = np.sinc(np.arange(-half, half + 1) / factor) * np.kaiser(2 * half + 1, _KAISER_BETA)
     scaled: NDArray[np.float32] = (taps / taps.sum()).astype(np.float32)
