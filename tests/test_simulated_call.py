@@ -79,6 +79,7 @@ def test_late_packets_are_paid_back() -> None:
     assert delay_ms(said, heard, 20.0) - delay_ms(said, heard, 4.0) <= 10
 
 
+@pytest.mark.slow
 def test_ten_minutes_do_not_grow() -> None:
     said = talk(600, seed=5)
     sizes = []
