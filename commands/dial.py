@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import time
 from dataclasses import replace
@@ -96,8 +97,7 @@ async def _dial_elsewhere(
 
 async def _dial_here(plan: CallPlan, api: TwilioApi, options: LineOptions) -> PlacedCall | None:
     options.check()
-    # A tunnel leads to any port, also while another server of ours has the usual one.
-    listener = listen(options.server.host, 0 if options.reach.tunnel else options.server.port)
+    listener = _listen(options)
     news = asyncio.Event()
     with stop_signals() as stop:
         try:
@@ -113,6 +113,17 @@ async def _dial_here(plan: CallPlan, api: TwilioApi, options: LineOptions) -> Pl
                     await hang_up_all(line.calls, _print)
         except Stopped:
             return None
+
+
+def _listen(options: LineOptions) -> socket.socket:
+    """Take a port: any for a tunnel, and where the public URL leads for a public URL."""
+    if options.reach.tunnel:
+        return listen(options.server.host, 0)
+    try:
+        return listen(options.server.host, options.server.port)
+    except Unusable as error:
+        url = options.address().wss(STREAM_PATH)
+        raise Unusable(f"{error.message} If that is this program, let it answer: --url {url}") from error
 
 
 async def _follow(plan: CallPlan, tokens: StreamTokens, dialler: Dialler) -> PlacedCall:

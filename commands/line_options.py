@@ -12,6 +12,8 @@ from telephony.guard import check_guarded
 from telephony.options import ReachOptions, ServerOptions, TwilioOptions
 from telephony.rest import TwilioApi
 
+_TUNNEL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 - all of them take what comes to 127.0.0.1
+
 
 @dataclass(frozen=True)
 class LineOptions:
@@ -38,6 +40,8 @@ class LineOptions:
             raise Unusable(
                 "--tunnel makes a public URL of its own; leave out either it or --public-url (PUBLIC_URL)."
             )
+        if self.reach.tunnel and self.server.host not in _TUNNEL_HOSTS:
+            raise Unusable(f"--tunnel leads to 127.0.0.1; leave out --host {self.server.host}.")
         check_guarded(
             host=self.server.host,
             public_url=self.reach.public_url,

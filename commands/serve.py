@@ -7,7 +7,7 @@ import errno
 import gc
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import click
 import uvicorn
@@ -26,6 +26,7 @@ from telephony.listening import listening
 from telephony.number import NumberPointer
 from telephony.numbers import parse_number
 from telephony.options import ReachOptions, ServerOptions, TwilioOptions
+from telephony.rest_errors import TwilioTrouble
 from telephony.server import Line, create_app
 from telephony.stopping import Stopped, StopSignals, drain, stop_signals
 from telephony.tunnel import Tunnel, reaches
@@ -64,14 +65,18 @@ def serve(
 async def _serve(options: LineOptions, number: str | None) -> None:
     pointer = _pointer(options, number)
     listener = listen(options.server.host, options.server.port)
-    with stop_signals() as stop:
+    with stop_signals() as stop, suppress(Stopped):
         try:
             async with answering(listener, stop, options, pointer) as line:
+                twiml_url = line.door.address.https(TWIML_PATH)
+                if twiml_url and pointer is None:
+                    logger.info("A number rings here when its voice URL is {}; --number sets it.", twiml_url)
                 await stop.asked.wait()
+                # The number goes back at once: who calls from now on reaches whoever was there before.
                 await asyncio.gather(
                     _put_back(pointer, stop), drain(line.calls, stop, options.server.drain_secs, logger.info)
                 )
-        except Stopped:
+        finally:
             await _put_back(pointer, stop)
 
 
@@ -98,6 +103,8 @@ async def answering(
         address = options.address()
         door = Door.guarded_by(options.twilio.auth_token, address, insecure=options.reach.insecure)
         line = Line(engine, options.server, options.credentials(), door=door)
+        if options.reach.insecure and not options.twilio.auth_token:
+            logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")
         stack.push_async_callback(engine.stop)
         await stop.unless_asked(engine.start(logger.info))
         # What is loaded now stays: without this the garbage collector looks at all of it in mid-call.
@@ -127,16 +134,27 @@ def _pointer(options: LineOptions, number: str | None) -> NumberPointer | None:
 async def _reached_at(
     address: PublicAddress, url: str, pointer: NumberPointer | None, wait_secs: float
 ) -> None:
-    """Take note of our public URL, the first or a new one, and make the number ring there."""
+    """Take note of our public URL, the first or a new one, and make the number ring there.
+
+    Raises:
+        TwilioTrouble: when that cannot be done, and calls are running on no earlier URL.
+    """
+    is_another = address.base not in (None, url)
     address.base = url
     logger.info("Reached at {}", url)
-    if wait_secs and not await reaches(url + HEALTH_PATH, tries=int(wait_secs)):
+    if wait_secs and not await reaches(url + HEALTH_PATH, within_secs=wait_secs):
         logger.warning(
             "{} does not answer from this machine yet; if calls fail, wait a minute or try another network",
             url,
         )
-    if pointer:
+    if pointer is None:
+        return
+    try:
         await pointer.point(url + TWIML_PATH)
+    except TwilioTrouble as trouble:
+        if not is_another:
+            raise
+        logger.error("{}", trouble)
 
 
 async def _put_back(pointer: NumberPointer | None, stop: StopSignals) -> None:

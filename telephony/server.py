@@ -19,6 +19,7 @@ from telephony.calls import Call, Calls
 from telephony.door import Door
 from telephony.handshake import TRY_AGAIN_LATER, StreamRefused, read_start
 from telephony.options import ServerOptions
+from telephony.promises import Promises
 from telephony.version import VERSION
 from telephony.webhooks import OnStatus, webhooks
 
@@ -33,6 +34,7 @@ class Line:
         credentials: for hanging up by REST, where there are any.
         calls: those that run.
         door: who may come in.
+        promises: the calls that were put through and are not here yet.
     """
 
     engine: DuplexEngine
@@ -40,6 +42,7 @@ class Line:
     credentials: TwilioCredentials | None = None
     calls: Calls = field(default_factory=Calls)
     door: Door = field(default_factory=Door)
+    promises: Promises = field(default_factory=Promises)
 
 
 RunCall = Callable[[WebSocket, Call, DuplexSession, Line], Awaitable[None]]
@@ -70,7 +73,7 @@ def create_app(line: Line, run_call: RunCall, on_status: OnStatus | None = None)
         report = health(line)
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
 
-    app.include_router(webhooks(line.door, lambda: why_busy(line), on_status))
+    app.include_router(webhooks(line.door, lambda call: reserve(line, call), on_status))
 
     @app.websocket(STREAM_PATH)
     async def stream(websocket: WebSocket) -> None:
@@ -80,6 +83,7 @@ def create_app(line: Line, run_call: RunCall, on_status: OnStatus | None = None)
             start = await read_start(websocket, within_secs=line.options.start_secs)
             peer = websocket.client.host if websocket.client else None
             line.door.admit(start, websocket.headers, peer)
+            line.promises.keep(start.call_sid)
             await answer(websocket, start, line, run_call)
         except StreamRefused as refusal:
             line.calls.refused[refusal.cause] += 1
@@ -109,12 +113,15 @@ async def answer(websocket: WebSocket, start: Start, line: Line, run_call: RunCa
         logger.info("Call {} ended after {:.1f} s: {}", call.name, call.secs, reason)
 
 
-def why_busy(line: Line) -> str | None:
-    """Say in one sentence why the next call cannot be taken, or None where it can."""
-    engine = line.engine
+def reserve(line: Line, call_sid: str) -> str | None:
+    """Hold a session for a call that is about to be put through, or say in one sentence why there is none."""
+    engine, now_secs = line.engine, line.door.clock()
     if trouble := line.calls.closing or engine.trouble:
         return trouble
-    return f"all {engine.capacity} sessions are taken" if engine.running >= engine.capacity else None
+    if engine.running + line.promises.count(now_secs, besides=call_sid) >= engine.capacity:
+        return f"all {engine.capacity} sessions are taken"
+    line.promises.make(call_sid, now_secs)
+    return None
 
 
 def health(line: Line) -> dict[str, Any]:

@@ -22,6 +22,7 @@ READY_SECS = 60.0
 POLL_SECS = 0.25
 STOP_SECS = GRACE_SECS + 2.0
 RESTART_DELAYS_SECS = (1.0, 2.0, 5.0, 10.0, 30.0)
+TRY_SECS = 3.0
 _LINES_KEPT = 20
 _LINE_BYTES = 1 << 20  # a longer line would end the reading of the log
 
@@ -202,16 +203,25 @@ class _Run:
                 self.url.set_result(url)
 
 
-async def reaches(url: str, *, tries: int, sleep: Sleep = asyncio.sleep) -> bool:
-    """Try whether a public URL of ours answers, as seen from this machine, one try a second."""
-    timeout = aiohttp.ClientTimeout(total=5)
+async def reaches(url: str, *, within_secs: float, wanted: str = "", sleep: Sleep = asyncio.sleep) -> bool:
+    """Try whether a public URL of ours answers, as seen from this machine, about once a second.
+
+    A new name may not be known yet, and a resolver that was asked too early remembers that; so the first
+    try, too, comes after a second.
+
+    Args:
+        url: of something that answers 200, or 503 where it cannot take calls.
+        within_secs: how long to try.
+        wanted: what the answer must hold.
+        sleep: waits some seconds.
+    """
+    timeout = aiohttp.ClientTimeout(total=TRY_SECS)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:
-        for attempt in range(tries):
-            if attempt:
-                await sleep(1.0)
+        for _ in range(max(1, int(within_secs))):
+            await sleep(1.0)
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
                 async with http.get(url) as answer:
-                    if answer.status in (200, 503):  # 503: ours, but busy with something
+                    if answer.status in (200, 503) and wanted in await answer.text(errors="replace"):
                         return True
     return False
 

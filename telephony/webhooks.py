@@ -21,16 +21,16 @@ MAX_FIELDS = 500
 
 _CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 
-WhyBusy = Callable[[], str | None]
+Reserve = Callable[[str], str | None]
 OnStatus = Callable[[str, str], None]
 
 
-def webhooks(door: Door, why_busy: WhyBusy, on_status: OnStatus | None = None) -> APIRouter:
+def webhooks(door: Door, reserve: Reserve, on_status: OnStatus | None = None) -> APIRouter:
     """Make ``POST /twiml`` and ``POST /status``.
 
     Args:
         door: knows which webhooks are Twilio's, makes the tokens, and has the public URL.
-        why_busy: says in one sentence why no call can be taken now, or None where one can.
+        reserve: holds a session for a call's SID, or says in one sentence why there is none.
         on_status: is told of each call's SID and status, as they are reported.
     """
     router = APIRouter()
@@ -45,7 +45,7 @@ def webhooks(door: Door, why_busy: WhyBusy, on_status: OnStatus | None = None) -
         stream_url = door.address.wss(STREAM_PATH)
         if stream_url is None:
             raise HTTPException(503, "no public URL is known: start with --public-url or --tunnel")
-        if trouble := why_busy():
+        if trouble := reserve(call_sid):
             logger.warning("Call {} from {} gets the busy tone: {}", call_sid[:10], _caller(form), trouble)
             return _xml(reject_busy())
         logger.info("Call {} from {} is put through", call_sid[:10], _caller(form))

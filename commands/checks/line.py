@@ -21,7 +21,7 @@ from telephony.cloudflared import BINARY, how_to_install
 from telephony.numbers import BadNumber, parse_number
 from telephony.rest import TwilioApi
 from telephony.rest_errors import TwilioTrouble
-from telephony.tunnel import Tunnel, TunnelFailed
+from telephony.tunnel import Tunnel, TunnelFailed, reaches
 
 ANSWER_SECS = 10.0
 _CONSOLE = "https://console.twilio.com"
@@ -120,7 +120,10 @@ async def check_public_url(options: LineOptions) -> Check:
     async with await asyncio.start_server(answer, sock=listener):
         try:
             async with _public_base(options, listener.getsockname()[1]) as base:
-                return await _check_answer(base + HEALTH_PATH, secret)
+                url = base + HEALTH_PATH
+                if options.reach.tunnel:
+                    await reaches(url, within_secs=options.reach.tunnel_wait_secs, wanted=secret)
+                return await _check_answer(url, secret)
         except TunnelFailed as failure:
             return Check("public URL", "fail", str(failure))
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from commands.main import cli
+from commands.serve import listen
 from telephony.tokens import StreamTokens
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
 from tests.program import account
@@ -96,6 +97,16 @@ def test_what_a_person_can_mend_is_one_sentence(
     assert result.stderr.startswith("Error: ")
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_port_that_another_server_has(twilio: FakeTwilioApi) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = dial(account(twilio), TO, "--public-url", "phone.example.com", "--port", port)
+    assert result.exit_code == 2
+    assert f"Port {port} is taken" in result.stderr
+    assert "let it answer: --url wss://phone.example.com/stream" in result.stderr
 
 
 def test_a_rate_limit_and_a_server_error(twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch) -> None:

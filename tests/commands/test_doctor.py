@@ -229,7 +229,13 @@ async def test_a_tunnel_is_tried(cloudflared: FakeCloudflared, monkeypatch: pyte
         return await check_answer(run.argv[run.argv.index("--url") + 1] + "/healthz", wanted)
 
     check_answer = line._check_answer
+
+    async def at_once(url: str, *, within_secs: float, wanted: str) -> bool:
+        assert (url, within_secs, len(wanted)) == (f"{URL}/healthz", 15, 32)
+        return True
+
     monkeypatch.setattr(line, "_check_answer", through_the_tunnel)
+    monkeypatch.setattr(line, "reaches", at_once)
     assert (await check_public_url(replace(OPTIONS, reach=ReachOptions(tunnel=True)))).state == "ok"
 
 

@@ -177,6 +177,30 @@ async def test_a_number_follows_the_tunnel_and_is_put_back(
     assert twilio.number["voice_url"] == ""
 
 
+async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
+    engine: FakeEngine,
+    twilio: FakeTwilioApi,
+    cloudflared: FakeCloudflared,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Logged,
+) -> None:
+    monkeypatch.setattr("telephony.tunnel.RESTART_DELAYS_SECS", (0.0,))
+    monkeypatch.setattr("telephony.rest._RETRY_DELAYS_SECS", ())
+    cloudflared.ready_at_once = True
+    serving = Serving(options(twilio, tunnel=True), monkeypatch, NUMBER)
+    first = await cloudflared.runs.get()
+    await logged.says("rings here now")
+    cloudflared.ready_at_once = False
+    twilio.fail(500, only="POST")
+    await first.die(1)
+    second = await cloudflared.runs.get()
+    await second.be_ready("https://other-name.trycloudflare.com")
+    await logged.says("ERROR Twilio's API had an error of its own (HTTP 500)")
+    await serving.signal()
+    await serving.task
+    assert twilio.number["voice_url"] == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -187,6 +211,10 @@ async def test_a_number_follows_the_tunnel_and_is_put_back(
         (
             ["--public-url", "a.com", "--tunnel", "--auth-token", "x"],
             "--tunnel makes a public URL of its own; leave out either it or --public-url (PUBLIC_URL).",
+        ),
+        (
+            ["--tunnel", "--host", "192.0.2.1", "--auth-token", "x"],
+            "--tunnel leads to 127.0.0.1; leave out --host 192.0.2.1.",
         ),
         (
             ["--public-url", "a.com", "--number", NUMBER, "--auth-token", "x"],

@@ -201,10 +201,10 @@ async def test_it_cannot_be_run(tmp_path: Path) -> None:
 
 
 async def test_whether_the_public_url_answers() -> None:
-    answers = iter([404, 502, 200])
+    answers = iter([404, 502, 200, 200, 200])
 
     async def answer(_: web.Request) -> web.Response:
-        return web.Response(status=next(answers))
+        return web.Response(status=next(answers), text="ours")
 
     app = web.Application()
     app.router.add_get("/healthz", answer)
@@ -212,12 +212,14 @@ async def test_whether_the_public_url_answers() -> None:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    url = f"{site.name}/healthz".replace(":0/", f":{runner.addresses[0][1]}/")
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/healthz"
     clock = Clock()
     try:
-        assert not await reaches(url, tries=2, sleep=clock)
-        assert await reaches(url, tries=5, sleep=clock)
+        assert not await reaches(url, within_secs=2, sleep=clock)
+        assert await reaches(url, within_secs=5, sleep=clock)
+        assert await reaches(url, within_secs=1, wanted="ours", sleep=clock)
+        assert not await reaches(url, within_secs=1, wanted="theirs", sleep=clock)
     finally:
         await runner.cleanup()
-    assert not await reaches(url, tries=2, sleep=clock)
-    assert clock.naps == [1.0, 1.0]
+    assert not await reaches(url, within_secs=2, sleep=clock)
+    assert clock.naps == [1.0] * 7

@@ -13,6 +13,7 @@ from twilio.request_validator import RequestValidator
 
 from telephony.address import PublicAddress
 from telephony.door import Door
+from telephony.promises import HOLD_SECS
 from telephony.server import Line
 from telephony.webhooks import MAX_BODY_BYTES
 from tests.fake_engines import FakeEngine
@@ -151,6 +152,17 @@ async def test_a_busy_line(server: Server, logged: Logged) -> None:
         assert "gets the busy tone: all 1 sessions are taken" in logged.text
     await server.line.calls.all_over()
     assert "<Connect>" in (await server.post("/twiml"))[1]
+
+
+async def test_two_callers_in_one_second(server: Server) -> None:
+    """The first has been put through, and its stream is still to come."""
+    now = server.line.door.clock()
+    server.line.door.clock = lambda: now
+    assert "<Connect>" in (await server.post("/twiml"))[1]
+    assert "<Reject" in (await server.post("/twiml", CallSid="CA" + "2" * 32))[1]
+    assert "<Connect>" in (await server.post("/twiml"))[1]  # Twilio asks again about the first
+    server.line.door.clock = lambda: now + HOLD_SECS
+    assert "<Connect>" in (await server.post("/twiml", CallSid="CA" + "2" * 32))[1]
 
 
 @pytest.mark.parametrize("why", ["closing", "trouble"])
