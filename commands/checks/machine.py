@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tomllib
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 
 from huggingface_hub import constants
@@ -81,14 +81,15 @@ def check_weights(options: EngineOptions) -> Check:
     """Moshi's files are here, all of them, whole."""
     if not moshi_answers(options):
         return Check("weights", "note", "not needed for the parrot")
-    weights = import_module("engines.moshi.weights")  # loads mlx, which the parrot does not need
+    from engines.moshi.weights import cached  # noqa: PLC0415 - loads mlx, which the parrot does not need
+
     try:
-        found = weights.cached(options, lambda _: None)
+        found = cached(options, lambda _: None)
     except EngineUnavailable as error:
         return Check("weights", "fail", str(error))
     if found is None:
         return Check("weights", "fail", "not all of them are here", "python bot.py download")
-    return Check("weights", "ok", "in the cache")
+    return Check("weights", "ok", f"at {found.weights.parent}")
 
 
 def check_disk(options: EngineOptions, *, weights_are_here: bool, cache: Path | None = None) -> Check:
@@ -103,7 +104,7 @@ def check_disk(options: EngineOptions, *, weights_are_here: bool, cache: Path | 
     while not folder.exists():
         folder = folder.parent
     free_gb = shutil.disk_usage(folder).free / GIGABYTE
-    wanted_gb = 0.0 if weights_are_here else WEIGHTS_GB[getattr(options, "quantize", "4")]
+    wanted_gb = 0.0 if weights_are_here else WEIGHTS_GB[options.quantize]
     found = f"{free_gb:.0f} GB free at {folder}"
     if free_gb < wanted_gb:
         return Check(

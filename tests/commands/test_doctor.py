@@ -98,6 +98,16 @@ def test_the_parrot_needs_no_weights() -> None:
     assert check_weights(PARROT).state == "note"
 
 
+def test_moshis_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    missing = check_weights(EngineOptions(engine="moshi"))
+    assert is_bad(missing, "not all of them are here", "python bot.py download")
+    empty = check_weights(EngineOptions(engine="moshi", model=str(tmp_path)))
+    assert is_bad(empty, "is missing; put it there, or leave out --model")
+
+
 def test_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage:
         free = 3_000_000_000
