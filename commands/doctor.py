@@ -83,7 +83,7 @@ async def _examine(options: LineOptions, number: str | None, *, quiet: bool) -> 
     weights = show(check_weights(options.engine))
     here = weights.state == "ok" or not moshi_answers(options.engine)
     show(check_disk(options.engine, weights_are_here=here))
-    show(check_port(options))
+    show(await check_port(options))
     show(await check_cloudflared(options))
     credentials, api = await check_credentials(options)
     show(credentials)

@@ -24,16 +24,20 @@ from telephony.rest_errors import TwilioTrouble
 from telephony.tunnel import Tunnel, TunnelFailed, reaches
 
 ANSWER_SECS = 10.0
+OURS = '"engine"'  # as our /healthz has it
 _CONSOLE = "https://console.twilio.com"
 
 
-def check_port(options: LineOptions) -> Check:
-    """The port is free, or has our own server on it (``check_public_url`` tells)."""
+async def check_port(options: LineOptions) -> Check:
+    """The port is free, or our own server has it already."""
     host, port = options.server.host, options.server.port
     try:
         listen(host, port).close()
     except Unusable as error:
-        return Check("port", "note", error.message, "no matter if that is this program, already running")
+        name = f"[{host}]" if ":" in host else host
+        if await _answers_with(f"http://{name}:{port}{HEALTH_PATH}", OURS) is None:
+            return Check("port", "ok", f"{host}:{port} is taken, by this program, which is running")
+        return Check("port", "fail", error.message)
     return Check("port", "ok", f"{host}:{port} is free")
 
 
@@ -107,7 +111,7 @@ async def check_public_url(options: LineOptions) -> Check:
         listener = listen(options.server.host, 0 if options.reach.tunnel else options.server.port)
     except Unusable:
         # Something has the port; if that is our server, it says so.
-        return await _check_answer(options.address().https(HEALTH_PATH) or "", '"engine"')
+        return await _check_answer(options.address().https(HEALTH_PATH) or "", OURS)
     secret = secrets.token_hex(16)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -148,15 +152,19 @@ async def _public_base(options: LineOptions, port: int) -> AsyncIterator[str]:
 
 
 async def _check_answer(url: str, wanted: str) -> Check:
+    trouble = await _answers_with(url, wanted)
+    if trouble is None:
+        return Check("public URL", "ok", f"{url} leads here")
+    remedy = "is the tunnel running, and does it lead to this machine and --port?"
+    return Check("public URL", "fail", f"{url} {trouble}", remedy)
+
+
+async def _answers_with(url: str, wanted: str) -> str | None:
+    """Ask a URL of ours; gives None when the answer holds what it should, and else what is wrong."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECS)
     try:
         async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http, http.get(url) as answer:
             text = await answer.text(errors="replace")
-            status = answer.status
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        reason = str(error) or type(error).__name__
-        return Check("public URL", "fail", f"{url} does not answer ({reason})", "is the tunnel running?")
-    if wanted not in text:
-        found = f"{url} answers, but not from here (HTTP {status})"
-        return Check("public URL", "fail", found, "point it at this machine and --port")
-    return Check("public URL", "ok", f"{url} leads here")
+        return f"does not answer ({str(error) or type(error).__name__})"
+    return None if wanted in text else f"answers, but it is not this program (HTTP {answer.status})"

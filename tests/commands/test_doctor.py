@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -119,13 +120,20 @@ def test_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_bad(full, "3 GB free", "free some, or set HF_HOME")
 
 
-def test_the_port() -> None:
-    with listen("127.0.0.1", 0) as taken:
-        taken.listen()
-        port = taken.getsockname()[1]
-        taken_options = replace(OPTIONS, server=ServerOptions(port=port))
-        assert check_port(taken_options).found == f"Port {port} is taken; choose another with --port."
-    assert check_port(taken_options).state == "ok"
+async def test_the_port() -> None:
+    def at(port: int) -> LineOptions:
+        return replace(OPTIONS, server=ServerOptions(port=port))
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as other:
+        port = other.sockets[0].getsockname()[1]
+        assert is_bad(await check_port(at(port)), f"Port {port} is taken; choose another with --port.")
+    assert (await check_port(at(port))).found == f"127.0.0.1:{port} is free"
+    async with serving(Line(ParrotEngine())) as address:
+        check = await check_port(at(int(address.partition(":")[2])))
+    assert (check.state, check.found) == ("ok", f"{address} is taken, by this program, which is running")
 
 
 async def test_cloudflared(cloudflared: FakeCloudflared) -> None:
@@ -224,12 +232,12 @@ async def test_a_public_url_that_leads_elsewhere() -> None:
     async with serving(Line(ParrotEngine())) as address:
         elsewhere = replace(on_loopback(f"http://{address}"), server=ServerOptions(port=0))
         bad = await check_public_url(elsewhere)
-    assert is_bad(bad, "answers, but not from here (HTTP 200)", "point it at this machine and --port")
+    assert is_bad(bad, "answers, but it is not this program (HTTP 200)", "to this machine and --port?")
 
 
 async def test_a_public_url_that_leads_nowhere() -> None:
     nowhere = replace(on_loopback(free_base()), server=ServerOptions(port=0))
-    assert is_bad(await check_public_url(nowhere), "does not answer", "is the tunnel running?")
+    assert is_bad(await check_public_url(nowhere), "does not answer", "is the tunnel running")
 
 
 async def test_a_tunnel_is_tried(cloudflared: FakeCloudflared, monkeypatch: pytest.MonkeyPatch) -> None:
