@@ -7,6 +7,7 @@ from dotenv import find_dotenv, load_dotenv
 
 from commands.dial import dial
 from commands.doctor import doctor
+from commands.download import download
 from commands.serve import serve
 from telephony.version import VERSION
 
@@ -35,6 +36,7 @@ def cli() -> None:
 cli.add_command(serve)
 cli.add_command(dial)
 cli.add_command(doctor)
+cli.add_command(download)
 
 
 def main() -> None:

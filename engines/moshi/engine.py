@@ -15,7 +15,7 @@ from sentencepiece import SentencePieceProcessor
 
 from engines.duplex import DuplexEngine, EngineBusy, Progress
 from engines.moshi import weights
-from engines.moshi.checkpoint import Checkpoint, load_tokenizer
+from engines.moshi.checkpoint import load_tokenizer
 from engines.moshi.codec import LIMIT_FRAMES, Decoder, Encoder, MimiPool
 from engines.moshi.greeting import NO_OPENING, Opening, hush, make_greeting, record, silence_tokens
 from engines.moshi.language_model import LanguageSession
@@ -97,8 +97,7 @@ class MoshiEngine(DuplexEngine):
         def tell(line: str) -> None:
             loop.call_soon_threadsafe(progress, line)
 
-        checkpoint = await asyncio.to_thread(weights.find, self._options, tell)
-        self._loaded = loaded = await self._load(checkpoint, tell)
+        self._loaded = loaded = await self._load(tell)
         progress("Moshi warms up.")
         self.opening = await asyncio.wrap_future(
             loaded.thread.call(partial(self._make_opening, loaded, tell))
@@ -139,7 +138,7 @@ class MoshiEngine(DuplexEngine):
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
-            loaded.thread.stop()
+            await asyncio.to_thread(loaded.thread.stop)
 
     # What the sessions tell.
 
@@ -186,16 +185,20 @@ class MoshiEngine(DuplexEngine):
 
     # Loading.
 
-    async def _load(self, checkpoint: Checkpoint, progress: Progress) -> _Loaded:
+    async def _load(self, progress: Progress) -> _Loaded:
+        # Whatever touches mlx does so in the model's thread, the checks of the weights included.
         thread = ModelThread(self._clock)
         try:
+            checkpoint = await asyncio.wrap_future(
+                thread.call(partial(weights.find, self._options, progress))
+            )
             pool = MimiPool(checkpoint.mimi, CODECS_PER_CALL * self.capacity, self._codec_limit_frames)
             model, _ = await asyncio.gather(
                 asyncio.wrap_future(thread.call(partial(load_language_model, checkpoint, progress))),
                 asyncio.to_thread(pool.fill),
             )
         except BaseException:
-            thread.stop()
+            await asyncio.to_thread(thread.stop)
             raise
         return _Loaded(thread, model, pool, load_tokenizer(checkpoint.tokenizer))
 

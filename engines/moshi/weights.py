@@ -15,6 +15,7 @@ from engines.moshi.checkpoint import CONFIG_NAME, WEIGHTS_NAMES, Checkpoint, Unf
 from engines.moshi.hub import DOWNLOAD, HubRepo
 from engines.options import EngineOptions
 
+KYUTAI = re.compile(r"kyutai/moshik[oa]-mlx-(q4|q8|bf16)")  # known to have no config.json
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -95,7 +96,8 @@ def _in_repo(hub: HubRepo, options: EngineOptions, progress: Progress, *, repair
             if checkpoint is not None:
                 progress(f"Moshi's weights come from the cache of {hub.name}.")
                 return checkpoint
-            checkpoint = _read(hub.get, hub.get(CONFIG_NAME, optional=True), weights_name)
+            config = None if KYUTAI.fullmatch(hub.name) else hub.get(CONFIG_NAME, optional=True)
+            checkpoint = _read(hub.get, config, weights_name)
             assert checkpoint is not None  # noqa: S101 - for mypy: hub.get gives None only if optional
         except Unfit as error:
             file = error.path.name
@@ -105,7 +107,7 @@ def _in_repo(hub: HubRepo, options: EngineOptions, progress: Progress, *, repair
                 ) from error
             if not repair:
                 raise _damaged(error) from error
-            hub.fetch(file, anew=True)
+            hub.fetch_anew(file)
             repaired.add(file)
         else:
             return checkpoint
