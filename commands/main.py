@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from dotenv import find_dotenv, load_dotenv
 
+from commands.bench import bench
 from commands.dial import dial
 from commands.doctor import doctor
 from commands.download import download
@@ -37,6 +38,7 @@ cli.add_command(serve)
 cli.add_command(dial)
 cli.add_command(doctor)
 cli.add_command(download)
+cli.add_command(bench)
 
 
 def main() -> None:

@@ -30,16 +30,9 @@ def find(options: EngineOptions, progress: Progress, *, repair: bool = False) ->
     Raises:
         EngineUnavailable: with a sentence that names the file and the remedy.
     """
-    folder = Path(options.model).expanduser()
-    if options.model and folder.is_dir():
+    if (folder := _folder(options)) is not None:
         return _in_folder(folder, options, progress)
-    repo = options.model or kyutai_repo(options)
-    if not REPO.fullmatch(repo):
-        raise EngineUnavailable(
-            f"There is no folder {repo}; --model takes a folder, "
-            f"or a repo of the hub such as {kyutai_repo(options)}."
-        )
-    return _in_repo(HubRepo(repo, progress), options, progress, repair=repair)
+    return _in_repo(HubRepo(_repo(options), progress), options, progress, repair=repair)
 
 
 def cached(options: EngineOptions, progress: Progress) -> Checkpoint | None:
@@ -48,9 +41,9 @@ def cached(options: EngineOptions, progress: Progress) -> Checkpoint | None:
     Raises:
         EngineUnavailable: when a file that is here is damaged.
     """
-    if options.model and Path(options.model).expanduser().is_dir():
-        return find(options, progress)
-    hub = HubRepo(options.model or kyutai_repo(options), progress)
+    if (folder := _folder(options)) is not None:
+        return _in_folder(folder, options, progress)
+    hub = HubRepo(_repo(options), progress)
     try:
         return _read(hub.cached, hub.cached(CONFIG_NAME), _weights_name(hub.name, options))
     except Unfit as error:
@@ -61,6 +54,21 @@ def kyutai_repo(options: EngineOptions) -> str:
     """Name Kyutai's repo for a voice and a quantization."""
     kind = "bf16" if options.quantize == "none" else f"q{options.quantize}"
     return f"kyutai/{options.voice}-mlx-{kind}"
+
+
+def _folder(options: EngineOptions) -> Path | None:
+    folder = Path(options.model).expanduser()
+    return folder if options.model and folder.is_dir() else None
+
+
+def _repo(options: EngineOptions) -> str:
+    repo = options.model or kyutai_repo(options)
+    if not REPO.fullmatch(repo):
+        raise EngineUnavailable(
+            f"There is no folder {repo}; --model takes a folder, "
+            f"or a repo of the hub such as {kyutai_repo(options)}."
+        )
+    return repo
 
 
 def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Checkpoint:
