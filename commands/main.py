@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 from dotenv import find_dotenv, load_dotenv
 
+from commands.bench import bench
 from commands.dial import dial
 from commands.doctor import doctor
+from commands.download import download
 from commands.serve import serve
 from telephony.version import VERSION
 
@@ -35,6 +37,8 @@ def cli() -> None:
 cli.add_command(serve)
 cli.add_command(dial)
 cli.add_command(doctor)
+cli.add_command(download)
+cli.add_command(bench)
 
 
 def main() -> None:

@@ -14,12 +14,11 @@ from moshi_mlx.models.lm import Lm
 from sentencepiece import SentencePieceProcessor
 
 from engines.duplex import DuplexEngine, EngineBusy, Progress
-from engines.moshi import weights
-from engines.moshi.checkpoint import Checkpoint, load_tokenizer
+from engines.moshi.checkpoint import load_tokenizer
 from engines.moshi.codec import LIMIT_FRAMES, Decoder, Encoder, MimiPool
 from engines.moshi.greeting import NO_OPENING, Opening, hush, make_greeting, record, silence_tokens
 from engines.moshi.language_model import LanguageSession
-from engines.moshi.loading import load_language_model
+from engines.moshi.loading import Files, Source
 from engines.moshi.model_thread import Job, ModelThread
 from engines.moshi.sampling import MoshiSampling, Sampling
 from engines.moshi.session import MoshiSession
@@ -48,6 +47,7 @@ class MoshiEngine(DuplexEngine):
 
     Args:
         options: how it is set.
+        source: where the model comes from; by default from the files that the options name.
         hang_s: after how many seconds a step counts as hung.
         codec_limit_frames: when a codec is renewed.
         clock: seconds, monotonic; tells how long a step has been going on.
@@ -59,6 +59,7 @@ class MoshiEngine(DuplexEngine):
         self,
         options: EngineOptions,
         *,
+        source: Source | None = None,
         hang_s: float = HANG_S,
         codec_limit_frames: int = LIMIT_FRAMES,
         clock: Callable[[], float] = time.monotonic,
@@ -70,6 +71,7 @@ class MoshiEngine(DuplexEngine):
         )
         self.opening: Opening = NO_OPENING
         self._options = options
+        self._source = source or Files()
         self._hang_s = hang_s
         self._codec_limit_frames = codec_limit_frames
         self._clock = clock
@@ -97,8 +99,7 @@ class MoshiEngine(DuplexEngine):
         def tell(line: str) -> None:
             loop.call_soon_threadsafe(progress, line)
 
-        checkpoint = await asyncio.to_thread(weights.find, self._options, tell)
-        self._loaded = loaded = await self._load(checkpoint, tell)
+        self._loaded = loaded = await self._load(tell)
         progress("Moshi warms up.")
         self.opening = await asyncio.wrap_future(
             loaded.thread.call(partial(self._make_opening, loaded, tell))
@@ -139,7 +140,7 @@ class MoshiEngine(DuplexEngine):
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
-            loaded.thread.stop()
+            await asyncio.to_thread(loaded.thread.stop)
 
     # What the sessions tell.
 
@@ -186,16 +187,19 @@ class MoshiEngine(DuplexEngine):
 
     # Loading.
 
-    async def _load(self, checkpoint: Checkpoint, progress: Progress) -> _Loaded:
+    async def _load(self, progress: Progress) -> _Loaded:
+        # Whatever touches mlx does so in the model's thread, the checks of the weights included.
         thread = ModelThread(self._clock)
         try:
+            finding = thread.call(partial(self._source.find, self._options, progress))
+            checkpoint = await asyncio.wrap_future(finding)
             pool = MimiPool(checkpoint.mimi, CODECS_PER_CALL * self.capacity, self._codec_limit_frames)
             model, _ = await asyncio.gather(
-                asyncio.wrap_future(thread.call(partial(load_language_model, checkpoint, progress))),
+                asyncio.wrap_future(thread.call(partial(self._source.load, checkpoint, progress))),
                 asyncio.to_thread(pool.fill),
             )
         except BaseException:
-            thread.stop()
+            await asyncio.to_thread(thread.stop)
             raise
         return _Loaded(thread, model, pool, load_tokenizer(checkpoint.tokenizer))
 

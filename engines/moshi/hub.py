@@ -1,12 +1,27 @@
-"""One repo of the Hugging Face hub: its cache, read without the network, and fetching what is missing."""
+"""One repo of the Hugging Face hub: its cache, read without the network, and fetching what is missing.
+
+Files are fetched here rather than by ``hf_hub_download``, which from version 2.4 throws away what it has
+when it is broken off; gigabytes must be resumable. It still lays the finished file out in its cache.
+"""
 
 from __future__ import annotations
 
 import errno
+from logging import ERROR
 from pathlib import Path
 
-import httpx
-from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import (
+    constants,
+    errors,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+from huggingface_hub.file_download import http_get, repo_folder_name
+from huggingface_hub.utils import logging
+from huggingface_hub.utils._fixes import WeakFileLock
+from huggingface_hub.utils._headers import build_hf_headers
 
 from engines.duplex import EngineUnavailable, Progress
 
@@ -14,7 +29,7 @@ DOWNLOAD = "python bot.py download"
 
 
 class HubRepo:
-    """Files of a repo, all of one commit: that of the first file which is found in the cache.
+    """Files of a repo, all of one commit: that of the first file which is found or fetched.
 
     Args:
         name: as in ``kyutai/moshiko-mlx-q4``.
@@ -48,26 +63,30 @@ class HubRepo:
         Raises:
             EngineUnavailable: when it cannot be had.
         """
-        return self.cached(file) or self.fetch(file, optional=optional)
+        return self.cached(file) or self._fetch(file, optional=optional)
 
-    def fetch(self, file: str, *, optional: bool = False, anew: bool = False) -> Path | None:
-        """Fetch a file with the hub's client, which goes on where an earlier try was broken off.
-
-        Args:
-            file: its path in the repo.
-            optional: give None where the repo has no such file.
-            anew: also when it is in the cache.
+    def fetch_anew(self, file: str) -> None:
+        """Throw away what is cached of a file and fetch it.
 
         Raises:
             EngineUnavailable: when it cannot be had.
         """
+        if (path := self.cached(file)) is not None:
+            path.resolve().unlink()
+            path.unlink(missing_ok=True)
+        self._fetch(file, optional=False)
+
+    def _fetch(self, file: str, *, optional: bool) -> Path | None:
         if not optional:
             self._progress(f"Fetching {file} from {self.name}.")
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity(ERROR)  # what it would say, our exception says in one sentence
         try:
-            path = hf_hub_download(self.name, file, revision=self._commit, force_download=anew)
+            self._download(file)
+            return Path(hf_hub_download(self.name, file, revision=self._commit))
+        except errors.LocalEntryNotFoundError as error:
+            raise self._unreachable(file, error) from error
         except errors.EntryNotFoundError as error:
-            if isinstance(error, errors.LocalEntryNotFoundError):
-                raise self._unreachable(file) from error
             if optional:
                 return None
             raise EngineUnavailable(
@@ -79,29 +98,57 @@ class HubRepo:
                 "mend --model, or log in with 'hf auth login' if it is private."
             ) from error
         except OSError as error:
-            raise self._os_error(file, error) from error
-        except (httpx.HTTPError, errors.HfHubHTTPError, errors.OfflineModeIsEnabled) as error:
-            raise self._unreachable(file) from error
-        return Path(path)
+            if error.errno == errno.ENOSPC:
+                raise EngineUnavailable(
+                    f"The disk is full while fetching {file}; free some space, or set HF_HOME to a larger "
+                    "disk, and start again: what has been fetched is kept."
+                ) from error
+            if isinstance(error, PermissionError):
+                raise EngineUnavailable(
+                    f"Cannot store {file} ({error}); set HF_HOME to a folder that can be written to."
+                ) from error
+            raise self._unreachable(file, error) from error
+        except Exception as error:  # the client's network errors have no public name
+            raise self._unreachable(file, error) from error
+        finally:
+            logging.set_verbosity(verbosity)
 
-    def _os_error(self, file: str, error: OSError) -> EngineUnavailable:
-        if isinstance(
-            error, (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError)
-        ):
-            return self._unreachable(file)
-        if error.errno == errno.ENOSPC:
-            return EngineUnavailable(
-                f"The disk is full while fetching {file}; free some space, or set HF_HOME to a larger disk."
-            )
-        return EngineUnavailable(
-            f"Cannot store {file}: {error}; set HF_HOME to a folder that can be written to."
-        )
+    def _download(self, file: str) -> None:
+        """Bring the file into the cache's blobs, going on where an earlier try was broken off."""
+        url = hf_hub_url(self.name, file, revision=self._commit)
+        headers = build_hf_headers()
+        about = get_hf_file_metadata(url, headers=headers)
+        if about.etag is None or about.size is None:
+            raise OSError("the hub does not tell the file's size")
+        self._commit = about.commit_hash
+        folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.name, repo_type="model")
+        blob = folder / "blobs" / about.etag
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        part = blob.with_name(f"{about.etag}.moshi-phone.incomplete")
+        with WeakFileLock(part.with_suffix(".lock")):
+            if blob.exists():
+                return
+            if part.exists() and part.stat().st_size > about.size:
+                part.unlink()
+            with part.open("ab") as stream:
+                done_bytes = stream.tell()
+                if done_bytes:
+                    self._progress(f"Going on after {done_bytes / 1e6:,.0f} of {about.size / 1e6:,.0f} MB.")
+                http_get(
+                    url,
+                    stream,
+                    resume_size=done_bytes,
+                    headers=headers,
+                    expected_size=about.size,
+                    displayed_filename=file,
+                )
+            part.rename(blob)
 
-    def _unreachable(self, file: str) -> EngineUnavailable:
+    def _unreachable(self, file: str, error: Exception) -> EngineUnavailable:
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         return EngineUnavailable(
-            f"{file} of {self.name} is not in the cache, and the hub cannot be reached: run '{DOWNLOAD}' "
-            "with a network connection (and without HF_HUB_OFFLINE), or give a folder with --model; "
-            "what has been fetched is kept."
+            f"{file} of {self.name} is not in the cache, and fetching it failed ({why}): run '{DOWNLOAD}' "
+            "with a network connection, or give a folder with --model; what has been fetched is kept."
         )
 
 

@@ -1,36 +1,89 @@
-"""Brings the language model into memory, in the model's thread."""
+"""Brings the language model into memory, in the model's thread: from files, or with random values."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Protocol
+
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from moshi_mlx.models.lm import Lm
+from moshi_mlx.models.lm import Lm, config_v0_1
 
 from engines.duplex import EngineUnavailable, Progress
-from engines.moshi.checkpoint import Checkpoint
-from engines.moshi.language_model import build
+from engines.moshi import weights
+from engines.moshi.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint
+from engines.moshi.language_model import QUANTIZATIONS, build
+from engines.moshi.random_mimi import write_random_mimi
+from engines.moshi.random_model import randomize, write_tiny_tokenizer
+from engines.options import EngineOptions
 
 REPORT_BYTES = 10**9  # from one line of progress to the next
 
 
-def load_language_model(checkpoint: Checkpoint, progress: Progress) -> Lm:
-    """Build the model and read all of its weights, so that no call has to wait for the disk.
+class Source(Protocol):
+    """Where a model comes from. Both are called in the model's thread."""
 
-    Raises:
-        EngineUnavailable: when the file cannot be read or does not fit into memory.
+    def find(self, options: EngineOptions, progress: Progress) -> Checkpoint:
+        """Give the files, checked.
+
+        Raises:
+            EngineUnavailable: with a sentence that names the file and the remedy.
+        """
+
+    def load(self, checkpoint: Checkpoint, progress: Progress) -> Lm:
+        """Give the model, in memory.
+
+        Raises:
+            EngineUnavailable: when it cannot be read or does not fit into memory.
+        """
+
+
+class Files:
+    """The files that the options name."""
+
+    def find(self, options: EngineOptions, progress: Progress) -> Checkpoint:
+        """See ``Source``."""
+        return weights.find(options, progress)
+
+    def load(self, checkpoint: Checkpoint, progress: Progress) -> Lm:
+        """See ``Source``. Reads all of it, so that no call has to wait for the disk."""
+        try:
+            model = build(checkpoint.config, checkpoint.quantization)
+            model.load_weights(str(checkpoint.weights), strict=True)
+            _evaluate(model, progress)
+        except (OSError, ValueError) as error:
+            raise EngineUnavailable(f"{checkpoint.weights} cannot be loaded: {error}") from error
+        except (RuntimeError, MemoryError) as error:
+            raise EngineUnavailable(
+                f"{checkpoint.weights} cannot be brought into memory ({error}); "
+                "take a smaller one with --quantize 4, or close other programs."
+            ) from error
+        return model
+
+
+class RandomValues:
+    """Random values in the real one's shapes: as quick as it, without a download, and it talks nonsense.
+
+    Args:
+        folder: takes the codec's file, 385 MB.
     """
-    model = build(checkpoint.config, checkpoint.quantization)
-    try:
-        model.load_weights(str(checkpoint.weights), strict=True)
-        _evaluate(model, progress)
-    except (OSError, ValueError) as error:
-        raise EngineUnavailable(f"{checkpoint.weights} cannot be loaded: {error}") from error
-    except (RuntimeError, MemoryError) as error:
-        raise EngineUnavailable(
-            f"{checkpoint.weights} cannot be brought into memory ({error}); "
-            "take a smaller one with --quantize 4, or close other programs."
-        ) from error
-    return model
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, options: EngineOptions, progress: Progress) -> Checkpoint:
+        """See ``Source``."""
+        progress(f"Moshi gets random weights, as large as the real ones with --quantize {options.quantize}.")
+        tokenizer = self._folder / TOKENIZER_NAME
+        write_tiny_tokenizer(tokenizer, 100)
+        mimi = write_random_mimi(self._folder / MIMI_NAME)
+        quantization = None if options.quantize == "none" else QUANTIZATIONS[int(options.quantize)]
+        return Checkpoint(self._folder, mimi, tokenizer, config_v0_1(), quantization)
+
+    def load(self, checkpoint: Checkpoint, progress: Progress) -> Lm:  # noqa: ARG002 - as Source has it
+        """See ``Source``."""
+        model = build(checkpoint.config, checkpoint.quantization)
+        return randomize(model, checkpoint.quantization, seed=0, dtype=mx.bfloat16)
 
 
 def _evaluate(model: Lm, progress: Progress) -> None:

@@ -18,6 +18,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+STOP_PATIENCE_S = 10.0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
@@ -50,6 +52,7 @@ class ModelThread:
         self._current: Job | None = None
         self._since = 0.0
         self._generation = 0
+        self._resting = threading.Event()
         self._start_thread()
 
     def submit(self, job: Job) -> None:
@@ -89,15 +92,26 @@ class ModelThread:
         job.failed(TimeoutError(f"a step took more than {patience_s:g} s"))
         return True
 
-    def stop(self) -> None:
-        """End the thread after the jobs that are in the queue."""
+    def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
+        """Let the thread rest for ever after the jobs that are in the queue, and wait until it does.
+
+        It must not end: when a thread that has used mlx ends at the same time as the program, mlx asks for
+        the interpreter once more, and the program is aborted (seen with mlx 0.32.4, one time in six).
+        """
         self._jobs.put(None)
+        self._resting.wait(patience_s)
 
     def _start_thread(self) -> None:
         # A daemon, so that a thread which was left behind can't keep the program from ending.
         threading.Thread(
-            target=self._work, args=(self._generation,), name=f"moshi-model-{self._generation}", daemon=True
+            target=self._live, args=(self._generation,), name=f"moshi-model-{self._generation}", daemon=True
         ).start()
+
+    def _live(self, generation: int) -> None:
+        self._work(generation)
+        if generation == self._generation:
+            self._resting.set()
+        threading.Event().wait()
 
     def _work(self, generation: int) -> None:
         while (job := self._jobs.get()) is not None:

@@ -15,11 +15,12 @@ class TextPieces:
 
     def __init__(self, tokenizer: SentencePieceProcessor) -> None:
         self._tokenizer = tokenizer
+        self._pieces: int = tokenizer.get_piece_size()
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
         """Give the text that a token adds; empty for special tokens and for parts of a letter."""
-        if token in SPECIAL_TOKENS:
+        if token in SPECIAL_TOKENS or token >= self._pieces:  # with random weights there may be fewer pieces
             return ""
         piece: str = self._tokenizer.id_to_piece(token)
         if self._tokenizer.is_byte(token):  # such a piece reads "<0xC3>"

@@ -15,6 +15,7 @@ from engines.moshi.checkpoint import CONFIG_NAME, WEIGHTS_NAMES, Checkpoint, Unf
 from engines.moshi.hub import DOWNLOAD, HubRepo
 from engines.options import EngineOptions
 
+KYUTAI = re.compile(r"kyutai/moshik[oa]-mlx-(q4|q8|bf16)")  # known to have no config.json
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -29,16 +30,9 @@ def find(options: EngineOptions, progress: Progress, *, repair: bool = False) ->
     Raises:
         EngineUnavailable: with a sentence that names the file and the remedy.
     """
-    folder = Path(options.model).expanduser()
-    if options.model and folder.is_dir():
+    if (folder := _folder(options)) is not None:
         return _in_folder(folder, options, progress)
-    repo = options.model or kyutai_repo(options)
-    if not REPO.fullmatch(repo):
-        raise EngineUnavailable(
-            f"There is no folder {repo}; --model takes a folder, "
-            f"or a repo of the hub such as {kyutai_repo(options)}."
-        )
-    return _in_repo(HubRepo(repo, progress), options, progress, repair=repair)
+    return _in_repo(HubRepo(_repo(options), progress), options, progress, repair=repair)
 
 
 def cached(options: EngineOptions, progress: Progress) -> Checkpoint | None:
@@ -47,9 +41,9 @@ def cached(options: EngineOptions, progress: Progress) -> Checkpoint | None:
     Raises:
         EngineUnavailable: when a file that is here is damaged.
     """
-    if options.model and Path(options.model).expanduser().is_dir():
-        return find(options, progress)
-    hub = HubRepo(options.model or kyutai_repo(options), progress)
+    if (folder := _folder(options)) is not None:
+        return _in_folder(folder, options, progress)
+    hub = HubRepo(_repo(options), progress)
     try:
         return _read(hub.cached, hub.cached(CONFIG_NAME), _weights_name(hub.name, options))
     except Unfit as error:
@@ -60,6 +54,21 @@ def kyutai_repo(options: EngineOptions) -> str:
     """Name Kyutai's repo for a voice and a quantization."""
     kind = "bf16" if options.quantize == "none" else f"q{options.quantize}"
     return f"kyutai/{options.voice}-mlx-{kind}"
+
+
+def _folder(options: EngineOptions) -> Path | None:
+    folder = Path(options.model).expanduser()
+    return folder if options.model and folder.is_dir() else None
+
+
+def _repo(options: EngineOptions) -> str:
+    repo = options.model or kyutai_repo(options)
+    if not REPO.fullmatch(repo):
+        raise EngineUnavailable(
+            f"There is no folder {repo}; --model takes a folder, "
+            f"or a repo of the hub such as {kyutai_repo(options)}."
+        )
+    return repo
 
 
 def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Checkpoint:
@@ -95,7 +104,8 @@ def _in_repo(hub: HubRepo, options: EngineOptions, progress: Progress, *, repair
             if checkpoint is not None:
                 progress(f"Moshi's weights come from the cache of {hub.name}.")
                 return checkpoint
-            checkpoint = _read(hub.get, hub.get(CONFIG_NAME, optional=True), weights_name)
+            config = None if KYUTAI.fullmatch(hub.name) else hub.get(CONFIG_NAME, optional=True)
+            checkpoint = _read(hub.get, config, weights_name)
             assert checkpoint is not None  # noqa: S101 - for mypy: hub.get gives None only if optional
         except Unfit as error:
             file = error.path.name
@@ -105,7 +115,7 @@ def _in_repo(hub: HubRepo, options: EngineOptions, progress: Progress, *, repair
                 ) from error
             if not repair:
                 raise _damaged(error) from error
-            hub.fetch(file, anew=True)
+            hub.fetch_anew(file)
             repaired.add(file)
         else:
             return checkpoint

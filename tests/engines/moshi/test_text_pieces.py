@@ -33,6 +33,9 @@ def test_a_letter_that_spans_tokens_comes_out_whole(tmp_path: Path) -> None:
     class Bytes:
         """A tokenizer of bytes: Kyutai's falls back on such pieces for letters that it does not know."""
 
+        def get_piece_size(self) -> int:
+            return 256
+
         def is_byte(self, token: int) -> bool:
             return True
 

@@ -1,0 +1,60 @@
+"""``python bot.py bench``: does this machine hold real time with Moshi, and for how many calls?"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+import tempfile
+from pathlib import Path
+
+import click
+
+from commands.errors import explained
+from commands.options import takes
+from engines.choose import accelerator
+from engines.options import EngineOptions
+from engines.pace import Pace, measure, report
+
+
+@click.command()
+@takes(EngineOptions)
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    default=250,
+    show_default=True,
+    help="How long to measure, in frames of 80 ms.",
+)
+def bench(engine_options: EngineOptions, frames: int) -> None:
+    """Measure Moshi at the pace of speech, for --calls at once, and say whether it keeps up.
+
+    Takes the weights that are here, or random ones of the same size where they are not: nothing is
+    fetched. The exit code is 0 when it keeps up, and 1 when it does not.
+    """
+    # A call without a greeting is measured from its first frame on.
+    options = dataclasses.replace(engine_options, greeting="none")
+    with explained(), tempfile.TemporaryDirectory(prefix="moshi-bench-") as folder:
+        pace = asyncio.run(_bench(options, frames, Path(folder)))
+    click.echo(f"mlx on {accelerator() or 'the processor'}, {pace.calls} at once, {frames} frames of 80 ms:")
+    for line in report(pace, shared_stage="language"):
+        click.echo(line)
+    raise SystemExit(0 if pace.holds else 1)
+
+
+async def _bench(options: EngineOptions, frames: int, folder: Path) -> Pace:
+    from engines.moshi import weights  # noqa: PLC0415 - loads mlx, which other commands need not wait for
+    from engines.moshi.engine import MoshiEngine  # noqa: PLC0415
+    from engines.moshi.loading import Files, RandomValues  # noqa: PLC0415
+
+    here = weights.cached(options, lambda _: None) is not None
+    if options.model and not here:
+        click.echo(f"The weights of {options.model} are not here.")
+    source = Files() if here else RandomValues(folder)
+    # However slow the machine is, its steps are to be measured, not given up.
+    engine = MoshiEngine(options, source=source, hang_s=math.inf)
+    try:
+        await engine.start(click.echo)
+        return await measure(engine, options.calls, frames)
+    finally:
+        await engine.stop()

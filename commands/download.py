@@ -1,0 +1,21 @@
+"""``python bot.py download``: fetch Moshi's weights and nothing else."""
+
+from __future__ import annotations
+
+import click
+
+from commands.errors import explained
+from commands.options import takes
+from engines.options import EngineOptions
+
+
+@click.command()
+@takes(EngineOptions)
+def download(engine_options: EngineOptions) -> None:
+    """Fetch Moshi's weights, check every file, and fetch damaged ones again."""
+    from engines.moshi import weights  # noqa: PLC0415 - loads mlx, which other commands need not wait for
+
+    with explained():
+        checkpoint = weights.find(engine_options, click.echo, repair=True)
+    for path in (checkpoint.weights, checkpoint.mimi, checkpoint.tokenizer):
+        click.echo(f"{path}: {path.stat().st_size / 1e6:,.1f} MB, whole")

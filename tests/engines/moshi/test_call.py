@@ -1,0 +1,69 @@
+"""A call with the tiny Moshi through the real server and a real socket. It need not hold real time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.request
+from pathlib import Path
+
+from engines.moshi.engine import MoshiEngine
+from engines.options import EngineOptions
+from processors.g711 import SILENCE
+from telephony.server import Line
+from tests.phone import Phone, serving, start_message
+
+LOUD = bytes([0x10, 0x90] * 80)
+PACKETS_PER_FRAME = 4
+GREETING_FRAMES = 3
+
+
+async def talk(phone: Phone, frames: int) -> bytes:
+    """Say a frame and wait for the answer, as often as asked; gives all that was heard."""
+    for _ in range(frames):
+        await phone.say(LOUD, times=PACKETS_PER_FRAME)
+        await phone.listen(frames=1)
+    return phone.heard
+
+
+def health(address: str) -> dict[str, object]:
+    with urllib.request.urlopen(f"http://{address}/healthz") as answer:
+        return json.load(answer)  # type: ignore[no-any-return]
+
+
+async def test_moshi_answers_the_phone(tiny_checkpoint: Path) -> None:
+    options = EngineOptions(model=str(tiny_checkpoint), seed=1, greeting_frames=GREETING_FRAMES)
+    engine = MoshiEngine(options)
+    async with serving(Line(engine)) as address:
+        heard = []
+        for _ in range(2):  # the second caller hears the same: nothing is left of the first
+            async with Phone.calling(address) as phone:
+                await talk(phone, GREETING_FRAMES + 2)
+                assert engine.running == 1
+                await phone.send({"event": "stop"})
+                assert await phone.closed() == (1000, "the caller hung up")
+            heard.append(phone.heard)
+        assert len(heard[0]) == (GREETING_FRAMES + 2) * PACKETS_PER_FRAME * 160
+        assert len(set(heard[0][:640])) > 50, "the greeting begins with the first frame"
+        assert set(heard[0]) != {SILENCE}
+        agreeing = sum(a == b for a, b in zip(*heard, strict=True)) / len(heard[0])
+        assert agreeing > 0.99
+        assert engine.running == 0
+
+
+async def test_a_fault_ends_its_call_and_the_next_one_is_answered(tiny_checkpoint: Path) -> None:
+    engine = MoshiEngine(EngineOptions(model=str(tiny_checkpoint), greeting="none"))
+    async with serving(Line(engine)) as address:
+        async with Phone.calling(address) as phone:
+            await talk(phone, 1)
+            [session] = engine._sessions
+            assert session._language is not None
+            session._language.step = lambda *_, **__: 1 // 0  # type: ignore[method-assign, assignment]
+            await phone.say(LOUD, times=PACKETS_PER_FRAME)
+            code, reason = await phone.closed()
+            assert code != 1000, reason
+        async with Phone.calling(address, start_message(call_sid="CA2")) as phone:
+            await talk(phone, 1)
+            report = await asyncio.to_thread(health, address)
+            assert (report["ready"], report["sessions"]) == (True, 1)
+        assert engine.lost_calls == 1

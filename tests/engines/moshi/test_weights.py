@@ -1,0 +1,305 @@
+"""Finding, fetching and checking Moshi's files, against a hub on the loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+from click.testing import CliRunner
+
+from commands.download import download
+from engines.duplex import EngineUnavailable
+from engines.moshi import weights
+from engines.moshi.checkpoint import CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME, Checkpoint
+from engines.moshi.language_model import Quantization
+from engines.moshi.random_mimi import mimi_shapes
+from engines.moshi.random_model import write_tiny_checkpoint, write_tiny_tokenizer
+from engines.options import EngineOptions
+from tests.fakes.hub import COMMIT, FakeHub
+
+REPO = "somebody/moshi-tiny"
+WEIGHTS_NAME = "model.q4.safetensors"
+FILES = [CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME, WEIGHTS_NAME]
+CLOSED = "http://127.0.0.1:9"  # nobody listens there
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the right shapes, whose Mimi is a sparse file of zeros."""
+    folder = tmp_path_factory.mktemp("weights")
+    mimi = folder / "mimi"
+    header: dict[str, object] = {}
+    end = 0
+    for name, shape in mimi_shapes(8).items():
+        begin, size = end, 4
+        for length in shape:
+            size *= length
+        end = begin + size
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    mimi.write_bytes(len(text).to_bytes(8, "little") + text)
+    os.truncate(mimi, 8 + len(text) + end)
+    return write_tiny_checkpoint(
+        folder / "tiny",
+        quantization=Quantization(4, 32),
+        mimi=mimi,
+        dim=128,
+        layers=1,
+        text_card=100,
+        card=64,
+    )
+
+
+@pytest.fixture
+def own_checkpoint(checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy to damage; Mimi is still shared."""
+    return Path(shutil.copytree(checkpoint, tmp_path / "own", symlinks=True))
+
+
+def use_endpoint(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do what ``HF_ENDPOINT`` does when the hub's client is imported."""
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+@pytest.fixture
+def hub(own_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub with the checkpoint, and an empty cache."""
+    with FakeHub(REPO, own_checkpoint) as hub:
+        use_endpoint(hub.url, monkeypatch)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield hub
+
+
+def fill_cache(cache: Path, source: Path, files: list[str]) -> dict[str, Path]:
+    """Lay files out as the hub's client does; gives the blobs."""
+    root = cache / f"models--{REPO.replace('/', '--')}"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs/main").write_text(COMMIT)
+    (root / "blobs").mkdir()
+    (root / "snapshots" / COMMIT).mkdir(parents=True)
+    blobs = {}
+    for number, file in enumerate(files):
+        blobs[file] = root / "blobs" / f"{number:064x}"
+        if file == MIMI_NAME:
+            blobs[file].symlink_to((source / file).resolve())
+        else:
+            shutil.copy(source / file, blobs[file])
+        (root / "snapshots" / COMMIT / file).symlink_to(blobs[file])
+    return blobs
+
+
+def find(model: Path | str, *, repair: bool = False) -> Checkpoint:
+    return weights.find(EngineOptions(model=str(model)), lambda _: None, repair=repair)
+
+
+def complaint(model: Path | str) -> str:
+    with pytest.raises(EngineUnavailable) as caught:
+        find(model)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+# A folder.
+
+
+def test_finds_a_folder_s_files(checkpoint: Path) -> None:
+    found = find(checkpoint)
+    assert found.weights == checkpoint / WEIGHTS_NAME
+    assert found.quantization == Quantization(4, 32)
+    assert (found.mimi.name, found.tokenizer.name) == (MIMI_NAME, TOKENIZER_NAME)
+
+
+@pytest.mark.parametrize("file", [MIMI_NAME, TOKENIZER_NAME, WEIGHTS_NAME])
+def test_names_a_file_that_is_missing(own_checkpoint: Path, file: str) -> None:
+    (own_checkpoint / file).unlink()
+    assert f"{own_checkpoint / file} is missing; put it there" in complaint(own_checkpoint)
+
+
+def test_names_a_file_that_is_cut_short(own_checkpoint: Path) -> None:
+    path = own_checkpoint / WEIGHTS_NAME
+    size = path.stat().st_size
+    os.truncate(path, size - 1000)
+    assert complaint(own_checkpoint) == (
+        f"{path}: expected {size:,} bytes, got {size - 1000:,}; copy it there again."
+    )
+    path.write_bytes(b"<html>")
+    assert "has no safetensors header" in complaint(own_checkpoint)
+    path.write_bytes((8).to_bytes(8, "little") + b"nonsense")
+    assert "its safetensors header cannot be read" in complaint(own_checkpoint)
+
+
+def test_names_a_tensor_of_another_shape(own_checkpoint: Path) -> None:
+    config = json.loads((own_checkpoint / CONFIG_NAME).read_text())
+    (own_checkpoint / CONFIG_NAME).write_text(json.dumps(config | {"text_card": 90}))
+    text = complaint(own_checkpoint)
+    assert "the tensor depformer.slices.0.emb.weight: expected [91, 16], got [101, 16]" in text
+    (own_checkpoint / CONFIG_NAME).write_text(json.dumps(config | {"num_layers": 2}))
+    assert "the tensor transformer.layers.1.gating.linear_in.weight is missing" in complaint(own_checkpoint)
+    (own_checkpoint / CONFIG_NAME).write_text(json.dumps(config | {"depformer_num_layers": 0}))
+    assert "belongs to another model" in complaint(own_checkpoint)
+
+
+def test_names_a_config_that_is_not_moshi_s(own_checkpoint: Path) -> None:
+    path = own_checkpoint / CONFIG_NAME
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"dep_q": 4}))
+    assert "expected 8 codebooks each for Moshi and the caller, got dep_q 4, n_q 16" in complaint(
+        own_checkpoint
+    )
+    del config["dim"]
+    path.write_text(json.dumps(config))
+    assert f"{path}: the entry 'dim' is missing" in complaint(own_checkpoint)
+    path.write_text("{")
+    assert f"{path}: it cannot be read" in complaint(own_checkpoint)
+
+
+def test_names_a_tokenizer_that_is_none_or_too_small(own_checkpoint: Path) -> None:
+    path = own_checkpoint / TOKENIZER_NAME
+    write_tiny_tokenizer(path, 90)
+    assert f"{path}: expected 100 pieces, got 90" in complaint(own_checkpoint)
+    path.write_bytes(b"nothing of the kind")
+    assert f"{path}: it is not a sentencepiece model" in complaint(own_checkpoint)
+
+
+def test_a_folder_that_is_not_there() -> None:
+    assert "There is no folder /no/such/folder; --model takes" in complaint("/no/such/folder")
+
+
+def test_the_default_repos_are_kyutai_s() -> None:
+    assert weights.kyutai_repo(EngineOptions()) == "kyutai/moshiko-mlx-q4"
+    assert weights.kyutai_repo(EngineOptions(voice="moshika", quantize="none")) == "kyutai/moshika-mlx-bf16"
+
+
+# The hub.
+
+
+def test_fetches_only_what_is_missing(hub: FakeHub, own_checkpoint: Path, tmp_path: Path) -> None:
+    fill_cache(tmp_path / "cache", own_checkpoint, [CONFIG_NAME, MIMI_NAME, WEIGHTS_NAME])
+    (own_checkpoint / "model.q8.safetensors").write_bytes(b"never fetched")
+    found = find(REPO)
+    assert found.tokenizer.read_bytes() == (own_checkpoint / TOKENIZER_NAME).read_bytes()
+    assert {file for _, file, _ in hub.requests} == {TOKENIZER_NAME}
+    hub.requests.clear()
+    find(REPO)
+    assert hub.requests == []
+
+
+def test_goes_on_with_a_file_that_was_broken_off(
+    hub: FakeHub, own_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_cache(tmp_path / "cache", own_checkpoint, [CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME])
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the hub's client waits between its own tries
+    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # what it writes at a time
+    hub.break_off_after_bytes[WEIGHTS_NAME] = 5000
+    assert f"{WEIGHTS_NAME} of {REPO} is not in the cache, and fetching it failed" in complaint(REPO)
+    hub.break_off_after_bytes.clear()
+    hub.requests.clear()
+    found = find(REPO)
+    assert ("GET", WEIGHTS_NAME, "bytes=5000-") in hub.requests
+    assert found.weights.read_bytes() == (own_checkpoint / WEIGHTS_NAME).read_bytes()
+
+
+def test_names_the_file_when_the_hub_cannot_be_reached(
+    hub: FakeHub, own_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_cache(tmp_path / "cache", own_checkpoint, [CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME])
+    use_endpoint(CLOSED, monkeypatch)
+    text = complaint(REPO)
+    assert text.startswith(f"{WEIGHTS_NAME} of {REPO} is not in the cache, and fetching it failed (")
+    assert "run 'python bot.py download' with a network connection" in text
+
+
+def test_names_a_repo_or_a_file_that_the_hub_does_not_have(hub: FakeHub, own_checkpoint: Path) -> None:
+    assert "The hub shows no repo somebody/else, wanted for config.json" in complaint("somebody/else")
+    (own_checkpoint / TOKENIZER_NAME).unlink()
+    assert f"The repo {REPO} has no file {TOKENIZER_NAME}" in complaint(REPO)
+
+
+def test_says_so_when_the_disk_is_full(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("engines.moshi.hub.http_get", full)
+    assert "The disk is full while fetching config.json; free some space" in complaint(REPO)
+
+
+def test_a_damaged_file_of_the_cache_is_named_and_download_mends_it(
+    hub: FakeHub, own_checkpoint: Path, tmp_path: Path
+) -> None:
+    blobs = fill_cache(tmp_path / "cache", own_checkpoint, FILES)
+    os.truncate(blobs[WEIGHTS_NAME], 200_000)
+    text = complaint(REPO)
+    assert WEIGHTS_NAME in text
+    assert text.endswith("got 200,000; run 'python bot.py download' to fetch it again.")
+    assert hub.requests == [], "serving must not change a cache"
+    result = CliRunner().invoke(download, ["--model", REPO])
+    assert result.exit_code == 0, result.output
+    assert f"{WEIGHTS_NAME}: " in result.output
+    find(REPO)
+
+
+def test_a_damaged_file_of_the_hub_is_not_fetched_for_ever(
+    hub: FakeHub, own_checkpoint: Path, tmp_path: Path
+) -> None:
+    fill_cache(tmp_path / "cache", own_checkpoint, [CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME])
+    os.truncate(own_checkpoint / WEIGHTS_NAME, 200_000)
+    with pytest.raises(EngineUnavailable, match="holds it like this, try another --model"):
+        find(REPO, repair=True)
+
+
+def test_the_command_line_says_it_in_one_sentence(own_checkpoint: Path) -> None:
+    (own_checkpoint / TOKENIZER_NAME).unlink()
+    result = CliRunner().invoke(download, ["--model", str(own_checkpoint)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {own_checkpoint / TOKENIZER_NAME} is missing")
+    assert "Traceback" not in result.output
+    assert result.stderr.count("\n") == 1
+
+
+WITHOUT_NETWORK = """
+import asyncio, socket, sys
+
+def refuse(*arguments, **_):
+    raise AssertionError(f"asked the network: {arguments}")
+
+socket.socket.connect = socket.socket.connect_ex = refuse
+socket.getaddrinfo = socket.create_connection = refuse
+
+from engines.moshi.engine import MoshiEngine
+from engines.options import EngineOptions
+
+async def load():
+    engine = MoshiEngine(EngineOptions(model=sys.argv[1], greeting="none"))
+    await engine.start(print)
+    await engine.stop()
+
+asyncio.run(load())
+"""
+
+
+def test_with_a_filled_cache_loading_asks_the_network_for_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    folder = write_tiny_checkpoint(
+        tmp_path / "full", quantization=Quantization(4, 32), mimi=checkpoint / MIMI_NAME, layers=1
+    )
+    fill_cache(tmp_path / "home" / "hub", folder, FILES)
+    environment = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_ENABLE_HF_TRANSFER": "1", "HF_ENDPOINT": CLOSED}
+    loading = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-c", WITHOUT_NETWORK, REPO],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert loading.returncode == 0, loading.stderr
+    assert f"from the cache of {REPO}" in loading.stdout
+    assert "ready for 1 call" in loading.stdout

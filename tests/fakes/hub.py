@@ -1,0 +1,98 @@
+"""A Hugging Face hub on the loopback, as its documentation describes it: files of one repo, with ranges.
+
+Set ``HF_ENDPOINT`` to its ``url`` before ``huggingface_hub`` is imported: in a process of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import shutil
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+COMMIT = "c0ffee" * 6 + "c0ff"  # 40 hexadecimal digits
+
+
+@dataclass
+class FakeHub:
+    """Serves a folder's files as those of ``repo``.
+
+    Attributes:
+        repo: its name.
+        folder: what is in it.
+        requests: method, file and range of every request.
+        break_off_after_bytes: by file, how much of it goes out before the connection breaks.
+    """
+
+    repo: str
+    folder: Path
+    requests: list[tuple[str, str, str | None]] = field(default_factory=list[tuple[str, str, str | None]])
+    break_off_after_bytes: dict[str, int] = field(default_factory=dict[str, int])
+
+    def __enter__(self) -> FakeHub:
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_HEAD(self) -> None:
+                self._answer()
+
+            def do_GET(self) -> None:
+                self._answer()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+            def _answer(self) -> None:
+                hub._answer(self)
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+        found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", request.path)
+        wanted = request.headers.get("Range")
+        if not found or found[1] != self.repo or found[2] not in ("main", COMMIT):
+            return self._refuse(request, "RepoNotFound")
+        self.requests.append((request.command, found[3], wanted))
+        path = self.folder / found[3]
+        if not path.is_file():
+            return self._refuse(request, "EntryNotFound")
+        size = path.stat().st_size
+        start = int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0
+        request.send_response(206 if wanted else 200)
+        request.send_header("X-Repo-Commit", COMMIT)
+        request.send_header("ETag", f'"{hashlib.sha256(f"{found[3]} {size}".encode()).hexdigest()}"')
+        request.send_header("Content-Length", str(size - start))
+        if wanted:
+            request.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        request.end_headers()
+        if request.command == "GET":
+            end = self.break_off_after_bytes.get(found[3], size)
+            with path.open("rb") as file, suppress(ConnectionError):
+                file.seek(start)
+                shutil.copyfileobj(io.BytesIO(file.read(max(0, end - start))), request.wfile)
+            if end < size:
+                request.close_connection = True
+        return None
+
+    def _refuse(self, request: BaseHTTPRequestHandler, code: str) -> None:
+        request.send_response(404)
+        request.send_header("X-Error-Code", code)
+        request.send_header("X-Repo-Commit", COMMIT)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
