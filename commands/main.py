@@ -7,6 +7,7 @@ from dotenv import find_dotenv, load_dotenv
 
 from commands.dial import dial
 from commands.doctor import doctor
+from commands.rehearse import rehearse_command
 from commands.serve import serve
 from telephony.version import VERSION
 
@@ -32,6 +33,7 @@ def cli() -> None:
     """
 
 
+cli.add_command(rehearse_command)
 cli.add_command(serve)
 cli.add_command(dial)
 cli.add_command(doctor)
