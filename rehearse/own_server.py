@@ -40,7 +40,7 @@ class OwnServer:
 
     Args:
         settings: environment variables that say which engine answers, and how it is set.
-        say: told each line that the server logs.
+        say: told each line that the server logs until it is ready.
     """
 
     def __init__(self, settings: Mapping[str, str], say: Callable[[str], None] = lambda _: None) -> None:
@@ -92,6 +92,7 @@ class OwnServer:
             await self.__aexit__()
             raise
         self.ready_s = time.perf_counter() - began_s
+        self._say = lambda _: None
         return self
 
     async def __aexit__(self, *_: object) -> None:
