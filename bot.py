@@ -20,6 +20,7 @@ from engines.choose import choose_engine
 from engines.duplex import DuplexSession
 from engines.options import EngineOptions
 from pipelines.phone_call import phone_call
+from pipelines.taps import make_taps
 from processors.frames import PHONE_RATE_HZ
 from processors.hangup_key import HangupKey
 from processors.twilio import STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
@@ -40,12 +41,14 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, lin
     serializer = TwilioSerializer(call.start.stream_sid, call.start.call_sid, line.credentials)
     transport = TwilioTransport(websocket, serializer)
     options = line.options
+    taps = make_taps(line.taps, call.file_name, call.watched, line.metrics.step)
     pipeline = phone_call(
         transport,
         session,
         playout_lead_ms=options.playout_lead_ms,
         hang_secs=options.hang_secs,
-        taps=[HangupKey(options.hangup_key, call.end)] if options.hangup_key else [],
+        ears=taps.ears,
+        taps=[*taps.taps, *([HangupKey(options.hangup_key, call.end)] if options.hangup_key else [])],
     )
     worker = PipelineWorker(
         pipeline,

@@ -18,6 +18,7 @@ from commands.logs import log_to_stderr
 from commands.options import takes
 from commands.serve import answering, listen
 from engines.options import EngineOptions
+from processors.tap_options import TapOptions
 from telephony.address import STATUS_PATH, STREAM_PATH
 from telephony.dial import COMPLETED, CallPlan, Dialler
 from telephony.numbers import parse_number
@@ -56,6 +57,7 @@ from telephony.tokens import StreamTokens
 @takes(ReachOptions)
 @takes(EngineOptions)
 @takes(ServerOptions)
+@takes(TapOptions)
 def dial(
     *,
     number: str,
@@ -67,13 +69,14 @@ def dial(
     reach_options: ReachOptions,
     engine_options: EngineOptions,
     server_options: ServerOptions,
+    tap_options: TapOptions,
 ) -> None:
     """Call NUMBER (E.164, such as +15551234567) and follow the call to its end.
 
     Ctrl-C hangs up. The exit code is 0 when somebody answered, and 1 when nobody did.
     """
     log_to_stderr(server_options.log_level, [twilio_options.auth_token])
-    options = LineOptions(server_options, engine_options, twilio_options, reach_options)
+    options = LineOptions(server_options, engine_options, twilio_options, reach_options, tap_options)
     with explained():
         to = parse_number(number)
         if not from_:

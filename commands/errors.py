@@ -8,13 +8,24 @@ from contextlib import contextmanager
 import click
 
 from engines.duplex import EngineError
+from pipelines.taps import DirectoryUnusable
 from telephony.address import BadPublicUrl
 from telephony.guard import Unguarded
 from telephony.numbers import BadNumber
+from telephony.onlookers import WebUnusable
 from telephony.rest_errors import TwilioTrouble
 from telephony.tunnel import TunnelFailed
 
-MENDABLE = (EngineError, BadPublicUrl, BadNumber, Unguarded, TwilioTrouble, TunnelFailed)
+MENDABLE = (
+    EngineError,
+    BadPublicUrl,
+    BadNumber,
+    DirectoryUnusable,
+    TwilioTrouble,
+    TunnelFailed,
+    Unguarded,
+    WebUnusable,
+)
 
 
 class Unusable(click.ClickException):

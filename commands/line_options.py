@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from commands.errors import Unusable
 from engines.options import EngineOptions
+from pipelines.taps import make_directories
+from processors.tap_options import TapOptions
 from processors.twilio import TwilioCredentials
 from telephony.address import PublicAddress, parse_public_url
 from telephony.guard import check_guarded
+from telephony.onlookers import Onlookers
 from telephony.options import ReachOptions, ServerOptions, TwilioOptions
 from telephony.rest import TwilioApi
+from telephony.web_options import WebOptions
 
 _TUNNEL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 - all of them take what comes to 127.0.0.1
 
@@ -23,6 +27,8 @@ class LineOptions:
     engine: EngineOptions
     twilio: TwilioOptions
     reach: ReachOptions
+    taps: TapOptions = field(default_factory=TapOptions)
+    web: WebOptions = field(default_factory=WebOptions)
 
     @property
     def is_public(self) -> bool:
@@ -33,7 +39,8 @@ class LineOptions:
         """Make sure, before anything is started, that the options go together.
 
         Raises:
-            Unguarded, BadPublicUrl, Unusable: with one sentence that names the remedy.
+            BadPublicUrl, DirectoryUnusable, Unguarded, Unusable, WebUnusable: with one sentence that names
+                the remedy.
         """
         self.address()
         if self.reach.public_url and self.reach.tunnel:
@@ -49,6 +56,8 @@ class LineOptions:
             auth_token=self.twilio.auth_token,
             insecure=self.reach.insecure,
         )
+        Onlookers(self.web).check_options()
+        make_directories(self.taps)
 
     def with_public_url(self) -> LineOptions:
         """Give options that have a public URL in any case: by a tunnel, where none is set."""

@@ -9,6 +9,7 @@ from commands.bench import bench
 from commands.dial import dial
 from commands.doctor import doctor
 from commands.download import download
+from commands.rehearse import rehearse_command
 from commands.serve import serve
 from telephony.version import VERSION
 
@@ -34,6 +35,7 @@ def cli() -> None:
     """
 
 
+cli.add_command(rehearse_command)
 cli.add_command(serve)
 cli.add_command(dial)
 cli.add_command(doctor)

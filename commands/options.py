@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -21,15 +21,21 @@ R = TypeVar("R")
 ENVIRONMENT_PREFIX = "MOSHI_"
 
 
-def takes(settings: type[Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:
+def takes(
+    settings: type[Any], *, without: Collection[str] = ()
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Give a command every field of a dataclass as an option, and the filled dataclass as an argument.
 
     The argument is named for the class: ``EngineOptions`` arrives as ``engine_options``. A field's
     metadata may say ``help``, ``envvar`` (default: ``MOSHI_`` and the field's name), ``min``, ``max``,
     ``metavar``.
+
+    Args:
+        settings: the dataclass.
+        without: fields that are no options of this command; they keep their defaults.
     """
     hints = get_type_hints(settings)
-    fields = dataclasses.fields(settings)
+    fields = [item for item in dataclasses.fields(settings) if item.name not in without]
     argument = "".join(f"_{c.lower()}" if c.isupper() else c for c in settings.__name__).lstrip("_")
 
     def decorate(command: Callable[..., R]) -> Callable[..., R]:
@@ -46,6 +52,16 @@ def takes(settings: type[Any]) -> Callable[[Callable[..., R]], Callable[..., R]]
     return decorate
 
 
+def as_environment(settings: Any) -> dict[str, str]:
+    """Give a filled dataclass as the environment variables that make another process fill it alike."""
+    given = {_envvar(item): getattr(settings, item.name) for item in dataclasses.fields(settings)}
+    return {name: "" if value is None else str(value) for name, value in given.items()}
+
+
+def _envvar(item: dataclasses.Field[Any]) -> str:
+    return str(item.metadata.get("envvar", ENVIRONMENT_PREFIX + item.name.upper()))
+
+
 def _option(item: dataclasses.Field[Any], hint: Any) -> Callable[[Callable[..., R]], Callable[..., R]]:
     flag = "--" + item.name.replace("_", "-")
     meta = item.metadata
@@ -57,7 +73,7 @@ def _option(item: dataclasses.Field[Any], hint: Any) -> Callable[[Callable[..., 
         is_flag=is_flag,
         default=item.default,
         show_default=item.default not in (None, False, ""),
-        envvar=meta.get("envvar", ENVIRONMENT_PREFIX + item.name.upper()),
+        envvar=_envvar(item),
         show_envvar=True,
         metavar=meta.get("metavar"),
         help=meta["help"],

@@ -20,6 +20,7 @@ from commands.logs import log_to_stderr
 from commands.options import takes
 from engines.choose import choose_engine
 from engines.options import EngineOptions
+from processors.tap_options import TapOptions
 from telephony.address import HEALTH_PATH, TWIML_PATH, PublicAddress
 from telephony.door import Door
 from telephony.listening import listening
@@ -30,6 +31,7 @@ from telephony.rest_errors import TwilioTrouble
 from telephony.server import Line, create_app
 from telephony.stopping import Stopped, StopSignals, drain, stop_signals
 from telephony.tunnel import Tunnel, reaches
+from telephony.web_options import WebOptions
 from telephony.webhooks import OnStatus
 
 PUT_BACK_SECS = 10.0
@@ -46,6 +48,8 @@ PUT_BACK_SECS = 10.0
 @takes(ReachOptions)
 @takes(EngineOptions)
 @takes(ServerOptions)
+@takes(WebOptions)
+@takes(TapOptions)
 def serve(
     *,
     number: str | None,
@@ -53,10 +57,14 @@ def serve(
     reach_options: ReachOptions,
     engine_options: EngineOptions,
     server_options: ServerOptions,
+    web_options: WebOptions,
+    tap_options: TapOptions,
 ) -> None:
     """Answer calls at ws://HOST:PORT/stream."""
-    log_to_stderr(server_options.log_level, [twilio_options.auth_token])
-    options = LineOptions(server_options, engine_options, twilio_options, reach_options)
+    log_to_stderr(server_options.log_level, [twilio_options.auth_token, web_options.web_password])
+    options = LineOptions(
+        server_options, engine_options, twilio_options, reach_options, tap_options, web_options
+    )
     with explained():
         options.check()
         uvloop.run(_serve(options, number))
@@ -102,7 +110,9 @@ async def answering(
         logger.info(why)
         address = options.address()
         door = Door.guarded_by(options.twilio.auth_token, address, insecure=options.reach.insecure)
-        line = Line(engine, options.server, options.credentials(), door=door)
+        line = Line(
+            engine, options.server, options.credentials(), door=door, taps=options.taps, web=options.web
+        )
         if options.reach.insecure and not options.twilio.auth_token:
             logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")
         stack.push_async_callback(engine.stop)

@@ -22,6 +22,7 @@ def phone_call(
     *,
     playout_lead_ms: float = DEFAULT_LEAD_MS,
     hang_secs: float = HANG_SECS,
+    ears: Sequence[FrameProcessor] = (),
     taps: Sequence[FrameProcessor] = (),
 ) -> Pipeline:
     """Assemble the call.
@@ -31,11 +32,13 @@ def phone_call(
         session: who answers.
         playout_lead_ms: how much audio may lie in Twilio's buffer before pauses are trimmed.
         hang_secs: for how long the session may owe an answer before the call is ended.
+        ears: stages that watch what the caller says, as it comes, and change nothing.
         taps: stages that watch and change nothing; they stand last, where they see what is sent.
     """
     return Pipeline(
         [
             transport.input(),  # Twilio's JSON → µ-law, 80 ms a frame
+            *ears,
             MulawDecoder(),  # → 16-bit PCM, 8 kHz
             Resampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ),  # → 24 kHz
             MoshiProcessor(session, hang_secs=hang_secs),  # 80 ms in, 80 ms out; text on the side

@@ -28,9 +28,9 @@ class MoshiProcessor(FrameProcessor):
 
     The caller's audio is the clock: each 80 ms of it goes to the session the moment it is complete, and
     what the session says is pushed the moment it comes. Speech frames carry, in ``metadata``:
-    ``timings_ms`` (of the engine's stages), ``delay_ms`` (from the caller's frame to this one) and
-    ``backlog_frames``. A session that raises, or that owes an answer for ``hang_secs``, is reported as a
-    permanent error, which ends the call.
+    ``timings_ms`` (of the engine's stages), ``delay_ms`` (from the caller's frame to this one),
+    ``backlog_frames`` and ``dropped_frames``. A session that raises, or that owes an answer for
+    ``hang_secs``, is reported as a permanent error, which ends the call.
 
     Args:
         session: of any engine; whoever opened it closes it.
@@ -97,6 +97,7 @@ class MoshiProcessor(FrameProcessor):
         speech.metadata["timings_ms"] = step.timings_ms
         speech.metadata["delay_ms"] = (asyncio.get_running_loop().time() - fed_at_s) * 1000
         speech.metadata["backlog_frames"] = self.session.backlog_frames
+        speech.metadata["dropped_frames"] = self.session.dropped_frames
         await self.push_frame(speech)
 
     def _answered(self) -> None:

@@ -41,5 +41,7 @@ class MulawEncoder(FrameProcessor):
                 raise ValueError(
                     f"expected {PHONE_RATE_HZ} Hz mono, got {frame.sample_rate} Hz × {frame.num_channels}"
                 )
-            frame = MulawOutputFrame(g711.encode(frame.audio))
+            encoded = MulawOutputFrame(g711.encode(frame.audio))
+            encoded.metadata.update(frame.metadata)
+            frame = encoded
         await self.push_frame(frame, direction)

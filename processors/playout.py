@@ -144,6 +144,7 @@ class PlayoutGovernor(FrameProcessor):
             shorter = type(frame)(trimmed.tobytes(), frame.sample_rate, frame.num_channels)
             shorter.metadata.update(frame.metadata)
             frame = shorter
+        frame.metadata["trimmed_ms"] = self.trimmer.trimmed_ms
         await self.push_frame(frame)
         if now_s >= self._next_mark_s:
             self._next_mark_s = now_s + _MARK_EVERY_S

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
+from pipelines.taps import Watched
 from processors.media_stream import Start
+
+_OVER_KEPT = 32
 
 
 @dataclass(eq=False)
@@ -17,11 +21,13 @@ class Call:
     Attributes:
         start: Twilio's ``start`` message.
         began_s: when it came, on the monotonic clock.
-        bad_messages: messages of the stream that could not be understood.
+        watched: what its taps have seen.
     """
 
     start: Start
     began_s: float = field(default_factory=time.monotonic)
+    watched: Watched = field(default_factory=Watched)
+    _over_s: float | None = None
     _ended: asyncio.Future[tuple[str, int]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -46,9 +52,25 @@ class Call:
         return await asyncio.shield(self._ended)
 
     @property
+    def file_name(self) -> str:
+        """What its files are called: when it began (UTC), and its SID as far as that fits into a name."""
+        began = datetime.now(UTC) - timedelta(seconds=self.secs)
+        sid = "".join(c for c in self.start.call_sid if c.isalnum())
+        return f"{began:%Y-%m-%dT%H-%M-%SZ}-{sid[:34]}"
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended and holds nothing any more."""
+        return self._over_s is not None
+
+    @property
     def secs(self) -> float:
-        """How long it has run."""
-        return time.monotonic() - self.began_s
+        """How long it has run, or ran."""
+        return (time.monotonic() if self._over_s is None else self._over_s) - self.began_s
+
+    def finish(self) -> None:
+        """Stop its clock."""
+        self._over_s = time.monotonic()
 
 
 @dataclass
@@ -57,12 +79,14 @@ class Calls:
 
     Attributes:
         running: those that have a session now.
+        over: the last few that have ended.
         served: how many have ended.
         refused: streams that were not let in, by cause.
         closing: why no new calls are taken, or None while they are.
     """
 
     running: set[Call] = field(default_factory=set[Call])
+    over: deque[Call] = field(default_factory=lambda: deque(maxlen=_OVER_KEPT))
     served: int = 0
     refused: Counter[str] = field(default_factory=Counter[str])
     closing: str | None = None
@@ -77,10 +101,17 @@ class Calls:
 
     def finish(self, call: Call) -> None:
         """Enter that it is over and holds nothing any more."""
+        call.finish()
+        self.over.append(call)
         self.running.discard(call)
         self.served += 1
         if not self.running:
             self._idle.set()
+
+    def find(self, call_sid: str) -> Call | None:
+        """Find a call that runs, or has not been over for long."""
+        known = (*self.running, *reversed(self.over))
+        return next((call for call in known if call.start.call_sid == call_sid), None)
 
     def end_all(self, reason: str) -> None:
         """Ask every call to end."""

@@ -13,14 +13,21 @@ from loguru import logger
 
 from engines.duplex import DuplexEngine, DuplexSession, EngineBusy
 from processors.media_stream import Start
+from processors.tap_options import TapOptions
 from processors.twilio import TwilioCredentials
 from telephony.address import STREAM_PATH
+from telephony.call_log import last_words
 from telephony.calls import Call, Calls
 from telephony.door import Door
 from telephony.handshake import TRY_AGAIN_LATER, StreamRefused, read_start
+from telephony.metrics import Metrics
+from telephony.onlookers import Onlookers, is_loopback
 from telephony.options import ServerOptions
 from telephony.promises import Promises
 from telephony.version import VERSION
+from telephony.watch import watching
+from telephony.web import browser_phone
+from telephony.web_options import WebOptions
 from telephony.webhooks import OnStatus, webhooks
 
 
@@ -35,6 +42,9 @@ class Line:
         calls: those that run.
         door: who may come in.
         promises: the calls that were put through and are not here yet.
+        taps: what is kept of them.
+        web: who may talk and watch in a browser.
+        metrics: what Prometheus is told.
     """
 
     engine: DuplexEngine
@@ -43,6 +53,26 @@ class Line:
     calls: Calls = field(default_factory=Calls)
     door: Door = field(default_factory=Door)
     promises: Promises = field(default_factory=Promises)
+    taps: TapOptions = field(default_factory=TapOptions)
+    web: WebOptions = field(default_factory=WebOptions)
+    metrics: Metrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count from the first call on."""
+        self.metrics = Metrics(self.calls, self.engine)
+
+    @property
+    def onlookers(self) -> Onlookers:
+        """Who may look on."""
+        return Onlookers(self.web, self.is_public)
+
+    def is_public(self) -> bool:
+        """Tell whether the server can be reached from elsewhere."""
+        return self.door.address.base is not None or not is_loopback(self.options.host)
+
+    def mint(self, call_sid: str) -> str:
+        """Make what lets one stream of this call in."""
+        return self.door.tokens.mint(call_sid, self.door.clock())
 
 
 RunCall = Callable[[WebSocket, Call, DuplexSession, Line], Awaitable[None]]
@@ -74,6 +104,9 @@ def create_app(line: Line, run_call: RunCall, on_status: OnStatus | None = None)
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
 
     app.include_router(webhooks(line.door, lambda call: reserve(line, call), on_status))
+
+    app.include_router(watching(line.calls, line.engine, line.metrics, line.onlookers))
+    app.include_router(browser_phone(line.mint, line.onlookers))
 
     @app.websocket(STREAM_PATH)
     async def stream(websocket: WebSocket) -> None:
@@ -110,7 +143,7 @@ async def answer(websocket: WebSocket, start: Start, line: Line, run_call: RunCa
         await session.close()
         line.calls.finish(call)
         reason, _ = await call.ended()
-        logger.info("Call {} ended after {:.1f} s: {}", call.name, call.secs, reason)
+        logger.info("Call {} ended after {:.1f} s: {}", call.name, call.secs, last_words(call, reason))
 
 
 def reserve(line: Line, call_sid: str) -> str | None:

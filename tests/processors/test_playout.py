@@ -116,7 +116,7 @@ async def test_governor_trims_what_came_too_early_and_keeps_metadata() -> None:
     frames, _ = await run_test(governor, frames_to_send=sent)
     lengths_ms = [len(frame.audio) / 16 for frame in frames if isinstance(frame, OutputAudioRawFrame)]
     assert lengths_ms == [80, 80, 80, 60]  # all at once: the lead is 240 ms, so the pause goes but for 60
-    assert frames[-1].metadata == {"delay_ms": 3}
+    assert frames[-1].metadata == {"delay_ms": 3, "trimmed_ms": 20}
 
 
 async def test_governor_learns_from_echoes() -> None:

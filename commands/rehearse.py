@@ -1,0 +1,141 @@
+"""``python bot.py rehearse``: a whole call without a phone, checked point by point."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from commands.errors import Unusable
+from commands.options import as_environment, takes
+from engines.options import EngineOptions
+from rehearse.checks import Point, held
+from rehearse.clip import CALLER_FILE, ClipUnusable, caller_speech
+from rehearse.options import RehearseOptions
+from rehearse.own_server import PUBLIC_URL, OwnServer, ServerFailed
+from rehearse.rehearsal import Place, Rehearsed, rehearse
+from rehearse.report import write_report
+from rehearse.server_word import ServerWord
+from rehearse.table import BY_SPEED, checklist, distributions
+
+_MIRROR_SECS = 8.0
+_WIDTH_WITHOUT_TERMINAL = 140
+
+
+@click.command("rehearse")
+@takes(RehearseOptions)
+@takes(EngineOptions, without=("calls",))
+@click.option("--auth-token", envvar="TWILIO_AUTH_TOKEN", help="Signs the webhook's request, with --url.")
+@click.option("--public-url", envvar="PUBLIC_URL", help="What that signature is made for, with --url.")
+@click.option("--web-password", envvar="MOSHI_WEB_PASSWORD", help="Of the server's figures, with --url.")
+def rehearse_command(
+    rehearse_options: RehearseOptions,
+    engine_options: EngineOptions,
+    auth_token: str | None,
+    public_url: str | None,
+    web_password: str | None,
+) -> None:
+    """Rehearse a call: play Twilio's part, measure everything at the ear, say point by point how it was.
+
+    Exit code 0 when every point holds, 1 when one fails, 2 when the rehearsal could not be held.
+    """
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH_WITHOUT_TERMINAL)
+    engine_options = dataclasses.replace(engine_options, calls=rehearse_options.calls)
+    stage = _Stage(rehearse_options, console)
+    try:
+        if rehearse_options.url:
+            place = Place(rehearse_options.url, auth_token, public_url, web_password)
+            calls = asyncio.run(stage.visit(place))
+        else:
+            calls = asyncio.run(stage.host(engine_options))
+        written = write_report(rehearse_options.report, calls)
+    except (ClipUnusable, ServerFailed) as error:
+        raise Unusable(str(error)) from error
+    except OSError as error:
+        raise Unusable(
+            f"Cannot write to {rehearse_options.report} ({error.strerror}); choose another --report."
+        ) from error
+    if not _show(console, calls, written):
+        raise SystemExit(1)
+
+
+@dataclasses.dataclass
+class _Stage:
+    """Where the rehearsal is held, and what it shows while it goes on."""
+
+    options: RehearseOptions
+    console: Console
+
+    async def visit(self, place: Place) -> list[Rehearsed]:
+        """Rehearse with a server that runs already."""
+        return await self._calls(place, self.options.secs, self.options.calls)
+
+    async def host(self, engine: EngineOptions) -> list[Rehearsed]:
+        """Rehearse with a server of our own, and judge the line by a mirror where the engine is none."""
+        self.console.print("Starting the server")
+        async with OwnServer(as_environment(engine), self._say) as server:
+            health = await ServerWord(server.url).health() or {}
+            parrot = health.get("engine") == "parrot"
+            delay_ms = engine.parrot_delay * 1000 if parrot else None
+            place = _place(server, delay_ms)
+            calls = await self._calls(place, self.options.secs, self.options.calls)
+        if not parrot:
+            line = await self._mirrored(engine)
+            for call in calls:
+                call.points = [line if point.key == line.key else point for point in call.points]
+        return calls
+
+    async def _mirrored(self, engine: EngineOptions) -> Point:
+        """Judge the line itself: the same line, but what is said comes straight back."""
+        self.console.print("Once more with a mirror, for the quality of the line")
+        mirror = dataclasses.replace(engine, engine="parrot", parrot_delay=0.0)
+        async with OwnServer(as_environment(mirror)) as server:
+            (call,) = await self._calls(_place(server, 0.0), _MIRROR_SECS, 1)
+        return next(point for point in call.points if point.key == "quality")
+
+    async def _calls(self, place: Place, secs: float, calls: int) -> list[Rehearsed]:
+        said = caller_speech(self.options.caller or CALLER_FILE, secs)
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f} of {task.total:.0f} s"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        ) as progress:
+            task = progress.add_task("Calling" if calls == 1 else f"{calls} callers", total=secs * calls)
+            return await rehearse(
+                place,
+                said,
+                calls,
+                jitter_ms=self.options.jitter_ms,
+                progress=lambda _: progress.advance(task),
+            )
+
+    def _say(self, line: str) -> None:
+        self.console.print(f"  {line}", style="dim", markup=False, highlight=False)
+
+
+def _place(server: OwnServer, repeats_after_ms: float | None) -> Place:
+    return Place(server.url, server.auth_token, PUBLIC_URL, server.password, server.ready_s, repeats_after_ms)
+
+
+def _show(console: Console, calls: list[Rehearsed], written: list[Path]) -> bool:
+    console.print()
+    console.print(checklist(calls[0].points) if len(calls) == 1 else distributions(calls))
+    console.print(BY_SPEED, style="dim")
+    all_held = all(held(call.points) for call in calls)
+    where = ", ".join(str(path) for path in written[:4])
+    console.print(f"\nReport: {where}", highlight=False)
+    if all_held:
+        console.print("Every point holds.", style="bold green")
+    else:
+        failed = sorted({point.title for call in calls for point in call.points if point.passed is False})
+        console.print(f"Failed: {', '.join(failed)}.", style="bold red")
+    return all_held

@@ -1,0 +1,100 @@
+"""What a rehearsal leaves in its directory: a recording, a transcript, the figures and a picture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from rehearse.checks import finite
+from rehearse.measure import Spread
+from rehearse.picture import draw
+from rehearse.playback import SAMPLE_RATE_HZ
+from rehearse.record import CallRecord
+from rehearse.rehearsal import Rehearsed
+
+
+def write_report(directory: Path, calls: list[Rehearsed]) -> list[Path]:
+    """Write the report of one call into a directory, and of several into one each below it.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OSError: when they cannot be.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    if len(calls) == 1:
+        return _write_one(directory, calls[0])
+    summary = {"held": all(call.held for call in calls), "calls": [_figures(call) for call in calls]}
+    written = [_write_json(directory / "report.json", summary)]
+    for number, call in enumerate(calls, start=1):
+        below = directory / f"call-{number}"
+        below.mkdir(exist_ok=True)
+        written += _write_one(below, call)
+    return written
+
+
+def _write_one(directory: Path, call: Rehearsed) -> list[Path]:
+    written = [
+        _write_wav(directory / "call.wav", call.record),
+        _write_json(directory / "report.json", _figures(call) | {"series": _series(call)}),
+    ]
+    picture = directory / "call.png"
+    draw(picture, call.record, call.found, call.points)
+    transcript = directory / "transcript.txt"
+    transcript.write_text(_transcript(call), encoding="utf-8")
+    return [*written, picture, transcript]
+
+
+def _write_wav(path: Path, record: CallRecord) -> Path:
+    """Write both sides on one time line: the caller left, what the caller heard right."""
+    said, heard = record.said_pcm, record.heard_pcm
+    length = max(len(said), len(heard))
+    sides = np.zeros((length, 2), np.float32)
+    sides[: len(said), 0] = said
+    sides[: len(heard), 1] = heard
+    soundfile.write(path, sides, SAMPLE_RATE_HZ, subtype="PCM_16")
+    return path
+
+
+def _write_json(path: Path, figures: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _figures(call: Rehearsed) -> dict[str, Any]:
+    delay, lead = Spread.of(call.found.delay_ms), Spread.of(call.found.lead_ms)
+    return {
+        "call_sid": call.call_sid,
+        "held": call.held,
+        "points": [asdict(point) for point in call.points],
+        "secs": round(call.record.secs, 3),
+        "delay_ms": asdict(delay) if delay else None,
+        "delay_by": call.found.delay_by,
+        "lead_ms": asdict(lead) if lead else None,
+        "caller_late_ms": round(call.found.late_ms, 2),
+        "server": {"health": call.health, "call": call.figures},
+    }
+
+
+def _series(call: Rehearsed) -> dict[str, Any]:
+    """Give what the picture shows as numbers."""
+    return {
+        "delay_ms": finite(call.found.delay_ms),
+        "lead_at_s": finite(call.found.lead_at_s),
+        "lead_ms": finite(call.found.lead_ms),
+        "in_flight_frames": finite(call.found.in_flight_frames),
+        "gaps": [{"at_s": gap.heard_sample / SAMPLE_RATE_HZ, "ms": gap.ms} for gap in call.found.gaps],
+    }
+
+
+def _transcript(call: Rehearsed) -> str:
+    words = (call.figures or {}).get("words")
+    if not words:
+        return "The bot put nothing into words, or the server does not tell.\n"
+    return "".join(f"{float(line['at_s']):7.2f}  {line['text']}\n" for line in words)

@@ -1,0 +1,100 @@
+"""What Twilio does before the stream: asks the webhook, and reads its TwiML to the caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
+from xml.etree import ElementTree
+
+import aiohttp
+from twilio.request_validator import RequestValidator
+
+SPOKEN = ("Say", "Play")
+"""The verbs by which a strange voice speaks before the engine's own."""
+
+
+class NoStream(Exception):
+    """The webhook answers, but its TwiML connects no stream; the text says what it does instead."""
+
+
+class NoWebhook(Exception):
+    """There is no webhook that would answer us; the text says why."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What the TwiML told Twilio to do.
+
+    Attributes:
+        spoken_before: the verbs of speech before ``<Connect>``, in order.
+        parameters: the stream's ``<Parameter>`` elements, by name.
+    """
+
+    spoken_before: list[str] = field(default_factory=list[str])
+    parameters: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def read_twiml(text: str) -> Connection:
+    """Read TwiML up to its ``<Connect><Stream>``.
+
+    Raises:
+        NoStream: when it is not TwiML, or connects no stream.
+    """
+    try:
+        response = ElementTree.fromstring(text)  # noqa: S314 - from the server that this program rehearses
+    except ElementTree.ParseError as error:
+        raise NoStream(f"the webhook's answer is not TwiML: {error}") from error
+    spoken: list[str] = []
+    for verb in response:
+        stream = verb.find("Stream") if verb.tag == "Connect" else None
+        if stream is not None:
+            names = [(item.get("name", ""), item.get("value", "")) for item in stream.findall("Parameter")]
+            return Connection(spoken, dict(names))
+        spoken += [verb.tag] if verb.tag in SPOKEN else []
+    verbs = ", ".join(f"<{verb.tag}>" for verb in response) or "nothing"
+    raise NoStream(f"the webhook connects no stream, its TwiML holds {verbs}")
+
+
+def webhook_url(stream_url: str) -> str:
+    """Give the webhook that stands beside a stream: ``ws://host/stream`` has ``http://host/twiml``."""
+    parts = urlsplit(stream_url)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    return urlunsplit((scheme, parts.netloc, parts.path.rsplit("/", 1)[0] + "/twiml", "", ""))
+
+
+async def ask_webhook(
+    url: str, call_sid: str, *, auth_token: str | None = None, public_url: str | None = None
+) -> Connection:
+    """Ask for a call's TwiML, signed where there is a token to sign with.
+
+    Args:
+        url: where the webhook is asked.
+        call_sid: of the call that comes in.
+        auth_token: to sign with.
+        public_url: what the world calls the server; the signature is for this, not for where we ask.
+
+    Raises:
+        NoWebhook: when there is none, or it will not answer us.
+        NoStream: when its answer connects no stream.
+    """
+    form = {"CallSid": call_sid, "From": "+15550100", "To": "+15550101", "Direction": "inbound"}
+    headers = {}
+    if auth_token:
+        signed = public_url.rstrip("/") + urlsplit(url).path if public_url else url
+        headers["X-Twilio-Signature"] = RequestValidator(auth_token).compute_signature(signed, form)
+    try:
+        timeout = aiohttp.ClientTimeout(total=10)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as http,
+            http.post(url, data=form, headers=headers) as answer,
+        ):
+            text = await answer.text()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise NoWebhook("there is no webhook to ask") from error
+    match answer.status:
+        case 200:
+            return read_twiml(text)
+        case 403:
+            raise NoWebhook("the webhook wants Twilio's signature: set TWILIO_AUTH_TOKEN and PUBLIC_URL")
+        case status:
+            raise NoWebhook(f"the webhook answers {status}")

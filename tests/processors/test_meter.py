@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+from pipecat.tests.utils import run_test
+
+from processors.frames import MulawOutputFrame
+from processors.meter import CallFigures, Meter, Step
+
+
+def sent(**metadata: object) -> MulawOutputFrame:
+    frame = MulawOutputFrame(b"\xff" * 640)
+    frame.metadata.update(metadata)
+    return frame
+
+
+async def test_the_meter_reads_what_the_stages_know_and_keeps_account_of_the_buffer() -> None:
+    times = iter([10.0, 10.03, 10.2])
+    steps: list[Step] = []
+    figures = CallFigures()
+    meter = Meter(figures, steps.append, now_s=lambda: next(times))
+    frames = [
+        sent(delay_ms=20.0, timings_ms={"lm": 15.0}, backlog_frames=1, dropped_frames=0, trimmed_ms=0),
+        sent(delay_ms=90.0, timings_ms={"lm": 85.0}, backlog_frames=3, dropped_frames=2, trimmed_ms=0),
+        sent(delay_ms=30.0, timings_ms={"lm": 25.0}, backlog_frames=0, dropped_frames=2, trimmed_ms=10),
+    ]
+    down, _ = await run_test(meter, frames_to_send=frames, expected_down_frames=[MulawOutputFrame] * 3)
+    assert [frame.mulaw for frame in down if isinstance(frame, MulawOutputFrame)] == [b"\xff" * 640] * 3
+    assert [step.lead_ms for step in steps] == pytest.approx([0, 50, 0])
+    assert [step.gap_ms for step in steps] == pytest.approx([0, 0, 40])
+    assert [step.delay_ms for step in steps] == pytest.approx([20, 140, 30])
+    summary = figures.summary()
+    assert summary["frames"] == 3
+    assert summary["overruns"] == 1
+    assert (summary["backlog_frames"], summary["most_backlog_frames"]) == (0, 3)
+    assert (summary["dropped_frames"], summary["trimmed_ms"]) == (2, 10)
+    assert (summary["gaps"], summary["gap_ms"]) == (1, 40)
+    assert summary["stages"]["lm"]["total"] == 125
+    assert summary["delay"]["total"] == pytest.approx(190)
+
+
+async def test_frames_that_know_nothing_count_as_nothing() -> None:
+    figures = CallFigures()
+    meter = Meter(figures, now_s=lambda: 1.0)
+    await run_test(meter, frames_to_send=[sent()], expected_down_frames=[MulawOutputFrame])
+    assert figures.summary()["frames"] == 1
+    assert figures.stages == {}

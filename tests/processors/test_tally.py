@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.tally import Tally
+
+
+@given(st.lists(st.floats(0, 2_000), min_size=1, max_size=200), st.floats(0.01, 1))
+def test_quantiles_are_right_to_the_width_of_a_slot(values: list[float], share: float) -> None:
+    tally = Tally()
+    for value in values:
+        tally.add(value)
+    exact = float(np.quantile(values, share, method="inverted_cdf"))
+    assert exact - 1e-9 <= tally.quantile_ms(share) + 1e-9
+    assert tally.quantile_ms(share) <= exact + (0.5 if exact < 499 else 10)
+    assert tally.count == len(values)
+    assert tally.total_ms == pytest.approx(sum(values))
+    assert tally.max_ms == max(values)
+
+
+def test_nothing_and_too_much() -> None:
+    tally = Tally()
+    assert tally.summary() == {"count": 0, "total": 0, "p50": 0, "p95": 0, "max": 0}
+    tally.add(-3)
+    tally.add(60_000)
+    assert tally.quantile_ms(0.1) == 0.5
+    assert tally.max_ms == 60_000

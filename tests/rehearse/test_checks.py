@@ -1,0 +1,110 @@
+"""A rehearsal can fail: each bad server fails on exactly its own point."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rehearse.checks import Circumstances, check, held
+from rehearse.measure import Measurements, measure
+from rehearse.record import CallRecord, Told
+from tests.rehearse import simulated
+
+GOOD = Circumstances(ready=True, ready_s=1.5, spoken_before=[], free=True, free_how="0 calls running")
+
+
+@pytest.fixture(scope="module")
+def good_call() -> Measurements:
+    return measure(simulated.call(simulated.mirror), repeats_after_ms=0)
+
+
+def failed(
+    record: CallRecord,
+    around: Circumstances = GOOD,
+    *,
+    found: Measurements | None = None,
+    repeats_after_ms: float | None = 0.0,
+) -> list[str]:
+    points = check(around, record, found or measure(record, repeats_after_ms=repeats_after_ms))
+    assert held(points) == (not any(point.passed is False for point in points))
+    return [point.key for point in points if point.passed is False]
+
+
+def judged(record: CallRecord, repeats_after_ms: float | None = 0.0) -> dict[str, bool | None]:
+    points = check(GOOD, record, measure(record, repeats_after_ms=repeats_after_ms))
+    return {point.key: point.passed for point in points}
+
+
+def test_a_good_server_passes_every_point() -> None:
+    assert set(judged(simulated.call(simulated.mirror)).values()) == {True}
+
+
+def test_a_parrot_passes_every_point_and_its_own_delay_is_not_counted() -> None:
+    assert set(judged(simulated.call(simulated.parrot), repeats_after_ms=960).values()) == {True}
+    assert set(judged(simulated.call(simulated.parrot), repeats_after_ms=None).values()) == {True}
+
+
+@pytest.mark.parametrize(
+    ("server", "point"),
+    [
+        (simulated.slow, "delay"),
+        (simulated.drops_every_tenth, "gaps"),
+        (simulated.waits_for_its_turn, "duplex"),
+        (simulated.drifts, "drift"),
+        (simulated.noisy, "quality"),
+    ],
+)
+def test_a_bad_server_fails_on_exactly_its_point(server: simulated.Server, point: str) -> None:
+    assert failed(simulated.call(server)) == [point]
+
+
+def test_a_steady_stream_that_falls_silent_under_the_caller_is_no_duplex() -> None:
+    record = simulated.call(simulated.speaks_when_the_caller_is_silent)
+    assert failed(record, repeats_after_ms=960) == ["duplex"]
+
+
+def test_a_say_before_the_stream_fails_the_own_voice(good_call: Measurements) -> None:
+    around = replace(GOOD, spoken_before=["Say"])
+    assert failed(simulated.call(simulated.mirror), around, found=good_call) == ["own_voice"]
+
+
+def test_a_leaked_session_fails_on_being_free(good_call: Measurements) -> None:
+    around = replace(GOOD, free=False, free_how="1 call still running 3 s after its end")
+    assert failed(simulated.call(simulated.mirror), around, found=good_call) == ["session_free"]
+
+
+def test_a_stall_is_a_gap_and_its_debt_is_delay() -> None:
+    assert failed(simulated.call(simulated.stalls_once)) == ["delay", "drift", "gaps", "keeps_up"]
+
+
+def test_frames_that_the_server_says_it_dropped_fail_on_keeping_up(good_call: Measurements) -> None:
+    record = simulated.call(simulated.mirror)
+    record.told = [Told(simulated.BEGAN_S + 5, 7, 40.0, 2, 0.0)]
+    assert failed(record, found=good_call) == ["keeps_up"]
+
+
+@pytest.mark.parametrize(
+    ("change", "point"),
+    [
+        ({"broken": "the server closed the socket after 3.0 s (1011)"}, "clean_end"),
+        ({"closed_after_s": None}, "clean_end"),
+        ({"closed_after_s": 3.0}, "clean_end"),
+        ({"close_code": 1011}, "clean_end"),
+        ({"violations": ["binary"], "violation_count": 1}, "protocol"),
+    ],
+)
+def test_ends_and_protocol(good_call: Measurements, change: dict[str, object], point: str) -> None:
+    record = simulated.call(simulated.mirror)
+    for name, value in change.items():
+        setattr(record, name, value)
+    assert failed(record, found=good_call) == [point]
+
+
+def test_a_refused_stream_says_why() -> None:
+    record = simulated.call(lambda _: [])
+    record.refused = "1013 All 1 sessions are taken."
+    points = {point.key: point for point in check(Circumstances(), record, measure(record))}
+    assert points["accepted"].figure == "1013 All 1 sessions are taken."
+    assert points["accepted"].passed is False
+    assert points["delay"].passed is None

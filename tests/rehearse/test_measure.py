@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from processors import g711, pcm
+from rehearse.echo import find_echo
+from rehearse.measure import Spread, measure
+from rehearse.record import Told
+from tests.rehearse import simulated
+
+
+def test_the_delay_of_each_frame_by_content() -> None:
+    found = measure(simulated.call(simulated.mirror), repeats_after_ms=0)
+    assert found.delay_by == "content"
+    known = found.delay_ms[np.isfinite(found.delay_ms)]
+    assert len(known) > 90
+    assert np.allclose(known, 30, atol=0.2)
+    assert found.first_audio_ms == pytest.approx(110)
+    assert found.late_ms == pytest.approx(0, abs=1e-6)
+
+
+def test_the_delay_of_each_frame_by_order_where_the_answer_is_something_else() -> None:
+    rng = np.random.default_rng(3)
+    babble = [g711.encode(pcm.to_bytes(rng.normal(0, 0.1, 640).astype(np.float32))) for _ in range(150)]
+    record = simulated.call(lambda frames: simulated.mirror(babble[: len(frames)]))
+    found = measure(record)
+    assert found.delay_by == "order"
+    assert found.quality is None
+    known = found.delay_ms[np.isfinite(found.delay_ms)]
+    assert len(known) > 145
+    assert np.allclose(known, 30, atol=0.2)
+
+
+def test_frames_that_were_told_to_be_lost_are_no_delay() -> None:
+    rng = np.random.default_rng(3)
+    babble = [g711.encode(pcm.to_bytes(rng.normal(0, 0.1, 640).astype(np.float32))) for _ in range(150)]
+
+    def drops_two(frames: list[bytes]) -> list[tuple[float, bytes]]:
+        messages = simulated.mirror(babble[: len(frames)])
+        return messages[:50] + messages[52:]
+
+    record = simulated.call(drops_two)
+    late = Spread.of(measure(record).delay_ms[60:])
+    assert late is not None
+    assert late.p50 == pytest.approx(190, abs=1)
+    record.told = [Told(simulated.BEGAN_S + 4.1, 1, 40.0, 2, 0.0)]
+    true = Spread.of(measure(record).delay_ms[60:])
+    assert true is not None
+    assert true.p50 == pytest.approx(30, abs=1)
+
+
+def test_a_server_that_holds_everything_back_is_slow_even_if_nobody_knows_its_engine() -> None:
+    spread = Spread.of(measure(simulated.call(simulated.slow)).delay_ms)
+    assert spread is not None
+    assert spread.p50 == pytest.approx(430, abs=1)
+
+
+def test_a_server_that_puts_silence_in_front_is_slow_too() -> None:
+    def padded(frames: list[bytes]) -> list[tuple[float, bytes]]:
+        return simulated.parrot(frames, delay_frames=5)
+
+    spread = Spread.of(measure(simulated.call(padded), repeats_after_ms=0).delay_ms)
+    assert spread is not None
+    assert spread.p50 == pytest.approx(430, abs=1)
+
+
+def test_drift_and_stretch_of_a_slow_clock() -> None:
+    found = measure(simulated.call(simulated.drifts), repeats_after_ms=0)
+    assert found.drift_ms == pytest.approx(90, abs=15)
+    assert found.stretch == pytest.approx(0.01, abs=0.004)
+
+
+def test_quality_is_judged_where_there_are_no_holes() -> None:
+    whole = measure(simulated.call(simulated.mirror)).quality
+    holes = measure(simulated.call(simulated.drops_every_tenth)).quality
+    noisy = measure(simulated.call(simulated.noisy)).quality
+    assert whole is not None
+    assert holes is not None
+    assert noisy is not None
+    assert whole.stoi > 0.999
+    assert holes.stoi > 0.99
+    assert noisy.stoi < 0.9
+    assert noisy.snr_db < 10
+
+
+def test_strange_speech_is_no_echo() -> None:
+    record = simulated.call(simulated.mirror, secs=12)
+    said = record.said_pcm
+    assert find_echo(said, said[::-1].copy()) is None
+    assert find_echo(said, np.zeros_like(said)) is None
+    assert find_echo(np.zeros_like(said), said) is None
+
+
+def test_in_flight_frames_and_lead() -> None:
+    found = measure(simulated.call(simulated.stalls_once))
+    assert found.lead_ms[:60].max() == 0
+    assert found.lead_ms[-1] == pytest.approx(570, abs=1)
+    assert found.in_flight_frames.max() >= 7
+    assert found.in_flight_frames[-1] == 1
+
+
+def test_a_spread_of_nothing_is_none() -> None:
+    assert Spread.of(np.array([np.nan])) is None
+    assert Spread.of(np.array([1.0, 2.0, 3.0, np.nan])) == Spread(2.0, 2.9, 3.0)

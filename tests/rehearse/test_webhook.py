@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from twilio.request_validator import RequestValidator
+
+from rehearse.webhook import Connection, NoStream, NoWebhook, ask_webhook, read_twiml, webhook_url
+
+STREAM = (
+    '<Connect><Stream url="wss://a.example/stream"><Parameter name="token" value="t1"/></Stream></Connect>'
+)
+
+
+def test_a_stream_and_its_parameters() -> None:
+    assert read_twiml(f"<Response>{STREAM}</Response>") == Connection([], {"token": "t1"})
+
+
+def test_what_speaks_before_the_stream_is_told() -> None:
+    twiml = f"<Response><Say>One moment.</Say><Pause/><Play>x.mp3</Play>{STREAM}<Say>Bye</Say></Response>"
+    assert read_twiml(twiml).spoken_before == ["Say", "Play"]
+
+
+@pytest.mark.parametrize(
+    ("twiml", "words"),
+    [
+        ("hello", "is not TwiML"),
+        ("<Response><Reject reason='busy'/></Response>", r"connects no stream, its TwiML holds <Reject>"),
+        ("<Response/>", "holds nothing"),
+    ],
+)
+def test_what_connects_no_stream_is_named(twiml: str, words: str) -> None:
+    with pytest.raises(NoStream, match=words):
+        read_twiml(twiml)
+
+
+def test_the_webhook_stands_beside_the_stream() -> None:
+    assert webhook_url("ws://127.0.0.1:5001/stream") == "http://127.0.0.1:5001/twiml"
+    assert webhook_url("wss://a.example/x/stream") == "https://a.example/x/twiml"
+
+
+async def test_asking_signs_what_the_world_calls_the_server() -> None:
+    async def twiml(request: web.Request) -> web.Response:
+        form = {key: str(value) for key, value in (await request.post()).items()}
+        signature = request.headers.get("X-Twilio-Signature", "")
+        if not RequestValidator("secret").validate("https://a.example/twiml", form, signature):
+            return web.Response(status=403)
+        return web.Response(text=f"<Response>{STREAM}</Response>")
+
+    app = web.Application()
+    app.router.add_post("/twiml", twiml)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/twiml"))
+        found = await ask_webhook(url, "CA1", auth_token="secret", public_url="https://a.example/")
+        assert found == Connection([], {"token": "t1"})
+        with pytest.raises(NoWebhook, match="set TWILIO_AUTH_TOKEN"):
+            await ask_webhook(url, "CA1")
+        with pytest.raises(NoWebhook, match="answers 404"):
+            await ask_webhook(str(server.make_url("/elsewhere")), "CA1")
+    with pytest.raises(NoWebhook, match="there is no webhook"):
+        await ask_webhook(url, "CA1")  # nobody answers any more

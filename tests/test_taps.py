@@ -1,0 +1,150 @@
+"""The taps in whole calls, in simulated time: what they keep, that they change nothing, what is told."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from loguru import logger
+from numpy.typing import NDArray
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.bursts import talk
+from bot import run_call
+from engines.duplex import DuplexEngine
+from processors import g711, pcm
+from processors.tap_options import TapOptions
+from telephony.server import Line, create_app
+from telephony.watch import details, overview
+from tests.fake_engines import FakeEngine
+from tests.phone import start_message
+from tests.simulated import SimulatedPhone, run_simulated
+
+CALL_SID = "CA" + "1" * 32
+
+
+def call(
+    engine: DuplexEngine, said: NDArray[np.float32], taps: TapOptions, late_s: tuple[float, ...] = ()
+) -> tuple[SimulatedPhone, Line]:
+    async def main() -> tuple[SimulatedPhone, Line]:
+        line = Line(engine, taps=taps)
+        await engine.start(lambda _: None)
+        phone = SimulatedPhone(create_app(line, run_call), start_message(call_sid=CALL_SID))
+        await phone.talk(said, late_s=late_s)
+        return phone, line
+
+    return run_simulated(main())
+
+
+def stalling(step: int) -> float:
+    return 0.7 if step == 50 else 0.01 * (step % 3)
+
+
+def families(line: Line) -> dict[str, float]:
+    return {
+        sample.name + "".join(f",{value}" for key, value in sorted(sample.labels.items()) if key != "le"): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(line.metrics.text().decode())
+        for sample in family.samples
+    }
+
+
+def test_a_recording_is_what_was_said_and_heard_sample_for_sample(tmp_path: Path) -> None:
+    said = talk(10, seed=4).samples
+    jitter = tuple(np.random.default_rng(5).uniform(0, 0.015, 500))
+    phone, _ = call(FakeEngine(step_secs=stalling), said, TapOptions(record=tmp_path), jitter)
+    (path,) = tmp_path.iterdir()
+    assert path.name.endswith(f"Z-{CALL_SID}.wav")
+    sides, rate_hz = soundfile.read(path, dtype="int16")
+    assert rate_hz == 8000
+    spoken = np.frombuffer(g711.decode(g711.encode(pcm.to_bytes(said))), "<i2")
+    assert np.array_equal(sides[: len(spoken), 0], spoken)
+    # The first packets show when the call began, less the jitter of the quickest: within one packet.
+    heard = np.frombuffer(g711.decode(phone.playback.heard(phone.playback.start_s + 12).tobytes()), "<i2")
+    played = [stretch for stretch in phone.playback.stretches if stretch.mulaw]
+    assert len(phone.playback.gaps) >= 1
+    for stretch in played[:-1]:
+        voice = heard[stretch.heard_sample : stretch.end_sample]
+        if np.abs(voice).max() < 300:
+            continue
+        offsets = [
+            offset
+            for offset in range(-160, 161)
+            if np.array_equal(
+                sides[stretch.heard_sample + offset :][: len(voice), 1],
+                voice[: len(sides) - stretch.heard_sample - offset],
+            )
+        ]
+        assert offsets, f"what was heard at {stretch.heard_sample} is not in the recording"
+
+
+def test_a_call_that_is_cut_leaves_a_readable_recording_and_its_words(tmp_path: Path) -> None:
+    options = TapOptions(record=tmp_path / "wav", transcripts=tmp_path / "txt")
+    for directory in (tmp_path / "wav", tmp_path / "txt"):
+        directory.mkdir()
+    call(FakeEngine(fails_at=40), talk(5, seed=4).samples, options)
+    (wav,), (txt,) = (tmp_path / "wav").iterdir(), (tmp_path / "txt").iterdir()
+    sides, _ = soundfile.read(wav)
+    assert len(sides) >= 38 * 640
+    assert np.abs(sides[:, 1]).max() > 0.05
+    assert txt.read_text().split()[-1] == "39"
+
+
+def test_taps_change_nothing_of_what_is_heard(tmp_path: Path) -> None:
+    said = talk(6, seed=4).samples
+    plain, _ = call(FakeEngine(), said, TapOptions())
+    tapped, _ = call(FakeEngine(), said, TapOptions(record=tmp_path, transcripts=tmp_path))
+    assert [(s.heard_sample, s.mulaw) for s in plain.playback.stretches] == [
+        (s.heard_sample, s.mulaw) for s in tapped.playback.stretches
+    ]
+
+
+def test_metrics_parse_and_agree_with_the_call_s_own_figures() -> None:
+    phone, line = call(FakeEngine(step_secs=stalling), talk(8, seed=4).samples, TapOptions())
+    (over,) = line.calls.over
+    figures, told = details(over), families(line)
+    assert told["moshi_calls_total"] == 1
+    assert told["moshi_calls_running"] == 0
+    assert told["moshi_delay_seconds_count"] == figures["frames"] == figures["delay"]["count"]
+    assert told["moshi_delay_seconds_sum"] * 1000 == pytest.approx(figures["delay"]["total"], abs=0.01)
+    assert told["moshi_playout_lead_seconds_sum"] * 1000 == pytest.approx(figures["lead"]["total"], abs=0.01)
+    assert told["moshi_stage_seconds_count,fake"] == figures["stages"]["fake"]["count"]
+    assert told["moshi_gaps_total"] == figures["gaps"] >= 1
+    assert told["moshi_gap_seconds_total"] * 1000 == pytest.approx(figures["gap_ms"], abs=0.1)
+    assert told["moshi_trimmed_seconds_total"] * 1000 == pytest.approx(figures["trimmed_ms"])
+    assert told["moshi_dropped_frames_total"] == figures["dropped_frames"] == 0
+    assert figures["most_backlog_frames"] >= 7
+    assert len(phone.playback.gaps) == figures["gaps"]
+    assert figures["words"][0]["text"].startswith("1 2 3")
+
+
+def test_refusals_are_told_by_cause() -> None:
+    engine = FakeEngine(capacity=0)
+    _, line = call(engine, np.zeros(1600, np.float32), TapOptions())
+    assert families(line)["moshi_refusals_total,busy"] == 1
+    assert overview(line.calls, engine)["refused"] == {"busy": 1}
+
+
+def test_the_log_has_one_line_of_each_call() -> None:
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="INFO", format="{message}")
+    try:
+        call(FakeEngine(), talk(2, seed=4).samples, TapOptions())
+    finally:
+        logger.remove(sink)
+    (line,) = [line for line in lines if f"call={CALL_SID}" in line]
+    assert 'reason="the caller hung up"' in line
+    pairs = dict(pair.partition("=")[::2] for pair in line.partition("call=")[2].split() if "=" in pair)
+    assert int(pairs["frames"]) >= 24
+    assert pairs["dropped"] == "0"
+
+
+async def test_a_recording_that_cannot_be_made_does_not_stop_the_call(tmp_path: Path) -> None:
+    gone = TapOptions(record=tmp_path / "gone")
+    phone, line = await asyncio.to_thread(call, FakeEngine(), talk(2, seed=4).samples, gone)
+    assert line.calls.served == 1
+    assert phone.playback.stretches
