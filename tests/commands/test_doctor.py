@@ -207,7 +207,11 @@ class OnLoopback(LineOptions):
 def on_loopback(base: str) -> OnLoopback:
     port = urlsplit(base).port or 0
     return OnLoopback(
-        ServerOptions(port=port), PARROT, TwilioOptions(), ReachOptions(public_url="https://x.com"), base
+        ServerOptions(port=port),
+        PARROT,
+        TwilioOptions(),
+        ReachOptions(public_url="https://x.com"),
+        base=base,
     )
 
 
