@@ -25,8 +25,8 @@ from processors.frames import PHONE_RATE_HZ
 from processors.hangup_key import HangupKey
 from processors.twilio import STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
 from telephony.calls import Call
-from telephony.handshake import INTERNAL_ERROR, PROTOCOL_ERROR, read_start
-from telephony.server import Line, answer
+from telephony.handshake import INTERNAL_ERROR, PROTOCOL_ERROR
+from telephony.server import Line, take
 
 
 async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, line: Line) -> None:
@@ -108,6 +108,8 @@ _line: Line | None = None
 async def bot(runner_args: RunnerArguments) -> None:
     """Answer one call for pipecat's runner, with the engine that the defaults choose.
 
+    Who may come in is the runner's business.
+
     Raises:
         TypeError: when the runner's transport is not a WebSocket.
     """
@@ -119,8 +121,7 @@ async def bot(runner_args: RunnerArguments) -> None:
         logger.info(why)
         await engine.start(logger.info)
         _line = Line(engine)
-    start = await read_start(runner_args.websocket, within_secs=_line.options.start_secs)
-    await answer(runner_args.websocket, start, _line, run_call)
+    await take(runner_args.websocket, _line, run_call, admit=lambda _: None)
 
 
 if __name__ == "__main__":

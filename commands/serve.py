@@ -96,7 +96,7 @@ async def answering(
     pointer: NumberPointer | None = None,
     on_status: OnStatus | None = None,
 ) -> AsyncIterator[Line]:
-    """Answer calls while the block runs: the engine first, then the server, then what leads callers to it.
+    """Answer calls while the block runs: the server and the engine, then what leads callers to them.
 
     Raises:
         Stopped: when the process was asked to end before everything was ready.
@@ -116,12 +116,12 @@ async def answering(
         if options.reach.insecure and not options.twilio.auth_token:
             logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")
         stack.push_async_callback(engine.stop)
+        config = uvicorn_config(create_app(line, run_call, on_status))
+        await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
         await stop.unless_asked(engine.start(logger.info))
         # What is loaded now stays: without this the garbage collector looks at all of it in mid-call.
         gc.collect()
         gc.freeze()
-        config = uvicorn_config(create_app(line, run_call, on_status))
-        await stack.enter_async_context(listening(config, listener))
         host, port = listener.getsockname()[:2]
         logger.info("Answering calls at ws://{}:{}/stream", host, port)
         if address.base:

@@ -16,6 +16,8 @@ from telephony.handshake import POLICY_VIOLATION, StreamRefused
 from telephony.signatures import HEADER, Signatures
 from telephony.tokens import PARAMETER, StreamTokens, TokenRefused
 
+_FORWARDED = ("cf-connecting-ip", "forwarded", "x-forwarded-for")
+
 
 @dataclass
 class Door:
@@ -111,6 +113,13 @@ def _check_local(headers: Headers, peer: str | None) -> None:
             "remote",
             POLICY_VIOLATION,
             "without TWILIO_AUTH_TOKEN only this machine may open streams, got one from elsewhere",
+        )
+    if forwarded := next((name for name in _FORWARDED if name in headers), None):
+        # A tunnel or a proxy on this machine looks local, and brings callers from anywhere.
+        raise StreamRefused(
+            "remote",
+            POLICY_VIOLATION,
+            f"without TWILIO_AUTH_TOKEN only this machine may open streams, got one with {forwarded}",
         )
     if "origin" in headers:
         # Any page in a browser on this machine can open a WebSocket here, and says so by this header.

@@ -112,19 +112,35 @@ def create_app(line: Line, run_call: RunCall, on_status: OnStatus | None = None)
     async def stream(websocket: WebSocket) -> None:
         """One Media Stream, which is one call."""
         await websocket.accept()
-        try:
-            start = await read_start(websocket, within_secs=line.options.start_secs)
-            peer = websocket.client.host if websocket.client else None
+        peer = websocket.client.host if websocket.client else None
+
+        def admit(start: Start) -> None:
             line.door.admit(start, websocket.headers, peer)
             line.promises.keep(start.call_sid)
-            await answer(websocket, start, line, run_call)
-        except StreamRefused as refusal:
-            line.calls.refused[refusal.cause] += 1
-            logger.warning("Refused a stream: {}", refusal)
-            with suppress(WebSocketDisconnect):  # the other side may have been quicker
-                await websocket.close(refusal.code, refusal.reason)
+
+        await take(websocket, line, run_call, admit)
 
     return app
+
+
+async def take(websocket: WebSocket, line: Line, run_call: RunCall, admit: Callable[[Start], None]) -> None:
+    """Make an accepted socket a call, or close it with a reason.
+
+    Args:
+        websocket: accepted, nothing read yet.
+        line: what the calls share.
+        run_call: drives the call to its end.
+        admit: raises ``StreamRefused`` for whom it does not let in.
+    """
+    try:
+        start = await read_start(websocket, within_secs=line.options.start_secs)
+        admit(start)
+        await answer(websocket, start, line, run_call)
+    except StreamRefused as refusal:
+        line.calls.refused[refusal.cause] += 1
+        logger.warning("Refused a stream: {}", refusal)
+        with suppress(WebSocketDisconnect):  # the other side may have been quicker
+            await websocket.close(refusal.code, refusal.reason)
 
 
 async def answer(websocket: WebSocket, start: Start, line: Line, run_call: RunCall) -> None:

@@ -58,3 +58,4 @@ def test_serve_is_what_no_command_means() -> None:
         server.send_signal(signal.SIGTERM)
         server.communicate(timeout=30)
     assert "repeats the caller after 0.5 s" in said
+    assert server.returncode == 0

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -20,6 +21,7 @@ from engines.duplex import DuplexEngine, Progress
 from engines.options import EngineOptions
 from telephony.options import ReachOptions, ServerOptions, TwilioOptions
 from telephony.rest_errors import TwilioTrouble
+from telephony.stopping import StopSignals
 from telephony.tunnel import TunnelFailed
 from tests.fake_engines import FakeEngine
 from tests.fakes.cloudflared import FakeCloudflared
@@ -252,3 +254,40 @@ def test_a_tunnel_without_cloudflared(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert result.exit_code == 2
     assert "Error: cloudflared is not installed: " in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class SlowEngine(FakeEngine):
+        """Is ready when the test says so."""
+
+        loaded = asyncio.Event()
+
+        async def start(self, progress: Progress) -> None:
+            await self.loaded.wait()
+            await super().start(progress)
+
+    engine = SlowEngine()
+    monkeypatch.setattr(module, "choose_engine", lambda _: (engine, "Engine: slow."))
+    listener = module.listen("127.0.0.1", 0)
+    base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    made = LineOptions(ServerOptions(port=0), EngineOptions(), TwilioOptions(), ReachOptions())
+    ready = asyncio.Event()
+    over = asyncio.Event()
+
+    async def serve() -> None:
+        async with module.answering(listener, StopSignals(), made):
+            ready.set()
+            await over.wait()
+
+    listener.listen()
+    serving = asyncio.create_task(serve())
+    async with httpx.AsyncClient(base_url=base_url) as client:
+        loading = await client.get("/healthz")
+        assert (loading.status_code, loading.json()["trouble"]) == (503, "The fake engine is not ready.")
+        engine.loaded.set()
+        await ready.wait()
+        assert (await client.get("/healthz")).status_code == 200
+    over.set()
+    await serving

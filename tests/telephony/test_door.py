@@ -83,6 +83,12 @@ def test_without_an_auth_token_nobody_else_may(peer: str | None) -> None:
     assert "only this machine may open streams" in str(refusal(Door(), start(), peer))
 
 
+@pytest.mark.parametrize("header", ["cf-connecting-ip", "forwarded", "x-forwarded-for"])
+def test_without_auth_token_a_tunnel_on_this_machine_is_not_this_machine(header: str) -> None:
+    with pytest.raises(StreamRefused, match=f"only this machine may open streams, got one with {header}"):
+        Door().admit(start(), Headers({header: "203.0.113.9"}), "127.0.0.1")
+
+
 def test_without_an_auth_token_a_web_page_needs_a_token() -> None:
     door = Door()
     page = {"origin": "http://evil.example.com"}
