@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from starlette.datastructures import FormData, Headers
 from processors.media_stream import Start
 from telephony.address import STREAM_PATH, PublicAddress
 from telephony.handshake import POLICY_VIOLATION, StreamRefused
+from telephony.loopback import is_loopback
 from telephony.signatures import HEADER, Signatures
 from telephony.tokens import PARAMETER, StreamTokens, TokenRefused
 
@@ -108,7 +108,7 @@ class Door:
 
 
 def _check_local(headers: Headers, peer: str | None) -> None:
-    if peer is None or not _is_loopback(peer):
+    if peer is None or not is_loopback(peer):
         raise StreamRefused(
             "remote",
             POLICY_VIOLATION,
@@ -124,11 +124,3 @@ def _check_local(headers: Headers, peer: str | None) -> None:
     if "origin" in headers:
         # Any page in a browser on this machine can open a WebSocket here, and says so by this header.
         raise StreamRefused("origin", POLICY_VIOLATION, "a web page opened the stream, and shows no token")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+from telephony.loopback import is_loopback
 
 
 class Unguarded(Exception):
@@ -28,7 +28,7 @@ def check_guarded(
         else "--public-url"
         if public_url
         else None
-        if _is_local(host)
+        if is_loopback(host)
         else f"--host {host}"
     )
     if opening:
@@ -36,12 +36,3 @@ def check_guarded(
             f"{opening} opens this line to everybody: set TWILIO_AUTH_TOKEN (and TWILIO_ACCOUNT_SID; both "
             "are at https://console.twilio.com), or say --insecure if that is what you want."
         )
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

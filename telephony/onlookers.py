@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fastapi import HTTPException
 from starlette.requests import HTTPConnection
 
+from telephony.loopback import is_loopback
 from telephony.web_options import WebOptions
 
 SHORTEST_PASSWORD = 8
-_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -75,17 +74,6 @@ class Onlookers:
         _, _, password = decoded.partition(b":")
         wanted = (self.options.web_password or "").encode()
         return scheme.lower() == "basic" and hmac.compare_digest(password, wanted)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address is this machine's own."""
-    if host in _LOCAL_NAMES:
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _is_local(request: HTTPConnection) -> bool:

@@ -20,8 +20,9 @@ from telephony.call_log import last_words
 from telephony.calls import Call, Calls
 from telephony.door import Door
 from telephony.handshake import TRY_AGAIN_LATER, StreamRefused, read_start
+from telephony.loopback import is_loopback
 from telephony.metrics import Metrics
-from telephony.onlookers import Onlookers, is_loopback
+from telephony.onlookers import Onlookers
 from telephony.options import ServerOptions
 from telephony.promises import Promises
 from telephony.version import VERSION

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from commands.dial import _dial_here
+from commands.line_options import LineOptions
 from commands.main import cli
 from commands.serve import listen
+from engines.options import EngineOptions
+from telephony.dial import CallPlan
+from telephony.options import ReachOptions, ServerOptions, TwilioOptions
+from telephony.rest import PlacedCall
 from telephony.tokens import StreamTokens
-from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
+from tests.fakes.cloudflared import URL, FakeCloudflared
+from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi, Form
+from tests.fakes.twilio_voice import FakeTwilioVoice
 from tests.program import account
 
 TO = "+15551234567"
 SID = "CA" + "0" * 32
+LOUD = bytes([0x10, 0x90] * 80)
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +76,37 @@ def test_ctrl_c_hangs_up(twilio: FakeTwilioApi) -> None:
     assert "hanging up" in result.stdout
     assert twilio.made("POST", f"Calls/{SID}.json") == [{"Status": ["completed"]}]
     assert twilio.calls[SID]["status"] in ("completed", "canceled")
+
+
+async def test_ctrl_c_in_a_call_that_is_answered_here(
+    twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twilio.progress = ["in-progress"]
+    loop = asyncio.get_running_loop()
+    placed: asyncio.Future[tuple[str, Form]] = loop.create_future()
+    twilio.on_call = lambda sid, form: loop.call_soon_threadsafe(placed.set_result, (sid, form))
+    monkeypatch.setattr("telephony.dial.POLL_SECS", 0.01)
+    made = LineOptions(
+        ServerOptions(),
+        EngineOptions(engine="parrot"),
+        TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url),
+        ReachOptions(tunnel_wait_secs=0),
+    ).with_public_url()
+    plan = CallPlan(TO, NUMBER, "")
+    async with FakeCloudflared(tmp_path, ready_at_once=True) as cloudflared:
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        dialling = asyncio.ensure_future(_dial_here(plan, made.rest_api("dial"), made))
+        tunnel = await cloudflared.runs.get()
+        sid, form = await placed
+        local = tunnel.argv[tunnel.argv.index("--url") + 1].removeprefix("http://")
+        async with FakeTwilioVoice(URL, local).obey(form["Twiml"][0], sid) as (phone, _):
+            await phone.say(LOUD, times=4)
+            await phone.listen(1)
+            os.kill(os.getpid(), signal.SIGINT)
+            assert await phone.closed() == (1000, "the line is shutting down")
+        assert await dialling == PlacedCall(sid, "completed", 42)
+        assert await tunnel.told() == {"sigterm": True}
+    assert {"Status": ["completed"]} in twilio.made("POST", f"Calls/{sid}.json")
 
 
 @pytest.mark.parametrize(

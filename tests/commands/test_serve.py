@@ -179,6 +179,19 @@ async def test_a_number_follows_the_tunnel_and_is_put_back(
     assert twilio.number["voice_url"] == ""
 
 
+async def test_a_number_that_cannot_be_put_back(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    monkeypatch.setattr("telephony.rest._RETRY_DELAYS_SECS", ())
+    twilio.number["voice_url"] = "https://old.example.com"
+    serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
+    await logged.says("rings here now")
+    twilio.fail(503, times=10)
+    await serving.signal()
+    await serving.task
+    assert "ERROR +…006 still rings here; set it back to https://old.example.com by hand" in logged.text
+
+
 async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
     engine: FakeEngine,
     twilio: FakeTwilioApi,
