@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from loguru import logger
+
+from engines.moshi.random_mimi import write_random_mimi
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -13,3 +16,17 @@ def _quiet() -> None:
     """Keep pipecat's debug log out of reports, and its cost out of the tests."""
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
+
+
+@pytest.fixture(scope="session")
+def mimi_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Mimi with random values, full size (385 MB); made once for a test run."""
+    return write_random_mimi(tmp_path_factory.mktemp("mimi") / "mimi.safetensors")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, mimi_file: Path) -> Path:
+    """A folder for ``--model`` with a tiny Moshi. Its files are shared: copy what you want to change."""
+    from engines.moshi.random_model import write_tiny_checkpoint  # noqa: PLC0415 - loads mlx
+
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "moshi", mimi=mimi_file)

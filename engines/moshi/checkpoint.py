@@ -76,7 +76,7 @@ def read_manifest(config: Path | None) -> Manifest:
         names = [data.get(key) for key in ("mimi_name", "tokenizer_name", "moshi_name")]
     except KeyError as error:
         raise Unfit(config, f"the entry {error} is missing") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise Unfit(config, f"it cannot be read ({error})") from error
     duplex = (sizes.generated_codebooks, sizes.other_codebooks, len(sizes.audio_delays))
     if duplex != (codec.CODEBOOKS, codec.CODEBOOKS, 2 * codec.CODEBOOKS):
@@ -127,6 +127,8 @@ def _shapes(path: Path) -> Shapes:
         return read_shapes(path)
     except Damaged as error:
         raise Unfit(path, str(error)) from error
+    except OSError as error:
+        raise Unfit(path, f"it cannot be read ({error.strerror})") from error
 
 
 def _check(path: Path, found: Shapes, expected: Shapes) -> None:

@@ -17,7 +17,15 @@ import numpy as np
 import rustymimi
 from numpy.typing import NDArray
 
-from engines.duplex import FRAME_MS, FRAME_SAMPLES, EngineBusy, EngineFailed, Pcm, check_frame
+from engines.duplex import (
+    FRAME_MS,
+    FRAME_SAMPLES,
+    EngineBusy,
+    EngineFailed,
+    EngineUnavailable,
+    Pcm,
+    check_frame,
+)
 from engines.moshi.token_history import Tokens
 from engines.silence import is_silent
 
@@ -108,9 +116,18 @@ class MimiPool:
         return len(self._ready)
 
     def fill(self) -> None:
-        """Load until the pool is full; takes a second for each."""
+        """Load until the pool is full; takes a second for each.
+
+        Raises:
+            EngineUnavailable: when Mimi cannot be loaded.
+        """
         while self.ready < self._size:
-            self._keep(Mimi(self._path, self.limit_frames))
+            try:
+                mimi = Mimi(self._path, self.limit_frames)
+            except Exception as error:  # rustymimi raises what it likes, with a backtrace
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                raise EngineUnavailable(f"{self._path} cannot be loaded by Mimi: {reason}") from error
+            self._keep(mimi)
 
     def take(self) -> Mimi:
         """Take the one that has been used least.

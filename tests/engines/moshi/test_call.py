@@ -9,7 +9,6 @@ from pathlib import Path
 
 from engines.moshi.engine import MoshiEngine
 from engines.options import EngineOptions
-from processors.g711 import SILENCE
 from telephony.server import Line
 from tests.phone import Phone, serving, start_message
 
@@ -45,15 +44,10 @@ async def test_moshi_answers_the_phone(tiny_checkpoint: Path) -> None:
             heard.append(phone.heard)
         assert len(heard[0]) == (GREETING_FRAMES + 2) * PACKETS_PER_FRAME * 160
         assert len(set(heard[0][:640])) > 50, "the greeting begins with the first frame"
-        assert set(heard[0]) != {SILENCE}
         agreeing = sum(a == b for a, b in zip(*heard, strict=True)) / len(heard[0])
         assert agreeing > 0.99
-        assert engine.running == 0
 
-
-async def test_a_fault_ends_its_call_and_the_next_one_is_answered(tiny_checkpoint: Path) -> None:
-    engine = MoshiEngine(EngineOptions(model=str(tiny_checkpoint), greeting="none"))
-    async with serving(Line(engine)) as address:
+        # A model that raises ends its call, and the next one is answered.
         async with Phone.calling(address) as phone:
             await talk(phone, 1)
             [session] = engine._sessions
@@ -67,3 +61,4 @@ async def test_a_fault_ends_its_call_and_the_next_one_is_answered(tiny_checkpoin
             report = await asyncio.to_thread(health, address)
             assert (report["ready"], report["sessions"]) == (True, 1)
         assert engine.lost_calls == 1
+    assert engine.running == 0

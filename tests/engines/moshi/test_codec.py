@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rustymimi
 
-from engines.duplex import FRAME_SAMPLES, EngineBusy, Pcm
+from engines.duplex import FRAME_SAMPLES, EngineBusy, EngineUnavailable, Pcm
 from engines.moshi.codec import CODEBOOKS, PRIMING_FRAMES, Decoder, Encoder, MimiPool
 from engines.moshi.token_history import Tokens
 
@@ -28,6 +28,12 @@ def pool(mimi_file: Path) -> MimiPool:
     pool = MimiPool(mimi_file, size=2, limit_frames=12)
     pool.fill()
     return pool
+
+
+def test_says_so_when_it_cannot_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "mimi").write_bytes(b"nothing of the kind")
+    with pytest.raises(EngineUnavailable, match=r"mimi cannot be loaded by Mimi: [^\n]+$"):
+        MimiPool(tmp_path / "mimi", size=1).fill()
 
 
 def test_gives_frames_of_the_promised_shapes(pool: MimiPool) -> None:

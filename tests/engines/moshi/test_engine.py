@@ -87,6 +87,17 @@ async def test_greets_and_answers_and_every_call_alike(engine: MoshiEngine) -> N
     assert "".join(pieces).strip(), "the greeting has words"
 
 
+async def test_the_greeting_depends_on_the_seed_alone(engine: MoshiEngine) -> None:
+    loaded = engine._loaded
+    assert loaded is not None
+    again = await asyncio.wrap_future(
+        loaded.thread.call(lambda: engine._make_opening(loaded, lambda _: None))
+    )
+    assert [part.text_token for part in again] == [part.text_token for part in engine.opening]
+    for part, first in zip(again, engine.opening, strict=True):
+        np.testing.assert_array_equal(part.audio_tokens, first.audio_tokens)
+
+
 async def test_two_calls_at_once_do_not_disturb_each_other(engine: MoshiEngine) -> None:
     session = engine.open_session()
     alone = await talk(session, range(5))

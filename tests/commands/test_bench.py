@@ -1,0 +1,28 @@
+"""``bench`` with random weights in the shapes of a tiny model: nothing is fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from moshi_mlx.models.lm import LmConfig
+
+from commands.bench import bench
+from engines.moshi import loading, weights
+from engines.moshi.random_model import tiny_config
+
+
+def test_measures_random_weights_where_there_are_none(
+    mimi_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "cached", lambda *_: None)
+    monkeypatch.setattr(loading, "config_v0_1", lambda: LmConfig.from_config_dict(tiny_config()))
+    monkeypatch.setattr(loading, "write_random_mimi", lambda _: mimi_file)
+    result = CliRunner().invoke(bench, ["--frames", "4"], catch_exceptions=False)
+    assert "random weights, as large as the real ones with --quantize 4" in result.output
+    for stage in ("encode", "language", "decode", "answer"):
+        assert f"\n{stage} " in result.output
+    last = result.output.splitlines()[-1]
+    assert last.startswith("Verdict: ")
+    assert result.exit_code == (0 if "Verdict: holds" in last else 1)
