@@ -27,8 +27,8 @@ class LineOptions:
     engine: EngineOptions
     twilio: TwilioOptions
     reach: ReachOptions
-    taps: TapOptions = field(default_factory=TapOptions)
-    web: WebOptions = field(default_factory=WebOptions)
+    taps: TapOptions = field(default_factory=TapOptions, kw_only=True)
+    web: WebOptions = field(default_factory=WebOptions, kw_only=True)
 
     @property
     def is_public(self) -> bool:

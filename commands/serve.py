@@ -63,7 +63,7 @@ def serve(
     """Answer calls at ws://HOST:PORT/stream."""
     log_to_stderr(server_options.log_level, [twilio_options.auth_token, web_options.web_password])
     options = LineOptions(
-        server_options, engine_options, twilio_options, reach_options, tap_options, web_options
+        server_options, engine_options, twilio_options, reach_options, taps=tap_options, web=web_options
     )
     with explained():
         options.check()

@@ -121,7 +121,7 @@ def _first_audio(found: Measurements) -> Point:
         first is not None and first <= FIRST_AUDIO_MS,
         "none came" if first is None else f"{first:.0f} ms",
         f"≤ {FIRST_AUDIO_MS:.0f} ms",
-        by_speed=first is not None,
+        by_speed=True,
         numbers={"first_audio_ms": first, "first_voice_ms": found.first_voice_ms},
     )
 
@@ -144,7 +144,7 @@ def _duplex(found: Measurements) -> Point:
         "duplex",
         "Full duplex",
         passed,
-        f"audio in {found.flow_share:.0%} of the caller's speech, both voices {found.both_voices_s:.1f} s",
+        f"audio in {found.flow_share:.0%} of the caller's speech, both voices for {found.both_voices_s:.1f} s",
         f"≥ {FLOW_SHARE:.0%}, ≥ {BOTH_VOICES_S:g} s",
         numbers={"flow_share": found.flow_share, "both_voices_s": found.both_voices_s},
     )

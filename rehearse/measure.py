@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ FRAME_SAMPLES = 640
 _SLICE_SAMPLES = 80  # voices are looked for in slices of 10 ms
 _LOUD_RMS = 0.006  # -45 dB of full scale
 _BRIDGED_SLICES = 12  # silences of up to 120 ms are inside words
+_HOLE_SLICES = 50
 _QUARTER = 4
 
 
@@ -58,8 +60,9 @@ class Measurements:
             ``order`` (the k-th frame of the answer against the k-th of the caller).
         order_ms: the delay by order, whether or not it is the one that counts; float64 ``[frames]``.
         drift_ms: the median delay in the call's last quarter against that in its first.
-        flow_share: of the time that the caller spoke, how much had audio flowing back, 0 to 1.
-        both_voices_s: the longest time that both were heard at once.
+        flow_share: of the time that the caller spoke, how much had audio coming back, 0 to 1: some within
+            the last half second, so that an engine that is merely slow still counts as flowing.
+        both_voices_s: the longest time that both were heard at once, holes in the audio aside.
         gaps: when the ear ran dry after the first audio.
         lead_ms: what lay in the buffer whenever audio arrived; float64 ``[messages]``.
         lead_at_s: when that was, since the call's start.
@@ -108,10 +111,9 @@ def measure(record: CallRecord, *, repeats_after_ms: float | None = None) -> Mea
     delay_ms, delay_by = by_order, "order"
     if echo is not None:
         delay_ms, delay_by = _delay_by_content(record, echo, by_order, repeats_after_ms), "content"
-    flowing = _flowing(record, len(heard))
-    caller_speaks, bot_speaks = _speaks(said), _speaks(heard)
-    slices = min(len(caller_speaks), len(bot_speaks))
-    caller_speaks, bot_speaks = caller_speaks[:slices], bot_speaks[:slices]
+    slices = min(len(said), len(heard)) // _SLICE_SAMPLES
+    flowing = _flowing(record, slices)
+    caller_speaks, bot_speaks = _speaks(said)[:slices], _speaks(heard, ear.gaps)[:slices]
     heard_first = np.flatnonzero(bot_speaks)
     arrived_s = np.array([stretch.arrived_s for stretch in ear.stretches])
     return Measurements(
@@ -121,7 +123,7 @@ def measure(record: CallRecord, *, repeats_after_ms: float | None = None) -> Mea
         delay_by=delay_by,
         order_ms=by_order,
         drift_ms=_drift_ms(delay_ms),
-        flow_share=float(flowing[:slices][caller_speaks].mean()) if caller_speaks.any() else 0.0,
+        flow_share=float(flowing[caller_speaks].mean()) if caller_speaks.any() else 0.0,
         both_voices_s=_longest(caller_speaks & bot_speaks) * _SLICE_SAMPLES / RATE_HZ,
         gaps=[gap for gap in ear.gaps if gap.heard_sample + gap.samples <= len(heard)],
         lead_ms=_leads_ms(record),
@@ -173,20 +175,27 @@ def _drift_ms(delay_ms: NDArray[np.float64]) -> float | None:
     return last.p50 - first.p50 if first and last else None
 
 
-def _speaks(samples: Samples) -> NDArray[np.bool_]:
-    """Say for each slice of 10 ms whether there is a voice; short silences count as voice."""
+def _speaks(samples: Samples, gaps: Sequence[Gap] = ()) -> NDArray[np.bool_]:
+    """Say for each slice of 10 ms whether there is a voice.
+
+    Short silences count as voice, and so do holes up to half a second in the middle of it.
+    """
     slices = samples[: len(samples) // _SLICE_SAMPLES * _SLICE_SAMPLES].reshape(-1, _SLICE_SAMPLES)
     loud = np.square(slices).mean(axis=1) > _LOUD_RMS**2
+    for gap in gaps:
+        first, last = gap.heard_sample // _SLICE_SAMPLES, (gap.heard_sample + gap.samples) // _SLICE_SAMPLES
+        if first and last - first <= _HOLE_SLICES:
+            loud[first : last + 1] |= loud[first - 1]
     return np.asarray(loud | binary_closing(loud, np.ones(_BRIDGED_SLICES + 1, np.bool_)), np.bool_)
 
 
-def _flowing(record: CallRecord, samples: int) -> NDArray[np.bool_]:
-    """Say for each slice of 10 ms whether the server's audio was playing, silent or not."""
-    playing = np.zeros(samples, np.bool_)
+def _flowing(record: CallRecord, slices: int) -> NDArray[np.bool_]:
+    """Say for each slice of 10 ms whether audio, silent or not, came within the last half second."""
+    flowing = np.zeros(slices, np.bool_)
     for stretch in record.ear.stretches:
-        playing[stretch.heard_sample : stretch.end_sample] = True
-    slices = playing[: samples // _SLICE_SAMPLES * _SLICE_SAMPLES].reshape(-1, _SLICE_SAMPLES)
-    return np.asarray(slices.any(axis=1), np.bool_)
+        first = int((stretch.arrived_s - record.began_s) * RATE_HZ) // _SLICE_SAMPLES
+        flowing[first : first + _HOLE_SLICES] = True
+    return flowing
 
 
 def _longest(runs: NDArray[np.bool_]) -> int:

@@ -89,6 +89,11 @@ def stalls_once(frames: list[bytes]) -> list[tuple[float, bytes]]:
     return [(max(at_s, 6.6) if 6.0 <= at_s <= 6.6 else at_s, frame) for at_s, frame in mirror(frames)]
 
 
+def half_as_fast(frames: list[bytes]) -> list[tuple[float, bytes]]:
+    """A machine that is too slow for its engine: 160 ms for each 80."""
+    return [((k + 1) * 0.16, frame) for k, frame in enumerate(frames)]
+
+
 def noisy(frames: list[bytes]) -> list[tuple[float, bytes]]:
     said = pcm.to_float(g711.decode(b"".join(frames)))
     hiss = np.random.default_rng(1).normal(0, 0.03, len(said)).astype(np.float32)

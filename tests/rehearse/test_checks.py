@@ -78,6 +78,14 @@ def test_a_stall_is_a_gap_and_its_debt_is_delay() -> None:
     assert failed(simulated.call(simulated.stalls_once)) == ["delay", "drift", "gaps", "keeps_up"]
 
 
+def test_a_machine_that_is_too_slow_fails_only_on_what_depends_on_it() -> None:
+    record = simulated.call(simulated.half_as_fast)
+    points = check(GOOD, record, measure(record))
+    bad = [point for point in points if point.passed is False]
+    assert [point.key for point in bad] == ["delay", "drift", "gaps"]
+    assert all(point.by_speed for point in bad)
+
+
 def test_frames_that_the_server_says_it_dropped_fail_on_keeping_up(good_call: Measurements) -> None:
     record = simulated.call(simulated.mirror)
     record.told = [Told(simulated.BEGAN_S + 5, 7, 40.0, 2, 0.0)]

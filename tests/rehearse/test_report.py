@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+
+from rehearse.checks import Circumstances, check
+from rehearse.clip import CALLER_FILE, caller_speech
+from rehearse.measure import measure
+from rehearse.rehearsal import Place, Rehearsed, rehearse
+from rehearse.report import write_report
+from rehearse.table import checklist, distributions
+from telephony.server import Line
+from tests.fake_engines import FakeEngine
+from tests.phone import serving
+from tests.rehearse import simulated
+
+PNG = b"\x89PNG\r\n"
+
+
+def rehearsed(server: simulated.Server = simulated.mirror) -> Rehearsed:
+    record = simulated.call(server, secs=6)
+    found = measure(record, repeats_after_ms=0)
+    figures = {"words": [{"at_s": 0.5, "text": "Hello."}, {"at_s": 12.25, "text": "How are you?"}]}
+    return Rehearsed("CA1", record, found, check(Circumstances(), record, found), None, figures)
+
+
+def text(table: object) -> str:
+    console = Console(width=160, record=True, file=StringIO())
+    console.print(table)
+    return console.export_text()
+
+
+def test_the_report_of_one_call(tmp_path: Path) -> None:
+    call = rehearsed()
+    written = write_report(tmp_path / "deep" / "report", [call])
+    names = [path.name for path in written]
+    assert names == ["call.wav", "report.json", "call.png", "transcript.txt"]
+    wav, figures, picture, transcript = written
+    sides, rate_hz = soundfile.read(wav, dtype="float32")
+    assert rate_hz == 8000
+    assert np.array_equal(sides[:, 0], call.record.said_pcm)
+    assert np.array_equal(sides[:, 1], call.record.heard_pcm)
+    report = json.loads(figures.read_text())
+    assert report["held"]
+    assert report["delay_ms"]["p50"] == pytest.approx(30, abs=0.2)
+    assert len(report["series"]["delay_ms"]) == 75
+    assert {point["key"] for point in report["points"]} >= {"delay", "drift", "duplex"}
+    assert picture.read_bytes().startswith(PNG)
+    assert transcript.read_text() == "   0.50  Hello.\n  12.25  How are you?\n"
+
+
+def test_the_report_of_a_call_that_was_refused(tmp_path: Path) -> None:
+    call = rehearsed(lambda _: [])
+    call.record.refused = "1013 busy"
+    call.points = check(Circumstances(), call.record, call.found)
+    call.figures = None
+    *_, picture, transcript = write_report(tmp_path, [call])
+    assert picture.read_bytes().startswith(PNG)
+    assert "put nothing into words" in transcript.read_text()
+    assert not call.held
+
+
+def test_the_report_of_several_calls(tmp_path: Path) -> None:
+    written = write_report(tmp_path, [rehearsed(), rehearsed(simulated.slow)])
+    assert written[0] == tmp_path / "report.json"
+    assert (tmp_path / "call-2" / "call.png").exists()
+    summary = json.loads(written[0].read_text())
+    assert not summary["held"]
+    assert [call["held"] for call in summary["calls"]] == [True, False]
+
+
+def test_the_tables_say_what_failed_and_what_depends_on_speed() -> None:
+    good, slow = rehearsed(), rehearsed(simulated.slow)
+    one = text(checklist(slow.points))
+    assert "✗" in one
+    assert "Answer's delay *" in one
+    several = text(distributions([good, slow]))
+    assert "1 of 2 hold" in several
+    assert "p95_ms 230, 430" in several
+
+
+async def test_metrics_agree_with_the_report_of_the_same_call(tmp_path: Path) -> None:
+    line = Line(FakeEngine())
+    async with serving(line) as address:
+        (call,) = await rehearse(Place(f"ws://{address}/stream"), caller_speech(CALLER_FILE, 2.4))
+    write_report(tmp_path, [call])
+    told = json.loads((tmp_path / "report.json").read_text())["server"]["call"]
+    samples = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(line.metrics.text().decode())
+        for sample in family.samples
+    }
+    assert told["frames"] == samples["moshi_delay_seconds_count"] >= 28
+    assert told["delay"]["total"] == pytest.approx(samples["moshi_delay_seconds_sum"] * 1000, abs=0.01)
+    assert told["lead"]["total"] == pytest.approx(samples["moshi_playout_lead_seconds_sum"] * 1000, abs=0.01)
+    assert told["stages"]["fake"]["count"] == samples["moshi_stage_seconds_count"]
+    assert told["gaps"] == samples["moshi_gaps_total"]
+    assert told["dropped_frames"] == samples["moshi_dropped_frames_total"]
+    assert call.record.ear.received_samples == told["frames"] * 640 - round(told["trimmed_ms"] * 8)
+    assert {point.key: point.passed for point in call.points}["own_voice"] is None  # no token, no webhook
+    assert call.record.told
