@@ -19,8 +19,8 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     line.removeprefix("uv run ").removeprefix("python ")
     for language, block in BLOCKS
-    if language == "sh"
-    for line in block.splitlines()
+    if language in ("sh", "console")
+    for line in block.replace("$ ", "").splitlines()
     if re.match(r"(uv run|python) (?:python )?(bot\.py|-m benchmarks)", line)
 ]
 
