@@ -70,6 +70,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument(
+        "--quantize", choices=["4", "8", "none"], action="append", help="only this; repeatable"
+    )
     parser.add_argument("--layers", type=int, help="of the big transformer")
     found = accelerator()
     arguments = parser.parse_args()
@@ -82,14 +85,14 @@ def main() -> None:
     print(f"mlx on {found or 'the processor'}; p50 and p95 of {arguments.steps} steps, milliseconds")
     print(f"{'model':<34}{'ours':>16}{'LmGen':>16}{'ratio':>8}")
     for size, config in (("tiny", tiny), (f"Moshi, {layers} of 32 layers", real)):
-        for bits in (4, 8, None):
-            quantization = QUANTIZATIONS[bits] if bits else None
+        for packing in arguments.quantize or ("4", "8", "none"):
+            quantization = None if packing == "none" else QUANTIZATIONS[int(packing)]
             model = randomize(build(config, quantization), quantization, seed=0, dtype=dtype)
             ours_ms, theirs_ms = compare(model, arguments.steps, MoshiSampling())
             cells = [
                 f"{np.median(times):8.1f}{np.percentile(times, 95):8.1f}" for times in (ours_ms, theirs_ms)
             ]
-            name = f"{size}, {f'q{bits}' if bits else name_of_floats}"
+            name = f"{size}, {f'q{packing}' if quantization else name_of_floats}"
             ratio = np.median(ours_ms) / np.median(theirs_ms)
             print(f"{name:<34}{cells[0]}{cells[1]}{ratio:8.2f}", flush=True)
             del model
