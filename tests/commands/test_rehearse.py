@@ -9,9 +9,6 @@ import pytest
 from click.testing import CliRunner
 
 from commands.main import cli
-from tests.tiny_moshi import mimi_file, tiny_checkpoint
-
-__all__ = ["mimi_file", "tiny_checkpoint"]
 
 SPEED = {"first_audio", "delay", "drift", "gaps", "keeps_up"}
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def clock() -> Clock:
 @pytest.fixture(scope="module")
 def engine(tiny_checkpoint: Path, clock: Clock) -> Iterator[MoshiEngine]:
     options = EngineOptions(model=str(tiny_checkpoint), calls=2, seed=1, greeting_frames=GREETING_FRAMES)
-    engine = MoshiEngine(options, clock=clock)
+    engine = MoshiEngine(options, clock=clock, codec_limit_frames=500)
     lines: list[str] = []
     assert engine.trouble == "Moshi is not loaded."
     with pytest.raises(EngineBusy, match="not loaded"):
@@ -257,20 +258,28 @@ async def test_a_codec_that_was_lost_is_replaced(engine: MoshiEngine) -> None:
 
 
 @pytest.mark.parametrize("greeting", ["silence", "none"])
-async def test_other_greetings(tiny_checkpoint: Path, greeting: str) -> None:
-    options = EngineOptions(model=str(tiny_checkpoint), greeting=greeting, greeting_frames=3)  # type: ignore[arg-type]
-    engine = MoshiEngine(options)
-    await engine.start(lambda _: None)
+async def test_other_greetings(engine: MoshiEngine, greeting: str) -> None:
+    loaded, options = engine._loaded, engine._options
+    assert loaded is not None
+    engine._options = replace(options, greeting=greeting, greeting_frames=3)  # type: ignore[arg-type]
+    making = loaded.thread.call(lambda: engine._make_opening(loaded, lambda _: None))
+    opening = await asyncio.wrap_future(making)
+    engine._options = options
     if greeting == "none":
-        assert engine.opening == NO_OPENING
+        assert opening == NO_OPENING
     else:
-        assert len(engine.opening) == 3
-        assert {part.text_token for part in engine.opening} == {3}
+        assert [part.text_token for part in opening] == [3, 3, 3]
+
+
+async def test_stopping_closes_what_is_open(tiny_checkpoint: Path) -> None:
+    options = EngineOptions(model=str(tiny_checkpoint), greeting="none")
+    engine = MoshiEngine(options, codec_limit_frames=500)
+    await engine.start(lambda _: None)
     session = engine.open_session()
     assert len(await talk(session, range(1))) == 1
     await engine.stop()
     assert engine.running == 0
     assert engine.trouble == "Moshi has been stopped."
-    with pytest.raises(EngineBusy):
+    with pytest.raises(EngineBusy, match="has been stopped"):
         engine.open_session()
     await engine.stop()

@@ -20,7 +20,7 @@ from engines.moshi.sampling import GREEDY, MoshiSampling
 from engines.moshi.token_history import Tokens
 from tests.tiny_moshi import tiny_lm
 
-CARD, CODEBOOKS = 64, 3  # fewer than Mimi's, for speed; nothing here depends on how many
+CARD, CODEBOOKS = 64, 2  # fewer than Mimi's, for speed; nothing here depends on how many
 FLOAT = pytest.param(None, 64, id="float32")
 Q4 = pytest.param(QUANTIZATIONS[4], 128, id="q4")
 Q8 = pytest.param(Quantization(8, 32), 128, id="q8")  # Kyutai's groups of 64 would need twice the size
@@ -224,7 +224,7 @@ def test_speaks_what_is_forced_and_hears_itself_say_it() -> None:
 )
 def test_refuses_tokens_of_another_shape_or_type(tokens: Any) -> None:
     session = LanguageSession(small_lm(context=16), GREEDY, seed=0)
-    with pytest.raises(ValueError, match=r"caller_tokens: expected uint32 \[3\], got "):
+    with pytest.raises(ValueError, match=r"caller_tokens: expected uint32 \[2\], got "):
         session.step(tokens)
-    with pytest.raises(ValueError, match=r"force_audio: expected uint32 \[3\], got "):
+    with pytest.raises(ValueError, match=r"force_audio: expected uint32 \[2\], got "):
         session.step(caller(1)[0], force_audio=tokens)
