@@ -57,7 +57,9 @@ def make_taps(
         watched: is filled.
         on_step: is told of each frame of the answer.
     """
-    made = Taps(taps=[Meter(watched.figures, on_step)])
+    made = Taps()
+    if options.meter:
+        made.taps.append(Meter(watched.figures, on_step))
     if options.transcripts:
         watched.transcript = Transcript(options.transcripts / f"{name}.txt")
     made.taps.append(TranscriptTap(watched.transcript))
