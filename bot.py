@@ -41,7 +41,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, lin
     serializer = TwilioSerializer(call.start.stream_sid, call.start.call_sid, line.credentials)
     transport = TwilioTransport(websocket, serializer)
     options = line.options
-    taps = make_taps(line.taps, call.file_name, call.watched, line.metrics.step)
+    taps = make_taps(line.taps, call.file_name, call.watched)
     pipeline = phone_call(
         transport,
         session,

@@ -87,12 +87,12 @@ COLUMNS = [
 
 
 @contextmanager
-def serving(name: str) -> Iterator[tuple[int, psutil.Process]]:
-    """Run one of the servers on a free port."""
+def serving(name: str, command: list[str]) -> Iterator[tuple[int, psutil.Process]]:
+    """Run a server on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = subprocess.Popen([sys.executable, *SERVERS[name], "--port", str(port)], cwd=ROOT)  # noqa: S603
+    server = subprocess.Popen([sys.executable, *command, "--port", str(port)], cwd=ROOT)  # noqa: S603
     try:
         deadline_s = time.monotonic() + READY_SECS
         while not _ready(port):
@@ -131,7 +131,7 @@ def measure(
 def run(loads: list[int], secs: float, rounds: int) -> dict[tuple[int, str], Figures]:
     """Measure both lines at each load, one after the other, ``rounds`` times."""
     figures: dict[tuple[int, str], Figures] = {}
-    with serving(OURS) as ours, serving(SHIPPED) as shipped:
+    with serving(OURS, SERVERS[OURS]) as ours, serving(SHIPPED, SERVERS[SHIPPED]) as shipped:
         for calls in loads:
             for number in range(rounds):
                 for name, (port, server) in ((OURS, ours), (SHIPPED, shipped)):

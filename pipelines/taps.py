@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -10,10 +9,11 @@ from tempfile import NamedTemporaryFile
 from loguru import logger
 from pipecat.processors.frame_processor import FrameProcessor
 
-from processors.meter import CallFigures, Meter, Step
-from processors.recorder import RecorderTap, Recording
+from processors.meter import CallFigures, Meter
+from processors.recorder import Recorder, Recording
+from processors.tap import Tap, Watcher
 from processors.tap_options import TapOptions
-from processors.transcript import Transcript, TranscriptTap
+from processors.transcript import Transcriber, Transcript
 
 
 class DirectoryUnusable(Exception):
@@ -46,25 +46,25 @@ class Taps:
     taps: list[FrameProcessor] = field(default_factory=list[FrameProcessor])
 
 
-def make_taps(
-    options: TapOptions, name: str, watched: Watched, on_step: Callable[[Step], None] = lambda _: None
-) -> Taps:
+def make_taps(options: TapOptions, name: str, watched: Watched) -> Taps:
     """Make the taps of a call. A file that cannot be made is logged, and the call goes on without it.
 
     Args:
         options: what to keep.
         name: of the call's files, without their ending.
         watched: is filled.
-        on_step: is told of each frame of the answer.
     """
-    made = Taps(taps=[Meter(watched.figures, on_step)])
+    ears: list[Watcher] = []
+    watchers: list[Watcher] = []
+    if options.meter:
+        watchers.append(Meter(watched.figures))
     if options.transcripts:
         watched.transcript = Transcript(options.transcripts / f"{name}.txt")
-    made.taps.append(TranscriptTap(watched.transcript))
+    watchers.append(Transcriber(watched.transcript))
     if options.record and (recording := _recording(options.record / f"{name}.wav")):
-        made.ears.append(RecorderTap(recording))
-        made.taps.append(RecorderTap(recording))
-    return made
+        ears.append(Recorder(recording))
+        watchers.append(Recorder(recording))
+    return Taps([Tap(*ears)] if ears else [], [Tap(*watchers)])
 
 
 def make_directories(options: TapOptions) -> None:

@@ -1,14 +1,13 @@
-"""A tap that measures: how long each frame took, what lies in the buffers, what was lost."""
+"""Measures a call: how long each frame took, what lies in the buffers, what was lost."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipecat.frames.frames import Frame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from processors.frames import PHONE_RATE_HZ, MarkInputFrame, MarkOutputFrame, MulawOutputFrame
 from processors.playout_clock import PlayoutClock
@@ -17,51 +16,19 @@ from processors.tally import Tally
 FRAME_MS = 80.0
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One frame of the answer, as it left.
-
-    Attributes:
-        engine_ms: from the caller's frame to this one.
-        lead_ms: what the other side has still to play before it.
-        timings_ms: of the engine's stages.
-        backlog_frames: of the caller's, still unanswered.
-        newly_dropped: of the caller's, dropped since the step before.
-        newly_trimmed_ms: silence taken out since the step before.
-        gap_ms: silence that the ear heard because this came late.
-    """
-
-    engine_ms: float
-    lead_ms: float
-    timings_ms: Mapping[str, float]
-    backlog_frames: int
-    newly_dropped: int
-    newly_trimmed_ms: float
-    gap_ms: float
-
-    @property
-    def delay_ms(self) -> float:
-        """From the caller's frame to this one at the ear, but for the network."""
-        return self.engine_ms + self.lead_ms
-
-    @property
-    def overran(self) -> bool:
-        """Whether a stage took longer than the frame lasts."""
-        return any(ms > FRAME_MS for ms in self.timings_ms.values())
-
-
 @dataclass
 class CallFigures:
     """A call's figures, from its first frame until now.
 
     Attributes:
         frames: of the answer that have left.
-        delay: of each, at the ear.
+        delay: of each, from the caller's frame to the answer at the ear, less the network.
         lead: before each.
         stages: how long each of the engine's stages took, by name.
-        backlog_frames: unanswered now.
+        backlog_frames: of the caller's, unanswered now.
         most_backlog_frames: unanswered at worst.
-        lead_ms: before the last frame.
+        delay_ms: of the last frame.
+        lead_ms: what the other side had still to play before it.
         dropped_frames: of the caller's, never answered.
         trimmed_ms: silence taken out.
         gaps: times that the ear ran dry.
@@ -83,21 +50,18 @@ class CallFigures:
     gap_ms: float = 0.0
     overruns: int = 0
 
-    def add(self, step: Step) -> None:
-        """Take a frame into account."""
-        self.frames += 1
-        self.delay.add(step.delay_ms)
-        self.lead.add(step.lead_ms)
-        for stage, ms in step.timings_ms.items():
-            self.stages.setdefault(stage, Tally()).add(ms)
-        self.backlog_frames = step.backlog_frames
-        self.most_backlog_frames = max(self.most_backlog_frames, step.backlog_frames)
-        self.delay_ms, self.lead_ms = step.delay_ms, step.lead_ms
-        self.dropped_frames += step.newly_dropped
-        self.trimmed_ms += step.newly_trimmed_ms
-        self.gaps += step.gap_ms > 0
-        self.gap_ms += step.gap_ms
-        self.overruns += step.overran
+    def include(self, other: CallFigures) -> None:
+        """Add up with another call's, as far as figures add up."""
+        self.frames += other.frames
+        self.delay.include(other.delay)
+        self.lead.include(other.lead)
+        for stage, tally in other.stages.items():
+            self.stages.setdefault(stage, Tally()).include(tally)
+        self.dropped_frames += other.dropped_frames
+        self.trimmed_ms += other.trimmed_ms
+        self.gaps += other.gaps
+        self.gap_ms += other.gap_ms
+        self.overruns += other.overruns
 
     def summary(self) -> dict[str, Any]:
         """Sum up, for JSON. Milliseconds, but where the name says otherwise."""
@@ -118,53 +82,50 @@ class CallFigures:
         }
 
 
-class Meter(FrameProcessor):
-    """Measures what passes on its way to the caller, and changes nothing.
+class Meter:
+    """Measures what passes on its way to the caller: a watcher of a ``Tap``.
 
-    Stands behind the µ-law encoder, so that it sees what is sent. What earlier stages know is in the
-    frames' ``metadata``; where there is none, the figure stays 0.
+    The tap stands behind the µ-law encoder, so that the meter sees what is sent. What earlier stages know is
+    in the frames' ``metadata``; where there is none, the figure stays 0.
 
     Args:
         figures: of the call; whoever gave them may read them at any time.
-        on_step: is told of each frame.
         now_s: the clock, in seconds; the event loop's own unless told otherwise.
     """
 
-    def __init__(
-        self,
-        figures: CallFigures,
-        on_step: Callable[[Step], None] = lambda _: None,
-        now_s: Callable[[], float] | None = None,
-    ) -> None:
-        super().__init__(enable_direct_mode=True)
+    def __init__(self, figures: CallFigures, now_s: Callable[[], float] | None = None) -> None:
         self.figures = figures
-        self._on_step = on_step
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
         self._clock = PlayoutClock(PHONE_RATE_HZ)
 
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Measure and pass on."""
-        await super().process_frame(frame, direction)
+    def see(self, frame: Frame) -> None:
+        """Measure a frame, and keep account of the marks that check the buffer's length."""
         if isinstance(frame, MulawOutputFrame):
-            step = self._step(frame)
-            self.figures.add(step)
-            self._on_step(step)
+            self._measure(frame)
         elif isinstance(frame, MarkOutputFrame):
             self._clock.marked(frame.mark, self._now_s())
         elif isinstance(frame, MarkInputFrame):
             self._clock.echoed(frame.mark, self._now_s())
-        await self.push_frame(frame, direction)
 
-    def _step(self, frame: MulawOutputFrame) -> Step:
-        now_s, known = self._now_s(), frame.metadata
-        lead_ms, gap_ms = self._clock.lead_ms(now_s), self._clock.gap_ms
+    def close(self) -> None:
+        """Nothing to finish: the figures stay."""
+
+    def _measure(self, frame: MulawOutputFrame) -> None:
+        now_s, known, figures = self._now_s(), frame.metadata, self.figures
+        figures.lead_ms = self._clock.lead_ms(now_s)
         self._clock.sent(len(frame.mulaw), now_s)
-        return Step(
-            engine_ms=known.get("delay_ms", 0.0),
-            lead_ms=lead_ms,
-            timings_ms=known.get("timings_ms", {}),
-            backlog_frames=known.get("backlog_frames", 0),
-            newly_dropped=known.get("dropped_frames", 0) - self.figures.dropped_frames,
-            newly_trimmed_ms=known.get("trimmed_ms", 0.0) - self.figures.trimmed_ms,
-            gap_ms=self._clock.gap_ms - gap_ms,
-        )
+        figures.delay_ms = known.get("delay_ms", 0.0) + figures.lead_ms
+        figures.frames += 1
+        figures.delay.add(figures.delay_ms)
+        figures.lead.add(figures.lead_ms)
+        timings_ms = known.get("timings_ms", {})
+        for stage, ms in timings_ms.items():
+            if stage not in figures.stages:
+                figures.stages[stage] = Tally()
+            figures.stages[stage].add(ms)
+        figures.overruns += bool(timings_ms) and max(timings_ms.values()) > FRAME_MS
+        figures.backlog_frames = known.get("backlog_frames", 0)
+        figures.most_backlog_frames = max(figures.most_backlog_frames, figures.backlog_frames)
+        figures.dropped_frames = known.get("dropped_frames", 0)
+        figures.trimmed_ms = known.get("trimmed_ms", 0.0)
+        figures.gaps, figures.gap_ms = self._clock.gaps, self._clock.gap_ms

@@ -1,4 +1,4 @@
-"""A tap that records: what the caller said (left) and what the caller heard (right), on one time line.
+"""Records a call: what the caller said (left) and what the caller heard (right), on one time line.
 
 pipecat's own ``AudioBufferProcessor`` is not used: it keeps the whole call in memory, resamples, and
 lines the sides up by when frames pass, not by when the phone plays them.
@@ -17,7 +17,6 @@ import numpy as np
 from loguru import logger
 from numpy.typing import NDArray
 from pipecat.frames.frames import Frame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from processors import g711
 from processors.frames import PHONE_RATE_HZ, MulawInputFrame, MulawOutputFrame
@@ -78,7 +77,9 @@ class Timeline:
 
 
 class Recording:
-    """A stereo WAV (16 bit, 8 kHz) that is whole at any moment, also when the call or the process is cut.
+    """A stereo WAV (16 bit, 8 kHz) that is written once a second, and whole at any moment after that.
+
+    A call that is cut loses nothing; a process that is killed loses less than a second of it.
 
     Args:
         path: of the file.
@@ -89,6 +90,8 @@ class Recording:
         self.path = path
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
         self._timeline = Timeline()
+        self._unwritten: list[NDArray[np.int16]] = []
+        self._unwritten_samples = 0
         self._file = path.open("wb")
         self._wav: wave.Wave_write | None = wave.open(self._file)  # noqa: SIM115 - open as long as the call
         self._wav.setnchannels(2)
@@ -98,7 +101,10 @@ class Recording:
     def said(self, mulaw: bytes) -> None:
         """Record the caller's next audio."""
         if self._wav is not None:
-            self._write(self._timeline.said(mulaw, self._now_s()))
+            self._unwritten.append(self._timeline.said(mulaw, self._now_s()))
+            self._unwritten_samples += len(mulaw)
+            if self._unwritten_samples >= PHONE_RATE_HZ:
+                self._write()
 
     def heard(self, mulaw: bytes) -> None:
         """Record what is sent to the caller."""
@@ -108,8 +114,20 @@ class Recording:
     def close(self) -> None:
         """Write what is left. May be called twice."""
         if self._wav is not None:
-            self._write(self._timeline.rest(self._now_s()))
+            self._unwritten.append(self._timeline.rest(self._now_s()))
+            self._write()
         self._release()
+
+    def _write(self) -> None:
+        assert self._wav is not None  # noqa: S101 - the callers looked
+        both = b"".join(part.astype("<i2", copy=False).tobytes() for part in self._unwritten)
+        self._unwritten, self._unwritten_samples = [], 0
+        try:
+            self._wav.writeframes(both)  # it corrects the header, too
+            self._file.flush()
+        except OSError as error:
+            logger.error("The recording {} ends here: {}", self.path, error)
+            self._release()
 
     def _release(self) -> None:
         wav, self._wav = self._wav, None
@@ -118,39 +136,26 @@ class Recording:
                 with suppress(OSError):
                     file.close()
 
-    def _write(self, both: NDArray[np.int16]) -> None:
-        assert self._wav is not None  # noqa: S101 - the callers looked
-        try:
-            self._wav.writeframes(both.astype("<i2", copy=False).tobytes())  # it corrects the header, too
-            self._file.flush()
-        except OSError as error:
-            logger.error("The recording {} ends here: {}", self.path, error)
-            self._release()
 
-
-class RecorderTap(FrameProcessor):
-    """Passes everything on, and gives audio on its way to a recording. One stands at each end of the line.
+class Recorder:
+    """Gives the audio that passes to a recording: a watcher of a ``Tap``, one at each end of the line.
 
     Args:
-        recording: is closed with the pipeline.
+        recording: is closed with the call.
     """
 
     def __init__(self, recording: Recording) -> None:
-        super().__init__(enable_direct_mode=True)
         self._recording = recording
 
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Record and pass on."""
-        await super().process_frame(frame, direction)
-        if isinstance(frame, MulawInputFrame):
-            self._recording.said(frame.mulaw)
-        elif isinstance(frame, MulawOutputFrame):
+    def see(self, frame: Frame) -> None:
+        """Take µ-law frames, whichever way they go."""
+        if isinstance(frame, MulawOutputFrame):
             self._recording.heard(frame.mulaw)
-        await self.push_frame(frame, direction)
+        elif isinstance(frame, MulawInputFrame):
+            self._recording.said(frame.mulaw)
 
-    async def cleanup(self) -> None:
-        """Finish the recording, however the pipeline ended."""
-        await super().cleanup()  # type: ignore[no-untyped-call]
+    def close(self) -> None:
+        """Finish the recording."""
         self._recording.close()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from itertools import accumulate
 
-_SLOTS = 1_200
 _FINE_MS = 0.5  # up to 500 ms; above it, slots of 10 ms
 _FINE_SLOTS = 1_000
+_FINE_END_MS = _FINE_MS * _FINE_SLOTS
 _COARSE_MS = 10.0
+_SLOTS = 1_201  # slot k holds what is above the end of slot k - 1, up to its own; the last holds the rest
 
 
 class Tally:
@@ -23,7 +25,7 @@ class Tally:
         self.count = 0
         self.total_ms = 0.0
         self.max_ms = 0.0
-        self._slots = np.zeros(_SLOTS, np.int64)
+        self._slots = [0] * _SLOTS
 
     def add(self, ms: float) -> None:
         """Count a value; less than nothing counts as nothing."""
@@ -31,18 +33,26 @@ class Tally:
         self.count += 1
         self.total_ms += ms
         self.max_ms = max(self.max_ms, ms)
-        fine_end_ms = _FINE_SLOTS * _FINE_MS
-        slot = ms / _FINE_MS if ms < fine_end_ms else _FINE_SLOTS + (ms - fine_end_ms) / _COARSE_MS
-        self._slots[min(int(slot), _SLOTS - 1)] += 1
+        self._slots[_slot(ms)] += 1
+
+    def include(self, other: Tally) -> None:
+        """Count what another has counted, too."""
+        self.count += other.count
+        self.total_ms += other.total_ms
+        self.max_ms = max(self.max_ms, other.max_ms)
+        self._slots = [mine + theirs for mine, theirs in zip(self._slots, other._slots, strict=True)]
+
+    def up_to(self, ms: float) -> int:
+        """Give how many values are no more than this; exact where a slot ends there."""
+        return sum(self._slots[: _slot(ms) + 1])
 
     def quantile_ms(self, share: float) -> float:
         """Give the value that this share of all does not exceed, to the width of a slot; 0 when none came."""
-        if not self.count:
-            return 0.0
-        slot = int(np.searchsorted(np.cumsum(self._slots), share * self.count, side="left")) + 1
-        if slot <= _FINE_SLOTS:
-            return min(slot * _FINE_MS, self.max_ms)
-        return min(_FINE_SLOTS * _FINE_MS + (slot - _FINE_SLOTS) * _COARSE_MS, self.max_ms)
+        wanted = share * self.count
+        for slot, count in enumerate(accumulate(self._slots)):
+            if count >= wanted:
+                return min(_end_ms(slot), self.max_ms)
+        return self.max_ms
 
     def summary(self) -> dict[str, float]:
         """Sum up, for JSON."""
@@ -53,3 +63,15 @@ class Tally:
             "p95": round(self.quantile_ms(0.95), 1),
             "max": round(self.max_ms, 1),
         }
+
+
+def _slot(ms: float) -> int:
+    if ms <= _FINE_END_MS:
+        return math.ceil(ms / _FINE_MS)
+    return min(_FINE_SLOTS + math.ceil((ms - _FINE_END_MS) / _COARSE_MS), _SLOTS - 1)
+
+
+def _end_ms(slot: int) -> float:
+    if slot == _SLOTS - 1:
+        return math.inf
+    return slot * _FINE_MS if slot <= _FINE_SLOTS else _FINE_END_MS + (slot - _FINE_SLOTS) * _COARSE_MS

@@ -10,6 +10,12 @@ from pathlib import Path
 class TapOptions:
     """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
 
+    meter: bool = field(
+        default=True,
+        metadata={
+            "help": "Measure each call: the figures of /calls and /metrics, and of the log's line at its end."
+        },
+    )
     record: Path | None = field(
         default=None,
         metadata={

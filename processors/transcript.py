@@ -1,4 +1,4 @@
-"""A tap that keeps what the bot put into words, with the time of the call."""
+"""Keeps what the bot put into words, with the time of the call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import TextIO
 
 from loguru import logger
 from pipecat.frames.frames import Frame, TextFrame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 PAUSE_S = 1.0  # after so long without a word, a new line begins
 _SENTENCE_ENDS = (".", "!", "?")
@@ -86,28 +85,24 @@ class Transcript:
             self._path = None
 
 
-class TranscriptTap(FrameProcessor):
-    """Passes everything on, and gives the text on its way to a transcript.
+class Transcriber:
+    """Gives the text that passes to a transcript: a watcher of a ``Tap``.
 
     Args:
-        transcript: is closed with the pipeline. The call begins when the tap is made.
+        transcript: is closed with the call. The call begins when this is made.
         now_s: the clock, in seconds; the event loop's own unless told otherwise.
     """
 
     def __init__(self, transcript: Transcript, now_s: Callable[[], float] | None = None) -> None:
-        super().__init__(enable_direct_mode=True)
         self._transcript = transcript
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
         self._began_s = self._now_s()
 
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Read and pass on."""
-        await super().process_frame(frame, direction)
-        if isinstance(frame, TextFrame) and direction is FrameDirection.DOWNSTREAM:
+    def see(self, frame: Frame) -> None:
+        """Take the words out of text frames."""
+        if isinstance(frame, TextFrame):
             self._transcript.add(frame.text, self._now_s() - self._began_s)
-        await self.push_frame(frame, direction)
 
-    async def cleanup(self) -> None:
-        """Finish the transcript, however the pipeline ended."""
-        await super().cleanup()  # type: ignore[no-untyped-call]
+    def close(self) -> None:
+        """Finish the transcript."""
         self._transcript.close()

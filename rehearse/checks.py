@@ -144,7 +144,7 @@ def _duplex(found: Measurements) -> Point:
         "duplex",
         "Full duplex",
         passed,
-        f"audio in {found.flow_share:.0%} of the caller's speech, both voices for {found.both_voices_s:.1f} s",
+        f"audio in {found.flow_share:.0%} of the caller's speech; both voices {found.both_voices_s:.1f} s",
         f"≥ {FLOW_SHARE:.0%}, ≥ {BOTH_VOICES_S:g} s",
         numbers={"flow_share": found.flow_share, "both_voices_s": found.both_voices_s},
     )

@@ -106,6 +106,7 @@ def measure(record: CallRecord, *, repeats_after_ms: float | None = None) -> Mea
             it is not known and words come back, the first ones are taken to be in time by their order.
     """
     said, heard, ear = record.said_pcm, record.heard_pcm, record.ear
+    gaps = [gap for gap in ear.gaps if gap.heard_sample + gap.samples <= len(heard)]
     echo = find_echo(said, heard)
     by_order = _delay_by_order(record)
     delay_ms, delay_by = by_order, "order"
@@ -113,7 +114,7 @@ def measure(record: CallRecord, *, repeats_after_ms: float | None = None) -> Mea
         delay_ms, delay_by = _delay_by_content(record, echo, by_order, repeats_after_ms), "content"
     slices = min(len(said), len(heard)) // _SLICE_SAMPLES
     flowing = _flowing(record, slices)
-    caller_speaks, bot_speaks = _speaks(said)[:slices], _speaks(heard, ear.gaps)[:slices]
+    caller_speaks, bot_speaks = _speaks(said)[:slices], _speaks(heard, gaps)[:slices]
     heard_first = np.flatnonzero(bot_speaks)
     arrived_s = np.array([stretch.arrived_s for stretch in ear.stretches])
     return Measurements(
@@ -125,11 +126,11 @@ def measure(record: CallRecord, *, repeats_after_ms: float | None = None) -> Mea
         drift_ms=_drift_ms(delay_ms),
         flow_share=float(flowing[caller_speaks].mean()) if caller_speaks.any() else 0.0,
         both_voices_s=_longest(caller_speaks & bot_speaks) * _SLICE_SAMPLES / RATE_HZ,
-        gaps=[gap for gap in ear.gaps if gap.heard_sample + gap.samples <= len(heard)],
+        gaps=gaps,
         lead_ms=_leads_ms(record),
         lead_at_s=arrived_s - record.began_s,
         in_flight_frames=_in_flight(record, arrived_s),
-        quality=line_quality(said, heard, echo, ear.gaps) if echo else None,
+        quality=line_quality(said, heard, echo, gaps) if echo else None,
         stretch=echo.stretch if echo else None,
         clipped_share=clipped_share(heard),
         late_ms=_late_ms(record),

@@ -65,6 +65,7 @@ class OwnServer:
             "MOSHI_PORT": str(self.port),
             "MOSHI_LOG_LEVEL": "info",
             "MOSHI_DRAIN_SECS": "0",
+            "MOSHI_METER": "1",
         }
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None

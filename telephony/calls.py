@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from pipelines.taps import Watched
 from processors.media_stream import Start
+from processors.meter import CallFigures
 
 _OVER_KEPT = 32
 
@@ -80,12 +81,14 @@ class Calls:
     Attributes:
         running: those that have a session now.
         over: the last few that have ended.
+        past: the figures of all that have ended, added up.
         served: how many have ended.
         refused: streams that were not let in, by cause.
         closing: why no new calls are taken, or None while they are.
     """
 
     running: set[Call] = field(default_factory=set[Call])
+    past: CallFigures = field(default_factory=CallFigures)
     over: deque[Call] = field(default_factory=lambda: deque(maxlen=_OVER_KEPT))
     served: int = 0
     refused: Counter[str] = field(default_factory=Counter[str])
@@ -103,10 +106,18 @@ class Calls:
         """Enter that it is over and holds nothing any more."""
         call.finish()
         self.over.append(call)
+        self.past.include(call.watched.figures)
         self.running.discard(call)
         self.served += 1
         if not self.running:
             self._idle.set()
+
+    def figures(self) -> CallFigures:
+        """Add up all calls, those that run and those that have ended."""
+        figures = CallFigures()
+        for one in (self.past, *(call.watched.figures for call in self.running)):
+            figures.include(one)
+        return figures
 
     def find(self, call_sid: str) -> Call | None:
         """Find a call that runs, or has not been over for long."""

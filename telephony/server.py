@@ -21,7 +21,6 @@ from telephony.calls import Call, Calls
 from telephony.door import Door
 from telephony.handshake import TRY_AGAIN_LATER, StreamRefused, read_start
 from telephony.loopback import is_loopback
-from telephony.metrics import Metrics
 from telephony.onlookers import Onlookers
 from telephony.options import ServerOptions
 from telephony.promises import Promises
@@ -45,7 +44,6 @@ class Line:
         promises: the calls that were put through and are not here yet.
         taps: what is kept of them.
         web: who may talk and watch in a browser.
-        metrics: what Prometheus is told.
     """
 
     engine: DuplexEngine
@@ -56,11 +54,6 @@ class Line:
     promises: Promises = field(default_factory=Promises)
     taps: TapOptions = field(default_factory=TapOptions)
     web: WebOptions = field(default_factory=WebOptions)
-    metrics: Metrics = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Count from the first call on."""
-        self.metrics = Metrics(self.calls, self.engine)
 
     @property
     def onlookers(self) -> Onlookers:
@@ -106,7 +99,7 @@ def create_app(line: Line, run_call: RunCall, on_status: OnStatus | None = None)
 
     app.include_router(webhooks(line.door, lambda call: reserve(line, call), on_status))
 
-    app.include_router(watching(line.calls, line.engine, line.metrics, line.onlookers))
+    app.include_router(watching(line.calls, line.engine, line.onlookers))
     app.include_router(browser_phone(line.mint, line.onlookers))
 
     @app.websocket(STREAM_PATH)

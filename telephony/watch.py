@@ -8,18 +8,18 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, HTTPException, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from engines.duplex import DuplexEngine
 from telephony.calls import Call, Calls
-from telephony.metrics import Metrics
+from telephony.metrics import metrics
 from telephony.onlookers import Onlookers
 
 EVERY_S = 0.25
 _LIST_EVERY_S = 1.0
 
 
-def watching(calls: Calls, engine: DuplexEngine, metrics: Metrics, onlookers: Onlookers) -> APIRouter:
+def watching(calls: Calls, engine: DuplexEngine, onlookers: Onlookers) -> APIRouter:
     """Make the routes that tell of calls.
 
     The list names calls by the beginning of their SID only. Whoever knows a whole SID, which is as good
@@ -28,15 +28,15 @@ def watching(calls: Calls, engine: DuplexEngine, metrics: Metrics, onlookers: On
     Args:
         calls: those of this process.
         engine: who answers them.
-        metrics: what is told to Prometheus.
         onlookers: who may look.
     """
+    registry = metrics(calls, engine)
     router = APIRouter(dependencies=[Depends(onlookers.check)])
 
     @router.get("/metrics")
-    def scrape() -> Response:
+    async def scrape() -> Response:
         """Everything since the start of the process."""
-        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/calls")
     def list_calls() -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from loguru import logger
 from numpy.typing import NDArray
+from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.bursts import talk
@@ -17,6 +18,7 @@ from bot import run_call
 from engines.duplex import DuplexEngine
 from processors import g711, pcm
 from processors.tap_options import TapOptions
+from telephony.metrics import metrics
 from telephony.server import Line, create_app
 from telephony.watch import details, overview
 from tests.fake_engines import FakeEngine
@@ -43,12 +45,18 @@ def stalling(step: int) -> float:
     return 0.7 if step == 50 else 0.01 * (step % 3)
 
 
+def scraped(line: Line) -> str:
+    return generate_latest(metrics(line.calls, line.engine)).decode()
+
+
 def families(line: Line) -> dict[str, float]:
     return {
         sample.name + "".join(f",{value}" for key, value in sorted(sample.labels.items()) if key != "le"): (
             sample.value
         )
-        for family in text_string_to_metric_families(line.metrics.text().decode())
+        for family in text_string_to_metric_families(
+            generate_latest(metrics(line.calls, line.engine)).decode()
+        )
         for sample in family.samples
     }
 

@@ -4,7 +4,8 @@ import pytest
 from pipecat.tests.utils import run_test
 
 from processors.frames import MulawOutputFrame
-from processors.meter import CallFigures, Meter, Step
+from processors.meter import CallFigures, Meter
+from processors.tap import Tap
 
 
 def sent(**metadata: object) -> MulawOutputFrame:
@@ -15,19 +16,18 @@ def sent(**metadata: object) -> MulawOutputFrame:
 
 async def test_the_meter_reads_what_the_stages_know_and_keeps_account_of_the_buffer() -> None:
     times = iter([10.0, 10.03, 10.2])
-    steps: list[Step] = []
     figures = CallFigures()
-    meter = Meter(figures, steps.append, now_s=lambda: next(times))
+    meter = Meter(figures, now_s=lambda: next(times))
     frames = [
         sent(delay_ms=20.0, timings_ms={"lm": 15.0}, backlog_frames=1, dropped_frames=0, trimmed_ms=0),
         sent(delay_ms=90.0, timings_ms={"lm": 85.0}, backlog_frames=3, dropped_frames=2, trimmed_ms=0),
         sent(delay_ms=30.0, timings_ms={"lm": 25.0}, backlog_frames=0, dropped_frames=2, trimmed_ms=10),
     ]
-    down, _ = await run_test(meter, frames_to_send=frames, expected_down_frames=[MulawOutputFrame] * 3)
+    down, _ = await run_test(Tap(meter), frames_to_send=frames, expected_down_frames=[MulawOutputFrame] * 3)
     assert [frame.mulaw for frame in down if isinstance(frame, MulawOutputFrame)] == [b"\xff" * 640] * 3
-    assert [step.lead_ms for step in steps] == pytest.approx([0, 50, 0])
-    assert [step.gap_ms for step in steps] == pytest.approx([0, 0, 40])
-    assert [step.delay_ms for step in steps] == pytest.approx([20, 140, 30])
+    assert figures.lead.max_ms == pytest.approx(50)
+    assert figures.delay.max_ms == pytest.approx(140)
+    assert (figures.delay_ms, figures.lead_ms) == (30, 0)
     summary = figures.summary()
     assert summary["frames"] == 3
     assert summary["overruns"] == 1
@@ -41,6 +41,6 @@ async def test_the_meter_reads_what_the_stages_know_and_keeps_account_of_the_buf
 async def test_frames_that_know_nothing_count_as_nothing() -> None:
     figures = CallFigures()
     meter = Meter(figures, now_s=lambda: 1.0)
-    await run_test(meter, frames_to_send=[sent()], expected_down_frames=[MulawOutputFrame])
+    await run_test(Tap(meter), frames_to_send=[sent()], expected_down_frames=[MulawOutputFrame])
     assert figures.summary()["frames"] == 1
     assert figures.stages == {}

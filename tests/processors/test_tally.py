@@ -26,5 +26,18 @@ def test_nothing_and_too_much() -> None:
     assert tally.summary() == {"count": 0, "total": 0, "p50": 0, "p95": 0, "max": 0}
     tally.add(-3)
     tally.add(60_000)
-    assert tally.quantile_ms(0.1) == 0.5
+    assert tally.quantile_ms(0.1) == 0
     assert tally.max_ms == 60_000
+
+
+def test_two_are_one_and_buckets_are_exact_at_their_bounds() -> None:
+    one, other = Tally(), Tally()
+    for ms in (0, 5, 5.01, 80, 300, 600):
+        one.add(ms)
+    for ms in (80.2, 4_000):
+        other.add(ms)
+    one.include(other)
+    assert one.count == 8
+    assert one.max_ms == 4_000
+    assert [one.up_to(ms) for ms in (5, 80, 300, 600, 2_000)] == [2, 4, 6, 7, 7]
+    assert one.quantile_ms(1) == 4_000

@@ -5,7 +5,8 @@ from pathlib import Path
 from pipecat.frames.frames import TextFrame
 from pipecat.tests.utils import run_test
 
-from processors.transcript import Line, Transcript, TranscriptTap
+from processors.tap import Tap
+from processors.transcript import Line, Transcriber, Transcript
 
 
 def test_words_make_lines_and_pauses_and_sentences_end_them(tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_a_call_without_words_leaves_no_file_and_a_full_disk_does_not_stop_it(tm
 async def test_the_tap_passes_text_on_and_stamps_it_with_the_call_s_time(tmp_path: Path) -> None:
     times = iter([50.0, 51.5])
     transcript = Transcript(tmp_path / "call.txt")
-    tap = TranscriptTap(transcript, now_s=lambda: next(times))
+    tap = Tap(Transcriber(transcript, now_s=lambda: next(times)))
     await run_test(tap, frames_to_send=[TextFrame(" Hi")], expected_down_frames=[TextFrame])
     assert list(transcript.lines) == [Line(1.5, "Hi")]
     assert (tmp_path / "call.txt").read_text() == "    1.50  Hi\n"  # closed with the pipeline

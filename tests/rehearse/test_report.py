@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
@@ -16,6 +17,7 @@ from rehearse.measure import measure
 from rehearse.rehearsal import Place, Rehearsed, rehearse
 from rehearse.report import write_report
 from rehearse.table import checklist, distributions
+from telephony.metrics import metrics
 from telephony.server import Line
 from tests.fake_engines import FakeEngine
 from tests.phone import serving
@@ -86,6 +88,10 @@ def test_the_tables_say_what_failed_and_what_depends_on_speed() -> None:
     assert "p95_ms 230, 430" in several
 
 
+def scraped(line: Line) -> str:
+    return generate_latest(metrics(line.calls, line.engine)).decode()
+
+
 async def test_metrics_agree_with_the_report_of_the_same_call(tmp_path: Path) -> None:
     line = Line(FakeEngine())
     async with serving(line) as address:
@@ -94,7 +100,9 @@ async def test_metrics_agree_with_the_report_of_the_same_call(tmp_path: Path) ->
     told = json.loads((tmp_path / "report.json").read_text())["server"]["call"]
     samples = {
         sample.name: sample.value
-        for family in text_string_to_metric_families(line.metrics.text().decode())
+        for family in text_string_to_metric_families(
+            generate_latest(metrics(line.calls, line.engine)).decode()
+        )
         for sample in family.samples
     }
     assert told["frames"] == samples["moshi_delay_seconds_count"] >= 28

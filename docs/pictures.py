@@ -1,0 +1,64 @@
+"""Takes the README's pictures of the browser phone: ``uv run python -m docs.pictures``.
+
+Needs Chromium (Debian's package chromium). A call goes on while they are taken: the parrot answers, and the
+microphone is the caller's clip of the rehearsal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+
+import soundfile
+from playwright.async_api import Browser, async_playwright
+from scipy.signal import resample_poly
+
+from rehearse.clip import CALLER_FILE
+from rehearse.own_server import OwnServer
+
+HERE = Path(__file__).parent
+SHOTS = {
+    "phone-light": {"color_scheme": "light", "viewport": {"width": 1120, "height": 760}},
+    "phone-dark": {"color_scheme": "dark", "viewport": {"width": 1120, "height": 760}},
+    "phone-narrow-light": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
+    "phone-narrow-dark": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}},
+}
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+
+
+async def take(browser: Browser, server: OwnServer, name: str) -> None:
+    """Call, wait until there is something to see, and take the picture."""
+    credentials = {"username": "me", "password": server.password}
+    page = await browser.new_page(http_credentials=credentials, **SHOTS[name])  # type: ignore[arg-type]
+    await page.goto(server.url.replace("ws:", "http:").replace("/stream", "/"))
+    await page.click("#call")
+    await page.wait_for_selector("body[data-state=talking]")
+    await page.wait_for_timeout(9_000)
+    await page.screenshot(path=HERE / f"{name}.png", full_page=True)
+    await page.close()
+
+
+async def main() -> None:
+    """Take them all, one after the other."""
+    clip, rate_hz = soundfile.read(CALLER_FILE)
+    with tempfile.NamedTemporaryFile(suffix=".wav") as microphone:
+        soundfile.write(microphone.name, resample_poly(clip, 48_000 // rate_hz, 1), 48_000, subtype="PCM_16")
+        flags = [*FLAGS, f"--use-file-for-fake-audio-capture={microphone.name}"]
+        async with OwnServer({"MOSHI_ENGINE": "parrot"}) as server, async_playwright() as playwright:
+            chromium = shutil.which("chromium")
+            browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
+            for name in SHOTS:
+                await take(browser, server, name)
+            await browser.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
