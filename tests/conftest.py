@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from loguru import logger
 
 from engines.moshi.random_mimi import write_random_mimi
+from tests.fakes.twilio_api import FakeTwilioApi, fake_twilio_api
+from tests.logs import Logged, logged_lines
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -16,6 +19,20 @@ def _quiet() -> None:
     """Keep pipecat's debug log out of reports, and its cost out of the tests."""
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
+
+
+@pytest.fixture
+def twilio() -> Iterator[FakeTwilioApi]:
+    """A fake of Twilio's REST API, running."""
+    with fake_twilio_api() as api:
+        yield api
+
+
+@pytest.fixture
+def logged() -> Iterator[Logged]:
+    """What is logged during the test."""
+    with logged_lines() as logs:
+        yield logs
 
 
 @pytest.fixture(scope="session")
