@@ -132,7 +132,7 @@ class LanguageSession:
         if force_text is None:
             text = self._sampling.text.draw(self.text_logits, text_noise)
         else:
-            text = mx.array([[force_text]], mx.int32)
+            text = mx.array([[force_text]], mx.uint32)
         audio = self._depformer(hidden, text, self.history.forced(position), audio_noise)
         tokens = mx.concatenate([text, *audio], axis=1)[0]
         mx.eval(tokens, self.text_logits)  # the one evaluation, which also brings the ring up to date
@@ -167,13 +167,13 @@ class LanguageSession:
                 token = self._sampling.audio.draw(logits, gumbel)
             else:
                 part.transformer(state, cache=memory)
-                token = mx.array([[fixed]], mx.int32)
+                token = mx.array([[fixed]], mx.uint32)
             tokens.append(token)
         return tokens
 
 
 def _embed(embedding: Any, token: int) -> mx.array:
-    return _look_up(embedding, mx.array([[token]], mx.int32))
+    return _look_up(embedding, mx.array([[token]], mx.uint32))
 
 
 def _look_up(embedding: Any, tokens: mx.array) -> mx.array:

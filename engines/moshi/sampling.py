@@ -18,26 +18,26 @@ class Sampling:
         """How many tokens are drawn from."""
         return min(self.top_k, vocabulary) if self.top_k > 0 else vocabulary
 
-    def draw(self, logits: mx.array, gumbel: mx.array | None) -> mx.array:
-        """Draw one token.
+    def draw(self, logits: mx.array, noise: mx.array | None) -> mx.array:
+        """Draw one token. There are nine draws a step, so every operation counts.
 
         Args:
             logits: ``[1, 1, vocabulary]``, any float type.
-            gumbel: float32 ``[choices]``, Gumbel noise; None for temperature 0.
+            noise: float32 ``[choices]``, Gumbel noise times the temperature; None for temperature 0.
 
         Returns:
-            int32 ``[1, 1]``.
+            uint32 ``[1, 1]``.
         """
-        if gumbel is None:
-            return mx.argmax(logits, axis=-1).astype(mx.int32)
+        if noise is None:
+            return mx.argmax(logits, axis=-1)
         logits = logits.astype(mx.float32)
-        kept = gumbel.shape[-1]
-        if kept == logits.shape[-1]:
-            return mx.argmax(logits * (1 / self.temperature) + gumbel, axis=-1).astype(mx.int32)
-        tokens = mx.argpartition(-logits, kth=kept - 1, axis=-1)[..., :kept]
-        best = mx.take_along_axis(logits, tokens, axis=-1) * (1 / self.temperature) + gumbel
-        place = mx.argmax(best, axis=-1, keepdims=True)
-        return mx.take_along_axis(tokens, place, axis=-1)[..., 0].astype(mx.int32)
+        left_out = logits.shape[-1] - noise.shape[-1]
+        if left_out == 0:
+            return mx.argmax(logits + noise, axis=-1)
+        tokens = mx.argpartition(logits, kth=left_out, axis=-1)[..., left_out:]
+        # The largest of logit / temperature + noise is the largest of logit + noise * temperature.
+        best = mx.argmax(mx.take_along_axis(logits, tokens, axis=-1) + noise, axis=-1, keepdims=True)
+        return mx.take_along_axis(tokens, best, axis=-1)[..., 0]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ GREEDY = MoshiSampling(Sampling(0.0, 0), Sampling(0.0, 0))
 
 
 class Noise:
-    """Gumbel noise for every draw of a session: a function of the seed and the position, of nothing else.
+    """Gumbel noise times temperature for every draw: a function of seed and position, of nothing else.
 
     So sessions cannot disturb each other, and the order in which they are stepped does not matter.
     """
@@ -62,14 +62,16 @@ class Noise:
         self._text = sampling.text.choices(text_size) if sampling.text.temperature > 0 else 0
         self._audio = sampling.audio.choices(audio_size) if sampling.audio.temperature > 0 else 0
         self._codebooks = codebooks
+        temperatures = [sampling.text.temperature] * self._text
+        self._temperatures = mx.array(temperatures + [sampling.audio.temperature] * self._audio * codebooks)
 
     def at(self, position: int) -> tuple[mx.array | None, list[mx.array | None]]:
-        """Noise for the text draw and for each codebook's draw at a position."""
+        """Give the noise for the text draw and for each codebook's draw at a position."""
         size = self._text + self._audio * self._codebooks
         if size == 0:
             return None, [None] * self._codebooks
         key = mx.array([self._seed, position & 0xFFFFFFFF], mx.uint32)
-        noise = mx.random.gumbel((size,), key=key)
+        noise = mx.random.gumbel((size,), key=key) * self._temperatures
         text = noise[: self._text] if self._text else None
         if not self._audio:
             return text, [None] * self._codebooks

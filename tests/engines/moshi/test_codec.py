@@ -93,7 +93,7 @@ def test_passes_its_limit_without_an_error_or_a_gap_even_when_nobody_is_ever_sil
         pool = MimiPool(mimi_file, size=1, limit_frames=limit_frames)
         pool.fill()
         decoder = Decoder(pool)
-        return [decoder.decode(tokens(number)) for number in range(14)]
+        return [decoder.decode(tokens(number)) for number in range(12)]
 
     renewed, expected = decode(10), decode(50)  # the first changes after nine frames
     level = np.sqrt(np.mean(np.square(expected)))

@@ -19,7 +19,7 @@ from engines.moshi.session import MoshiSession
 from engines.options import EngineOptions
 
 WAIT_S = 60.0
-GREETING_FRAMES = 4
+GREETING_FRAMES = 3
 
 
 class Clock:
@@ -75,7 +75,7 @@ async def test_greets_and_answers_and_every_call_alike(engine: MoshiEngine) -> N
     for _ in range(2):
         session = engine.open_session()
         assert engine.running == 1
-        calls.append(await talk(session, range(GREETING_FRAMES + 3)))
+        calls.append(await talk(session, range(GREETING_FRAMES + 1)))
         await session.close()
         assert engine.running == 0
     for first, second in zip(*calls, strict=True):
@@ -101,15 +101,15 @@ async def test_the_greeting_depends_on_the_seed_alone(engine: MoshiEngine) -> No
 
 async def test_two_calls_at_once_do_not_disturb_each_other(engine: MoshiEngine) -> None:
     session = engine.open_session()
-    alone = await talk(session, range(5))
+    alone = await talk(session, range(4))
     await session.close()
     first, second = engine.open_session(), engine.open_session()
     with pytest.raises(EngineBusy, match="holds 2 calls at once, and all are taken"):
         engine.open_session()
-    together, other = await asyncio.gather(talk(first, range(5)), talk(second, range(50, 55)))
+    together, other = await asyncio.gather(talk(first, range(4)), talk(second, range(50, 54)))
     await asyncio.gather(first.close(), second.close())
     assert [step.text for step in together] == [step.text for step in alone]
-    assert len(other) == 5
+    assert len(other) == 4
 
 
 async def test_the_slowest_stage_sets_the_pace(engine: MoshiEngine) -> None:

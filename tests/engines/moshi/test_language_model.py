@@ -22,8 +22,11 @@ from tests.tiny_moshi import tiny_lm
 
 CARD, CODEBOOKS = 64, 2  # fewer than Mimi's, for speed; nothing here depends on how many
 FLOAT = pytest.param(None, 64, id="float32")
-Q4 = pytest.param(QUANTIZATIONS[4], 128, id="q4")
-Q8 = pytest.param(Quantization(8, 32), 128, id="q8")  # Kyutai's groups of 64 would need twice the size
+# Packed matrices are slow on a processor; q8 in groups of 64, as Kyutai has it, would take a larger model.
+Q4 = pytest.param(QUANTIZATIONS[4], 128, id="q4", marks=pytest.mark.slow)
+Q8 = pytest.param(
+    Quantization(8, 32), 128, id="q8", marks=pytest.mark.slow
+)  # Kyutai's groups of 64 would need twice the size
 
 
 def small_lm(quantization: Quantization | None = None, dim: int = 64, **config: int) -> Lm:
