@@ -133,8 +133,10 @@ def _show(console: Console, calls: list[Rehearsed], written: list[Path]) -> bool
     all_held = all(held(call.points) for call in calls)
     where = ", ".join(str(path) for path in written[:4])
     console.print(f"\nReport: {where}", highlight=False)
+    unjudged = {point.title for call in calls for point in call.points if point.passed is None}
     if all_held:
-        console.print("Every point holds.", style="bold green")
+        but = f" ({len(unjudged)} could not be judged)" if unjudged else ""
+        console.print(f"Every point holds{but}.", style="bold green")
     else:
         failed = sorted({point.title for call in calls for point in call.points if point.passed is False})
         console.print(f"Failed: {', '.join(failed)}.", style="bold red")

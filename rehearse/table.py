@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from statistics import median
+
 from rich.table import Table
 from rich.text import Text
 
 from rehearse.checks import Point
-from rehearse.measure import Spread
 from rehearse.rehearsal import Rehearsed
 
 _MARKS = {True: Text("✓", "bold green"), False: Text("✗", "bold red"), None: Text("–", "dim")}
@@ -24,7 +24,7 @@ def checklist(points: list[Point]) -> Table:
 
 def distributions(calls: list[Rehearsed]) -> Table:
     """Lay out the same points for several calls: how many hold each, and how their figures are spread."""
-    table = _table("over all calls: median, worst")
+    table = _table("over all calls: least, median, most")
     for rows in zip(*(call.points for call in calls), strict=True):
         judged = [point.passed for point in rows if point.passed is not None]
         passed = all(judged) if judged else None
@@ -51,6 +51,9 @@ def _title(point: Point) -> Text:
 
 
 def _spread(rows: tuple[Point, ...], name: str) -> str:
-    values = [point.numbers.get(name) for point in rows]
-    spread = Spread.of(np.array([np.nan if value is None else value for value in values], np.float64))
-    return f"{name} {spread.p50:.4g}, {spread.max:.4g}" if spread else f"{name} unknown"
+    """Give a figure's least, median and most over all calls that know it."""
+    known = [value for point in rows if (value := point.numbers.get(name)) is not None]
+    words = name.replace("_", " ")
+    if not known:
+        return f"{words} unknown"
+    return f"{words} {min(known):.4g}, {median(known):.4g}, {max(known):.4g}"

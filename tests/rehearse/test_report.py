@@ -85,7 +85,7 @@ def test_the_tables_say_what_failed_and_what_depends_on_speed() -> None:
     assert "Answer's delay *" in one
     several = text(distributions([good, slow]))
     assert "1 of 2 hold" in several
-    assert "p95_ms 230, 430" in several
+    assert "p95 ms 30, 230, 430" in several
 
 
 def scraped(line: Line) -> str:

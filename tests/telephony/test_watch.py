@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import httpx
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
+from processors import g711
+from processors.tap_options import TapOptions
 from telephony.address import PublicAddress
 from telephony.door import Door
 from telephony.server import Line
@@ -30,6 +36,12 @@ async def events(stream: httpx.Response, until: str) -> dict[str, object]:
             if name == until:
                 break
     return last
+
+
+def only_recording(directory: Path) -> tuple[NDArray[np.int16], int]:
+    (path,) = directory.iterdir()
+    sides, rate_hz = soundfile.read(path, dtype="int16")
+    return sides, rate_hz
 
 
 async def test_a_call_can_be_watched_while_it_runs_and_after() -> None:
@@ -66,6 +78,21 @@ async def test_a_call_can_be_watched_while_it_runs_and_after() -> None:
         assert scraped.headers["content-type"].startswith("text/plain")
         names = {family.name for family in text_string_to_metric_families(scraped.text)}
         assert {"moshi_calls", "moshi_delay_seconds", "process_cpu_seconds"} <= names
+
+
+async def test_a_killed_socket_leaves_a_readable_recording(tmp_path: Path) -> None:
+    line = Line(FakeEngine(), taps=TapOptions(record=tmp_path))
+    async with serving(line) as address:
+        async with Phone.calling(address, start_message(call_sid=CALL_SID)) as phone:
+            await phone.say(LOUD, times=40)
+            await phone.listen(10)
+            phone.socket.transport.abort()
+        await line.calls.all_over()
+    sides, rate_hz = only_recording(tmp_path)
+    said = np.frombuffer(g711.decode(LOUD * 40), "<i2")
+    assert rate_hz == 8000
+    assert np.array_equal(sides[: len(said), 0], said)
+    assert np.abs(sides[:, 1]).max() > 1000
 
 
 async def test_a_public_server_hides_it_all_but_from_those_who_know_the_password() -> None:
