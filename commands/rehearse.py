@@ -22,7 +22,7 @@ from rehearse.report import write_report
 from rehearse.server_word import ServerWord
 from rehearse.table import BY_SPEED, checklist, distributions
 
-_MIRROR_SECS = 8.0
+_MIRROR_SECS = 6.0
 _WIDTH_WITHOUT_TERMINAL = 140
 
 

@@ -25,7 +25,7 @@ def rehearsed(report: Path, *options: str) -> tuple[str, dict[str, bool | None]]
 
 @pytest.mark.slow
 def test_with_the_embedded_engine(tmp_path: Path) -> None:
-    output, points = rehearsed(tmp_path, "--engine", "parrot", "--secs", "8")
+    output, points = rehearsed(tmp_path, "--engine", "parrot", "--secs", "6")
     assert {passed for key, passed in points.items() if key not in SPEED} == {True}
     assert None not in points.values()
     assert "depends on this machine's speed" in output

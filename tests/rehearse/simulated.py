@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from scipy.signal import resample_poly
@@ -22,8 +23,8 @@ Server = Callable[[list[bytes]], list[tuple[float, bytes]]]
 """Takes the caller's frames (µ-law, 80 ms; frame k ends at (k + 1) * 0.08 s), gives (time, µ-law)."""
 
 
-def call(server: Server, secs: float = 12.0) -> CallRecord:
-    said = caller_speech(CALLER_FILE, secs)
+def call(server: Server, secs: float = 12.0, clip: Path = CALLER_FILE) -> CallRecord:
+    said = caller_speech(clip, secs)
     frames = [said[at : at + FRAME] for at in range(0, len(said), FRAME)]
     ear = Playback(BEGAN_S)
     for at_s, mulaw in sorted(server(frames), key=lambda message: message[0]):

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 
 from processors import g711, pcm
+from rehearse.clip import CALLER_FILE
 from rehearse.echo import find_echo
 from rehearse.measure import Spread, measure
 from rehearse.record import Told
@@ -82,6 +86,17 @@ def test_quality_is_judged_where_there_are_no_holes() -> None:
     assert holes.stoi > 0.99
     assert noisy.stoi < 0.9
     assert noisy.snr_db < 10
+
+
+def test_a_caller_who_repeats_himself_is_found_at_the_first_time(tmp_path: Path) -> None:
+    clip, rate_hz = soundfile.read(CALLER_FILE, stop=16_000)
+    soundfile.write(tmp_path / "short.wav", clip, rate_hz)
+    record = simulated.call(simulated.parrot, secs=12, clip=tmp_path / "short.wav")
+    found = measure(record, repeats_after_ms=960)
+    spread = Spread.of(found.delay_ms)
+    assert spread is not None
+    assert spread.p50 == pytest.approx(30, abs=0.2)
+    assert spread.max == pytest.approx(30, abs=0.2)
 
 
 def test_strange_speech_is_no_echo() -> None:
