@@ -178,6 +178,7 @@ def health(line: Line) -> dict[str, Any]:
         "sessions": engine.running,
         "calls": len(line.calls.running),
         "served": line.calls.served,
+        "lost": engine.lost_calls,
         "refused": dict(line.calls.refused),
         "version": VERSION,
     }

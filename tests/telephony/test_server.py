@@ -21,6 +21,7 @@ async def test_healthz_tells_engine_capacity_and_calls() -> None:
             "sessions": 0,
             "calls": 0,
             "served": 0,
+            "lost": 0,
             "refused": {},
             "version": VERSION,
         }
