@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 from dotenv import find_dotenv, load_dotenv
 
-from commands.bench import bench
-from commands.dial import dial
-from commands.doctor import doctor
-from commands.download import download
-from commands.rehearse import rehearse_command
-from commands.serve import serve
 from telephony.version import VERSION
 
+COMMANDS = ("serve", "dial", "rehearse", "doctor", "download", "bench")
 
-class DefaultsToServe(click.Group):
-    """A group that serves when no command is named, so that ``python bot.py --port 80`` works."""
+
+class Commands(click.Group):
+    """The commands, each loaded from ``commands/NAME.py`` when it is needed.
+
+    So none waits for what only another one imports, and ``.env`` is read before any library looks at the
+    environment (``HF_HOME``). Without a command, ``serve`` runs.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name them, the most used first."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        """Load one, or say with None that there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"commands.{cmd_name}"), cmd_name)
+        return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put ``serve`` in front of options that belong to no command."""
-        if not args or (args[0] not in self.commands and args[0] not in ("--help", "--version")):
+        if not args or (args[0] not in COMMANDS and args[0] not in ("--help", "--version")):
             args.insert(0, "serve")
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=DefaultsToServe)
+@click.group(cls=Commands)
 @click.version_option(package_name=None, version=VERSION, prog_name="moshi-phone")
 def cli() -> None:
     """Talk with Moshi on the phone.
@@ -33,14 +46,6 @@ def cli() -> None:
     "python bot.py COMMAND --help" tells what each command takes. Every option can also be set as an
     environment variable, or in a file named .env in this folder or above it; the command line wins.
     """
-
-
-cli.add_command(rehearse_command)
-cli.add_command(serve)
-cli.add_command(dial)
-cli.add_command(doctor)
-cli.add_command(download)
-cli.add_command(bench)
 
 
 def main() -> None:

@@ -13,11 +13,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from commands.errors import Unusable
 from commands.options import as_environment, takes
 from engines.options import EngineOptions
+from rehearse import rehearsal
 from rehearse.checks import Point, held
 from rehearse.clip import CALLER_FILE, ClipUnusable, caller_speech
 from rehearse.options import RehearseOptions
 from rehearse.own_server import PUBLIC_URL, OwnServer, ServerFailed
-from rehearse.rehearsal import Place, Rehearsed, rehearse
+from rehearse.rehearsal import Place, Rehearsed
 from rehearse.report import write_report
 from rehearse.server_word import ServerWord
 from rehearse.table import BY_SPEED, checklist, distributions
@@ -26,13 +27,13 @@ _MIRROR_SECS = 6.0
 _WIDTH_WITHOUT_TERMINAL = 140
 
 
-@click.command("rehearse")
+@click.command()
 @takes(RehearseOptions)
 @takes(EngineOptions, without=("calls",))
 @click.option("--auth-token", envvar="TWILIO_AUTH_TOKEN", help="Signs the webhook's request, with --url.")
 @click.option("--public-url", envvar="PUBLIC_URL", help="What that signature is made for, with --url.")
 @click.option("--web-password", envvar="MOSHI_WEB_PASSWORD", help="Of the server's figures, with --url.")
-def rehearse_command(
+def rehearse(
     rehearse_options: RehearseOptions,
     engine_options: EngineOptions,
     auth_token: str | None,
@@ -110,7 +111,7 @@ class _Stage:
             transient=True,
         ) as progress:
             task = progress.add_task("Calling" if calls == 1 else f"{calls} callers", total=secs * calls)
-            return await rehearse(
+            return await rehearsal.rehearse(
                 place,
                 said,
                 calls,
