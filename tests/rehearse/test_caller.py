@@ -42,7 +42,8 @@ async def test_a_call_over_real_sockets_and_each_fault_on_its_point() -> None:
     assert good.tokens == ["t1"]
     assert good.echoed == ["tenth"]
     assert bad.sessions == 1
-    assert bytes(well.record.ear.heard(well.record.hung_up_s)).count(said[5000:5640]) == 1
+    # What came, not what the ear made of it: a machine that stumbles puts gaps between.
+    assert b"".join(stretch.mulaw for stretch in well.record.ear.stretches).count(said[5000:5640]) == 1
     points = {point.key: point for point in ill.points}
     assert points["own_voice"].figure == "<Say> speaks first"
     assert points["session_free"].figure == "1 sessions still open after 0.1 s"
