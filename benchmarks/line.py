@@ -151,7 +151,8 @@ def table(figures: dict[tuple[int, str], Figures]) -> str:
         ours, shipped = figures[calls, OURS], figures[calls, SHIPPED]
         delay = np.percentile(shipped.delays_ms, 95) / np.percentile(ours.delays_ms, 95)
         cpu = np.mean(ours.cpu_ms) / np.mean(shipped.cpu_ms)
-        lines.append(f"At {calls} calls: p95 {delay:.1f} times shorter, {cpu:.2f} times the CPU.")
+        at_once = "1 call" if calls == 1 else f"{calls} calls at once"
+        lines.append(f"With {at_once}: p95 {delay:.1f} times shorter, {cpu:.2f} times the CPU.")
     return "\n".join(lines)
 
 
