@@ -11,11 +11,10 @@ import functools
 import types
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import click
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 ENVIRONMENT_PREFIX = "MOSHI_"

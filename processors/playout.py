@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from pipecat.frames.frames import Frame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
+from engines.silence import SILENCE_RMS
+from processors import pcm
 from processors.frames import PHONE_RATE_HZ, MarkInputFrame, MarkOutputFrame
 from processors.playout_clock import PlayoutClock
 
@@ -19,7 +21,7 @@ SPARE_MS = 3.0  # what the lowest lead of late is left at
 LONGEST_LEAD_MS = 1_000.0  # beyond this even speech is cut
 SLICE_MS = 5
 _SLICE_SAMPLES = PHONE_RATE_HZ * SLICE_MS // 1000
-_SILENT_RMS = 184  # -45 dB of full scale, above Moshi's own room noise
+_SILENT_RMS = int(SILENCE_RMS * pcm.FULL_SCALE)  # not tried on Moshi's own silence, which could not be had
 _PAUSE_KEPT_SLICES = 12  # 60 ms: shorter silences are the stops inside words (p, t, k), not pauses
 _MARK_EVERY_S = 1.0
 _WINDOW_BLOCKS = 50  # 4 s; the lowest lead is that of this window and the one before
