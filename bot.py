@@ -16,44 +16,45 @@ from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketTransport
 from pipecat.workers.runner import WorkerRunner
 
+from access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR
+from audio.formats import PHONE_RATE_HZ
 from engines.choose import choose_engine
 from engines.duplex import DuplexSession
 from engines.options import EngineOptions
 from pipelines.phone_call import phone_call
 from pipelines.taps import make_taps
-from processors.frames import PHONE_RATE_HZ
 from processors.hangup_key import HangupKey
 from processors.twilio import STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
-from telephony.calls import Call
-from telephony.handshake import INTERNAL_ERROR, PROTOCOL_ERROR
-from telephony.server import Line, take
+from server.calls import Call
+from server.state import ServerState
+from server.stream import handle_stream
 
 
-async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, line: Line) -> None:
+async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, state: ServerState) -> None:
     """Drive one call: assemble its pipeline, run it, and return when the call is over.
 
     Args:
         websocket: accepted, its ``start`` message read.
         call: what was read; ``call.end(...)`` ends the call from anywhere.
         session: opened for this call; closed by whoever opened it.
-        line: what all calls share.
+        state: what all calls share.
     """
-    serializer = TwilioSerializer(call.start.stream_sid, call.start.call_sid, line.credentials)
+    serializer = TwilioSerializer(call.start.stream_sid, call.start.call_sid, state.credentials)
     transport = TwilioTransport(websocket, serializer)
-    options = line.options
-    taps = make_taps(line.taps, call.file_name, call.watched)
+    options = state.options
+    taps = make_taps(state.taps, call.file_name, call.observations)
     pipeline = phone_call(
         transport,
         session,
         playout_lead_ms=options.playout_lead_ms,
         hang_secs=options.hang_secs,
-        ears=taps.ears,
+        inbound_taps=taps.inbound_taps,
         taps=[*taps.taps, *([HangupKey(options.hangup_key, call.end)] if options.hangup_key else [])],
     )
     worker = PipelineWorker(
         pipeline,
         params=PipelineParams(audio_in_sample_rate=PHONE_RATE_HZ, audio_out_sample_rate=PHONE_RATE_HZ),
-        # pipecat's own watchers look at every frame of every stage, which costs a tenth of the call.
+        # pipecat's own observers look at every frame of every stage, which costs a tenth of the call.
         idle_timeout_secs=None,
         enable_turn_tracking=False,
         enable_rtvi=False,
@@ -102,7 +103,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, lin
         await hanging_up
 
 
-_line: Line | None = None
+_state: ServerState | None = None
 
 
 async def bot(runner_args: RunnerArguments) -> None:
@@ -113,18 +114,18 @@ async def bot(runner_args: RunnerArguments) -> None:
     Raises:
         TypeError: when the runner's transport is not a WebSocket.
     """
-    global _line  # noqa: PLW0603 - the runner gives no place for what a process shares
+    global _state  # noqa: PLW0603 - the runner gives no place for what a process shares
     if not isinstance(runner_args, WebSocketRunnerArguments):
         raise TypeError(f"expected a WebSocket from the runner, got {type(runner_args).__name__}")
-    if _line is None:
+    if _state is None:
         engine, why = choose_engine(EngineOptions())
         logger.info(why)
         await engine.start(logger.info)
-        _line = Line(engine)
-    await take(runner_args.websocket, _line, run_call, admit=lambda _: None)
+        _state = ServerState(engine)
+    await handle_stream(runner_args.websocket, _state, run_call, admit=lambda _: None)
 
 
 if __name__ == "__main__":
     from commands.main import main
 
-    main()
+    main(run_call)

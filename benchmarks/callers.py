@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from audio import g711, pcm
 from benchmarks.bursts import RATE_HZ, Talk, delays_s, talk
-from processors import g711, pcm
 from rehearse.playback import Playback
 
 PACKET_SAMPLES = RATE_HZ // 50
@@ -59,7 +59,7 @@ async def call(port: int, seed: int, secs: float) -> Heard:
     ear = pcm.to_float(g711.decode(playback.heard(time.perf_counter()).tobytes()))
     return Heard(
         delays_ms=[None if delay is None else round(delay * 1000, 3) for delay in delays_s(said, ear)],
-        first_audio_ms=(playback.stretches[0].arrived_s - began_s) * 1000 if playback.stretches else -1,
+        first_audio_ms=(playback.segments[0].arrived_s - began_s) * 1000 if playback.segments else -1,
         gaps=sum(gap.ms >= 1 for gap in playback.gaps),
         late_ms=late_ms,
     )

@@ -16,7 +16,7 @@ import samplerate
 import soxr
 from numpy.typing import NDArray
 
-from processors.resampler import StreamResampler
+from audio.resampling import StreamResampler
 
 Samples = NDArray[np.float32]
 Process = Callable[[Samples], Samples]

@@ -12,24 +12,28 @@ from urllib.parse import urlsplit
 import click
 import uvloop
 
+from access.public_address import STATUS_PATH, STREAM_PATH
+from access.redact import redact
+from access.tokens import StreamTokens
 from commands.errors import Unusable, explained
-from commands.line_options import LineOptions
 from commands.logs import log_to_stderr
 from commands.options import takes
-from commands.serve import answering, listen
 from engines.options import EngineOptions
-from processors.tap_options import TapOptions
-from telephony.address import STATUS_PATH, STREAM_PATH
-from telephony.dial import COMPLETED, CallPlan, Dialler
-from telephony.numbers import parse_number
-from telephony.options import ReachOptions, ServerOptions, TwilioOptions
-from telephony.redact import redact
+from records.options import TapOptions
+from runtime.stop_signals import Stopped, stop_signals
+from server.draining import hang_up_all
+from server.options import ServerOptions
+from server.running import answering, listen
+from server.settings import Settings, SettingsError
+from server.state import RunCall
+from telephony.dialling import COMPLETED, CallPlan, Dialler
+from telephony.e164 import parse_number
+from telephony.options import ReachOptions, TwilioOptions
 from telephony.rest import PlacedCall, TwilioApi
-from telephony.stopping import Stopped, hang_up_all, stop_signals
-from telephony.tokens import StreamTokens
 
 
 @click.command()
+@click.pass_obj
 @click.argument("number")
 @click.option(
     "--from",
@@ -59,6 +63,8 @@ from telephony.tokens import StreamTokens
 @takes(ServerOptions)
 @takes(TapOptions)
 def dial(
+    run_call: RunCall,
+    /,
     *,
     number: str,
     from_: str | None,
@@ -76,7 +82,7 @@ def dial(
     Ctrl-C hangs up. The exit code is 0 when somebody answered, and 1 when nobody did.
     """
     log_to_stderr(server_options.log_level, [twilio_options.auth_token])
-    options = LineOptions(server_options, engine_options, twilio_options, reach_options, taps=tap_options)
+    options = Settings(server_options, engine_options, twilio_options, reach_options, taps=tap_options)
     with explained():
         to = parse_number(number)
         if not from_:
@@ -86,47 +92,51 @@ def dial(
         if url:
             call = uvloop.run(_dial_elsewhere(plan, _stream_url(url), api, options))
         else:
-            call = uvloop.run(_dial_here(plan, api, options.with_public_url()))
+            call = uvloop.run(_dial_here(plan, api, options.with_public_url(), run_call))
     sys.exit(0 if call and call.status == COMPLETED else 1)
 
 
 async def _dial_elsewhere(
-    plan: CallPlan, stream_url: str, api: TwilioApi, options: LineOptions
+    plan: CallPlan, stream_url: str, api: TwilioApi, options: Settings
 ) -> PlacedCall | None:
     with stop_signals() as stop:
         tokens = StreamTokens.from_auth_token(options.twilio.auth_token)
         return await _follow(replace(plan, stream_url=stream_url), tokens, Dialler(api, stop, _print))
 
 
-async def _dial_here(plan: CallPlan, api: TwilioApi, options: LineOptions) -> PlacedCall | None:
+async def _dial_here(
+    plan: CallPlan, api: TwilioApi, options: Settings, run_call: RunCall
+) -> PlacedCall | None:
     options.check()
     listener = _listen(options)
     news = asyncio.Event()
     with stop_signals() as stop:
         try:
-            async with answering(listener, stop, options, on_status=lambda _, __: news.set()) as line:
-                address = line.door.address
+            async with answering(
+                listener, stop, options, run_call, on_status=lambda _, __: news.set()
+            ) as state:
+                address = state.auth.address
                 stream_url = address.wss(STREAM_PATH)
                 if stream_url is None:
                     raise Unusable("There is no public URL; set --public-url, or install cloudflared.")
                 here = replace(plan, stream_url=stream_url, status_url=address.https(STATUS_PATH))
                 try:
-                    return await _follow(here, line.door.tokens, Dialler(api, stop, _print, news))
+                    return await _follow(here, state.auth.tokens, Dialler(api, stop, _print, news))
                 finally:
-                    await hang_up_all(line.calls, _print)
+                    await hang_up_all(state.calls, _print)
         except Stopped:
             return None
 
 
-def _listen(options: LineOptions) -> socket.socket:
+def _listen(options: Settings) -> socket.socket:
     """Take a port: any for a tunnel, and where the public URL leads for a public URL."""
     if options.reach.tunnel:
         return listen(options.server.host, 0)
     try:
         return listen(options.server.host, options.server.port)
-    except Unusable as error:
+    except SettingsError as error:
         url = options.address().wss(STREAM_PATH)
-        raise Unusable(f"{error.message} If that is this program, let it answer: --url {url}") from error
+        raise Unusable(f"{error} If that is this program, let it answer: --url {url}") from error
 
 
 async def _follow(plan: CallPlan, tokens: StreamTokens, dialler: Dialler) -> PlacedCall:
@@ -141,6 +151,6 @@ def _stream_url(text: str) -> str:
     return parts._replace(path=parts.path.rstrip("/") or STREAM_PATH).geturl()
 
 
-def _print(line: str) -> None:
+def _print(state: str) -> None:
     """Show a line at once, also where the output goes into a pipe."""
-    print(line, flush=True)
+    print(state, flush=True)

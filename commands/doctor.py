@@ -26,11 +26,12 @@ from commands.checks.machine import (
     moshi_answers,
 )
 from commands.errors import explained
-from commands.line_options import LineOptions
 from commands.logs import log_to_stderr
 from commands.options import takes
 from engines.options import EngineOptions
-from telephony.options import ReachOptions, ServerOptions, TwilioOptions
+from server.options import ServerOptions
+from server.settings import Settings
+from telephony.options import ReachOptions, TwilioOptions
 
 
 @click.command()
@@ -55,7 +56,7 @@ def doctor(
     code is 0 when a call would work, and 1 when it would not.
     """
     log_to_stderr("error", [twilio_options.auth_token])
-    options = LineOptions(server_options, engine_options, twilio_options, reach_options)
+    options = Settings(server_options, engine_options, twilio_options, reach_options)
     with explained():
         options.address()
         checks = uvloop.run(_examine(options, number, quiet=as_json))
@@ -67,7 +68,7 @@ def doctor(
     sys.exit(0 if works else 1)
 
 
-async def _examine(options: LineOptions, number: str | None, *, quiet: bool) -> list[Check]:
+async def _examine(options: Settings, number: str | None, *, quiet: bool) -> list[Check]:
     """Make one check after the other, and show each as soon as it is made."""
     checks: list[Check] = []
 

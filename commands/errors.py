@@ -7,13 +7,14 @@ from contextlib import contextmanager
 
 import click
 
+from access.dashboard_auth import DashboardUnusable
+from access.exposure import Exposed
+from access.public_address import BadPublicUrl
 from engines.duplex import EngineError
-from pipelines.taps import DirectoryUnusable
-from telephony.address import BadPublicUrl
-from telephony.guard import Unguarded
-from telephony.numbers import BadNumber
-from telephony.onlookers import WebUnusable
-from telephony.rest_errors import TwilioTrouble
+from records.directories import DirectoryUnusable
+from server.settings import SettingsError
+from telephony.e164 import BadNumber
+from telephony.rest_errors import TwilioError
 from telephony.tunnel import TunnelFailed
 
 MENDABLE = (
@@ -21,10 +22,11 @@ MENDABLE = (
     BadPublicUrl,
     BadNumber,
     DirectoryUnusable,
-    TwilioTrouble,
+    TwilioError,
     TunnelFailed,
-    Unguarded,
-    WebUnusable,
+    Exposed,
+    SettingsError,
+    DashboardUnusable,
 )
 
 

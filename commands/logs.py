@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from loguru import logger
 
-from telephony.redact import Redactor
+from access.redact import Redactor
 
 
 def log_to_stderr(level: str, secrets: Iterable[str | None] = ()) -> None:

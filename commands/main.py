@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from importlib import import_module
 
 import click
 from dotenv import find_dotenv, load_dotenv
 
-from telephony.version import VERSION
+from runtime.version import VERSION
 
 COMMANDS = ("serve", "dial", "rehearse", "doctor", "download", "bench")
 
@@ -48,7 +49,12 @@ def cli() -> None:
     """
 
 
-def main() -> None:
-    """Run the command line, with what ``.env`` adds to the environment."""
+def main(run_call: Callable[..., Awaitable[None]]) -> None:
+    """Run the command line, with what ``.env`` adds to the environment.
+
+    Args:
+        run_call: drives one call (``bot.run_call``); the commands that answer calls take it from click's
+            context, so that no command imports the front door.
+    """
     load_dotenv(find_dotenv(usecwd=True))
-    cli(prog_name="python bot.py")
+    cli(prog_name="python bot.py", obj=run_call)

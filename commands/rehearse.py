@@ -14,13 +14,13 @@ from commands.errors import Unusable
 from commands.options import as_environment, takes
 from engines.options import EngineOptions
 from rehearse import rehearsal
-from rehearse.checks import Point, held
+from rehearse.checks import Criterion, held
 from rehearse.clip import CALLER_FILE, ClipUnusable, caller_speech
 from rehearse.options import RehearseOptions
 from rehearse.own_server import PUBLIC_URL, OwnServer, ServerFailed
-from rehearse.rehearsal import Place, Rehearsed
+from rehearse.rehearsal import Rehearsed, Target
 from rehearse.report import write_report
-from rehearse.server_word import ServerWord
+from rehearse.status_client import StatusClient
 from rehearse.table import BY_SPEED, checklist, distributions
 
 _MIRROR_SECS = 6.0
@@ -51,8 +51,8 @@ def rehearse(
     stage = _Stage(rehearse_options, console)
     try:
         if rehearse_options.url:
-            place = Place(rehearse_options.url, auth_token, public_url, web_password)
-            calls = asyncio.run(stage.visit(place))
+            target = Target(rehearse_options.url, auth_token, public_url, web_password)
+            calls = asyncio.run(stage.visit(target))
         else:
             calls = asyncio.run(stage.host(engine_options))
         written = write_report(rehearse_options.report, calls)
@@ -73,34 +73,34 @@ class _Stage:
     options: RehearseOptions
     console: Console
 
-    async def visit(self, place: Place) -> list[Rehearsed]:
+    async def visit(self, target: Target) -> list[Rehearsed]:
         """Rehearse with a server that runs already."""
-        return await self._calls(place, self.options.secs, self.options.calls)
+        return await self._calls(target, self.options.secs, self.options.calls)
 
     async def host(self, engine: EngineOptions) -> list[Rehearsed]:
         """Rehearse with a server of our own, and judge the line by a mirror where the engine is none."""
         self.console.print("Starting the server")
         async with OwnServer(as_environment(engine), self._say) as server:
-            health = await ServerWord(server.url).health() or {}
+            health = await StatusClient(server.url).health() or {}
             parrot = health.get("engine") == "parrot"
             delay_ms = engine.parrot_delay * 1000 if parrot else None
-            place = _place(server, delay_ms)
-            calls = await self._calls(place, self.options.secs, self.options.calls)
+            target = _target(server, delay_ms)
+            calls = await self._calls(target, self.options.secs, self.options.calls)
         if not parrot:
             line = await self._mirrored(engine)
             for call in calls:
                 call.points = [line if point.key == line.key else point for point in call.points]
         return calls
 
-    async def _mirrored(self, engine: EngineOptions) -> Point:
+    async def _mirrored(self, engine: EngineOptions) -> Criterion:
         """Judge the line itself: the same line, but what is said comes straight back."""
         self.console.print("Once more with a mirror, for the quality of the line")
         mirror = dataclasses.replace(engine, engine="parrot", parrot_delay=0.0)
         async with OwnServer(as_environment(mirror)) as server:
-            (call,) = await self._calls(_place(server, 0.0), _MIRROR_SECS, 1)
+            (call,) = await self._calls(_target(server, 0.0), _MIRROR_SECS, 1)
         return next(point for point in call.points if point.key == "quality")
 
-    async def _calls(self, place: Place, secs: float, calls: int) -> list[Rehearsed]:
+    async def _calls(self, target: Target, secs: float, calls: int) -> list[Rehearsed]:
         said = caller_speech(self.options.caller or CALLER_FILE, secs)
         with Progress(
             TextColumn("{task.description}"),
@@ -112,7 +112,7 @@ class _Stage:
         ) as progress:
             task = progress.add_task("Calling" if calls == 1 else f"{calls} callers", total=secs * calls)
             return await rehearsal.rehearse(
-                place,
+                target,
                 said,
                 calls,
                 jitter_ms=self.options.jitter_ms,
@@ -123,8 +123,10 @@ class _Stage:
         self.console.print(f"  {line}", style="dim", markup=False, highlight=False)
 
 
-def _place(server: OwnServer, repeats_after_ms: float | None) -> Place:
-    return Place(server.url, server.auth_token, PUBLIC_URL, server.password, server.ready_s, repeats_after_ms)
+def _target(server: OwnServer, repeats_after_ms: float | None) -> Target:
+    return Target(
+        server.url, server.auth_token, PUBLIC_URL, server.password, server.ready_s, repeats_after_ms
+    )
 
 
 def _show(console: Console, calls: list[Rehearsed], written: list[Path]) -> bool:

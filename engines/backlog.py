@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engines.duplex import Pcm
-from engines.silence import is_silent
+from audio.formats import Pcm
+from audio.silence import is_silent
 
 LIMIT_FRAMES = 5  # 400 ms: a conversation that is further behind than this is better off with a hole
 

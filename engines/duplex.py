@@ -10,13 +10,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-SAMPLE_RATE_HZ = 24_000
-FRAME_MS = 80
-FRAME_SAMPLES = SAMPLE_RATE_HZ * FRAME_MS // 1000  # 1,920
+from audio.formats import FRAME_SAMPLES, Pcm
 
-Pcm = NDArray[np.float32]
 Progress = Callable[[str], None]
 """Takes one line for a person to read while something long goes on."""
 
@@ -116,7 +112,7 @@ class DuplexEngine(ABC):
 
     @property
     @abstractmethod
-    def trouble(self) -> str | None:
+    def error(self) -> str | None:
         """One sentence on what is wrong with the engine, or None while it can take calls."""
 
     @abstractmethod

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.duplex import FRAME_MS, FRAME_SAMPLES, DuplexEngine, DuplexSession
+from audio.formats import FRAME_MS, FRAME_SAMPLES
+from engines.duplex import DuplexEngine, DuplexSession
 
 TOLERATED_DROPS = 0.01  # a hiccup of the machine is not the engine's
 

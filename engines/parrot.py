@@ -16,15 +16,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
 from engines.duplex import (
-    FRAME_SAMPLES,
-    SAMPLE_RATE_HZ,
     DuplexEngine,
     DuplexSession,
     DuplexStep,
     EngineBusy,
     EngineUnavailable,
-    Pcm,
     Progress,
     check_frame,
 )
@@ -125,8 +123,8 @@ class ParrotEngine(DuplexEngine):
         return self._running
 
     @property
-    def trouble(self) -> str | None:
-        """Not ready is the only trouble a parrot can have."""
+    def error(self) -> str | None:
+        """Not ready is the only error a parrot can have."""
         return None if self._ready else "The parrot has not been started."
 
     async def start(self, progress: Progress) -> None:
@@ -149,7 +147,7 @@ class ParrotEngine(DuplexEngine):
             EngineBusy: when all are talking, or the engine was not started.
         """
         if not self._ready or self._running >= self.capacity:
-            raise EngineBusy(self.trouble or f"All {self.capacity} parrots are talking.")
+            raise EngineBusy(self.error or f"All {self.capacity} parrots are talking.")
         self._running += 1
         return ParrotSession(self, self._greeting, self._delay_samples)
 

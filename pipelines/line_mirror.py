@@ -10,8 +10,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.transports.base_transport import BaseTransport
 
-from engines.duplex import SAMPLE_RATE_HZ
-from processors.frames import PHONE_RATE_HZ
+from audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
 from processors.mulaw import MulawDecoder, MulawEncoder
 from processors.playout import PlayoutGovernor
 from processors.resampler import Resampler

@@ -8,11 +8,12 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.base_transport import BaseTransport
 
-from engines.duplex import SAMPLE_RATE_HZ, DuplexSession
-from processors.frames import PHONE_RATE_HZ
+from audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
+from audio.silence_trimmer import DEFAULT_LEAD_MS
+from engines.duplex import DuplexSession
 from processors.moshi import HANG_SECS, MoshiProcessor
 from processors.mulaw import MulawDecoder, MulawEncoder
-from processors.playout import DEFAULT_LEAD_MS, PlayoutGovernor
+from processors.playout import PlayoutGovernor
 from processors.resampler import Resampler
 
 
@@ -22,7 +23,7 @@ def phone_call(
     *,
     playout_lead_ms: float = DEFAULT_LEAD_MS,
     hang_secs: float = HANG_SECS,
-    ears: Sequence[FrameProcessor] = (),
+    inbound_taps: Sequence[FrameProcessor] = (),
     taps: Sequence[FrameProcessor] = (),
 ) -> Pipeline:
     """Assemble the call.
@@ -32,13 +33,13 @@ def phone_call(
         session: who answers.
         playout_lead_ms: how much audio may lie in Twilio's buffer before pauses are trimmed.
         hang_secs: for how long the session may owe an answer before the call is ended.
-        ears: stages that watch what the caller says, as it comes, and change nothing.
+        inbound_taps: stages that watch what the caller says, as it comes, and change nothing.
         taps: stages that watch and change nothing; they stand last, where they see what is sent.
     """
     return Pipeline(
         [
             transport.input(),  # Twilio's JSON → µ-law, 80 ms a frame
-            *ears,
+            *inbound_taps,
             MulawDecoder(),  # → 16-bit PCM, 8 kHz
             Resampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ),  # → 24 kHz
             MoshiProcessor(session, hang_secs=hang_secs),  # 80 ms in, 80 ms out; text on the side

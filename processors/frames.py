@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from pipecat.frames.frames import DataFrame, SystemFrame
 
-PHONE_RATE_HZ = 8_000
-
 
 @dataclass
 class MulawInputFrame(SystemFrame):

@@ -17,8 +17,9 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from engines.duplex import FRAME_SAMPLES, SAMPLE_RATE_HZ, DuplexSession, DuplexStep, EngineFailed
-from processors import pcm
+from audio import pcm
+from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from engines.duplex import DuplexSession, DuplexStep, EngineFailed
 
 HANG_SECS = 5.0
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pipecat.frames.frames import AudioRawFrame, Frame, InputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from processors import g711
-from processors.frames import PHONE_RATE_HZ, MulawInputFrame, MulawOutputFrame
+from audio import g711
+from audio.formats import PHONE_RATE_HZ
+from processors.frames import MulawInputFrame, MulawOutputFrame
 
 
 class MulawDecoder(FrameProcessor):

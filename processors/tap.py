@@ -8,10 +8,10 @@ from pipecat.frames.frames import Frame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 
-class Watcher(Protocol):
+class FrameObserver(Protocol):
     """Looks at frames: a meter, a transcript, a recorder."""
 
-    def see(self, frame: Frame) -> None:
+    def observe(self, frame: Frame) -> None:
         """Look at a frame on its way. Must return at once, and never raise."""
 
     def close(self) -> None:
@@ -19,27 +19,27 @@ class Watcher(Protocol):
 
 
 class Tap(FrameProcessor):
-    """Shows each frame to its watchers, and passes it on.
+    """Shows each frame to its observers, and passes it on.
 
-    One stage for all of them: what a watcher does for a frame takes less than what a stage costs.
+    One stage for all of them: what a observer does for a frame takes less than what a stage costs.
 
     Args:
-        watchers: are closed with the pipeline, however it ends.
+        observers: are closed with the pipeline, however it ends.
     """
 
-    def __init__(self, *watchers: Watcher) -> None:
+    def __init__(self, *observers: FrameObserver) -> None:
         super().__init__(enable_direct_mode=True)
-        self.watchers = watchers
+        self.observers = observers
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Show and pass on."""
         await super().process_frame(frame, direction)
-        for watcher in self.watchers:
-            watcher.see(frame)
+        for observer in self.observers:
+            observer.observe(frame)
         await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
-        """Close the watchers."""
+        """Close the observers."""
         await super().cleanup()  # type: ignore[no-untyped-call]
-        for watcher in self.watchers:
-            watcher.close()
+        for observer in self.observers:
+            observer.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from fastapi import WebSocket, WebSocketDisconnect
 from loguru import logger
@@ -18,28 +17,14 @@ from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketTransport,
 )
 
-from processors import media_stream
+from audio.packet_assembler import PacketAssembler
 from processors.frames import MarkInputFrame, MarkOutputFrame, MulawInputFrame, MulawOutputFrame
-from processors.inbound import Inbound
+from telephony import media_stream
+from telephony.rest import TwilioCredentials
 
 STOPPED = "on_stopped"
 VIOLATED = "on_violated"
 HANG_UP_SECS = 5.0
-
-
-@dataclass(frozen=True)
-class TwilioCredentials:
-    """What hanging up by REST takes.
-
-    Attributes:
-        account_sid: of the account that the call belongs to.
-        auth_token: of the same account.
-        base_url: of the REST API, where it is not Twilio's own.
-    """
-
-    account_sid: str
-    auth_token: str = field(repr=False)
-    base_url: str | None = None
 
 
 class TwilioSerializer(TwilioFrameSerializer):
@@ -55,7 +40,7 @@ class TwilioSerializer(TwilioFrameSerializer):
         credentials: where they are given, the call is hung up by REST when the pipeline ends.
 
     Attributes:
-        inbound: gathers the caller's packets.
+        packets: gathers the caller's packets.
         bad_messages: how many could not be understood.
         media_s: when the last media came, on the event loop's clock.
     """
@@ -71,7 +56,7 @@ class TwilioSerializer(TwilioFrameSerializer):
             base_url=credentials.base_url if credentials else None,
             params=TwilioFrameSerializer.InputParams(auto_hang_up=bool(credentials and call_sid)),
         )
-        self.inbound = Inbound()
+        self.packets = PacketAssembler()
         self.bad_messages = 0
         self.media_s = asyncio.get_running_loop().time()
         self._over = False
@@ -114,7 +99,7 @@ class TwilioSerializer(TwilioFrameSerializer):
         match event:
             case media_stream.Media():
                 self.media_s = asyncio.get_running_loop().time()
-                mulaw = self.inbound.push(event.mulaw, event.timestamp_ms)
+                mulaw = self.packets.push(event.mulaw, event.timestamp_ms)
                 return MulawInputFrame(mulaw) if mulaw else None
             case media_stream.Mark():
                 return MarkInputFrame(event.name)

@@ -188,7 +188,7 @@ class Caller:
     def _note_the_break(self, socket: ClientConnection) -> None:
         record = self.record
         why = f"{socket.close_code} {socket.close_reason or ''}".strip()
-        if record.ear.stretches:
+        if record.ear.segments:
             record.broken = f"the server broke off after {record.secs:.1f} s: {why}"
         else:
             record.refused = why

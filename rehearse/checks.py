@@ -28,7 +28,7 @@ _NO_STREAM = "not judged: no steady stream came back"
 
 
 @dataclass(frozen=True)
-class Point:
+class Criterion:
     """One line of the checklist.
 
     Attributes:
@@ -51,7 +51,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Circumstances:
+class CallContext:
     """What is known of a call beyond its audio.
 
     Attributes:
@@ -72,7 +72,7 @@ class Circumstances:
     free_how: str = ""
 
 
-def check(around: Circumstances, record: CallRecord, found: Measurements) -> list[Point]:
+def check(around: CallContext, record: CallRecord, found: Measurements) -> list[Criterion]:
     """Judge a call, point by point, in the order of its life."""
     streams = found.flow_share >= _STREAM_SHARE
     return [
@@ -92,30 +92,32 @@ def check(around: Circumstances, record: CallRecord, found: Measurements) -> lis
     ]
 
 
-def _ready(around: Circumstances) -> Point:
+def _ready(around: CallContext) -> Criterion:
     took = {} if around.ready_s is None else {"ready_s": around.ready_s}
     figure = {None: "not asked", True: "ready", False: "not ready"}[around.ready]
     if around.ready and around.ready_s is not None:
         figure = f"after {around.ready_s:.1f} s, its engine loaded"
-    return Point("ready", "Server ready", around.ready, figure, "ready", numbers=took)
+    return Criterion("ready", "Server ready", around.ready, figure, "ready", numbers=took)
 
 
-def _accepted(record: CallRecord) -> Point:
-    return Point(
+def _accepted(record: CallRecord) -> Criterion:
+    return Criterion(
         "accepted", "Stream accepted", record.refused is None, record.refused or "accepted", "accepted"
     )
 
 
-def _protocol(record: CallRecord) -> Point:
+def _protocol(record: CallRecord) -> Criterion:
     count = record.violation_count
     figure = f"{count} bad: {record.violations[0]}" if count else "all as documented"
     passed = None if record.refused else count == 0
-    return Point("protocol", "Twilio's protocol", passed, figure, "no bad message", numbers={"bad": count})
+    return Criterion(
+        "protocol", "Twilio's protocol", passed, figure, "no bad message", numbers={"bad": count}
+    )
 
 
-def _first_audio(found: Measurements) -> Point:
+def _first_audio(found: Measurements) -> Criterion:
     first = found.first_audio_ms
-    return Point(
+    return Criterion(
         "first_audio",
         "First audio after start",
         first is not None and first <= FIRST_AUDIO_MS,
@@ -126,7 +128,7 @@ def _first_audio(found: Measurements) -> Point:
     )
 
 
-def _own_voice(around: Circumstances, found: Measurements) -> Point:
+def _own_voice(around: CallContext, found: Measurements) -> Criterion:
     before = around.spoken_before
     passed: bool | None = None if before is None else not before
     figure = f"not judged: {around.no_webhook}"
@@ -135,12 +137,12 @@ def _own_voice(around: Circumstances, found: Measurements) -> Point:
     elif before is not None:
         voice = found.first_voice_ms
         figure = "nothing before the stream" + (f", first voice at {voice:.0f} ms" if voice else "")
-    return Point("own_voice", "The engine's own voice first", passed, figure, "no <Say>, no <Play>")
+    return Criterion("own_voice", "The engine's own voice first", passed, figure, "no <Say>, no <Play>")
 
 
-def _duplex(found: Measurements) -> Point:
+def _duplex(found: Measurements) -> Criterion:
     passed = found.flow_share >= FLOW_SHARE and found.both_voices_s >= BOTH_VOICES_S
-    return Point(
+    return Criterion(
         "duplex",
         "Full duplex",
         passed,
@@ -150,11 +152,13 @@ def _duplex(found: Measurements) -> Point:
     )
 
 
-def _delay(found: Measurements, streams: bool) -> Point:
+def _delay(found: Measurements, streams: bool) -> Criterion:
     spread = Spread.of(found.delay_ms)
     if not streams or spread is None:
-        return Point("delay", "Answer's delay", None, _NO_STREAM, f"p95 ≤ {DELAY_MS:.0f} ms", by_speed=True)
-    return Point(
+        return Criterion(
+            "delay", "Answer's delay", None, _NO_STREAM, f"p95 ≤ {DELAY_MS:.0f} ms", by_speed=True
+        )
+    return Criterion(
         "delay",
         "Answer's delay",
         spread.p95 <= DELAY_MS,
@@ -165,22 +169,24 @@ def _delay(found: Measurements, streams: bool) -> Point:
     )
 
 
-def _drift(found: Measurements, streams: bool) -> Point:
+def _drift(found: Measurements, streams: bool) -> Criterion:
     drift = found.drift_ms
     bound = f"within ±{DRIFT_MS:.0f} ms"
     if not streams or drift is None:
-        return Point("drift", "No drift", None, _NO_STREAM, bound, by_speed=True)
+        return Criterion("drift", "No drift", None, _NO_STREAM, bound, by_speed=True)
     figure = f"{drift:+.0f} ms from the first quarter to the last"
     numbers = {"drift_ms": drift}
-    return Point("drift", "No drift", abs(drift) <= DRIFT_MS, figure, bound, by_speed=True, numbers=numbers)
+    return Criterion(
+        "drift", "No drift", abs(drift) <= DRIFT_MS, figure, bound, by_speed=True, numbers=numbers
+    )
 
 
-def _gaps(record: CallRecord, found: Measurements, streams: bool) -> Point:
+def _gaps(record: CallRecord, found: Measurements, streams: bool) -> Criterion:
     bound = f"≤ {GAP_SHARE:.1%} of the call"
     if not streams:
-        return Point("gaps", "No gaps at the ear", None, _NO_STREAM, bound, by_speed=True)
+        return Criterion("gaps", "No gaps at the ear", None, _NO_STREAM, bound, by_speed=True)
     longest = max((gap.ms for gap in found.gaps), default=0.0)
-    return Point(
+    return Criterion(
         "gaps",
         "No gaps at the ear",
         found.gap_ms <= GAP_SHARE * record.secs * 1000,
@@ -191,11 +197,11 @@ def _gaps(record: CallRecord, found: Measurements, streams: bool) -> Point:
     )
 
 
-def _keeps_up(record: CallRecord, found: Measurements, streams: bool) -> Point:
+def _keeps_up(record: CallRecord, found: Measurements, streams: bool) -> Criterion:
     title, bound = "Keeps up", f"backlog ≤ {BACKLOG_FRAMES}, nothing dropped, lead p95 ≤ {LEAD_MS:.0f} ms"
     lead = Spread.of(found.lead_ms)
     if not streams or lead is None:
-        return Point("keeps_up", title, None, _NO_STREAM, bound, by_speed=True)
+        return Criterion("keeps_up", title, None, _NO_STREAM, bound, by_speed=True)
     figure = f"lead p50 {lead.p50:.0f}, p95 {lead.p95:.0f} ms"
     passed = lead.p95 <= LEAD_MS
     numbers: dict[str, float | None] = {"lead_p50_ms": lead.p50, "lead_p95_ms": lead.p95}
@@ -206,10 +212,10 @@ def _keeps_up(record: CallRecord, found: Measurements, streams: bool) -> Point:
         passed = passed and backlog <= BACKLOG_FRAMES and not last.dropped_frames
         numbers |= {"backlog_frames": backlog, "dropped_frames": last.dropped_frames}
         numbers |= {"trimmed_ms": last.trimmed_ms}
-    return Point("keeps_up", title, passed, figure, bound, by_speed=True, numbers=numbers)
+    return Criterion("keeps_up", title, passed, figure, bound, by_speed=True, numbers=numbers)
 
 
-def _quality(found: Measurements, streams: bool) -> Point:
+def _quality(found: Measurements, streams: bool) -> Criterion:
     title, bound = "Line quality", f"STOI ≥ {STOI:g}, clipped ≤ {CLIPPED_SHARE:.1%}"
     numbers: dict[str, float | None] = {"clipped_share": found.clipped_share}
     clean = found.clipped_share <= CLIPPED_SHARE
@@ -217,35 +223,38 @@ def _quality(found: Measurements, streams: bool) -> Point:
     if found.quality is None:
         # Without the caller's own words there is nothing to compare; clipping is judged all the same.
         why = "the engine does not repeat the caller" if streams else _NO_STREAM.partition(": ")[2]
-        if found.stretch:
-            why = (
-                f"the words come back {abs(found.stretch):.1%} {'slower' if found.stretch > 0 else 'faster'}"
-            )
+        if found.clock_skew:
+            how = "slower" if found.clock_skew > 0 else "faster"
+            why = f"the words come back {abs(found.clock_skew):.1%} {how}"
         passed = None if clean else False
-        return Point("quality", title, passed, f"{clipped}; STOI not judged: {why}", bound, numbers=numbers)
+        return Criterion(
+            "quality", title, passed, f"{clipped}; STOI not judged: {why}", bound, numbers=numbers
+        )
     stoi, snr_db = found.quality.stoi, found.quality.snr_db
     numbers |= {"stoi": stoi, "snr_db": snr_db}
     figure = f"STOI {stoi:.3f}, {snr_db:.0f} dB, {clipped}"
-    return Point("quality", title, clean and stoi >= STOI, figure, bound, numbers=numbers)
+    return Criterion("quality", title, clean and stoi >= STOI, figure, bound, numbers=numbers)
 
 
-def _clean_end(record: CallRecord) -> Point:
+def _clean_end(record: CallRecord) -> Criterion:
     title, bound = "Clean end", f"closed ≤ {CLOSED_WITHIN_S:g} s after stop"
     if record.broken:
-        return Point("clean_end", title, False, record.broken, bound)
+        return Criterion("clean_end", title, False, record.broken, bound)
     after = record.closed_after_s
     if after is None:
-        return Point("clean_end", title, False, "the server left the socket open", bound)
+        return Criterion("clean_end", title, False, "the server left the socket open", bound)
     passed = after <= CLOSED_WITHIN_S and record.close_code in (1000, 1001)
     figure = f"closed {after * 1000:.0f} ms after stop, code {record.close_code}"
-    return Point("clean_end", title, passed, figure, bound, numbers={"closed_after_s": after})
+    return Criterion("clean_end", title, passed, figure, bound, numbers={"closed_after_s": after})
 
 
-def _free(around: Circumstances) -> Point:
-    return Point("session_free", "Session free again", around.free, around.free_how or "not asked", "free")
+def _free(around: CallContext) -> Criterion:
+    return Criterion(
+        "session_free", "Session free again", around.free, around.free_how or "not asked", "free"
+    )
 
 
-def held(points: list[Point]) -> bool:
+def held(points: list[Criterion]) -> bool:
     """Whether no point failed."""
     return all(point.passed is not False for point in points)
 

@@ -19,7 +19,7 @@ import soundfile
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from processors import g711, pcm
+from audio import g711, pcm
 from rehearse.playback import SAMPLE_RATE_HZ
 
 CALLER_FILE = Path(__file__).with_name("caller.flac")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_closing
 
-from rehearse.echo import RATE_HZ, Echo, Samples, find_echo
+from rehearse.alignment import RATE_HZ, Alignment, Samples, align
 from rehearse.playback import Gap
 from rehearse.quality import Quality, clipped_share, line_quality
 from rehearse.record import CallRecord
@@ -69,7 +69,7 @@ class Measurements:
         in_flight_frames: frames of the caller that had left and were not answered yet, whenever audio
             arrived; float64 ``[messages]``.
         quality: of the line, where the caller's words came back.
-        stretch: by how much slower the caller's words came back, where they did: 0.01 is 1 % slow.
+        clock_skew: by how much slower the caller's words came back, where they did: 0.01 is 1 % slow.
         clipped_share: of what was heard, how much was at full scale.
         late_ms: how late the caller's own packets left at worst: the measuring machine's fault.
     """
@@ -87,7 +87,7 @@ class Measurements:
     lead_at_s: NDArray[np.float64]
     in_flight_frames: NDArray[np.float64]
     quality: Quality | None
-    stretch: float | None
+    clock_skew: float | None
     clipped_share: float
     late_ms: float
 
@@ -107,16 +107,16 @@ def measure(record: CallRecord, *, repeats_after_ms: float | None = None) -> Mea
     """
     said, heard, ear = record.said_pcm, record.heard_pcm, record.ear
     gaps = [gap for gap in ear.gaps if gap.heard_sample + gap.samples <= len(heard)]
-    echo = find_echo(said, heard)
+    alignment = align(said, heard)
     by_order = _delay_by_order(record)
     delay_ms, delay_by = by_order, "order"
-    if echo is not None:
-        delay_ms, delay_by = _delay_by_content(record, echo, by_order, repeats_after_ms), "content"
+    if alignment is not None:
+        delay_ms, delay_by = _delay_by_content(record, alignment, by_order, repeats_after_ms), "content"
     slices = min(len(said), len(heard)) // _SLICE_SAMPLES
     flowing = _flowing(record, slices)
     caller_speaks, bot_speaks = _speaks(said)[:slices], _speaks(heard, gaps)[:slices]
     heard_first = np.flatnonzero(bot_speaks)
-    arrived_s = np.array([stretch.arrived_s for stretch in ear.stretches])
+    arrived_s = np.array([segment.arrived_s for segment in ear.segments])
     return Measurements(
         first_audio_ms=(float(arrived_s[0]) - record.began_s) * 1000 if len(arrived_s) else None,
         first_voice_ms=float(heard_first[0]) * 10 if len(heard_first) else None,
@@ -130,8 +130,8 @@ def measure(record: CallRecord, *, repeats_after_ms: float | None = None) -> Mea
         lead_ms=_leads_ms(record),
         lead_at_s=arrived_s - record.began_s,
         in_flight_frames=_in_flight(record, arrived_s),
-        quality=line_quality(said, heard, echo, gaps) if echo else None,
-        stretch=echo.stretch if echo else None,
+        quality=line_quality(said, heard, alignment, gaps) if alignment else None,
+        clock_skew=alignment.clock_skew if alignment else None,
         clipped_share=clipped_share(heard),
         late_ms=_late_ms(record),
     )
@@ -155,12 +155,12 @@ def _delay_by_order(record: CallRecord) -> NDArray[np.float64]:
 
 
 def _delay_by_content(
-    record: CallRecord, echo: Echo, by_order: NDArray[np.float64], repeats_after_ms: float | None
+    record: CallRecord, alignment: Alignment, by_order: NDArray[np.float64], repeats_after_ms: float | None
 ) -> NDArray[np.float64]:
     """Time when each frame's words came back, less what the engine waits on purpose."""
-    frames = min(len(echo.lag_samples), len(by_order))
+    frames = min(len(alignment.lag_samples), len(by_order))
     ideal_s = record.began_s + (np.arange(frames) + 1) * FRAME_MS / 1000
-    back_s = ideal_s - FRAME_MS / 1000 + echo.lag_samples[:frames] / RATE_HZ
+    back_s = ideal_s - FRAME_MS / 1000 + alignment.lag_samples[:frames] / RATE_HZ
     delay_ms: NDArray[np.float64] = (back_s - record.frame_ends_s[:frames]) * 1000
     if repeats_after_ms is None:
         early = np.flatnonzero(np.isfinite(delay_ms) & np.isfinite(by_order[:frames]))[: int(RATE_HZ / 640)]
@@ -193,8 +193,8 @@ def _speaks(samples: Samples, gaps: Sequence[Gap] = ()) -> NDArray[np.bool_]:
 def _flowing(record: CallRecord, slices: int) -> NDArray[np.bool_]:
     """Say for each slice of 10 ms whether audio, silent or not, came within the last half second."""
     flowing = np.zeros(slices, np.bool_)
-    for stretch in record.ear.stretches:
-        first = int((stretch.arrived_s - record.began_s) * RATE_HZ) // _SLICE_SAMPLES
+    for segment in record.ear.segments:
+        first = int((segment.arrived_s - record.began_s) * RATE_HZ) // _SLICE_SAMPLES
         flowing[first : first + _HOLE_SLICES] = True
     return flowing
 
@@ -209,15 +209,15 @@ def _leads_ms(record: CallRecord) -> NDArray[np.float64]:
     ear = record.ear
     return np.array(
         [
-            max(0.0, ear.start_s + stretch.heard_sample / RATE_HZ - stretch.arrived_s) * 1000
-            for stretch in ear.stretches
+            max(0.0, ear.start_s + segment.heard_sample / RATE_HZ - segment.arrived_s) * 1000
+            for segment in ear.segments
         ]
     )
 
 
 def _in_flight(record: CallRecord, arrived_s: NDArray[np.float64]) -> NDArray[np.float64]:
     sent = np.searchsorted(record.frame_ends_s, arrived_s, side="right")
-    received = np.array([stretch.received_sample for stretch in record.ear.stretches]) / FRAME_SAMPLES
+    received = np.array([segment.received_sample for segment in record.ear.segments]) / FRAME_SAMPLES
     return np.maximum(0.0, sent - received)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-from rehearse.server_word import ServerWord
+from rehearse.status_client import StatusClient
 
 BOT = Path(__file__).resolve().parent.parent / "bot.py"
 PUBLIC_URL = "https://rehearsal.example"
@@ -109,7 +109,7 @@ class OwnServer:
         await self._reading
 
     async def _ready(self, process: asyncio.subprocess.Process) -> None:
-        word = ServerWord(self.url)
+        word = StatusClient(self.url)
         while process.returncode is None:
             health = await word.health()
             if health and health.get("ready"):

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from rehearse.checks import DELAY_MS, Point, held
-from rehearse.echo import Samples
+from rehearse.alignment import Samples
+from rehearse.checks import DELAY_MS, Criterion, held
 from rehearse.measure import FRAME_MS, Measurements, Spread
 from rehearse.playback import SAMPLE_RATE_HZ
 from rehearse.record import CallRecord
@@ -21,7 +21,7 @@ _FAINTEST = 0.05
 _HEARD_MS = 10.0
 
 
-def draw(path: Path, record: CallRecord, found: Measurements, points: list[Point]) -> None:
+def draw(path: Path, record: CallRecord, found: Measurements, points: list[Criterion]) -> None:
     """Draw a call into a PNG.
 
     Args:
@@ -45,7 +45,7 @@ def draw(path: Path, record: CallRecord, found: Measurements, points: list[Point
     figure.savefig(path)
 
 
-def _title(points: list[Point]) -> str:
+def _title(points: list[Criterion]) -> str:
     failed = [point.title for point in points if point.passed is False]
     if failed:
         return "Failed: " + ", ".join(failed)

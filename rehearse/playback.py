@@ -23,7 +23,7 @@ MULAW_SILENCE = 0xFF
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class PlayedSegment:
     """Audio played without a break, one for each ``media`` message.
 
     Attributes:
@@ -58,7 +58,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Echo:
+class MarkEcho:
     """A mark on its way back: its name, when it leaves, and whether its audio was played (or cleared)."""
 
     name: str
@@ -77,45 +77,45 @@ class Playback:
 
     def __init__(self, start_s: float = 0.0) -> None:
         self.start_s = start_s
-        self.stretches: list[Stretch] = []
+        self.segments: list[PlayedSegment] = []
         self.gaps: list[Gap] = []
         self.received_samples = 0
         self._end_sample = 0  # the buffer is dry from here on
-        self._waiting: list[Echo] = []
+        self._waiting: list[MarkEcho] = []
         self._last_s = start_s
 
     def media(self, mulaw: bytes, now_s: float) -> None:
         """Take the audio of one ``media`` message: µ-law bytes of any number, as it arrives."""
         now = self._sample(now_s)
         heard = max(now, self._end_sample)
-        if self.stretches and heard > self._end_sample:
+        if self.segments and heard > self._end_sample:
             self.gaps.append(Gap(self._end_sample, heard - self._end_sample))
-        self.stretches.append(Stretch(heard, self.received_samples, mulaw, now_s))
+        self.segments.append(PlayedSegment(heard, self.received_samples, mulaw, now_s))
         self.received_samples += len(mulaw)
         self._end_sample = heard + len(mulaw)
 
     def mark(self, name: str, now_s: float) -> None:
         """Take a ``mark``; ``echoes`` gives it back once the audio before it has been played."""
         self._sample(now_s)
-        self._waiting.append(Echo(name, max(now_s, self._seconds(self._end_sample)), played=True))
+        self._waiting.append(MarkEcho(name, max(now_s, self._seconds(self._end_sample)), played=True))
 
     def clear(self, now_s: float) -> None:
         """Empty the buffer: what has not been played never is, and waiting marks come back at once."""
         now = self._sample(now_s)
-        for at in range(len(self.stretches) - 1, -1, -1):
-            stretch = self.stretches[at]
-            if stretch.end_sample <= now:
+        for at in range(len(self.segments) - 1, -1, -1):
+            segment = self.segments[at]
+            if segment.end_sample <= now:
                 break
-            kept = stretch.mulaw[: max(0, now - stretch.heard_sample)]
-            self.stretches[at] = Stretch(
-                stretch.heard_sample, stretch.received_sample, kept, stretch.arrived_s
+            kept = segment.mulaw[: max(0, now - segment.heard_sample)]
+            self.segments[at] = PlayedSegment(
+                segment.heard_sample, segment.received_sample, kept, segment.arrived_s
             )
         self._end_sample = min(self._end_sample, now)
         self._waiting = [
-            echo if echo.at_s <= now_s else Echo(echo.name, now_s, played=False) for echo in self._waiting
+            echo if echo.at_s <= now_s else MarkEcho(echo.name, now_s, played=False) for echo in self._waiting
         ]
 
-    def echoes(self, now_s: float) -> list[Echo]:
+    def echoes(self, now_s: float) -> list[MarkEcho]:
         """Give the marks that are due by now, in order, each once."""
         due = [echo for echo in self._waiting if echo.at_s <= now_s]
         self._waiting = self._waiting[len(due) :]
@@ -133,9 +133,9 @@ class Playback:
     def heard(self, until_s: float) -> NDArray[np.uint8]:
         """What the ear got from the start until a moment: µ-law uint8 ``[n]``, 8 kHz, gaps as silence."""
         ear = np.full(max(0, self._floor(until_s)), MULAW_SILENCE, np.uint8)
-        for stretch in self.stretches:
-            part = np.frombuffer(stretch.mulaw, np.uint8)[: max(0, len(ear) - stretch.heard_sample)]
-            ear[stretch.heard_sample : stretch.heard_sample + len(part)] = part
+        for segment in self.segments:
+            part = np.frombuffer(segment.mulaw, np.uint8)[: max(0, len(ear) - segment.heard_sample)]
+            ear[segment.heard_sample : segment.heard_sample + len(part)] = part
         return ear
 
     def heard_s(self) -> NDArray[np.float64]:
@@ -144,9 +144,9 @@ class Playback:
         NaN for a sample that a ``clear`` threw away.
         """
         times = np.full(self.received_samples, np.nan)
-        for stretch in self.stretches:
-            first, count = stretch.received_sample, len(stretch.mulaw)
-            times[first : first + count] = (stretch.heard_sample + np.arange(count)) / SAMPLE_RATE_HZ
+        for segment in self.segments:
+            first, count = segment.received_sample, len(segment.mulaw)
+            times[first : first + count] = (segment.heard_sample + np.arange(count)) / SAMPLE_RATE_HZ
         return times + self.start_s
 
     def _sample(self, now_s: float) -> int:

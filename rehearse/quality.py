@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pystoi import stoi
 
-from rehearse.echo import FRAME_SAMPLES, RATE_HZ, Echo, Samples
+from rehearse.alignment import FRAME_SAMPLES, RATE_HZ, Alignment, Samples
 from rehearse.playback import Gap
 
 MOST_STRETCH = 0.003
@@ -35,7 +35,9 @@ class Quality:
     blocks: int
 
 
-def line_quality(said: Samples, heard: Samples, echo: Echo, gaps: Sequence[Gap] = ()) -> Quality | None:
+def line_quality(
+    said: Samples, heard: Samples, alignment: Alignment, gaps: Sequence[Gap] = ()
+) -> Quality | None:
     """Judge the line by the frames that were found; None when there are too few.
 
     Holes are not judged here, they are counted elsewhere. Nor is speech that comes back slower or faster:
@@ -44,19 +46,19 @@ def line_quality(said: Samples, heard: Samples, echo: Echo, gaps: Sequence[Gap] 
     Args:
         said: float32 ``[n]``, 8 kHz.
         heard: float32 ``[m]``, 8 kHz.
-        echo: where the frames of the one are in the other.
+        alignment: where the frames of the one are in the other.
         gaps: where the ear got nothing.
     """
-    if abs(echo.stretch) > MOST_STRETCH:
+    if abs(alignment.clock_skew) > MOST_STRETCH:
         return None
-    found = np.flatnonzero(np.isfinite(echo.lag_samples))
-    there = found * FRAME_SAMPLES + echo.lag_samples[found]
+    found = np.flatnonzero(np.isfinite(alignment.lag_samples))
+    there = found * FRAME_SAMPLES + alignment.lag_samples[found]
     whole = there + FRAME_SAMPLES <= len(heard)
     for gap in gaps:
         whole &= (there + FRAME_SAMPLES <= gap.heard_sample) | (there >= gap.heard_sample + gap.samples)
     found = found[whole]
     blocks = [found[at : at + _BLOCK_FRAMES] for at in range(0, len(found), _BLOCK_FRAMES)]
-    judged = [_judge(said, heard, block, echo) for block in blocks if len(block) >= _LEAST_FRAMES]
+    judged = [_judge(said, heard, block, alignment) for block in blocks if len(block) >= _LEAST_FRAMES]
     if not judged:
         return None
     stois, snrs = zip(*judged, strict=True)
@@ -68,9 +70,11 @@ def clipped_share(heard: Samples) -> float:
     return float(np.mean(np.abs(heard) >= _FULL_SCALE)) if len(heard) else 0.0
 
 
-def _judge(said: Samples, heard: Samples, frames: NDArray[np.intp], echo: Echo) -> tuple[float, float]:
+def _judge(
+    said: Samples, heard: Samples, frames: NDArray[np.intp], alignment: Alignment
+) -> tuple[float, float]:
     at = frames[:, None] * FRAME_SAMPLES + np.arange(FRAME_SAMPLES)
-    there = at + echo.lag_samples[frames].astype(np.intp)[:, None]
+    there = at + alignment.lag_samples[frames].astype(np.intp)[:, None]
     one, other = said[at.ravel()], heard[there.ravel()]
     gain = float(np.dot(one, other) / max(np.dot(one, one), 1e-12))
     noise = float(np.mean(np.square(other - gain * one)))

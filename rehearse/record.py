@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from processors import g711, pcm
+from audio import g711, pcm
 from rehearse.playback import Playback
 
 PACKET_SAMPLES = 160  # 20 ms at 8 kHz
@@ -15,7 +15,7 @@ PACKETS_A_FRAME = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StatusSample:
     """What the server said of the call while it ran.
 
     Attributes:
@@ -68,7 +68,7 @@ class CallRecord:
     close_code: int | None = None
     violations: list[str] = field(default_factory=list[str])
     violation_count: int = 0
-    told: list[Told] = field(default_factory=list[Told])
+    told: list[StatusSample] = field(default_factory=list[StatusSample])
 
     @property
     def secs(self) -> float:

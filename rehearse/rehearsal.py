@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rehearse.caller import Caller
-from rehearse.checks import Circumstances, Point, check, held
+from rehearse.checks import CallContext, Criterion, check, held
 from rehearse.measure import Measurements, measure
 from rehearse.record import CallRecord
-from rehearse.server_word import ServerWord
+from rehearse.status_client import StatusClient
 from rehearse.webhook import NoStream, NoWebhook, ask_webhook, webhook_url
 
 _NOT_IN_STEP_S = 0.5  # callers at once do not all dial at the same moment
 
 
 @dataclass(frozen=True)
-class Place:
+class Target:
     """Where a rehearsal calls, and what is known of it beforehand.
 
     Attributes:
@@ -55,7 +55,7 @@ class Rehearsed:
     call_sid: str
     record: CallRecord
     found: Measurements
-    points: list[Point]
+    points: list[Criterion]
     health: dict[str, Any] | None
     figures: dict[str, Any] | None
 
@@ -66,7 +66,7 @@ class Rehearsed:
 
 
 async def rehearse(
-    place: Place,
+    target: Target,
     said: bytes,
     calls: int = 1,
     *,
@@ -76,25 +76,25 @@ async def rehearse(
     """Make one call, or several at once, and judge each when all are over.
 
     Args:
-        place: where to call.
+        target: where to call.
         said: what each caller says: µ-law, 8 kHz.
         calls: how many at once.
         jitter_ms: by how much a caller's packets are held up at most.
         progress: told after each second of each call.
     """
-    health = await ServerWord(place.url, place.password).health()
+    health = await StatusClient(target.url, target.password).health()
     sessions = int(health["sessions"]) if health and "sessions" in health else None
 
     async def one(number: int) -> _Call:
         if calls > 1:
             await asyncio.sleep(random.Random(number).uniform(0, _NOT_IN_STEP_S))
-        caller = Caller(place.url, said, jitter_ms=jitter_ms, seed=number, progress=progress)
-        return await _call(place, caller)
+        caller = Caller(target.url, said, jitter_ms=jitter_ms, seed=number, progress=progress)
+        return await _call(target, caller)
 
     made = await asyncio.gather(*(one(number) for number in range(calls)))
-    free = await ServerWord(place.url, place.password).free(sessions) if sessions is not None else None
+    free = await StatusClient(target.url, target.password).free(sessions) if sessions is not None else None
     # Only now: measuring takes a core for a second, which no running call should have to wait for.
-    return [_judge(place, call, health, free) for call in made]
+    return [_judge(target, call, health, free) for call in made]
 
 
 @dataclass
@@ -108,12 +108,12 @@ class _Call:
     no_webhook: str = ""
 
 
-async def _call(place: Place, caller: Caller) -> _Call:
-    word, call_sid = ServerWord(place.url, place.password), caller.identity.call_sid
+async def _call(target: Target, caller: Caller) -> _Call:
+    word, call_sid = StatusClient(target.url, target.password), caller.identity.call_sid
     call = _Call(call_sid, caller.record)
     try:
         connection = await ask_webhook(
-            webhook_url(place.url), call_sid, auth_token=place.auth_token, public_url=place.public_url
+            webhook_url(target.url), call_sid, auth_token=target.auth_token, public_url=target.public_url
         )
         call.spoken_before = connection.spoken_before
         caller.parameters = connection.parameters
@@ -129,16 +129,16 @@ async def _call(place: Place, caller: Caller) -> _Call:
 
 
 def _judge(
-    place: Place, call: _Call, health: dict[str, Any] | None, free: tuple[bool, str] | None
+    target: Target, call: _Call, health: dict[str, Any] | None, free: tuple[bool, str] | None
 ) -> Rehearsed:
-    around = Circumstances(
+    around = CallContext(
         ready=bool(health.get("ready")) if health else None,
-        ready_s=place.ready_s,
+        ready_s=target.ready_s,
         spoken_before=call.spoken_before,
         no_webhook=call.no_webhook,
         free=free[0] if free else None,
         free_how=free[1] if free else "",
     )
-    found = measure(call.record, repeats_after_ms=place.repeats_after_ms)
+    found = measure(call.record, repeats_after_ms=target.repeats_after_ms)
     points = check(around, call.record, found)
     return Rehearsed(call.call_sid, call.record, found, points, health, call.figures)

@@ -7,14 +7,14 @@ from statistics import median
 from rich.table import Table
 from rich.text import Text
 
-from rehearse.checks import Point
+from rehearse.checks import Criterion
 from rehearse.rehearsal import Rehearsed
 
 _MARKS = {True: Text("✓", "bold green"), False: Text("✗", "bold red"), None: Text("–", "dim")}
 BY_SPEED = "* depends on this machine's speed: one that is too slow for its engine fails it."
 
 
-def checklist(points: list[Point]) -> Table:
+def checklist(points: list[Criterion]) -> Table:
     """Lay out one call's points: mark, name, figure, bound."""
     table = _table("what was measured")
     for point in points:
@@ -46,11 +46,11 @@ def _table(figure: str) -> Table:
     return table
 
 
-def _title(point: Point) -> Text:
+def _title(point: Criterion) -> Text:
     return Text(point.title + (" *" if point.by_speed else ""), "bold" if point.passed is False else "")
 
 
-def _spread(rows: tuple[Point, ...], name: str) -> str:
+def _spread(rows: tuple[Criterion, ...], name: str) -> str:
     """Give a figure's least, median and most over all calls that know it."""
     known = [value for point in rows if (value := point.numbers.get(name)) is not None]
     words = name.replace("_", " ")

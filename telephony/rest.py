@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from requests import RequestException
@@ -15,7 +15,7 @@ from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
-from telephony.rest_errors import TwilioTrouble, explain
+from telephony.rest_errors import TwilioError, explain
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
@@ -26,6 +26,21 @@ _RETRY_DELAYS_SECS = (0.5, 1.0, 2.0, 4.0)
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 _NOT_FOUND = 20404
+
+
+@dataclass(frozen=True)
+class TwilioCredentials:
+    """What hanging up by REST takes.
+
+    Attributes:
+        account_sid: of the account that the call belongs to.
+        auth_token: of the same account.
+        base_url: of the REST API, where it is not Twilio's own.
+    """
+
+    account_sid: str
+    auth_token: str = field(repr=False)
+    base_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +104,11 @@ class TwilioApi:
         """Ask for the account itself, which changes nothing; returns its kind, ``Full`` or ``Trial``.
 
         Raises:
-            TwilioTrouble: also where the account is suspended or closed.
+            TwilioError: also where the account is suspended or closed.
         """
         account = await self._ask(lambda: self._client.api.accounts(self._client.account_sid).fetch())
         if account.status != "active":
-            raise TwilioTrouble(f"the Twilio account is {account.status}: see https://console.twilio.com")
+            raise TwilioError(f"the Twilio account is {account.status}: see https://console.twilio.com")
         return str(account.type)
 
     async def place_call(
@@ -117,7 +132,7 @@ class TwilioApi:
             status_url: where Twilio reports each change of the status.
 
         Raises:
-            TwilioTrouble: when no call was placed.
+            TwilioError: when no call was placed.
         """
         callback = (
             {
@@ -144,8 +159,8 @@ class TwilioApi:
         """End a call, whatever its state. A call that had ended already is no error."""
         try:
             await self._ask(lambda: self._client.calls(sid).update(status="completed"))
-        except TwilioTrouble as trouble:
-            if trouble.code != _NOT_FOUND:
+        except TwilioError as error:
+            if error.code != _NOT_FOUND:
                 raise
 
     async def find_number(self, number: str) -> OwnedNumber:
@@ -155,14 +170,14 @@ class TwilioApi:
             number: E.164.
 
         Raises:
-            TwilioTrouble: also where the account has no such number.
+            TwilioError: also where the account has no such number.
         """
         found = await self._ask(
             lambda: self._client.incoming_phone_numbers.list(phone_number=number, limit=1)
         )
         # The filter takes parts of numbers as well, and * as a wildcard.
         if not found or found[0].phone_number != number:
-            raise TwilioTrouble(
+            raise TwilioError(
                 f"the Twilio account has no number that ends in {number[-3:]}: check TWILIO_NUMBER or "
                 "--number, or buy one at https://console.twilio.com"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from requests import RequestException
 from twilio.base.exceptions import TwilioRestException
 
-from telephony.redact import redact
+from access.redact import redact
 
 _REMEDIES = {
     20003: "Twilio refused the credentials: check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN",
@@ -22,7 +22,7 @@ _REMEDIES = {
 _SERVER_ERROR = 500
 
 
-class TwilioTrouble(Exception):
+class TwilioError(Exception):
     """Twilio did not do what it was asked. The text is one sentence that names the remedy.
 
     Attributes:
@@ -34,23 +34,23 @@ class TwilioTrouble(Exception):
         self.code = code
 
 
-def explain(error: Exception) -> TwilioTrouble:
+def explain(error: Exception) -> TwilioError:
     """Put an error of Twilio's client into words that a person can act on, without phone numbers."""
     if isinstance(error, RequestException):
-        return TwilioTrouble(
+        return TwilioError(
             f"Twilio's API cannot be reached ({type(error).__name__}): check this machine's network"
         )
     if not isinstance(error, TwilioRestException):
-        return TwilioTrouble(f"Twilio's API: {redact(str(error))}")
+        return TwilioError(f"Twilio's API: {redact(str(error))}")
     code = int(error.code or error.status)
     if code in _REMEDIES:
-        return TwilioTrouble(f"{_REMEDIES[code]} (Twilio's error {code})", code)
+        return TwilioError(f"{_REMEDIES[code]} (Twilio's error {code})", code)
     if error.status >= _SERVER_ERROR:
-        return TwilioTrouble(
+        return TwilioError(
             f"Twilio's API had an error of its own (HTTP {error.status}): try again, or see "
             "https://status.twilio.com",
             code,
         )
-    return TwilioTrouble(
+    return TwilioError(
         f"Twilio refused: {redact(error.msg)} (see https://www.twilio.com/docs/errors/{code})", code
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twilio.twiml.voice_response import Connect, Reject, Stream, VoiceResponse
 
-from telephony.tokens import PARAMETER
+from access.tokens import PARAMETER
 
 
 def connect_stream(stream_url: str, token: str, status_url: str | None = None) -> str:

@@ -10,10 +10,10 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from loguru import logger
 from starlette.datastructures import FormData, UploadFile
 
-from telephony.address import STATUS_PATH, STREAM_PATH, TWIML_PATH
-from telephony.door import Door
-from telephony.redact import redact
-from telephony.signatures import HEADER
+from access.auth import StreamAuth
+from access.public_address import STATUS_PATH, STREAM_PATH, TWIML_PATH
+from access.redact import redact
+from access.signatures import HEADER
 from telephony.twiml import connect_stream, reject_busy
 
 MAX_BODY_BYTES = 64 * 1024  # Twilio's forms have one or two kilobytes
@@ -25,11 +25,11 @@ Reserve = Callable[[str], str | None]
 OnStatus = Callable[[str, str], None]
 
 
-def webhooks(door: Door, reserve: Reserve, on_status: OnStatus | None = None) -> APIRouter:
+def webhooks(auth: StreamAuth, reserve: Reserve, on_status: OnStatus | None = None) -> APIRouter:
     """Make ``POST /twiml`` and ``POST /status``.
 
     Args:
-        door: knows which webhooks are Twilio's, makes the tokens, and has the public URL.
+        auth: knows which webhooks are Twilio's, makes the tokens, and has the public URL.
         reserve: holds a session for a call's SID, or says in one sentence why there is none.
         on_status: is told of each call's SID and status, as they are reported.
     """
@@ -38,24 +38,24 @@ def webhooks(door: Door, reserve: Reserve, on_status: OnStatus | None = None) ->
     @router.post(TWIML_PATH)
     async def twiml(request: Request) -> Response:
         """Say what to do with a call that comes in."""
-        form = await _form_of_twilio(request, TWIML_PATH, door)
+        form = await _form_of_twilio(request, TWIML_PATH, auth)
         call_sid = str(form.get("CallSid", ""))
         if not _CALL_SID.fullmatch(call_sid):
             raise HTTPException(400, "expected a CallSid")
-        stream_url = door.address.wss(STREAM_PATH)
+        stream_url = auth.address.wss(STREAM_PATH)
         if stream_url is None:
             raise HTTPException(503, "no public URL is known: start with --public-url or --tunnel")
-        if trouble := reserve(call_sid):
-            logger.warning("Call {} from {} gets the busy tone: {}", call_sid[:10], _caller(form), trouble)
+        if error := reserve(call_sid):
+            logger.warning("Call {} from {} gets the busy tone: {}", call_sid[:10], _caller(form), error)
             return _xml(reject_busy())
         logger.info("Call {} from {} is put through", call_sid[:10], _caller(form))
-        token = door.tokens.mint(call_sid, door.clock())
-        return _xml(connect_stream(stream_url, token, door.address.https(STATUS_PATH)))
+        token = auth.tokens.mint(call_sid, auth.clock())
+        return _xml(connect_stream(stream_url, token, auth.address.https(STATUS_PATH)))
 
     @router.post(STATUS_PATH, status_code=204)
     async def status(request: Request) -> None:
         """Take note of a call's new status, or of its stream's."""
-        form = await _form_of_twilio(request, STATUS_PATH, door)
+        form = await _form_of_twilio(request, STATUS_PATH, auth)
         _log_status(form)
         if on_status and "CallStatus" in form:
             on_status(str(form.get("CallSid", "")), str(form["CallStatus"]))
@@ -63,17 +63,17 @@ def webhooks(door: Door, reserve: Reserve, on_status: OnStatus | None = None) ->
     return router
 
 
-async def _form_of_twilio(request: Request, path: str, door: Door) -> FormData:
+async def _form_of_twilio(request: Request, path: str, auth: StreamAuth) -> FormData:
     """Read the form, and make sure that Twilio sent it.
 
     Raises:
         HTTPException: 403 when it did not, 413 when it is far too long to be one of Twilio's.
     """
     form = _parse(await _body(request))
-    url = door.address.https(path)
+    url = auth.address.https(path)
     if url and request.url.query:
         url += f"?{request.url.query}"
-    if not door.knows_sender(url, form, request.headers.get(HEADER)):
+    if not auth.knows_sender(url, form, request.headers.get(HEADER)):
         raise HTTPException(403, "the signature is missing or wrong")
     return form
 
@@ -109,9 +109,9 @@ def _caller(form: FormData) -> str:
 def _log_status(form: FormData) -> None:
     sid = str(form.get("CallSid", "?"))[:10]
     if event := form.get("StreamEvent"):
-        trouble = form.get("StreamError")
-        level = "WARNING" if trouble else "DEBUG"
-        logger.log(level, "Call {}: Twilio says {} {}", sid, event, redact(str(trouble or "")))
+        error = form.get("StreamError")
+        level = "WARNING" if error else "DEBUG"
+        logger.log(level, "Call {}: Twilio says {} {}", sid, event, redact(str(error or "")))
         return
     more = [
         f"{name} {form[name]}" for name in ("CallDuration", "SipResponseCode", "ErrorCode") if name in form

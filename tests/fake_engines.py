@@ -6,7 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from engines.duplex import DuplexEngine, DuplexSession, DuplexStep, EngineBusy, EngineFailed, Pcm, Progress
+from audio.formats import Pcm
+from engines.duplex import DuplexEngine, DuplexSession, DuplexStep, EngineBusy, EngineFailed, Progress
 
 
 class FakeSession(DuplexSession):
@@ -72,7 +73,7 @@ class FakeEngine(DuplexEngine):
         return len(self.sessions)
 
     @property
-    def trouble(self) -> str | None:
+    def error(self) -> str | None:
         return None if self._ready else "The fake engine is not ready."
 
     async def start(self, progress: Progress) -> None:

@@ -13,10 +13,11 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from audio.g711 import SILENCE
 from bot import run_call
-from commands.serve import listen, uvicorn_config
-from processors.g711 import SILENCE
-from telephony.server import Line, create_app
+from server.app import create_app
+from server.running import listen, uvicorn_config
+from server.state import ServerState
 
 MEDIA_FORMAT = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
 SILENT_PACKET = bytes([SILENCE]) * 160
@@ -45,7 +46,7 @@ def start_message(
 
 
 @asynccontextmanager
-async def serving(line: Line) -> AsyncIterator[str]:
+async def serving(line: ServerState) -> AsyncIterator[str]:
     """Serve a line on a free port of this machine, its engine started; gives ``127.0.0.1:PORT``."""
     await line.engine.start(lambda _: None)
     try:

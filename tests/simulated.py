@@ -17,7 +17,7 @@ import numpy as np
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
-from processors import g711, pcm
+from audio import g711, pcm
 from rehearse.playback import Playback
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 import bot
 from engines import choose
 from engines.parrot import ParrotEngine
-from telephony.server import Line
+from server.state import ServerState
 from tests.phone import Phone, serving_app
 
 
@@ -29,7 +29,7 @@ def _runner() -> FastAPI:
 
 async def test_pipecats_runner_can_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: None)
-    monkeypatch.setattr(bot, "_line", None)
+    monkeypatch.setattr(bot, "_state", None)
     async with serving_app(uvicorn.Config(_runner(), log_level="warning")) as address:
         for _ in range(2):
             async with Phone.calling(address) as phone:
@@ -43,7 +43,7 @@ async def test_pipecats_runner_can_call_it(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_what_is_no_call_is_closed_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = ParrotEngine()
     await engine.start(lambda _: None)
-    monkeypatch.setattr(bot, "_line", Line(engine))
+    monkeypatch.setattr(bot, "_state", ServerState(engine))
     config = uvicorn.Config(_runner(), log_level="warning")
     async with serving_app(config) as address, connect(f"ws://{address}/stream") as socket:
         phone = Phone(socket)

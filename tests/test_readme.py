@@ -31,7 +31,7 @@ async def test_the_stage_in_the_readme_works() -> None:
     names: dict[str, type] = {}
     exec(snippet, names)  # noqa: S102
     frame = SpeechOutputAudioRawFrame(b"\x00\x10" * 10, 24_000, num_channels=1)
-    frames, _ = await run_test(names["Whisper"](), frames_to_send=[frame])
+    frames, _ = await run_test(names["HalfVolume"](), frames_to_send=[frame])
     assert frames[0].audio == b"\x00\x08" * 10  # type: ignore[attr-defined]
 
 

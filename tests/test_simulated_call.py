@@ -13,7 +13,8 @@ from benchmarks.bursts import delays_s, talk
 from bot import run_call
 from engines.duplex import DuplexEngine
 from engines.parrot import ParrotEngine
-from telephony.server import Line, create_app
+from server.app import create_app
+from server.state import ServerState
 from tests.fake_engines import FakeEngine
 from tests.phone import start_message
 from tests.simulated import SimulatedPhone, run_simulated
@@ -25,7 +26,7 @@ def simulate(
     engine: DuplexEngine, said: NDArray[np.float32], late_s: tuple[float, ...] = ()
 ) -> tuple[SimulatedPhone, NDArray[np.float32]]:
     async def main() -> tuple[SimulatedPhone, NDArray[np.float32]]:
-        line = Line(engine)
+        line = ServerState(engine)
         await engine.start(lambda _: None)
         phone = SimulatedPhone(create_app(line, run_call), start_message())
         heard = await phone.talk(said, late_s=late_s)
@@ -48,7 +49,7 @@ def test_delay_is_one_frame_and_the_resamplers() -> None:
 
 def test_the_greeting_begins_one_frame_after_the_start() -> None:
     phone, heard = simulate(ParrotEngine(delay_s=1), np.zeros(6 * 8_000, np.float32))
-    first = phone.playback.stretches[0]
+    first = phone.playback.segments[0]
     assert first.arrived_s == pytest.approx(0.08)
     assert np.abs(heard[first.heard_sample : first.heard_sample + 1_600]).max() > 0.05
     assert not phone.playback.gaps
@@ -100,7 +101,7 @@ def test_ten_minutes_do_not_grow() -> None:
 
 
 def speech(secs: int) -> NDArray[np.float32]:
-    """Noise for 3 s, a pause of 1 s, and so on: every place of it can be told from every other."""
+    """Noise for 3 s, a pause of 1 s, and so on: every target of it can be told from every other."""
     random = np.random.default_rng(1)
     samples = random.normal(0, 0.1, secs * 8000).astype(np.float32)
     for second in range(0, secs, 4):

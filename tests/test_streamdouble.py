@@ -7,9 +7,9 @@ from streamdouble.audio import frame_ulaw
 from streamdouble.chaos import Impairments
 from streamdouble.session import Session, SessionConfig
 
+from audio import g711
 from engines.parrot import ParrotEngine
-from processors import g711
-from telephony.server import Line
+from server.state import ServerState
 from tests.phone import serving
 
 
@@ -18,7 +18,7 @@ async def test_a_call_over_a_bad_network_is_answered_for_as_long_as_it_lasts() -
     secs = 6
     noise = np.random.default_rng(0).normal(0, 2_000, secs * 8_000).astype("<i2")
     config = SessionConfig(impairments=Impairments(loss=0.05, jitter_ms=30), chaos_seed=7, quiet_period_s=0.3)
-    line = Line(ParrotEngine(delay_s=0))
+    line = ServerState(ParrotEngine(delay_s=0))
     async with serving(line) as address:
         frames = frame_ulaw(g711.encode(noise.tobytes()))
         result = await Session(f"ws://{address}/stream", frames, config=config).run()

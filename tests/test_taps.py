@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from audio import g711, pcm
 from benchmarks.bursts import talk
 from bot import run_call
 from engines.duplex import DuplexEngine
-from processors import g711, pcm
-from processors.tap_options import TapOptions
-from telephony.metrics import metrics
-from telephony.server import Line, create_app
-from telephony.watch import details, overview
+from records.options import TapOptions
+from server.app import create_app
+from server.metrics import metrics
+from server.monitoring import details, overview
+from server.state import ServerState
 from tests.fake_engines import FakeEngine
 from tests.phone import start_message
 from tests.simulated import SimulatedPhone, run_simulated
@@ -30,9 +31,9 @@ CALL_SID = "CA" + "1" * 32
 
 def call(
     engine: DuplexEngine, said: NDArray[np.float32], taps: TapOptions, late_s: tuple[float, ...] = ()
-) -> tuple[SimulatedPhone, Line]:
-    async def main() -> tuple[SimulatedPhone, Line]:
-        line = Line(engine, taps=taps)
+) -> tuple[SimulatedPhone, ServerState]:
+    async def main() -> tuple[SimulatedPhone, ServerState]:
+        line = ServerState(engine, taps=taps)
         await engine.start(lambda _: None)
         phone = SimulatedPhone(create_app(line, run_call), start_message(call_sid=CALL_SID))
         await phone.talk(said, late_s=late_s)
@@ -45,11 +46,11 @@ def stalling(step: int) -> float:
     return 0.7 if step == 50 else 0.01 * (step % 3)
 
 
-def scraped(line: Line) -> str:
+def scraped(line: ServerState) -> str:
     return generate_latest(metrics(line.calls, line.engine)).decode()
 
 
-def families(line: Line) -> dict[str, float]:
+def families(line: ServerState) -> dict[str, float]:
     return {
         sample.name + "".join(f",{value}" for key, value in sorted(sample.labels.items()) if key != "le"): (
             sample.value
@@ -73,21 +74,21 @@ def test_a_recording_is_what_was_said_and_heard_sample_for_sample(tmp_path: Path
     assert np.array_equal(sides[: len(spoken), 0], spoken)
     # The first packets show when the call began, less the jitter of the quickest: within one packet.
     heard = np.frombuffer(g711.decode(phone.playback.heard(phone.playback.start_s + 12).tobytes()), "<i2")
-    played = [stretch for stretch in phone.playback.stretches if stretch.mulaw]
+    played = [segment for segment in phone.playback.segments if segment.mulaw]
     assert len(phone.playback.gaps) >= 1
-    for stretch in played[:-1]:
-        voice = heard[stretch.heard_sample : stretch.end_sample]
+    for segment in played[:-1]:
+        voice = heard[segment.heard_sample : segment.end_sample]
         if np.abs(voice).max() < 300:
             continue
         offsets = [
             offset
             for offset in range(-160, 161)
             if np.array_equal(
-                sides[stretch.heard_sample + offset :][: len(voice), 1],
-                voice[: len(sides) - stretch.heard_sample - offset],
+                sides[segment.heard_sample + offset :][: len(voice), 1],
+                voice[: len(sides) - segment.heard_sample - offset],
             )
         ]
-        assert offsets, f"what was heard at {stretch.heard_sample} is not in the recording"
+        assert offsets, f"what was heard at {segment.heard_sample} is not in the recording"
 
 
 def test_a_call_that_is_cut_leaves_a_readable_recording_and_its_words(tmp_path: Path) -> None:
@@ -106,28 +107,32 @@ def test_taps_change_nothing_of_what_is_heard(tmp_path: Path) -> None:
     said = talk(6, seed=4).samples
     plain, _ = call(FakeEngine(), said, TapOptions())
     tapped, _ = call(FakeEngine(), said, TapOptions(record=tmp_path, transcripts=tmp_path))
-    assert [(s.heard_sample, s.mulaw) for s in plain.playback.stretches] == [
-        (s.heard_sample, s.mulaw) for s in tapped.playback.stretches
+    assert [(s.heard_sample, s.mulaw) for s in plain.playback.segments] == [
+        (s.heard_sample, s.mulaw) for s in tapped.playback.segments
     ]
 
 
 def test_metrics_parse_and_agree_with_the_call_s_own_figures() -> None:
     phone, line = call(FakeEngine(step_secs=stalling), talk(8, seed=4).samples, TapOptions())
     (over,) = line.calls.over
-    figures, told = details(over), families(line)
+    metrics, told = details(over), families(line)
     assert told["moshi_calls_total"] == 1
     assert told["moshi_calls_running"] == 0
-    assert told["moshi_delay_seconds_count"] == figures["frames"] == figures["delay"]["count"]
-    assert told["moshi_delay_seconds_sum"] * 1000 == pytest.approx(figures["delay"]["total"], abs=0.01)
-    assert told["moshi_playout_lead_seconds_sum"] * 1000 == pytest.approx(figures["lead"]["total"], abs=0.01)
-    assert told["moshi_stage_seconds_count,fake"] == figures["stages"]["fake"]["count"]
-    assert told["moshi_gaps_total"] == figures["gaps"] >= 1
-    assert told["moshi_gap_seconds_total"] * 1000 == pytest.approx(figures["gap_ms"], abs=0.1)
-    assert told["moshi_trimmed_seconds_total"] * 1000 == pytest.approx(figures["trimmed_ms"])
-    assert told["moshi_dropped_frames_total"] == figures["dropped_frames"] == 0
-    assert figures["most_backlog_frames"] >= 7
-    assert len(phone.playback.gaps) == figures["gaps"]
-    assert figures["words"][0]["text"].startswith("1 2 3")
+    assert told["moshi_delay_seconds_count"] == metrics["frames"] == metrics["delay"]["count"]
+    assert told["moshi_delay_seconds_sum"] * 1000 == pytest.approx(metrics["delay"]["total"], abs=0.01)
+    assert told["moshi_playout_lead_seconds_sum"] * 1000 == pytest.approx(
+        metrics["playout_lead"]["total"], abs=0.01
+    )
+    assert told["moshi_stage_seconds_count,fake"] == metrics["stages"]["fake"]["count"]
+    assert told["moshi_playout_underruns_total"] == metrics["underruns"] >= 1
+    assert told["moshi_playout_underrun_seconds_total"] * 1000 == pytest.approx(
+        metrics["underrun_ms"], abs=0.1
+    )
+    assert told["moshi_trimmed_seconds_total"] * 1000 == pytest.approx(metrics["trimmed_ms"])
+    assert told["moshi_dropped_frames_total"] == metrics["dropped_frames"] == 0
+    assert metrics["most_backlog_frames"] >= 7
+    assert len(phone.playback.gaps) == metrics["underruns"]
+    assert metrics["words"][0]["text"].startswith("1 2 3")
 
 
 def test_refusals_are_told_by_cause() -> None:
@@ -155,4 +160,4 @@ async def test_a_recording_that_cannot_be_made_does_not_stop_the_call(tmp_path: 
     gone = TapOptions(record=tmp_path / "gone")
     phone, line = await asyncio.to_thread(call, FakeEngine(), talk(2, seed=4).samples, gone)
     assert line.calls.served == 1
-    assert phone.playback.stretches
+    assert phone.playback.segments

@@ -93,7 +93,7 @@ function level(who, peak) {
 /** Follow the server's figures of this call, and what the bot puts into words. */
 function follow(callSid) {
   events = new EventSource(`calls/${callSid}/events`);
-  events.addEventListener("figures", ({ data }) => {
+  events.addEventListener("metrics", ({ data }) => {
     const figures = JSON.parse(data);
     figure("delay", Math.round(figures.delay_ms));
     figure("backlog", figures.backlog_frames);
@@ -159,8 +159,8 @@ function showCalls({ running, engine, capacity }) {
       const row = document.createElement("tr");
       row.classList.toggle("own", Boolean(call?.callSid) && call.callSid.startsWith(one.name));
       const delay = `${Math.round(one.delay.p50)} / ${Math.round(one.delay.p95)} ms`;
-      const lead = `${Math.round(one.lead_ms)} ms`;
-      for (const text of [one.name, clock(one.secs), delay, lead, one.backlog_frames, one.dropped_frames, one.gaps]) {
+      const lead = `${Math.round(one.playout_lead_ms)} ms`;
+      for (const text of [one.name, clock(one.secs), delay, lead, one.backlog_frames, one.dropped_frames, one.underruns]) {
         row.insertCell().textContent = text;
       }
       return row;

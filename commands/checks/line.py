@@ -12,15 +12,14 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
+from access.public_address import HEALTH_PATH, TWIML_PATH
 from commands.checks.check import Check
-from commands.errors import Unusable
-from commands.line_options import LineOptions
-from commands.serve import listen
-from telephony.address import HEALTH_PATH, TWIML_PATH
+from server.running import listen
+from server.settings import Settings, SettingsError
 from telephony.cloudflared import BINARY, how_to_install
-from telephony.numbers import BadNumber, parse_number
+from telephony.e164 import BadNumber, parse_number
 from telephony.rest import TwilioApi
-from telephony.rest_errors import TwilioTrouble
+from telephony.rest_errors import TwilioError
 from telephony.tunnel import Tunnel, TunnelFailed, reaches
 
 ANSWER_SECS = 10.0
@@ -28,20 +27,20 @@ OURS = '"engine"'  # as our /healthz has it
 _CONSOLE = "https://console.twilio.com"
 
 
-async def check_port(options: LineOptions) -> Check:
+async def check_port(options: Settings) -> Check:
     """The port is free, or our own server has it already."""
     host, port = options.server.host, options.server.port
     try:
         listen(host, port).close()
-    except Unusable as error:
+    except SettingsError as error:
         name = f"[{host}]" if ":" in host else host
         if await _answers_with(f"http://{name}:{port}{HEALTH_PATH}", OURS) is None:
             return Check("port", "ok", f"{host}:{port} is taken, by this program, which is running")
-        return Check("port", "fail", error.message)
+        return Check("port", "fail", str(error))
     return Check("port", "ok", f"{host}:{port} is free")
 
 
-async def check_cloudflared(options: LineOptions) -> Check:
+async def check_cloudflared(options: Settings) -> Check:
     """The tunnel's program is there, where a tunnel is the way in."""
     path = shutil.which(BINARY)
     if path is None:
@@ -59,7 +58,7 @@ async def check_cloudflared(options: LineOptions) -> Check:
     return Check("cloudflared", "ok", output.decode(errors="replace").strip() or path)
 
 
-async def check_credentials(options: LineOptions) -> tuple[Check, TwilioApi | None]:
+async def check_credentials(options: Settings) -> tuple[Check, TwilioApi | None]:
     """Twilio knows the account; gives its API too, where it does."""
     missing = [
         name
@@ -75,15 +74,15 @@ async def check_credentials(options: LineOptions) -> tuple[Check, TwilioApi | No
     api = options.rest_api("doctor")
     try:
         kind = await api.check_account()
-    except TwilioTrouble as trouble:
-        return Check("credentials", "fail", str(trouble)), None
+    except TwilioError as error:
+        return Check("credentials", "fail", str(error)), None
     if kind == "Trial":
         limits = "a trial account: ten minutes a call, verified numbers only, a message before each call"
         return Check("credentials", "note", limits, f"upgrade at {_CONSOLE}"), api
     return Check("credentials", "ok", f"a {kind.lower()} account"), api
 
 
-async def check_number(options: LineOptions, number: str | None, api: TwilioApi | None) -> Check:
+async def check_number(options: Settings, number: str | None, api: TwilioApi | None) -> Check:
     """The number is the account's, and rings here or can be made to."""
     if not number:
         remedy = f"set TWILIO_NUMBER in .env; buy one at {_CONSOLE}"
@@ -92,7 +91,7 @@ async def check_number(options: LineOptions, number: str | None, api: TwilioApi 
         return Check("number", "note", "cannot be asked for without credentials")
     try:
         found = await api.find_number(parse_number(number))
-    except (TwilioTrouble, BadNumber) as error:
+    except (TwilioError, BadNumber) as error:
         return Check("number", "fail", str(error))
     if found.trunk_sid:
         return Check("number", "fail", "belongs to a SIP trunk", f"take it out of the trunk at {_CONSOLE}")
@@ -103,13 +102,13 @@ async def check_number(options: LineOptions, number: str | None, api: TwilioApi 
     return Check("number", "ok", f"goes to {where} now; it will ring here while this program runs")
 
 
-async def check_public_url(options: LineOptions) -> Check:
+async def check_public_url(options: Settings) -> Check:
     """What the world asks at our public URL comes to this machine."""
     if not options.is_public:
         return Check("public URL", "note", "none yet", "start with --tunnel, or set PUBLIC_URL")
     try:
         listener = listen(options.server.host, 0 if options.reach.tunnel else options.server.port)
-    except Unusable:
+    except SettingsError:
         # Something has the port; if that is our server, it says so.
         return await _check_answer(options.address().https(HEALTH_PATH) or "", OURS)
     secret = secrets.token_hex(16)
@@ -133,7 +132,7 @@ async def check_public_url(options: LineOptions) -> Check:
 
 
 @asynccontextmanager
-async def _public_base(options: LineOptions, port: int) -> AsyncIterator[str]:
+async def _public_base(options: Settings, port: int) -> AsyncIterator[str]:
     base = options.address().base
     if base:
         yield base
@@ -152,11 +151,11 @@ async def _public_base(options: LineOptions, port: int) -> AsyncIterator[str]:
 
 
 async def _check_answer(url: str, wanted: str) -> Check:
-    trouble = await _answers_with(url, wanted)
-    if trouble is None:
+    error = await _answers_with(url, wanted)
+    if error is None:
         return Check("public URL", "ok", f"{url} leads here")
     remedy = "is the tunnel running, and does it lead to this machine and --port?"
-    return Check("public URL", "fail", f"{url} {trouble}", remedy)
+    return Check("public URL", "fail", f"{url} {error}", remedy)
 
 
 async def _answers_with(url: str, wanted: str) -> str | None:

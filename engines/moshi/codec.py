@@ -17,17 +17,10 @@ import numpy as np
 import rustymimi
 from numpy.typing import NDArray
 
-from engines.duplex import (
-    FRAME_MS,
-    FRAME_SAMPLES,
-    EngineBusy,
-    EngineFailed,
-    EngineUnavailable,
-    Pcm,
-    check_frame,
-)
+from audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
+from audio.silence import is_silent
+from engines.duplex import EngineBusy, EngineFailed, EngineUnavailable, check_frame
 from engines.moshi.token_history import Tokens
-from engines.silence import is_silent
 
 CODEBOOKS = 8
 POSITIONS_PER_FRAME = 2  # Mimi's transformers run at 25 Hz
@@ -65,7 +58,7 @@ class Mimi:
         return self._limit_frames - max(self._encoded_frames, self._decoded_frames)
 
     @property
-    def worn(self) -> bool:
+    def near_limit(self) -> bool:
         """Whether it should not begin another call if there is a choice."""
         return self.left_frames < self._limit_frames * (1 - WORN_SHARE)
 
@@ -141,14 +134,14 @@ class MimiPool:
             return self._ready.pop(0)
 
     def give_back(self, mimi: Mimi) -> None:
-        """Clean it for the next call, and have it replaced in the background if it is worn."""
+        """Clean it for the next call, and have it replaced in the background if it is near its limit."""
         if mimi.left_frames > 1:
             mimi.clean()
             self._keep(mimi)
-        if mimi.worn:
+        if mimi.near_limit:
             self.replace()
 
-    def fresh(self) -> Future[Mimi]:
+    def load_async(self) -> Future[Mimi]:
         """Load another one in a thread of its own."""
         result: Future[Mimi] = Future()
 
@@ -162,7 +155,7 @@ class MimiPool:
         return result
 
     def replace(self) -> Future[None]:
-        """Load one, in the background, in place of one that is worn or will not come back."""
+        """Load one, in the background, in place of one that is near its limit or will not come back."""
         kept: Future[None] = Future()
 
         def keep(loaded: Future[Mimi]) -> None:
@@ -172,7 +165,7 @@ class MimiPool:
             else:
                 kept.set_exception(error)
 
-        self.fresh().add_done_callback(keep)
+        self.load_async().add_done_callback(keep)
         return kept
 
     def _keep(self, mimi: Mimi) -> None:
@@ -204,7 +197,7 @@ class _Renewable:
         if self._mimi.left_frames > min(NOTICE_FRAMES, self._pool.limit_frames // 2):
             return
         if self._next is None:
-            self._next = self._pool.fresh()
+            self._next = self._pool.load_async()
         last_moment = self._mimi.left_frames <= CLEANING_FRAMES
         if not last_moment and not (silent and self._next.done()):
             return

@@ -16,13 +16,20 @@ from sentencepiece import SentencePieceProcessor
 from engines.duplex import DuplexEngine, EngineBusy, Progress
 from engines.moshi.checkpoint import load_tokenizer
 from engines.moshi.codec import LIMIT_FRAMES, Decoder, Encoder, MimiPool
-from engines.moshi.greeting import NO_OPENING, Opening, hush, make_greeting, record, silence_tokens
+from engines.moshi.detokenizer import Detokenizer
+from engines.moshi.greeting import (
+    NO_PREFIX,
+    ForcedPrefix,
+    make_greeting,
+    record,
+    silence_tokens,
+    silent_prefix,
+)
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.loading import Files, Source
 from engines.moshi.model_thread import Job, ModelThread
 from engines.moshi.sampling import MoshiSampling, Sampling
 from engines.moshi.session import MoshiSession
-from engines.moshi.text_pieces import TextPieces
 from engines.options import EngineOptions
 
 HANG_S = 3.0  # a step that takes this long will not come back; shorter than the pipeline's own patience
@@ -69,7 +76,7 @@ class MoshiEngine(DuplexEngine):
             Sampling(options.text_temperature, options.text_top_k),
             Sampling(options.audio_temperature, options.audio_top_k),
         )
-        self.opening: Opening = NO_OPENING
+        self.prefix: ForcedPrefix = NO_PREFIX
         self._options = options
         self._source = source or Files()
         self._hang_s = hang_s
@@ -87,7 +94,7 @@ class MoshiEngine(DuplexEngine):
         return len(self._sessions)
 
     @property
-    def trouble(self) -> str | None:
+    def error(self) -> str | None:
         """See ``DuplexEngine``. Asking also finds out whether the model hangs."""
         self.watch()
         return self._trouble
@@ -101,17 +108,15 @@ class MoshiEngine(DuplexEngine):
 
         self._loaded = loaded = await self._load(tell)
         progress("Moshi warms up.")
-        self.opening = await asyncio.wrap_future(
-            loaded.thread.call(partial(self._make_opening, loaded, tell))
-        )
+        self.prefix = await asyncio.wrap_future(loaded.thread.call(partial(self._make_prefix, loaded, tell)))
         self._trouble = None
         progress(f"Moshi is ready for {self.capacity} call{'s' if self.capacity > 1 else ''} at once.")
 
     def open_session(self) -> MoshiSession:
         """See ``DuplexEngine``."""
-        trouble, loaded = self.trouble, self._loaded
-        if trouble is not None or loaded is None:
-            raise EngineBusy(trouble or "Moshi is not loaded.")
+        error, loaded = self.error, self._loaded
+        if error is not None or loaded is None:
+            raise EngineBusy(error or "Moshi is not loaded.")
         if self.running >= self.capacity:
             raise EngineBusy(f"Moshi holds {self.capacity} calls at once, and all are taken.")
         encoder = Encoder(loaded.pool)
@@ -122,13 +127,13 @@ class MoshiEngine(DuplexEngine):
             raise
         seed = secrets.randbits(32) if self._options.seed is None else self._options.seed
         session = MoshiSession(
-            house=self,
+            owner=self,
             model_thread=loaded.thread,
             open_language=partial(LanguageSession, loaded.model, self.sampling, seed),
-            opening=self.opening,
+            prefix=self.prefix,
             encoder=encoder,
             decoder=decoder,
-            pieces=TextPieces(loaded.tokenizer),
+            detokenizer=Detokenizer(loaded.tokenizer),
             patience_s=self._hang_s,
         )
         self._sessions.add(session)
@@ -147,9 +152,9 @@ class MoshiEngine(DuplexEngine):
     def watch(self) -> None:
         """Leave the model's thread behind if it hangs: its call is lost, the others go on in a new one."""
         if self._loaded is not None:
-            self._loaded.thread.leave_behind()
+            self._loaded.thread.abandon_if_hung()
 
-    def broke(self, session: MoshiSession, reason: str) -> None:  # noqa: ARG002 - whose does not matter
+    def on_failed(self, session: MoshiSession, reason: str) -> None:  # noqa: ARG002 - whose does not matter
         """Count a lost call, and let the model prove itself before it takes another."""
         with self._lock:
             self.lost_calls += 1
@@ -162,8 +167,8 @@ class MoshiEngine(DuplexEngine):
             return
         for _ in range(lost_codecs):
             self._loaded.pool.replace()
-        if self._loaded.thread.leave_behind(session, CLOSING_HANG_S):
-            self.broke(session, "A call ended in a step that hung")
+        if self._loaded.thread.abandon_if_hung(session, CLOSING_HANG_S):
+            self.on_failed(session, "A call ended in a step that hung")
 
     def _prove(self, reason: str) -> None:
         loaded = self._loaded
@@ -203,7 +208,7 @@ class MoshiEngine(DuplexEngine):
             raise
         return _Loaded(thread, model, pool, load_tokenizer(checkpoint.tokenizer))
 
-    def _make_opening(self, loaded: _Loaded, progress: Progress) -> Opening:
+    def _make_prefix(self, loaded: _Loaded, progress: Progress) -> ForcedPrefix:
         """Make what calls open with, in the model's thread; it warms everything up as well."""
         frames, seed = self._options.greeting_frames, self._options.seed
         if seed is None:
@@ -213,5 +218,7 @@ class MoshiEngine(DuplexEngine):
             return make_greeting(partial(take, frames), seed, progress)
         take(WARM_UP_FRAMES, seed)
         return (
-            hush(frames, silence_tokens(loaded.pool)) if self._options.greeting == "silence" else NO_OPENING
+            silent_prefix(frames, silence_tokens(loaded.pool))
+            if self._options.greeting == "silence"
+            else NO_PREFIX
         )

@@ -14,13 +14,14 @@ import numpy as np
 from moshi_mlx.models.lm import Lm
 from numpy.typing import NDArray
 
-from engines.duplex import FRAME_SAMPLES, Progress
+from audio.formats import FRAME_SAMPLES
+from audio.silence import is_silent
+from engines.duplex import Progress
 from engines.moshi.codec import Decoder, Encoder, MimiPool
+from engines.moshi.detokenizer import SPECIAL_TOKENS
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.sampling import MoshiSampling
-from engines.moshi.text_pieces import SPECIAL_TOKENS
 from engines.moshi.token_history import Tokens
-from engines.silence import is_silent
 
 PADDING_TOKEN = 3
 SPEECH_FRAMES = 3  # a take with fewer audible frames is a click or a breath, not a greeting
@@ -30,15 +31,15 @@ TAKES = 8  # after so many without speech there is something else to mend
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OpeningFrame:
-    """One frame of an opening: what the model is made to put into words and to say."""
+class PrefixFrame:
+    """One frame of a forced prefix: what the model is made to put into words and to say."""
 
     text_token: int
     audio_tokens: Tokens
 
 
-Opening = tuple[OpeningFrame, ...]
-NO_OPENING: Opening = ()
+ForcedPrefix = tuple[PrefixFrame, ...]
+NO_PREFIX: ForcedPrefix = ()
 
 
 @dataclass(frozen=True)
@@ -46,32 +47,32 @@ class Take:
     """One try at a greeting.
 
     Attributes:
-        opening: its tokens.
+        prefix: its tokens.
         pcm: float32 ``[frames, 1920]``, 24 kHz: how it sounds.
     """
 
-    opening: Opening
+    prefix: ForcedPrefix
     pcm: NDArray[np.float32]
 
     def __post_init__(self) -> None:
         """Check that tokens and sound are of the same length."""
-        if self.pcm.shape != (len(self.opening), FRAME_SAMPLES):
-            raise ValueError(f"expected [{len(self.opening)}, {FRAME_SAMPLES}], got {list(self.pcm.shape)}")
+        if self.pcm.shape != (len(self.prefix), FRAME_SAMPLES):
+            raise ValueError(f"expected [{len(self.prefix)}, {FRAME_SAMPLES}], got {list(self.pcm.shape)}")
 
 
-def trim(take: Take) -> Opening | None:
+def trim(take: Take) -> ForcedPrefix | None:
     """Cut leading silence down to one frame; None where nobody speaks.
 
     A word is put into words a little before it sounds, so the cut never takes a word's token away.
     """
     audible = [place for place, pcm in enumerate(take.pcm) if not is_silent(pcm)]
-    worded = [place for place, frame in enumerate(take.opening) if frame.text_token not in SPECIAL_TOKENS]
+    worded = [place for place, frame in enumerate(take.prefix) if frame.text_token not in SPECIAL_TOKENS]
     if len(audible) < SPEECH_FRAMES or not worded:
         return None
-    return take.opening[min(max(audible[0] - 1, 0), worded[0]) :]
+    return take.prefix[min(max(audible[0] - 1, 0), worded[0]) :]
 
 
-def make_greeting(make_take: Callable[[int], Take], seed: int, progress: Progress) -> Opening:
+def make_greeting(make_take: Callable[[int], Take], seed: int, progress: Progress) -> ForcedPrefix:
     """Make takes until somebody speaks in one, each with the next seed.
 
     Args:
@@ -85,17 +86,17 @@ def make_greeting(make_take: Callable[[int], Take], seed: int, progress: Progres
             return opening
         progress(f"The greeting with seed {seed + attempt} has no speech in it; making another.")
     progress(f"No greeting in {TAKES} takes has speech in it: calls begin without one.")
-    return NO_OPENING
+    return NO_PREFIX
 
 
-def hush(frames: int, silence: Tokens) -> Opening:
+def silent_prefix(frames: int, silence: Tokens) -> ForcedPrefix:
     """An opening in which Moshi keeps still, so that the caller speaks first.
 
     Args:
         frames: how long.
         silence: uint32 ``[8]``, what Mimi makes of a silent frame.
     """
-    return (OpeningFrame(PADDING_TOKEN, silence),) * frames
+    return (PrefixFrame(PADDING_TOKEN, silence),) * frames
 
 
 def silence_tokens(pool: MimiPool) -> Tokens:
@@ -129,4 +130,4 @@ def record(model: Lm, sampling: MoshiSampling, pool: MimiPool, frames: int, seed
         encoder.release()
         decoder.release()
     texts = [step.text_token for step in steps[: len(audio)]]
-    return Take(tuple(map(OpeningFrame, texts, audio)), pcm)
+    return Take(tuple(map(PrefixFrame, texts, audio)), pcm)

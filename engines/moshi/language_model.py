@@ -17,7 +17,7 @@ import numpy as np
 from mlx import nn
 from moshi_mlx.models.lm import Lm, LmConfig, ScaledEmbedding
 
-from engines.moshi.kv_ring import KvList, KvRing, LayerMemory
+from engines.moshi.ring_kv_cache import LayerCache, ListKVCache, RingKVCache
 from engines.moshi.sampling import MoshiSampling, Noise
 from engines.moshi.token_history import TokenHistory, Tokens
 
@@ -81,8 +81,8 @@ class LanguageSession:
             text_start=config.text_out_vocab_size,
             audio_start=config.audio_padding_token,
         )
-        self._memory: list[Any] | None = [
-            LayerMemory(KvRing(config.transformer.context)) for _ in model.transformer.layers
+        self._cache: list[Any] | None = [
+            LayerCache(RingKVCache(config.transformer.context)) for _ in model.transformer.layers
         ]
         self._position = 0
         self.text_logits: mx.array | None = None  # of the last position, [1, 1, vocabulary]
@@ -119,15 +119,15 @@ class LanguageSession:
 
     def close(self) -> None:
         """Free the memory. May be called twice."""
-        self._memory = None
+        self._cache = None
         self.text_logits = None
 
     def _generate(self, force_text: int | None) -> int:
-        if self._memory is None:
+        if self._cache is None:
             raise RuntimeError("expected an open session, got a closed one")
         model, position = self._model, self._position
         text_noise, audio_noise = self._noise.at(position)
-        hidden = model.out_norm(model.transformer(self._embed(position), cache=self._memory))
+        hidden = model.out_norm(model.transformer(self._embed(position), cache=self._cache))
         self.text_logits = model.text_linear(hidden)
         if force_text is None:
             text = self._sampling.text.draw(self.text_logits, text_noise)
@@ -158,7 +158,7 @@ class LanguageSession:
     ) -> list[mx.array]:
         """Draw the codebooks of one position one after the other, each knowing those before it."""
         slices = self._model.depformer.slices
-        memory: list[Any] = [LayerMemory(KvList()) for _ in slices[0].transformer.layers]
+        memory: list[Any] = [LayerCache(ListKVCache()) for _ in slices[0].transformer.layers]
         token, tokens = text, []
         for part, fixed, gumbel in zip(slices, forced, noise, strict=True):
             state = part.linear_in(hidden) + _look_up(part.emb, token)

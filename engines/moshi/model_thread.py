@@ -69,7 +69,7 @@ class ModelThread:
         self.submit(Job(run, result.set_exception))
         return result
 
-    def leave_behind(self, owner: object = None, patience_s: float = math.inf) -> bool:
+    def abandon_if_hung(self, owner: object = None, patience_s: float = math.inf) -> bool:
         """Give up the thread if its job hangs, and go on with the next job in a new one.
 
         Args:

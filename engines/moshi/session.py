@@ -19,13 +19,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from audio.formats import Pcm
 from engines.backlog import Backlog
-from engines.duplex import DuplexSession, DuplexStep, EngineFailed, Pcm, check_frame
+from engines.duplex import DuplexSession, DuplexStep, EngineFailed, check_frame
 from engines.moshi.codec import Decoder, Encoder
-from engines.moshi.greeting import Opening
+from engines.moshi.detokenizer import Detokenizer
+from engines.moshi.greeting import ForcedPrefix
 from engines.moshi.language_model import LanguageSession, LanguageStep
 from engines.moshi.model_thread import Job, ModelThread
-from engines.moshi.text_pieces import TextPieces
 from engines.moshi.token_history import Tokens
 
 STAGES = 3
@@ -41,13 +42,13 @@ class _Frame:
     timings_ms: dict[str, float] = field(default_factory=dict[str, float])
 
 
-class House(Protocol):
+class SessionOwner(Protocol):
     """What a session needs of the engine it belongs to."""
 
     def watch(self) -> None:
         """Look whether the model's thread hangs; called with every frame."""
 
-    def broke(self, session: MoshiSession, reason: str) -> None:
+    def on_failed(self, session: MoshiSession, reason: str) -> None:
         """Hear that a session broke, from whichever thread it broke in."""
 
     def closed(self, session: MoshiSession, lost_codecs: int) -> None:
@@ -60,21 +61,21 @@ class MoshiSession(DuplexSession):
     def __init__(
         self,
         *,
-        house: House,
+        owner: SessionOwner,
         model_thread: ModelThread,
         open_language: Callable[[], LanguageSession],
-        opening: Opening,
+        prefix: ForcedPrefix,
         encoder: Encoder,
         decoder: Decoder,
-        pieces: TextPieces,
+        detokenizer: Detokenizer,
         patience_s: float,
     ) -> None:
-        self._house = house
+        self._owner = owner
         self._model_thread = model_thread
         self._open_language = open_language
         self._language: LanguageSession | None = None
-        self._opening = opening
-        self._pieces = pieces
+        self._prefix = prefix
+        self._detokenizer = detokenizer
         self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
         self._changed = threading.Condition()
@@ -104,7 +105,7 @@ class MoshiSession(DuplexSession):
                 return
             self._backlog.push(pcm)
             self._changed.notify_all()
-        self._house.watch()
+        self._owner.watch()
 
     async def outputs(self) -> AsyncIterator[DuplexStep]:
         """See ``DuplexSession``."""
@@ -147,7 +148,7 @@ class MoshiSession(DuplexSession):
         except TimeoutError:
             pass
         finally:
-            self._house.closed(self, sum(not event.is_set() for event in self._released))
+            self._owner.closed(self, sum(not event.is_set() for event in self._released))
 
     # The model's thread.
 
@@ -168,8 +169,8 @@ class MoshiSession(DuplexSession):
             return
         began = time.perf_counter()
         heard = language.frames
-        if heard < len(self._opening):
-            forced = self._opening[heard]
+        if heard < len(self._prefix):
+            forced = self._prefix[heard]
             step = language.step(
                 frame.caller_tokens, force_text=forced.text_token, force_audio=forced.audio_tokens
             )
@@ -217,7 +218,9 @@ class MoshiSession(DuplexSession):
                 self._unread_steps += 1
                 self._changed.notify_all()
             self._tell(
-                partial(self._give, DuplexStep(pcm, self._pieces.push(step.text_token), frame.timings_ms))
+                partial(
+                    self._give, DuplexStep(pcm, self._detokenizer.push(step.text_token), frame.timings_ms)
+                )
             )
 
     # The ends.
@@ -247,7 +250,7 @@ class MoshiSession(DuplexSession):
             self._error.__cause__ = reason
             self._changed.notify_all()
         self._to_decode.put(None)
-        self._house.broke(self, str(self._error))
+        self._owner.on_failed(self, str(self._error))
         self._tell(self._news.set)
 
     def _tell(self, what: Callable[[], object]) -> None:

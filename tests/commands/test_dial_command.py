@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from access.tokens import StreamTokens
+from bot import run_call
 from commands.dial import _dial_here
-from commands.line_options import LineOptions
 from commands.main import cli
-from commands.serve import listen
 from engines.options import EngineOptions
-from telephony.dial import CallPlan
-from telephony.options import ReachOptions, ServerOptions, TwilioOptions
+from server.options import ServerOptions
+from server.running import listen
+from server.settings import Settings
+from telephony.dialling import CallPlan
+from telephony.options import ReachOptions, TwilioOptions
 from telephony.rest import PlacedCall
-from telephony.tokens import StreamTokens
 from tests.fakes.cloudflared import URL, FakeCloudflared
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi, Form
 from tests.fakes.twilio_voice import FakeTwilioVoice
@@ -31,7 +33,7 @@ LOUD = bytes([0x10, 0x90] * 80)
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("telephony.dial.POLL_SECS", 0.0)
+    monkeypatch.setattr("telephony.dialling.POLL_SECS", 0.0)
 
 
 def dial(environment: dict[str, str], *arguments: str) -> Result:
@@ -85,8 +87,8 @@ async def test_ctrl_c_in_a_call_that_is_answered_here(
     loop = asyncio.get_running_loop()
     placed: asyncio.Future[tuple[str, Form]] = loop.create_future()
     twilio.on_call = lambda sid, form: loop.call_soon_threadsafe(placed.set_result, (sid, form))
-    monkeypatch.setattr("telephony.dial.POLL_SECS", 0.01)
-    made = LineOptions(
+    monkeypatch.setattr("telephony.dialling.POLL_SECS", 0.01)
+    made = Settings(
         ServerOptions(),
         EngineOptions(engine="parrot"),
         TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url),
@@ -95,7 +97,7 @@ async def test_ctrl_c_in_a_call_that_is_answered_here(
     plan = CallPlan(TO, NUMBER, "")
     async with FakeCloudflared(tmp_path, ready_at_once=True) as cloudflared:
         monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-        dialling = asyncio.ensure_future(_dial_here(plan, made.rest_api("dial"), made))
+        dialling = asyncio.ensure_future(_dial_here(plan, made.rest_api("dial"), made, run_call))
         tunnel = await cloudflared.runs.get()
         sid, form = await placed
         local = tunnel.argv[tunnel.argv.index("--url") + 1].removeprefix("http://")

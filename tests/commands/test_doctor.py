@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner, Result
 
+from access.public_address import PublicAddress
 from commands.checks import line
 from commands.checks.check import Check
 from commands.checks.line import (
@@ -29,22 +30,22 @@ from commands.checks.machine import (
     check_python,
     check_weights,
 )
-from commands.line_options import LineOptions
 from commands.main import cli
-from commands.serve import listen
 from engines.options import EngineOptions
 from engines.parrot import ParrotEngine
-from telephony.address import PublicAddress
-from telephony.options import ReachOptions, ServerOptions, TwilioOptions
+from server.options import ServerOptions
+from server.running import listen
+from server.settings import Settings
+from server.state import ServerState
+from telephony.options import ReachOptions, TwilioOptions
 from telephony.rest import TwilioApi
-from telephony.server import Line
 from tests.fakes.cloudflared import URL, FakeCloudflared
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
 from tests.phone import serving
 from tests.program import account
 
 PARROT = EngineOptions(engine="parrot")
-OPTIONS = LineOptions(ServerOptions(port=0), PARROT, TwilioOptions(), ReachOptions())
+OPTIONS = Settings(ServerOptions(port=0), PARROT, TwilioOptions(), ReachOptions())
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_the_port() -> None:
-    def at(port: int) -> LineOptions:
+    def at(port: int) -> Settings:
         return replace(OPTIONS, server=ServerOptions(port=port))
 
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -131,7 +132,7 @@ async def test_the_port() -> None:
         port = other.sockets[0].getsockname()[1]
         assert is_bad(await check_port(at(port)), f"Port {port} is taken; choose another with --port.")
     assert (await check_port(at(port))).found == f"127.0.0.1:{port} is free"
-    async with serving(Line(ParrotEngine())) as address:
+    async with serving(ServerState(ParrotEngine())) as address:
         check = await check_port(at(int(address.partition(":")[2])))
     assert (check.state, check.found) == ("ok", f"{address} is taken, by this program, which is running")
 
@@ -195,7 +196,7 @@ async def test_the_number(twilio: FakeTwilioApi) -> None:
 
 
 @dataclass(frozen=True)
-class OnLoopback(LineOptions):
+class OnLoopback(Settings):
     """Options whose public URL leads straight to this machine, without TLS."""
 
     base: str = ""
@@ -228,12 +229,12 @@ async def test_a_public_url_that_leads_here() -> None:
 
 
 async def test_a_public_url_that_leads_to_the_server_which_runs() -> None:
-    async with serving(Line(ParrotEngine())) as address:
+    async with serving(ServerState(ParrotEngine())) as address:
         assert (await check_public_url(on_loopback(f"http://{address}"))).state == "ok"
 
 
 async def test_a_public_url_that_leads_elsewhere() -> None:
-    async with serving(Line(ParrotEngine())) as address:
+    async with serving(ServerState(ParrotEngine())) as address:
         elsewhere = replace(on_loopback(f"http://{address}"), server=ServerOptions(port=0))
         bad = await check_public_url(elsewhere)
     assert is_bad(bad, "answers, but it is not this program (HTTP 200)", "to this machine and --port?")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from telephony.version import VERSION
+from runtime.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,13 +15,16 @@ import pytest
 from click.testing import CliRunner
 
 import commands.serve as module
-from commands.line_options import LineOptions
+from bot import run_call
 from commands.main import cli
 from engines.duplex import DuplexEngine, Progress
 from engines.options import EngineOptions
-from telephony.options import ReachOptions, ServerOptions, TwilioOptions
-from telephony.rest_errors import TwilioTrouble
-from telephony.stopping import StopSignals
+from runtime.stop_signals import StopSignals
+from server import running
+from server.options import ServerOptions
+from server.settings import Settings
+from telephony.options import ReachOptions, TwilioOptions
+from telephony.rest_errors import TwilioError
 from telephony.tunnel import TunnelFailed
 from tests.fake_engines import FakeEngine
 from tests.fakes.cloudflared import FakeCloudflared
@@ -35,7 +38,7 @@ LOUD = bytes([0x10, 0x90] * 80)
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     made = FakeEngine()
-    monkeypatch.setattr(module, "choose_engine", lambda _: (made, "Engine: fake, as asked."))
+    monkeypatch.setattr(running, "choose_engine", lambda _: (made, "Engine: fake, as asked."))
     return made
 
 
@@ -46,8 +49,8 @@ async def cloudflared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncI
         yield fake
 
 
-def options(twilio: FakeTwilioApi, **reach: object) -> LineOptions:
-    return LineOptions(
+def options(twilio: FakeTwilioApi, **reach: object) -> Settings:
+    return Settings(
         ServerOptions(port=0),
         EngineOptions(),
         TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url),
@@ -58,17 +61,17 @@ def options(twilio: FakeTwilioApi, **reach: object) -> LineOptions:
 class Serving:
     """``serve`` in a task, and a phone that talks to it."""
 
-    def __init__(self, made: LineOptions, monkeypatch: pytest.MonkeyPatch, number: str | None = None) -> None:
+    def __init__(self, made: Settings, monkeypatch: pytest.MonkeyPatch, number: str | None = None) -> None:
         self.address = ""
-        listen = module.listen
+        listen = running.listen
 
-        def watched(host: str, port: int) -> socket.socket:
+        def observations(host: str, port: int) -> socket.socket:
             listener = listen(host, port)
             self.address = f"127.0.0.1:{listener.getsockname()[1]}"
             return listener
 
-        monkeypatch.setattr(module, "listen", watched)
-        self.task = asyncio.ensure_future(module._serve(made, number))
+        monkeypatch.setattr(module, "listen", observations)
+        self.task = asyncio.ensure_future(module._serve(made, run_call, number))
 
     async def signal(self) -> None:
         """Send this process a signal."""
@@ -94,7 +97,7 @@ async def test_a_call_that_does_not_finish_is_hung_up(
     await serving.task
     assert "Hanging up 1." in logged.text
     assert engine.running == 0
-    assert engine.trouble  # it was stopped
+    assert engine.error  # it was stopped
 
 
 async def test_told_to_stop_while_the_engine_loads(
@@ -112,7 +115,7 @@ async def test_told_to_stop_while_the_engine_loads(
 
     slow = Slow()
     choice: tuple[DuplexEngine, str] = (slow, "Engine: slow.")
-    monkeypatch.setattr(module, "choose_engine", lambda _: choice)
+    monkeypatch.setattr(running, "choose_engine", lambda _: choice)
     serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
     await logged.says("Loading.")
     await serving.signal()
@@ -146,14 +149,14 @@ async def test_a_tunnel_that_fails_ends_it(
     await run.die(1)
     with pytest.raises(TunnelFailed, match="cloudflared ended with code 1"):
         await serving.task
-    assert engine.trouble
+    assert engine.error
 
 
 async def test_a_number_that_is_not_ours_ends_it(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, "+15559999999")
-    with pytest.raises(TwilioTrouble, match="has no number that ends in 999"):
+    with pytest.raises(TwilioError, match="has no number that ends in 999"):
         await serving.task
 
 
@@ -282,15 +285,15 @@ async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answere
             await super().start(progress)
 
     engine = SlowEngine()
-    monkeypatch.setattr(module, "choose_engine", lambda _: (engine, "Engine: slow."))
-    listener = module.listen("127.0.0.1", 0)
+    monkeypatch.setattr(running, "choose_engine", lambda _: (engine, "Engine: slow."))
+    listener = running.listen("127.0.0.1", 0)
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    made = LineOptions(ServerOptions(port=0), EngineOptions(), TwilioOptions(), ReachOptions())
+    made = Settings(ServerOptions(port=0), EngineOptions(), TwilioOptions(), ReachOptions())
     ready = asyncio.Event()
     over = asyncio.Event()
 
     async def serve() -> None:
-        async with module.answering(listener, StopSignals(), made):
+        async with running.answering(listener, StopSignals(), made, run_call):
             ready.set()
             await over.wait()
 
@@ -298,7 +301,7 @@ async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answere
     serving = asyncio.create_task(serve())
     async with httpx.AsyncClient(base_url=base_url) as client:
         loading = await client.get("/healthz")
-        assert (loading.status_code, loading.json()["trouble"]) == (503, "The fake engine is not ready.")
+        assert (loading.status_code, loading.json()["error"]) == (503, "The fake engine is not ready.")
         engine.loaded.set()
         await ready.wait()
         assert (await client.get("/healthz")).status_code == 200

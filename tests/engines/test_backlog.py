@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from audio.formats import FRAME_SAMPLES, Pcm
+from audio.silence import SILENCE_RMS, is_silent
 from engines.backlog import Backlog
-from engines.duplex import FRAME_SAMPLES, Pcm
-from engines.silence import SILENCE_RMS, is_silent
 
 
 def loud(number: int) -> Pcm:

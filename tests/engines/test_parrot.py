@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from engines.duplex import FRAME_SAMPLES, DuplexStep, EngineBusy, Pcm
+from audio.formats import FRAME_SAMPLES, Pcm
+from engines.duplex import DuplexStep, EngineBusy
 from engines.parrot import GREETING, GREETING_FILE, ParrotEngine, ParrotSession
 
 

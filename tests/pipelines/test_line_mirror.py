@@ -9,14 +9,15 @@ from benchmarks.bursts import delays_s, talk
 from engines.duplex import DuplexSession
 from pipelines.line_mirror import line_mirror
 from processors.twilio import STOPPED, TwilioSerializer, TwilioTransport
-from telephony.calls import Call
-from telephony.server import Line, create_app
+from server.app import create_app
+from server.calls import Call
+from server.state import ServerState
 from tests.fake_engines import FakeEngine
 from tests.phone import start_message
 from tests.simulated import SimulatedPhone, run_simulated
 
 
-async def run_mirror(websocket: WebSocket, call: Call, session: DuplexSession, line: Line) -> None:
+async def run_mirror(websocket: WebSocket, call: Call, session: DuplexSession, line: ServerState) -> None:
     """What ``bot.run_call`` does, at its simplest, with another pipeline."""
     serializer = TwilioSerializer(call.start.stream_sid)
     worker = PipelineWorker(
@@ -39,7 +40,7 @@ def test_the_caller_hears_themselves_one_frame_later() -> None:
     said = talk(8, seed=1)
 
     async def main() -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-        line = Line(FakeEngine())
+        line = ServerState(FakeEngine())
         await line.engine.start(lambda _: None)
         return await SimulatedPhone(create_app(line, run_mirror), start_message()).talk(said.samples)
 

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from pipecat.frames.frames import OutputAudioRawFrame, SpeechOutputAudioRawFrame, TextFrame
 from pipecat.tests.utils import run_test
 
+from audio.silence_trimmer import JitterMargin, SilenceTrimmer
 from processors.frames import MarkInputFrame, MarkOutputFrame
-from processors.playout import Cushion, PlayoutGovernor, SilenceTrimmer
+from processors.playout import PlayoutGovernor
 
 SPEECH = np.random.default_rng(0).normal(0, 3_000, 640).astype(np.int16)
 SILENCE = np.random.default_rng(1).normal(0, 20, 640).astype(np.int16)  # a quiet room, not digital zero
@@ -55,7 +56,7 @@ def test_a_cushion_that_nobody_needs_goes() -> None:
 
 
 def test_a_cushion_that_is_needed_stays() -> None:
-    cushion = Cushion(40)
+    cushion = JitterMargin(40)
     leads = ([38.0] * 20 + [8.0]) * 20  # every 1.7 s a block is 30 ms late
     assert max(cushion.excess_ms(lead_ms) for lead_ms in leads) <= 5
 

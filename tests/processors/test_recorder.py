@@ -7,8 +7,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from processors import g711
-from processors.recorder import Recording, Timeline
+from audio import g711
+from records.recording import Recording, Timeline
 from rehearse.playback import Playback
 
 FRAME_S = 0.08

@@ -6,7 +6,8 @@ from pipecat.frames.frames import TextFrame
 from pipecat.tests.utils import run_test
 
 from processors.tap import Tap
-from processors.transcript import Line, Transcriber, Transcript
+from processors.transcript import Transcriber
+from records.transcript import Line, Transcript
 
 
 def test_words_make_lines_and_pauses_and_sentences_end_them(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import Frame, InputDTMFFrame, TextFrame
 
 from processors.frames import MarkInputFrame, MarkOutputFrame, MulawInputFrame, MulawOutputFrame
-from processors.twilio import STOPPED, VIOLATED, TwilioCredentials, TwilioSerializer
+from processors.twilio import STOPPED, VIOLATED, TwilioSerializer
+from telephony.rest import TwilioCredentials
 from tests.phone import start_message
-from tests.processors.test_media_stream import JSON, NEARLY
 from tests.simulated import run_simulated
+from tests.telephony.test_media_stream import JSON, NEARLY
 
 
 def media(payload: bytes, timestamp: int | None = None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import resample_poly
 
-from processors import g711, pcm
+from audio import g711, pcm
 from rehearse.clip import CALLER_FILE, caller_speech
 from rehearse.playback import Playback
 from rehearse.record import CallRecord

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from rehearse import caller, server_word
+from rehearse import caller, status_client
 from rehearse.caller import Caller
 from rehearse.clip import CALLER_FILE, caller_speech
-from rehearse.rehearsal import Place, Rehearsed, rehearse
+from rehearse.rehearsal import Rehearsed, Target, rehearse
 from tests.rehearse.bad_server import BadServer
 
 SPEED = {"first_audio", "delay", "drift", "gaps", "keeps_up"}
@@ -19,13 +19,13 @@ SHORT = bytes([0xFF]) * 160 * 15
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caller, "GOODBYE_SECS", 0.2)
-    monkeypatch.setattr(server_word, "FREE_WITHIN_S", 0.1)
-    monkeypatch.setattr(server_word, "POLL_S", 0.02)
+    monkeypatch.setattr(status_client, "FREE_WITHIN_S", 0.1)
+    monkeypatch.setattr(status_client, "POLL_S", 0.02)
 
 
 async def rehearsed(server: BadServer, said: bytes) -> Rehearsed:
     async with server.serving() as url:
-        (call,) = await rehearse(Place(url, repeats_after_ms=0.0), said)
+        (call,) = await rehearse(Target(url, repeats_after_ms=0.0), said)
         return call
 
 
@@ -43,7 +43,7 @@ async def test_a_call_over_real_sockets_and_each_fault_on_its_point() -> None:
     assert good.echoed == ["tenth"]
     assert bad.sessions == 1
     # What came, not what the ear made of it: a machine that stumbles puts gaps between.
-    assert b"".join(stretch.mulaw for stretch in well.record.ear.stretches).count(said[5000:5640]) == 1
+    assert b"".join(segment.mulaw for segment in well.record.ear.segments).count(said[5000:5640]) == 1
     points = {point.key: point for point in ill.points}
     assert points["own_voice"].figure == "<Say> speaks first"
     assert points["session_free"].figure == "1 sessions still open after 0.1 s"
@@ -80,7 +80,7 @@ async def test_several_callers_and_jitter_and_progress() -> None:
     server = BadServer()
     async with server.serving() as url:
         said = bytes([0xFF]) * 160 * 50
-        calls = await rehearse(Place(url), said, 3, jitter_ms=5, progress=seconds.append)
+        calls = await rehearse(Target(url), said, 3, jitter_ms=5, progress=seconds.append)
     assert len({call.call_sid for call in calls}) == 3
     assert seconds == [1, 1, 1]
     assert all(len(call.record.left_s) == 50 for call in calls)

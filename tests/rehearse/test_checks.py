@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from rehearse.checks import Circumstances, check, held
+from rehearse.checks import CallContext, check, held
 from rehearse.measure import Measurements, measure
-from rehearse.record import CallRecord, Told
+from rehearse.record import CallRecord, StatusSample
 from tests.rehearse import simulated
 
-GOOD = Circumstances(ready=True, ready_s=1.5, spoken_before=[], free=True, free_how="0 calls running")
+GOOD = CallContext(ready=True, ready_s=1.5, spoken_before=[], free=True, free_how="0 calls running")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def good_call() -> Measurements:
 
 def failed(
     record: CallRecord,
-    around: Circumstances = GOOD,
+    around: CallContext = GOOD,
     *,
     found: Measurements | None = None,
     repeats_after_ms: float | None = 0.0,
@@ -88,7 +88,7 @@ def test_a_machine_that_is_too_slow_fails_only_on_what_depends_on_it() -> None:
 
 def test_frames_that_the_server_says_it_dropped_fail_on_keeping_up(good_call: Measurements) -> None:
     record = simulated.call(simulated.mirror)
-    record.told = [Told(simulated.BEGAN_S + 5, 7, 40.0, 2, 0.0)]
+    record.told = [StatusSample(simulated.BEGAN_S + 5, 7, 40.0, 2, 0.0)]
     assert failed(record, found=good_call) == ["keeps_up"]
 
 
@@ -112,7 +112,7 @@ def test_ends_and_protocol(good_call: Measurements, change: dict[str, object], p
 def test_a_refused_stream_says_why() -> None:
     record = simulated.call(lambda _: [])
     record.refused = "1013 All 1 sessions are taken."
-    points = {point.key: point for point in check(Circumstances(), record, measure(record))}
+    points = {point.key: point for point in check(CallContext(), record, measure(record))}
     assert points["accepted"].figure == "1013 All 1 sessions are taken."
     assert points["accepted"].passed is False
     assert points["delay"].passed is None

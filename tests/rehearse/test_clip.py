@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from processors import g711, pcm
+from audio import g711, pcm
 from rehearse.clip import CALLER_FILE, ClipUnusable, caller_speech
 
 

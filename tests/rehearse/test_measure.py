@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from processors import g711, pcm
+from audio import g711, pcm
+from rehearse.alignment import align
 from rehearse.clip import CALLER_FILE
-from rehearse.echo import find_echo
 from rehearse.measure import Spread, measure
-from rehearse.record import Told
+from rehearse.record import StatusSample
 from tests.rehearse import simulated
 
 
@@ -48,7 +48,7 @@ def test_frames_that_were_told_to_be_lost_are_no_delay() -> None:
     late = Spread.of(measure(record).delay_ms[60:])
     assert late is not None
     assert late.p50 == pytest.approx(190, abs=1)
-    record.told = [Told(simulated.BEGAN_S + 4.1, 1, 40.0, 2, 0.0)]
+    record.told = [StatusSample(simulated.BEGAN_S + 4.1, 1, 40.0, 2, 0.0)]
     true = Spread.of(measure(record).delay_ms[60:])
     assert true is not None
     assert true.p50 == pytest.approx(30, abs=1)
@@ -72,7 +72,7 @@ def test_a_server_that_puts_silence_in_front_is_slow_too() -> None:
 def test_drift_and_stretch_of_a_slow_clock() -> None:
     found = measure(simulated.call(simulated.drifts), repeats_after_ms=0)
     assert found.drift_ms == pytest.approx(90, abs=15)
-    assert found.stretch == pytest.approx(0.01, abs=0.004)
+    assert found.clock_skew == pytest.approx(0.01, abs=0.004)
 
 
 def test_quality_is_judged_where_there_are_no_holes() -> None:
@@ -102,9 +102,9 @@ def test_a_caller_who_repeats_himself_is_found_at_the_first_time(tmp_path: Path)
 def test_strange_speech_is_no_echo() -> None:
     record = simulated.call(simulated.mirror, secs=12)
     said = record.said_pcm
-    assert find_echo(said, said[::-1].copy()) is None
-    assert find_echo(said, np.zeros_like(said)) is None
-    assert find_echo(np.zeros_like(said), said) is None
+    assert align(said, said[::-1].copy()) is None
+    assert align(said, np.zeros_like(said)) is None
+    assert align(np.zeros_like(said), said) is None
 
 
 def test_in_flight_frames_and_lead() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rehearse.playback import MULAW_SILENCE, Echo, Gap, Playback
+from rehearse.playback import MULAW_SILENCE, Gap, MarkEcho, Playback
 
 FRAME_S = 0.080
 FRAME = bytes(range(1, 129)) * 5  # 640 µ-law bytes, 80 ms
@@ -59,10 +59,10 @@ def test_a_mark_comes_back_when_the_audio_before_it_has_been_played() -> None:
 def test_a_mark_comes_back_at_once_when_nothing_is_buffered() -> None:
     ear = Playback()
     ear.mark("first", 0.0)
-    assert ear.echoes(0.0) == [Echo("first", 0.0, played=True)]
+    assert ear.echoes(0.0) == [MarkEcho("first", 0.0, played=True)]
     ear.media(FRAME, 0.1)
     ear.mark("late", 0.5)
-    assert ear.echoes(0.5) == [Echo("late", 0.5, played=True)]
+    assert ear.echoes(0.5) == [MarkEcho("late", 0.5, played=True)]
 
 
 def test_clear_cuts_what_has_not_been_played_and_sends_waiting_marks_back() -> None:
@@ -74,7 +74,7 @@ def test_clear_cuts_what_has_not_been_played_and_sends_waiting_marks_back() -> N
     ear.media(FRAME, 0.0)
     ear.clear(0.1)  # 20 ms into the second frame
     assert ear.lead_ms(0.1) == 0
-    assert ear.echoes(0.1) == [Echo("played", 0.08, played=True), Echo("cut", 0.1, played=False)]
+    assert ear.echoes(0.1) == [MarkEcho("played", 0.08, played=True), MarkEcho("cut", 0.1, played=False)]
     ear.media(FRAME, 0.12)
     times = ear.heard_s()
     assert np.isnan(times[800:1920]).all()

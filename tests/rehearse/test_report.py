@@ -11,14 +11,14 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from rehearse.checks import Circumstances, check
+from rehearse.checks import CallContext, check
 from rehearse.clip import CALLER_FILE, caller_speech
 from rehearse.measure import measure
-from rehearse.rehearsal import Place, Rehearsed, rehearse
+from rehearse.rehearsal import Rehearsed, Target, rehearse
 from rehearse.report import write_report
 from rehearse.table import checklist, distributions
-from telephony.metrics import metrics
-from telephony.server import Line
+from server.metrics import metrics
+from server.state import ServerState
 from tests.fake_engines import FakeEngine
 from tests.phone import serving
 from tests.rehearse import simulated
@@ -30,7 +30,7 @@ def rehearsed(server: simulated.Server = simulated.mirror) -> Rehearsed:
     record = simulated.call(server, secs=6)
     found = measure(record, repeats_after_ms=0)
     figures = {"words": [{"at_s": 0.5, "text": "Hello."}, {"at_s": 12.25, "text": "How are you?"}]}
-    return Rehearsed("CA1", record, found, check(Circumstances(), record, found), None, figures)
+    return Rehearsed("CA1", record, found, check(CallContext(), record, found), None, figures)
 
 
 def text(table: object) -> str:
@@ -61,7 +61,7 @@ def test_the_report_of_one_call(tmp_path: Path) -> None:
 def test_the_report_of_a_call_that_was_refused(tmp_path: Path) -> None:
     call = rehearsed(lambda _: [])
     call.record.refused = "1013 busy"
-    call.points = check(Circumstances(), call.record, call.found)
+    call.points = check(CallContext(), call.record, call.found)
     call.figures = None
     *_, picture, transcript = write_report(tmp_path, [call])
     assert picture.read_bytes().startswith(PNG)
@@ -88,14 +88,14 @@ def test_the_tables_say_what_failed_and_what_depends_on_speed() -> None:
     assert "p95 ms 30, 230, 430" in several
 
 
-def scraped(line: Line) -> str:
+def scraped(line: ServerState) -> str:
     return generate_latest(metrics(line.calls, line.engine)).decode()
 
 
 async def test_metrics_agree_with_the_report_of_the_same_call(tmp_path: Path) -> None:
-    line = Line(FakeEngine())
+    line = ServerState(FakeEngine())
     async with serving(line) as address:
-        (call,) = await rehearse(Place(f"ws://{address}/stream"), caller_speech(CALLER_FILE, 2.4))
+        (call,) = await rehearse(Target(f"ws://{address}/stream"), caller_speech(CALLER_FILE, 2.4))
     write_report(tmp_path, [call])
     told = json.loads((tmp_path / "report.json").read_text())["server"]["call"]
     samples = {
@@ -107,9 +107,11 @@ async def test_metrics_agree_with_the_report_of_the_same_call(tmp_path: Path) ->
     }
     assert told["frames"] == samples["moshi_delay_seconds_count"] >= 28
     assert told["delay"]["total"] == pytest.approx(samples["moshi_delay_seconds_sum"] * 1000, abs=0.01)
-    assert told["lead"]["total"] == pytest.approx(samples["moshi_playout_lead_seconds_sum"] * 1000, abs=0.01)
+    assert told["playout_lead"]["total"] == pytest.approx(
+        samples["moshi_playout_lead_seconds_sum"] * 1000, abs=0.01
+    )
     assert told["stages"]["fake"]["count"] == samples["moshi_stage_seconds_count"]
-    assert told["gaps"] == samples["moshi_gaps_total"]
+    assert told["underruns"] == samples["moshi_playout_underruns_total"]
     assert told["dropped_frames"] == samples["moshi_dropped_frames_total"]
     assert call.record.ear.received_samples == told["frames"] * 640 - round(told["trimmed_ms"] * 8)
     assert {point.key: point.passed for point in call.points}["own_voice"] is None  # no token, no webhook

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from telephony.rest import OwnedNumber, PlacedCall, TwilioApi, VoiceSettings
-from telephony.rest_errors import TwilioTrouble
+from telephony.rest_errors import TwilioError
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, NUMBER_SID, FakeTwilioApi
 from tests.naps import Naps
 
@@ -74,7 +74,7 @@ async def test_a_numbers_voice_settings(api: TwilioApi, twilio: FakeTwilioApi) -
 
 @pytest.mark.parametrize("number", ["+15005550000", "+1500555000"])
 async def test_a_number_that_is_not_ours(api: TwilioApi, number: str) -> None:
-    with pytest.raises(TwilioTrouble, match="the Twilio account has no number that ends in 000: check"):
+    with pytest.raises(TwilioError, match="the Twilio account has no number that ends in 000: check"):
         await api.find_number(number)
 
 
@@ -82,22 +82,22 @@ async def test_the_account(api: TwilioApi, twilio: FakeTwilioApi) -> None:
     twilio.account_type = "Trial"
     assert await api.check_account() == "Trial"
     twilio.account_status = "suspended"
-    with pytest.raises(TwilioTrouble, match="the Twilio account is suspended"):
+    with pytest.raises(TwilioError, match="the Twilio account is suspended"):
         await api.check_account()
 
 
 async def test_wrong_credentials(twilio: FakeTwilioApi, naps: Naps) -> None:
     api = TwilioApi(ACCOUNT_SID, "wrong-secret", twilio.url, naps)
-    with pytest.raises(TwilioTrouble, match=r"check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN") as trouble:
+    with pytest.raises(TwilioError, match=r"check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN") as error:
         await place(api)
-    assert (trouble.value.code, len(twilio.requests)) == (20003, 1)
-    assert "secret" not in str(trouble.value)
+    assert (error.value.code, len(twilio.requests)) == (20003, 1)
+    assert "secret" not in str(error.value)
 
 
 async def test_numbers_that_twilio_refuses(api: TwilioApi) -> None:
-    with pytest.raises(TwilioTrouble, match="check its country code"):
+    with pytest.raises(TwilioError, match="check its country code"):
         await place(api, to="+1555")
-    with pytest.raises(TwilioTrouble, match="use a number of your Twilio account for --from"):
+    with pytest.raises(TwilioError, match="use a number of your Twilio account for --from"):
         await place(api, from_="+15550000000")
 
 
@@ -105,9 +105,9 @@ async def test_any_other_refusal_names_twilios_page_and_no_number(
     api: TwilioApi, twilio: FakeTwilioApi
 ) -> None:
     twilio.fail(400, 21214, f"'To' phone number cannot be reached: {TO}")
-    with pytest.raises(TwilioTrouble) as trouble:
+    with pytest.raises(TwilioError) as error:
         await place(api)
-    assert str(trouble.value) == (
+    assert str(error.value) == (
         "Twilio refused: Unable to create record: 'To' phone number cannot be reached: +…567 "
         "(see https://www.twilio.com/docs/errors/21214)"
     )
@@ -121,7 +121,7 @@ async def test_a_rate_limit_is_waited_out(api: TwilioApi, twilio: FakeTwilioApi,
 
 async def test_a_rate_limit_without_end(api: TwilioApi, twilio: FakeTwilioApi) -> None:
     twilio.fail(429, 20429, "Too Many Requests", times=100)
-    with pytest.raises(TwilioTrouble, match="too many requests from this account: try again in a minute"):
+    with pytest.raises(TwilioError, match="too many requests from this account: try again in a minute"):
         await place(api)
     assert len(twilio.requests) == 5
 
@@ -131,7 +131,7 @@ async def test_a_server_error_never_places_a_call_twice(
     api: TwilioApi, twilio: FakeTwilioApi, status: int, code: int | None
 ) -> None:
     twilio.fail(status, code, "Internal Server Error")
-    with pytest.raises(TwilioTrouble, match=rf"an error of its own \(HTTP {status}\): try again"):
+    with pytest.raises(TwilioError, match=rf"an error of its own \(HTTP {status}\): try again"):
         await place(api)
     assert len(twilio.requests) == 1
 
@@ -149,5 +149,5 @@ async def test_an_api_that_is_not_there(naps: Naps) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
     api = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, f"http://127.0.0.1:{port}", naps)
-    with pytest.raises(TwilioTrouble, match=r"cannot be reached \(ConnectionError\): check this machine"):
+    with pytest.raises(TwilioError, match=r"cannot be reached \(ConnectionError\): check this machine"):
         await api.fetch_call("CA" + "0" * 32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from telephony.tokens import ANY_CALL, StreamTokens
+from access.tokens import ANY_CALL, StreamTokens
 from telephony.twiml import connect_stream, reject_busy
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>'

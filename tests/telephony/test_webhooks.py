@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 from twilio.request_validator import RequestValidator
 
-from telephony.address import PublicAddress
-from telephony.door import Door
-from telephony.promises import HOLD_SECS
-from telephony.server import Line
+from access.auth import StreamAuth
+from access.public_address import PublicAddress
+from server.reservations import HOLD_SECS
+from server.state import ServerState
 from telephony.webhooks import MAX_BODY_BYTES
 from tests.fake_engines import FakeEngine
 from tests.logs import Logged
@@ -32,7 +32,7 @@ FORM = {"CallSid": CALL, "From": CALLER, "To": "+15005550006", "CallStatus": "ri
 class Server:
     """A line that serves, and who asks it things."""
 
-    line: Line
+    line: ServerState
     engine: FakeEngine
     address: str
     http: aiohttp.ClientSession
@@ -59,7 +59,7 @@ def parse(twiml: str) -> ET.Element:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     engine = FakeEngine(capacity=1)
-    line = Line(engine, door=Door.guarded_by(AUTH_TOKEN, PublicAddress(PUBLIC)))
+    line = ServerState(engine, auth=StreamAuth.for_account(AUTH_TOKEN, PublicAddress(PUBLIC)))
     async with serving(line) as address, aiohttp.ClientSession() as http:
         yield Server(line, engine, address, http)
 
@@ -72,7 +72,7 @@ async def test_a_signed_call_is_put_through(server: Server, logged: Logged) -> N
     stream, parameter = response[0][0], response[0][0][0]
     assert stream.attrib == {"url": "wss://phone.example.com/stream", "statusCallback": PUBLIC + "/status"}
     token = parameter.attrib["value"]
-    server.line.door.tokens.spend(token, CALL, server.line.door.clock())
+    server.line.auth.tokens.spend(token, CALL, server.line.auth.clock())
     assert "Call CA11111111 from +…567 is put through" in logged.text
     assert CALLER not in logged.text
     assert token not in logged.text
@@ -156,16 +156,16 @@ async def test_a_busy_line(server: Server, logged: Logged) -> None:
 
 async def test_two_callers_in_one_second(server: Server) -> None:
     """The first has been put through, and its stream is still to come."""
-    now = server.line.door.clock()
-    server.line.door.clock = lambda: now
+    now = server.line.auth.clock()
+    server.line.auth.clock = lambda: now
     assert "<Connect>" in (await server.post("/twiml"))[1]
     assert "<Reject" in (await server.post("/twiml", CallSid="CA" + "2" * 32))[1]
     assert "<Connect>" in (await server.post("/twiml"))[1]  # Twilio asks again about the first
-    server.line.door.clock = lambda: now + HOLD_SECS
+    server.line.auth.clock = lambda: now + HOLD_SECS
     assert "<Connect>" in (await server.post("/twiml", CallSid="CA" + "2" * 32))[1]
 
 
-@pytest.mark.parametrize("why", ["closing", "trouble"])
+@pytest.mark.parametrize("why", ["closing", "error"])
 async def test_a_line_that_takes_no_calls_is_busy(server: Server, why: str) -> None:
     if why == "closing":
         server.line.calls.closing = "the line is shutting down"
@@ -175,12 +175,12 @@ async def test_a_line_that_takes_no_calls_is_busy(server: Server, why: str) -> N
 
 
 async def test_an_insecure_line_needs_a_public_url() -> None:
-    line = Line(FakeEngine(), door=Door(insecure=True))
+    line = ServerState(FakeEngine(), auth=StreamAuth(insecure=True))
     async with serving(line) as address, aiohttp.ClientSession() as http:
         server = Server(line, FakeEngine(), address, http)
         status, text = await server.post("/twiml", signature=None)
         assert (status, "start with --public-url or --tunnel" in text) == (503, True)
-        line.door.address.base = PUBLIC
+        line.auth.address.base = PUBLIC
         assert (await server.post("/twiml", signature=None))[0] == 200
 
 

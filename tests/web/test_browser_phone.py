@@ -14,11 +14,11 @@ import soundfile
 from playwright.async_api import Page, async_playwright, expect
 from scipy.signal import resample_poly
 
+from access.auth import StreamAuth
+from audio import g711, pcm
 from engines.parrot import GREETING, ParrotEngine
-from processors import g711, pcm
 from rehearse.clip import CALLER_FILE
-from telephony.door import Door
-from telephony.server import Line
+from server.state import ServerState
 from tests.phone import serving
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -40,17 +40,17 @@ pytestmark = pytest.mark.browser
 
 
 @asynccontextmanager
-async def browsing(line: Line, *flags: str) -> AsyncIterator[Page]:
+async def browsing(line: ServerState, *flags: str) -> AsyncIterator[Page]:
     async with serving(line) as address, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *flags])
         page = await browser.new_page()
         page.set_default_timeout(PATIENCE_MS)
-        troubles: list[str] = []
-        page.on("pageerror", lambda error: troubles.append(str(error)))
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
         await page.goto(f"http://{address}/")
         yield page
         await browser.close()
-        assert troubles == []
+        assert errors == []
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def speech(tmp_path: Path) -> Path:
 
 
 async def test_a_whole_call(speech: Path) -> None:
-    line = Line(ParrotEngine(delay_s=0.4), door=Door.guarded_by("secret"))
+    line = ServerState(ParrotEngine(delay_s=0.4), auth=StreamAuth.for_account("secret"))
     microphone = ("--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={speech}")
     async with browsing(line, *microphone) as page:
         await expect(page.get_by_text("Nobody is on the phone.")).to_be_visible()
@@ -82,7 +82,7 @@ async def test_a_whole_call(speech: Path) -> None:
         await expect(page.locator("#calls tr.own")).to_have_count(1, timeout=PATIENCE_MS)
         assert line.engine.running == 1
         (call,) = line.calls.running
-        frames = call.watched.figures.frames
+        frames = call.observations.metrics.frames
 
         await page.keyboard.press("m")
         mute = page.get_by_role("button", name="Mute")
@@ -94,14 +94,14 @@ async def test_a_whole_call(speech: Path) -> None:
         await expect(page.get_by_role("status")).to_have_text("You hung up.")
         await line.calls.all_over()
         assert line.engine.running == 0
-        assert call.watched.figures.frames >= frames > 0
+        assert call.observations.metrics.frames >= frames > 0
         reason, _ = await call.ended()
         assert reason == "the caller hung up"
         await expect(page.get_by_text("Nobody is on the phone.")).to_be_visible(timeout=PATIENCE_MS)
 
 
 async def test_a_refused_microphone_has_its_word_and_takes_no_session() -> None:
-    line = Line(ParrotEngine())
+    line = ServerState(ParrotEngine())
     async with browsing(line, "--deny-permission-prompts") as page:
         await page.get_by_role("button", name="Call").click()
         await expect(page.get_by_role("status")).to_contain_text(
@@ -112,7 +112,7 @@ async def test_a_refused_microphone_has_its_word_and_takes_no_session() -> None:
 
 
 async def test_a_busy_line_has_its_word() -> None:
-    line = Line(ParrotEngine(capacity=0))
+    line = ServerState(ParrotEngine(capacity=0))
     async with browsing(line, "--use-fake-ui-for-media-stream") as page:
         await page.get_by_role("button", name="Call").click()
         await expect(page.get_by_role("status")).to_contain_text("The line is busy", timeout=PATIENCE_MS)
@@ -121,7 +121,7 @@ async def test_a_busy_line_has_its_word() -> None:
 
 async def test_the_page_s_codec_and_resampler_are_the_line_s(tmp_path: Path) -> None:
     """Every µ-law code, and a tone through both resamplers, against the server's own."""
-    async with browsing(Line(ParrotEngine())) as page:
+    async with browsing(ServerState(ParrotEngine())) as page:
         codes = await page.evaluate(
             """async () => {
               const { decode, encode } = await import('/web/mulaw.js');

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engines.moshi.engine import MoshiEngine
 from engines.options import EngineOptions
-from telephony.server import Line
+from server.state import ServerState
 from tests.phone import Phone, serving, start_message
 
 LOUD = bytes([0x10, 0x90] * 80)
@@ -33,7 +33,7 @@ def health(address: str) -> dict[str, object]:
 async def test_moshi_answers_the_phone(tiny_checkpoint: Path) -> None:
     options = EngineOptions(model=str(tiny_checkpoint), seed=1, greeting_frames=GREETING_FRAMES)
     engine = MoshiEngine(options, codec_limit_frames=500)
-    async with serving(Line(engine)) as address:
+    async with serving(ServerState(engine)) as address:
         heard = []
         for _ in range(2):  # the second caller hears the same: nothing is left of the first
             async with Phone.calling(address) as phone:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import rustymimi
 
-from engines.duplex import FRAME_SAMPLES, EngineBusy, EngineUnavailable, Pcm
+from audio.formats import FRAME_SAMPLES, Pcm
+from engines.duplex import EngineBusy, EngineUnavailable
 from engines.moshi.codec import CODEBOOKS, PRIMING_FRAMES, Decoder, Encoder, MimiPool
 from engines.moshi.token_history import Tokens
 
@@ -126,13 +127,13 @@ def test_changes_in_a_silent_moment_if_there_is_one(mimi_file: Path) -> None:
 def test_worn_ones_are_replaced_between_calls(mimi_file: Path) -> None:
     pool = MimiPool(mimi_file, size=1, limit_frames=16)
     pool.fill()
-    worn = pool.take()
+    near_limit = pool.take()
     for number in range(4):
-        worn.encode(noise(number))
-    assert worn.worn
-    worn.clean()
-    pool._keep(worn)
+        near_limit.encode(noise(number))
+    assert near_limit.near_limit
+    near_limit.clean()
+    pool._keep(near_limit)
     assert pool.ready == 1, "it can still be taken while another is made"
     pool.replace().result(60)
     assert pool.ready == 1
-    assert pool.take() is not worn
+    assert pool.take() is not near_limit

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.duplex import FRAME_SAMPLES, DuplexStep, EngineBusy, EngineFailed, Pcm
+from audio.formats import FRAME_SAMPLES, Pcm
+from engines.duplex import DuplexStep, EngineBusy, EngineFailed
 from engines.moshi.engine import MoshiEngine
-from engines.moshi.greeting import NO_OPENING
+from engines.moshi.greeting import NO_PREFIX
 from engines.moshi.session import MoshiSession
 from engines.options import EngineOptions
 
@@ -39,7 +40,7 @@ def engine(tiny_checkpoint: Path, clock: Clock) -> Iterator[MoshiEngine]:
     options = EngineOptions(model=str(tiny_checkpoint), calls=2, seed=1, greeting_frames=GREETING_FRAMES)
     engine = MoshiEngine(options, clock=clock, codec_limit_frames=500)
     lines: list[str] = []
-    assert engine.trouble == "Moshi is not loaded."
+    assert engine.error == "Moshi is not loaded."
     with pytest.raises(EngineBusy, match="not loaded"):
         engine.open_session()
     asyncio.run(engine.start(lines.append))
@@ -83,7 +84,7 @@ async def test_greets_and_answers_and_every_call_alike(engine: MoshiEngine) -> N
         assert first.pcm is not None
         assert second.pcm is not None
         np.testing.assert_allclose(first.pcm, second.pcm, atol=1e-4)
-    assert len(engine.opening) == GREETING_FRAMES
+    assert len(engine.prefix) == GREETING_FRAMES
     pieces = [step.text for step in calls[0][:GREETING_FRAMES]]
     assert "".join(pieces).strip(), "the greeting has words"
 
@@ -91,11 +92,9 @@ async def test_greets_and_answers_and_every_call_alike(engine: MoshiEngine) -> N
 async def test_the_greeting_depends_on_the_seed_alone(engine: MoshiEngine) -> None:
     loaded = engine._loaded
     assert loaded is not None
-    again = await asyncio.wrap_future(
-        loaded.thread.call(lambda: engine._make_opening(loaded, lambda _: None))
-    )
-    assert [part.text_token for part in again] == [part.text_token for part in engine.opening]
-    for part, first in zip(again, engine.opening, strict=True):
+    again = await asyncio.wrap_future(loaded.thread.call(lambda: engine._make_prefix(loaded, lambda _: None)))
+    assert [part.text_token for part in again] == [part.text_token for part in engine.prefix]
+    for part, first in zip(again, engine.prefix, strict=True):
         np.testing.assert_array_equal(part.audio_tokens, first.audio_tokens)
 
 
@@ -165,7 +164,7 @@ async def test_a_model_that_raises_ends_its_call_only(engine: MoshiEngine) -> No
     await broken.close()
     assert len(await talk(sound, range(1, 3))) == 2
     await settle(engine)
-    assert (engine.trouble, engine.lost_calls, engine.running) == (None, lost + 1, 1)
+    assert (engine.error, engine.lost_calls, engine.running) == (None, lost + 1, 1)
     again = engine.open_session()
     assert len(await talk(again, range(1))) == 1
     await asyncio.gather(again.close(), sound.close())
@@ -186,16 +185,16 @@ async def test_a_model_that_hangs_ends_its_call_only(engine: MoshiEngine, clock:
     hung.feed(frame(1))
     assert await asyncio.to_thread(entered.wait, WAIT_S)
     clock.now_s += 2.0
-    assert engine.trouble is None, "it may still come back"
+    assert engine.error is None, "it may still come back"
     clock.now_s += 1.0
-    assert engine.trouble is not None
-    assert "took more than 3 s" in engine.trouble
+    assert engine.error is not None
+    assert "took more than 3 s" in engine.error
     with pytest.raises(EngineFailed, match="took more than 3 s"):
         await read(hung.outputs())
     await hung.close()
     assert len(await talk(sound, range(1, 3))) == 2, "the other call goes on in a new thread"
     await settle(engine)
-    assert (engine.trouble, engine.lost_calls, engine.running) == (None, lost + 1, 1)
+    assert (engine.error, engine.lost_calls, engine.running) == (None, lost + 1, 1)
     again = engine.open_session()
     assert len(await talk(again, range(1))) == 1
     let_go.set()
@@ -222,7 +221,7 @@ async def test_a_call_that_ends_in_a_hung_step_gives_its_place_back(
     clock.now_s += 1.0
     await session.close()
     await settle(engine)
-    assert (engine.trouble, engine.lost_calls, engine.running) == (None, lost + 1, 0)
+    assert (engine.error, engine.lost_calls, engine.running) == (None, lost + 1, 0)
     let_go.set()
 
 
@@ -230,18 +229,18 @@ async def test_a_model_that_fails_on_its_own_takes_no_more_calls(engine: MoshiEn
     assert engine._loaded is not None
     model = engine._loaded.model
     norm, model.out_norm = model.out_norm, None
-    engine.broke(None, "A test broke it.")  # type: ignore[arg-type]
+    engine.on_failed(None, "A test broke it.")  # type: ignore[arg-type]
     for _ in range(3):
         await settle(engine)
-    assert engine.trouble is not None
-    assert "restart the program" in engine.trouble
+    assert engine.error is not None
+    assert "restart the program" in engine.error
     with pytest.raises(EngineBusy, match="restart the program"):
         engine.open_session()
     model.out_norm = norm
     engine._failed_proofs = 0
     engine._prove("Mended.")
     await settle(engine)
-    assert engine.trouble is None
+    assert engine.error is None
 
 
 async def test_a_codec_that_was_lost_is_replaced(engine: MoshiEngine) -> None:
@@ -262,11 +261,11 @@ async def test_other_greetings(engine: MoshiEngine, greeting: str) -> None:
     loaded, options = engine._loaded, engine._options
     assert loaded is not None
     engine._options = replace(options, greeting=greeting, greeting_frames=3)  # type: ignore[arg-type]
-    making = loaded.thread.call(lambda: engine._make_opening(loaded, lambda _: None))
+    making = loaded.thread.call(lambda: engine._make_prefix(loaded, lambda _: None))
     opening = await asyncio.wrap_future(making)
     engine._options = options
     if greeting == "none":
-        assert opening == NO_OPENING
+        assert opening == NO_PREFIX
     else:
         assert [part.text_token for part in opening] == [3, 3, 3]
 
@@ -279,7 +278,7 @@ async def test_stopping_closes_what_is_open(tiny_checkpoint: Path) -> None:
     assert len(await talk(session, range(1))) == 1
     await engine.stop()
     assert engine.running == 0
-    assert engine.trouble == "Moshi has been stopped."
+    assert engine.error == "Moshi has been stopped."
     with pytest.raises(EngineBusy, match="has been stopped"):
         engine.open_session()
     await engine.stop()

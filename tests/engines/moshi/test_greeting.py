@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engines.duplex import FRAME_SAMPLES
+from audio.formats import FRAME_SAMPLES
 from engines.moshi.greeting import (
-    NO_OPENING,
+    NO_PREFIX,
     PADDING_TOKEN,
     TAKES,
-    OpeningFrame,
+    PrefixFrame,
     Take,
-    hush,
     make_greeting,
+    silent_prefix,
     trim,
 )
 
@@ -21,15 +21,15 @@ WORD = 77
 
 
 def take(texts: list[int], audible: list[bool]) -> Take:
-    frames = tuple(OpeningFrame(text, np.full(8, at, np.uint32)) for at, text in enumerate(texts))
+    frames = tuple(PrefixFrame(text, np.full(8, at, np.uint32)) for at, text in enumerate(texts))
     return Take(frames, np.array([np.full(FRAME_SAMPLES, 0.1 * sound) for sound in audible], np.float32))
 
 
 def begins_at(recorded: Take) -> int:
     opening = trim(recorded)
     assert opening is not None
-    assert opening == recorded.opening[-len(opening) :]
-    return len(recorded.opening) - len(opening)
+    assert opening == recorded.prefix[-len(opening) :]
+    return len(recorded.prefix) - len(opening)
 
 
 def test_leading_silence_is_cut_to_one_frame() -> None:
@@ -65,18 +65,18 @@ def test_makes_another_take_with_the_next_seed() -> None:
 
 def test_gives_up_after_some_takes() -> None:
     lines = list[str]()
-    assert make_greeting(lambda _: take([3] * 6, [False] * 6), 0, lines.append) == NO_OPENING
+    assert make_greeting(lambda _: take([3] * 6, [False] * 6), 0, lines.append) == NO_PREFIX
     assert len(lines) == TAKES + 1
     assert "begin without" in lines[-1]
 
 
 def test_a_hush_is_padding_and_silence() -> None:
     silence = np.arange(8, dtype=np.uint32)
-    opening = hush(3, silence)
+    opening = silent_prefix(3, silence)
     assert [part.text_token for part in opening] == [PADDING_TOKEN] * 3
     assert all(part.audio_tokens is silence for part in opening)
 
 
 def test_tokens_and_sound_must_be_of_one_length() -> None:
     with pytest.raises(ValueError, match=r"expected \[2, 1920\], got \[1, 1920\]"):
-        Take(hush(2, np.zeros(8, np.uint32)), np.zeros((1, FRAME_SAMPLES), np.float32))
+        Take(silent_prefix(2, np.zeros(8, np.uint32)), np.zeros((1, FRAME_SAMPLES), np.float32))

@@ -14,8 +14,8 @@ from moshi_mlx.models.generate import LmGen
 from moshi_mlx.models.lm import Lm
 from moshi_mlx.utils.sampling import Sampler
 
-from engines.moshi.kv_ring import LayerMemory
 from engines.moshi.language_model import QUANTIZATIONS, LanguageSession, Quantization
+from engines.moshi.ring_kv_cache import LayerCache
 from engines.moshi.sampling import GREEDY, MoshiSampling
 from engines.moshi.token_history import Tokens
 from tests.tiny_moshi import tiny_lm
@@ -64,7 +64,7 @@ class LastPositions:
 
 def reference(model: Lm, frames: Tokens, context: int) -> list[tuple[int, list[int], np.ndarray[Any, Any]]]:
     """Moshi as its paper has it, on moshi_mlx's layers: text, audio and text logits of every answer."""
-    memory: list[Any] = [LayerMemory(LastPositions(context)) for _ in model.transformer.layers]  # type: ignore[arg-type]
+    memory: list[Any] = [LayerCache(LastPositions(context)) for _ in model.transformer.layers]  # type: ignore[arg-type]
     scratch = model.depformer.slices[0].transformer.make_cache()
     greedy = Sampler(temp=0)
     said: list[list[int]] = []  # by position: the text, then Moshi's codebooks

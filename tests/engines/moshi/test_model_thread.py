@@ -80,12 +80,12 @@ def test_leaves_a_hung_thread_behind(thread: ModelThread, clock: Clock) -> None:
     hung = Hung(thread)
     waiting = thread.call(threading.get_ident)
     clock.now_s = 2.9
-    assert not thread.leave_behind()
+    assert not thread.abandon_if_hung()
     clock.now_s = 3.0
-    assert thread.leave_behind()
+    assert thread.abandon_if_hung()
     assert [str(error) for error in hung.errors] == ["a step took more than 3 s"]
     after = waiting.result(WAIT_S)  # the queue goes on
-    assert not thread.leave_behind()
+    assert not thread.abandon_if_hung()
     hung.let_go.set()
     assert hung.left.wait(WAIT_S)
     assert thread.call(threading.get_ident).result(WAIT_S) == after, "the hung thread must not come back"
@@ -95,8 +95,8 @@ def test_leaves_a_hung_thread_behind(thread: ModelThread, clock: Clock) -> None:
 def test_may_be_less_patient_with_one_owner(thread: ModelThread, clock: Clock) -> None:
     hung = Hung(thread)
     clock.now_s = 1.5
-    assert not thread.leave_behind(owner=object(), patience_s=1.0)
-    assert thread.leave_behind(owner=hung, patience_s=1.0)
+    assert not thread.abandon_if_hung(owner=object(), patience_s=1.0)
+    assert thread.abandon_if_hung(owner=hung, patience_s=1.0)
     hung.let_go.set()
 
 
@@ -104,7 +104,7 @@ def test_work_without_an_owner_may_take_as_long_as_it_takes(thread: ModelThread,
     release = threading.Event()
     result = thread.call(lambda: release.wait(WAIT_S))
     clock.now_s = 1e9
-    assert not thread.leave_behind()
+    assert not thread.abandon_if_hung()
     release.set()
     assert result.result(WAIT_S)
 
@@ -121,7 +121,7 @@ def test_another_thread_can_take_over_the_weights(thread: ModelThread, clock: Cl
     before = thread.call(lambda: words(session)).result(WAIT_S)
     hung = Hung(thread)
     clock.now_s = 10.0
-    assert thread.leave_behind()
+    assert thread.abandon_if_hung()
     again = thread.call(lambda: LanguageSession(model, GREEDY, 0)).result(WAIT_S)
     assert thread.call(lambda: words(again)).result(WAIT_S) == before
     assert len(thread.call(lambda: words(session)).result(WAIT_S)) == len(frames)  # a session may move, too

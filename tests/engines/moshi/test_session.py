@@ -10,9 +10,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from engines.duplex import FRAME_SAMPLES, DuplexStep, EngineFailed, Pcm
+from audio.formats import FRAME_SAMPLES, Pcm
+from engines.duplex import DuplexStep, EngineFailed
 from engines.moshi.codec import CODEBOOKS
-from engines.moshi.greeting import Opening, OpeningFrame
+from engines.moshi.greeting import ForcedPrefix, PrefixFrame
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.model_thread import ModelThread
 from engines.moshi.sampling import MoshiSampling
@@ -52,14 +53,14 @@ class Pieces:
         return f" {token}"
 
 
-class House:
+class SessionOwner:
     def __init__(self) -> None:
-        self.watched, self.reasons, self.lost = 0, list[str](), list[int]()
+        self.observations, self.reasons, self.lost = 0, list[str](), list[int]()
 
     def watch(self) -> None:
-        self.watched += 1
+        self.observations += 1
 
-    def broke(self, session: MoshiSession, reason: str) -> None:
+    def on_failed(self, session: MoshiSession, reason: str) -> None:
         self.reasons.append(reason)
 
     def closed(self, session: MoshiSession, lost_codecs: int) -> None:
@@ -77,20 +78,20 @@ def tokens_of(step: DuplexStep) -> list[int]:
     return np.round(step.pcm[:CODEBOOKS] * CARD).astype(int).tolist()  # type: ignore[no-any-return]
 
 
-class Line:
+class Surroundings:
     """A session with its surroundings."""
 
-    def __init__(self, thread: ModelThread, opening: Opening = (), seed: int = 3) -> None:
-        self.house, self.coder, self.thread = House(), Coder(), thread
+    def __init__(self, thread: ModelThread, prefix: ForcedPrefix = (), seed: int = 3) -> None:
+        self.owner, self.coder, self.thread = SessionOwner(), Coder(), thread
         self.open_language = partial(LanguageSession, thread.model, MoshiSampling(), seed)  # type: ignore[attr-defined]
         self.session = MoshiSession(
-            house=self.house,
+            owner=self.owner,
             model_thread=thread,
             open_language=self.open_language,
-            opening=opening,
+            prefix=prefix,
             encoder=self.coder,  # type: ignore[arg-type]
             decoder=self.coder,  # type: ignore[arg-type]
-            pieces=Pieces(),  # type: ignore[arg-type]
+            detokenizer=Pieces(),  # type: ignore[arg-type]
             patience_s=1e9,
         )
         self.outputs: AsyncIterator[DuplexStep] = self.session.outputs()
@@ -114,15 +115,15 @@ def thread() -> Iterator[ModelThread]:
     thread.stop()
 
 
-def opening(frames: int) -> Opening:
+def opening(frames: int) -> ForcedPrefix:
     rng = np.random.default_rng(8)
     return tuple(
-        OpeningFrame(10 + n, rng.integers(0, CARD, CODEBOOKS).astype(np.uint32)) for n in range(frames)
+        PrefixFrame(10 + n, rng.integers(0, CARD, CODEBOOKS).astype(np.uint32)) for n in range(frames)
     )
 
 
 async def test_answers_every_frame_with_one_step_in_order(thread: ModelThread) -> None:
-    line = Line(thread)
+    line = Surroundings(thread)
     steps = await line.exchange(range(8))
     await line.session.close()
     language = thread.call(line.open_language).result(WAIT_S)
@@ -137,7 +138,7 @@ async def test_answers_every_frame_with_one_step_in_order(thread: ModelThread) -
 
 async def test_says_the_opening_while_it_hears_the_caller(thread: ModelThread) -> None:
     prepared = opening(5)
-    line = Line(thread, prepared)
+    line = Surroundings(thread, prepared)
     steps = await line.exchange(range(9))
     assert line.session._language is not None
     heard = line.session._language.history.heard(8)
@@ -166,7 +167,7 @@ async def test_says_the_opening_while_it_hears_the_caller(thread: ModelThread) -
 async def test_the_caller_s_words_during_the_opening_change_what_comes_after(thread: ModelThread) -> None:
     after = []
     for first in (0, 100):
-        line = Line(thread, opening(5))
+        line = Surroundings(thread, opening(5))
         await line.exchange(range(first, first + 5))
         after.append([tokens_of(step) for step in await line.exchange(range(5, 10))])
         await line.session.close()
@@ -177,7 +178,7 @@ async def test_an_opening_leaves_no_delay_on_the_line(thread: ModelThread) -> No
     """After 10 s as much has been said as has been heard, with an opening and without one alike."""
     leads_frames = []
     for prepared in ((), opening(25)):
-        line = Line(thread, prepared)
+        line = Surroundings(thread, prepared)
         said_frames = len(await line.exchange(range(125)))
         leads_frames.append((said_frames - 125, line.session.backlog_frames, line.session.dropped_frames))
         await line.session.close()
@@ -185,7 +186,7 @@ async def test_an_opening_leaves_no_delay_on_the_line(thread: ModelThread) -> No
 
 
 async def test_a_stall_drops_frames_and_leaves_no_backlog(thread: ModelThread) -> None:
-    line = Line(thread)
+    line = Surroundings(thread)
     await line.exchange(range(2))
     line.coder.open.clear()
     for number in range(20):
@@ -200,7 +201,7 @@ async def test_a_stall_drops_frames_and_leaves_no_backlog(thread: ModelThread) -
 
 
 async def test_no_more_frames_than_stages_are_underway(thread: ModelThread) -> None:
-    line = Line(thread)
+    line = Surroundings(thread)
     blocked = threading.Event()
     thread.call(partial(blocked.wait, WAIT_S))
     for number in range(5):
@@ -215,7 +216,7 @@ async def test_no_more_frames_than_stages_are_underway(thread: ModelThread) -> N
 
 
 async def test_steps_that_nobody_reads_do_not_pile_up(thread: ModelThread) -> None:
-    line = Line(thread)
+    line = Surroundings(thread)
     fed = UNREAD_STEPS + 10
     for number in range(fed):
         line.session.feed(frame(number))
@@ -227,22 +228,22 @@ async def test_steps_that_nobody_reads_do_not_pile_up(thread: ModelThread) -> No
 
 
 async def test_a_model_that_raises_ends_the_call_after_what_was_said(thread: ModelThread) -> None:
-    line = Line(thread)
+    line = Surroundings(thread)
     await line.exchange(range(2))
     assert line.session._language is not None
     line.session._language.step = lambda *_, **__: 1 // 0  # type: ignore[method-assign, assignment]
     line.session.feed(frame(2))
     with pytest.raises(EngineFailed, match=r"This call ended because the model failed: .*zero"):
         await line.step()
-    assert len(line.house.reasons) == 1
+    assert len(line.owner.reasons) == 1
     line.session.feed(frame(3))  # too late, and not worth an exception
     await line.session.close()
-    assert line.house.lost == [0]
+    assert line.owner.lost == [0]
     assert line.coder.released == 2
 
 
 async def test_a_codec_that_raises_ends_the_call(thread: ModelThread) -> None:
-    line = Line(thread)
+    line = Surroundings(thread)
     line.coder.decode = lambda _: 1 // 0  # type: ignore[method-assign, assignment, return-value]
     line.session.feed(frame(0))
     with pytest.raises(EngineFailed, match="because the decoder failed"):
@@ -252,7 +253,7 @@ async def test_a_codec_that_raises_ends_the_call(thread: ModelThread) -> None:
 
 
 async def test_closing_ends_the_outputs_and_frees_the_memory_even_in_mid_step(thread: ModelThread) -> None:
-    line = Line(thread)
+    line = Surroundings(thread)
     await line.exchange(range(1))
     line.coder.open.clear()
     line.session.feed(frame(1))
@@ -264,25 +265,25 @@ async def test_closing_ends_the_outputs_and_frees_the_memory_even_in_mid_step(th
     line.coder.open.set()
     await closing
     await line.session.close()
-    assert line.house.lost == [0]
+    assert line.owner.lost == [0]
     assert line.coder.released == 2
     thread.call(lambda: None).result(WAIT_S)
     assert line.session._language is not None
-    assert line.session._language._memory is None
+    assert line.session._language._cache is None
 
 
 async def test_a_codec_that_hangs_is_reported_as_lost(thread: ModelThread) -> None:
-    line = Line(thread)
+    line = Surroundings(thread)
     line.coder.open.clear()
     line.session.feed(frame(0))
     await asyncio.to_thread(line.coder.entered.acquire, timeout=WAIT_S)
     await line.session.close()
-    assert line.house.lost == [1]
+    assert line.owner.lost == [1]
     line.coder.open.set()
 
 
 async def test_checks_frames(thread: ModelThread) -> None:
-    line = Line(thread)
+    line = Surroundings(thread)
     with pytest.raises(ValueError, match=r"expected float32 \[1920\], got float64 \[1920\]"):
         line.session.feed(np.zeros(FRAME_SAMPLES))  # type: ignore[arg-type]
     await line.session.close()

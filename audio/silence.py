@@ -1,0 +1,14 @@
+"""When 80 ms of sound count as silence."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from audio.formats import Pcm
+
+SILENCE_RMS = 10 ** (-45 / 20)  # -45 dBFS: above the hum of a quiet line, below the softest speech
+
+
+def is_silent(pcm: Pcm) -> bool:
+    """Say whether a frame, float32 ``[samples]``, holds nothing to be heard."""
+    return float(np.dot(pcm, pcm)) <= SILENCE_RMS**2 * len(pcm)

@@ -1,0 +1,65 @@
+"""The model's memory of a call: keys and values of exactly the last ``context`` positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mlx.core as mx
+
+
+class RingKVCache:
+    """A ring of ``context`` slots, in the shape that ``moshi_mlx``'s attention takes for a cache.
+
+    Exactly ``context``: Kyutai's model attends to that many positions, the current one included, so one
+    slot more or fewer is another model from then on. All slots are allocated at once, so that a call
+    which begins can also go on.
+    """
+
+    def __init__(self, context: int) -> None:
+        self.context = context
+        self.offset = 0  # the position of the next key; rotary embeddings count from it
+        self._keys: mx.array | None = None
+        self._values: mx.array | None = None
+
+    def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """Take one position, ``[1, heads, 1, dim]``, and give all that may be attended to.
+
+        The order within the ring does not matter: positions are in the keys, by rotation.
+        """
+        if self._keys is None or self._values is None:
+            batch, heads, _, dim = keys.shape
+            self._keys = mx.zeros((batch, heads, self.context, dim), keys.dtype)
+            self._values = mx.zeros((batch, heads, self.context, values.shape[3]), values.dtype)
+        slot = self.offset % self.context
+        self._keys[..., slot : slot + 1, :] = keys
+        self._values[..., slot : slot + 1, :] = values
+        self.offset += 1
+        if self.offset >= self.context:
+            return self._keys, self._values
+        return self._keys[..., : self.offset, :], self._values[..., : self.offset, :]
+
+
+class ListKVCache:
+    """Keys and values of one frame's few codebooks; made for a frame and dropped after it."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self._keys: mx.array | None = None
+        self._values: mx.array | None = None
+
+    def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """Append one position, ``[1, heads, 1, dim]``, and give all."""
+        if self._keys is not None and self._values is not None:
+            keys = mx.concatenate([self._keys, keys], axis=2)
+            values = mx.concatenate([self._values, values], axis=2)
+        self._keys, self._values = keys, values
+        self.offset += 1
+        return keys, values
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCache:
+    """What ``moshi_mlx``'s layers take for their cache."""
+
+    self_attn: RingKVCache | ListKVCache
+    cross_attn: None = None

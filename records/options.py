@@ -1,0 +1,33 @@
+"""What is kept of the calls. The command line is made from these fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TapOptions:
+    """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+
+    meter: bool = field(
+        default=True,
+        metadata={
+            "help": "Measure each call: the metrics of /calls and /metrics, and of the log's line at its end."
+        },
+    )
+    record: Path | None = field(
+        default=None,
+        metadata={
+            "help": "Record each call into this directory (stereo WAV, the caller left). "
+            "Both parties must have agreed to it.",
+            "metavar": "DIR",
+        },
+    )
+    transcripts: Path | None = field(
+        default=None,
+        metadata={
+            "help": "Write what the bot says in each call into this directory, as text with times.",
+            "metavar": "DIR",
+        },
+    )

@@ -1,0 +1,71 @@
+"""How the process is asked to end: once, to let the running calls finish; twice, to go at once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The process was asked to end before what it was doing was done."""
+
+
+@dataclass
+class StopSignals:
+    """What SIGINT and SIGTERM have said so far.
+
+    Attributes:
+        stop_requested: set by the first.
+        force_requested: set by the second.
+    """
+
+    stop_requested: asyncio.Event = field(default_factory=asyncio.Event)
+    force_requested: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self) -> None:
+        """Take one signal."""
+        (self.force_requested if self.stop_requested.is_set() else self.stop_requested).set()
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something that may take long, and break it off when the process is asked to end.
+
+        Raises:
+            Stopped: when it was broken off; the work has cleaned up by then.
+        """
+        task = asyncio.ensure_future(work)
+        asked = asyncio.ensure_future(self.stop_requested.wait())
+        try:
+            await asyncio.wait((task, asked), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,))
+                raise Stopped
+            return task.result()
+        finally:
+            task.cancel()
+            asked.cancel()
+
+
+@contextmanager
+def stop_signals() -> Iterator[StopSignals]:
+    """Take SIGINT and SIGTERM, instead of whatever they did before, while the block runs."""
+    stop = StopSignals()
+    loop = asyncio.get_running_loop()
+
+    def handle(_: int, __: FrameType | None) -> None:
+        # Not loop.add_signal_handler, which Windows does not have.
+        loop.call_soon_threadsafe(stop.take)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

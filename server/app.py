@@ -1,0 +1,63 @@
+"""The server: one WebSocket endpoint that becomes a call, and what tells how it is doing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, WebSocket
+from fastapi.responses import JSONResponse
+
+from access.public_address import STREAM_PATH
+from server.browser_phone import browser_phone
+from server.health import health, reserve
+from server.monitoring import watching
+from server.state import RunCall, ServerState
+from server.stream import handle_stream
+from telephony.media_stream import Start
+from telephony.webhooks import OnStatus, webhooks
+
+
+def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None = None) -> FastAPI:
+    """Make the server's app; the engine is started and stopped by whoever made it.
+
+    Args:
+        state: what the calls share.
+        run_call: drives one call to its end (``bot.run_call``).
+        on_status: is told of each status that Twilio reports, by the call's SID.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        state.calls.end_all("the server stops")
+        await state.calls.all_over()
+
+    app = FastAPI(
+        title="Moshi on the phone", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+    )
+
+    @app.get("/healthz")
+    def healthz() -> JSONResponse:
+        """Whether the next call would be answered."""
+        report = health(state)
+        return JSONResponse(report, status_code=200 if report["ready"] else 503)
+
+    app.include_router(webhooks(state.auth, lambda call: reserve(state, call), on_status))
+
+    app.include_router(watching(state.calls, state.engine, state.dashboard_auth))
+    app.include_router(browser_phone(state.mint, state.dashboard_auth))
+
+    @app.websocket(STREAM_PATH)
+    async def stream(websocket: WebSocket) -> None:
+        """One Media Stream, which is one call."""
+        await websocket.accept()
+        peer = websocket.client.host if websocket.client else None
+
+        def admit(start: Start) -> None:
+            state.auth.admit(start.call_sid, start.custom_parameters, websocket.headers, peer)
+            state.reservations.keep(start.call_sid)
+
+        await handle_stream(websocket, state, run_call, admit)
+
+    return app

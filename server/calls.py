@@ -1,0 +1,135 @@
+"""The calls of this process: which run, how they ended, and who was not let in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from records.call_metrics import CallMetrics
+from records.observations import CallObservations
+from telephony.media_stream import Start
+
+_OVER_KEPT = 32
+
+
+@dataclass(eq=False)
+class Call:
+    """One running call: its names, and the word that ends it.
+
+    Attributes:
+        start: Twilio's ``start`` message.
+        began_s: when it came, on the monotonic clock.
+        observations: what its taps have seen.
+    """
+
+    start: Start
+    began_s: float = field(default_factory=time.monotonic)
+    observations: CallObservations = field(default_factory=CallObservations)
+    _over_s: float | None = None
+    _ended: asyncio.Future[tuple[str, int]] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    @property
+    def name(self) -> str:
+        """The call's SID, shortened for the log."""
+        return self.start.call_sid[:10]
+
+    def end(self, reason: str, code: int = 1000) -> None:
+        """Ask the call to end; the first reason counts.
+
+        Args:
+            reason: one sentence, which the log and the closed socket carry.
+            code: what the socket is closed with (RFC 6455, section 7.4).
+        """
+        if not self._ended.done():
+            self._ended.set_result((reason, code))
+
+    async def ended(self) -> tuple[str, int]:
+        """Wait for the call's end; gives its reason and code."""
+        return await asyncio.shield(self._ended)
+
+    @property
+    def file_name(self) -> str:
+        """What its files are called: when it began (UTC), and its SID as far as that fits into a name."""
+        began = datetime.now(UTC) - timedelta(seconds=self.secs)
+        sid = "".join(c for c in self.start.call_sid if c.isalnum())
+        return f"{began:%Y-%m-%dT%H-%M-%SZ}-{sid[:34]}"
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended and holds nothing any more."""
+        return self._over_s is not None
+
+    @property
+    def secs(self) -> float:
+        """How long it has run, or ran."""
+        return (time.monotonic() if self._over_s is None else self._over_s) - self.began_s
+
+    def finish(self) -> None:
+        """Stop its clock."""
+        self._over_s = time.monotonic()
+
+
+@dataclass
+class Calls:
+    """All calls of this process.
+
+    Attributes:
+        running: those that have a session now.
+        over: the last few that have ended.
+        past: the metrics of all that have ended, added up.
+        served: how many have ended.
+        refused: streams that were not let in, by cause.
+        closing: why no new calls are taken, or None while they are.
+    """
+
+    running: set[Call] = field(default_factory=set[Call])
+    past: CallMetrics = field(default_factory=CallMetrics)
+    over: deque[Call] = field(default_factory=lambda: deque(maxlen=_OVER_KEPT))
+    served: int = 0
+    refused: Counter[str] = field(default_factory=Counter[str])
+    closing: str | None = None
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def begin(self, start: Start) -> Call:
+        """Enter a call that is about to run."""
+        call = Call(start)
+        self.running.add(call)
+        self._idle.clear()
+        return call
+
+    def finish(self, call: Call) -> None:
+        """Enter that it is over and holds nothing any more."""
+        call.finish()
+        self.over.append(call)
+        self.past.include(call.observations.metrics)
+        self.running.discard(call)
+        self.served += 1
+        if not self.running:
+            self._idle.set()
+
+    def metrics(self) -> CallMetrics:
+        """Add up all calls, those that run and those that have ended."""
+        metrics = CallMetrics()
+        for one in (self.past, *(call.observations.metrics for call in self.running)):
+            metrics.include(one)
+        return metrics
+
+    def find(self, call_sid: str) -> Call | None:
+        """Find a call that runs, or has not been over for long."""
+        known = (*self.running, *reversed(self.over))
+        return next((call for call in known if call.start.call_sid == call_sid), None)
+
+    def end_all(self, reason: str) -> None:
+        """Ask every call to end."""
+        for call in self.running:
+            call.end(reason)
+
+    async def all_over(self) -> None:
+        """Wait until no call runs."""
+        while self.running:
+            await self._idle.wait()

@@ -1,0 +1,50 @@
+"""How the process ends: asked once, it lets the running calls finish; asked twice, it goes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from runtime.stop_signals import StopSignals
+from server.calls import Calls
+
+Say = Callable[[str], None]
+
+CLOSING = "the line is shutting down"
+HANG_UP_SECS = 8.0  # what ending a call may take: a request to Twilio that nobody answers is given up in 5
+
+
+async def drain(calls: Calls, stop: StopSignals, drain_secs: float, say: Say) -> None:
+    """Take no more calls, let the running ones finish, and hang up what is left.
+
+    Args:
+        calls: those of this process.
+        stop: ends the waiting when somebody insists.
+        drain_secs: how long the running calls may go on.
+        say: takes one line for a person to read.
+    """
+    calls.closing = CLOSING
+    if count := len(calls.running):
+        say(
+            f"No new calls; {count} running may finish within {drain_secs:g} s. "
+            "A second signal (or Ctrl-C) hangs up at once."
+        )
+        over = asyncio.ensure_future(calls.all_over())
+        force_requested = asyncio.ensure_future(stop.force_requested.wait())
+        await asyncio.wait((over, force_requested), timeout=drain_secs, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (over, force_requested):
+            waiting.cancel()
+    await hang_up_all(calls, say)
+
+
+async def hang_up_all(calls: Calls, say: Say) -> None:
+    """Take no more calls, and end those that run."""
+    calls.closing = CLOSING
+    if count := len(calls.running):
+        say(f"Hanging up {count}.")
+        calls.end_all(CLOSING)
+    try:
+        async with asyncio.timeout(HANG_UP_SECS):
+            await calls.all_over()
+    except TimeoutError:
+        say(f"{len(calls.running)} could not be ended in {HANG_UP_SECS:g} s.")

@@ -1,0 +1,108 @@
+"""Watching calls: ``/metrics`` for Prometheus, ``/calls`` for programs, event streams for the page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Depends, HTTPException, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from access.dashboard_auth import DashboardAuth
+from engines.duplex import DuplexEngine
+from server.calls import Call, Calls
+from server.metrics import metrics
+
+EVERY_S = 0.25
+_LIST_EVERY_S = 1.0
+
+
+def watching(calls: Calls, engine: DuplexEngine, dashboard_auth: DashboardAuth) -> APIRouter:
+    """Make the routes that tell of calls.
+
+    The list names calls by the beginning of their SID only. Whoever knows a whole SID, which is as good
+    as a secret, may follow the call's words: its own page, and a rehearsal.
+
+    Args:
+        calls: those of this process.
+        engine: who answers them.
+        dashboard_auth: who may look.
+    """
+    registry = metrics(calls, engine)
+    router = APIRouter(dependencies=[Depends(dashboard_auth.check)])
+
+    @router.get("/metrics")
+    async def scrape() -> Response:
+        """Everything since the start of the process."""
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @router.get("/calls")
+    def list_calls() -> dict[str, Any]:
+        """The calls that run, with their metrics."""
+        return overview(calls, engine)
+
+    @router.get("/calls/events", response_class=EventSourceResponse)
+    async def follow_calls() -> AsyncIterator[ServerSentEvent]:
+        """The same, again and again."""
+        while calls.closing is None:
+            yield ServerSentEvent(event="calls", data=overview(calls, engine))
+            await asyncio.sleep(_LIST_EVERY_S)
+
+    @router.get("/calls/{call_sid}")
+    def show_call(call_sid: str) -> dict[str, Any]:
+        """One call, while it runs and for a while after: its metrics and what the bot said."""
+        return details(_found(calls, call_sid))
+
+    @router.get("/calls/{call_sid}/events", response_class=EventSourceResponse)
+    async def follow_call(call_sid: str) -> AsyncIterator[ServerSentEvent]:
+        """One call as it goes: ``metrics`` four times a second, ``words`` if there are new ones, ``end``."""
+        call = calls.find(call_sid)
+        pieces = 0
+        while call is not None and not call.over and calls.closing is None:
+            yield ServerSentEvent(event="metrics", data=metrics_of(call))
+            transcript = call.observations.transcript
+            if transcript.pieces != pieces:
+                pieces = transcript.pieces
+                yield ServerSentEvent(event="words", data=words(call))
+            await asyncio.sleep(EVERY_S)
+        yield ServerSentEvent(event="end", data=None if call is None else details(call))
+
+    return router
+
+
+def overview(calls: Calls, engine: DuplexEngine) -> dict[str, Any]:
+    """Give the list of calls, the oldest first."""
+    running = sorted(calls.running, key=lambda call: call.began_s)
+    return {
+        "running": [{"name": call.name} | metrics_of(call) for call in running],
+        "served": calls.served,
+        "refused": dict(calls.refused),
+        "engine": engine.name,
+        "sessions": engine.running,
+        "capacity": engine.capacity,
+    }
+
+
+def metrics_of(call: Call) -> dict[str, Any]:
+    """Give a call's metrics."""
+    return {"secs": round(call.secs, 1), "over": call.over} | call.observations.metrics.summary()
+
+
+def words(call: Call) -> list[dict[str, Any]]:
+    """Give the lines that the bot said."""
+    lines = call.observations.transcript.lines
+    return [{"at_s": round(line.at_s, 2), "text": line.text} for line in lines]
+
+
+def details(call: Call) -> dict[str, Any]:
+    """Give a call's metrics and words."""
+    return {"name": call.name} | metrics_of(call) | {"words": words(call)}
+
+
+def _found(calls: Calls, call_sid: str) -> Call:
+    call = calls.find(call_sid)
+    if call is None:
+        raise HTTPException(404, "no such call, or it has been over for long")
+    return call

@@ -1,0 +1,59 @@
+"""How the server is set. The command line is made from these fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+
+    host: str = field(
+        default="127.0.0.1",
+        metadata={"help": "Address to listen on; the default is reached by a tunnel on this machine."},
+    )
+    port: int = field(
+        default=5001, metadata={"help": "Port to listen on; 0 takes a free one.", "min": 0, "max": 65535}
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = field(
+        default="info", metadata={"help": "How much to say on the terminal."}
+    )
+    playout_lead_ms: float = field(
+        default=40.0,
+        metadata={
+            "help": "Milliseconds of audio that may lie in Twilio's buffer, against late frames; "
+            "what is more is taken out of the next pause.",
+            "min": 0.0,
+            "max": 1000.0,
+        },
+    )
+    start_secs: float = field(
+        default=10.0,
+        metadata={"help": "Seconds within which a stream must send its start message.", "min": 0.01},
+    )
+    idle_secs: float = field(
+        default=30.0,
+        metadata={
+            "help": "Seconds without media after which a call is ended; Twilio sends silence too.",
+            "min": 0.01,
+        },
+    )
+    hang_secs: float = field(
+        default=5.0,
+        metadata={
+            "help": "Seconds for which the engine may owe an answer before its call is ended.",
+            "min": 0.01,
+        },
+    )
+    hangup_key: Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"] | None = field(
+        default=None, metadata={"help": "A key of the phone that ends the call, such as #."}
+    )
+    drain_secs: float = field(
+        default=300.0,
+        metadata={
+            "help": "Seconds that running calls may go on after SIGTERM or Ctrl-C; then they are hung up.",
+            "min": 0.0,
+        },
+    )

@@ -1,0 +1,130 @@
+"""Runs the line: the server and the engine, then what leads callers to them."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import uvicorn
+from loguru import logger
+
+from access.auth import StreamAuth
+from access.public_address import HEALTH_PATH, TWIML_PATH, PublicAddress
+from engines.choose import choose_engine
+from runtime.stop_signals import StopSignals
+from server.app import create_app
+from server.listening import listening
+from server.settings import Settings, SettingsError
+from server.state import RunCall, ServerState
+from telephony.number_routing import NumberPointer
+from telephony.rest_errors import TwilioError
+from telephony.tunnel import Tunnel, reaches
+from telephony.webhooks import OnStatus
+
+
+@asynccontextmanager
+async def answering(
+    listener: socket.socket,
+    stop: StopSignals,
+    options: Settings,
+    run_call: RunCall,
+    *,
+    pointer: NumberPointer | None = None,
+    on_status: OnStatus | None = None,
+) -> AsyncIterator[ServerState]:
+    """Answer calls while the block runs: the server and the engine, then what leads callers to them.
+
+    Raises:
+        Stopped: when the process was asked to end before everything was ready.
+        EngineUnavailable, TunnelFailed, TwilioError: with one sentence that names the remedy.
+    """
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        engine, why = choose_engine(options.engine)
+        logger.info(why)
+        address = options.address()
+        auth = StreamAuth.for_account(options.twilio.auth_token, address, insecure=options.reach.insecure)
+        state = ServerState(
+            engine, options.server, options.credentials(), auth=auth, taps=options.taps, web=options.web
+        )
+        if options.reach.insecure and not options.twilio.auth_token:
+            logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")
+        stack.push_async_callback(engine.stop)
+        config = uvicorn_config(create_app(state, run_call, on_status))
+        await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
+        await stop.unless_stopped(engine.start(logger.info))
+        # What is loaded now stays: without this the garbage collector looks at all of it in mid-call.
+        gc.collect()
+        gc.freeze()
+        host, port = listener.getsockname()[:2]
+        logger.info("Answering calls at ws://{}:{}/stream", host, port)
+        if address.base:
+            await stop.unless_stopped(_reached_at(address, address.base, pointer, wait_secs=0))
+        elif options.reach.tunnel:
+            wait_secs = options.reach.tunnel_wait_secs
+            tunnel = Tunnel(port, lambda url: _reached_at(address, url, pointer, wait_secs))
+            stack.push_async_callback(tunnel.stop)
+            logger.info("ForcedPrefix a tunnel")
+            await stop.unless_stopped(tunnel.start())
+        yield state
+
+
+async def _reached_at(
+    address: PublicAddress, url: str, pointer: NumberPointer | None, wait_secs: float
+) -> None:
+    """Take note of our public URL, the first or a new one, and make the number ring there.
+
+    Raises:
+        TwilioError: when that cannot be done, and calls are running on no earlier URL.
+    """
+    is_another = address.base not in (None, url)
+    address.base = url
+    logger.info("Reached at {}", url)
+    if wait_secs and not await reaches(url + HEALTH_PATH, within_secs=wait_secs):
+        logger.warning(
+            "{} does not answer from this machine yet; if calls fail, wait a minute or try another network",
+            url,
+        )
+    if pointer is None:
+        return
+    try:
+        await pointer.point(url + TWIML_PATH)
+    except TwilioError as error:
+        if not is_another:
+            raise
+        logger.error("{}", error)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything slow is loaded.
+
+    Raises:
+        SettingsError: when it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(f"Port {port} is taken; choose another with --port.") from error
+        raise SettingsError(
+            f"Cannot listen on {host}:{port} ({error.strerror}); choose another --host."
+        ) from error
+    return listener
+
+
+def uvicorn_config(app: object) -> uvicorn.Config:
+    """Set uvicorn for a phone line: small messages, and no compression, which Twilio never asks for."""
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_level="warning",
+        access_log=False,
+        ws_per_message_deflate=False,
+        ws_max_size=1 << 20,
+    )

@@ -1,0 +1,98 @@
+"""All that a command which answers calls is set by, in one piece, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from access.dashboard_auth import DashboardAuth
+from access.exposure import check_exposure
+from access.options import WebOptions
+from access.public_address import PublicAddress, parse_public_url
+from engines.options import EngineOptions
+from records.directories import make_directories
+from records.options import TapOptions
+from server.options import ServerOptions
+from telephony.options import ReachOptions, TwilioOptions
+from telephony.rest import TwilioApi, TwilioCredentials
+
+_TUNNEL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 - all of them take what comes to 127.0.0.1
+
+
+class SettingsError(Exception):
+    """The options do not go together, or lack something. The text is one sentence that names the remedy."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line said, area by area."""
+
+    server: ServerOptions
+    engine: EngineOptions
+    twilio: TwilioOptions
+    reach: ReachOptions
+    taps: TapOptions = field(default_factory=TapOptions, kw_only=True)
+    web: WebOptions = field(default_factory=WebOptions, kw_only=True)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether there will be a public URL."""
+        return bool(self.reach.tunnel or self.reach.public_url)
+
+    def check(self) -> None:
+        """Make sure, before anything is started, that the options go together.
+
+        Raises:
+            BadPublicUrl, DashboardUnusable, DirectoryUnusable, Exposed, SettingsError: with one sentence that
+                names the remedy.
+        """
+        self.address()
+        if self.reach.public_url and self.reach.tunnel:
+            raise SettingsError(
+                "--tunnel makes a public URL of its own; leave out either it or --public-url (PUBLIC_URL)."
+            )
+        if self.reach.tunnel and self.server.host not in _TUNNEL_HOSTS:
+            raise SettingsError(f"--tunnel leads to 127.0.0.1; leave out --host {self.server.host}.")
+        check_exposure(
+            host=self.server.host,
+            public_url=self.reach.public_url,
+            tunnel=self.reach.tunnel,
+            auth_token=self.twilio.auth_token,
+            insecure=self.reach.insecure,
+        )
+        DashboardAuth(self.web).check_options()
+        make_directories(self.taps)
+
+    def with_public_url(self) -> Settings:
+        """Give options that have a public URL in any case: by a tunnel, where none is set."""
+        return self if self.reach.public_url else replace(self, reach=replace(self.reach, tunnel=True))
+
+    def address(self) -> PublicAddress:
+        """Give the public URL that is set, or none.
+
+        Raises:
+            BadPublicUrl: when it is not one.
+        """
+        url = self.reach.public_url
+        return PublicAddress(parse_public_url(url) if url else None)
+
+    def credentials(self) -> TwilioCredentials | None:
+        """Give what hanging up by REST takes, where all of it is set."""
+        sid, token = self.twilio.account_sid, self.twilio.auth_token
+        return TwilioCredentials(sid, token, self.twilio.twilio_api_url) if sid and token else None
+
+    def rest_api(self, purpose: str) -> TwilioApi:
+        """Give the account's REST API.
+
+        Args:
+            purpose: what it is for, to say so where it cannot be had.
+
+        Raises:
+            SettingsError: when the credentials are not set.
+        """
+        sid, token = self.twilio.account_sid, self.twilio.auth_token
+        if not (sid and token):
+            raise SettingsError(
+                f"{purpose} needs TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, in the environment or in .env; "
+                "both are at https://console.twilio.com."
+            )
+        return TwilioApi(sid, token, self.twilio.twilio_api_url)

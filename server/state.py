@@ -1,0 +1,60 @@
+"""What all calls of this process share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from fastapi import WebSocket
+
+from access.auth import StreamAuth
+from access.dashboard_auth import DashboardAuth
+from access.loopback import is_loopback
+from access.options import WebOptions
+from engines.duplex import DuplexEngine, DuplexSession
+from records.options import TapOptions
+from server.calls import Call, Calls
+from server.options import ServerOptions
+from server.reservations import Reservations
+from telephony.rest import TwilioCredentials
+
+
+@dataclass
+class ServerState:
+    """What all calls of this process share.
+
+    Attributes:
+        engine: who answers.
+        options: how the line is set.
+        credentials: for hanging up by REST, where there are any.
+        calls: those that run.
+        auth: who may come in.
+        reservations: the calls that were put through and are not here yet.
+        taps: what is kept of them.
+        web: who may talk and watch in a browser.
+    """
+
+    engine: DuplexEngine
+    options: ServerOptions = field(default_factory=ServerOptions)
+    credentials: TwilioCredentials | None = None
+    calls: Calls = field(default_factory=Calls)
+    auth: StreamAuth = field(default_factory=StreamAuth)
+    reservations: Reservations = field(default_factory=Reservations)
+    taps: TapOptions = field(default_factory=TapOptions)
+    web: WebOptions = field(default_factory=WebOptions)
+
+    @property
+    def dashboard_auth(self) -> DashboardAuth:
+        """Who may look on."""
+        return DashboardAuth(self.web, self.is_public)
+
+    def is_public(self) -> bool:
+        """Tell whether the server can be reached from elsewhere."""
+        return self.auth.address.base is not None or not is_loopback(self.options.host)
+
+    def mint(self, call_sid: str) -> str:
+        """Make what lets one stream of this call in."""
+        return self.auth.tokens.mint(call_sid, self.auth.clock())
+
+
+RunCall = Callable[[WebSocket, Call, DuplexSession, ServerState], Awaitable[None]]

@@ -1,0 +1,126 @@
+"""telephony/auth.py: every way in, and every way that is none."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.datastructures import FormData, Headers
+from twilio.request_validator import RequestValidator
+
+from access.auth import StreamAuth
+from access.public_address import PublicAddress
+from access.refusal import POLICY_VIOLATION, StreamRefused
+from access.tokens import ANY_CALL, PARAMETER
+from tests.logs import Logged
+
+AUTH_TOKEN = "f" * 32
+CALL = "CA" + "1" * 32
+NOW = 1_800_000_000.0
+HERE, ELSEWHERE = "127.0.0.1", "203.0.113.7"
+PUBLIC = "https://phone.example.com"
+
+Shown = tuple[str, dict[str, str]]
+
+
+def guarded() -> StreamAuth:
+    auth = StreamAuth.for_account(AUTH_TOKEN, PublicAddress(PUBLIC))
+    auth.clock = lambda: NOW
+    return auth
+
+
+def start(token: str | None = None, call_sid: str = CALL) -> Shown:
+    """What a stream shows: the call's SID and the custom parameters."""
+    return call_sid, {PARAMETER: token} if token else {}
+
+
+def refusal(auth: StreamAuth, message: Shown, peer: str | None = HERE, **headers: str) -> StreamRefused:
+    with pytest.raises(StreamRefused) as refused:
+        auth.admit(*message, Headers(headers), peer)
+    assert refused.value.code == POLICY_VIOLATION
+    return refused.value
+
+
+@pytest.mark.parametrize("call", [CALL, ANY_CALL])
+@pytest.mark.parametrize("peer", [HERE, ELSEWHERE, None])
+def test_a_token_lets_in_from_everywhere_once(call: str, peer: str | None) -> None:
+    auth = guarded()
+    message = start(auth.tokens.mint(call, NOW))
+    auth.admit(*message, Headers(), peer)
+    assert refusal(auth, message, peer).cause == "token"
+
+
+@pytest.mark.parametrize("peer", [HERE, ELSEWHERE])
+def test_with_an_auth_token_nobody_comes_in_without_a_token(peer: str) -> None:
+    assert str(refusal(guarded(), start(), peer)) == "the stream shows no token"
+
+
+@pytest.mark.parametrize("insecure", [True, False])
+def test_insecure_changes_nothing_where_there_is_an_auth_token(insecure: bool) -> None:
+    assert refusal(StreamAuth.for_account(AUTH_TOKEN, insecure=insecure), start()).cause == "token"
+
+
+def test_a_handshakes_signature_is_a_further_check() -> None:
+    auth = guarded()
+    right = str(RequestValidator(AUTH_TOKEN).compute_signature("wss://phone.example.com/stream", {}))
+    auth.admit(*start(auth.tokens.mint(CALL, NOW)), Headers({"x-twilio-signature": right}), ELSEWHERE)
+    message = start(auth.tokens.mint(CALL, NOW))
+    wrong = refusal(auth, message, ELSEWHERE, **{"x-twilio-signature": "d3Jvbmc="})
+    assert wrong.cause == "signature"
+    auth.admit(*message, Headers(), ELSEWHERE)  # the token was not used up by that
+    assert refusal(auth, start(), ELSEWHERE, **{"x-twilio-signature": right}).cause == "token"
+
+
+def test_without_a_public_url_a_handshakes_signature_cannot_be_checked() -> None:
+    auth = guarded()
+    auth.address.base = None
+    auth.admit(*start(auth.tokens.mint(CALL, NOW)), Headers({"x-twilio-signature": "x"}), ELSEWHERE)
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+def test_without_an_auth_token_this_machine_may_come_in(peer: str) -> None:
+    StreamAuth().admit(*start(), Headers(), peer)
+
+
+@pytest.mark.parametrize("peer", ["203.0.113.7", "192.168.1.2", "::2", "::ffff:10.0.0.1", "testclient", None])
+def test_without_an_auth_token_nobody_else_may(peer: str | None) -> None:
+    assert "only this machine may open streams" in str(refusal(StreamAuth(), start(), peer))
+
+
+@pytest.mark.parametrize("header", ["cf-connecting-ip", "forwarded", "x-forwarded-for"])
+def test_without_auth_token_a_tunnel_on_this_machine_is_not_this_machine(header: str) -> None:
+    with pytest.raises(StreamRefused, match=f"only this machine may open streams, got one with {header}"):
+        StreamAuth().admit(*start(), Headers({header: "203.0.113.9"}), "127.0.0.1")
+
+
+def test_without_an_auth_token_a_web_page_needs_a_token() -> None:
+    auth = StreamAuth()
+    page = {"origin": "http://evil.example.com"}
+    assert "a web page opened the stream" in str(refusal(auth, start(), HERE, **page))
+    auth.admit(*start(auth.tokens.mint(CALL, auth.clock())), Headers(page), HERE)
+
+
+def test_without_an_auth_token_a_wrong_token_is_still_wrong() -> None:
+    assert refusal(StreamAuth(insecure=True), start("forged")).cause == "token"
+
+
+def test_insecure_lets_everybody_in() -> None:
+    StreamAuth(insecure=True).admit(*start(), Headers({"origin": "http://evil.example.com"}), ELSEWHERE)
+
+
+@pytest.mark.parametrize(
+    ("auth", "url", "signature", "words"),
+    [
+        (StreamAuth(), PUBLIC, None, "there is no TWILIO_AUTH_TOKEN"),
+        (guarded(), None, "x", "there is no public URL to check its signature with: start with --public-url"),
+        (guarded(), PUBLIC, None, "it has no signature"),
+        (guarded(), PUBLIC, "x", "its signature is not Twilio's for https://phone.example.com"),
+    ],
+)
+def test_why_a_webhook_is_refused(
+    auth: StreamAuth, url: str | None, signature: str | None, words: str, logged: Logged
+) -> None:
+    assert not auth.knows_sender(url, FormData({"a": "b"}), signature)
+    assert words in logged.text
+
+
+def test_an_insecure_line_takes_any_webhook() -> None:
+    assert StreamAuth(insecure=True).knows_sender(None, FormData(), None)

@@ -1,0 +1,48 @@
+"""access/public_address.py: one public URL, however it was written."""
+
+from __future__ import annotations
+
+import pytest
+
+from access.public_address import STREAM_PATH, TWIML_PATH, BadPublicUrl, PublicAddress, parse_public_url
+
+
+@pytest.mark.parametrize(
+    ("given", "base"),
+    [
+        ("https://phone.example.com", "https://phone.example.com"),
+        ("https://Phone.Example.com/", "https://phone.example.com"),
+        ("wss://phone.example.com", "https://phone.example.com"),
+        (" phone.example.com ", "https://phone.example.com"),
+        ("phone.example.com:8443", "https://phone.example.com:8443"),
+        ("https://example.com/moshi/", "https://example.com/moshi"),
+    ],
+)
+def test_what_is_a_public_url(given: str, base: str) -> None:
+    assert parse_public_url(given) == base
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "http://a.com",
+        "ws://a.com",
+        "https://",
+        "https://a.com/?x=1",
+        "https://a.com/#x",
+        "https://u:p@a.com",
+    ],
+)
+def test_what_is_none(given: str) -> None:
+    with pytest.raises(BadPublicUrl, match=r"expected a public URL such as https://phone\.example\.com, got"):
+        parse_public_url(given)
+
+
+def test_its_paths() -> None:
+    address = PublicAddress("https://example.com/moshi")
+    assert address.https(TWIML_PATH) == "https://example.com/moshi/twiml"
+    assert address.wss(STREAM_PATH) == "wss://example.com/moshi/stream"
+    address.base = None
+    assert address.https(TWIML_PATH) is None
+    assert address.wss(STREAM_PATH) is None

@@ -1,0 +1,126 @@
+"""access/tokens.py: what lets a stream in, and what does not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from access.tokens import (
+    ANY_CALL,
+    LIFETIME_SECS,
+    StreamTokens,
+    TokenExpired,
+    TokenForAnotherCall,
+    TokenForged,
+    TokenMissing,
+    TokenRefused,
+    TokenReplayed,
+)
+
+CALL = "CA" + "0" * 32
+OTHER = "CA" + "1" * 32
+NOW = 1_800_000_000.25
+
+
+@pytest.fixture
+def tokens() -> StreamTokens:
+    return StreamTokens.from_auth_token("secret")
+
+
+def test_a_token_lets_its_call_in_once(tokens: StreamTokens) -> None:
+    token = tokens.mint(CALL, NOW)
+    tokens.spend(token, CALL, NOW + 59)
+    with pytest.raises(TokenReplayed, match="used before"):
+        tokens.spend(token, CALL, NOW + 59)
+
+
+def test_a_token_expires(tokens: StreamTokens) -> None:
+    token = tokens.mint(CALL, NOW)
+    with pytest.raises(TokenExpired, match="expired 10 s ago"):
+        tokens.spend(token, CALL, NOW + LIFETIME_SECS + 10)
+
+
+def test_a_token_is_for_one_call(tokens: StreamTokens) -> None:
+    token = tokens.mint(CALL, NOW)
+    with pytest.raises(TokenForAnotherCall):
+        tokens.spend(token, OTHER, NOW)
+    tokens.spend(token, CALL, NOW)  # the mistaken try did not use it up
+
+
+def test_a_dialled_calls_token_is_for_any_call_but_only_one(tokens: StreamTokens) -> None:
+    token = tokens.mint(ANY_CALL, NOW, lifetime_secs=120)
+    tokens.spend(token, OTHER, NOW + 119)
+    with pytest.raises(TokenReplayed):
+        tokens.spend(token, CALL, NOW + 119)
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_a_missing_token_is_told_apart(tokens: StreamTokens, nothing: object) -> None:
+    with pytest.raises(TokenMissing):
+        tokens.spend(nothing, CALL, NOW)
+
+
+@pytest.mark.parametrize(
+    "token", ["x", "....", 7, [], {}, "a.b.c.d", "ünï.1.2.çødé", "\ud800.1.2.\udfff", "x" * 1_000_000]
+)
+def test_anything_else_is_forged(tokens: StreamTokens, token: object) -> None:
+    with pytest.raises(TokenForged):
+        tokens.spend(token, CALL, NOW)
+
+
+def test_each_part_of_a_token_is_covered(tokens: StreamTokens) -> None:
+    token = tokens.mint(CALL, NOW)
+    for place in range(len(token)):
+        changed = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
+        # The last character of the MAC carries four bits of it: another one may not be equal.
+        with pytest.raises(TokenForged):
+            tokens.spend(changed, CALL, NOW)
+
+
+def test_a_token_made_with_another_key_is_forged(tokens: StreamTokens) -> None:
+    with pytest.raises(TokenForged):
+        tokens.spend(StreamTokens.from_auth_token("other").mint(CALL, NOW), CALL, NOW)
+
+
+def test_processes_with_the_same_auth_token_accept_each_other(tokens: StreamTokens) -> None:
+    tokens.spend(StreamTokens.from_auth_token("secret").mint(CALL, NOW), CALL, NOW)
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_without_an_auth_token_each_process_has_a_key_of_its_own(nothing: str | None) -> None:
+    one, other = StreamTokens.from_auth_token(nothing), StreamTokens.from_auth_token(nothing)
+    one.spend(one.mint(CALL, NOW), CALL, NOW)
+    with pytest.raises(TokenForged):
+        other.spend(one.mint(CALL, NOW), CALL, NOW)
+
+
+def test_spent_tokens_are_forgotten_when_they_expire(tokens: StreamTokens) -> None:
+    for age in range(1000):
+        tokens.spend(tokens.mint(CALL, NOW + age), CALL, NOW + age)
+    assert len(tokens.spent) <= LIFETIME_SECS + 1
+
+
+def test_refusals_never_hold_the_token(tokens: StreamTokens) -> None:
+    token = tokens.mint(CALL, NOW)
+    tokens.spend(token, CALL, NOW)
+    for at, call in ((NOW, CALL), (NOW, OTHER), (NOW + 100, CALL)):
+        with pytest.raises(TokenRefused) as refusal:
+            tokens.spend(token, call, at)
+        assert not any(part in str(refusal.value) for part in token.split("."))
+
+
+def test_a_token_fits_a_twiml_parameter(tokens: StreamTokens) -> None:
+    assert len(tokens.mint("x" * 100, NOW)) < 500
+
+
+@pytest.mark.parametrize("call", ["", "a.b", "CA 1", "ü", "x" * 101])
+def test_odd_names_are_not_minted(tokens: StreamTokens, call: str) -> None:
+    with pytest.raises(ValueError, match="expected a call SID"):
+        tokens.mint(call, NOW)
+
+
+@given(st.text(), st.text())
+def test_nothing_from_outside_raises_anything_else(token: str, call: str) -> None:
+    with pytest.raises(TokenRefused):
+        StreamTokens(b"k" * 32).spend(token, call, NOW)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audio.formats import PHONE_FRAME_SAMPLES
+from audio.g711 import SILENCE
+from audio.packet_assembler import PacketAssembler
+
+
+def packet(index: int, size: int = 160) -> bytes:
+    return bytes([index % 100]) * size
+
+
+def test_four_packets_make_a_frame() -> None:
+    packets = PacketAssembler()
+    given_back = [packets.push(packet(n), n * 20) for n in range(8)]
+    assert [len(part) for part in given_back] == [0, 0, 0, 640, 0, 0, 0, 640]
+    assert given_back[3] == packet(0) + packet(1) + packet(2) + packet(3)
+    assert (packets.filled_ms, packets.discontinuities) == (0, 0)
+
+
+def test_a_lost_packet_is_silence_and_the_frame_is_complete_in_time() -> None:
+    packets = PacketAssembler()
+    for n in (0, 1):
+        assert packets.push(packet(n), n * 20) == b""
+    assert packets.push(packet(3), 60) == packet(0) + packet(1) + bytes([SILENCE]) * 160 + packet(3)
+    assert packets.filled_ms == 20
+
+
+def test_jitter_of_the_timestamps_is_no_gap() -> None:
+    packets = PacketAssembler()
+    for n in range(400):
+        packets.push(packet(n), n * 20 + (n * 7) % 19)
+    assert packets.filled_ms == 0
+
+
+def test_a_clock_that_runs_away_slowly_is_followed() -> None:
+    packets = PacketAssembler()
+    sent = sum(len(packets.push(packet(n), round(n * 20.2))) for n in range(1000))
+    assert abs(sent / 8 - 20_200) < 100
+
+
+def test_a_clock_that_jumps_is_believed_and_nothing_is_made_up() -> None:
+    packets = PacketAssembler()
+    packets.push(packet(0), 0)
+    packets.push(packet(1), 10_000_000)
+    packets.push(packet(2), 10_000_020)
+    assert packets.push(packet(3), 5) == packet(0) + packet(1) + packet(2) + packet(3)
+    assert (packets.filled_ms, packets.discontinuities) == (0, 2)
+
+
+def test_packets_that_do_not_say_when_are_kept_in_order() -> None:
+    packets = PacketAssembler()
+    assert packets.push(packet(0, 639), None) == b""
+    assert packets.push(b"\x01\x02", None) == packet(0, 639) + b"\x01"
+
+
+@given(st.lists(st.tuples(st.binary(max_size=2_000), st.none() | st.integers(-10, 10**12)), max_size=60))
+def test_whole_frames_and_never_more_than_was_heard_and_filled(
+    heard: list[tuple[bytes, int | None]],
+) -> None:
+    packets = PacketAssembler()
+    out = b""
+    for payload, timestamp_ms in heard:
+        frames = packets.push(payload, timestamp_ms)
+        assert len(frames) % PHONE_FRAME_SAMPLES == 0
+        out += frames
+    heard_bytes = sum(len(payload) for payload, _ in heard)
+    assert heard_bytes - PHONE_FRAME_SAMPLES < len(out) <= heard_bytes + len(heard) * 8_000

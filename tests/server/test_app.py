@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import httpx
+
+from engines.parrot import ParrotEngine
+from runtime.version import VERSION
+from server.state import ServerState
+from tests.phone import Phone, serving
+
+
+async def test_healthz_tells_engine_capacity_and_calls() -> None:
+    line = ServerState(ParrotEngine(delay_s=0, capacity=3))
+    async with serving(line) as address, httpx.AsyncClient(base_url=f"http://{address}") as client:
+        idle = await client.get("/healthz")
+        assert idle.status_code == 200
+        assert idle.json() == {
+            "ready": True,
+            "error": None,
+            "engine": "parrot",
+            "capacity": 3,
+            "sessions": 0,
+            "calls": 0,
+            "served": 0,
+            "lost": 0,
+            "refused": {},
+            "version": VERSION,
+        }
+        async with Phone.calling(address) as phone:
+            await phone.say(times=4)
+            await phone.listen(frames=1)
+            busy = (await client.get("/healthz")).json()
+        assert (busy["sessions"], busy["calls"]) == (1, 1)
+
+
+async def test_healthz_is_503_until_the_engine_is_ready() -> None:
+    line = ServerState(ParrotEngine(delay_s=0))
+    async with serving(line) as address, httpx.AsyncClient(base_url=f"http://{address}") as client:
+        await line.engine.stop()
+        answer = await client.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json()["error"] == "The parrot has not been started."
+
+
+async def test_nothing_else_is_there() -> None:
+    async with (
+        serving(ServerState(ParrotEngine())) as address,
+        httpx.AsyncClient(base_url=f"http://{address}") as client,
+    ):
+        for path in ("/docs", "/openapi.json", "/stream", "/.env"):
+            assert (await client.get(path)).status_code == 404
+
+
+async def test_a_server_that_stops_ends_its_calls() -> None:
+    line = ServerState(ParrotEngine(delay_s=0))
+    async with serving(line) as address:
+        async with Phone.calling(address) as phone:
+            await phone.say(times=4)
+            await phone.listen(frames=1)
+            line.calls.end_all("the server stops")
+            assert await phone.closed() == (1000, "the server stops")
+        assert line.engine.running == 0

@@ -1,0 +1,30 @@
+"""telephony/e164.py: E.164."""
+
+from __future__ import annotations
+
+import pytest
+
+from telephony.e164 import BadNumber, parse_number
+
+
+@pytest.mark.parametrize("text", ["+15551234567", " +1 (555) 123-4567 ", "+1.555.123.4567", "+1555/1234567"])
+def test_numbers(text: str) -> None:
+    assert parse_number(text) == "+15551234567"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "5551234567",
+        "+05551234567",
+        "+1555",
+        "+1" + "5" * 15,
+        "++15551234567",
+        "+1555CALLNOW",
+        "+١٢٣٤٥٦٧٨",
+    ],
+)
+def test_what_is_none(text: str) -> None:
+    with pytest.raises(BadNumber, match=r"with its country code, such as \+15551234567, got"):
+        parse_number(text)
