@@ -108,11 +108,11 @@ class LanguageSession:
             ValueError: when an array has another shape or dtype.
             RuntimeError: after ``close()``.
         """
-        _check("caller_tokens", caller_tokens, self._caller_codebooks)
+        check_tokens("caller_tokens", caller_tokens, self._caller_codebooks)
         time = self._position - 1
         self.history.hear(time, caller_tokens)
         if force_audio is not None:
-            _check("force_audio", force_audio, self._codebooks)
+            check_tokens("force_audio", force_audio, self._codebooks)
             self.history.force(time, force_audio)
         text_token = self._generate(force_text)
         return LanguageStep(text_token, self.history.spoken(self._position - 1))
@@ -144,9 +144,9 @@ class LanguageSession:
     def _embed(self, position: int) -> mx.array:
         model = self._model
         text, *audio = self.history.inputs(position).tolist()
-        hidden = _embed(model.text_emb, text)
+        hidden = embed(model.text_emb, text)
         for token, embedding in zip(audio, model.audio_embs, strict=True):
-            hidden = hidden + _embed(embedding, token)
+            hidden = hidden + embed(embedding, token)
         return hidden
 
     def _depformer(
@@ -172,7 +172,8 @@ class LanguageSession:
         return tokens
 
 
-def _embed(embedding: Any, token: int) -> mx.array:
+def embed(embedding: Any, token: int) -> mx.array:
+    """Give a token's embedding, ``[1, 1, dim]``."""
     return _look_up(embedding, mx.array([[token]], mx.uint32))
 
 
@@ -189,6 +190,11 @@ def _look_up(embedding: Any, tokens: mx.array) -> mx.array:
     return embedded
 
 
-def _check(name: str, tokens: Tokens, codebooks: int) -> None:
+def check_tokens(name: str, tokens: Tokens, codebooks: int) -> None:
+    """Check that a frame's tokens are uint32 ``[codebooks]``.
+
+    Raises:
+        ValueError: naming the argument, what was expected and what came.
+    """
     if tokens.shape != (codebooks,) or tokens.dtype != np.uint32:
         raise ValueError(f"{name}: expected uint32 [{codebooks}], got {tokens.dtype} {list(tokens.shape)}")
