@@ -16,7 +16,7 @@ _LINES_KEPT = 200
 
 
 @dataclass(slots=True)
-class Line:
+class TranscriptLine:
     """Words that were said together.
 
     Attributes:
@@ -38,7 +38,7 @@ class Transcript:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.lines: deque[Line] = deque(maxlen=_LINES_KEPT)
+        self.lines: deque[TranscriptLine] = deque(maxlen=_LINES_KEPT)
         self.pieces = 0
         self._last_s = 0.0
         self._path = path
@@ -54,7 +54,7 @@ class Transcript:
         last = self.lines[-1] if self.lines else None
         sentence_over = last is not None and last.text.endswith(_SENTENCE_ENDS) and text.startswith(" ")
         if last is None or pausing or sentence_over:
-            self.lines.append(Line(at_s, text.lstrip()))
+            self.lines.append(TranscriptLine(at_s, text.lstrip()))
             self._write(f"{chr(10) if last else ''}{at_s:8.2f}  {text.lstrip()}")
         else:
             last.text += text

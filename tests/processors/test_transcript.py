@@ -7,7 +7,7 @@ from pipecat.tests.utils import run_test
 
 from processors.tap import Tap
 from processors.transcript import Transcriber
-from records.transcript import Line, Transcript
+from records.transcript import TranscriptLine, Transcript
 
 
 def test_words_make_lines_and_pauses_and_sentences_end_them(tmp_path: Path) -> None:
@@ -15,7 +15,11 @@ def test_words_make_lines_and_pauses_and_sentences_end_them(tmp_path: Path) -> N
     transcript = Transcript(path)
     for at_s, text in [(0.1, " Hel"), (0.2, "lo."), (0.4, " How"), (0.5, " are"), (2.0, " you"), (2.1, "")]:
         transcript.add(text, at_s)
-    assert list(transcript.lines) == [Line(0.1, "Hello."), Line(0.4, "How are"), Line(2.0, "you")]
+    assert list(transcript.lines) == [
+        TranscriptLine(0.1, "Hello."),
+        TranscriptLine(0.4, "How are"),
+        TranscriptLine(2.0, "you"),
+    ]
     # A call that is cut here has lost nothing.
     assert path.read_text() == "    0.10  Hello.\n    0.40  How are\n    2.00  you"
     transcript.close()
@@ -47,5 +51,5 @@ async def test_the_tap_passes_text_on_and_stamps_it_with_the_call_s_time(tmp_pat
     transcript = Transcript(tmp_path / "call.txt")
     tap = Tap(Transcriber(transcript, now_s=lambda: next(times)))
     await run_test(tap, frames_to_send=[TextFrame(" Hi")], expected_down_frames=[TextFrame])
-    assert list(transcript.lines) == [Line(1.5, "Hi")]
+    assert list(transcript.lines) == [TranscriptLine(1.5, "Hi")]
     assert (tmp_path / "call.txt").read_text() == "    1.50  Hi\n"  # closed with the pipeline
