@@ -7,7 +7,7 @@ from pipecat.tests.utils import run_test
 
 from processors.tap import Tap
 from processors.transcript import Transcriber
-from records.transcript import TranscriptLine, Transcript
+from records.transcript import Transcript, TranscriptLine
 
 
 def test_words_make_lines_and_pauses_and_sentences_end_them(tmp_path: Path) -> None:
