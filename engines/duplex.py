@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -31,6 +31,35 @@ class EngineBusy(EngineError):
 
 class EngineFailed(EngineError):
     """A session broke in the middle of its call. The session is lost; the engine may live on."""
+
+
+class RequestRefused(EngineError):
+    """A call asks for something that this engine cannot do; the text says what, and what can be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """What one call asks of its engine; None takes what the engine was started with.
+
+    Attributes:
+        persona: who the engine is to be, in words; never logged, and not in the ``repr``.
+        voice: whose voice it speaks with, by name.
+        greeting: the words that it says first; not in the ``repr`` either.
+        temperature: of what it draws, where it draws.
+    """
+
+    persona: str | None = field(default=None, repr=False)
+    voice: str | None = None
+    greeting: str | None = field(default=None, repr=False)
+    temperature: float | None = None
+
+    @property
+    def wishes(self) -> frozenset[str]:
+        """The names of what is asked for."""
+        return frozenset(item.name for item in fields(self) if getattr(self, item.name) is not None)
+
+
+NO_REQUEST = CallRequest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +128,13 @@ class DuplexEngine(ABC):
         capacity: how many sessions can be open at once.
         running: how many are.
         lost_calls: how many calls ended since the start because their session broke.
+        takes: which fields of a ``CallRequest`` it can fulfil.
     """
 
     name: str
     capacity: int
     lost_calls: int = 0
+    takes: frozenset[str] = frozenset()
 
     @property
     @abstractmethod
@@ -123,13 +154,36 @@ class DuplexEngine(ABC):
             EngineUnavailable: with one sentence that names the remedy.
         """
 
+    def prepare(self, request: CallRequest) -> None:
+        """Get ready what a call that will come in a moment asks for. Returns at once.
+
+        The webhook calls it while the phone rings. What is not ready when the call begins is waited for then.
+
+        Raises:
+            RequestRefused: when this engine cannot fulfil the request.
+        """
+        self.check_request(request)
+
     @abstractmethod
-    def open_session(self) -> DuplexSession:
+    def open_session(self, request: CallRequest = NO_REQUEST) -> DuplexSession:
         """Give a session at once.
+
+        Args:
+            request: what this call asks for.
 
         Raises:
             EngineBusy: when ``running`` has reached ``capacity``, or the engine is not ready.
+            RequestRefused: when this engine cannot fulfil the request.
         """
+
+    def check_request(self, request: CallRequest) -> None:
+        """Make sure that the request asks for nothing that this engine does not take.
+
+        Raises:
+            RequestRefused: naming the first thing that it does not.
+        """
+        if beyond := sorted(request.wishes - self.takes):
+            raise RequestRefused(f"The engine {self.name} takes no {beyond[0]} for a call; leave it out.")
 
     @abstractmethod
     async def stop(self) -> None:

@@ -18,6 +18,8 @@ import soundfile
 
 from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
 from engines.duplex import (
+    NO_REQUEST,
+    CallRequest,
     DuplexEngine,
     DuplexSession,
     DuplexStep,
@@ -140,12 +142,14 @@ class ParrotEngine(DuplexEngine):
             progress("The parrot is a mirror: every frame of the caller comes straight back.")
         self._ready = True
 
-    def open_session(self) -> ParrotSession:
+    def open_session(self, request: CallRequest = NO_REQUEST) -> ParrotSession:
         """Give a parrot.
 
         Raises:
             EngineBusy: when all are talking, or the engine was not started.
+            RequestRefused: when the call asks for anything: the parrot is what it is.
         """
+        self.check_request(request)
         if not self._ready or self._running >= self.capacity:
             raise EngineBusy(self.error or f"All {self.capacity} parrots are talking.")
         self._running += 1

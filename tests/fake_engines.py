@@ -7,7 +7,16 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from audio.formats import Pcm
-from engines.duplex import DuplexEngine, DuplexSession, DuplexStep, EngineBusy, EngineFailed, Progress
+from engines.duplex import (
+    NO_REQUEST,
+    CallRequest,
+    DuplexEngine,
+    DuplexSession,
+    DuplexStep,
+    EngineBusy,
+    EngineFailed,
+    Progress,
+)
 
 
 class FakeSession(DuplexSession):
@@ -79,7 +88,8 @@ class FakeEngine(DuplexEngine):
     async def start(self, progress: Progress) -> None:
         self._ready = True
 
-    def open_session(self) -> FakeSession:
+    def open_session(self, request: CallRequest = NO_REQUEST) -> FakeSession:
+        self.check_request(request)
         if self.running >= self.capacity:
             raise EngineBusy(f"All {self.capacity} sessions are taken.")
         self.opened += 1

@@ -13,7 +13,7 @@ from functools import partial
 from moshi_mlx.models.lm import Lm
 from sentencepiece import SentencePieceProcessor
 
-from engines.duplex import DuplexEngine, EngineBusy, Progress
+from engines.duplex import NO_REQUEST, CallRequest, DuplexEngine, EngineBusy, Progress
 from engines.moshi.checkpoint import load_tokenizer
 from engines.moshi.codec import LIMIT_FRAMES, Decoder, Encoder, MimiPool
 from engines.moshi.detokenizer import Detokenizer
@@ -112,8 +112,9 @@ class MoshiEngine(DuplexEngine):
         self._trouble = None
         progress(f"Moshi is ready for {self.capacity} call{'s' if self.capacity > 1 else ''} at once.")
 
-    def open_session(self) -> MoshiSession:
+    def open_session(self, request: CallRequest = NO_REQUEST) -> MoshiSession:
         """See ``DuplexEngine``."""
+        self.check_request(request)
         error, loaded = self.error, self._loaded
         if error is not None or loaded is None:
             raise EngineBusy(error or "Moshi is not loaded.")
