@@ -29,6 +29,10 @@ class EngineBusy(EngineError):
     """Every session is taken, or the engine is not ready."""
 
 
+class Unsupported(EngineError):
+    """The engine cannot do what is asked of it; another one can."""
+
+
 class EngineFailed(EngineError):
     """A session broke in the middle of its call. The session is lost; the engine may live on."""
 
@@ -115,6 +119,20 @@ class DuplexSession(ABC):
     def dropped_frames(self) -> int:
         """Frames of the caller that were dropped since the start, because the backlog was too long."""
 
+    def say(self, text: str) -> None:
+        """Have these words said, in the engine's own voice, while it goes on listening. Returns at once.
+
+        They come out as steps, as everything does; what is said while others wait comes after them.
+
+        Raises:
+            Unsupported: when the engine cannot.
+            ValueError: when there is nothing in the text to say, or too much.
+        """
+        raise Unsupported(f"This engine cannot say given words ({len(text)} characters); --engine moshi can.")
+
+    async def said(self) -> None:  # noqa: B027 - an engine that cannot say has never anything to wait for
+        """Wait until all that was given to ``say`` has been said, or the session has ended."""
+
     @abstractmethod
     async def close(self) -> None:
         """End the session and free all that it holds, also in the middle of a step. May be called twice."""
@@ -127,12 +145,14 @@ class DuplexEngine(ABC):
         name: as ``--engine`` spells it.
         capacity: how many sessions can be open at once.
         running: how many are.
+        abilities: what its sessions can do beside talking: ``say`` (given words).
         lost_calls: how many calls ended since the start because their session broke.
         takes: which fields of a ``CallRequest`` it can fulfil.
     """
 
     name: str
     capacity: int
+    abilities: frozenset[str] = frozenset()
     lost_calls: int = 0
     takes: frozenset[str] = frozenset()
 

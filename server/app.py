@@ -12,6 +12,7 @@ from access.public_address import STREAM_PATH
 from server.browser_phone import browser_phone
 from server.health import health, reserve
 from server.monitoring import watching
+from server.say import saying
 from server.state import RunCall, ServerState
 from server.stream import handle_stream
 from telephony.media_stream import Start
@@ -46,6 +47,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
     app.include_router(webhooks(state.auth, lambda call: reserve(state, call), on_status))
 
     app.include_router(watching(state.calls, state.engine, state.dashboard_auth))
+    app.include_router(saying(state.calls, state.dashboard_auth))
     app.include_router(browser_phone(state.mint, state.dashboard_auth))
 
     @app.websocket(STREAM_PATH)

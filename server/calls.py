@@ -8,11 +8,16 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from engines.duplex import DuplexSession
 from records.call_metrics import CallMetrics
 from records.observations import CallObservations
 from telephony.media_stream import Start
 
 _OVER_KEPT = 32
+
+
+class CallOver(Exception):
+    """The call has ended; nothing can be done in it."""
 
 
 @dataclass(eq=False)
@@ -23,11 +28,13 @@ class Call:
         start: Twilio's ``start`` message.
         began_s: when it came, on the monotonic clock.
         observations: what its taps have seen.
+        session: who talks with the caller; None before and after.
     """
 
     start: Start
     began_s: float = field(default_factory=time.monotonic)
     observations: CallObservations = field(default_factory=CallObservations)
+    session: DuplexSession | None = None
     _over_s: float | None = None
     _ended: asyncio.Future[tuple[str, int]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -47,6 +54,18 @@ class Call:
         """
         if not self._ended.done():
             self._ended.set_result((reason, code))
+
+    def say(self, text: str) -> None:
+        """Have these words said to the caller. Returns at once.
+
+        Raises:
+            CallOver: when the call is over.
+            Unsupported: when the engine cannot.
+            ValueError: when there is nothing in the text to say, or too much.
+        """
+        if self.session is None or self._ended.done():
+            raise CallOver(f"The call {self.name} is over.")
+        self.session.say(text)
 
     async def ended(self) -> tuple[str, int]:
         """Wait for the call's end; gives its reason and code."""
@@ -71,6 +90,7 @@ class Call:
 
     def finish(self) -> None:
         """Stop its clock."""
+        self.session = None
         self._over_s = time.monotonic()
 
 
@@ -95,9 +115,9 @@ class Calls:
     closing: str | None = None
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def begin(self, start: Start) -> Call:
+    def begin(self, start: Start, session: DuplexSession | None = None) -> Call:
         """Enter a call that is about to run."""
-        call = Call(start)
+        call = Call(start, session=session)
         self.running.add(call)
         self._idle.clear()
         return call

@@ -26,6 +26,7 @@ def health(state: ServerState) -> dict[str, Any]:
         "ready": error is None,
         "error": error,
         "engine": engine.name,
+        "can": sorted(engine.abilities),
         "capacity": engine.capacity,
         "sessions": engine.running,
         "calls": len(state.calls.running),

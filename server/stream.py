@@ -45,7 +45,7 @@ async def answer(websocket: WebSocket, start: Start, state: ServerState, run_cal
         StreamRefused: when the line is closing or every session is taken.
     """
     session = _open_session(state)
-    call = state.calls.begin(start)
+    call = state.calls.begin(start, session)
     logger.info("Call {} began; {} running", call.name, len(state.calls.running))
     try:
         await run_call(websocket, call, session, state)

@@ -30,6 +30,7 @@ from engines.moshi.loading import Files, Source
 from engines.moshi.model_thread import Job, ModelThread
 from engines.moshi.sampling import MoshiSampling, Sampling
 from engines.moshi.session import MoshiSession
+from engines.moshi.steering import Steering, word_starts, words_of
 from engines.options import EngineOptions
 
 HANG_S = 3.0  # a step that takes this long will not come back; shorter than the pipeline's own patience
@@ -47,6 +48,7 @@ class _Loaded:
     model: Lm
     pool: MimiPool
     tokenizer: SentencePieceProcessor
+    word_starts: frozenset[int]
 
 
 class MoshiEngine(DuplexEngine):
@@ -61,6 +63,7 @@ class MoshiEngine(DuplexEngine):
     """
 
     name = "moshi"
+    abilities = frozenset({"say"})
 
     def __init__(
         self,
@@ -135,6 +138,8 @@ class MoshiEngine(DuplexEngine):
             encoder=encoder,
             decoder=decoder,
             detokenizer=Detokenizer(loaded.tokenizer),
+            steering=Steering(loaded.word_starts),
+            spell=partial(words_of, tokenizer=loaded.tokenizer),
             patience_s=self._hang_s,
         )
         self._sessions.add(session)
@@ -207,7 +212,8 @@ class MoshiEngine(DuplexEngine):
         except BaseException:
             await asyncio.to_thread(thread.stop)
             raise
-        return _Loaded(thread, model, pool, load_tokenizer(checkpoint.tokenizer))
+        tokenizer = load_tokenizer(checkpoint.tokenizer)
+        return _Loaded(thread, model, pool, tokenizer, word_starts(tokenizer))
 
     def _make_prefix(self, loaded: _Loaded, progress: Progress) -> ForcedPrefix:
         """Make what calls open with, in the model's thread; it warms everything up as well."""

@@ -9,6 +9,7 @@ mlx's streams belong to threads: everything here is used in the model's one thre
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +95,12 @@ class LanguageSession:
         return self._position - 1
 
     def step(
-        self, caller_tokens: Tokens, *, force_text: int | None = None, force_audio: Tokens | None = None
+        self,
+        caller_tokens: Tokens,
+        *,
+        force_text: int | None = None,
+        force_audio: Tokens | None = None,
+        steer: Callable[[int], int] | None = None,
     ) -> LanguageStep:
         """Hear 80 ms of the caller and say 80 ms.
 
@@ -103,6 +109,8 @@ class LanguageSession:
             force_text: the text token to put into words, in place of a drawn one; the audio follows it.
             force_audio: uint32 ``[8]``, the frame to say, in place of a drawn one. The model hears
                 itself say it.
+            steer: makes of the text token that was drawn the one to put into words; the audio follows it.
+                It is not asked where ``force_text`` is given.
 
         Raises:
             ValueError: when an array has another shape or dtype.
@@ -114,7 +122,7 @@ class LanguageSession:
         if force_audio is not None:
             check_tokens("force_audio", force_audio, self._codebooks)
             self.history.force(time, force_audio)
-        text_token = self._generate(force_text)
+        text_token = self._generate(force_text, steer)
         return LanguageStep(text_token, self.history.spoken(self._position - 1))
 
     def close(self) -> None:
@@ -122,7 +130,7 @@ class LanguageSession:
         self._cache = None
         self.text_logits = None
 
-    def _generate(self, force_text: int | None) -> int:
+    def _generate(self, force_text: int | None, steer: Callable[[int], int] | None = None) -> int:
         if self._cache is None:
             raise RuntimeError("expected an open session, got a closed one")
         model, position = self._model, self._position
@@ -131,6 +139,8 @@ class LanguageSession:
         self.text_logits = model.text_linear(hidden)
         if force_text is None:
             text = self._sampling.text.draw(self.text_logits, text_noise)
+            if steer is not None:  # one evaluation more, but only while there are words to say
+                text = mx.array([[steer(int(np.array(text)[0, 0]))]], mx.uint32)
         else:
             text = mx.array([[force_text]], mx.uint32)
         audio = self._depformer(hidden, text, self.history.forced(position), audio_noise)

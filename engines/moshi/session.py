@@ -27,6 +27,7 @@ from engines.moshi.detokenizer import Detokenizer
 from engines.moshi.greeting import ForcedPrefix
 from engines.moshi.language_model import LanguageSession, LanguageStep
 from engines.moshi.model_thread import Job, ModelThread
+from engines.moshi.steering import Steering, Word
 from engines.moshi.token_history import Tokens
 
 STAGES = 3
@@ -68,6 +69,8 @@ class MoshiSession(DuplexSession):
         encoder: Encoder,
         decoder: Decoder,
         detokenizer: Detokenizer,
+        steering: Steering,
+        spell: Callable[[str], list[Word]],
         patience_s: float,
     ) -> None:
         self._owner = owner
@@ -76,6 +79,10 @@ class MoshiSession(DuplexSession):
         self._language: LanguageSession | None = None
         self._prefix = prefix
         self._detokenizer = detokenizer
+        self._steering = steering
+        self._spell = spell
+        self._said = asyncio.Event()
+        self._said.set()
         self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
         self._changed = threading.Condition()
@@ -121,6 +128,18 @@ class MoshiSession(DuplexSession):
             if self._error is not None:
                 raise self._error
 
+    def say(self, text: str) -> None:
+        """See ``DuplexSession``. What a call opens with is said first."""
+        words = self._spell(text)
+        with self._changed:
+            if not self._ended:
+                self._steering.say(words)
+                self._said.clear()
+
+    async def said(self) -> None:
+        """See ``DuplexSession``."""
+        await self._said.wait()
+
     @property
     def backlog_frames(self) -> int:
         """See ``DuplexSession``."""
@@ -140,6 +159,7 @@ class MoshiSession(DuplexSession):
             self._closed = True
             self._changed.notify_all()
         self._news.set()
+        self._said.set()
         self._to_decode.put(None)
         self._submit(self._forget)
         both = asyncio.gather(*(event.wait() for event in self._released))
@@ -175,9 +195,13 @@ class MoshiSession(DuplexSession):
                 frame.caller_tokens, force_text=forced.text_token, force_audio=forced.audio_tokens
             )
         else:
-            step = language.step(frame.caller_tokens)
+            step = language.step(frame.caller_tokens, steer=None if self._steering.done else self._steer)
         frame.timings_ms["language"] = _ms_since(began)
         self._to_decode.put((frame, step))
+
+    def _steer(self, drawn: int) -> int:
+        with self._changed:
+            return self._steering.decide(drawn)
 
     # The codec's threads.
 
@@ -235,6 +259,10 @@ class MoshiSession(DuplexSession):
             self._count_read()
         self._steps.append(step)
         self._news.set()
+        if not self._said.is_set():
+            with self._changed:
+                if self._steering.done:
+                    self._said.set()
 
     def _count_read(self) -> None:
         with self._changed:
@@ -252,6 +280,7 @@ class MoshiSession(DuplexSession):
         self._to_decode.put(None)
         self._owner.on_failed(self, str(self._error))
         self._tell(self._news.set)
+        self._tell(self._said.set)
 
     def _tell(self, what: Callable[[], object]) -> None:
         """Run something on the event loop, unless the program is ending and the loop is gone."""

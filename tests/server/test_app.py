@@ -17,6 +17,7 @@ async def test_healthz_tells_engine_capacity_and_calls() -> None:
             "ready": True,
             "error": None,
             "engine": "parrot",
+            "can": [],
             "capacity": 3,
             "sessions": 0,
             "calls": 0,

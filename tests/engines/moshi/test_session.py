@@ -18,6 +18,7 @@ from engines.moshi.language_model import LanguageSession
 from engines.moshi.model_thread import ModelThread
 from engines.moshi.sampling import MoshiSampling
 from engines.moshi.session import STAGES, UNREAD_STEPS, MoshiSession
+from engines.moshi.steering import Steering, Word
 from engines.moshi.token_history import Tokens
 from tests.tiny_moshi import tiny_lm
 
@@ -78,6 +79,11 @@ def tokens_of(step: DuplexStep) -> list[int]:
     return np.round(step.pcm[:CODEBOOKS] * CARD).astype(int).tolist()  # type: ignore[no-any-return]
 
 
+def spell(text: str) -> list[Word]:
+    """Make of "10,11 12" a word of two pieces and one of one."""
+    return [Word(tuple(int(piece) for piece in word.split(","))) for word in text.split()]
+
+
 class Surroundings:
     """A session with its surroundings."""
 
@@ -92,6 +98,8 @@ class Surroundings:
             encoder=self.coder,  # type: ignore[arg-type]
             decoder=self.coder,  # type: ignore[arg-type]
             detokenizer=Pieces(),  # type: ignore[arg-type]
+            steering=Steering(),
+            spell=spell,
             patience_s=1e9,
         )
         self.outputs: AsyncIterator[DuplexStep] = self.session.outputs()

@@ -1,0 +1,63 @@
+"""``POST /calls/CALL_SID/say``: words that somebody chose, in the bot's voice, in a running call."""
+
+from __future__ import annotations
+
+import json
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+
+from access.dashboard_auth import DashboardAuth
+from engines.duplex import Unsupported
+from server.calls import CallOver, Calls
+
+MAX_BODY_BYTES = 16 * 1024
+
+
+def saying(calls: Calls, dashboard_auth: DashboardAuth) -> APIRouter:
+    """Make the route. It takes ``{"text": "..."}``, and answers 202 once the words wait to be said.
+
+    Args:
+        calls: those of this process.
+        dashboard_auth: who may speak; the same as may look.
+    """
+    router = APIRouter(dependencies=[Depends(dashboard_auth.check)])
+
+    @router.post("/calls/{call_sid}/say", status_code=202)
+    async def say(call_sid: str, request: Request) -> None:
+        """Have these words said; 409 where the engine cannot, 404 where there is no such call."""
+        text = _text(await _body(request), request.headers.get("content-type", ""))
+        call = calls.find(call_sid)
+        if call is None:
+            raise HTTPException(404, "no such call")
+        try:
+            call.say(text)
+        except CallOver as error:
+            raise HTTPException(404, str(error)) from error
+        except Unsupported as error:
+            raise HTTPException(409, str(error)) from error
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+
+    return router
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"expected at most {MAX_BODY_BYTES} bytes")
+    return bytes(body)
+
+
+def _text(body: bytes, content_type: str) -> str:
+    # A browser sends JSON to another site only after asking, so no page of a stranger's can speak here.
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "expected application/json")
+    try:
+        text = json.loads(body)["text"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise HTTPException(422, 'expected {"text": "..."}') from error
+    if not isinstance(text, str):
+        raise HTTPException(422, f"text: expected a string, got {type(text).__name__}")
+    return text
