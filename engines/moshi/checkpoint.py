@@ -12,8 +12,8 @@ from sentencepiece import SentencePieceProcessor
 
 from engines.moshi import codec
 from engines.moshi.language_model import Quantization, build
-from engines.moshi.random_mimi import mimi_shapes
-from engines.moshi.safetensors_header import Damaged, Shapes, check_shapes, read_shapes
+from engines.moshi.mimi_layout import mimi_shapes
+from engines.moshi.tensor_shapes import Damaged, Shapes, check_shapes, read_shapes
 
 CONFIG_NAME = "config.json"
 MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"

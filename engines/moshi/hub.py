@@ -19,9 +19,11 @@ from huggingface_hub import (
     try_to_load_from_cache,
 )
 from huggingface_hub.file_download import http_get, repo_folder_name
-from huggingface_hub.utils import logging
-from huggingface_hub.utils._fixes import WeakFileLock
-from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils import (  # type: ignore[attr-defined] # exported, if not in its stubs' eyes
+    WeakFileLock,
+    build_hf_headers,
+    logging,
+)
 
 from engines.duplex import EngineUnavailable, Progress
 

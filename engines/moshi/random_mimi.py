@@ -6,21 +6,13 @@ only its speech is noise.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
-DIM = 512
-FILTERS = 64
-RATIOS = (8, 6, 5, 4)  # 24,000 Hz / 960 = 25 Hz, halved once more to 12.5 Hz
-FEEDFORWARD = 2048
-TRANSFORMER_LAYERS = 8
-CODEBOOKS = 32
-CODEBOOK_SIZE = 2048
-CODEBOOK_DIM = 256
+from engines.moshi.mimi_layout import mimi_shapes
 
 # The first lets the tokens follow the sound that is encoded, the second sets the level of what is decoded.
 GAINS = {
@@ -29,40 +21,13 @@ GAINS = {
 }
 
 
-def mimi_shapes(codebooks: int = CODEBOOKS) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of Kyutai's Mimi file, all float32, up to so many codebooks."""
-    return dict(
-        [
-            *_encoder(),
-            *_decoder(),
-            *_transformer("encoder_transformer"),
-            *_transformer("decoder_transformer"),
-            ("downsample.conv.conv.conv.weight", (DIM, DIM, 4)),
-            ("upsample.convtr.convtr.convtr.weight", (DIM, 1, 4)),
-            *_quantizer("rvq_first", 1),
-            *_quantizer("rvq_rest", codebooks - 1),
-        ]
-    )
-
-
 def write_random_mimi(path: Path, *, seed: int = 0) -> Path:
     """Write such a file; the same seed gives the same values.
 
     Weights are scaled by their fan-in, so that a frame comes out of the decoder at the level of speech.
     """
-    shapes = mimi_shapes()
-    header: dict[str, object] = {}
-    offset = 0
-    for name, shape in shapes.items():
-        end = offset + 4 * int(np.prod(shape))
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header).encode()
     rng = np.random.default_rng(seed)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name, shape in shapes.items():
-            file.write(_values(name, shape, rng).tobytes())
+    save_file({name: _values(name, shape, rng) for name, shape in mimi_shapes().items()}, path)
     return path
 
 
@@ -80,61 +45,3 @@ def _values(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDAr
     if ".convtr." in name:  # [in, out / groups, kernel]; two kernel positions reach each sample
         return values / np.float32(np.sqrt(2 * (1 if shape[1] == 1 else shape[0])))
     return values / np.float32(np.sqrt(np.prod(shape[1:])))
-
-
-Shape = tuple[str, tuple[int, ...]]
-
-
-def _conv(name: str, out_dim: int, in_dim: int, kernel: int) -> Iterator[Shape]:
-    yield f"{name}.conv.conv.weight", (out_dim, in_dim, kernel)
-    yield f"{name}.conv.conv.bias", (out_dim,)
-
-
-def _residual(name: str, dim: int) -> Iterator[Shape]:
-    yield from _conv(f"{name}.block.1", dim // 2, dim, 3)
-    yield from _conv(f"{name}.block.3", dim, dim // 2, 1)
-
-
-def _encoder() -> Iterator[Shape]:
-    yield from _conv("encoder.model.0", FILTERS, 1, 7)
-    dim, place = FILTERS, 1
-    for ratio in reversed(RATIOS):
-        yield from _residual(f"encoder.model.{place}", dim)
-        yield from _conv(f"encoder.model.{place + 2}", 2 * dim, dim, 2 * ratio)
-        dim, place = 2 * dim, place + 3
-    yield from _conv("encoder.model.14", DIM, dim, 3)
-
-
-def _decoder() -> Iterator[Shape]:
-    dim, place = FILTERS * 2 ** len(RATIOS), 2
-    yield from _conv("decoder.model.0", dim, DIM, 7)
-    for ratio in RATIOS:
-        yield f"decoder.model.{place}.convtr.convtr.weight", (dim, dim // 2, 2 * ratio)
-        yield f"decoder.model.{place}.convtr.convtr.bias", (dim // 2,)
-        yield from _residual(f"decoder.model.{place + 1}", dim // 2)
-        dim, place = dim // 2, place + 3
-    yield from _conv("decoder.model.14", 1, dim, 3)
-
-
-def _transformer(name: str) -> Iterator[Shape]:
-    for layer in range(TRANSFORMER_LAYERS):
-        at = f"{name}.transformer.layers.{layer}"
-        yield f"{at}.self_attn.in_proj_weight", (3 * DIM, DIM)
-        yield f"{at}.self_attn.out_proj.weight", (DIM, DIM)
-        for norm in ("norm1", "norm2"):
-            yield f"{at}.{norm}.weight", (DIM,)
-            yield f"{at}.{norm}.bias", (DIM,)
-        yield f"{at}.linear1.weight", (FEEDFORWARD, DIM)
-        yield f"{at}.linear2.weight", (DIM, FEEDFORWARD)
-        yield f"{at}.layer_scale_1.scale", (DIM,)
-        yield f"{at}.layer_scale_2.scale", (DIM,)
-
-
-def _quantizer(name: str, codebooks: int) -> Iterator[Shape]:
-    yield f"quantizer.{name}.input_proj.weight", (CODEBOOK_DIM, DIM, 1)
-    yield f"quantizer.{name}.output_proj.weight", (DIM, CODEBOOK_DIM, 1)
-    for index in range(codebooks):
-        at = f"quantizer.{name}.vq.layers.{index}._codebook"
-        yield f"{at}._initialized", (1,)
-        yield f"{at}.cluster_usage", (CODEBOOK_SIZE,)
-        yield f"{at}.embedding_sum", (CODEBOOK_SIZE, CODEBOOK_DIM)
