@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import chirp, correlate
 
-RATE_HZ = 8_000
+from audio.formats import PHONE_RATE_HZ
+
 EVERY_S = 1.6
 _WANDER_S = 0.1  # so that bursts fall on every place within a frame
 _BURST_S = 0.05
@@ -16,7 +17,7 @@ _FOUND = 0.6  # of a perfect correlation
 
 
 def _burst() -> NDArray[np.float32]:
-    times = np.arange(int(_BURST_S * RATE_HZ)) / RATE_HZ
+    times = np.arange(int(_BURST_S * PHONE_RATE_HZ)) / PHONE_RATE_HZ
     tone = chirp(times, 400, times[-1], 3000) * np.hanning(times.size)
     return np.asarray(0.5 * tone, np.float32)
 
@@ -40,11 +41,11 @@ class Talk:
 def talk(secs: float, seed: int) -> Talk:
     """Say a burst about every 1.6 s, each at another place within its 80 ms frame."""
     random = np.random.default_rng(seed)
-    samples = np.zeros(int(secs * RATE_HZ), np.float32)
-    latest = samples.size - int(EVERY_S * RATE_HZ)
+    samples = np.zeros(int(secs * PHONE_RATE_HZ), np.float32)
+    latest = samples.size - int(EVERY_S * PHONE_RATE_HZ)
     spoken = [
-        int(at + random.integers(0, int(_WANDER_S * RATE_HZ)))
-        for at in range(RATE_HZ // 2, latest, int(EVERY_S * RATE_HZ))
+        int(at + random.integers(0, int(_WANDER_S * PHONE_RATE_HZ)))
+        for at in range(PHONE_RATE_HZ // 2, latest, int(EVERY_S * PHONE_RATE_HZ))
     ]
     for at in spoken:
         samples[at : at + BURST.size] += BURST
@@ -62,10 +63,10 @@ def delays_s(said: Talk, heard: NDArray[np.float32]) -> list[float | None]:
         For each burst how long it took from mouth to ear, in seconds, or None where it was lost.
     """
     match = correlate(heard, BURST, "valid") / float(BURST @ BURST)
-    window = int((EVERY_S - _WANDER_S) * RATE_HZ)  # no longer, or the next burst is in it
+    window = int((EVERY_S - _WANDER_S) * PHONE_RATE_HZ)  # no longer, or the next burst is in it
     found: list[float | None] = []
     for at in said.spoken:
         candidates = match[at : at + window]
         best = int(np.argmax(candidates)) if candidates.size else 0
-        found.append(best / RATE_HZ if candidates.size and candidates[best] > _FOUND else None)
+        found.append(best / PHONE_RATE_HZ if candidates.size and candidates[best] > _FOUND else None)
     return found

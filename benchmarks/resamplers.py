@@ -16,11 +16,12 @@ import samplerate
 import soxr
 from numpy.typing import NDArray
 
+from audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ, SAMPLE_RATE_HZ
 from audio.resampling import StreamResampler
 
 Samples = NDArray[np.float32]
 Process = Callable[[Samples], Samples]
-BLOCK, BLOCKS, EDGE_HZ = 640, 125, 3_400
+BLOCK, BLOCKS, EDGE_HZ = PHONE_FRAME_SAMPLES, 125, 3_400
 
 
 def _libsamplerate(quality: str) -> tuple[Process, Process]:
@@ -29,13 +30,15 @@ def _libsamplerate(quality: str) -> tuple[Process, Process]:
 
 
 def _soxr(quality: str) -> tuple[Process, Process]:
-    up = soxr.ResampleStream(8_000, 24_000, 1, "float32", quality)
-    down = soxr.ResampleStream(24_000, 8_000, 1, "float32", quality)
+    up = soxr.ResampleStream(PHONE_RATE_HZ, SAMPLE_RATE_HZ, 1, "float32", quality)
+    down = soxr.ResampleStream(SAMPLE_RATE_HZ, PHONE_RATE_HZ, 1, "float32", quality)
     return up.resample_chunk, down.resample_chunk
 
 
 def _ours() -> tuple[Process, Process]:
-    return StreamResampler(8_000, 24_000).process, StreamResampler(24_000, 8_000).process
+    return StreamResampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ).process, StreamResampler(
+        SAMPLE_RATE_HZ, PHONE_RATE_HZ
+    ).process
 
 
 CANDIDATES: dict[str, Callable[[], tuple[Process, Process]]] = {
@@ -50,7 +53,7 @@ CANDIDATES: dict[str, Callable[[], tuple[Process, Process]]] = {
 
 def measure(make: Callable[[], tuple[Process, Process]]) -> list[str]:
     """Give the table's cells: lag up median/max, level at the band's edge, both ways' time per frame."""
-    blocks = 0.5 * np.sin(2 * np.pi * EDGE_HZ * np.arange(BLOCK * BLOCKS) / 8_000)
+    blocks = 0.5 * np.sin(2 * np.pi * EDGE_HZ * np.arange(BLOCK * BLOCKS) / PHONE_RATE_HZ)
     said = blocks.astype(np.float32)
     up, down = make()
     came, back, lags_ms = 0, [], []
@@ -62,7 +65,7 @@ def measure(make: Callable[[], tuple[Process, Process]]) -> list[str]:
         lags_ms.append((at + BLOCK) / 8 - came / 24)
         back.append(down(wide[: wide.size // 3 * 3]))
     took_ms = (time.perf_counter() - began_s) * 1000 / BLOCKS
-    built_in_ms = StreamResampler(8_000, 24_000).lag_ms if make is _ours else 0.0
+    built_in_ms = StreamResampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ).lag_ms if make is _ours else 0.0
     heard = np.concatenate(back)[BLOCK * 20 : -BLOCK * 5]
     level_db = 20 * np.log10(max(float(heard.std()), 1e-9) / float(said.std()))
     lags = np.asarray(lags_ms) + built_in_ms

@@ -22,7 +22,9 @@ from pipecat.serializers.twilio import TwilioFrameSerializer
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 from pipecat.workers.runner import WorkerRunner
 
-RATE_HZ, FRAME_BYTES = 24_000, 1_920 * 2
+from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
+
+FRAME_BYTES = FRAME_SAMPLES * 2
 
 
 class FrameMirror(FrameProcessor):
@@ -42,7 +44,7 @@ class FrameMirror(FrameProcessor):
         while len(self._buffer) >= FRAME_BYTES:
             audio = bytes(self._buffer[:FRAME_BYTES])
             del self._buffer[:FRAME_BYTES]
-            await self.push_frame(OutputAudioRawFrame(audio, RATE_HZ, num_channels=1))
+            await self.push_frame(OutputAudioRawFrame(audio, SAMPLE_RATE_HZ, num_channels=1))
 
 
 app = FastAPI()
@@ -63,7 +65,7 @@ async def stream(websocket: WebSocket) -> None:
     )
     worker = PipelineWorker(
         Pipeline([transport.input(), FrameMirror(), transport.output()]),
-        params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
+        params=PipelineParams(audio_in_sample_rate=SAMPLE_RATE_HZ, audio_out_sample_rate=SAMPLE_RATE_HZ),
     )
 
     async def on_client_disconnected(_: FastAPIWebsocketTransport, __: WebSocket) -> None:

@@ -10,23 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from audio.formats import FRAME_MS, FRAME_SAMPLES
+from audio.spread import Spread
 from engines.duplex import DuplexEngine, DuplexSession
 
 TOLERATED_DROPS = 0.01  # a hiccup of the machine is not the engine's
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Of a series of times, in milliseconds."""
-
-    p50_ms: float
-    p95_ms: float
-    max_ms: float
-
-    @classmethod
-    def of(cls, times_ms: list[float]) -> Spread:
-        """Sum up a series that is not empty."""
-        return cls(*(float(np.percentile(times_ms, share)) for share in (50, 95, 100)))
 
 
 @dataclass(frozen=True)
@@ -36,7 +23,7 @@ class Pace:
     Attributes:
         calls: how many talked at once.
         frames: of 80 ms, fed to each.
-        stages: time of each stage for a frame, by its name.
+        stages: milliseconds of each stage for a frame, by its name.
         answers: from a frame's arrival to its answer; None where nothing came back.
         dropped_frames: of all calls, because the engine was too far behind.
     """
@@ -50,7 +37,7 @@ class Pace:
     @property
     def slowest(self) -> str:
         """The stage that sets the pace."""
-        return max(self.stages, key=lambda stage: self.stages[stage].p95_ms)
+        return max(self.stages, key=lambda stage: self.stages[stage].p95)
 
     @property
     def holds(self) -> bool:
@@ -58,7 +45,7 @@ class Pace:
         fed_frames = self.calls * self.frames
         return (
             bool(self.stages)
-            and self.stages[self.slowest].p95_ms < FRAME_MS
+            and self.stages[self.slowest].p95 < FRAME_MS
             and self.dropped_frames <= TOLERATED_DROPS * fed_frames
         )
 
@@ -73,8 +60,8 @@ def report(pace: Pace, shared_stage: str) -> list[str]:
     lines = [f"{'milliseconds':<14}{'p50':>8}{'p95':>8}{'max':>8}{'headroom':>10}"]
     rows = [*pace.stages.items(), *([] if pace.answers is None else [("answer", pace.answers)])]
     for name, spread in rows:
-        headroom = "" if name == "answer" else f"{FRAME_MS - spread.p95_ms:10.1f}"
-        lines.append(f"{name:<14}{spread.p50_ms:8.1f}{spread.p95_ms:8.1f}{spread.max_ms:8.1f}{headroom}")
+        headroom = "" if name == "answer" else f"{FRAME_MS - spread.p95:10.1f}"
+        lines.append(f"{name:<14}{spread.p50:8.1f}{spread.p95:8.1f}{spread.max:8.1f}{headroom}")
     lines.append(f"{pace.dropped_frames} of {pace.calls * pace.frames} frames dropped")
     return [*lines, verdict(pace, shared_stage)]
 
@@ -87,14 +74,14 @@ def verdict(pace: Pace, shared_stage: str) -> str:
     calls = f"{pace.calls} call{'s' if pace.calls > 1 else ''}"
     if not pace.holds:
         return (
-            f"Verdict: does not hold real time for {calls}: {pace.slowest} takes {slowest.p95_ms:.0f} ms "
+            f"Verdict: does not hold real time for {calls}: {pace.slowest} takes {slowest.p95:.0f} ms "
             f"at p95 for {FRAME_MS} ms of speech; {pace.dropped_frames} frames were dropped."
         )
-    room = int(FRAME_MS // pace.stages[shared_stage].p95_ms)
+    room = int(FRAME_MS // pace.stages[shared_stage].p95)
     more = f"{shared_stage} alone would have room for {room}" if room > pace.calls else "not for more"
     return (
-        f"Verdict: holds real time for {calls}: {pace.slowest} takes {slowest.p95_ms:.0f} of {FRAME_MS} ms "
-        f"at p95, {FRAME_MS - slowest.p95_ms:.0f} ms of headroom; {more}."
+        f"Verdict: holds real time for {calls}: {pace.slowest} takes {slowest.p95:.0f} of {FRAME_MS} ms "
+        f"at p95, {FRAME_MS - slowest.p95:.0f} ms of headroom; {more}."
     )
 
 
@@ -114,8 +101,8 @@ async def measure(engine: DuplexEngine, calls: int, frames: int) -> Pace:
     return Pace(
         calls,
         frames,
-        {name: Spread.of(times_ms) for name, times_ms in stages.items()},
-        Spread.of(answers_ms) if answers_ms else None,
+        {name: spread for name, times_ms in stages.items() if (spread := Spread.of(times_ms))},
+        Spread.of(answers_ms),
         sum(session.dropped_frames for session in sessions),
     )
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import correlate
 
+from audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
+
 Samples = NDArray[np.float32]
 
-RATE_HZ = 8_000
-FRAME_SAMPLES = 640
 _MARGIN_SAMPLES = 960  # the window reaches 120 ms to either side of its frame
 _LOUD_RMS = 0.006  # -45 dB of full scale
 _LONGEST_S = 6.0
@@ -45,7 +45,7 @@ class Alignment:
         """By how much the words come back slower than they were said: 0.01 is a clock 1 % slow."""
         change = self.lag_samples[_APART_FRAMES:] - self.lag_samples[:-_APART_FRAMES]
         known = change[np.isfinite(change)]
-        return float(np.median(known)) / (_APART_FRAMES * FRAME_SAMPLES) if known.size else 0.0
+        return float(np.median(known)) / (_APART_FRAMES * PHONE_FRAME_SAMPLES) if known.size else 0.0
 
 
 def align(said: Samples, heard: Samples) -> Alignment | None:
@@ -58,19 +58,21 @@ def align(said: Samples, heard: Samples) -> Alignment | None:
     Returns:
         None when what was heard is something else.
     """
-    frames = len(said) // FRAME_SAMPLES
-    loud = [k for k in range(frames) if _is_loud(said[k * FRAME_SAMPLES : (k + 1) * FRAME_SAMPLES])]
+    frames = len(said) // PHONE_FRAME_SAMPLES
+    loud = [
+        k for k in range(frames) if _is_loud(said[k * PHONE_FRAME_SAMPLES : (k + 1) * PHONE_FRAME_SAMPLES])
+    ]
     if not loud:
         return None
-    longest = int(_LONGEST_S * RATE_HZ)
+    longest = int(_LONGEST_S * PHONE_RATE_HZ)
     scouts = [_find(said, heard, k, 0, longest) for k in loud[:: max(1, len(loud) // _SCOUTS)]]
     found = np.array([lag for lag, correlation in scouts if correlation >= _ALIKE])
     if len(found) < _SCOUTS_AGREE * len(scouts):
         return None
-    spread = int(_SPREAD_S * RATE_HZ)
+    spread = int(_SPREAD_S * PHONE_RATE_HZ)
     low, high = (int(edge) for edge in np.quantile(found, [0.1, 0.9]))
     near = (found >= low - spread) & (found <= high + spread)
-    if near.sum() < _SCOUTS_AGREE * len(scouts) or high - low > RATE_HZ:
+    if near.sum() < _SCOUTS_AGREE * len(scouts) or high - low > PHONE_RATE_HZ:
         return None
     lags, likenesses = np.full(frames, np.nan), np.full(frames, np.nan)
     for k in loud:
@@ -86,8 +88,8 @@ def _is_loud(samples: Samples) -> bool:
 
 def _find(said: Samples, heard: Samples, frame: int, lowest: int, highest: int) -> tuple[int, float]:
     """Give the lag, of those from lowest to highest, at which the frame correlates best, and how well."""
-    begin = max(0, frame * FRAME_SAMPLES - _MARGIN_SAMPLES)
-    window = said[begin : (frame + 1) * FRAME_SAMPLES + _MARGIN_SAMPLES]
+    begin = max(0, frame * PHONE_FRAME_SAMPLES - _MARGIN_SAMPLES)
+    window = said[begin : (frame + 1) * PHONE_FRAME_SAMPLES + _MARGIN_SAMPLES]
     region = heard[begin + lowest : begin + highest + len(window)]
     if len(region) < len(window):
         return 0, 0.0
@@ -105,8 +107,8 @@ def _find(said: Samples, heard: Samples, frame: int, lowest: int, highest: int) 
 def _earliest_best(correlation: NDArray[np.float64]) -> int:
     """Give the first of the peaks that are as good as the best: a caller may say the same thing again."""
     good_enough = _AS_GOOD * float(correlation.max())
-    for begin in range(0, len(correlation), RATE_HZ):
-        best = begin + int(np.argmax(correlation[begin : begin + RATE_HZ]))
+    for begin in range(0, len(correlation), PHONE_RATE_HZ):
+        best = begin + int(np.argmax(correlation[begin : begin + PHONE_RATE_HZ]))
         if correlation[best] >= good_enough:
             return best
     raise AssertionError("the best is as good as itself")

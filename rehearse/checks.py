@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rehearse.measure import Measurements, Spread
+from audio.spread import Spread
+from rehearse.measure import Measurements
 from rehearse.record import CallRecord
 
 FIRST_AUDIO_MS = 1_000.0

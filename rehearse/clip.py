@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from audio import g711, pcm
-from rehearse.playback import SAMPLE_RATE_HZ
+from audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
 
 CALLER_FILE = Path(__file__).with_name("caller.flac")
-FRAME_SAMPLES = 640  # 80 ms at 8 kHz
 LEAD_IN_S = 0.5  # the caller lifts the phone, and talks while the bot still greets
 TAIL_S = 1.0  # and listens a moment before hanging up
 _PAUSE_S = 0.6  # between two rounds of the clip
@@ -47,13 +46,13 @@ def caller_speech(path: Path, secs: float) -> bytes:
         ClipUnusable: when the file cannot be read, or is silent.
     """
     clip = _read(path)
-    samples = int(secs * SAMPLE_RATE_HZ) // FRAME_SAMPLES * FRAME_SAMPLES
+    samples = int(secs * PHONE_RATE_HZ) // PHONE_FRAME_SAMPLES * PHONE_FRAME_SAMPLES
     speech = np.zeros(samples, np.float32)
-    at, end = int(LEAD_IN_S * SAMPLE_RATE_HZ), samples - int(TAIL_S * SAMPLE_RATE_HZ)
+    at, end = int(LEAD_IN_S * PHONE_RATE_HZ), samples - int(TAIL_S * PHONE_RATE_HZ)
     while at < end:
         part = clip[: end - at]
         speech[at : at + len(part)] = part
-        at += len(part) + int(_PAUSE_S * SAMPLE_RATE_HZ)
+        at += len(part) + int(_PAUSE_S * PHONE_RATE_HZ)
     return g711.encode(pcm.to_bytes(speech))
 
 
@@ -63,9 +62,9 @@ def _read(path: Path) -> NDArray[np.float32]:
     except (OSError, soundfile.LibsndfileError) as error:
         raise ClipUnusable(f"Cannot play {path}: {error}") from error
     mono: NDArray[np.float32] = samples.mean(axis=1)
-    if rate_hz != SAMPLE_RATE_HZ:
-        divisor = int(np.gcd(rate_hz, SAMPLE_RATE_HZ))
-        mono = resample_poly(mono, SAMPLE_RATE_HZ // divisor, rate_hz // divisor)
+    if rate_hz != PHONE_RATE_HZ:
+        divisor = int(np.gcd(rate_hz, PHONE_RATE_HZ))
+        mono = resample_poly(mono, PHONE_RATE_HZ // divisor, rate_hz // divisor)
     if not mono.size or float(np.abs(mono).max()) < 1e-3:  # noqa: PLR2004 - 60 dB below full scale
         raise ClipUnusable(f"{path} is silent; the caller needs something to say.")
     return mono.astype(np.float32)

@@ -9,42 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_closing
 
-from rehearse.alignment import RATE_HZ, Alignment, Samples, align
+from audio.formats import FRAME_MS, PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
+from audio.spread import Spread
+from rehearse.alignment import Alignment, Samples, align
 from rehearse.playback import Gap
 from rehearse.quality import Quality, clipped_share, line_quality
 from rehearse.record import CallRecord
 
-FRAME_MS = 80.0
-FRAME_SAMPLES = 640
 _SLICE_SAMPLES = 80  # voices are looked for in slices of 10 ms
 _LOUD_RMS = 0.006  # -45 dB of full scale
 _BRIDGED_SLICES = 12  # silences of up to 120 ms are inside words
 _HOLE_SLICES = 50
 _QUARTER = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """A figure that has many values.
-
-    Attributes:
-        p50: the median.
-        p95: 95 of 100 are no more than this.
-        max: the largest.
-    """
-
-    p50: float
-    p95: float
-    max: float
-
-    @classmethod
-    def of(cls, values: NDArray[np.float64]) -> Spread | None:
-        """Sum up the values that are numbers; None when none is."""
-        known = values[np.isfinite(values)]
-        if not known.size:
-            return None
-        p50, p95 = np.quantile(known, [0.5, 0.95])
-        return cls(float(p50), float(p95), float(known.max()))
 
 
 @dataclass(frozen=True)
@@ -125,7 +101,7 @@ def measure(record: CallRecord, *, repeats_after_ms: float | None = None) -> Mea
         order_ms=by_order,
         drift_ms=_drift_ms(delay_ms),
         flow_share=float(flowing[caller_speaks].mean()) if caller_speaks.any() else 0.0,
-        both_voices_s=_longest(caller_speaks & bot_speaks) * _SLICE_SAMPLES / RATE_HZ,
+        both_voices_s=_longest(caller_speaks & bot_speaks) * _SLICE_SAMPLES / PHONE_RATE_HZ,
         gaps=gaps,
         lead_ms=_leads_ms(record),
         lead_at_s=arrived_s - record.began_s,
@@ -147,7 +123,7 @@ def _delay_by_order(record: CallRecord) -> NDArray[np.float64]:
     lost = np.zeros(len(ends_s), np.int64)
     for told in record.told:
         lost[ends_s >= told.at_s] = told.lost_samples
-    at = np.arange(len(ends_s)) * FRAME_SAMPLES - lost
+    at = np.arange(len(ends_s)) * PHONE_FRAME_SAMPLES - lost
     delay_ms = np.full(len(ends_s), np.nan)
     known = (at >= 0) & (at < len(heard_s))
     delay_ms[known] = (heard_s[at[known]] - ends_s[known]) * 1000
@@ -160,10 +136,10 @@ def _delay_by_content(
     """Time when each frame's words came back, less what the engine waits on purpose."""
     frames = min(len(alignment.lag_samples), len(by_order))
     ideal_s = record.began_s + (np.arange(frames) + 1) * FRAME_MS / 1000
-    back_s = ideal_s - FRAME_MS / 1000 + alignment.lag_samples[:frames] / RATE_HZ
+    back_s = ideal_s - FRAME_MS / 1000 + alignment.lag_samples[:frames] / PHONE_RATE_HZ
     delay_ms: NDArray[np.float64] = (back_s - record.frame_ends_s[:frames]) * 1000
     if repeats_after_ms is None:
-        early = np.flatnonzero(np.isfinite(delay_ms) & np.isfinite(by_order[:frames]))[: int(RATE_HZ / 640)]
+        early = np.flatnonzero(np.isfinite(delay_ms) & np.isfinite(by_order[:frames]))[: int(1000 / FRAME_MS)]
         if not len(early):
             return delay_ms
         repeats_after_ms = float(np.median(delay_ms[early] - by_order[early]))
@@ -194,7 +170,7 @@ def _flowing(record: CallRecord, slices: int) -> NDArray[np.bool_]:
     """Say for each slice of 10 ms whether audio, silent or not, came within the last half second."""
     flowing = np.zeros(slices, np.bool_)
     for segment in record.ear.segments:
-        first = int((segment.arrived_s - record.began_s) * RATE_HZ) // _SLICE_SAMPLES
+        first = int((segment.arrived_s - record.began_s) * PHONE_RATE_HZ) // _SLICE_SAMPLES
         flowing[first : first + _HOLE_SLICES] = True
     return flowing
 
@@ -209,7 +185,7 @@ def _leads_ms(record: CallRecord) -> NDArray[np.float64]:
     ear = record.ear
     return np.array(
         [
-            max(0.0, ear.start_s + segment.heard_sample / RATE_HZ - segment.arrived_s) * 1000
+            max(0.0, ear.start_s + segment.heard_sample / PHONE_RATE_HZ - segment.arrived_s) * 1000
             for segment in ear.segments
         ]
     )
@@ -217,7 +193,7 @@ def _leads_ms(record: CallRecord) -> NDArray[np.float64]:
 
 def _in_flight(record: CallRecord, arrived_s: NDArray[np.float64]) -> NDArray[np.float64]:
     sent = np.searchsorted(record.frame_ends_s, arrived_s, side="right")
-    received = np.array([segment.received_sample for segment in record.ear.segments]) / FRAME_SAMPLES
+    received = np.array([segment.received_sample for segment in record.ear.segments]) / PHONE_FRAME_SAMPLES
     return np.maximum(0.0, sent - received)
 
 

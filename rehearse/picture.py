@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from audio.formats import FRAME_MS, PHONE_RATE_HZ
+from audio.spread import Spread
 from rehearse.alignment import Samples
 from rehearse.checks import DELAY_MS, Criterion, held
-from rehearse.measure import FRAME_MS, Measurements, Spread
-from rehearse.playback import SAMPLE_RATE_HZ
+from rehearse.measure import Measurements
 from rehearse.record import CallRecord
 
 CALLER, BOT, INK, FAINT, BAD = "#2a6f97", "#e07a3f", "#222831", "#9aa3ab", "#c1272d"
@@ -63,7 +64,7 @@ def _draw_voices(axes: Axes, record: CallRecord, found: Measurements) -> None:
         peaks = peaks / max(float(peaks.max(initial=0)), _FAINTEST)
         axes.fill_between(at_s, side * 0.04, side * (0.04 + peaks), color=color, linewidth=0, label=name)
     for gap in found.gaps:
-        begin_s = gap.heard_sample / SAMPLE_RATE_HZ
+        begin_s = gap.heard_sample / PHONE_RATE_HZ
         long = gap.ms >= _HEARD_MS  # shorter ones are a tick at the edge
         width_s = max(gap.ms / 1000, 0.01)
         axes.axvspan(begin_s, begin_s + width_s, 0, 0.5 if long else 0.03, color=BAD, alpha=0.6, linewidth=0)
@@ -111,4 +112,4 @@ def _envelope(samples: Samples) -> tuple[NDArray[np.float64], Samples]:
     """Give the peaks of as many pieces as the picture has columns, and when they are."""
     piece = max(1, len(samples) // _COLUMNS)
     whole = samples[: len(samples) // piece * piece].reshape(-1, piece)
-    return np.arange(len(whole)) * piece / SAMPLE_RATE_HZ, np.abs(whole).max(axis=1, initial=0)
+    return np.arange(len(whole)) * piece / PHONE_RATE_HZ, np.abs(whole).max(axis=1, initial=0)

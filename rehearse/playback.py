@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE_HZ = 8_000
+from audio.formats import PHONE_RATE_HZ
+
 MULAW_SILENCE = 0xFF
 """The µ-law byte of the sample 0."""
 
@@ -54,7 +55,7 @@ class Gap:
     @property
     def ms(self) -> float:
         """How long it lasts."""
-        return self.samples * 1000 / SAMPLE_RATE_HZ
+        return self.samples * 1000 / PHONE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class Playback:
         times = np.full(self.received_samples, np.nan)
         for segment in self.segments:
             first, count = segment.received_sample, len(segment.mulaw)
-            times[first : first + count] = (segment.heard_sample + np.arange(count)) / SAMPLE_RATE_HZ
+            times[first : first + count] = (segment.heard_sample + np.arange(count)) / PHONE_RATE_HZ
         return times + self.start_s
 
     def _sample(self, now_s: float) -> int:
@@ -154,10 +155,10 @@ class Playback:
             raise ValueError(f"expected time to go on from {self._last_s} s, got {now_s} s")
         self._last_s = now_s
         # A hair less than a sample is float noise, not lateness.
-        return math.ceil((now_s - self.start_s) * SAMPLE_RATE_HZ - 1e-3)
+        return math.ceil((now_s - self.start_s) * PHONE_RATE_HZ - 1e-3)
 
     def _floor(self, at_s: float) -> int:
-        return math.floor((at_s - self.start_s) * SAMPLE_RATE_HZ + 1e-3)
+        return math.floor((at_s - self.start_s) * PHONE_RATE_HZ + 1e-3)
 
     def _seconds(self, sample: int) -> float:
-        return self.start_s + sample / SAMPLE_RATE_HZ
+        return self.start_s + sample / PHONE_RATE_HZ

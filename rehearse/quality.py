@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pystoi import stoi
 
-from rehearse.alignment import FRAME_SAMPLES, RATE_HZ, Alignment, Samples
+from audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
+from rehearse.alignment import Alignment, Samples
 from rehearse.playback import Gap
 
 MOST_STRETCH = 0.003
@@ -52,10 +53,10 @@ def line_quality(
     if abs(alignment.clock_skew) > MOST_STRETCH:
         return None
     found = np.flatnonzero(np.isfinite(alignment.lag_samples))
-    there = found * FRAME_SAMPLES + alignment.lag_samples[found]
-    whole = there + FRAME_SAMPLES <= len(heard)
+    there = found * PHONE_FRAME_SAMPLES + alignment.lag_samples[found]
+    whole = there + PHONE_FRAME_SAMPLES <= len(heard)
     for gap in gaps:
-        whole &= (there + FRAME_SAMPLES <= gap.heard_sample) | (there >= gap.heard_sample + gap.samples)
+        whole &= (there + PHONE_FRAME_SAMPLES <= gap.heard_sample) | (there >= gap.heard_sample + gap.samples)
     found = found[whole]
     blocks = [found[at : at + _BLOCK_FRAMES] for at in range(0, len(found), _BLOCK_FRAMES)]
     judged = [_judge(said, heard, block, alignment) for block in blocks if len(block) >= _LEAST_FRAMES]
@@ -73,7 +74,7 @@ def clipped_share(heard: Samples) -> float:
 def _judge(
     said: Samples, heard: Samples, frames: NDArray[np.intp], alignment: Alignment
 ) -> tuple[float, float]:
-    at = frames[:, None] * FRAME_SAMPLES + np.arange(FRAME_SAMPLES)
+    at = frames[:, None] * PHONE_FRAME_SAMPLES + np.arange(PHONE_FRAME_SAMPLES)
     there = at + alignment.lag_samples[frames].astype(np.intp)[:, None]
     one, other = said[at.ravel()], heard[there.ravel()]
     gain = float(np.dot(one, other) / max(np.dot(one, one), 1e-12))
@@ -81,5 +82,5 @@ def _judge(
     signal = gain**2 * float(np.mean(np.square(one)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # too little speech in a block: it gives 1e-5
-        intelligible = float(stoi(one, other, RATE_HZ))
+        intelligible = float(stoi(one, other, PHONE_RATE_HZ))
     return intelligible, float(10 * np.log10(max(signal, 1e-12) / max(noise, 1e-12)))

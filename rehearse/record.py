@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio import g711, pcm
+from audio.formats import PHONE_RATE_HZ
 from rehearse.playback import Playback
 
-PACKET_SAMPLES = 160  # 20 ms at 8 kHz
+PACKET_SAMPLES = PHONE_RATE_HZ * 20 // 1000  # 160: Twilio's packets
 PACKETS_A_FRAME = 4
 
 

@@ -13,7 +13,8 @@ from rehearse.checks import CallContext, Criterion, check, held
 from rehearse.measure import Measurements, measure
 from rehearse.record import CallRecord
 from rehearse.status_client import StatusClient
-from rehearse.webhook import NoStream, NoWebhook, ask_webhook, webhook_url
+from rehearse.urls import beside
+from rehearse.webhook import NoStream, NoWebhook, ask_webhook
 
 _NOT_IN_STEP_S = 0.5  # callers at once do not all dial at the same moment
 
@@ -113,7 +114,7 @@ async def _call(target: Target, caller: Caller) -> _Call:
     call = _Call(call_sid, caller.record)
     try:
         connection = await ask_webhook(
-            webhook_url(target.url), call_sid, auth_token=target.auth_token, public_url=target.public_url
+            beside(target.url, "/twiml"), call_sid, auth_token=target.auth_token, public_url=target.public_url
         )
         call.spoken_before = connection.spoken_before
         caller.parameters = connection.parameters

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from audio.formats import PHONE_RATE_HZ
+from audio.spread import Spread
 from rehearse.checks import finite
-from rehearse.measure import Spread
 from rehearse.picture import draw
-from rehearse.playback import SAMPLE_RATE_HZ
 from rehearse.record import CallRecord
 from rehearse.rehearsal import Rehearsed
 
@@ -58,7 +58,7 @@ def _write_wav(path: Path, record: CallRecord) -> Path:
     sides = np.zeros((length, 2), np.float32)
     sides[: len(said), 0] = said
     sides[: len(heard), 1] = heard
-    soundfile.write(path, sides, SAMPLE_RATE_HZ, subtype="PCM_16")
+    soundfile.write(path, sides, PHONE_RATE_HZ, subtype="PCM_16")
     return path
 
 
@@ -89,7 +89,7 @@ def _series(call: Rehearsed) -> dict[str, Any]:
         "lead_at_s": finite(call.found.lead_at_s),
         "lead_ms": finite(call.found.lead_ms),
         "in_flight_frames": finite(call.found.in_flight_frames),
-        "gaps": [{"at_s": gap.heard_sample / SAMPLE_RATE_HZ, "ms": gap.ms} for gap in call.found.gaps],
+        "gaps": [{"at_s": gap.heard_sample / PHONE_RATE_HZ, "ms": gap.ms} for gap in call.found.gaps],
     }
 
 

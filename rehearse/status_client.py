@@ -7,11 +7,11 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
 from rehearse.record import StatusSample
+from rehearse.urls import beside
 
 POLL_S = 0.25
 FREE_WITHIN_S = 3.0
@@ -27,9 +27,7 @@ class StatusClient:
 
     def __init__(self, stream_url: str, password: str | None = None) -> None:
         self._auth = aiohttp.BasicAuth("rehearsal", password) if password else None
-        parts = urlsplit(stream_url)
-        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-        self._base = urlunsplit((scheme, parts.netloc, parts.path.rsplit("/", 1)[0], "", ""))
+        self._base = beside(stream_url, "")
 
     async def health(self) -> dict[str, Any] | None:
         """Ask ``/healthz``."""

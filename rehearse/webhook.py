@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import aiohttp
@@ -53,13 +53,6 @@ def read_twiml(text: str) -> Connection:
         spoken += [verb.tag] if verb.tag in SPOKEN else []
     verbs = ", ".join(f"<{verb.tag}>" for verb in response) or "nothing"
     raise NoStream(f"the webhook connects no stream, its TwiML holds {verbs}")
-
-
-def webhook_url(stream_url: str) -> str:
-    """Give the webhook that stands beside a stream: ``ws://host/stream`` has ``http://host/twiml``."""
-    parts = urlsplit(stream_url)
-    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-    return urlunsplit((scheme, parts.netloc, parts.path.rsplit("/", 1)[0] + "/twiml", "", ""))
 
 
 async def ask_webhook(

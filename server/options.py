@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from audio.silence_trimmer import DEFAULT_LEAD_MS
+from processors.moshi import HANG_SECS
+
 
 @dataclass(frozen=True)
 class ServerOptions:
@@ -21,7 +24,7 @@ class ServerOptions:
         default="info", metadata={"help": "How much to say on the terminal."}
     )
     playout_lead_ms: float = field(
-        default=40.0,
+        default=DEFAULT_LEAD_MS,
         metadata={
             "help": "Milliseconds of audio that may lie in Twilio's buffer, against late frames; "
             "what is more is taken out of the next pause.",
@@ -41,7 +44,7 @@ class ServerOptions:
         },
     )
     hang_secs: float = field(
-        default=5.0,
+        default=HANG_SECS,
         metadata={
             "help": "Seconds for which the engine may owe an answer before its call is ended.",
             "min": 0.01,

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-ENCODING, RATE_HZ, CHANNELS = "audio/x-mulaw", 8_000, 1
+from audio.formats import PHONE_RATE_HZ
+
+ENCODING, CHANNELS = "audio/x-mulaw", 1
 _LONGEST_TIMESTAMP = 12  # digits; 30 years of milliseconds
 
 
@@ -47,7 +49,7 @@ class Start:
     def is_phone_audio(self) -> bool:
         """Whether the audio is what this program speaks: µ-law, 8 kHz, mono."""
         asked = [self.media_format.get(key) for key in ("encoding", "sampleRate", "channels")]
-        return asked == [ENCODING, RATE_HZ, CHANNELS]
+        return asked == [ENCODING, PHONE_RATE_HZ, CHANNELS]
 
 
 @dataclass(frozen=True, slots=True)

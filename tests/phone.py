@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
+from streamdouble.protocol import StreamIdentity, build_connected, build_media, build_start
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -19,7 +20,6 @@ from server.app import create_app
 from server.running import listen, uvicorn_config
 from server.state import ServerState
 
-MEDIA_FORMAT = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
 SILENT_PACKET = bytes([SILENCE]) * 160
 
 
@@ -30,19 +30,12 @@ def start_message(
     call_sid: str = "CA1",
 ) -> dict[str, Any]:
     """Write a start message as Twilio does."""
-    return {
-        "event": "start",
-        "sequenceNumber": "1",
-        "streamSid": sid,
-        "start": {
-            "accountSid": "AC1",
-            "streamSid": sid,
-            "callSid": call_sid,
-            "tracks": ["inbound"],
-            "mediaFormat": media_format or MEDIA_FORMAT,
-            "customParameters": parameters or {},
-        },
-    }
+    message: dict[str, Any] = build_start(
+        StreamIdentity(sid, "AC1", call_sid), 1, custom_parameters=parameters
+    )
+    if media_format is not None:
+        message["start"]["mediaFormat"] = media_format
+    return message
 
 
 @asynccontextmanager
@@ -85,7 +78,7 @@ class Phone:
         """Connect and send what a call begins with."""
         async with connect(f"ws://{address}/stream") as socket:
             phone = cls(socket)
-            await phone.send({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+            await phone.send(build_connected())
             await phone.send(start or start_message())
             yield phone
 
@@ -96,13 +89,8 @@ class Phone:
     async def say(self, mulaw: bytes = SILENT_PACKET, times: int = 1) -> None:
         """Send packets at once; the line does not mind callers who are quick."""
         for _ in range(times):
-            media = {
-                "track": "inbound",
-                "chunk": str(self.packets_sent + 1),
-                "timestamp": str(self.packets_sent * 20),
-                "payload": base64.b64encode(mulaw).decode(),
-            }
-            await self.send({"event": "media", "streamSid": "MZ1", "media": media})
+            sent = self.packets_sent
+            await self.send(build_media(StreamIdentity("MZ1"), sent + 2, sent + 1, sent * 20, mulaw))
             self.packets_sent += 1
 
     async def listen(self, frames: int) -> bytes:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from fastapi import FastAPI
 from numpy.typing import NDArray
+from streamdouble.protocol import StreamIdentity, build_connected, build_mark, build_media, build_stop
 
 from audio import g711, pcm
 from rehearse.playback import Playback
@@ -59,6 +60,7 @@ class SimulatedPhone:
     def __init__(self, app: FastAPI, start: dict[str, Any]) -> None:
         self._app = app
         self._start = start
+        self._identity = StreamIdentity(start["streamSid"], "AC1", start["start"]["callSid"])
         self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.playback = Playback()
         self.closed: dict[str, Any] | None = None
@@ -75,7 +77,7 @@ class SimulatedPhone:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         self.playback = Playback(began_s)
-        self._say({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+        self._say(build_connected())
         self._say(self._start)
         server = asyncio.ensure_future(self._serve())
         mulaw = g711.encode(pcm.to_bytes(samples))
@@ -84,17 +86,10 @@ class SimulatedPhone:
             due_s = began_s + (index + 1) * PACKET_S + late
             await asyncio.sleep(max(0.0, due_s - loop.time()))
             self._echo_marks()
-            self._say(
-                {
-                    "event": "media",
-                    "media": {
-                        "timestamp": str(index * 20),
-                        "payload": base64.b64encode(mulaw[at : at + PACKET_BYTES]).decode(),
-                    },
-                }
-            )
+            packet = mulaw[at : at + PACKET_BYTES]
+            self._say(build_media(self._identity, index + 2, index + 1, index * 20, packet))
         await asyncio.sleep(1)
-        self._say({"event": "stop"})
+        self._say(build_stop(self._identity, 0))
         await server
         return pcm.to_float(g711.decode(self.playback.heard(loop.time()).tobytes()))
 
@@ -103,7 +98,7 @@ class SimulatedPhone:
 
     def _echo_marks(self) -> None:
         for echo in self.playback.echoes(asyncio.get_running_loop().time()):
-            self._say({"event": "mark", "mark": {"name": echo.name}})
+            self._say(build_mark(self._identity, 0, echo.name))
 
     async def _serve(self) -> None:
         self._inbox.put_nowait({"type": "websocket.connect"})

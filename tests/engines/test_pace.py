@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engines.pace import Pace, Spread, measure, report, verdict
+from audio.spread import Spread
+from engines.pace import Pace, measure, report, verdict
 from engines.parrot import ParrotEngine
 
 QUICK = Pace(

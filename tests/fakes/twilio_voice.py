@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 import aiohttp
+from streamdouble.protocol import build_connected
 from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import connect
 
@@ -89,6 +90,6 @@ class FakeTwilioVoice:
         headers = {"x-twilio-signature": self._validator.compute_signature(stream.attrib["url"], {})}
         async with connect(f"ws://{self._local}{url.path}", additional_headers=headers) as socket:
             phone = Phone(socket)
-            await phone.send({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+            await phone.send(build_connected())
             await phone.send(start_message(parameters=parameters, call_sid=call_sid))
             yield phone, stream.attrib.get("statusCallback")

@@ -7,9 +7,10 @@ import pytest
 import soundfile
 
 from audio import g711, pcm
+from audio.spread import Spread
 from rehearse.alignment import align
 from rehearse.clip import CALLER_FILE
-from rehearse.measure import Spread, measure
+from rehearse.measure import measure
 from rehearse.record import StatusSample
 from tests.rehearse import simulated
 
@@ -113,8 +114,3 @@ def test_in_flight_frames_and_lead() -> None:
     assert found.lead_ms[-1] == pytest.approx(570, abs=1)
     assert found.in_flight_frames.max() >= 7
     assert found.in_flight_frames[-1] == 1
-
-
-def test_a_spread_of_nothing_is_none() -> None:
-    assert Spread.of(np.array([np.nan])) is None
-    assert Spread.of(np.array([1.0, 2.0, 3.0, np.nan])) == Spread(2.0, 2.9, 3.0)

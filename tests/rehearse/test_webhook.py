@@ -5,7 +5,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from twilio.request_validator import RequestValidator
 
-from rehearse.webhook import Connection, NoStream, NoWebhook, ask_webhook, read_twiml, webhook_url
+from rehearse.webhook import Connection, NoStream, NoWebhook, ask_webhook, read_twiml
 
 STREAM = (
     '<Connect><Stream url="wss://a.example/stream"><Parameter name="token" value="t1"/></Stream></Connect>'
@@ -32,11 +32,6 @@ def test_what_speaks_before_the_stream_is_told() -> None:
 def test_what_connects_no_stream_is_named(twiml: str, words: str) -> None:
     with pytest.raises(NoStream, match=words):
         read_twiml(twiml)
-
-
-def test_the_webhook_stands_beside_the_stream() -> None:
-    assert webhook_url("ws://127.0.0.1:5001/stream") == "http://127.0.0.1:5001/twiml"
-    assert webhook_url("wss://a.example/x/stream") == "https://a.example/x/twiml"
 
 
 async def test_asking_signs_what_the_world_calls_the_server() -> None:

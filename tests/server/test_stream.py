@@ -7,6 +7,7 @@ import base64
 import json
 
 import pytest
+from streamdouble.protocol import MEDIA_FORMAT
 from websockets.asyncio.client import connect
 
 from audio.g711 import SILENCE
@@ -14,7 +15,7 @@ from engines.parrot import ParrotEngine
 from server.options import ServerOptions
 from server.state import ServerState
 from tests.fake_engines import FakeEngine
-from tests.phone import MEDIA_FORMAT, Phone, serving, start_message
+from tests.phone import Phone, serving, start_message
 
 TONE = bytes([0x10, 0x90]) * 80
 
