@@ -67,6 +67,20 @@ NO_REQUEST = CallRequest()
 
 
 @dataclass(frozen=True, slots=True)
+class CallerText:
+    """A piece of what the caller said.
+
+    Attributes:
+        text: with a space where a word begins.
+        at_s: when it was said, in seconds of the caller's audio since the session's first frame; earlier
+            than the step that it comes with.
+    """
+
+    text: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class DuplexStep:
     """What a session says for one frame of the caller.
 
@@ -76,11 +90,18 @@ class DuplexStep:
             mostly empty.
         timings_ms: how long each stage of this frame took, by the stage's name, in the order of the
             stages; stages wait for each other, so the sum may be more than the frame's own delay.
+        caller_text: what was made out of the caller since the last step, in order; nothing where the
+            engine does not listen for words.
+        pause_probabilities: how likely the caller has paused, 0 to 1, one for each of the listening
+            model's heads, which look further and further; above 0.5 in the third, Kyutai's example takes
+            the caller's turn as over. Empty where the model has no such heads.
     """
 
     pcm: Pcm | None
     text: str = ""
     timings_ms: Mapping[str, float] = field(default_factory=dict[str, float])
+    caller_text: tuple[CallerText, ...] = ()
+    pause_probabilities: tuple[float, ...] = ()
 
 
 class DuplexSession(ABC):
@@ -133,6 +154,11 @@ class DuplexSession(ABC):
     async def said(self) -> None:  # noqa: B027 - an engine that cannot say has never anything to wait for
         """Wait until all that was given to ``say`` has been said, or the session has ended."""
 
+    @property
+    def skipped_frames(self) -> int:
+        """Frames of the caller that were answered, but not listened to for words, for want of time."""
+        return 0
+
     @abstractmethod
     async def close(self) -> None:
         """End the session and free all that it holds, also in the middle of a step. May be called twice."""
@@ -145,7 +171,8 @@ class DuplexEngine(ABC):
         name: as ``--engine`` spells it.
         capacity: how many sessions can be open at once.
         running: how many are.
-        abilities: what its sessions can do beside talking: ``say`` (given words).
+        abilities: what its sessions can do beside talking: ``say`` (given words), ``listen`` (tell
+            the caller's words).
         lost_calls: how many calls ended since the start because their session broke.
         takes: which fields of a ``CallRequest`` it can fulfil.
     """

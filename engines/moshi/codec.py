@@ -22,7 +22,8 @@ from audio.silence import is_silent
 from engines.duplex import EngineBusy, EngineFailed, EngineUnavailable, check_frame
 from engines.moshi.token_history import Tokens
 
-CODEBOOKS = 8
+CODEBOOKS = 8  # that Moshi reads and writes
+LISTENING_CODEBOOKS = 32  # that the listening model reads; Moshi's are the first of them
 POSITIONS_PER_FRAME = 2  # Mimi's transformers run at 25 Hz
 LIMIT_FRAMES = 4 * 3600 * 1000 // FRAME_MS  # 4 hours; each costs 160 MB more than the shortest would
 NOTICE_FRAMES = 60 * 1000 // FRAME_MS  # a fresh one is wanted a minute ahead, to have time for silence
@@ -42,12 +43,14 @@ class Mimi:
     Args:
         path: Mimi's weights.
         limit_frames: how many frames it can take each way.
+        codebooks: how many it writes and reads; the first are the same however many there are.
     """
 
-    def __init__(self, path: Path, limit_frames: int) -> None:
+    def __init__(self, path: Path, limit_frames: int, codebooks: int = CODEBOOKS) -> None:
         self._tokenizer = rustymimi.Tokenizer(
-            str(path), num_codebooks=CODEBOOKS, max_seq_len=POSITIONS_PER_FRAME * limit_frames
+            str(path), num_codebooks=codebooks, max_seq_len=POSITIONS_PER_FRAME * limit_frames
         )
+        self._codebooks = codebooks
         self._limit_frames = limit_frames
         self._encoded_frames = self._decoded_frames = 0
         self.clean()
@@ -63,17 +66,19 @@ class Mimi:
         return self.left_frames < self._limit_frames * (1 - WORN_SHARE)
 
     def encode(self, pcm: Pcm) -> Tokens:
-        """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[8]``."""
+        """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[codebooks]``."""
         self._encoded_frames += 1
         tokens = self._tokenizer.encode_step(check_frame(pcm).reshape(1, 1, FRAME_SAMPLES))
-        if tokens is None or tokens.shape != (1, CODEBOOKS, 1):
-            raise EngineFailed(f"Mimi: expected tokens [1, {CODEBOOKS}, 1] for a frame, got {_shape(tokens)}")
+        if tokens is None or tokens.shape != (1, self._codebooks, 1):
+            raise EngineFailed(
+                f"Mimi: expected tokens [1, {self._codebooks}, 1] for a frame, got {_shape(tokens)}"
+            )
         return np.ascontiguousarray(tokens[0, :, 0], np.uint32)
 
     def decode(self, tokens: Tokens) -> Pcm:
-        """Decode uint32 ``[8]`` to float32 ``[1920]`` at 24 kHz."""
+        """Decode uint32 ``[codebooks]`` to float32 ``[1920]`` at 24 kHz."""
         self._decoded_frames += 1
-        sound = self._tokenizer.decode_step(tokens.reshape(1, CODEBOOKS, 1))
+        sound = self._tokenizer.decode_step(tokens.reshape(1, self._codebooks, 1))
         if sound is None or sound.shape != (1, 1, FRAME_SAMPLES):
             raise EngineFailed(
                 f"Mimi: expected sound [1, 1, {FRAME_SAMPLES}] for a frame, got {_shape(sound)}"
@@ -94,10 +99,14 @@ class MimiPool:
         path: Mimi's weights.
         size: how many to keep; two for each call.
         limit_frames: how many frames each can take in its life.
+        codebooks: how many each writes and reads.
     """
 
-    def __init__(self, path: Path, size: int, limit_frames: int = LIMIT_FRAMES) -> None:
+    def __init__(
+        self, path: Path, size: int, limit_frames: int = LIMIT_FRAMES, codebooks: int = CODEBOOKS
+    ) -> None:
         self.limit_frames = limit_frames
+        self._codebooks = codebooks
         self._path = path
         self._size = size
         self._ready: list[Mimi] = []
@@ -116,7 +125,7 @@ class MimiPool:
         """
         while self.ready < self._size:
             try:
-                mimi = Mimi(self._path, self.limit_frames)
+                mimi = Mimi(self._path, self.limit_frames, self._codebooks)
             except Exception as error:  # rustymimi raises what it likes, with a backtrace
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise EngineUnavailable(f"{self._path} cannot be loaded by Mimi: {reason}") from error
@@ -147,7 +156,7 @@ class MimiPool:
 
         def load() -> None:
             try:
-                result.set_result(Mimi(self._path, self.limit_frames))
+                result.set_result(Mimi(self._path, self.limit_frames, self._codebooks))
             except BaseException as error:
                 result.set_exception(error)
 
@@ -179,13 +188,13 @@ class _Renewable:
     """A codec in use for one direction of one call."""
 
     def __init__(self, pool: MimiPool) -> None:
-        self._pool = pool
+        self.pool = pool
         self._mimi = pool.take()
         self._next: Future[Mimi] | None = None
 
     def release(self) -> None:
         """Give it back to the pool. It must not be used again."""
-        self._pool.give_back(self._mimi)
+        self.pool.give_back(self._mimi)
 
     def _renew(self, *, silent: bool, prime: Callable[[Mimi], object]) -> None:
         """Change to a fresh one when the limit is near: in silence, or else at the limit itself.
@@ -194,10 +203,10 @@ class _Renewable:
             silent: whether this is a good moment.
             prime: brings the fresh one up to the present frame.
         """
-        if self._mimi.left_frames > min(NOTICE_FRAMES, self._pool.limit_frames // 2):
+        if self._mimi.left_frames > min(NOTICE_FRAMES, self.pool.limit_frames // 2):
             return
         if self._next is None:
-            self._next = self._pool.load_async()
+            self._next = self.pool.load_async()
         last_moment = self._mimi.left_frames <= CLEANING_FRAMES
         if not last_moment and not (silent and self._next.done()):
             return
@@ -220,7 +229,7 @@ class Encoder(_Renewable):
         self._recent: deque[Pcm] = deque(maxlen=PRIMING_FRAMES)
 
     def encode(self, pcm: Pcm) -> Tokens:
-        """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[8]``."""
+        """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[codebooks of the pool]``."""
         self._renew(silent=is_silent(pcm), prime=lambda mimi: [mimi.encode(frame) for frame in self._recent])
         self._recent.append(pcm)
         return self._mimi.encode(pcm)

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -166,13 +166,13 @@ class MoshiEngine(DuplexEngine):
             self.lost_calls += 1
         self._prove(reason)
 
-    def closed(self, session: MoshiSession, lost_codecs: int) -> None:
+    def closed(self, session: MoshiSession, hung: Sequence[Encoder | Decoder]) -> None:
         """Take the session's place back, and replace what hangs in it."""
         self._sessions.discard(session)
         if self._loaded is None:
             return
-        for _ in range(lost_codecs):
-            self._loaded.pool.replace()
+        for coder in hung:
+            coder.pool.replace()
         if self._loaded.thread.abandon_if_hung(session, CLOSING_HANG_S):
             self.on_failed(session, "A call ended in a step that hung")
 

@@ -1,12 +1,14 @@
 """The one thread that the language model lives in.
 
 mlx's streams belong to threads, and one accelerator steps one session at a time anyway: so all sessions
-take turns in one thread, first come, first served. Evaluated weights and KV rings may be used from
-another thread, so a thread that hangs is left behind and a new one goes on with the queue.
+take turns in one thread, first come, first served; what can wait is done when there is nothing else to do.
+Evaluated weights and KV rings may be used from another thread, so a thread that hangs is left behind and a
+new one goes on with the queue.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import queue
 import threading
@@ -30,12 +32,14 @@ class Job:
         failed: called with the reason when it raised, or when its thread was given up.
         owner: whose work it is.
         patience_s: after how many seconds it counts as hung.
+        in_spare_time: whether it waits until there is no other work.
     """
 
     run: Callable[[], None]
     failed: Callable[[BaseException], None]
     owner: object = None
     patience_s: float = math.inf
+    in_spare_time: bool = False
 
 
 class ModelThread:
@@ -47,7 +51,8 @@ class ModelThread:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: queue.PriorityQueue[tuple[int, int, Job | None]] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._current: Job | None = None
         self._since = 0.0
@@ -56,8 +61,8 @@ class ModelThread:
         self._start_thread()
 
     def submit(self, job: Job) -> None:
-        """Put a job at the end of the queue. Returns at once."""
-        self._jobs.put(job)
+        """Put a job at the end of the queue, or of those for spare time. Returns at once."""
+        self._jobs.put((1 if job.in_spare_time else 0, next(self._numbers), job))
 
     def call(self, work: Callable[[], T]) -> Future[T]:
         """Run a function there and give its result."""
@@ -98,7 +103,7 @@ class ModelThread:
         It must not end: when a thread that has used mlx ends at the same time as the program, mlx asks for
         the interpreter once more, and the program is aborted (seen with mlx 0.32.4, one time in six).
         """
-        self._jobs.put(None)
+        self._jobs.put((2, next(self._numbers), None))
         self._resting.wait(patience_s)
 
     def _start_thread(self) -> None:
@@ -114,7 +119,7 @@ class ModelThread:
         threading.Event().wait()
 
     def _work(self, generation: int) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._jobs.get()[2]) is not None:
             with self._lock:
                 self._current, self._since = job, self._clock()
             error: BaseException | None = None

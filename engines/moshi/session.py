@@ -10,11 +10,12 @@ drops the oldest.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import queue
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -22,24 +23,30 @@ from typing import Protocol
 from audio.formats import Pcm
 from engines.backlog import Backlog
 from engines.duplex import DuplexSession, DuplexStep, EngineFailed, check_frame
-from engines.moshi.codec import Decoder, Encoder
+from engines.moshi.codec import CODEBOOKS, Decoder, Encoder
 from engines.moshi.detokenizer import Detokenizer
 from engines.moshi.greeting import ForcedPrefix
 from engines.moshi.language_model import LanguageSession, LanguageStep
+from engines.moshi.listener import DoInSpareTime, Heard, Listener
 from engines.moshi.model_thread import Job, ModelThread
 from engines.moshi.steering import Steering, Word
 from engines.moshi.token_history import Tokens
 
 STAGES = 3
 UNREAD_STEPS = 64  # 5 s of steps that nobody iterates over; then the oldest are dropped
+NOTHING_HEARD = Heard()
 CLOSE_GRACE_S = 1.0  # how long a codec may take for its last frame before it is given up
+
+
+MakeListener = Callable[[DoInSpareTime], Listener]
 
 
 @dataclass(slots=True)
 class _Frame:
     """A frame on its way through the stages."""
 
-    caller_tokens: Tokens
+    number: int
+    caller_tokens: Tokens  # uint32 [8], or [32] where words are listened for
     timings_ms: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -52,8 +59,8 @@ class SessionOwner(Protocol):
     def on_failed(self, session: MoshiSession, reason: str) -> None:
         """Hear that a session broke, from whichever thread it broke in."""
 
-    def closed(self, session: MoshiSession, lost_codecs: int) -> None:
-        """Hear that a session was closed."""
+    def closed(self, session: MoshiSession, hung: Sequence[Encoder | Decoder]) -> None:
+        """Hear that a session was closed, and which of its codecs hang."""
 
 
 class MoshiSession(DuplexSession):
@@ -72,6 +79,7 @@ class MoshiSession(DuplexSession):
         steering: Steering,
         spell: Callable[[str], list[Word]],
         patience_s: float,
+        make_listener: MakeListener | None = None,
     ) -> None:
         self._owner = owner
         self._model_thread = model_thread
@@ -93,13 +101,14 @@ class MoshiSession(DuplexSession):
         self._news = asyncio.Event()
         self._closed = False
         self._error: EngineFailed | None = None
-        self._released = [asyncio.Event(), asyncio.Event()]
+        self._listener = make_listener(self._submit_spare) if make_listener else None
+        self._coders: list[tuple[Encoder | Decoder, asyncio.Event]] = [
+            (encoder, asyncio.Event()),
+            (decoder, asyncio.Event()),
+        ]
         self._submit(self._begin)
-        threads = (
-            ("encode", partial(self._encode, encoder), encoder, self._released[0]),
-            ("decode", partial(self._decode, decoder), decoder, self._released[1]),
-        )
-        for name, work, coder, released in threads:
+        works = (("encode", partial(self._encode, encoder)), ("decode", partial(self._decode, decoder)))
+        for (name, work), (coder, released) in zip(works, self._coders, strict=True):
             threading.Thread(
                 target=self._stage, args=(name, work, coder, released), name=f"moshi-{name}", daemon=True
             ).start()
@@ -151,6 +160,11 @@ class MoshiSession(DuplexSession):
         """See ``DuplexSession``."""
         return self._backlog.dropped_frames
 
+    @property
+    def skipped_frames(self) -> int:
+        """See ``DuplexSession``."""
+        return 0 if self._listener is None else self._listener.skipped_frames
+
     async def close(self) -> None:
         """See ``DuplexSession``."""
         with self._changed:
@@ -162,18 +176,21 @@ class MoshiSession(DuplexSession):
         self._said.set()
         self._to_decode.put(None)
         self._submit(self._forget)
-        both = asyncio.gather(*(event.wait() for event in self._released))
+        both = asyncio.gather(*(released.wait() for _, released in self._coders))
         try:
             await asyncio.wait_for(both, CLOSE_GRACE_S)
         except TimeoutError:
             pass
         finally:
-            self._owner.closed(self, sum(not event.is_set() for event in self._released))
+            self._owner.closed(self, [coder for coder, released in self._coders if not released.is_set()])
 
     # The model's thread.
 
     def _submit(self, work: Callable[[], None]) -> None:
         self._model_thread.submit(Job(work, partial(self._fail, "the model"), self, self._patience_s))
+
+    def _submit_spare(self, work: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
+        self._model_thread.submit(Job(work, failed, self, self._patience_s, in_spare_time=True))
 
     def _begin(self) -> None:
         if not self._closed:
@@ -182,6 +199,8 @@ class MoshiSession(DuplexSession):
     def _forget(self) -> None:
         if self._language is not None:
             self._language.close()
+        if self._listener is not None:
+            self._listener.close()
 
     def _speak(self, frame: _Frame) -> None:
         language = self._language
@@ -189,15 +208,16 @@ class MoshiSession(DuplexSession):
             return
         began = time.perf_counter()
         heard = language.frames
+        caller_tokens = frame.caller_tokens[:CODEBOOKS]
         if heard < len(self._prefix):
             forced = self._prefix[heard]
-            step = language.step(
-                frame.caller_tokens, force_text=forced.text_token, force_audio=forced.audio_tokens
-            )
+            step = language.step(caller_tokens, force_text=forced.text_token, force_audio=forced.audio_tokens)
         else:
-            step = language.step(frame.caller_tokens, steer=None if self._steering.done else self._steer)
+            step = language.step(caller_tokens, steer=None if self._steering.done else self._steer)
         frame.timings_ms["language"] = _ms_since(began)
         self._to_decode.put((frame, step))
+        if self._listener is not None:
+            self._listener.hear(frame.number, frame.caller_tokens)
 
     def _steer(self, drawn: int) -> int:
         with self._changed:
@@ -217,14 +237,14 @@ class MoshiSession(DuplexSession):
             self._tell(released.set)
 
     def _encode(self, encoder: Encoder) -> None:
-        while True:
+        for taken in itertools.count():
             with self._changed:
                 self._changed.wait_for(self._can_encode)
                 if self._ended:
                     return
-                pcm = self._backlog.take()
+                pcm, dropped = self._backlog.take(), self._backlog.dropped_frames
             began = time.perf_counter()
-            frame = _Frame(encoder.encode(pcm))
+            frame = _Frame(taken + dropped, encoder.encode(pcm))
             frame.timings_ms["encode"] = _ms_since(began)
             self._submit(partial(self._speak, frame))
 
@@ -237,15 +257,16 @@ class MoshiSession(DuplexSession):
             began = time.perf_counter()
             pcm = None if step.audio_tokens is None else decoder.decode(step.audio_tokens)
             frame.timings_ms["decode"] = _ms_since(began)
+            heard = NOTHING_HEARD if self._listener is None else self._listener.take()
+            if heard.step_ms is not None:
+                frame.timings_ms["listen"] = heard.step_ms
             with self._changed:
                 self._backlog.answered()
                 self._unread_steps += 1
                 self._changed.notify_all()
-            self._tell(
-                partial(
-                    self._give, DuplexStep(pcm, self._detokenizer.push(step.text_token), frame.timings_ms)
-                )
-            )
+            text = self._detokenizer.push(step.text_token)
+            answer = DuplexStep(pcm, text, frame.timings_ms, heard.text, heard.pause_probabilities)
+            self._tell(partial(self._give, answer))
 
     # The ends.
 

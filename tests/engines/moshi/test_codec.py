@@ -10,7 +10,7 @@ import rustymimi
 
 from audio.formats import FRAME_SAMPLES, Pcm
 from engines.duplex import EngineBusy, EngineUnavailable
-from engines.moshi.codec import CODEBOOKS, PRIMING_FRAMES, Decoder, Encoder, MimiPool
+from engines.moshi.codec import CODEBOOKS, LISTENING_CODEBOOKS, PRIMING_FRAMES, Decoder, Encoder, MimiPool
 from engines.moshi.token_history import Tokens
 
 SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
@@ -137,3 +137,16 @@ def test_worn_ones_are_replaced_between_calls(mimi_file: Path) -> None:
     pool.replace().result(60)
     assert pool.ready == 1
     assert pool.take() is not near_limit
+
+
+def test_more_codebooks_begin_with_the_same_ones(pool: MimiPool, mimi_file: Path) -> None:
+    """One codec serves the talk and the listening: what Moshi hears does not change."""
+    more = MimiPool(mimi_file, size=1, limit_frames=12, codebooks=LISTENING_CODEBOOKS)
+    more.fill()
+    few, many = Encoder(pool), Encoder(more)
+    for number in range(5):
+        frame = many.encode(noise(number))
+        assert frame.shape == (LISTENING_CODEBOOKS,)
+        assert frame[:CODEBOOKS].tolist() == few.encode(noise(number)).tolist()
+    few.release()
+    many.release()

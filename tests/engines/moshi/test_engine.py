@@ -14,6 +14,7 @@ import pytest
 
 from audio.formats import FRAME_SAMPLES, Pcm
 from engines.duplex import DuplexStep, EngineBusy, EngineFailed
+from engines.moshi.codec import Decoder
 from engines.moshi.engine import MoshiEngine
 from engines.moshi.greeting import NO_PREFIX
 from engines.moshi.session import MoshiSession
@@ -249,9 +250,11 @@ async def test_a_codec_that_was_lost_is_replaced(engine: MoshiEngine) -> None:
     await session.close()
     assert engine._loaded is not None
     pool, replaced = engine._loaded.pool, list[object]()
+    coder = Decoder(pool)
+    coder.release()
     replace = pool.replace
     pool.replace = lambda: replaced.append(None)  # type: ignore[method-assign, assignment, return-value]
-    engine.closed(session, lost_codecs=2)
+    engine.closed(session, [coder, coder])
     pool.replace = replace  # type: ignore[method-assign]
     assert len(replaced) == 2
 

@@ -126,3 +126,18 @@ def test_another_thread_can_take_over_the_weights(thread: ModelThread, clock: Cl
     assert thread.call(lambda: words(again)).result(WAIT_S) == before
     assert len(thread.call(lambda: words(session)).result(WAIT_S)) == len(frames)  # a session may move, too
     hung.let_go.set()
+
+
+def test_what_can_wait_is_done_when_there_is_nothing_else(thread: ModelThread) -> None:
+    blocked, order = threading.Event(), list[str]()
+    thread.call(partial(blocked.wait, WAIT_S))
+    for name in ("listen 1", "speak 1", "listen 2", "speak 2"):
+        note = partial(order.append, name)
+        thread.submit(Job(note, errors_are_unexpected, in_spare_time=name.startswith("listen")))
+    blocked.set()
+    thread.stop()  # rests only when all is done
+    assert order == ["speak 1", "speak 2", "listen 1", "listen 2"]
+
+
+def errors_are_unexpected(error: BaseException) -> None:
+    raise AssertionError from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,7 +17,7 @@ from engines.moshi.greeting import ForcedPrefix, PrefixFrame
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.model_thread import ModelThread
 from engines.moshi.sampling import MoshiSampling
-from engines.moshi.session import STAGES, UNREAD_STEPS, MoshiSession
+from engines.moshi.session import STAGES, UNREAD_STEPS, MakeListener, MoshiSession
 from engines.moshi.steering import Steering, Word
 from engines.moshi.token_history import Tokens
 from tests.tiny_moshi import tiny_lm
@@ -64,8 +64,8 @@ class SessionOwner:
     def on_failed(self, session: MoshiSession, reason: str) -> None:
         self.reasons.append(reason)
 
-    def closed(self, session: MoshiSession, lost_codecs: int) -> None:
-        self.lost.append(lost_codecs)
+    def closed(self, session: MoshiSession, hung: Sequence[object]) -> None:
+        self.lost.append(len(hung))
 
 
 def frame(number: int) -> Pcm:
@@ -87,8 +87,16 @@ def spell(text: str) -> list[Word]:
 class Surroundings:
     """A session with its surroundings."""
 
-    def __init__(self, thread: ModelThread, prefix: ForcedPrefix = (), seed: int = 3) -> None:
-        self.owner, self.coder, self.thread = SessionOwner(), Coder(), thread
+    def __init__(
+        self,
+        thread: ModelThread,
+        prefix: ForcedPrefix = (),
+        seed: int = 3,
+        *,
+        coder: Coder | None = None,
+        make_listener: MakeListener | None = None,
+    ) -> None:
+        self.owner, self.coder, self.thread = SessionOwner(), coder or Coder(), thread
         self.open_language = partial(LanguageSession, thread.model, MoshiSampling(), seed)  # type: ignore[attr-defined]
         self.session = MoshiSession(
             owner=self.owner,
@@ -101,6 +109,7 @@ class Surroundings:
             steering=Steering(),
             spell=spell,
             patience_s=1e9,
+            make_listener=make_listener,
         )
         self.outputs: AsyncIterator[DuplexStep] = self.session.outputs()
 

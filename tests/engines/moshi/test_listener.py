@@ -1,0 +1,141 @@
+"""Listening in spare time: each word with its time, frames skipped where there is none."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from moshi_mlx.models.lm import Lm
+
+from engines.duplex import CallerText
+from engines.moshi.caller_words import CallerWords
+from engines.moshi.listener import WAITING_FRAMES, Listener
+from engines.moshi.listening import ListeningSession
+from engines.moshi.token_history import Tokens
+from tests.engines.moshi.test_listening import listening_lm
+from tests.logs import Logged
+from tests.tiny_listening import HEADS, caller
+
+DELAY_S = 0.5
+
+
+class SpareTime:
+    """Work that is done when a test says so."""
+
+    def __init__(self) -> None:
+        self.jobs: deque[tuple[Callable[[], None], Callable[[BaseException], None]]] = deque()
+
+    def __call__(self, work: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
+        self.jobs.append((work, failed))
+
+    def pass_by(self) -> None:
+        while self.jobs:
+            work, failed = self.jobs.popleft()
+            try:
+                work()
+            except Exception as error:
+                failed(error)
+
+
+class Pieces:
+    """Tokens as text; every third is padding."""
+
+    def push(self, token: int) -> str:
+        return f" {token}" if token % 3 else ""
+
+
+@pytest.fixture(scope="module")
+def model() -> Lm:
+    return listening_lm()
+
+
+def listener(model: Lm, spare: SpareTime, silence: list[Tokens] | None = None) -> Listener:
+    words = CallerWords(Pieces(), DELAY_S)  # type: ignore[arg-type]
+    return Listener(lambda: ListeningSession(model), words, spare, silence or [])
+
+
+def expected(model: Lm, frames: list[tuple[int, Tokens]]) -> list[CallerText]:
+    session = ListeningSession(model)
+    tokens = [(number, session.step(frame)) for number, frame in frames]
+    return [
+        CallerText(f" {token}", max(0.0, (number + 1) * 0.08 - DELAY_S))
+        for number, token in tokens
+        if token % 3
+    ]
+
+
+def test_gives_each_word_once_with_the_time_at_which_it_was_said(model: Lm) -> None:
+    spare = SpareTime()
+    ear = listener(model, spare)
+    frames = list(enumerate(caller(30)))
+    heard: list[CallerText] = []
+    for number, tokens in frames:
+        ear.hear(number, tokens)
+        if number % 4 == 0:  # spare time comes when it comes
+            spare.pass_by()
+        heard += ear.take().text
+    spare.pass_by()
+    last = ear.take()
+    heard += last.text
+    assert heard == expected(model, frames)
+    assert len(last.pause_probabilities) == HEADS
+    assert last.step_ms is not None
+    assert ear.take().step_ms is None
+    assert ear.skipped_frames == 0
+
+
+def test_skips_the_oldest_and_says_so_once_where_there_is_no_time(model: Lm, logged: Logged) -> None:
+    spare = SpareTime()
+    ear = listener(model, spare)
+    frames = list(enumerate(caller(WAITING_FRAMES + 5)))
+    for number, tokens in frames:
+        ear.hear(number, tokens)
+    assert len(spare.jobs) == WAITING_FRAMES, "work must not pile up either"
+    spare.pass_by()
+    assert ear.skipped_frames == 5
+    assert list(ear.take().text) == expected(model, frames[5:])
+    assert [line for line in logged.lines if "no time to listen" in line] == logged.lines
+    assert len(logged.lines) == 1
+
+
+def test_silence_that_the_model_wants_comes_first_and_counts_as_no_time(model: Lm) -> None:
+    spare = SpareTime()
+    silence = [np.full(32, 7, np.uint32)] * 20
+    ear = listener(model, spare, silence)
+    frames = list(enumerate(caller(10)))
+    for number, tokens in frames:
+        ear.hear(number, tokens)
+    spare.pass_by()
+    assert ear.skipped_frames == 0
+    all_frames = [*zip(range(-20, 0), silence, strict=True), *frames]
+    assert list(ear.take().text) == expected(model, all_frames)
+
+
+def test_a_model_that_fails_ends_the_listening_and_nothing_else(model: Lm, logged: Logged) -> None:
+    spare = SpareTime()
+    ear = listener(model, spare)
+    ear.hear(0, np.zeros(8, np.uint32))  # too few
+    ear.hear(1, caller(1)[0])
+    spare.pass_by()
+    ear.hear(2, caller(1)[0])
+    assert not spare.jobs
+    assert ear.take().text == ()
+    assert len([line for line in logged.lines if "not listened to: caller_tokens: expected" in line]) == 1
+    ear.close()
+
+
+def test_nothing_is_done_after_the_end(model: Lm) -> None:
+    spare = SpareTime()
+    ear = listener(model, spare)
+    ear.hear(0, caller(1)[0])
+    spare.pass_by()
+    ear.hear(1, caller(1)[0])
+    ear.close()
+    ear.close()
+    spare.pass_by()
+    ear.hear(2, caller(1)[0])
+    assert not spare.jobs
+    assert ear._session is not None
+    assert ear._session._cache is None

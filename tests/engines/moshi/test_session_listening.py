@@ -1,0 +1,140 @@
+"""A call that is listened to: the words come with the steps, and Moshi says what it says without."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pytest
+from moshi_mlx.models.lm import Lm
+
+from audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
+from engines.duplex import CallerText, DuplexStep
+from engines.moshi.caller_words import CallerWords
+from engines.moshi.codec import CODEBOOKS, LISTENING_CODEBOOKS
+from engines.moshi.listener import WAITING_FRAMES, DoInSpareTime, Listener
+from engines.moshi.listening import ListeningSession
+from engines.moshi.model_thread import ModelThread
+from engines.moshi.session import MakeListener
+from engines.moshi.token_history import Tokens
+from tests.engines.moshi.test_listening import listening_lm
+from tests.engines.moshi.test_session import CARD, WAIT_S, Coder, Pieces, Surroundings, tokens_of
+from tests.tiny_listening import HEADS
+from tests.tiny_moshi import tiny_lm
+
+STEPS = 30
+
+
+class WideCoder(Coder):
+    """Gives all codebooks of a frame, of which Moshi's are the first."""
+
+    def encode(self, pcm: Pcm) -> Tokens:
+        super().encode(pcm)
+        return np.round(pcm[:LISTENING_CODEBOOKS] * CARD).astype(np.uint32)
+
+
+def frame(number: int) -> Pcm:
+    pcm = np.zeros(FRAME_SAMPLES, np.float32)
+    pcm[:LISTENING_CODEBOOKS] = np.random.default_rng(number).integers(0, CARD, LISTENING_CODEBOOKS) / CARD
+    return pcm
+
+
+@pytest.fixture(scope="module")
+def thread() -> Iterator[ModelThread]:
+    thread = ModelThread()
+    thread.model = thread.call(partial(tiny_lm, dim=32, layers=1, card=CARD, context=16)).result(WAIT_S)  # type: ignore[attr-defined]
+    yield thread
+    thread.stop()
+
+
+@pytest.fixture(scope="module")
+def listening_model(thread: ModelThread) -> Lm:
+    return thread.call(listening_lm).result(WAIT_S)
+
+
+def make_listener(model: Lm) -> MakeListener:
+    def make(do_in_spare_time: DoInSpareTime) -> Listener:
+        words = CallerWords(Pieces(), audio_delay_s=0.5)  # type: ignore[arg-type]
+        return Listener(partial(ListeningSession, model), words, do_in_spare_time)
+
+    return make
+
+
+async def talk(line: Surroundings, steps: int = STEPS) -> list[DuplexStep]:
+    said = []
+    for number in range(steps):
+        line.session.feed(frame(number))
+        said.append(await line.step())
+    return said
+
+
+async def test_moshi_s_own_tokens_are_what_they_are_without_it(
+    thread: ModelThread, listening_model: Lm
+) -> None:
+    plain = Surroundings(thread, coder=Coder())
+    listening = Surroundings(thread, coder=WideCoder(), make_listener=make_listener(listening_model))
+    for one, other in zip(await talk(plain), await talk(listening), strict=True):
+        assert tokens_of(one) == tokens_of(other)
+        assert one.text == other.text
+        assert one.caller_text == ()
+    await plain.session.close()
+    await listening.session.close()
+
+
+async def test_the_caller_s_words_come_with_the_steps_and_their_own_time(
+    thread: ModelThread, listening_model: Lm
+) -> None:
+    line = Surroundings(thread, coder=WideCoder(), make_listener=make_listener(listening_model))
+    steps = await talk(line)
+    thread.call(lambda: None).result(WAIT_S)
+    spare_time_over = threading.Event()
+    line.session._submit_spare(spare_time_over.set, lambda _: None)
+    assert await asyncio.to_thread(spare_time_over.wait, WAIT_S)
+    line.session.feed(frame(STEPS))  # what is heard last comes with the next step
+    steps.append(await line.step())
+    await line.session.close()
+
+    def listen() -> list[CallerText]:
+        session = ListeningSession(listening_model)
+        tokens = [session.step(WideCoder().encode(frame(number))) for number in range(STEPS)]
+        times_s = [max(0.0, (number + 1) * FRAME_MS / 1000 - 0.5) for number in range(STEPS)]
+        return [CallerText(f" {token}", at_s) for token, at_s in zip(tokens, times_s, strict=True)]
+
+    heard = [text for step in steps for text in step.caller_text]
+    assert heard[:STEPS] == thread.call(listen).result(WAIT_S)
+    assert len(steps[-1].pause_probabilities) == HEADS
+    assert any("listen" in step.timings_ms for step in steps)
+    assert line.session.skipped_frames == 0
+
+
+async def test_the_talk_does_not_wait_for_the_listening(thread: ModelThread, listening_model: Lm) -> None:
+    """With a thread that never has spare time, every frame is answered, and the listening skips."""
+    line = Surroundings(thread, coder=WideCoder(), make_listener=make_listener(listening_model))
+    held = list[object]()
+    line.session._model_thread = Busy(thread, held)  # type: ignore[assignment]
+    steps = await talk(line)
+    assert len(steps) == STEPS
+    assert all(step.caller_text == () for step in steps)
+    assert len(held) == WAITING_FRAMES
+    assert line.session.skipped_frames == STEPS - WAITING_FRAMES
+    await line.session.close()
+
+
+class Busy:
+    """The model's thread without spare time."""
+
+    def __init__(self, thread: ModelThread, held: list[object]) -> None:
+        self._thread, self._held = thread, held
+
+    def submit(self, job: object) -> None:
+        if job.in_spare_time:  # type: ignore[attr-defined]
+            self._held.append(job)
+        else:
+            self._thread.submit(job)  # type: ignore[arg-type]
+
+
+def test_the_codebooks_are_as_many_as_the_models_read(listening_model: Lm) -> None:
+    assert (CODEBOOKS, listening_model.cfg.audio_codebooks) == (8, LISTENING_CODEBOOKS)
