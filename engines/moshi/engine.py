@@ -17,14 +17,8 @@ from engines.duplex import NO_REQUEST, CallRequest, DuplexEngine, EngineBusy, Pr
 from engines.moshi.checkpoint import load_tokenizer
 from engines.moshi.codec import LIMIT_FRAMES, Decoder, Encoder, MimiPool
 from engines.moshi.detokenizer import Detokenizer
-from engines.moshi.greeting import (
-    NO_PREFIX,
-    ForcedPrefix,
-    make_greeting,
-    record,
-    silence_tokens,
-    silent_prefix,
-)
+from engines.moshi.forced_prefix import NO_PREFIX, ForcedPrefix, silent_prefix
+from engines.moshi.greeting import make_greeting, record, silence_tokens
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.loading import Files, Source
 from engines.moshi.model_thread import Job, ModelThread
@@ -133,8 +127,7 @@ class MoshiEngine(DuplexEngine):
         session = MoshiSession(
             owner=self,
             model_thread=loaded.thread,
-            open_language=partial(LanguageSession, loaded.model, self.sampling, seed),
-            prefix=self.prefix,
+            open_language=partial(LanguageSession, loaded.model, self.sampling, seed, prefix=self.prefix),
             encoder=encoder,
             decoder=decoder,
             detokenizer=Detokenizer(loaded.tokenizer),

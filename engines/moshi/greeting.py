@@ -19,27 +19,15 @@ from audio.silence import is_silent
 from engines.duplex import Progress
 from engines.moshi.codec import Decoder, Encoder, MimiPool
 from engines.moshi.detokenizer import SPECIAL_TOKENS
+from engines.moshi.forced_prefix import NO_PREFIX, ForcedPrefix, PrefixFrame
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.sampling import MoshiSampling
 from engines.moshi.token_history import Tokens
 
-PADDING_TOKEN = 3
 SPEECH_FRAMES = 3  # a take with fewer audible frames is a click or a breath, not a greeting
 SETTLING_FRAMES = 3
 SILENT_FRAME = np.zeros(FRAME_SAMPLES, np.float32)
 TAKES = 8  # after so many without speech there is something else to mend
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PrefixFrame:
-    """One frame of a forced prefix: what the model is made to put into words and to say."""
-
-    text_token: int
-    audio_tokens: Tokens
-
-
-ForcedPrefix = tuple[PrefixFrame, ...]
-NO_PREFIX: ForcedPrefix = ()
 
 
 @dataclass(frozen=True)
@@ -87,16 +75,6 @@ def make_greeting(make_take: Callable[[int], Take], seed: int, progress: Progres
         progress(f"The greeting with seed {seed + attempt} has no speech in it; making another.")
     progress(f"No greeting in {TAKES} takes has speech in it: calls begin without one.")
     return NO_PREFIX
-
-
-def silent_prefix(frames: int, silence: Tokens) -> ForcedPrefix:
-    """An opening in which Moshi keeps still, so that the caller speaks first.
-
-    Args:
-        frames: how long.
-        silence: uint32 ``[8]``, what Mimi makes of a silent frame.
-    """
-    return (PrefixFrame(PADDING_TOKEN, silence),) * frames
 
 
 def silence_tokens(pool: MimiPool) -> Tokens:

@@ -16,7 +16,7 @@ from audio.formats import FRAME_SAMPLES, Pcm
 from engines.duplex import DuplexStep, EngineBusy, EngineFailed
 from engines.moshi.codec import Decoder
 from engines.moshi.engine import MoshiEngine
-from engines.moshi.greeting import NO_PREFIX
+from engines.moshi.forced_prefix import NO_PREFIX
 from engines.moshi.session import MoshiSession
 from engines.options import EngineOptions
 
