@@ -20,7 +20,7 @@ from engines.duplex import Progress
 from engines.moshi.codec import Decoder, Encoder, MimiPool
 from engines.moshi.detokenizer import SPECIAL_TOKENS
 from engines.moshi.forced_prefix import NO_PREFIX, ForcedPrefix, PrefixFrame
-from engines.moshi.language_model import LanguageSession
+from engines.moshi.language_model import LanguageSession, LanguageStep
 from engines.moshi.sampling import MoshiSampling
 from engines.moshi.token_history import Tokens
 
@@ -86,7 +86,15 @@ def silence_tokens(pool: MimiPool) -> Tokens:
         encoder.release()
 
 
-def record(model: Lm, sampling: MoshiSampling, pool: MimiPool, frames: int, seed: int) -> Take:
+def record(
+    model: Lm,
+    sampling: MoshiSampling,
+    pool: MimiPool,
+    frames: int,
+    seed: int,
+    *,
+    before_frame: Callable[[], None] = lambda: None,
+) -> Take:
     """Let the model talk to a silent caller. Runs in the model's thread.
 
     Args:
@@ -95,11 +103,17 @@ def record(model: Lm, sampling: MoshiSampling, pool: MimiPool, frames: int, seed
         pool: gives the codecs.
         frames: how long.
         seed: of the dice.
+        before_frame: called before each frame; what it raises ends the take.
     """
     encoder, decoder = Encoder(pool), Decoder(pool)
     session = LanguageSession(model, sampling, seed)
+
+    def step() -> LanguageStep:
+        before_frame()
+        return session.step(encoder.encode(SILENT_FRAME))
+
     try:
-        steps = [session.step(encoder.encode(SILENT_FRAME)) for _ in range(frames)]
+        steps = [step() for _ in range(frames)]
         # Models whose codebooks are delayed by more than a frame have no sound in their first steps.
         audio = [step.audio_tokens for step in steps if step.audio_tokens is not None]
         pcm = np.stack([decoder.decode(tokens) for tokens in audio])
