@@ -118,10 +118,10 @@ async def bot(runner_args: RunnerArguments) -> None:
     if not isinstance(runner_args, WebSocketRunnerArguments):
         raise TypeError(f"expected a WebSocket from the runner, got {type(runner_args).__name__}")
     if _state is None:
-        engine, why = choose_engine(EngineOptions())
-        logger.info(why)
-        await engine.start(logger.info)
-        _state = ServerState(engine)
+        choice = choose_engine(EngineOptions())
+        logger.info(choice.line)
+        await choice.engine.start(logger.info)
+        _state = ServerState(choice.engine)
     await handle_stream(runner_args.websocket, _state, run_call, admit=lambda _: None)
 
 

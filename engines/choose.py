@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from engines.duplex import DuplexEngine, EngineUnavailable
 from engines.options import EngineOptions
 from engines.parrot import ParrotEngine
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """An engine, and why it is this one.
+
+    Attributes:
+        engine: not started yet.
+        reason: to be read behind the engine's name: "because …", "on Metal".
+        hint: how to have another one; may be empty.
+    """
+
+    engine: DuplexEngine
+    reason: str
+    hint: str = ""
+
+    @property
+    def line(self) -> str:
+        """All of it in one line, for the log."""
+        return f"Engine: {self.engine.name}, {self.reason}{'; ' if self.hint else ''}{self.hint}."
 
 
 def accelerator() -> str | None:
@@ -18,19 +40,20 @@ def accelerator() -> str | None:
     return None
 
 
-def choose_engine(options: EngineOptions) -> tuple[DuplexEngine, str]:
-    """Make the engine that the options ask for, and say in one line which it is and how to have the other.
+def choose_engine(options: EngineOptions) -> EngineChoice:
+    """Make the engine that the options ask for, and say why it is this one and how to have the other.
 
     Raises:
         EngineUnavailable: when the options ask for what is not there.
     """
     if options.engine == "parrot":
-        return ParrotEngine(options.parrot_delay), "Engine: parrot, as asked."
+        return EngineChoice(ParrotEngine(options.parrot_delay), "as asked")
     found = accelerator()
     if options.engine == "auto" and found is None:
-        return ParrotEngine(options.parrot_delay), (
-            "Engine: parrot, because mlx finds no accelerator here (Metal or CUDA); "
-            "--engine moshi runs Moshi all the same, --engine parrot says that you meant it."
+        return EngineChoice(
+            ParrotEngine(options.parrot_delay),
+            "because mlx finds no accelerator here (Metal or CUDA)",
+            "--engine moshi runs Moshi all the same, --engine parrot says that you meant it",
         )
     try:
         from engines.moshi.engine import MoshiEngine  # noqa: PLC0415 - as above
@@ -39,4 +62,4 @@ def choose_engine(options: EngineOptions) -> tuple[DuplexEngine, str]:
             "The Moshi engine is not there yet; --engine parrot answers calls."
         ) from error
     where = f"on {found}" if found else "on the processor, which is too slow for a conversation"
-    return MoshiEngine(options), f"Engine: moshi, {where}; --engine parrot answers without it."
+    return EngineChoice(MoshiEngine(options), where, "--engine parrot answers without it")

@@ -46,7 +46,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
 
     app.include_router(webhooks(state.auth, lambda call: reserve(state, call), on_status))
 
-    app.include_router(watching(state.calls, state.engine, state.dashboard_auth))
+    app.include_router(watching(state))
     app.include_router(saying(state.calls, state.dashboard_auth))
     app.include_router(browser_phone(state.mint, state.dashboard_auth))
 

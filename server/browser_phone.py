@@ -6,10 +6,11 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
 from access.dashboard_auth import DashboardAuth
+from server.refusal_page import refusal_page
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 _FILES = {path.name: path for path in sorted(WEB.iterdir()) if path.is_file()}
@@ -28,21 +29,28 @@ def browser_phone(mint: Callable[[str], str], dashboard_auth: DashboardAuth) -> 
         mint: makes the token that lets one stream of a call in, given the call's SID.
         dashboard_auth: who may talk.
     """
-    router = APIRouter(dependencies=[Depends(dashboard_auth.check)])
+    router = APIRouter()
+    checked = [Depends(dashboard_auth.check)]
 
     @router.get("/")
-    def page() -> FileResponse:
-        """The phone."""
+    def page(request: Request) -> Response:
+        """The phone; a browser that is not let in gets a page, too, which says how to get in."""
+        try:
+            dashboard_auth.check(request)
+        except HTTPException as refusal:
+            if "text/html" not in request.headers.get("accept", ""):
+                raise
+            return refusal_page(refusal)
         return FileResponse(_FILES["index.html"], headers=_HEADERS)
 
-    @router.get("/web/{name}")
+    @router.get("/web/{name}", dependencies=checked)
     def part(name: str) -> FileResponse:
         """What the page is made of."""
         if name not in _FILES:
             raise HTTPException(404, "no such file")
         return FileResponse(_FILES[name], headers=_HEADERS)
 
-    @router.post("/web/call")
+    @router.post("/web/call", dependencies=checked)
     def new_call() -> JSONResponse:
         """Name a new call, and give the token that its stream must show."""
         call_sid = f"CA{secrets.token_hex(16)}"

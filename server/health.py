@@ -14,7 +14,11 @@ def reserve(state: ServerState, call_sid: str) -> str | None:
     if error := state.calls.closing or engine.error:
         return error
     if engine.running + state.reservations.count(now_secs, besides=call_sid) >= engine.capacity:
-        return f"all {engine.capacity} sessions are taken"
+        return (
+            "the only session is taken"
+            if engine.capacity == 1
+            else f"all {engine.capacity} sessions are taken"
+        )
     state.reservations.make(call_sid, now_secs)
     return None
 

@@ -10,28 +10,27 @@ from fastapi import APIRouter, Depends, HTTPException, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from access.dashboard_auth import DashboardAuth
-from engines.duplex import DuplexEngine
 from server.calls import Call, Calls
 from server.metrics import metrics
+from server.state import ServerState
+from server.status import status
 
 EVERY_S = 0.25
 _LIST_EVERY_S = 1.0
 
 
-def watching(calls: Calls, engine: DuplexEngine, dashboard_auth: DashboardAuth) -> APIRouter:
+def watching(state: ServerState) -> APIRouter:
     """Make the routes that tell of calls.
 
     The list names calls by the beginning of their SID only. Whoever knows a whole SID, which is as good
     as a secret, may follow the call's words: its own page, and a rehearsal.
 
     Args:
-        calls: those of this process.
-        engine: who answers them.
-        dashboard_auth: who may look.
+        state: what the calls share; its ``dashboard_auth`` says who may look.
     """
-    registry = metrics(calls, engine)
-    router = APIRouter(dependencies=[Depends(dashboard_auth.check)])
+    calls = state.calls
+    registry = metrics(calls, state.engine)
+    router = APIRouter(dependencies=[Depends(state.dashboard_auth.check)])
 
     @router.get("/metrics")
     async def scrape() -> Response:
@@ -41,13 +40,15 @@ def watching(calls: Calls, engine: DuplexEngine, dashboard_auth: DashboardAuth) 
     @router.get("/calls")
     def list_calls() -> dict[str, Any]:
         """The calls that run, with their metrics."""
-        return overview(calls, engine)
+        return overview(state)
 
     @router.get("/calls/events", response_class=EventSourceResponse)
     async def follow_calls() -> AsyncIterator[ServerSentEvent]:
-        """The same, again and again."""
-        while calls.closing is None:
-            yield ServerSentEvent(event="calls", data=overview(calls, engine))
+        """The same, again and again, until the server is closing and the last call is over."""
+        while True:
+            yield ServerSentEvent(event="calls", data=overview(state))
+            if calls.closing is not None and not calls.running:
+                return
             await asyncio.sleep(_LIST_EVERY_S)
 
     @router.get("/calls/{call_sid}")
@@ -60,7 +61,7 @@ def watching(calls: Calls, engine: DuplexEngine, dashboard_auth: DashboardAuth) 
         """One call as it goes: ``metrics`` four times a second, ``words`` if there are new ones, ``end``."""
         call = calls.find(call_sid)
         pieces = 0
-        while call is not None and not call.over and calls.closing is None:
+        while call is not None and not call.over:
             yield ServerSentEvent(event="metrics", data=metrics_of(call))
             transcript = call.observations.transcript
             if transcript.pieces != pieces:
@@ -72,16 +73,14 @@ def watching(calls: Calls, engine: DuplexEngine, dashboard_auth: DashboardAuth) 
     return router
 
 
-def overview(calls: Calls, engine: DuplexEngine) -> dict[str, Any]:
-    """Give the list of calls, the oldest first."""
+def overview(state: ServerState) -> dict[str, Any]:
+    """Give the server's status and the list of calls, the oldest first."""
+    calls = state.calls
     running = sorted(calls.running, key=lambda call: call.began_s)
-    return {
+    return status(state) | {
         "running": [{"name": call.name} | metrics_of(call) for call in running],
         "served": calls.served,
         "refused": dict(calls.refused),
-        "engine": engine.name,
-        "sessions": engine.running,
-        "capacity": engine.capacity,
     }
 
 

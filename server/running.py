@@ -43,19 +43,25 @@ async def answering(
     """
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
-        engine, why = choose_engine(options.engine)
-        logger.info(why)
+        choice = choose_engine(options.engine)
+        logger.info(choice.line)
         address = options.address()
         auth = StreamAuth.for_account(options.twilio.auth_token, address, insecure=options.reach.insecure)
         state = ServerState(
-            engine, options.server, options.credentials(), auth=auth, taps=options.taps, web=options.web
+            choice.engine,
+            options.server,
+            options.credentials(),
+            auth=auth,
+            taps=options.taps,
+            web=options.web,
+            engine_reason=choice.reason,
         )
         if options.reach.insecure and not options.twilio.auth_token:
             logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")
-        stack.push_async_callback(engine.stop)
+        stack.push_async_callback(choice.engine.stop)
         config = uvicorn_config(create_app(state, run_call, on_status))
         await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
-        await stop.unless_stopped(engine.start(logger.info))
+        await stop.unless_stopped(state.startup.run(choice.engine, logger.info))
         # What is loaded now stays: without this the garbage collector looks at all of it in mid-call.
         gc.collect()
         gc.freeze()
@@ -67,7 +73,7 @@ async def answering(
             wait_secs = options.reach.tunnel_wait_secs
             tunnel = Tunnel(port, lambda url: _reached_at(address, url, pointer, wait_secs))
             stack.push_async_callback(tunnel.stop)
-            logger.info("ForcedPrefix a tunnel")
+            logger.info("Opening a tunnel")
             await stop.unless_stopped(tunnel.start())
         yield state
 

@@ -16,6 +16,7 @@ from records.options import TapOptions
 from server.calls import Call, Calls
 from server.options import ServerOptions
 from server.reservations import Reservations
+from server.startup import Startup
 from telephony.rest import TwilioCredentials
 
 
@@ -32,6 +33,8 @@ class ServerState:
         reservations: the calls that were put through and are not here yet.
         taps: what is kept of them.
         web: who may talk and watch in a browser.
+        startup: how far the engine has come.
+        engine_reason: why this engine answers, to be read behind its name.
     """
 
     engine: DuplexEngine
@@ -42,6 +45,8 @@ class ServerState:
     reservations: Reservations = field(default_factory=Reservations)
     taps: TapOptions = field(default_factory=TapOptions)
     web: WebOptions = field(default_factory=WebOptions)
+    startup: Startup = field(default_factory=Startup)
+    engine_reason: str = ""
 
     @property
     def dashboard_auth(self) -> DashboardAuth:

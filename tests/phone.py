@@ -39,20 +39,20 @@ def start_message(
 
 
 @asynccontextmanager
-async def serving(line: ServerState) -> AsyncIterator[str]:
-    """Serve a line on a free port of this machine, its engine started; gives ``127.0.0.1:PORT``."""
-    await line.engine.start(lambda _: None)
+async def serving(line: ServerState, port: int = 0) -> AsyncIterator[str]:
+    """Serve a line on this machine, by default on a free port, its engine started; gives its address."""
+    await line.startup.run(line.engine, lambda _: None)
     try:
-        async with serving_app(uvicorn_config(create_app(line, run_call))) as address:
+        async with serving_app(uvicorn_config(create_app(line, run_call)), port) as address:
             yield address
     finally:
         await line.engine.stop()
 
 
 @asynccontextmanager
-async def serving_app(config: uvicorn.Config) -> AsyncIterator[str]:
-    """Serve any app on a free port of this machine; gives ``127.0.0.1:PORT``."""
-    listener = listen("127.0.0.1", 0)
+async def serving_app(config: uvicorn.Config, port: int = 0) -> AsyncIterator[str]:
+    """Serve any app on a port of this machine (0: a free one); gives ``127.0.0.1:PORT``."""
+    listener = listen("127.0.0.1", port)
     listener.listen()  # uvicorn would, a moment later: who connects now waits
     server = uvicorn.Server(config)
     running = asyncio.ensure_future(server.serve(sockets=[listener]))

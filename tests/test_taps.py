@@ -139,7 +139,7 @@ def test_refusals_are_told_by_cause() -> None:
     engine = FakeEngine(capacity=0)
     _, line = call(engine, np.zeros(1600, np.float32), TapOptions())
     assert families(line)["moshi_refusals_total,busy"] == 1
-    assert overview(line.calls, engine)["refused"] == {"busy": 1}
+    assert overview(line)["refused"] == {"busy": 1}
 
 
 def test_the_log_has_one_line_of_each_call() -> None:

@@ -1,169 +1,157 @@
-// The page: what the buttons do, and what is shown while a call goes on.
+// The page: what its parts tell each other.
 
-import { Call, CallTrouble } from "./call.js";
+import { Call } from "./call.js";
+import { CallError } from "./call_error.js";
+import { showCalls } from "./calls_table.js";
+import { Choices } from "./choices.js";
+import { CAN_CHOOSE_SPEAKER, DevicePicker } from "./devices.js";
+import { callFileName, download } from "./download.js";
+import { Keypad } from "./keypad.js";
+import { MetricsView } from "./metrics_view.js";
+import { CALLING, IDLE, PhoneView, TALKING } from "./phone_view.js";
+import { ServerEvents, followCall } from "./server_events.js";
+import { CONNECTING, GONE, botName, describe } from "./server_status.js";
+import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
-const HISTORY = 120; // points of a line, four a second: half a minute
-const lines = { delay: [], lead: [], backlog: [] };
+const LAST_WORDS_MS = 1000;
 
-let call = null;
-let events = null;
-let lead = Infinity; // the lowest since it was last shown
+const names = () => ({ caller: $("you-name").textContent, bot: $("bot-name").textContent });
+const phone = new PhoneView();
+const metrics = new MetricsView($("metrics"));
+const transcript = new Transcript($("log"), $("transcript"), names);
+const keypad = new Keypad($("keypad-toggle"), $("keypad"));
+const choices = new Choices($("choices"));
+const microphones = new DevicePicker($("microphone"), "audioinput");
+const speakers = new DevicePicker($("speaker"), "audiooutput");
+const server = new ServerEvents();
+
+let status = CONNECTING;
+let call = null; // the one that goes on
+let answered = null; // the last one that was answered: { recording, began }
+let unfollow = () => {};
 
 $("call").addEventListener("click", () => (call ? call.hangUp() : dial()));
 $("mute").addEventListener("click", toggleMute);
 document.addEventListener("keydown", (event) => {
   const plain = !event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat;
-  if (plain && event.key.toLowerCase() === "m" && !$("mute").disabled) toggleMute();
+  const typing = event.target.matches("select, input");
+  if (plain && !typing && event.key.toLowerCase() === "m" && !$("mute").disabled) toggleMute();
 });
-watchCalls();
+keypad.addEventListener("press", ({ detail }) => call?.press(detail.digit));
+
+$("speaker").closest("label").hidden = !CAN_CHOOSE_SPEAKER;
+$("microphone").addEventListener("change", () => change(call?.setMicrophone(microphones.deviceId)));
+$("speaker").addEventListener("change", () => change(call?.setSpeaker(speakers.deviceId)));
+$("volume").addEventListener("input", () => {
+  if (call) call.volume = volume();
+});
+
+$("save-transcript").addEventListener("click", () => {
+  const text = new Blob([transcript.toText()], { type: "text/plain;charset=utf-8" });
+  download(text, callFileName(answered.began, "transcript.txt"));
+});
+$("save-recording").addEventListener("click", () => {
+  download(answered.recording.toWav(), callFileName(answered.began, "call.wav"));
+});
+
+server.addEventListener("told", ({ detail }) => {
+  showServer(describe(detail));
+  $("bot-name").textContent = botName(detail.engine);
+  listCalls(detail.running);
+});
+server.addEventListener("gone", () => {
+  showServer(GONE);
+  listCalls([]);
+});
+
+function showServer(now) {
+  const news = now.state !== status.state;
+  if (!call && (news || now.word !== status.word)) {
+    // How the last call ended stays to be read until there is something new to say.
+    const first = status.state === CONNECTING.state;
+    if (news || first || now.state !== "ready") phone.say(now.word, now.state === "gone" || now.state === "error");
+  }
+  if (news && now.state === "ready") choices.refresh();
+  status = now;
+  document.body.dataset.server = now.state;
+  $("wait-word").textContent = now.label;
+  $("engine").textContent = now.header;
+}
+
+function listCalls(running) {
+  showCalls($("calls"), running, call?.callSid);
+  document.querySelector(".others").classList.toggle("busy", running.length > 0);
+}
 
 async function dial() {
   const own = new Call();
   call = own;
-  reset();
-  show("calling", "Asking for the microphone …");
-  own.addEventListener("level", ({ detail }) => level("you", detail.peak));
+  phone.show(CALLING, "Asking for the microphone …");
+  own.addEventListener("said", ({ detail }) => phone.level("you", detail.peak));
   own.addEventListener("heard", ({ detail }) => {
-    level("bot", detail.peak);
-    lead = Math.min(lead, detail.leadMs);
+    phone.level("bot", detail.peak);
+    metrics.noteBuffer(detail.bufferMs);
   });
-  own.addEventListener("audio", () => talking(own), { once: true });
-  own.addEventListener("over", ({ detail }) => over(own, detail.word, detail.trouble));
+  own.addEventListener("answered", () => talk(own), { once: true });
+  own.addEventListener("notice", ({ detail }) => phone.say(detail.word, true));
+  own.addEventListener("over", ({ detail }) => finish(own, detail.word, detail.failed));
   try {
-    await own.start();
-    if (call === own) show("calling", "Connecting …");
+    const devices = { microphoneId: microphones.deviceId, speakerId: speakers.deviceId, volume: volume() };
+    await own.start(devices, choices.chosen);
+    if (call !== own) return;
+    // Devices have their names only now that the microphone was allowed.
+    await Promise.all([microphones.refresh(), speakers.refresh()]);
+    if (call === own && document.body.dataset.state === CALLING) phone.say("Connecting …");
   } catch (error) {
-    if (!(error instanceof CallTrouble)) console.error(error);
-    over(own, error instanceof CallTrouble ? error.message : "The call could not be made.", true);
+    if (!(error instanceof CallError)) console.error(error);
+    finish(own, error instanceof CallError ? error.message : "The call could not be made.", true);
   }
 }
 
-function talking(own) {
+function talk(own) {
   if (call !== own) return;
-  show("talking", "Talk away: it listens while it speaks.");
-  $("mute").disabled = false;
-  follow(own.callSid);
+  answered = { recording: own.recording, began: new Date() };
+  transcript.clear();
+  metrics.clear();
+  phone.show(TALKING, "Talk away: it listens while it speaks.");
+  phone.startTimer();
+  keypad.enabled = true;
+  $("save-recording").hidden = false;
+  $("save-transcript").hidden = true;
+  unfollow = followCall(own.callSid, { onMetrics: (now) => metrics.show(now), onWords: (lines) => showWords(own, lines) });
 }
 
-function over(own, word, trouble) {
+function showWords(own, lines) {
+  if (answered?.recording !== own.recording) return; // another call was answered meanwhile
+  transcript.show(lines);
+  $("save-transcript").hidden = transcript.empty;
+}
+
+function finish(own, word, failed) {
   if (call !== own) return;
   call = null;
-  show("idle", word, trouble);
-  $("mute").disabled = true;
-  $("mute").setAttribute("aria-pressed", "false");
-  level("you", 0);
-  level("bot", 0);
-  // The last words may still be on their way.
-  const last = events;
-  setTimeout(() => last?.close(), 1000);
-  events = null;
+  keypad.enabled = false;
+  phone.show(IDLE, status.state === "ready" ? word : `${word} ${status.word}`, failed);
+  setTimeout(unfollow, LAST_WORDS_MS);
+  unfollow = () => {};
 }
 
 function toggleMute() {
   const muted = $("mute").getAttribute("aria-pressed") !== "true";
-  $("mute").setAttribute("aria-pressed", String(muted));
+  phone.showMuted(muted);
   call.muted = muted;
-  $("status").textContent = muted ? "Muted: it hears silence." : "It hears you again.";
+  phone.say(muted ? "Muted: it hears silence." : "It hears you again.");
 }
 
-function show(state, word, trouble = false) {
-  document.body.dataset.state = state;
-  document.body.toggleAttribute("data-trouble", trouble);
-  $("status").textContent = word;
-  $("call-word").textContent = state === "idle" ? "Call" : "Hang up";
-}
-
-function reset() {
-  $("transcript").replaceChildren();
-  for (const name of Object.keys(lines)) {
-    lines[name].length = 0;
-    $(name).textContent = "–";
-    draw(name);
+async function change(changing) {
+  try {
+    await changing;
+  } catch (error) {
+    phone.say(error instanceof CallError ? error.message : "That device cannot be used.", true);
   }
 }
 
-/** Show a level: the peak in decibels, from -50 to 0. */
-function level(who, peak) {
-  const share = peak > 0 ? Math.max(0, Math.min(1, 1 + (20 * Math.log10(peak)) / 50)) : 0;
-  $(who).firstElementChild.style.transform = `scaleX(${share.toFixed(3)})`;
-  $(who).setAttribute("aria-valuenow", String(Math.round(share * 100)));
-}
-
-/** Follow the server's figures of this call, and what the bot puts into words. */
-function follow(callSid) {
-  events = new EventSource(`calls/${callSid}/events`);
-  events.addEventListener("metrics", ({ data }) => {
-    const figures = JSON.parse(data);
-    figure("delay", Math.round(figures.delay_ms));
-    figure("backlog", figures.backlog_frames);
-    if (lead < Infinity) figure("lead", Math.round(lead));
-    lead = Infinity;
-    $("backlog-unit").textContent = figures.backlog_frames === 1 ? "frame" : "frames";
-  });
-  events.addEventListener("words", ({ data }) => showWords(JSON.parse(data)));
-  const own = events;
-  events.addEventListener("end", ({ data }) => {
-    showWords(JSON.parse(data)?.words ?? []);
-    own.close();
-  });
-}
-
-function figure(name, value) {
-  $(name).textContent = value;
-  lines[name].push(value);
-  if (lines[name].length > HISTORY) lines[name].shift();
-  draw(name);
-}
-
-function draw(name) {
-  const points = lines[name];
-  const top = Math.max(1, ...points) * 1.1;
-  const place = (value, i) => `${(i * 120) / (HISTORY - 1)},${31 - (30 * value) / top}`;
-  $(`${name}-line`).firstElementChild.setAttribute("points", points.map(place).join(" "));
-}
-
-function showWords(words) {
-  const list = $("transcript");
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-  words.forEach(({ at_s, text }, i) => {
-    const item = list.children[i] ?? list.appendChild(line());
-    item.firstElementChild.textContent = clock(at_s);
-    if (item.lastElementChild.textContent !== text) item.lastElementChild.textContent = text;
-  });
-  if (atEnd) list.scrollTop = list.scrollHeight;
-}
-
-function line() {
-  const item = document.createElement("li");
-  item.append(document.createElement("time"), document.createElement("span"));
-  return item;
-}
-
-function clock(secs) {
-  return `${Math.floor(secs / 60)}:${String(Math.floor(secs % 60)).padStart(2, "0")}`;
-}
-
-/** Keep the list of running calls up to date. */
-function watchCalls() {
-  const stream = new EventSource("calls/events");
-  stream.addEventListener("calls", ({ data }) => showCalls(JSON.parse(data)));
-}
-
-function showCalls({ running, engine, capacity }) {
-  $("engine").textContent = `${engine} · ${running.length} of ${capacity} lines taken`;
-  $("bot-name").textContent = engine === "moshi" ? "Moshi" : "Bot";
-  document.querySelector(".others").classList.toggle("busy", running.length > 0);
-  $("calls").replaceChildren(
-    ...running.map((one) => {
-      const row = document.createElement("tr");
-      row.classList.toggle("own", Boolean(call?.callSid) && call.callSid.startsWith(one.name));
-      const delay = `${Math.round(one.delay.p50)} / ${Math.round(one.delay.p95)} ms`;
-      const lead = `${Math.round(one.playout_lead_ms)} ms`;
-      for (const text of [one.name, clock(one.secs), delay, lead, one.backlog_frames, one.dropped_frames, one.underruns]) {
-        row.insertCell().textContent = text;
-      }
-      return row;
-    }),
-  );
+function volume() {
+  return Number($("volume").value) / 100;
 }

@@ -1,44 +1,44 @@
-// One call: the microphone, the loudspeaker, and between them Twilio's Media Streams protocol.
+// One call: it asks the server's leave, opens a stream, and carries the sound both ways.
+// Events: "answered", "said" { peak }, "heard" { peak, bufferMs }, "notice" { word }, "over" { word, failed }.
 
-const BUSY = 1013;
-const WORDS = new Map([
+import { CallAudio } from "./call_audio.js";
+import { CallError } from "./call_error.js";
+import { StreamMessages, parseMessage } from "./stream_messages.js";
+
+// https://datatracker.ietf.org/doc/html/rfc6455#section-7.4, and 1013 of the IANA registry
+const CLOSED = new Map([
   [1000, "The call is over."],
   [1001, "The server has stopped."],
   [1008, "The server did not let this call in"],
   [1011, "The call broke on the server"],
   [1012, "The server has stopped."],
-  [BUSY, "The line is busy"],
+  [1013, "The line is busy"],
 ]);
-
-/** Something that the caller can mend; its message says how. */
-export class CallTrouble extends Error {}
 
 export class Call extends EventTarget {
   #socket;
-  #audio;
-  #stream;
-  #microphone;
-  #speaker;
-  #sequence = 1;
-  #chunk = 0;
-  #sid = `MZ${randomHex(16)}`;
+  #messages;
+  #audio = new CallAudio();
+  #answered = false;
   #over = false;
   callSid = "";
 
-  /** Ask for the microphone and the server's leave, then connect. */
-  async start() {
-    this.#stream = await openMicrophone();
+  get recording() {
+    return this.#audio.recording;
+  }
+
+  /** Ask for the microphone and the server's leave, then connect. The choices are who shall answer. */
+  async start(devices, choices = {}) {
     try {
-      this.#audio = new AudioContext({ latencyHint: "interactive" });
-      const modules = ["web/microphone.js", "web/speaker.js"];
-      const [leave] = await Promise.all([
-        askLeave(),
-        this.#audio.resume(),
-        ...modules.map((module) => this.#audio.audioWorklet.addModule(module)),
-      ]);
-      if (this.#over) return;
-      this.callSid = leave.callSid;
-      this.#connect(leave);
+      await this.#audio.open(devices);
+      const { callSid, token } = this.#over ? {} : await askLeave(choices);
+      if (this.#over) {
+        this.#release(); // the devices were opened after the caller had hung up
+        return;
+      }
+      this.callSid = callSid;
+      this.#messages = new StreamMessages(callSid);
+      this.#connect(token ? { token } : {});
     } catch (error) {
       this.#release();
       throw error;
@@ -48,96 +48,84 @@ export class Call extends EventTarget {
   /** Say goodbye as a telephone does. */
   hangUp() {
     if (this.#socket?.readyState === WebSocket.OPEN) {
-      this.#send({ event: "stop", stop: { accountSid: "", callSid: this.callSid } });
+      this.#socket.send(this.#messages.stop());
       this.#socket.close(1000);
     }
     this.#finish("You hung up.", false);
   }
 
-  set muted(muted) {
-    this.#microphone?.port.postMessage({ muted });
+  /** Press a key of the phone: 0 to 9, * or #. */
+  press(digit) {
+    this.#send(() => this.#messages.dtmf(digit));
+    this.#audio.tone(digit);
   }
 
-  #connect({ callSid, token }) {
+  set muted(muted) {
+    this.#audio.muted = muted;
+  }
+
+  set volume(volume) {
+    this.#audio.volume = volume;
+  }
+
+  setMicrophone(deviceId) {
+    return this.#audio.setMicrophone(deviceId);
+  }
+
+  setSpeaker(deviceId) {
+    return this.#audio.setSpeaker(deviceId);
+  }
+
+  #connect(parameters) {
     const url = new URL("stream", location.href);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     this.#socket = new WebSocket(url);
     this.#socket.onopen = () => {
-      this.#socket.send(JSON.stringify({ event: "connected", protocol: "Call", version: "1.0.0" }));
-      this.#send({
-        event: "start",
-        start: {
-          accountSid: "",
-          streamSid: this.#sid,
-          callSid,
-          tracks: ["inbound"],
-          mediaFormat: { encoding: "audio/x-mulaw", sampleRate: 8000, channels: 1 },
-          customParameters: token ? { token } : {},
-        },
-      });
-      this.#openAudio();
+      this.#socket.send(this.#messages.connected());
+      this.#socket.send(this.#messages.start(parameters));
+      this.#carry();
     };
-    this.#socket.onmessage = ({ data }) => this.#hear(JSON.parse(data));
+    this.#socket.onmessage = ({ data }) => this.#hear(parseMessage(data));
     this.#socket.onclose = ({ code, reason }) => {
-      const known = WORDS.get(code) ?? "The line went dead";
+      const known = CLOSED.get(code) ?? "The line went dead";
       const word = known.endsWith(".") ? known : `${known}${reason ? `: ${reason}` : "."}`;
       this.#finish(word, code !== 1000);
     };
   }
 
-  #openAudio() {
-    const source = this.#audio.createMediaStreamSource(this.#stream);
-    this.#microphone = new AudioWorkletNode(this.#audio, "microphone", { numberOfOutputs: 0 });
-    this.#speaker = new AudioWorkletNode(this.#audio, "speaker", { numberOfInputs: 0 });
-    source.connect(this.#microphone);
-    this.#speaker.connect(this.#audio.destination);
-    this.#microphone.port.onmessage = ({ data }) => {
-      this.#say(data.mulaw);
-      this.#emit("level", { who: "you", peak: data.peak });
-    };
-    this.#speaker.port.onmessage = ({ data }) => {
-      if (data.mark !== undefined) this.#send({ event: "mark", mark: { name: data.mark } });
-      else this.#emit("heard", data);
-    };
-  }
-
-  #say(mulaw) {
-    const timestamp = String(this.#chunk * 20);
-    this.#chunk += 1;
-    const payload = btoa(String.fromCharCode(...mulaw));
-    this.#send({ event: "media", media: { track: "inbound", chunk: String(this.#chunk), timestamp, payload } });
+  #carry() {
+    this.#audio.addEventListener("said", ({ detail }) => {
+      this.#send(() => this.#messages.media(detail.mulaw));
+      this.#emit("said", detail);
+    });
+    this.#audio.addEventListener("heard", ({ detail }) => this.#emit("heard", detail));
+    this.#audio.addEventListener("mark", ({ detail }) => this.#send(() => this.#messages.mark(detail.name)));
+    this.#audio.addEventListener("lost", () => this.#emit("notice", { word: "The microphone is gone." }));
+    this.#audio.begin();
   }
 
   #hear(message) {
-    if (message.event === "media") {
-      const mulaw = Uint8Array.from(atob(message.media.payload), (letter) => letter.charCodeAt(0));
-      this.#speaker?.port.postMessage({ mulaw }, [mulaw.buffer]);
-      this.#emit("audio", {});
-    } else if (message.event === "mark") {
-      this.#speaker?.port.postMessage({ mark: message.mark.name });
-    } else if (message.event === "clear") {
-      this.#speaker?.port.postMessage({ clear: true });
+    this.#audio.take(message);
+    if (message.mulaw && !this.#answered) {
+      this.#answered = true;
+      this.#emit("answered", {});
     }
   }
 
+  // Takes a function, because a message that is not sent must not take a number.
   #send(message) {
-    if (this.#socket.readyState !== WebSocket.OPEN) return;
-    const numbered = { ...message, sequenceNumber: String(this.#sequence), streamSid: this.#sid };
-    this.#sequence += 1;
-    this.#socket.send(JSON.stringify(numbered));
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(message());
   }
 
-  #finish(word, trouble) {
+  #finish(word, failed) {
     if (this.#over) return;
-    this.#over = true;
     this.#release();
-    this.#emit("over", { word, trouble });
+    this.#emit("over", { word, failed });
   }
 
   #release() {
     this.#over = true;
-    for (const track of this.#stream?.getTracks() ?? []) track.stop();
-    this.#audio?.close();
+    this.#audio.close();
   }
 
   #emit(type, detail) {
@@ -145,36 +133,14 @@ export class Call extends EventTarget {
   }
 }
 
-async function openMicrophone() {
-  if (!navigator.mediaDevices) {
-    throw new CallTrouble("The microphone needs a secure page: open this one over https, or on localhost.");
-  }
-  try {
-    return await navigator.mediaDevices.getUserMedia({
-      audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true },
-    });
-  } catch (error) {
-    if (error.name === "NotAllowedError") {
-      throw new CallTrouble("The microphone is blocked. Allow it for this page, then call again.");
-    }
-    if (error.name === "NotFoundError") {
-      throw new CallTrouble("There is no microphone. Connect one, then call again.");
-    }
-    throw new CallTrouble("The microphone cannot be used. Does another program hold it?");
-  }
-}
-
-async function askLeave() {
+async function askLeave(choices) {
   let answer;
   try {
-    answer = await fetch("web/call", { method: "POST" });
+    const headers = { "Content-Type": "application/json" };
+    answer = await fetch("web/call", { method: "POST", headers, body: JSON.stringify(choices) });
   } catch {
-    throw new CallTrouble("The server does not answer. Is it still running?");
+    throw new CallError("The server does not answer. Is it still running?");
   }
-  if (!answer.ok) throw new CallTrouble(`The server did not let this call in (${answer.status}).`);
+  if (!answer.ok) throw new CallError(`The server did not let this call in (${answer.status}).`);
   return answer.json();
-}
-
-function randomHex(bytes) {
-  return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (b) => b.toString(16).padStart(2, "0")).join("");
 }

@@ -1,15 +1,15 @@
 // Runs beside the microphone: its samples become µ-law packets of 20 ms, as a telephone sends them.
 
-import { SILENCE, encode } from "./mulaw.js";
+import { SAMPLE_RATE_HZ, SILENCE, encode } from "./mulaw.js";
 import { Resampler } from "./resampler.js";
 
-const PHONE_HZ = 8000;
-const PACKET = 160;
+const PACKET_SAMPLES = 160;
+const PACKET_S = PACKET_SAMPLES / SAMPLE_RATE_HZ;
 
 class Microphone extends AudioWorkletProcessor {
   constructor() {
     super();
-    this.resampler = new Resampler(sampleRate, PHONE_HZ);
+    this.resampler = new Resampler(sampleRate, SAMPLE_RATE_HZ);
     this.waiting = [];
     this.muted = false;
     this.port.onmessage = ({ data }) => {
@@ -21,11 +21,12 @@ class Microphone extends AudioWorkletProcessor {
     // Without a channel the microphone is gone; the call's clock goes on all the same.
     const heard = input[0] ?? new Float32Array(128);
     for (const sample of this.resampler.push(heard)) this.waiting.push(sample);
-    while (this.waiting.length >= PACKET) {
-      const packet = this.waiting.splice(0, PACKET);
-      const mulaw = this.muted ? new Uint8Array(PACKET).fill(SILENCE) : encode(packet);
+    while (this.waiting.length >= PACKET_SAMPLES) {
+      const packet = this.waiting.splice(0, PACKET_SAMPLES);
+      const mulaw = this.muted ? new Uint8Array(PACKET_SAMPLES).fill(SILENCE) : encode(packet);
       const peak = this.muted ? 0 : packet.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
-      this.port.postMessage({ mulaw, peak }, [mulaw.buffer]);
+      const atS = currentTime - PACKET_S - this.waiting.length / SAMPLE_RATE_HZ;
+      this.port.postMessage({ mulaw, peak, atS }, [mulaw.buffer]);
     }
     return true;
   }

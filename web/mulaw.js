@@ -3,6 +3,7 @@
 const BIAS = 132;
 const LARGEST = 32635;
 
+export const SAMPLE_RATE_HZ = 8000;
 export const SILENCE = 0xff;
 
 const DECODED = Float32Array.from({ length: 256 }, (_, byte) => {

@@ -17,7 +17,8 @@ from click.testing import CliRunner
 import commands.serve as module
 from bot import run_call
 from commands.main import cli
-from engines.duplex import DuplexEngine, Progress
+from engines.choose import EngineChoice
+from engines.duplex import Progress
 from engines.options import EngineOptions
 from runtime.stop_signals import StopSignals
 from server import running
@@ -38,7 +39,7 @@ LOUD = bytes([0x10, 0x90] * 80)
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     made = FakeEngine()
-    monkeypatch.setattr(running, "choose_engine", lambda _: (made, "Engine: fake, as asked."))
+    monkeypatch.setattr(running, "choose_engine", lambda _: EngineChoice(made, "as asked"))
     return made
 
 
@@ -114,8 +115,7 @@ async def test_told_to_stop_while_the_engine_loads(
             self.stopped = True
 
     slow = Slow()
-    choice: tuple[DuplexEngine, str] = (slow, "Engine: slow.")
-    monkeypatch.setattr(running, "choose_engine", lambda _: choice)
+    monkeypatch.setattr(running, "choose_engine", lambda _: EngineChoice(slow, "slow"))
     serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
     await logged.says("Loading.")
     await serving.signal()
@@ -285,7 +285,7 @@ async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answere
             await super().start(progress)
 
     engine = SlowEngine()
-    monkeypatch.setattr(running, "choose_engine", lambda _: (engine, "Engine: slow."))
+    monkeypatch.setattr(running, "choose_engine", lambda _: EngineChoice(engine, "slow"))
     listener = running.listen("127.0.0.1", 0)
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     made = Settings(ServerOptions(port=0), EngineOptions(), TwilioOptions(), ReachOptions())

@@ -10,14 +10,14 @@ from engines.parrot import ParrotEngine
 
 def test_without_an_accelerator_the_parrot_answers_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: None)
-    engine, why = choose_engine(EngineOptions())
-    assert isinstance(engine, ParrotEngine)
-    assert "no accelerator" in why
-    assert "--engine moshi" in why
+    choice = choose_engine(EngineOptions())
+    assert isinstance(choice.engine, ParrotEngine)
+    assert choice.reason == "because mlx finds no accelerator here (Metal or CUDA)"
+    assert choice.line.startswith(f"Engine: parrot, {choice.reason}; --engine moshi")
 
 
 def test_the_parrot_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: "Metal")
-    engine, why = choose_engine(EngineOptions(engine="parrot", parrot_delay=0))
-    assert isinstance(engine, ParrotEngine)
-    assert why == "Engine: parrot, as asked."
+    choice = choose_engine(EngineOptions(engine="parrot", parrot_delay=0))
+    assert isinstance(choice.engine, ParrotEngine)
+    assert choice.line == "Engine: parrot, as asked."

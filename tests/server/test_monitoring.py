@@ -21,6 +21,7 @@ from tests.fake_engines import FakeEngine
 from tests.phone import Phone, serving, start_message
 
 CALL_SID = "CA" + "2" * 32
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 LOUD = bytes([0x20, 0xA0]) * 80  # silence would be trimmed when it comes as quickly as here
 
 
@@ -45,7 +46,7 @@ def only_recording(directory: Path) -> tuple[NDArray[np.int16], int]:
 
 
 async def test_a_call_can_be_watched_while_it_runs_and_after() -> None:
-    line = ServerState(FakeEngine())
+    line = ServerState(FakeEngine(), engine_reason="as asked")
     async with (
         serving(line) as address,
         httpx.AsyncClient(base_url=f"http://{address}", timeout=20) as http,
@@ -62,6 +63,7 @@ async def test_a_call_can_be_watched_while_it_runs_and_after() -> None:
                 seen = await events(stream, "calls")
             assert isinstance(seen["calls"], dict)
             assert seen["calls"]["capacity"] == 4
+            assert (seen["calls"]["state"], seen["calls"]["engine_reason"]) == ("ready", "as asked")
             async with http.stream("GET", f"/calls/{CALL_SID}/events") as stream:
                 assert stream.headers["content-type"].startswith("text/event-stream")
                 await phone.send({"event": "stop", "streamSid": "MZ1"})
@@ -104,10 +106,17 @@ async def test_a_public_server_hides_it_all_but_from_those_who_know_the_password
     ):
         assert [(await http.get(path)).status_code for path in paths] == [403] * len(paths)
         assert (await http.post("/web/call")).status_code == 403
+        page = await http.get("/", headers=BROWSER)
+        assert (page.status_code, page.headers["content-type"]) == (403, "text/html; charset=utf-8")
+        assert "uv run bot.py --web" in page.text
+        assert "style-src 'sha256-" in page.headers["content-security-policy"]
     web = WebOptions(web=True, web_password="correct horse")
     async with serving(ServerState(FakeEngine(), auth=auth, web=web)) as address:
         async with httpx.AsyncClient(base_url=f"http://{address}") as http:
             assert [(await http.get(path)).status_code for path in paths] == [401] * len(paths)
+            page = await http.get("/", headers=BROWSER)
+            assert (page.status_code, "MOSHI_WEB_PASSWORD" in page.text) == (401, True)
+            assert page.headers["www-authenticate"].startswith("Basic ")
         async with httpx.AsyncClient(base_url=f"http://{address}", auth=("me", "correct horse")) as http:
             assert (await http.get("/")).status_code == 200
             assert (await http.get("/calls")).status_code == 200

@@ -149,7 +149,7 @@ async def test_a_busy_line(server: Server, logged: Logged) -> None:
         status, twiml = await server.post("/twiml", CallSid="CA" + "2" * 32)
         assert (status, parse(twiml)[0].tag) == (200, "Reject")
         assert parse(twiml)[0].attrib == {"reason": "busy"}
-        assert "gets the busy tone: all 1 sessions are taken" in logged.text
+        assert "gets the busy tone: the only session is taken" in logged.text
     await server.line.calls.all_over()
     assert "<Connect>" in (await server.post("/twiml"))[1]
 

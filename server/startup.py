@@ -1,0 +1,38 @@
+"""How far the engine has come on its way to the first call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engines.duplex import DuplexEngine, Progress
+
+
+@dataclass
+class Startup:
+    """What is told of the engine's start.
+
+    Attributes:
+        progress: the last line that the engine said of it.
+        done: whether it has come to its end, so that an engine that takes no calls has a defect.
+    """
+
+    progress: str = ""
+    done: bool = False
+
+    async def run(self, engine: DuplexEngine, say: Progress) -> None:
+        """Start the engine.
+
+        Args:
+            engine: not started yet.
+            say: takes each line of progress, too.
+
+        Raises:
+            EngineUnavailable: with one sentence that names the remedy.
+        """
+
+        def tell(line: str) -> None:
+            self.progress = line
+            say(line)
+
+        await engine.start(tell)
+        self.done = True

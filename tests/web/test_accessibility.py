@@ -1,0 +1,97 @@
+"""axe-core finds nothing in any state of the page: wide and 320 px, light and dark."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from playwright.async_api import expect
+
+from access.auth import StreamAuth
+from access.public_address import PublicAddress
+from bot import run_call
+from engines.parrot import ParrotEngine
+from server.app import create_app
+from server.options import ServerOptions
+from server.running import uvicorn_config
+from server.state import ServerState
+from tests.fake_engines import FakeEngine
+from tests.phone import Phone, serving, serving_app
+from tests.web.axe import violations
+from tests.web.browser import PATIENCE_MS, browsing, state
+from tests.web.test_page_states import SlowEngine
+
+pytestmark = pytest.mark.browser
+
+
+async def test_idle_talking_muted_and_gone() -> None:
+    line = ServerState(ParrotEngine(), engine_reason="as asked")
+    async with serving(line) as address:
+        browser = browsing(f"http://{address}/")
+        page = await browser.__aenter__()
+        await state(page, "server", "ready")
+        assert await violations(page) == []
+        await page.get_by_role("button", name="Call").click()
+        await state(page, "call", "talking")
+        await page.get_by_role("button", name="Keypad").click()
+        await page.get_by_text("Sound").click()
+        await expect(page.get_by_role("log")).to_contain_text("parrot", timeout=PATIENCE_MS)
+        await expect(page.locator("#calls tr.own")).to_have_count(1, timeout=PATIENCE_MS)
+        assert await violations(page) == []
+        await page.get_by_role("button", name="Mute").click()
+        assert await violations(page) == []
+        line.calls.end_all("the server stops")
+        line.calls.closing = "the server stops"
+        await line.calls.all_over()
+    await state(page, "server", "gone")
+    assert await violations(page) == []
+    await browser.__aexit__(None, None, None)
+
+
+async def test_loading_broken_and_closing() -> None:
+    engine = SlowEngine()
+    line = ServerState(engine)
+    async with (
+        serving_app(uvicorn_config(create_app(line, run_call))) as address,
+        browsing(f"http://{address}/") as page,
+    ):
+        loading = asyncio.create_task(line.startup.run(engine, lambda _: None))
+        await state(page, "server", "loading")
+        assert await violations(page) == []
+        engine.loaded.set()
+        await loading
+        async with Phone.calling(address):
+            await state(page, "server", "ready")
+            engine.broken = "The model does not work any more; restart the program."
+            await state(page, "server", "error")
+            assert await violations(page) == []
+            line.calls.closing = "the line is shutting down"
+            await state(page, "server", "closing")
+            assert await violations(page) == []
+        await line.calls.all_over()
+
+
+async def test_calling_and_refused() -> None:
+    silent = FakeEngine(capacity=1, step_secs=lambda _: 3600)  # it takes the call and says nothing
+    line = ServerState(silent, ServerOptions(hang_secs=600))
+    async with serving(line) as address, browsing(f"http://{address}/") as page:
+        await page.get_by_role("button", name="Call").click()
+        await expect(page.get_by_role("status")).to_have_text("Connecting …", timeout=PATIENCE_MS)
+        assert await violations(page) == []
+        async with browsing(f"http://{address}/") as other:
+            await other.get_by_role("button", name="Call").click()
+            await expect(other.get_by_role("status")).to_contain_text("The line is busy", timeout=PATIENCE_MS)
+            assert await violations(other) == []
+        await page.get_by_role("button", name="Hang up").click()
+        await line.calls.all_over()
+
+
+async def test_who_is_not_let_in_reads_how_to_get_in() -> None:
+    auth = StreamAuth.for_account("secret", PublicAddress("https://a.example"))
+    line = ServerState(FakeEngine(), auth=auth)
+    async with serving(line) as address, browsing(f"http://{address}/") as page:
+        await expect(page.get_by_role("main")).to_contain_text("uv run bot.py --web")
+        assert (
+            await page.evaluate("getComputedStyle(document.body).maxWidth") == "576px"
+        )  # its style is let in
+        assert await violations(page) == []

@@ -1,0 +1,105 @@
+"""What the page says while the server loads, breaks, closes and goes away, in a real Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from playwright.async_api import expect
+
+from bot import run_call
+from engines.duplex import Progress
+from engines.parrot import ParrotEngine
+from server.app import create_app
+from server.running import uvicorn_config
+from server.state import ServerState
+from tests.fake_engines import FakeEngine
+from tests.phone import serving, serving_app
+from tests.web.browser import PATIENCE_MS, browsing, state
+
+pytestmark = pytest.mark.browser
+
+
+class SlowEngine(FakeEngine):
+    """Loads for as long as the test wants, and breaks when the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__(capacity=1)
+        self.loaded = asyncio.Event()
+        self.broken: str | None = None
+
+    @property
+    def error(self) -> str | None:
+        return self.broken or super().error
+
+    async def start(self, progress: Progress) -> None:
+        progress("Fetching model.q4.safetensors: 2.1 of 4.8 GB")
+        await self.loaded.wait()
+        await super().start(progress)
+
+
+async def test_loading_ready_and_broken() -> None:
+    engine = SlowEngine()
+    line = ServerState(engine, engine_reason="on Metal")
+    async with (
+        serving_app(uvicorn_config(create_app(line, run_call))) as address,
+        browsing(f"http://{address}/") as page,
+    ):
+        loading = asyncio.create_task(line.startup.run(engine, lambda _: None))
+        await state(page, "server", "loading")
+        said = page.get_by_role("status")
+        await expect(page.get_by_text("Loading…")).to_be_visible()
+        await expect(said).to_have_text("Fetching model.q4.safetensors: 2.1 of 4.8 GB", timeout=PATIENCE_MS)
+        await expect(page.get_by_role("button", name="Call")).to_be_hidden()
+
+        engine.loaded.set()
+        await loading
+        await expect(page.get_by_role("button", name="Call")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(said).to_have_text("Press the button and start talking.")
+        await expect(page.get_by_text("fake answers, on Metal · 0 of 1 line taken")).to_be_visible()
+
+        engine.broken = "The model does not work any more; restart the program."
+        await expect(said).to_have_text(engine.broken, timeout=PATIENCE_MS)
+        await expect(page.get_by_role("button", name="Call")).to_be_hidden()
+        line.calls.closing = "the test is over"
+
+
+async def test_a_server_that_closes_and_goes_and_comes_back() -> None:
+    first = ServerState(ParrotEngine())
+    async with serving(first) as address:
+        browser = browsing(f"http://{address}/")
+        page = await browser.__aenter__()
+        said, words = page.get_by_role("status"), page.get_by_role("log")
+        await page.get_by_role("button", name="Call").click()
+        await state(page, "call", "talking")
+        await expect(words).to_contain_text("parrot", timeout=PATIENCE_MS)
+        # While it drains, the call goes on, and so does what the page shows of it.
+        first.calls.closing = "the line is shutting down"
+        await state(page, "server", "closing")
+        await expect(words).to_contain_text("say it back to you.", timeout=PATIENCE_MS)
+        await expect(page.locator("#calls tr.own")).to_have_count(1)
+        await page.get_by_role("button", name="Hang up").click()
+        await expect(said).to_have_text("You hung up. The server is closing: it takes no new calls.")
+        await expect(page.get_by_role("button", name="Call")).to_be_hidden()
+        await first.calls.all_over()
+    await state(page, "server", "gone")
+    await expect(said).to_contain_text("The server does not answer.")
+    await expect(page.get_by_text("No connection to the server")).to_be_visible()
+    await expect(page.get_by_text("Nobody is on the phone.")).to_be_visible()
+    await expect(words).to_contain_text("say it back to you.")
+
+    second = ServerState(ParrotEngine())
+    async with serving(second, port=int(address.rpartition(":")[2])):
+        await state(page, "server", "ready")
+        await expect(said).to_have_text("Press the button and start talking.")
+        await expect(words).to_contain_text("say it back to you.")
+        await page.get_by_role("button", name="Call").click()
+        await state(page, "call", "talking")
+        await expect(words).not_to_contain_text("say it back to you.")
+        # The server dies in mid-call.
+        second.calls.end_all("the server stops")
+        second.calls.closing = "the server stops"
+        await second.calls.all_over()
+    await state(page, "server", "gone")
+    await expect(page.get_by_role("button", name="Hang up")).to_be_hidden()
+    await browser.__aexit__(None, None, None)

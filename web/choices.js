@@ -1,0 +1,34 @@
+// Who shall answer: the personas and voices that the server offers, chosen before a call.
+
+const LISTS = { persona: "personas", voice: "voices" };
+
+/** Shows a list for each thing that is offered, and nothing where nothing is. */
+export class Choices {
+  #fieldset;
+
+  constructor(fieldset) {
+    this.#fieldset = fieldset;
+  }
+
+  /** Ask the server again: it may be another one now. */
+  async refresh() {
+    const answer = await fetch("offers").catch(() => undefined);
+    this.#show(answer?.ok ? await answer.json() : {});
+  }
+
+  /** What was chosen; what was left to the server is absent. */
+  get chosen() {
+    const selects = [...this.#fieldset.querySelectorAll("select")];
+    return Object.fromEntries(selects.filter(({ value }) => value).map(({ name, value }) => [name, value]));
+  }
+
+  #show(offers) {
+    for (const [name, list] of Object.entries(LISTS)) {
+      const select = this.#fieldset.querySelector(`select[name=${name}]`);
+      const names = offers[list] ?? [];
+      select.replaceChildren(new Option("As the server is set", ""), ...names.map((one) => new Option(one, one)));
+      select.closest("label").hidden = names.length === 0;
+    }
+    this.#fieldset.hidden = Object.values(LISTS).every((list) => !offers[list]?.length);
+  }
+}

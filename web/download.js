@@ -1,0 +1,14 @@
+/** Let the browser save a blob as a file. */
+export function download(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  // The browser reads the blob a little later.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/** Name a file of a call that began then: 2026-01-31T12-30-05Z-call.wav, as the server's own files are named. */
+export function callFileName(began, ending) {
+  return `${began.toISOString().slice(0, 19).replaceAll(":", "-")}Z-${ending}`;
+}

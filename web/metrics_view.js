@@ -1,0 +1,48 @@
+// The numbers of this page's own call, each with its line.
+
+import { Sparkline } from "./sparkline.js";
+
+const NAMES = ["delay", "buffer", "backlog"];
+
+export class MetricsView {
+  #numbers = new Map();
+  #lines = new Map();
+  #unit;
+  #bufferMs = Infinity; // the lowest since it was last shown
+
+  /** The element holds `#delay`, `#buffer`, `#backlog`, and an SVG `…-line` for each. */
+  constructor(element) {
+    for (const name of NAMES) {
+      this.#numbers.set(name, element.querySelector(`#${name}`));
+      this.#lines.set(name, new Sparkline(element.querySelector(`#${name}-line`)));
+    }
+    this.#unit = element.querySelector("#backlog-unit");
+  }
+
+  clear() {
+    this.#bufferMs = Infinity;
+    for (const name of NAMES) {
+      this.#numbers.get(name).textContent = "–";
+      this.#lines.get(name).clear();
+    }
+  }
+
+  /** Take what this page's own loudspeaker had left to play. */
+  noteBuffer(bufferMs) {
+    this.#bufferMs = Math.min(this.#bufferMs, bufferMs);
+  }
+
+  /** Show what the server has measured. */
+  show({ delay_ms, backlog_frames }) {
+    this.#show("delay", Math.round(delay_ms));
+    this.#show("backlog", backlog_frames);
+    if (this.#bufferMs < Infinity) this.#show("buffer", Math.round(this.#bufferMs));
+    this.#bufferMs = Infinity;
+    this.#unit.textContent = backlog_frames === 1 ? "frame" : "frames";
+  }
+
+  #show(name, value) {
+    this.#numbers.get(name).textContent = value;
+    this.#lines.get(name).push(value);
+  }
+}

@@ -1,0 +1,42 @@
+// One number over the last half minute, as a line on a scale that stays.
+
+const POINTS = 120; // four a second
+const WIDTH = 120;
+const HEIGHT = 32;
+
+export class Sparkline {
+  #values = [];
+  #line;
+  #top;
+
+  /** The SVG says by `data-top` which value lies at its upper edge, and by `data-target` where to draw a limit. */
+  constructor(svg) {
+    this.#line = svg.querySelector("polyline");
+    this.#top = Number(svg.dataset.top);
+    const target = svg.querySelector("line");
+    if (target) {
+      const y = this.#y(Number(svg.dataset.target));
+      for (const [name, value] of Object.entries({ x1: 0, x2: WIDTH, y1: y, y2: y })) target.setAttribute(name, value);
+    }
+  }
+
+  push(value) {
+    this.#values.push(value);
+    if (this.#values.length > POINTS) this.#values.shift();
+    this.#draw();
+  }
+
+  clear() {
+    this.#values.length = 0;
+    this.#draw();
+  }
+
+  #draw() {
+    const point = (value, i) => `${(i * WIDTH) / (POINTS - 1)},${this.#y(value)}`;
+    this.#line.setAttribute("points", this.#values.map(point).join(" "));
+  }
+
+  #y(value) {
+    return HEIGHT - 1 - ((HEIGHT - 2) * Math.min(value, this.#top)) / this.#top;
+  }
+}
