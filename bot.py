@@ -1,6 +1,6 @@
 """Moshi on the phone: the front door.
 
-``python bot.py`` answers calls; ``python bot.py --help`` lists what else it does. ``bot`` is what pipecat's
+``uv run bot.py`` answers calls; ``uv run bot.py --help`` lists what else it does. ``bot`` is what pipecat's
 own runner (and Pipecat Cloud) calls for each connection.
 """
 

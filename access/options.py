@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
 class WebOptions:
     """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+
+    GROUP: ClassVar = "web"
 
     web: bool = field(
         default=False,

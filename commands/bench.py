@@ -1,4 +1,4 @@
-"""``python bot.py bench``: does this machine hold real time with Moshi, and for how many calls?"""
+"""``uv run bot.py bench``: does this machine hold real time with Moshi, and for how many calls?"""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import tempfile
 from pathlib import Path
 
 import click
+import cloup
 
 from commands.errors import explained
-from commands.options import takes
+from commands.numbers import WholeNumber
+from commands.options import command, takes
 from engines.choose import accelerator
 from engines.options import EngineOptions
 from engines.pace import Pace, measure, report
 
 
-@click.command()
-@takes(EngineOptions)
-@click.option(
+@command("Does this machine hold real time, and for how many calls?")
+@takes(EngineOptions, without=("engine", "parrot_delay", "greeting", "greeting_frames"))
+@cloup.option(
     "--frames",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     default=250,
     show_default=True,
     help="How long to measure, in frames of 80 ms.",

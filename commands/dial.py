@@ -1,4 +1,4 @@
-"""``python bot.py dial``: make a phone ring."""
+"""``uv run bot.py dial``: make a phone ring."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 import click
+import cloup
 import uvloop
 
 from access.public_address import STATUS_PATH, STREAM_PATH
@@ -17,7 +18,8 @@ from access.redact import redact
 from access.tokens import StreamTokens
 from commands.errors import Unusable, explained
 from commands.logs import log_to_stderr
-from commands.options import takes
+from commands.numbers import WholeNumber
+from commands.options import GROUPS, command, takes
 from engines.options import EngineOptions
 from records.options import TapOptions
 from runtime.stop_signals import Stopped, stop_signals
@@ -32,27 +34,35 @@ from telephony.options import ReachOptions, TwilioOptions
 from telephony.rest import PlacedCall, TwilioApi
 
 
-@click.command()
+@command("Call a phone number, and talk.")
 @click.pass_obj
-@click.argument("number")
-@click.option(
+@cloup.argument("number", help="E.164, such as +15551234567.")
+@cloup.option(
     "--from",
     "from_",
+    group=GROUPS["phone"],
     envvar="TWILIO_NUMBER",
     show_envvar=True,
     help="The number to call from: one of yours at Twilio.",
 )
-@click.option(
+@cloup.option(
     "--url",
+    group=GROUPS["phone"],
     help="The wss URL of a server that runs elsewhere with the same auth token; "
     "without it this command answers the call itself.",
 )
-@click.option(
-    "--ring-secs", type=click.IntRange(5, 600), default=30, show_default=True, help="How long it may ring."
+@cloup.option(
+    "--ring-secs",
+    group=GROUPS["calls"],
+    type=WholeNumber(5, 600),
+    default=30,
+    show_default=True,
+    help="How long it may ring.",
 )
-@click.option(
+@cloup.option(
     "--limit-secs",
-    type=click.IntRange(10, 86_400),
+    group=GROUPS["calls"],
+    type=WholeNumber(10, 86_400),
     default=3600,
     show_default=True,
     help="How long the call may last.",

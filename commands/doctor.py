@@ -1,4 +1,4 @@
-"""``python bot.py doctor``: would a call work, and if not, why not?"""
+"""``uv run bot.py doctor``: would a call work, and if not, why not?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 
-import click
+import cloup
 import uvloop
 
 from commands.checks.check import Check
@@ -27,16 +27,18 @@ from commands.checks.machine import (
 )
 from commands.errors import explained
 from commands.logs import log_to_stderr
-from commands.options import takes
+from commands.options import GROUPS, command, takes
 from engines.options import EngineOptions
 from server.options import ServerOptions
 from server.settings import Settings
 from telephony.options import ReachOptions, TwilioOptions
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Say it for a program to read.")
-@click.option("--number", envvar="TWILIO_NUMBER", show_envvar=True, help="Your number at Twilio.")
+@command("Would a call work? And if not, what to do.")
+@cloup.option("--json", "as_json", is_flag=True, help="Say it for a program to read.")
+@cloup.option(
+    "--number", group=GROUPS["phone"], envvar="TWILIO_NUMBER", show_envvar=True, help="Your number at Twilio."
+)
 @takes(TwilioOptions)
 @takes(ReachOptions)
 @takes(EngineOptions)

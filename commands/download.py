@@ -1,16 +1,16 @@
-"""``python bot.py download``: fetch Moshi's weights and nothing else."""
+"""``uv run bot.py download``: fetch Moshi's weights and nothing else."""
 
 from __future__ import annotations
 
 import click
 
 from commands.errors import explained
-from commands.options import takes
+from commands.options import command, takes
 from engines.options import EngineOptions
 
 
-@click.command()
-@takes(EngineOptions)
+@command("Fetch Moshi's weights, and nothing else.")
+@takes(EngineOptions, only=("model", "voice", "quantize"))
 def download(engine_options: EngineOptions) -> None:
     """Fetch Moshi's weights, check every file, and fetch damaged ones again."""
     from engines.moshi import weights  # noqa: PLC0415 - loads mlx, which other commands need not wait for

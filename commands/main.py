@@ -1,7 +1,8 @@
-"""The command line: ``python bot.py [COMMAND] [OPTIONS]``, where no command means ``serve``."""
+"""The command line: ``uv run bot.py [COMMAND] [OPTIONS]``, where no command means ``serve``."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 
@@ -33,9 +34,23 @@ class Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put ``serve`` in front of options that belong to no command."""
-        if not args or (args[0] not in COMMANDS and args[0] not in ("--help", "--version")):
+        if not args or (args[0].startswith("-") and args[0] not in ("--help", "--version")):
             args.insert(0, "serve")
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the one that was probably meant.
+
+        Raises:
+            click.UsageError: when there is no such command.
+        """
+        if args[0] not in COMMANDS:
+            like = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f"did you mean {like[0]}?" if like else f"there are {', '.join(COMMANDS)}."
+            raise click.UsageError(f"There is no command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Commands)
@@ -43,9 +58,10 @@ class Commands(click.Group):
 def cli() -> None:
     """Talk with Moshi on the phone.
 
-    Without a command, "serve" runs: "python bot.py --port 5001" answers calls.
-    "python bot.py COMMAND --help" tells what each command takes. Every option can also be set as an
-    environment variable, or in a file named .env in this folder or above it; the command line wins.
+    Without a command, "serve" runs: "uv run bot.py --port 5001" answers calls.
+    "uv run bot.py COMMAND --help" tells what each command takes. Every option can also be set as an
+    environment variable, in a file named .env in this folder or above it, or in a settings file
+    (--config FILE.toml), by the same name; the command line wins, then the environment.
     """
 
 
@@ -57,4 +73,4 @@ def main(run_call: Callable[..., Awaitable[None]]) -> None:
             context, so that no command imports the front door.
     """
     load_dotenv(find_dotenv(usecwd=True))
-    cli(prog_name="python bot.py", obj=run_call)
+    cli(prog_name="uv run bot.py", obj=run_call)

@@ -1,7 +1,9 @@
-"""Makes command-line options from the fields of a dataclass.
+"""Makes command-line options from the fields of a dataclass, and a command from a function.
 
 Each area declares its options beside its code as a dataclass (``EngineOptions``, ``ServerOptions``, …);
-``@takes(EngineOptions)`` gives a command all of them, and hands it one instance.
+``@takes(EngineOptions)`` gives a command all of them, and hands it one instance. A value comes from the
+command line, else from the environment (or ``.env``), else from the settings file (``--config``), else it
+is the field's default. click does all of that; cloup sorts ``--help`` into groups.
 """
 
 from __future__ import annotations
@@ -14,38 +16,100 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import click
+import cloup
+
+from commands.numbers import Number, WholeNumber
+from commands.settings_file import read_settings_file
 
 R = TypeVar("R")
 
 ENVIRONMENT_PREFIX = "MOSHI_"
+GROUPS = {
+    name: cloup.OptionGroup(title)
+    for name, title in {
+        "phone": "Phone (the number, and how callers reach this machine)",
+        "engine": "Engine (what answers)",
+        "voice": "Voice (who answers, and how it begins)",
+        "calls": "Calls (what may happen in one, and who is told)",
+        "web": "Page and monitoring",
+        "keep": "Keep (recordings and transcripts)",
+        "rehearsal": "Rehearsal",
+        "tuning": "Tuning",
+    }.items()
+}
+
+
+def command(short_help: str) -> Callable[[Callable[..., Any]], cloup.Command]:
+    """Make a function a command that reads a settings file and sorts its options into groups.
+
+    Args:
+        short_help: the line that the list of commands has of it.
+    """
+
+    def decorate(run: Callable[..., Any]) -> cloup.Command:
+        with_config = cloup.option(
+            "--config",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            is_eager=True,  # read before any other option is looked up
+            expose_value=False,
+            callback=read_settings_file,
+            envvar=ENVIRONMENT_PREFIX + "CONFIG",
+            show_envvar=True,
+            help="A TOML file of options, by the same names; the environment and the command line win.",
+        )(run)
+        made: cloup.Command = cloup.command(
+            short_help=short_help, context_settings={"max_content_width": 100}, show_constraints=False
+        )(with_config)
+        made.option_groups = _groups_of(made)
+        return made
+
+    return decorate
+
+
+def _groups_of(made: cloup.Command) -> list[cloup.OptionGroup]:
+    """Give a command groups of its own, in the order of ``GROUPS``: cloup's know one command only."""
+    groups = []
+    for group in GROUPS.values():
+        own = cloup.OptionGroup(group.title)
+        own.options = [one for one in made.params if isinstance(one, cloup.Option) and one.group is group]
+        groups += [own] if own.options else []
+    return groups
 
 
 def takes(
-    settings: type[Any], *, without: Collection[str] = ()
+    settings: type[Any], *, without: Collection[str] = (), only: Collection[str] | None = None
 ) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Give a command every field of a dataclass as an option, and the filled dataclass as an argument.
 
     The argument is named for the class: ``EngineOptions`` arrives as ``engine_options``. A field's
-    metadata may say ``help``, ``envvar`` (default: ``MOSHI_`` and the field's name), ``min``, ``max``,
-    ``metavar``.
+    metadata may say ``help``, ``group`` (a key of ``GROUPS``; the class's ``GROUP`` otherwise), ``envvar``
+    (default: ``MOSHI_`` and the field's name), ``min``, ``max``, ``metavar``. A field of the type
+    ``tuple[str, ...]`` may be given several times.
 
     Args:
         settings: the dataclass.
         without: fields that are no options of this command; they keep their defaults.
+        only: where given, no other fields are options of this command.
     """
     hints = get_type_hints(settings)
-    fields = [item for item in dataclasses.fields(settings) if item.name not in without]
+    fields = [
+        item
+        for item in dataclasses.fields(settings)
+        if item.name not in without and (only is None or item.name in only)
+    ]
     argument = "".join(f"_{c.lower()}" if c.isupper() else c for c in settings.__name__).lstrip("_")
 
-    def decorate(command: Callable[..., R]) -> Callable[..., R]:
-        @functools.wraps(command)
-        def run(*args: Any, **values: Any) -> R:
+    def decorate(run: Callable[..., R]) -> Callable[..., R]:
+        @functools.wraps(run)
+        def filled(*args: Any, **values: Any) -> R:
             own = {f.name: values.pop(f.name) for f in fields}
-            return command(*args, **{argument: settings(**own)}, **values)
+            return run(*args, **{argument: settings(**own)}, **values)
 
-        wrapped: Callable[..., R] = run
+        wrapped: Callable[..., R] = filled
         for item in reversed(fields):
-            wrapped = _option(item, hints[item.name])(wrapped)
+            group = GROUPS[item.metadata.get("group", settings.GROUP)]
+            wrapped = _option(item, hints[item.name], group)(wrapped)
         return wrapped
 
     return decorate
@@ -54,24 +118,34 @@ def takes(
 def as_environment(settings: Any) -> dict[str, str]:
     """Give a filled dataclass as the environment variables that make another process fill it alike."""
     given = {_envvar(item): getattr(settings, item.name) for item in dataclasses.fields(settings)}
-    return {name: "" if value is None else str(value) for name, value in given.items()}
+    return {name: _as_text(value) for name, value in given.items()}
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    return " ".join(value) if isinstance(value, tuple) else str(value)  # click splits variables at blanks
 
 
 def _envvar(item: dataclasses.Field[Any]) -> str:
     return str(item.metadata.get("envvar", ENVIRONMENT_PREFIX + item.name.upper()))
 
 
-def _option(item: dataclasses.Field[Any], hint: Any) -> Callable[[Callable[..., R]], Callable[..., R]]:
+def _option(
+    item: dataclasses.Field[Any], hint: Any, group: cloup.OptionGroup
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
     flag = "--" + item.name.replace("_", "-")
     meta = item.metadata
-    required_type, is_flag = _click_type(hint, meta)
-    return click.option(
+    required_type, is_flag, is_multiple = _click_type(hint, meta)
+    return cloup.option(
         f"{flag}/--no-{flag[2:]}" if is_flag and item.default is True else flag,
         item.name,
+        group=group,
         type=required_type,
         is_flag=is_flag,
+        multiple=is_multiple,
         default=item.default,
-        show_default=item.default not in (None, False, ""),
+        show_default=item.default not in (None, False, "", ()),
         envvar=_envvar(item),
         show_envvar=True,
         metavar=meta.get("metavar"),
@@ -81,17 +155,19 @@ def _option(item: dataclasses.Field[Any], hint: Any) -> Callable[[Callable[..., 
 
 def _click_type(
     hint: Any, meta: types.MappingProxyType[Any, Any]
-) -> tuple[click.ParamType[Any] | None, bool]:
+) -> tuple[click.ParamType[Any] | None, bool, bool]:
+    """Give click's type for a field's, and whether it is a flag, and whether it may come several times."""
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(arm for arm in get_args(hint) if arm is not type(None))
-    if get_origin(hint) is Literal:
-        return click.Choice([str(value) for value in get_args(hint)]), False
+    if get_origin(hint) is tuple:
+        return click.STRING, False, True
     if hint is bool:
-        return None, True
-    if hint is int:
-        return click.IntRange(meta.get("min"), meta.get("max")), False
-    if hint is float:
-        return click.FloatRange(meta.get("min"), meta.get("max")), False
-    if hint is Path:
-        return click.Path(path_type=Path), False
-    return click.STRING, False
+        return None, True, False
+    kinds: dict[Any, click.ParamType[Any]] = {
+        int: WholeNumber(meta.get("min"), meta.get("max")),
+        float: Number(meta.get("min"), meta.get("max")),
+        Path: click.Path(path_type=Path),
+    }
+    if get_origin(hint) is Literal:
+        return click.Choice([str(value) for value in get_args(hint)]), False, False
+    return kinds.get(hint, click.STRING), False, False

@@ -1,4 +1,4 @@
-"""``python bot.py rehearse``: a whole call without a phone, checked point by point."""
+"""``uv run bot.py rehearse``: a whole call without a phone, checked point by point."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 import dataclasses
 from pathlib import Path
 
-import click
+import cloup
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from commands.errors import Unusable
-from commands.options import as_environment, takes
+from commands.options import GROUPS, as_environment, command, takes
 from engines.options import EngineOptions
 from rehearse import rehearsal
 from rehearse.checks import Criterion, held
@@ -27,12 +27,27 @@ _MIRROR_SECS = 6.0
 _WIDTH_WITHOUT_TERMINAL = 140
 
 
-@click.command()
+@command("A whole call without a phone, checked point by point.")
 @takes(RehearseOptions)
 @takes(EngineOptions, without=("calls",))
-@click.option("--auth-token", envvar="TWILIO_AUTH_TOKEN", help="Signs the webhook's request, with --url.")
-@click.option("--public-url", envvar="PUBLIC_URL", help="What that signature is made for, with --url.")
-@click.option("--web-password", envvar="MOSHI_WEB_PASSWORD", help="Of the server's figures, with --url.")
+@cloup.option(
+    "--auth-token",
+    group=GROUPS["rehearsal"],
+    envvar="TWILIO_AUTH_TOKEN",
+    help="Signs the webhook's request, with --url.",
+)
+@cloup.option(
+    "--public-url",
+    group=GROUPS["rehearsal"],
+    envvar="PUBLIC_URL",
+    help="What that signature is made for, with --url.",
+)
+@cloup.option(
+    "--web-password",
+    group=GROUPS["rehearsal"],
+    envvar="MOSHI_WEB_PASSWORD",
+    help="Of the server's figures, with --url.",
+)
 def rehearse(
     rehearse_options: RehearseOptions,
     engine_options: EngineOptions,

@@ -1,4 +1,4 @@
-"""``python bot.py serve``: answer calls."""
+"""``uv run bot.py serve``: answer calls."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 
 import click
+import cloup
 import uvloop
 from loguru import logger
 
@@ -13,7 +14,7 @@ from access.options import WebOptions
 from access.public_address import TWIML_PATH
 from commands.errors import explained
 from commands.logs import log_to_stderr
-from commands.options import takes
+from commands.options import GROUPS, command, takes
 from engines.options import EngineOptions
 from records.options import TapOptions
 from runtime.stop_signals import Stopped, StopSignals, stop_signals
@@ -29,10 +30,11 @@ from telephony.options import ReachOptions, TwilioOptions
 PUT_BACK_SECS = 10.0
 
 
-@click.command()
+@command("Answer calls (the default).")
 @click.pass_obj
-@click.option(
+@cloup.option(
     "--number",
+    group=GROUPS["phone"],
     envvar="TWILIO_NUMBER",
     show_envvar=True,
     help="A phone number of yours at Twilio, which rings here while this runs, and is put back afterwards.",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True)
 class EngineOptions:
     """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+
+    GROUP: ClassVar = "engine"
 
     engine: Literal["auto", "parrot", "moshi"] = field(
         default="auto",
@@ -20,6 +22,7 @@ class EngineOptions:
     parrot_delay: float = field(
         default=1.0,
         metadata={
+            "group": "tuning",
             "help": "Seconds after which the parrot repeats the caller; 0 makes it a mirror.",
             "min": 0.0,
             "max": 10.0,
@@ -37,7 +40,8 @@ class EngineOptions:
         },
     )
     voice: Literal["moshiko", "moshika"] = field(
-        default="moshiko", metadata={"help": "Kyutai's male (moshiko) or female (moshika) voice."}
+        default="moshiko",
+        metadata={"group": "voice", "help": "Kyutai's male (moshiko) or female (moshika) voice."},
     )
     quantize: Literal["4", "8", "none"] = field(
         default="4",
@@ -46,32 +50,55 @@ class EngineOptions:
     greeting: Literal["speech", "silence", "none"] = field(
         default="speech",
         metadata={
+            "group": "voice",
             "help": "How Moshi opens a call: with speech of its own, with silence for as long, or with "
-            "nothing prepared."
+            "nothing prepared.",
         },
     )
     greeting_frames: int = field(
         default=25,
-        metadata={"help": "How long the greeting is, in frames of 80 ms.", "min": 1, "max": 250},
+        metadata={
+            "group": "voice",
+            "help": "How long the greeting is, in frames of 80 ms.",
+            "min": 1,
+            "max": 250,
+        },
     )
     seed: int | None = field(
         default=None,
         metadata={
+            "group": "voice",
             "help": "Makes the greeting and every call's dice the same each time; by default they differ.",
             "min": 0,
         },
     )
     text_temperature: float = field(
         default=0.7,
-        metadata={"help": "Of Moshi's words; 0 always takes the likeliest.", "min": 0.0, "max": 2.0},
+        metadata={
+            "group": "tuning",
+            "help": "Of Moshi's words; 0 always takes the likeliest.",
+            "min": 0.0,
+            "max": 2.0,
+        },
     )
     text_top_k: int = field(
-        default=25, metadata={"help": "Draw each word's token from so many; 0 from all.", "min": 0}
+        default=25,
+        metadata={"group": "tuning", "help": "Draw each word's token from so many; 0 from all.", "min": 0},
     )
     audio_temperature: float = field(
         default=0.8,
-        metadata={"help": "Of Moshi's voice; 0 always takes the likeliest.", "min": 0.0, "max": 2.0},
+        metadata={
+            "group": "tuning",
+            "help": "Of Moshi's voice; 0 always takes the likeliest.",
+            "min": 0.0,
+            "max": 2.0,
+        },
     )
     audio_top_k: int = field(
-        default=250, metadata={"help": "Draw each token of the voice from so many; 0 from all.", "min": 0}
+        default=250,
+        metadata={
+            "group": "tuning",
+            "help": "Draw each token of the voice from so many; 0 from all.",
+            "min": 0,
+        },
     )

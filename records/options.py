@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
 class TapOptions:
     """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
 
+    GROUP: ClassVar = "keep"
+
     meter: bool = field(
         default=True,
         metadata={
-            "help": "Measure each call: the metrics of /calls and /metrics, and of the log's line at its end."
+            "group": "tuning",
+            "help": "Measure each call: the metrics of /calls, /metrics and the log's line at its end.",
         },
     )
     record: Path | None = field(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
 class RehearseOptions:
     """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+
+    GROUP: ClassVar = "rehearsal"
 
     url: str | None = field(
         default=None,

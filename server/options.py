@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from audio.silence_trimmer import DEFAULT_LEAD_MS
 from processors.moshi import HANG_SECS
@@ -13,12 +13,18 @@ from processors.moshi import HANG_SECS
 class ServerOptions:
     """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
 
+    GROUP: ClassVar = "tuning"
+
     host: str = field(
         default="127.0.0.1",
-        metadata={"help": "Address to listen on; the default is reached by a tunnel on this machine."},
+        metadata={
+            "group": "phone",
+            "help": "Address to listen on; the default is reached by a tunnel on this machine.",
+        },
     )
     port: int = field(
-        default=5001, metadata={"help": "Port to listen on; 0 takes a free one.", "min": 0, "max": 65535}
+        default=5001,
+        metadata={"group": "phone", "help": "Port to listen on; 0 takes a free one.", "min": 0, "max": 65535},
     )
     log_level: Literal["debug", "info", "warning", "error"] = field(
         default="info", metadata={"help": "How much to say on the terminal."}
@@ -51,7 +57,7 @@ class ServerOptions:
         },
     )
     hangup_key: Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"] | None = field(
-        default=None, metadata={"help": "A key of the phone that ends the call, such as #."}
+        default=None, metadata={"group": "calls", "help": "A key of the phone that ends the call, such as #."}
     )
     drain_secs: float = field(
         default=300.0,

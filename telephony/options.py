@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
 class TwilioOptions:
     """The account with the phone company."""
+
+    GROUP: ClassVar = "phone"
 
     account_sid: str | None = field(
         default=None, metadata={"help": "Account SID (AC…).", "envvar": "TWILIO_ACCOUNT_SID"}
@@ -23,6 +26,7 @@ class TwilioOptions:
     twilio_api_url: str = field(
         default="https://api.twilio.com",
         metadata={
+            "group": "tuning",
             "help": "Base URL of the REST API; another one for a proxy, or a stand-in in tests.",
             "envvar": "TWILIO_API_URL",
         },
@@ -32,6 +36,8 @@ class TwilioOptions:
 @dataclass(frozen=True)
 class ReachOptions:
     """How the phone company finds this server."""
+
+    GROUP: ClassVar = "phone"
 
     public_url: str | None = field(
         default=None,
@@ -47,6 +53,7 @@ class ReachOptions:
     tunnel_wait_secs: float = field(
         default=15.0,
         metadata={
+            "group": "tuning",
             "help": "Seconds to wait until the tunnel's URL can be reached from here, too; 0 does not look.",
             "min": 0.0,
         },

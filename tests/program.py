@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Program:
-    """A running ``python bot.py …``.
+    """A running ``uv run bot.py …``.
 
     Attributes:
         said: everything that it wrote so far, stdout and stderr together.

@@ -1,6 +1,6 @@
 """A tiny random Moshi in the layout of Kyutai's repos: ``python -m tests.tiny_moshi DIR``.
 
-Then ``python bot.py --engine moshi --model DIR`` runs the very code that runs the real one. Tests have it
+Then ``uv run bot.py --engine moshi --model DIR`` runs the very code that runs the real one. Tests have it
 as the fixture ``tiny_checkpoint``.
 """
 

@@ -88,7 +88,7 @@ def check_weights(options: EngineOptions) -> Check:
     except EngineUnavailable as error:
         return Check("weights", "fail", str(error))
     if found is None:
-        return Check("weights", "fail", "not all of them are here", "python bot.py download")
+        return Check("weights", "fail", "not all of them are here", "uv run bot.py download")
     return Check("weights", "ok", f"at {found.weights.parent}")
 
 

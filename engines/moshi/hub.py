@@ -27,7 +27,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined] # exported, if
 
 from engines.duplex import EngineUnavailable, Progress
 
-DOWNLOAD = "python bot.py download"
+DOWNLOAD = "uv run bot.py download"
 
 
 class HubRepo:

@@ -105,7 +105,7 @@ def test_moshis_weights(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     missing = check_weights(EngineOptions(engine="moshi"))
-    assert is_bad(missing, "not all of them are here", "python bot.py download")
+    assert is_bad(missing, "not all of them are here", "uv run bot.py download")
     empty = check_weights(EngineOptions(engine="moshi", model=str(tmp_path)))
     assert is_bad(empty, "is missing; put it there, or leave out --model")
 

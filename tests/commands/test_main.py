@@ -24,8 +24,18 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_teaches() -> None:
     told = run("--help")
     assert told.returncode == 0
-    for word in ("serve", "python bot.py --port", ".env"):
+    for word in ("serve", "uv run bot.py --port", ".env"):
         assert word in told.stdout
+
+
+def test_a_command_that_is_almost_one() -> None:
+    told = run("srve")
+    assert told.returncode == 2
+    assert told.stderr.splitlines()[-1] == "Error: There is no command 'srve'; did you mean serve?"
+
+
+def test_the_list_of_commands_is_not_cut() -> None:
+    assert "..." not in run("--help").stdout.partition("Commands:")[2]
 
 
 def test_version() -> None:

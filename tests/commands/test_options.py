@@ -2,27 +2,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import click
 from click.testing import CliRunner
 
-from commands.options import takes
+from commands.options import as_environment, command, takes
 
 
 @dataclass(frozen=True)
 class TeaOptions:
     """What tea can be."""
 
+    GROUP: ClassVar = "keep"
+
     kind: Literal["green", "black"] = field(default="green", metadata={"help": "Which tea."})
     minutes: float = field(default=3.0, metadata={"help": "How long.", "min": 0.5, "max": 10.0})
     cups: int = field(default=1, metadata={"help": "How many.", "min": 1})
     milk: bool = field(default=False, metadata={"help": "With milk."})
     pot: Path | None = field(default=None, metadata={"help": "Which pot."})
-    secret: str | None = field(default=None, metadata={"help": "A spice.", "envvar": "SPICE"})
+    secret: str | None = field(
+        default=None, metadata={"help": "A spice.", "envvar": "SPICE", "group": "tuning"}
+    )
+    guests: tuple[str, ...] = field(default=(), metadata={"help": "Who comes."})
 
 
-@click.command()
+@command("Brew tea, quickly.")
 @takes(TeaOptions)
 def brew(tea_options: TeaOptions) -> None:
     """Brew tea."""
@@ -55,9 +60,9 @@ def test_the_environment_is_read_and_the_command_line_wins() -> None:
 def test_what_is_wrong_is_one_sentence_and_exit_code_2() -> None:
     for arguments, why in (
         (("--kind", "red"), "'red' is not one of 'green', 'black'"),
-        (("--minutes", "60"), "60.0 is not in the range 0.5<=x<=10.0"),
-        (("--cups", "many"), "'many' is not a valid integer"),
-        (("--sugar",), "No such option '--sugar'"),
+        (("--minutes", "60"), "expected a number from 0.5 to 10, got 60."),
+        (("--cups", "many"), "expected a whole number of 1 or more, got 'many'."),
+        (("--cup", "2"), "No such option '--cup'. (Did you mean one of: '--cups'"),
     ):
         code, output = run(*arguments)
         assert code == 2
@@ -69,3 +74,26 @@ def test_help_names_default_and_variable() -> None:
     assert "env var: MOSHI_KIND" in output
     assert "default: green" in output
     assert "env var: SPICE" in output
+
+
+def test_help_is_sorted_into_groups() -> None:
+    output = run("--help")[1]
+    assert output.index("Keep (recordings") < output.index("--kind") < output.index("Tuning:")
+    assert output.index("Tuning:") < output.index("--secret") < output.index("--config")
+
+
+def test_what_may_come_several_times() -> None:
+    assert "guests=('Anna', 'Ben')" in run("--guests", "Anna", "--guests", "Ben")[1]
+
+
+def test_another_process_is_filled_alike() -> None:
+    options = TeaOptions("black", 4.5, 2, True, Path("p"), None, ("Anna", "Ben"))
+    assert run(**as_environment(options)) == (0, f"{options!r}\n")
+
+
+def test_a_settings_file_is_below_the_environment_and_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "tea.toml"
+    file.write_text('kind = "black"\ncups = 5\nminutes = 4\nmilk = true\nguests = ["Anna", "Ben"]\n')
+    code, output = run("--config", str(file), "--minutes", "6", MOSHI_CUPS="7")
+    assert (code, output) == (0, repr(TeaOptions("black", 6.0, 7, True, guests=("Anna", "Ben"))) + "\n")
+    assert "kind='black'" in run(MOSHI_CONFIG=str(file))[1]

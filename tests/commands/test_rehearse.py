@@ -1,4 +1,4 @@
-"""``python bot.py rehearse`` as a person runs it. What depends on this machine's speed is not asked."""
+"""``uv run bot.py rehearse`` as a person runs it. What depends on this machine's speed is not asked."""
 
 from __future__ import annotations
 

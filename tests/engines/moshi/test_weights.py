@@ -215,7 +215,7 @@ def test_names_the_file_when_the_hub_cannot_be_reached(
     use_endpoint(CLOSED, monkeypatch)
     text = complaint(REPO)
     assert text.startswith(f"{WEIGHTS_NAME} of {REPO} is not in the cache, and fetching it failed (")
-    assert "run 'python bot.py download' with a network connection" in text
+    assert "run 'uv run bot.py download' with a network connection" in text
 
 
 def test_names_a_repo_or_a_file_that_the_hub_does_not_have(hub: FakeHub, own_checkpoint: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_damaged_file_of_the_cache_is_named_and_download_mends_it(
     text = complaint(REPO)
     assert WEIGHTS_NAME in text
     assert "it is cut short or damaged (200,000 bytes; " in text
-    assert text.endswith("; run 'python bot.py download' to fetch it again.")
+    assert text.endswith("; run 'uv run bot.py download' to fetch it again.")
     assert hub.requests == [], "serving must not change a cache"
     result = CliRunner().invoke(download, ["--model", REPO])
     assert result.exit_code == 0, result.output

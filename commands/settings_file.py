@@ -1,0 +1,63 @@
+"""The settings file, ``--config FILE.toml``: options by their names, below environment and command line."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def read_settings_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    """Take a file's values for whatever neither the command line nor the environment says.
+
+    The names are the options', with dashes or underscores. One file serves every command: a name that only
+    another command knows is passed over, one that none knows is an error.
+
+    Args:
+        ctx: of the command.
+        param: the option that named the file.
+        path: of the file.
+
+    Raises:
+        click.BadParameter: in one sentence, when the file cannot be read or holds what is no option.
+    """
+    if path is None:
+        return
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.BadParameter(f"{path} cannot be read ({error.strerror}).", ctx, param) from error
+    except ValueError as error:  # tomllib's own errors, and text that is not UTF-8
+        raise click.BadParameter(f"{path} is not TOML: {error}.", ctx, param) from error
+    named = {name.replace("-", "_"): value for name, value in values.items()}
+    _check_names(named, ctx, param, path)
+    ctx.default_map = {**(ctx.default_map or {}), **named}
+
+
+def _check_names(named: dict[str, Any], ctx: click.Context, param: click.Parameter, path: Path) -> None:
+    known = {option.name for option in ctx.command.params if option.name}
+    if not named.keys() <= known and ctx.parent is not None:
+        known |= _names_of_all(ctx.parent)
+    for name, value in named.items():
+        if name not in known:
+            like = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {like[0].replace('_', '-')}?" if like else "."
+            raise click.BadParameter(f"{path}: there is no option {name.replace('_', '-')}{hint}", ctx, param)
+        if isinstance(value, dict):
+            raise click.BadParameter(
+                f"{path}: expected a value for {name}, got a table; write {name} = …, outside [tables].",
+                ctx,
+                param,
+            )
+
+
+def _names_of_all(group_context: click.Context) -> set[str]:
+    """Name the options of every command."""
+    group = group_context.command
+    if not isinstance(group, click.Group):
+        return set()
+    commands = (group.get_command(group_context, name) for name in group.list_commands(group_context))
+    return {option.name for one in commands if one for option in one.params if option.name}

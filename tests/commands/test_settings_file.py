@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from commands.main import cli
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("prot = 5001", "there is no option prot; did you mean port?"),
+        ("colour = 1", "there is no option colour."),
+        ("port = ", "is not TOML: Invalid value (at end of document)."),
+        ("[port]\nnumber = 1", "expected a value for port, got a table; write port = …, outside [tables]."),
+        ('port = "high"', "expected a whole number from 0 to 65535, got 'high'."),
+        ("port = 65536", "expected a whole number from 0 to 65535, got 65536."),
+        (b"\xff", "is not TOML: 'utf-8' codec"),
+        (None, "cannot be read (No such file or directory)."),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_sentence(
+    tmp_path: Path, text: str | bytes | None, sentence: str
+) -> None:
+    file = tmp_path / "settings.toml"
+    if text is not None:
+        file.write_bytes(text.encode() if isinstance(text, str) else text)
+    result = CliRunner().invoke(cli, ["serve", "--config", str(file)])
+    assert result.exit_code == 2
+    assert sentence in result.output.replace("\n", " ")
+
+
+def test_names_of_other_commands_are_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("secs = 12\nring-secs = 4\n")  # rehearse's and dial's
+    result = CliRunner().invoke(cli, ["serve", "--config", str(file), "--port", "high"])
+    assert "expected a whole number from 0 to 65535, got 'high'." in result.output
+    told = CliRunner().invoke(cli, ["dial", "--config", str(file), "+15551234567"])
+    assert "expected a whole number from 5 to 600, got 4." in told.output
