@@ -64,6 +64,21 @@ class EngineOptions:
             "max": 250,
         },
     )
+    listen: bool = field(
+        default=False,
+        metadata={
+            "help": "Listen for the caller's words with a second model, Kyutai's speech to text: they are "
+            "in transcripts, on the page, and in the pipeline."
+        },
+    )
+    listen_model: str = field(
+        default="",
+        metadata={
+            "help": "The model that listens: a folder, or a repo of the hub; by default "
+            "kyutai/stt-1b-en_fr-mlx (English and French, half a second late).",
+            "metavar": "DIR|REPO",
+        },
+    )
     seed: int | None = field(
         default=None,
         metadata={

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 CODEBOOKS, CARD, TEXT_CARD, DIM, LAYERS, CONTEXT, HEADS, CLASSES = 32, 64, 100, 64, 2, 16, 4, 6
 FRAMES = 400
@@ -76,6 +77,33 @@ def caller(frames: int = FRAMES, seed: int = 1) -> NDArray[np.uint32]:
     return np.random.default_rng(seed).integers(0, CARD, (frames, CODEBOOKS)).astype(np.uint32)
 
 
+def pytorch_names(weights: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """The same values under the names, and in the shapes, of Kyutai's PyTorch files."""
+    theirs = {}
+    for name, value in weights.items():
+        their_name = name.replace("audio_embs.", "emb.").replace("in_proj.weight", "in_proj_weight")
+        if "norm" in name:
+            theirs[their_name.replace(".weight", ".alpha")] = value[None, None]
+        else:
+            theirs[their_name] = value
+    return theirs
+
+
+def write_tiny_listening(folder: Path, *, pytorch: bool = False, **changes: Any) -> Path:
+    """Write a whole checkpoint in the layout of Kyutai's repos, without Mimi; gives the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = listening_config(tokenizer_name="tokenizer.model", moshi_name="model.safetensors", **changes)
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = listening_weights()
+    if config["extra_heads_num_heads"] == 0:
+        weights = {name: value for name, value in weights.items() if "extra_heads" not in name}
+    save_file(pytorch_names(weights) if pytorch else weights, folder / "model.safetensors")
+    from engines.moshi.random_model import write_tiny_tokenizer  # noqa: PLC0415 - not there beside PyTorch
+
+    write_tiny_tokenizer(folder / "tokenizer.model", TEXT_CARD)
+    return folder
+
+
 def write_golden(path: Path) -> None:
     """Let Kyutai's PyTorch code listen; its first frame is replaced by start tokens, so 399 are compared."""
     import torch  # type: ignore[import-not-found] # noqa: PLC0415 - not there in the project's environment
@@ -101,13 +129,7 @@ def write_golden(path: Path) -> None:
         extra_heads_dim=CLASSES,
         dtype=torch.float32,
     ).eval()
-    theirs = {}
-    for name, value in listening_weights().items():
-        their_name = name.replace("audio_embs.", "emb.").replace("in_proj.weight", "in_proj_weight")
-        if "norm" in name:
-            theirs[their_name.replace(".weight", ".alpha")] = torch.from_numpy(value[None, None])
-        else:
-            theirs[their_name] = torch.from_numpy(value)
+    theirs = {name: torch.from_numpy(value) for name, value in pytorch_names(listening_weights()).items()}
     missing, unexpected = model.load_state_dict(theirs, strict=False)
     assert not unexpected, unexpected
     assert all("depformer" in name for name in missing), missing

@@ -96,14 +96,14 @@ def check(weights: Path, mimi: Path, tokenizer: Path, config: LmConfig) -> Check
     Raises:
         Unfit: naming the first file that cannot be used.
     """
-    shapes = _shapes(weights)
-    quantization = _quantization(weights, shapes, config)
+    shapes = shapes_of(weights)
+    quantization = quantization_of(weights, shapes, config)
     expected = dict(tree_flatten(build(config, quantization).parameters()))
-    _check(weights, shapes, {name: tuple(array.shape) for name, array in expected.items()})
+    check_against(weights, shapes, {name: tuple(array.shape) for name, array in expected.items()})
     surplus = sorted(shapes.keys() - expected.keys())
     if surplus:
         raise Unfit(weights, f"the tensor {surplus[0]} belongs to another model")
-    _check(mimi, _shapes(mimi), mimi_shapes(codec.CODEBOOKS))
+    check_against(mimi, shapes_of(mimi), mimi_shapes(codec.CODEBOOKS))
     pieces = load_tokenizer(tokenizer).get_piece_size()
     if pieces < config.text_out_vocab_size:
         raise Unfit(tokenizer, f"expected {config.text_out_vocab_size} pieces, got {pieces}")
@@ -122,7 +122,12 @@ def load_tokenizer(path: Path) -> SentencePieceProcessor:
         raise Unfit(path, "it is not a sentencepiece model") from error
 
 
-def _shapes(path: Path) -> Shapes:
+def shapes_of(path: Path) -> Shapes:
+    """Give the shapes of a safetensors file's tensors.
+
+    Raises:
+        Unfit: when it cannot be read or is damaged.
+    """
     try:
         return read_shapes(path)
     except Damaged as error:
@@ -131,15 +136,24 @@ def _shapes(path: Path) -> Shapes:
         raise Unfit(path, f"it cannot be read ({error.strerror})") from error
 
 
-def _check(path: Path, found: Shapes, expected: Shapes) -> None:
+def check_against(path: Path, found: Shapes, expected: Shapes) -> None:
+    """Check that a file holds all tensors that are expected.
+
+    Raises:
+        Unfit: naming the first that it does not.
+    """
     try:
         check_shapes(found, expected)
     except Damaged as error:
         raise Unfit(path, str(error)) from error
 
 
-def _quantization(weights: Path, shapes: Shapes, config: LmConfig) -> Quantization | None:
-    """Read from the shapes how the weights are packed: ``bits / 32`` of a word to a value."""
+def quantization_of(weights: Path, shapes: Shapes, config: LmConfig) -> Quantization | None:
+    """Read from the shapes how the weights are packed: ``bits / 32`` of a word to a value.
+
+    Raises:
+        Unfit: when that is not possible.
+    """
     packed, scales = shapes.get("text_linear.weight"), shapes.get("text_linear.scales")
     if packed is None or scales is None:
         return None

@@ -36,10 +36,16 @@ class HubRepo:
     Args:
         name: as in ``kyutai/moshiko-mlx-q4``.
         progress: hears what is fetched.
+        option: of the command line, which names another repo.
+        download: the command that fetches its files.
     """
 
-    def __init__(self, name: str, progress: Progress) -> None:
+    def __init__(
+        self, name: str, progress: Progress, *, option: str = "--model", download: str = DOWNLOAD
+    ) -> None:
         self.name = name
+        self._option = option
+        self._download_command = download
         self._progress = progress
         self._commit: str | None = None
 
@@ -84,20 +90,21 @@ class HubRepo:
         verbosity = logging.get_verbosity()
         logging.set_verbosity(ERROR)  # what it would say, our exception says in one sentence
         try:
+            asked = self._commit  # None asks for the newest, and the client notes in the cache which that is
             self._download(file)
-            return Path(hf_hub_download(self.name, file, revision=self._commit))
+            return Path(hf_hub_download(self.name, file, revision=asked))
         except errors.LocalEntryNotFoundError as error:
             raise self._unreachable(file, error) from error
         except errors.EntryNotFoundError as error:
             if optional:
                 return None
             raise EngineUnavailable(
-                f"The repo {self.name} has no file {file}; --model and --quantize name another."
+                f"The repo {self.name} has no file {file}; {self._option} names another."
             ) from error
         except (errors.RepositoryNotFoundError, errors.GatedRepoError, errors.RevisionNotFoundError) as error:
             raise EngineUnavailable(
                 f"The hub shows no repo {self.name}, wanted for {file}; "
-                "mend --model, or log in with 'hf auth login' if it is private."
+                f"mend {self._option}, or log in with 'hf auth login' if it is private."
             ) from error
         except OSError as error:
             if error.errno == errno.ENOSPC:
@@ -149,8 +156,9 @@ class HubRepo:
     def _unreachable(self, file: str, error: Exception) -> EngineUnavailable:
         why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         return EngineUnavailable(
-            f"{file} of {self.name} is not in the cache, and fetching it failed ({why}): run '{DOWNLOAD}' "
-            "with a network connection, or give a folder with --model; what has been fetched is kept."
+            f"{file} of {self.name} is not in the cache, and fetching it failed ({why}): "
+            f"run '{self._download_command}' with a network connection, "
+            f"or give a folder with {self._option}; what has been fetched is kept."
         )
 
 

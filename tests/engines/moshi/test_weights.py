@@ -218,6 +218,15 @@ def test_names_the_file_when_the_hub_cannot_be_reached(
     assert "run 'uv run bot.py download' with a network connection" in text
 
 
+def test_what_was_fetched_is_found_without_a_network_from_then_on(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find(REPO)
+    use_endpoint(CLOSED, monkeypatch)
+    assert weights.cached(EngineOptions(model=REPO), lambda _: None) is not None
+    assert find(REPO).weights.name == WEIGHTS_NAME
+
+
 def test_names_a_repo_or_a_file_that_the_hub_does_not_have(hub: FakeHub, own_checkpoint: Path) -> None:
     assert "The hub shows no repo somebody/else, wanted for config.json" in complaint("somebody/else")
     (own_checkpoint / TOKENIZER_NAME).unlink()
