@@ -3,7 +3,11 @@
 Twilio strips query strings and sends no header that we choose, so the token travels as a ``<Parameter>``
 of the TwiML and comes back in the stream's ``start`` message. It is
 ``CALL.EXPIRY.NONCE.MAC``: the call that it is for, Unix seconds, 96 random bits, and HMAC-SHA256 over the
-rest. Nothing here reads a clock: time is an argument, in Unix seconds.
+rest.
+
+Two clocks: when a token expires is told in Unix time, because another process may have made it; that time is
+an argument. That clock can be set back, and bring a token back into date. So how long a spent token is
+remembered goes by the monotonic clock, and is a day, far more than any token lives.
 """
 
 from __future__ import annotations
@@ -13,7 +17,9 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Collection
+import time
+from collections import deque
+from collections.abc import Callable, Collection
 
 PARAMETER = "token"
 """The name of the ``<Parameter>``, and so the key in ``start.customParameters``."""
@@ -21,6 +27,9 @@ PARAMETER = "token"
 LIFETIME_SECS = 60.0
 ANY_CALL = "any"
 """For a call that we place: its TwiML, token inside, is sent before Twilio has named the call."""
+
+KEPT_SPENT_S = 24 * 3600.0
+"""How long a spent token is remembered: 200 bytes for each stream of a day that was let in."""
 
 _NONCE_BYTES = 12
 _MAX_CHARS = 500  # Twilio's limit for a parameter's value
@@ -58,11 +67,17 @@ class StreamTokens:
 
     Two processes with the same auth token accept each other's tokens, so that ``dial`` can send a call
     to a server that runs elsewhere. Which tokens have been spent is known to one process only.
+
+    Args:
+        key: of the MAC.
+        clock: gives seconds, monotonic.
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, clock: Callable[[], float] = time.monotonic) -> None:
         self._key = key
-        self._spent: dict[str, float] = {}  # nonce → expiry; holds only what is still in date
+        self._clock = clock
+        self._spent: set[str] = set()  # the nonces of the queue, to be found at once
+        self._spent_at: deque[tuple[float, str]] = deque()  # the oldest first
 
     @classmethod
     def from_auth_token(cls, auth_token: str | None) -> StreamTokens:
@@ -112,18 +127,21 @@ class StreamTokens:
             raise TokenExpired(f"the stream's token expired {now_secs - expiry:.0f} s ago")
         if made_for not in (ANY_CALL, call):
             raise TokenForAnotherCall("the stream's token was made for another call")
-        self._forget_expired(now_secs)
+        now_s = self._clock()
+        self._forget_old(now_s)
         if nonce in self._spent:
             raise TokenReplayed("the stream's token has been used before")
-        self._spent[nonce] = expiry
+        self._spent.add(nonce)
+        self._spent_at.append((now_s, nonce))
 
     @property
     def spent(self) -> Collection[str]:
-        """The nonces that are kept because their tokens are still in date."""
-        return self._spent.keys()
+        """The nonces of the tokens that were spent within the last day."""
+        return self._spent
 
-    def _forget_expired(self, now_secs: float) -> None:
-        self._spent = {nonce: expiry for nonce, expiry in self._spent.items() if expiry > now_secs}
+    def _forget_old(self, now_s: float) -> None:
+        while self._spent_at and now_s - self._spent_at[0][0] >= KEPT_SPENT_S:
+            self._spent.discard(self._spent_at.popleft()[1])
 
     def _mac(self, body: str) -> str:
         digest = hmac.digest(self._key, body.encode(errors="replace"), hashlib.sha256)

@@ -1,4 +1,4 @@
-"""When 80 ms of sound count as silence."""
+"""The one threshold of silence: for greetings, for what may be trimmed, for what a rehearsal hears."""
 
 from __future__ import annotations
 

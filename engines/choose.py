@@ -59,7 +59,8 @@ def choose_engine(options: EngineOptions) -> EngineChoice:
         from engines.moshi.engine import MoshiEngine  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         raise EngineUnavailable(
-            "The Moshi engine is not there yet; --engine parrot answers calls."
+            f"The Moshi engine needs the package {error.name}, which is not installed: run uv sync. "
+            "--engine parrot answers calls without it."
         ) from error
     where = f"on {found}" if found else "on the processor, which is too slow for a conversation"
     return EngineChoice(MoshiEngine(options), where, "--engine parrot answers without it")

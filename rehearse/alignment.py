@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy.signal import correlate
 
 from audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
+from audio.silence import SILENCE_RMS
 
 Samples = NDArray[np.float32]
 
 _MARGIN_SAMPLES = 960  # the window reaches 120 ms to either side of its frame
-_LOUD_RMS = 0.006  # -45 dB of full scale
 _LONGEST_S = 6.0
 _SCOUTS = 40
 _ALIKE = 0.6  # speech at an equal loudness of noise is 0.7; strange speech reaches 0.5 by chance
@@ -83,7 +83,7 @@ def align(said: Samples, heard: Samples) -> Alignment | None:
 
 
 def _is_loud(samples: Samples) -> bool:
-    return bool(np.mean(np.square(samples)) > _LOUD_RMS**2)
+    return bool(np.mean(np.square(samples)) > SILENCE_RMS**2)
 
 
 def _find(said: Samples, heard: Samples, frame: int, lowest: int, highest: int) -> tuple[int, float]:
@@ -96,7 +96,7 @@ def _find(said: Samples, heard: Samples, frame: int, lowest: int, highest: int) 
     products = correlate(region, window, mode="valid", method="fft")
     energy = np.cumsum(np.concatenate(([0.0], np.square(region, dtype=np.float64))))
     energies = energy[len(window) :] - energy[: -len(window)]
-    floor = len(window) * _LOUD_RMS**2 / 10  # what is all but silent is like nothing
+    floor = len(window) * SILENCE_RMS**2 / 10  # what is all but silent is like nothing
     correlation = products / np.sqrt(
         np.maximum(energies, floor) * np.sum(np.square(window, dtype=np.float64))
     )

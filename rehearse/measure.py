@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_closing
 
 from audio.formats import FRAME_MS, PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
+from audio.silence import SILENCE_RMS
 from audio.spread import Spread
 from rehearse.alignment import Alignment, Samples, align
 from rehearse.playback import Gap
@@ -17,7 +18,6 @@ from rehearse.quality import Quality, clipped_share, line_quality
 from rehearse.record import CallRecord
 
 _SLICE_SAMPLES = 80  # voices are looked for in slices of 10 ms
-_LOUD_RMS = 0.006  # -45 dB of full scale
 _BRIDGED_SLICES = 12  # silences of up to 120 ms are inside words
 _HOLE_SLICES = 50
 _QUARTER = 4
@@ -158,7 +158,7 @@ def _speaks(samples: Samples, gaps: Sequence[Gap] = ()) -> NDArray[np.bool_]:
     Short silences count as voice, and so do holes up to half a second in the middle of it.
     """
     slices = samples[: len(samples) // _SLICE_SAMPLES * _SLICE_SAMPLES].reshape(-1, _SLICE_SAMPLES)
-    loud = np.square(slices).mean(axis=1) > _LOUD_RMS**2
+    loud = np.square(slices).mean(axis=1) > SILENCE_RMS**2
     for gap in gaps:
         first, last = gap.heard_sample // _SLICE_SAMPLES, (gap.heard_sample + gap.samples) // _SLICE_SAMPLES
         if first and last - first <= _HOLE_SLICES:

@@ -35,7 +35,12 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         await state.calls.all_over()
 
     app = FastAPI(
-        title="Moshi on the phone", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+        title="Moshi on the phone",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # a redirect goes to whatever name the request's Host header says
+        lifespan=lifespan,
     )
 
     @app.get("/healthz")

@@ -7,25 +7,28 @@ from typing import Any
 from runtime.version import VERSION
 from server.state import ServerState
 
+ENGINE_ERROR = "The engine cannot take a call now; the server's log says why."
+
 
 def reserve(state: ServerState, call_sid: str) -> str | None:
     """Hold a session for a call that is about to be put through, or say in one sentence why there is none."""
-    engine, now_secs = state.engine, state.auth.clock()
-    if error := state.calls.closing or engine.error:
+    engine, now_s = state.engine, state.clock()
+    if error := state.calls.closing or _engine_error(state):
         return error
-    if engine.running + state.reservations.count(now_secs, besides=call_sid) >= engine.capacity:
+    if engine.running + state.reservations.count(now_s, besides=call_sid) >= engine.capacity:
         return (
             "the only session is taken"
             if engine.capacity == 1
             else f"all {engine.capacity} sessions are taken"
         )
-    state.reservations.make(call_sid, now_secs)
+    state.reservations.make(call_sid, now_s)
     return None
 
 
 def health(state: ServerState) -> dict[str, Any]:
     """Say how the line is doing, for ``/healthz``."""
-    engine, error = state.engine, state.engine.error or state.calls.closing
+    engine = state.engine
+    error = _published_error(state)
     return {
         "ready": error is None,
         "error": error,
@@ -39,3 +42,14 @@ def health(state: ServerState) -> dict[str, Any]:
         "refused": dict(state.calls.refused),
         "version": VERSION,
     }
+
+
+def _published_error(state: ServerState) -> str | None:
+    """Say why no call is taken, to everybody: what an exception said is in the log and nowhere else."""
+    return ENGINE_ERROR if _engine_error(state) else state.calls.closing
+
+
+def _engine_error(state: ServerState) -> str | None:
+    error = state.engine.error
+    state.engine_log.note(error)
+    return error

@@ -15,20 +15,25 @@ class Reservations:
     def __init__(self) -> None:
         self._made_s: dict[str, float] = {}
 
-    def make(self, call: str, now_secs: float) -> None:
-        """Remember that this call was put through."""
-        self._made_s[call] = now_secs
+    def make(self, call: str, now_s: float) -> None:
+        """Remember that this call was put through.
+
+        Args:
+            call: its SID.
+            now_s: on a monotonic clock; one that is set back would keep the line busy meanwhile.
+        """
+        self._made_s[call] = now_s
 
     def keep(self, call: str) -> None:
         """Forget it: its stream is here."""
         self._made_s.pop(call, None)
 
-    def count(self, now_secs: float, *, besides: str) -> int:
+    def count(self, now_s: float, *, besides: str) -> int:
         """Count the calls whose streams are still to come.
 
         Args:
-            now_secs: on the clock of ``make``.
+            now_s: on the clock of ``make``.
             besides: a call that does not count; Twilio asks twice where it had no answer.
         """
-        self._made_s = {call: made for call, made in self._made_s.items() if now_secs - made < HOLD_SECS}
+        self._made_s = {call: made for call, made in self._made_s.items() if now_s - made < HOLD_SECS}
         return len(self._made_s.keys() - {besides})

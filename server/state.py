@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from access.options import WebOptions
 from engines.duplex import DuplexEngine, DuplexSession
 from records.options import TapOptions
 from server.calls import Call, Calls
+from server.engine_log import EngineLog
 from server.options import ServerOptions
 from server.reservations import Reservations
 from server.startup import Startup
@@ -35,6 +37,8 @@ class ServerState:
         web: who may talk and watch in a browser.
         startup: how far the engine has come.
         engine_reason: why this engine answers, to be read behind its name.
+        clock: gives seconds, monotonic.
+        engine_log: what was logged of the engine's health.
     """
 
     engine: DuplexEngine
@@ -47,6 +51,8 @@ class ServerState:
     web: WebOptions = field(default_factory=WebOptions)
     startup: Startup = field(default_factory=Startup)
     engine_reason: str = ""
+    clock: Callable[[], float] = time.monotonic
+    engine_log: EngineLog = field(default_factory=EngineLog)
 
     @property
     def dashboard_auth(self) -> DashboardAuth:

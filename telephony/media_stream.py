@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from audio.formats import PHONE_RATE_HZ
 
 ENCODING, CHANNELS = "audio/x-mulaw", 1
 _LONGEST_TIMESTAMP = 12  # digits; 30 years of milliseconds
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BadMessage(Exception):
@@ -156,6 +158,9 @@ def _text(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str):
         raise BadMessage(f"expected {name} to be text, got {type(value).__name__}")
+    if not value.isascii() and _SURROGATE.search(value):
+        # JSON can spell half a character, which nothing that is written down or sent on can hold.
+        raise BadMessage(f"expected {name} to be text, got half a surrogate pair")
     return value
 
 

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, HTTPException, Request, Response
 from loguru import logger
 from starlette.datastructures import FormData, UploadFile
+from starlette.requests import ClientDisconnect
 
 from access.auth import StreamAuth
 from access.public_address import STATUS_PATH, STREAM_PATH, TWIML_PATH
@@ -67,9 +68,10 @@ async def _form_of_twilio(request: Request, path: str, auth: StreamAuth) -> Form
     """Read the form, and make sure that Twilio sent it.
 
     Raises:
-        HTTPException: 403 when it did not, 413 when it is far too long to be one of Twilio's.
+        HTTPException: 400 when it is no form or was not sent to its end, 403 when Twilio did not sign it,
+            413 when it is far too long to be one of Twilio's.
     """
-    form = _parse(await _body(request))
+    form = _parse(await _body(request), path)
     url = auth.address.https(path)
     if url and request.url.query:
         url += f"?{request.url.query}"
@@ -80,22 +82,32 @@ async def _form_of_twilio(request: Request, path: str, auth: StreamAuth) -> Form
 
 async def _body(request: Request) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"expected at most {MAX_BODY_BYTES} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise HTTPException(413, f"expected at most {MAX_BODY_BYTES} bytes")
+    except ClientDisconnect as error:
+        # Nobody is there to read the answer; without this it would be a traceback in the log.
+        raise HTTPException(400, "expected a whole form") from error
     return bytes(body)
 
 
-def _parse(body: bytes) -> FormData:
+def _parse(body: bytes, path: str) -> FormData:
     try:
-        pairs: list[tuple[str, str | UploadFile]] = [
-            (name.decode(), value.decode())
-            for name, value in parse_qsl(body, keep_blank_values=True, max_num_fields=MAX_FIELDS)
-        ]
+        # Text, not bytes: of bytes parse_qsl makes ASCII again, and a caller from Zürich would be refused.
+        # Every name and value is UTF-8, or it is not Twilio's: nothing is replaced in what is signed.
+        pairs = parse_qsl(
+            body.decode(),
+            keep_blank_values=True,
+            max_num_fields=MAX_FIELDS,
+            encoding="utf-8",
+            errors="strict",
+        )
     except ValueError as error:
+        logger.warning("Refused a webhook to {}: it is no form in UTF-8", path)
         raise HTTPException(400, "expected a form") from error
-    return FormData(pairs)
+    return FormData(list[tuple[str, str | UploadFile]](pairs))
 
 
 def _xml(document: str) -> Response:

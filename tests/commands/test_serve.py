@@ -22,6 +22,7 @@ from engines.duplex import Progress
 from engines.options import EngineOptions
 from runtime.stop_signals import StopSignals
 from server import running
+from server.health import ENGINE_ERROR
 from server.options import ServerOptions
 from server.settings import Settings
 from telephony.options import ReachOptions, TwilioOptions
@@ -301,7 +302,7 @@ async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answere
     serving = asyncio.create_task(serve())
     async with httpx.AsyncClient(base_url=base_url) as client:
         loading = await client.get("/healthz")
-        assert (loading.status_code, loading.json()["error"]) == (503, "The fake engine is not ready.")
+        assert (loading.status_code, loading.json()["error"]) == (503, ENGINE_ERROR)
         engine.loaded.set()
         await ready.wait()
         assert (await client.get("/healthz")).status_code == 200

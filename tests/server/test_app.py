@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from engines.parrot import ParrotEngine
 from runtime.version import VERSION
+from server.health import ENGINE_ERROR, reserve
 from server.state import ServerState
+from tests.fake_engines import FakeEngine
+from tests.logs import Logged
 from tests.phone import Phone, serving
 
 
@@ -39,7 +43,43 @@ async def test_healthz_is_503_until_the_engine_is_ready() -> None:
         await line.engine.stop()
         answer = await client.get("/healthz")
     assert answer.status_code == 503
-    assert answer.json()["error"] == "The parrot has not been started."
+    assert answer.json()["error"] == ENGINE_ERROR
+
+
+async def test_healthz_publishes_no_text_of_an_exception_and_the_log_has_it_once(logged: Logged) -> None:
+    class Failing(FakeEngine):
+        failure: str | None = None
+
+        @property
+        def error(self) -> str | None:
+            return self.failure
+
+    engine = Failing()
+    line = ServerState(engine)
+    async with serving(line) as address, httpx.AsyncClient(base_url=f"http://{address}") as client:
+        assert (await client.get("/healthz")).status_code == 200
+        engine.failure = "This call ended because the model failed: /home/me/secret.safetensors"
+        for _ in range(3):
+            answer = await client.get("/healthz")
+            assert (answer.status_code, answer.json()["error"]) == (503, ENGINE_ERROR)
+            assert "secret" not in answer.text
+        assert reserve(line, "CA1") == engine.failure
+        engine.failure = None
+        assert (await client.get("/healthz")).json()["error"] is None
+    assert logged.text.count("secret.safetensors") == 1
+    assert logged.text.count("The engine takes calls again") == 1
+
+
+@pytest.mark.parametrize("path", ["/twiml/", "/status/", "/healthz/", "/calls/CA1/events/"])
+async def test_a_slash_at_the_end_redirects_nowhere(path: str) -> None:
+    async with (
+        serving(ServerState(ParrotEngine())) as address,
+        httpx.AsyncClient(base_url=f"http://{address}") as client,
+    ):
+        for method in ("GET", "POST"):
+            answer = await client.request(method, path, headers={"Host": "evil.example.com"})
+            assert answer.status_code in (403, 404)
+            assert "location" not in answer.headers
 
 
 async def test_nothing_else_is_there() -> None:

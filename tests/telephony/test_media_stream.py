@@ -64,6 +64,14 @@ def test_what_cannot_be_understood(message: str | bytes, why: str) -> None:
         parse(message)
 
 
+@pytest.mark.parametrize("name", ["streamSid", "callSid", "accountSid"])
+def test_half_a_surrogate_pair_is_no_text(name: str) -> None:
+    """JSON can spell it; ``/calls`` answered 500 for as long as the call ran, because UTF-8 cannot."""
+    body = {"streamSid": "MZ1", "callSid": "CA1", "accountSid": "AC1", "mediaFormat": {}, name: "CA\ud800"}
+    with pytest.raises(BadMessage, match=f"expected {name} to be text, got half a surrogate pair"):
+        parse(json.dumps({"event": "start", "start": body}))
+
+
 @given(st.text() | st.binary() | (JSON | NEARLY).map(json.dumps))
 def test_nothing_else_is_ever_raised(message: str | bytes) -> None:
     try:

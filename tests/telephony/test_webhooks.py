@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -9,6 +12,7 @@ from xml.etree import ElementTree as ET
 
 import aiohttp
 import pytest
+from starlette.datastructures import FormData, UploadFile
 from twilio.request_validator import RequestValidator
 
 from access.auth import StreamAuth
@@ -117,6 +121,66 @@ async def test_headers_of_the_request_do_not_make_the_url(server: Server, host: 
         assert answer.status == 403
 
 
+FORMS = {
+    "umlauts": [("FromCity", "ZÜRICH"), ("CallerName", "José")],
+    "emoji": [("CallerName", "Zoë 🦜👩‍🚀"), ("🦜", "name")],
+    "scripts": [("FromCity", "東京"), ("ToCity", "القاهرة"), ("CallerName", "e\u0301 is not \u00e9")],
+    "empty": [("FromCity", ""), ("", "no name"), ("ForwardedFrom", "")],
+    "repeated": [("Tag", "b"), ("Tag", "a"), ("Tag", "b"), ("Tag", "ü")],
+    "reserved": [("CallerName", "a+b & c=d%20;~*'()!"), ("Ctl", "tab\t, line\r\nend")],
+}
+
+
+@pytest.mark.parametrize("path", ["/twiml", "/status"])
+@pytest.mark.parametrize("name", FORMS)
+async def test_forms_in_utf_8_as_twilio_sends_and_signs_them(server: Server, path: str, name: str) -> None:
+    """Percent-encoded UTF-8; twilio's own validator makes the signature over the decoded form."""
+    pairs = [("CallSid", CALL), ("From", CALLER), *FORMS[name]]
+    form = FormData(list[tuple[str, str | UploadFile]](pairs))
+    validator = RequestValidator(AUTH_TOKEN)
+    signature = str(validator.compute_signature(PUBLIC + path, form))
+    assert validator.validate(PUBLIC + path, form, signature)
+    body = urlencode(pairs).encode()
+    assert body.isascii()
+    assert (await server.post(path, body, signature))[0] in (200, 204)
+    lower = re.sub(rb"%[0-9A-F]{2}", lambda found: found[0].lower(), body)  # %c3%bc is the same as %C3%BC
+    assert (await server.post(path, lower, signature))[0] in (200, 204)
+    last = body.rpartition(b"=")[0] + b"=another"
+    assert (await server.post(path, last, signature))[0] == 403
+
+
+async def test_a_form_whose_utf_8_is_not_percent_encoded(server: Server) -> None:
+    fields = {"CallSid": CALL, "FromCity": "ZÜRICH", "🦜": "ä"}
+    signature = RequestValidator(AUTH_TOKEN).compute_signature(PUBLIC + "/twiml", fields)
+    raw = "&".join(f"{name}={value}" for name, value in fields.items()).encode()
+    assert (await server.post("/twiml", raw, signature))[0] == 200
+
+
+@pytest.mark.parametrize("city", [b"Z%DCRICH", b"Z\xdcRICH", b"%ED%A0%80"])
+async def test_a_form_in_another_encoding_is_refused_and_logged(
+    server: Server, city: bytes, logged: Logged
+) -> None:
+    """Latin-1, raw or percent-encoded, and half a surrogate pair: Twilio sends none of them."""
+    body = f"CallSid={CALL}&FromCity=".encode() + city
+    assert (await server.post("/twiml", body, "x"))[0] == 400
+    assert logged.text.count("Refused a webhook to /twiml: it is no form in UTF-8") == 1
+
+
+async def test_a_form_that_is_not_sent_to_its_end_leaves_no_traceback(
+    server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
+    host, _, port = server.address.partition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /twiml HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nCallSid=")
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    writer.transport.abort()
+    await asyncio.sleep(0.1)
+    assert (await server.post("/twiml"))[0] == 200
+    assert "Exception" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -156,12 +220,23 @@ async def test_a_busy_line(server: Server, logged: Logged) -> None:
 
 async def test_two_callers_in_one_second(server: Server) -> None:
     """The first has been put through, and its stream is still to come."""
-    now = server.line.auth.clock()
-    server.line.auth.clock = lambda: now
+    now = server.line.clock()
+    server.line.clock = lambda: now
     assert "<Connect>" in (await server.post("/twiml"))[1]
     assert "<Reject" in (await server.post("/twiml", CallSid="CA" + "2" * 32))[1]
     assert "<Connect>" in (await server.post("/twiml"))[1]  # Twilio asks again about the first
-    server.line.auth.clock = lambda: now + HOLD_SECS
+    server.line.clock = lambda: now + HOLD_SECS
+    assert "<Connect>" in (await server.post("/twiml", CallSid="CA" + "2" * 32))[1]
+
+
+async def test_a_clock_that_is_set_back_keeps_no_line_busy(server: Server) -> None:
+    wall = server.line.auth.clock()
+    server.line.auth.clock = lambda: wall
+    up = server.line.clock()
+    server.line.clock = lambda: up
+    assert "<Connect>" in (await server.post("/twiml"))[1]
+    server.line.auth.clock = lambda: wall - 3600
+    server.line.clock = lambda: up + HOLD_SECS
     assert "<Connect>" in (await server.post("/twiml", CallSid="CA" + "2" * 32))[1]
 
 
