@@ -15,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import rustymimi
+from loguru import logger
 from numpy.typing import NDArray
 
 from audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
 from audio.silence import is_silent
 from engines.duplex import EngineBusy, EngineFailed, EngineUnavailable, check_frame
 from engines.moshi.token_history import Tokens
+from runtime.retries import Cancel, GrowingPauses, Later, later
 
 CODEBOOKS = 8  # that Moshi reads and writes
 LISTENING_CODEBOOKS = 32  # that the listening model reads; Moshi's are the first of them
@@ -100,17 +102,29 @@ class MimiPool:
         size: how many to keep; two for each call.
         limit_frames: how many frames each can take in its life.
         codebooks: how many each writes and reads.
+        run_later: runs the next try at loading one after a pause.
     """
 
     def __init__(
-        self, path: Path, size: int, limit_frames: int = LIMIT_FRAMES, codebooks: int = CODEBOOKS
+        self,
+        path: Path,
+        size: int,
+        limit_frames: int = LIMIT_FRAMES,
+        *,
+        codebooks: int = CODEBOOKS,
+        run_later: Later = later,
     ) -> None:
         self.limit_frames = limit_frames
         self._codebooks = codebooks
         self._path = path
         self._size = size
+        self._run_later = run_later
         self._ready: list[Mimi] = []
         self._lock = threading.Lock()
+        self._wanted = 0  # those that are being loaded in place of others, one after the other
+        self._pauses = GrowingPauses()
+        self._cancel: Cancel | None = None
+        self._closed = False
 
     @property
     def ready(self) -> int:
@@ -118,16 +132,16 @@ class MimiPool:
         return len(self._ready)
 
     def fill(self) -> None:
-        """Load until the pool is full; takes a second for each.
+        """Load until the pool is full, or closed; takes a second for each.
 
         Raises:
             EngineUnavailable: when Mimi cannot be loaded.
         """
-        while self.ready < self._size:
+        while self.ready < self._size and not self._closed:
             try:
                 mimi = Mimi(self._path, self.limit_frames, self._codebooks)
-            except Exception as error:  # rustymimi raises what it likes, with a backtrace
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
+            except Exception as error:  # rustymimi raises what it likes
+                reason = _in_a_line(error)
                 raise EngineUnavailable(f"{self._path} cannot be loaded by Mimi: {reason}") from error
             self._keep(mimi)
 
@@ -150,6 +164,13 @@ class MimiPool:
         if mimi.near_limit:
             self.replace()
 
+    def close(self) -> None:
+        """Load no more."""
+        with self._lock:
+            self._closed = True
+            if self._cancel is not None:
+                self._cancel()
+
     def load_async(self) -> Future[Mimi]:
         """Load another one in a thread of its own."""
         result: Future[Mimi] = Future()
@@ -163,19 +184,38 @@ class MimiPool:
         threading.Thread(target=load, name="mimi-load", daemon=True).start()
         return result
 
-    def replace(self) -> Future[None]:
-        """Load one, in the background, in place of one that is near its limit or will not come back."""
-        kept: Future[None] = Future()
+    def replace(self) -> None:
+        """Load one, in the background, in place of one that is near its limit or will not come back.
 
-        def keep(loaded: Future[Mimi]) -> None:
-            if (error := loaded.exception()) is None:
-                self._keep(loaded.result())
-                kept.set_result(None)
-            else:
-                kept.set_exception(error)
+        It is tried until it is there: what fails (memory, files) may be well again in a second.
+        """
+        with self._lock:
+            self._wanted = min(self._wanted + 1, self._size)
+            if self._wanted > 1 or self._closed:
+                return  # the one under way will be followed by this one
+        self._load_next()
 
-        self.load_async().add_done_callback(keep)
-        return kept
+    def _load_next(self) -> None:
+        self.load_async().add_done_callback(self._loaded)
+
+    def _loaded(self, loading: Future[Mimi]) -> None:
+        if error := loading.exception():
+            with self._lock:
+                if self._closed:
+                    return
+                pause_secs = self._pauses.next_secs()
+                self._cancel = self._run_later(pause_secs, self._load_next)
+            logger.error(
+                "Mimi cannot be loaded ({}); it is tried again in {:g} s", _in_a_line(error), pause_secs
+            )
+            return
+        self._keep(loading.result())
+        with self._lock:
+            self._pauses.reset()
+            self._wanted -= 1
+            if not self._wanted or self._closed:
+                return
+        self._load_next()
 
     def _keep(self, mimi: Mimi) -> None:
         with self._lock:
@@ -191,6 +231,7 @@ class _Renewable:
         self.pool = pool
         self._mimi = pool.take()
         self._next: Future[Mimi] | None = None
+        self._renew_at_frames = min(NOTICE_FRAMES, pool.limit_frames // 2)
 
     def release(self) -> None:
         """Give it back to the pool. It must not be used again."""
@@ -203,7 +244,7 @@ class _Renewable:
             silent: whether this is a good moment.
             prime: brings the fresh one up to the present frame.
         """
-        if self._mimi.left_frames > min(NOTICE_FRAMES, self.pool.limit_frames // 2):
+        if self._mimi.left_frames > self._renew_at_frames:
             return
         if self._next is None:
             self._next = self.pool.load_async()
@@ -215,10 +256,15 @@ class _Renewable:
             mimi = fresh.result()
         except Exception as error:
             if last_moment:
-                raise EngineFailed(f"Mimi could not be loaded anew for a long call: {error}") from error
-            return  # there is time to try again
+                raise EngineFailed(
+                    f"Mimi could not be loaded anew for a long call: {_in_a_line(error)}"
+                ) from error
+            # Again after half of the time that is left, and not with every frame: loading takes a second.
+            self._renew_at_frames = self._mimi.left_frames // 2
+            return
         prime(mimi)
         self._mimi = mimi
+        self._renew_at_frames = min(NOTICE_FRAMES, self.pool.limit_frames // 2)
 
 
 class Encoder(_Renewable):
@@ -250,6 +296,11 @@ class Decoder(_Renewable):
         pcm = self._mimi.decode(tokens)
         self._silent = is_silent(pcm)
         return pcm
+
+
+def _in_a_line(error: BaseException) -> str:
+    """Give what rustymimi raised without the backtrace that it puts behind."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _shape(array: NDArray[np.generic] | None) -> str:

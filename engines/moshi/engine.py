@@ -13,29 +13,31 @@ from functools import partial
 from moshi_mlx.models.lm import Lm
 from sentencepiece import SentencePieceProcessor
 
-from engines.duplex import NO_REQUEST, CallRequest, DuplexEngine, EngineBusy, Progress
+from engines.duplex import (
+    NO_REQUEST,
+    CallRequest,
+    DuplexEngine,
+    EngineBusy,
+    EngineUnavailable,
+    Progress,
+)
 from engines.moshi.checkpoint import load_tokenizer
 from engines.moshi.codec import LIMIT_FRAMES, Decoder, Encoder, MimiPool
 from engines.moshi.detokenizer import Detokenizer
-from engines.moshi.greeting import (
-    NO_PREFIX,
-    ForcedPrefix,
-    make_greeting,
-    record,
-    silence_tokens,
-    silent_prefix,
-)
+from engines.moshi.forced_prefix import NO_PREFIX, ForcedPrefix, silent_prefix
+from engines.moshi.greeting import make_greeting, record, silence_tokens
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.loading import Files, Source
-from engines.moshi.model_thread import Job, ModelThread
+from engines.moshi.model_thread import ModelThread
+from engines.moshi.recovery import Recovery
 from engines.moshi.sampling import MoshiSampling, Sampling
 from engines.moshi.session import MoshiSession
 from engines.moshi.steering import Steering, word_starts, words_of
 from engines.options import EngineOptions
+from runtime.retries import Later, later
 
 HANG_S = 3.0  # a step that takes this long will not come back; shorter than the pipeline's own patience
 CLOSING_HANG_S = 1.0  # a step of a call that is over already
-PROOFS = 3  # after so many failed ones there is no use in trying again
 CODECS_PER_CALL = 2  # one hears, one speaks
 WARM_UP_FRAMES = 3  # where no greeting is made, which warms up as well
 
@@ -49,6 +51,7 @@ class _Loaded:
     pool: MimiPool
     tokenizer: SentencePieceProcessor
     word_starts: frozenset[int]
+    recovery: Recovery
 
 
 class MoshiEngine(DuplexEngine):
@@ -60,6 +63,7 @@ class MoshiEngine(DuplexEngine):
         hang_s: after how many seconds a step counts as hung.
         codec_limit_frames: when a codec is renewed.
         clock: seconds, monotonic; tells how long a step has been going on.
+        run_later: runs again, after a pause, what has failed.
     """
 
     name = "moshi"
@@ -73,6 +77,7 @@ class MoshiEngine(DuplexEngine):
         hang_s: float = HANG_S,
         codec_limit_frames: int = LIMIT_FRAMES,
         clock: Callable[[], float] = time.monotonic,
+        run_later: Later = later,
     ) -> None:
         self.capacity = options.calls
         self.sampling = MoshiSampling(
@@ -85,10 +90,11 @@ class MoshiEngine(DuplexEngine):
         self._hang_s = hang_s
         self._codec_limit_frames = codec_limit_frames
         self._clock = clock
+        self._run_later = run_later
         self._lock = threading.Lock()
         self._sessions: set[MoshiSession] = set()
-        self._trouble: str | None = "Moshi is not loaded."
-        self._failed_proofs = 0
+        self._absent: str | None = "Moshi is not loaded."
+        self._stopping = threading.Event()
         self._loaded: _Loaded | None = None
 
     @property
@@ -100,19 +106,28 @@ class MoshiEngine(DuplexEngine):
     def error(self) -> str | None:
         """See ``DuplexEngine``. Asking also finds out whether the model hangs."""
         self.watch()
-        return self._trouble
+        loaded = self._loaded
+        if self._absent is not None or loaded is None:
+            return self._absent
+        if loaded.recovery.error is not None:
+            return loaded.recovery.error
+        if self.running < self.capacity and loaded.pool.ready < CODECS_PER_CALL:
+            return "A codec for the next call is still being loaded; try again in a second."
+        return None
 
     async def start(self, progress: Progress) -> None:
         """See ``DuplexEngine``."""
         loop = asyncio.get_running_loop()
 
         def tell(line: str) -> None:
+            self._go_on()
             loop.call_soon_threadsafe(progress, line)
 
+        self._stopping.clear()
         self._loaded = loaded = await self._load(tell)
         progress("Moshi warms up.")
         self.prefix = await asyncio.wrap_future(loaded.thread.call(partial(self._make_prefix, loaded, tell)))
-        self._trouble = None
+        self._absent = None
         progress(f"Moshi is ready for {self.capacity} call{'s' if self.capacity > 1 else ''} at once.")
 
     def open_session(self, request: CallRequest = NO_REQUEST) -> MoshiSession:
@@ -137,8 +152,7 @@ class MoshiEngine(DuplexEngine):
         session = MoshiSession(
             owner=self,
             model_thread=loaded.thread,
-            open_language=partial(LanguageSession, loaded.model, self.sampling, seed),
-            prefix=self.prefix,
+            open_language=partial(LanguageSession, loaded.model, self.sampling, seed, prefix=self.prefix),
             encoder=encoder,
             decoder=decoder,
             detokenizer=Detokenizer(loaded.tokenizer),
@@ -151,10 +165,13 @@ class MoshiEngine(DuplexEngine):
 
     async def stop(self) -> None:
         """See ``DuplexEngine``."""
-        self._trouble = "Moshi has been stopped."
+        self._absent = "Moshi has been stopped."
+        self._stopping.set()
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
+            loaded.recovery.close()
+            loaded.pool.close()
             await asyncio.to_thread(loaded.thread.stop)
 
     # What the sessions tell.
@@ -168,7 +185,8 @@ class MoshiEngine(DuplexEngine):
         """Count a lost call, and let the model prove itself before it takes another."""
         with self._lock:
             self.lost_calls += 1
-        self._prove(reason)
+        if self._loaded is not None:
+            self._loaded.recovery.begin(reason)
 
     def closed(self, session: MoshiSession, hung: Sequence[Encoder | Decoder]) -> None:
         """Take the session's place back, and replace what hangs in it."""
@@ -180,51 +198,50 @@ class MoshiEngine(DuplexEngine):
         if self._loaded.thread.abandon_if_hung(session, CLOSING_HANG_S):
             self.on_failed(session, "A call ended in a step that hung")
 
-    def _prove(self, reason: str) -> None:
-        loaded = self._loaded
-        if loaded is None:
-            return
-        self._trouble = f"{reason.rstrip('.')}; the model is being tried before it takes a new call."
-
-        def try_it() -> None:
-            LanguageSession(loaded.model, self.sampling, seed=0).close()
-            self._failed_proofs = 0
-            self._trouble = None
-
-        loaded.thread.submit(Job(try_it, self._proof_failed, self, self._hang_s))
-
-    def _proof_failed(self, error: BaseException) -> None:
-        self._failed_proofs += 1
-        if self._failed_proofs < PROOFS:
-            self._prove(str(error))
-        else:
-            self._trouble = f"Moshi's model does not work any more ({error}); restart the program."
-
     # Loading.
 
     async def _load(self, progress: Progress) -> _Loaded:
         # Whatever touches mlx does so in the model's thread, the checks of the weights included.
         thread = ModelThread(self._clock)
+        pool: MimiPool | None = None
         try:
             finding = thread.call(partial(self._source.find, self._options, progress))
             checkpoint = await asyncio.wrap_future(finding)
-            pool = MimiPool(checkpoint.mimi, CODECS_PER_CALL * self.capacity, self._codec_limit_frames)
+            pool = MimiPool(
+                checkpoint.mimi,
+                CODECS_PER_CALL * self.capacity,
+                self._codec_limit_frames,
+                run_later=self._run_later,
+            )
             model, _ = await asyncio.gather(
                 asyncio.wrap_future(thread.call(partial(self._source.load, checkpoint, progress))),
                 asyncio.to_thread(pool.fill),
             )
         except BaseException:
+            self._stopping.set()
+            if pool is not None:
+                pool.close()
             await asyncio.to_thread(thread.stop)
             raise
+
+        def try_model() -> None:
+            LanguageSession(model, self.sampling, seed=0).close()
+
         tokenizer = load_tokenizer(checkpoint.tokenizer)
-        return _Loaded(thread, model, pool, tokenizer, word_starts(tokenizer))
+        recovery = Recovery(thread, try_model, self._hang_s, self._run_later)
+        return _Loaded(thread, model, pool, tokenizer, word_starts(tokenizer), recovery)
+
+    def _go_on(self) -> None:
+        """Break off, between two frames or files, what the model's thread does for a start that is over."""
+        if self._stopping.is_set():
+            raise EngineUnavailable("Moshi was stopped before it was ready.")
 
     def _make_prefix(self, loaded: _Loaded, progress: Progress) -> ForcedPrefix:
         """Make what calls open with, in the model's thread; it warms everything up as well."""
         frames, seed = self._options.greeting_frames, self._options.seed
         if seed is None:
             seed = secrets.randbits(31)
-        take = partial(record, loaded.model, self.sampling, loaded.pool)
+        take = partial(record, loaded.model, self.sampling, loaded.pool, before_frame=self._go_on)
         if self._options.greeting == "speech":
             return make_greeting(partial(take, frames), seed, progress)
         take(WARM_UP_FRAMES, seed)

@@ -19,27 +19,15 @@ from audio.silence import is_silent
 from engines.duplex import Progress
 from engines.moshi.codec import Decoder, Encoder, MimiPool
 from engines.moshi.detokenizer import SPECIAL_TOKENS
-from engines.moshi.language_model import LanguageSession
+from engines.moshi.forced_prefix import NO_PREFIX, ForcedPrefix, PrefixFrame
+from engines.moshi.language_model import LanguageSession, LanguageStep
 from engines.moshi.sampling import MoshiSampling
 from engines.moshi.token_history import Tokens
 
-PADDING_TOKEN = 3
 SPEECH_FRAMES = 3  # a take with fewer audible frames is a click or a breath, not a greeting
 SETTLING_FRAMES = 3
 SILENT_FRAME = np.zeros(FRAME_SAMPLES, np.float32)
 TAKES = 8  # after so many without speech there is something else to mend
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PrefixFrame:
-    """One frame of a forced prefix: what the model is made to put into words and to say."""
-
-    text_token: int
-    audio_tokens: Tokens
-
-
-ForcedPrefix = tuple[PrefixFrame, ...]
-NO_PREFIX: ForcedPrefix = ()
 
 
 @dataclass(frozen=True)
@@ -89,16 +77,6 @@ def make_greeting(make_take: Callable[[int], Take], seed: int, progress: Progres
     return NO_PREFIX
 
 
-def silent_prefix(frames: int, silence: Tokens) -> ForcedPrefix:
-    """An opening in which Moshi keeps still, so that the caller speaks first.
-
-    Args:
-        frames: how long.
-        silence: uint32 ``[8]``, what Mimi makes of a silent frame.
-    """
-    return (PrefixFrame(PADDING_TOKEN, silence),) * frames
-
-
 def silence_tokens(pool: MimiPool) -> Tokens:
     """Give what Mimi makes of silence once it has settled, uint32 ``[8]``."""
     encoder = Encoder(pool)
@@ -108,7 +86,15 @@ def silence_tokens(pool: MimiPool) -> Tokens:
         encoder.release()
 
 
-def record(model: Lm, sampling: MoshiSampling, pool: MimiPool, frames: int, seed: int) -> Take:
+def record(
+    model: Lm,
+    sampling: MoshiSampling,
+    pool: MimiPool,
+    frames: int,
+    seed: int,
+    *,
+    before_frame: Callable[[], None] = lambda: None,
+) -> Take:
     """Let the model talk to a silent caller. Runs in the model's thread.
 
     Args:
@@ -117,11 +103,17 @@ def record(model: Lm, sampling: MoshiSampling, pool: MimiPool, frames: int, seed
         pool: gives the codecs.
         frames: how long.
         seed: of the dice.
+        before_frame: called before each frame; what it raises ends the take.
     """
     encoder, decoder = Encoder(pool), Decoder(pool)
     session = LanguageSession(model, sampling, seed)
+
+    def step() -> LanguageStep:
+        before_frame()
+        return session.step(encoder.encode(SILENT_FRAME))
+
     try:
-        steps = [session.step(encoder.encode(SILENT_FRAME)) for _ in range(frames)]
+        steps = [step() for _ in range(frames)]
         # Models whose codebooks are delayed by more than a frame have no sound in their first steps.
         audio = [step.audio_tokens for step in steps if step.audio_tokens is not None]
         pcm = np.stack([decoder.decode(tokens) for tokens in audio])

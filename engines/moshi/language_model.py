@@ -18,8 +18,10 @@ import numpy as np
 from mlx import nn
 from moshi_mlx.models.lm import Lm, LmConfig, ScaledEmbedding
 
+from engines.moshi.forced_prefix import NO_PREFIX, ForcedPrefix
 from engines.moshi.ring_kv_cache import LayerCache, ListKVCache, RingKVCache
 from engines.moshi.sampling import MoshiSampling, Noise
+from engines.moshi.snapshot import Snapshot
 from engines.moshi.token_history import TokenHistory, Tokens
 
 
@@ -63,11 +65,27 @@ class LanguageStep:
 class LanguageSession:
     """One call's conversation with the model, of any length.
 
-    Position 0 is generated at once; the caller's frame k is written before position k + 1 is generated,
-    so it is heard in the very step that it arrives with, and that step completes frame k of the answer.
+    The first position is generated at once; the caller's frame k is written before the (k + 1)th after it
+    is generated, so it is heard in the very step that it arrives with, and that step completes frame k of
+    the answer.
+
+    Args:
+        model: shared by all sessions.
+        sampling: how its tokens are drawn.
+        seed: the same seed gives the same draws.
+        start: what a prompt left in the model; None for a conversation without one.
+        prefix: what it is made to say first. Each of its frames costs one pass of the main transformer.
     """
 
-    def __init__(self, model: Lm, sampling: MoshiSampling, seed: int) -> None:
+    def __init__(
+        self,
+        model: Lm,
+        sampling: MoshiSampling,
+        seed: int,
+        *,
+        start: Snapshot | None = None,
+        prefix: ForcedPrefix = NO_PREFIX,
+    ) -> None:
         config = model.cfg
         self._model = model
         self._sampling = sampling
@@ -76,23 +94,27 @@ class LanguageSession:
         self._noise = Noise(
             sampling, seed, config.text_out_vocab_size, config.audio_vocab_size - 1, self._codebooks
         )
-        self.history = TokenHistory(
-            config.audio_delays,
-            self._codebooks,
-            text_start=config.text_out_vocab_size,
-            audio_start=config.audio_padding_token,
-        )
-        self._cache: list[Any] | None = [
-            LayerCache(RingKVCache(config.transformer.context)) for _ in model.transformer.layers
-        ]
-        self._position = 0
+        self._prefix = prefix
+        self._cache: list[Any] | None
+        if start is None:
+            self.history = new_history(config)
+            self._first = 0
+            self._cache = [
+                LayerCache(RingKVCache(config.transformer.context)) for _ in model.transformer.layers
+            ]
+        else:
+            self.history = start.history.copy()
+            self._first = start.position
+            self._cache = list(start.caches(config.transformer.context))
+        self._position = self._first
         self.text_logits: mx.array | None = None  # of the last position, [1, 1, vocabulary]
+        self._force(0)
         self._generate(None)
 
     @property
     def frames(self) -> int:
         """How many of the caller's frames it has heard."""
-        return self._position - 1
+        return self._position - self._first - 1
 
     def step(
         self,
@@ -102,7 +124,7 @@ class LanguageSession:
         force_audio: Tokens | None = None,
         steer: Callable[[int], int] | None = None,
     ) -> LanguageStep:
-        """Hear 80 ms of the caller and say 80 ms.
+        """Hear 80 ms of the caller and say 80 ms: what the prefix has for this frame, or else what is drawn.
 
         Args:
             caller_tokens: uint32 ``[8]``, the caller's frame.
@@ -117,9 +139,12 @@ class LanguageSession:
             RuntimeError: after ``close()``.
         """
         check_tokens("caller_tokens", caller_tokens, self._caller_codebooks)
-        time = self._position - 1
+        frame, time = self.frames, self._position - 1
         self.history.hear(time, caller_tokens)
-        if force_audio is not None:
+        if frame < len(self._prefix):
+            force_text = self._prefix[frame].text_token
+            self._force(frame + 1)
+        elif force_audio is not None:
             check_tokens("force_audio", force_audio, self._codebooks)
             self.history.force(time, force_audio)
         text_token = self._generate(force_text, steer)
@@ -129,6 +154,12 @@ class LanguageSession:
         """Free the memory. May be called twice."""
         self._cache = None
         self.text_logits = None
+
+    def _force(self, frame: int) -> None:
+        """Fix a frame of the prefix while the frame before it is said: its first codebook has no delay."""
+        if frame < len(self._prefix):
+            check_tokens("prefix", self._prefix[frame].audio_tokens, self._codebooks)
+            self.history.force(self._first + frame, self._prefix[frame].audio_tokens)
 
     def _generate(self, force_text: int | None, steer: Callable[[int], int] | None = None) -> int:
         if self._cache is None:
@@ -143,10 +174,11 @@ class LanguageSession:
                 text = mx.array([[steer(int(np.array(text)[0, 0]))]], mx.uint32)
         else:
             text = mx.array([[force_text]], mx.uint32)
-        audio = self._depformer(hidden, text, self.history.forced(position), audio_noise)
-        tokens = mx.concatenate([text, *audio], axis=1)[0]
-        mx.eval(tokens, self.text_logits)  # the one evaluation, which also brings the ring up to date
-        generated = np.array(tokens, np.int32)
+        fixed = self.history.fixed(position)
+        audio = self._depformer(hidden, text, fixed, audio_noise)
+        drawn = mx.concatenate([text, *audio], axis=1)[0]
+        mx.eval(drawn, self.text_logits)  # the one evaluation, which also brings the ring up to date
+        generated = np.concatenate([np.array(drawn, np.int32), np.array(fixed[len(audio) :], np.int32)])
         self.history.say(position, generated)
         self._position += 1
         return int(generated[0])
@@ -163,31 +195,46 @@ class LanguageSession:
         self,
         hidden: mx.array,
         text: mx.array,
-        forced: list[int | None],
+        fixed: list[int | None],
         noise: list[mx.array | None],
     ) -> list[mx.array]:
-        """Draw the codebooks of one position one after the other, each knowing those before it."""
-        slices = self._model.depformer.slices
-        memory: list[Any] = [LayerCache(ListKVCache()) for _ in slices[0].transformer.layers]
+        """Draw the codebooks of one position one after the other, each knowing those before it.
+
+        Nothing is run for those behind the last that is free: nobody would look at it.
+        """
+        free = [codebook for codebook, token in enumerate(fixed) if token is None]
+        slices = self._model.depformer.slices[: free[-1] + 1 if free else 0]
+        caches: list[Any] = [LayerCache(ListKVCache()) for _ in slices[0].transformer.layers] if free else []
         token, tokens = text, []
-        for part, fixed, gumbel in zip(slices, forced, noise, strict=True):
-            state = part.linear_in(hidden) + _look_up(part.emb, token)
-            if fixed is None:
-                logits = part.linear_out(part.transformer(state, cache=memory))
+        for part, known, gumbel in zip(slices, fixed, noise, strict=False):
+            state = part.linear_in(hidden) + look_up(part.emb, token)
+            if known is None:
+                logits = part.linear_out(part.transformer(state, cache=caches))
                 token = self._sampling.audio.draw(logits, gumbel)
             else:
-                part.transformer(state, cache=memory)
-                token = mx.array([[fixed]], mx.uint32)
+                part.transformer(state, cache=caches)
+                token = mx.array([[known]], mx.uint32)
             tokens.append(token)
         return tokens
 
 
+def new_history(config: LmConfig) -> TokenHistory:
+    """Make the token history of a model with these delays, with nothing in it."""
+    return TokenHistory(
+        config.audio_delays,
+        config.generated_codebooks,
+        text_start=config.text_out_vocab_size,
+        audio_start=config.audio_padding_token,
+    )
+
+
 def embed(embedding: Any, token: int) -> mx.array:
     """Give a token's embedding, ``[1, 1, dim]``."""
-    return _look_up(embedding, mx.array([[token]], mx.uint32))
+    return look_up(embedding, mx.array([[token]], mx.uint32))
 
 
-def _look_up(embedding: Any, tokens: mx.array) -> mx.array:
+def look_up(embedding: Any, tokens: mx.array) -> mx.array:
+    """Embed tokens of any shape, none of them negative."""
     # Tokens here are never negative, so the zeroing of negative ones, five operations, can be left out.
     if (
         type(embedding) is ScaledEmbedding

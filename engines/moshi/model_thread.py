@@ -65,11 +65,13 @@ class ModelThread:
         self._jobs.put((1 if job.in_spare_time else 0, next(self._numbers), job))
 
     def call(self, work: Callable[[], T]) -> Future[T]:
-        """Run a function there and give its result."""
+        """Run a function there and give its result. Once it runs, it can't be cancelled any more."""
         result: Future[T] = Future()
 
         def run() -> None:
-            result.set_result(work())
+            # Without this, whoever waits could cancel it in mid-run; a cancelled future takes no result.
+            if result.set_running_or_notify_cancel():
+                result.set_result(work())
 
         self.submit(Job(run, result.set_exception))
         return result

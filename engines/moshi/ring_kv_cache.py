@@ -38,9 +38,24 @@ class RingKVCache:
             return self._keys, self._values
         return self._keys[..., : self.offset, :], self._values[..., : self.offset, :]
 
+    def fill(self, keys: mx.array, values: mx.array) -> None:
+        """Begin with the keys and values of the first positions, ``[1, heads, positions, dim]``: copies them.
+
+        Raises:
+            ValueError: when they are more than fit.
+        """
+        batch, heads, positions, dim = keys.shape
+        if self.offset or positions > self.context:
+            raise ValueError(f"expected at most {self.context} first positions, got {positions}")
+        self._keys = mx.zeros((batch, heads, self.context, dim), keys.dtype)
+        self._values = mx.zeros((batch, heads, self.context, values.shape[3]), values.dtype)
+        self._keys[..., :positions, :] = keys
+        self._values[..., :positions, :] = values
+        self.offset = positions
+
 
 class ListKVCache:
-    """Keys and values of one frame's few codebooks; made for a frame and dropped after it."""
+    """Keys and values that are appended: of one frame's few codebooks, or of a prompt while it is read."""
 
     def __init__(self) -> None:
         self.offset = 0
@@ -48,13 +63,24 @@ class ListKVCache:
         self._values: mx.array | None = None
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Append one position, ``[1, heads, 1, dim]``, and give all."""
+        """Append some positions, ``[1, heads, positions, dim]``, and give all."""
         if self._keys is not None and self._values is not None:
             keys = mx.concatenate([self._keys, keys], axis=2)
             values = mx.concatenate([self._values, values], axis=2)
         self._keys, self._values = keys, values
-        self.offset += 1
+        self.offset = keys.shape[2]
         return keys, values
+
+    @property
+    def state(self) -> tuple[mx.array, mx.array]:
+        """Keys and values of all positions so far.
+
+        Raises:
+            RuntimeError: when there are none.
+        """
+        if self._keys is None or self._values is None:
+            raise RuntimeError("expected keys and values, got none yet")
+        return self._keys, self._values
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ from engines.backlog import Backlog
 from engines.duplex import DuplexSession, DuplexStep, EngineFailed, check_frame
 from engines.moshi.codec import CODEBOOKS, Decoder, Encoder
 from engines.moshi.detokenizer import Detokenizer
-from engines.moshi.greeting import ForcedPrefix
 from engines.moshi.language_model import LanguageSession, LanguageStep
 from engines.moshi.listener import DoInSpareTime, Heard, Listener
 from engines.moshi.model_thread import Job, ModelThread
@@ -72,7 +71,6 @@ class MoshiSession(DuplexSession):
         owner: SessionOwner,
         model_thread: ModelThread,
         open_language: Callable[[], LanguageSession],
-        prefix: ForcedPrefix,
         encoder: Encoder,
         decoder: Decoder,
         detokenizer: Detokenizer,
@@ -85,7 +83,6 @@ class MoshiSession(DuplexSession):
         self._model_thread = model_thread
         self._open_language = open_language
         self._language: LanguageSession | None = None
-        self._prefix = prefix
         self._detokenizer = detokenizer
         self._steering = steering
         self._spell = spell
@@ -207,13 +204,8 @@ class MoshiSession(DuplexSession):
         if self._ended or language is None:
             return
         began = time.perf_counter()
-        heard = language.frames
         caller_tokens = frame.caller_tokens[:CODEBOOKS]
-        if heard < len(self._prefix):
-            forced = self._prefix[heard]
-            step = language.step(caller_tokens, force_text=forced.text_token, force_audio=forced.audio_tokens)
-        else:
-            step = language.step(caller_tokens, steer=None if self._steering.done else self._steer)
+        step = language.step(caller_tokens, steer=None if self._steering.done else self._steer)
         frame.timings_ms["language"] = _ms_since(began)
         self._to_decode.put((frame, step))
         if self._listener is not None:

@@ -6,6 +6,7 @@ Row 0 is the text, then come Moshi's own codebooks, then the caller's. "Time" co
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,43 +34,61 @@ class TokenHistory:
         self._rows = np.arange(1 + len(delays))
         self._start = np.array([text_start, *[audio_start] * len(delays)], np.int32)
         self.delay_frames = int(self._delays[self._own].max())
-        self._length = int(self._delays.max()) + 3
-        self._cells = np.tile(self._start[:, None], self._length)
+        self.length = int(self._delays.max()) + 3
+        self._cells = np.tile(self._start[:, None], self.length)
         self._forced = np.zeros(self._cells.shape, bool)
 
     def inputs(self, position: int) -> NDArray[np.int32]:
         """int32 ``[1 + codebooks]``: what the model reads at a position, start tokens where nothing was."""
         times = position - 1 - self._delays
-        return np.where(times >= 0, self._cells[self._rows, times % self._length], self._start)
+        return np.where(times >= 0, self._cells[self._rows, times % self.length], self._start)
 
     def hear(self, time: int, caller: Tokens) -> None:
         """Take the caller's frame, uint32 ``[caller's codebooks]``."""
-        self._cells[self._caller, time % self._length] = caller
+        self._cells[self._caller, time % self.length] = caller
 
     def force(self, time: int, own: Tokens) -> None:
         """Fix Moshi's own frame of a time, uint32 ``[own codebooks]``, whatever is generated for it."""
-        self._cells[self._own, time % self._length] = own
-        self._forced[self._own, time % self._length] = True
+        self._cells[self._own, time % self.length] = own
+        self._forced[self._own, time % self.length] = True
 
-    def forced(self, position: int) -> list[int | None]:
-        """What each of Moshi's own codebooks is fixed to at a position; None where it is free."""
-        place = (position - self._delays) % self._length
-        cells, forced = self._cells[self._rows, place], self._forced[self._rows, place]
-        return [int(cells[row]) if forced[row] else None for row in self._rows[self._own]]
+    def put(self, time: int, column: NDArray[np.int32]) -> None:
+        """Fix all streams at a time, int32 ``[1 + codebooks]``: text, Moshi's own, the caller's."""
+        self._cells[:, time % self.length] = column
+        self._forced[self._own, time % self.length] = True
+
+    def copy(self) -> TokenHistory:
+        """Give another one with the same tokens, that can go on by itself."""
+        other = copy.copy(self)
+        other._cells, other._forced = self._cells.copy(), self._forced.copy()
+        return other
+
+    def fixed(self, position: int) -> list[int | None]:
+        """What each of Moshi's own codebooks is fixed to at a position; None where it is free.
+
+        What speaks of a time before the first is start tokens.
+        """
+        times = position - self._delays
+        cells, forced = (
+            self._cells[self._rows, times % self.length],
+            self._forced[self._rows, times % self.length],
+        )
+        tokens = np.where(times >= 0, cells, self._start)
+        return [int(tokens[row]) if forced[row] or times[row] < 0 else None for row in self._rows[self._own]]
 
     def say(self, position: int, generated: NDArray[np.int32]) -> None:
         """Take what the model generated at a position, int32 ``[1 + own codebooks]``, the text first."""
-        self._forced[:, (position + 1) % self._length] = False
+        self._forced[:, (position + 1) % self.length] = False
         for row, token in enumerate(generated.tolist()):
             time = position - int(self._delays[row])
-            if time >= 0 and not self._forced[row, time % self._length]:
-                self._cells[row, time % self._length] = token
+            if time >= 0 and not self._forced[row, time % self.length]:
+                self._cells[row, time % self.length] = token
 
     def spoken(self, position: int) -> Tokens | None:
         """uint32 ``[own codebooks]``: the frame that is complete after a position; None before the first."""
         time = position - self.delay_frames
-        return None if time < 0 else self._cells[self._own, time % self._length].astype(np.uint32)
+        return None if time < 0 else self._cells[self._own, time % self.length].astype(np.uint32)
 
     def heard(self, time: int) -> Tokens:
         """uint32 ``[caller's codebooks]``: the caller's frame of a recent time."""
-        return self._cells[self._caller, time % self._length].astype(np.uint32)
+        return self._cells[self._caller, time % self.length].astype(np.uint32)

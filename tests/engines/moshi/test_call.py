@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import urllib.request
 from pathlib import Path
+
+import pytest
 
 from engines.moshi.engine import MoshiEngine
 from engines.options import EngineOptions
 from server.state import ServerState
 from tests.phone import Phone, serving, start_message
+from tests.program import program
 
 LOUD = bytes([0x10, 0x90] * 80)
 PACKETS_PER_FRAME = 4
@@ -62,3 +66,16 @@ async def test_moshi_answers_the_phone(tiny_checkpoint: Path) -> None:
             assert (report["ready"], report["sessions"]) == (True, 1)
         assert engine.lost_calls == 1
     assert engine.running == 0
+
+
+@pytest.mark.parametrize("words", ["Answering calls", "Moshi warms up."])
+async def test_sigterm_ends_the_program_cleanly(tiny_checkpoint: Path, words: str) -> None:
+    """mlx aborts a program that ends while a thread of it still works on the model."""
+    long_take = 3 if words == "Answering calls" else 250
+    environment = {"MOSHI_GREETING_FRAMES": str(long_take), "MOSHI_MODEL": str(tiny_checkpoint)}
+    async with program("--engine", "moshi", "--port", "0", environment=environment) as run:
+        await run.says(words)
+        await asyncio.sleep(0.5)  # well into the first take
+        run.signal(signal.SIGTERM)
+        assert await run.ends() == 0, run.said
+        assert "Traceback" not in run.said

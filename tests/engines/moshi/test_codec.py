@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +13,18 @@ import rustymimi
 
 from audio.formats import FRAME_SAMPLES, Pcm
 from engines.duplex import EngineBusy, EngineUnavailable
-from engines.moshi.codec import CODEBOOKS, LISTENING_CODEBOOKS, PRIMING_FRAMES, Decoder, Encoder, MimiPool
+from engines.moshi.codec import (
+    CODEBOOKS,
+    LISTENING_CODEBOOKS,
+    PRIMING_FRAMES,
+    Decoder,
+    Encoder,
+    Mimi,
+    MimiPool,
+)
 from engines.moshi.token_history import Tokens
+from tests.laters import Laters
+from tests.logs import Logged
 
 SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 
@@ -134,7 +147,8 @@ def test_worn_ones_are_replaced_between_calls(mimi_file: Path) -> None:
     near_limit.clean()
     pool._keep(near_limit)
     assert pool.ready == 1, "it can still be taken while another is made"
-    pool.replace().result(60)
+    pool.replace()
+    wait_until(lambda: not pool._wanted)
     assert pool.ready == 1
     assert pool.take() is not near_limit
 
@@ -150,3 +164,61 @@ def test_more_codebooks_begin_with_the_same_ones(pool: MimiPool, mimi_file: Path
         assert frame[:CODEBOOKS].tolist() == few.encode(noise(number)).tolist()
     few.release()
     many.release()
+
+
+def test_a_reload_that_fails_is_tried_again_until_it_works(mimi_file: Path, logged: Logged) -> None:
+    laters = Laters()
+    pool = MimiPool(mimi_file, size=2, limit_frames=16, run_later=laters)
+    pool._path = mimi_file / "gone"
+    for _ in range(3):  # never more at once than the pool holds
+        pool.replace()
+    for pause_secs in (1.0, 2.0):
+        wait_until(lambda secs=pause_secs: laters.secs[-1:] == [secs])  # type: ignore[misc]
+        assert pool.ready == 0
+        if pause_secs == 2.0:
+            pool._path = mimi_file
+        laters.run()
+    wait_until(lambda: not pool._wanted)
+    assert pool.ready == 2
+    assert laters.secs == [1.0, 2.0]
+    assert sum("Mimi cannot be loaded" in line for line in logged.lines) == 2
+
+
+def test_loads_no_more_once_it_is_closed(mimi_file: Path) -> None:
+    laters = Laters()
+    pool = MimiPool(mimi_file / "gone", size=2, limit_frames=16, run_later=laters)
+    pool.replace()
+    wait_until(lambda: laters.secs == [1.0])
+    pool.close()
+    laters.run()
+    pool.fill()
+    assert (pool.ready, laters.secs) == (0, [1.0])
+
+
+def test_a_call_that_needs_another_codec_tries_in_ever_shorter_steps(mimi_file: Path) -> None:
+    pool = MimiPool(mimi_file, size=1, limit_frames=40)
+    pool.fill()
+    encoder, tried = Encoder(pool), list[int]()
+    first = encoder._mimi
+
+    def fail() -> Future[Mimi]:
+        tried.append(first.left_frames)
+        result: Future[Mimi] = Future()
+        result.set_exception(MemoryError("no memory"))
+        return result
+
+    load, pool.load_async = pool.load_async, fail  # type: ignore[method-assign]
+    while first.left_frames > 3:
+        encoder.encode(SILENCE)
+    assert tried == [20, 10, 5]
+    pool.load_async = load  # type: ignore[method-assign]
+    for _ in range(3):
+        encoder.encode(SILENCE)
+    assert encoder._mimi is not first
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)

@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 
 from audio.formats import FRAME_SAMPLES
-from engines.moshi.greeting import (
-    NO_PREFIX,
-    PADDING_TOKEN,
-    TAKES,
-    PrefixFrame,
-    Take,
-    make_greeting,
-    silent_prefix,
-    trim,
-)
+from engines.moshi.forced_prefix import NO_PREFIX, PADDING_TOKEN, PrefixFrame, silent_prefix
+from engines.moshi.greeting import TAKES, Take, make_greeting, trim
 
 WORD = 77
 

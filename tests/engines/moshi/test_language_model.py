@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import mlx.core as mx
@@ -14,6 +15,7 @@ from moshi_mlx.models.generate import LmGen
 from moshi_mlx.models.lm import Lm
 from moshi_mlx.utils.sampling import Sampler
 
+from engines.moshi.forced_prefix import PrefixFrame
 from engines.moshi.language_model import QUANTIZATIONS, LanguageSession, Quantization
 from engines.moshi.ring_kv_cache import LayerCache
 from engines.moshi.sampling import GREEDY, MoshiSampling
@@ -219,6 +221,22 @@ def test_speaks_what_is_forced_and_hears_itself_say_it() -> None:
     assert step.audio_tokens is not None
     assert step.audio_tokens.tolist() == other.tolist()
     assert talk(session, frames[1:]) != said[1:]
+
+
+def test_a_forced_prefix_is_said_without_the_depformer_and_heard_as_if_it_had_been_drawn() -> None:
+    model, frames = small_lm(), caller(12)
+    said = talk(LanguageSession(model, GREEDY, seed=0), frames)
+    prefix = tuple(PrefixFrame(text, np.array(audio, np.uint32)) for text, audio in said[:6])
+    assert talk(LanguageSession(model, GREEDY, seed=0, prefix=prefix), frames) == said
+    whole, model.depformer = model.depformer, SimpleNamespace(slices=[])  # type: ignore[assignment]
+    session = LanguageSession(model, GREEDY, seed=0, prefix=prefix)
+    assert talk(session, frames[:5]) == said[:5]
+    model.depformer = whole  # with the sixth frame the seventh's first codebook is drawn
+    assert talk(session, frames[5:]) == said[5:]
+    # Something else is said as well, whatever the model would have said.
+    other = tuple(PrefixFrame(7, (frame.audio_tokens + 1) % CARD) for frame in prefix)
+    session = LanguageSession(model, MoshiSampling(), seed=0, prefix=other)
+    assert talk(session, frames[:6]) == [(7, frame.audio_tokens.tolist()) for frame in other]
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,22 @@ def test_tells_the_owner_of_a_job_that_raises_and_goes_on(thread: ModelThread) -
         thread.call(lambda: 1 // 0).result(WAIT_S)
 
 
+def test_survives_that_nobody_waits_for_a_result_any_more(thread: ModelThread) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        entered.set()
+        release.wait(WAIT_S)
+
+    running = thread.call(wait)
+    waiting = thread.call(lambda: pytest.fail("it was cancelled before it ran"))
+    assert entered.wait(WAIT_S)
+    assert not running.cancel()
+    assert waiting.cancel()
+    release.set()
+    assert thread.call(lambda: "on").result(WAIT_S) == "on"
+
+
 def test_leaves_a_hung_thread_behind(thread: ModelThread, clock: Clock) -> None:
     hung = Hung(thread)
     waiting = thread.call(threading.get_ident)

@@ -13,7 +13,7 @@ import pytest
 from audio.formats import FRAME_SAMPLES, Pcm
 from engines.duplex import DuplexStep, EngineFailed
 from engines.moshi.codec import CODEBOOKS
-from engines.moshi.greeting import ForcedPrefix, PrefixFrame
+from engines.moshi.forced_prefix import ForcedPrefix, PrefixFrame
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.model_thread import ModelThread
 from engines.moshi.sampling import MoshiSampling
@@ -97,12 +97,12 @@ class Surroundings:
         make_listener: MakeListener | None = None,
     ) -> None:
         self.owner, self.coder, self.thread = SessionOwner(), coder or Coder(), thread
-        self.open_language = partial(LanguageSession, thread.model, MoshiSampling(), seed)  # type: ignore[attr-defined]
+        model = thread.model  # type: ignore[attr-defined]
+        self.open_language = partial(LanguageSession, model, MoshiSampling(), seed, prefix=prefix)
         self.session = MoshiSession(
             owner=self.owner,
             model_thread=thread,
             open_language=self.open_language,
-            prefix=prefix,
             encoder=self.coder,  # type: ignore[arg-type]
             decoder=self.coder,  # type: ignore[arg-type]
             detokenizer=Pieces(),  # type: ignore[arg-type]
@@ -164,7 +164,7 @@ async def test_says_the_opening_while_it_hears_the_caller(thread: ModelThread) -
     assert heard.tolist() == line.coder.encode(frame(8)).tolist()
 
     # The words after it are those of a session that was given the same, step by step.
-    language = thread.call(line.open_language).result(WAIT_S)
+    language = thread.call(partial(LanguageSession, thread.model, MoshiSampling(), 3)).result(WAIT_S)  # type: ignore[attr-defined]
     for number, step in enumerate(steps):
         step_it = partial(language.step, line.coder.encode(frame(number)))
         if number < 5:

@@ -57,7 +57,7 @@ def test_a_forced_frame_is_spoken_and_read_in_place_of_what_was_drawn() -> None:
         if time % 3 == 0:
             tokens.force(time, np.array([7, 8], np.uint32))
         position = time + 1
-        assert tokens.forced(position) == ([None, 8] if time % 3 == 0 else [None, None])
+        assert tokens.fixed(position) == ([None, 8] if time % 3 == 0 else [None, None])
         assert tokens.inputs(position)[1] == (7 if time % 3 == 0 else 100 * time)
         tokens.say(position, generated(position))
         expected = [7, 8] if time % 3 == 0 else [100 * time, 100 * position + 1]

@@ -1,0 +1,42 @@
+"""When to try again what has failed: after a second at first, then with ever longer pauses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+PAUSES_SECS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+Cancel = Callable[[], None]
+Later = Callable[[float, Callable[[], None]], Cancel]
+"""Runs something in so many seconds, in a thread of its own; calling the result takes that back."""
+
+
+class GrowingPauses:
+    """Says how long to wait before the next try.
+
+    Args:
+        pauses_secs: the pauses in order; the last one stays.
+    """
+
+    def __init__(self, pauses_secs: Sequence[float] = PAUSES_SECS) -> None:
+        self._pauses_secs = pauses_secs
+        self._tries = 0
+
+    def next_secs(self) -> float:
+        """Give the pause after one more try that failed."""
+        pause_secs = self._pauses_secs[min(self._tries, len(self._pauses_secs) - 1)]
+        self._tries += 1
+        return pause_secs
+
+    def reset(self) -> None:
+        """Begin with the shortest again: a try went well."""
+        self._tries = 0
+
+
+def later(secs: float, work: Callable[[], None]) -> Cancel:
+    """See ``Later``. The thread does not keep the program from ending."""
+    timer = threading.Timer(secs, work)
+    timer.daemon = True
+    timer.start()
+    return timer.cancel

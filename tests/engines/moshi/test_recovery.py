@@ -1,0 +1,90 @@
+"""After a lost call: tried at once, then with growing pauses, until it works or the engine stops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from engines.moshi.model_thread import ModelThread
+from engines.moshi.recovery import Recovery
+from tests.laters import Laters
+from tests.logs import Logged
+
+WAIT_S = 30.0
+
+
+class Model:
+    """Fails as often as it is told to, and notes how often it was tried."""
+
+    fails = 0
+    tries = 0
+
+    def __call__(self) -> None:
+        self.tries += 1
+        if self.tries <= self.fails:
+            raise MemoryError("no memory")
+
+
+@pytest.fixture
+def thread() -> Iterator[ModelThread]:
+    thread = ModelThread()
+    yield thread
+    thread.stop()
+
+
+def settle(thread: ModelThread) -> None:
+    thread.call(lambda: None).result(WAIT_S)
+
+
+def test_one_trial_is_enough_where_the_model_works(thread: ModelThread) -> None:
+    laters, model = Laters(), Model()
+    recovery = Recovery(thread, model, 3.0, laters)
+    assert recovery.error is None
+    recovery.begin("a call was lost")
+    settle(thread)
+    assert (recovery.error, model.tries, laters.secs) == (None, 1, [])
+
+
+def test_never_gives_up_and_begins_with_short_pauses_again(thread: ModelThread, logged: Logged) -> None:
+    laters, model = Laters(), Model()
+    model.fails = 8
+    recovery = Recovery(thread, model, 3.0, laters)
+    recovery.begin("a call was lost")
+    for tries in range(1, 9):
+        settle(thread)
+        assert model.tries == tries
+        assert recovery.error == f"Moshi's model does not work; it is tried again in {laters.secs[-1]:g} s."
+        laters.run()
+    settle(thread)
+    assert recovery.error is None
+    assert laters.secs == [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 60.0, 60.0]
+    assert "works again" in logged.lines[-1]
+    model.fails = model.tries + 1
+    recovery.begin("another call was lost")
+    settle(thread)
+    assert laters.secs[-1] == 1.0
+
+
+def test_calls_that_are_lost_meanwhile_start_no_second_trial(thread: ModelThread) -> None:
+    laters, model = Laters(), Model()
+    model.fails = 2
+    recovery = Recovery(thread, model, 3.0, laters)
+    for _ in range(5):
+        recovery.begin("a call was lost")
+        settle(thread)
+    assert (model.tries, laters.secs) == (1, [1.0])
+
+
+def test_tries_no_more_once_it_is_closed(thread: ModelThread) -> None:
+    laters, model = Laters(), Model()
+    model.fails = 9
+    recovery = Recovery(thread, model, 3.0, laters)
+    recovery.begin("a call was lost")
+    settle(thread)
+    recovery.close()
+    laters.run()
+    settle(thread)
+    recovery.begin("too late")
+    settle(thread)
+    assert model.tries == 1

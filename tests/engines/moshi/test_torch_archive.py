@@ -1,0 +1,249 @@
+"""Files of torch.save: good ones read, and everything else refused in one sentence."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.moshi.torch_archive import NotTensors, read_tensors
+
+VOICE = Path(__file__).parent / "data" / "personaplex_voice.pt"
+VALUES = np.arange(24, dtype="<f4")
+
+
+class Global:
+    """Pickled as the name of a global."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+
+class Called:
+    """Pickled as the call of a global."""
+
+    def __init__(self, what: Any, *arguments: Any) -> None:
+        self.what, self.arguments = what, arguments
+
+
+class Stored:
+    """Pickled as a reference to a storage."""
+
+    def __init__(self, *pid: Any) -> None:
+        self.pid = pid
+
+
+class Pickler(pickle._Pickler):
+    """Writes what torch's pickles hold, without torch."""
+
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
+        if isinstance(obj, Global):
+            self.write(b"c" + f"{obj.module}\n{obj.name}\n".encode())  # type: ignore[attr-defined]
+        elif isinstance(obj, Called):
+            self.save(obj.what)
+            self.save(obj.arguments)
+            self.write(b"R")  # type: ignore[attr-defined]
+        elif isinstance(obj, Stored):
+            self.save(obj.pid)
+            self.write(b"Q")  # type: ignore[attr-defined]
+        else:
+            super().save(obj, save_persistent_id)  # type: ignore[misc]
+
+
+REBUILD = Global("torch._utils", "_rebuild_tensor_v2")
+HOOKS = Called(Global("collections", "OrderedDict"))
+
+
+def tensor(
+    size: Any = (2, 3),
+    stride: Any = (3, 1),
+    *,
+    offset: Any = 0,
+    kind: str = "FloatStorage",
+    key: Any = "0",
+    length: Any = 24,
+    hooks: Any = HOOKS,
+) -> Called:
+    storage = Stored("storage", Global("torch", kind), key, "cpu", length)
+    return Called(REBUILD, storage, offset, size, stride, False, hooks)
+
+
+def pickled(content: Any) -> bytes:
+    buffer = io.BytesIO()
+    Pickler(buffer, 2).dump(content)
+    return buffer.getvalue()
+
+
+def write(
+    path: Path,
+    content: Any,
+    *,
+    data: bytes = VALUES.tobytes(),
+    compression: int = zipfile.ZIP_STORED,
+    order: bytes = b"little",
+) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("v/data.pkl", content if isinstance(content, bytes) else pickled(content))
+        archive.writestr("v/byteorder", order)
+        archive.writestr("v/data/0", data)
+        archive.writestr("v/version", b"3\n")
+    return path
+
+
+def test_reads_what_torch_itself_wrote() -> None:
+    tensors = read_tensors(VOICE)
+    assert {name: (array.shape, str(array.dtype)) for name, array in tensors.items()} == {
+        "embeddings": ((20, 1, 1, 64), "float32"),
+        "cache": ((1, 17, 4), "int64"),
+    }
+    golden = np.load(VOICE.with_name("personaplex_golden.npz"))
+    assert tensors["cache"][0, 1, 20 % 4] == golden["voice_codes"][20, 0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("FloatStorage", VALUES),
+        ("HalfStorage", VALUES.astype("<f2")),
+        ("LongStorage", VALUES.astype("<i8") - 5),
+        ("BFloat16Storage", (VALUES.view("<u4") >> 16).astype("<u2")),
+    ],
+)
+def test_reads_each_type_bit_by_bit(tmp_path: Path, kind: str, values: np.ndarray[Any, Any]) -> None:
+    path = write(tmp_path / "good.pt", {"it": tensor((4, 6), (6, 1), kind=kind)}, data=values.tobytes())
+    expected = VALUES if kind == "BFloat16Storage" else values  # these few fit into 16 bits
+    found = read_tensors(path)["it"]
+    assert (found == expected.reshape(4, 6)).all()
+    assert found.dtype == expected.dtype
+
+
+def test_reads_views(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "views.pt",
+        {
+            "turned": tensor((6, 4), (1, 6)),
+            "part": tensor((2, 2), (6, 2), offset=7),
+            "one": tensor((), ()),
+        },
+    )
+    found = read_tensors(path)
+    assert (found["turned"] == VALUES.reshape(4, 6).T).all()
+    assert found["part"].tolist() == [[7, 9], [13, 15]]
+    assert found["one"] == 0
+    assert all(
+        array.flags.owndata or array.base is None or array.base.flags.owndata for array in found.values()
+    )
+
+
+def legacy(path: Path) -> Path:
+    path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2))
+    return path
+
+
+def big(path: Path) -> Path:
+    return write(path, {"it": tensor()}, compression=zipfile.ZIP_DEFLATED)
+
+
+def twice(path: Path) -> Path:
+    write(path, {"it": tensor()})
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("v/data/0", b"")
+    return path
+
+
+def cut(path: Path) -> Path:
+    path.write_bytes(VOICE.read_bytes()[:-200])
+    return path
+
+
+def flipped(path: Path) -> Path:
+    data = bytearray(VOICE.read_bytes())
+    data[data.index(b"embeddings")] ^= 0x20
+    path.write_bytes(data)
+    return path
+
+
+MEMO = b"\x80\x02}r" + struct.pack("<I", 0x7FFFFFFF) + b"."
+HUGE = b"\x80\x02\x8a\x09" + b"\xff" * 8 + b"\x7f."
+
+
+def bad(content: Any, **more: Any) -> Callable[[Path], Path]:
+    return lambda path: write(path, content, **more)
+
+
+def named(module: str, name: str, *arguments: Any) -> Callable[[Path], Path]:
+    return bad({"it": Called(Global(module, name), *arguments)})
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (named("os", "system", "true"), "it names os.system, which no tensor needs"),
+        (named("builtins", "eval", "1"), "it names builtins.eval"),
+        (named("torch", "load", "x"), "it names torch.load"),
+        (named("torch._utils", "_rebuild_parameter", 1), "it names torch._utils._rebuild_parameter"),
+        (named("collections", "namedtuple", "a"), "it names collections.namedtuple"),
+        (named("engines.moshi.torch_archive", "_rebuild"), "it names engines.moshi.torch_archive._rebuild"),
+        (bad({"it": OrderedDict(a=1)}), "expected no hooks|the instruction|expected a tensor"),
+        (bad({"it": {1, 2}}), "names|instruction"),
+        (bad({"it": 1.5}), "the instruction BINFLOAT, which no tensor needs"),
+        (bad({"it": [1]}), "the instruction EMPTY_LIST"),
+        (bad({"it": 7}), "expected a tensor for 'it', got a int"),
+        (bad({"it": Global("torch", "FloatStorage")}), "expected a tensor for 'it', got a StorageType"),
+        (bad({7: tensor()}), "expected tensors by name, got something else"),
+        (bad(tensor()), "expected tensors by name"),
+        (bad({"it": tensor((2, 3), (0, 1))}), "expected strides of at least 1, got (0, 1)"),
+        (bad({"it": tensor((2, 3), (-3, 1))}), "expected strides of at least 1"),
+        (bad({"it": tensor((-2, 3))}), "expected sizes of at least 1"),
+        (bad({"it": tensor((0, 3))}), "expected sizes of at least 1"),
+        (bad({"it": tensor((2, 3, 1))}), "with a stride each"),
+        (bad({"it": tensor((1,) * 9, (1,) * 9)}), "with a stride each"),
+        (bad({"it": tensor((5, 6), (6, 1))}), "reaches beyond its 24 values"),
+        (bad({"it": tensor((4, 6), (6, 1), offset=1)}), "reaches beyond its 24 values"),
+        (bad({"it": tensor(offset=-1)}), "expected sizes of at least 1"),
+        (bad({"it": tensor((12, 12), (1, 1))}), "reaches beyond its 24 values"),  # six times what is stored
+        (bad({"it": tensor((2, True))}), "expected whole numbers"),
+        (bad({"it": tensor("ab")}), "with an offset, a size and a stride"),
+        (bad({"it": tensor(length=23)}), "storage 0: expected 92 bytes, got 96"),
+        (bad({"it": tensor(length=-1)}), "storage 0: expected -4 bytes"),
+        (bad({"it": tensor(length=1 << 62)}), "storage 0: expected"),
+        (bad({"it": tensor(key="../../etc/passwd")}), "expected a storage with a number"),
+        (bad({"it": tensor(key="7")}), "its v/data/7 is missing"),
+        (bad({"it": tensor(kind="UntypedStorage")}), "it names torch.UntypedStorage"),
+        (bad({"it": tensor(hooks=1)}), "expected a plain tensor"),
+        (bad({"it": Stored("module", "x")}), "it cannot be read"),
+        (bad({"it": Called(HOOKS, 1)}), "it cannot be read"),
+        (bad({"it": Called(Global("collections", "OrderedDict"), ())}), "expected no hooks"),
+        (bad(MEMO), "counts more objects than it has"),
+        (bad(HUGE), "a number of more than 64 bits"),
+        (bad(b"\x80\x02}q\x00X\xff\xff\xff\x7fabc."), "it cannot be read"),
+        (bad(b""), "it cannot be read"),
+        (bad(b"garbage"), "it cannot be read|the instruction"),
+        (bad(b"\x80\x02" + b"}" * 100_000 + b"."), "expected a pickle of at most 65,536 bytes"),
+        (bad({"it": tensor()}, order=b"big"), "expected little-endian"),
+        (big, "expected stored entries"),
+        (twice, "no name twice"),
+        (legacy, "no whole zip archive"),
+        (cut, "no whole zip archive"),
+        (flipped, "no whole zip archive"),
+    ],
+)
+def test_refuses_everything_else(tmp_path: Path, make: Callable[[Path], Path], complaint: str) -> None:
+    path = make(tmp_path / "bad.pt")
+    with pytest.raises(NotTensors) as caught:
+        read_tensors(path)
+    assert any(part in str(caught.value) for part in complaint.split("|"))
+    assert "\n" not in str(caught.value)
+
+
+def test_says_so_when_there_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_tensors(tmp_path / "none.pt")
