@@ -88,6 +88,7 @@ async function dial() {
   const own = new Call();
   call = own;
   phone.show(CALLING, "Asking for the microphone …");
+  $("choices").disabled = true;
   own.addEventListener("said", ({ detail }) => phone.level("you", detail.peak));
   own.addEventListener("heard", ({ detail }) => {
     phone.level("bot", detail.peak);
@@ -132,6 +133,7 @@ function finish(own, word, failed) {
   if (call !== own) return;
   call = null;
   keypad.enabled = false;
+  $("choices").disabled = false;
   phone.show(IDLE, status.state === "ready" ? word : `${word} ${status.word}`, failed);
   setTimeout(unfollow, LAST_WORDS_MS);
   unfollow = () => {};

@@ -26,7 +26,7 @@ export class Choices {
     for (const [name, list] of Object.entries(LISTS)) {
       const select = this.#fieldset.querySelector(`select[name=${name}]`);
       const names = offers[list] ?? [];
-      select.replaceChildren(new Option("As the server is set", ""), ...names.map((one) => new Option(one, one)));
+      select.replaceChildren(new Option("Default", ""), ...names.map((one) => new Option(one, one)));
       select.closest("label").hidden = names.length === 0;
     }
     this.#fieldset.hidden = Object.values(LISTS).every((list) => !offers[list]?.length);

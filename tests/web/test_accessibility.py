@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from playwright.async_api import expect
@@ -68,6 +69,28 @@ async def test_loading_broken_and_closing() -> None:
             line.calls.closing = "the line is shutting down"
             await state(page, "server", "closing")
             assert await violations(page) == []
+        await line.calls.all_over()
+
+
+async def test_both_speakers_and_a_choice_of_who_answers() -> None:
+    line = ServerState(ParrotEngine())
+    words = [
+        {"at_s": 0.5, "speaker": "bot", "text": "Hello!"},
+        {"at_s": 1.5, "speaker": "caller", "text": "Hi."},
+    ]
+    offers = {"personas": ["dentist"], "voices": ["a-voice-with-a-long-name.wav" * 3]}
+    async with serving(line) as address, browsing(f"http://{address}/") as page:
+        await page.route("**/offers", lambda route: route.fulfill(json=offers))
+        stream = f"event: words\ndata: {json.dumps(words)}\n\n"
+        follow = {"content_type": "text/event-stream", "body": stream}
+        await page.route("**/calls/CA*/events", lambda route: route.fulfill(**follow))
+        await page.reload()
+        await expect(page.get_by_label("Voice")).to_be_visible(timeout=PATIENCE_MS)
+        await page.get_by_role("button", name="Call").click()
+        await expect(page.get_by_role("listitem")).to_have_text(["0:00ParrotHello!", "0:01YouHi."])
+        await expect(page.get_by_label("Voice")).to_be_disabled()
+        assert await violations(page) == []
+        await page.get_by_role("button", name="Hang up").click()
         await line.calls.all_over()
 
 

@@ -114,7 +114,7 @@ async def test_the_recording_and_the_transcript_can_be_saved(tmp_path: Path) -> 
         files = {}
         for name in ("recording", "transcript"):
             async with page.expect_download() as download:
-                await page.get_by_role("button", name=f"Save the {name}").click()
+                await page.get_by_role("button", name=f"Save {name}").click()
             files[name] = await download.value
         wav, text = [await files[name].path() for name in ("recording", "transcript")]
         assert re.fullmatch(r"[\dT-]+Z-call\.wav", files["recording"].suggested_filename)
