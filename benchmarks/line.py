@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+
+from runtime.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 READY_SECS = 120
@@ -89,9 +90,7 @@ COLUMNS = [
 @contextmanager
 def serving(name: str, command: list[str]) -> Iterator[tuple[int, psutil.Process]]:
     """Run a server on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen([sys.executable, *command, "--port", str(port)], cwd=ROOT)  # noqa: S603
     try:
         deadline_s = time.monotonic() + READY_SECS

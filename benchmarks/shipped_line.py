@@ -11,7 +11,6 @@ import json
 import sys
 
 import uvicorn
-import uvloop
 from fastapi import FastAPI, WebSocket
 from loguru import logger
 from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
@@ -23,6 +22,7 @@ from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPI
 from pipecat.workers.runner import WorkerRunner
 
 from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from runtime import event_loop
 
 FRAME_BYTES = FRAME_SAMPLES * 2
 
@@ -89,7 +89,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
-    uvloop.run(  # as this line has it, so that the event loop makes no difference
+    event_loop.run(  # as this line has it, so that the event loop makes no difference
         uvicorn.Server(
             uvicorn.Config(app, port=arguments.port, log_level="warning", access_log=False)
         ).serve()

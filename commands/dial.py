@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import click
 import cloup
-import uvloop
 
 from access.public_address import STATUS_PATH, STREAM_PATH
 from access.redact import redact
@@ -22,6 +21,7 @@ from commands.numbers import WholeNumber
 from commands.options import GROUPS, command, takes
 from engines.options import EngineOptions
 from records.options import TapOptions
+from runtime import event_loop
 from runtime.stop_signals import Stopped, stop_signals
 from server.draining import hang_up_all
 from server.options import ServerOptions
@@ -100,9 +100,9 @@ def dial(
         api = options.rest_api("dial")
         plan = CallPlan(to, parse_number(from_), "", None, ring_secs, limit_secs)
         if url:
-            call = uvloop.run(_dial_elsewhere(plan, _stream_url(url), api, options))
+            call = event_loop.run(_dial_elsewhere(plan, _stream_url(url), api, options))
         else:
-            call = uvloop.run(_dial_here(plan, api, options.with_public_url(), run_call))
+            call = event_loop.run(_dial_here(plan, api, options.with_public_url(), run_call))
     sys.exit(0 if call and call.status == COMPLETED else 1)
 
 

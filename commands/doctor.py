@@ -7,7 +7,6 @@ import sys
 from dataclasses import asdict
 
 import cloup
-import uvloop
 
 from commands.checks.check import Check
 from commands.checks.line import (
@@ -29,6 +28,7 @@ from commands.errors import explained
 from commands.logs import log_to_stderr
 from commands.options import GROUPS, command, takes
 from engines.options import EngineOptions
+from runtime import event_loop
 from server.options import ServerOptions
 from server.settings import Settings
 from telephony.options import ReachOptions, TwilioOptions
@@ -61,7 +61,7 @@ def doctor(
     options = Settings(server_options, engine_options, twilio_options, reach_options)
     with explained():
         options.address()
-        checks = uvloop.run(_examine(options, number, quiet=as_json))
+        checks = event_loop.run(_examine(options, number, quiet=as_json))
     works = all(check.state != "fail" for check in checks)
     if as_json:
         print(json.dumps({"works": works, "checks": [asdict(check) for check in checks]}, indent=2))

@@ -7,7 +7,6 @@ from contextlib import suppress
 
 import click
 import cloup
-import uvloop
 from loguru import logger
 
 from access.options import WebOptions
@@ -17,6 +16,7 @@ from commands.logs import log_to_stderr
 from commands.options import GROUPS, command, takes
 from engines.options import EngineOptions
 from records.options import TapOptions
+from runtime import event_loop
 from runtime.stop_signals import Stopped, StopSignals, stop_signals
 from server.draining import drain
 from server.options import ServerOptions
@@ -64,7 +64,7 @@ def serve(
     )
     with explained():
         options.check()
-        uvloop.run(_serve(options, run_call, number))
+        event_loop.run(_serve(options, run_call, number))
 
 
 async def _serve(options: Settings, run_call: RunCall, number: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from asyncio import Future
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,17 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+STOPPING = tuple(
+    getattr(signal, name)
+    for name in (
+        "SIGINT",
+        "SIGTERM",
+        "SIGHUP",
+        "SIGBREAK",
+    )  # the third when a terminal closes; the last on Windows
+    if hasattr(signal, name)
+)
+
 
 class Stopped(Exception):
     """The process was asked to end before what it was doing was done."""
@@ -19,7 +31,7 @@ class Stopped(Exception):
 
 @dataclass
 class StopSignals:
-    """What SIGINT and SIGTERM have said so far.
+    """What the signals of ``STOPPING`` have said so far.
 
     Attributes:
         stop_requested: set by the first.
@@ -52,10 +64,35 @@ class StopSignals:
             task.cancel()
             asked.cancel()
 
+    async def wait_unless_forced(
+        self, work: Future[Any], *, within_secs: float | None = None, forced_secs: float = 0.0
+    ) -> bool:
+        """Wait for something that should be done before the process ends; it goes on if it is not done.
+
+        Args:
+            work: what to wait for; what it raises is left in it.
+            within_secs: how long to wait; None for as long as it takes.
+            forced_secs: how much longer to wait once somebody insists on going.
+
+        Returns:
+            Whether it is done.
+        """
+        forced = asyncio.ensure_future(self.force_requested.wait())
+        try:
+            await asyncio.wait((work, forced), timeout=within_secs, return_when=asyncio.FIRST_COMPLETED)
+            if forced.done() and not work.done() and forced_secs:
+                await asyncio.wait((work,), timeout=forced_secs)
+        finally:
+            forced.cancel()
+        return work.done()
+
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignals]:
-    """Take SIGINT and SIGTERM, instead of whatever they did before, while the block runs."""
+    """Take the signals of ``STOPPING``, instead of whatever they did before, while the block runs.
+
+    One that is ignored stays ignored: ``nohup`` has asked for that.
+    """
     stop = StopSignals()
     loop = asyncio.get_running_loop()
 
@@ -63,7 +100,11 @@ def stop_signals() -> Iterator[StopSignals]:
         # Not loop.add_signal_handler, which Windows does not have.
         loop.call_soon_threadsafe(stop.take)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, handle)
+        for number in STOPPING
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield stop
     finally:

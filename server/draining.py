@@ -30,10 +30,8 @@ async def drain(calls: Calls, stop: StopSignals, drain_secs: float, say: Say) ->
             "A second signal (or Ctrl-C) hangs up at once."
         )
         over = asyncio.ensure_future(calls.all_over())
-        force_requested = asyncio.ensure_future(stop.force_requested.wait())
-        await asyncio.wait((over, force_requested), timeout=drain_secs, return_when=asyncio.FIRST_COMPLETED)
-        for waiting in (over, force_requested):
-            waiting.cancel()
+        await stop.wait_unless_forced(over, within_secs=drain_secs)
+        over.cancel()
     await hang_up_all(calls, say)
 
 

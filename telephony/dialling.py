@@ -154,12 +154,7 @@ class Dialler:
     async def _hang_up(self, sid: str) -> None:
         """End the call, with all the tries that it takes, unless somebody insists on going."""
         ending = asyncio.ensure_future(self.api.hang_up(sid))
-        force_requested = asyncio.ensure_future(self.stop.force_requested.wait())
-        await asyncio.wait((ending, force_requested), return_when=asyncio.FIRST_COMPLETED)
-        if not ending.done():
-            await asyncio.wait((ending,), timeout=FORCED_SECS)
-        force_requested.cancel()
-        if ending.done():
+        if await self.stop.wait_unless_forced(ending, forced_secs=FORCED_SECS):
             ending.result()
         else:
             ending.cancel()

@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 import platform
 import shutil
-import socket
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
 from loguru import logger
 
+from runtime.child_process import ChildProcess
+from runtime.ports import free_port
 from telephony.cloudflared import BINARY, GRACE_SECS, command, how_to_install, url_in
 
 READY_SECS = 60.0
@@ -23,8 +22,6 @@ POLL_SECS = 0.25
 STOP_SECS = GRACE_SECS + 2.0
 RESTART_DELAYS_SECS = (1.0, 2.0, 5.0, 10.0, 30.0)
 TRY_SECS = 3.0
-_LINES_KEPT = 20
-_LINE_BYTES = 1 << 20  # a longer line would end the reading of the log
 
 OnUrl = Callable[[str], Awaitable[None]]
 Sleep = Callable[[float], Awaitable[None]]
@@ -82,7 +79,7 @@ class Tunnel:
                 await self._keeping
             self._keeping = None
         if self._run:
-            await self._run.stop()
+            await self._run.process.stop()
             self._run = None
         if self._folder:
             self._folder.cleanup()
@@ -103,7 +100,7 @@ class Tunnel:
         tries = 0
         while self._run:
             await self._run.process.wait()
-            await self._run.stop()
+            await self._run.process.stop()
             delay_secs = RESTART_DELAYS_SECS[min(tries, len(RESTART_DELAYS_SECS) - 1)]
             logger.warning(
                 "The tunnel broke ({}); opening another in {:g} s", self._run.last_words, delay_secs
@@ -114,42 +111,35 @@ class Tunnel:
                 tries = 0
             except TunnelFailed as failure:
                 logger.warning("{}", failure)
-                await self._run.stop()
+                await self._run.process.stop()
                 tries += 1
 
 
 class _Run:
     """One process of cloudflared, from its start to its end."""
 
-    def __init__(self, process: Process, metrics_url: str) -> None:
-        self.process = process
+    def __init__(self, metrics_port: int) -> None:
+        self.process: ChildProcess
         self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._metrics_url = metrics_url
-        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
-        self._reading = asyncio.create_task(self._read())
+        self._metrics_url = f"http://127.0.0.1:{metrics_port}/ready"
 
     @classmethod
     async def begin(cls, path: str, port: int, config: Path) -> _Run:
-        metrics_port = _free_port()
+        metrics_port = free_port()
+        run = cls(metrics_port)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command(path, port, metrics_port, config),
-                stdin=DEVNULL,
-                stdout=DEVNULL,
-                stderr=PIPE,
-                limit=_LINE_BYTES,
-                # Its own session: Ctrl-C on the terminal is for us, and calls that finish need the tunnel.
-                start_new_session=True,
+            run.process = await ChildProcess.start(
+                command(path, port, metrics_port, config), grace_secs=STOP_SECS, on_line=run._hear
             )
         except OSError as error:
             raise TunnelFailed(f"{path} cannot be run ({error.strerror}): install it again") from error
-        return cls(process, f"http://127.0.0.1:{metrics_port}/ready")
+        return run
 
     @property
     def last_words(self) -> str:
         """What cloudflared said last; errors before anything else."""
-        errors = [line for line in self._lines if " ERR " in line or "failed" in line]
-        lines = errors or list(self._lines)
+        errors = [line for line in self.process.lines if " ERR " in line or "failed" in line]
+        lines = errors or list(self.process.lines)
         return lines[-1] if lines else "it said nothing"
 
     async def ready(self, sleep: Sleep) -> str:
@@ -162,7 +152,7 @@ class _Run:
         async with aiohttp.ClientSession() as http:
             while not (self.url.done() and await _says_ready(http, self._metrics_url)):
                 if self.process.returncode is not None:
-                    await self._reading  # the last lines say why
+                    await self.process.wait()  # the last lines say why
                     raise TunnelFailed(
                         f"cloudflared ended with code {self.process.returncode}: {self.last_words}; "
                         "try again, or give another public URL with --public-url"
@@ -176,31 +166,11 @@ class _Run:
                 waited_secs += POLL_SECS
         return self.url.result()
 
-    async def stop(self) -> None:
-        """End the process, by force where it does not listen."""
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.terminate()
-            try:
-                await asyncio.wait_for(self.process.wait(), STOP_SECS)
-            except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    self.process.kill()
-                await self.process.wait()
-        self._reading.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._reading
-
-    async def _read(self) -> None:
-        """Read the log as long as there is one: a full pipe would block cloudflared."""
-        assert self.process.stderr is not None  # noqa: S101 - it was asked for as a pipe
-        async for raw in self.process.stderr:
-            line = raw.decode(errors="replace").strip()
-            logger.debug("cloudflared: {}", line)
-            self._lines.append(line)
-            url = url_in(line)
-            if url and not self.url.done():
-                self.url.set_result(url)
+    def _hear(self, line: str) -> None:
+        logger.debug("cloudflared: {}", line)
+        url = url_in(line)
+        if url and not self.url.done():
+            self.url.set_result(url)
 
 
 async def reaches(url: str, *, within_secs: float, wanted: str = "", sleep: Sleep = asyncio.sleep) -> bool:
@@ -232,9 +202,3 @@ async def _says_ready(http: aiohttp.ClientSession, url: str) -> bool:
             return answer.status == 200  # noqa: PLR2004 - HTTP's OK
     except (aiohttp.ClientError, TimeoutError):
         return False
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

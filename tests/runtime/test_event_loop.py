@@ -1,0 +1,24 @@
+"""uvloop where there is one, and asyncio's own loop where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+import uvloop
+
+from runtime import event_loop
+
+
+async def loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
+
+
+def test_uvloop_where_it_is_installed() -> None:
+    assert isinstance(event_loop.run(loop()), uvloop.Loop)
+
+
+def test_asyncio_s_own_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert not isinstance(event_loop.run(loop()), uvloop.Loop)

@@ -1,0 +1,12 @@
+"""A free port can be listened on."""
+
+from __future__ import annotations
+
+import socket
+
+from runtime.ports import free_port
+
+
+def test_it_is_free() -> None:
+    with socket.create_server(("127.0.0.1", free_port())):
+        pass

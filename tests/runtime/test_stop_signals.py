@@ -1,0 +1,68 @@
+"""What asks the process to end, and how long what has to be done before it may take."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from runtime.stop_signals import STOPPING, StopSignals, stop_signals
+from tests.simulated import run_simulated
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_each_of_them_asks_once_and_twice(number: signal.Signals) -> None:
+    assert number in STOPPING
+    before = signal.getsignal(number)
+    with stop_signals() as stop:
+        os.kill(os.getpid(), number)
+        await stop.stop_requested.wait()
+        assert not stop.force_requested.is_set()
+        os.kill(os.getpid(), number)
+        await stop.force_requested.wait()
+    assert signal.getsignal(number) is before
+
+
+async def test_what_is_ignored_stays_ignored() -> None:
+    """``nohup`` ignores SIGHUP before it starts a program."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals() as stop:
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0)
+            assert not stop.stop_requested.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def waiting(work_secs: float, *, force_after_secs: float | None = None, **how: Any) -> tuple[bool, float]:
+    """Whether it was done, and after how many seconds the waiting was over; in simulated time."""
+    found: list[tuple[bool, float]] = []
+
+    async def wait() -> None:
+        stop, loop = StopSignals(), asyncio.get_running_loop()
+        stop.take()
+        if force_after_secs is not None:
+            loop.call_later(force_after_secs, stop.take)
+        work = asyncio.ensure_future(asyncio.sleep(work_secs))
+        done = await stop.wait_unless_forced(work, **how)
+        found.append((done, loop.time()))
+        assert not work.cancelled()
+        work.cancel()
+
+    run_simulated(wait())
+    return found[0]
+
+
+def test_waits_until_it_is_done_or_time_is_up_or_somebody_insists() -> None:
+    assert waiting(5) == (True, 5)
+    assert waiting(5, within_secs=3) == (False, 3)
+    assert waiting(5, within_secs=30) == (True, 5)
+    assert waiting(5, force_after_secs=2) == (False, 2)
+    assert waiting(5, force_after_secs=2, forced_secs=1) == (False, 3)
+    assert waiting(5, force_after_secs=4.5, forced_secs=1) == (True, 5)
+    assert waiting(0, force_after_secs=0) == (True, 0)
