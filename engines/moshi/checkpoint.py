@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,10 @@ from engines.moshi.tensor_shapes import Damaged, Shapes, check_shapes, read_shap
 CONFIG_NAME = "config.json"
 MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"
 TOKENIZER_NAME = "tokenizer_spm_32k_3.model"
+PERSONAPLEX = "personaplex"  # the ``model_type`` of its ``config.json``
 WEIGHTS_NAMES = {"4": "model.q4.safetensors", "8": "model.q8.safetensors", "none": "model.safetensors"}
+
+_SLICE = re.compile(r"depformer\.slices\.(\d+)\.")
 
 
 class Unfit(Exception):
@@ -35,12 +39,21 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint consists of: ``config.json`` where there is one, Kyutai's first release otherwise."""
+    """What a checkpoint consists of: ``config.json`` where there is one, Kyutai's first release otherwise.
+
+    Attributes:
+        config: the language model's sizes.
+        mimi_name: of the codec's file.
+        tokenizer_name: of the text tokenizer's file.
+        weights_name: of the language model's file; None where ``--quantize`` decides.
+        takes_persona: whether the model was trained to take a prompt, as PersonaPlex was.
+    """
 
     config: LmConfig
     mimi_name: str = MIMI_NAME
     tokenizer_name: str = TOKENIZER_NAME
     weights_name: str | None = None
+    takes_persona: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,7 @@ class Checkpoint:
         tokenizer: of the text.
         config: the language model's sizes.
         quantization: how its weights are packed; None where they are not.
+        takes_persona: whether it was trained to take a prompt, as PersonaPlex was.
     """
 
     weights: Path
@@ -60,19 +74,29 @@ class Checkpoint:
     tokenizer: Path
     config: LmConfig
     quantization: Quantization | None
+    takes_persona: bool = False
 
 
-def read_manifest(config: Path | None) -> Manifest:
+def read_manifest(config: Path | None, *, is_personaplex: bool = False) -> Manifest:
     """Read ``config.json``.
+
+    Args:
+        config: the file, where there is one.
+        is_personaplex: whether the weights are known to be PersonaPlex's, whatever the file says.
 
     Raises:
         Unfit: when it is not that of a full-duplex Moshi.
     """
     if config is None:
-        return Manifest(config_v0_1())
+        return Manifest(config_v0_1(), takes_persona=is_personaplex)
     try:
         data = json.loads(config.read_text())
-        sizes = LmConfig.from_config_dict(data)
+        is_personaplex |= data.get("model_type") == PERSONAPLEX or data.get("dep_q") == 2 * codec.CODEBOOKS
+        if is_personaplex and "dim" not in data:  # NVIDIA's own has no sizes: they are Moshi's
+            sizes = config_v0_1()
+        else:
+            # PersonaPlex has slices of the depformer for the caller's codebooks too. Nobody needs them.
+            sizes = LmConfig.from_config_dict(data | {"dep_q": codec.CODEBOOKS} if is_personaplex else data)
         names = [data.get(key) for key in ("mimi_name", "tokenizer_name", "moshi_name")]
     except KeyError as error:
         raise Unfit(config, f"the entry {error} is missing") from error
@@ -87,10 +111,12 @@ def read_manifest(config: Path | None) -> Manifest:
         )
     if sizes.conditioners or sizes.transformer.cross_attention:
         raise Unfit(config, "models with conditions or cross attention are not supported")
-    return Manifest(sizes, names[0] or MIMI_NAME, names[1] or TOKENIZER_NAME, names[2])
+    return Manifest(sizes, names[0] or MIMI_NAME, names[1] or TOKENIZER_NAME, names[2], is_personaplex)
 
 
-def check(weights: Path, mimi: Path, tokenizer: Path, config: LmConfig) -> Checkpoint:
+def check(
+    weights: Path, mimi: Path, tokenizer: Path, config: LmConfig, *, takes_persona: bool = False
+) -> Checkpoint:
     """Check every file without loading it, and give the checkpoint.
 
     Raises:
@@ -100,14 +126,19 @@ def check(weights: Path, mimi: Path, tokenizer: Path, config: LmConfig) -> Check
     quantization = quantization_of(weights, shapes, config)
     expected = dict(tree_flatten(build(config, quantization).parameters()))
     check_against(weights, shapes, {name: tuple(array.shape) for name, array in expected.items()})
-    surplus = sorted(shapes.keys() - expected.keys())
+    surplus = sorted(name for name in shapes.keys() - expected.keys() if not is_unneeded(name))
     if surplus:
         raise Unfit(weights, f"the tensor {surplus[0]} belongs to another model")
     check_against(mimi, shapes_of(mimi), mimi_shapes(codec.CODEBOOKS))
     pieces = load_tokenizer(tokenizer).get_piece_size()
     if pieces < config.text_out_vocab_size:
         raise Unfit(tokenizer, f"expected {config.text_out_vocab_size} pieces, got {pieces}")
-    return Checkpoint(weights, mimi, tokenizer, config, quantization)
+    return Checkpoint(weights, mimi, tokenizer, config, quantization, takes_persona)
+
+
+def is_unneeded(name: str) -> bool:
+    """Whether a tensor belongs to a slice of the depformer that only predicts the caller."""
+    return (found := _SLICE.match(name)) is not None and int(found[1]) >= codec.CODEBOOKS
 
 
 def load_tokenizer(path: Path) -> SentencePieceProcessor:

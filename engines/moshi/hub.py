@@ -49,6 +49,17 @@ class HubRepo:
         self._progress = progress
         self._commit: str | None = None
 
+    @property
+    def commit(self) -> str:
+        """Which commit the files are of.
+
+        Raises:
+            RuntimeError: before the first file was found or fetched.
+        """
+        if self._commit is None:
+            raise RuntimeError("expected a file of the repo before its commit is asked for, got none")
+        return self._commit
+
     def cached(self, file: str) -> Path | None:
         """Give the file if it is in the cache. Makes no request, however the hub's client is set."""
         found = try_to_load_from_cache(self.name, file, revision=self._commit)
@@ -101,7 +112,13 @@ class HubRepo:
             raise EngineUnavailable(
                 f"The repo {self.name} has no file {file}; {self._option} names another."
             ) from error
-        except (errors.RepositoryNotFoundError, errors.GatedRepoError, errors.RevisionNotFoundError) as error:
+        except errors.GatedRepoError as error:
+            raise EngineUnavailable(
+                f"The hub gives {self.name} only to those who have accepted its licence: accept it on "
+                f"https://huggingface.co/{self.name}, then set HF_TOKEN to a token of yours "
+                "(or run 'hf auth login')."
+            ) from error
+        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
             raise EngineUnavailable(
                 f"The hub shows no repo {self.name}, wanted for {file}; "
                 f"mend {self._option}, or log in with 'hf auth login' if it is private."

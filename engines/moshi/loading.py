@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
@@ -11,7 +11,7 @@ from moshi_mlx.models.lm import Lm, config_v0_1
 
 from engines.duplex import EngineUnavailable, Progress
 from engines.moshi import weights
-from engines.moshi.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint
+from engines.moshi.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint, is_unneeded
 from engines.moshi.language_model import QUANTIZATIONS, build
 from engines.moshi.random_mimi import write_random_mimi
 from engines.moshi.random_model import randomize, write_tiny_tokenizer
@@ -49,7 +49,11 @@ class Files:
         """See ``Source``. Reads all of it, so that no call has to wait for the disk."""
         try:
             model = build(checkpoint.config, checkpoint.quantization)
-            model.load_weights(str(checkpoint.weights), strict=True)
+            tensors = cast("dict[str, mx.array]", mx.load(str(checkpoint.weights)))
+            wanted = [(name, tensor) for name, tensor in tensors.items() if not is_unneeded(name)]
+            del tensors
+            model.load_weights(wanted, strict=True)
+            del wanted
             _evaluate(model, progress)
         except (OSError, ValueError) as error:
             raise EngineUnavailable(f"{checkpoint.weights} cannot be loaded: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,11 @@ class SafetensorsWriter:
             raise ValueError(
                 f"expected {len(self._missing)} more tensors, next {self._missing[-1]}, got none"
             )
+
+    def flush(self) -> None:
+        """Bring everything to the disk, so that a file which is renamed now is whole after a power cut."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Append the data of the next tensor, C-contiguous and little-endian.

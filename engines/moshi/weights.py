@@ -12,7 +12,18 @@ from pathlib import Path
 
 from engines.duplex import EngineUnavailable, Progress
 from engines.moshi.checkpoint import CONFIG_NAME, WEIGHTS_NAMES, Checkpoint, Unfit, check, read_manifest
+from engines.moshi.converted import (
+    CONVERTED_NAMES,
+    SOURCE_NAME,
+    Conversion,
+    cache_folder,
+    drop_if_older,
+    is_for_pytorch,
+    is_personaplex,
+    published_for_pytorch,
+)
 from engines.moshi.hub import DOWNLOAD, HubRepo
+from engines.moshi.language_model import QUANTIZATIONS, Quantization
 from engines.options import EngineOptions
 
 KYUTAI = re.compile(r"kyutai/moshik[oa]-mlx-(q4|q8|bf16)")  # known to have no config.json
@@ -45,7 +56,14 @@ def cached(options: EngineOptions, progress: Progress) -> Checkpoint | None:
         return _in_folder(folder, options, progress)
     hub = HubRepo(_repo(options), progress)
     try:
-        return _read(hub.cached, hub.cached(CONFIG_NAME), _weights_name(hub.name, options))
+        conversion = _conversion_of_repo(hub, options, progress, may_convert=False)
+        return _read(
+            hub.cached,
+            hub.cached(CONFIG_NAME),
+            _weights_name(hub.name, options),
+            conversion,
+            personaplex=conversion is not None,
+        )
     except Unfit as error:
         raise _damaged(error) from error
 
@@ -87,8 +105,19 @@ def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Chec
     present = [name for name in WEIGHTS_NAMES.values() if find_here(name)]
     weights_name = wanted if wanted in present or len(present) != 1 else present[0]
     progress(f"Moshi's weights come from {folder}.")
+    conversion = None
+    if is_for_pytorch(folder / SOURCE_NAME):
+        target = folder / CONVERTED_NAMES[options.quantize]
+        drop_if_older(target, folder / SOURCE_NAME)
+        conversion = Conversion(lambda: target, _quantization(options), progress)
     try:
-        checkpoint = _read(find_or_complain, find_here(CONFIG_NAME), weights_name)
+        checkpoint = _read(
+            find_or_complain,
+            find_here(CONFIG_NAME),
+            weights_name,
+            conversion,
+            personaplex=is_personaplex(folder / (SOURCE_NAME if conversion else weights_name)),
+        )
     except Unfit as error:
         raise EngineUnavailable(f"{error}; copy it there again.") from error
     assert checkpoint is not None  # noqa: S101 - for mypy: find_or_complain never gives None
@@ -97,18 +126,26 @@ def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Chec
 
 def _in_repo(hub: HubRepo, options: EngineOptions, progress: Progress, *, repair: bool) -> Checkpoint:
     weights_name = _weights_name(hub.name, options)
+    conversion = _conversion_of_repo(hub, options, progress)
+    only_here = _conversion_of_repo(hub, options, progress, may_convert=False)
+    personaplex = conversion is not None
     repaired: set[str] = set()
     while True:
         try:
-            checkpoint = _read(hub.cached, hub.cached(CONFIG_NAME), weights_name)
+            config = hub.cached(CONFIG_NAME)
+            checkpoint = _read(hub.cached, config, weights_name, only_here, personaplex=personaplex)
             if checkpoint is not None:
                 progress(f"Moshi's weights come from the cache of {hub.name}.")
                 return checkpoint
             config = None if KYUTAI.fullmatch(hub.name) else hub.get(CONFIG_NAME, optional=True)
-            checkpoint = _read(hub.get, config, weights_name)
+            checkpoint = _read(hub.get, config, weights_name, conversion, personaplex=personaplex)
             assert checkpoint is not None  # noqa: S101 - for mypy: hub.get gives None only if optional
         except Unfit as error:
             file = error.path.name
+            if conversion is not None and file in CONVERTED_NAMES.values() and file not in repaired:
+                error.path.unlink()  # it is ours, and is made again
+                repaired.add(file)
+                continue
             if file in repaired:
                 raise EngineUnavailable(
                     f"{error}; {hub.name} holds it like this, try another --model."
@@ -122,17 +159,42 @@ def _in_repo(hub: HubRepo, options: EngineOptions, progress: Progress, *, repair
 
 
 def _read(
-    find_file: Callable[[str], Path | None], config: Path | None, weights_name: str
+    find_file: Callable[[str], Path | None],
+    config: Path | None,
+    weights_name: str,
+    conversion: Conversion | None,
+    *,
+    personaplex: bool = False,
 ) -> Checkpoint | None:
     """Check the files of a checkpoint; None where one of them is not found. The small ones come first."""
-    manifest = read_manifest(config)
-    paths = []
-    for name in (manifest.tokenizer_name, manifest.mimi_name, manifest.weights_name or weights_name):
-        path = find_file(name)
-        if path is None:
-            return None
-        paths.append(path)
-    return check(weights=paths[2], mimi=paths[1], tokenizer=paths[0], config=manifest.config)
+    manifest = read_manifest(config, is_personaplex=personaplex)
+    tokenizer = find_file(manifest.tokenizer_name)
+    mimi = find_file(manifest.mimi_name) if tokenizer else None
+    if tokenizer is None or mimi is None:
+        return None
+    if conversion is None:
+        weights = find_file(manifest.weights_name or weights_name)
+    else:
+        weights = conversion.weights(find_file, manifest.config)
+    if weights is None:
+        return None
+    return check(weights, mimi, tokenizer, manifest.config, takes_persona=manifest.takes_persona)
+
+
+def _conversion_of_repo(
+    hub: HubRepo, options: EngineOptions, progress: Progress, *, may_convert: bool = True
+) -> Conversion | None:
+    if not published_for_pytorch(hub.name):
+        return None
+
+    def target() -> Path:
+        return cache_folder(hub.name, hub.commit) / CONVERTED_NAMES[options.quantize]
+
+    return Conversion(target, _quantization(options), progress, may_convert)
+
+
+def _quantization(options: EngineOptions) -> Quantization | None:
+    return None if options.quantize == "none" else QUANTIZATIONS[int(options.quantize)]
 
 
 def _weights_name(repo: str, options: EngineOptions) -> str:

@@ -26,12 +26,14 @@ class FakeHub:
         repo: its name.
         folder: what is in it.
         requests: method, file and range of every request.
+            gated: whether its licence has to be accepted first, and was not.
         break_off_after_bytes: by file, how much of it goes out before the connection breaks.
     """
 
     repo: str
     folder: Path
     requests: list[tuple[str, str, str | None]] = field(default_factory=list[tuple[str, str, str | None]])
+    gated: bool = False
     break_off_after_bytes: dict[str, int] = field(default_factory=dict[str, int])
 
     def __enter__(self) -> FakeHub:
@@ -68,6 +70,8 @@ class FakeHub:
         wanted = request.headers.get("Range")
         if not found or found[1] != self.repo or found[2] not in ("main", COMMIT):
             return self._refuse(request, "RepoNotFound")
+        if self.gated:
+            return self._refuse(request, "GatedRepo", 403)
         self.requests.append((request.command, found[3], wanted))
         path = self.folder / found[3]
         if not path.is_file():
@@ -90,8 +94,8 @@ class FakeHub:
                 request.close_connection = True
         return None
 
-    def _refuse(self, request: BaseHTTPRequestHandler, code: str) -> None:
-        request.send_response(404)
+    def _refuse(self, request: BaseHTTPRequestHandler, code: str, status: int = 404) -> None:
+        request.send_response(status)
         request.send_header("X-Error-Code", code)
         request.send_header("X-Repo-Commit", COMMIT)
         request.send_header("Content-Length", "0")

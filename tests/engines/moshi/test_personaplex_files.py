@@ -1,0 +1,118 @@
+"""PersonaPlex from a folder and from the hub: converted once, found afterwards, and its licence."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+
+from engines.duplex import EngineUnavailable
+from engines.moshi import weights
+from engines.moshi.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint
+from engines.moshi.language_model import QUANTIZATIONS
+from engines.moshi.loading import Files
+from engines.moshi.mimi_layout import mimi_shapes
+from engines.moshi.random_model import write_tiny_tokenizer
+from engines.moshi.tensor_shapes import read_shapes
+from engines.options import EngineOptions
+from tests.engines.moshi.test_weights import use_endpoint
+from tests.fakes.hub import COMMIT, FakeHub
+from tests.tiny_personaplex import write_personaplex
+
+REPO = "nvidia/personaplex-tiny"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """NVIDIA's repo with small sizes, and a Mimi of zeros."""
+    folder = write_personaplex(tmp_path / "nvidia", dtype="BF16", dim=128)
+    header: dict[str, object] = {}
+    end = 0
+    for name, shape in mimi_shapes(8).items():
+        begin, size = end, 4
+        for length in shape:
+            size *= length
+        end = begin + size
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    (folder / MIMI_NAME).write_bytes(len(text).to_bytes(8, "little") + text)
+    os.truncate(folder / MIMI_NAME, 8 + len(text) + end)
+    write_tiny_tokenizer(folder / TOKENIZER_NAME, 100)
+    return folder
+
+
+@pytest.fixture
+def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    with FakeHub(REPO, folder) as hub:
+        use_endpoint(hub.url, monkeypatch)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
+        yield hub
+
+
+def find(model: Path | str, lines: list[str] | None = None) -> Checkpoint:
+    return weights.find(EngineOptions(model=str(model)), (lines if lines is not None else []).append)
+
+
+def test_a_folder_is_converted_once(folder: Path) -> None:
+    lines: list[str] = []
+    found = find(folder, lines)
+    assert found.weights == folder / "model.q4.safetensors"
+    assert found.quantization == QUANTIZATIONS[4]
+    assert found.takes_persona
+    assert any(line.startswith("Converting model.safetensors to 0.0 GB") for line in lines)
+    Files().load(found, lambda _: None)
+    lines.clear()
+    (folder / "model.safetensors").unlink()  # 16.7 GB that nobody needs any more
+    assert find(folder, lines) == found
+    assert lines == [f"Moshi's weights come from {folder}."]
+
+
+def test_a_new_source_is_converted_anew(folder: Path) -> None:
+    find(folder)
+    write_personaplex(folder, seed=1, dtype="BF16", dim=128)
+    os.utime(folder / "model.q4.safetensors", (0, 0))
+    lines: list[str] = []
+    find(folder, lines)
+    assert lines[-1].startswith("Converted: ")
+
+
+def test_a_config_without_sizes_is_moshi_s(folder: Path) -> None:
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(EngineUnavailable) as caught:
+        find(folder)
+    assert "linear_in.weight: expected [22528, 4096], got [704, 128]; copy it there" in str(caught.value)
+
+
+def test_from_the_hub_it_is_converted_beside_the_hub_s_cache(
+    hub: FakeHub, tmp_path: Path, folder: Path
+) -> None:
+    assert weights.cached(EngineOptions(model=REPO), lambda _: None) is None
+    found = find(REPO)
+    place = tmp_path / "home" / "moshi-phone" / "nvidia--personaplex-tiny" / COMMIT
+    assert found.weights == place / "model.q4.safetensors"
+    assert found.takes_persona
+    assert {file for _, file, _ in hub.requests} == {
+        *("config.json", "model.safetensors"),
+        *(MIMI_NAME, TOKENIZER_NAME),
+    }
+    hub.requests.clear()
+    assert find(REPO) == found
+    assert weights.cached(EngineOptions(model=REPO), lambda _: None) == found
+    assert hub.requests == []
+    os.truncate(found.weights, 1000)  # whatever did that: it is ours, and is made again
+    assert find(REPO) == found
+    assert len(read_shapes(found.weights)) > 300
+
+
+def test_says_what_to_do_about_the_licence(hub: FakeHub) -> None:
+    hub.gated = True
+    with pytest.raises(EngineUnavailable) as caught:
+        find(REPO)
+    assert str(caught.value) == (
+        f"The hub gives {REPO} only to those who have accepted its licence: accept it on "
+        f"https://huggingface.co/{REPO}, then set HF_TOKEN to a token of yours (or run 'hf auth login')."
+    )
