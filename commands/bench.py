@@ -18,6 +18,8 @@ from engines.choose import accelerator
 from engines.options import EngineOptions
 from engines.pace import Pace, measure, report
 
+SHARED_STAGES = ("language", "listen")  # in the model's one thread
+
 
 @command("Does this machine hold real time, and for how many calls?")
 @takes(EngineOptions, without=("engine", "parrot_delay", "greeting", "greeting_frames"))
@@ -39,7 +41,7 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
     with explained(), tempfile.TemporaryDirectory(prefix="moshi-bench-") as folder:
         pace = asyncio.run(_bench(options, frames, Path(folder)))
     click.echo(f"mlx on {accelerator() or 'the processor'}, {pace.calls} at once, {frames} frames of 80 ms:")
-    for line in report(pace, shared_stage="language"):
+    for line in report(pace, shared_stages=SHARED_STAGES):
         click.echo(line)
     raise SystemExit(0 if pace.holds else 1)
 
@@ -47,11 +49,15 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
 async def _bench(options: EngineOptions, frames: int, folder: Path) -> Pace:
     from engines.moshi import weights  # noqa: PLC0415 - loads mlx, which other commands need not wait for
     from engines.moshi.engine import MoshiEngine  # noqa: PLC0415
+    from engines.moshi.listening_checkpoint import cached_listening  # noqa: PLC0415
     from engines.moshi.loading import Files, RandomValues  # noqa: PLC0415
 
     here = weights.cached(options, lambda _: None) is not None
     if options.model and not here:
         click.echo(f"The weights of {options.model} are not here.")
+    if options.listens and cached_listening(options) is None:
+        click.echo("The listening model is not here, so both get random weights.")
+        here = False
     source = Files() if here else RandomValues(folder)
     # However slow the machine is, its steps are to be measured, not given up.
     engine = MoshiEngine(options, source=source, hang_s=math.inf)

@@ -14,8 +14,13 @@ from engines.options import EngineOptions
 def download(engine_options: EngineOptions) -> None:
     """Fetch Moshi's weights, check every file, and fetch damaged ones again."""
     from engines.moshi import weights  # noqa: PLC0415 - loads mlx, which other commands need not wait for
+    from engines.moshi.listening_checkpoint import find_listening  # noqa: PLC0415
 
     with explained():
         checkpoint = weights.find(engine_options, click.echo, repair=True)
-    for path in (checkpoint.weights, checkpoint.mimi, checkpoint.tokenizer):
+        paths = [checkpoint.weights, checkpoint.mimi, checkpoint.tokenizer]
+        if engine_options.listens:
+            listening = find_listening(engine_options, click.echo, repair=True)
+            paths += [listening.weights, listening.tokenizer]
+    for path in paths:
         click.echo(f"{path}: {path.stat().st_size / 1e6:,.1f} MB, whole")

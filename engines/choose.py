@@ -46,6 +46,10 @@ def choose_engine(options: EngineOptions) -> EngineChoice:
     Raises:
         EngineUnavailable: when the options ask for what is not there.
     """
+    if options.engine == "parrot" and options.listens:
+        raise EngineUnavailable(
+            "The parrot cannot listen for words; leave out --listen, or take --engine moshi."
+        )
     if options.engine == "parrot":
         return EngineChoice(ParrotEngine(options.parrot_delay), "as asked")
     found = accelerator()
@@ -53,7 +57,8 @@ def choose_engine(options: EngineOptions) -> EngineChoice:
         return EngineChoice(
             ParrotEngine(options.parrot_delay),
             "because mlx finds no accelerator here (Metal or CUDA)",
-            "--engine moshi runs Moshi all the same, --engine parrot says that you meant it",
+            "--engine moshi runs Moshi all the same, --engine parrot says that you meant it"
+            + ("; --listen is left out" if options.listens else ""),
         )
     try:
         from engines.moshi.engine import MoshiEngine  # noqa: PLC0415 - as above

@@ -12,6 +12,11 @@ class EngineOptions:
 
     GROUP: ClassVar = "engine"
 
+    @property
+    def listens(self) -> bool:
+        """Whether the caller's words are listened for."""
+        return self.listen or bool(self.listen_model)
+
     engine: Literal["auto", "parrot", "moshi"] = field(
         default="auto",
         metadata={

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ class Pace:
         stages: milliseconds of each stage for a frame, by its name.
         answers: from a frame's arrival to its answer; None where nothing came back.
         dropped_frames: of all calls, because the engine was too far behind.
+        skipped_frames: of all calls, that were answered but not listened to for words.
     """
 
     calls: int
@@ -33,6 +35,7 @@ class Pace:
     stages: dict[str, Spread]
     answers: Spread | None
     dropped_frames: int
+    skipped_frames: int = 0
 
     @property
     def slowest(self) -> str:
@@ -50,12 +53,12 @@ class Pace:
         )
 
 
-def report(pace: Pace, shared_stage: str) -> list[str]:
+def report(pace: Pace, shared_stages: Sequence[str]) -> list[str]:
     """Put a measurement into lines, the last of which is the verdict.
 
     Args:
         pace: what was measured.
-        shared_stage: the stage that all calls share, one after the other.
+        shared_stages: those that all calls share, one after the other.
     """
     lines = [f"{'milliseconds':<14}{'p50':>8}{'p95':>8}{'max':>8}{'headroom':>10}"]
     rows = [*pace.stages.items(), *([] if pace.answers is None else [("answer", pace.answers)])]
@@ -63,10 +66,14 @@ def report(pace: Pace, shared_stage: str) -> list[str]:
         headroom = "" if name == "answer" else f"{FRAME_MS - spread.p95:10.1f}"
         lines.append(f"{name:<14}{spread.p50:8.1f}{spread.p95:8.1f}{spread.max:8.1f}{headroom}")
     lines.append(f"{pace.dropped_frames} of {pace.calls * pace.frames} frames dropped")
-    return [*lines, verdict(pace, shared_stage)]
+    if pace.skipped_frames:
+        lines.append(
+            f"{pace.skipped_frames} of {pace.calls * pace.frames} frames answered, but not listened to"
+        )
+    return [*lines, verdict(pace, shared_stages)]
 
 
-def verdict(pace: Pace, shared_stage: str) -> str:
+def verdict(pace: Pace, shared_stages: Sequence[str]) -> str:
     """Say in one line whether the machine is quick enough, and for how much."""
     if not pace.stages:
         return f"Verdict: too slow: not one of {pace.frames} frames was answered."
@@ -77,8 +84,9 @@ def verdict(pace: Pace, shared_stage: str) -> str:
             f"Verdict: does not hold real time for {calls}: {pace.slowest} takes {slowest.p95:.0f} ms "
             f"at p95 for {FRAME_MS} ms of speech; {pace.dropped_frames} frames were dropped."
         )
-    room = int(FRAME_MS // pace.stages[shared_stage].p95)
-    more = f"{shared_stage} alone would have room for {room}" if room > pace.calls else "not for more"
+    shared = [stage for stage in shared_stages if stage in pace.stages]
+    room = int(FRAME_MS // sum(pace.stages[stage].p95 for stage in shared))
+    more = f"{' and '.join(shared)} alone would have room for {room}" if room > pace.calls else "not for more"
     return (
         f"Verdict: holds real time for {calls}: {pace.slowest} takes {slowest.p95:.0f} of {FRAME_MS} ms "
         f"at p95, {FRAME_MS - slowest.p95:.0f} ms of headroom; {more}."
@@ -104,6 +112,7 @@ async def measure(engine: DuplexEngine, calls: int, frames: int) -> Pace:
         {name: spread for name, times_ms in stages.items() if (spread := Spread.of(times_ms))},
         Spread.of(answers_ms),
         sum(session.dropped_frames for session in sessions),
+        sum(session.skipped_frames for session in sessions),
     )
 
 

@@ -42,6 +42,14 @@ def mimi_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_listening(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for ``--listen-model`` with a tiny model, for real Mimi tokens. Its files are shared."""
+    from tests.tiny_listening import write_tiny_listening  # noqa: PLC0415 - loads mlx
+
+    return write_tiny_listening(tmp_path_factory.mktemp("tiny") / "listening", card=2048)
+
+
+@pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, mimi_file: Path) -> Path:
     """A folder for ``--model`` with a tiny Moshi. Its files are shared: copy what you want to change."""
     from engines.moshi.random_model import write_tiny_checkpoint  # noqa: PLC0415 - loads mlx

@@ -48,14 +48,14 @@ def listening_config(**changes: Any) -> dict[str, Any]:
     }
 
 
-def listening_weights(seed: int = 0) -> dict[str, NDArray[np.float32]]:
+def listening_weights(seed: int = 0, card: int = CARD) -> dict[str, NDArray[np.float32]]:
     """Values by moshi_mlx's names, float32, scaled so that the text varies as a real one's does."""
     rng = np.random.default_rng(seed)
     hidden = 11 * DIM // 4
     shapes = {
         "text_emb.weight": (TEXT_CARD + 1, DIM),
         "text_linear.weight": (TEXT_CARD, DIM),
-        **{f"audio_embs.{book}.weight": (CARD + 1, DIM) for book in range(CODEBOOKS)},
+        **{f"audio_embs.{book}.weight": (card + 1, DIM) for book in range(CODEBOOKS)},
         **{f"extra_heads.{head}.weight": (CLASSES, DIM) for head in range(HEADS)},
     }
     for layer in range(LAYERS):
@@ -94,7 +94,7 @@ def write_tiny_listening(folder: Path, *, pytorch: bool = False, **changes: Any)
     folder.mkdir(parents=True, exist_ok=True)
     config = listening_config(tokenizer_name="tokenizer.model", moshi_name="model.safetensors", **changes)
     (folder / "config.json").write_text(json.dumps(config))
-    weights = listening_weights()
+    weights = listening_weights(card=config["card"])
     if config["extra_heads_num_heads"] == 0:
         weights = {name: value for name, value in weights.items() if "extra_heads" not in name}
     save_file(pytorch_names(weights) if pytorch else weights, folder / "model.safetensors")

@@ -21,12 +21,14 @@ from engines.duplex import (
     EngineUnavailable,
     Progress,
 )
+from engines.moshi.call_codecs import CallCodecs
 from engines.moshi.checkpoint import load_tokenizer
-from engines.moshi.codec import LIMIT_FRAMES, Decoder, Encoder, MimiPool
+from engines.moshi.codec import LIMIT_FRAMES, Decoder, Encoder
 from engines.moshi.detokenizer import Detokenizer
 from engines.moshi.forced_prefix import NO_PREFIX, ForcedPrefix, silent_prefix
 from engines.moshi.greeting import make_greeting, record, silence_tokens
 from engines.moshi.language_model import LanguageSession
+from engines.moshi.listening_model import ListeningModel, prepare
 from engines.moshi.loading import Files, Source
 from engines.moshi.model_thread import ModelThread
 from engines.moshi.recovery import Recovery
@@ -38,7 +40,6 @@ from runtime.retries import Later, later
 
 HANG_S = 3.0  # a step that takes this long will not come back; shorter than the pipeline's own patience
 CLOSING_HANG_S = 1.0  # a step of a call that is over already
-CODECS_PER_CALL = 2  # one hears, one speaks
 WARM_UP_FRAMES = 3  # where no greeting is made, which warms up as well
 
 
@@ -48,10 +49,11 @@ class _Loaded:
 
     thread: ModelThread
     model: Lm
-    pool: MimiPool
+    codecs: CallCodecs
     tokenizer: SentencePieceProcessor
     word_starts: frozenset[int]
     recovery: Recovery
+    listening: ListeningModel | None
 
 
 class MoshiEngine(DuplexEngine):
@@ -67,7 +69,6 @@ class MoshiEngine(DuplexEngine):
     """
 
     name = "moshi"
-    abilities = frozenset({"say"})
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class MoshiEngine(DuplexEngine):
         run_later: Later = later,
     ) -> None:
         self.capacity = options.calls
+        self.abilities = frozenset({"say", "listen"} if options.listens else {"say"})
         self.sampling = MoshiSampling(
             Sampling(options.text_temperature, options.text_top_k),
             Sampling(options.audio_temperature, options.audio_top_k),
@@ -111,7 +113,7 @@ class MoshiEngine(DuplexEngine):
             return self._absent
         if loaded.recovery.error is not None:
             return loaded.recovery.error
-        if self.running < self.capacity and loaded.pool.ready < CODECS_PER_CALL:
+        if self.running < self.capacity and not loaded.codecs.is_ready:
             return "A codec for the next call is still being loaded; try again in a second."
         return None
 
@@ -142,12 +144,7 @@ class MoshiEngine(DuplexEngine):
                 if self.capacity == 1
                 else f"Moshi holds {self.capacity} calls at once, and all are taken."
             )
-        encoder = Encoder(loaded.pool)
-        try:
-            decoder = Decoder(loaded.pool)
-        except EngineBusy:
-            encoder.release()
-            raise
+        encoder, decoder = loaded.codecs.take()
         seed = secrets.randbits(32) if self._options.seed is None else self._options.seed
         session = MoshiSession(
             owner=self,
@@ -159,6 +156,7 @@ class MoshiEngine(DuplexEngine):
             steering=Steering(loaded.word_starts),
             spell=partial(words_of, tokenizer=loaded.tokenizer),
             patience_s=self._hang_s,
+            make_listener=None if loaded.listening is None else loaded.listening.listener,
         )
         self._sessions.add(session)
         return session
@@ -171,7 +169,7 @@ class MoshiEngine(DuplexEngine):
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
             loaded.recovery.close()
-            loaded.pool.close()
+            loaded.codecs.close()
             await asyncio.to_thread(loaded.thread.stop)
 
     # What the sessions tell.
@@ -203,24 +201,27 @@ class MoshiEngine(DuplexEngine):
     async def _load(self, progress: Progress) -> _Loaded:
         # Whatever touches mlx does so in the model's thread, the checks of the weights included.
         thread = ModelThread(self._clock)
-        pool: MimiPool | None = None
+        codecs: CallCodecs | None = None
         try:
             finding = thread.call(partial(self._source.find, self._options, progress))
             checkpoint = await asyncio.wrap_future(finding)
-            pool = MimiPool(
+            codecs = CallCodecs.for_calls(
                 checkpoint.mimi,
-                CODECS_PER_CALL * self.capacity,
+                self.capacity,
                 self._codec_limit_frames,
+                listening=self._options.listens,
                 run_later=self._run_later,
             )
             model, _ = await asyncio.gather(
                 asyncio.wrap_future(thread.call(partial(self._source.load, checkpoint, progress))),
-                asyncio.to_thread(pool.fill),
+                asyncio.to_thread(codecs.fill),
             )
+            loading = thread.call(partial(self._load_listening, codecs, progress))
+            listening = await asyncio.wrap_future(loading)
         except BaseException:
             self._stopping.set()
-            if pool is not None:
-                pool.close()
+            if codecs is not None:
+                codecs.close()
             await asyncio.to_thread(thread.stop)
             raise
 
@@ -229,7 +230,13 @@ class MoshiEngine(DuplexEngine):
 
         tokenizer = load_tokenizer(checkpoint.tokenizer)
         recovery = Recovery(thread, try_model, self._hang_s, self._run_later)
-        return _Loaded(thread, model, pool, tokenizer, word_starts(tokenizer), recovery)
+        return _Loaded(thread, model, codecs, tokenizer, word_starts(tokenizer), recovery, listening)
+
+    def _load_listening(self, codecs: CallCodecs, progress: Progress) -> ListeningModel | None:
+        if not self._options.listens:
+            return None
+        checkpoint = self._source.find_listening(self._options, progress)
+        return prepare(checkpoint, self._source.load_listening(checkpoint), codecs.encoders)
 
     def _go_on(self) -> None:
         """Break off, between two frames or files, what the model's thread does for a start that is over."""
@@ -241,12 +248,12 @@ class MoshiEngine(DuplexEngine):
         frames, seed = self._options.greeting_frames, self._options.seed
         if seed is None:
             seed = secrets.randbits(31)
-        take = partial(record, loaded.model, self.sampling, loaded.pool, before_frame=self._go_on)
+        take = partial(record, loaded.model, self.sampling, loaded.codecs, before_frame=self._go_on)
         if self._options.greeting == "speech":
             return make_greeting(partial(take, frames), seed, progress)
         take(WARM_UP_FRAMES, seed)
         return (
-            silent_prefix(frames, silence_tokens(loaded.pool))
+            silent_prefix(frames, silence_tokens(loaded.codecs))
             if self._options.greeting == "silence"
             else NO_PREFIX
         )

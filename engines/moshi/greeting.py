@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from audio.formats import FRAME_SAMPLES
 from audio.silence import is_silent
 from engines.duplex import Progress
-from engines.moshi.codec import Decoder, Encoder, MimiPool
+from engines.moshi.call_codecs import CallCodecs
+from engines.moshi.codec import CODEBOOKS, Encoder
 from engines.moshi.detokenizer import SPECIAL_TOKENS
 from engines.moshi.forced_prefix import NO_PREFIX, ForcedPrefix, PrefixFrame
 from engines.moshi.language_model import LanguageSession, LanguageStep
@@ -77,11 +78,11 @@ def make_greeting(make_take: Callable[[int], Take], seed: int, progress: Progres
     return NO_PREFIX
 
 
-def silence_tokens(pool: MimiPool) -> Tokens:
+def silence_tokens(codecs: CallCodecs) -> Tokens:
     """Give what Mimi makes of silence once it has settled, uint32 ``[8]``."""
-    encoder = Encoder(pool)
+    encoder = Encoder(codecs.encoders)
     try:
-        return [encoder.encode(SILENT_FRAME) for _ in range(SETTLING_FRAMES)][-1]
+        return [encoder.encode(SILENT_FRAME) for _ in range(SETTLING_FRAMES)][-1][:CODEBOOKS]
     finally:
         encoder.release()
 
@@ -89,7 +90,7 @@ def silence_tokens(pool: MimiPool) -> Tokens:
 def record(
     model: Lm,
     sampling: MoshiSampling,
-    pool: MimiPool,
+    codecs: CallCodecs,
     frames: int,
     seed: int,
     *,
@@ -100,17 +101,17 @@ def record(
     Args:
         model: whose voice it is.
         sampling: how its tokens are drawn.
-        pool: gives the codecs.
+        codecs: gives the two that it takes.
         frames: how long.
         seed: of the dice.
         before_frame: called before each frame; what it raises ends the take.
     """
-    encoder, decoder = Encoder(pool), Decoder(pool)
+    encoder, decoder = codecs.take()
     session = LanguageSession(model, sampling, seed)
 
     def step() -> LanguageStep:
         before_frame()
-        return session.step(encoder.encode(SILENT_FRAME))
+        return session.step(encoder.encode(SILENT_FRAME)[:CODEBOOKS])
 
     try:
         steps = [step() for _ in range(frames)]

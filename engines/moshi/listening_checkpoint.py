@@ -34,6 +34,14 @@ LISTENING_DOWNLOAD = f"{DOWNLOAD} --listen"
 DEFAULT_REPO = "kyutai/stt-1b-en_fr-mlx"
 WEIGHTS_NAME = "model.safetensors"
 PYTORCH_MARK = "out_norm.alpha"  # as PyTorch's files name it; the repos that end in -candle hold such
+# A file without a depformer may leave out its sizes; moshi_mlx wants them all the same.
+_WITHOUT_DEPFORMER = {
+    "depformer_dim": 32,
+    "depformer_num_heads": 1,
+    "depformer_num_layers": 0,
+    "depformer_dim_feedforward": 0,
+    "depformer_pos_emb": "none",
+}
 FindFile = Callable[[str], Path | None]
 
 
@@ -58,6 +66,28 @@ class ListeningCheckpoint:
     from_pytorch: bool
     audio_delay_s: float
     silence_s: float
+
+
+def stt_1b() -> LmConfig:
+    """Give the sizes of Kyutai's smaller model, ``stt-1b-en_fr``, for measuring without its files."""
+    return LmConfig.from_config_dict(
+        _WITHOUT_DEPFORMER
+        | {
+            "card": 2048,
+            "n_q": LISTENING_CODEBOOKS,
+            "dep_q": 0,
+            "delays": [0] * (1 + LISTENING_CODEBOOKS),
+            "dim": 2048,
+            "text_card": 8000,
+            "num_heads": 16,
+            "num_layers": 16,
+            "causal": True,
+            "layer_scale": None,
+            "context": 750,
+            "max_period": 100000,
+            "positional_embedding": "rope",
+        }
+    )
 
 
 def find_listening(
@@ -196,16 +226,8 @@ def _tokenizer_name(path: Path, data: dict[str, Any]) -> str:
 
 
 def _sizes(path: Path, data: dict[str, Any]) -> LmConfig:
-    # Without a depformer its sizes may be left out; moshi_mlx wants them all the same.
-    absent = {
-        "depformer_dim": data.get("dim"),
-        "depformer_num_heads": data.get("num_heads"),
-        "depformer_num_layers": 0,
-        "depformer_dim_feedforward": 0,
-        "depformer_pos_emb": "none",
-    }
     try:
-        sizes = LmConfig.from_config_dict(absent | data)
+        sizes = LmConfig.from_config_dict(_WITHOUT_DEPFORMER | data)
     except KeyError as error:
         raise Unfit(path, f"the entry {error} is missing") from error
     except (ValueError, TypeError, AttributeError) as error:

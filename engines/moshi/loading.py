@@ -10,18 +10,20 @@ from mlx.utils import tree_flatten
 from moshi_mlx.models.lm import Lm, config_v0_1
 
 from engines.duplex import EngineUnavailable, Progress
-from engines.moshi import weights
+from engines.moshi import listening_model, weights
 from engines.moshi.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint, is_unneeded
 from engines.moshi.language_model import QUANTIZATIONS, build
+from engines.moshi.listening_checkpoint import ListeningCheckpoint, find_listening, stt_1b
 from engines.moshi.random_mimi import write_random_mimi
 from engines.moshi.random_model import randomize, write_tiny_tokenizer
 from engines.options import EngineOptions
 
+LISTENING_TOKENIZER_NAME = "listening_tokenizer.model"
 REPORT_BYTES = 10**9  # from one line of progress to the next
 
 
 class Source(Protocol):
-    """Where a model comes from. Both are called in the model's thread."""
+    """Where a model comes from. All are called in the model's thread."""
 
     def find(self, options: EngineOptions, progress: Progress) -> Checkpoint:
         """Give the files, checked.
@@ -32,6 +34,20 @@ class Source(Protocol):
 
     def load(self, checkpoint: Checkpoint, progress: Progress) -> Lm:
         """Give the model, in memory.
+
+        Raises:
+            EngineUnavailable: when it cannot be read or does not fit into memory.
+        """
+
+    def find_listening(self, options: EngineOptions, progress: Progress) -> ListeningCheckpoint:
+        """Give the listening model's files, checked.
+
+        Raises:
+            EngineUnavailable: with a sentence that names the file and the remedy.
+        """
+
+    def load_listening(self, checkpoint: ListeningCheckpoint) -> Lm:
+        """Give the listening model, in memory.
 
         Raises:
             EngineUnavailable: when it cannot be read or does not fit into memory.
@@ -64,6 +80,14 @@ class Files:
             ) from error
         return model
 
+    def find_listening(self, options: EngineOptions, progress: Progress) -> ListeningCheckpoint:
+        """See ``Source``."""
+        return find_listening(options, progress)
+
+    def load_listening(self, checkpoint: ListeningCheckpoint) -> Lm:
+        """See ``Source``."""
+        return listening_model.load(checkpoint)
+
 
 class RandomValues:
     """Random values in the real one's shapes: as quick as it, without a download, and it talks nonsense.
@@ -88,6 +112,19 @@ class RandomValues:
         """See ``Source``."""
         model = build(checkpoint.config, checkpoint.quantization)
         return randomize(model, checkpoint.quantization, seed=0, dtype=mx.bfloat16)
+
+    def find_listening(self, options: EngineOptions, progress: Progress) -> ListeningCheckpoint:  # noqa: ARG002
+        """See ``Source``."""
+        progress("The listening model gets random weights, as large as those of Kyutai's smaller one.")
+        tokenizer = self._folder / LISTENING_TOKENIZER_NAME
+        write_tiny_tokenizer(tokenizer, 100)
+        return ListeningCheckpoint(
+            self._folder, tokenizer, stt_1b(), None, from_pytorch=False, audio_delay_s=0.5, silence_s=0.0
+        )
+
+    def load_listening(self, checkpoint: ListeningCheckpoint) -> Lm:
+        """See ``Source``."""
+        return randomize(build(checkpoint.config, None), seed=0, dtype=mx.bfloat16)
 
 
 def _evaluate(model: Lm, progress: Progress) -> None:

@@ -11,6 +11,7 @@ from moshi_mlx.models.lm import LmConfig
 from commands.bench import bench
 from engines.moshi import loading, weights
 from engines.moshi.random_model import tiny_config
+from tests.tiny_listening import listening_config
 
 
 def test_measures_random_weights_where_there_are_none(
@@ -23,6 +24,17 @@ def test_measures_random_weights_where_there_are_none(
     assert "random weights, as large as the real ones with --quantize 4" in result.output
     for stage in ("encode", "language", "decode", "answer"):
         assert f"\n{stage} " in result.output
+    assert "\nlisten " not in result.output
     last = result.output.splitlines()[-1]
     assert last.startswith("Verdict: ")
     assert result.exit_code == (0 if "Verdict: holds" in last else 1)
+
+
+def test_measures_the_listening_as_well(mimi_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "cached", lambda *_: None)
+    monkeypatch.setattr(loading, "config_v0_1", lambda: LmConfig.from_config_dict(tiny_config()))
+    monkeypatch.setattr(loading, "stt_1b", lambda: LmConfig.from_config_dict(listening_config(card=2048)))
+    monkeypatch.setattr(loading, "write_random_mimi", lambda _: mimi_file)
+    result = CliRunner().invoke(bench, ["--listen", "--frames", "6"], catch_exceptions=False)
+    assert "The listening model is not here, so both get random weights." in result.output
+    assert "\nlisten " in result.output

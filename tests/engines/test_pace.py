@@ -19,17 +19,17 @@ QUICK = Pace(
 
 def test_holds_real_time_with_headroom() -> None:
     assert QUICK.holds
-    assert verdict(QUICK, "language") == (
+    assert verdict(QUICK, ["language"]) == (
         "Verdict: holds real time for 1 call: language takes 35 of 80 ms at p95, 45 ms of headroom; "
         "language alone would have room for 2."
     )
-    assert verdict(replace(QUICK, calls=2), "language").endswith("not for more.")
+    assert verdict(replace(QUICK, calls=2), ["language"]).endswith("not for more.")
 
 
 def test_does_not_hold_real_time() -> None:
     slow = replace(QUICK, calls=2, stages=QUICK.stages | {"encode": Spread(70, 81, 99)}, dropped_frames=40)
     assert not slow.holds
-    assert verdict(slow, "language") == (
+    assert verdict(slow, ["language"]) == (
         "Verdict: does not hold real time for 2 calls: encode takes 81 ms at p95 for 80 ms of speech; "
         "40 frames were dropped."
     )
@@ -37,11 +37,11 @@ def test_does_not_hold_real_time() -> None:
     assert replace(QUICK, dropped_frames=2).holds, "one hiccup in 20 s is the machine's"
     nothing = Pace(1, 250, {}, None, 245)
     assert not nothing.holds
-    assert verdict(nothing, "language") == "Verdict: too slow: not one of 250 frames was answered."
+    assert verdict(nothing, ["language"]) == "Verdict: too slow: not one of 250 frames was answered."
 
 
 def test_reports_a_line_for_each_stage() -> None:
-    lines = report(QUICK, "language")
+    lines = report(QUICK, ["language"])
     assert lines[0].split() == ["milliseconds", "p50", "p95", "max", "headroom"]
     assert lines[2].split() == ["language", "30.0", "35.0", "60.0", "45.0"]
     assert lines[4].split() == ["answer", "50.0", "55.0", "90.0"]
@@ -58,3 +58,11 @@ async def test_measures_any_engine() -> None:
     assert pace.answers is not None
     assert engine.running == 0
     await engine.stop()
+
+
+def test_the_listening_shares_the_model_s_thread() -> None:
+    pace = replace(QUICK, stages=QUICK.stages | {"listen": Spread(3, 4, 9)}, skipped_frames=3)
+    assert "language and listen alone would have room for 2." in verdict(pace, ["language", "listen"])
+    assert "3 of 250 frames answered, but not listened to" in report(pace, ["language", "listen"])
+    heavier = replace(pace, stages=pace.stages | {"listen": Spread(5, 6, 9)})
+    assert verdict(heavier, ["language", "listen"]).endswith("not for more.")

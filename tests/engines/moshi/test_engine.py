@@ -279,7 +279,7 @@ async def test_a_codec_that_was_lost_is_replaced(engine: MoshiEngine) -> None:
     await talk(session, range(1))
     await session.close()
     assert engine._loaded is not None
-    pool, replaced = engine._loaded.pool, list[object]()
+    pool, replaced = engine._loaded.codecs.decoders, list[object]()
     coder = Decoder(pool)
     coder.release()
     replace = pool.replace
@@ -293,7 +293,7 @@ async def test_without_codecs_for_a_call_it_says_so_until_they_are_there(
     engine: MoshiEngine, laters: Laters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert engine._loaded is not None
-    pool, path = engine._loaded.pool, engine._loaded.pool._path
+    pool, path = engine._loaded.codecs.decoders, engine._loaded.codecs.decoders._path
     lost = [pool.take() for _ in range(3)]  # as if they hung
     pool._path = path / "gone"
     pool.replace()

@@ -1,0 +1,86 @@
+"""The whole engine with both tiny models and the real codec: talk and listening at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audio.formats import FRAME_MS
+from engines.choose import choose_engine
+from engines.duplex import DuplexStep, EngineUnavailable
+from engines.moshi.engine import MoshiEngine
+from engines.options import EngineOptions
+from tests.engines.moshi.test_engine import GREETING_FRAMES, settle, talk
+from tests.tiny_listening import write_tiny_listening
+
+FRAMES = 12
+
+
+async def a_call(options: EngineOptions) -> tuple[list[DuplexStep], list[str]]:
+    engine, lines = MoshiEngine(options, codec_limit_frames=200), list[str]()
+    await engine.start(lines.append)
+    try:
+        assert engine.abilities == ({"say", "listen"} if options.listens else {"say"})
+        session = engine.open_session()
+        steps = await talk(session, range(FRAMES))
+        await settle(engine)
+        await session.close()
+        assert engine.error is None
+    finally:
+        await engine.stop()
+    return steps, lines
+
+
+async def test_listens_without_changing_what_moshi_says(tiny_checkpoint: Path, tiny_listening: Path) -> None:
+    options = EngineOptions(model=str(tiny_checkpoint), seed=1, greeting_frames=GREETING_FRAMES)
+    plain, _ = await a_call(options)
+    listening = EngineOptions(
+        model=str(tiny_checkpoint), seed=1, greeting_frames=GREETING_FRAMES, listen_model=str(tiny_listening)
+    )
+    steps, lines = await a_call(listening)
+    assert f"The listening model comes from {tiny_listening}." in lines
+    assert [step.text for step in steps] == [step.text for step in plain]
+    for one, other in zip(steps, plain, strict=True):
+        assert one.pcm is not None
+        assert other.pcm is not None
+        np.testing.assert_array_equal(one.pcm, other.pcm)
+    heard = [text for step in steps for text in step.caller_text]
+    assert heard
+    assert all(0 <= text.at_s <= FRAMES * FRAME_MS / 1000 for text in heard)
+    assert [text.at_s for text in heard] == sorted(text.at_s for text in heard)
+    assert any("listen" in step.timings_ms for step in steps)
+    assert all(step.caller_text == () for step in plain)
+
+
+async def test_a_model_that_reads_fewer_codebooks_is_told_at_the_start(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = write_tiny_listening(tmp_path / "sixteen", n_q=16, delays=[0] * 17)
+    engine = MoshiEngine(EngineOptions(model=str(tiny_checkpoint), listen_model=str(folder), greeting="none"))
+    with pytest.raises(EngineUnavailable, match="expected a model that listens, with n_q 32"):
+        await engine.start(lambda _: None)
+
+
+async def test_silence_that_the_model_wants_is_made_by_the_codec(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    timing = {"audio_delay_seconds": 0.5, "audio_silence_prefix_seconds": 0.16}
+    folder = write_tiny_listening(tmp_path / "late", card=2048, stt_config=timing)
+    engine = MoshiEngine(EngineOptions(model=str(tiny_checkpoint), listen_model=str(folder), greeting="none"))
+    await engine.start(lambda _: None)
+    try:
+        assert engine._loaded is not None
+        assert engine._loaded.listening is not None
+        assert [tokens.shape for tokens in engine._loaded.listening.silence] == [(32,)] * 2
+    finally:
+        await engine.stop()
+
+
+def test_the_parrot_does_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EngineUnavailable, match="The parrot cannot listen for words; leave out --listen"):
+        choose_engine(EngineOptions(engine="parrot", listen=True))
+    monkeypatch.setattr("engines.choose.accelerator", lambda: None)
+    assert "--listen is left out" in choose_engine(EngineOptions(listen=True)).line
+    assert "--listen" not in choose_engine(EngineOptions()).line
