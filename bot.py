@@ -21,7 +21,6 @@ from audio.formats import PHONE_RATE_HZ
 from engines.choose import choose_engine
 from engines.duplex import DuplexSession
 from engines.options import EngineOptions
-from pipelines.phone_call import phone_call
 from pipelines.taps import make_taps
 from processors.hangup_key import HangupKey
 from processors.twilio import STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
@@ -43,9 +42,9 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     transport = TwilioTransport(websocket, serializer)
     options = state.options
     taps = make_taps(state.taps, call.file_name, call.observations)
-    pipeline = phone_call(
-        transport,
-        session,
+    pipeline = state.make_pipeline(
+        transport=transport,
+        session=session,
         playout_lead_ms=options.playout_lead_ms,
         hang_secs=options.hang_secs,
         inbound_taps=taps.inbound_taps,

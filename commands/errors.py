@@ -12,6 +12,7 @@ from access.exposure import Exposed
 from access.public_address import BadPublicUrl
 from engines.duplex import EngineError
 from records.directories import DirectoryUnusable
+from runtime.plugin import PluginUnfit
 from server.settings import SettingsError
 from telephony.e164 import BadNumber
 from telephony.rest_errors import TwilioError
@@ -25,6 +26,7 @@ MENDABLE = (
     TwilioError,
     TunnelFailed,
     Exposed,
+    PluginUnfit,
     SettingsError,
     DashboardUnusable,
 )

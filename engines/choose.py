@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from engines.duplex import DuplexEngine, EngineUnavailable
 from engines.options import EngineOptions
 from engines.parrot import ParrotEngine
+from runtime.plugin import PluginUnfit, load
+
+ENGINES = ("auto", "moshi", "parrot")
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,12 @@ def choose_engine(options: EngineOptions) -> EngineChoice:
     Raises:
         EngineUnavailable: when the options ask for what is not there.
     """
+    if ":" in options.engine:
+        return EngineChoice(_own_engine(options), "of your own")
+    if options.engine not in ENGINES:
+        raise EngineUnavailable(
+            f"--engine: expected {', '.join(ENGINES)} or MODULE:CLASS, got {options.engine!r}."
+        )
     if options.engine == "parrot" and options.listens:
         raise EngineUnavailable(
             "The parrot cannot listen for words; leave out --listen, or take --engine moshi."
@@ -69,3 +80,19 @@ def choose_engine(options: EngineOptions) -> EngineChoice:
         ) from error
     where = f"on {found}" if found else "on the processor, which is too slow for a conversation"
     return EngineChoice(MoshiEngine(options), where, "--engine parrot answers without it")
+
+
+def _own_engine(options: EngineOptions) -> DuplexEngine:
+    """Make an engine of the user's own: a class that takes the options, or nothing."""
+    made = load(options.engine, "--engine")
+    if not (isinstance(made, type) and issubclass(made, DuplexEngine)):
+        raise PluginUnfit(f"--engine: expected a class derived from DuplexEngine, got {options.engine}.")
+    if missing := sorted(getattr(made, "__abstractmethods__", ())):
+        raise PluginUnfit(f"--engine: {options.engine} lacks {', '.join(missing)} (see engines/duplex.py).")
+    try:
+        make: Callable[..., DuplexEngine] = made
+        return make(options) if inspect.signature(make).parameters else make()
+    except TypeError as error:
+        raise PluginUnfit(
+            f"--engine: {options.engine} cannot be made from EngineOptions ({error})."
+        ) from error

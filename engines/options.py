@@ -17,11 +17,12 @@ class EngineOptions:
         """Whether the caller's words are listened for."""
         return self.listen or bool(self.listen_model)
 
-    engine: Literal["auto", "parrot", "moshi"] = field(
+    engine: str = field(
         default="auto",
         metadata={
-            "help": "What answers: moshi (the model), parrot (repeats the caller, needs nothing), or auto: "
-            "moshi where there is an accelerator, else the parrot."
+            "help": "What answers: moshi (the model), parrot (repeats the caller, needs nothing), auto "
+            "(moshi where there is an accelerator, else the parrot), or a class of your own, MODULE:CLASS.",
+            "metavar": "[auto|moshi|parrot|MODULE:CLASS]",
         },
     )
     parrot_delay: float = field(

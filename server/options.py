@@ -26,6 +26,14 @@ class ServerOptions:
         default=5001,
         metadata={"group": "phone", "help": "Port to listen on; 0 takes a free one.", "min": 0, "max": 65535},
     )
+    pipeline: str = field(
+        default="pipelines.phone_call:phone_call",
+        metadata={
+            "help": "The function that assembles a call, such as pipelines.line_mirror:line_mirror, or "
+            "one of your own.",
+            "metavar": "MODULE:FUNCTION",
+        },
+    )
     log_level: Literal["debug", "info", "warning", "error"] = field(
         default="info", metadata={"help": "How much to say on the terminal."}
     )

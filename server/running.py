@@ -14,6 +14,7 @@ from loguru import logger
 from access.auth import StreamAuth
 from access.public_address import HEALTH_PATH, TWIML_PATH, PublicAddress
 from engines.choose import choose_engine
+from pipelines.choose import watches
 from runtime.stop_signals import StopSignals
 from server.app import create_app
 from server.listening import listening
@@ -58,6 +59,8 @@ async def answering(
         )
         if options.reach.insecure and not options.twilio.auth_token:
             logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")
+        if not watches(options.server.pipeline):
+            logger.info("{} takes no taps: calls are neither measured nor kept.", options.server.pipeline)
         stack.push_async_callback(choice.engine.stop)
         config = uvicorn_config(create_app(state, run_call, on_status))
         await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile

@@ -9,6 +9,7 @@ from access.exposure import check_exposure
 from access.options import WebOptions
 from access.public_address import PublicAddress, parse_public_url
 from engines.options import EngineOptions
+from pipelines.choose import choose_pipeline
 from records.directories import make_directories
 from records.options import TapOptions
 from server.options import ServerOptions
@@ -42,8 +43,8 @@ class Settings:
         """Make sure, before anything is started, that the options go together.
 
         Raises:
-            BadPublicUrl, DashboardUnusable, DirectoryUnusable, Exposed, SettingsError: with one sentence that
-                names the remedy.
+            BadPublicUrl, DashboardUnusable, DirectoryUnusable, Exposed, PluginUnfit, SettingsError: with one
+                sentence that names the remedy.
         """
         self.address()
         if self.reach.public_url and self.reach.tunnel:
@@ -59,6 +60,7 @@ class Settings:
             auth_token=self.twilio.auth_token,
             insecure=self.reach.insecure,
         )
+        choose_pipeline(self.server.pipeline)
         DashboardAuth(self.web).check_options()
         make_directories(self.taps)
 

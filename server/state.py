@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from fastapi import WebSocket
 
@@ -13,6 +14,7 @@ from access.dashboard_auth import DashboardAuth
 from access.loopback import is_loopback
 from access.options import WebOptions
 from engines.duplex import DuplexEngine, DuplexSession
+from pipelines.choose import MakePipeline, choose_pipeline
 from records.options import TapOptions
 from server.calls import Call, Calls
 from server.engine_log import EngineLog
@@ -53,6 +55,11 @@ class ServerState:
     engine_reason: str = ""
     clock: Callable[[], float] = time.monotonic
     engine_log: EngineLog = field(default_factory=EngineLog)
+
+    @cached_property
+    def make_pipeline(self) -> MakePipeline:
+        """Assembles a call, as the options say."""
+        return choose_pipeline(self.options.pipeline)
 
     @property
     def dashboard_auth(self) -> DashboardAuth:

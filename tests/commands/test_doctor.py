@@ -91,7 +91,7 @@ def test_packages(tmp_path: Path) -> None:
 )
 def test_the_accelerator(monkeypatch: pytest.MonkeyPatch, engine: str, found: str | None, state: str) -> None:
     monkeypatch.setattr("commands.checks.machine.accelerator", lambda: found)
-    check = check_accelerator(EngineOptions(engine=engine))  # type: ignore[arg-type]
+    check = check_accelerator(EngineOptions(engine=engine))
     assert check.state == state
     assert bool(check.remedy) == (found is None and engine != "parrot")
 

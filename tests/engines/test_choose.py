@@ -9,6 +9,7 @@ from engines.choose import choose_engine
 from engines.duplex import EngineUnavailable
 from engines.options import EngineOptions
 from engines.parrot import ParrotEngine
+from runtime.plugin import PluginUnfit
 
 
 def test_without_an_accelerator_the_parrot_answers_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +31,51 @@ def test_a_package_that_moshi_needs_and_is_not_there_is_named(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "engines.moshi.engine", None)
     with pytest.raises(EngineUnavailable, match=r"needs the package engines\.moshi\.engine, .* run uv sync"):
         choose_engine(EngineOptions(engine="moshi"))
+
+
+class NoEngine:
+    """Is none."""
+
+
+class HalfAnEngine(ParrotEngine):
+    """Wants more than the options."""
+
+    def __init__(self, options: EngineOptions, more: str) -> None:
+        super().__init__()
+
+
+class OwnEngine(ParrotEngine):
+    """A parrot that takes the options."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        super().__init__(options.parrot_delay)
+
+
+def test_an_engine_of_one_s_own_takes_the_options() -> None:
+    choice = choose_engine(EngineOptions(engine="tests.engines.test_choose:OwnEngine", parrot_delay=0))
+    assert isinstance(choice.engine, OwnEngine)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "tests.engines.test_choose:NoEngine",
+            "expected a class derived from DuplexEngine, got tests.engines.test_choose:NoEngine.",
+        ),
+        (
+            "engines.duplex:DuplexEngine",
+            "lacks error, open_session, running, start, stop (see engines/duplex.py).",
+        ),
+        ("tests.engines.test_choose:HalfAnEngine", "cannot be made from EngineOptions ("),
+    ],
+)
+def test_what_is_no_engine(name: str, sentence: str) -> None:
+    with pytest.raises(PluginUnfit) as unfit:
+        choose_engine(EngineOptions(engine=name))
+    assert sentence in str(unfit.value)
+
+
+def test_a_name_that_is_no_engine_s() -> None:
+    with pytest.raises(EngineUnavailable, match=r"expected auto, .* or MODULE:CLASS, got 'parot'"):
+        choose_engine(EngineOptions(engine="parot"))

@@ -1,48 +1,26 @@
 from __future__ import annotations
 
 import numpy as np
-from fastapi import WebSocket
-from pipecat.pipeline.worker import PipelineWorker
-from pipecat.workers.runner import WorkerRunner
+from numpy.typing import NDArray
 
 from benchmarks.bursts import delays_s, talk
-from engines.duplex import DuplexSession
-from pipelines.line_mirror import line_mirror
-from processors.twilio import STOPPED, TwilioSerializer, TwilioTransport
+from bot import run_call
 from server.app import create_app
-from server.calls import Call
+from server.options import ServerOptions
 from server.state import ServerState
 from tests.fake_engines import FakeEngine
 from tests.phone import start_message
 from tests.simulated import SimulatedPhone, run_simulated
 
 
-async def run_mirror(websocket: WebSocket, call: Call, session: DuplexSession, line: ServerState) -> None:
-    """What ``bot.run_call`` does, at its simplest, with another pipeline."""
-    serializer = TwilioSerializer(call.start.stream_sid)
-    worker = PipelineWorker(
-        line_mirror(TwilioTransport(websocket, serializer)),
-        enable_rtvi=False,
-        enable_turn_tracking=False,
-        idle_timeout_secs=None,
-    )
-
-    async def on_stopped(_: TwilioSerializer) -> None:
-        await worker.cancel()
-
-    serializer.add_event_handler(STOPPED, on_stopped)
-    runner = WorkerRunner(handle_sigint=False)
-    await runner.add_workers(worker)
-    await runner.run()
-
-
 def test_the_caller_hears_themselves_one_frame_later() -> None:
+    """By its name on the command line: ``--pipeline pipelines.line_mirror:line_mirror``."""
     said = talk(8, seed=1)
 
-    async def main() -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-        line = ServerState(FakeEngine())
+    async def main() -> NDArray[np.float32]:
+        line = ServerState(FakeEngine(), ServerOptions(pipeline="pipelines.line_mirror:line_mirror"))
         await line.engine.start(lambda _: None)
-        return await SimulatedPhone(create_app(line, run_mirror), start_message()).talk(said.samples)
+        return await SimulatedPhone(create_app(line, run_call), start_message()).talk(said.samples)
 
     delays = delays_s(said, run_simulated(main()))
     assert delays == [0.083] * len(said.spoken)

@@ -1,0 +1,68 @@
+"""Which pipeline a call runs: ``phone_call``, or a function of the user's own (``--pipeline``)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from pipecat.pipeline.pipeline import Pipeline
+
+from runtime.plugin import PluginUnfit, load
+
+OPTION = "--pipeline"
+OFFERED = ("transport", "session", "playout_lead_ms", "hang_secs", "inbound_taps", "taps")
+"""What ``bot.run_call`` offers a pipeline function; it takes by name what it wants of that."""
+
+MakePipeline = Callable[..., Pipeline]
+
+
+def choose_pipeline(spec: str) -> MakePipeline:
+    """Give the function that assembles a call, as ``phone_call`` does.
+
+    Args:
+        spec: ``MODULE:FUNCTION``.
+
+    Returns:
+        A function that takes all of ``OFFERED`` by name, whatever of it the chosen one wants.
+
+    Raises:
+        PluginUnfit: when it is not there, or wants what is not offered.
+    """
+    function = load(spec, OPTION)
+    if not callable(function):
+        raise PluginUnfit(f"{OPTION}: expected a function that gives a Pipeline, got {spec}, which is none.")
+    parameters = inspect.signature(function).parameters.values()
+    takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    wanted = [one.name for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
+    needed = [one.name for one in parameters if one.default is one.empty and one.name in wanted]
+    if "transport" not in wanted and not takes_all:
+        raise PluginUnfit(
+            f"{OPTION}: expected a function of transport, session, …, got {spec}({', '.join(wanted)})."
+        )
+    if strange := [name for name in needed if name not in OFFERED]:
+        raise PluginUnfit(
+            f"{OPTION}: {spec} wants {', '.join(strange)}; what a call offers is {', '.join(OFFERED)}."
+        )
+
+    def make(**offered: Any) -> Pipeline:
+        return _checked(
+            function(
+                **(offered if takes_all else {name: offered[name] for name in offered.keys() & set(wanted)})
+            ),
+            spec,
+        )
+
+    return make
+
+
+def watches(spec: str) -> bool:
+    """Tell whether the function takes the taps, without which a call is neither measured nor recorded."""
+    parameters = inspect.signature(load(spec, OPTION)).parameters.values()
+    return any(one.name == "taps" or one.kind is one.VAR_KEYWORD for one in parameters)
+
+
+def _checked(pipeline: Any, spec: str) -> Pipeline:
+    if not isinstance(pipeline, Pipeline):
+        raise PluginUnfit(f"{OPTION}: expected a Pipeline from {spec}, got {type(pipeline).__name__}.")
+    return pipeline

@@ -1,0 +1,48 @@
+"""Parts of the user's own, named on the command line as ``MODULE:NAME``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+
+class PluginUnfit(Exception):
+    """What was named is not there, or is no such thing. The text is one sentence that says so."""
+
+
+def load(spec: str, option: str) -> Any:
+    """Import what ``MODULE:NAME`` names, from the working folder or an installed package.
+
+    Args:
+        spec: as in ``my_engine:MyEngine``.
+        option: the option that says so, for the error.
+
+    Raises:
+        PluginUnfit: when there is no such module or name, or importing it fails.
+    """
+    module_name, _, name = spec.partition(":")
+    if not (module_name and name):
+        raise PluginUnfit(f"{option}: expected MODULE:NAME, such as my_parts:MyPart, got {spec!r}.")
+    here = str(Path.cwd())
+    if here not in sys.path:  # uv run /elsewhere/bot.py has bot.py's folder there, not this one
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise PluginUnfit(
+                f"{option}: there is no module {module_name} in this folder or among the installed packages."
+            ) from error
+        raise PluginUnfit(
+            f"{option}: {module_name} needs the package {error.name}, which is missing."
+        ) from error
+    except Exception as error:  # whatever the user's own module raises while it is imported
+        raise PluginUnfit(
+            f"{option}: {module_name} cannot be imported ({type(error).__name__}: {error})."
+        ) from error
+    try:
+        return getattr(module, name)
+    except AttributeError as error:
+        raise PluginUnfit(f"{option}: the module {module_name} has no {name}.") from error

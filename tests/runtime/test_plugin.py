@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime.plugin import PluginUnfit, load
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder of somebody's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    return tmp_path
+
+
+def test_from_the_working_folder(here: Path) -> None:
+    (here / "own_part_a.py").write_text("ANSWER = 42\n")
+    assert load("own_part_a:ANSWER", "--part") == 42
+
+
+def test_from_an_installed_package() -> None:
+    assert load("pathlib:Path", "--part") is Path
+
+
+@pytest.mark.parametrize(
+    ("spec", "text", "sentence"),
+    [
+        ("own_part_b", "", "--part: expected MODULE:NAME, such as my_parts:MyPart, got 'own_part_b'."),
+        ("own_part_none:X", "", "there is no module own_part_none in this folder or among the installed"),
+        ("own_part_c:Mine", "", "the module own_part_c has no Mine."),
+        ("own_part_d:Mine", "1 / 0", "cannot be imported (ZeroDivisionError: division by zero)."),
+        ("own_part_e:Mine", "import nowhere_at_all", "needs the package nowhere_at_all, which is missing."),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(here: Path, spec: str, text: str, sentence: str) -> None:
+    if "none" not in spec:
+        (here / f"{spec.partition(':')[0]}.py").write_text(text)
+    with pytest.raises(PluginUnfit) as unfit:
+        load(spec, "--part")
+    assert sentence in str(unfit.value)
