@@ -41,7 +41,8 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     serializer = TwilioSerializer(call.start.stream_sid, call.start.call_sid, state.credentials)
     transport = TwilioTransport(websocket, serializer)
     options = state.options
-    taps = make_taps(state.taps, call.file_name, call.observations)
+    heading = call.heading(state.engine.name)
+    taps = make_taps(state.taps, call.file_name, call.observations, state.files, heading)
     pipeline = state.make_pipeline(
         transport=transport,
         session=session,

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from loguru import logger
 from pipecat.processors.frame_processor import FrameProcessor
 
 from processors.meter import Meter
 from processors.recorder import Recorder
 from processors.tap import FrameObserver, Tap
 from processors.transcript import Transcriber
+from records.file_writer import FileWriter
 from records.observations import CallObservations
 from records.options import TapOptions
 from records.recording import Recording
-from records.transcript import Transcript
+from records.transcript import TextSink, Transcript
 
 
 @dataclass
@@ -31,30 +30,28 @@ class Taps:
     taps: list[FrameProcessor] = field(default_factory=list[FrameProcessor])
 
 
-def make_taps(options: TapOptions, name: str, observations: CallObservations) -> Taps:
+def make_taps(
+    options: TapOptions, name: str, observations: CallObservations, files: FileWriter, heading: str = ""
+) -> Taps:
     """Make the taps of a call. A file that cannot be made is logged, and the call goes on without it.
 
     Args:
         options: what to keep.
         name: of the call's files, without their ending.
         observations: is filled.
+        files: writes the call's files.
+        heading: what its transcript's file begins with.
     """
     inbound_taps: list[FrameObserver] = []
     observers: list[FrameObserver] = []
     if options.meter:
         observers.append(Meter(observations.metrics))
     if options.transcripts:
-        observations.transcript = Transcript(options.transcripts / f"{name}.txt")
+        file = files.open(options.transcripts / f"{name}.txt", TextSink, "transcript")
+        observations.transcript = Transcript(file, heading)
     observers.append(Transcriber(observations.transcript))
-    if options.record and (recording := _recording(options.record / f"{name}.wav")):
+    if options.record:
+        recording = Recording(options.record / f"{name}.wav", files)
         inbound_taps.append(Recorder(recording))
         observers.append(Recorder(recording))
     return Taps([Tap(*inbound_taps)] if inbound_taps else [], [Tap(*observers)])
-
-
-def _recording(path: Path) -> Recording | None:
-    try:
-        return Recording(path)
-    except OSError as error:
-        logger.error("This call is not recorded: {}", error)
-        return None

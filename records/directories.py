@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from loguru import logger
+
 from records.options import TapOptions
+from records.private_files import FOLDER_MODE
 
 
 class DirectoryUnusable(Exception):
@@ -20,8 +26,22 @@ def make_directories(options: TapOptions) -> None:
     for directory in (options.record, options.transcripts):
         if directory is not None:
             try:
-                directory.mkdir(parents=True, exist_ok=True)
+                directory.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
                 with NamedTemporaryFile(dir=directory):
                     pass
+                _warn_if_open(directory)
             except OSError as error:
                 raise DirectoryUnusable(f"Cannot write to {directory}: {error.strerror}.") from error
+
+
+def _warn_if_open(directory: Path) -> None:
+    """Say that a folder which was there before lets others in; the files in it are for their owner alone."""
+    mode = stat.S_IMODE(directory.stat().st_mode)
+    if os.name == "posix" and mode & 0o077:
+        logger.warning(
+            "Others on this machine may look into {} (mode {:o}) and see when calls were: "
+            "chmod 700 {} closes it",
+            directory,
+            mode,
+            directory,
+        )

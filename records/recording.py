@@ -10,15 +10,15 @@ import asyncio
 import math
 import wave
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from loguru import logger
 from numpy.typing import NDArray
 
 from audio import g711
 from audio.formats import PHONE_RATE_HZ
+from records.file_writer import FileWriter
 
 
 class Timeline:
@@ -75,65 +75,80 @@ class Timeline:
         return both
 
 
+class WavSink:
+    """A stereo WAV (16 bit, 8 kHz) that is whole after each piece: a process that is killed leaves it so.
+
+    Args:
+        file: new and empty; closed with this.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._wav = wave.open(file)  # noqa: SIM115 - open as long as the call
+        self._wav.setnchannels(2)
+        self._wav.setsampwidth(2)
+        self._wav.setframerate(PHONE_RATE_HZ)
+
+    def write(self, data: bytes) -> None:
+        """Write samples, little-endian, left and right in turn."""
+        self._wav.writeframes(data)  # it corrects the header, too
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file, also when its disk is full."""
+        try:
+            self._wav.close()
+        finally:
+            self._file.close()
+
+
 class Recording:
-    """A stereo WAV (16 bit, 8 kHz) that is written once a second, and whole at any moment after that.
+    """A stereo WAV that is written once a second, in another thread, and whole at any moment after that.
 
     A call that is cut loses nothing; a process that is killed loses less than a second of it.
 
     Args:
         path: of the file.
+        files: writes it.
         now_s: the clock, in seconds; the event loop's own unless told otherwise.
     """
 
-    def __init__(self, path: Path, now_s: Callable[[], float] | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, files: FileWriter, now_s: Callable[[], float] | None = None) -> None:
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
         self._timeline = Timeline()
         self._unwritten: list[NDArray[np.int16]] = []
         self._unwritten_samples = 0
-        self._file = path.open("wb")
-        self._wav: wave.Wave_write | None = wave.open(self._file)  # noqa: SIM115 - open as long as the call
-        self._wav.setnchannels(2)
-        self._wav.setsampwidth(2)
-        self._wav.setframerate(PHONE_RATE_HZ)
+        self._file = files.open(path, WavSink, "recording")
+        self._over = False
 
     def said(self, mulaw: bytes) -> None:
         """Record the caller's next audio."""
-        if self._wav is not None:
-            self._unwritten.append(self._timeline.said(mulaw, self._now_s()))
-            self._unwritten_samples += len(mulaw)
+        if not self._over:
+            self._take(self._timeline.said(mulaw, self._now_s()))
             if self._unwritten_samples >= PHONE_RATE_HZ:
                 self._write()
 
     def heard(self, mulaw: bytes) -> None:
         """Record what is sent to the caller."""
-        if self._wav is not None:
+        if not self._over:
             self._timeline.heard(mulaw, self._now_s())
 
     def close(self) -> None:
-        """Write what is left. May be called twice."""
-        if self._wav is not None:
-            self._unwritten.append(self._timeline.rest(self._now_s()))
+        """Have what is left written. May be called twice."""
+        if not self._over:
+            self._over = True
+            self._take(self._timeline.rest(self._now_s()))
             self._write()
-        self._release()
+            self._file.close()
+
+    def _take(self, both: NDArray[np.int16]) -> None:
+        self._unwritten.append(both)
+        self._unwritten_samples += len(both)
 
     def _write(self) -> None:
-        assert self._wav is not None  # noqa: S101 - the callers looked
-        both = b"".join(part.astype("<i2", copy=False).tobytes() for part in self._unwritten)
+        if self._unwritten_samples:
+            self._file.write(b"".join(part.astype("<i2", copy=False).tobytes() for part in self._unwritten))
         self._unwritten, self._unwritten_samples = [], 0
-        try:
-            self._wav.writeframes(both)  # it corrects the header, too
-            self._file.flush()
-        except OSError as error:
-            logger.error("The recording {} ends here: {}", self.path, error)
-            self._release()
-
-    def _release(self) -> None:
-        wav, self._wav = self._wav, None
-        for file in (wav, self._file):
-            if file is not None:
-                with suppress(OSError):
-                    file.close()
 
 
 def _decode(mulaw: bytes) -> NDArray[np.int16]:

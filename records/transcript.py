@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TextIO
+from datetime import datetime
+from typing import BinaryIO
 
-from loguru import logger
+from records.file_writer import WrittenFile
 
 PAUSE_S = 1.0  # after so long without a word, a new line begins
 _SENTENCE_ENDS = (".", "!", "?")
@@ -28,21 +27,47 @@ class TranscriptLine:
     text: str
 
 
+class TextSink:
+    """A text file; each piece is in it when it has been written.
+
+    Args:
+        file: new and empty; closed with this.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        """Write UTF-8."""
+        self._file.write(data)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def heading(began: datetime, call_sid: str, engine: str) -> str:
+    """Say what a transcript is of, in the lines that its file begins with: date, call, engine."""
+    return f"date: {began:%Y-%m-%dT%H:%M:%SZ}\ncall: {call_sid}\nengine: {engine}\n\n"
+
+
 class Transcript:
     """What was said, line by line: the last 200 lines in memory, and all of them in a file if there is one.
 
-    Each piece of text is in the file the moment it comes, so a call that is cut loses none.
+    Each piece of text is on its way to the file the moment it comes, so a call that is cut loses none.
 
     Args:
-        path: of the file, or None.
+        file: of ``TextSink``, or None.
+        heading: what the file begins with, when there are words to follow.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, file: WrittenFile | None = None, heading: str = "") -> None:
         self.lines: deque[TranscriptLine] = deque(maxlen=_LINES_KEPT)
         self.pieces = 0
         self._last_s = 0.0
-        self._path = path
-        self._file: TextIO | None = None
+        self._file = file
+        self._heading = heading
 
     def add(self, text: str, at_s: float) -> None:
         """Take a piece of text, with a space where a word begins."""
@@ -63,20 +88,12 @@ class Transcript:
     def close(self) -> None:
         """Finish the file. May be called twice."""
         if self._file is not None:
-            self._write("\n")
-        if self._file is not None:
-            with suppress(OSError):
-                self._file.close()
+            if self.pieces:
+                self._write("\n")
+            self._file.close()
             self._file = None
 
     def _write(self, text: str) -> None:
-        if self._path is None:
-            return
-        try:
-            if self._file is None:
-                self._file = self._path.open("w", encoding="utf-8")
-            self._file.write(text)
-            self._file.flush()
-        except OSError as error:
-            logger.error("The transcript {} ends here: {}", self._path, error)
-            self._path = None
+        if self._file is not None:
+            text, self._heading = self._heading + text, ""
+            self._file.write(text.encode(errors="replace"))

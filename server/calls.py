@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from engines.duplex import DuplexSession
 from records.call_metrics import CallMetrics
 from records.observations import CallObservations
+from records.transcript import heading
 from telephony.media_stream import Start
 
 _OVER_KEPT = 32
@@ -27,12 +28,14 @@ class Call:
     Attributes:
         start: Twilio's ``start`` message.
         began_s: when it came, on the monotonic clock.
+        began: the same, by the calendar (UTC).
         observations: what its taps have seen.
         session: who talks with the caller; None before and after.
     """
 
     start: Start
     began_s: float = field(default_factory=time.monotonic)
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     observations: CallObservations = field(default_factory=CallObservations)
     session: DuplexSession | None = None
     _over_s: float | None = None
@@ -73,10 +76,20 @@ class Call:
 
     @property
     def file_name(self) -> str:
-        """What its files are called: when it began (UTC), and its SID as far as that fits into a name."""
-        began = datetime.now(UTC) - timedelta(seconds=self.secs)
-        sid = "".join(c for c in self.start.call_sid if c.isalnum())
-        return f"{began:%Y-%m-%dT%H-%M-%SZ}-{sid[:34]}"
+        """What its files are called: when it began (UTC), and its SID.
+
+        Two streams that claim one SID in one second share a name; their files do not (``private_files``).
+        """
+        return f"{self.began:%Y-%m-%dT%H-%M-%SZ}-{self._plain_sid}"
+
+    def heading(self, engine: str) -> str:
+        """What the file of its transcript begins with, given the engine's name."""
+        return heading(self.began, self._plain_sid, engine)
+
+    @property
+    def _plain_sid(self) -> str:
+        """Its SID, as far as that is what a SID consists of: a stranger's may hold anything."""
+        return "".join(c for c in self.start.call_sid if c.isascii() and c.isalnum())[:34]
 
     @property
     def over(self) -> bool:

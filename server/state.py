@@ -15,6 +15,7 @@ from access.loopback import is_loopback
 from access.options import WebOptions
 from engines.duplex import DuplexEngine, DuplexSession
 from pipelines.choose import MakePipeline, choose_pipeline
+from records.file_writer import FileWriter
 from records.options import TapOptions
 from server.calls import Call, Calls
 from server.engine_log import EngineLog
@@ -39,6 +40,7 @@ class ServerState:
         web: who may talk and watch in a browser.
         startup: how far the engine has come.
         engine_reason: why this engine answers, to be read behind its name.
+        files: writes what is kept of them.
         clock: gives seconds, monotonic.
         engine_log: what was logged of the engine's health.
     """
@@ -53,6 +55,7 @@ class ServerState:
     web: WebOptions = field(default_factory=WebOptions)
     startup: Startup = field(default_factory=Startup)
     engine_reason: str = ""
+    files: FileWriter = field(default_factory=FileWriter)
     clock: Callable[[], float] = time.monotonic
     engine_log: EngineLog = field(default_factory=EngineLog)
 

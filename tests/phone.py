@@ -47,6 +47,7 @@ async def serving(line: ServerState, port: int = 0) -> AsyncIterator[str]:
             yield address
     finally:
         await line.engine.stop()
+        assert await asyncio.to_thread(line.files.flush, 5), "the disk does not keep up"
 
 
 @asynccontextmanager

@@ -37,6 +37,7 @@ def call(
         await engine.start(lambda _: None)
         phone = SimulatedPhone(create_app(line, run_call), start_message(call_sid=CALL_SID))
         await phone.talk(said, late_s=late_s)
+        assert line.files.flush(5)
         return phone, line
 
     return run_simulated(main())

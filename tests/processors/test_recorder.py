@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from audio import g711
+from records.file_writer import FileWriter
 from records.recording import Recording, Timeline
 from rehearse.playback import Playback
+from tests.logs import Logged
 
 FRAME_S = 0.08
 
@@ -24,7 +27,8 @@ def pcm16(mulaw: bytes) -> NDArray[np.int16]:
 
 def test_both_sides_lie_where_the_ear_has_them(tmp_path: Path) -> None:
     now_s = 0.0
-    recording = Recording(tmp_path / "call.wav", now_s=lambda: now_s)
+    files = FileWriter()
+    recording = Recording(tmp_path / "call.wav", files, now_s=lambda: now_s)
     ear = Playback()
     said = b""
     for k in range(50):
@@ -43,6 +47,7 @@ def test_both_sides_lie_where_the_ear_has_them(tmp_path: Path) -> None:
         ear.media(answer, now_s)
         now_s = max(now_s, (k + 1) * FRAME_S)
     recording.close()
+    assert files.flush(5)
     sides, rate_hz = soundfile.read(tmp_path / "call.wav", dtype="int16")
     assert rate_hz == 8000
     assert np.array_equal(sides[: len(said), 0], pcm16(said))
@@ -53,13 +58,15 @@ def test_both_sides_lie_where_the_ear_has_them(tmp_path: Path) -> None:
 
 def test_the_file_is_whole_at_any_moment_but_for_the_last_second(tmp_path: Path) -> None:
     now_s = 0.0
-    recording = Recording(tmp_path / "call.wav", now_s=lambda: now_s)
+    files = FileWriter()
+    recording = Recording(tmp_path / "call.wav", files, now_s=lambda: now_s)
     said = heard = b""
     for k in range(30):
         now_s = (k + 1) * FRAME_S
         said, heard = said + noise(k, 640), heard + noise(100 + k, 640)
         recording.said(noise(k, 640))
         recording.heard(noise(100 + k, 640))
+    assert files.flush(5)
     # Nothing has been closed: this is what a killed process leaves.
     sides, _ = soundfile.read(tmp_path / "call.wav", dtype="int16")
     assert len(sides) >= len(said) - 8000
@@ -67,6 +74,7 @@ def test_the_file_is_whole_at_any_moment_but_for_the_last_second(tmp_path: Path)
     assert np.array_equal(sides[640:, 1], pcm16(heard)[: len(sides) - 640])
     recording.close()
     recording.close()
+    assert files.flush(5)
     sides, _ = soundfile.read(tmp_path / "call.wav", dtype="int16")
     assert np.array_equal(sides[: len(said), 0], pcm16(said))
 
@@ -95,17 +103,18 @@ def test_a_bot_that_speaks_first_is_at_the_beginning() -> None:
 
 
 def test_a_full_disk_ends_the_recording_and_not_the_call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
-    recording = Recording(tmp_path / "call.wav", now_s=lambda: 0.08)
+    files = FileWriter()
+    recording = Recording(tmp_path / "call.wav", files, now_s=lambda: 0.08)
 
-    def full(_: bytes) -> None:
+    def full(_: wave.Wave_write, __: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    wav = recording._wav
-    assert wav is not None
-    monkeypatch.setattr(wav, "writeframes", full)
+    monkeypatch.setattr(wave.Wave_write, "writeframes", full)
     for _ in range(30):
         recording.said(noise(1, 640))
         recording.heard(noise(1, 640))
     recording.close()
+    assert files.flush(5)
+    assert logged.text.count("ends here: [Errno 28] No space left on device") == 1

@@ -1,0 +1,162 @@
+"""records/file_writer.py: a disk that stalls stalls nobody, and what waits for it is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import wave
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from records.file_writer import FileWriter
+from records.options import TapOptions
+from records.transcript import TextSink
+from server.state import ServerState
+from tests.fake_engines import FakeEngine
+from tests.logs import Logged
+from tests.phone import Phone, serving, start_message
+
+LOUD = bytes([0x20, 0xA0]) * 80
+
+
+class Disk:
+    """A disk that stalls until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.goes_on = threading.Event()
+        self.stalled = threading.Event()
+
+    def sink(self, file: BinaryIO) -> TextSink:
+        disk = self
+
+        class Stalling(TextSink):
+            def write(self, data: bytes) -> None:
+                disk.stalled.set()
+                assert disk.goes_on.wait(30)
+                super().write(data)
+
+        return Stalling(file)
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+def test_pieces_of_many_files_come_in_order(tmp_path: Path) -> None:
+    writer = FileWriter()
+    files = [writer.open(tmp_path / f"{k}.txt", TextSink, "file") for k in range(5)]
+    for piece in range(100):
+        for file in files:
+            file.write(b"%d " % piece)
+    for file in files:
+        file.close()
+        file.write(b"more")
+        file.close()
+    assert writer.flush(5)
+    expected = "".join(f"{piece} " for piece in range(100))
+    assert [path.read_text() for path in sorted(tmp_path.iterdir())] == [expected] * 5
+
+
+def test_a_disk_that_stalls_stalls_nobody_and_loses_nothing(tmp_path: Path, disk: Disk) -> None:
+    writer = FileWriter()
+    slow = writer.open(tmp_path / "slow.txt", disk.sink, "file")
+    for _ in range(100):
+        slow.write(b"x")
+    assert disk.stalled.wait(5)
+    slow.close()
+    assert not writer.flush(0)
+    disk.goes_on.set()
+    assert writer.flush(5)
+    assert slow.path.read_text() == "x" * 100
+
+
+def test_what_waits_is_bounded_and_the_file_that_does_not_fit_ends_whole(
+    tmp_path: Path, disk: Disk, logged: Logged
+) -> None:
+    writer = FileWriter(most_waiting_bytes=100_000)
+    first = writer.open(tmp_path / "first.txt", disk.sink, "recording")
+    for _ in range(1000):
+        first.write(b"y" * 1000)
+    assert disk.stalled.wait(5)
+    late = writer.open(tmp_path / "late.txt", TextSink, "recording")
+    late.write(b"z" * 100_000)
+    first.close()
+    late.close()
+    assert writer._waiting_bytes < 102_000
+    disk.goes_on.set()
+    assert writer.flush(5)
+    written = first.path.stat().st_size
+    assert 60_000 < written < 100_000
+    assert written % 1000 == 0
+    assert not (tmp_path / "late.txt").exists()
+    assert logged.text.count("ends here: the disk does not keep up") == 2
+    again = writer.open(tmp_path / "again.txt", TextSink, "recording")
+    again.write(b"a")
+    again.close()
+    assert writer.flush(5)
+    assert (tmp_path / "again.txt").read_text() == "a"
+
+
+def test_many_small_pieces_are_bounded_too(tmp_path: Path, disk: Disk) -> None:
+    writer = FileWriter(most_waiting_bytes=100_000)
+    file = writer.open(tmp_path / "words.txt", disk.sink, "transcript")
+    for _ in range(1000):
+        file.write(b"")
+    assert len(writer._jobs) < 200
+    disk.goes_on.set()
+    assert writer.flush(5)
+
+
+def test_a_file_that_cannot_be_made_is_logged_once_and_harms_no_other(tmp_path: Path, logged: Logged) -> None:
+    writer = FileWriter()
+    nowhere = writer.open(tmp_path / "gone" / "a.txt", TextSink, "transcript")
+    fine = writer.open(tmp_path / "b.txt", TextSink, "transcript")
+    for file in (nowhere, fine, nowhere, fine):
+        file.write(b"a")
+    assert writer.flush(5)
+    assert fine.path.read_text() == "aa"
+    assert logged.text.count("ends here: [Errno 2]") == 1
+
+
+def test_files_are_for_their_owner_alone_and_never_shared(tmp_path: Path) -> None:
+    writer = FileWriter()
+    files = [writer.open(tmp_path / "call.txt", TextSink, "file") for _ in range(3)]
+    for number, file in enumerate(files):
+        file.write(b"%d" % number)
+        file.close()
+    assert writer.flush(5)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "call.txt": "0",
+        "call-2.txt": "1",
+        "call-3.txt": "2",
+    }
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+async def test_a_call_goes_on_and_ends_while_its_recording_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the event loop wrote the recordings, it stood still with the disk, and every call with it."""
+    goes_on = threading.Event()
+    writes = wave.Wave_write.writeframes
+
+    def stalling(wav: wave.Wave_write, data: bytes) -> None:
+        assert threading.current_thread() is not threading.main_thread(), "written on the event loop"
+        assert goes_on.wait(30)
+        writes(wav, data)
+
+    monkeypatch.setattr(wave.Wave_write, "writeframes", stalling)
+    line = ServerState(FakeEngine(), taps=TapOptions(record=tmp_path))
+    async with serving(line) as address:
+        for _ in range(2):
+            async with Phone.calling(address, start_message(call_sid="CA" + "3" * 32)) as phone:
+                await phone.say(LOUD, times=60)
+                await phone.listen(10)
+        await line.calls.all_over()
+        assert line.calls.served == 2
+        goes_on.set()
+    assert len(await asyncio.to_thread(os.listdir, tmp_path)) == 2
