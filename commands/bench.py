@@ -7,6 +7,7 @@ import dataclasses
 import math
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import cloup
@@ -14,7 +15,7 @@ import cloup
 from commands.errors import explained
 from commands.numbers import WholeNumber
 from commands.options import command, takes
-from engines.choose import accelerator
+from engines.choose import accelerator, asks_for_servers, choose_engine
 from engines.options import EngineOptions
 from engines.pace import Pace, measure, report
 
@@ -34,8 +35,11 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
     """Measure Moshi at the pace of speech, for --calls at once, and say whether it keeps up.
 
     Takes the weights that are here, or random ones of the same size where they are not: nothing is
-    fetched. The exit code is 0 when it keeps up, and 1 when it does not.
+    fetched. With --engine remote the servers are measured, and how far away they are. The exit code is 0
+    when it keeps up, and 1 when it does not.
     """
+    if asks_for_servers(engine_options):
+        _bench_servers(engine_options, frames)
     # A call without a greeting is measured from its first frame on.
     options = dataclasses.replace(engine_options, greeting="none")
     with explained(), tempfile.TemporaryDirectory(prefix="moshi-bench-") as folder:
@@ -44,6 +48,26 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
     for line in report(pace, shared_stages=SHARED_STAGES):
         click.echo(line)
     raise SystemExit(0 if pace.holds else 1)
+
+
+def _bench_servers(options: EngineOptions, frames: int) -> NoReturn:
+    from engines.remote.pace import holds, report_servers  # noqa: PLC0415 - as below
+
+    async def bench_them() -> Pace:
+        # The caller is heard from the first frame on, so that all of them are answered alike.
+        choice = choose_engine(dataclasses.replace(options, greeting="none"))
+        click.echo(choice.line)
+        try:
+            await choice.engine.start(click.echo)
+            return await measure(choice.engine, options.calls, frames)
+        finally:
+            await choice.engine.stop()
+
+    with explained():
+        pace = asyncio.run(bench_them())
+    for line in report_servers(pace):
+        click.echo(line)
+    raise SystemExit(0 if holds(pace) else 1)
 
 
 async def _bench(options: EngineOptions, frames: int, folder: Path) -> Pace:

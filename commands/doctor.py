@@ -24,6 +24,7 @@ from commands.checks.machine import (
     check_weights,
     moshi_answers,
 )
+from commands.checks.servers import check_servers
 from commands.errors import explained
 from commands.logs import log_to_stderr
 from commands.options import GROUPS, command, takes
@@ -57,7 +58,7 @@ def doctor(
     Takes the same options as serve; with --tunnel it opens a tunnel to see whether that works. The exit
     code is 0 when a call would work, and 1 when it would not.
     """
-    log_to_stderr("error", [twilio_options.auth_token])
+    log_to_stderr("error", [twilio_options.auth_token, engine_options.remote.server_token])
     options = Settings(server_options, engine_options, twilio_options, reach_options)
     with explained():
         options.address()
@@ -86,6 +87,8 @@ async def _examine(options: Settings, number: str | None, *, quiet: bool) -> lis
     weights = show(check_weights(options.engine))
     here = weights.state == "ok" or not moshi_answers(options.engine)
     show(check_disk(options.engine, weights_are_here=here))
+    for server in await check_servers(options.engine):
+        show(server)
     show(await check_port(options))
     show(await check_cloudflared(options))
     credentials, api = await check_credentials(options)

@@ -13,7 +13,7 @@ import functools
 import types
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import click
 import cloup
@@ -82,8 +82,8 @@ def takes(
 ) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Give a command every field of a dataclass as an option, and the filled dataclass as an argument.
 
-    The argument is named for the class: ``EngineOptions`` arrives as ``engine_options``. A field's
-    metadata may say ``help``, ``group`` (a key of ``GROUPS``; the class's ``GROUP`` otherwise), ``envvar``
+    The argument is named for the class: ``EngineOptions`` arrives as ``engine_options``. A field that is a
+    dataclass itself stands for its own fields. A field's metadata may say ``help``, ``group`` (a key of ``GROUPS``; the class's ``GROUP`` otherwise), ``envvar``
     (default: ``MOSHI_`` and the field's name), ``min``, ``max``, ``metavar``. A field of the type
     ``tuple[str, ...]`` may be given several times.
 
@@ -92,24 +92,20 @@ def takes(
         without: fields that are no options of this command; they keep their defaults.
         only: where given, no other fields are options of this command.
     """
-    hints = get_type_hints(settings)
     fields = [
-        item
-        for item in dataclasses.fields(settings)
-        if item.name not in without and (only is None or item.name in only)
+        one for one in _flat(settings) if one[0].name not in without and (only is None or one[0].name in only)
     ]
     argument = "".join(f"_{c.lower()}" if c.isupper() else c for c in settings.__name__).lstrip("_")
 
     def decorate(run: Callable[..., R]) -> Callable[..., R]:
         @functools.wraps(run)
         def filled(*args: Any, **values: Any) -> R:
-            own = {f.name: values.pop(f.name) for f in fields}
-            return run(*args, **{argument: settings(**own)}, **values)
+            own = {item.name: values.pop(item.name) for item, _, _ in fields}
+            return run(*args, **{argument: _filled(settings, own)}, **values)
 
         wrapped: Callable[..., R] = filled
-        for item in reversed(fields):
-            group = GROUPS[item.metadata.get("group", settings.GROUP)]
-            wrapped = _option(item, hints[item.name], group)(wrapped)
+        for item, hint, group in reversed(fields):
+            wrapped = _option(item, hint, GROUPS[group])(wrapped)
         return wrapped
 
     return decorate
@@ -117,8 +113,34 @@ def takes(
 
 def as_environment(settings: Any) -> dict[str, str]:
     """Give a filled dataclass as the environment variables that make another process fill it alike."""
-    given = {_envvar(item): getattr(settings, item.name) for item in dataclasses.fields(settings)}
-    return {name: _as_text(value) for name, value in given.items()}
+    environment = dict[str, str]()
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        environment |= as_environment(value) if dataclasses.is_dataclass(value) else {_envvar(item): _as_text(value)}
+    return environment
+
+
+def _flat(settings: type[Any]) -> list[tuple[dataclasses.Field[Any], Any, str]]:
+    """Give the fields of a dataclass, and of those in it, each with its type and the name of its group."""
+    hints = get_type_hints(settings)
+    flat = list[tuple[dataclasses.Field[Any], Any, str]]()
+    for item in dataclasses.fields(settings):
+        hint = hints[item.name]
+        own = (item, hint, item.metadata.get("group", settings.GROUP))
+        flat += _flat(hint) if _is_dataclass(hint) else [own]
+    return flat
+
+
+def _filled(settings: type[Any], values: dict[str, Any]) -> Any:
+    """Fill a dataclass, and those in it, with what is there of their fields."""
+    hints = get_type_hints(settings)
+    parts = {name: _filled(hint, values) for name, hint in hints.items() if _is_dataclass(hint)}
+    own = {item.name: values[item.name] for item in dataclasses.fields(settings) if item.name in values}
+    return settings(**parts, **own)
+
+
+def _is_dataclass(hint: Any) -> TypeGuard[type[Any]]:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 
 def _as_text(value: Any) -> str:

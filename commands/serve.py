@@ -58,7 +58,8 @@ def serve(
     tap_options: TapOptions,
 ) -> None:
     """Answer calls at ws://HOST:PORT/stream."""
-    log_to_stderr(server_options.log_level, [twilio_options.auth_token, web_options.web_password])
+    secrets = [twilio_options.auth_token, web_options.web_password, engine_options.remote.server_token]
+    log_to_stderr(server_options.log_level, secrets)
     options = Settings(
         server_options, engine_options, twilio_options, reach_options, taps=tap_options, web=web_options
     )

@@ -11,7 +11,7 @@ from engines.options import EngineOptions
 from engines.parrot import ParrotEngine
 from runtime.plugin import PluginUnfit, load
 
-ENGINES = ("auto", "moshi", "parrot")
+ENGINES = ("auto", "moshi", "parrot", "remote")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ def accelerator() -> str | None:
     return None
 
 
+def asks_for_servers(options: EngineOptions) -> bool:
+    """Say whether servers elsewhere are to answer: who names one means it."""
+    return options.engine == "remote" or (options.engine == "auto" and bool(options.remote.server))
+
+
 def choose_engine(options: EngineOptions) -> EngineChoice:
     """Make the engine that the options ask for, and say why it is this one and how to have the other.
 
@@ -57,10 +62,14 @@ def choose_engine(options: EngineOptions) -> EngineChoice:
         raise EngineUnavailable(
             f"--engine: expected {', '.join(ENGINES)} or MODULE:CLASS, got {options.engine!r}."
         )
-    if options.engine == "parrot" and options.listens:
+    remote = asks_for_servers(options)
+    if options.listens and (remote or options.engine == "parrot"):
         raise EngineUnavailable(
-            "The parrot cannot listen for words; leave out --listen, or take --engine moshi."
+            f"{'Servers' if remote else 'The parrot'} cannot listen for words; leave out --listen, or take "
+            "--engine moshi."
         )
+    if remote:
+        return _remote_engine(options)
     if options.engine == "parrot":
         return EngineChoice(ParrotEngine(options.parrot_delay), "as asked")
     found = accelerator()
@@ -96,3 +105,26 @@ def _own_engine(options: EngineOptions) -> DuplexEngine:
         raise PluginUnfit(
             f"--engine: {options.engine} cannot be made from EngineOptions ({error})."
         ) from error
+
+
+def _remote_engine(options: EngineOptions) -> EngineChoice:
+    from engines.remote.engine import RemoteEngine  # noqa: PLC0415 - loads Opus, which only servers need
+    from engines.remote.query import Wish  # noqa: PLC0415
+
+    sampling = {
+        "text_temperature": options.text_temperature,
+        "text_top_k": options.text_top_k,
+        "audio_temperature": options.audio_temperature,
+        "audio_top_k": options.audio_top_k,
+        "max_steps": options.remote.max_steps,
+    }
+    wish = Wish(
+        persona=options.remote.server_persona,
+        voice=options.remote.server_voice,
+        greeting=options.greeting,
+        sampling=tuple(sampling.items()),
+        seed=options.seed,
+    )
+    engine = RemoteEngine(options.remote, wish, options.greeting_frames)
+    names = ", ".join(server.name for server in engine.servers)
+    return EngineChoice(engine, f"at {names}", "--engine parrot answers without a server")

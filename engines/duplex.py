@@ -6,7 +6,7 @@ An engine is one a process and a session is one a call. Nothing here knows of ph
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -15,6 +15,10 @@ from audio.formats import FRAME_SAMPLES, Pcm
 
 Progress = Callable[[str], None]
 """Takes one line for a person to read while something long goes on."""
+
+
+WIRE = "wire"
+"""In a step's ``timings_ms``: the way to a server and back, on which many frames can be at once."""
 
 
 class EngineError(Exception):
@@ -104,12 +108,36 @@ class DuplexStep:
     pause_probabilities: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """One of the servers that an engine hands its calls to.
+
+    Attributes:
+        name: host and port.
+        kind: what kind of server.
+        calls: how many it holds.
+        capacity: how many it may hold.
+        error: one sentence on why it gets no calls, or None while it does.
+    """
+
+    name: str
+    kind: str
+    calls: int
+    capacity: int
+    error: str | None
+
+
 class DuplexSession(ABC):
     """One call's conversation. Made at the call's start, closed at its end, never used again.
 
     One step comes out for each frame that goes in, in order, but for frames that were dropped because
     the engine fell too far behind. A session that greets simply speaks first.
     """
+
+    @property
+    def answerer(self) -> str:
+        """Who owes the answers, to begin a sentence with."""
+        return "The engine"
 
     @abstractmethod
     def feed(self, pcm: Pcm) -> None:
@@ -192,6 +220,11 @@ class DuplexEngine(ABC):
     @abstractmethod
     def error(self) -> str | None:
         """One sentence on what is wrong with the engine, or None while it can take calls."""
+
+    @property
+    def servers(self) -> Sequence[ServerStatus]:
+        """The servers that it hands its calls to; none where it answers them itself."""
+        return ()
 
     @abstractmethod
     async def start(self, progress: Progress) -> None:

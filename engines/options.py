@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from engines.remote.options import RemoteOptions
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -20,9 +22,10 @@ class EngineOptions:
     engine: str = field(
         default="auto",
         metadata={
-            "help": "What answers: moshi (the model), parrot (repeats the caller, needs nothing), auto "
-            "(moshi where there is an accelerator, else the parrot), or a class of your own, MODULE:CLASS.",
-            "metavar": "[auto|moshi|parrot|MODULE:CLASS]",
+            "help": "What answers: moshi (the model), parrot (repeats the caller, needs nothing), remote "
+            "(the servers that --server names), auto (servers where some are named, else moshi where there "
+            "is an accelerator, else the parrot), or a class of your own, MODULE:CLASS.",
+            "metavar": "[auto|moshi|parrot|remote|MODULE:CLASS]",
         },
     )
     parrot_delay: float = field(
@@ -123,3 +126,4 @@ class EngineOptions:
             "min": 0,
         },
     )
+    remote: RemoteOptions = field(default_factory=RemoteOptions)

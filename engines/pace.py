@@ -129,6 +129,8 @@ async def _talk(session: DuplexSession, frames: int) -> _Heard:
         async for step in session.outputs():
             while len(fed_at_s) > session.backlog_frames + 1:  # the oldest were dropped
                 fed_at_s.popleft()
+            if step.pcm is None:  # nothing was to be said yet: a server was still being reached
+                continue
             if fed_at_s:
                 heard.answers_ms.append((time.perf_counter() - fed_at_s.popleft()) * 1000)
             for stage, stage_ms in step.timings_ms.items():

@@ -116,7 +116,7 @@ class MoshiProcessor(FrameProcessor):
 
     def _give_up(self) -> None:
         self._watchdog = None
-        error = EngineFailed(f"The engine gave no answer for {self._hang_secs:g} s")
+        error = EngineFailed(f"{self.session.answerer} gave no answer for {self._hang_secs:g} s")
         self.create_task(self.push_error(str(error), exception=error, force_treat_as_permanent=True))
 
     async def _fall_silent(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engines.duplex import ServerStatus
 from runtime.version import VERSION
 from server.state import ServerState
 
@@ -29,7 +30,7 @@ def health(state: ServerState) -> dict[str, Any]:
     """Say how the line is doing, for ``/healthz``."""
     engine = state.engine
     error = _published_error(state)
-    return {
+    report: dict[str, Any] = {
         "ready": error is None,
         "error": error,
         "engine": engine.name,
@@ -41,6 +42,20 @@ def health(state: ServerState) -> dict[str, Any]:
         "lost": engine.lost_calls,
         "refused": dict(state.calls.refused),
         "version": VERSION,
+    }
+    if engine.servers:
+        report["servers"] = [_published(server) for server in engine.servers]
+    return report
+
+
+def _published(server: ServerStatus) -> dict[str, Any]:
+    """Say how a server is; why it is out is in the log."""
+    return {
+        "name": server.name,
+        "kind": server.kind,
+        "up": server.error is None,
+        "calls": server.calls,
+        "capacity": server.capacity,
     }
 
 

@@ -52,6 +52,8 @@ class _PhoneCollector(Collector):
         yield GaugeMetricFamily("moshi_calls_running", "Calls that run.", value=len(calls.running))
         yield GaugeMetricFamily("moshi_sessions", "Sessions that are open.", value=engine.running)
         yield GaugeMetricFamily("moshi_capacity", "Sessions that can be.", value=engine.capacity)
+        if engine.servers:
+            yield from _servers(engine)
         refused = CounterMetricFamily("moshi_refusals", "Streams that were not let in.", labels=["cause"])
         for cause, count in calls.refused.items():
             refused.add_metric([cause], count)
@@ -77,6 +79,16 @@ class _PhoneCollector(Collector):
         ):
             yield CounterMetricFamily(f"moshi_{name}", help_, value=value)
         yield InfoMetricFamily("moshi_phone", "What runs.", value={"version": VERSION, "engine": engine.name})
+
+
+def _servers(engine: DuplexEngine) -> Iterator[Metric]:
+    up = GaugeMetricFamily("moshi_server_up", "Whether a server gets calls.", labels=["server"])
+    calls = GaugeMetricFamily("moshi_server_calls", "Calls that a server holds.", labels=["server"])
+    for server in engine.servers:
+        up.add_metric([server.name], float(server.error is None))
+        calls.add_metric([server.name], server.calls)
+    yield up
+    yield calls
 
 
 def _add(family: HistogramMetricFamily, histogram: Histogram, *labels: str) -> HistogramMetricFamily:

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from packaging.requirements import Requirement
 
 from commands.checks.check import Check
-from engines.choose import accelerator
+from engines.choose import accelerator, asks_for_servers
 from engines.duplex import EngineUnavailable
 from engines.options import EngineOptions
 
@@ -52,8 +52,8 @@ def check_packages(project: Path = PROJECT) -> Check:
 
 def check_accelerator(options: EngineOptions) -> Check:
     """What Moshi runs on."""
-    if options.engine == "parrot":
-        return Check("accelerator", "note", "not needed for the parrot")
+    if options.engine == "parrot" or asks_for_servers(options):
+        return Check("accelerator", "note", _not_needed(options))
     found = accelerator()
     if found:
         return Check("accelerator", "ok", found)
@@ -74,13 +74,19 @@ def check_accelerator(options: EngineOptions) -> Check:
 
 def moshi_answers(options: EngineOptions) -> bool:
     """Whether it will be Moshi who answers, and not the parrot."""
+    if asks_for_servers(options):
+        return False
     return options.engine == "moshi" or (options.engine == "auto" and accelerator() is not None)
+
+
+def _not_needed(options: EngineOptions) -> str:
+    return f"not needed for {'servers elsewhere' if asks_for_servers(options) else 'the parrot'}"
 
 
 def check_weights(options: EngineOptions) -> Check:
     """Moshi's files are here, all of them, whole."""
     if not moshi_answers(options):
-        return Check("weights", "note", "not needed for the parrot")
+        return Check("weights", "note", _not_needed(options))
     from engines.moshi.weights import cached  # noqa: PLC0415 - loads mlx, which the parrot does not need
 
     try:

@@ -1,0 +1,120 @@
+"""Leases, and servers that are out for a while: in plain numbers, without a server."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from engines.remote.pool import FIRST_PAUSE_S, IDLE_PROBE_S, LONGEST_PAUSE_S, Place, Pool
+from engines.remote.server import parse_server
+
+
+def pool_of(*names: str, calls_per_server: int = 1) -> Pool:
+    """A pool whose servers have all been seen."""
+    pool = Pool([parse_server(f"ws://{name}:1", "kyutai") for name in names], calls_per_server)
+    for place in pool.due(0.0):
+        pool.looked_at(place, None, 0.0)
+    return pool
+
+
+def leased(pool: Pool) -> Place:
+    place = pool.lease()
+    assert place is not None
+    return place
+
+
+def test_gives_nothing_before_a_server_was_seen() -> None:
+    pool = Pool([parse_server("ws://a:1", "kyutai")])
+    assert pool.lease() is None
+    assert pool.error == "It has not been looked at yet."
+    assert pool.due(0.0) == pool.places
+
+
+def test_one_call_a_server() -> None:
+    pool = pool_of("a", "b")
+    assert pool.free == 2
+    first, second = leased(pool), leased(pool)
+    assert {first.server.name, second.server.name} == {"a:1", "b:1"}
+    assert pool.lease() is None
+    assert (pool.calls, pool.free) == (2, 0)
+    pool.release(first, 1.0)
+    assert leased(pool) is first
+
+
+def test_several_calls_a_server_go_where_there_is_most_room() -> None:
+    pool = pool_of("a", "b", calls_per_server=2)
+    names = [leased(pool).server.name for _ in range(4)]
+    assert names == ["a:1", "b:1", "a:1", "b:1"]
+    assert pool.lease() is None
+
+
+def test_a_lease_is_given_back_once() -> None:
+    pool = pool_of("a")
+    place = leased(pool)
+    pool.release(place, 0.0)
+    with pytest.raises(ValueError, match="expected a lease of a:1, got one more than were given"):
+        pool.release(place, 0.0)
+
+
+def test_a_server_that_fails_is_out_and_comes_back() -> None:
+    pool = pool_of("a", "b")
+    place = leased(pool)
+    pool.failed(place, "Server a:1 is gone", 10.0)
+    pool.release(place, 10.0)
+    assert leased(pool).server.name == "b:1"
+    assert pool.lease() is None
+    assert pool.error is None  # b is there
+    assert pool.next_look_s() == 10.0 + FIRST_PAUSE_S
+    assert pool.due(10.9) == []
+    assert pool.due(11.0) == [place]
+    pool.looked_at(place, None, 11.0)
+    assert leased(pool) is place
+
+
+def test_pauses_grow_and_end_growing() -> None:
+    pool = pool_of("a")
+    (place,) = pool.places
+    pauses, now_s = list[float](), 0.0
+    pool.failed(place, "gone", now_s)
+    for _ in range(9):
+        pauses.append(pool.next_look_s() - now_s)
+        now_s = pool.next_look_s()
+        pool.looked_at(place, "gone", now_s)
+    assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
+    assert pool.error == "gone."
+
+
+def test_a_server_that_answers_the_probe_but_fails_its_calls_is_tried_less_and_less() -> None:
+    pool = pool_of("a")
+    (place,) = pool.places
+    now_s, pauses = 0.0, list[float]()
+    for _ in range(4):
+        assert leased(pool) is place
+        pool.failed(place, "no handshake", now_s)
+        pool.release(place, now_s)
+        pauses.append(pool.next_look_s() - now_s)
+        now_s = pool.next_look_s()
+        pool.looked_at(place, None, now_s)
+    assert pauses == [1, 2, 4, 8]
+    pool.reached(leased(pool))
+    pool.failed(place, "died", now_s)
+    assert pool.next_look_s() - now_s == FIRST_PAUSE_S
+
+
+def test_idle_servers_are_looked_at_and_busy_ones_left_alone() -> None:
+    pool = pool_of("a", "b")
+    assert pool.due(IDLE_PROBE_S) == pool.places
+    busy = leased(pool)
+    assert pool.due(IDLE_PROBE_S) == [place for place in pool.places if place is not busy]
+    pool.looked_at(pool.places[1], "Server b:1 is gone", IDLE_PROBE_S)
+    assert pool.lease() is None
+    pool.failed(busy, "Server a:1 is gone too.", 20.0)
+    assert pool.error == "Server a:1 is gone too. Server b:1 is gone."
+    assert busy in pool.due(21.0)  # it is out, whatever it holds
+
+
+def test_a_pool_whose_servers_are_all_busy_looks_at_none() -> None:
+    pool = pool_of("a")
+    pool.lease()
+    assert pool.next_look_s() == math.inf
