@@ -47,8 +47,8 @@ SIZES = {
 def main(folder: Path, port: str) -> None:
     """Write the model, and serve it until the process is ended."""
     os.environ |= {"NO_TORCH_COMPILE": "1", "NO_CUDA_GRAPH": "1"}  # neither is of use on a processor
-    import torch  # noqa: PLC0415 - after the environment
-    from moshi.models.lm import LMModel  # noqa: PLC0415
+    import torch  # type: ignore[import-not-found]  # noqa: PLC0415 - after the environment
+    from moshi.models.lm import LMModel  # type: ignore[import-not-found]  # noqa: PLC0415
     from safetensors.torch import save_file  # noqa: PLC0415
 
     torch.manual_seed(0)

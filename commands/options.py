@@ -83,9 +83,9 @@ def takes(
     """Give a command every field of a dataclass as an option, and the filled dataclass as an argument.
 
     The argument is named for the class: ``EngineOptions`` arrives as ``engine_options``. A field that is a
-    dataclass itself stands for its own fields. A field's metadata may say ``help``, ``group`` (a key of ``GROUPS``; the class's ``GROUP`` otherwise), ``envvar``
-    (default: ``MOSHI_`` and the field's name), ``min``, ``max``, ``metavar``. A field of the type
-    ``tuple[str, ...]`` may be given several times.
+    dataclass itself stands for its own fields. A field's metadata may say ``help``, ``group`` (a key of
+    ``GROUPS``; the class's ``GROUP`` otherwise), ``envvar`` (default: ``MOSHI_`` and the field's name),
+    ``min``, ``max``, ``metavar``. A field of the type ``tuple[str, ...]`` may be given several times.
 
     Args:
         settings: the dataclass.
@@ -116,7 +116,9 @@ def as_environment(settings: Any) -> dict[str, str]:
     environment = dict[str, str]()
     for item in dataclasses.fields(settings):
         value = getattr(settings, item.name)
-        environment |= as_environment(value) if dataclasses.is_dataclass(value) else {_envvar(item): _as_text(value)}
+        environment |= (
+            as_environment(value) if dataclasses.is_dataclass(value) else {_envvar(item): _as_text(value)}
+        )
     return environment
 
 
