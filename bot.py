@@ -13,7 +13,6 @@ from loguru import logger
 from pipecat.frames.frames import ErrorFrame
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
-from pipecat.transports.websocket.fastapi import FastAPIWebsocketTransport
 from pipecat.workers.runner import WorkerRunner
 
 from access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR
@@ -23,22 +22,26 @@ from engines.duplex import DuplexSession
 from engines.options import EngineOptions
 from pipelines.taps import make_taps
 from processors.hangup_key import HangupKey
-from processors.twilio import STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
+from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
 from server.calls import Call
 from server.state import ServerState
 from server.stream import handle_stream
 
+CANCEL_SECS = 2.0  # what pipecat gives its stages to end, before it ends without them
+
 
 async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, state: ServerState) -> None:
-    """Drive one call: assemble its pipeline, run it, and return when the call is over.
+    """Drive one call: assemble its pipeline, run it, and return when it is over.
+
+    Whoever opened the session and the socket closes both (``server/call_ending.py``), and bounds this.
 
     Args:
         websocket: accepted, its ``start`` message read.
         call: what was read; ``call.end(...)`` ends the call from anywhere.
-        session: opened for this call; closed by whoever opened it.
+        session: opened for this call.
         state: what all calls share.
     """
-    serializer = TwilioSerializer(call.start.stream_sid, call.start.call_sid, state.credentials)
+    serializer = TwilioSerializer(call.start.stream_sid)
     transport = TwilioTransport(websocket, serializer)
     options = state.options
     heading = call.heading(state.engine.name)
@@ -56,17 +59,19 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
         params=PipelineParams(audio_in_sample_rate=PHONE_RATE_HZ, audio_out_sample_rate=PHONE_RATE_HZ),
         # pipecat's own observers look at every frame of every stage, which costs a tenth of the call.
         idle_timeout_secs=None,
+        cancel_timeout_secs=CANCEL_SECS,
         enable_turn_tracking=False,
         enable_rtvi=False,
     )
 
     async def on_stopped(_: TwilioSerializer) -> None:
+        call.caller_hung_up = True
         call.end("the caller hung up")
 
     async def on_violated(_: TwilioSerializer, reason: str) -> None:
         call.end(reason, PROTOCOL_ERROR)
 
-    async def on_client_disconnected(_: FastAPIWebsocketTransport, __: WebSocket) -> None:
+    async def on_client_disconnected(_: TwilioTransport, __: WebSocket) -> None:
         call.end("the socket was closed")
 
     async def on_pipeline_error(_: PipelineWorker, error: ErrorFrame) -> None:
@@ -74,7 +79,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
 
     serializer.add_event_handler(STOPPED, on_stopped)
     serializer.add_event_handler(VIOLATED, on_violated)
-    transport.add_event_handler("on_client_disconnected", on_client_disconnected)
+    transport.add_event_handler(DISCONNECTED, on_client_disconnected)
     worker.add_event_handler("on_pipeline_error", on_pipeline_error)
 
     async def end_when_idle() -> None:
@@ -84,23 +89,18 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
             await asyncio.sleep(left_secs)
         call.end(f"no media came for {options.idle_secs:g} s")
 
-    async def hang_up_when_ended() -> None:
-        reason, code = await call.ended()
-        await session.close()
-        await transport.close(code, reason)
+    async def cancel_when_ended() -> None:
+        reason, _ = await call.ended()
         await worker.cancel(reason=reason)
-        await serializer.hang_up()
 
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
-    idling = asyncio.create_task(end_when_idle())
-    hanging_up = asyncio.create_task(hang_up_when_ended())
+    watchers = [asyncio.create_task(watch()) for watch in (end_when_idle, cancel_when_ended)]
     try:
         await runner.run()
-        call.end("the pipeline ended")
     finally:
-        idling.cancel()
-        await hanging_up
+        for watcher in watchers:
+            watcher.cancel()
 
 
 _state: ServerState | None = None

@@ -3,73 +3,70 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections import deque
 
 from fastapi import WebSocket, WebSocketDisconnect
 from loguru import logger
 from pipecat.audio.dtmf.types import KeypadEntry
-from pipecat.frames.frames import CancelFrame, Frame, InputDTMFFrame
-from pipecat.processors.frame_processor import FrameDirection
-from pipecat.serializers.twilio import TwilioFrameSerializer
-from pipecat.transports.websocket.fastapi import (
-    FastAPIWebsocketOutputTransport,
-    FastAPIWebsocketParams,
-    FastAPIWebsocketTransport,
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InputDTMFFrame,
+    InterruptionFrame,
+    StartFrame,
 )
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.serializers.base_serializer import FrameSerializer
+from pipecat.transports.base_transport import BaseTransport
 
 from audio.packet_assembler import PacketAssembler
 from processors.frames import MarkInputFrame, MarkOutputFrame, MulawInputFrame, MulawOutputFrame
 from telephony import media_stream
-from telephony.rest import TwilioCredentials
 
 STOPPED = "on_stopped"
 VIOLATED = "on_violated"
-HANG_UP_SECS = 5.0
+DISCONNECTED = "on_client_disconnected"
+UNSENT_MESSAGES = 16  # 1.2 s of speech with its marks: whoever is further behind hears what is new instead
 
 
-class TwilioSerializer(TwilioFrameSerializer):
+class TwilioSerializer(FrameSerializer):
     """Twilio's JSON to µ-law frames and back; never raises, whatever comes.
 
-    What cannot be understood is counted, logged once a call, and skipped. Two events tell of the rest:
-    ``on_stopped`` when Twilio says that the stream is over, ``on_violated`` (with a sentence) when what
-    comes makes no sense in a running stream.
+    What cannot be understood, and media that is not the caller's, is counted, logged once a call, and
+    skipped. Two events tell of the rest: ``on_stopped`` when Twilio says that the stream is over,
+    ``on_violated`` (with a sentence) when what comes makes no sense in a running stream.
 
     Args:
         stream_sid: from Twilio's ``start`` message.
-        call_sid: likewise; hanging up by REST needs it.
-        credentials: where they are given, the call is hung up by REST when the pipeline ends.
 
     Attributes:
         packets: gathers the caller's packets.
         bad_messages: how many could not be understood.
-        media_s: when the last media came, on the event loop's clock.
+        foreign_media: how many packets were of another stream, or of another track than the caller's.
+        media_s: when the caller's last media came, on the event loop's clock.
     """
 
-    def __init__(
-        self, stream_sid: str, call_sid: str | None = None, credentials: TwilioCredentials | None = None
-    ) -> None:
-        super().__init__(
-            stream_sid,
-            call_sid=call_sid,
-            account_sid=credentials.account_sid if credentials else None,
-            auth_token=credentials.auth_token if credentials else None,
-            base_url=credentials.base_url if credentials else None,
-            params=TwilioFrameSerializer.InputParams(auto_hang_up=bool(credentials and call_sid)),
-        )
+    def __init__(self, stream_sid: str) -> None:
+        super().__init__()
         self.packets = PacketAssembler()
         self.bad_messages = 0
+        self.foreign_media = 0
         self.media_s = asyncio.get_running_loop().time()
-        self._over = False
+        self._stream_sid = stream_sid
         self._register_event_handler(STOPPED)
         self._register_event_handler(VIOLATED)
 
     async def serialize(self, frame: Frame) -> str | bytes | None:
-        """Turn µ-law audio and marks into Twilio's JSON, and the pipeline's end into a hang-up."""
-        if isinstance(frame, MulawOutputFrame):
-            return media_stream.media(self._stream_sid, frame.mulaw)
-        if isinstance(frame, MarkOutputFrame):
-            return media_stream.mark(self._stream_sid, frame.mark)
-        return await super().serialize(frame)
+        """Turn µ-law audio, marks and interruptions into Twilio's JSON; other frames say nothing to it."""
+        match frame:
+            case MulawOutputFrame():
+                return media_stream.media(self._stream_sid, frame.mulaw)
+            case MarkOutputFrame():
+                return media_stream.mark(self._stream_sid, frame.mark)
+            case InterruptionFrame():
+                return media_stream.clear(self._stream_sid)
+        return None
 
     async def deserialize(self, data: str | bytes) -> Frame | None:
         """Turn a message of Twilio's into a frame, or into None where there is nothing to pass on."""
@@ -81,32 +78,15 @@ class TwilioSerializer(TwilioFrameSerializer):
                 logger.warning("Skipped a message of the stream: {}; more of the kind are only counted", bad)
             return None
 
-    async def hang_up(self) -> None:
-        """End the phone call by REST, where there are credentials and Twilio has not ended it already.
-
-        Closing the socket ends the call as well, as long as nothing follows our ``<Connect>``. pipecat does
-        this by itself only for a pipeline that ends before its socket does.
-        """
-        if self._over:
-            return
-        try:
-            async with asyncio.timeout(HANG_UP_SECS):
-                await self.serialize(CancelFrame())
-        except TimeoutError:
-            logger.warning("Twilio did not answer a hang-up in {:g} s", HANG_UP_SECS)
-
     async def _frame(self, event: media_stream.Event) -> Frame | None:
         match event:
             case media_stream.Media():
-                self.media_s = asyncio.get_running_loop().time()
-                mulaw = self.packets.push(event.mulaw, event.timestamp_ms)
-                return MulawInputFrame(mulaw) if mulaw else None
+                return self._heard(event)
             case media_stream.Mark():
                 return MarkInputFrame(event.name)
             case media_stream.Dtmf():
                 return InputDTMFFrame(_key(event.digit))
             case media_stream.Stop():
-                self._over = True
                 await self._call_event_handler(STOPPED)
             case media_stream.Start():
                 await self._call_event_handler(VIOLATED, "expected one start, got a second")
@@ -114,20 +94,141 @@ class TwilioSerializer(TwilioFrameSerializer):
                 pass
         return None
 
+    def _heard(self, media: media_stream.Media) -> Frame | None:
+        if not media.is_from_caller(self._stream_sid):
+            self.foreign_media += 1
+            if self.foreign_media == 1:
+                logger.warning(
+                    "Skipped media that is not the caller's ({}); more of the kind are only counted",
+                    "another stream" if media.track in (None, media_stream.INBOUND) else "another track",
+                )
+            return None
+        self.media_s = asyncio.get_running_loop().time()
+        mulaw = self.packets.push(media.mulaw, media.timestamp_ms)
+        return MulawInputFrame(mulaw) if mulaw else None
 
-class TwilioOutput(FastAPIWebsocketOutputTransport):
-    """Sends µ-law frames and marks the moment they come: no chunks, no queue, no pacing sleeps."""
+
+class TwilioInput(FrameProcessor):
+    """Reads the call's socket: each message becomes a frame and goes down the pipeline at once.
+
+    Args:
+        transport: is told when the other side has closed the socket.
+        websocket: accepted, its ``start`` message read.
+        serializer: of the same stream.
+    """
+
+    def __init__(
+        self, transport: TwilioTransport, websocket: WebSocket, serializer: TwilioSerializer
+    ) -> None:
+        super().__init__(enable_direct_mode=True)
+        self._transport = transport
+        self._websocket = websocket
+        self._serializer = serializer
+        self._reader: asyncio.Task[None] | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Write what the phone network takes; leave the rest to pipecat."""
-        if isinstance(frame, (MulawOutputFrame, MarkOutputFrame)):
-            await self._write_frame(frame)
-        else:
-            await super().process_frame(frame, direction)
+        """Read from the pipeline's start to its end; pass everything on."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, (EndFrame, CancelFrame)):
+            await self._stop_reading()
+        await self.push_frame(frame, direction)
+        if isinstance(frame, StartFrame):
+            # Only now: every stage has seen the start before the first packet comes.
+            self._reader = self.create_task(self._read())
+
+    async def cleanup(self) -> None:
+        """Stop reading, however the pipeline ended."""
+        await super().cleanup()  # type: ignore[no-untyped-call]
+        await self._stop_reading()
+
+    async def _read(self) -> None:
+        while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
+            text: str | None = message.get("text")
+            data = text if text is not None else bytes(message.get("bytes") or b"")
+            if frame := await self._serializer.deserialize(data):
+                await self.push_frame(frame)
+        await self._transport.disconnected()
+
+    async def _stop_reading(self) -> None:
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            await self.cancel_task(reader)
 
 
-class TwilioTransport(FastAPIWebsocketTransport):
-    """The call's WebSocket as the two ends of the pipeline.
+class TwilioOutput(FrameProcessor):
+    """Sends what the serializer has words for, the moment it comes: no chunks, no pacing sleeps.
+
+    A pipeline never waits for the socket. While the other side takes nothing, the newest messages wait,
+    and the oldest are dropped: audio that comes late is worth nothing.
+
+    Args:
+        websocket: accepted.
+        serializer: of the same stream.
+
+    Attributes:
+        dropped_messages: how many were never sent.
+    """
+
+    def __init__(self, websocket: WebSocket, serializer: TwilioSerializer) -> None:
+        super().__init__(enable_direct_mode=True)
+        self.dropped_messages = 0
+        self._websocket = websocket
+        self._serializer = serializer
+        self._unsent: deque[str | bytes] = deque()
+        self._news = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Send what the phone network takes; pass the rest on."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, StartFrame):
+            self._writer = self.create_task(self._write())
+        elif isinstance(frame, (EndFrame, CancelFrame)):
+            await self._stop_writing()
+        elif direction is FrameDirection.DOWNSTREAM and (message := await self._serializer.serialize(frame)):
+            self._send(message)
+        if not isinstance(frame, (MulawOutputFrame, MarkOutputFrame)):
+            await self.push_frame(frame, direction)
+
+    async def cleanup(self) -> None:
+        """Stop writing, however the pipeline ended."""
+        await super().cleanup()  # type: ignore[no-untyped-call]
+        await self._stop_writing()
+
+    def _send(self, message: str | bytes) -> None:
+        if len(self._unsent) == UNSENT_MESSAGES:
+            self._unsent.popleft()
+            self.dropped_messages += 1
+            if self.dropped_messages == 1:
+                logger.warning("The other side takes no audio; the oldest is dropped, and only counted")
+        self._unsent.append(message)
+        self._news.set()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                while self._unsent:
+                    message = self._unsent.popleft()
+                    if isinstance(message, str):
+                        await self._websocket.send_text(message)
+                    else:
+                        await self._websocket.send_bytes(message)
+        except (WebSocketDisconnect, RuntimeError) as error:
+            # Starlette's RuntimeError says that our side has closed it. The reader hears of either.
+            logger.debug("Nothing more is sent: {}", error)
+
+    async def _stop_writing(self) -> None:
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            await self.cancel_task(writer)
+
+
+class TwilioTransport(BaseTransport):
+    """The call's WebSocket as the two ends of the pipeline. It never closes the socket: the call does.
+
+    The event ``on_client_disconnected`` tells that the other side has closed it, or is gone.
 
     Args:
         websocket: accepted, its ``start`` message read.
@@ -135,25 +236,22 @@ class TwilioTransport(FastAPIWebsocketTransport):
     """
 
     def __init__(self, websocket: WebSocket, serializer: TwilioSerializer) -> None:
-        # Neither audio_in nor audio_out is enabled: those are pipecat's PCM queues, and our audio is µ-law.
-        params = FastAPIWebsocketParams(serializer=serializer)
-        super().__init__(websocket, params)
+        super().__init__()
         self._websocket = websocket
-        self._output = TwilioOutput(
-            self, self._client, params, name=self._output_name, enable_direct_mode=True
-        )
+        self._ends = TwilioInput(self, websocket, serializer), TwilioOutput(websocket, serializer)
+        self._register_event_handler(DISCONNECTED)
 
-    async def close(self, code: int, reason: str) -> None:
-        """Close the socket with a reason, at once; the pipeline's own end then finds it closed.
+    def input(self) -> TwilioInput:
+        """Give the end that reads."""
+        return self._ends[0]
 
-        Args:
-            code: of RFC 6455, section 7.4.
-            reason: at most 123 bytes of UTF-8.
-        """
-        if self._client.is_connected and not self._client.is_closing:
-            self._client._closing = True  # or pipecat would close it a second time, and log that error
-            with suppress(WebSocketDisconnect):  # the other side may have been quicker
-                await self._websocket.close(code, reason)
+    def output(self) -> TwilioOutput:
+        """Give the end that writes."""
+        return self._ends[1]
+
+    async def disconnected(self) -> None:
+        """Tell whom it concerns that the socket is closed."""
+        await self._call_event_handler(DISCONNECTED, self._websocket)
 
 
 def _key(digit: str) -> KeypadEntry:

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, WebSocket
 from fastapi.responses import JSONResponse
+from loguru import logger
 
 from access.public_address import STREAM_PATH
 from server.browser_phone import browser_phone
+from server.draining import hang_up_all
 from server.health import health, reserve
 from server.monitoring import watching
 from server.say import saying
@@ -31,8 +33,8 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        state.calls.end_all("the server stops")
-        await state.calls.all_over()
+        # Nothing is left here but where the server was stopped without a drain.
+        await hang_up_all(state.calls, logger.info)
 
     app = FastAPI(
         title="Moshi on the phone",

@@ -31,6 +31,7 @@ class Call:
         began: the same, by the calendar (UTC).
         observations: what its taps have seen.
         session: who talks with the caller; None before and after.
+        caller_hung_up: whether Twilio has said that the phone call is over.
     """
 
     start: Start
@@ -38,6 +39,7 @@ class Call:
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     observations: CallObservations = field(default_factory=CallObservations)
     session: DuplexSession | None = None
+    caller_hung_up: bool = False
     _over_s: float | None = None
     _ended: asyncio.Future[tuple[str, int]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()

@@ -11,7 +11,7 @@ from server.calls import Calls
 Say = Callable[[str], None]
 
 CLOSING = "the line is shutting down"
-HANG_UP_SECS = 8.0  # what ending a call may take: a request to Twilio that nobody answers is given up in 5
+HANG_UP_SECS = 3.0  # what ending a call may take (server/call_ending.py has the bounds of its parts)
 
 
 async def drain(calls: Calls, stop: StopSignals, drain_secs: float, say: Say) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 
-CUT_OFF_SECS = 2  # calls have had their time to finish before; a request has this much
+CUT_OFF_SECS = 1  # calls have had their time to finish before; a request has this much
 
 
 class _Server(uvicorn.Server):

@@ -7,6 +7,7 @@ import gc
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import uvicorn
 from loguru import logger
@@ -17,13 +18,20 @@ from engines.choose import choose_engine
 from pipelines.choose import watches
 from runtime.stop_signals import StopSignals
 from server.app import create_app
+from server.connections import Connections
+from server.http_protocol import HttpProtocol
 from server.listening import listening
 from server.settings import Settings, SettingsError
 from server.state import RunCall, ServerState
+from server.websocket_protocol import WebSocketProtocol
 from telephony.number_routing import NumberPointer
 from telephony.rest_errors import TwilioError
 from telephony.tunnel import Tunnel, reaches
 from telephony.webhooks import OnStatus
+
+_HEAD_BYTES = 16 * 1024  # of a request; Twilio's have one or two kilobytes
+_MESSAGE_BYTES = 64 * 1024  # of a WebSocket; Twilio's have less than one kilobyte, but for the start
+_MOST_CONNECTIONS = 512  # then requests get a 503, and calls go on
 
 
 @asynccontextmanager
@@ -51,7 +59,7 @@ async def answering(
         state = ServerState(
             choice.engine,
             options.server,
-            options.credentials(),
+            options.rest_api_if_set(),
             auth=auth,
             taps=options.taps,
             web=options.web,
@@ -128,12 +136,24 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def uvicorn_config(app: object) -> uvicorn.Config:
-    """Set uvicorn for a phone line: small messages, and no compression, which Twilio never asks for."""
+def uvicorn_config(app: object, connections: Connections | None = None) -> uvicorn.Config:
+    """Set uvicorn for a phone line: small messages, no compression, and a bound on everything.
+
+    Args:
+        app: the server's.
+        connections: has the limits of each connection, and knows those that wait.
+    """
+    connections = connections or Connections()
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         log_level="warning",
         access_log=False,
-        ws_per_message_deflate=False,
-        ws_max_size=1 << 20,
+        http=partial(HttpProtocol, connections),  # type: ignore[arg-type] # uvicorn only ever calls it
+        h11_max_incomplete_event_size=_HEAD_BYTES,
+        limit_concurrency=_MOST_CONNECTIONS,
+        ws=partial(WebSocketProtocol, connections),  # type: ignore[arg-type] # likewise
+        ws_per_message_deflate=False,  # Twilio never asks for it
+        ws_max_size=_MESSAGE_BYTES,
+        ws_ping_interval=connections.limits.ping_secs,
+        ws_ping_timeout=connections.limits.ping_secs,
     )

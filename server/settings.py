@@ -14,7 +14,7 @@ from records.directories import make_directories
 from records.options import TapOptions
 from server.options import ServerOptions
 from telephony.options import ReachOptions, TwilioOptions
-from telephony.rest import TwilioApi, TwilioCredentials
+from telephony.rest import TwilioApi
 
 _TUNNEL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 - all of them take what comes to 127.0.0.1
 
@@ -77,10 +77,9 @@ class Settings:
         url = self.reach.public_url
         return PublicAddress(parse_public_url(url) if url else None)
 
-    def credentials(self) -> TwilioCredentials | None:
-        """Give what hanging up by REST takes, where all of it is set."""
-        sid, token = self.twilio.account_sid, self.twilio.auth_token
-        return TwilioCredentials(sid, token, self.twilio.twilio_api_url) if sid and token else None
+    def rest_api_if_set(self) -> TwilioApi | None:
+        """Give the account's REST API, where the credentials are set."""
+        return self.rest_api("hanging up") if self.twilio.account_sid and self.twilio.auth_token else None
 
     def rest_api(self, purpose: str) -> TwilioApi:
         """Give the account's REST API.

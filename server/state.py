@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from fastapi import WebSocket
 
@@ -22,7 +23,7 @@ from server.engine_log import EngineLog
 from server.options import ServerOptions
 from server.reservations import Reservations
 from server.startup import Startup
-from telephony.rest import TwilioCredentials
+from telephony.rest import TwilioApi
 
 
 @dataclass
@@ -32,7 +33,7 @@ class ServerState:
     Attributes:
         engine: who answers.
         options: how the line is set.
-        credentials: for hanging up by REST, where there are any.
+        rest: for hanging up by REST, where there are credentials.
         calls: those that run.
         auth: who may come in.
         reservations: the calls that were put through and are not here yet.
@@ -47,7 +48,7 @@ class ServerState:
 
     engine: DuplexEngine
     options: ServerOptions = field(default_factory=ServerOptions)
-    credentials: TwilioCredentials | None = None
+    rest: TwilioApi | None = None
     calls: Calls = field(default_factory=Calls)
     auth: StreamAuth = field(default_factory=StreamAuth)
     reservations: Reservations = field(default_factory=Reservations)
@@ -78,4 +79,4 @@ class ServerState:
         return self.auth.tokens.mint(call_sid, self.auth.clock())
 
 
-RunCall = Callable[[WebSocket, Call, DuplexSession, ServerState], Awaitable[None]]
+RunCall = Callable[[WebSocket, Call, DuplexSession, ServerState], Coroutine[Any, Any, None]]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
-from fastapi import WebSocket, WebSocketDisconnect
+from fastapi import WebSocket
 from loguru import logger
 
 from access.refusal import TRY_AGAIN_LATER, StreamRefused
 from engines.duplex import DuplexSession, EngineBusy
-from server.call_log import last_words
+from server.call_ending import run_to_its_end
+from server.socket_closing import close_socket
 from server.state import RunCall, ServerState
 from server.stream_start import read_start
+from server.websocket_protocol import connection_of
 from telephony.media_stream import Start
 
 
@@ -34,27 +35,21 @@ async def handle_stream(
     except StreamRefused as refusal:
         state.calls.refused[refusal.cause] += 1
         logger.warning("Refused a stream: {}", refusal)
-        with suppress(WebSocketDisconnect):  # the other side may have been quicker
-            await websocket.close(refusal.code, refusal.reason)
+        await close_socket(websocket, refusal.code, refusal.reason)
 
 
 async def answer(websocket: WebSocket, start: Start, state: ServerState, run_call: RunCall) -> None:
-    """Answer a stream whose start message has been read.
+    """Answer a stream whose start message has been read, and return when all of its call has ended.
 
     Raises:
         StreamRefused: when the line is closing or every session is taken.
     """
     session = _open_session(state)
+    if connection := connection_of(websocket):
+        connection.admitted()
     call = state.calls.begin(start, session)
     logger.info("Call {} began; {} running", call.name, len(state.calls.running))
-    try:
-        await run_call(websocket, call, session, state)
-    finally:
-        call.end("the call was broken off")
-        await session.close()
-        state.calls.finish(call)
-        reason, _ = await call.ended()
-        logger.info("Call {} ended after {:.1f} s: {}", call.name, call.secs, last_words(call, reason))
+    await run_to_its_end(run_call(websocket, call, session, state), websocket, call, session, state)
 
 
 def _open_session(state: ServerState) -> DuplexSession:

@@ -16,6 +16,7 @@ from typing import Any
 from audio.formats import PHONE_RATE_HZ
 
 ENCODING, CHANNELS = "audio/x-mulaw", 1
+INBOUND = "inbound"
 _LONGEST_TIMESTAMP = 12  # digits; 30 years of milliseconds
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -56,10 +57,23 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A packet of the caller's audio: µ-law, and when it begins (ms since the start; None if unsaid)."""
+    """A packet of audio.
+
+    Attributes:
+        mulaw: G.711 µ-law, 8 kHz mono.
+        timestamp_ms: when it begins, since the stream's start; None if unsaid.
+        stream_sid: which stream it belongs to; None if unsaid.
+        track: ``inbound`` for the caller, ``outbound`` for what the caller hears; None if unsaid.
+    """
 
     mulaw: bytes
     timestamp_ms: int | None
+    stream_sid: str | None = None
+    track: str | None = None
+
+    def is_from_caller(self, stream_sid: str) -> bool:
+        """Whether this is the caller's voice in that stream. What is not said is taken for granted."""
+        return self.stream_sid in (None, stream_sid) and self.track in (None, INBOUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +130,11 @@ def mark(stream_sid: str, name: str) -> str:
     return json.dumps({"event": "mark", "streamSid": stream_sid, "mark": {"name": name}})
 
 
+def clear(stream_sid: str) -> str:
+    """Write what empties Twilio's buffer of audio that was not played yet."""
+    return json.dumps({"event": "clear", "streamSid": stream_sid})
+
+
 def _start(message: dict[str, Any]) -> Start:
     body = _object(message, "start")
     parameters = body.get("customParameters") or {}
@@ -136,7 +155,9 @@ def _media(message: dict[str, Any]) -> Media:
         mulaw = base64.b64decode(_text(body, "payload"), validate=True)
     except (binascii.Error, ValueError) as error:
         raise BadMessage("expected a base64 payload, got something else") from error
-    return Media(mulaw, _milliseconds(body.get("timestamp")))
+    return Media(
+        mulaw, _milliseconds(body.get("timestamp")), _said(message.get("streamSid")), _said(body.get("track"))
+    )
 
 
 def _milliseconds(timestamp: object) -> int | None:
@@ -145,6 +166,10 @@ def _milliseconds(timestamp: object) -> int | None:
     if text.isascii() and text.isdigit() and len(text) <= _LONGEST_TIMESTAMP:
         return int(text)
     return None
+
+
+def _said(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _object(body: dict[str, Any], name: str) -> dict[str, Any]:

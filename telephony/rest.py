@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from requests import RequestException
@@ -15,6 +15,7 @@ from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
+from runtime.daemon_threads import in_daemon_thread
 from telephony.rest_errors import TwilioError, explain
 
 T = TypeVar("T")
@@ -26,21 +27,6 @@ _RETRY_DELAYS_SECS = (0.5, 1.0, 2.0, 4.0)
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 _NOT_FOUND = 20404
-
-
-@dataclass(frozen=True)
-class TwilioCredentials:
-    """What hanging up by REST takes.
-
-    Attributes:
-        account_sid: of the account that the call belongs to.
-        auth_token: of the same account.
-        base_url: of the REST API, where it is not Twilio's own.
-    """
-
-    account_sid: str
-    auth_token: str = field(repr=False)
-    base_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +186,7 @@ class TwilioApi:
     async def _ask(self, request: Callable[[], T], *, again_after_server_error: bool = True) -> T:
         for delay_secs in (*_RETRY_DELAYS_SECS, None):
             try:
-                return await asyncio.to_thread(request)
+                return await in_daemon_thread(request, "Twilio's API")
             except (TwilioException, RequestException) as error:
                 again = _was_not_processed(error) or (again_after_server_error and _may_pass(error))
                 if delay_secs is None or not again:

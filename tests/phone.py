@@ -67,8 +67,9 @@ async def serving_app(config: uvicorn.Config, port: int = 0) -> AsyncIterator[st
 class Phone:
     """One connection to ``/stream``."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, stream_sid: str = "MZ1") -> None:
         self.socket = socket
+        self.stream_sid = stream_sid
         self.packets_sent = 0
         self.heard = b""
         self.marks: list[str] = []
@@ -78,9 +79,10 @@ class Phone:
     async def calling(cls, address: str, start: dict[str, Any] | None = None) -> AsyncIterator[Phone]:
         """Connect and send what a call begins with."""
         async with connect(f"ws://{address}/stream") as socket:
-            phone = cls(socket)
+            start = start or start_message()
+            phone = cls(socket, start["streamSid"])
             await phone.send(build_connected())
-            await phone.send(start or start_message())
+            await phone.send(start)
             yield phone
 
     async def send(self, message: object) -> None:
@@ -91,7 +93,9 @@ class Phone:
         """Send packets at once; the line does not mind callers who are quick."""
         for _ in range(times):
             sent = self.packets_sent
-            await self.send(build_media(StreamIdentity("MZ1"), sent + 2, sent + 1, sent * 20, mulaw))
+            await self.send(
+                build_media(StreamIdentity(self.stream_sid), sent + 2, sent + 1, sent * 20, mulaw)
+            )
             self.packets_sent += 1
 
     async def listen(self, frames: int) -> bytes:

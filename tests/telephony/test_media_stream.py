@@ -28,7 +28,7 @@ def test_the_documented_messages() -> None:
     assert parse('{"event":"connected","protocol":"Call","version":"1.0.0"}') == Connected()
     payload = base64.b64encode(b"\xff\x00").decode()
     media = {"track": "inbound", "chunk": "1", "timestamp": "20", "payload": payload}
-    assert parse(json.dumps({"event": "media", "media": media})) == Media(b"\xff\x00", 20)
+    assert parse(json.dumps({"event": "media", "media": media})) == Media(b"\xff\x00", 20, track="inbound")
     assert parse('{"event":"mark","mark":{"name":"m"}}') == Mark("m")
     assert parse('{"event":"dtmf","dtmf":{"track":"inbound_track","digit":"#"}}') == Dtmf("#")
     assert parse('{"event":"stop","stop":{"accountSid":"AC1","callSid":"CA1"}}') == Stop()
@@ -105,3 +105,22 @@ def test_what_goes_to_twilio_has_no_field_too_many() -> None:
         "streamSid": "MZ1",
         "mark": {"name": "m"},
     }
+    assert json.loads(media_stream.clear("MZ1")) == {"event": "clear", "streamSid": "MZ1"}
+
+
+@pytest.mark.parametrize(
+    ("said", "is_it"),
+    [
+        ({}, True),
+        ({"streamSid": "MZ1"}, True),
+        ({"streamSid": "MZ2"}, False),
+        ({"track": "inbound"}, True),
+        ({"track": "outbound"}, False),
+        ({"track": "inbound", "streamSid": "MZ2"}, False),
+    ],
+)
+def test_whose_voice_it_is(said: dict[str, str], is_it: bool) -> None:
+    media = {"payload": "", **{key: value for key, value in said.items() if key == "track"}}
+    event = parse(json.dumps({"event": "media", **said, "media": media}))
+    assert isinstance(event, Media)
+    assert event.is_from_caller("MZ1") is is_it

@@ -1,0 +1,117 @@
+"""How a call ends: one owner of all that it holds, each part freed within a bound, whatever the others do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from typing import Any
+
+from fastapi import WebSocket
+from loguru import logger
+
+from access.refusal import INTERNAL_ERROR
+from engines.duplex import DuplexSession
+from server.call_log import last_words
+from server.calls import Call
+from server.socket_closing import CLOSE_SECS, close_socket
+from server.state import ServerState
+from telephony.rest_errors import TwilioError
+
+SESSION_SECS = 2.0
+PIPELINE_SECS = 2.5
+HANG_UP_SECS = 8.0  # Twilio's API may be asked again for so long
+HANG_UP_CLOSING_SECS = 2.5  # likewise, while the process ends
+
+
+async def run_to_its_end(
+    run: Coroutine[Any, Any, None],
+    websocket: WebSocket,
+    call: Call,
+    session: DuplexSession,
+    state: ServerState,
+) -> None:
+    """Run a call, and when it is over, for whatever reason, end all that belongs to it.
+
+    Args:
+        run: drives the call; it returns when the pipeline is over, and breaks off when the call ends.
+        websocket: the call's; closed here and nowhere else.
+        call: ends when somebody says so, or when ``run`` is over.
+        session: the call's; closed here and nowhere else.
+        state: loses the call.
+    """
+    # A task of its own, so that nobody who gives up waiting leaves the call half ended.
+    life = asyncio.create_task(_live_and_end(run, websocket, call, session, state), name=f"call {call.name}")
+    try:
+        await asyncio.shield(life)
+    except asyncio.CancelledError:
+        call.end("the call was broken off")
+        await asyncio.shield(life)
+        raise
+
+
+async def _live_and_end(
+    run: Coroutine[Any, Any, None],
+    websocket: WebSocket,
+    call: Call,
+    session: DuplexSession,
+    state: ServerState,
+) -> None:
+    pipeline = asyncio.create_task(run, name=f"pipeline of call {call.name}")
+    pipeline.add_done_callback(lambda done: call.end(*_why(done, call)))
+    reason, code = await call.ended()
+    hang_up_secs = HANG_UP_CLOSING_SECS if state.calls.closing else HANG_UP_SECS
+    parts: dict[str, tuple[Awaitable[Any], float]] = {
+        "session": (session.close(), SESSION_SECS),
+        # The time limit is that of close_socket itself; this one is for what it cannot foresee.
+        "socket": (close_socket(websocket, code, reason), CLOSE_SECS + 1),
+        "pipeline": (asyncio.wait((pipeline,)), PIPELINE_SECS),
+        "phone call": (_hang_up(call, state), hang_up_secs),
+    }
+    try:
+        await asyncio.gather(*(_end(name, part, secs, call) for name, (part, secs) in parts.items()))
+    finally:
+        pipeline.cancel()
+        state.calls.finish(call)
+        logger.info("Call {} ended after {:.1f} s: {}", call.name, call.secs, last_words(call, reason))
+
+
+def _why(pipeline: asyncio.Task[None], call: Call) -> tuple[str, int]:
+    if pipeline.cancelled():
+        return "the call was broken off", INTERNAL_ERROR
+    if error := pipeline.exception():
+        logger.opt(exception=error).error("The pipeline of call {} broke", call.name)
+        return f"the pipeline broke: {type(error).__name__}", INTERNAL_ERROR
+    return "the pipeline ended", 1000
+
+
+async def _hang_up(call: Call, state: ServerState) -> None:
+    """End the phone call by REST, where we may and Twilio has not ended it already.
+
+    Closing the socket ends it as well, as long as nothing follows our ``<Connect>``.
+    """
+    if state.rest is None or call.caller_hung_up:
+        return
+    try:
+        await state.rest.hang_up(call.start.call_sid)
+    except TwilioError as error:
+        logger.error("Call {} could not be hung up: {}", call.name, error)
+
+
+async def _end(name: str, part: Awaitable[Any], within_secs: float, call: Call) -> None:
+    """Wait for one part's end, no longer than that; what goes wrong is logged and stops nobody else."""
+    task = asyncio.ensure_future(part)
+    # Not asyncio.timeout, which waits for what it has cancelled: pipecat's runner takes its time for that.
+    await asyncio.wait((task,), timeout=within_secs)
+    if not task.done():
+        task.cancel()
+        task.add_done_callback(_forget)
+        logger.error(
+            "The {} of call {} did not end in {:g} s; it is left behind", name, call.name, within_secs
+        )
+    elif not task.cancelled() and (error := task.exception()):
+        logger.opt(exception=error).error("The {} of call {} did not end well", name, call.name)
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        logger.debug("What was left behind ended with {}", repr(error))

@@ -1,0 +1,104 @@
+"""uvicorn's HTTP, with time limits: for a request's head, for its body, and for taking the response."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from server.connections import NO_BODY, NO_REQUEST, Connections
+from server.peer_watch import PeerWatch
+
+
+class HttpProtocol(H11Protocol):
+    """One connection, from its first byte to its end, or until it becomes a WebSocket.
+
+    Args:
+        connections: those of this server; the rest is uvicorn's.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.watched = connections
+        self._watch: PeerWatch | None = None
+        self._waits_for: object = None  # one of h11's states
+        self._since_s = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._watch = PeerWatch(self.loop, transport, self.watched, self, self._overdue)
+        self._note_progress()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Watch no more."""
+        super().connection_lost(exc)
+        self._stop_watching()
+
+    def handle_events(self) -> None:
+        """Note how far the request has come."""
+        super().handle_events()
+        self._note_progress()
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        super().on_response_complete()
+        self._waits_for = None
+        self._note_progress()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Leave the connection to the WebSocket's own protocol, which watches it from here on."""
+        self._stop_watching()
+        super().handle_websocket_upgrade(event)
+
+    def pause_writing(self) -> None:
+        """Note that the other side is slow to take the response."""
+        super().pause_writing()
+        if self._watch:
+            self._watch.writing_paused()
+
+    def resume_writing(self) -> None:
+        """Note that it takes something again."""
+        super().resume_writing()
+        if self._watch:
+            self._watch.writing_resumed()
+
+    def cut_off(self, cause: str) -> None:
+        """End the connection at once."""
+        if self._watch:
+            self._watch.cut_off(cause)
+
+    def _note_progress(self) -> None:
+        state = self.conn.their_state
+        if self._watch is None or state is self._waits_for:
+            return
+        self._waits_for, self._since_s = state, self.loop.time()
+        if state in (h11.IDLE, h11.SEND_BODY):
+            self.watched.wait(self, self.client[0] if self.client else None)
+        else:
+            self.watched.leave(self)
+
+    def _overdue(self, now_s: float) -> str | None:
+        waited_s, limits = now_s - self._since_s, self.watched.limits
+        if self._waits_for is h11.IDLE and waited_s > limits.head_secs:
+            return NO_REQUEST
+        if self._waits_for is h11.SEND_BODY and waited_s > limits.body_secs:
+            return NO_BODY
+        return None
+
+    def _stop_watching(self) -> None:
+        if self._watch:
+            self._watch.stop()
+            self._watch = None
+        self.watched.leave(self)
