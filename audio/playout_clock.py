@@ -2,69 +2,102 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+import math
 
-_ECHOES_TO_BELIEVE = 3  # one late echo is the network's jitter; this many in a row are a longer buffer
-_ECHO_NOISE_S = 0.020
+from audio.mark_echoes import EchoWindow, RoundTrip
+
 _MARKS_KEPT = 64  # echoes that never come are forgotten, oldest first
-_UNDERRUN_WORTH_COUNTING_S = 0.001
+_UNDERRUN_WORTH_COUNTING_MS = 1.0
+_DOUBT = (
+    0.5  # of the jitter: the earliest of ten echoes is later than the truth by so much once in a thousand
+)
+_SETTLES_S = 2.0  # after a restart: what is found out in it was there before
 
 
-@dataclass
 class PlayoutClock:
-    """Twilio's playout buffer, as seen from here: it plays what it has, in order, and waits when it is dry.
+    """The other side's playout buffer, as seen from here: it plays what it has, in order, or waits.
 
-    The lead is known by accounting. The echoes of marks check it: an echo comes when the audio before its
-    mark was played, so it is late by the network's round trip, always the same. Echoes that are later than
-    that mean that the buffer is longer than the account says (audio was held up on its way and plays
-    late), and the account is put right.
+    Everything is said by one number: when playing would have begun, had it gone on without a break until
+    now. Whenever the buffer runs dry, that beginning moves on by as long as it was dry; nothing else moves
+    it. Two things are known of it. It is not before the account's: audio is not played before it is sent.
+    And it is not before what the echoes of marks prove, less the round trip: audio that was held up on its
+    way is played late, which the account cannot see. The later of the two is believed, as long as it holds:
+    when echoes come earlier again, the belief goes back to the account.
+
+    All times are the other side's (``FarClock``), in seconds.
 
     Attributes:
-        rate_hz: samples a second.
         underruns: how often the buffer ran dry, but for its first audio.
         underrun_ms: for how long, in all.
     """
 
-    rate_hz: int
-    underruns: int = 0
-    underrun_ms: float = 0.0
-    _ends_s: float | None = None
-    _marks: dict[str, float] = field(default_factory=dict[str, float])
-    _lateness_s: deque[float] = field(default_factory=lambda: deque(maxlen=_ECHOES_TO_BELIEVE))
-    _round_trip_s: float = float("inf")
+    def __init__(self) -> None:
+        self.underruns = 0
+        self.underrun_ms = 0.0
+        self._position_s = 0.0  # how much audio was sent
+        self.restart()
+
+    @property
+    def jitter_ms(self) -> float:
+        """Jitter of the way back, as the echoes show it."""
+        return self._echoes.jitter_s * 1000
+
+    def restart(self) -> None:
+        """Forget what was learned by a clock that turned out wrong; the underruns stay counted."""
+        self._underrun_before_ms = self.underrun_ms
+        self._settled_at_s = self._position_s + _SETTLES_S if self._position_s else 0.0
+        self._first_began_s = 0.0
+        self._sent_began_s = -math.inf
+        self._echo_began_s = -math.inf
+        self._marks: dict[str, tuple[float, float]] = {}
+        self._echoes = EchoWindow()
+        self._round_trip = RoundTrip()
 
     def lead_ms(self, now_s: float) -> float:
         """Audio that was sent and not played yet; 0 when the buffer is dry."""
-        return 0.0 if self._ends_s is None else max(0.0, self._ends_s - now_s) * 1000
+        return max(0.0, self._began_s + self._position_s - now_s) * 1000
 
-    def sent(self, samples: int, now_s: float) -> None:
+    def sent(self, audio_s: float, now_s: float) -> None:
         """Account for audio that leaves now."""
-        if self._ends_s is None:
-            self._ends_s = now_s
-        dry_s = now_s - self._ends_s
-        if dry_s > 0:
-            self._ends_s = now_s
-        if dry_s >= _UNDERRUN_WORTH_COUNTING_S:
-            self.underruns += 1
-            self.underrun_ms += dry_s * 1000
-        self._ends_s += samples / self.rate_hz
+        began_s = now_s - self._position_s
+        if began_s > self._sent_began_s:
+            if math.isinf(self._sent_began_s):
+                self._first_began_s = began_s
+            self._sent_began_s = began_s
+            self._count_underrun()
+        self._position_s += audio_s
+
+    def trimmed(self, audio_s: float) -> None:
+        """Take note of audio that will never be sent."""
+        self._round_trip.trimmed(audio_s)
 
     def marked(self, mark: str, now_s: float) -> None:
         """Account for a mark that leaves now, behind all audio sent so far."""
-        self._marks[mark] = now_s + self.lead_ms(now_s) / 1000
+        self._marks[mark] = self._position_s, max(now_s, self._sent_began_s + self._position_s)
         if len(self._marks) > _MARKS_KEPT:
             del self._marks[next(iter(self._marks))]
 
     def echoed(self, mark: str, now_s: float) -> None:
-        """Check the account against an echo. One for a mark that nobody sent says nothing."""
-        expected_s = self._marks.pop(mark, None)
-        if expected_s is None or self._ends_s is None:
+        """Learn from an echo. One for a mark that nobody sent says nothing."""
+        if mark not in self._marks:
             return
-        self._lateness_s.append(now_s - expected_s)
-        self._round_trip_s = min(self._round_trip_s, now_s - expected_s)
-        hidden_s = min(self._lateness_s) - self._round_trip_s
-        if len(self._lateness_s) == _ECHOES_TO_BELIEVE and hidden_s > _ECHO_NOISE_S:
-            self._ends_s = max(self._ends_s, now_s) + hidden_s
-            self._marks = {label: expected + hidden_s for label, expected in self._marks.items()}
-            self._lateness_s.clear()
+        position_s, expected_s = self._marks.pop(mark)
+        hidden_s = self._began_s - self._sent_began_s if self._position_s else 0.0
+        self._round_trip.add(now_s - expected_s, hidden_s, self._echoes.jitter_s)
+        earliest_s = self._echoes.add(now_s - position_s)
+        if earliest_s is not None and self._position_s:
+            self._echo_began_s = earliest_s - self._round_trip.least_s - _DOUBT * self._echoes.jitter_s
+            self._count_underrun()
+
+    @property
+    def _began_s(self) -> float:
+        return max(self._sent_began_s, self._echo_began_s)
+
+    def _count_underrun(self) -> None:
+        if self._position_s < self._settled_at_s:
+            self._first_began_s = self._began_s
+        # The highest that was believed, not the sum of what was: a belief that comes and goes counts once.
+        underrun_ms = self._underrun_before_ms + (self._began_s - self._first_began_s) * 1000
+        if underrun_ms >= self.underrun_ms + _UNDERRUN_WORTH_COUNTING_MS:
+            self.underruns += 1
+        self.underrun_ms = max(self.underrun_ms, underrun_ms)

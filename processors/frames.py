@@ -1,7 +1,8 @@
-"""The frames that pipecat has no word for: µ-law audio, and the marks that tell when it was played."""
+"""The frames that pipecat has no word for: µ-law audio, marks that tell when it was played, measurements."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipecat.frames.frames import DataFrame, SystemFrame
@@ -51,3 +52,44 @@ class MarkInputFrame(SystemFrame):
     """
 
     mark: str
+
+
+@dataclass
+class MeasurementFrame(SystemFrame):
+    """What a stage says of itself, for taps and observers. Passes every stage, and ends at the transport."""
+
+
+@dataclass
+class EngineMetricsFrame(MeasurementFrame):
+    """What a step of the engine took; goes before the step's speech.
+
+    Attributes:
+        delay_ms: from the caller's frame to the step.
+        timings_ms: how long each of the engine's stages took, by name.
+        backlog_frames: of the caller's, not answered yet.
+        dropped_frames: of the caller's, never answered, in all.
+    """
+
+    delay_ms: float
+    timings_ms: Mapping[str, float]
+    backlog_frames: int
+    dropped_frames: int
+
+
+@dataclass
+class PlayoutMetricsFrame(MeasurementFrame):
+    """What is known of the other side's playing; goes before the audio that was let through.
+
+    Attributes:
+        lead_ms: audio that was sent and not yet played, just before this audio.
+        jitter_ms: of the network, one way, as the echoes of marks show it.
+        trimmed_ms: silence that was taken out, in all.
+        underruns: how often the other side had nothing to play.
+        underrun_ms: for how long, in all.
+    """
+
+    lead_ms: float
+    jitter_ms: float
+    trimmed_ms: float
+    underruns: int
+    underrun_ms: float

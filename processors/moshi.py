@@ -20,6 +20,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from audio import pcm
 from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from engines.duplex import DuplexSession, DuplexStep, EngineFailed
+from processors.frames import EngineMetricsFrame
 
 HANG_SECS = 5.0
 
@@ -28,10 +29,9 @@ class MoshiProcessor(FrameProcessor):
     """Caller's audio in (24 kHz), the session's speech (24 kHz, 80 ms a frame) and text out, at once.
 
     The caller's audio is the clock: each 80 ms of it goes to the session the moment it is complete, and
-    what the session says is pushed the moment it comes. Speech frames carry, in ``metadata``:
-    ``timings_ms`` (of the engine's stages), ``delay_ms`` (from the caller's frame to this one),
-    ``backlog_frames`` and ``dropped_frames``. A session that raises, or that owes an answer for
-    ``hang_secs``, is reported as a permanent error, which ends the call.
+    what the session says is pushed the moment it comes, behind an ``EngineMetricsFrame`` that says what it
+    took. A session that raises, or that owes an answer for ``hang_secs``, is reported as a permanent error,
+    which ends the call.
 
     Args:
         session: of any engine; whoever opened it closes it.
@@ -92,13 +92,17 @@ class MoshiProcessor(FrameProcessor):
             text = TextFrame(step.text)
             text.includes_inter_frame_spaces = True
             await self.push_frame(text)
+        await self.push_frame(
+            EngineMetricsFrame(
+                (asyncio.get_running_loop().time() - fed_at_s) * 1000,
+                step.timings_ms,
+                self.session.backlog_frames,
+                self.session.dropped_frames,
+            )
+        )
         if step.pcm is None:
             return
         speech = SpeechOutputAudioRawFrame(pcm.to_bytes(step.pcm), SAMPLE_RATE_HZ, num_channels=1)
-        speech.metadata["timings_ms"] = step.timings_ms
-        speech.metadata["delay_ms"] = (asyncio.get_running_loop().time() - fed_at_s) * 1000
-        speech.metadata["backlog_frames"] = self.session.backlog_frames
-        speech.metadata["dropped_frames"] = self.session.dropped_frames
         await self.push_frame(speech)
 
     def _answered(self) -> None:

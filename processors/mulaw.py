@@ -42,7 +42,5 @@ class MulawEncoder(FrameProcessor):
                 raise ValueError(
                     f"expected {PHONE_RATE_HZ} Hz mono, got {frame.sample_rate} Hz × {frame.num_channels}"
                 )
-            encoded = MulawOutputFrame(g711.encode(frame.audio))
-            encoded.metadata.update(frame.metadata)
-            frame = encoded
+            frame = MulawOutputFrame(g711.encode(frame.audio))
         await self.push_frame(frame, direction)

@@ -1,4 +1,4 @@
-"""Keeps the talk quick: what a stall put into Twilio's buffer, the next pause takes out again."""
+"""Keeps the talk quick: what a stall put into the other side's buffer, the next pause takes out again."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import asyncio
 from collections.abc import Callable
 
 import numpy as np
-from pipecat.frames.frames import Frame, OutputAudioRawFrame
+from pipecat.frames.frames import Frame, OutputAudioRawFrame, StartFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from audio.formats import PHONE_RATE_HZ
-from audio.playout_clock import PlayoutClock
-from audio.silence_trimmer import DEFAULT_LEAD_MS, SilenceTrimmer
-from processors.frames import MarkInputFrame, MarkOutputFrame
-
-_MARK_EVERY_S = 1.0
+from audio.playout_control import PlayoutControl
+from audio.silence_trimmer import DEFAULT_LEAD_MS
+from processors.frames import MarkInputFrame, MarkOutputFrame, PlayoutMetricsFrame
 
 
 class PlayoutGovernor(FrameProcessor):
     """Watches the playout lead, trims pauses while it is too long, and sends marks to check it.
 
-    Stands where audio is 8 kHz PCM, as the last stage that changes its length.
+    Takes 16-bit audio of any rate and number of channels, one frame for each of the caller's of the same
+    length, and stands as the last stage that changes its length. Where the transport knows no marks, the
+    lead is known by accounting alone. What is known goes before each frame as a ``PlayoutMetricsFrame``.
 
     Args:
         target_ms: the longest lead that is left alone.
@@ -29,43 +28,43 @@ class PlayoutGovernor(FrameProcessor):
 
     def __init__(self, target_ms: float = DEFAULT_LEAD_MS, now_s: Callable[[], float] | None = None) -> None:
         super().__init__(enable_direct_mode=True)
-        self.clock = PlayoutClock(PHONE_RATE_HZ)
-        self.trimmer = SilenceTrimmer(target_ms)
+        self.playout = PlayoutControl(target_ms)
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
-        self._next_mark_s = 0.0
-        self._marks_sent = 0
-
-    @property
-    def lead_ms(self) -> float:
-        """Audio that was sent and not played yet, now."""
-        return self.clock.lead_ms(self._now_s())
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Trim audio on its way out, and learn from the marks that come back."""
         await super().process_frame(frame, direction)
         if isinstance(frame, MarkInputFrame):
-            self.clock.echoed(frame.mark, self._now_s())
+            self.playout.echoed(frame.mark, self._now_s())
         elif isinstance(frame, OutputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
             await self._send(frame)
             return
         await self.push_frame(frame, direction)
+        if isinstance(frame, StartFrame):
+            await self._mark(self._now_s())  # nothing is buffered yet: its echo shows the bare round trip
 
     async def _send(self, frame: OutputAudioRawFrame) -> None:
         now_s = self._now_s()
-        audio = np.frombuffer(frame.audio, "<i2")
-        trimmed = self.trimmer.trim(audio, self.clock.lead_ms(now_s))
-        if trimmed.size == 0:
+        samples = np.frombuffer(frame.audio, "<i2")
+        left = self.playout.send(samples, now_s, rate_hz=frame.sample_rate, channels=frame.num_channels)
+        await self.push_frame(self._measured())
+        if left.size == 0:
             return
-        self.clock.sent(trimmed.size, now_s)
-        if trimmed is not audio:
-            shorter = type(frame)(trimmed.tobytes(), frame.sample_rate, frame.num_channels)
-            shorter.metadata.update(frame.metadata)
-            frame = shorter
-        frame.metadata["trimmed_ms"] = self.trimmer.trimmed_ms
+        if left is not samples:
+            frame = type(frame)(left.tobytes(), frame.sample_rate, frame.num_channels)
         await self.push_frame(frame)
-        if now_s >= self._next_mark_s:
-            self._next_mark_s = now_s + _MARK_EVERY_S
-            self._marks_sent += 1
-            mark = f"played-{self._marks_sent}"
-            self.clock.marked(mark, now_s)
+        await self._mark(now_s)
+
+    def _measured(self) -> PlayoutMetricsFrame:
+        playout, clock = self.playout, self.playout.clock
+        return PlayoutMetricsFrame(
+            playout.lead_ms,
+            clock.jitter_ms,
+            playout.trimmer.trimmed_ms,
+            clock.underruns,
+            clock.underrun_ms,
+        )
+
+    async def _mark(self, now_s: float) -> None:
+        if (mark := self.playout.mark_if_due(now_s)) is not None:
             await self.push_frame(MarkOutputFrame(mark))

@@ -19,7 +19,7 @@ from audio.resampling import StreamResampler
 class Resampler(FrameProcessor):
     """Resamples every audio frame of its input rate; other frames pass.
 
-    One instance serves one direction of one call. A frame keeps its kind and its metadata.
+    One instance serves one direction of one call. A frame keeps its kind.
 
     Args:
         in_hz: the rate it takes.
@@ -45,6 +45,4 @@ class Resampler(FrameProcessor):
 
     def _resampled(self, frame: InputAudioRawFrame | OutputAudioRawFrame) -> Frame:
         audio = pcm.to_bytes(self._stream.process(pcm.to_float(frame.audio)))
-        resampled = type(frame)(audio, self._out_hz, num_channels=1)
-        resampled.metadata.update(frame.metadata)
-        return resampled
+        return type(frame)(audio, self._out_hz, num_channels=1)

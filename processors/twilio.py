@@ -21,7 +21,13 @@ from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.transports.base_transport import BaseTransport
 
 from audio.packet_assembler import PacketAssembler
-from processors.frames import MarkInputFrame, MarkOutputFrame, MulawInputFrame, MulawOutputFrame
+from processors.frames import (
+    MarkInputFrame,
+    MarkOutputFrame,
+    MeasurementFrame,
+    MulawInputFrame,
+    MulawOutputFrame,
+)
 from telephony import media_stream
 
 STOPPED = "on_stopped"
@@ -179,7 +185,7 @@ class TwilioOutput(FrameProcessor):
         self._writer: asyncio.Task[None] | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Send what the phone network takes; pass the rest on."""
+        """Send what the phone network takes; pass the rest on, but for measurements: all have seen them."""
         await super().process_frame(frame, direction)
         if isinstance(frame, StartFrame):
             self._writer = self.create_task(self._write())
@@ -187,7 +193,7 @@ class TwilioOutput(FrameProcessor):
             await self._stop_writing()
         elif direction is FrameDirection.DOWNSTREAM and (message := await self._serializer.serialize(frame)):
             self._send(message)
-        if not isinstance(frame, (MulawOutputFrame, MarkOutputFrame)):
+        if not isinstance(frame, (MulawOutputFrame, MarkOutputFrame, MeasurementFrame)):
             await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:

@@ -1,31 +1,37 @@
 from __future__ import annotations
 
 import pytest
+from pipecat.frames.frames import OutputAudioRawFrame
 from pipecat.tests.utils import run_test
 
-from processors.frames import MulawOutputFrame
+from processors.frames import EngineMetricsFrame, MulawOutputFrame, PlayoutMetricsFrame
 from processors.meter import Meter
 from processors.tap import Tap
 from records.call_metrics import CallMetrics
 
+AUDIO = [
+    MulawOutputFrame(b"\xff" * 640),
+    OutputAudioRawFrame(bytes(1_280), 8_000, num_channels=1),
+    OutputAudioRawFrame(bytes(3_840), 24_000, num_channels=1),
+]
 
-def sent(**metadata: object) -> MulawOutputFrame:
-    frame = MulawOutputFrame(b"\xff" * 640)
-    frame.metadata.update(metadata)
-    return frame
 
-
-async def test_the_meter_reads_what_the_stages_know_and_keeps_account_of_the_buffer() -> None:
-    times = iter([10.0, 10.03, 10.2])
+@pytest.mark.parametrize("audio", AUDIO)
+async def test_the_meter_gathers_what_the_stages_say(audio: MulawOutputFrame | OutputAudioRawFrame) -> None:
     metrics = CallMetrics()
-    meter = Meter(metrics, now_s=lambda: next(times))
     frames = [
-        sent(delay_ms=20.0, timings_ms={"lm": 15.0}, backlog_frames=1, dropped_frames=0, trimmed_ms=0),
-        sent(delay_ms=90.0, timings_ms={"lm": 85.0}, backlog_frames=3, dropped_frames=2, trimmed_ms=0),
-        sent(delay_ms=30.0, timings_ms={"lm": 25.0}, backlog_frames=0, dropped_frames=2, trimmed_ms=10),
+        EngineMetricsFrame(20.0, {"lm": 15.0}, backlog_frames=1, dropped_frames=0),
+        PlayoutMetricsFrame(0.0, 0.0, trimmed_ms=0, underruns=0, underrun_ms=0.0),
+        audio,
+        EngineMetricsFrame(90.0, {"lm": 85.0}, backlog_frames=3, dropped_frames=2),
+        PlayoutMetricsFrame(50.0, 0.0, trimmed_ms=0, underruns=0, underrun_ms=0.0),
+        audio,
+        EngineMetricsFrame(30.0, {"lm": 25.0}, backlog_frames=0, dropped_frames=2),
+        PlayoutMetricsFrame(0.0, 0.0, trimmed_ms=10, underruns=1, underrun_ms=40.0),
+        audio,
     ]
-    down, _ = await run_test(Tap(meter), frames_to_send=frames, expected_down_frames=[MulawOutputFrame] * 3)
-    assert [frame.mulaw for frame in down if isinstance(frame, MulawOutputFrame)] == [b"\xff" * 640] * 3
+    down, _ = await run_test(Tap(Meter(metrics)), frames_to_send=frames)
+    assert down == frames
     assert metrics.playout_lead.max_ms == pytest.approx(50)
     assert metrics.delay.max_ms == pytest.approx(140)
     assert (metrics.delay_ms, metrics.playout_lead_ms) == (30, 0)
@@ -39,9 +45,18 @@ async def test_the_meter_reads_what_the_stages_know_and_keeps_account_of_the_buf
     assert summary["delay"]["total"] == pytest.approx(190)
 
 
-async def test_frames_that_know_nothing_count_as_nothing() -> None:
+async def test_what_no_stage_tells_stays_nothing() -> None:
     metrics = CallMetrics()
-    meter = Meter(metrics, now_s=lambda: 1.0)
-    await run_test(Tap(meter), frames_to_send=[sent()], expected_down_frames=[MulawOutputFrame])
+    await run_test(Tap(Meter(metrics)), frames_to_send=[AUDIO[1]])
     assert metrics.summary()["frames"] == 1
     assert metrics.stages == {}
+
+
+async def test_a_frame_that_is_trimmed_away_is_measured_all_the_same() -> None:
+    metrics = CallMetrics()
+    frames = [
+        EngineMetricsFrame(20.0, {"lm": 95.0}, backlog_frames=0, dropped_frames=0),
+        PlayoutMetricsFrame(200.0, 0.0, trimmed_ms=80, underruns=0, underrun_ms=0.0),
+    ]
+    await run_test(Tap(Meter(metrics)), frames_to_send=frames)
+    assert (metrics.frames, metrics.deadline_misses, metrics.trimmed_ms) == (0, 1, 80)

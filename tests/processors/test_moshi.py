@@ -19,6 +19,7 @@ from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
+from processors.frames import EngineMetricsFrame
 from processors.moshi import MoshiProcessor
 from tests.fake_engines import FakeEngine, FakeSession
 from tests.simulated import run_simulated
@@ -81,8 +82,10 @@ def test_each_frame_is_answered_at_once_with_speech_and_text() -> None:
     _, after = talk(FakeEngine(), [heard(0.25), heard(0.5)])
     assert [type(frame) for frame in after.frames[1:-1]] == [
         TextFrame,
+        EngineMetricsFrame,
         SpeechOutputAudioRawFrame,
         TextFrame,
+        EngineMetricsFrame,
         SpeechOutputAudioRawFrame,
     ]
     assert [text.text for text in after.of(TextFrame)] == [" 1", " 2"]
@@ -101,13 +104,14 @@ def test_audio_is_gathered_into_frames() -> None:
     assert said == b"".join(piece.audio for piece in pieces)[: 3 * 3_840]
 
 
-def test_speech_tells_how_it_came_about() -> None:
+def test_a_measurement_goes_before_the_speech() -> None:
     _, after = talk(FakeEngine(step_secs=lambda _: 0.03), [heard(0), heard(0)])
-    first, second = (frame.metadata for frame in after.of(SpeechOutputAudioRawFrame))
-    assert first["timings_ms"] == {"fake": 1.0}
-    assert first["delay_ms"] == pytest.approx(30)
-    assert second["delay_ms"] == pytest.approx(60)  # it had to wait for the first
-    assert (first["backlog_frames"], second["backlog_frames"]) == (1, 0)
+    first, second = after.of(EngineMetricsFrame)
+    assert first.timings_ms == {"fake": 1.0}
+    assert first.delay_ms == pytest.approx(30)
+    assert second.delay_ms == pytest.approx(60)  # it had to wait for the first
+    assert (first.backlog_frames, second.backlog_frames) == (1, 0)
+    assert second.dropped_frames == 0
 
 
 def test_a_session_that_fails_is_a_permanent_error() -> None:

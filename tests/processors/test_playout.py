@@ -2,78 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pipecat.frames.frames import OutputAudioRawFrame, SpeechOutputAudioRawFrame, TextFrame
 from pipecat.tests.utils import run_test
 
-from audio.silence_trimmer import JitterMargin, SilenceTrimmer
-from processors.frames import MarkInputFrame, MarkOutputFrame
+from processors.frames import MarkInputFrame, MarkOutputFrame, PlayoutMetricsFrame
 from processors.playout import PlayoutGovernor
 
 SPEECH = np.random.default_rng(0).normal(0, 3_000, 640).astype(np.int16)
 SILENCE = np.random.default_rng(1).normal(0, 20, 640).astype(np.int16)  # a quiet room, not digital zero
-
-
-def fed(blocks: list[NDArray[np.int16]], lead_ms: float, trimmer: SilenceTrimmer) -> list[int]:
-    """Trim blocks in a row, each 80 ms after the last; gives their lengths in ms."""
-    lengths = []
-    for block in blocks:
-        left = trimmer.trim(block, lead_ms)
-        lead_ms += left.size / 8 - 80
-        lengths.append(left.size // 8)
-    return lengths
-
-
-def test_nothing_is_taken_while_the_lead_is_short() -> None:
-    assert fed([SILENCE, SPEECH] * 4, 40, SilenceTrimmer(40)) == [80] * 8
-
-
-def test_pauses_pay_back_and_speech_is_whole() -> None:
-    lengths = fed([SPEECH] * 5 + [SILENCE] * 10 + [SPEECH], 640, SilenceTrimmer(40))
-    assert lengths[:5] == [80] * 5
-    assert sum(lengths[5:15]) == 800 - 600
-    assert lengths[5] == 60  # the first 60 ms of a pause stay, or words would be cut
-    assert lengths[15] == 80
-
-
-def test_a_stop_inside_a_word_is_no_pause() -> None:
-    word = np.concatenate((SPEECH[:320], SILENCE[:320]))  # 40 ms of each
-    assert fed([word] * 10, 900, SilenceTrimmer(40)) == [80] * 10
-
-
-def test_beyond_a_second_speech_is_cut_down_to_it() -> None:
-    lengths = fed([SPEECH] * 5, 1_150, SilenceTrimmer(40))
-    assert lengths == [0, 10, 80, 80, 80]
-
-
-def test_a_cushion_that_nobody_needs_goes() -> None:
-    trimmer = SilenceTrimmer(40)
-    lengths = fed([SILENCE] * 200, 38, trimmer)
-    assert 8_000 * 2 - sum(lengths) == 35  # what is left is the spare
-    assert trimmer.trimmed_ms == 35
-
-
-def test_a_cushion_that_is_needed_stays() -> None:
-    cushion = JitterMargin(40)
-    leads = ([38.0] * 20 + [8.0]) * 20  # every 1.7 s a block is 30 ms late
-    assert max(cushion.excess_ms(lead_ms) for lead_ms in leads) <= 5
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from([SPEECH, SILENCE]), st.floats(0, 999)), max_size=60),
-    st.floats(0, 100),
-)
-def test_speech_is_never_cut_below_a_second(
-    blocks: list[tuple[NDArray[np.int16], float]], target_ms: float
-) -> None:
-    trimmer = SilenceTrimmer(target_ms)
-    for block, lead_ms in blocks:
-        left = trimmer.trim(block, lead_ms)
-        assert left.size % 40 == 0
-        if block is SPEECH:
-            assert left is SPEECH
 
 
 class Clock:
@@ -86,42 +23,60 @@ class Clock:
         return self.now_s
 
 
-def audio(samples: NDArray[np.int16]) -> SpeechOutputAudioRawFrame:
-    frame = SpeechOutputAudioRawFrame(samples.astype("<i2").tobytes(), 8_000, num_channels=1)
-    frame.metadata["delay_ms"] = 3
-    return frame
+def audio(samples: NDArray[np.int16], rate_hz: int = 8_000, channels: int = 1) -> SpeechOutputAudioRawFrame:
+    return SpeechOutputAudioRawFrame(samples.astype("<i2").tobytes(), rate_hz, num_channels=channels)
 
 
-async def test_governor_marks_the_first_audio_and_passes_the_rest() -> None:
+async def test_governor_sends_a_mark_at_the_start_and_behind_the_first_audio() -> None:
     governor = PlayoutGovernor(now_s=Clock())
     frames, _ = await run_test(
         governor,
         frames_to_send=[TextFrame("passes"), audio(SPEECH), audio(SPEECH)],
         expected_down_frames=[
+            MarkOutputFrame,
             TextFrame,
+            PlayoutMetricsFrame,
             SpeechOutputAudioRawFrame,
             MarkOutputFrame,
+            PlayoutMetricsFrame,
             SpeechOutputAudioRawFrame,
+            MarkOutputFrame,
         ],
     )
-    assert governor.lead_ms == pytest.approx(160)
-    mark = frames[2]
-    assert isinstance(mark, MarkOutputFrame)
-    assert mark.mark == "played-1"
+    marks = [frame.mark for frame in frames if isinstance(frame, MarkOutputFrame)]
+    assert marks == ["played-1", "played-2", "played-3"]
+    leads_ms = [frame.lead_ms for frame in frames if isinstance(frame, PlayoutMetricsFrame)]
+    assert leads_ms == [0, pytest.approx(80)]
 
 
-async def test_governor_trims_what_came_too_early_and_keeps_metadata() -> None:
+async def test_governor_trims_what_came_too_early_and_says_so() -> None:
     clock = Clock()
     governor = PlayoutGovernor(target_ms=40, now_s=clock)
     sent = [*(audio(SPEECH) for _ in range(3)), *(audio(SILENCE) for _ in range(3))]
     frames, _ = await run_test(governor, frames_to_send=sent)
     lengths_ms = [len(frame.audio) / 16 for frame in frames if isinstance(frame, OutputAudioRawFrame)]
     assert lengths_ms == [80, 80, 80, 60]  # all at once: the lead is 240 ms, so the pause goes but for 60
-    assert frames[-1].metadata == {"delay_ms": 3, "trimmed_ms": 20}
+    told = [frame for frame in frames if isinstance(frame, PlayoutMetricsFrame)]
+    # Audio that is trimmed away whole takes no measurement with it.
+    assert [frame.trimmed_ms for frame in told] == [0, 0, 0, 20, 100, 180]
+    assert [round(frame.lead_ms) for frame in told] == [0, 80, 160, 240, 240, 240]
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 1), (24_000, 1), (48_000, 2)])
+async def test_governor_takes_audio_of_any_rate(rate_hz: int, channels: int) -> None:
+    governor = PlayoutGovernor(target_ms=40, now_s=Clock())
+    samples = rate_hz * 80 // 1000 * channels
+    speech = np.resize(SPEECH, samples)
+    silence = np.zeros(samples, np.int16)
+    frames, _ = await run_test(
+        governor, frames_to_send=[audio(block, rate_hz, channels) for block in (speech, speech, silence)]
+    )
+    heard = [frame for frame in frames if isinstance(frame, OutputAudioRawFrame)]
+    assert {(frame.sample_rate, frame.num_channels) for frame in heard} == {(rate_hz, channels)}
+    assert [len(frame.audio) * 1000 / (2 * channels * rate_hz) for frame in heard] == [80, 80, 60]
 
 
 async def test_governor_learns_from_echoes() -> None:
-    clock = Clock()
-    governor = PlayoutGovernor(now_s=clock)
-    await run_test(governor, frames_to_send=[audio(SPEECH), MarkInputFrame("played-1")])
-    assert not governor.clock._marks
+    governor = PlayoutGovernor(now_s=Clock())
+    await run_test(governor, frames_to_send=[MarkInputFrame("played-1")])
+    assert not governor.playout.clock._marks

@@ -1,0 +1,85 @@
+"""The other side's clock, as its audio shows it. Pure: time comes in as an argument."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from statistics import median
+
+_WINDOW_S = 2.0
+_SLOPE_WINDOWS = 4  # a slope is taken over 8 s: half a millisecond of noise is 0.006 % then
+_SLOPES_KEPT = 24
+_SLOPES_TO_BELIEVE = 3
+_STEP_S = 0.005  # a change by more than this from window to window is an event (a stall, a loss), not a clock
+_WINDOWS_TO_MOVE = 3  # an event that lasts this long moved the line
+_PHASE_GAIN = 0.3
+_LARGEST_DRIFT = 0.01  # 1 %: far beyond any clock that works; more is not a clock's doing
+
+
+class FarClock:
+    """Tells the time by the other side's clock, from one audio frame of ours for each of theirs.
+
+    The other side sends its audio, and plays ours, by its own clock, which runs a little fast or slow. The
+    caller's audio is the clock: each frame of it that is answered says that so much of their time has
+    passed, and is late by the network and the engine, never early. So the earliest frame of each window
+    lies on a line, and the line's slope is the drift. The median of many slopes passes over stalls and
+    losses, which move the line once; what is left of the error is steered out slowly, so that it never adds
+    up, however long the call.
+
+    Attributes:
+        drift: seconds that their clock loses in a second of ours; negative when it is fast. 0 until known.
+    """
+
+    def __init__(self) -> None:
+        self.drift = 0.0
+        self._correction_s = 0.0  # at the time below
+        self._corrected_at_s = 0.0
+        self._answered_s = 0.0
+        self._window_ends_s = _WINDOW_S
+        self._earliest_s = math.inf  # of this window: by our clock, and by theirs
+        self._earliest_far_s = math.inf
+        self._windows: deque[tuple[float, float]] = deque(maxlen=_SLOPE_WINDOWS)
+        self._slopes: deque[float] = deque(maxlen=_SLOPES_KEPT)
+        self._line_s = math.inf
+        self._windows_off_line = _WINDOWS_TO_MOVE
+
+    def time_s(self, now_s: float) -> float:
+        """Give their time at a time of ours, in seconds; both began together, as far as is known."""
+        return now_s - self._correction_s - self.drift * (now_s - self._corrected_at_s)
+
+    def answered(self, audio_s: float, now_s: float) -> None:
+        """Take note that so much of their audio was answered now, with as much of ours, before any trimming.
+
+        Args:
+            audio_s: how long the audio is.
+            now_s: our time.
+        """
+        self._answered_s += audio_s
+        self._earliest_s = min(self._earliest_s, now_s - self._answered_s)
+        self._earliest_far_s = min(self._earliest_far_s, self.time_s(now_s) - self._answered_s)
+        if self._answered_s >= self._window_ends_s:
+            self._close_window(now_s)
+
+    def _close_window(self, now_s: float) -> None:
+        self._correction_s += self.drift * (now_s - self._corrected_at_s)
+        self._corrected_at_s = now_s
+        if self._windows:
+            answered_s, earliest_s = self._windows[0]
+            self._slopes.append((self._earliest_s - earliest_s) / (self._answered_s - answered_s))
+        self._windows.append((self._answered_s, self._earliest_s))
+        slope = median(self._slopes) if len(self._slopes) >= _SLOPES_TO_BELIEVE else 0.0
+        if abs(slope) <= _LARGEST_DRIFT:
+            self.drift = slope
+        self._follow_line(self._earliest_far_s)
+        self._earliest_s = self._earliest_far_s = math.inf
+        self._window_ends_s = self._answered_s + _WINDOW_S
+
+    def _follow_line(self, earliest_far_s: float) -> None:
+        off_s = earliest_far_s - self._line_s
+        if abs(off_s) <= _STEP_S:
+            self._correction_s += _PHASE_GAIN * off_s
+            self._windows_off_line = 0
+        elif self._windows_off_line < _WINDOWS_TO_MOVE:
+            self._windows_off_line += 1
+        else:
+            self._line_s = earliest_far_s
