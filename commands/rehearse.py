@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cloup
@@ -18,8 +20,10 @@ from rehearse.checks import Criterion, held
 from rehearse.clip import CALLER_FILE, ClipUnusable, caller_speech
 from rehearse.options import RehearseOptions
 from rehearse.own_server import PUBLIC_URL, OwnServer, ServerFailed
+from rehearse.provenance import Provenance
+from rehearse.reachable import Unreachable, check_reachable
 from rehearse.rehearsal import Rehearsed, Target
-from rehearse.report import write_report
+from rehearse.report import make_report_directory, write_report
 from rehearse.status_client import StatusClient
 from rehearse.table import BY_SPEED, checklist, distributions
 
@@ -65,20 +69,33 @@ def rehearse(
     engine_options = dataclasses.replace(engine_options, calls=rehearse_options.calls)
     stage = _Stage(rehearse_options, console)
     try:
+        # What can be wrong with the options comes out before a server is started or called.
+        caller_speech(stage.caller, rehearse_options.secs)
+        with _writing(rehearse_options.report):
+            make_report_directory(rehearse_options.report)
         if rehearse_options.url:
+            provenance = Provenance.now(rehearse_options)
             target = Target(rehearse_options.url, auth_token, public_url, web_password)
             calls = asyncio.run(stage.visit(target))
         else:
+            provenance = Provenance.now(rehearse_options, engine_options)
             calls = asyncio.run(stage.host(engine_options))
-        written = write_report(rehearse_options.report, calls)
-    except (ClipUnusable, ServerFailed) as error:
+    except (ClipUnusable, ServerFailed, Unreachable) as error:
         raise Unusable(str(error)) from error
-    except OSError as error:
-        raise Unusable(
-            f"Cannot write to {rehearse_options.report} ({error.strerror}); choose another --report."
-        ) from error
+    provenance = provenance.answered_by((calls[0].health or {}).get("engine"))
+    with _writing(rehearse_options.report):
+        written = write_report(rehearse_options.report, calls, provenance)
     if not _show(console, calls, written):
         raise SystemExit(1)
+
+
+@contextmanager
+def _writing(report: Path) -> Iterator[None]:
+    """Turn what goes wrong with the report's folder into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise Unusable(f"Cannot write to {report} ({error.strerror}); choose another --report.") from error
 
 
 @dataclasses.dataclass
@@ -88,8 +105,18 @@ class _Stage:
     options: RehearseOptions
     console: Console
 
+    @property
+    def caller(self) -> Path:
+        """What the caller says."""
+        return self.options.caller or CALLER_FILE
+
     async def visit(self, target: Target) -> list[Rehearsed]:
-        """Rehearse with a server that runs already."""
+        """Rehearse with a server that runs already.
+
+        Raises:
+            Unreachable: when there is none.
+        """
+        await check_reachable(target.url)
         return await self._calls(target, self.options.secs, self.options.calls)
 
     async def host(self, engine: EngineOptions) -> list[Rehearsed]:
@@ -116,7 +143,7 @@ class _Stage:
         return next(point for point in call.points if point.key == "quality")
 
     async def _calls(self, target: Target, secs: float, calls: int) -> list[Rehearsed]:
-        said = caller_speech(self.options.caller or CALLER_FILE, secs)
+        said = caller_speech(self.caller, secs)
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -94,7 +94,8 @@ class OwnServer:
         await self._process.stop()
 
     def _hear(self, line: str) -> None:
-        self._say(line)
+        if PUBLIC_URL not in line:  # advice on a URL that nobody can open
+            self._say(line)
 
     async def _ready(self, process: ChildProcess) -> None:
         word = StatusClient(self.url)

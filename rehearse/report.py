@@ -1,10 +1,11 @@
-"""What a rehearsal leaves in its directory: a recording, a transcript, the figures and a picture."""
+"""What a rehearsal leaves in its directory: recordings, transcripts, the figures and pictures."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,32 @@ import soundfile
 from audio.formats import PHONE_RATE_HZ
 from audio.spread import Spread
 from rehearse.checks import finite
+from rehearse.comparison import as_json, compare
+from rehearse.comparison_picture import draw_comparison
 from rehearse.picture import draw
+from rehearse.provenance import Provenance
 from rehearse.record import CallRecord
 from rehearse.rehearsal import Rehearsed
 
 
-def write_report(directory: Path, calls: list[Rehearsed]) -> list[Path]:
-    """Write the report of one call into a directory, and of several into one each below it.
+def make_report_directory(directory: Path) -> None:
+    """Make the directory, and see that it can be written to, before anything is put off until then.
+
+    Raises:
+        OSError: when it cannot.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=directory):
+        pass
+
+
+def write_report(directory: Path, calls: list[Rehearsed], provenance: Provenance) -> list[Path]:
+    """Write the report of one call, or one that compares several, with each one's own in a folder below.
+
+    Args:
+        directory: where to; it is made.
+        calls: all of the rehearsal.
+        provenance: where the report comes from.
 
     Returns:
         The files written.
@@ -29,23 +49,30 @@ def write_report(directory: Path, calls: list[Rehearsed]) -> list[Path]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     if len(calls) == 1:
-        return _write_one(directory, calls[0])
-    summary = {"held": all(call.held for call in calls), "calls": [_figures(call) for call in calls]}
-    written = [_write_json(directory / "report.json", summary)]
+        return _write_one(directory, calls[0], provenance)
+    summary = {
+        "held": all(call.held for call in calls),
+        "points": as_json(compare(calls)),
+        "calls": [_figures(call) for call in calls],
+    }
+    picture = directory / "calls.png"
+    draw_comparison(picture, calls, provenance.line)
+    written = [_write_json(directory / "report.json", provenance.as_json() | summary), picture]
     for number, call in enumerate(calls, start=1):
         below = directory / f"call-{number}"
         below.mkdir(exist_ok=True)
-        written += _write_one(below, call)
+        written += _write_one(below, call, provenance)
     return written
 
 
-def _write_one(directory: Path, call: Rehearsed) -> list[Path]:
+def _write_one(directory: Path, call: Rehearsed, provenance: Provenance) -> list[Path]:
+    report = provenance.as_json() | _figures(call) | {"series": _series(call)}
     written = [
         _write_wav(directory / "call.wav", call.record),
-        _write_json(directory / "report.json", _figures(call) | {"series": _series(call)}),
+        _write_json(directory / "report.json", report),
     ]
     picture = directory / "call.png"
-    draw(picture, call.record, call.found, call.points)
+    draw(picture, call.record, call.found, call.points, provenance.line)
     transcript = directory / "transcript.txt"
     transcript.write_text(_transcript(call), encoding="utf-8")
     return [*written, picture, transcript]

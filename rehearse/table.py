@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from statistics import median
-
 from rich.table import Table
 from rich.text import Text
 
 from rehearse.checks import Criterion
+from rehearse.comparison import Compared, NumberSpread, compare
 from rehearse.rehearsal import Rehearsed
 
 _MARKS = {True: Text("✓", "bold green"), False: Text("✗", "bold red"), None: Text("–", "dim")}
@@ -25,15 +24,12 @@ def checklist(points: list[Criterion]) -> Table:
 def distributions(calls: list[Rehearsed]) -> Table:
     """Lay out the same points for several calls: how many hold each, and how their figures are spread."""
     table = _table("over all calls: least, median, most")
-    for rows in zip(*(call.points for call in calls), strict=True):
-        judged = [point.passed for point in rows if point.passed is not None]
-        passed = all(judged) if judged else None
-        held = f"{sum(judged)} of {len(judged)} hold" if judged else "not judged"
-        figures = "; ".join(_spread(rows, name) for name in rows[0].numbers)
-        words = f"{held}; {figures}" if figures else held
-        if passed is False:
-            words += "; " + next(point.figure for point in rows if point.passed is False)
-        table.add_row(_MARKS[passed], _title(rows[0]), Text(words), Text(rows[0].bound, "dim"))
+    for point in compare(calls):
+        words = f"{point.held} of {point.judged} hold" if point.judged else "not judged"
+        words = "; ".join((words, *(_spread(name, spread) for name, spread in point.numbers.items())))
+        if point.figure:
+            words += f"; {point.figure}"
+        table.add_row(_MARKS[point.passed], _title(point), Text(words), Text(point.bound, "dim"))
     return table
 
 
@@ -46,14 +42,13 @@ def _table(figure: str) -> Table:
     return table
 
 
-def _title(point: Criterion) -> Text:
+def _title(point: Criterion | Compared) -> Text:
     return Text(point.title + (" *" if point.by_speed else ""), "bold" if point.passed is False else "")
 
 
-def _spread(rows: tuple[Criterion, ...], name: str) -> str:
+def _spread(name: str, spread: NumberSpread) -> str:
     """Give a figure's least, median and most over all calls that know it."""
-    known = [value for point in rows if (value := point.numbers.get(name)) is not None]
     words = name.replace("_", " ")
-    if not known:
+    if spread.median is None:
         return f"{words} unknown"
-    return f"{words} {min(known):.4g}, {median(known):.4g}, {max(known):.4g}"
+    return f"{words} {spread.least:.4g}, {spread.median:.4g}, {spread.most:.4g}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from commands import rehearse
 from commands.main import cli
 
 SPEED = {"first_audio", "delay", "drift", "gaps", "keeps_up"}
@@ -30,6 +31,12 @@ def test_with_the_embedded_engine(tmp_path: Path) -> None:
     assert {passed for key, passed in points.items() if key not in SPEED} == {True}
     assert "depends on this machine's speed" in output
     assert "Line quality" in output
+    assert "rehearsal.example" not in output
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["engine"] == "parrot"
+    assert report["options"]["secs"] == 12
+    assert report["options"]["parrot_delay"] == 1
+    assert report["date"].endswith("+00:00")
     assert {path.name for path in tmp_path.iterdir()} == {
         "call.wav",
         "report.json",
@@ -56,22 +63,56 @@ def test_a_server_that_does_not_start_is_one_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in result.output
 
 
-def test_a_clip_that_cannot_be_played(tmp_path: Path) -> None:
-    url = "ws://127.0.0.1:9/stream"
-    result = CliRunner().invoke(cli, ["rehearse", "--url", url, "--caller", str(tmp_path / "no.wav")])
-    assert result.exit_code == 2
-    assert "Cannot play" in result.output
+@pytest.mark.parametrize("engine", [(), ("--url", "ws://127.0.0.1:9/stream")])
+def test_file_and_folder_are_checked_before_anything_starts(
+    tmp_path: Path, engine: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("too early")
 
-
-def test_a_report_that_cannot_be_written(tmp_path: Path) -> None:
+    monkeypatch.setattr(rehearse, "OwnServer", started)
+    monkeypatch.setattr(rehearse, "check_reachable", started)
     (tmp_path / "file").touch()
-    options = ["rehearse", "--url", "ws://127.0.0.1:9/stream", "--report", str(tmp_path / "file")]
-    result = CliRunner().invoke(cli, options)
+    (tmp_path / "no.flac").write_text("not sound")
+    for options, says in (
+        (("--caller", str(tmp_path / "no.wav")), "Cannot play"),
+        (("--caller", str(tmp_path / "no.flac")), "Cannot play"),
+        (("--report", str(tmp_path / "file")), "choose another --report"),
+    ):
+        result = CliRunner().invoke(
+            cli, ["rehearse", "--report", str(tmp_path / "r"), *engine, *options], catch_exceptions=False
+        )
+        assert result.exit_code == 2
+        assert says in result.stderr
+        assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("ws://127.0.0.1:9/stream", "Nobody answers at 127.0.0.1:9 (connection refused)"),
+        ("ws://nowhere.invalid/stream", "Nobody answers at nowhere.invalid:80"),
+        ("http://127.0.0.1:9", "expected --url ws://HOST:PORT/stream"),
+        ("ws://127.0.0.1:port/stream", "expected --url ws://HOST:PORT/stream"),
+    ],
+)
+def test_a_url_where_nobody_is_exits_with_2_and_one_sentence(tmp_path: Path, url: str, says: str) -> None:
+    result = CliRunner().invoke(
+        cli, ["rehearse", "--report", str(tmp_path), "--url", url], catch_exceptions=False
+    )
     assert result.exit_code == 2
-    assert "choose another --report" in result.output
+    assert says in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_nobody_there_fails_and_leaves_a_report(tmp_path: Path) -> None:
-    output, points = rehearsed(tmp_path, "--url", "ws://127.0.0.1:9/stream")
-    assert points["accepted"] is False
-    assert "no stream at" in output
+@pytest.mark.slow
+def test_several_calls_leave_one_report_that_compares_them(tmp_path: Path) -> None:
+    options = ["--engine", "parrot", "--secs", "6", "--calls", "3", "--report", str(tmp_path)]
+    result = CliRunner().invoke(cli, ["rehearse", *options], catch_exceptions=False)
+    assert result.exit_code in (0, 1)  # by this machine's speed
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["engine"], report["options"]["calls"]) == ("parrot", 3)
+    assert {point["judged"] for point in report["points"] if point["key"] == "accepted"} == {3}
+    assert (tmp_path / "calls.png").exists()
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 3

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from rehearse.checks import CallContext, check
 from rehearse.clip import CALLER_FILE, caller_speech
 from rehearse.measure import measure
+from rehearse.provenance import Provenance
 from rehearse.rehearsal import Rehearsed, Target, rehearse
 from rehearse.report import write_report
 from rehearse.table import checklist, distributions
@@ -23,6 +25,9 @@ from tests.fake_engines import FakeEngine
 from tests.phone import serving
 from tests.rehearse import simulated
 
+PROVENANCE = Provenance(
+    datetime(2026, 1, 31, 12, 30, tzinfo=UTC), "1.2.3", "a machine, 2 cores", "parrot", {"secs": 6.0}
+)
 PNG = b"\x89PNG\r\n"
 
 
@@ -41,7 +46,7 @@ def text(table: object) -> str:
 
 def test_the_report_of_one_call(tmp_path: Path) -> None:
     call = rehearsed()
-    written = write_report(tmp_path / "deep" / "report", [call])
+    written = write_report(tmp_path / "deep" / "report", [call], PROVENANCE)
     names = [path.name for path in written]
     assert names == ["call.wav", "report.json", "call.png", "transcript.txt"]
     wav, figures, picture, transcript = written
@@ -51,6 +56,8 @@ def test_the_report_of_one_call(tmp_path: Path) -> None:
     assert np.array_equal(sides[:, 1], call.record.heard_pcm)
     report = json.loads(figures.read_text())
     assert report["held"]
+    assert (report["date"], report["engine"]) == ("2026-01-31T12:30:00+00:00", "parrot")
+    assert (report["version"], report["options"]) == ("1.2.3", {"secs": 6.0})
     assert report["delay_ms"]["p50"] == pytest.approx(30, abs=0.2)
     assert len(report["series"]["delay_ms"]) == 75
     assert {point["key"] for point in report["points"]} >= {"delay", "drift", "duplex"}
@@ -63,19 +70,25 @@ def test_the_report_of_a_call_that_was_refused(tmp_path: Path) -> None:
     call.record.refused = "1013 busy"
     call.points = check(CallContext(), call.record, call.found)
     call.figures = None
-    *_, picture, transcript = write_report(tmp_path, [call])
+    *_, picture, transcript = write_report(tmp_path, [call], PROVENANCE)
     assert picture.read_bytes().startswith(PNG)
     assert "put nothing into words" in transcript.read_text()
     assert not call.held
 
 
 def test_the_report_of_several_calls(tmp_path: Path) -> None:
-    written = write_report(tmp_path, [rehearsed(), rehearsed(simulated.slow)])
-    assert written[0] == tmp_path / "report.json"
+    written = write_report(tmp_path, [rehearsed(), rehearsed(simulated.slow)], PROVENANCE)
+    assert written[:2] == [tmp_path / "report.json", tmp_path / "calls.png"]
+    assert written[1].read_bytes().startswith(PNG)
     assert (tmp_path / "call-2" / "call.png").exists()
     summary = json.loads(written[0].read_text())
     assert not summary["held"]
+    assert summary["machine"] == "a machine, 2 cores"
     assert [call["held"] for call in summary["calls"]] == [True, False]
+    (delay,) = (point for point in summary["points"] if point["key"] == "delay")
+    assert (delay["held"], delay["judged"], delay["passed"]) == (1, 2, False)
+    assert delay["numbers"]["p95_ms"]["by_call"] == pytest.approx([30, 430], abs=1)
+    assert delay["numbers"]["p95_ms"]["median"] == pytest.approx(230, abs=1)
 
 
 def test_the_tables_say_what_failed_and_what_depends_on_speed() -> None:
@@ -96,7 +109,7 @@ async def test_metrics_agree_with_the_report_of_the_same_call(tmp_path: Path) ->
     line = ServerState(FakeEngine())
     async with serving(line) as address:
         (call,) = await rehearse(Target(f"ws://{address}/stream"), caller_speech(CALLER_FILE, 2.4))
-    write_report(tmp_path, [call])
+    write_report(tmp_path, [call], PROVENANCE)
     told = json.loads((tmp_path / "report.json").read_text())["server"]["call"]
     samples = {
         sample.name: sample.value

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from rehearse.reachable import Unreachable, check_reachable
+
+
+async def test_a_server_is_reachable_whatever_it_speaks() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        await check_reachable(f"ws://127.0.0.1:{port}/stream")
+        with pytest.raises(Unreachable, match=r"Nobody answers at 127\.0\.0\.1:\d+ \("):
+            await check_reachable(f"wss://127.0.0.1:{port}/stream")  # it speaks no TLS
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:5001", "http://127.0.0.1:5001/stream", "ws://", "ws://h:x/s"])
+async def test_what_is_no_stream_s_url_is_said_to_be_none(url: str) -> None:
+    with pytest.raises(Unreachable, match="expected --url ws://"):
+        await check_reachable(url)
