@@ -33,15 +33,17 @@ def browser_phone(mint: Callable[[str], str], dashboard_auth: DashboardAuth) -> 
     checked = [Depends(dashboard_auth.check)]
 
     @router.get("/")
-    def page(request: Request) -> Response:
+    async def page(request: Request) -> Response:
         """The phone; a browser that is not let in gets a page, too, which says how to get in."""
         try:
-            dashboard_auth.check(request)
+            await dashboard_auth.check(request)
         except HTTPException as refusal:
             if "text/html" not in request.headers.get("accept", ""):
                 raise
             return refusal_page(refusal)
-        return FileResponse(_FILES["index.html"], headers=_HEADERS)
+        response = FileResponse(_FILES["index.html"], headers=_HEADERS)
+        dashboard_auth.remember(request, response)
+        return response
 
     @router.get("/web/{name}", dependencies=checked)
     def part(name: str) -> FileResponse:

@@ -65,9 +65,9 @@ class ServerState:
         """Assembles a call, as the options say."""
         return choose_pipeline(self.options.pipeline)
 
-    @property
+    @cached_property
     def dashboard_auth(self) -> DashboardAuth:
-        """Who may look on."""
+        """Who may look on; one for all routes, since it counts wrong passwords."""
         return DashboardAuth(self.web, self.is_public)
 
     def is_public(self) -> bool:

@@ -3,75 +3,198 @@ from __future__ import annotations
 import base64
 
 import pytest
-from fastapi import HTTPException
+from fastapi import HTTPException, Response
 from starlette.requests import HTTPConnection
 
-from access.dashboard_auth import DashboardAuth, DashboardUnusable
+from access.dashboard_auth import WRONG_DELAY_S, DashboardAuth, DashboardUnusable
+from access.known_devices import COOKIE
+from access.login_throttle import LoginThrottle
 from access.options import WebOptions
+from access.refusal_log import RefusalLog
+from tests.logs import Logged
 
 PASSWORD = "correct horse"
 
 
 def request(
-    host: str = "localhost:5001", peer: str = "127.0.0.1", password: str | None = None
+    host: str = "localhost:5001",
+    peer: str = "127.0.0.1",
+    password: str | None = None,
+    more: list[tuple[str, str]] | None = None,
 ) -> HTTPConnection:
-    headers = [(b"host", host.encode())]
+    headers = [("host", host), *(more or [])]
     if password is not None:
-        headers.append((b"authorization", b"Basic " + base64.b64encode(f"me:{password}".encode())))
+        headers.append(("authorization", "Basic " + base64.b64encode(f"me:{password}".encode()).decode()))
     return HTTPConnection(
         {
             "type": "http",
             "scheme": "http",
             "path": "/",
             "query_string": b"",
-            "headers": headers,
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
             "client": (peer, 1234),
             "server": ("127.0.0.1", 5001),
         }
     )
 
 
-def status(dashboard_auth: DashboardAuth, request: HTTPConnection) -> int:
+async def status(dashboard_auth: DashboardAuth, request: HTTPConnection) -> int:
     try:
-        dashboard_auth.check(request)
+        await dashboard_auth.check(request)
     except HTTPException as refusal:
         return refusal.status_code
     return 200
 
 
-@pytest.mark.parametrize("host", ["localhost:5001", "127.0.0.1", "[::1]:5001"])
-def test_this_machine_may_look(host: str) -> None:
-    assert status(DashboardAuth(), request(host)) == 200
+class Locked:
+    """A page behind a password, with a clock of its own; sleeping takes no time."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.slept_s: list[float] = []
+        self.auth = DashboardAuth(
+            WebOptions(web=True, web_password=PASSWORD),
+            lambda: True,
+            LoginThrottle(lambda: self.now_s),
+            sleep=self.sleep,
+            _log=RefusalLog(lambda: self.now_s),
+        )
+
+    async def sleep(self, secs: float) -> None:
+        self.slept_s.append(secs)
+
+    async def asked(
+        self, password: str | None, peer: str = "203.0.113.9", more: list[tuple[str, str]] | None = None
+    ) -> int:
+        return await status(self.auth, request("a.example", peer, password, more))
+
+    def cookie(self) -> list[tuple[str, str]]:
+        response = Response()
+        self.auth.remember(request(), response)
+        return [("cookie", response.headers["set-cookie"].partition(";")[0])]
+
+
+@pytest.mark.parametrize("host", ["localhost:5001", "127.0.0.1", "[::1]:5001", "LocalHost"])
+async def test_this_machine_may_look(host: str) -> None:
+    assert await status(DashboardAuth(), request(host)) == 200
 
 
 @pytest.mark.parametrize(
     ("host", "peer"),
-    [("localhost", "203.0.113.9"), ("evil.example", "127.0.0.1"), ("a-b.trycloudflare.com", "127.0.0.1")],
+    [
+        ("localhost", "203.0.113.9"),
+        ("evil.example", "127.0.0.1"),
+        ("a-b.trycloudflare.com", "127.0.0.1"),
+        # For what is no host, starlette's URL has our own address.
+        ("a{b}.evil.com", "127.0.0.1"),
+        ("evil.com:99999999", "127.0.0.1"),
+        ("localhost:5001@evil.com", "127.0.0.1"),
+        ("[::1].evil.com", "127.0.0.1"),
+        ("loc\u00e4lhost", "127.0.0.1"),
+        ("localhost evil.com", "127.0.0.1"),
+        ("", "127.0.0.1"),
+    ],
 )
-def test_nobody_else_may(host: str, peer: str) -> None:
-    assert status(DashboardAuth(), request(host, peer)) == 403
+async def test_nobody_else_may(host: str, peer: str) -> None:
+    assert await status(DashboardAuth(), request(host, peer)) == 403
 
 
-def test_while_the_server_is_public_nobody_may_without_the_option() -> None:
-    assert status(DashboardAuth(is_public=lambda: True), request()) == 403
+async def test_a_request_with_two_hosts_or_none_is_not_this_machine_s() -> None:
+    two = request(more=[("host", "evil.example")])
+    assert await status(DashboardAuth(), two) == 403
+    none = request()
+    none.scope["headers"].clear()
+    assert await status(DashboardAuth(), none) == 403
 
 
-def test_with_the_option_everybody_must_know_the_password() -> None:
-    dashboard_auth = DashboardAuth(WebOptions(web=True, web_password=PASSWORD), lambda: True)
-    assert status(dashboard_auth, request("a.example", "203.0.113.9", PASSWORD)) == 200
-    assert status(dashboard_auth, request("a.example", "203.0.113.9", "wrong")) == 401
-    assert status(dashboard_auth, request()) == 401
+async def test_while_the_server_is_public_nobody_may_without_the_option() -> None:
+    assert await status(DashboardAuth(is_public=lambda: True), request()) == 403
+
+
+async def test_with_the_option_everybody_must_know_the_password() -> None:
+    page = Locked()
+    assert await page.asked(PASSWORD) == 200
+    assert await page.asked("wrong") == 401
+    assert await page.asked(None) == 401
+    assert await status(page.auth, request()) == 401
     with pytest.raises(HTTPException) as refusal:
-        dashboard_auth.check(request())
+        await page.auth.check(request())
     assert (refusal.value.headers or {})["WWW-Authenticate"].startswith("Basic ")
 
 
 @pytest.mark.parametrize("header", ["Basic", "Basic !!!", "Bearer abc", "Basic YWJj", ""])
-def test_what_is_no_password_is_none(header: str) -> None:
-    dashboard_auth = DashboardAuth(WebOptions(web=True, web_password=PASSWORD))
-    asked = request()
-    asked.scope["headers"].append((b"authorization", header.encode()))
-    assert status(dashboard_auth, asked) == 401
+async def test_what_is_no_password_is_none(header: str) -> None:
+    asked = request(more=[("authorization", header)])
+    assert await status(Locked().auth, asked) == 401
+
+
+async def test_a_wrong_password_is_answered_late_and_five_lock_their_source() -> None:
+    page = Locked()
+    for _ in range(5):
+        assert await page.asked("wrong") == 401
+    assert page.slept_s == [WRONG_DELAY_S] * 5
+    assert await page.asked("wrong") == 429
+    assert await page.asked(PASSWORD) == 429, "what a locked source shows is not looked at"
+    assert await page.asked(None) == 401
+    assert await page.asked(PASSWORD, "203.0.113.10") == 200
+    with pytest.raises(HTTPException) as refusal:
+        await page.auth.check(request("a.example", "203.0.113.9", PASSWORD))
+    assert (refusal.value.headers or {})["Retry-After"] == "1"
+    page.now_s += 1
+    assert await page.asked(PASSWORD) == 200
+
+
+async def test_how_many_guesses_a_day_has() -> None:
+    page = Locked()
+    looked_at = 0
+    for _ in range(24 * 3600):
+        page.now_s += 1
+        looked_at += await page.asked("wrong") == 401
+    assert looked_at < 1500
+
+
+async def test_a_device_that_has_shown_the_password_is_not_locked_out_by_others() -> None:
+    page = Locked()
+    cookie = page.cookie()
+    for attempt in range(200):
+        await page.asked("wrong", f"203.0.113.{attempt}")
+        await page.asked("wrong")
+    assert await page.asked(PASSWORD) == 429
+    assert await page.asked(PASSWORD, "198.51.100.1") == 429, "all strangers together are too quick"
+    assert await page.asked(PASSWORD, more=cookie) == 200
+    assert await page.asked(None, more=cookie) == 401, "the cookie alone opens nothing"
+    for _ in range(5):
+        assert await page.asked("wrong", more=cookie) == 401
+    assert await page.asked(PASSWORD, more=cookie) == 429, "nor does it allow guesses without end"
+
+
+@pytest.mark.parametrize("value", ["", "x", "x.y", "ü.ö", "."])
+async def test_a_cookie_of_somebody_else_s_is_none(value: str) -> None:
+    page = Locked()
+    for _ in range(5):
+        await page.asked("wrong")
+    assert await page.asked(PASSWORD, more=[("cookie", f"{COOKIE}={value}")]) == 429
+
+
+async def test_a_stranger_cannot_lock_out_for_ever() -> None:
+    """One source for all, as behind a proxy that names nobody: when the guessing ends, a minute is left."""
+    page = Locked()
+    for _ in range(3600):
+        page.now_s += 1
+        await page.asked("wrong", "127.0.0.1")
+    page.now_s += 60
+    assert await page.asked(PASSWORD, "127.0.0.1") == 200
+
+
+async def test_guesses_are_logged_seldom_but_all_are_counted(logged: Logged) -> None:
+    page = Locked()
+    for second in range(60):
+        page.now_s = 1000.0 + second
+        for attempt in range(20):
+            await page.asked("wrong", f"203.0.{second}.{attempt}")
+    assert logged.text.count("Wrong password for the page from 203.0.") == 6
+    assert "more were not logged)" in logged.text
+    assert "wrong\n" not in logged.text
 
 
 @pytest.mark.parametrize("password", [None, "", "short"])
@@ -79,3 +202,9 @@ def test_the_option_needs_a_password(password: str | None) -> None:
     with pytest.raises(DashboardUnusable, match="set MOSHI_WEB_PASSWORD"):
         DashboardAuth(WebOptions(web=True, web_password=password)).check_options()
     DashboardAuth(WebOptions(web_password=password)).check_options()
+
+
+@pytest.mark.parametrize("password", ["größer als acht", "12345678\n"])
+def test_a_password_that_browsers_send_in_different_ways_is_refused(password: str) -> None:
+    with pytest.raises(DashboardUnusable, match="letters from a to z"):
+        DashboardAuth(WebOptions(web=True, web_password=password)).check_options()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 
 import httpx
@@ -119,6 +121,7 @@ async def test_a_public_server_hides_it_all_but_from_those_who_know_the_password
             assert page.headers["www-authenticate"].startswith("Basic ")
         async with httpx.AsyncClient(base_url=f"http://{address}", auth=("me", "correct horse")) as http:
             assert (await http.get("/")).status_code == 200
+            assert set(http.cookies) == {"moshi_device"}
             assert (await http.get("/calls")).status_code == 200
 
 
@@ -139,3 +142,17 @@ async def test_the_page_its_parts_and_a_token_that_lets_one_stream_in() -> None:
         async with Phone.calling(address, start) as phone:
             code, reason = await phone.closed()
     assert (code, "used before" in reason) == (1008, True)
+
+
+async def test_many_guesses_at_once_are_five() -> None:
+    """Over real HTTP, where 1,140 a second were looked at."""
+    line = ServerState(FakeEngine(), web=WebOptions(web=True, web_password="correct horse"))
+    async with (
+        serving(line) as address,
+        httpx.AsyncClient(base_url=f"http://{address}", timeout=20) as http,
+    ):
+        guesses = [http.get(path, auth=("me", "wrong horse")) for path in ("/", "/calls", "/metrics") * 10]
+        answers = Counter(answer.status_code for answer in await asyncio.gather(*guesses))
+        assert answers == {401: 5, 429: 25}
+        page = await http.get("/", auth=("me", "x"), headers={"accept": "text/html"})
+        assert (page.status_code, "Too many wrong passwords" in page.text) == (429, True)
