@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 
 import click
@@ -24,10 +25,11 @@ from server.running import answering, listen
 from server.settings import Settings
 from server.state import RunCall
 from telephony.e164 import parse_number
-from telephony.number_routing import NumberPointer
+from telephony.number_routing import NumberPointer, put_back_left_numbers
 from telephony.options import ReachOptions, TwilioOptions
 
 PUT_BACK_SECS = 10.0
+FORCED_SECS = 2.0  # what a request under way may still take when somebody insists on going
 
 
 @command("Answer calls (the default).")
@@ -65,10 +67,13 @@ def serve(
     )
     with explained():
         options.check()
-        event_loop.run(_serve(options, run_call, number))
+        is_back = event_loop.run(_serve(options, run_call, number))
+    if not is_back:
+        sys.exit(1)
 
 
-async def _serve(options: Settings, run_call: RunCall, number: str | None) -> None:
+async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bool:
+    """Answer calls until asked to stop; gives whether the number does again what it did before."""
     pointer = _pointer(options, number)
     listener = listen(options.server.host, options.server.port)
     with stop_signals() as stop, suppress(Stopped):
@@ -77,6 +82,9 @@ async def _serve(options: Settings, run_call: RunCall, number: str | None) -> No
                 twiml_url = state.auth.address.https(TWIML_PATH)
                 if twiml_url and pointer is None:
                     logger.info("A number rings here when its voice URL is {}; --number sets it.", twiml_url)
+                if options.credentials():
+                    api = options.rest_api("--number")
+                    await stop.unless_stopped(put_back_left_numbers(api, logger.info))
                 await stop.stop_requested.wait()
                 # The number goes back at once: who calls from now on reaches whoever was there before.
                 await asyncio.gather(
@@ -84,6 +92,7 @@ async def _serve(options: Settings, run_call: RunCall, number: str | None) -> No
                 )
         finally:
             await _put_back(pointer, stop)
+    return pointer is None or not pointer.rings_here
 
 
 def _pointer(options: Settings, number: str | None) -> NumberPointer | None:
@@ -96,11 +105,8 @@ async def _put_back(pointer: NumberPointer | None, stop: StopSignals) -> None:
     if pointer is None:
         return
     putting = asyncio.ensure_future(pointer.put_back())
-    force_requested = asyncio.ensure_future(stop.force_requested.wait())
-    await asyncio.wait((putting, force_requested), timeout=PUT_BACK_SECS, return_when=asyncio.FIRST_COMPLETED)
-    force_requested.cancel()
-    if not putting.done():
+    if not await stop.wait_unless_forced(putting, within_secs=PUT_BACK_SECS, forced_secs=FORCED_SECS):
         putting.cancel()
-        logger.warning("The number was not put back in time; see above where it went before")
+        logger.error("The number was not put back in time; the next start puts it back")
     elif error := putting.exception():
         logger.error("{}", error)

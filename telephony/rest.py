@@ -59,6 +59,11 @@ class VoiceSettings:
     method: str = "POST"
     application_sid: str = ""
 
+    @property
+    def where(self) -> str:
+        """Where calls go, as a person would say it."""
+        return self.application_sid or self.url or "nowhere"
+
 
 @dataclass(frozen=True, slots=True)
 class OwnedNumber:
@@ -83,6 +88,7 @@ class TwilioApi:
         http: Any = TwilioHttpClient(timeout=REQUEST_SECS)
         if api_url != API_URL:
             http = _AtAnotherUrl(http, api_url)
+        self.account_sid = account_sid
         self._client = Client(account_sid, auth_token, http_client=http)
         self._sleep = sleep
 

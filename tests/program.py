@@ -63,7 +63,10 @@ async def program(*arguments: str, environment: Mapping[str, str]) -> AsyncItera
         stdin=DEVNULL,
         stdout=PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environment},
+        env={
+            **{name: os.environ[name] for name in ("PATH", "HOME", "XDG_STATE_HOME") if name in os.environ},
+            **environment,
+        },
     )
     try:
         yield Program(process)

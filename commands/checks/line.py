@@ -16,9 +16,10 @@ from access.public_address import HEALTH_PATH, TWIML_PATH
 from commands.checks.check import Check
 from server.running import listen
 from server.settings import Settings, SettingsError
+from telephony.borrowed_numbers import BorrowedNumbers
 from telephony.cloudflared import BINARY, how_to_install
 from telephony.e164 import BadNumber, parse_number
-from telephony.rest import TwilioApi
+from telephony.rest import OwnedNumber, TwilioApi
 from telephony.rest_errors import TwilioError
 from telephony.tunnel import Tunnel, TunnelFailed, reaches
 
@@ -82,8 +83,11 @@ async def check_credentials(options: Settings) -> tuple[Check, TwilioApi | None]
     return Check("credentials", "ok", f"a {kind.lower()} account"), api
 
 
-async def check_number(options: Settings, number: str | None, api: TwilioApi | None) -> Check:
+async def check_number(
+    options: Settings, number: str | None, api: TwilioApi | None, notes: BorrowedNumbers | None = None
+) -> Check:
     """The number is the account's, and rings here or can be made to."""
+    notes = notes or BorrowedNumbers()
     if not number:
         remedy = f"set TWILIO_NUMBER in .env; buy one at {_CONSOLE}"
         return Check("number", "fail", "not set", remedy)
@@ -96,10 +100,28 @@ async def check_number(options: Settings, number: str | None, api: TwilioApi | N
     if found.trunk_sid:
         return Check("number", "fail", "belongs to a SIP trunk", f"take it out of the trunk at {_CONSOLE}")
     ours = options.address().https(TWIML_PATH)
-    where = found.voice.application_sid or found.voice.url or "nowhere"
+    where = found.voice.where
     if ours and found.voice.url == ours and not found.voice.application_sid:
         return Check("number", "ok", f"rings at {where}")
-    return Check("number", "ok", f"goes to {where} now; it will ring here while this program runs")
+    return _left_number(found, notes) or Check(
+        "number", "ok", f"goes to {where} now; it will ring here while this program runs"
+    )
+
+
+def _left_number(found: OwnedNumber, notes: BorrowedNumbers) -> Check | None:
+    """Give the check of a number that a run of this program points, or pointed and left so."""
+    left = notes.read(found.sid)
+    if left is None or found.voice not in left.ours:
+        return None
+    where = found.voice.where
+    if notes.is_held(found.sid):
+        return Check("number", "ok", f"rings at {where}, where this program runs (process {left.pid})")
+    return Check(
+        "number",
+        "note",
+        f"goes to {where}, where an earlier run left it; before, it went to {left.before.where}",
+        "the next start takes it over, and puts it back at its end",
+    )
 
 
 async def check_public_url(options: Settings) -> Check:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from telephony.number_routing import NumberPointer
+from telephony.borrowed_numbers import BorrowedNumbers
+from telephony.number_routing import NumberPointer, put_back_left_numbers
 from telephony.rest import TwilioApi, VoiceSettings
 from telephony.rest_errors import TwilioError
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, NUMBER_SID, FakeTwilioApi
@@ -110,7 +112,10 @@ async def test_a_number_that_somebody_else_changed(
 async def test_it_cannot_be_put_back(pointer: NumberPointer, twilio: FakeTwilioApi) -> None:
     await pointer.point(OURS)
     twilio.fail(500, times=100)
-    with pytest.raises(TwilioError, match=r"still rings here; set it back to https://old\S+ by hand \(Twi"):
+    with pytest.raises(
+        TwilioError,
+        match=r"still rings here; the next start puts it back, or set it to https://old\S+ by hand \(Twi",
+    ):
         await pointer.put_back()
 
 
@@ -150,3 +155,137 @@ async def test_a_number_of_somebody_else(twilio: FakeTwilioApi, said: list[str])
     with pytest.raises(TwilioError, match="the Twilio account has no number that ends in 567"):
         await pointer.point(OURS)
     await pointer.put_back()
+
+
+class Runs:
+    """One run of the program after the other; ``crash`` ends one as SIGKILL does: nothing is put back."""
+
+    def __init__(self, twilio: FakeTwilioApi, folder: Path, said: list[str]) -> None:
+        self.api = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url, Naps())
+        self.notes = BorrowedNumbers(folder)
+        self.said = said
+
+    def start(self) -> NumberPointer:
+        return NumberPointer(self.api, NUMBER, self.said.append, self.notes)
+
+    def crash(self, pointer: NumberPointer) -> None:
+        assert pointer._lock is not None
+        pointer._lock.release()
+
+
+@pytest.fixture
+def runs(twilio: FakeTwilioApi, tmp_path: Path, said: list[str]) -> Runs:
+    twilio.number.update(voice_url=BEFORE, voice_method="GET")
+    return Runs(twilio, tmp_path / "numbers", said)
+
+
+async def test_after_a_crash_the_next_run_knows_what_was_before(
+    runs: Runs, twilio: FakeTwilioApi, said: list[str]
+) -> None:
+    for url in (OURS, NEXT):
+        crashed = runs.start()
+        await crashed.point(url)
+        assert crashed.rings_here
+        runs.crash(crashed)
+    last = runs.start()
+    await last.point("https://third.trycloudflare.com/twiml")
+    assert said[-2:] == [
+        "+…006 was not put back by an earlier run; this one will.",
+        f"+…006 rings here now; before, it went to {BEFORE}.",
+    ]
+    await last.put_back()
+    assert (twilio.number["voice_url"], twilio.number["voice_method"]) == (BEFORE, "GET")
+    assert not last.rings_here
+    assert runs.notes.of_account(ACCOUNT_SID) == []
+    again = runs.start()
+    await again.point(OURS)
+    await again.put_back()
+    assert said[-1] == f"+…006 goes to {BEFORE} again."
+
+
+async def test_after_a_crash_with_the_same_public_url(runs: Runs, twilio: FakeTwilioApi) -> None:
+    crashed = runs.start()
+    await crashed.point(OURS)
+    runs.crash(crashed)
+    second = runs.start()
+    await second.point(OURS)
+    await second.put_back()
+    assert twilio.number["voice_url"] == BEFORE
+
+
+async def test_after_a_crash_before_the_number_was_changed(runs: Runs, twilio: FakeTwilioApi) -> None:
+    twilio.fail(500, times=5, only="POST")
+    crashed = runs.start()
+    with pytest.raises(TwilioError):
+        await crashed.point(OURS)
+    runs.crash(crashed)
+    await put_back_left_numbers(runs.api, runs.said.append, runs.notes)
+    assert twilio.number["voice_url"] == BEFORE
+    assert runs.notes.of_account(ACCOUNT_SID) == []
+
+
+async def test_after_a_crash_somebody_else_changed_it(runs: Runs, twilio: FakeTwilioApi) -> None:
+    crashed = runs.start()
+    await crashed.point(OURS)
+    runs.crash(crashed)
+    twilio.number.update(voice_url="https://new.example.com", voice_method="POST")
+    second = runs.start()
+    await second.point(NEXT)
+    await second.put_back()
+    assert twilio.number["voice_url"] == "https://new.example.com"
+
+
+async def test_after_a_crash_a_run_without_the_number_puts_it_back(
+    runs: Runs, twilio: FakeTwilioApi, said: list[str]
+) -> None:
+    crashed = runs.start()
+    await crashed.point(OURS)
+    await put_back_left_numbers(runs.api, said.append, runs.notes)
+    assert twilio.number["voice_url"] == OURS, "its program is running"
+    runs.crash(crashed)
+    twilio.fail(500, times=5)
+    await put_back_left_numbers(runs.api, said.append, runs.notes)
+    assert "the next start puts it back" in said[-1]
+    twilio.failures.clear()
+    await put_back_left_numbers(runs.api, said.append, runs.notes)
+    assert twilio.number["voice_url"] == BEFORE
+    assert runs.notes.of_account(ACCOUNT_SID) == []
+
+
+async def test_two_runs_at_once(runs: Runs, twilio: FakeTwilioApi) -> None:
+    first, second = runs.start(), runs.start()
+    await first.point(OURS)
+    with pytest.raises(
+        TwilioError, match=r"another run of this program on this machine \(process \d+\): stop"
+    ):
+        await second.point(NEXT)
+    await second.put_back()
+    assert twilio.number["voice_url"] == OURS
+    await first.put_back()
+    assert twilio.number["voice_url"] == BEFORE
+
+
+async def test_when_it_could_not_be_put_back_the_next_run_does(runs: Runs, twilio: FakeTwilioApi) -> None:
+    first = runs.start()
+    await first.point(OURS)
+    twilio.fail(500, times=100)
+    with pytest.raises(TwilioError):
+        await first.put_back()
+    assert first.rings_here
+    await first.put_back()  # once is enough
+    twilio.failures.clear()
+    second = runs.start()
+    await second.point(NEXT)
+    await second.put_back()
+    assert twilio.number["voice_url"] == BEFORE
+
+
+async def test_without_a_place_for_notes(twilio: FakeTwilioApi, tmp_path: Path, said: list[str]) -> None:
+    (tmp_path / "file").touch()
+    twilio.number.update(voice_url=BEFORE)
+    pointer = Runs(twilio, tmp_path / "file" / "numbers", said).start()
+    await pointer.point(OURS)
+    assert "There is no place for notes" in said[0]
+    assert f"+…006 goes to {BEFORE}, which cannot be noted" in said[1]
+    await pointer.put_back()
+    assert twilio.number["voice_url"] == BEFORE

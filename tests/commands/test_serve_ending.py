@@ -1,0 +1,118 @@
+"""How the program ends, as whoever started it sees it: signals, exit code, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.cloudflared import FakeCloudflared
+from tests.fakes.twilio_api import FakeTwilioApi
+from tests.program import ROOT, account, program
+
+BEFORE = "https://old.example.com/voice"
+
+
+@asynccontextmanager
+async def tunnel(folder: Path) -> AsyncIterator[FakeCloudflared]:
+    async with FakeCloudflared(folder, ready_at_once=True) as fake:
+        yield fake
+
+
+async def test_sigkill_takes_the_tunnel_along_and_the_next_run_puts_the_number_back(
+    twilio: FakeTwilioApi, tmp_path: Path
+) -> None:
+    twilio.number["voice_url"] = BEFORE
+    async with tunnel(tmp_path) as cloudflared:
+        environment = account(twilio, cloudflared.path)
+        async with program("--tunnel", "--port", "0", environment=environment) as run:
+            child = await cloudflared.runs.get()
+            await run.says("rings here now")
+            run.signal(signal.SIGKILL)
+            assert await run.ends() == -signal.SIGKILL
+            assert await child.told() == {"sigterm": True}
+        assert twilio.number["voice_url"] != BEFORE
+        async with program("doctor", environment=environment) as run:
+            line = await run.says("where an earlier run left it")
+            assert f"before, it went to {BEFORE}" in line
+        async with program("--tunnel", "--port", "0", environment=environment) as run:
+            await cloudflared.runs.get()
+            assert BEFORE in await run.says("rings here now; before, it went to")
+            run.signal(signal.SIGTERM)
+            assert await run.ends() == 0
+    assert twilio.number["voice_url"] == BEFORE
+
+
+async def test_a_run_without_a_tunnel_puts_back_what_another_left(
+    twilio: FakeTwilioApi, tmp_path: Path
+) -> None:
+    twilio.number["voice_url"] = BEFORE
+    environment = account(twilio)
+    async with program("--public-url", "phone.example.com", "--port", "0", environment=environment) as run:
+        await run.says("rings here now")
+        run.signal(signal.SIGKILL)
+        await run.ends()
+    assert twilio.number["voice_url"] == "https://phone.example.com/twiml"
+    async with program("--port", "0", environment=environment) as run:
+        await run.says(f"goes to {BEFORE} again")
+        run.signal(signal.SIGTERM)
+        assert await run.ends() == 0
+    assert twilio.number["voice_url"] == BEFORE
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_number_that_was_left_behind_is_exit_code_1(twilio: FakeTwilioApi, times: int) -> None:
+    twilio.number["voice_url"] = BEFORE
+    async with program(
+        "--public-url", "phone.example.com", "--port", "0", environment=account(twilio)
+    ) as run:
+        await run.says("rings here now")
+        twilio.fail(503, times=1000)
+        for _ in range(times):
+            run.signal(signal.SIGTERM)
+        assert await run.ends() == 1
+        assert "the next start puts it back" in run.said
+
+
+async def test_sigterm_twice_in_a_second_puts_the_number_back(twilio: FakeTwilioApi) -> None:
+    twilio.number["voice_url"] = BEFORE
+    async with program(
+        "--public-url", "phone.example.com", "--port", "0", environment=account(twilio)
+    ) as run:
+        await run.says("rings here now")
+        run.signal(signal.SIGTERM)
+        run.signal(signal.SIGTERM)
+        assert await run.ends() == 0
+    assert twilio.number["voice_url"] == BEFORE
+
+
+async def test_a_terminal_that_closes_ends_it_cleanly(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+    """The terminal's end is SIGHUP for what runs in it, and after it nothing can be written there."""
+    twilio.number["voice_url"] = BEFORE
+    async with tunnel(tmp_path) as cloudflared:
+        terminal, ours = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"),
+            *(sys.executable, str(ROOT / "bot.py"), "--tunnel", "--port", "0"),
+            cwd="/",
+            stdin=ours,
+            stdout=ours,
+            stderr=ours,
+            env={**os.environ, **account(twilio, cloudflared.path)},
+        )
+        os.close(ours)
+        child = await cloudflared.runs.get()
+        said = b""
+        while b"rings here now" not in said:
+            said += await asyncio.to_thread(os.read, terminal, 4096)
+        os.close(terminal)
+        assert await process.wait() == 0
+        assert await child.told() == {"sigterm": True}
+    assert twilio.number["voice_url"] == BEFORE
