@@ -82,8 +82,7 @@ async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bo
                 twiml_url = state.auth.address.https(TWIML_PATH)
                 if twiml_url and pointer is None:
                     logger.info("A number rings here when its voice URL is {}; --number sets it.", twiml_url)
-                if options.credentials():
-                    api = options.rest_api("--number")
+                if api := options.rest_api_if_set():
                     await stop.unless_stopped(put_back_left_numbers(api, logger.info))
                 await stop.stop_requested.wait()
                 # The number goes back at once: who calls from now on reaches whoever was there before.
