@@ -31,7 +31,7 @@ async def test_audio_comes_back_frame_by_frame(line: ServerState) -> None:
         heard = await phone.listen(frames=2)
         assert len(heard) == 1_280
         assert heard.count(SILENCE) < 40  # the tone, but for the first 3 ms
-        assert phone.marks == ["played-1"]
+        assert phone.marks == ["played-1", "played-2"]  # at the start, and behind the first audio
         await phone.send({"event": "stop"})
         assert await phone.closed() == (1000, "the caller hung up")
     assert (line.calls.served, line.engine.running) == (1, 0)
