@@ -14,7 +14,9 @@ from records.file_writer import FileWriter
 from records.observations import CallObservations
 from records.options import TapOptions
 from records.recording import Recording
-from records.transcript import TextSink, Transcript
+from records.redaction import redact_digits
+from records.transcript import Transcript
+from records.transcript_file import JSON_LINES, NO_HEADING, TEXT, Heading, TranscriptFile
 
 
 @dataclass
@@ -31,7 +33,11 @@ class Taps:
 
 
 def make_taps(
-    options: TapOptions, name: str, observations: CallObservations, files: FileWriter, heading: str = ""
+    options: TapOptions,
+    name: str,
+    observations: CallObservations,
+    files: FileWriter,
+    heading: Heading = NO_HEADING,
 ) -> Taps:
     """Make the taps of a call. A file that cannot be made is logged, and the call goes on without it.
 
@@ -40,15 +46,18 @@ def make_taps(
         name: of the call's files, without their ending.
         observations: is filled.
         files: writes the call's files.
-        heading: what its transcript's file begins with.
+        heading: what its transcript's files begin with.
     """
     inbound_taps: list[FrameObserver] = []
     observers: list[FrameObserver] = []
     if options.meter:
         observers.append(Meter(observations.metrics))
+    transcripts = []
     if options.transcripts:
-        file = files.open(options.transcripts / f"{name}.txt", TextSink, "transcript")
-        observations.transcript = Transcript(file, heading)
+        path = options.transcripts / name
+        transcripts = [TranscriptFile(path, form, files, heading) for form in (TEXT, JSON_LINES)]
+    redact = redact_digits if options.redact == "digits" else str
+    observations.transcript = Transcript(transcripts, redact)
     observers.append(Transcriber(observations.transcript))
     if options.record:
         recording = Recording(options.record / f"{name}.wav", files)

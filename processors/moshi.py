@@ -13,14 +13,14 @@ from pipecat.frames.frames import (
     InputAudioRawFrame,
     SpeechOutputAudioRawFrame,
     StartFrame,
-    TextFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from audio import pcm
-from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from audio.formats import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ
 from engines.duplex import DuplexSession, DuplexStep, EngineFailed
 from processors.frames import EngineMetricsFrame
+from processors.words import WordFrames
 
 HANG_SECS = 5.0
 
@@ -29,9 +29,9 @@ class MoshiProcessor(FrameProcessor):
     """Caller's audio in (24 kHz), the session's speech (24 kHz, 80 ms a frame) and text out, at once.
 
     The caller's audio is the clock: each 80 ms of it goes to the session the moment it is complete, and
-    what the session says is pushed the moment it comes, behind an ``EngineMetricsFrame`` that says what it
-    took. A session that raises, or that owes an answer for ``hang_secs``, is reported as a permanent error,
-    which ends the call.
+    what the session says is pushed the moment it comes: the words of both sides (``words.py``), an
+    ``EngineMetricsFrame`` that says what the step took, and the speech. A session that raises, or that owes
+    an answer for ``hang_secs``, is reported as a permanent error, which ends the call.
 
     Args:
         session: of any engine; whoever opened it closes it.
@@ -43,6 +43,8 @@ class MoshiProcessor(FrameProcessor):
         self.session = session
         self._hang_secs = hang_secs
         self._rest = np.zeros(0, np.float32)
+        self._words = WordFrames()
+        self._fed_frames = 0
         self._fed_at_s: deque[float] = deque()
         self._speaker: asyncio.Task[None] | None = None
         self._watchdog: asyncio.TimerHandle | None = None
@@ -57,6 +59,9 @@ class MoshiProcessor(FrameProcessor):
             self._speaker = self.create_task(self._speak())
         elif isinstance(frame, (EndFrame, CancelFrame)):
             await self._fall_silent()
+        if isinstance(frame, EndFrame):
+            for words in self._words.finish():
+                await self.push_frame(words)
         await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
@@ -73,6 +78,7 @@ class MoshiProcessor(FrameProcessor):
         whole = heard.size // FRAME_SAMPLES * FRAME_SAMPLES
         for block in heard[:whole].reshape(-1, FRAME_SAMPLES):
             self._fed_at_s.append(asyncio.get_running_loop().time())
+            self._fed_frames += 1
             self.session.feed(block)
         self._rest = heard[whole:]
         if whole and self._watchdog is None:
@@ -88,10 +94,9 @@ class MoshiProcessor(FrameProcessor):
 
     async def _push(self, step: DuplexStep) -> None:
         fed_at_s = self._fed_at_s.popleft() if self._fed_at_s else asyncio.get_running_loop().time()
-        if step.text:
-            text = TextFrame(step.text)
-            text.includes_inter_frame_spaces = True
-            await self.push_frame(text)
+        heard_s = self._fed_frames * FRAME_MS / 1000
+        for words in self._words.of_step(step, heard_s, self.get_clock().get_time()):
+            await self.push_frame(words)
         await self.push_frame(
             EngineMetricsFrame(
                 (asyncio.get_running_loop().time() - fed_at_s) * 1000,

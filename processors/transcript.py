@@ -1,17 +1,18 @@
-"""Keeps what the bot put into words, with the time of the call."""
+"""Keeps what both sides said, with the time of the call."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-from pipecat.frames.frames import Frame, TextFrame
+from pipecat.frames.frames import Frame, InterimTranscriptionFrame, TranscriptionFrame, TTSTextFrame
 
+from processors.words import CALLER, HEARD_S
 from records.transcript import Transcript
 
 
 class Transcriber:
-    """Gives the text that passes to a transcript: a observer of a ``Tap``.
+    """Gives the words that pass to a transcript: an observer of a ``Tap``.
 
     Args:
         transcript: is closed with the call. The call begins when this is made.
@@ -24,9 +25,19 @@ class Transcriber:
         self._began_s = self._now_s()
 
     def observe(self, frame: Frame) -> None:
-        """Take the words out of text frames."""
-        if isinstance(frame, TextFrame):
-            self._transcript.add(frame.text, self._now_s() - self._began_s)
+        """Take the bot's words as they are spoken, and the caller's as they are made out."""
+        if isinstance(frame, TTSTextFrame):
+            self._transcript.add(frame.text, self._call_s())
+        elif isinstance(frame, InterimTranscriptionFrame) and frame.user_id == CALLER:
+            heard_s = frame.metadata[HEARD_S]
+            for piece in frame.result or ():
+                said_s = self._call_s() - (heard_s - piece.at_s)
+                self._transcript.add(piece.text, max(0.0, said_s), "caller")
+        elif isinstance(frame, TranscriptionFrame) and frame.user_id != CALLER:  # of some other recognizer
+            self._transcript.add(f" {frame.text}", self._call_s(), "caller")
+
+    def _call_s(self) -> float:
+        return self._now_s() - self._began_s
 
     def close(self) -> None:
         """Finish the transcript."""

@@ -14,7 +14,7 @@ class CallObservations:
 
     Attributes:
         metrics: of the call.
-        transcript: of what the bot puts into words.
+        transcript: of what both sides said.
     """
 
     metrics: CallMetrics = field(default_factory=CallMetrics)

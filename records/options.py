@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,15 @@ class TapOptions:
     transcripts: Path | None = field(
         default=None,
         metadata={
-            "help": "Write what the bot says in each call into this directory, as text with times.",
+            "help": "Write what is said in each call into this directory, with times, as text and as JSON "
+            "lines: the bot's words, and with --listen the caller's.",
             "metavar": "DIR",
+        },
+    )
+    redact: Literal["none", "digits"] = field(
+        default="none",
+        metadata={
+            "help": "Keep numbers out of transcripts, the page and /calls: digits masks every digit, and "
+            "numbers that are read out in words (English and French). Recordings are not changed."
         },
     )

@@ -1,99 +1,95 @@
-"""What was said in a call, line by line, in memory and in a file."""
+"""What both sides of a call said, line by line in order of time, in memory and in files."""
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import BinaryIO
 
-from records.file_writer import WrittenFile
+from records.transcript_file import TranscriptFile
+from records.transcript_line import Speaker, TranscriptLine
 
-PAUSE_S = 1.0  # after so long without a word, a new line begins
+PAUSE_S = 1.0  # after so long without a word of a speaker, a new line begins
+LATE_S = 10.0  # for so long words may still come in before others: the caller's are made out later
 _SENTENCE_ENDS = (".", "!", "?")
 _LINES_KEPT = 200
 
 
-@dataclass(slots=True)
-class TranscriptLine:
-    """Words that were said together.
-
-    Attributes:
-        at_s: when the first of them was said, since the start of the call.
-        text: the words.
-    """
-
-    at_s: float
-    text: str
-
-
-class TextSink:
-    """A text file; each piece is in it when it has been written.
-
-    Args:
-        file: new and empty; closed with this.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def write(self, data: bytes) -> None:
-        """Write UTF-8."""
-        self._file.write(data)
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-def heading(began: datetime, call_sid: str, engine: str) -> str:
-    """Say what a transcript is of, in the lines that its file begins with: date, call, engine."""
-    return f"date: {began:%Y-%m-%dT%H:%M:%SZ}\ncall: {call_sid}\nengine: {engine}\n\n"
-
-
 class Transcript:
-    """What was said, line by line: the last 200 lines in memory, and all of them in a file if there is one.
+    """What was said: the last 200 lines in memory, and all of them in files if there are any.
 
-    Each piece of text is on its way to the file the moment it comes, so a call that is cut loses none.
+    Both speak at once, and the caller's words are made out later than the bot's; lines stand in the order in
+    which they began. Each piece of text is on its way to the files the moment it comes, so a call that is cut
+    loses none; the lines of the last seconds, which may still change, are written anew with it.
 
     Args:
-        file: of ``TextSink``, or None.
-        heading: what the file begins with, when there are words to follow.
+        files: that it is written to.
+        redact: what is kept of a line's text, in memory and in the files.
     """
 
-    def __init__(self, file: WrittenFile | None = None, heading: str = "") -> None:
-        self.lines: deque[TranscriptLine] = deque(maxlen=_LINES_KEPT)
+    def __init__(self, files: Sequence[TranscriptFile] = (), redact: Callable[[str], str] = str) -> None:
+        self.lines: list[TranscriptLine] = []
         self.pieces = 0
-        self._last_s = 0.0
-        self._file = file
-        self._heading = heading
+        self._redact = redact
+        self._changing: list[_Changing] = []  # the end of ``lines``
+        self._latest_s = 0.0
+        self._files = files
 
-    def add(self, text: str, at_s: float) -> None:
+    def add(self, text: str, at_s: float, speaker: Speaker = "bot") -> None:
         """Take a piece of text, with a space where a word begins."""
         if not text:
             return
         self.pieces += 1
-        pausing = at_s - self._last_s > PAUSE_S
-        self._last_s = at_s
-        last = self.lines[-1] if self.lines else None
-        sentence_over = last is not None and last.text.endswith(_SENTENCE_ENDS) and text.startswith(" ")
-        if last is None or pausing or sentence_over:
-            self.lines.append(TranscriptLine(at_s, text.lstrip()))
-            self._write(f"{chr(10) if last else ''}{at_s:8.2f}  {text.lstrip()}")
-        else:
-            last.text += text
-            self._write(text)
+        self._latest_s = max(self._latest_s, at_s)
+        settled = self._settle()
+        line = next((one for one in reversed(self._changing) if one.line.speaker == speaker), None)
+        if line is None or line.is_over(text, at_s):
+            line = self._begin(at_s, speaker)
+        line.raw_text += text
+        line.last_s, line.changed_s = max(line.last_s, at_s), self._latest_s
+        line.line.text = self._redact(line.raw_text.lstrip())
+        for file in self._files:
+            file.write(settled, [one.line for one in self._changing])
 
     def close(self) -> None:
-        """Finish the file. May be called twice."""
-        if self._file is not None:
-            if self.pieces:
-                self._write("\n")
-            self._file.close()
-            self._file = None
+        """Finish the files. May be called twice."""
+        for file in self._files:
+            file.close()
 
-    def _write(self, text: str) -> None:
-        if self._file is not None:
-            text, self._heading = self._heading + text, ""
-            self._file.write(text.encode(errors="replace"))
+    def _begin(self, at_s: float, speaker: Speaker) -> _Changing:
+        place = bisect_right([one.line.at_s for one in self._changing], at_s)
+        begun = _Changing(TranscriptLine(at_s, speaker, ""), at_s)
+        self.lines.insert(len(self.lines) - len(self._changing) + place, begun.line)
+        self._changing.insert(place, begun)
+        if len(self.lines) > max(_LINES_KEPT, len(self._changing)):
+            del self.lines[0]
+        return begun
+
+    def _settle(self) -> list[TranscriptLine]:
+        """Take out the first lines that nothing will change any more, nor come before."""
+        settled = []
+        while self._changing and self._latest_s - self._changing[0].changed_s > LATE_S:
+            settled.append(self._changing.pop(0).line)
+        return settled
+
+
+@dataclass(slots=True)
+class _Changing:
+    """A line that may still grow.
+
+    Attributes:
+        line: as it is shown.
+        last_s: when its last word was said.
+        changed_s: how far the call was when that came.
+        raw_text: its words before any redaction.
+    """
+
+    line: TranscriptLine
+    last_s: float
+    changed_s: float = 0.0
+    raw_text: str = ""
+
+    def is_over(self, text: str, at_s: float) -> bool:
+        """Whether a piece of the same speaker's begins another line."""
+        sentence_over = self.raw_text.endswith(_SENTENCE_ENDS) and text.startswith(" ")
+        return sentence_over or at_s - self.last_s > PAUSE_S

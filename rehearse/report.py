@@ -124,4 +124,6 @@ def _transcript(call: Rehearsed) -> str:
     words = (call.figures or {}).get("words")
     if not words:
         return "The bot put nothing into words, or the server does not tell.\n"
-    return "".join(f"{float(line['at_s']):7.2f}  {line['text']}\n" for line in words)
+    return "".join(
+        f"{float(line['at_s']):7.2f}  {line.get('speaker', 'bot'):<6}  {line['text']}\n" for line in words
+    )

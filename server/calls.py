@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from engines.duplex import DuplexSession
 from records.call_metrics import CallMetrics
 from records.observations import CallObservations
-from records.transcript import heading
+from records.transcript_file import Heading, heading
 from telephony.media_stream import Start
 
 _OVER_KEPT = 32
@@ -84,8 +84,8 @@ class Call:
         """
         return f"{self.began:%Y-%m-%dT%H-%M-%SZ}-{self._plain_sid}"
 
-    def heading(self, engine: str) -> str:
-        """What the file of its transcript begins with, given the engine's name."""
+    def heading(self, engine: str) -> Heading:
+        """What the files of its transcript begin with, given the engine's name."""
         return heading(self.began, self._plain_sid, engine)
 
     @property

@@ -53,7 +53,7 @@ def watching(state: ServerState) -> APIRouter:
 
     @router.get("/calls/{call_sid}")
     def show_call(call_sid: str) -> dict[str, Any]:
-        """One call, while it runs and for a while after: its metrics and what the bot said."""
+        """One call, while it runs and for a while after: its metrics and what was said."""
         return details(_found(calls, call_sid))
 
     @router.get("/calls/{call_sid}/events", response_class=EventSourceResponse)
@@ -90,9 +90,9 @@ def metrics_of(call: Call) -> dict[str, Any]:
 
 
 def words(call: Call) -> list[dict[str, Any]]:
-    """Give the lines that the bot said."""
+    """Give the lines that were said, in the order in which they began; ``speaker`` is caller or bot."""
     lines = call.observations.transcript.lines
-    return [{"at_s": round(line.at_s, 2), "text": line.text} for line in lines]
+    return [{"at_s": round(line.at_s, 2), "speaker": line.speaker, "text": line.text} for line in lines]
 
 
 def details(call: Call) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import numpy as np
@@ -97,11 +98,12 @@ def test_a_call_that_is_cut_leaves_a_readable_recording_and_its_words(tmp_path: 
     for directory in (tmp_path / "wav", tmp_path / "txt"):
         directory.mkdir()
     call(FakeEngine(fails_at=40), talk(5, seed=4).samples, options)
-    (wav,), (txt,) = (tmp_path / "wav").iterdir(), (tmp_path / "txt").iterdir()
+    (wav,), (jsonl, txt) = (tmp_path / "wav").iterdir(), sorted((tmp_path / "txt").iterdir())
     sides, _ = soundfile.read(wav)
     assert len(sides) >= 38 * 640
     assert np.abs(sides[:, 1]).max() > 0.05
     assert txt.read_text().split()[-1] == "39"
+    assert json.loads(jsonl.read_text().splitlines()[-1])["speaker"] == "bot"
 
 
 def test_taps_change_nothing_of_what_is_heard(tmp_path: Path) -> None:

@@ -11,8 +11,11 @@ from pipecat.frames.frames import (
     ErrorFrame,
     Frame,
     InputAudioRawFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
     SpeechOutputAudioRawFrame,
-    TextFrame,
+    TTSTextFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
@@ -81,15 +84,18 @@ def talk(
 def test_each_frame_is_answered_at_once_with_speech_and_text() -> None:
     _, after = talk(FakeEngine(), [heard(0.25), heard(0.5)])
     assert [type(frame) for frame in after.frames[1:-1]] == [
-        TextFrame,
+        LLMFullResponseStartFrame,
+        LLMTextFrame,
+        TTSTextFrame,
         EngineMetricsFrame,
         SpeechOutputAudioRawFrame,
-        TextFrame,
+        LLMTextFrame,
+        TTSTextFrame,
         EngineMetricsFrame,
         SpeechOutputAudioRawFrame,
+        LLMFullResponseEndFrame,
     ]
-    assert [text.text for text in after.of(TextFrame)] == [" 1", " 2"]
-    assert all(text.includes_inter_frame_spaces for text in after.of(TextFrame))
+    assert [text.text for text in after.of(TTSTextFrame)] == [" 1", " 2"]
     assert [frame.audio for frame in after.of(SpeechOutputAudioRawFrame)] == [
         heard(0.25).audio,
         heard(0.5).audio,

@@ -1,83 +1,77 @@
+"""From frames to a transcript: both sides, each with the time at which it was said."""
+
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
-from pipecat.frames.frames import TextFrame
+from pipecat.frames.frames import (
+    Frame,
+    InterimTranscriptionFrame,
+    LLMTextFrame,
+    TranscriptionFrame,
+    TTSTextFrame,
+)
 from pipecat.tests.utils import run_test
 
+from engines.duplex import CallerText, DuplexStep
 from processors.tap import Tap
 from processors.transcript import Transcriber
-from records.file_writer import FileWriter, WrittenFile
-from records.transcript import TextSink, Transcript, TranscriptLine, heading
+from processors.words import WordFrames
+from records.file_writer import FileWriter
+from records.transcript import Transcript
+from records.transcript_file import TEXT, TranscriptFile
+from records.transcript_line import TranscriptLine
 
 
-def text_file(files: FileWriter, path: Path) -> WrittenFile:
-    return files.open(path, TextSink, "transcript")
+class Clock:
+    now_s = 50.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
-def test_words_make_lines_and_pauses_and_sentences_end_them(tmp_path: Path) -> None:
-    files = FileWriter()
-    path = tmp_path / "call.txt"
-    transcript = Transcript(text_file(files, path))
-    for at_s, text in [(0.1, " Hel"), (0.2, "lo."), (0.4, " How"), (0.5, " are"), (2.0, " you"), (2.1, "")]:
-        transcript.add(text, at_s)
-    assert list(transcript.lines) == [
-        TranscriptLine(0.1, "Hello."),
-        TranscriptLine(0.4, "How are"),
-        TranscriptLine(2.0, "you"),
+def test_the_caller_s_words_are_written_where_they_were_said() -> None:
+    clock, transcript, words = Clock(), Transcript(), WordFrames()
+    transcriber = Transcriber(transcript, clock)
+    clock.now_s = 50.25  # the first frame came so long after the call's start, less its own 80 ms
+    steps = [
+        (3.0, DuplexStep(None, " Hello")),
+        (3.2, DuplexStep(None, "", caller_text=(CallerText(" Good", 2.0), CallerText(" day", 2.4)))),
+        (3.4, DuplexStep(None, " you", caller_text=(CallerText(".", 2.6),))),
     ]
-    assert files.flush(5)
-    # A call that is cut here has lost nothing.
-    assert path.read_text() == "    0.10  Hello.\n    0.40  How are\n    2.00  you"
-    transcript.close()
-    transcript.close()
-    assert files.flush(5)
-    assert path.read_text().endswith("you\n")
-    assert transcript.pieces == 5
+    for heard_s, step in steps:
+        clock.now_s = 50.25 + heard_s
+        for frame in words.of_step(step, heard_s, now_ns=0):
+            transcriber.observe(frame)
+    for frame in words.finish():
+        transcriber.observe(frame)
+    assert [(round(line.at_s, 2), line.speaker, line.text) for line in transcript.lines] == [
+        (2.25, "caller", "Good day."),
+        (3.25, "bot", "Hello you"),
+    ]
 
 
-def test_memory_is_bounded_and_the_file_has_it_all(tmp_path: Path) -> None:
-    files = FileWriter()
-    transcript = Transcript(text_file(files, tmp_path / "call.txt"))
-    for second in range(0, 600, 2):
-        transcript.add(f" {second}", second)
-    transcript.close()
-    assert files.flush(5)
-    assert len(transcript.lines) == 200
-    assert len((tmp_path / "call.txt").read_text().splitlines()) == 300
+def test_another_recognizer_s_transcriptions_are_the_caller_s_too() -> None:
+    clock, transcript = Clock(), Transcript()
+    transcriber = Transcriber(transcript, clock)
+    clock.now_s = 51.0
+    frames: list[Frame] = [
+        InterimTranscriptionFrame("Good", "somebody", ""),
+        TranscriptionFrame("Good day.", "somebody", ""),
+        LLMTextFrame("not spoken"),
+    ]
+    for frame in frames:
+        transcriber.observe(frame)
+    assert transcript.lines == [TranscriptLine(1.0, "caller", "Good day.")]
 
 
-def test_a_call_without_words_leaves_no_file_and_a_full_disk_does_not_stop_it(tmp_path: Path) -> None:
-    files = FileWriter()
-    Transcript(text_file(files, tmp_path / "call.txt"), "date: today\n").close()
-    nowhere = Transcript(text_file(files, tmp_path / "gone" / "call.txt"))
-    nowhere.add("word", 0.0)
-    nowhere.add(" more", 0.1)
-    assert files.flush(5)
-    assert not (tmp_path / "call.txt").exists()
-    assert [line.text for line in nowhere.lines] == ["word more"]
-
-
-def test_a_file_begins_with_date_call_and_engine(tmp_path: Path) -> None:
-    files = FileWriter()
-    began = datetime(2026, 11, 21, 16, 5, 7, tzinfo=UTC)
-    transcript = Transcript(text_file(files, tmp_path / "call.txt"), heading(began, "CA1", "parrot"))
-    transcript.add(" Hello", 0.1)
-    transcript.add(" you", 0.2)
-    transcript.close()
-    assert files.flush(5)
-    assert (tmp_path / "call.txt").read_text() == (
-        "date: 2026-11-21T16:05:07Z\ncall: CA1\nengine: parrot\n\n    0.10  Hello you\n"
-    )
-
-
-async def test_the_tap_passes_text_on_and_stamps_it_with_the_call_s_time(tmp_path: Path) -> None:
-    times = iter([50.0, 51.5])
-    files = FileWriter()
-    transcript = Transcript(text_file(files, tmp_path / "call.txt"))
+async def test_the_tap_passes_words_on_and_closes_the_transcript(tmp_path: Path) -> None:
+    times, writer = iter([50.0, 51.5]), FileWriter()
+    transcript = Transcript([TranscriptFile(tmp_path / "call", TEXT, writer)])
     tap = Tap(Transcriber(transcript, now_s=lambda: next(times)))
-    await run_test(tap, frames_to_send=[TextFrame(" Hi")], expected_down_frames=[TextFrame])
-    assert list(transcript.lines) == [TranscriptLine(1.5, "Hi")]
-    assert files.flush(5)
-    assert (tmp_path / "call.txt").read_text() == "    1.50  Hi\n"  # closed with the pipeline
+    await run_test(tap, frames_to_send=[TTSTextFrame(" Hi", "token")], expected_down_frames=[TTSTextFrame])
+    assert writer.flush(5)
+    assert (tmp_path / "call.txt").read_text() == "    1.50  bot     Hi\n"
+    transcript.add(" too late", 2.0)
+    assert writer.flush(5)
+    assert (tmp_path / "call.txt").read_text() == "    1.50  bot     Hi\n"  # closed with the pipeline

@@ -13,13 +13,26 @@ import pytest
 
 from records.file_writer import FileWriter
 from records.options import TapOptions
-from records.transcript import TextSink
 from server.state import ServerState
 from tests.fake_engines import FakeEngine
 from tests.logs import Logged
 from tests.phone import Phone, serving, start_message
 
 LOUD = bytes([0x20, 0xA0]) * 80
+
+
+class TextSink:
+    """The plainest of sinks."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class Disk:

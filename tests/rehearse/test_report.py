@@ -34,7 +34,12 @@ PNG = b"\x89PNG\r\n"
 def rehearsed(server: simulated.Server = simulated.mirror) -> Rehearsed:
     record = simulated.call(server, secs=6)
     found = measure(record, repeats_after_ms=0)
-    figures = {"words": [{"at_s": 0.5, "text": "Hello."}, {"at_s": 12.25, "text": "How are you?"}]}
+    figures = {
+        "words": [
+            {"at_s": 0.5, "text": "Hello."},
+            {"at_s": 12.25, "speaker": "caller", "text": "How are you?"},
+        ]
+    }
     return Rehearsed("CA1", record, found, check(CallContext(), record, found), None, figures)
 
 
@@ -62,7 +67,7 @@ def test_the_report_of_one_call(tmp_path: Path) -> None:
     assert len(report["series"]["delay_ms"]) == 75
     assert {point["key"] for point in report["points"]} >= {"delay", "drift", "duplex"}
     assert picture.read_bytes().startswith(PNG)
-    assert transcript.read_text() == "   0.50  Hello.\n  12.25  How are you?\n"
+    assert transcript.read_text() == "   0.50  bot     Hello.\n  12.25  caller  How are you?\n"
 
 
 def test_the_report_of_a_call_that_was_refused(tmp_path: Path) -> None:

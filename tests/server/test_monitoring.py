@@ -76,7 +76,9 @@ async def test_a_call_can_be_watched_while_it_runs_and_after() -> None:
         assert seen["end"]["over"]
         after = (await http.get(f"/calls/{CALL_SID}")).json()
         assert after["frames"] == 10
-        assert after["words"] == [{"at_s": after["words"][0]["at_s"], "text": "1 2 3 4 5 6 7 8 9 10"}]
+        assert after["words"] == [
+            {"at_s": after["words"][0]["at_s"], "speaker": "bot", "text": "1 2 3 4 5 6 7 8 9 10"}
+        ]
         assert (await http.get("/calls/CA3")).status_code == 404
         scraped = await http.get("/metrics")
         assert scraped.headers["content-type"].startswith("text/plain")

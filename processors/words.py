@@ -1,0 +1,109 @@
+"""The words of both sides as pipecat's own frames, so that its observers, aggregators and services fit in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from pipecat.frames.frames import (
+    Frame,
+    InterimTranscriptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+    TranscriptionFrame,
+    TTSTextFrame,
+)
+from pipecat.utils.text.base_text_aggregator import TextType
+
+from audio.formats import FRAME_MS
+from engines.duplex import CallerText, DuplexStep
+
+CALLER = "caller"  # the ``user_id`` of transcriptions
+HEARD_S = "heard_s"  # the key in ``metadata``: how much of the caller had been heard, against ``at_s``
+PAUSE_STEPS = 1000 // FRAME_MS  # after so many steps without a word, somebody has finished
+TURN_HEAD, TURN_PROBABILITY = 2, 0.5  # of the listening model: Kyutai's own choice for the end of a turn
+NS_PER_S = 1_000_000_000
+
+
+class WordFrames:
+    """Makes frames of an engine's steps, in the way of pipecat's own full-duplex service.
+
+    The bot's words: ``LLMFullResponseStartFrame``, for each piece an ``LLMTextFrame`` (not for the context)
+    and a ``TTSTextFrame``, and after a pause ``LLMFullResponseEndFrame``. The caller's: an
+    ``InterimTranscriptionFrame`` with all words since the last pause, whose ``result`` holds the new pieces
+    (``CallerText``), and after the pause a ``TranscriptionFrame``. ``pts`` says when the words were said, on
+    the pipeline's clock.
+    """
+
+    def __init__(self) -> None:
+        self._bot_quiet_steps: int | None = None  # None while no response is open
+        self._caller_text = ""
+        self._caller_late_s = 0.0
+        self._caller_quiet_steps = 0
+
+    def of_step(self, step: DuplexStep, heard_s: float, now_ns: int) -> Iterator[Frame]:
+        """Give the frames of a step.
+
+        Args:
+            step: of the engine.
+            heard_s: how much of the caller the engine has been given, in seconds.
+            now_ns: the pipeline's clock, in nanoseconds.
+        """
+        yield from self._bot(step.text, now_ns)
+        turn_over = step.pause_probabilities[TURN_HEAD : TURN_HEAD + 1] > (TURN_PROBABILITY,)
+        yield from self._caller(step.caller_text, turn_over, heard_s, now_ns)
+
+    def finish(self) -> Iterator[Frame]:
+        """Give the frames that end what is open, at the end of the call."""
+        if self._bot_quiet_steps is not None:
+            self._bot_quiet_steps = None
+            yield LLMFullResponseEndFrame()
+        yield from self._caller_finished()
+
+    def _bot(self, text: str, now_ns: int) -> Iterator[Frame]:
+        if text:
+            if self._bot_quiet_steps is None:
+                yield LLMFullResponseStartFrame()
+            self._bot_quiet_steps = 0
+            written = LLMTextFrame(text)
+            written.append_to_context = False
+            spoken = TTSTextFrame(text, text_type=TextType.TOKEN)
+            spoken.includes_inter_frame_spaces = True
+            written.pts = spoken.pts = now_ns
+            yield from (written, spoken)
+        elif self._bot_quiet_steps is not None:
+            self._bot_quiet_steps += 1
+            if self._bot_quiet_steps >= PAUSE_STEPS:
+                self._bot_quiet_steps = None
+                yield LLMFullResponseEndFrame()
+
+    def _caller(
+        self, pieces: tuple[CallerText, ...], turn_over: bool, heard_s: float, now_ns: int
+    ) -> Iterator[Frame]:
+        if pieces:
+            late_s = heard_s - pieces[0].at_s
+            if not self._caller_text:
+                self._caller_late_s = late_s
+            self._caller_text += "".join(piece.text for piece in pieces)
+            self._caller_quiet_steps = 0
+            interim = InterimTranscriptionFrame(
+                self._caller_text.strip(), CALLER, _before(late_s), result=pieces
+            )
+            interim.pts = max(0, now_ns - round(late_s * NS_PER_S))
+            interim.metadata[HEARD_S] = heard_s
+            yield interim
+        elif self._caller_text:
+            self._caller_quiet_steps += 1
+        if turn_over or self._caller_quiet_steps >= PAUSE_STEPS:
+            yield from self._caller_finished()
+
+    def _caller_finished(self) -> Iterator[Frame]:
+        text, self._caller_text = self._caller_text.strip(), ""
+        self._caller_quiet_steps = 0
+        if text:
+            yield TranscriptionFrame(text, CALLER, _before(self._caller_late_s), finalized=True)
+
+
+def _before(late_s: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=late_s)).isoformat(timespec="milliseconds")
