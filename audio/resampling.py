@@ -1,4 +1,4 @@
-"""Changes the sample rate of a stream by a whole factor, with a constant and small lag.
+"""Changes the sample rate of a stream by any ratio, with a constant and small lag.
 
 The phone carries 300 to 3,400 Hz at 8 kHz and Moshi speaks at 24 kHz, so one low-pass filter serves both
 ways: flat to 3,400 Hz, closed at 4,600 Hz, where the mirror image of 3,400 Hz lies. That is little to ask,
@@ -27,25 +27,31 @@ class StreamResampler:
 
     Args:
         in_hz: rate of what comes.
-        out_hz: rate of what is wanted; one of the two must be a multiple of the other.
+        out_hz: rate of what is wanted, another one.
+
+    Attributes:
+        down: each block must be a multiple of so many samples.
+        lag_ms: how late what comes out is.
+
+    Raises:
+        ValueError: when the rates are the same.
     """
 
     def __init__(self, in_hz: int, out_hz: int) -> None:
+        if in_hz == out_hz:
+            raise ValueError(f"expected two rates, got {in_hz} Hz twice")
         ratio = Fraction(out_hz, in_hz)
-        if ratio == 1 or 1 not in (ratio.numerator, ratio.denominator):
-            raise ValueError(f"expected one rate to be a multiple of the other, got {in_hz} and {out_hz} Hz")
-        self._up, self._down = ratio.numerator, ratio.denominator
-        factor = max(self._up, self._down)
-        taps = low_pass(factor)
-        self._filter = taps if self._up == 1 else _bank(taps, factor)
+        self._up, self.down = ratio.numerator, ratio.denominator
+        taps = low_pass(max(self._up, self.down))
+        self._filter = taps if self._up == 1 else _bank(taps, self._up)
         self._history = np.zeros(len(self._filter) - 1, np.float32)
-        self.lag_ms = 1000 * (taps.size - 1) / 2 / max(in_hz, out_hz)
+        self.lag_ms = 1000 * (taps.size - 1) / 2 / (in_hz * self._up)
 
     def process(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Resample the next block.
 
         Args:
-            samples: float32 ``[n]``; n must be a multiple of in/out where the rate goes down.
+            samples: float32 ``[n]``; n must be a multiple of ``down``, the denominator of out/in.
 
         Returns:
             float32 ``[n × out/in]``, ``lag_ms`` late.
@@ -53,16 +59,23 @@ class StreamResampler:
         Raises:
             ValueError: when n is no such multiple.
         """
-        if samples.size % self._down:
-            raise ValueError(f"expected a multiple of {self._down} samples, got {samples.size}")
+        if samples.size % self.down:
+            raise ValueError(f"expected a multiple of {self.down} samples, got {samples.size}")
         if samples.size == 0:
             return samples
         padded = np.concatenate((self._history, samples))
         self._history = padded[samples.size :]
         if self._up == 1:
-            return np.convolve(padded, self._filter, "valid")[:: self._down].astype(np.float32, copy=False)
-        out: NDArray[np.float32] = sliding_window_view(padded, len(self._filter)) @ self._filter
-        return out.ravel()
+            return np.convolve(padded, self._filter, "valid")[:: self.down].astype(np.float32, copy=False)
+        windows = sliding_window_view(padded, len(self._filter))
+        if self.down == 1:
+            out: NDArray[np.float32] = windows @ self._filter
+            return out.ravel()
+        # As if all of `up` samples for each of the input's were made, and one of `down` of them kept.
+        kept = np.arange(0, samples.size * self._up, self.down)
+        newest, phase = np.divmod(kept, self._up)
+        some: NDArray[np.float32] = np.einsum("ot,to->o", windows[newest], self._filter[:, phase])
+        return some
 
 
 def low_pass(factor: int) -> NDArray[np.float32]:
@@ -75,6 +88,6 @@ def low_pass(factor: int) -> NDArray[np.float32]:
 
 def _bank(taps: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     """Sort the taps by the output sample they serve: float32 ``[window, factor]``, oldest input first."""
-    phases = np.zeros((_TAPS_PER_FACTOR + 1, factor), np.float32)
+    phases = np.zeros((-(-taps.size // factor), factor), np.float32)
     phases.ravel()[: taps.size] = factor * taps
     return phases[::-1].copy()

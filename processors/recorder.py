@@ -1,4 +1,4 @@
-"""Records a call: what the caller said (left) and what the caller heard (right), on one time line.
+"""Gives the audio that passes to a recording.
 
 pipecat's own ``AudioBufferProcessor`` is not used: it keeps the whole call in memory, resamples, and
 lines the sides up by when frames pass, not by when the phone plays them.
@@ -6,14 +6,21 @@ lines the sides up by when frames pass, not by when the phone plays them.
 
 from __future__ import annotations
 
-from pipecat.frames.frames import Frame
+import numpy as np
+from numpy.typing import NDArray
+from pipecat.frames.frames import AudioRawFrame, Frame, InputAudioRawFrame, OutputAudioRawFrame
 
+from audio import g711
+from audio.formats import PHONE_RATE_HZ
 from processors.frames import MulawInputFrame, MulawOutputFrame
 from records.recording import Recording
 
 
 class Recorder:
-    """Gives the audio that passes to a recording: a observer of a ``Tap``, one at each end of the line.
+    """An observer of a ``Tap``, one at each end of the line: what comes in was said, what goes out is heard.
+
+    The taps may stand where the audio is µ-law or where it is PCM, of any rate and number of channels. What
+    goes out must be seen where nothing behind changes its length.
 
     Args:
         recording: is closed with the call.
@@ -23,12 +30,29 @@ class Recorder:
         self._recording = recording
 
     def observe(self, frame: Frame) -> None:
-        """Take µ-law frames, whichever way they go."""
+        """Take audio, whichever way it goes."""
         if isinstance(frame, MulawOutputFrame):
-            self._recording.heard(frame.mulaw)
+            self._recording.heard(_decoded(frame.mulaw), PHONE_RATE_HZ)
         elif isinstance(frame, MulawInputFrame):
-            self._recording.said(frame.mulaw)
+            self._recording.said(_decoded(frame.mulaw), PHONE_RATE_HZ)
+        elif isinstance(frame, OutputAudioRawFrame):
+            self._recording.heard(_mono(frame), frame.sample_rate)
+        elif isinstance(frame, InputAudioRawFrame):
+            self._recording.said(_mono(frame), frame.sample_rate)
 
     def close(self) -> None:
         """Finish the recording."""
         self._recording.close()
+
+
+def _decoded(mulaw: bytes) -> NDArray[np.int16]:
+    return np.frombuffer(g711.decode(mulaw), "<i2")
+
+
+def _mono(frame: AudioRawFrame) -> NDArray[np.int16]:
+    whole = len(frame.audio) // (2 * frame.num_channels) * 2 * frame.num_channels
+    samples = np.frombuffer(frame.audio[:whole], "<i2")
+    if frame.num_channels == 1:
+        return samples
+    mean: NDArray[np.int16] = samples.reshape(-1, frame.num_channels).mean(axis=1).astype(np.int16)
+    return mean

@@ -1,120 +1,67 @@
 from __future__ import annotations
 
-import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
+from pipecat.frames.frames import (
+    Frame,
+    InputAudioRawFrame,
+    OutputAudioRawFrame,
+    SpeechOutputAudioRawFrame,
+    TextFrame,
+    UserAudioRawFrame,
+)
 
 from audio import g711
+from processors.frames import MulawInputFrame, MulawOutputFrame
+from processors.recorder import Recorder
 from records.file_writer import FileWriter
-from records.recording import Recording, Timeline
-from rehearse.playback import Playback
-from tests.logs import Logged
+from records.recording import Recording
 
-FRAME_S = 0.08
-
-
-def noise(seed: int, samples: int) -> bytes:
-    return np.random.default_rng(seed).integers(0, 256, samples).astype(np.uint8).tobytes()
+SAID = np.full(640, 1_000, "<i2")
+HEARD = np.full(640, -2_000, "<i2")
 
 
-def pcm16(mulaw: bytes) -> NDArray[np.int16]:
-    return np.frombuffer(g711.decode(mulaw), "<i2")
+def wide(samples: np.ndarray, rate_hz: int, channels: int) -> bytes:
+    """The same 80 ms at another rate, the channels 500 above and below."""
+    at_rate = np.full(rate_hz * 80 // 1000, samples[0], "<i2")
+    if channels == 1:
+        return at_rate.tobytes()
+    return np.stack((at_rate + 500, at_rate - 500), axis=1).astype("<i2").tobytes()
 
 
-def test_both_sides_lie_where_the_ear_has_them(tmp_path: Path) -> None:
+FRAMES: dict[str, tuple[Frame, Frame]] = {
+    "µ-law": (MulawInputFrame(g711.encode(SAID.tobytes())), MulawOutputFrame(g711.encode(HEARD.tobytes()))),
+    "phone": (
+        InputAudioRawFrame(SAID.tobytes(), 8_000, 1),
+        OutputAudioRawFrame(HEARD.tobytes(), 8_000, 1),
+    ),
+    "wide": (
+        UserAudioRawFrame(audio=wide(SAID, 16_000, 1), sample_rate=16_000, num_channels=1),
+        SpeechOutputAudioRawFrame(wide(HEARD, 24_000, 1), 24_000, 1),
+    ),
+    "stereo": (
+        InputAudioRawFrame(wide(SAID, 48_000, 2), 48_000, 2),
+        OutputAudioRawFrame(wide(HEARD, 44_100, 2) + b"?", 44_100, 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_audio_of_any_kind_is_recorded(tmp_path: Path, kind: str) -> None:
     now_s = 0.0
     files = FileWriter()
-    recording = Recording(tmp_path / "call.wav", files, now_s=lambda: now_s)
-    ear = Playback()
-    said = b""
-    for k in range(50):
-        now_s = (k + 1) * FRAME_S
-        frame = noise(k, 640)
-        said += frame
-        recording.said(frame)
-        # Every fifth answer is 30 ms late, and after the twentieth one was 500 ms too late.
-        now_s += 0.03 if k % 5 == 0 else 0.01
-        if k == 20:
-            now_s += 0.5
-        if 20 < k < 27:
-            continue
-        answer = noise(1000 + k, 640)
-        recording.heard(answer)
-        ear.media(answer, now_s)
-        now_s = max(now_s, (k + 1) * FRAME_S)
-    recording.close()
+    recorder = Recorder(Recording(tmp_path / "call.wav", files, now_s=lambda: now_s))
+    said, heard = FRAMES[kind]
+    for frame in range(20):
+        now_s = (frame + 1) * 0.08
+        for seen in (said, TextFrame("not audio"), heard):
+            recorder.observe(seen)
+    recorder.close()
     assert files.flush(5)
     sides, rate_hz = soundfile.read(tmp_path / "call.wav", dtype="int16")
-    assert rate_hz == 8000
-    assert np.array_equal(sides[: len(said), 0], pcm16(said))
-    heard = pcm16(ear.heard(len(sides) / 8000).tobytes())
-    assert np.array_equal(sides[:, 1], heard)
-    assert [gap.samples for gap in ear.gaps] == [4000]
-
-
-def test_the_file_is_whole_at_any_moment_but_for_the_last_second(tmp_path: Path) -> None:
-    now_s = 0.0
-    files = FileWriter()
-    recording = Recording(tmp_path / "call.wav", files, now_s=lambda: now_s)
-    said = heard = b""
-    for k in range(30):
-        now_s = (k + 1) * FRAME_S
-        said, heard = said + noise(k, 640), heard + noise(100 + k, 640)
-        recording.said(noise(k, 640))
-        recording.heard(noise(100 + k, 640))
-    assert files.flush(5)
-    # Nothing has been closed: this is what a killed process leaves.
-    sides, _ = soundfile.read(tmp_path / "call.wav", dtype="int16")
-    assert len(sides) >= len(said) - 8000
-    assert np.array_equal(sides[:, 0], pcm16(said)[: len(sides)])
-    assert np.array_equal(sides[640:, 1], pcm16(heard)[: len(sides) - 640])
-    recording.close()
-    recording.close()
-    assert files.flush(5)
-    sides, _ = soundfile.read(tmp_path / "call.wav", dtype="int16")
-    assert np.array_equal(sides[: len(said), 0], pcm16(said))
-
-
-def test_memory_is_bounded_by_what_waits_to_be_played() -> None:
-    timeline = Timeline()
-    for k in range(1000):
-        timeline.said(noise(k, 640), (k + 1) * FRAME_S)
-        timeline.heard(noise(k, 640), (k + 1) * FRAME_S)
-        assert len(timeline._bot) <= 2
-
-
-def test_what_was_never_played_is_not_in_the_recording() -> None:
-    timeline = Timeline()
-    timeline.said(noise(1, 640), 0.08)
-    for k in range(10):
-        timeline.heard(noise(k, 640), 0.08)
-    assert len(timeline.rest(0.13)) == 400
-
-
-def test_a_bot_that_speaks_first_is_at_the_beginning() -> None:
-    timeline = Timeline()
-    timeline.heard(b"\x00" * 640, 5.0)
-    both = timeline.said(noise(1, 640), 5.08)
-    assert (both[:, 1] == pcm16(b"\x00")[0]).all()
-
-
-def test_a_full_disk_ends_the_recording_and_not_the_call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
-) -> None:
-    files = FileWriter()
-    recording = Recording(tmp_path / "call.wav", files, now_s=lambda: 0.08)
-
-    def full(_: wave.Wave_write, __: bytes) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(wave.Wave_write, "writeframes", full)
-    for _ in range(30):
-        recording.said(noise(1, 640))
-        recording.heard(noise(1, 640))
-    recording.close()
-    assert files.flush(5)
-    assert logged.text.count("ends here: [Errno 28] No space left on device") == 1
+    assert rate_hz == 8_000
+    middle = sides[4_000:8_000]
+    assert np.abs(middle - np.array([1_000, -2_000])).max() < 50

@@ -71,11 +71,23 @@ def test_the_arithmetic_is_scipy_s(factor: int) -> None:
     np.testing.assert_allclose(down, upfirdn(taps, said, 1, factor)[: down.size], atol=1e-5)
 
 
+@pytest.mark.parametrize("rates", [(16_000, 24_000), (24_000, 16_000), (44_100, 8_000), (8_000, 44_100)])
+def test_any_ratio_is_scipy_s_arithmetic_and_knows_its_lag(rates: tuple[int, int]) -> None:
+    common = np.gcd(*rates)
+    up, down = rates[1] // common, rates[0] // common
+    taps = up * low_pass(max(up, down))
+    said = np.random.default_rng(0).normal(0, 0.2, 20 * down * 8).astype(np.float32)
+    resampler = StreamResampler(*rates)
+    parts = [resampler.process(block) for block in said.reshape(-1, 4 * down)]
+    whole = upfirdn(taps, said, up, down)
+    np.testing.assert_allclose(np.concatenate(parts), whole[: said.size * up // down], atol=1e-5)
+    assert resampler.lag_ms == pytest.approx(1000 * (taps.size - 1) / 2 / (rates[0] * up))
+    assert resampler.down == down
+
+
 def test_rates_must_fit() -> None:
-    with pytest.raises(
-        ValueError, match="expected one rate to be a multiple of the other, got 8000 and 44100"
-    ):
-        StreamResampler(8_000, 44_100)
+    with pytest.raises(ValueError, match="expected two rates, got 8000 Hz twice"):
+        StreamResampler(8_000, 8_000)
     with pytest.raises(ValueError, match="expected a multiple of 3 samples, got 7"):
         StreamResampler(*DOWN).process(np.zeros(7, np.float32))
 

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from records.timeline import Timeline
+
+FRAME_S = 0.08
+
+
+def noise(seed: int, samples: int) -> NDArray[np.int16]:
+    return np.random.default_rng(seed).integers(-3_000, 3_000, samples).astype(np.int16)
+
+
+def test_memory_is_bounded_by_what_waits_to_be_played() -> None:
+    timeline = Timeline()
+    for k in range(1000):
+        timeline.said(noise(k, 640), (k + 1) * FRAME_S)
+        timeline.heard(noise(k, 640), (k + 1) * FRAME_S)
+        assert len(timeline._bot) <= 2
+
+
+def test_what_was_never_played_is_not_in_the_recording() -> None:
+    timeline = Timeline()
+    timeline.said(noise(1, 640), 0.08)
+    for k in range(10):
+        timeline.heard(noise(k, 640), 0.08)
+    assert len(timeline.rest(0.13)) == 400
+
+
+def test_a_bot_that_speaks_first_is_at_the_beginning() -> None:
+    timeline = Timeline()
+    timeline.heard(np.full(640, -3, np.int16), 5.0)
+    both = timeline.said(noise(1, 640), 5.08)
+    assert (both[:, 1] == -3).all()
+
+
+def test_an_hour_by_a_clock_that_is_half_a_percent_off_keeps_both_sides_together() -> None:
+    """Before, the bot's side ran away by 18 s."""
+    for fast in (0.005, -0.005):
+        timeline = Timeline()
+        silence, word = np.zeros(640, np.int16), np.full(640, 1_000, np.int16)
+        for frame in range(45_000):
+            now_s = (frame + 1) * FRAME_S / (1 + fast)
+            both = timeline.said(silence, now_s)
+            timeline.heard(word if frame == 44_995 else silence, now_s)
+            if frame >= 44_995 and both[:, 1].any():
+                break
+        assert frame in (44_996, 44_997)
