@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import WebSocket
-from loguru import logger
 from pipecat.frames.frames import ErrorFrame
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
@@ -17,15 +16,19 @@ from pipecat.workers.runner import WorkerRunner
 
 from access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR
 from audio.formats import PHONE_RATE_HZ
-from engines.choose import choose_engine
 from engines.duplex import DuplexSession
 from engines.options import EngineOptions
 from pipelines.taps import make_taps
 from processors.hangup_key import HangupKey
 from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
+from records.options import TapOptions
 from server.calls import Call
+from server.options import ServerOptions
+from server.runner import RunnerState
+from server.settings import Settings
 from server.state import ServerState
 from server.stream import handle_stream
+from telephony.options import ReachOptions, TwilioOptions
 
 CANCEL_SECS = 2.0  # what pipecat gives its stages to end, before it ends without them
 
@@ -103,26 +106,34 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
             watcher.cancel()
 
 
-_state: ServerState | None = None
+def _settings() -> Settings:
+    """Read how everything is set from the environment, by the command line's own names and defaults."""
+    from commands.options import from_environment  # noqa: PLC0415 - click is for the command line
+
+    return Settings(
+        from_environment(ServerOptions),
+        from_environment(EngineOptions),
+        from_environment(TwilioOptions),
+        from_environment(ReachOptions),
+        taps=from_environment(TapOptions),
+    )
+
+
+_runner_state = RunnerState(_settings)
 
 
 async def bot(runner_args: RunnerArguments) -> None:
-    """Answer one call for pipecat's runner, with the engine that the defaults choose.
+    """Answer one call for pipecat's runner, with the engine that the environment or the defaults choose.
 
     Who may come in is the runner's business.
 
     Raises:
         TypeError: when the runner's transport is not a WebSocket.
     """
-    global _state  # noqa: PLW0603 - the runner gives no place for what a process shares
     if not isinstance(runner_args, WebSocketRunnerArguments):
         raise TypeError(f"expected a WebSocket from the runner, got {type(runner_args).__name__}")
-    if _state is None:
-        choice = choose_engine(EngineOptions())
-        logger.info(choice.line)
-        await choice.engine.start(logger.info)
-        _state = ServerState(choice.engine)
-    await handle_stream(runner_args.websocket, _state, run_call, admit=lambda _: None)
+    state = await _runner_state.get(runner_args.websocket)
+    await handle_stream(runner_args.websocket, state, run_call, admit=lambda _: None)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from commands.numbers import Number, WholeNumber
 from commands.settings_file import read_settings_file
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 ENVIRONMENT_PREFIX = "MOSHI_"
 GROUPS = {
@@ -109,6 +110,23 @@ def takes(
         return wrapped
 
     return decorate
+
+
+def from_environment(settings: type[T]) -> T:
+    """Fill a dataclass from the environment, by the names and with the checks of the command line's options.
+
+    Raises:
+        click.UsageError: when a variable has a value that its option would not take.
+    """
+
+    @cloup.command()
+    @takes(settings)
+    def read(**filled: T) -> T:
+        [one] = filled.values()
+        return one
+
+    made: T = read.main([], standalone_mode=False)
+    return made
 
 
 def as_environment(settings: Any) -> dict[str, str]:

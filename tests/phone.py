@@ -76,9 +76,11 @@ class Phone:
 
     @classmethod
     @asynccontextmanager
-    async def calling(cls, address: str, start: dict[str, Any] | None = None) -> AsyncIterator[Phone]:
+    async def calling(
+        cls, address: str, start: dict[str, Any] | None = None, path: str = "/stream"
+    ) -> AsyncIterator[Phone]:
         """Connect and send what a call begins with."""
-        async with connect(f"ws://{address}/stream") as socket:
+        async with connect(f"ws://{address}{path}") as socket:
             start = start or start_message()
             phone = cls(socket, start["streamSid"])
             await phone.send(build_connected())

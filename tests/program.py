@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -53,13 +53,25 @@ class Program:
 
 
 @asynccontextmanager
-async def program(*arguments: str, environment: Mapping[str, str]) -> AsyncIterator[Program]:
-    """Run it with nothing but this environment (and where programs are); ends it if it has not ended."""
+async def program(
+    *arguments: str,
+    environment: Mapping[str, str],
+    python: Sequence[str] = (str(ROOT / "bot.py"),),
+    folder: str = "/",  # a .env of whoever runs the tests is not found from there
+) -> AsyncIterator[Program]:
+    """Run it with nothing but this environment (and where programs are); ends it if it has not ended.
+
+    Args:
+        arguments: the program's.
+        environment: added to where programs and the home are.
+        python: what Python runs.
+        folder: where.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(ROOT / "bot.py"),
+        *python,
         *arguments,
-        cwd="/",  # a .env of whoever runs the tests is not found from there
+        cwd=folder,
         stdin=DEVNULL,
         stdout=PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+
+import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI, WebSocket
@@ -9,10 +12,16 @@ from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
 from websockets.asyncio.client import connect
 
 import bot
-from engines import choose
-from engines.parrot import ParrotEngine
-from server.state import ServerState
-from tests.phone import Phone, serving_app
+from engines.options import EngineOptions
+from runtime.ports import free_port
+from server.options import ServerOptions
+from server.runner import RunnerState
+from server.settings import Settings
+from telephony.options import ReachOptions, TwilioOptions
+from tests.phone import Phone, serving_app, start_message
+from tests.program import ROOT, program
+
+LOUD = bytes([0x10, 0x90] * 80)
 
 
 def _runner() -> FastAPI:
@@ -27,9 +36,15 @@ def _runner() -> FastAPI:
     return app
 
 
-async def test_pipecats_runner_can_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "accelerator", lambda: None)
-    monkeypatch.setattr(bot, "_state", None)
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is loaded yet, and nothing comes from the environment of whoever runs the tests."""
+    made = Settings(ServerOptions(), EngineOptions(engine="parrot"), TwilioOptions(), ReachOptions())
+    monkeypatch.setattr(bot, "_runner_state", RunnerState(lambda: made))
+
+
+@pytest.mark.usefixtures("settings")
+async def test_two_calls_one_after_the_other() -> None:
     async with serving_app(uvicorn.Config(_runner(), log_level="warning")) as address:
         for _ in range(2):
             async with Phone.calling(address) as phone:
@@ -40,15 +55,38 @@ async def test_pipecats_runner_can_call_it(monkeypatch: pytest.MonkeyPatch) -> N
                 assert await phone.closed() == (1000, "the caller hung up")
 
 
-async def test_what_is_no_call_is_closed_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = ParrotEngine()
-    await engine.start(lambda _: None)
-    monkeypatch.setattr(bot, "_state", ServerState(engine))
+@pytest.mark.usefixtures("settings")
+async def test_what_is_no_call_is_closed_with_a_reason() -> None:
     config = uvicorn.Config(_runner(), log_level="warning")
     async with serving_app(config) as address, connect(f"ws://{address}/stream") as socket:
         phone = Phone(socket)
         await phone.say()
         assert await phone.closed() == (1002, "expected start first, got media")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+async def test_pipecats_own_runner_runs_it(how: signal.Signals) -> None:
+    """The README's command; the engine is set by the same variables as the command line's."""
+    port = free_port()
+    python = ["-m", "pipecat.runner.run"]
+    arguments = ["-t", "twilio", "-x", "phone.example.com", "--port", str(port)]
+    environment = {"MOSHI_ENGINE": "tests.slow_engine:SlowEngine"}
+    async with program(*arguments, environment=environment, python=python, folder=str(ROOT)) as runner:
+        await runner.says("Uvicorn running")
+        address = f"localhost:{port}"
+        async with httpx.AsyncClient() as client:
+            assert 'url="wss://phone.example.com/ws"' in (await client.post(f"http://{address}/")).text
+        first, second = start_message("MZ1", call_sid="CA1"), start_message("MZ2", call_sid="CA2")
+        async with Phone.calling(address, first, "/ws") as one, Phone.calling(address, second, "/ws") as two:
+            for phone in (one, two):
+                await phone.say(LOUD, times=8)
+            for phone in (one, two):
+                assert len(set(await phone.listen(frames=1))) > 1
+        runner.signal(how)
+        await runner.ends()
+    assert runner.said.count("The slow engine loads.") == 1
+    assert runner.said.count("The slow engine was stopped.") == 1
+    assert "Traceback" not in runner.said
 
 
 async def test_another_transport_is_refused_in_words() -> None:
