@@ -1,16 +1,46 @@
-"""Keeps phone numbers and secrets out of what is written down."""
+"""Keeps phone numbers, secrets and other people's control characters out of what is written down.
+
+A number may come in any spelling that a phone company, a SIP header, a URL or a person uses. What is no
+number but looks like one loses its digits too: a log can do without them.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from loguru import Record
 
-_NUMBER = re.compile(r"(?P<plus>\+|%2B|\\u002[bB])(?P<digits>[1-9][0-9]{6,14})(?![0-9])", re.IGNORECASE)
 _TAIL_DIGITS = 3
+_FEWEST_IN_GROUPS = 10  # three numbers in a row are no phone number yet
+_SEPARATORS = r"(?:[ .\-()/\u00a0\u2011]|%20){0,2}"
+_MORE_DIGITS = rf"(?:{_SEPARATORS}[0-9]){{6,}}"
+_NOT_INSIDE = r"(?<![0-9A-Za-z_.…\-])"  # of a SID, a hash, a file's name, a fraction or a date
+_NUMBER = re.compile(
+    "|".join(
+        (
+            # +15551234567, %2B1555…, \u002b1555…, +1 (555) 123-4567
+            rf"(?P<plus>\+|%2B|\\u002B){_SEPARATORS}[1-9]{_MORE_DIGITS}",
+            # sip:15551234567@example.com, tel:555-1234
+            rf"(?P<uri>\b(?:sips?|tel)(?::|%3A))\+?[0-9](?:{_SEPARATORS}[0-9]){{4,}}",
+            # 0049 30 1234567, 0044…
+            rf"{_NOT_INSIDE}(?P<exit>00)[1-9]{_MORE_DIGITS}",
+            # 15551234567, 0301234567
+            rf"{_NOT_INSIDE}(?P<bare>)[0-9]{{9,}}(?!\.?[0-9])",
+            # (555) 123-4567, 1-555-123-4567, 044 123 45 67
+            rf"{_NOT_INSIDE}(?P<groups>)(?:1[ \-])?\(?[0-9]{{3,5}}\)?[ \-/]{{0,2}}"
+            r"[0-9]{3,4}(?:[ \-][0-9]{2,4})+(?![0-9])",
+            # 030 1234567, 0171/1234567, (030) 1234567
+            rf"{_NOT_INSIDE}(?P<trunk>)\(?0[1-9][0-9]{{1,3}}\)?[ \-/][0-9]{{5,9}}(?![0-9])",
+            # 01 23 45 67 89, 01.23.45.67.89
+            rf"{_NOT_INSIDE}(?P<pairs>)0[1-9](?:[ .\-][0-9]{{2}}){{4}}(?![0-9])",
+        )
+    ),
+    re.IGNORECASE,
+)
 
 
 class Redactor:
@@ -23,14 +53,15 @@ class Redactor:
         """Give the text back with ``+…567`` for each phone number and ``***`` for each secret."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return _NUMBER.sub(lambda found: found["plus"] + "…" + found["digits"][-_TAIL_DIGITS:], text)
+        return _NUMBER.sub(_tail, text)
 
     def patch(self, record: Record) -> None:
         """Redact a log record in place: ``logger.configure(patcher=Redactor(…).patch)``.
 
-        A net under everything that is logged, whoever logs it: our own code redacts what it knows.
+        A net under everything that is logged, whoever logs it: our own code redacts what it knows. A message
+        stays one line, of one colour, whatever a stranger wrote into a value of it.
         """
-        record["message"] = self.text(record["message"])
+        record["message"] = visible(self.text(record["message"]))
 
 
 _NUMBERS_ONLY = Redactor()
@@ -39,3 +70,25 @@ _NUMBERS_ONLY = Redactor()
 def redact(text: str) -> str:
     """Give the text back with every phone number cut to its last three digits."""
     return _NUMBERS_ONLY.text(text)
+
+
+def visible(text: str) -> str:
+    r"""Give the text back with ``\n``, ``\x1b``, ``\u202e`` and the like spelled out.
+
+    Line ends would forge lines, escape sequences colours, and marks of direction the order of words.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or unicodedata.category(character) == "Zs"
+        else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
+
+
+def _tail(found: re.Match[str]) -> str:
+    digits = [character for character in found[0] if character.isdecimal()]
+    if found.lastgroup == "groups" and len(digits) < _FEWEST_IN_GROUPS:
+        return found[0]
+    return f"{found[found.lastgroup or 0]}…{''.join(digits[-_TAIL_DIGITS:])}"

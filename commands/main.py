@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from importlib import import_module
 
 import click
-from dotenv import find_dotenv, load_dotenv
 
+from commands.dotenv_file import load_dotenv_file
 from runtime.version import VERSION
 
 COMMANDS = ("serve", "dial", "rehearse", "doctor", "download", "bench")
@@ -72,5 +72,5 @@ def main(run_call: Callable[..., Awaitable[None]]) -> None:
         run_call: drives one call (``bot.run_call``); the commands that answer calls take it from click's
             context, so that no command imports the front door.
     """
-    load_dotenv(find_dotenv(usecwd=True))
+    load_dotenv_file()
     cli(prog_name="uv run bot.py", obj=run_call)

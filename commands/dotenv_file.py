@@ -1,0 +1,45 @@
+"""The file ``.env``: found, checked for what may be wrong with it, and added to the environment."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import click
+from dotenv import find_dotenv, load_dotenv
+
+
+def load_dotenv_file() -> None:
+    """Add what ``.env`` says, of this folder or of one above it, to the environment; warn where that is risky.
+
+    Whoever can write the file decides what this program does, and with whose account.
+    """
+    found = find_dotenv(usecwd=True)
+    if not found:
+        return
+    for warning in warnings_about(Path(found), Path.cwd()):
+        click.echo(f"Warning: {warning}", err=True)
+    load_dotenv(found)
+
+
+def warnings_about(path: Path, folder: Path) -> list[str]:
+    """Say what may be wrong with a ``.env``, a sentence each.
+
+    Args:
+        path: of the file.
+        folder: where the program was started.
+    """
+    warnings = []
+    if path.parent != folder:
+        warnings.append(f"settings come from {path}, of a folder above this one.")
+    if os.name == "posix":
+        status = path.stat()
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            warnings.append(
+                f"others on this machine can write to {path}, and so change what this program does: "
+                f"chmod 600 {path}"
+            )
+        if status.st_uid not in (0, os.getuid()):
+            warnings.append(f"{path} belongs to another user, who can change what this program does.")
+    return warnings

@@ -1,0 +1,62 @@
+"""commands/dotenv_file.py: where settings come from, and who could have written them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from commands.dotenv_file import warnings_about
+
+ROOT = Path(__file__).parents[2]
+
+
+def help_in(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the program in a folder, with a ``.env`` there or above it."""
+    command = [sys.executable, str(ROOT / "bot.py"), "serve", "--port", "none"]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    return subprocess.run(  # noqa: S603
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o644, False), (0o664, True), (0o606, True)])
+def test_a_file_that_others_can_write(tmp_path: Path, mode: int, warned: bool) -> None:
+    path = tmp_path / ".env"
+    path.touch()
+    path.chmod(mode)
+    warnings = warnings_about(path, tmp_path)
+    assert [f"chmod 600 {path}" in warning for warning in warnings] == [True] * warned
+
+
+def test_a_file_of_a_parent_folder(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.touch(0o600)
+    (warning,) = warnings_about(path, tmp_path / "a" / "b")
+    assert warning == f"settings come from {path}, of a folder above this one."
+
+
+def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / ".env"
+    path.touch(0o600)
+    if path.stat().st_uid == 0:
+        os.chown(path, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "getuid", lambda: 12345)
+    (warning,) = warnings_about(path, tmp_path)
+    assert warning == f"{path} belongs to another user, who can change what this program does."
+
+
+def test_the_program_warns_on_stderr_and_takes_the_settings(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MOSHI_LOG_LEVEL=wrong\n")
+    (tmp_path / ".env").chmod(0o666)
+    (tmp_path / "below").mkdir()
+    told = help_in(tmp_path / "below")
+    assert told.returncode == 2
+    assert told.stderr.count("Warning: ") == 2
+    assert "Warning: others on this machine can write to" in told.stderr
+    (tmp_path / ".env").chmod(0o600)
+    assert "Warning" not in help_in(tmp_path).stderr
