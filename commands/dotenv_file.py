@@ -11,7 +11,7 @@ from dotenv import find_dotenv, load_dotenv
 
 
 def load_dotenv_file() -> None:
-    """Add what ``.env`` says, of this folder or of one above it, to the environment; warn where that is risky.
+    """Add what ``.env`` of this folder, or of one above it, says to the environment, with warnings.
 
     Whoever can write the file decides what this program does, and with whose account.
     """
