@@ -28,6 +28,7 @@ PIECE_BYTES = 4 * 1024  # at most 680 messages, the smallest having 6 bytes
 _KERNEL_UNSENT_BYTES = 32 * 1024  # 2.7 s of speech; more would only hide for longer that nobody reads
 _CONTROL_BURST, _CONTROL_PER_S = 50.0, 10.0  # a phone company's own pings come some seconds apart
 _MOST_FRAGMENTS = 64
+_NO_UTF_8 = 1007  # RFC 6455, section 7.4
 _SHUTDOWN_SECS = 0.5
 
 
@@ -145,6 +146,19 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.cut_off(FRAGMENTS)
             return
         super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """Pass a message on; one that is no UTF-8 closes the connection, without uvicorn's traceback."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            self.frames = [b"".join(self.frames)]
+            try:
+                self.frames[0].decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                self.conn.send_close(_NO_UTF_8)
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
 
     def keepalive_timeout(self) -> None:
         """Cut off who answers no ping. A farewell would only wait behind what was not read either."""

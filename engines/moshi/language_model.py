@@ -137,6 +137,7 @@ class LanguageSession:
         Raises:
             ValueError: when an array has another shape or dtype.
             RuntimeError: after ``close()``.
+            FloatingPointError: when the model's numbers have become none, which they would stay for ever.
         """
         check_tokens("caller_tokens", caller_tokens, self._caller_codebooks)
         frame, time = self.frames, self._position - 1
@@ -177,7 +178,12 @@ class LanguageSession:
         fixed = self.history.fixed(position)
         audio = self._depformer(hidden, text, fixed, audio_noise)
         drawn = mx.concatenate([text, *audio], axis=1)[0]
-        mx.eval(drawn, self.text_logits)  # the one evaluation, which also brings the ring up to date
+        # The last codebook drawn has attended to those before it: what is wrong with one shows in it.
+        is_sound = mx.isfinite(self.text_logits).all() & mx.isfinite(self._audio_logits).all()
+        # The one evaluation, which also brings the ring up to date.
+        mx.eval(drawn, self.text_logits, is_sound)
+        if not is_sound.item():
+            raise FloatingPointError("expected finite logits, got some that are not")
         generated = np.concatenate([np.array(drawn, np.int32), np.array(fixed[len(audio) :], np.int32)])
         self.history.say(position, generated)
         self._position += 1
@@ -206,11 +212,13 @@ class LanguageSession:
         slices = self._model.depformer.slices[: free[-1] + 1 if free else 0]
         caches: list[Any] = [LayerCache(ListKVCache()) for _ in slices[0].transformer.layers] if free else []
         token, tokens = text, []
+        self._audio_logits = hidden  # where nothing is drawn
         for part, known, gumbel in zip(slices, fixed, noise, strict=False):
             state = part.linear_in(hidden) + look_up(part.emb, token)
             if known is None:
                 logits = part.linear_out(part.transformer(state, cache=caches))
                 token = self._sampling.audio.draw(logits, gumbel)
+                self._audio_logits = logits
             else:
                 part.transformer(state, cache=caches)
                 token = mx.array([[known]], mx.uint32)

@@ -187,6 +187,19 @@ def test_a_session_after_a_hundred_others_says_what_it_says_in_a_fresh_process()
     )
 
 
+@pytest.mark.parametrize("where", ["transformer", "depformer"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_none_end_the_session_and_are_not_said(where: str, value: float) -> None:
+    """Drawing from NaN gives some token or other: it was noise for the rest of the call."""
+    model = small_lm()
+    session = LanguageSession(model, MoshiSampling(), seed=0)
+    talk(session, caller(3))
+    broken = model.out_norm if where == "transformer" else model.depformer.slices[0].linear_in
+    broken.weight = broken.weight * value
+    with pytest.raises(FloatingPointError, match="expected finite logits"):
+        session.step(caller(1)[0])
+
+
 def test_closing_a_session_frees_its_memory() -> None:
     model = small_lm()
     before_bytes = mx.get_active_memory()
