@@ -1,8 +1,13 @@
 // What the page says of the server. No I/O.
 
-const NAMES = new Map([
+const WHO = new Map([
   ["moshi", "Moshi"],
   ["parrot", "The parrot"],
+  ["remote", "A server elsewhere"],
+]);
+const SPEAKERS = new Map([
+  ["moshi", "Moshi"],
+  ["parrot", "Parrot"],
 ]);
 
 export const CONNECTING = { state: "connecting", label: "…", word: "Looking for the server …", header: "" };
@@ -15,7 +20,7 @@ export const GONE = {
 
 /** How the other side is called in the meters and the transcript. */
 export function botName(engine) {
-  return (NAMES.get(engine) ?? "Bot").replace("The p", "P");
+  return SPEAKERS.get(engine) ?? "Bot";
 }
 
 /**
@@ -23,7 +28,7 @@ export function botName(engine) {
  * call, and a `header` on who answers.
  */
 export function describe({ state = "ready", progress, error, engine, engine_reason, sessions, capacity }) {
-  const who = NAMES.get(engine) ?? engine;
+  const who = WHO.get(engine) ?? engine;
   switch (state) {
     case "loading":
       return { state, label: "Loading…", word: progress || "A moment, please.", header: `${who} is loading` };
