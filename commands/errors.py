@@ -11,6 +11,9 @@ from access.dashboard_auth import DashboardUnusable
 from access.exposure import Exposed
 from access.public_address import BadPublicUrl
 from engines.duplex import EngineError
+from hooks.callers import BadPattern
+from hooks.check import HooksUnusable
+from hooks.http import BadHookUrl
 from records.directories import DirectoryUnusable
 from runtime.plugin import PluginUnfit
 from server.settings import SettingsError
@@ -20,7 +23,10 @@ from telephony.tunnel import TunnelFailed
 
 MENDABLE = (
     EngineError,
+    BadHookUrl,
+    BadPattern,
     BadPublicUrl,
+    HooksUnusable,
     BadNumber,
     DirectoryUnusable,
     TwilioError,

@@ -16,6 +16,7 @@ from commands.errors import explained
 from commands.logs import log_to_stderr
 from commands.options import GROUPS, command, takes
 from engines.options import EngineOptions
+from hooks.options import HookOptions
 from records.options import TapOptions
 from runtime import event_loop
 from runtime.stop_signals import Stopped, StopSignals, stop_signals
@@ -47,6 +48,7 @@ FORCED_SECS = 2.0  # what a request under way may still take when somebody insis
 @takes(ServerOptions)
 @takes(WebOptions)
 @takes(TapOptions)
+@takes(HookOptions)
 def serve(
     run_call: RunCall,
     /,
@@ -58,12 +60,19 @@ def serve(
     server_options: ServerOptions,
     web_options: WebOptions,
     tap_options: TapOptions,
+    hook_options: HookOptions,
 ) -> None:
     """Answer calls at ws://HOST:PORT/stream."""
     secrets = [twilio_options.auth_token, web_options.web_password, engine_options.remote.server_token]
     log_to_stderr(server_options.log_level, secrets)
     options = Settings(
-        server_options, engine_options, twilio_options, reach_options, taps=tap_options, web=web_options
+        server_options,
+        engine_options,
+        twilio_options,
+        reach_options,
+        taps=tap_options,
+        web=web_options,
+        hooks=hook_options,
     )
     with explained():
         options.check()

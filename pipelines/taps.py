@@ -56,11 +56,13 @@ def make_taps(
     if options.transcripts:
         path = options.transcripts / name
         transcripts = [TranscriptFile(path, form, files, heading) for form in (TEXT, JSON_LINES)]
+        observations.kept["transcript"] = transcripts[0]
     redact = redact_digits if options.redact == "digits" else str
     observations.transcript = Transcript(transcripts, redact)
     observers.append(Transcriber(observations.transcript))
     if options.record:
         recording = Recording(options.record / f"{name}.wav", files)
+        observations.kept["recording"] = recording
         inbound_taps.append(Recorder(recording))
         observers.append(Recorder(recording))
     return Taps([Tap(*inbound_taps)] if inbound_taps else [], [Tap(*observers)])

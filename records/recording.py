@@ -75,6 +75,11 @@ class Recording:
         self._file = files.open(path, partial(WavSink, rate_hz=rate_hz), "recording")
         self._over = False
 
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._file.path
+
     def said(self, samples: NDArray[np.int16], rate_hz: int = PHONE_RATE_HZ) -> None:
         """Record the caller's next audio, int16 ``[n]``, mono."""
         if not self._over:

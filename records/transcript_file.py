@@ -99,6 +99,11 @@ class TranscriptFile:
         self._form = form
         self._heading = form.heading(heading) if heading else ""
 
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._file.path
+
     def write(self, settled: Iterable[TranscriptLine], changing: Iterable[TranscriptLine]) -> None:
         """Add lines that stay as they are, and put those that may still change behind them."""
         stays, self._heading = (self._heading + self._encoded(settled)).encode(errors="replace"), ""

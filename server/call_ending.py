@@ -12,6 +12,7 @@ from loguru import logger
 from access.refusal import INTERNAL_ERROR
 from engines.duplex import DuplexSession
 from server.call_log import last_words
+from server.call_report import call_report
 from server.calls import Call
 from server.socket_closing import CLOSE_SECS, close_socket
 from server.state import ServerState
@@ -20,6 +21,7 @@ from telephony.rest_errors import TwilioError
 SESSION_SECS = 2.0
 PIPELINE_SECS = 2.5
 HANG_UP_SECS = 8.0  # Twilio's API may be asked again for so long
+REPORT_SECS = 2.0  # what a slow disk may take
 HANG_UP_CLOSING_SECS = 2.5  # likewise, while the process ends
 
 
@@ -71,6 +73,9 @@ async def _live_and_end(
         await asyncio.gather(*(_end(name, part, secs, call) for name, (part, secs) in parts.items()))
     finally:
         pipeline.cancel()
+        if state.outbox is not None:  # before the call counts as over: the process may end then
+            report = state.outbox.add(call_report(call, reason, state.engine.name))
+            await _end("report", report, REPORT_SECS, call)
         state.calls.finish(call)
         logger.info("Call {} ended after {:.1f} s: {}", call.name, call.secs, last_words(call, reason))
 

@@ -12,6 +12,7 @@ from engines.duplex import DuplexSession
 from records.call_metrics import CallMetrics
 from records.observations import CallObservations
 from records.transcript_file import Heading, heading
+from server.expected_calls import ExpectedCall
 from telephony.media_stream import Start
 
 _OVER_KEPT = 32
@@ -31,6 +32,7 @@ class Call:
         began: the same, by the calendar (UTC).
         observations: what its taps have seen.
         session: who talks with the caller; None before and after.
+        expected: what was decided of it before its stream came.
         caller_hung_up: whether Twilio has said that the phone call is over.
     """
 
@@ -40,6 +42,7 @@ class Call:
     observations: CallObservations = field(default_factory=CallObservations)
     session: DuplexSession | None = None
     caller_hung_up: bool = False
+    expected: ExpectedCall = field(default_factory=ExpectedCall)
     _over_s: float | None = None
     _ended: asyncio.Future[tuple[str, int]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -130,9 +133,11 @@ class Calls:
     closing: str | None = None
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def begin(self, start: Start, session: DuplexSession | None = None) -> Call:
+    def begin(
+        self, start: Start, session: DuplexSession | None = None, expected: ExpectedCall | None = None
+    ) -> Call:
         """Enter a call that is about to run."""
-        call = Call(start, session=session)
+        call = Call(start, session=session, expected=expected or ExpectedCall())
         self.running.add(call)
         self._idle.clear()
         return call

@@ -12,7 +12,7 @@ ENGINE_ERROR = "The engine cannot take a call now; the server's log says why."
 
 
 def reserve(state: ServerState, call_sid: str) -> str | None:
-    """Hold a session for a call that is about to be put through, or say in one sentence why there is none."""
+    """Hold a session for a call that is about to be connected, or say in one sentence why there is none."""
     engine, now_s = state.engine, state.clock()
     if error := state.calls.closing or _engine_error(state):
         return error

@@ -1,7 +1,7 @@
-"""Calls that were put through and whose streams have not come yet: their sessions are as good as taken.
+"""Calls that were connected and whose streams have not come yet: their sessions are as good as taken.
 
 Between Twilio's webhook and its stream lies about a second. Without this, two callers in that second would
-both be put through to the last free session, and one of them would hear nothing instead of the busy tone.
+both be connected to the last free session, and one of them would hear nothing instead of the busy tone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Reservations:
         self._made_s: dict[str, float] = {}
 
     def make(self, call: str, now_s: float) -> None:
-        """Remember that this call was put through.
+        """Remember that this call was connected.
 
         Args:
             call: its SID.

@@ -15,6 +15,8 @@ from loguru import logger
 from access.auth import StreamAuth
 from access.public_address import HEALTH_PATH, TWIML_PATH, PublicAddress
 from engines.choose import choose_engine
+from hooks.http import Hook
+from hooks.outbox import SEND_SECS, Outbox
 from pipelines.choose import watches
 from runtime.stop_signals import StopSignals
 from server.app import create_app
@@ -63,12 +65,18 @@ async def answering(
             auth=auth,
             taps=options.taps,
             web=options.web,
+            hooks=options.hooks,
             engine_reason=choice.reason,
         )
         if options.reach.insecure and not options.twilio.auth_token:
             logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")
         if not watches(options.server.pipeline):
             logger.info("{} takes no taps: calls are neither measured nor kept.", options.server.pipeline)
+        if options.hooks.on_end:
+            hook = Hook(options.hooks.on_end, options.hooks.hook_secret, SEND_SECS)
+            state.outbox = Outbox(hook, options.hooks.on_end_folder)
+            state.outbox.start()
+            stack.push_async_callback(state.outbox.stop)  # after the last call has ended
         stack.push_async_callback(choice.engine.stop)
         config = uvicorn_config(create_app(state, run_call, on_status))
         await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile

@@ -9,6 +9,8 @@ from access.exposure import check_exposure
 from access.options import WebOptions
 from access.public_address import PublicAddress, parse_public_url
 from engines.options import EngineOptions
+from hooks.check import check_hooks
+from hooks.options import HookOptions
 from pipelines.choose import choose_pipeline
 from records.directories import make_directories
 from records.options import TapOptions
@@ -33,6 +35,7 @@ class Settings:
     reach: ReachOptions
     taps: TapOptions = field(default_factory=TapOptions, kw_only=True)
     web: WebOptions = field(default_factory=WebOptions, kw_only=True)
+    hooks: HookOptions = field(default_factory=HookOptions, kw_only=True)
 
     @property
     def is_public(self) -> bool:
@@ -62,6 +65,7 @@ class Settings:
         )
         choose_pipeline(self.server.pipeline)
         DashboardAuth(self.web).check_options()
+        check_hooks(self.hooks)
         make_directories(self.taps)
 
     def with_public_url(self) -> Settings:

@@ -15,11 +15,16 @@ from access.dashboard_auth import DashboardAuth
 from access.loopback import is_loopback
 from access.options import WebOptions
 from engines.duplex import DuplexEngine, DuplexSession
+from hooks.callers import CallerRules
+from hooks.http import Hook
+from hooks.options import HookOptions
+from hooks.outbox import Outbox
 from pipelines.choose import MakePipeline, choose_pipeline
 from records.file_writer import FileWriter
 from records.options import TapOptions
 from server.calls import Call, Calls
 from server.engine_log import EngineLog
+from server.expected_calls import ExpectedCalls
 from server.options import ServerOptions
 from server.reservations import Reservations
 from server.startup import Startup
@@ -36,9 +41,12 @@ class ServerState:
         rest: for hanging up by REST, where there are credentials.
         calls: those that run.
         auth: who may come in.
-        reservations: the calls that were put through and are not here yet.
+        reservations: the calls that were connected and are not here yet.
         taps: what is kept of them.
         web: who may talk and watch in a browser.
+        hooks: which numbers may call, and who is asked and told of calls.
+        expected: what was decided of calls whose streams are still to come.
+        outbox: tells ``--on-end`` of calls that are over, where that is wanted.
         startup: how far the engine has come.
         engine_reason: why this engine answers, to be read behind its name.
         files: writes what is kept of them.
@@ -54,11 +62,24 @@ class ServerState:
     reservations: Reservations = field(default_factory=Reservations)
     taps: TapOptions = field(default_factory=TapOptions)
     web: WebOptions = field(default_factory=WebOptions)
+    hooks: HookOptions = field(default_factory=HookOptions)
+    expected: ExpectedCalls = field(default_factory=ExpectedCalls)
+    outbox: Outbox | None = None
     startup: Startup = field(default_factory=Startup)
     engine_reason: str = ""
     files: FileWriter = field(default_factory=FileWriter)
     clock: Callable[[], float] = time.monotonic
     engine_log: EngineLog = field(default_factory=EngineLog)
+
+    @cached_property
+    def caller_rules(self) -> CallerRules:
+        """Which numbers may call."""
+        return CallerRules(self.hooks.allow, self.hooks.deny, self.hooks.calls_per_caller_per_hour)
+
+    @cached_property
+    def on_call(self) -> Hook | None:
+        """Who is asked when a call comes in."""
+        return Hook(self.hooks.on_call, self.hooks.hook_secret) if self.hooks.on_call else None
 
     @cached_property
     def make_pipeline(self) -> MakePipeline:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from fastapi import WebSocket
 from loguru import logger
 
-from access.refusal import TRY_AGAIN_LATER, StreamRefused
-from engines.duplex import DuplexSession, EngineBusy
+from access.refusal import POLICY_VIOLATION, TRY_AGAIN_LATER, StreamRefused
+from engines.duplex import CallRequest, DuplexSession, EngineBusy, RequestRefused
 from server.call_ending import run_to_its_end
 from server.socket_closing import close_socket
 from server.state import RunCall, ServerState
@@ -44,18 +44,21 @@ async def answer(websocket: WebSocket, start: Start, state: ServerState, run_cal
     Raises:
         StreamRefused: when the line is closing or every session is taken.
     """
-    session = _open_session(state)
+    expected = state.expected.take(start.call_sid, state.clock())
+    session = _open_session(state, expected.request)
     if connection := connection_of(websocket):
         connection.admitted()
-    call = state.calls.begin(start, session)
+    call = state.calls.begin(start, session, expected)
     logger.info("Call {} began; {} running", call.name, len(state.calls.running))
     await run_to_its_end(run_call(websocket, call, session, state), websocket, call, session, state)
 
 
-def _open_session(state: ServerState) -> DuplexSession:
+def _open_session(state: ServerState, request: CallRequest) -> DuplexSession:
     if state.calls.closing:
         raise StreamRefused("closing", TRY_AGAIN_LATER, state.calls.closing)
     try:
-        return state.engine.open_session()
+        return state.engine.open_session(request)
     except EngineBusy as busy:
         raise StreamRefused("busy", TRY_AGAIN_LATER, str(busy)) from busy
+    except RequestRefused as refused:
+        raise StreamRefused("request", POLICY_VIOLATION, str(refused)) from refused

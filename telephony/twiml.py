@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from twilio.twiml.voice_response import Connect, Reject, Stream, VoiceResponse
 
 from access.tokens import PARAMETER
@@ -29,8 +31,12 @@ def connect_stream(stream_url: str, token: str, status_url: str | None = None) -
     return str(response)
 
 
-def reject_busy() -> str:
-    """Let the caller hear the busy tone. The call is never answered, and costs nothing."""
+def reject(reason: Literal["busy", "rejected"]) -> str:
+    """Let the caller hear the busy tone, or that the number is not in service. It is never answered.
+
+    Args:
+        reason: Twilio's word for either.
+    """
     response = VoiceResponse()
-    response.append(Reject(reason="busy"))
+    response.append(Reject(reason=reason))
     return str(response)

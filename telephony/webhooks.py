@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -12,26 +12,26 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect
 
 from access.auth import StreamAuth
-from access.public_address import STATUS_PATH, STREAM_PATH, TWIML_PATH
+from access.public_address import STATUS_PATH, TWIML_PATH
 from access.redact import redact
 from access.signatures import HEADER
-from telephony.twiml import connect_stream, reject_busy
+from telephony.incoming_call import IncomingCall
 
 MAX_BODY_BYTES = 64 * 1024  # Twilio's forms have one or two kilobytes
 MAX_FIELDS = 500
 
 _CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 
-Reserve = Callable[[str], str | None]
+Answer = Callable[[IncomingCall], Awaitable[str]]
 OnStatus = Callable[[str, str], None]
 
 
-def webhooks(auth: StreamAuth, reserve: Reserve, on_status: OnStatus | None = None) -> APIRouter:
+def webhooks(auth: StreamAuth, answer: Answer, on_status: OnStatus | None = None) -> APIRouter:
     """Make ``POST /twiml`` and ``POST /status``.
 
     Args:
         auth: knows which webhooks are Twilio's, makes the tokens, and has the public URL.
-        reserve: holds a session for a call's SID, or says in one sentence why there is none.
+        answer: says what to do with a call that comes in, as TwiML.
         on_status: is told of each call's SID and status, as they are reported.
     """
     router = APIRouter()
@@ -43,15 +43,10 @@ def webhooks(auth: StreamAuth, reserve: Reserve, on_status: OnStatus | None = No
         call_sid = str(form.get("CallSid", ""))
         if not _CALL_SID.fullmatch(call_sid):
             raise HTTPException(400, "expected a CallSid")
-        stream_url = auth.address.wss(STREAM_PATH)
-        if stream_url is None:
+        if auth.address.base is None:
             raise HTTPException(503, "no public URL is known: start with --public-url or --tunnel")
-        if error := reserve(call_sid):
-            logger.warning("Call {} from {} gets the busy tone: {}", call_sid[:10], _caller(form), error)
-            return _xml(reject_busy())
-        logger.info("Call {} from {} is put through", call_sid[:10], _caller(form))
-        token = auth.tokens.mint(call_sid, auth.clock())
-        return _xml(connect_stream(stream_url, token, auth.address.https(STATUS_PATH)))
+        call = IncomingCall.from_form({name: str(value) for name, value in form.items()})
+        return Response(await answer(call), media_type="application/xml")
 
     @router.post(STATUS_PATH, status_code=204)
     async def status(request: Request) -> None:
@@ -108,14 +103,6 @@ def _parse(body: bytes, path: str) -> FormData:
         logger.warning("Refused a webhook to {}: it is no form in UTF-8", path)
         raise HTTPException(400, "expected a form") from error
     return FormData(list[tuple[str, str | UploadFile]](pairs))
-
-
-def _xml(document: str) -> Response:
-    return Response(document, media_type="application/xml")
-
-
-def _caller(form: FormData) -> str:
-    return redact(str(form.get("From", "an unknown number")))
 
 
 def _log_status(form: FormData) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from access.tokens import ANY_CALL, StreamTokens
-from telephony.twiml import connect_stream, reject_busy
+from telephony.twiml import connect_stream, reject
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
 
@@ -21,7 +21,7 @@ def test_without_a_status_url() -> None:
 
 
 def test_a_busy_line() -> None:
-    assert reject_busy() == HEAD + '<Response><Reject reason="busy" /></Response>'
+    assert reject("busy") == HEAD + '<Response><Reject reason="busy" /></Response>'
 
 
 def test_a_document_fits_a_dialled_call() -> None:

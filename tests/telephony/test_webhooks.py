@@ -77,7 +77,7 @@ async def test_a_signed_call_is_put_through(server: Server, logged: Logged) -> N
     assert stream.attrib == {"url": "wss://phone.example.com/stream", "statusCallback": PUBLIC + "/status"}
     token = parameter.attrib["value"]
     server.line.auth.tokens.spend(token, CALL, server.line.auth.clock())
-    assert "Call CA11111111 from +…567 is put through" in logged.text
+    assert "Call CA11111111 from +…567 is connected" in logged.text
     assert CALLER not in logged.text
     assert token not in logged.text
     assert server.engine.opened == 0
@@ -104,7 +104,7 @@ async def test_what_twilio_did_not_sign_is_refused(server: Server, path: str, lo
     assert (await server.post(path + "?a=b", signature=right))[0] == 403
     assert (await server.post(path, b"", right))[0] == 403
     assert logged.text.count("Refused a webhook") == 9
-    assert "is put through" not in logged.text.replace("is put through", "", 1)
+    assert "is connected" not in logged.text.replace("is connected", "", 1)
     assert server.engine.opened == 0
 
 
@@ -219,7 +219,7 @@ async def test_a_busy_line(server: Server, logged: Logged) -> None:
 
 
 async def test_two_callers_in_one_second(server: Server) -> None:
-    """The first has been put through, and its stream is still to come."""
+    """The first has been connected, and its stream is still to come."""
     now = server.line.clock()
     server.line.clock = lambda: now
     assert "<Connect>" in (await server.post("/twiml"))[1]

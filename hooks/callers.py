@@ -1,0 +1,73 @@
+"""Which numbers may call, and how often. Pure: time comes in as an argument."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+HOUR_S = 3600.0
+_MOST_CALLERS = 10_000  # remembered at a time; then those who called longest ago are forgotten
+_PATTERN = re.compile(r"\+[1-9][0-9]{0,14}\*?")
+
+
+class BadPattern(ValueError):
+    """What was given for ``--allow`` or ``--deny`` is no number; the text says what is expected."""
+
+
+def parse_pattern(text: str, option: str) -> str:
+    """Check a number, or the beginning of one with a star: ``+15551234567``, ``+1555*``.
+
+    Raises:
+        BadPattern: for anything else.
+    """
+    pattern = re.sub(r"[\s().-]", "", text)
+    if not _PATTERN.fullmatch(pattern):
+        raise BadPattern(f"{option}: expected a number such as +15551234567, or +1555*, got {text!r}.")
+    return pattern
+
+
+class CallerRules:
+    """Says whether a number may call.
+
+    Args:
+        allow: patterns; where there are any, nobody else may.
+        deny: patterns; they win.
+        calls_per_hour: of one number; 0 for no limit.
+    """
+
+    def __init__(self, allow: Iterable[str] = (), deny: Iterable[str] = (), calls_per_hour: int = 0) -> None:
+        self._allow = [parse_pattern(one, "--allow") for one in allow]
+        self._deny = [parse_pattern(one, "--deny") for one in deny]
+        self._calls_per_hour = calls_per_hour
+        self._calls: dict[str, dict[str, float]] = {}  # when each call came, by its number and SID
+
+    def refusal(self, number: str, call_sid: str, now_s: float) -> str | None:
+        """Say in one sentence why this number may not call now, or count its call and give None.
+
+        Args:
+            number: E.164, or whatever Twilio says of a caller who hides it.
+            call_sid: of the call; Twilio asks twice about one where it had no answer.
+            now_s: monotonic.
+        """
+        if any(_fits(number, pattern) for pattern in self._deny):
+            return "the number is on the --deny list"
+        if self._allow and not any(_fits(number, pattern) for pattern in self._allow):
+            return "the number is not on the --allow list"
+        return self._over_limit(number, call_sid, now_s)
+
+    def _over_limit(self, number: str, call_sid: str, now_s: float) -> str | None:
+        if not self._calls_per_hour:
+            return None
+        calls = self._calls.pop(number, {})  # put back below, as the latest
+        calls = {sid: at_s for sid, at_s in calls.items() if now_s - at_s < HOUR_S}
+        self._calls[number] = calls
+        if len(self._calls) > _MOST_CALLERS:
+            del self._calls[next(iter(self._calls))]
+        if len(calls) >= self._calls_per_hour and call_sid not in calls:
+            return f"the number has called {len(calls)} times within an hour"
+        calls.setdefault(call_sid, now_s)
+        return None
+
+
+def _fits(number: str, pattern: str) -> bool:
+    return number.startswith(pattern[:-1]) if pattern.endswith("*") else number == pattern

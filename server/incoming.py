@@ -1,0 +1,66 @@
+"""What becomes of a call that comes in: who may call, what the hook says, whether a session is free."""
+
+from __future__ import annotations
+
+from loguru import logger
+
+from access.public_address import STATUS_PATH, STREAM_PATH
+from access.redact import redact
+from engines.duplex import RequestRefused
+from hooks import on_call
+from hooks.http import HookFailed
+from hooks.on_call import HookAnswer
+from server.expected_calls import ExpectedCall
+from server.health import reserve
+from server.state import ServerState
+from telephony import twiml
+from telephony.incoming_call import IncomingCall
+
+
+async def answer_call(call: IncomingCall, state: ServerState) -> str:
+    """Say what to do with a call, as TwiML.
+
+    While the hook is asked, a session is held: whoever is accepted has one.
+    """
+    sid, caller = call.call_sid, redact(call.from_)
+    if refusal := state.caller_rules.refusal(call.from_, sid, state.clock()):
+        logger.warning("Call {} from {} is refused: {}", sid[:10], caller, refusal)
+        return twiml.reject("rejected")
+    if error := reserve(state, sid):
+        logger.warning("Call {} from {} gets the busy tone: {}", sid[:10], caller, error)
+        return twiml.reject("busy")
+    answer = await _ask(call, state)
+    if not answer.accept:
+        state.reservations.keep(sid)
+        logger.info("Call {} from {} is refused by --on-call", sid[:10], caller)
+        return twiml.reject("rejected")
+    state.expected.add(sid, ExpectedCall(call, answer.request, answer.transfer_to), state.clock())
+    logger.info("Call {} from {} is connected", sid[:10], caller)
+    return _connect(sid, state)
+
+
+async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer:
+    """Ask the hook, where there is one; what goes wrong is decided by ``--on-call-failure``."""
+    if state.on_call is None:
+        return HookAnswer()
+    try:
+        answer = await on_call.ask(state.on_call, call)
+        if answer.accept:
+            state.engine.prepare(answer.request)
+        return answer
+    except (HookFailed, RequestRefused) as failure:
+        accept = state.hooks.on_call_failure == "accept"
+        logger.error(
+            "--on-call about call {}: {}; the call is {}",
+            call.call_sid[:10],
+            failure,
+            "taken as it is" if accept else "refused",
+        )
+        return HookAnswer(accept=accept)
+
+
+def _connect(call_sid: str, state: ServerState) -> str:
+    stream_url = state.auth.address.wss(STREAM_PATH)
+    assert stream_url is not None  # noqa: S101 - the webhook looked before it asked
+    reserve(state, call_sid)  # anew: the hook may have taken most of the time that it was held for
+    return twiml.connect_stream(stream_url, state.mint(call_sid), state.auth.address.https(STATUS_PATH))

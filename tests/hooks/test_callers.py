@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from hooks import callers
+from hooks.callers import HOUR_S, BadPattern, CallerRules, parse_pattern
+
+CALLS = itertools.count()
+
+
+def sid() -> str:
+    """A new call's."""
+    return f"CA{next(CALLS)}"
+
+
+ANNA, BEN, HIDDEN = "+15551234567", "+41441234567", "anonymous"
+
+
+def test_without_rules_everybody_may_call() -> None:
+    assert CallerRules().refusal(HIDDEN, sid(), 0.0) is None
+
+
+def test_the_lists() -> None:
+    rules = CallerRules(allow=["+1555*", BEN], deny=["+1 555 123-4567"])
+    assert rules.refusal(ANNA, sid(), 0.0) == "the number is on the --deny list"
+    assert rules.refusal("+15559999999", sid(), 0.0) is None
+    assert rules.refusal(BEN, sid(), 0.0) is None
+    assert rules.refusal(BEN + "8", sid(), 0.0) == "the number is not on the --allow list"
+    assert rules.refusal(HIDDEN, sid(), 0.0) == "the number is not on the --allow list"
+
+
+def test_so_many_calls_within_an_hour_and_refused_ones_do_not_count() -> None:
+    rules = CallerRules(calls_per_hour=2)
+    assert [rules.refusal(ANNA, sid(), at_s) for at_s in (0.0, 1.0)] == [None, None]
+    assert rules.refusal(ANNA, sid(), 2.0) == "the number has called 2 times within an hour"
+    assert rules.refusal(BEN, sid(), 2.0) is None
+    assert rules.refusal(ANNA, sid(), HOUR_S) is None
+    assert rules.refusal(ANNA, sid(), HOUR_S + 0.5) is not None
+    assert rules.refusal(ANNA, sid(), HOUR_S + 1.0) is None
+
+
+def test_strangers_cannot_take_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callers, "_MOST_CALLERS", 3)
+    rules = CallerRules(calls_per_hour=1)
+    for number in range(10):
+        rules.refusal(f"+1555{number}", sid(), 0.0)
+    assert len(rules._calls) == 3
+    assert rules.refusal("+15559", sid(), 1.0) is not None
+
+
+@pytest.mark.parametrize("text", ["", "*", "5551234567", "+0155", "+1555**", "+1555*4", "sip:anna"])
+def test_what_is_no_number(text: str) -> None:
+    with pytest.raises(BadPattern, match=r"^--deny: expected a number such as \+15551234567, or"):
+        parse_pattern(text, "--deny")

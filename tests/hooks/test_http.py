@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from hooks.http import MOST_ANSWER_BYTES, BadHookUrl, Hook, HookFailed, parse_hook_url
+from hooks.signing import is_signed
+from tests.fakes.hook import hook, says
+
+NOW = 1_800_000_000.0
+
+
+async def test_what_is_sent_is_signed_and_whole() -> None:
+    async with hook(says('{"accept": true}')) as fake:
+        answer = await Hook(fake.url, "whsec", clock=lambda: NOW).post({"from": "Zürich 🐦"})
+    assert answer == b'{"accept": true}'
+    assert fake.told == [{"from": "Zürich 🐦"}]
+    assert is_signed(fake.signatures[0] or "", fake.bodies[0], "whsec", int(NOW))
+
+
+async def test_without_a_secret_nothing_is_signed() -> None:
+    async with hook(says(status=204)) as fake:
+        assert await Hook(fake.url).post({}) == b""
+    assert fake.signatures == [None]
+
+
+async def test_a_hook_that_hangs_is_given_up() -> None:
+    async def hang(_: web.Request) -> web.Response:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    async with hook(hang) as fake:
+        with pytest.raises(HookFailed, match=r"it does not answer in 0\.05 s") as failed:
+            await Hook(fake.url, limit_secs=0.05).post({})
+    assert not failed.value.answered
+
+
+async def test_a_hook_that_drips_its_answer_is_given_up() -> None:
+    async def drip(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        while True:
+            await answer.write(b" ")
+            await asyncio.sleep(0.01)
+
+    async with hook(drip) as fake:
+        with pytest.raises(HookFailed, match="it does not answer in"):
+            await Hook(fake.url, limit_secs=0.2).post({})
+
+
+@pytest.mark.parametrize("status", [301, 307, 400, 404, 500])
+async def test_nothing_but_2xx_is_an_answer_and_nobody_is_sent_elsewhere(status: int) -> None:
+    async with hook(says("no")) as elsewhere, hook(says(status=status, Location=elsewhere.url)) as fake:
+        with pytest.raises(HookFailed, match=f"it answers {status}") as failed:
+            await Hook(fake.url).post({"words": "secret"})
+    assert elsewhere.bodies == []
+    assert failed.value.answered
+    assert "secret" not in str(failed.value)
+
+
+async def test_a_hook_that_sends_ten_megabytes_is_cut_off() -> None:
+    sent = 0
+
+    async def flood(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for _ in range(10 * 1024):
+            await answer.write(b"x" * 1024)
+            sent += 1024
+        return answer
+
+    async with hook(flood) as fake:
+        with pytest.raises(HookFailed, match=f"more than {MOST_ANSWER_BYTES} bytes"):
+            await Hook(fake.url).post({})
+    assert sent < 10 * 1024 * 1024
+
+
+async def test_a_hook_that_is_not_there() -> None:
+    with pytest.raises(HookFailed, match=r"it cannot be asked \(ClientConnectorError\)"):
+        await Hook("http://127.0.0.1:9/hook").post({})
+
+
+@pytest.mark.parametrize("url", ["", "example.com", "ftp://example.com", "https://", "https://a.example/#x"])
+def test_what_is_no_hook(url: str) -> None:
+    with pytest.raises(BadHookUrl, match="--on-end: expected a URL such as https"):
+        parse_hook_url(url, "--on-end")
+
+
+def test_a_hook_s_url_and_secret_are_not_in_its_repr() -> None:
+    assert "a.example" not in repr(Hook("https://a.example/?key=k", "whsec"))
+    assert "whsec" not in repr(Hook("https://a.example", "whsec"))

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engines.duplex import CallRequest
+from hooks.http import Hook, HookFailed
+from hooks.on_call import HookAnswer, ask, read_answer
+from telephony.incoming_call import IncomingCall
+from tests.fakes.hook import hook, says
+
+CALL = IncomingCall("CA1", "+15551234567", "+15550001111", parameters={"FromCity": "ZÜRICH"})
+
+
+async def test_the_hook_is_told_who_calls_and_says_who_answers() -> None:
+    answer = {
+        "accept": True,
+        "persona": "You are Anna.",
+        "voice": "NATF2",
+        "greeting": "Hello, Zürich.",
+        "temperature": 0.5,
+        "transfer_to": "+1 555 987 6543",
+    }
+    async with hook(says(json.dumps(answer))) as fake:
+        said = await ask(Hook(fake.url), CALL)
+    assert fake.told == [
+        {
+            "event": "call",
+            "call_sid": "CA1",
+            "from": "+15551234567",
+            "to": "+15550001111",
+            "direction": "inbound",
+            "parameters": {"FromCity": "ZÜRICH"},
+        }
+    ]
+    assert said == HookAnswer(
+        True, CallRequest("You are Anna.", "NATF2", "Hello, Zürich.", 0.5), "+15559876543"
+    )
+
+
+@pytest.mark.parametrize("body", [b"", b"  ", b"{}", b'{"accept": true}', b'{"persona": null}'])
+def test_saying_nothing_accepts(body: bytes) -> None:
+    assert read_answer(body) == HookAnswer()
+
+
+def test_a_refusal() -> None:
+    assert not read_answer(b'{"accept": false}').accept
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("nonsense", "expected JSON, got something else"),
+        ("[" * 100_000, "expected JSON, got something else"),
+        ("[]", "expected a JSON object, got list"),
+        ('{"acept": false}', "got 'acept'"),
+        ('{"accept": "no"}', "expected accept to be true or false, got str"),
+        ('{"persona": 5}', "expected persona to be text, got int"),
+        (json.dumps({"greeting": "x" * 2001}), "expected at most 2000 characters of greeting, got 2001"),
+        ('{"temperature": 3}', "expected temperature to be a number from 0 to 2"),
+        ('{"temperature": NaN}', "expected temperature to be a number from 0 to 2"),
+        ('{"temperature": true}', "expected temperature to be a number from 0 to 2"),
+        ('{"transfer_to": "911; drop"}', "expected transfer_to to be a number"),
+        ('{"transfer_to": 911}', "expected transfer_to to be a number"),
+    ],
+)
+def test_lies_are_told_in_one_sentence(said: str, sentence: str) -> None:
+    with pytest.raises(HookFailed) as failed:
+        read_answer(said.encode())
+    assert sentence in str(failed.value)
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.binary(max_size=200) | st.builds(lambda value: json.dumps(value).encode(), json_values))
+def test_whatever_comes_is_an_answer_or_a_failure(body: bytes) -> None:
+    with contextlib.suppress(HookFailed):
+        read_answer(body)
+
+
+def test_no_number_is_in_a_repr() -> None:
+    assert "555" not in repr(CALL)
+    assert "555" not in repr(HookAnswer(transfer_to="+15559876543"))

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from hooks import outbox as module
+from hooks.http import Hook
+from hooks.outbox import Outbox
+from tests.fakes.hook import hook, says
+
+
+class Pauses:
+    """Does not wait, and remembers how long it would have."""
+
+    def __init__(self) -> None:
+        self.secs: list[float] = []
+
+    async def __call__(self, secs: float) -> None:
+        self.secs.append(secs)
+        await asyncio.sleep(0)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def of(call: int) -> dict[str, object]:
+    return {"call_sid": f"CA{call}", "ended_at": f"2026-11-21T16:00:0{call}Z", "words": "Grüezi"}
+
+
+async def test_a_call_is_told_once_and_nothing_stays(tmp_path: Path) -> None:
+    async with hook(says(status=204)) as fake:
+        box = Outbox(Hook(fake.url, "whsec"), tmp_path / "out")
+        box.start()
+        await box.add(of(1))
+        await box.add(of(2))
+        await box.stop()
+    assert [told["call_sid"] for told in fake.told] == ["CA1", "CA2"]
+    assert fake.told[0]["words"] == "Grüezi"
+    assert len({told["id"] for told in fake.told}) == 2
+    assert files(tmp_path / "out") == []
+
+
+async def test_a_hook_that_is_down_at_first_is_told_with_growing_pauses(tmp_path: Path) -> None:
+    answers = iter([500, 503, 200])
+    pauses = Pauses()
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=next(answers))
+
+    async with hook(answer) as fake:
+        box = Outbox(Hook(fake.url), tmp_path, pauses)
+        box.start()
+        await box.add(of(1))
+        await box.stop()
+    assert len(fake.told) == 3
+    assert {told["id"] for told in fake.told} == {fake.told[0]["id"]}
+    assert pauses.secs == [1.0, 5.0]
+
+
+async def test_a_restart_loses_none(tmp_path: Path) -> None:
+    first = Outbox(Hook("http://127.0.0.1:9/hook"), tmp_path)
+    first.start()
+    await first.add(of(1))
+    await first.add(of(2))
+    await first.stop(patience_secs=0.05)
+    kept = files(tmp_path)
+    assert len(kept) == 2
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in kept)
+    async with hook(says()) as fake:
+        second = Outbox(Hook(fake.url), tmp_path)
+        second.start()
+        await second.stop()
+    assert [told["call_sid"] for told in fake.told] == ["CA1", "CA2"]
+    assert files(tmp_path) == []
+
+
+async def test_one_that_the_hook_never_takes_does_not_keep_the_others_waiting(tmp_path: Path) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=400 if (await request.json())["call_sid"] == "CA1" else 200)
+
+    async with hook(answer) as fake:
+        box = Outbox(Hook(fake.url), tmp_path, Pauses())
+        await asyncio.to_thread(box._write, {"id": "1", **of(1)})
+        await asyncio.to_thread(box._write, {"id": "2", **of(2)})
+        box.start()
+        await box.stop(patience_secs=0.2)
+    assert "CA2" in {told["call_sid"] for told in fake.told}
+    assert [path.name.endswith("-1.json") for path in files(tmp_path)] == [True]
+
+
+async def test_what_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    async with hook(says()) as fake:
+        box = Outbox(Hook(fake.url), tmp_path)
+        box.start()
+        await box.add(of(1))
+        await box.stop()
+    assert len(fake.told) == 1
+    assert [path.name for path in files(tmp_path)] == ["a.bad"]
+
+
+async def test_the_folder_is_bounded_and_forgets_the_oldest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_FILES", 2)
+    box = Outbox(Hook("http://127.0.0.1:9/hook"), tmp_path)
+    for call in (1, 2, 3):
+        await asyncio.to_thread(box._write, {"id": str(call), **of(call)})
+    assert sorted(path.name[-6] for path in files(tmp_path)) == ["2", "3"]
