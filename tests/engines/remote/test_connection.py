@@ -1,0 +1,243 @@
+"""Getting in: TLS, tokens, probes, and one sentence for everything that can be wrong. Real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+from aiohttp import web
+
+from engines.duplex import EngineUnavailable
+from engines.remote.connection import (
+    Access,
+    ServerFailed,
+    ServerUnreachable,
+    make_tls,
+    open_chat,
+    probe,
+)
+from engines.remote.server import Server, parse_server
+from tests.fakes.moshi_server import Behaviour, moshi_server
+
+WAIT_SECS = 20.0
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """Who signs the servers' certificates; nobody trusts it by itself."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
+    """For --server-ca."""
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    """What a server on this machine speaks TLS with."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@asynccontextmanager
+async def answering(status: int, headers: dict[str, str] | None = None) -> AsyncIterator[Server]:
+    """A web server that answers everything with this status."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, headers=headers)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield parse_server(f"ws://127.0.0.1:{runner.addresses[0][1]}", "kyutai")
+    finally:
+        await runner.cleanup()
+
+
+async def chat(server: Server, access: Access | None = None, query: dict[str, str] | None = None) -> None:
+    async with open_chat(server, query or {}, access or Access(), WAIT_SECS):
+        pass
+
+
+# Encryption.
+
+
+async def test_the_rust_backend_s_own_certificate_is_trusted_when_it_is_named(
+    ca_file: Path, server_tls: ssl.SSLContext
+) -> None:
+    async with moshi_server(Behaviour("rust"), server_tls) as fake:
+        server = parse_server(f"{fake.url}#rust", "kyutai")
+        access = Access(tls=make_tls(ca_file, insecure=False))
+        assert await probe(server, access) is None
+        await chat(server, access)
+
+
+async def test_any_certificate_is_trusted_when_that_is_asked_for(server_tls: ssl.SSLContext) -> None:
+    async with moshi_server(Behaviour("rust"), server_tls) as fake:
+        server = parse_server(fake.url, "rust")
+        access = Access(tls=make_tls(None, insecure=True))
+        assert await probe(server, access) is None
+        await chat(server, access)
+
+
+async def test_a_certificate_that_is_not_trusted_names_both_ways_out(server_tls: ssl.SSLContext) -> None:
+    async with moshi_server(Behaviour("rust"), server_tls) as fake:
+        server, access = parse_server(fake.url, "rust"), Access(tls=make_tls(None, insecure=False))
+        with pytest.raises(ServerUnreachable) as refused:
+            await chat(server, access)
+        for said in (str(refused.value), await probe(server, access)):
+            assert said is not None
+            assert said.startswith(f"Server {server.name} has a certificate that is not trusted (")
+            assert "--server-ca FILE names one to trust, --server-insecure trusts any" in said
+
+
+async def test_a_server_without_tls_is_told_so() -> None:
+    async with moshi_server() as fake:
+        server = parse_server(fake.url.replace("ws:", "wss:"), "rust")
+        access = Access(tls=make_tls(None, insecure=True))
+        with pytest.raises(ServerUnreachable) as refused:
+            await chat(server, access)
+        for said in (str(refused.value), await probe(server, access)):
+            assert said is not None
+            assert "does not speak TLS as expected; its URL may have to begin with ws:" in said
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_certificate_file_that_is_none(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(EngineUnavailable, match=r"--server-ca .*ca\.pem: cannot read certificates"):
+        make_tls(path, insecure=False)
+
+
+# The token.
+
+
+async def test_the_token_goes_with_every_request_and_is_never_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with moshi_server(Behaviour(token="s3cret")) as fake:
+        server, access = parse_server(fake.url, "kyutai"), Access("s3cret")
+        assert await probe(server, access) is None
+        await chat(server, access)
+        assert fake.visits[0].headers["Authorization"] == "Bearer s3cret"
+        assert "s3cret" not in repr(access)
+
+
+async def test_without_a_token_the_option_is_named() -> None:
+    async with moshi_server(Behaviour(token="s3cret")) as fake:
+        server = parse_server(fake.url, "kyutai")
+        said = f"Server {server.name} does not let us in (HTTP 401); --server-token sets the token"
+        with pytest.raises(ServerUnreachable) as refused:
+            await chat(server)
+        assert str(refused.value) == said
+        assert await probe(server, Access("wrong")) == said
+
+
+async def test_the_token_goes_to_nobody_whom_the_server_names() -> None:
+    async with (
+        moshi_server() as elsewhere,
+        answering(307, {"Location": f"{elsewhere.url}/api/chat"}) as server,
+    ):
+        await chat(server, Access("s3cret"))
+        assert "Authorization" not in elsewhere.visits[0].headers
+
+
+# What can be wrong.
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "by_probe"),
+    [
+        (200, "does not speak WebSocket as expected", False),
+        (403, "does not let us in (HTTP 403); --server-token sets the token", True),
+        (404, "is no Moshi server: it has no /api/chat (HTTP 404)", True),
+        (429, "answered HTTP 429 instead of opening a WebSocket", False),
+        (502, "is there, but not well (HTTP 502)", True),
+    ],
+)
+async def test_an_answer_that_is_no_websocket(status: int, said: str, by_probe: bool) -> None:
+    async with answering(status) as server:
+        with pytest.raises(ServerUnreachable) as refused:
+            await chat(server)
+        if status != 200:
+            assert str(refused.value) == f"Server {server.name} {said}"
+        assert await probe(server, Access()) == (f"Server {server.name} {said}" if by_probe else None)
+
+
+async def test_nobody_is_there() -> None:
+    async with moshi_server() as fake:
+        server = parse_server(fake.url, "kyutai")
+    with pytest.raises(ServerUnreachable, match=rf"^Server {server.name} cannot be reached \(.+\)$"):
+        await chat(server)
+    assert (await probe(server, Access()) or "").startswith(f"Server {server.name} cannot be reached (")
+
+
+async def test_a_name_that_nobody_has() -> None:
+    server = parse_server("ws://no-such-host.invalid:1", "kyutai")
+    with pytest.raises(ServerUnreachable, match=r"^Server no-such-host.invalid:1 cannot be reached \("):
+        await chat(server)
+    assert "cannot be reached (" in (await probe(server, Access()) or "")
+
+
+@asynccontextmanager
+async def listening(says: bytes) -> AsyncIterator[Server]:
+    """Something that says this to whoever comes, and no more."""
+    over = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(says)
+        if not says:
+            await over.wait()
+        writer.close()
+        await writer.wait_closed()
+        done.set()
+
+    done = asyncio.Event()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as other:
+        yield parse_server(f"ws://127.0.0.1:{other.sockets[0].getsockname()[1]}", "kyutai")
+        over.set()
+        await done.wait()
+
+
+async def test_something_else_listens_there() -> None:
+    async with listening(b"220 mail ready\r\n") as server:
+        with pytest.raises(ServerUnreachable, match=r"does not speak WebSocket as expected"):
+            await chat(server)
+        assert (await probe(server, Access()) or "").startswith(f"Server {server.name} ")
+
+
+async def test_a_server_that_only_listens() -> None:
+    async with listening(b"") as server:
+        with pytest.raises(ServerUnreachable, match=r"did not answer within 0\.1 s"):
+            async with open_chat(server, {}, Access(), 0.1):
+                pass
+
+
+async def test_no_sentence_repeats_the_persona() -> None:
+    async with answering(500) as server:
+        with pytest.raises(ServerFailed) as refused:
+            await chat(server, query={"text_prompt": "You are Anna."})
+    assert "Anna" not in str(refused.value)
+
+
+async def test_a_probe_wakes_no_model() -> None:
+    async with moshi_server() as fake:
+        assert await probe(parse_server(fake.url, "kyutai"), Access()) is None
+        assert (fake.gets, fake.visits) == (1, [])
