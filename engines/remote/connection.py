@@ -104,15 +104,15 @@ async def open_chat(
     try:
         connection = await connecting
     except (OSError, WebSocketException, TimeoutError) as error:
-        raise ServerUnreachable(f"Server {server.name} {_why(error, wait_secs)}") from error
+        raise ServerUnreachable(f"Server {server.name} {_why(error)}") from error
     async with connection:
         try:
             async with asyncio.timeout_at(until_s):
                 await _handshake(connection, server)
         except TimeoutError as error:
             raise ServerFailed(
-                f"Server {server.name} gave no handshake within {wait_secs:.3g} s: it still loads, or is "
-                "busy with somebody else"
+                f"Server {server.name} gave no handshake in time (--server-wait-secs): "
+                "it still loads, or is busy with somebody else"
             ) from error
         yield connection
 
@@ -154,11 +154,11 @@ async def probe(server: Server, access: Access) -> str | None:
             why = _why_status(answer.status)
             return None if why is None else f"Server {server.name} {why}"
     except aiohttp.ClientConnectorCertificateError as error:
-        return f"Server {server.name} {_why(error.certificate_error, PROBE_SECS)}"
+        return f"Server {server.name} {_why(error.certificate_error)}"
     except aiohttp.ClientConnectorError as error:
-        return f"Server {server.name} {_why(error.os_error, PROBE_SECS)}"
+        return f"Server {server.name} {_why(error.os_error)}"
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        return f"Server {server.name} {_why(error, PROBE_SECS)}"
+        return f"Server {server.name} {_why(error)}"
 
 
 def close_code(error: ConnectionClosed) -> str:
@@ -166,13 +166,13 @@ def close_code(error: ConnectionClosed) -> str:
     return f"code {error.rcvd.code}" if error.rcvd is not None else "without a word"
 
 
-def _why(error: BaseException, wait_secs: float) -> str:
+def _why(error: BaseException) -> str:
     """Say what went wrong, without the URL, which may hold a persona."""
     if isinstance(error, InvalidStatus):
         status = error.response.status_code
         return _why_status(status) or f"answered HTTP {status} instead of opening a WebSocket"
     if isinstance(error, TimeoutError):
-        return f"did not answer within {wait_secs:.3g} s"
+        return "did not answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"has a certificate that is not trusted ({error.verify_message}); --server-ca FILE names one to "

@@ -30,9 +30,7 @@ from engines.remote.protocol import Kind, decode, encode_audio
 
 UNREAD_STEPS = 64  # 5 s of steps that nobody iterates over; then the oldest are dropped
 PING_EVERY_S = 5.0
-HUNG_S = (
-    2.0  # a server that owes an answer for so long when the call ends gets no call until it was looked at
-)
+HUNG_S = 0.8  # twice what a server may be behind; owing an answer for so long is no good end of a call
 SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 _LIMIT_SLACK_FRAMES = 25  # a server that closes so near to its limit has reached it
 
@@ -110,6 +108,7 @@ class RemoteSession(DuplexSession):
         self._settings = CallSettings()
         self._began_s = self._loop.time()
         self._heard_s = 0.0
+        self._sent_s = 0.0
         self._sent_frames = 0
         self._error: EngineFailed | None = None
         self._closed = False
@@ -212,6 +211,7 @@ class RemoteSession(DuplexSession):
                 self._to_send.clear()
                 while (pcm := self._flow.take(self._loop.time())) is not None:
                     self._sent_frames += 1
+                    self._sent_s = self._loop.time()
                     heard = SILENCE if self._sent_frames <= self._settings.silent_frames else pcm
                     began_s = self._loop.time()
                     ogg = await self._encode(heard)
@@ -284,7 +284,7 @@ class RemoteSession(DuplexSession):
                 if waited_s >= self._wait_secs / 2
                 else None
             )
-        owes = self._flow.behind_frames > 0 and now_s - self._heard_s >= HUNG_S
+        owes = self._sent_s > self._heard_s and now_s - self._heard_s >= HUNG_S
         return f"{self.answerer} gave no answer for {now_s - self._heard_s:.0f} s" if owes else None
 
     def _fail(self, error: str, *, server_failed: bool) -> None:

@@ -220,8 +220,8 @@ def test_a_second_client_waits_and_is_told_so() -> None:
 
     second, owner = run_simulated(run())
     assert second.error == (
-        f"{second.session.answerer} gave no handshake within 3 s: it still loads, or is busy with "
-        "somebody else"
+        f"{second.session.answerer} gave no handshake in time (--server-wait-secs): it still loads, or is "
+        "busy with somebody else"
     )
     assert owner.failures == [(second.error, True)]
 
