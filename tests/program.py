@@ -27,6 +27,11 @@ class Program:
         self._process = process
         self.said = ""
 
+    @property
+    def pid(self) -> int:
+        """The process, to look at from outside."""
+        return self._process.pid
+
     async def says(self, words: str) -> str:
         """Wait for a line with these words; gives the line."""
         while True:
