@@ -11,6 +11,7 @@ _UNDERRUN_WORTH_COUNTING_MS = 1.0
 _DOUBT = (
     0.5  # of the jitter: the earliest of ten echoes is later than the truth by so much once in a thousand
 )
+_CLOCK_NOISE_S = 0.05
 _SETTLES_S = 2.0  # after a restart: what is found out in it was there before
 
 
@@ -49,7 +50,7 @@ class PlayoutClock:
         self._first_began_s = 0.0
         self._sent_began_s = -math.inf
         self._echo_began_s = -math.inf
-        self._marks: dict[str, tuple[float, float]] = {}
+        self._marks: dict[str, tuple[float, float, float]] = {}
         self._echoes = EchoWindow()
         self._round_trip = RoundTrip()
 
@@ -73,7 +74,7 @@ class PlayoutClock:
 
     def marked(self, mark: str, now_s: float) -> None:
         """Account for a mark that leaves now, behind all audio sent so far."""
-        self._marks[mark] = self._position_s, max(now_s, self._sent_began_s + self._position_s)
+        self._marks[mark] = self._position_s, now_s, self._sent_began_s
         if len(self._marks) > _MARKS_KEPT:
             del self._marks[next(iter(self._marks))]
 
@@ -81,13 +82,24 @@ class PlayoutClock:
         """Learn from an echo. One for a mark that nobody sent says nothing."""
         if mark not in self._marks:
             return
-        position_s, expected_s = self._marks.pop(mark)
+        position_s, sent_s, began_s = self._marks.pop(mark)
+        late_s = now_s - max(sent_s, min(began_s, self._sent_began_s) + position_s)
+        if late_s < -_CLOCK_NOISE_S:
+            self._take_back(late_s)
+            return
         hidden_s = self._began_s - self._sent_began_s if self._position_s else 0.0
-        self._round_trip.add(now_s - expected_s, hidden_s, self._echoes.jitter_s)
+        self._round_trip.add(late_s, hidden_s, self._echoes.jitter_s)
         earliest_s = self._echoes.add(now_s - position_s)
         if earliest_s is not None and self._position_s:
             self._echo_began_s = earliest_s - self._round_trip.least_s - _DOUBT * self._echoes.jitter_s
             self._count_underrun()
+
+    def _take_back(self, late_s: float) -> None:
+        # It came before its audio can have been played: what was sent never got there, and nobody plays it.
+        lost_s = self._round_trip.least_s - late_s if math.isfinite(self._round_trip.least_s) else -late_s
+        self._sent_began_s -= lost_s
+        self._echo_began_s -= lost_s
+        self._first_began_s -= lost_s
 
     @property
     def _began_s(self) -> float:

@@ -1,11 +1,4 @@
-"""Changes the sample rate of a stream by a whole factor, with a constant and small lag.
-
-The phone carries 300 to 3,400 Hz at 8 kHz and Moshi speaks at 24 kHz, so one low-pass filter serves both
-ways: flat to 3,400 Hz, closed at 4,600 Hz, where the mirror image of 3,400 Hz lies. That is little to ask,
-and so 73 coefficients (3 ms at 24 kHz) are enough, and the lag is half of it: 1.5 ms. Resamplers made for
-music keep more and take longer: libsamplerate's ``sinc_medium`` 5.9 ms, soxr's VHQ 152 ms, in lumps
-(``benchmarks/resamplers.py`` compares them).
-"""
+"""Changes the sample rate of the audio that passes (``audio/resampling.py`` says how)."""
 
 from __future__ import annotations
 

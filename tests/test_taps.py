@@ -138,6 +138,16 @@ def test_metrics_parse_and_agree_with_the_call_s_own_figures() -> None:
     assert metrics["words"][0]["text"].startswith("1 2 3")
 
 
+def test_the_meter_tells_the_gaps_that_the_ear_hears() -> None:
+    jitter = tuple(np.random.default_rng(5).uniform(0, 0.030, 2_000))
+    engine = FakeEngine(step_secs=lambda step: 0.7 if step in (50, 200, 400) else 0.01 * (step % 3))
+    phone, line = call(engine, talk(40, seed=4).samples, TapOptions(), jitter)
+    (over,) = line.calls.over
+    heard_ms = sum(gap.ms for gap in phone.playback.gaps)
+    assert heard_ms > 1_500
+    assert details(over)["underrun_ms"] == pytest.approx(heard_ms, rel=0.1)
+
+
 def test_refusals_are_told_by_cause() -> None:
     engine = FakeEngine(capacity=0)
     _, line = call(engine, np.zeros(1600, np.float32), TapOptions())

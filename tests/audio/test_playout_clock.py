@@ -116,6 +116,20 @@ def test_trimming_takes_hidden_audio_away_and_proves_nothing() -> None:
     assert ear.clock.underruns == 1
 
 
+def test_audio_that_was_lost_on_its_way_is_not_waited_for() -> None:
+    """A transport whose peer took nothing for a while drops the oldest: its echoes come before their time."""
+    ear = Ear()
+    for _ in range(20):
+        ear.second()
+    for _ in range(25):
+        ear.clock.sent(FRAME_S, ear.now_s)  # 2 s more, none of which arrives: what came before ends now
+    for second in range(20):
+        ear.second()
+        if second >= 3:
+            assert ear.lead_ms == pytest.approx(0, abs=1)
+    assert ear.clock.underrun_ms == 0
+
+
 def test_marks_that_never_come_back_do_not_pile_up() -> None:
     clock = PlayoutClock()
     for number in range(1_000):
