@@ -127,7 +127,7 @@ async def test_the_recording_and_the_transcript_can_be_saved(tmp_path: Path) -> 
     # The parrot says 0.4 s later, and the line's delay after that, what the caller has said.
     assert 0.4 < lag_s(sides) < 1.5
     assert lines[0].startswith("   0:0")
-    assert " ".join(line[9:] for line in lines) == GREETING
+    assert " ".join(re.sub(r"^ *[\d:]+  (Parrot: )?", "", line) for line in lines) == GREETING
 
 
 async def test_devices_and_volume_can_be_changed_in_a_call() -> None:
