@@ -15,7 +15,8 @@ import cloup
 from commands.errors import explained
 from commands.numbers import WholeNumber
 from commands.options import command, takes
-from engines.choose import accelerator, asks_for_servers, choose_engine
+from engines import nvidia
+from engines.choose import accelerator, asks_for_servers, choose_engine, unused_card
 from engines.options import EngineOptions
 from engines.pace import Pace, measure, report
 
@@ -45,6 +46,8 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
     with explained(), tempfile.TemporaryDirectory(prefix="moshi-bench-") as folder:
         pace = asyncio.run(_bench(options, frames, Path(folder)))
     click.echo(f"mlx on {accelerator() or 'the processor'}, {pace.calls} at once, {frames} frames of 80 ms:")
+    if card := unused_card():
+        click.echo(f"This machine's {card} is not used: {nvidia.REMEDY}.")
     for line in report(pace, shared_stages=SHARED_STAGES):
         click.echo(line)
     raise SystemExit(0 if pace.holds else 1)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from engines import nvidia
 from engines.duplex import DuplexEngine, EngineUnavailable
 from engines.options import EngineOptions
 from engines.parrot import ParrotEngine
@@ -36,13 +37,20 @@ class EngineChoice:
 
 def accelerator() -> str | None:
     """Name the accelerator that mlx would run on here, or None where it would run on the processor."""
-    import mlx.core as mx  # noqa: PLC0415 - loading mlx takes a moment, and the parrot needs none of it
-
+    try:
+        import mlx.core as mx  # noqa: PLC0415 - loading mlx takes a moment, and the parrot needs none of it
+    except ImportError:  # mlx without a backend, or with one whose driver is missing
+        return None
     if mx.metal.is_available():
         return "Metal"
     if mx.cuda.is_available():
         return "CUDA"
     return None
+
+
+def unused_card() -> str | None:
+    """Name the NVIDIA card of this machine where there is one that mlx does not use."""
+    return None if accelerator() else nvidia.nvidia_card()
 
 
 def asks_for_servers(options: EngineOptions) -> bool:
@@ -73,11 +81,15 @@ def choose_engine(options: EngineOptions) -> EngineChoice:
     if options.engine == "parrot":
         return EngineChoice(ParrotEngine(options.parrot_delay), "as asked")
     found = accelerator()
+    card = unused_card()
+    hint = f"to have Moshi on it: {nvidia.REMEDY}; " if card else ""
     if options.engine == "auto" and found is None:
         return EngineChoice(
             ParrotEngine(options.parrot_delay),
-            "because mlx finds no accelerator here (Metal or CUDA)",
-            "--engine moshi runs Moshi all the same, --engine parrot says that you meant it"
+            f"because mlx does not use this machine's {card}"
+            if card
+            else "because mlx finds no accelerator here (Metal or CUDA)",
+            f"{hint}--engine moshi runs Moshi all the same, --engine parrot says that you meant it"
             + ("; --listen is left out" if options.listens else ""),
         )
     try:
@@ -88,7 +100,9 @@ def choose_engine(options: EngineOptions) -> EngineChoice:
             "--engine parrot answers calls without it."
         ) from error
     where = f"on {found}" if found else "on the processor, which is too slow for a conversation"
-    return EngineChoice(MoshiEngine(options), where, "--engine parrot answers without it")
+    if card:
+        where += f", and not on this machine's {card}"
+    return EngineChoice(MoshiEngine(options), where, f"{hint}--engine parrot answers without it")
 
 
 def _own_engine(options: EngineOptions) -> DuplexEngine:

@@ -7,12 +7,14 @@ import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 from huggingface_hub import constants
 from packaging.requirements import Requirement
 
 from commands.checks.check import Check
-from engines.choose import accelerator, asks_for_servers
+from engines import nvidia
+from engines.choose import accelerator, asks_for_servers, unused_card
 from engines.duplex import EngineUnavailable
 from engines.options import EngineOptions
 
@@ -57,6 +59,9 @@ def check_accelerator(options: EngineOptions) -> Check:
     found = accelerator()
     if found:
         return Check("accelerator", "ok", found)
+    if card := unused_card():
+        state: Literal["fail", "note"] = "fail" if options.engine == "moshi" else "note"
+        return Check("accelerator", state, f"{card}, which mlx does not use", nvidia.REMEDY)
     if options.engine == "moshi":
         return Check(
             "accelerator",

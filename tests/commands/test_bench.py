@@ -18,6 +18,7 @@ def test_measures_random_weights_where_there_are_none(
     mimi_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "cached", lambda *_: None)
+    monkeypatch.setattr("engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
     monkeypatch.setattr(loading, "config_v0_1", lambda: LmConfig.from_config_dict(tiny_config()))
     monkeypatch.setattr(loading, "write_random_mimi", lambda _: mimi_file)
     result = CliRunner().invoke(bench, ["--frames", "4"], catch_exceptions=False)
@@ -25,6 +26,7 @@ def test_measures_random_weights_where_there_are_none(
     for stage in ("encode", "language", "decode", "answer"):
         assert f"\n{stage} " in result.output
     assert "\nlisten " not in result.output
+    assert "\nThis machine's NVIDIA H200 is not used: UV_NO_GROUP=cpu uv sync --extra cuda" in result.output
     last = result.output.splitlines()[-1]
     assert last.startswith("Verdict: ")
     assert result.exit_code == (0 if "Verdict: holds" in last else 1)

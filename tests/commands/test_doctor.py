@@ -96,6 +96,14 @@ def test_the_accelerator(monkeypatch: pytest.MonkeyPatch, engine: str, found: st
     assert bool(check.remedy) == (found is None and engine != "parrot")
 
 
+@pytest.mark.parametrize(("engine", "state"), [("auto", "note"), ("moshi", "fail")])
+def test_a_card_that_mlx_does_not_use(monkeypatch: pytest.MonkeyPatch, engine: str, state: str) -> None:
+    monkeypatch.setattr("engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
+    check = check_accelerator(EngineOptions(engine=engine))
+    assert (check.state, check.found) == (state, "NVIDIA H200, which mlx does not use")
+    assert "uv sync --extra cuda" in check.remedy
+
+
 def test_the_parrot_needs_no_weights() -> None:
     assert check_weights(PARROT).state == "note"
 

@@ -79,3 +79,16 @@ def test_what_is_no_engine(name: str, sentence: str) -> None:
 def test_a_name_that_is_no_engine_s() -> None:
     with pytest.raises(EngineUnavailable, match=r"expected auto, .* or MODULE:CLASS, got 'parot'"):
         choose_engine(EngineOptions(engine="parot"))
+
+
+@pytest.mark.parametrize("engine", ["auto", "moshi"])
+def test_a_card_that_mlx_does_not_use_is_named_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setattr(choose, "accelerator", lambda: None)
+    monkeypatch.setattr("engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
+    choice = choose_engine(EngineOptions(engine=engine))
+    assert "this machine's NVIDIA H200" in choice.reason
+    assert "to have Moshi on it: UV_NO_GROUP=cpu uv sync --extra cuda, and" in choice.line
+    monkeypatch.setattr(choose, "accelerator", lambda: "CUDA")
+    assert "H200" not in choose_engine(EngineOptions(engine="moshi")).line

@@ -1,0 +1,41 @@
+"""Whether this machine has an NVIDIA card, also where mlx does not use it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+REMEDY = "UV_NO_GROUP=cpu uv sync --extra cuda, and UV_NO_GROUP=cpu in the environment from then on"
+"""Both of mlx's backends are one file, and a plain ``uv run`` brings the one for processors back."""
+
+_DRIVER = Path("/proc/driver/nvidia/gpus")
+_ANSWER_SECS = 10.0
+
+
+def nvidia_card(driver: Path = _DRIVER) -> str | None:
+    """Name the first NVIDIA card, or give None where there is none; asks the driver, and not mlx.
+
+    Args:
+        driver: where Linux's driver tells of its cards, a folder each.
+    """
+    for information in sorted(driver.glob("*/information")):
+        for line in information.read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "Model":
+                return value.strip()
+    return _ask_nvidia_smi()  # in Windows' subsystem for Linux the driver tells nothing
+
+
+def _ask_nvidia_smi() -> str | None:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    command = [program, "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        asked = subprocess.run(  # noqa: S603 - the user's own nvidia-smi
+            command, capture_output=True, text=True, timeout=_ANSWER_SECS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return next(iter(asked.stdout.splitlines()), None)
