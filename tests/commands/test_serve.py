@@ -284,6 +284,7 @@ async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answere
         loaded = asyncio.Event()
 
         async def start(self, progress: Progress) -> None:
+            progress("1 of 2 GB")
             await self.loaded.wait()
             await super().start(progress)
 
@@ -305,8 +306,11 @@ async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answere
     async with httpx.AsyncClient(base_url=base_url) as client:
         loading = await client.get("/healthz")
         assert (loading.status_code, loading.json()["error"]) == (503, ENGINE_ERROR)
+        told = (await client.get("/calls")).json()
+        assert (told["state"], told["progress"], told["engine_reason"]) == ("loading", "1 of 2 GB", "slow")
         engine.loaded.set()
         await ready.wait()
         assert (await client.get("/healthz")).status_code == 200
+        assert (await client.get("/calls")).json()["state"] == "ready"
     over.set()
     await serving
