@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import get_args
 
 from engines import nvidia
 from engines.duplex import DuplexEngine, EngineUnavailable
 from engines.options import EngineOptions
 from engines.parrot import ParrotEngine
+from engines.personas import settle
 from runtime.plugin import PluginUnfit, load
 
 ENGINES = ("auto", "moshi", "parrot", "remote")
@@ -64,6 +66,7 @@ def choose_engine(options: EngineOptions) -> EngineChoice:
     Raises:
         EngineUnavailable: when the options ask for what is not there.
     """
+    options, _ = settle(options)
     if ":" in options.engine:
         return EngineChoice(_own_engine(options), "of your own")
     if options.engine not in ENGINES:
@@ -79,6 +82,10 @@ def choose_engine(options: EngineOptions) -> EngineChoice:
     if remote:
         return _remote_engine(options)
     if options.engine == "parrot":
+        if options.persona:
+            raise EngineUnavailable(
+                "The parrot takes no persona; leave out --persona, or take --engine moshi."
+            )
         return EngineChoice(ParrotEngine(options.parrot_delay), "as asked")
     found = accelerator()
     card = unused_card()
@@ -90,7 +97,8 @@ def choose_engine(options: EngineOptions) -> EngineChoice:
             if card
             else "because mlx finds no accelerator here (Metal or CUDA)",
             f"{hint}--engine moshi runs Moshi all the same, --engine parrot says that you meant it"
-            + ("; --listen is left out" if options.listens else ""),
+            + ("; --listen is left out" if options.listens else "")
+            + ("; --persona is left out" if options.persona else ""),
         )
     try:
         from engines.moshi.engine import MoshiEngine  # noqa: PLC0415 - as above
@@ -123,7 +131,7 @@ def _own_engine(options: EngineOptions) -> DuplexEngine:
 
 def _remote_engine(options: EngineOptions) -> EngineChoice:
     from engines.remote.engine import RemoteEngine  # noqa: PLC0415 - loads Opus, which only servers need
-    from engines.remote.query import Wish  # noqa: PLC0415
+    from engines.remote.query import Greeting, Wish  # noqa: PLC0415
 
     sampling = {
         "text_temperature": options.text_temperature,
@@ -132,10 +140,13 @@ def _remote_engine(options: EngineOptions) -> EngineChoice:
         "audio_top_k": options.audio_top_k,
         "max_steps": options.remote.max_steps,
     }
+    greetings: tuple[Greeting, ...] = get_args(Greeting)
+    greeting = next((one for one in greetings if one == options.greeting), None)
     wish = Wish(
-        persona=options.remote.server_persona,
+        persona=options.remote.server_persona or options.persona,
         voice=options.remote.server_voice,
-        greeting=options.greeting,
+        greeting=greeting or "speech",
+        greeting_words="" if greeting else options.greeting,
         sampling=tuple(sampling.items()),
         seed=options.seed,
     )

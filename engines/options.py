@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from engines.remote.options import RemoteOptions
+
+SPEECH, SILENCE, NONE = "speech", "silence", "none"  # greetings; anything else is words to say
 
 
 @dataclass(frozen=True)
@@ -44,24 +47,59 @@ class EngineOptions:
         default="",
         metadata={
             "help": "Moshi's weights: a folder, or a repo of the Hugging Face hub; by default the repo of "
-            "Kyutai's that --voice and --quantize name.",
+            "Kyutai's that --voice and --quantize name, or nvidia/personaplex-7b-v1 for a persona.",
             "metavar": "DIR|REPO",
         },
     )
-    voice: Literal["moshiko", "moshika"] = field(
-        default="moshiko",
-        metadata={"group": "voice", "help": "Kyutai's male (moshiko) or female (moshika) voice."},
+    voice: str = field(
+        default="",
+        metadata={
+            "group": "voice",
+            "help": "Moshi's moshiko (male, the default) or moshika (female); one of PersonaPlex's "
+            "(its default is NATF2; 'voices' lists them); or a file: .pt, .wav.",
+            "metavar": "NAME|FILE",
+        },
+    )
+    persona: str = field(
+        default="",
+        metadata={
+            "group": "voice",
+            "help": "Who answers, in words: \"You are …\". Takes NVIDIA's PersonaPlex in Moshi's place. "
+            "At most 500 tokens of text; each takes half a megabyte, and one of the 3,000 frames that "
+            "it remembers.",
+            "metavar": "TEXT|@FILE",
+        },
+    )
+    personas: Path | None = field(
+        default=None,
+        metadata={
+            "group": "voice",
+            "help": "A TOML file: a default, and sections by the number that was called or that calls, with "
+            "persona, voice, greeting and temperature.",
+            "metavar": "FILE",
+        },
+    )
+    personas_kept: int = field(
+        default=4,
+        metadata={
+            "group": "tuning",
+            "help": "How many personas are kept ready beside the default, 90 MB each or more.",
+            "min": 1,
+            "max": 1000,
+        },
     )
     quantize: Literal["4", "8", "none"] = field(
         default="4",
         metadata={"help": "Bits to a weight: 4 (4.8 GB), 8 (8.2 GB), or none for bfloat16 (15.4 GB)."},
     )
-    greeting: Literal["speech", "silence", "none"] = field(
-        default="speech",
+    greeting: str = field(
+        default=SPEECH,
         metadata={
             "group": "voice",
-            "help": "How Moshi opens a call: with speech of its own, with silence for as long, or with "
-            "nothing prepared.",
+            "help": "How a call opens: with speech of Moshi's own (speech; PersonaPlex begins by its "
+            "persona), with silence for as long (silence), with nothing prepared (none), or with "
+            "these words.",
+            "metavar": "[speech|silence|none|WORDS]",
         },
     )
     greeting_frames: int = field(

@@ -62,3 +62,18 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, mimi_file: Path) -
     from engines.moshi.random_model import write_tiny_checkpoint  # noqa: PLC0415 - loads mlx
 
     return write_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "moshi", mimi=mimi_file)
+
+
+@pytest.fixture(scope="session")
+def tiny_personaplex(tmp_path_factory: pytest.TempPathFactory, mimi_file: Path) -> Path:
+    """A folder for ``--model`` with a tiny PersonaPlex as NVIDIA publishes it, and three voices."""
+    from engines.moshi.random_model import write_tiny_tokenizer  # noqa: PLC0415 - loads mlx
+    from tests.tiny_personaplex import write_personaplex  # noqa: PLC0415
+    from tests.tiny_voice import write_voice  # noqa: PLC0415
+
+    folder = write_personaplex(tmp_path_factory.mktemp("tiny") / "personaplex", dim=64, text_card=200)
+    (folder / "tokenizer-e351c8d8-checkpoint125.safetensors").symlink_to(mimi_file)
+    write_tiny_tokenizer(folder / "tokenizer_spm_32k_3.model", 200)
+    for seed, name in enumerate(("NATF2", "NATM0", "VARF1")):
+        write_voice(folder / "voices" / f"{name}.pt", folder / "model.safetensors", seed=seed)
+    return folder

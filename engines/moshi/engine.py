@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,29 +19,34 @@ from engines.duplex import (
     CallRequest,
     DuplexEngine,
     EngineBusy,
+    EngineError,
     EngineUnavailable,
     Progress,
 )
 from engines.moshi.call_codecs import CallCodecs
-from engines.moshi.checkpoint import load_tokenizer
+from engines.moshi.checkpoint import Checkpoint, load_tokenizer
 from engines.moshi.codec import LIMIT_FRAMES, Decoder, Encoder
 from engines.moshi.detokenizer import Detokenizer
-from engines.moshi.forced_prefix import NO_PREFIX, ForcedPrefix, silent_prefix
-from engines.moshi.greeting import make_greeting, record, silence_tokens
+from engines.moshi.greeting_recorder import GreetingRecorder
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.listening_model import ListeningModel, prepare
 from engines.moshi.loading import Files, Source
 from engines.moshi.model_thread import ModelThread
+from engines.moshi.prompts import Prompts, Role, open_when_read
 from engines.moshi.recovery import Recovery
+from engines.moshi.roles import RecordedGreetings, Roles
 from engines.moshi.sampling import MoshiSampling, Sampling
 from engines.moshi.session import MoshiSession
+from engines.moshi.snapshot import Snapshot
 from engines.moshi.steering import Steering, word_starts, words_of
+from engines.moshi.voice_loader import VoiceLoader
+from engines.moshi.voices import Voices
 from engines.options import EngineOptions
+from engines.voices import PERSONAPLEX_REPO
 from runtime.retries import Later, later
 
 HANG_S = 3.0  # a step that takes this long will not come back; shorter than the pipeline's own patience
 CLOSING_HANG_S = 1.0  # a step of a call that is over already
-WARM_UP_FRAMES = 3  # where no greeting is made, which warms up as well
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class _Loaded:
     word_starts: frozenset[int]
     recovery: Recovery
     listening: ListeningModel | None
+    roles: Roles
+    prompts: Prompts
 
 
 class MoshiEngine(DuplexEngine):
@@ -86,7 +94,8 @@ class MoshiEngine(DuplexEngine):
             Sampling(options.text_temperature, options.text_top_k),
             Sampling(options.audio_temperature, options.audio_top_k),
         )
-        self.prefix: ForcedPrefix = NO_PREFIX
+        self.takes = frozenset({"greeting", "temperature"})
+        self.greetings = RecordedGreetings()
         self._options = options
         self._source = source or Files()
         self._hang_s = hang_s
@@ -98,6 +107,7 @@ class MoshiEngine(DuplexEngine):
         self._absent: str | None = "Moshi is not loaded."
         self._stopping = threading.Event()
         self._loaded: _Loaded | None = None
+        self._default_start: Future[Snapshot] | None = None
 
     @property
     def running(self) -> int:
@@ -127,10 +137,20 @@ class MoshiEngine(DuplexEngine):
 
         self._stopping.clear()
         self._loaded = loaded = await self._load(tell)
+        self.takes = loaded.roles.takes
+        start = await self._read_default(loaded, progress)
         progress("Moshi warms up.")
-        self.prefix = await asyncio.wrap_future(loaded.thread.call(partial(self._make_prefix, loaded, tell)))
+        recording = loaded.thread.call(partial(self._recorder(loaded).record, start, tell))
+        self.greetings = await asyncio.wrap_future(recording)
         self._absent = None
         progress(f"Moshi is ready for {self.capacity} call{'s' if self.capacity > 1 else ''} at once.")
+
+    def prepare(self, request: CallRequest) -> None:
+        """See ``DuplexEngine``."""
+        self.check_request(request)
+        if (loaded := self._loaded) is not None and (role := loaded.roles.role(request)) is not None:
+            loaded.roles.greeting(request, role, self.greetings)
+            self._start_of(loaded, role)
 
     def open_session(self, request: CallRequest = NO_REQUEST) -> MoshiSession:
         """See ``DuplexEngine``."""
@@ -144,12 +164,25 @@ class MoshiEngine(DuplexEngine):
                 if self.capacity == 1
                 else f"Moshi holds {self.capacity} calls at once, and all are taken."
             )
+        role = loaded.roles.role(request)
+        greeting = loaded.roles.greeting(request, role, self.greetings)
+        start = None if role is None else self._start_of(loaded, role)
         encoder, decoder = loaded.codecs.take()
         seed = secrets.randbits(32) if self._options.seed is None else self._options.seed
         session = MoshiSession(
             owner=self,
             model_thread=loaded.thread,
-            open_language=partial(LanguageSession, loaded.model, self.sampling, seed, prefix=self.prefix),
+            open_language=partial(
+                open_when_read,
+                partial(
+                    LanguageSession,
+                    loaded.model,
+                    loaded.roles.sampling(request),
+                    seed,
+                    prefix=greeting.prefix,
+                ),
+                start,
+            ),
             encoder=encoder,
             decoder=decoder,
             detokenizer=Detokenizer(loaded.tokenizer),
@@ -158,6 +191,8 @@ class MoshiEngine(DuplexEngine):
             patience_s=self._hang_s,
             make_listener=None if loaded.listening is None else loaded.listening.listener,
         )
+        if greeting.words:
+            session.say(greeting.words)
         self._sessions.add(session)
         return session
 
@@ -168,6 +203,7 @@ class MoshiEngine(DuplexEngine):
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
+            loaded.prompts.close()
             loaded.recovery.close()
             loaded.codecs.close()
             await asyncio.to_thread(loaded.thread.stop)
@@ -218,6 +254,9 @@ class MoshiEngine(DuplexEngine):
             )
             loading = thread.call(partial(self._load_listening, codecs, progress))
             listening = await asyncio.wrap_future(loading)
+            voices = await asyncio.to_thread(self._find_voices, checkpoint, progress)
+            tokenizer = load_tokenizer(checkpoint.tokenizer)
+            roles = Roles.at_start(self._options, self.sampling, tokenizer, voices)
         except BaseException:
             self._stopping.set()
             if codecs is not None:
@@ -228,9 +267,19 @@ class MoshiEngine(DuplexEngine):
         def try_model() -> None:
             LanguageSession(model, self.sampling, seed=0).close()
 
-        tokenizer = load_tokenizer(checkpoint.tokenizer)
         recovery = Recovery(thread, try_model, self._hang_s, self._run_later)
-        return _Loaded(thread, model, codecs, tokenizer, word_starts(tokenizer), recovery, listening)
+        loader = VoiceLoader(voices or Voices(checkpoint.weights.parent), codecs.decoders.load_async)
+        prompts = Prompts(
+            model=model,
+            thread=thread,
+            load_voice=loader,
+            others_talk=lambda: bool(self._sessions),
+            kept=self._options.personas_kept,
+            patience_s=self._hang_s,
+            run_later=self._run_later,
+        )
+        starts = word_starts(tokenizer)
+        return _Loaded(thread, model, codecs, tokenizer, starts, recovery, listening, roles, prompts)
 
     def _load_listening(self, codecs: CallCodecs, progress: Progress) -> ListeningModel | None:
         if not self._options.listens:
@@ -243,17 +292,40 @@ class MoshiEngine(DuplexEngine):
         if self._stopping.is_set():
             raise EngineUnavailable("Moshi was stopped before it was ready.")
 
-    def _make_prefix(self, loaded: _Loaded, progress: Progress) -> ForcedPrefix:
-        """Make what calls open with, in the model's thread; it warms everything up as well."""
-        frames, seed = self._options.greeting_frames, self._options.seed
-        if seed is None:
-            seed = secrets.randbits(31)
-        take = partial(record, loaded.model, self.sampling, loaded.codecs, before_frame=self._go_on)
-        if self._options.greeting == "speech":
-            return make_greeting(partial(take, frames), seed, progress)
-        take(WARM_UP_FRAMES, seed)
-        return (
-            silent_prefix(frames, silence_tokens(loaded.codecs))
-            if self._options.greeting == "silence"
-            else NO_PREFIX
+    def _find_voices(self, checkpoint: Checkpoint, progress: Progress) -> Voices | None:
+        """Find the voices of a model that takes personas.
+
+        Raises:
+            EngineUnavailable: when they cannot be had, or a persona is wanted of a model that takes none.
+        """
+        if checkpoint.takes_persona:
+            return self._source.find_voices(self._options, progress)
+        if self._options.persona:
+            raise EngineUnavailable(
+                f"{checkpoint.weights} was not trained to take a persona; leave out --persona, "
+                f"or take --model {PERSONAPLEX_REPO}."
+            )
+        return None
+
+    async def _read_default(self, loaded: _Loaded, progress: Progress) -> Snapshot | None:
+        """Read the prompt that calls begin with which ask for nothing; it is kept for good."""
+        if loaded.roles.default is None:
+            return None
+        progress("Moshi reads its persona.")
+        self._default_start = loaded.prompts.want(loaded.roles.default)
+        try:
+            return await asyncio.wrap_future(self._default_start)
+        except EngineUnavailable:
+            raise
+        except EngineError as error:
+            raise EngineUnavailable(str(error)) from error
+
+    def _recorder(self, loaded: _Loaded) -> GreetingRecorder:
+        return GreetingRecorder(
+            self._options, loaded.model, self.sampling, loaded.codecs, loaded.tokenizer, self._go_on
         )
+
+    def _start_of(self, loaded: _Loaded, role: Role) -> Future[Snapshot]:
+        if role == loaded.roles.default and self._default_start is not None:
+            return self._default_start
+        return loaded.prompts.want(role)

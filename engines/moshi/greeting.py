@@ -23,11 +23,13 @@ from engines.moshi.detokenizer import SPECIAL_TOKENS
 from engines.moshi.forced_prefix import NO_PREFIX, ForcedPrefix, PrefixFrame
 from engines.moshi.language_model import LanguageSession, LanguageStep
 from engines.moshi.sampling import MoshiSampling
+from engines.moshi.steering import Steering
 from engines.moshi.token_history import Tokens
 
 SPEECH_FRAMES = 3  # a take with fewer audible frames is a click or a breath, not a greeting
 SETTLING_FRAMES = 3
 SILENT_FRAME = np.zeros(FRAME_SAMPLES, np.float32)
+LONGEST_GREETING_FRAMES = 750  # a minute; who says more than that is no longer greeting
 TAKES = 8  # after so many without speech there is something else to mend
 
 
@@ -85,6 +87,36 @@ def silence_tokens(codecs: CallCodecs) -> Tokens:
         return [encoder.encode(SILENT_FRAME) for _ in range(SETTLING_FRAMES)][-1][:CODEBOOKS]
     finally:
         encoder.release()
+
+
+def record_words(
+    session: LanguageSession,
+    steering: Steering,
+    silence: Tokens,
+    *,
+    before_frame: Callable[[], None] = lambda: None,
+) -> ForcedPrefix:
+    """Let the model say given words to a silent caller. Runs in the model's thread.
+
+    Args:
+        session: a conversation that has not begun; it is closed.
+        steering: has the words.
+        silence: uint32 ``[8]``, the silent caller.
+        before_frame: called before each frame; what it raises ends the take.
+
+    Returns:
+        All frames from shortly before the first word to shortly after the last.
+    """
+    frames: list[PrefixFrame] = []
+    try:
+        while not steering.done and len(frames) < LONGEST_GREETING_FRAMES:
+            before_frame()
+            step = session.step(silence, steer=steering.decide)
+            if step.audio_tokens is not None:
+                frames.append(PrefixFrame(step.text_token, step.audio_tokens))
+    finally:
+        session.close()
+    return tuple(frames)
 
 
 def record(

@@ -16,6 +16,7 @@ from engines.moshi.language_model import QUANTIZATIONS, build
 from engines.moshi.listening_checkpoint import ListeningCheckpoint, find_listening, stt_1b
 from engines.moshi.random_mimi import write_random_mimi
 from engines.moshi.random_model import randomize, write_tiny_tokenizer
+from engines.moshi.voices import Voices
 from engines.options import EngineOptions
 
 LISTENING_TOKENIZER_NAME = "listening_tokenizer.model"
@@ -30,6 +31,13 @@ class Source(Protocol):
 
         Raises:
             EngineUnavailable: with a sentence that names the file and the remedy.
+        """
+
+    def find_voices(self, options: EngineOptions, progress: Progress) -> Voices:
+        """Give the voices of a model that takes personas.
+
+        Raises:
+            EngineUnavailable: with a sentence that names the remedy.
         """
 
     def load(self, checkpoint: Checkpoint, progress: Progress) -> Lm:
@@ -60,6 +68,10 @@ class Files:
     def find(self, options: EngineOptions, progress: Progress) -> Checkpoint:
         """See ``Source``."""
         return weights.find(options, progress)
+
+    def find_voices(self, options: EngineOptions, progress: Progress) -> Voices:
+        """See ``Source``."""
+        return weights.voices(options, progress)
 
     def load(self, checkpoint: Checkpoint, progress: Progress) -> Lm:
         """See ``Source``. Reads all of it, so that no call has to wait for the disk."""
@@ -106,7 +118,12 @@ class RandomValues:
         write_tiny_tokenizer(tokenizer, 100)
         mimi = write_random_mimi(self._folder / MIMI_NAME)
         quantization = None if options.quantize == "none" else QUANTIZATIONS[int(options.quantize)]
-        return Checkpoint(self._folder, mimi, tokenizer, config_v0_1(), quantization)
+        takes_persona = bool(options.persona)
+        return Checkpoint(self._folder, mimi, tokenizer, config_v0_1(), quantization, takes_persona)
+
+    def find_voices(self, options: EngineOptions, progress: Progress) -> Voices:  # noqa: ARG002 - as Source has it
+        """See ``Source``. There are none: nothing that could be known of random weights' voices."""
+        return Voices(self._folder / "voices")
 
     def load(self, checkpoint: Checkpoint, progress: Progress) -> Lm:  # noqa: ARG002 - as Source has it
         """See ``Source``."""

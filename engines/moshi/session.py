@@ -70,7 +70,7 @@ class MoshiSession(DuplexSession):
         *,
         owner: SessionOwner,
         model_thread: ModelThread,
-        open_language: Callable[[], LanguageSession],
+        open_language: Callable[[], LanguageSession | None],
         encoder: Encoder,
         decoder: Decoder,
         detokenizer: Detokenizer,
@@ -190,8 +190,15 @@ class MoshiSession(DuplexSession):
         self._model_thread.submit(Job(work, failed, self, self._patience_s, in_spare_time=True))
 
     def _begin(self) -> None:
-        if not self._closed:
-            self._language = self._open_language()
+        if self._ended:
+            return
+        language = self._open_language()
+        if language is None:  # its prompt is still being read, in the spare time of this thread
+            self._submit_spare(self._begin, partial(self._fail, "the model"))
+            return
+        with self._changed:
+            self._language = language
+            self._changed.notify_all()
 
     def _forget(self) -> None:
         if self._language is not None:
@@ -241,7 +248,10 @@ class MoshiSession(DuplexSession):
             self._submit(partial(self._speak, frame))
 
     def _can_encode(self) -> bool:
-        return self._ended or (self._backlog.waiting_frames > 0 and self._backlog.taken_frames < STAGES)
+        """Frames wait, for as long as a backlog may, until the conversation has begun."""
+        begun = self._language is not None
+        room = self._backlog.taken_frames < STAGES
+        return self._ended or (begun and room and self._backlog.waiting_frames > 0)
 
     def _decode(self, decoder: Decoder) -> None:
         while (item := self._to_decode.get()) is not None:

@@ -24,7 +24,16 @@ from engines.moshi.converted import (
 )
 from engines.moshi.hub import DOWNLOAD, HubRepo
 from engines.moshi.language_model import QUANTIZATIONS, Quantization
+from engines.moshi.voice import VoiceUnfit
+from engines.moshi.voices import Voices, voices_in_folder, voices_of_repo
 from engines.options import EngineOptions
+from engines.voices import (
+    MOSHI_VOICES,
+    PERSONAPLEX_REPO,
+    PERSONAPLEX_VOICES,
+    is_file,
+    needs_personaplex,
+)
 
 KYUTAI = re.compile(r"kyutai/moshik[oa]-mlx-(q4|q8|bf16)")  # known to have no config.json
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
@@ -71,7 +80,20 @@ def cached(options: EngineOptions, progress: Progress) -> Checkpoint | None:
 def kyutai_repo(options: EngineOptions) -> str:
     """Name Kyutai's repo for a voice and a quantization."""
     kind = "bf16" if options.quantize == "none" else f"q{options.quantize}"
-    return f"kyutai/{options.voice}-mlx-{kind}"
+    return f"kyutai/{options.voice or MOSHI_VOICES[0]}-mlx-{kind}"
+
+
+def voices(options: EngineOptions, progress: Progress) -> Voices:
+    """Find the voices of a model that takes personas, and fetch and unpack them where they are missing.
+
+    Raises:
+        EngineUnavailable: with a sentence that names the remedy.
+    """
+    try:
+        folder = _folder(options)
+        return voices_in_folder(folder) if folder else voices_of_repo(_repo(options), progress)
+    except VoiceUnfit as error:
+        raise EngineUnavailable(str(error)) from error
 
 
 def _folder(options: EngineOptions) -> Path | None:
@@ -80,13 +102,28 @@ def _folder(options: EngineOptions) -> Path | None:
 
 
 def _repo(options: EngineOptions) -> str:
-    repo = options.model or kyutai_repo(options)
+    repo = options.model or _default_repo(options)
     if not REPO.fullmatch(repo):
         raise EngineUnavailable(
             f"There is no folder {repo}; --model takes a folder, "
             f"or a repo of the hub such as {kyutai_repo(options)}."
         )
     return repo
+
+
+def _default_repo(options: EngineOptions) -> str:
+    if not options.persona and not needs_personaplex(options.voice):
+        return kyutai_repo(options)
+    if options.voice in MOSHI_VOICES:
+        raise EngineUnavailable(
+            f"--voice {options.voice} is Moshi's, which takes no persona; leave it out, or name one of "
+            f"PersonaPlex's ({PERSONAPLEX_VOICES[0]} … {PERSONAPLEX_VOICES[-1]})."
+        )
+    if options.voice and not is_file(options.voice) and options.voice not in PERSONAPLEX_VOICES:
+        raise EngineUnavailable(
+            f"There is no voice {options.voice!r}; 'uv run bot.py voices' lists those that there are."
+        )
+    return PERSONAPLEX_REPO
 
 
 def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Checkpoint:

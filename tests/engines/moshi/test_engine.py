@@ -101,7 +101,7 @@ async def test_greets_and_answers_and_every_call_alike(engine: MoshiEngine) -> N
         assert first.pcm is not None
         assert second.pcm is not None
         np.testing.assert_allclose(first.pcm, second.pcm, atol=1e-4)
-    assert len(engine.prefix) == GREETING_FRAMES
+    assert len(engine.greetings.default) == GREETING_FRAMES
     pieces = [step.text for step in calls[0][:GREETING_FRAMES]]
     assert "".join(pieces).strip(), "the greeting has words"
 
@@ -109,9 +109,11 @@ async def test_greets_and_answers_and_every_call_alike(engine: MoshiEngine) -> N
 async def test_the_greeting_depends_on_the_seed_alone(engine: MoshiEngine) -> None:
     loaded = engine._loaded
     assert loaded is not None
-    again = await asyncio.wrap_future(loaded.thread.call(lambda: engine._make_prefix(loaded, lambda _: None)))
-    assert [part.text_token for part in again] == [part.text_token for part in engine.prefix]
-    for part, first in zip(again, engine.prefix, strict=True):
+    recorder = engine._recorder(loaded)
+    recording = loaded.thread.call(lambda: recorder.record(None, lambda _: None))
+    again = (await asyncio.wrap_future(recording)).default
+    assert [part.text_token for part in again] == [part.text_token for part in engine.greetings.default]
+    for part, first in zip(again, engine.greetings.default, strict=True):
         np.testing.assert_array_equal(part.audio_tokens, first.audio_tokens)
 
 
@@ -338,12 +340,12 @@ async def test_stopping_breaks_a_greeting_off_between_two_frames(
 
 @pytest.mark.parametrize("greeting", ["silence", "none"])
 async def test_other_greetings(engine: MoshiEngine, greeting: str) -> None:
-    loaded, options = engine._loaded, engine._options
+    loaded = engine._loaded
     assert loaded is not None
-    engine._options = replace(options, greeting=greeting, greeting_frames=3)  # type: ignore[arg-type]
-    making = loaded.thread.call(lambda: engine._make_prefix(loaded, lambda _: None))
-    opening = await asyncio.wrap_future(making)
-    engine._options = options
+    options = replace(engine._options, greeting=greeting, greeting_frames=3)
+    recorder = replace(engine._recorder(loaded), options=options)
+    recording = loaded.thread.call(lambda: recorder.record(None, lambda _: None))
+    opening = (await asyncio.wrap_future(recording)).default
     if greeting == "none":
         assert opening == NO_PREFIX
     else:

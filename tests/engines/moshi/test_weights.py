@@ -312,3 +312,16 @@ def test_with_a_filled_cache_loading_asks_the_network_for_nothing(checkpoint: Pa
     assert loading.returncode == 0, loading.stderr
     assert f"from the cache of {REPO}" in loading.stdout
     assert "ready for 1 call" in loading.stdout
+
+
+def test_a_persona_or_a_voice_of_its_takes_personaplex() -> None:
+    from_voice = weights._repo(EngineOptions(voice="NATF2"))
+    assert from_voice == weights._repo(EngineOptions(persona="You are Anna.")) == "nvidia/personaplex-7b-v1"
+    assert weights._repo(EngineOptions(voice="mine.wav")) == from_voice
+    assert weights._repo(EngineOptions(voice="moshika")) == "kyutai/moshika-mlx-q4"
+    with pytest.raises(EngineUnavailable, match="--voice moshika is Moshi's, which takes no persona"):
+        weights._repo(EngineOptions(voice="moshika", persona="You are Anna."))
+    with pytest.raises(
+        EngineUnavailable, match=r"There is no voice 'moshikko'; 'uv run bot.py voices' lists"
+    ):
+        weights._repo(EngineOptions(voice="moshikko"))

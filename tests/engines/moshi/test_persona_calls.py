@@ -1,0 +1,279 @@
+"""Calls with personas, on a tiny PersonaPlex with a real Mimi: prepared, kept, apart from each other."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from audio.formats import FRAME_SAMPLES
+from engines.duplex import CallRequest, DuplexStep, EngineFailed, EngineUnavailable, RequestRefused
+from engines.moshi.engine import MoshiEngine
+from engines.moshi.forced_prefix import NO_PREFIX
+from engines.moshi.language_model import LanguageSession
+from engines.moshi.prompts import Role
+from engines.moshi.session import MoshiSession
+from engines.moshi.snapshot import Snapshot
+from engines.options import EngineOptions
+from tests.laters import Laters
+from tests.logs import Logged
+
+WAIT_S = 60.0
+ANNA = "dadada lolo memi"  # of the syllables that the tiny tokenizer knows
+BEN = CallRequest(persona="bibibi koko", voice="NATM0")
+
+
+def options(model: Path, **more: object) -> EngineOptions:
+    return replace(
+        EngineOptions(model=str(model), quantize="none", calls=2, seed=1, persona=ANNA, personas_kept=2),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_personaplex: Path) -> Iterator[MoshiEngine]:
+    engine = MoshiEngine(options(tiny_personaplex), codec_limit_frames=3000)
+    lines: list[str] = []
+    asyncio.run(engine.start(lines.append))
+    assert "Moshi reads its persona." in lines
+    assert not any("dadada" in line for line in lines)
+    yield engine
+    asyncio.run(engine.stop())
+
+
+async def talk(session: MoshiSession, frames: int) -> list[DuplexStep]:
+    outputs, steps = session.outputs(), []
+    for number in range(frames):
+        session.feed((0.1 * np.random.default_rng(number).standard_normal(FRAME_SAMPLES)).astype(np.float32))
+        steps.append(await asyncio.wait_for(anext(outputs), WAIT_S))
+    return steps
+
+
+async def call(engine: MoshiEngine, request: CallRequest, frames: int = 6) -> list[str]:
+    session = engine.open_session(request)
+    steps = await talk(session, frames)
+    await session.close()
+    assert all(step.pcm is not None for step in steps)
+    return [f"{step.text} {np.asarray(step.pcm).sum():.3f}" for step in steps]
+
+
+async def in_thread(engine: MoshiEngine, role: Role | None, frames: int) -> list[int]:
+    """What the model says after a role's prompt, without an engine."""
+    assert engine._loaded is not None
+    assert role is not None
+    loaded = engine._loaded
+    start = await asyncio.wait_for(asyncio.wrap_future(engine._start_of(loaded, role)), WAIT_S)
+    session = await asyncio.wrap_future(
+        loaded.thread.call(partial(LanguageSession, loaded.model, engine.sampling, 1, start=start))
+    )
+    steps = [
+        await asyncio.wrap_future(loaded.thread.call(partial(session.step, np.full(8, n, np.uint32))))
+        for n in range(frames)
+    ]
+    return [step.text_token for step in steps]
+
+
+async def test_each_call_has_the_persona_that_it_asks_for(engine: MoshiEngine) -> None:
+    assert engine.takes == {"persona", "voice", "greeting", "temperature"}
+    default, ben = CallRequest(), BEN
+    engine.prepare(ben)
+    alone = [await call(engine, request) for request in (default, ben, replace(ben, voice="VARF1"))]
+    assert len({str(said) for said in alone}) == 3, "persona and voice make a difference"
+    again = [await call(engine, request) for request in (ben, default)]
+    assert again == [alone[1], alone[0]], "no call leaves anything behind for the next"
+    both = await asyncio.gather(call(engine, default), call(engine, ben))
+    assert list(both) == alone[:2], "nor for one at the same time"
+
+
+async def test_a_persona_says_what_its_prompt_says_without_an_engine(engine: MoshiEngine) -> None:
+    loaded = engine._loaded
+    assert loaded is not None
+    first = await in_thread(engine, loaded.roles.role(BEN), 8)
+    other = await in_thread(engine, loaded.roles.default, 8)
+    assert first != other
+    assert await in_thread(engine, loaded.roles.role(BEN), 8) == first
+
+
+async def test_the_last_few_are_kept_and_what_each_takes_is_logged_without_its_words(
+    engine: MoshiEngine, logged: Logged
+) -> None:
+    loaded = engine._loaded
+    assert loaded is not None
+    requests = [CallRequest(persona=persona) for persona in ("baba", "bebe", "bibi")]
+    roles = [loaded.roles.role(request) for request in requests]
+    assert None not in roles
+    made = [loaded.prompts.want(role) for role in roles if role is not None]
+    states = [await asyncio.wait_for(asyncio.wrap_future(one), WAIT_S) for one in made]
+    assert loaded.prompts.want(roles[2]) is made[2]  # type: ignore[arg-type]
+    assert loaded.prompts.want(roles[1]) is made[1]  # type: ignore[arg-type]
+    assert loaded.prompts.want(roles[0]) is not made[0], "two are kept"  # type: ignore[arg-type]
+    assert loaded.prompts.kept_bytes <= 2 * max(state.size_bytes for state in states)
+    lines = logged.lines
+    assert any("A persona and its voice take " in line and " MB" in line for line in lines)
+    assert not any("baba" in line for line in lines)
+    assert "baba" not in repr(roles[0])
+
+
+async def test_a_call_that_comes_before_its_prompt_is_ready_waits_and_leaves_no_delay(
+    engine: MoshiEngine,
+) -> None:
+    loaded = engine._loaded
+    assert loaded is not None
+    gate = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    voices = loaded.prompts._load_voice
+
+    def slow(voice: str) -> object:
+        asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(WAIT_S)
+        return voices(voice)
+
+    loaded.prompts._load_voice = slow  # type: ignore[assignment]
+    try:
+        session = engine.open_session(CallRequest(persona="nunu", voice="VARF1"))
+        for number in range(20):
+            session.feed(np.full(FRAME_SAMPLES, number / 100, np.float32))
+        await asyncio.sleep(0.2)
+        assert session.backlog_frames <= 5, "older frames are dropped, as in any stall"
+        waiting = session.backlog_frames
+        gate.set()
+        outputs = session.outputs()
+        for _ in range(waiting):
+            await asyncio.wait_for(anext(outputs), WAIT_S)
+        assert session.backlog_frames == 0
+        await session.close()
+    finally:
+        gate.set()
+        loaded.prompts._load_voice = voices
+
+
+async def test_a_voice_that_cannot_be_read_ends_its_own_call(engine: MoshiEngine, tmp_path: Path) -> None:
+    (tmp_path / "bad.pt").write_bytes(b"no voice")
+    session = engine.open_session(CallRequest(voice=str(tmp_path / "bad.pt")))
+    session.feed(np.zeros(FRAME_SAMPLES, np.float32))
+    with pytest.raises(EngineFailed, match="is not a voice: it is no whole zip archive"):
+        await asyncio.wait_for(anext(session.outputs()), WAIT_S)
+    await session.close()
+
+
+async def test_what_cannot_be_is_refused_before_the_call(engine: MoshiEngine) -> None:
+    for request, complaint in (
+        (CallRequest(voice="NATF9"), r"There is no voice 'NATF9' in .* \(there are: NATF2, NATM0, VARF1\)"),
+        (CallRequest(voice="../NATF2"), "There is no voice"),
+        (CallRequest(persona="bibi " * 600), r"The persona has \d+ tokens, expected at most 500"),
+        (CallRequest(greeting="()"), "The greeting cannot be said"),
+    ):
+        for ask in (engine.prepare, engine.open_session):
+            with pytest.raises(RequestRefused, match=complaint):
+                ask(request)
+    assert engine.running == 0
+
+
+async def test_a_greeting_in_words_is_said_whoever_answers(engine: MoshiEngine) -> None:
+    words = "dada bibi koko"
+    for request in (CallRequest(greeting=words), replace(BEN, greeting=words)):
+        session = engine.open_session(request)
+        said = "".join(step.text for step in await talk(session, 40))
+        await session.close()
+        assert words in " ".join(said.split())
+
+
+async def test_the_default_s_greeting_is_recorded_once(tiny_personaplex: Path) -> None:
+    words = "dada bibi koko"
+    engine = MoshiEngine(options(tiny_personaplex, greeting=words), codec_limit_frames=3000)
+    await engine.start(lambda _: None)
+    try:
+        recorded = engine.greetings.default
+        assert len(recorded) > 5
+        session = engine.open_session()
+        said = "".join(step.text for step in await talk(session, len(recorded)))
+        await session.close()
+        assert words in " ".join(said.split())
+        other = engine.open_session(BEN)  # another voice cannot say what was recorded in the default's
+        said = "".join(step.text for step in await talk(other, 40))
+        await other.close()
+        assert words in " ".join(said.split())
+    finally:
+        await engine.stop()
+
+
+async def test_a_persona_begins_by_itself(engine: MoshiEngine) -> None:
+    assert engine.greetings.default == NO_PREFIX
+    assert len(engine.greetings.silence) == 25
+
+
+@pytest.mark.slow
+async def test_a_recording_is_a_voice(engine: MoshiEngine, tmp_path: Path) -> None:
+    times = np.arange(3 * 16_000) / 16_000
+    soundfile.write(tmp_path / "me.wav", 0.1 * np.sin(2 * np.pi * 200 * times), 16_000)
+    said = await call(engine, CallRequest(voice=str(tmp_path / "me.wav")))
+    assert said != await call(engine, CallRequest())
+
+
+async def test_a_model_without_personas_says_so(tiny_checkpoint: Path) -> None:
+    engine = MoshiEngine(EngineOptions(model=str(tiny_checkpoint), persona=ANNA))
+    with pytest.raises(EngineUnavailable, match="was not trained to take a persona; leave out --persona, or"):
+        await engine.start(lambda _: None)
+    engine = MoshiEngine(EngineOptions(model=str(tiny_checkpoint), greeting="none"), codec_limit_frames=500)
+    await engine.start(lambda _: None)
+    try:
+        assert engine.takes == {"greeting", "temperature"}
+        with pytest.raises(
+            RequestRefused, match="The engine moshi takes no persona for a call; leave it out"
+        ):
+            engine.open_session(CallRequest(persona=ANNA))
+        await call(engine, CallRequest(temperature=0.0))
+    finally:
+        await engine.stop()
+
+
+async def test_running_calls_keep_their_steps_while_a_prompt_is_read(tiny_personaplex: Path) -> None:
+    """Between two slices of a prompt everybody who talks is answered, whatever the machine."""
+    laters = Laters()
+    engine = MoshiEngine(options(tiny_personaplex), codec_limit_frames=3000, run_later=laters)
+    await engine.start(lambda _: None)
+    try:
+        session = engine.open_session()
+        engine.prepare(CallRequest(persona="bababa " * 40))
+        loaded = engine._loaded
+        assert loaded is not None
+        read = loaded.prompts.want(long_role(engine))
+        outputs = session.outputs()
+        for number in range(20):
+            await asyncio.to_thread(wait_until, partial(paused_or_read, laters, number, read))
+            if read.done():
+                break
+            assert laters.secs[number] >= 0.08, "a frame's time for the others"
+            session.feed(np.zeros(FRAME_SAMPLES, np.float32))
+            await asyncio.wait_for(anext(outputs), WAIT_S)
+            laters.run()
+        assert len(laters.secs) >= 2, "in several slices"
+        assert session.dropped_frames == 0
+        await session.close()
+    finally:
+        await engine.stop()
+
+
+def paused_or_read(laters: Laters, number: int, read: Future[Snapshot]) -> bool:
+    return len(laters.secs) > number or read.done()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def long_role(engine: MoshiEngine) -> Role:
+    assert engine._loaded is not None
+    role = engine._loaded.roles.role(CallRequest(persona="bababa " * 40))
+    assert role is not None
+    return role

@@ -1,0 +1,111 @@
+"""Who answers which call: the file of personas, and what it adds to the options."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engines.choose import choose_engine
+from engines.duplex import CallRequest, EngineUnavailable
+from engines.options import EngineOptions
+from engines.personas import NO_PERSONAS, PersonasUnfit, load_personas, read_persona, settle
+from engines.voices import PERSONAPLEX_REPO
+
+FILE = """
+[default]
+persona = "You are Anna."
+voice = "NATF2"
+
+[sales]
+numbers = ["+15551234567"]
+persona = "@sales.txt"
+greeting = "Hello, this is Ben."
+temperature = 0.6
+
+["+15550000001"]
+voice = "NATM1"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "sales.txt").write_text("You are Ben.\n")
+    (tmp_path / "personas.toml").write_text(FILE)
+    return tmp_path / "personas.toml"
+
+
+def test_a_section_is_found_by_who_is_called_or_who_calls(file: Path) -> None:
+    personas = load_personas(file)
+    ben = CallRequest("You are Ben.", "NATF2", "Hello, this is Ben.", 0.6)
+    assert personas.default == CallRequest("You are Anna.", "NATF2")
+    assert personas.for_call(called="+15551234567", caller="+4512345678") == ben
+    assert personas.for_call(called="+15559999999", caller="+15551234567") == ben
+    known = CallRequest("You are Anna.", "NATM1")
+    assert personas.for_call(called="+15551234567", caller="+15550000001") == known, "who calls comes first"
+    assert personas.for_call(called="+1", caller="anonymous") == personas.default
+    assert personas.names == ["sales"], "phone numbers are not for everybody's eyes"
+    assert "+1555" not in repr(personas.names)
+
+
+def test_a_section_is_chosen_by_name_or_a_persona_by_its_words(file: Path) -> None:
+    personas = load_personas(file)
+    assert personas.chosen("sales").voice == "NATF2"
+    assert personas.chosen("You are Eve.") == CallRequest("You are Eve.", "NATF2")
+    assert NO_PERSONAS.chosen("You are Eve.") == CallRequest("You are Eve.")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[default", "is not TOML"),
+        ("default = 1", r"expected \[default\] to be a section, got a value"),
+        ("[a]\npersonna = 'x'", r"\[a\] has 'personna'; expected persona, voice"),
+        ("[a]\nvoice = 1", r"expected voice of \[a\] to be text"),
+        ("[a]\ntemperature = 3", r"expected a temperature from 0 to 2 in \[a\]"),
+        ("[a]\ntemperature = true", "expected a temperature from 0 to 2"),
+        ("[a]\nnumbers = '+1'", r"expected numbers of \[a\] as a list"),
+        ("[a]\nnumbers = ['0155']", r"expected numbers of \[a\] as a list"),
+        (
+            "[a]\nnumbers = ['+15551234567']\n[b]\nnumbers = ['+15551234567']",
+            r"of \[b\] is in another",
+        ),
+        ("['a b']\nvoice = 'x'", "a section's name has letters"),
+        ("[a]\npersona = '@none.txt'", r"The persona's file .*none\.txt cannot be read as text"),
+    ],
+)
+def test_says_what_is_wrong_with_the_file(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "personas.toml").write_text(text)
+    with pytest.raises(PersonasUnfit, match=complaint) as caught:
+        load_personas(tmp_path / "personas.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_says_what_is_wrong_with_a_persona(tmp_path: Path) -> None:
+    assert read_persona("  You are Anna. ") == "You are Anna."
+    with pytest.raises(PersonasUnfit, match="Expected a persona of at most 8,000 characters, got 8,001"):
+        read_persona("a" * 8001)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(PersonasUnfit, match="cannot be read as text"):
+        read_persona(f"@{tmp_path / 'binary'}")
+    with pytest.raises(PersonasUnfit, match="cannot be read"):
+        load_personas(tmp_path / "none.toml")
+
+
+def test_the_file_s_default_fills_up_the_options(file: Path) -> None:
+    settled, _ = settle(EngineOptions(personas=file))
+    assert (settled.persona, settled.voice, settled.greeting) == ("You are Anna.", "NATF2", "speech")
+    assert settled.model == PERSONAPLEX_REPO
+    given = EngineOptions(personas=file, persona="You are Eve.", voice="VARM0", greeting="none", model="x/y")
+    assert settle(given)[0] == given
+    assert settle(settled)[0] == settled, "twice is once"
+    plain = EngineOptions()
+    assert settle(plain) == (plain, NO_PERSONAS)
+    file.write_text("[a]\npersona = 'You are Ben.'")
+    assert settle(replace(plain, personas=file))[0].model == PERSONAPLEX_REPO
+
+
+def test_the_parrot_takes_no_persona() -> None:
+    with pytest.raises(EngineUnavailable, match="The parrot takes no persona; leave out --persona"):
+        choose_engine(EngineOptions(engine="parrot", persona="You are Anna."))
