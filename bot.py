@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import asyncio
 
+if __name__ == "__main__":
+    # pipecat greets with a banner when it is loaded, before anybody has said how the log shall look.
+    from commands.logs import log_to_stderr
+
+    log_to_stderr("warning")
+
 from fastapi import WebSocket
 from pipecat.frames.frames import ErrorFrame
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker

@@ -91,7 +91,8 @@ def dial(
 
     Ctrl-C hangs up. The exit code is 0 when somebody answered, and 1 when nobody did.
     """
-    log_to_stderr(server_options.log_level, [twilio_options.auth_token, engine_options.remote.server_token])
+    secrets = [twilio_options.auth_token, engine_options.remote.server_token]
+    log_to_stderr(server_options.log_level, secrets, server_options.log_format)
     options = Settings(server_options, engine_options, twilio_options, reach_options, taps=tap_options)
     with explained():
         to = parse_number(number)

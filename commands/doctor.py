@@ -58,7 +58,8 @@ def doctor(
     Takes the same options as serve; with --tunnel it opens a tunnel to see whether that works. The exit
     code is 0 when a call would work, and 1 when it would not.
     """
-    log_to_stderr("error", [twilio_options.auth_token, engine_options.remote.server_token])
+    secrets = [twilio_options.auth_token, engine_options.remote.server_token]
+    log_to_stderr("error", secrets, server_options.log_format)
     options = Settings(server_options, engine_options, twilio_options, reach_options)
     with explained():
         options.address()

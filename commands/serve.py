@@ -64,7 +64,7 @@ def serve(
 ) -> None:
     """Answer calls at ws://HOST:PORT/stream."""
     secrets = [twilio_options.auth_token, web_options.web_password, engine_options.remote.server_token]
-    log_to_stderr(server_options.log_level, secrets)
+    log_to_stderr(server_options.log_level, secrets, server_options.log_format)
     options = Settings(
         server_options,
         engine_options,

@@ -11,7 +11,7 @@ from loguru import logger
 
 from access.refusal import INTERNAL_ERROR
 from engines.duplex import DuplexSession
-from server.call_log import last_words
+from server.call_log import last_words, summary
 from server.call_report import call_report
 from server.calls import Call
 from server.socket_closing import CLOSE_SECS, close_socket
@@ -77,7 +77,8 @@ async def _live_and_end(
             report = state.outbox.add(call_report(call, reason, state.engine.name))
             await _end("report", report, REPORT_SECS, call)
         state.calls.finish(call)
-        logger.info("Call {} ended after {:.1f} s: {}", call.name, call.secs, last_words(call, reason))
+        told = summary(call, reason)
+        logger.bind(**told).info("Call {} ended after {:.1f} s: {}", call.name, call.secs, last_words(told))
 
 
 def _why(pipeline: asyncio.Task[None], call: Call) -> tuple[str, int]:

@@ -7,13 +7,10 @@ import json
 from server.calls import Call
 
 
-def last_words(call: Call, reason: str) -> str:
-    """Say how a call went, in one line that people and programs can read.
-
-    The pairs are logfmt: values are bare where they hold no space, else JSON strings.
-    """
+def summary(call: Call, reason: str) -> dict[str, object]:
+    """Say how a call went, by name: counts, and milliseconds or seconds where the name says so."""
     metrics = call.observations.metrics
-    pairs: dict[str, object] = {
+    return {
         "call": call.start.call_sid,
         "secs": round(call.secs, 1),
         "reason": reason,
@@ -28,7 +25,14 @@ def last_words(call: Call, reason: str) -> str:
         "underrun_ms": round(metrics.underrun_ms),
         "deadline_misses": metrics.deadline_misses,
     }
-    return " ".join(f"{name}={_value(value)}" for name, value in pairs.items())
+
+
+def last_words(summary: dict[str, object]) -> str:
+    """Write a call's summary in one line that people and programs can read.
+
+    The pairs are logfmt: values are bare where they hold no space, else JSON strings.
+    """
+    return " ".join(f"{name}={_value(value)}" for name, value in summary.items())
 
 
 def _value(value: object) -> str:

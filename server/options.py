@@ -37,6 +37,10 @@ class ServerOptions:
     log_level: Literal["debug", "info", "warning", "error"] = field(
         default="info", metadata={"help": "How much to say on the terminal."}
     )
+    log_format: Literal["text", "json"] = field(
+        default="text",
+        metadata={"help": "How the log looks: text for people, json (an object a line) for programs."},
+    )
     playout_lead_ms: float = field(
         default=DEFAULT_LEAD_MS,
         metadata={

@@ -154,6 +154,7 @@ def uvicorn_config(app: object, connections: Connections | None = None) -> uvico
     connections = connections or Connections()
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
+        log_config=None,  # uvicorn's lines go where all others go (commands/logs.py)
         log_level="warning",
         access_log=False,
         http=partial(HttpProtocol, connections),  # type: ignore[arg-type] # uvicorn only ever calls it
