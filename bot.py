@@ -59,7 +59,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
         transport=transport,
         session=session,
         playout_lead_ms=options.playout_lead_ms,
-        hang_secs=options.hang_secs,
+        hang_secs=state.hang_secs,
         inbound_taps=taps.inbound_taps,
         taps=[*taps.taps, *([HangupKey(options.hangup_key, call.end)] if options.hangup_key else [])],
     )

@@ -24,7 +24,7 @@ SHARED_STAGES = ("language", "listen")  # in the model's one thread
 
 
 @command("Does this machine hold real time, and for how many calls?")
-@takes(EngineOptions, without=("engine", "parrot_delay", "greeting", "greeting_frames"))
+@takes(EngineOptions, without=("engine", "parrot_delay", "greeting", "greeting_frames", "hang_secs"))
 @cloup.option(
     "--frames",
     type=WholeNumber(1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 import time
@@ -164,4 +165,8 @@ def _stream_url(text: str) -> str:
 
 def _print(state: str) -> None:
     """Show a line at once, also where the output goes into a pipe."""
-    print(state, flush=True)
+    try:
+        print(state, flush=True)
+    except OSError:
+        # The terminal has closed. The call is to be hung up all the same, and what follows goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,6 +13,8 @@ import numpy as np
 
 from audio.formats import FRAME_SAMPLES, Pcm
 
+HANG_SECS = 5.0  # for how long a session may owe an answer, unless --hang-secs says something else
+
 Progress = Callable[[str], None]
 """Takes one line for a person to read while something long goes on."""
 

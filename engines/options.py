@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from engines.duplex import HANG_SECS
 from engines.remote.options import RemoteOptions
 
 SPEECH, SILENCE, NONE = "speech", "silence", "none"  # greetings; anything else is words to say
@@ -162,6 +163,14 @@ class EngineOptions:
             "group": "tuning",
             "help": "Draw each token of the voice from so many; 0 from all.",
             "min": 0,
+        },
+    )
+    hang_secs: float = field(
+        default=HANG_SECS,
+        metadata={
+            "group": "tuning",
+            "help": "Seconds for which the engine may owe an answer before its call is ended.",
+            "min": 0.01,
         },
     )
     remote: RemoteOptions = field(default_factory=RemoteOptions)

@@ -10,8 +10,8 @@ from pipecat.transports.base_transport import BaseTransport
 
 from audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
 from audio.silence_trimmer import DEFAULT_LEAD_MS
-from engines.duplex import DuplexSession
-from processors.moshi import HANG_SECS, MoshiProcessor
+from engines.duplex import HANG_SECS, DuplexSession
+from processors.moshi import MoshiProcessor
 from processors.mulaw import MulawDecoder, MulawEncoder
 from processors.playout import PlayoutGovernor
 from processors.resampler import Resampler

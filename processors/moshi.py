@@ -18,11 +18,9 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from audio import pcm
 from audio.formats import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ
-from engines.duplex import DuplexSession, DuplexStep, EngineFailed
+from engines.duplex import HANG_SECS, DuplexSession, DuplexStep, EngineFailed
 from processors.frames import EngineMetricsFrame
 from processors.words import WordFrames
-
-HANG_SECS = 5.0
 
 
 class MoshiProcessor(FrameProcessor):

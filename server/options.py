@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from audio.silence_trimmer import DEFAULT_LEAD_MS
-from processors.moshi import HANG_SECS
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,6 @@ class ServerOptions:
         default=30.0,
         metadata={
             "help": "Seconds without media after which a call is ended; Twilio sends silence too.",
-            "min": 0.01,
-        },
-    )
-    hang_secs: float = field(
-        default=HANG_SECS,
-        metadata={
-            "help": "Seconds for which the engine may owe an answer before its call is ended.",
             "min": 0.01,
         },
     )

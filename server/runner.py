@@ -60,6 +60,7 @@ async def _load(settings: Settings) -> ServerState:
         settings.rest_api_if_set(),
         taps=settings.taps,
         engine_reason=choice.reason,
+        hang_secs=settings.engine.hang_secs,
     )
     try:
         await state.startup.run(choice.engine, logger.info)

@@ -67,6 +67,7 @@ async def answering(
             web=options.web,
             hooks=options.hooks,
             engine_reason=choice.reason,
+            hang_secs=options.engine.hang_secs,
         )
         if options.reach.insecure and not options.twilio.auth_token:
             logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")

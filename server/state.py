@@ -14,7 +14,7 @@ from access.auth import StreamAuth
 from access.dashboard_auth import DashboardAuth
 from access.loopback import is_loopback
 from access.options import WebOptions
-from engines.duplex import DuplexEngine, DuplexSession
+from engines.duplex import HANG_SECS, DuplexEngine, DuplexSession
 from hooks.callers import CallerRules
 from hooks.http import Hook
 from hooks.options import HookOptions
@@ -50,6 +50,7 @@ class ServerState:
         startup: how far the engine has come.
         engine_reason: why this engine answers, to be read behind its name.
         files: writes what is kept of them.
+        hang_secs: for how long a session may owe an answer before its call is ended.
         clock: gives seconds, monotonic.
         engine_log: what was logged of the engine's health.
     """
@@ -68,6 +69,7 @@ class ServerState:
     startup: Startup = field(default_factory=Startup)
     engine_reason: str = ""
     files: FileWriter = field(default_factory=FileWriter)
+    hang_secs: float = HANG_SECS
     clock: Callable[[], float] = time.monotonic
     engine_log: EngineLog = field(default_factory=EngineLog)
 

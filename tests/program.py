@@ -46,6 +46,15 @@ class Program:
             pass
         return await self._process.wait()
 
+    def deafen(self) -> None:
+        """Read no more of it: from now on it writes into a pipe without an end."""
+        assert self._process.stdout is not None
+        self._process.stdout._transport.close()  # type: ignore[attr-defined]
+
+    async def wait(self) -> int:
+        """Wait for its end without reading it; gives its exit code."""
+        return await self._process.wait()
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)

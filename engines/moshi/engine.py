@@ -45,7 +45,7 @@ from engines.options import EngineOptions
 from engines.voices import PERSONAPLEX_REPO
 from runtime.retries import Later, later
 
-HANG_S = 3.0  # a step that takes this long will not come back; shorter than the pipeline's own patience
+HANG_SHARE = 0.6  # of --hang-secs: a hung step is given up before the calls that wait behind it are
 CLOSING_HANG_S = 1.0  # a step of a call that is over already
 
 
@@ -70,7 +70,7 @@ class MoshiEngine(DuplexEngine):
     Args:
         options: how it is set.
         source: where the model comes from; by default from the files that the options name.
-        hang_s: after how many seconds a step counts as hung.
+        hang_s: after how many seconds a step counts as hung; by default as ``options.hang_secs`` says.
         codec_limit_frames: when a codec is renewed.
         clock: seconds, monotonic; tells how long a step has been going on.
         run_later: runs again, after a pause, what has failed.
@@ -83,7 +83,7 @@ class MoshiEngine(DuplexEngine):
         options: EngineOptions,
         *,
         source: Source | None = None,
-        hang_s: float = HANG_S,
+        hang_s: float | None = None,
         codec_limit_frames: int = LIMIT_FRAMES,
         clock: Callable[[], float] = time.monotonic,
         run_later: Later = later,
@@ -98,7 +98,7 @@ class MoshiEngine(DuplexEngine):
         self.greetings = RecordedGreetings()
         self._options = options
         self._source = source or Files()
-        self._hang_s = hang_s
+        self._hang_s = HANG_SHARE * options.hang_secs if hang_s is None else hang_s
         self._codec_limit_frames = codec_limit_frames
         self._clock = clock
         self._run_later = run_later

@@ -24,7 +24,7 @@ from telephony.rest import PlacedCall
 from tests.fakes.cloudflared import URL, FakeCloudflared
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi, Form
 from tests.fakes.twilio_voice import FakeTwilioVoice
-from tests.program import account
+from tests.program import account, program
 
 TO = "+15551234567"
 SID = "CA" + "0" * 32
@@ -78,6 +78,17 @@ def test_ctrl_c_hangs_up(twilio: FakeTwilioApi) -> None:
     assert "hanging up" in result.stdout
     assert twilio.made("POST", f"Calls/{SID}.json") == [{"Status": ["completed"]}]
     assert twilio.calls[SID]["status"] in ("completed", "canceled")
+
+
+async def test_a_terminal_that_closes_hangs_up(twilio: FakeTwilioApi) -> None:
+    twilio.progress = ["in-progress"]
+    arguments = ("dial", TO, "--url", "wss://phone.example.com/stream")
+    async with program(*arguments, environment=account(twilio)) as run:
+        await run.says("in progress")
+        run.deafen()
+        run.signal(signal.SIGHUP)
+        assert await run.wait() == 0
+    assert twilio.made("POST", f"Calls/{SID}.json") == [{"Status": ["completed"]}]
 
 
 async def test_ctrl_c_in_a_call_that_is_answered_here(

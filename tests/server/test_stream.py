@@ -183,7 +183,7 @@ async def test_an_engine_that_raises_ends_that_call_and_no_other() -> None:
 
 
 async def test_an_engine_that_hangs_ends_that_call() -> None:
-    line = ServerState(FakeEngine(step_secs=lambda _: 3600), ServerOptions(hang_secs=0.2))
+    line = ServerState(FakeEngine(step_secs=lambda _: 3600), hang_secs=0.2)
     async with serving(line) as address, Phone.calling(address) as phone:
         await phone.say(times=4)
         assert await phone.closed() == (1011, "The engine gave no answer for 0.2 s")

@@ -13,7 +13,6 @@ from access.public_address import PublicAddress
 from bot import run_call
 from engines.parrot import ParrotEngine
 from server.app import create_app
-from server.options import ServerOptions
 from server.running import uvicorn_config
 from server.state import ServerState
 from tests.fake_engines import FakeEngine
@@ -96,7 +95,7 @@ async def test_both_speakers_and_a_choice_of_who_answers() -> None:
 
 async def test_calling_and_refused() -> None:
     silent = FakeEngine(capacity=1, step_secs=lambda _: 3600)  # it takes the call and says nothing
-    line = ServerState(silent, ServerOptions(hang_secs=600))
+    line = ServerState(silent, hang_secs=600)
     async with serving(line) as address, browsing(f"http://{address}/") as page:
         await page.get_by_role("button", name="Call").click()
         await expect(page.get_by_role("status")).to_have_text("Connecting …", timeout=PATIENCE_MS)

@@ -227,6 +227,11 @@ async def test_a_model_that_hangs_ends_its_call_only(engine: MoshiEngine, clock:
     await asyncio.gather(again.close(), sound.close())
 
 
+def test_a_hung_step_is_given_up_before_the_calls_that_wait_behind_it_are() -> None:
+    for hang_secs in (0.5, 5.0, 60.0):
+        assert MoshiEngine(EngineOptions(hang_secs=hang_secs))._hang_s < hang_secs
+
+
 async def test_a_call_that_ends_in_a_hung_step_gives_its_place_back(
     engine: MoshiEngine, clock: Clock
 ) -> None:
