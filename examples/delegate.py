@@ -1,0 +1,66 @@
+r"""A call with a backend that thinks, on any service that speaks OpenAI's API: Ollama, llama.cpp, OpenAI.
+
+    DELEGATE_BASE_URL=http://localhost:11434/v1 DELEGATE_MODEL=qwen3 \
+        uv run bot.py --engine moshi --listen --pipeline examples.delegate:phone_call_with_delegate
+
+Moshi goes on talking by itself; the model hears both sides, and its answers are said in Moshi's voice. It has
+two tools: it can look something up, and it can hang up. Put your own in their place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.services.llm_service import FunctionCallParams
+from pipecat.services.openai.llm import OpenAILLMService
+from pipecat.transports.base_transport import BaseTransport
+
+from engines.duplex import DuplexSession
+from pipelines.phone_call import phone_call
+from processors.delegate import Delegate
+
+INSTRUCTIONS = """\
+You listen to a phone call between a caller (user) and a voice (assistant) that talks by itself. What you
+answer is said to the caller in that voice, word for word. Answer in one short sentence of plain words, and
+only where the voice cannot know the answer or something has to be done; otherwise answer with a hyphen: -
+"""
+
+
+def phone_call_with_delegate(
+    transport: BaseTransport,
+    session: DuplexSession,
+    *,
+    taps: Sequence[FrameProcessor] = (),
+    **options: Any,
+) -> Pipeline:
+    """Assemble ``phone_call`` with one stage more.
+
+    The environment says which service: ``DELEGATE_BASE_URL`` (by default Ollama's on this machine),
+    ``DELEGATE_MODEL`` and ``DELEGATE_API_KEY``.
+    """
+    llm = OpenAILLMService(
+        base_url=os.environ.get("DELEGATE_BASE_URL", "http://localhost:11434/v1"),
+        api_key=os.environ.get("DELEGATE_API_KEY", "none"),
+        settings=OpenAILLMService.Settings(
+            model=os.environ.get("DELEGATE_MODEL", "qwen3"), system_instruction=INSTRUCTIONS
+        ),
+    )
+    delegate: Delegate
+
+    async def what_time_is_it(params: FunctionCallParams) -> None:
+        """Tell date and time where the phone line is."""
+        await params.result_callback({"now": datetime.now().astimezone().strftime("%A, %d %B, %H:%M")})
+
+    async def hang_up(params: FunctionCallParams) -> None:
+        """End the call, when the caller has said goodbye."""
+        await params.result_callback({"ended": True})
+        await delegate.hang_up()
+
+    delegate = Delegate(session, llm, LLMContext(tools=[what_time_is_it, hang_up]))
+    return phone_call(transport, session, taps=[delegate, *taps], **options)
