@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from benchmarks.jitter import JITTERS_MS, NETWORKS, four_hours, hour
+from benchmarks.jitter import FOOT, HEAD, JITTERS_MS, NETWORKS, STALLS, four_hours, hour, row
 from benchmarks.simulated_line import Conditions, Outcome, SimulatedLine, simulate
 
 MINUTE = 1 / 60
+PAGE = (Path(__file__).parents[2] / "docs" / "jitter.md").read_text(encoding="utf-8")
 
 
 def check_call(outcome: Outcome, *, delay_may_grow: bool = False) -> None:
@@ -37,7 +40,10 @@ def test_hours_of_jitter(pauses: bool, network: str) -> None:
     # Where audio is late for lost packets and never pauses, nothing can be taken out again.
     delay_may_grow = network == "1 % lost" and not pauses
     for jitter_ms in JITTERS_MS:
-        check_call(hour(jitter_ms, pauses, network), delay_may_grow=delay_may_grow)
+        outcome = hour(jitter_ms, pauses, network)
+        check_call(outcome, delay_may_grow=delay_may_grow)
+        answer = "pauses" if pauses else "never pauses"
+        assert row(str(jitter_ms), answer, network, outcome=outcome) in PAGE
 
 
 @pytest.mark.slow
@@ -47,6 +53,11 @@ def test_four_hours_with_stalls_twice_the_same(jitter_ms: float) -> None:
     assert first == second
     check_call(first)
     assert 24 * 1.9 < first.gap_s < 24 * 2.1
+    assert row(str(jitter_ms), "second", outcome=second) in PAGE
+
+
+def test_the_page_says_what_the_command_says() -> None:
+    assert all(text in PAGE for text in (HEAD, FOOT, STALLS))
 
 
 def test_forty_minutes_with_stalls_twice_the_same() -> None:
