@@ -25,9 +25,12 @@ from audio.formats import PHONE_RATE_HZ
 from engines.duplex import DuplexSession
 from engines.options import EngineOptions
 from pipelines.taps import make_taps
-from processors.hangup_key import HangupKey
+from processors.key_watch import Action, KeyWatch
+from processors.phrase_watch import PhraseWatch
+from processors.tap import FrameObserver
 from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
 from records.options import TapOptions
+from server.call_control import CallControl
 from server.calls import Call
 from server.options import ServerOptions
 from server.runner import RunnerState
@@ -54,14 +57,16 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     transport = TwilioTransport(websocket, serializer)
     options = state.options
     heading = call.heading(state.engine.name)
-    taps = make_taps(state.taps, call.file_name, call.observations, state.files, heading)
+    taps = make_taps(
+        state.taps, call.file_name, call.observations, state.files, heading, watches=_watches(call, state)
+    )
     pipeline = state.make_pipeline(
         transport=transport,
         session=session,
         playout_lead_ms=options.playout_lead_ms,
         hang_secs=state.hang_secs,
         inbound_taps=taps.inbound_taps,
-        taps=[*taps.taps, *([HangupKey(options.hangup_key, call.end)] if options.hangup_key else [])],
+        taps=taps.taps,
     )
     worker = PipelineWorker(
         pipeline,
@@ -110,6 +115,22 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     finally:
         for watcher in watchers:
             watcher.cancel()
+
+
+def _watches(call: Call, state: ServerState) -> list[FrameObserver]:
+    """Make what looks out for keys and phrases that do something."""
+    control, asked = CallControl(call, state), state.call_options
+    keys: dict[str, Action] = {}
+    if state.options.hangup_key:
+        keys[state.options.hangup_key] = call.end
+    if asked.transfer_key:
+        keys[asked.transfer_key] = control.transfer
+    watches: list[FrameObserver] = [KeyWatch(keys)] if keys else []
+    if asked.transfer_phrase:
+        watches.append(PhraseWatch(asked.transfer_phrase, control.transfer, by_both=False))
+    if asked.hangup_phrase:
+        watches.append(PhraseWatch(asked.hangup_phrase, call.end, by_both=True))
+    return watches
 
 
 def _settings() -> Settings:

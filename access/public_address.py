@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 STREAM_PATH = "/stream"
 TWIML_PATH = "/twiml"
 STATUS_PATH = "/status"
+TRANSFERRED_PATH = "/transferred"
 HEALTH_PATH = "/healthz"
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")

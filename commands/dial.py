@@ -29,6 +29,7 @@ from server.options import ServerOptions
 from server.running import answering, listen
 from server.settings import Settings, SettingsError
 from server.state import RunCall
+from server.voicemail import NO_VOICEMAIL, Voicemail
 from telephony.dialling import COMPLETED, CallPlan, Dialler
 from telephony.e164 import parse_number
 from telephony.options import ReachOptions, TwilioOptions
@@ -68,6 +69,21 @@ from telephony.rest import PlacedCall, TwilioApi
     show_default=True,
     help="How long the call may last.",
 )
+@cloup.option(
+    "--voicemail",
+    group=GROUPS["calls"],
+    type=click.Choice(["talk", "hang-up", "message"]),
+    default="talk",
+    show_default=True,
+    help="What to do when a machine answers: talk to it all the same, hang up, or leave --voicemail-message. "
+    "Twilio finds out beside the call, so that a person never waits, and charges for it.",
+)
+@cloup.option(
+    "--voicemail-message",
+    group=GROUPS["calls"],
+    metavar="TEXT",
+    help="What is said to a machine, after its tone.",
+)
 @takes(TwilioOptions)
 @takes(ReachOptions)
 @takes(EngineOptions)
@@ -82,6 +98,8 @@ def dial(
     url: str | None,
     ring_secs: int,
     limit_secs: int,
+    voicemail: str,
+    voicemail_message: str | None,
     twilio_options: TwilioOptions,
     reach_options: ReachOptions,
     engine_options: EngineOptions,
@@ -100,11 +118,15 @@ def dial(
         if not from_:
             raise Unusable("Say which of your Twilio numbers calls, with --from or TWILIO_NUMBER.")
         api = options.rest_api("dial")
-        plan = CallPlan(to, parse_number(from_), "", None, ring_secs, limit_secs)
+        mail = Voicemail(voicemail, voicemail_message)
+        mail.check(elsewhere=url is not None)
+        plan = CallPlan(
+            to, parse_number(from_), "", None, ring_secs, limit_secs, detect_machine=mail.wants_detection
+        )
         if url:
             call = event_loop.run(_dial_elsewhere(plan, _stream_url(url), api, options))
         else:
-            call = event_loop.run(_dial_here(plan, api, options.with_public_url(), run_call))
+            call = event_loop.run(_dial_here(plan, api, options.with_public_url(), run_call, mail))
     sys.exit(0 if call and call.status == COMPLETED else 1)
 
 
@@ -117,15 +139,28 @@ async def _dial_elsewhere(
 
 
 async def _dial_here(
-    plan: CallPlan, api: TwilioApi, options: Settings, run_call: RunCall
+    plan: CallPlan,
+    api: TwilioApi,
+    options: Settings,
+    run_call: RunCall,
+    mail: Voicemail = NO_VOICEMAIL,
 ) -> PlacedCall | None:
     options.check()
     listener = _listen(options)
     news = asyncio.Event()
+
+    def on_status(call_sid: str, status: str) -> None:
+        mail.on_status(call_sid, status, state)
+        news.set()
+
     with stop_signals() as stop:
         try:
             async with answering(
-                listener, stop, options, run_call, on_status=lambda _, __: news.set()
+                listener,
+                stop,
+                options,
+                run_call,
+                on_status=on_status,
             ) as state:
                 address = state.auth.address
                 stream_url = address.wss(STREAM_PATH)

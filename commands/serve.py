@@ -20,6 +20,7 @@ from hooks.options import HookOptions
 from records.options import TapOptions
 from runtime import event_loop
 from runtime.stop_signals import Stopped, StopSignals, stop_signals
+from server.call_options import CallOptions
 from server.draining import drain
 from server.options import ServerOptions
 from server.running import answering, listen
@@ -48,6 +49,7 @@ FORCED_SECS = 2.0  # what a request under way may still take when somebody insis
 @takes(ServerOptions)
 @takes(WebOptions)
 @takes(TapOptions)
+@takes(CallOptions)
 @takes(HookOptions)
 def serve(
     run_call: RunCall,
@@ -60,6 +62,7 @@ def serve(
     server_options: ServerOptions,
     web_options: WebOptions,
     tap_options: TapOptions,
+    call_options: CallOptions,
     hook_options: HookOptions,
 ) -> None:
     """Answer calls at ws://HOST:PORT/stream."""
@@ -73,6 +76,7 @@ def serve(
         taps=tap_options,
         web=web_options,
         hooks=hook_options,
+        calls=call_options,
     )
     with explained():
         options.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipecat.processors.frame_processor import FrameProcessor
@@ -38,6 +39,8 @@ def make_taps(
     observations: CallObservations,
     files: FileWriter,
     heading: Heading = NO_HEADING,
+    *,
+    watches: Sequence[FrameObserver] = (),
 ) -> Taps:
     """Make the taps of a call. A file that cannot be made is logged, and the call goes on without it.
 
@@ -47,9 +50,10 @@ def make_taps(
         observations: is filled.
         files: writes the call's files.
         heading: what its transcript's files begin with.
+        watches: what looks out for keys and phrases.
     """
     inbound_taps: list[FrameObserver] = []
-    observers: list[FrameObserver] = []
+    observers: list[FrameObserver] = [*watches]
     if options.meter:
         observers.append(Meter(observations.metrics))
     transcripts = []

@@ -13,7 +13,7 @@ from access.public_address import STREAM_PATH
 from server.browser_phone import browser_phone
 from server.draining import hang_up_all
 from server.health import health
-from server.incoming import answer_call
+from server.incoming import after_transfer, answer_call
 from server.monitoring import watching
 from server.say import saying
 from server.state import RunCall, ServerState
@@ -52,7 +52,14 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         report = health(state)
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
 
-    app.include_router(webhooks(state.auth, lambda call: answer_call(call, state), on_status))
+    app.include_router(
+        webhooks(
+            state.auth,
+            lambda call: answer_call(call, state),
+            lambda call_sid, how: after_transfer(call_sid, how, state),
+            on_status,
+        )
+    )
 
     app.include_router(watching(state))
     app.include_router(saying(state.calls, state.dashboard_auth))

@@ -14,6 +14,7 @@ from engines.duplex import DuplexSession
 from server.call_log import last_words, summary
 from server.call_report import call_report
 from server.calls import Call
+from server.fallback import fallback
 from server.socket_closing import CLOSE_SECS, close_socket
 from server.state import ServerState
 from telephony.rest_errors import TwilioError
@@ -95,10 +96,15 @@ async def _hang_up(call: Call, state: ServerState) -> None:
 
     Closing the socket ends it as well, as long as nothing follows our ``<Connect>``.
     """
-    if state.rest is None or call.caller_hung_up:
+    if state.rest is None or call.caller_hung_up or call.handed_over:
         return
+    _, code = await call.ended()
+    document = fallback(state.call_options) if code == INTERNAL_ERROR else None
     try:
-        await state.rest.hang_up(call.start.call_sid)
+        if document:  # it was our fault: the caller is not left alone
+            await state.rest.redirect(call.start.call_sid, document)
+        else:
+            await state.rest.hang_up(call.start.call_sid)
     except TwilioError as error:
         logger.error("Call {} could not be hung up: {}", call.name, error)
 

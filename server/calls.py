@@ -34,6 +34,7 @@ class Call:
         session: who talks with the caller; None before and after.
         expected: what was decided of it before its stream came.
         caller_hung_up: whether Twilio has said that the phone call is over.
+        handed_over: whether the phone call goes on without us.
     """
 
     start: Start
@@ -42,6 +43,7 @@ class Call:
     observations: CallObservations = field(default_factory=CallObservations)
     session: DuplexSession | None = None
     caller_hung_up: bool = False
+    handed_over: bool = False
     expected: ExpectedCall = field(default_factory=ExpectedCall)
     _over_s: float | None = None
     _ended: asyncio.Future[tuple[str, int]] = field(

@@ -11,10 +11,13 @@ from hooks import on_call
 from hooks.http import HookFailed
 from hooks.on_call import HookAnswer
 from server.expected_calls import ExpectedCall
+from server.fallback import fallback
 from server.health import reserve
 from server.state import ServerState
 from telephony import twiml
 from telephony.incoming_call import IncomingCall
+
+_CONVERSED = ("completed", "answered")
 
 
 async def answer_call(call: IncomingCall, state: ServerState) -> str:
@@ -27,8 +30,7 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
         logger.warning("Call {} from {} is refused: {}", sid[:10], caller, refusal)
         return twiml.reject("rejected")
     if error := reserve(state, sid):
-        logger.warning("Call {} from {} gets the busy tone: {}", sid[:10], caller, error)
-        return twiml.reject("busy")
+        return _busy(call.call_sid, caller, error, state)
     answer = await _ask(call, state)
     if not answer.accept:
         state.reservations.keep(sid)
@@ -37,6 +39,29 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
     state.expected.add(sid, ExpectedCall(call, answer.request, answer.transfer_to), state.clock())
     logger.info("Call {} from {} is connected", sid[:10], caller)
     return _connect(sid, state)
+
+
+def after_transfer(call_sid: str, how: str, state: ServerState) -> str:
+    """Say what to do with a call that was put through: it is over, or nobody came and it is ours again.
+
+    Args:
+        call_sid: names it.
+        how: Twilio's ``DialCallStatus``: ``completed``, ``answered``, ``busy``, ``no-answer``, ``failed``, ….
+        state: what the calls share.
+    """
+    if how in _CONVERSED:
+        return twiml.hang_up()
+    logger.info("Call {} comes back: the other phone was {}", call_sid[:10], redact(how))
+    if error := reserve(state, call_sid):
+        return _busy(call_sid, "who was put through", error, state)
+    return _connect(call_sid, state)
+
+
+def _busy(call_sid: str, caller: str, error: str, state: ServerState) -> str:
+    document = fallback(state.call_options)
+    what = "goes where --fallback says" if document else "gets the busy tone"
+    logger.warning("Call {} from {} {}: {}", call_sid[:10], caller, what, error)
+    return document or twiml.reject("busy")
 
 
 async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer:

@@ -66,6 +66,7 @@ async def answering(
             taps=options.taps,
             web=options.web,
             hooks=options.hooks,
+            call_options=options.calls,
             engine_reason=choice.reason,
             hang_secs=options.engine.hang_secs,
         )

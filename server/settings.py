@@ -14,7 +14,9 @@ from hooks.options import HookOptions
 from pipelines.choose import choose_pipeline
 from records.directories import make_directories
 from records.options import TapOptions
+from server.call_options import CallOptions
 from server.options import ServerOptions
+from telephony.e164 import BadNumber, parse_number
 from telephony.options import ReachOptions, TwilioOptions
 from telephony.rest import TwilioApi
 
@@ -36,6 +38,7 @@ class Settings:
     taps: TapOptions = field(default_factory=TapOptions, kw_only=True)
     web: WebOptions = field(default_factory=WebOptions, kw_only=True)
     hooks: HookOptions = field(default_factory=HookOptions, kw_only=True)
+    calls: CallOptions = field(default_factory=CallOptions, kw_only=True)
 
     @property
     def is_public(self) -> bool:
@@ -66,7 +69,23 @@ class Settings:
         choose_pipeline(self.server.pipeline)
         DashboardAuth(self.web).check_options()
         check_hooks(self.hooks)
+        self._check_calls()
         make_directories(self.taps)
+
+    def _check_calls(self) -> None:
+        calls = self.calls
+        for number, option in ((calls.transfer_to, "--transfer-to"), (calls.fallback_to, "--fallback-to")):
+            if number:
+                try:
+                    parse_number(number)
+                except BadNumber as error:
+                    raise SettingsError(f"{option}: {error}.") from error
+        if (calls.transfer_key or calls.transfer_phrase) and not (calls.transfer_to or self.hooks.on_call):
+            raise SettingsError("--transfer-key and --transfer-phrase need --transfer-to, or --on-call.")
+        if (calls.transfer_phrase or calls.hangup_phrase) and not self.engine.listens:
+            raise SettingsError("--transfer-phrase and --hangup-phrase need --listen, which hears words.")
+        if calls.transfer_key and calls.transfer_key == self.server.hangup_key:
+            raise SettingsError(f"--transfer-key and --hangup-key are both {calls.transfer_key}.")
 
     def with_public_url(self) -> Settings:
         """Give options that have a public URL in any case: by a tunnel, where none is set."""

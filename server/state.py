@@ -22,6 +22,7 @@ from hooks.outbox import Outbox
 from pipelines.choose import MakePipeline, choose_pipeline
 from records.file_writer import FileWriter
 from records.options import TapOptions
+from server.call_options import CallOptions
 from server.calls import Call, Calls
 from server.engine_log import EngineLog
 from server.expected_calls import ExpectedCalls
@@ -44,6 +45,7 @@ class ServerState:
         reservations: the calls that were connected and are not here yet.
         taps: what is kept of them.
         web: who may talk and watch in a browser.
+        call_options: what may happen in a call beside talking.
         hooks: which numbers may call, and who is asked and told of calls.
         expected: what was decided of calls whose streams are still to come.
         outbox: tells ``--on-end`` of calls that are over, where that is wanted.
@@ -63,6 +65,7 @@ class ServerState:
     reservations: Reservations = field(default_factory=Reservations)
     taps: TapOptions = field(default_factory=TapOptions)
     web: WebOptions = field(default_factory=WebOptions)
+    call_options: CallOptions = field(default_factory=CallOptions)
     hooks: HookOptions = field(default_factory=HookOptions)
     expected: ExpectedCalls = field(default_factory=ExpectedCalls)
     outbox: Outbox | None = None

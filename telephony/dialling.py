@@ -43,6 +43,7 @@ class CallPlan:
         status_url: where Twilio shall report, or None.
         ring_secs: how long it may ring.
         limit_secs: how long the call may last.
+        detect_machine: have Twilio tell ``status_url`` whether a machine answers.
     """
 
     to: str = field(repr=False)
@@ -51,6 +52,7 @@ class CallPlan:
     status_url: str | None = None
     ring_secs: int = 30
     limit_secs: int = 3600
+    detect_machine: bool = False
 
     def twiml(self, tokens: StreamTokens, now_secs: float) -> str:
         """Write what the call does when it is answered.
@@ -97,6 +99,7 @@ class Dialler:
                 ring_secs=plan.ring_secs,
                 limit_secs=plan.limit_secs,
                 status_url=plan.status_url,
+                detect_machine=plan.detect_machine,
             )
         )
         call: PlacedCall | None = None

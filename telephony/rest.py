@@ -112,6 +112,7 @@ class TwilioApi:
         ring_secs: int,
         limit_secs: int,
         status_url: str | None = None,
+        detect_machine: bool = False,
     ) -> PlacedCall:
         """Place a call, which Twilio connects by this TwiML when it is answered.
 
@@ -122,11 +123,14 @@ class TwilioApi:
             ring_secs: how long it may ring.
             limit_secs: how long it may last.
             status_url: where Twilio reports each change of the status.
+            detect_machine: have Twilio tell that URL, as ``AnsweredBy``, whether a person or a machine has
+                answered, and for a machine, that its greeting is over. It is found out beside the call, so
+                that a person never waits for it.
 
         Raises:
             TwilioError: when no call was placed.
         """
-        callback = (
+        callback: dict[str, Any] = (
             {
                 "status_callback": status_url,
                 "status_callback_event": ["initiated", "ringing", "answered", "completed"],
@@ -134,6 +138,12 @@ class TwilioApi:
             if status_url
             else {}
         )
+        if detect_machine:
+            callback |= {
+                "machine_detection": "DetectMessageEnd",
+                "async_amd": "true",
+                "async_amd_status_callback": status_url,
+            }
         return _call(
             await self._ask(
                 lambda: self._client.calls.create(
@@ -154,6 +164,14 @@ class TwilioApi:
         except TwilioError as error:
             if error.code != _NOT_FOUND:
                 raise
+
+    async def redirect(self, sid: str, twiml: str) -> None:
+        """Have a running call do what this TwiML says; its stream ends with that.
+
+        Raises:
+            TwilioError: when it could not be done, also where the call has ended.
+        """
+        await self._ask(lambda: self._client.calls(sid).update(twiml=twiml))
 
     async def find_number(self, number: str) -> OwnedNumber:
         """Find one of the account's numbers.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from twilio.twiml.voice_response import Connect, Reject, Stream, VoiceResponse
+from twilio.twiml.voice_response import Connect, Dial, Reject, Stream, VoiceResponse
 
 from access.tokens import PARAMETER
 
@@ -39,4 +39,33 @@ def reject(reason: Literal["busy", "rejected"]) -> str:
     """
     response = VoiceResponse()
     response.append(Reject(reason=reason))
+    return str(response)
+
+
+def dial(number: str, ring_secs: int, action_url: str | None = None) -> str:
+    """Put the caller through to another phone.
+
+    Args:
+        number: E.164.
+        ring_secs: how long it may ring.
+        action_url: is asked what to do next when that is over, answered or not; None ends the call then.
+    """
+    verb = Dial(timeout=ring_secs, action=action_url)
+    verb.number(number)
+    response = VoiceResponse()
+    response.append(verb)
+    return str(response)
+
+
+def say(text: str) -> str:
+    """Let Twilio's own voice say something, and end the call."""
+    response = VoiceResponse()
+    response.say(text)
+    return str(response)
+
+
+def hang_up() -> str:
+    """End the call."""
+    response = VoiceResponse()
+    response.hangup()
     return str(response)

@@ -12,7 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect
 
 from access.auth import StreamAuth
-from access.public_address import STATUS_PATH, TWIML_PATH
+from access.public_address import STATUS_PATH, TRANSFERRED_PATH, TWIML_PATH
 from access.redact import redact
 from access.signatures import HEADER
 from telephony.incoming_call import IncomingCall
@@ -23,16 +23,22 @@ MAX_FIELDS = 500
 _CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 
 Answer = Callable[[IncomingCall], Awaitable[str]]
+AfterTransfer = Callable[[str, str], str]
 OnStatus = Callable[[str, str], None]
 
 
-def webhooks(auth: StreamAuth, answer: Answer, on_status: OnStatus | None = None) -> APIRouter:
-    """Make ``POST /twiml`` and ``POST /status``.
+def webhooks(
+    auth: StreamAuth, answer: Answer, after_transfer: AfterTransfer, on_status: OnStatus | None = None
+) -> APIRouter:
+    """Make ``POST /twiml``, ``POST /transferred`` and ``POST /status``.
 
     Args:
         auth: knows which webhooks are Twilio's, makes the tokens, and has the public URL.
         answer: says what to do with a call that comes in, as TwiML.
-        on_status: is told of each call's SID and status, as they are reported.
+        after_transfer: says, as TwiML, what to do with a call that was put through to another phone, by its
+            SID and how that went (Twilio's ``DialCallStatus``).
+        on_status: is told of each call's SID and status, as they are reported; of a machine that has answered
+            as ``machine_…`` (Twilio's ``AnsweredBy``).
     """
     router = APIRouter()
 
@@ -48,13 +54,23 @@ def webhooks(auth: StreamAuth, answer: Answer, on_status: OnStatus | None = None
         call = IncomingCall.from_form({name: str(value) for name, value in form.items()})
         return Response(await answer(call), media_type="application/xml")
 
+    @router.post(TRANSFERRED_PATH)
+    async def transferred(request: Request) -> Response:
+        """Say what to do with a call when the other phone has hung up, or was never answered."""
+        form = await _form_of_twilio(request, TRANSFERRED_PATH, auth)
+        document = after_transfer(str(form.get("CallSid", "")), str(form.get("DialCallStatus", "")))
+        return Response(document, media_type="application/xml")
+
     @router.post(STATUS_PATH, status_code=204)
     async def status(request: Request) -> None:
         """Take note of a call's new status, or of its stream's."""
         form = await _form_of_twilio(request, STATUS_PATH, auth)
         _log_status(form)
-        if on_status and "CallStatus" in form:
-            on_status(str(form.get("CallSid", "")), str(form["CallStatus"]))
+        sid = str(form.get("CallSid", ""))
+        if on_status and "AnsweredBy" in form:
+            on_status(sid, str(form["AnsweredBy"]))
+        elif on_status and "CallStatus" in form:
+            on_status(sid, str(form["CallStatus"]))
 
     return router
 
@@ -112,7 +128,6 @@ def _log_status(form: FormData) -> None:
         level = "WARNING" if error else "DEBUG"
         logger.log(level, "Call {}: Twilio says {} {}", sid, event, redact(str(error or "")))
         return
-    more = [
-        f"{name} {form[name]}" for name in ("CallDuration", "SipResponseCode", "ErrorCode") if name in form
-    ]
+    names = ("AnsweredBy", "CallDuration", "SipResponseCode", "ErrorCode")
+    more = [f"{name} {form[name]}" for name in names if name in form]
     logger.info("Call {}: Twilio says {} {}", sid, form.get("CallStatus", "?"), redact(", ".join(more)))

@@ -245,6 +245,12 @@ async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
             ["--public-url", "a.com", "--number", "5", "--auth-token", "x", "--account-sid", "AC1"],
             "expected a phone number with its country code, such as +15551234567, got '5'",
         ),
+        (["--transfer-to", "911"], "--transfer-to: expected a phone number with its country code"),
+        (["--transfer-key", "0"], "--transfer-key and --transfer-phrase need --transfer-to, or --on-call."),
+        (["--hangup-phrase", "bye"], "--transfer-phrase and --hangup-phrase need --listen"),
+        (["--transfer-to", "+15559990000", "--transfer-key", "#", "--hangup-key", "#"], "are both #."),
+        (["--on-call", "crm"], "--on-call: expected a URL such as https://crm.example.com/calls, got 'crm'."),
+        (["--deny", "anna"], "--deny: expected a number such as +15551234567, or +1555*, got 'anna'."),
     ],
 )
 def test_what_a_person_can_mend_is_one_sentence(arguments: list[str], words: str) -> None:

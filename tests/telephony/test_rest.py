@@ -151,3 +151,26 @@ async def test_an_api_that_is_not_there(naps: Naps) -> None:
     api = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, f"http://127.0.0.1:{port}", naps)
     with pytest.raises(TwilioError, match=r"cannot be reached \(ConnectionError\): check this machine"):
         await api.fetch_call("CA" + "0" * 32)
+
+
+async def test_a_machine_is_looked_for_beside_the_call(twilio: FakeTwilioApi) -> None:
+    api = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url)
+    await api.place_call(
+        to="+15551234567",
+        from_=NUMBER,
+        twiml="<Response/>",
+        ring_secs=20,
+        limit_secs=60,
+        status_url="https://phone.example.com/status",
+        detect_machine=True,
+    )
+    (form,) = twilio.made("POST", "/Calls.json")
+    assert form["MachineDetection"] == ["DetectMessageEnd"]
+    assert form["AsyncAmd"] == ["true"]
+    assert form["AsyncAmdStatusCallback"] == ["https://phone.example.com/status"]
+
+
+async def test_a_call_is_sent_elsewhere(twilio: FakeTwilioApi) -> None:
+    twilio.calls["CA1"] = {"sid": "CA1", "status": "in-progress", "duration": None}
+    await TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url).redirect("CA1", "<Response/>")
+    assert twilio.made("POST", "Calls/CA1.json") == [{"Twiml": ["<Response/>"]}]
