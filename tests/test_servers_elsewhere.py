@@ -21,7 +21,7 @@ from tests.phone import Phone
 from tests.program import Program, account, program
 
 URL = "https://phone.example.com"
-PASSWORD = "watches"
+PASSWORD = "watches all"
 WATCHES = "Basic " + base64.b64encode(f"anybody:{PASSWORD}".encode()).decode()
 LOUD = bytes([0x10, 0x90] * 80)
 CALLS = [f"CA{number}" + "0" * 31 for number in range(9)]
@@ -37,6 +37,7 @@ async def answering(
         "MOSHI_SERVER": " ".join(server.url for server in servers),
         "MOSHI_SERVER_TOKEN": "s3cret-token",
         "MOSHI_GREETING": "none",
+        "MOSHI_WEB": "1",
         "MOSHI_WEB_PASSWORD": PASSWORD,
         "TWILIO_NUMBER": "",
     }

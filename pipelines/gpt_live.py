@@ -1,0 +1,125 @@
+"""OpenAI's full-duplex model in Moshi's place: the same line, with pipecat's own service as its stage.
+
+    OPENAI_API_KEY=… uv run bot.py --engine parrot --pipeline pipelines.gpt_live:gpt_live
+
+It differs from ``phone_call`` in the stages that stand for ``MoshiProcessor``. The engine's session is not
+used: ``--engine parrot`` takes nothing, and holds 64 calls.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from pipecat.frames.frames import (
+    Frame,
+    InputAudioRawFrame,
+    LLMContextFrame,
+    SpeechOutputAudioRawFrame,
+    StartFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.openai.live.llm import OpenAILiveLLMService
+from pipecat.transports.base_transport import BaseTransport
+
+from audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
+from audio.silence_trimmer import DEFAULT_LEAD_MS
+from processors.mulaw import MulawDecoder, MulawEncoder
+from processors.playout import PlayoutGovernor
+from processors.resampler import Resampler
+from runtime.plugin import PluginUnfit
+
+INSTRUCTIONS = "You are a friendly person on the phone. Answer in the caller's language, in short sentences."
+GREETING = "Greet the caller in one short sentence."
+_RESAMPLED_BYTES = 2 * SAMPLE_RATE_HZ // PHONE_RATE_HZ  # samples that become one on the phone
+
+
+class OpensTalk(FrameProcessor):
+    """Gives the service what its session begins with: it starts with the first context that it sees."""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Let everything pass, and a context after the start."""
+        await super().process_frame(frame, direction)
+        await self.push_frame(frame, direction)
+        if isinstance(frame, StartFrame):
+            # A developer message at the end asks the model to speak first.
+            context = LLMContext(
+                [{"role": "system", "content": INSTRUCTIONS}, {"role": "developer", "content": GREETING}]
+            )
+            await self.push_frame(LLMContextFrame(context))
+
+
+class SpeechOnly(FrameProcessor):
+    """Keeps the caller's own audio, which the service passes on, from coming back as an echo.
+
+    The service's audio comes in lumps of any size; they leave in whole samples of the phone's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(enable_direct_mode=True)
+        self._rest = b""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Hold what was heard, and let everything else pass."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InputAudioRawFrame):
+            return
+        if isinstance(frame, SpeechOutputAudioRawFrame):
+            audio = self._rest + frame.audio
+            whole = len(audio) // _RESAMPLED_BYTES * _RESAMPLED_BYTES
+            self._rest = audio[whole:]
+            if not whole:
+                return
+            frame = SpeechOutputAudioRawFrame(audio[:whole], frame.sample_rate, frame.num_channels)
+        await self.push_frame(frame, direction)
+
+
+def gpt_live(
+    transport: BaseTransport,
+    *,
+    playout_lead_ms: float = DEFAULT_LEAD_MS,
+    inbound_taps: Sequence[FrameProcessor] = (),
+    taps: Sequence[FrameProcessor] = (),
+) -> Pipeline:
+    """Assemble the call.
+
+    Args:
+        transport: the phone company's side; it gives and takes µ-law frames.
+        playout_lead_ms: how much audio may lie in Twilio's buffer before pauses are trimmed.
+        inbound_taps: stages that watch what the caller says, as it comes, and change nothing.
+        taps: stages that watch and change nothing; they stand last, where they see what is sent.
+
+    Raises:
+        PluginUnfit: when ``OPENAI_API_KEY`` is not set.
+    """
+    return Pipeline(
+        [
+            transport.input(),
+            *inbound_taps,
+            MulawDecoder(),
+            Resampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ),
+            OpensTalk(),  # ↓ the stages in MoshiProcessor's place
+            make_service(),
+            SpeechOnly(),  # ↑
+            Resampler(SAMPLE_RATE_HZ, PHONE_RATE_HZ),
+            PlayoutGovernor(playout_lead_ms),
+            MulawEncoder(),
+            *taps,
+            transport.output(),
+        ]
+    )
+
+
+def make_service() -> OpenAILiveLLMService:
+    """Make pipecat's service, for the key in ``OPENAI_API_KEY``; ``OPENAI_LIVE_URL`` leads it elsewhere.
+
+    Raises:
+        PluginUnfit: when there is no key.
+    """
+    key = os.environ.get("OPENAI_API_KEY", "")
+    if not key:
+        raise PluginUnfit("pipelines.gpt_live needs OPENAI_API_KEY, in the environment or in .env.")
+    url = os.environ.get("OPENAI_LIVE_URL", "")
+    return OpenAILiveLLMService(api_key=key, base_url=url) if url else OpenAILiveLLMService(api_key=key)
