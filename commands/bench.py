@@ -24,7 +24,7 @@ SHARED_STAGES = ("language", "listen")  # in the model's one thread
 
 
 @command("Does this machine hold real time, and for how many calls?")
-@takes(EngineOptions, without=("engine", "parrot_delay", "greeting", "greeting_frames", "hang_secs"))
+@takes(EngineOptions, without=("parrot_delay", "greeting", "greeting_frames", "hang_secs"))
 @cloup.option(
     "--frames",
     type=WholeNumber(1),
@@ -36,8 +36,8 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
     """Measure Moshi at the pace of speech, for --calls at once, and say whether it keeps up.
 
     Takes the weights that are here, or random ones of the same size where they are not: nothing is
-    fetched. With --engine remote the servers are measured, and how far away they are. The exit code is 0
-    when it keeps up, and 1 when it does not.
+    fetched. With --engine remote it is the servers that are measured, and how far away they are; with any
+    other, Moshi on this machine. The exit code is 0 when it keeps up, and 1 when it does not.
     """
     if asks_for_servers(engine_options):
         _bench_servers(engine_options, frames)

@@ -25,7 +25,7 @@ from rehearse.reachable import Unreachable, check_reachable
 from rehearse.rehearsal import Rehearsed, Target
 from rehearse.report import make_report_directory, write_report
 from rehearse.status_client import StatusClient
-from rehearse.table import BY_SPEED, checklist, distributions
+from rehearse.table import BY_SPEED, checklist, distributions, shares
 
 _MIRROR_SECS = 6.0
 _WIDTH_WITHOUT_TERMINAL = 140
@@ -175,6 +175,8 @@ def _show(console: Console, calls: list[Rehearsed], written: list[Path]) -> bool
     console.print()
     console.print(checklist(calls[0].points) if len(calls) == 1 else distributions(calls))
     console.print(BY_SPEED, style="dim")
+    if where_from := shares(calls):
+        console.print(where_from, highlight=False)
     all_held = all(held(call.points) for call in calls)
     where = ", ".join(str(path) for path in written[:4])
     console.print(f"\nReport: {where}", highlight=False)

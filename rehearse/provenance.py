@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -72,8 +72,11 @@ def _shown(settings: tuple[object, ...]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for options in settings:
         for item in fields(options):  # type: ignore[arg-type]
-            if item.repr:
-                shown[item.name] = _plain(getattr(options, item.name))
+            value = getattr(options, item.name)
+            if is_dataclass(value):
+                shown |= _shown((value,))
+            elif item.repr:
+                shown[item.name] = _plain(value)
     return shown
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 from rich.table import Table
 from rich.text import Text
 
+from engines.remote.pace import SHARES
 from rehearse.checks import Criterion
 from rehearse.comparison import Compared, NumberSpread, compare
 from rehearse.rehearsal import Rehearsed
@@ -19,6 +22,24 @@ def checklist(points: list[Criterion]) -> Table:
     for point in points:
         table.add_row(_MARKS[point.passed], _title(point), Text(point.figure), Text(point.bound, "dim"))
     return table
+
+
+def shares(calls: list[Rehearsed]) -> str | None:
+    """Say where the delay of a server elsewhere comes from; None where none answered, or nothing is known."""
+    parts = [
+        f"{median(found):.0f} ms {where}"
+        for stage, where in SHARES.items()
+        if (found := [figure for call in calls if (figure := _p50(call, stage)) is not None])
+    ]
+    servers = [str(server.get("name")) for server in (calls[0].health or {}).get("servers", ())]
+    if not parts or not servers:
+        return None
+    return f"Of the answer's delay, by {', '.join(servers)}, p50: {', '.join(parts)}; the rest is the line's."
+
+
+def _p50(call: Rehearsed, stage: str) -> float | None:
+    found = ((call.figures or {}).get("stages") or {}).get(stage)
+    return None if found is None else float(found["p50"])
 
 
 def distributions(calls: list[Rehearsed]) -> Table:

@@ -59,10 +59,12 @@ class RemoteOptions:
     )
     server_token: str = field(
         default="",
+        repr=False,  # a secret
         metadata={"help": "Sent to servers as Authorization: Bearer, for a proxy that asks for it."},
     )
     server_persona: str = field(
         default="",
+        repr=False,  # never logged
         metadata={
             "help": "Who PersonaPlex is to be, in words: 'You are the receptionist of a dental practice. …'",
             "metavar": "TEXT",
