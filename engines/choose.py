@@ -143,8 +143,8 @@ def _remote_engine(options: EngineOptions) -> EngineChoice:
     greetings: tuple[Greeting, ...] = get_args(Greeting)
     greeting = next((one for one in greetings if one == options.greeting), None)
     wish = Wish(
-        persona=options.remote.server_persona or options.persona,
-        voice=options.remote.server_voice,
+        persona=options.persona,
+        voice=options.voice,
         greeting=greeting or "speech",
         greeting_words="" if greeting else options.greeting,
         sampling=tuple(sampling.items()),

@@ -24,7 +24,6 @@ from engines.duplex import NO_REQUEST, CallRequest, EngineUnavailable
 from engines.options import SPEECH, EngineOptions
 from engines.voices import PERSONAPLEX_REPO, needs_personaplex
 
-DEFAULT_PERSONA = "You enjoy having a good conversation."  # NVIDIA's own, for a talk about anything
 DEFAULT = "default"
 MAX_PERSONA_CHARS = 8000
 MAX_TEMPERATURE = 2.0

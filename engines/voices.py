@@ -1,4 +1,7 @@
-"""The voices' names: Moshi's two, and PersonaPlex's. Needs none of the model's libraries."""
+"""The voices' names, Moshi's two and PersonaPlex's, and what PersonaPlex takes by default.
+
+Needs none of the model's libraries.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ PERSONAPLEX_VOICES = (
     *(f"VARM{number}" for number in range(5)),
 )
 PERSONAPLEX_VOICE = "NATF2"  # where none is named
+PERSONAPLEX_PERSONA = "You enjoy having a good conversation."  # NVIDIA's own, for a talk about anything
 PERSONAPLEX_REPO = "nvidia/personaplex-7b-v1"
 VOICE_SUFFIXES = (".pt", ".wav")
 

@@ -181,7 +181,7 @@ async def test_metrics_show_each_server(twilio: FakeTwilioApi) -> None:
         (["--server", "ws://127.0.0.1:1"], "Server 127.0.0.1:1 cannot be reached ("),
         (["--server", "ws://a:1", "--server", "ws://a:1#rust"], "--server names a:1 twice"),
         (["--server", "wss://a:1", "--server-ca", "/no/such/file"], "--server-ca /no/such/file: cannot read"),
-        (["--server", "ws://a:1#personaplex", "--server-voice", "../x"], "has no voice '../x'"),
+        (["--server", "ws://a:1#personaplex", "--voice", "../x"], "has no voice '../x'"),
         (["--server", "ws://a:1", "--listen"], "Servers cannot listen for words"),
     ],
 )

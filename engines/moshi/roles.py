@@ -15,8 +15,7 @@ from engines.moshi.steering import words_of
 from engines.moshi.voice import VoiceUnfit
 from engines.moshi.voices import Voices
 from engines.options import NONE, SILENCE, SPEECH, EngineOptions
-from engines.personas import DEFAULT_PERSONA
-from engines.voices import PERSONAPLEX_VOICE, is_file
+from engines.voices import PERSONAPLEX_PERSONA, PERSONAPLEX_VOICE, is_file
 
 PERSONA_LIMIT_TOKENS = 500
 """Each costs a frame of 3,000 that the model remembers, and half a megabyte for each state that is kept."""
@@ -106,7 +105,7 @@ class Roles:
         if self._voices is None:
             return None
         persona = self._options.persona if request.persona is None else request.persona
-        return Role(self._voice(request, self._voices), self.prompt_tokens(persona or DEFAULT_PERSONA))
+        return Role(self._voice(request, self._voices), self.prompt_tokens(persona or PERSONAPLEX_PERSONA))
 
     def prompt_tokens(self, persona: str) -> tuple[int, ...]:
         """Spell a persona as PersonaPlex learned it: with the word ``<system>`` on both sides.

@@ -10,14 +10,6 @@ from typing import Literal
 ServerKind = Literal["kyutai", "rust", "personaplex"]
 KINDS: tuple[ServerKind, ...] = ("kyutai", "rust", "personaplex")
 
-PERSONAPLEX_VOICES = tuple(
-    f"{family}{sex}{number}"
-    for family, count in (("NAT", 4), ("VAR", 5))
-    for sex in "FM"
-    for number in range(count)
-)
-"""Of ``nvidia/personaplex-7b-v1``. The server loads whatever file it is told, so it is told no other."""
-
 
 @dataclass(frozen=True)
 class Dialect:

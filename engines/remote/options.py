@@ -62,21 +62,6 @@ class RemoteOptions:
         repr=False,  # a secret
         metadata={"help": "Sent to servers as Authorization: Bearer, for a proxy that asks for it."},
     )
-    server_persona: str = field(
-        default="",
-        repr=False,  # never logged
-        metadata={
-            "help": "Who PersonaPlex is to be, in words: 'You are the receptionist of a dental practice. …'",
-            "metavar": "TEXT",
-        },
-    )
-    server_voice: str = field(
-        default="",
-        metadata={
-            "help": "PersonaPlex's voice: NATF0-3, NATM0-3, VARF0-4 or VARM0-4; NATF2 by default.",
-            "metavar": "NAME",
-        },
-    )
     max_steps: int = field(
         default=4500,
         metadata={

@@ -7,13 +7,11 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from engines.duplex import CallRequest, EngineUnavailable
-from engines.remote.dialect import PERSONAPLEX_VOICES, Dialect
+from engines.remote.dialect import Dialect
 from engines.remote.server import MOST_QUERY_BYTES
+from engines.voices import PERSONAPLEX_PERSONA, PERSONAPLEX_VOICE, PERSONAPLEX_VOICES
 
 Greeting = Literal["speech", "silence", "none"]
-
-DEFAULT_PERSONA = "You are a friendly person on the phone, and you enjoy a good conversation."
-DEFAULT_VOICE = "NATF2"
 
 
 @dataclass(frozen=True)
@@ -73,10 +71,13 @@ def make_query(wish: Wish, dialect: Dialect) -> dict[str, str]:
     if wish.seed is not None:
         query |= dict.fromkeys(dialect.seeds, str(wish.seed))
     if dialect.prompts:
-        persona = " ".join(wish.persona.split()) or DEFAULT_PERSONA
+        persona = " ".join(wish.persona.split()) or PERSONAPLEX_PERSONA
         if wish.greeting == "speech":
             persona = f"{persona} {_greets(wish.greeting_words)}"
-        query |= {"text_prompt": persona, "voice_prompt": f"{check_voice(wish.voice or DEFAULT_VOICE)}.pt"}
+        query |= {
+            "text_prompt": persona,
+            "voice_prompt": f"{check_voice(wish.voice or PERSONAPLEX_VOICE)}.pt",
+        }
     if len(urlencode(query)) > MOST_QUERY_BYTES:
         raise EngineUnavailable(
             f"The persona is too long for {dialect.title}: expected at most {MOST_QUERY_BYTES} bytes in its "
@@ -112,6 +113,10 @@ def cannot(wish: Wish, dialect: Dialect) -> list[str]:
         lines.append(f"{dialect.title} cannot be kept silent: --greeting silence does nothing there.")
     if wish.persona and not dialect.prompts:
         lines.append(f"{dialect.title} takes no persona: --persona does nothing there.")
+    if wish.voice and not dialect.prompts:
+        lines.append(f"{dialect.title} has the voice of its own model: --voice does nothing there.")
+    if wish.greeting_words and not dialect.prompts:
+        lines.append(f"{dialect.title} says no given words: it greets with words of its own.")
     return lines
 
 

@@ -7,8 +7,9 @@ import re
 import pytest
 
 from engines.duplex import CallRequest, EngineUnavailable
-from engines.remote.dialect import DIALECTS, PERSONAPLEX_VOICES
-from engines.remote.query import DEFAULT_PERSONA, Wish, cannot, make_query, silent_frames, takes
+from engines.remote.dialect import DIALECTS
+from engines.remote.query import Wish, cannot, make_query, silent_frames, takes
+from engines.voices import PERSONAPLEX_PERSONA, PERSONAPLEX_VOICES
 
 KYUTAI, RUST, PERSONAPLEX = (DIALECTS[kind] for kind in ("kyutai", "rust", "personaplex"))
 SAMPLING = (
@@ -45,7 +46,7 @@ def test_all_tokens_are_asked_for_by_not_asking() -> None:
 @pytest.mark.parametrize("persona", ["", "   ", "\n"])
 def test_personaplex_always_gets_both_prompts_and_never_an_empty_one(persona: str) -> None:
     query = make_query(Wish(persona, greeting="none"), PERSONAPLEX)
-    assert query == {"text_prompt": DEFAULT_PERSONA, "voice_prompt": "NATF2.pt"}
+    assert query == {"text_prompt": PERSONAPLEX_PERSONA, "voice_prompt": "NATF2.pt"}
 
 
 def test_personaplex_never_gets_a_seed() -> None:
@@ -94,6 +95,10 @@ def test_says_what_a_server_cannot_do() -> None:
         "NVIDIA's PersonaPlex server cannot be kept silent: --greeting silence does nothing there."
     ]
     assert len(cannot(wish, KYUTAI)) == 2
+    assert cannot(Wish(voice="moshika", greeting_words="Hello."), RUST) == [
+        "Kyutai's Rust backend has the voice of its own model: --voice does nothing there.",
+        "Kyutai's Rust backend says no given words: it greets with words of its own.",
+    ]
     assert cannot(Wish(), KYUTAI) == []
 
 
