@@ -8,10 +8,8 @@ from audio.mark_echoes import EchoWindow, RoundTrip
 
 _MARKS_KEPT = 64  # echoes that never come are forgotten, oldest first
 _UNDERRUN_WORTH_COUNTING_MS = 1.0
-_DOUBT = (
-    0.5  # of the jitter: the earliest of ten echoes is later than the truth by so much once in a thousand
-)
-_CLOCK_NOISE_S = 0.05
+_DOUBT = 0.5  # of the jitter: once in a thousand times the earliest of ten echoes is so much too late
+_CLOCK_NOISE_S = 0.05  # as far as the far clock may be off while it is not known yet
 _SETTLES_S = 2.0  # after a restart: what is found out in it was there before
 
 
