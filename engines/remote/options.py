@@ -41,6 +41,7 @@ class RemoteOptions:
     server_wait_secs: float = field(
         default=20.0,
         metadata={
+            "group": "tuning",
             "help": "How long a server may take until its model is ready for a call.",
             "min": 0.5,
             "max": 120.0,
@@ -65,6 +66,7 @@ class RemoteOptions:
     max_steps: int = field(
         default=4500,
         metadata={
+            "group": "tuning",
             "help": "After how many frames of 80 ms Kyutai's Rust backend ends a call; it allows no more.",
             "min": 1,
             "max": 4500,
