@@ -13,7 +13,14 @@ from access.loopback import is_loopback
 from access.public_address import STREAM_PATH, PublicAddress
 from access.refusal import POLICY_VIOLATION, StreamRefused
 from access.signatures import HEADER, Signatures
-from access.tokens import PARAMETER, StreamTokens, TokenRefused
+from access.tokens import (
+    PARAMETER,
+    PERSONA_PARAMETER,
+    VOICE_PARAMETER,
+    StreamTokens,
+    TokenRefused,
+    wishes_text,
+)
 
 _FORWARDED = ("cf-connecting-ip", "forwarded", "x-forwarded-for")
 
@@ -69,7 +76,10 @@ class StreamAuth:
         token = custom_parameters.get(PARAMETER)
         try:
             if self.signatures or token:
-                self.tokens.spend(token, call_sid, self.clock())
+                wishes = wishes_text(
+                    custom_parameters.get(PERSONA_PARAMETER, ""), custom_parameters.get(VOICE_PARAMETER, "")
+                )
+                self.tokens.spend(token, call_sid, self.clock(), bound_to=wishes)
             elif not self.insecure:
                 _check_local(headers, peer)
         except TokenRefused as refusal:

@@ -24,6 +24,9 @@ from collections.abc import Callable, Collection
 PARAMETER = "token"
 """The name of the ``<Parameter>``, and so the key in ``start.customParameters``."""
 
+PERSONA_PARAMETER, VOICE_PARAMETER = "persona", "voice"
+"""What a call that was dialled for another server may ask of it; its token is bound to both."""
+
 LIFETIME_SECS = 60.0
 ANY_CALL = "any"
 """For a call that we place: its TwiML, token inside, is sent before Twilio has named the call."""
@@ -34,6 +37,7 @@ KEPT_SPENT_S = 24 * 3600.0
 _NONCE_BYTES = 12
 _MAX_CHARS = 500  # Twilio's limit for a parameter's value
 _PURPOSE = b"moshi-phone stream token 1"
+_BOUND = b"bound to "
 _CALL = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _EXPIRY = re.compile(r"[0-9]{1,15}")
 
@@ -62,6 +66,11 @@ class TokenReplayed(TokenRefused):
     """The token is ours, and has let a stream in before."""
 
 
+def wishes_text(persona: str, voice: str) -> str:
+    """Write what a call asks for as a token is bound to it; empty where it asks for nothing."""
+    return f"{len(persona)}:{persona}{voice}" if persona or voice else ""
+
+
 class StreamTokens:
     """Makes tokens and takes each of them back once.
 
@@ -86,7 +95,9 @@ class StreamTokens:
             return cls(secrets.token_bytes(32))
         return cls(hmac.digest(auth_token.encode(), _PURPOSE, hashlib.sha256))
 
-    def mint(self, call: str, now_secs: float, lifetime_secs: float = LIFETIME_SECS) -> str:
+    def mint(
+        self, call: str, now_secs: float, lifetime_secs: float = LIFETIME_SECS, *, bound_to: str = ""
+    ) -> str:
         """Make a token that lets one stream of this call in, until it expires.
 
         Args:
@@ -94,6 +105,7 @@ class StreamTokens:
                 or ``ANY_CALL``.
             now_secs: Unix time.
             lifetime_secs: how long the token is good for.
+            bound_to: what the stream must say beside the token, word for word.
 
         Raises:
             ValueError: when the name of the call has other characters than letters, digits, ``_``, ``-``.
@@ -101,15 +113,16 @@ class StreamTokens:
         if not _CALL.fullmatch(call):
             raise ValueError(f"expected a call SID, got {call!r}")
         body = f"{call}.{int(now_secs + lifetime_secs)}.{secrets.token_hex(_NONCE_BYTES)}"
-        return f"{body}.{self._mac(body)}"
+        return f"{body}.{self._mac(body, bound_to)}"
 
-    def spend(self, token: object, call: str, now_secs: float) -> None:
+    def spend(self, token: object, call: str, now_secs: float, *, bound_to: str = "") -> None:
         """Accept the token for this call, once.
 
         Args:
             token: what came from outside: anything at all.
             call: the ``callSid`` of the stream's ``start`` message.
             now_secs: Unix time.
+            bound_to: what the stream says beside it.
 
         Raises:
             TokenRefused: one of its subclasses, saying why.
@@ -119,7 +132,7 @@ class StreamTokens:
         if not isinstance(token, str) or len(token) > _MAX_CHARS:
             raise TokenForged("the stream's token is not one of ours")
         body, _, mac = token.rpartition(".")
-        if not hmac.compare_digest(self._mac(body).encode(), mac.encode(errors="replace")):
+        if not hmac.compare_digest(self._mac(body, bound_to).encode(), mac.encode(errors="replace")):
             raise TokenForged("the stream's token is not one of ours")
         made_for, expiry_text, nonce = body.split(".")
         expiry = int(expiry_text) if _EXPIRY.fullmatch(expiry_text) else 0
@@ -143,6 +156,9 @@ class StreamTokens:
         while self._spent_at and now_s - self._spent_at[0][0] >= KEPT_SPENT_S:
             self._spent.discard(self._spent_at.popleft()[1])
 
-    def _mac(self, body: str) -> str:
-        digest = hmac.digest(self._key, body.encode(errors="replace"), hashlib.sha256)
+    def _mac(self, body: str, bound_to: str) -> str:
+        # A key of its own for what it is bound to: no text that is put together can stand for another.
+        bound = bound_to.encode(errors="replace")
+        key = hmac.digest(self._key, _BOUND + bound, hashlib.sha256) if bound else self._key
+        digest = hmac.digest(key, body.encode(errors="replace"), hashlib.sha256)
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")

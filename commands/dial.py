@@ -21,6 +21,7 @@ from commands.logs import log_to_stderr
 from commands.numbers import WholeNumber
 from commands.options import GROUPS, command, takes
 from engines.options import EngineOptions
+from engines.personas import read_persona
 from records.options import TapOptions
 from runtime import event_loop
 from runtime.stop_signals import Stopped, stop_signals
@@ -34,6 +35,8 @@ from telephony.dialling import COMPLETED, CallPlan, Dialler
 from telephony.e164 import parse_number
 from telephony.options import ReachOptions, TwilioOptions
 from telephony.rest import PlacedCall, TwilioApi
+
+MOST_PARAMETER_CHARS = 499
 
 
 @command("Call a phone number, and talk.")
@@ -124,6 +127,7 @@ def dial(
             to, parse_number(from_), "", None, ring_secs, limit_secs, detect_machine=mail.wants_detection
         )
         if url:
+            plan = replace(plan, persona=_persona(engine_options), voice=engine_options.voice)
             call = event_loop.run(_dial_elsewhere(plan, _stream_url(url), api, options))
         else:
             call = event_loop.run(_dial_here(plan, api, options.with_public_url(), run_call, mail))
@@ -173,6 +177,17 @@ async def _dial_here(
                     await hang_up_all(state.calls, _print)
         except Stopped:
             return None
+
+
+def _persona(options: EngineOptions) -> str:
+    """Give the persona for a server elsewhere; it travels as a parameter of Twilio's."""
+    persona = read_persona(options.persona)
+    if len(persona) > MOST_PARAMETER_CHARS:
+        raise Unusable(
+            f"Twilio carries a persona of at most {MOST_PARAMETER_CHARS} characters to the server at --url, "
+            f"got {len(persona)}; give it a name in that server's --personas, and that name here."
+        )
+    return persona
 
 
 def _listen(options: Settings) -> socket.socket:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from engines import nvidia
 from engines.duplex import DuplexEngine, EngineUnavailable
 from engines.options import EngineOptions
 from engines.parrot import ParrotEngine
-from engines.personas import settle
+from engines.personas import NO_PERSONAS, Personas, settle
 from runtime.plugin import PluginUnfit, load
 
 ENGINES = ("auto", "moshi", "parrot", "remote")
@@ -25,11 +25,13 @@ class EngineChoice:
         engine: not started yet.
         reason: to be read behind the engine's name: "because …", "on Metal".
         hint: how to have another one; may be empty.
+        personas: what calls may ask of it, by number or by name.
     """
 
     engine: DuplexEngine
     reason: str
     hint: str = ""
+    personas: Personas = NO_PERSONAS
 
     @property
     def line(self) -> str:
@@ -66,7 +68,11 @@ def choose_engine(options: EngineOptions) -> EngineChoice:
     Raises:
         EngineUnavailable: when the options ask for what is not there.
     """
-    options, _ = settle(options)
+    settled, personas = settle(options)
+    return replace(_choose(settled), personas=personas)
+
+
+def _choose(options: EngineOptions) -> EngineChoice:
     if ":" in options.engine:
         return EngineChoice(_own_engine(options), "of your own")
     if options.engine not in ENGINES:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
@@ -67,6 +67,11 @@ class CallRequest:
     def wishes(self) -> frozenset[str]:
         """The names of what is asked for."""
         return frozenset(item.name for item in fields(self) if getattr(self, item.name) is not None)
+
+    def or_else(self, other: CallRequest) -> CallRequest:
+        """Take from another request what this one leaves open."""
+        own = {item.name: getattr(self, item.name) for item in fields(self)}
+        return replace(other, **{name: value for name, value in own.items() if value is not None})
 
 
 NO_REQUEST = CallRequest()
@@ -222,6 +227,11 @@ class DuplexEngine(ABC):
     @abstractmethod
     def error(self) -> str | None:
         """One sentence on what is wrong with the engine, or None while it can take calls."""
+
+    @property
+    def voices(self) -> Sequence[str]:
+        """The voices that a call may ask for by name; none where it has no choice."""
+        return ()
 
     @property
     def servers(self) -> Sequence[ServerStatus]:

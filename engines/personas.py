@@ -91,7 +91,7 @@ def load_personas(path: Path | None) -> Personas:
         if not _NAME.fullmatch(name) and not _NUMBER.fullmatch(name):
             raise PersonasUnfit(f"--personas: {path}: a section's name has letters, digits, _ and - only.")
         own = _request(path, name, table)
-        sections[name] = _filled(own, default)
+        sections[name] = own.or_else(default)
         for number in _numbers(path, name, table):
             if number in names_by_number:
                 raise PersonasUnfit(f"--personas: {path}: a number of [{name}] is in another section too.")
@@ -174,12 +174,3 @@ def _numbers(path: Path, name: str, table: Mapping[str, Any]) -> list[str]:
             f'--personas: {path}: expected numbers of [{name}] as a list such as ["+15551234567"].'
         )
     return [*numbers, *([name] if _NUMBER.fullmatch(name) else [])]
-
-
-def _filled(own: CallRequest, default: CallRequest) -> CallRequest:
-    return CallRequest(
-        persona=default.persona if own.persona is None else own.persona,
-        voice=default.voice if own.voice is None else own.voice,
-        greeting=default.greeting if own.greeting is None else own.greeting,
-        temperature=default.temperature if own.temperature is None else own.temperature,
-    )

@@ -13,7 +13,7 @@ from access.public_address import STREAM_PATH
 from server.browser_phone import browser_phone
 from server.draining import hang_up_all
 from server.health import health
-from server.incoming import after_transfer, answer_call
+from server.incoming import after_transfer, answer_call, expect_wishes
 from server.monitoring import watching
 from server.say import saying
 from server.state import RunCall, ServerState
@@ -63,7 +63,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
 
     app.include_router(watching(state))
     app.include_router(saying(state.calls, state.dashboard_auth))
-    app.include_router(browser_phone(state.mint, state.dashboard_auth))
+    app.include_router(browser_phone(state))
 
     @app.websocket(STREAM_PATH)
     async def stream(websocket: WebSocket) -> None:
@@ -74,6 +74,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         def admit(start: Start) -> None:
             state.auth.admit(start.call_sid, start.custom_parameters, websocket.headers, peer)
             state.reservations.keep(start.call_sid)
+            expect_wishes(start, state)
 
         await handle_stream(websocket, state, run_call, admit)
 

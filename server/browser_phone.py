@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
-from access.dashboard_auth import DashboardAuth
+from server.expected_calls import ExpectedCall
+from server.offers import MAX_BODY_BYTES, chosen, offers
 from server.refusal_page import refusal_page
+from server.request_body import read_body
+from server.state import ServerState
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 _FILES = {path.name: path for path in sorted(WEB.iterdir()) if path.is_file()}
@@ -22,14 +24,13 @@ _HEADERS = {
 }
 
 
-def browser_phone(mint: Callable[[str], str], dashboard_auth: DashboardAuth) -> APIRouter:
+def browser_phone(state: ServerState) -> APIRouter:
     """Make the routes of the page.
 
     Args:
-        mint: makes the token that lets one stream of a call in, given the call's SID.
-        dashboard_auth: who may talk.
+        state: says who may talk, and with whom; makes the token that lets one stream of a call in.
     """
-    router = APIRouter()
+    router, dashboard_auth = APIRouter(), state.dashboard_auth
     checked = [Depends(dashboard_auth.check)]
 
     @router.get("/")
@@ -52,12 +53,21 @@ def browser_phone(mint: Callable[[str], str], dashboard_auth: DashboardAuth) -> 
             raise HTTPException(404, "no such file")
         return FileResponse(_FILES[name], headers=_HEADERS)
 
+    @router.get("/offers", dependencies=checked)
+    def offered() -> JSONResponse:
+        """Name the personas and the voices that a call may ask for."""
+        return JSONResponse(offers(state), headers={"Cache-Control": "no-store"})
+
     @router.post("/web/call", dependencies=checked)
-    def new_call() -> JSONResponse:
-        """Name a new call, and give the token that its stream must show."""
+    async def new_call(request: Request) -> JSONResponse:
+        """Name a new call, and give the token that its stream must show; what it asks for is made ready."""
+        body = await read_body(request, MAX_BODY_BYTES)
+        wanted = chosen(state, body, request.headers.get("content-type", ""))
         call_sid = f"CA{secrets.token_hex(16)}"
+        if wanted.wishes:
+            state.expected.add(call_sid, ExpectedCall(request=wanted), state.clock())
         return JSONResponse(
-            {"callSid": call_sid, "token": mint(call_sid)}, headers={"Cache-Control": "no-store"}
+            {"callSid": call_sid, "token": state.mint(call_sid)}, headers={"Cache-Control": "no-store"}
         )
 
     return router

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from loguru import logger
 
 from access.public_address import STATUS_PATH, STREAM_PATH
 from access.redact import redact
-from engines.duplex import RequestRefused
+from access.tokens import PARAMETER, PERSONA_PARAMETER, VOICE_PARAMETER
+from engines.duplex import NO_REQUEST, CallRequest, RequestRefused
 from hooks import on_call
 from hooks.http import HookFailed
 from hooks.on_call import HookAnswer
@@ -16,6 +19,7 @@ from server.health import reserve
 from server.state import ServerState
 from telephony import twiml
 from telephony.incoming_call import IncomingCall
+from telephony.media_stream import Start
 
 _CONVERSED = ("completed", "answered")
 
@@ -36,7 +40,8 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
         state.reservations.keep(sid)
         logger.info("Call {} from {} is refused by --on-call", sid[:10], caller)
         return twiml.reject("rejected")
-    state.expected.add(sid, ExpectedCall(call, answer.request, answer.transfer_to), state.clock())
+    request = answer.request if answer.request.wishes else _by_number(call, state)
+    state.expected.add(sid, ExpectedCall(call, request, answer.transfer_to), state.clock())
     logger.info("Call {} from {} is connected", sid[:10], caller)
     return _connect(sid, state)
 
@@ -70,9 +75,11 @@ async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer:
         return HookAnswer()
     try:
         answer = await on_call.ask(state.on_call, call)
-        if answer.accept:
-            state.engine.prepare(answer.request)
-        return answer
+        if not (answer.accept and answer.request.wishes):
+            return answer
+        request = answer.request.or_else(state.personas.for_call(called=call.to, caller=call.from_))
+        state.engine.prepare(request)
+        return replace(answer, request=request)
     except (HookFailed, RequestRefused) as failure:
         accept = state.hooks.on_call_failure == "accept"
         logger.error(
@@ -82,6 +89,33 @@ async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer:
             "taken as it is" if accept else "refused",
         )
         return HookAnswer(accept=accept)
+
+
+def _by_number(call: IncomingCall, state: ServerState) -> CallRequest:
+    """Give what ``--personas`` says of who is called or who calls, and have it made ready meanwhile."""
+    request = state.personas.for_call(called=call.to, caller=call.from_)
+    try:
+        state.engine.prepare(request)
+    except RequestRefused as refusal:
+        logger.warning("Call {} is answered as any other: {}", call.call_sid[:10], refusal)
+        return NO_REQUEST
+    return request
+
+
+def expect_wishes(start: Start, state: ServerState) -> None:
+    """Take note of the persona and the voice that a stream brings, which its token vouches for.
+
+    A call that was dialled for this server by another process of ours brings them; a stream that needed no
+    token may ask for nothing.
+    """
+    parameters = start.custom_parameters
+    persona, voice = parameters.get(PERSONA_PARAMETER), parameters.get(VOICE_PARAMETER)
+    if not (persona or voice) or not parameters.get(PARAMETER):
+        return
+    request = CallRequest(voice=voice or None)
+    if persona:
+        request = request.or_else(state.personas.chosen(persona))
+    state.expected.add(start.call_sid, ExpectedCall(request=request), state.clock())
 
 
 def _connect(call_sid: str, state: ServerState) -> str:

@@ -61,6 +61,7 @@ async def _load(settings: Settings) -> ServerState:
         taps=settings.taps,
         engine_reason=choice.reason,
         hang_secs=settings.engine.hang_secs,
+        personas=choice.personas,
     )
     try:
         await state.startup.run(choice.engine, logger.info)

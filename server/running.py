@@ -69,6 +69,7 @@ async def answering(
             call_options=options.calls,
             engine_reason=choice.reason,
             hang_secs=options.engine.hang_secs,
+            personas=choice.personas,
         )
         if options.reach.insecure and not options.twilio.auth_token:
             logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from access.dashboard_auth import DashboardAuth
 from engines.duplex import Unsupported
 from server.calls import CallOver, Calls
+from server.request_body import read_body
 
 MAX_BODY_BYTES = 16 * 1024
 
@@ -25,7 +26,8 @@ def saying(calls: Calls, dashboard_auth: DashboardAuth) -> APIRouter:
     @router.post("/calls/{call_sid}/say", status_code=202)
     async def say(call_sid: str, request: Request) -> None:
         """Have these words said; 409 where the engine cannot, 404 where there is no such call."""
-        text = _text(await _body(request), request.headers.get("content-type", ""))
+        body = await read_body(request, MAX_BODY_BYTES)
+        text = _text(body, request.headers.get("content-type", ""))
         call = calls.find(call_sid)
         if call is None:
             raise HTTPException(404, "no such call")
@@ -39,15 +41,6 @@ def saying(calls: Calls, dashboard_auth: DashboardAuth) -> APIRouter:
             raise HTTPException(422, str(error)) from error
 
     return router
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"expected at most {MAX_BODY_BYTES} bytes")
-    return bytes(body)
 
 
 def _text(body: bytes, content_type: str) -> str:

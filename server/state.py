@@ -15,6 +15,7 @@ from access.dashboard_auth import DashboardAuth
 from access.loopback import is_loopback
 from access.options import WebOptions
 from engines.duplex import HANG_SECS, DuplexEngine, DuplexSession
+from engines.personas import NO_PERSONAS, Personas
 from hooks.callers import CallerRules
 from hooks.http import Hook
 from hooks.options import HookOptions
@@ -47,6 +48,7 @@ class ServerState:
         web: who may talk and watch in a browser.
         call_options: what may happen in a call beside talking.
         hooks: which numbers may call, and who is asked and told of calls.
+        personas: who answers which call, where that was said.
         expected: what was decided of calls whose streams are still to come.
         outbox: tells ``--on-end`` of calls that are over, where that is wanted.
         startup: how far the engine has come.
@@ -67,6 +69,7 @@ class ServerState:
     web: WebOptions = field(default_factory=WebOptions)
     call_options: CallOptions = field(default_factory=CallOptions)
     hooks: HookOptions = field(default_factory=HookOptions)
+    personas: Personas = NO_PERSONAS
     expected: ExpectedCalls = field(default_factory=ExpectedCalls)
     outbox: Outbox | None = None
     startup: Startup = field(default_factory=Startup)

@@ -7,7 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from access.tokens import ANY_CALL, LIFETIME_SECS, StreamTokens
+from access.tokens import (
+    ANY_CALL,
+    LIFETIME_SECS,
+    PERSONA_PARAMETER,
+    VOICE_PARAMETER,
+    StreamTokens,
+    wishes_text,
+)
 from runtime.stop_signals import StopSignals
 from telephony.rest import PlacedCall, TwilioApi
 from telephony.rest_errors import TwilioError
@@ -44,6 +51,8 @@ class CallPlan:
         ring_secs: how long it may ring.
         limit_secs: how long the call may last.
         detect_machine: have Twilio tell ``status_url`` whether a machine answers.
+        persona: who shall answer there: a name of that server's ``--personas``, or words.
+        voice: with whose voice.
     """
 
     to: str = field(repr=False)
@@ -53,6 +62,8 @@ class CallPlan:
     ring_secs: int = 30
     limit_secs: int = 3600
     detect_machine: bool = False
+    persona: str = field(default="", repr=False)
+    voice: str = ""
 
     def twiml(self, tokens: StreamTokens, now_secs: float) -> str:
         """Write what the call does when it is answered.
@@ -61,9 +72,10 @@ class CallPlan:
         good for any call, and for as long as it may ring.
         """
         lifetime_secs = self.ring_secs + RING_BUFFER_SECS + LIFETIME_SECS
-        return connect_stream(
-            self.stream_url, tokens.mint(ANY_CALL, now_secs, lifetime_secs), self.status_url
-        )
+        wishes = {PERSONA_PARAMETER: self.persona, VOICE_PARAMETER: self.voice}
+        token = tokens.mint(ANY_CALL, now_secs, lifetime_secs, bound_to=wishes_text(self.persona, self.voice))
+        given = {name: value for name, value in wishes.items() if value}
+        return connect_stream(self.stream_url, token, self.status_url, given)
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from twilio.twiml.voice_response import Connect, Dial, Reject, Stream, VoiceResponse
@@ -9,7 +11,12 @@ from twilio.twiml.voice_response import Connect, Dial, Reject, Stream, VoiceResp
 from access.tokens import PARAMETER
 
 
-def connect_stream(stream_url: str, token: str, status_url: str | None = None) -> str:
+def connect_stream(
+    stream_url: str,
+    token: str,
+    status_url: str | None = None,
+    parameters: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Connect the call to our stream, both ways, until one side ends it.
 
     There is no ``<Say>``: the only voice that a caller hears is the engine's.
@@ -18,12 +25,15 @@ def connect_stream(stream_url: str, token: str, status_url: str | None = None) -
         stream_url: ``wss://…``, without a query (Twilio strips it).
         token: what the stream will show us when it comes.
         status_url: where Twilio reports that the stream started, stopped or failed.
+        parameters: what the stream shall bring beside the token, names and values of under 500 characters.
 
     Returns:
         The document; far shorter than the 4,000 characters that a call may be placed with.
     """
     stream = Stream(url=stream_url, status_callback=status_url)
     stream.parameter(name=PARAMETER, value=token)
+    for name, value in parameters.items():
+        stream.parameter(name=name, value=value)
     connect = Connect()
     connect.append(stream)
     response = VoiceResponse()

@@ -115,6 +115,11 @@ class MoshiEngine(DuplexEngine):
         return len(self._sessions)
 
     @property
+    def voices(self) -> Sequence[str]:
+        """See ``DuplexEngine``."""
+        return () if self._loaded is None else self._loaded.roles.voices
+
+    @property
     def error(self) -> str | None:
         """See ``DuplexEngine``. Asking also finds out whether the model hangs."""
         self.watch()

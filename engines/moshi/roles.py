@@ -96,6 +96,11 @@ class Roles:
         beyond = {"persona", "voice"} if self._voices is not None else set[str]()
         return frozenset({"greeting", "temperature"} | beyond)
 
+    @property
+    def voices(self) -> list[str]:
+        """The voices that a call may ask for by name."""
+        return [] if self._voices is None else self._voices.names
+
     def role(self, request: CallRequest) -> Role | None:
         """Say who answers; None where the model takes no persona.
 

@@ -16,6 +16,7 @@ from access.tokens import (
     TokenMissing,
     TokenRefused,
     TokenReplayed,
+    wishes_text,
 )
 
 CALL = "CA" + "0" * 32
@@ -141,3 +142,13 @@ def test_odd_names_are_not_minted(tokens: StreamTokens, call: str) -> None:
 def test_nothing_from_outside_raises_anything_else(token: str, call: str) -> None:
     with pytest.raises(TokenRefused):
         StreamTokens(b"k" * 32).spend(token, call, NOW)
+
+
+def test_a_token_that_is_bound_lets_in_who_says_just_that(tokens: StreamTokens) -> None:
+    token = tokens.mint(CALL, NOW, bound_to=wishes_text("You are Anna.", "NATF2"))
+    for said in ("", wishes_text("You are Anna.", ""), wishes_text("You are Anna.NATF2", "")):
+        with pytest.raises(TokenForged):
+            tokens.spend(token, CALL, NOW, bound_to=said)
+    tokens.spend(token, CALL, NOW, bound_to=wishes_text("You are Anna.", "NATF2"))
+    with pytest.raises(TokenForged):
+        tokens.spend(tokens.mint(CALL, NOW), CALL, NOW, bound_to=wishes_text("You are Anna.", ""))

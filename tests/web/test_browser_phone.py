@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, expect
 from scipy.signal import correlate
 
 from access.auth import StreamAuth
+from engines.duplex import CallRequest
 from engines.parrot import GREETING, ParrotEngine
+from engines.personas import Personas
 from server.options import ServerOptions
 from server.state import ServerState
 from tests.phone import serving
@@ -149,14 +151,12 @@ async def test_devices_and_volume_can_be_changed_in_a_call() -> None:
 
 
 async def test_who_answers_can_be_chosen_where_the_server_offers_it() -> None:
-    async def offer(route: Route) -> None:
-        await route.fulfill(json={"personas": ["dentist", "default"], "voices": ["NATF2", "moshika"]})
-
-    line = ServerState(ParrotEngine())
+    engine = ParrotEngine()
+    line = ServerState(engine, personas=Personas(sections={"dentist": CallRequest("You are Anna.")}))
     async with serving(line) as address, browsing(f"http://{address}/") as page:
         await state(page, "server", "ready")
         await expect(page.get_by_role("group", name="Who answers")).to_be_hidden()
-        await page.route("**/offers", offer)
+        engine.takes = frozenset({"persona"})
         await page.reload()
         await page.get_by_label("Persona").select_option("dentist")
         async with page.expect_request("**/web/call") as asking:
