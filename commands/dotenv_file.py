@@ -8,6 +8,9 @@ from pathlib import Path
 
 import click
 from dotenv import find_dotenv, load_dotenv
+from dotenv.parser import parse_stream
+
+_loaded: list[Path] = []
 
 
 def load_dotenv_file() -> None:
@@ -21,6 +24,18 @@ def load_dotenv_file() -> None:
     for warning in warnings_about(Path(found), Path.cwd()):
         click.echo(f"Warning: {warning}", err=True)
     load_dotenv(found)
+    _loaded.append(Path(found))
+
+
+def place_of(variable: str) -> str:
+    """Say which line a variable of the environment comes from, to be put behind a sentence."""
+    for path in _loaded:
+        with path.open(encoding="utf-8") as lines:
+            found = [one for one in parse_stream(lines) if one.key == variable]
+        # The last one counts, unless the environment had it before.
+        if found and found[-1].value == os.environ.get(variable):
+            return f" (line {found[-1].original.line} of {path})"
+    return ""
 
 
 def warnings_about(path: Path, folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ import click
 from access.dashboard_auth import DashboardUnusable
 from access.exposure import Exposed
 from access.public_address import BadPublicUrl
+from commands.dotenv_file import place_of
 from engines.duplex import EngineError
 from hooks.callers import BadPattern
 from hooks.check import HooksUnusable
@@ -17,6 +18,7 @@ from hooks.http import BadHookUrl
 from records.directories import DirectoryUnusable
 from runtime.plugin import PluginUnfit
 from server.settings import SettingsError
+from telephony.credentials import BadCredential
 from telephony.e164 import BadNumber
 from telephony.rest_errors import TwilioError
 from telephony.tunnel import TunnelFailed
@@ -49,5 +51,7 @@ def explained() -> Iterator[None]:
     """Turn the errors of our own that name their remedy into sentences for the terminal."""
     try:
         yield
+    except BadCredential as error:
+        raise Unusable(f"{error}{place_of(error.variable)}.") from error
     except MENDABLE as error:
         raise Unusable(str(error)) from error

@@ -12,6 +12,7 @@ from loguru import logger
 
 from access.options import WebOptions
 from access.public_address import TWIML_PATH
+from access.redact import redact
 from commands.errors import explained
 from commands.logs import log_to_stderr
 from commands.options import GROUPS, command, takes
@@ -25,12 +26,13 @@ from server.draining import drain
 from server.options import ServerOptions
 from server.running import answering, listen
 from server.settings import Settings
-from server.state import RunCall
+from server.state import RunCall, ServerState
 from telephony.e164 import parse_number
 from telephony.number_routing import NumberPointer, put_back_left_numbers
 from telephony.options import ReachOptions, TwilioOptions
 
 PUT_BACK_SECS = 10.0
+_HERE = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - all of them take what comes to localhost
 FORCED_SECS = 2.0  # what a request under way may still take when somebody insists on going
 
 
@@ -92,9 +94,7 @@ async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bo
     with stop_signals() as stop, suppress(Stopped):
         try:
             async with answering(listener, stop, options, run_call, pointer=pointer) as state:
-                twiml_url = state.auth.address.https(TWIML_PATH)
-                if twiml_url and pointer is None:
-                    logger.info("A number rings here when its voice URL is {}; --number sets it.", twiml_url)
+                _say_where(options, state, listener.getsockname()[1], number, is_pointed=pointer is not None)
                 if api := options.rest_api_if_set():
                     await stop.unless_stopped(put_back_left_numbers(api, logger.info))
                 await stop.stop_requested.wait()
@@ -105,6 +105,20 @@ async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bo
         finally:
             await _put_back(pointer, stop)
     return pointer is None or not pointer.rings_here
+
+
+def _say_where(
+    options: Settings, state: ServerState, port: int, number: str | None, *, is_pointed: bool
+) -> None:
+    """Say how to talk to it, and what is missing where a number is set and does not ring."""
+    if options.web.web or not state.is_public():
+        host = options.server.host
+        logger.info("Talk to it: http://{}:{}", "localhost" if host in _HERE else host, port)
+    twiml_url = state.auth.address.https(TWIML_PATH)
+    if twiml_url and not is_pointed:
+        logger.info("A number rings here when its voice URL is {}; --number sets it.", twiml_url)
+    elif number and not is_pointed:
+        logger.info("{} does not ring here: start with --tunnel, or set PUBLIC_URL.", redact(number))
 
 
 def _pointer(options: Settings, number: str | None) -> NumberPointer | None:

@@ -28,7 +28,7 @@ from server.state import RunCall, ServerState
 from server.websocket_protocol import WebSocketProtocol
 from telephony.number_routing import NumberPointer
 from telephony.rest_errors import TwilioError
-from telephony.tunnel import Tunnel, reaches
+from telephony.tunnel import Tunnel, find_program, reaches
 from telephony.webhooks import OnStatus
 
 _HEAD_BYTES = 16 * 1024  # of a request; Twilio's have one or two kilobytes
@@ -83,6 +83,7 @@ async def answering(
         stack.push_async_callback(choice.engine.stop)
         config = uvicorn_config(create_app(state, run_call, on_status))
         await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
+        await stop.unless_stopped(_check_reach(options, state, pointer))
         await stop.unless_stopped(state.startup.run(choice.engine, logger.info))
         # What is loaded now stays: without this the garbage collector looks at all of it in mid-call.
         gc.collect()
@@ -98,6 +99,20 @@ async def answering(
             logger.info("Opening a tunnel")
             await stop.unless_stopped(tunnel.start())
         yield state
+
+
+async def _check_reach(options: Settings, state: ServerState, pointer: NumberPointer | None) -> None:
+    """Find out what would keep callers away before the engine is loaded, which may take an hour.
+
+    Raises:
+        TunnelFailed, TwilioError: with one sentence that names the remedy.
+    """
+    if options.reach.tunnel:
+        find_program()
+    if pointer is not None:
+        await pointer.find()
+    elif options.is_public and state.rest is not None:
+        await state.rest.check_account()
 
 
 async def _reached_at(

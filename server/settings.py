@@ -16,6 +16,7 @@ from records.directories import make_directories
 from records.options import TapOptions
 from server.call_options import CallOptions
 from server.options import ServerOptions
+from telephony.credentials import check_credentials
 from telephony.e164 import BadNumber, parse_number
 from telephony.options import ReachOptions, TwilioOptions
 from telephony.rest import TwilioApi
@@ -49,10 +50,11 @@ class Settings:
         """Make sure, before anything is started, that the options go together.
 
         Raises:
-            BadPublicUrl, DashboardUnusable, DirectoryUnusable, Exposed, PluginUnfit, SettingsError: with one
-                sentence that names the remedy.
+            BadCredential, BadPublicUrl, DashboardUnusable, DirectoryUnusable, Exposed, PluginUnfit,
+                SettingsError: with one sentence that names the remedy.
         """
         self.address()
+        check_credentials(self.twilio.account_sid, self.twilio.auth_token)
         if self.reach.public_url and self.reach.tunnel:
             raise SettingsError(
                 "--tunnel makes a public URL of its own; leave out either it or --public-url (PUBLIC_URL)."
@@ -111,9 +113,11 @@ class Settings:
             purpose: what it is for, to say so where it cannot be had.
 
         Raises:
+            BadCredential: when one cannot be one.
             SettingsError: when the credentials are not set.
         """
         sid, token = self.twilio.account_sid, self.twilio.auth_token
+        check_credentials(sid, token)
         if not (sid and token):
             raise SettingsError(
                 f"{purpose} needs TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, in the environment or in .env; "

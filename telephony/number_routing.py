@@ -46,6 +46,15 @@ class NumberPointer:
         """Whether the number was changed, or may have been, and not put back yet."""
         return self._borrowed is not None and bool(self._borrowed.ours)
 
+    async def find(self) -> None:
+        """Make sure that the number can be made to ring here, and remember what it does; changes nothing.
+
+        Raises:
+            TwilioError: when the account has no such number, or another run of this program points it.
+        """
+        if self._borrowed is None:
+            self._borrowed = await self._borrow()
+
     async def point(self, twiml_url: str) -> None:
         """Make the number ask this URL, until it was put back. The first time, note what it did before.
 
@@ -54,9 +63,9 @@ class NumberPointer:
         """
         if self._is_back:
             return
-        if self._borrowed is None:
-            self._borrowed = await self._borrow()
+        await self.find()
         borrowed, wanted = self._borrowed, VoiceSettings(twiml_url)
+        assert borrowed is not None  # noqa: S101 - it was found
         if wanted == borrowed.before:
             self._say(f"{borrowed.label} rings here already.")
             return

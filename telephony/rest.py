@@ -16,7 +16,7 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
 from runtime.daemon_threads import in_daemon_thread
-from telephony.rest_errors import TwilioError, explain
+from telephony.rest_errors import TwilioError, as_rest_exception, explain
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
@@ -211,10 +211,11 @@ class TwilioApi:
         for delay_secs in (*_RETRY_DELAYS_SECS, None):
             try:
                 return await in_daemon_thread(request, "Twilio's API")
-            except (TwilioException, RequestException) as error:
+            except (TwilioException, RequestException) as raised:
+                error = as_rest_exception(raised)
                 again = _was_not_processed(error) or (again_after_server_error and _may_pass(error))
                 if delay_secs is None or not again:
-                    raise explain(error) from error
+                    raise explain(error) from raised
                 await self._sleep(delay_secs)
         raise AssertionError("unreachable: the last round raises or returns")
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from http import HTTPStatus
+
 from requests import RequestException
-from twilio.base.exceptions import TwilioRestException
+from twilio.base.exceptions import TwilioException, TwilioRestException
+from twilio.http.response import Response
 
 from access.redact import redact
 
@@ -32,6 +36,25 @@ class TwilioError(Exception):
     def __init__(self, text: str, code: int = 0) -> None:
         super().__init__(text)
         self.code = code
+
+
+def as_rest_exception(error: Exception) -> Exception:
+    """Make what Twilio's client raises for a list the same as what it raises for anything else.
+
+    For a page of a list that Twilio refuses it raises a plain ``TwilioException`` with the response in it.
+    """
+    if type(error) is not TwilioException:
+        return error
+    for part in error.args:
+        if isinstance(part, Response) and part.status_code != HTTPStatus.OK:
+            try:
+                told = json.loads(part.text)
+                message, code = str(told["message"]), told["code"]
+            except (ValueError, TypeError, KeyError):
+                message, code = part.text, None
+            refused: Exception = TwilioRestException(part.status_code, "", message, code)
+            return refused
+    return error
 
 
 def explain(error: Exception) -> TwilioError:

@@ -31,6 +31,21 @@ class TunnelFailed(Exception):
     """There is no tunnel. The text is one sentence that says what to do."""
 
 
+def find_program(binary: str = BINARY) -> str:
+    """Give cloudflared's path.
+
+    Raises:
+        TunnelFailed: when it is not installed.
+    """
+    path = shutil.which(binary)
+    if path is None:
+        raise TunnelFailed(
+            f"{binary} is not installed: {how_to_install(machine=platform.machine())}, "
+            "or give another public URL with --public-url"
+        )
+    return path
+
+
 class Tunnel:
     """A quick tunnel. Its URL is another one each time cloudflared starts.
 
@@ -58,12 +73,7 @@ class Tunnel:
         Raises:
             TunnelFailed: when cloudflared is missing, ends, or is not ready in time.
         """
-        path = shutil.which(self._binary)
-        if path is None:
-            raise TunnelFailed(
-                f"{self._binary} is not installed: {how_to_install(machine=platform.machine())}, "
-                "or give another public URL with --public-url"
-            )
+        path = find_program(self._binary)
         try:
             await self._open(path)
         except BaseException:

@@ -14,10 +14,12 @@ import aiohttp
 
 from access.public_address import HEALTH_PATH, TWIML_PATH
 from commands.checks.check import Check
+from commands.dotenv_file import place_of
 from server.running import listen
 from server.settings import Settings, SettingsError
 from telephony.borrowed_numbers import BorrowedNumbers
 from telephony.cloudflared import BINARY, how_to_install
+from telephony.credentials import BadCredential
 from telephony.e164 import BadNumber, parse_number
 from telephony.rest import OwnedNumber, TwilioApi
 from telephony.rest_errors import TwilioError
@@ -72,7 +74,10 @@ async def check_credentials(options: Settings) -> tuple[Check, TwilioApi | None]
     if missing:
         remedy = f"set {' and '.join(missing)} in .env; they are at {_CONSOLE}"
         return Check("credentials", "fail", "not set", remedy), None
-    api = options.rest_api("doctor")
+    try:
+        api = options.rest_api("doctor")
+    except BadCredential as error:
+        return Check("credentials", "fail", f"{error}{place_of(error.variable)}"), None
     try:
         kind = await api.check_account()
     except TwilioError as error:

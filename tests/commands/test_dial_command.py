@@ -140,7 +140,7 @@ async def test_ctrl_c_in_a_call_that_is_answered_here(
             [TO, "--url", "wss://a.com", "--from", "+15550000000"],
             "a number of your Twilio account for --from",
         ),
-        ("", [TO, "--url", "wss://a.com", "--auth-token", "wrong"], "check TWILIO_ACCOUNT_SID and"),
+        ("", [TO, "--url", "wss://a.com", "--auth-token", "0" * 32], "check TWILIO_ACCOUNT_SID and"),
     ],
 )
 def test_what_a_person_can_mend_is_one_sentence(

@@ -176,7 +176,8 @@ async def test_credentials(twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatc
     assert [(one.method, one.path) for one in twilio.requests] == [
         ("GET", f"/2010-04-01/Accounts/{ACCOUNT_SID}.json")
     ]
-    assert is_bad(await check(token="wrong"), "check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN")
+    assert is_bad(await check(token="wrong"), "TWILIO_AUTH_TOKEN: expected 32 hexadecimal digits, got 5")
+    assert is_bad(await check(token="0" * 32), "check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN")
     assert is_bad(await check(token=None), "not set", "set TWILIO_AUTH_TOKEN in .env")
     assert is_bad(await check(None, None), "not set", "set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN in .env")
     twilio.fail(500)

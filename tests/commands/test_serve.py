@@ -122,7 +122,7 @@ async def test_told_to_stop_while_the_engine_loads(
     await serving.signal()
     await serving.task
     assert slow.stopped
-    assert twilio.requests == []
+    assert twilio.made("POST", "") == []
 
 
 async def test_told_to_stop_while_the_tunnel_opens(
@@ -136,7 +136,7 @@ async def test_told_to_stop_while_the_tunnel_opens(
     await serving.signal()
     await serving.task
     assert await run.told() == {"sigterm": True}
-    assert twilio.requests == []
+    assert twilio.made("POST", "") == []
 
 
 async def test_a_tunnel_that_fails_ends_it(
@@ -153,12 +153,57 @@ async def test_a_tunnel_that_fails_ends_it(
     assert engine.error
 
 
-async def test_a_number_that_is_not_ours_ends_it(
+async def test_a_number_that_is_not_ours_ends_it_before_anything_is_loaded(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(engine, "start", lambda _: pytest.fail("it was loaded"))
     serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, "+15559999999")
     with pytest.raises(TwilioError, match="has no number that ends in 999"):
         await serving.task
+
+
+async def test_wrong_credentials_end_it_before_anything_is_loaded(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "start", lambda _: pytest.fail("it was loaded"))
+    for number in (NUMBER, None):
+        made = options(twilio, public_url="https://phone.example.com")
+        made = replace(made, twilio=TwilioOptions(ACCOUNT_SID, "0" * 32, twilio.url))
+        serving = Serving(made, monkeypatch, number)
+        with pytest.raises(
+            TwilioError, match=r"^Twilio refused the credentials: check TWILIO_ACCOUNT_SID and"
+        ):
+            await serving.task
+
+
+async def test_a_missing_cloudflared_ends_it_before_anything_is_loaded(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(engine, "start", lambda _: pytest.fail("it was loaded"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TunnelFailed, match="cloudflared is not installed"):
+        await Serving(options(twilio, tunnel=True), monkeypatch).task
+
+
+async def test_a_number_that_does_not_ring_is_told_with_what_is_missing(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    serving = Serving(options(twilio), monkeypatch, NUMBER)
+    await logged.says("INFO +…006 does not ring here: start with --tunnel, or set PUBLIC_URL.")
+    port = serving.address.partition(":")[2]
+    assert f"INFO Talk to it: http://localhost:{port}\n" in logged.text
+    await serving.signal()
+    await serving.task
+
+
+async def test_the_page_is_not_named_where_it_is_off(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch)
+    await logged.says("A number rings here when its voice URL is https://phone.example.com/twiml")
+    assert "Talk to it" not in logged.text
+    await serving.signal()
+    await serving.task
 
 
 async def test_a_number_follows_the_tunnel_and_is_put_back(
@@ -230,19 +275,28 @@ async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
         (["--host", "0.0.0.0"], "--host 0.0.0.0 opens this line to everybody"),  # noqa: S104
         (["--public-url", "http://a.com"], "expected a public URL such as https://phone.example.com, got"),
         (
-            ["--public-url", "a.com", "--tunnel", "--auth-token", "x"],
+            ["--public-url", "a.com", "--tunnel", "--auth-token", AUTH_TOKEN],
             "--tunnel makes a public URL of its own; leave out either it or --public-url (PUBLIC_URL).",
         ),
         (
-            ["--tunnel", "--host", "192.0.2.1", "--auth-token", "x"],
+            ["--tunnel", "--host", "192.0.2.1", "--auth-token", AUTH_TOKEN],
             "--tunnel leads to 127.0.0.1; leave out --host 192.0.2.1.",
         ),
         (
-            ["--public-url", "a.com", "--number", NUMBER, "--auth-token", "x"],
+            ["--public-url", "a.com", "--number", NUMBER, "--auth-token", AUTH_TOKEN],
             "--number needs TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, in the environment or in .env",
         ),
         (
-            ["--public-url", "a.com", "--number", "5", "--auth-token", "x", "--account-sid", "AC1"],
+            [
+                "--public-url",
+                "a.com",
+                "--number",
+                "5",
+                "--auth-token",
+                AUTH_TOKEN,
+                "--account-sid",
+                ACCOUNT_SID,
+            ],
             "expected a phone number with its country code, such as +15551234567, got '5'",
         ),
         (["--transfer-to", "911"], "--transfer-to: expected a phone number with its country code"),

@@ -94,6 +94,20 @@ async def test_wrong_credentials(twilio: FakeTwilioApi, naps: Naps) -> None:
     assert "secret" not in str(error.value)
 
 
+async def test_a_list_that_is_refused_is_told_like_anything_else(twilio: FakeTwilioApi, naps: Naps) -> None:
+    """For a page of a list Twilio's client raises another exception, with the response in it."""
+    wrong = TwilioApi(ACCOUNT_SID, "0" * 32, twilio.url, naps)
+    with pytest.raises(TwilioError, match=r"^Twilio refused the credentials: .* \(Twilio's error 20003\)$"):
+        await wrong.find_number(NUMBER)
+    right = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url, naps)
+    twilio.fail(429, 20429, "Too Many Requests")
+    twilio.fail(503)
+    assert (await right.find_number(NUMBER)).number == NUMBER, "both are tried again, as for anything else"
+    twilio.fail(400, 12345, "A page for +15551234567?")
+    with pytest.raises(TwilioError, match=r"^Twilio refused: A page for \+…567\? \(see .*/12345\)$"):
+        await right.find_number(NUMBER)
+
+
 async def test_numbers_that_twilio_refuses(api: TwilioApi) -> None:
     with pytest.raises(TwilioError, match="check its country code"):
         await place(api, to="+1555")

@@ -1,0 +1,42 @@
+"""What Twilio's credentials look like: a slip of the hand is found before anything is asked or loaded."""
+
+from __future__ import annotations
+
+import re
+
+_FORMS = {
+    "TWILIO_ACCOUNT_SID": (re.compile(r"AC[0-9a-fA-F]{32}"), "AC and 32 hexadecimal digits"),
+    "TWILIO_AUTH_TOKEN": (re.compile(r"[0-9a-fA-F]{32}"), "32 hexadecimal digits"),
+}
+
+
+class BadCredential(Exception):
+    """A credential cannot be one. The text is one sentence that names the remedy, and does not show it.
+
+    Attributes:
+        variable: which, by its environment variable.
+    """
+
+    def __init__(self, variable: str, expected: str, got: str) -> None:
+        super().__init__(
+            f"{variable}: expected {expected}, got {_shape(got)}; copy it from https://console.twilio.com"
+        )
+        self.variable = variable
+
+
+def check_credentials(account_sid: str | None, auth_token: str | None) -> None:
+    """Check the form of what is set.
+
+    Raises:
+        BadCredential: for the first that cannot be what it should.
+    """
+    for (variable, (form, expected)), value in zip(_FORMS.items(), (account_sid, auth_token), strict=True):
+        if value and not form.fullmatch(value):
+            raise BadCredential(variable, expected, value)
+
+
+def _shape(text: str) -> str:
+    """Describe a text without giving away more of it than its beginning."""
+    strange = next((character for character in text if not re.match(r"[0-9a-zA-Z]", character)), None)
+    length = f"{len(text)} character{'' if len(text) == 1 else 's'}"
+    return f"{length} with {strange!r} among them" if strange else length
