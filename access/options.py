@@ -27,3 +27,18 @@ class WebOptions:
             "Better in the environment or in .env: a command line can be read by others."
         },
     )
+    admin_port: int | None = field(
+        default=None,
+        metadata={
+            "help": "A port for /metrics, /healthz and /calls alone, without a password and also while the "
+            "server is public; 0 takes a free one.",
+            "min": 0,
+            "max": 65535,
+        },
+    )
+    admin_host: str = field(
+        default="127.0.0.1",
+        metadata={
+            "help": "Address of --admin-port; another one than this machine's is open to all who reach it."
+        },
+    )

@@ -36,6 +36,14 @@ class TapOptions:
             "metavar": "DIR",
         },
     )
+    keep_days: int | None = field(
+        default=None,
+        metadata={
+            "help": "Delete recordings and transcripts of calls older than so many days, at the start and "
+            "every hour; without it they stay.",
+            "min": 1,
+        },
+    )
     redact: Literal["none", "digits"] = field(
         default="none",
         metadata={

@@ -63,6 +63,8 @@ class OwnServer:
             "MOSHI_LOG_LEVEL": "info",
             "MOSHI_DRAIN_SECS": "0",
             "MOSHI_METER": "1",
+            "MOSHI_ADMIN_PORT": "",
+            "MOSHI_LOG_FORMAT": "text",
         }
         self._process: ChildProcess | None = None
 

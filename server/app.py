@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, WebSocket
-from fastapi.responses import JSONResponse
 from loguru import logger
 
 from access.public_address import STREAM_PATH
 from server.browser_phone import browser_phone
 from server.draining import hang_up_all
-from server.health import health
+from server.health import healthz
 from server.incoming import after_transfer, answer_call, expect_wishes
 from server.monitoring import watching
 from server.say import saying
@@ -46,12 +45,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         lifespan=lifespan,
     )
 
-    @app.get("/healthz")
-    def healthz() -> JSONResponse:
-        """Whether the next call would be answered."""
-        report = health(state)
-        return JSONResponse(report, status_code=200 if report["ready"] else 503)
-
+    app.include_router(healthz(state))
     app.include_router(
         webhooks(
             state.auth,

@@ -123,6 +123,7 @@ class Calls:
         over: the last few that have ended.
         past: the metrics of all that have ended, added up.
         served: how many have ended.
+        turned_away: how many callers got the busy tone, or the fallback, because no session was free.
         refused: streams that were not let in, by cause.
         closing: why no new calls are taken, or None while they are.
     """
@@ -131,6 +132,7 @@ class Calls:
     past: CallMetrics = field(default_factory=CallMetrics)
     over: deque[Call] = field(default_factory=lambda: deque(maxlen=_OVER_KEPT))
     served: int = 0
+    turned_away: int = 0
     refused: Counter[str] = field(default_factory=Counter[str])
     closing: str | None = None
     _idle: asyncio.Event = field(default_factory=asyncio.Event)

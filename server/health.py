@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from access.public_address import HEALTH_PATH
 from engines.duplex import ServerStatus
 from runtime.version import VERSION
 from server.state import ServerState
@@ -24,6 +28,19 @@ def reserve(state: ServerState, call_sid: str) -> str | None:
         )
     state.reservations.make(call_sid, now_s)
     return None
+
+
+def healthz(state: ServerState) -> APIRouter:
+    """Make ``GET /healthz``, which everybody may ask."""
+    router = APIRouter()
+
+    @router.get(HEALTH_PATH)
+    def answer() -> JSONResponse:
+        """Whether the next call would be answered."""
+        report = health(state)
+        return JSONResponse(report, status_code=200 if report["ready"] else 503)
+
+    return router
 
 
 def health(state: ServerState) -> dict[str, Any]:

@@ -63,6 +63,7 @@ def after_transfer(call_sid: str, how: str, state: ServerState) -> str:
 
 
 def _busy(call_sid: str, caller: str, error: str, state: ServerState) -> str:
+    state.calls.turned_away += 1
     document = fallback(state.call_options)
     what = "goes where --fallback says" if document else "gets the busy tone"
     logger.warning("Call {} from {} {}: {}", call_sid[:10], caller, what, error)

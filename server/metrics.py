@@ -52,6 +52,16 @@ class _PhoneCollector(Collector):
         yield GaugeMetricFamily("moshi_calls_running", "Calls that run.", value=len(calls.running))
         yield GaugeMetricFamily("moshi_sessions", "Sessions that are open.", value=engine.running)
         yield GaugeMetricFamily("moshi_capacity", "Sessions that can be.", value=engine.capacity)
+        is_ready = calls.closing is None and engine.error is None
+        yield GaugeMetricFamily(
+            "moshi_ready", "Whether calls are taken, as in /healthz.", value=float(is_ready)
+        )
+        yield CounterMetricFamily(
+            "moshi_lost_calls", "Calls that ended because their session broke.", value=engine.lost_calls
+        )
+        yield CounterMetricFamily(
+            "moshi_turned_away", "Callers who got the busy tone.", value=calls.turned_away
+        )
         if engine.servers:
             yield from _servers(engine)
         refused = CounterMetricFamily("moshi_refusals", "Streams that were not let in.", labels=["cause"])
@@ -75,7 +85,7 @@ class _PhoneCollector(Collector):
             ("dropped_frames", "Frames of callers that were never answered.", totals.dropped_frames),
             ("trimmed_seconds", "Silence taken out to keep the talk quick.", totals.trimmed_ms / 1000),
             ("playout_underruns", "Times that an ear ran dry.", totals.underruns),
-            ("playout_underrun_seconds", "For how long inbound_taps were dry.", totals.underrun_ms / 1000),
+            ("playout_underrun_seconds", "For how long ears were dry.", totals.underrun_ms / 1000),
         ):
             yield CounterMetricFamily(f"moshi_{name}", help_, value=value)
         yield InfoMetricFamily("moshi_phone", "What runs.", value={"version": VERSION, "engine": engine.name})

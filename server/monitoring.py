@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, Depends, HTTPException, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import HTTPConnection
 
 from server.calls import Call, Calls
 from server.metrics import metrics
@@ -19,18 +20,22 @@ EVERY_S = 0.25
 _LIST_EVERY_S = 1.0
 
 
-def watching(state: ServerState) -> APIRouter:
+Check = Callable[[HTTPConnection], Awaitable[None]]
+
+
+def watching(state: ServerState, check: Check | None = None) -> APIRouter:
     """Make the routes that tell of calls.
 
     The list names calls by the beginning of their SID only. Whoever knows a whole SID, which is as good
     as a secret, may follow the call's words: its own page, and a rehearsal.
 
     Args:
-        state: what the calls share; its ``dashboard_auth`` says who may look.
+        state: what the calls share.
+        check: raises HTTPException for who may not look; the state's ``dashboard_auth`` unless given.
     """
     calls = state.calls
     registry = metrics(calls, state.engine)
-    router = APIRouter(dependencies=[Depends(state.dashboard_auth.check)])
+    router = APIRouter(dependencies=[Depends(check or state.dashboard_auth.check)])
 
     @router.get("/metrics")
     async def scrape() -> Response:

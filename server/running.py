@@ -19,10 +19,12 @@ from hooks.http import Hook
 from hooks.outbox import SEND_SECS, Outbox
 from pipelines.choose import watches
 from runtime.stop_signals import StopSignals
+from server.admin import create_admin_app
 from server.app import create_app
 from server.connections import Connections
 from server.http_protocol import HttpProtocol
 from server.listening import listening
+from server.retention import retaining
 from server.settings import Settings, SettingsError
 from server.state import RunCall, ServerState
 from server.websocket_protocol import WebSocketProtocol
@@ -80,6 +82,12 @@ async def answering(
             state.outbox = Outbox(hook, options.hooks.on_end_folder)
             state.outbox.start()
             stack.push_async_callback(state.outbox.stop)  # after the last call has ended
+        await stack.enter_async_context(retaining(options.taps, state.files))
+        if options.web.admin_port is not None:
+            admin = listen(options.web.admin_host, options.web.admin_port, "admin-")
+            stack.callback(admin.close)
+            await stack.enter_async_context(listening(uvicorn_config(create_admin_app(state)), admin))
+            logger.info("Monitoring at http://{}:{}/metrics", *admin.getsockname()[:2])
         stack.push_async_callback(choice.engine.stop)
         config = uvicorn_config(create_app(state, run_call, on_status))
         await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
@@ -141,8 +149,13 @@ async def _reached_at(
         logger.error("{}", error)
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, kind: str = "") -> socket.socket:
     """Take the port before anything slow is loaded.
+
+    Args:
+        host: to listen on.
+        port: likewise; 0 takes a free one.
+        kind: what the options' names begin with: ``admin-`` for ``--admin-port``.
 
     Raises:
         SettingsError: when it cannot be had.
@@ -155,9 +168,9 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise SettingsError(f"Port {port} is taken; choose another with --port.") from error
+            raise SettingsError(f"Port {port} is taken; choose another with --{kind}port.") from error
         raise SettingsError(
-            f"Cannot listen on {host}:{port} ({error.strerror}); choose another --host."
+            f"Cannot listen on {host}:{port} ({error.strerror}); choose another --{kind}host."
         ) from error
     return listener
 

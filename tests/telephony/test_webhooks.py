@@ -214,6 +214,7 @@ async def test_a_busy_line(server: Server, logged: Logged) -> None:
         assert (status, parse(twiml)[0].tag) == (200, "Reject")
         assert parse(twiml)[0].attrib == {"reason": "busy"}
         assert "gets the busy tone: the only session is taken" in logged.text
+        assert server.line.calls.turned_away == 1
     await server.line.calls.all_over()
     assert "<Connect>" in (await server.post("/twiml"))[1]
 

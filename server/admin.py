@@ -1,0 +1,44 @@
+"""Monitoring while the server is public: a listener of its own, which no tunnel or proxy leads to."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from loguru import logger
+from starlette.requests import HTTPConnection
+
+from access.dashboard_auth import DashboardAuth
+from access.loopback import is_loopback
+from server.health import healthz
+from server.monitoring import watching
+from server.state import ServerState
+
+
+def create_admin_app(state: ServerState) -> FastAPI:
+    """Make the app of ``--admin-port``: ``/metrics``, ``/healthz`` and ``/calls``, and nothing else.
+
+    On loopback only this machine may look, and no web page by a name that it has bent to this address. On
+    another address, whoever reaches it may: that is what it is set for, as in a network of containers.
+
+    Args:
+        state: what the calls share.
+    """
+    app = FastAPI(
+        title="Moshi on the phone: monitoring",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.include_router(healthz(state))
+    if is_loopback(state.web.admin_host):
+        app.include_router(watching(state, DashboardAuth().check))
+    else:
+        logger.warning(
+            "--admin-host {}: whoever reaches it sees the calls, without a password", state.web.admin_host
+        )
+        app.include_router(watching(state, _anybody))
+    return app
+
+
+async def _anybody(_: HTTPConnection) -> None:
+    pass

@@ -1,0 +1,38 @@
+"""Deletes old recordings and transcripts while the server runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from records.file_writer import FileWriter
+from records.options import TapOptions
+from records.retention import delete_expired
+
+EVERY_S = 3600.0
+
+
+@asynccontextmanager
+async def retaining(options: TapOptions, files: FileWriter) -> AsyncIterator[None]:
+    """Delete what is older than ``--keep-days``, now and every hour, while the block runs.
+
+    It is done in the thread that writes the files: a slow disk holds up no call.
+    """
+    folders = {folder for folder in (options.record, options.transcripts) if folder is not None}
+    keep_days = options.keep_days
+    if keep_days is None or not folders:
+        yield
+        return
+
+    async def delete_hourly() -> None:
+        while True:
+            files.put(lambda: delete_expired(folders, datetime.now(UTC), keep_days), 0)
+            await asyncio.sleep(EVERY_S)
+
+    deleting = asyncio.create_task(delete_hourly())
+    try:
+        yield
+    finally:
+        deleting.cancel()
