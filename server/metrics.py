@@ -60,7 +60,7 @@ class _PhoneCollector(Collector):
             "moshi_lost_calls", "Calls that ended because their session broke.", value=engine.lost_calls
         )
         yield CounterMetricFamily(
-            "moshi_turned_away", "Callers who got the busy tone.", value=calls.turned_away
+            "moshi_turned_away", "Callers for whom no session was free.", value=calls.turned_away
         )
         if engine.servers:
             yield from _servers(engine)

@@ -1,0 +1,66 @@
+"""records/retention.py and server/retention.py: old calls go, and nothing else does."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from records.file_writer import FileWriter
+from records.options import TapOptions
+from records.retention import delete_expired, expired
+from server.calls import Call
+from server.retention import retaining
+from telephony.media_stream import Start
+from tests.logs import Logged
+
+NOW = datetime(2026, 11, 21, 16, 0, 0, tzinfo=UTC)
+SID = "CA" + "1" * 32
+OLD, NEW = f"2026-11-14T15-59-59Z-{SID}", f"2026-11-14T16-00-01Z-{SID}"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_calls_that_began_more_than_so_many_days_ago() -> None:
+    old = [f"{OLD}.wav", f"{OLD}-2.wav", f"{OLD}.txt", f"{OLD}.jsonl", "2026-11-01T00-00-00Z-.wav"]
+    others = [
+        f"{NEW}.wav",
+        f"{OLD}.mp3",
+        f"copy of {OLD}.wav",
+        f"{OLD}.wav.bak",
+        "2026-13-99T00-00-00Z-CA1.wav",
+        "holiday.wav",
+        ".env",
+    ]
+    assert list(expired(old + others, NOW, 7)) == old
+    assert list(expired(old, NOW, 30)) == []
+
+
+async def test_the_names_are_those_that_calls_give_their_files() -> None:
+    call = Call(Start("MZ1", SID, "AC1", {}, {}))
+    later = call.began + timedelta(days=2)
+    assert list(expired([f"{call.file_name}.wav"], later, 1)) == [f"{call.file_name}.wav"]
+
+
+def test_files_are_deleted_and_counted(tmp_path: Path, logged: Logged) -> None:
+    for name in (f"{OLD}.wav", f"{OLD}.txt", f"{NEW}.wav", "notes.txt"):
+        (tmp_path / name).touch()
+    delete_expired([tmp_path, tmp_path / "gone"], NOW, 7)
+    assert names(tmp_path) == [f"{NEW}.wav", "notes.txt"]
+    assert f"Deleted 2 files of calls older than 7 days from {tmp_path}" in logged.text
+    assert "Old files in" in logged.text
+
+
+async def test_the_server_deletes_at_its_start(tmp_path: Path) -> None:
+    (tmp_path / f"{OLD}.wav").touch()
+    files = FileWriter()
+    async with retaining(TapOptions(record=tmp_path), files):
+        pass
+    assert files.flush(5)
+    assert names(tmp_path) == [f"{OLD}.wav"], "without --keep-days they stay"
+    async with retaining(TapOptions(record=tmp_path, transcripts=tmp_path, keep_days=7), files):
+        await asyncio.sleep(0)  # its first round, which is a job for the writer's thread
+    assert files.flush(5)
+    assert names(tmp_path) == []
