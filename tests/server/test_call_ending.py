@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+import httpx
 import pytest
 from fastapi import WebSocket
 
@@ -22,6 +23,7 @@ from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
 from tests.logs import Logged
 from tests.phone import Phone, serving, serving_app, start_message
 from tests.server.test_socket_closing import OUT_OF_MEMORY
+from tests.waiting import until
 
 CALL = "CA" + "0" * 32
 LOUD = bytes([0x10, 0x90] * 80)
@@ -186,3 +188,20 @@ async def test_a_refusal_with_many_words(logged: Logged) -> None:
         assert await phone.closed() == (1013, "ü" * 60 + "…")
     assert "ü" * 200 in logged.text
     assert "Traceback" not in logged.text
+
+
+async def test_nothing_of_a_call_is_left_on_the_event_loop() -> None:
+    line = ServerState(FakeEngine())
+    async with serving(line) as address:
+        async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+            await client.get("/healthz")  # the server runs
+        before = asyncio.all_tasks()
+        for n in range(5):
+            async with Phone.calling(address, start_message(call_sid=f"CA{n}")) as phone:
+                await phone.say(LOUD, times=4)
+                await phone.listen(frames=1)
+                if n % 2:
+                    phone.socket.transport.abort()
+        await asyncio.wait_for(line.calls.all_over(), 10)
+        await until(lambda: asyncio.all_tasks() == before)
+    assert (line.calls.served, line.engine.running) == (5, 0)
