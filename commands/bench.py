@@ -19,6 +19,7 @@ from engines import nvidia
 from engines.choose import accelerator, asks_for_servers, choose_engine, unused_card
 from engines.options import EngineOptions
 from engines.pace import Pace, measure, report
+from engines.personas import settle
 
 SHARED_STAGES = ("language", "listen")  # in the model's one thread
 
@@ -36,9 +37,12 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
     """Measure Moshi at the pace of speech, for --calls at once, and say whether it keeps up.
 
     Takes the weights that are here, or random ones of the same size where they are not: nothing is
-    fetched. With --engine remote it is the servers that are measured, and how far away they are; with any
+    fetched. With --persona it also says how long that takes to be read, and to be copied into a call.
+    With --engine remote it is the servers that are measured, and how far away they are; with any
     other, Moshi on this machine. The exit code is 0 when it keeps up, and 1 when it does not.
     """
+    with explained():
+        engine_options, _ = settle(engine_options)
     if asks_for_servers(engine_options):
         _bench_servers(engine_options, frames)
     # A call without a greeting is measured from its first frame on.
@@ -86,10 +90,14 @@ async def _bench(options: EngineOptions, frames: int, folder: Path) -> Pace:
         click.echo("The listening model is not here, so both get random weights.")
         here = False
     source = Files() if here else RandomValues(folder)
+    if options.persona and not here:
+        options = dataclasses.replace(options, voice="")  # random weights have none
     # However slow the machine is, its steps are to be measured, not given up.
     engine = MoshiEngine(options, source=source, hang_s=math.inf)
     try:
         await engine.start(click.echo)
+        if (prompt := await engine.measure_prompt()) is not None:
+            click.echo(str(prompt))
         return await measure(engine, options.calls, frames)
     finally:
         await engine.stop()

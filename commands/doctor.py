@@ -21,6 +21,7 @@ from commands.checks.machine import (
     check_disk,
     check_packages,
     check_python,
+    check_voices,
     check_weights,
     moshi_answers,
 )
@@ -29,6 +30,7 @@ from commands.errors import explained
 from commands.logs import log_to_stderr
 from commands.options import GROUPS, command, takes
 from engines.options import EngineOptions
+from engines.personas import settle
 from runtime import event_loop
 from server.options import ServerOptions
 from server.settings import Settings
@@ -60,8 +62,9 @@ def doctor(
     """
     secrets = [twilio_options.auth_token, engine_options.remote.server_token]
     log_to_stderr("error", secrets, server_options.log_format)
-    options = Settings(server_options, engine_options, twilio_options, reach_options)
     with explained():
+        settled, _ = settle(engine_options)
+        options = Settings(server_options, settled, twilio_options, reach_options)
         options.address()
         checks = event_loop.run(_examine(options, number, quiet=as_json))
     works = all(check.state != "fail" for check in checks)
@@ -88,6 +91,8 @@ async def _examine(options: Settings, number: str | None, *, quiet: bool) -> lis
     weights = show(check_weights(options.engine))
     here = weights.state == "ok" or not moshi_answers(options.engine)
     show(check_disk(options.engine, weights_are_here=here))
+    if (voices := check_voices(options.engine)) is not None:
+        show(voices)
     for server in await check_servers(options.engine):
         show(server)
     show(await check_port(options))

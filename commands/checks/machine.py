@@ -17,11 +17,16 @@ from engines import nvidia
 from engines.choose import accelerator, asks_for_servers, unused_card
 from engines.duplex import EngineUnavailable
 from engines.options import EngineOptions
+from engines.voices import PERSONAPLEX_VOICE, needs_personaplex
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 GIGABYTE = 1_000_000_000
 WEIGHTS_GB = {"4": 5.3, "8": 8.7, "none": 15.9}
 """What Moshi's files take, by quantization: 4.81, 8.17 or 15.4, Mimi's 0.39, and some room."""
+
+
+PERSONAPLEX_SOURCE_GB = 16.7
+"""PersonaPlex as NVIDIA publishes it; the conversion writes what Moshi's files take beside it."""
 
 
 def check_python(found: tuple[int, ...] = sys.version_info[:3]) -> Check:
@@ -103,6 +108,35 @@ def check_weights(options: EngineOptions) -> Check:
     return Check("weights", "ok", f"at {found.weights.parent}")
 
 
+def check_voices(options: EngineOptions) -> Check | None:
+    """PersonaPlex's voices are here; None where Moshi answers with its own."""
+    if not moshi_answers(options) or not (options.persona or needs_personaplex(options.voice)):
+        return None
+    from engines.moshi.voice import VoiceUnfit  # noqa: PLC0415 - as above
+    from engines.moshi.voice_loader import check_voice  # noqa: PLC0415
+    from engines.moshi.weights import cached_voices_of  # noqa: PLC0415
+
+    try:
+        voices = cached_voices_of(options)
+        if voices is None:
+            return Check("voices", "fail", "they are not here", "uv run bot.py download --voice NATF2")
+        voice = options.voice or PERSONAPLEX_VOICE
+        check_voice(voices.find(voice))
+    except (VoiceUnfit, EngineUnavailable) as error:
+        return Check("voices", "fail", str(error))
+    return Check("voices", "ok", f"{voice}, one of {len(voices.names)} at {voices.folder}")
+
+
+def _wanted_gb(options: EngineOptions) -> float:
+    """What is still to be fetched, and what a conversion writes beside it."""
+    from engines.moshi import weights  # noqa: PLC0415 - as above
+
+    if not weights.is_personaplex_wanted(options):
+        return WEIGHTS_GB[options.quantize]
+    source_gb = 0.0 if weights.is_source_cached(options) else PERSONAPLEX_SOURCE_GB
+    return source_gb + WEIGHTS_GB[options.quantize]
+
+
 def check_disk(options: EngineOptions, *, weights_are_here: bool, cache: Path | None = None) -> Check:
     """There is room for what is still to be fetched.
 
@@ -115,7 +149,7 @@ def check_disk(options: EngineOptions, *, weights_are_here: bool, cache: Path | 
     while not folder.exists():
         folder = folder.parent
     free_gb = shutil.disk_usage(folder).free / GIGABYTE
-    wanted_gb = 0.0 if weights_are_here else WEIGHTS_GB[options.quantize]
+    wanted_gb = 0.0 if weights_are_here else _wanted_gb(options)
     found = f"{free_gb:.0f} GB free at {folder}"
     if free_gb < wanted_gb:
         return Check(

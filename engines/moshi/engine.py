@@ -32,6 +32,7 @@ from engines.moshi.language_model import LanguageSession
 from engines.moshi.listening_model import ListeningModel, prepare
 from engines.moshi.loading import Files, Source
 from engines.moshi.model_thread import ModelThread
+from engines.moshi.prompt_pace import PromptPace, measure_prompt
 from engines.moshi.prompts import Prompts, Role, open_when_read
 from engines.moshi.recovery import Recovery
 from engines.moshi.roles import RecordedGreetings, Roles
@@ -156,6 +157,20 @@ class MoshiEngine(DuplexEngine):
         if (loaded := self._loaded) is not None and (role := loaded.roles.role(request)) is not None:
             loaded.roles.greeting(request, role, self.greetings)
             self._start_of(loaded, role)
+
+    async def measure_prompt(self) -> PromptPace | None:
+        """Say how long the default persona takes, for ``bench``; None where there is none.
+
+        Raises:
+            EngineUnavailable: before the start.
+        """
+        if (loaded := self._loaded) is None:
+            raise EngineUnavailable("Moshi is not loaded.")
+        if (role := loaded.roles.default) is None:
+            return None
+        prompt = await asyncio.to_thread(loaded.prompts.compose, role)
+        measuring = loaded.thread.call(partial(measure_prompt, loaded.model, prompt))
+        return await asyncio.wrap_future(measuring)
 
     def open_session(self, request: CallRequest = NO_REQUEST) -> MoshiSession:
         """See ``DuplexEngine``."""

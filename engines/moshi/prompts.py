@@ -18,7 +18,7 @@ from engines.duplex import EngineUnavailable
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.model_thread import Job, ModelThread
 from engines.moshi.prefill import Prefill
-from engines.moshi.prompt import compose, prefill
+from engines.moshi.prompt import Prompt, compose, prefill
 from engines.moshi.snapshot import Snapshot
 from engines.moshi.voice import Voice
 from runtime.retries import Later
@@ -122,6 +122,14 @@ class Prompts:
         threading.Thread(target=self._begin, args=(role, made), name="moshi-prompt", daemon=True).start()
         return made
 
+    def compose(self, role: Role) -> Prompt:
+        """Lay out a role's prompt. Takes seconds for a recorded voice.
+
+        Raises:
+            PromptUnfit, VoiceUnfit: saying what does not fit.
+        """
+        return compose(self._model.cfg, self._load_voice(role.voice), role.prompt_tokens)
+
     def close(self) -> None:
         """Read no further, and keep nothing."""
         with self._lock:
@@ -130,7 +138,7 @@ class Prompts:
 
     def _begin(self, role: Role, made: Future[Snapshot]) -> None:
         try:
-            prompt = compose(self._model.cfg, self._load_voice(role.voice), role.prompt_tokens)
+            prompt = self.compose(role)
         except Exception as error:
             _fail(made, error)
             return

@@ -38,6 +38,17 @@ class RingKVCache:
             return self._keys, self._values
         return self._keys[..., : self.offset, :], self._values[..., : self.offset, :]
 
+    @property
+    def state(self) -> tuple[mx.array, mx.array]:
+        """Keys and values, ``[1, heads, context, dim]`` each.
+
+        Raises:
+            RuntimeError: when there are none.
+        """
+        if self._keys is None or self._values is None:
+            raise RuntimeError("expected keys and values, got none yet")
+        return self._keys, self._values
+
     def fill(self, keys: mx.array, values: mx.array) -> None:
         """Begin with the keys and values of the first positions, ``[1, heads, positions, dim]``: copies them.
 

@@ -46,3 +46,15 @@ class VoiceLoader:
             while len(self._recordings) > RECORDINGS_KEPT:
                 self._recordings.popitem(last=False)
         return self._recordings[key]
+
+
+def check_voice(path: Path) -> None:
+    """Make sure that a voice's file can be used, without a model.
+
+    Raises:
+        VoiceUnfit: saying why not.
+    """
+    if path.suffix == ".pt":
+        read_voice(path)
+    else:
+        read_recording(path)

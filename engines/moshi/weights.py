@@ -25,7 +25,7 @@ from engines.moshi.converted import (
 from engines.moshi.hub import DOWNLOAD, HubRepo
 from engines.moshi.language_model import QUANTIZATIONS, Quantization
 from engines.moshi.voice import VoiceUnfit
-from engines.moshi.voices import Voices, voices_in_folder, voices_of_repo
+from engines.moshi.voices import Voices, cached_voices, voices_in_folder, voices_of_repo
 from engines.options import EngineOptions
 from engines.voices import (
     MOSHI_VOICES,
@@ -94,6 +94,24 @@ def voices(options: EngineOptions, progress: Progress) -> Voices:
         return voices_in_folder(folder) if folder else voices_of_repo(_repo(options), progress)
     except VoiceUnfit as error:
         raise EngineUnavailable(str(error)) from error
+
+
+def cached_voices_of(options: EngineOptions) -> Voices | None:
+    """Give PersonaPlex's voices if they are here: those of the model that is named, or else NVIDIA's."""
+    if (folder := _folder(options)) is not None:
+        return voices_in_folder(folder)
+    repo = options.model if published_for_pytorch(options.model) else PERSONAPLEX_REPO
+    return cached_voices(repo) or cached_voices(PERSONAPLEX_REPO)
+
+
+def is_personaplex_wanted(options: EngineOptions) -> bool:
+    """Whether the options mean PersonaPlex from the hub, which is converted on the first start."""
+    return _folder(options) is None and published_for_pytorch(_repo(options))
+
+
+def is_source_cached(options: EngineOptions) -> bool:
+    """Whether PyTorch's file is here, so that only the conversion is left to be done."""
+    return HubRepo(_repo(options), lambda _: None).cached(SOURCE_NAME) is not None
 
 
 def _folder(options: EngineOptions) -> Path | None:

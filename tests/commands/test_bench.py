@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,16 @@ def test_measures_the_listening_as_well(mimi_file: Path, monkeypatch: pytest.Mon
     result = CliRunner().invoke(bench, ["--listen", "--frames", "6"], catch_exceptions=False)
     assert "The listening model is not here, so both get random weights." in result.output
     assert "\nlisten " in result.output
+
+
+def test_measures_a_persona_as_well(mimi_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "cached", lambda *_: None)
+    monkeypatch.setattr(loading, "config_v0_1", lambda: LmConfig.from_config_dict(tiny_config()))
+    monkeypatch.setattr(loading, "write_random_mimi", lambda _: mimi_file)
+    arguments = ["--persona", "You are Anna.", "--voice", "NATF2", "--frames", "3"]
+    result = CliRunner().invoke(bench, arguments, catch_exceptions=False)
+    assert re.search(
+        r"Persona and voice: \d+ frames, read in \d+ ms in one pass \([\d,]+ ms one by one\); [\d.]+ MB, "
+        r"copied into a call in [\d.]+ ms\.",
+        result.output,
+    )
