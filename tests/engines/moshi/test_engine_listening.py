@@ -45,7 +45,8 @@ async def test_listens_without_changing_what_moshi_says(tiny_checkpoint: Path, t
     for one, other in zip(steps, plain, strict=True):
         assert one.pcm is not None
         assert other.pcm is not None
-        np.testing.assert_array_equal(one.pcm, other.pcm)
+        # Other tokens would sound quite differently; rustymimi's own rounding differs from run to run.
+        np.testing.assert_allclose(one.pcm, other.pcm, atol=1e-5)
     heard = [text for step in steps for text in step.caller_text]
     assert heard
     assert all(0 <= text.at_s <= FRAMES * FRAME_MS / 1000 for text in heard)
