@@ -28,9 +28,11 @@ from pipelines.taps import make_taps
 from processors.key_watch import Action, KeyWatch
 from processors.phrase_watch import PhraseWatch
 from processors.tap import FrameObserver
+from processors.tone import ToneOverlay
 from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
 from records.options import TapOptions
 from server.call_control import CallControl
+from server.call_limit import end_at_limit
 from server.calls import Call
 from server.options import ServerOptions
 from server.runner import RunnerState
@@ -60,13 +62,14 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     taps = make_taps(
         state.taps, call.file_name, call.observations, state.files, heading, watches=_watches(call, state)
     )
+    tone = ToneOverlay()
     pipeline = state.make_pipeline(
         transport=transport,
         session=session,
         playout_lead_ms=options.playout_lead_ms,
         hang_secs=state.hang_secs,
         inbound_taps=taps.inbound_taps,
-        taps=taps.taps,
+        taps=[tone, *taps.taps] if state.call_options.call_limit_secs else taps.taps,
     )
     worker = PipelineWorker(
         pipeline,
@@ -110,6 +113,8 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     watchers = [asyncio.create_task(watch()) for watch in (end_when_idle, cancel_when_ended)]
+    if limit_secs := state.call_options.call_limit_secs:
+        watchers.append(asyncio.create_task(end_at_limit(call, limit_secs, tone.sound)))
     try:
         await runner.run()
     finally:

@@ -52,6 +52,14 @@ class CallOptions:
             "metavar": "TEXT",
         },
     )
+    call_limit_secs: float | None = field(
+        default=None,
+        metadata={
+            "help": "How long a call may last; half a minute before, the caller is told, by words or by a "
+            "tone. Twilio's own limit is four hours.",
+            "min": 1.0,
+        },
+    )
     fallback_to: str | None = field(
         default=None,
         metadata={
