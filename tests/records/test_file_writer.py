@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import wave
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.fake_engines import FakeEngine
 from tests.logs import Logged
 from tests.phone import Phone, serving, start_message
 
+ROOT = Path(__file__).parents[2]
 LOUD = bytes([0x20, 0xA0]) * 80
 
 
@@ -173,3 +176,29 @@ async def test_a_call_goes_on_and_ends_while_its_recording_waits_for_the_disk(
         assert line.calls.served == 2
         goes_on.set()
     assert len(await asyncio.to_thread(os.listdir, tmp_path)) == 2
+
+
+@pytest.mark.parametrize(("stalled_s", "written"), [(0.3, "all of it"), (1_000_000, "")])
+def test_the_end_of_the_process_waits_for_the_disk_but_not_for_ever(
+    tmp_path: Path, stalled_s: float, written: str
+) -> None:
+    script = f"""
+import time
+from pathlib import Path
+from records.file_writer import FileWriter
+
+class Slow:
+    def __init__(self, file):
+        self.file = file
+    def write(self, data):
+        time.sleep({stalled_s})
+        self.file.write(data)
+    def close(self):
+        self.file.close()
+
+file = FileWriter().open(Path({str(tmp_path / "call.txt")!r}), Slow, "file")
+file.write(b"all of it")
+file.close()
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)  # noqa: S603
+    assert (tmp_path / "call.txt").read_text() == written
