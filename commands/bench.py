@@ -17,11 +17,12 @@ from commands.numbers import WholeNumber
 from commands.options import command, takes
 from engines import nvidia
 from engines.choose import accelerator, asks_for_servers, choose_engine, unused_card
+from engines.duplex import LISTEN
 from engines.options import EngineOptions
 from engines.pace import Pace, measure, report
 from engines.personas import settle
 
-SHARED_STAGES = ("language", "listen")  # in the model's one thread
+SHARED_STAGES = ("language", LISTEN)  # in the model's one thread
 
 
 @command("Does this machine hold real time, and for how many calls?")

@@ -19,6 +19,7 @@ from commands.checks.line import (
 from commands.checks.machine import (
     check_accelerator,
     check_disk,
+    check_listening,
     check_packages,
     check_python,
     check_voices,
@@ -89,6 +90,8 @@ async def _examine(options: Settings, number: str | None, *, quiet: bool) -> lis
     show(check_packages())
     show(check_accelerator(options.engine))
     weights = show(check_weights(options.engine))
+    if options.engine.listens:
+        show(check_listening(options.engine))
     here = weights.state == "ok" or not moshi_answers(options.engine)
     show(check_disk(options.engine, weights_are_here=here))
     if (voices := check_voices(options.engine)) is not None:

@@ -22,6 +22,9 @@ Progress = Callable[[str], None]
 WIRE = "wire"
 """In a step's ``timings_ms``: the way to a server and back, on which many frames can be at once."""
 
+LISTEN = "listen"
+"""In ``timings_ms``: listening for words, which an answer does not wait for."""
+
 
 class EngineError(Exception):
     """An engine's own failure; its text is one sentence that a person can act on."""

@@ -94,9 +94,9 @@ class Delegate(FrameProcessor):
         elif isinstance(frame, TTSTextFrame):
             self._bot_text += frame.text
         elif isinstance(frame, LLMFullResponseEndFrame):
-            text, self._bot_text = self._bot_text, ""
-            self._take("bot", text)
+            self._take_bot()
         elif isinstance(frame, TranscriptionFrame) and frame.user_id == CALLER:
+            self._take_bot()  # what the bot has said so far was said before the caller had finished
             self._take("caller", frame.text)
         await self.push_frame(frame, direction)
 
@@ -112,6 +112,10 @@ class Delegate(FrameProcessor):
         except TimeoutError:
             logger.warning("The call is ended before the last words were said.")
         await self.push_frame(EndWorkerFrame(), FrameDirection.UPSTREAM)
+
+    def _take_bot(self) -> None:
+        text, self._bot_text = self._bot_text, ""
+        self._take("bot", text)
 
     def _take(self, speaker: Literal["caller", "bot"], text: str) -> None:
         if text.strip():

@@ -68,12 +68,14 @@ class EngineMetricsFrame(MeasurementFrame):
         timings_ms: how long each of the engine's stages took, by name.
         backlog_frames: of the caller's, not answered yet.
         dropped_frames: of the caller's, never answered, in all.
+        skipped_frames: of the caller's, answered but not listened to for words, in all.
     """
 
     delay_ms: float
     timings_ms: Mapping[str, float]
     backlog_frames: int
     dropped_frames: int
+    skipped_frames: int = 0
 
 
 @dataclass

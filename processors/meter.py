@@ -6,7 +6,7 @@ from pipecat.frames.frames import Frame, OutputAudioRawFrame
 
 from audio.formats import FRAME_MS
 from audio.histogram import Histogram
-from engines.duplex import WIRE
+from engines.duplex import LISTEN, WIRE
 from processors.frames import EngineMetricsFrame, MulawOutputFrame, PlayoutMetricsFrame
 from records.call_metrics import CallMetrics
 
@@ -44,11 +44,13 @@ class Meter:
             if stage not in metrics.stages:
                 metrics.stages[stage] = Histogram()
             metrics.stages[stage].add(ms)
-        slowest_ms = max((ms for stage, ms in frame.timings_ms.items() if stage != WIRE), default=0.0)
+        aside = (WIRE, LISTEN)  # no answer waits for these
+        slowest_ms = max((ms for stage, ms in frame.timings_ms.items() if stage not in aside), default=0.0)
         metrics.deadline_misses += slowest_ms > FRAME_MS
         metrics.backlog_frames = frame.backlog_frames
         metrics.most_backlog_frames = max(metrics.most_backlog_frames, frame.backlog_frames)
         metrics.dropped_frames = frame.dropped_frames
+        metrics.skipped_frames = frame.skipped_frames
 
     def _playout(self, frame: PlayoutMetricsFrame) -> None:
         metrics = self.metrics

@@ -101,6 +101,7 @@ class MoshiProcessor(FrameProcessor):
                 step.timings_ms,
                 self.session.backlog_frames,
                 self.session.dropped_frames,
+                self.session.skipped_frames,
             )
         )
         if step.pcm is None:

@@ -22,6 +22,7 @@ class CallMetrics:
         delay_ms: of the last frame.
         playout_lead_ms: what the other side had still to play before it.
         dropped_frames: of the caller's, never answered.
+        skipped_frames: of the caller's, answered but not listened to for words.
         trimmed_ms: silence taken out.
         underruns: times that the ear ran dry.
         underrun_ms: for how long in all.
@@ -37,6 +38,7 @@ class CallMetrics:
     delay_ms: float = 0.0
     playout_lead_ms: float = 0.0
     dropped_frames: int = 0
+    skipped_frames: int = 0
     trimmed_ms: float = 0.0
     underruns: int = 0
     underrun_ms: float = 0.0
@@ -50,6 +52,7 @@ class CallMetrics:
         for stage, histogram in other.stages.items():
             self.stages.setdefault(stage, Histogram()).include(histogram)
         self.dropped_frames += other.dropped_frames
+        self.skipped_frames += other.skipped_frames
         self.trimmed_ms += other.trimmed_ms
         self.underruns += other.underruns
         self.underrun_ms += other.underrun_ms
@@ -64,6 +67,7 @@ class CallMetrics:
             "backlog_frames": self.backlog_frames,
             "most_backlog_frames": self.most_backlog_frames,
             "dropped_frames": self.dropped_frames,
+            "skipped_frames": self.skipped_frames,
             "trimmed_ms": round(self.trimmed_ms, 1),
             "underruns": self.underruns,
             "underrun_ms": round(self.underrun_ms, 1),

@@ -83,6 +83,11 @@ class _PhoneCollector(Collector):
         for name, help_, value in (
             ("deadline_misses", "Frames of which a stage took longer than 80 ms.", totals.deadline_misses),
             ("dropped_frames", "Frames of callers that were never answered.", totals.dropped_frames),
+            (
+                "skipped_frames",
+                "Frames of callers that were not listened to for words, for want of time.",
+                totals.skipped_frames,
+            ),
             ("trimmed_seconds", "Silence taken out to keep the talk quick.", totals.trimmed_ms / 1000),
             ("playout_underruns", "Times that an ear ran dry.", totals.underruns),
             ("playout_underrun_seconds", "For how long ears were dry.", totals.underrun_ms / 1000),

@@ -137,6 +137,24 @@ def _wanted_gb(options: EngineOptions) -> float:
     return source_gb + WEIGHTS_GB[options.quantize]
 
 
+def check_listening(options: EngineOptions) -> Check:
+    """The listening model's files are here, all of them, whole."""
+    if not moshi_answers(options):
+        return Check("listening", "note", _not_needed(options))
+    from engines.moshi.listening_checkpoint import (  # noqa: PLC0415 - as above
+        LISTENING_DOWNLOAD,
+        cached_listening,
+    )
+
+    try:
+        found = cached_listening(options)
+    except EngineUnavailable as error:
+        return Check("listening", "fail", str(error))
+    if found is None:
+        return Check("listening", "fail", "the model is not all here", LISTENING_DOWNLOAD)
+    return Check("listening", "ok", f"at {found.weights.parent}")
+
+
 def check_disk(options: EngineOptions, *, weights_are_here: bool, cache: Path | None = None) -> Check:
     """There is room for what is still to be fetched.
 

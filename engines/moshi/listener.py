@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from loguru import logger
 
@@ -18,7 +19,10 @@ from engines.moshi.token_history import Tokens
 WAITING_FRAMES = 12  # about a second; words that came later than that would be of little use
 
 
-DoInSpareTime = Callable[[Callable[[], None], Callable[[BaseException], None]], None]
+RECENT_STEPS = 9  # whose median tells how long the next will take: a hiccup of the machine does not count
+DOUBT = 0.995  # how much less it is thought to take with each frame that is skipped, until it is tried again
+
+DoInSpareTime = Callable[[Callable[[], None], Callable[[BaseException], None], Callable[[], float]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,9 @@ class Listener:
     Args:
         open_session: makes the listening session; called in the model's thread.
         words: makes words of its tokens.
-        do_in_spare_time: runs work in the model's thread when nothing else waits there, and tells its
-            second argument where the work failed.
+        do_in_spare_time: runs work in the model's thread when nothing else waits there, or is due before
+            it would be over; tells its second argument where the work failed, and asks the third how long
+            it will take, in seconds.
         silence: frames that the model wants to have heard before the caller's first
             (``stt_config.audio_silence_prefix_seconds``).
     """
@@ -68,6 +73,8 @@ class Listener:
         self._text: list[CallerText] = []
         self._pause_probabilities: tuple[float, ...] = ()
         self._step_ms: float | None = None
+        self._recent_ms: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._doubt = 1.0
         self._over = False
         for number, tokens in enumerate(silence, -len(silence)):
             self.hear(number, tokens)
@@ -82,8 +89,9 @@ class Listener:
             if skipping:
                 self._waiting.popleft()
                 self.skipped_frames += 1
+                self._doubt *= DOUBT
         if not skipping:  # the work for the frame that was dropped will do this one
-            self._do_in_spare_time(self._step, self._fail)
+            self._do_in_spare_time(self._step, self._fail, self._step_s)
         elif self.skipped_frames == 1:
             logger.warning("This machine has no time to listen to all of the call: words will be missing.")
 
@@ -109,6 +117,7 @@ class Listener:
                 return
             number, tokens = self._waiting.popleft()
         began_s = time.perf_counter()
+        is_first = self._session is None
         if self._session is None:
             self._session = self._open_session()
         token = self._session.step(tokens)
@@ -119,6 +128,13 @@ class Listener:
                 self._text.append(text)
             self._pause_probabilities = tuple(self._session.extra_heads[:, 0].tolist())
             self._step_ms = step_ms
+            self._doubt = 1.0
+            if not is_first:  # which makes the cache
+                self._recent_ms.append(step_ms)
+
+    def _step_s(self) -> float:
+        with self._lock:
+            return self._doubt * median(self._recent_ms) / 1000 if self._recent_ms else 0.0
 
     def _fail(self, reason: BaseException) -> None:
         with self._lock:

@@ -1,45 +1,27 @@
 """The one thread that the language model lives in.
 
 mlx's streams belong to threads, and one accelerator steps one session at a time anyway: so all sessions
-take turns in one thread, first come, first served; what can wait is done when there is nothing else to do.
+take turns in one thread, first come, first served; what can wait is done in the pauses (``job_queue.py``).
 Evaluated weights and KV rings may be used from another thread, so a thread that hangs is left behind and a
 new one goes on with the queue.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-import queue
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TypeVar
+
+from engines.moshi.job_queue import Job, JobQueue
+
+__all__ = ["Job", "ModelThread"]
 
 T = TypeVar("T")
 
 STOP_PATIENCE_S = 10.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """Work for the model's thread.
-
-    Attributes:
-        run: the work.
-        failed: called with the reason when it raised, or when its thread was given up.
-        owner: whose work it is.
-        patience_s: after how many seconds it counts as hung.
-        in_spare_time: whether it waits until there is no other work.
-    """
-
-    run: Callable[[], None]
-    failed: Callable[[BaseException], None]
-    owner: object = None
-    patience_s: float = math.inf
-    in_spare_time: bool = False
 
 
 class ModelThread:
@@ -51,9 +33,9 @@ class ModelThread:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._jobs: queue.PriorityQueue[tuple[int, int, Job | None]] = queue.PriorityQueue()
-        self._numbers = itertools.count()
-        self._lock = threading.Lock()
+        self._jobs = JobQueue()
+        self._stopping = False
+        self._lock = threading.Condition()
         self._current: Job | None = None
         self._since = 0.0
         self._generation = 0
@@ -61,8 +43,10 @@ class ModelThread:
         self._start_thread()
 
     def submit(self, job: Job) -> None:
-        """Put a job at the end of the queue, or of those for spare time. Returns at once."""
-        self._jobs.put((1 if job.in_spare_time else 0, next(self._numbers), job))
+        """Put a job into the queue. Returns at once."""
+        with self._lock:
+            self._jobs.put(job, self._clock())
+            self._lock.notify()
 
     def call(self, work: Callable[[], T]) -> Future[T]:
         """Run a function there and give its result. Once it runs, it can't be cancelled any more."""
@@ -105,7 +89,9 @@ class ModelThread:
         It must not end: when a thread that has used mlx ends at the same time as the program, mlx asks for
         the interpreter once more, and the program is aborted (seen with mlx 0.32.4, one time in six).
         """
-        self._jobs.put((2, next(self._numbers), None))
+        with self._lock:
+            self._stopping = True
+            self._lock.notify_all()
         self._resting.wait(patience_s)
 
     def _start_thread(self) -> None:
@@ -120,10 +106,21 @@ class ModelThread:
             self._resting.set()
         threading.Event().wait()
 
+    def _next(self, generation: int) -> Job | None:
+        """Wait for a job; None when there will be none for this thread."""
+        with self._lock:
+            while generation == self._generation:
+                now_s = self._clock()
+                if (job := self._jobs.take(now_s, ending=self._stopping)) is not None:
+                    self._current, self._since = job, now_s
+                    return job
+                if self._stopping:
+                    return None
+                self._lock.wait(self._jobs.wait_s(now_s))
+            return None
+
     def _work(self, generation: int) -> None:
-        while (job := self._jobs.get()[2]) is not None:
-            with self._lock:
-                self._current, self._since = job, self._clock()
+        while (job := self._next(generation)) is not None:
             error: BaseException | None = None
             try:
                 job.run()

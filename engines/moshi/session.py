@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from audio.formats import Pcm
+from audio.formats import FRAME_MS, Pcm
 from engines.backlog import Backlog
-from engines.duplex import DuplexSession, DuplexStep, EngineFailed, check_frame
+from engines.duplex import LISTEN, DuplexSession, DuplexStep, EngineFailed, check_frame
 from engines.moshi.codec import CODEBOOKS, Decoder, Encoder
 from engines.moshi.detokenizer import Detokenizer
 from engines.moshi.language_model import LanguageSession, LanguageStep
@@ -183,11 +183,18 @@ class MoshiSession(DuplexSession):
 
     # The model's thread.
 
-    def _submit(self, work: Callable[[], None]) -> None:
-        self._model_thread.submit(Job(work, partial(self._fail, "the model"), self, self._patience_s))
+    def _submit(self, work: Callable[[], None], period_s: float | None = None) -> None:
+        failed = partial(self._fail, "the model")
+        self._model_thread.submit(Job(work, failed, self, self._patience_s, period_s))
 
-    def _submit_spare(self, work: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
-        self._model_thread.submit(Job(work, failed, self, self._patience_s, in_spare_time=True))
+    def _submit_spare(
+        self,
+        work: Callable[[], None],
+        failed: Callable[[BaseException], None],
+        needs_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        job = Job(work, failed, self, self._patience_s, in_spare_time=True, needs_s=needs_s)
+        self._model_thread.submit(job)
 
     def _begin(self) -> None:
         if self._ended:
@@ -245,7 +252,7 @@ class MoshiSession(DuplexSession):
             began = time.perf_counter()
             frame = _Frame(taken + dropped, encoder.encode(pcm))
             frame.timings_ms["encode"] = _ms_since(began)
-            self._submit(partial(self._speak, frame))
+            self._submit(partial(self._speak, frame), FRAME_MS / 1000)
 
     def _can_encode(self) -> bool:
         """Frames wait, for as long as a backlog may, until the conversation has begun."""
@@ -261,7 +268,7 @@ class MoshiSession(DuplexSession):
             frame.timings_ms["decode"] = _ms_since(began)
             heard = NOTHING_HEARD if self._listener is None else self._listener.take()
             if heard.step_ms is not None:
-                frame.timings_ms["listen"] = heard.step_ms
+                frame.timings_ms[LISTEN] = heard.step_ms
             with self._changed:
                 self._backlog.answered()
                 self._unread_steps += 1

@@ -26,6 +26,7 @@ from commands.checks.line import (
 from commands.checks.machine import (
     check_accelerator,
     check_disk,
+    check_listening,
     check_packages,
     check_python,
     check_weights,
@@ -116,6 +117,16 @@ def test_moshis_weights(
     assert is_bad(missing, "not all of them are here", "uv run bot.py download")
     empty = check_weights(EngineOptions(engine="moshi", model=str(tmp_path)))
     assert is_bad(empty, "is missing; put it there, or leave out --model")
+
+
+def test_the_listening_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_listening: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    listening = EngineOptions(engine="moshi", listen=True)
+    assert is_bad(check_listening(listening), "not all here", "uv run bot.py download --listen")
+    empty = check_listening(replace(listening, listen_model=str(tmp_path)))
+    assert is_bad(empty, "is missing; put it there, or leave out --listen-model")
+    assert check_listening(replace(listening, listen_model=str(tiny_listening))).state == "ok"
+    assert check_listening(replace(PARROT, listen=True)).state == "note"
 
 
 def test_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from audio.formats import FRAME_MS
+from audio.formats import FRAME_MS, Pcm
 from engines.choose import choose_engine
 from engines.duplex import DuplexStep, EngineUnavailable
+from engines.moshi.codec import Decoder
 from engines.moshi.engine import MoshiEngine
+from engines.moshi.token_history import Tokens
 from engines.options import EngineOptions
 from tests.engines.moshi.test_engine import GREETING_FRAMES, settle, talk
 from tests.tiny_listening import write_tiny_listening
@@ -33,20 +34,28 @@ async def a_call(options: EngineOptions) -> tuple[list[DuplexStep], list[str]]:
     return steps, lines
 
 
-async def test_listens_without_changing_what_moshi_says(tiny_checkpoint: Path, tiny_listening: Path) -> None:
+async def test_listens_without_changing_what_moshi_says(
+    tiny_checkpoint: Path, tiny_listening: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens: list[list[int]] = []  # the sound itself differs by rounding from run to run
+    decode = Decoder.decode
+
+    def remember(decoder: Decoder, frame: Tokens) -> Pcm:
+        tokens.append(frame.tolist())
+        return decode(decoder, frame)
+
+    monkeypatch.setattr(Decoder, "decode", remember)
     options = EngineOptions(model=str(tiny_checkpoint), seed=1, greeting_frames=GREETING_FRAMES)
     plain, _ = await a_call(options)
+    plain_tokens, tokens = tokens, []
     listening = EngineOptions(
         model=str(tiny_checkpoint), seed=1, greeting_frames=GREETING_FRAMES, listen_model=str(tiny_listening)
     )
     steps, lines = await a_call(listening)
     assert f"The listening model comes from {tiny_listening}." in lines
     assert [step.text for step in steps] == [step.text for step in plain]
-    for one, other in zip(steps, plain, strict=True):
-        assert one.pcm is not None
-        assert other.pcm is not None
-        # Other tokens would sound quite differently; rustymimi's own rounding differs from run to run.
-        np.testing.assert_allclose(one.pcm, other.pcm, atol=1e-5)
+    assert tokens == plain_tokens
+    assert len(tokens) >= FRAMES
     heard = [text for step in steps for text in step.caller_text]
     assert heard
     assert all(0 <= text.at_s <= FRAMES * FRAME_MS / 1000 for text in heard)

@@ -26,9 +26,13 @@ class SpareTime:
 
     def __init__(self) -> None:
         self.jobs: deque[tuple[Callable[[], None], Callable[[BaseException], None]]] = deque()
+        self.needs_s: Callable[[], float] = lambda: 0.0
 
-    def __call__(self, work: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
+    def __call__(
+        self, work: Callable[[], None], failed: Callable[[BaseException], None], needs_s: Callable[[], float]
+    ) -> None:
         self.jobs.append((work, failed))
+        self.needs_s = needs_s
 
     def pass_by(self) -> None:
         while self.jobs:
@@ -84,6 +88,7 @@ def test_gives_each_word_once_with_the_time_at_which_it_was_said(model: Lm) -> N
     assert last.step_ms is not None
     assert ear.take().step_ms is None
     assert ear.skipped_frames == 0
+    assert spare.needs_s() > 0
 
 
 def test_skips_the_oldest_and_says_so_once_where_there_is_no_time(model: Lm, logged: Logged) -> None:
@@ -139,3 +144,19 @@ def test_nothing_is_done_after_the_end(model: Lm) -> None:
     assert not spare.jobs
     assert ear._session is not None
     assert ear._session._cache is None
+
+
+def test_knows_how_long_a_step_takes_and_tries_again_after_a_while(model: Lm) -> None:
+    spare = SpareTime()
+    ear = listener(model, spare)
+    ear.hear(0, caller(1)[0])
+    spare.pass_by()
+    assert spare.needs_s() == 0, "the first step makes the cache, and tells nothing"
+    ear._recent_ms.extend([60, 61, 900, 59, 60])
+    assert spare.needs_s() == pytest.approx(0.060)
+    for number in range(WAITING_FRAMES + 300):
+        ear.hear(number, caller(1)[0])
+    assert spare.needs_s() < 0.02
+    spare.pass_by()
+    assert spare.needs_s() > 0
+    assert ear._doubt == 1.0

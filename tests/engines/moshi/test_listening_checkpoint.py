@@ -8,16 +8,21 @@ import shutil
 from pathlib import Path
 
 import huggingface_hub.constants
+import mlx.core as mx
 import pytest
+from mlx.utils import tree_flatten
+from moshi_mlx.models.lm import LmConfig
 
 from engines.duplex import EngineUnavailable
+from engines.moshi.language_model import Quantization, build
 from engines.moshi.listening import ListeningSession
 from engines.moshi.listening_checkpoint import LISTENING_DOWNLOAD, cached_listening, find_listening
 from engines.moshi.listening_model import load
+from engines.moshi.random_model import randomize
 from engines.options import EngineOptions
 from tests.engines.moshi.test_weights import use_endpoint
 from tests.fakes.hub import FakeHub
-from tests.tiny_listening import GOLDEN, caller, write_tiny_listening
+from tests.tiny_listening import GOLDEN, caller, listening_config, write_tiny_listening
 
 REPO = "somebody/stt-tiny"
 
@@ -51,6 +56,20 @@ def test_loads_both_layouts_and_writes_what_kyutai_s_code_writes(tmp_path: Path,
     assert (found.audio_delay_s, found.silence_s, found.from_pytorch) == (0.5, 0.0, pytorch)
     session = ListeningSession(load(found))
     assert [session.step(frame) for frame in caller(60)[1:]] == json.loads(GOLDEN.read_text())["text"][:59]
+
+
+def test_loads_packed_weights(own: Path) -> None:
+    """As the files are whose names end in ``.q4.safetensors``."""
+    names = {"tokenizer_name": "tokenizer.model", "moshi_name": "model.q4.safetensors"}
+    config = listening_config(dim=128, num_heads=4, **names)  # packed rows are of 32 values
+    model = build(LmConfig.from_config_dict(config), Quantization(4, 32))
+    randomize(model, Quantization(4, 32), seed=0)
+    mx.save_safetensors(str(own / "model.q4.safetensors"), dict(tree_flatten(model.parameters())))
+    (own / "config.json").write_text(json.dumps(config))
+    found = find_listening(options(own), lambda _: None)
+    assert found.quantization == Quantization(4, 32)
+    session, packed = ListeningSession(load(found)), ListeningSession(model)
+    assert [session.step(frame) for frame in caller(20)] == [packed.step(frame) for frame in caller(20)]
 
 
 def test_reads_how_late_it_is(tmp_path: Path) -> None:
