@@ -20,7 +20,7 @@ from engines.remote.server import Server
 
 PROBE_SECS = 5.0
 CLOSE_SECS = 1.0  # how long a server may take to say goodbye
-MOST_MESSAGE_BYTES = 1 << 20
+MOST_MESSAGE_BYTES = 1 << 16  # 13 s of audio; servers send 80 ms
 
 
 class ServerFailed(Exception):

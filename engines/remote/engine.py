@@ -198,7 +198,8 @@ class RemoteEngine(DuplexEngine):
         """Count a lost call, and take its server out if that is to blame."""
         if server_failed:
             self.lost_calls += 1
-            self._take_out(place, error)
+            if place.error != error:  # it was not taken out for this already
+                self._take_out(place, error)
 
     def on_closed(self, session: RemoteSession, place: Place) -> None:
         """Take a lease back."""
@@ -219,22 +220,24 @@ class RemoteEngine(DuplexEngine):
             self._changed.clear()
             next_s = self._pool.next_look_s()
             pause_s = max(next_s - self._now_s(), 0.0) if math.isfinite(next_s) else None
+            # Not wait_for: in Python 3.11 it can swallow the cancellation that ends this task.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._changed.wait()
             await self._look(self._pool.due(self._now_s()))
 
     async def _look(self, places: Sequence[Place]) -> None:
         async def look(place: Place) -> None:
             error = await self._probe(place.server, self._access)
             before = place.error
+            self._pool.looked_at(place, error, self._now_s())
+            self._count()
             if error is None and before is not None and self._watching is not None:
                 logger.info("Server {} answers again", place.server.name)
             elif error is not None and before is None:
                 logger.warning("{}; it gets no calls until it answers again", error)
-            self._pool.looked_at(place, error, self._now_s())
 
         await asyncio.gather(*(look(place) for place in places))
-        self._count()
 
     def _count(self) -> None:
         """A server that is out counts for the calls that it holds still, and for no more."""

@@ -31,6 +31,7 @@ from engines.remote.protocol import Kind, decode, encode_audio
 UNREAD_STEPS = 64  # 5 s of steps that nobody iterates over; then the oldest are dropped
 PING_EVERY_S = 5.0
 HUNG_S = 0.8  # twice what a server may be behind; owing an answer for so long is no good end of a call
+MOST_TEXT_CHARS = 1000  # that wait for the next audio; a server says a word a frame at most
 SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 _LIMIT_SLACK_FRAMES = 25  # a server that closes so near to its limit has reached it
 
@@ -236,7 +237,7 @@ class RemoteSession(DuplexSession):
         if message.kind is Kind.ERROR:
             raise ServerFailed(f"{self.answerer} reports an error: {message.error}")
         if message.kind is Kind.TEXT:
-            self._text += message.text
+            self._text = (self._text + message.text)[-MOST_TEXT_CHARS:]
         elif message.kind is Kind.AUDIO:
             began_s = self._loop.time()
             self._rest = np.concatenate((self._rest, self._decoder.decode(message.payload)))

@@ -1,0 +1,236 @@
+"""Servers as one engine: who gets a call, what it is set by, who is out. Real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from audio.formats import FRAME_SAMPLES
+from engines.choose import choose_engine
+from engines.duplex import CallRequest, DuplexSession, EngineBusy, EngineUnavailable, RequestRefused
+from engines.options import EngineOptions
+from engines.remote.engine import RemoteEngine
+from engines.remote.options import RemoteOptions
+from engines.remote.query import Wish
+from tests.fakes.moshi_server import Behaviour, FakeMoshiServer, moshi_server
+from tests.logs import Logged
+
+SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
+
+
+@asynccontextmanager
+async def started(engine: RemoteEngine) -> AsyncIterator[list[str]]:
+    """The engine, started; gives what it said meanwhile."""
+    said: list[str] = []
+    await engine.start(said.append)
+    try:
+        yield said
+    finally:
+        await engine.stop()
+
+
+def engine_for(*servers: FakeMoshiServer, **options: object) -> RemoteEngine:
+    given = tuple(f"{server.url}#{server.behaviour.kind}" for server in servers)
+    return RemoteEngine(RemoteOptions(server=given, **options), Wish(greeting="none"))  # type: ignore[arg-type]
+
+
+async def reach(session: DuplexSession) -> None:
+    """Speak until the model answers."""
+
+    async def speak() -> None:
+        while True:
+            session.feed(SILENCE)
+            await asyncio.sleep(0.01)
+
+    speaking = asyncio.create_task(speak())
+    try:
+        async for step in session.outputs():
+            if step.pcm is not None:
+                return
+    finally:
+        speaking.cancel()
+
+
+# What a call is set by.
+
+
+async def test_each_kind_gets_what_it_understands() -> None:
+    async with (
+        moshi_server(Behaviour("kyutai")) as kyutai,
+        moshi_server(Behaviour("rust", swallows=0)) as rust,
+        moshi_server(Behaviour("personaplex")) as personaplex,
+    ):
+        given = tuple(f"{one.url}#{one.behaviour.kind}" for one in (kyutai, rust, personaplex))
+        options = EngineOptions(
+            seed=7,
+            persona="You are Anna.",
+            voice="NATM1",
+            greeting="none",
+            remote=RemoteOptions(server=given, max_steps=1000),
+        )
+        engine = choose_engine(options).engine
+        assert isinstance(engine, RemoteEngine)
+        async with started(engine):
+            sessions = [engine.open_session() for _ in range(3)]
+            await asyncio.gather(*(reach(session) for session in sessions))
+        assert kyutai.visits[0].query == {}
+        assert rust.visits[0].query == {
+            "text_temperature": "0.7",
+            "text_topk": "25",
+            "audio_temperature": "0.8",
+            "audio_topk": "250",
+            "max_steps": "1000",
+            "text_seed": "7",
+            "audio_seed": "7",
+        }
+        assert personaplex.visits[0].query == {"text_prompt": "You are Anna.", "voice_prompt": "NATM1.pt"}
+        assert personaplex.visits[0].eaten == 0
+
+
+async def test_two_calls_with_two_personas() -> None:
+    behaviour = Behaviour("personaplex", load_s=0.005)
+    async with moshi_server(behaviour) as one, moshi_server(behaviour) as two:
+        engine = engine_for(one, two)
+        async with started(engine):
+            assert engine.takes == {"persona", "voice", "greeting"}
+            requests = [CallRequest("You are Anna.", "NATF0"), CallRequest("You are Ben.", greeting="Hi.")]
+            sessions = [engine.open_session(request) for request in requests]
+            await asyncio.gather(*(reach(session) for session in sessions))
+        assert [server.visits[0].persona for server in (one, two)] == [
+            "You are Anna.",
+            'You are Ben. You speak first and say: "Hi."',
+        ]
+        assert [server.loaded_voices for server in (one, two)] == [["NATF0.pt"], ["NATF2.pt"]]
+
+
+async def test_what_no_server_can_do_is_refused() -> None:
+    async with moshi_server(Behaviour("personaplex")) as prompted, moshi_server() as plain:
+        engine = engine_for(prompted)
+        with pytest.raises(RequestRefused, match=r"has no voice '\.\./x'"):
+            engine.prepare(CallRequest(voice="../x"))
+        with pytest.raises(RequestRefused, match="takes no temperature for a call"):
+            engine.prepare(CallRequest(temperature=0.5))
+        with pytest.raises(RequestRefused, match="takes no persona for a call"):
+            # Whichever server takes the call must be able to.
+            engine_for(prompted, plain).open_session(CallRequest("You are Anna."))
+
+
+async def test_says_what_its_servers_cannot_do_and_what_is_risky() -> None:
+    async with moshi_server() as kyutai, moshi_server(Behaviour("rust")) as rust:
+        given = (kyutai.url, f"{rust.url}#rust")
+        options = RemoteOptions(server=given, calls_per_server=2, server_token="s3cret")
+        async with started(RemoteEngine(options, Wish("You are Anna.", greeting="silence"))) as said:
+            text = "\n".join(said)
+        name = kyutai.url.removeprefix("ws://")
+        assert f"Server {name} (Kyutai's Python server): it is there." in said
+        assert (
+            "Kyutai's Python server lets a second caller wait in silence: --calls-per-server 2 needs" in text
+        )
+        assert "Kyutai's Rust backend lets" not in text
+        assert f"--server-token goes to {name} unencrypted" in text
+        assert "Kyutai's Rust backend takes no persona: --persona does nothing there." in said
+        assert "Kyutai's Python server cannot be kept silent: --greeting silence does nothing there." in said
+        assert "Ready for 4 calls at once." in said
+        assert "s3cret" not in text
+
+
+# Who gets a call.
+
+
+async def test_capacity_is_the_sum_of_what_answers() -> None:
+    async with moshi_server(Behaviour("rust")) as one, moshi_server(Behaviour("rust")) as two:
+        engine = engine_for(one, two, calls_per_server=2)
+        with pytest.raises(EngineBusy, match="The servers have not been looked at"):
+            engine.open_session()
+        async with started(engine):
+            assert (engine.capacity, engine.running) == (4, 0)
+            sessions = [engine.open_session() for _ in range(4)]
+            assert [server.calls for server in engine.servers] == [2, 2]
+            with pytest.raises(EngineBusy, match="has all the calls that it holds"):
+                engine.open_session()
+            await sessions[0].close()
+            await sessions[0].close()
+            assert (engine.capacity, engine.running) == (4, 3)
+            engine.open_session()
+        assert engine.running == 0
+        assert (one.talking, two.talking) == (0, 0)
+
+
+async def test_starts_with_those_that_are_there() -> None:
+    async with moshi_server() as there, moshi_server() as gone:
+        await gone.kill()
+        engine = engine_for(there, gone)
+        async with started(engine) as said:
+            assert engine.capacity == 1
+            assert engine.error is None
+            assert any("cannot be reached (" in line for line in said)
+            assert [server.error is None for server in engine.servers] == [True, False]
+
+
+async def test_does_not_start_with_none() -> None:
+    async with moshi_server() as gone:
+        engine = engine_for(gone)
+    with pytest.raises(EngineUnavailable, match=r"cannot be reached \(.+\)\. Start a server, or correct"):
+        await engine.start(lambda _: None)
+    assert engine.error is not None
+    await engine.stop()
+
+
+async def test_a_call_that_finds_its_server_gone_goes_to_the_next_one(logged: Logged) -> None:
+    async with moshi_server() as one, moshi_server() as two:
+        engine = engine_for(one, two)
+        async with started(engine):
+            await one.kill()
+            session = engine.open_session()
+            await reach(session)
+            assert [server.calls for server in engine.servers] == [0, 1]
+            assert (engine.capacity, engine.lost_calls) == (1, 0)
+            await session.close()
+            await one.start()
+            await logged.says(f"Server {one.url.removeprefix('ws://')} answers again")
+            assert engine.capacity == 2
+
+
+async def test_a_server_that_is_gone_for_good_makes_it_busy() -> None:
+    async with moshi_server() as server:
+        engine = engine_for(server)
+        async with started(engine):
+            await server.kill()
+            session = engine.open_session()
+            with pytest.raises(Exception, match="cannot be reached"):
+                await reach(session)
+            await session.close()
+            assert engine.lost_calls == 1
+            assert (engine.capacity, engine.running) == (0, 0)
+            with pytest.raises(
+                EngineBusy, match=f"Server {server.url.removeprefix('ws://')} cannot be reached"
+            ):
+                engine.open_session()
+
+
+# What is wrong is said at once.
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((), "--engine remote needs a server"),
+        (("ws://a:1", "ws://a:1#rust"), "--server names a:1 twice"),
+        (("nonsense",), "expected a URL like ws://gpu-1:8998"),
+    ],
+)
+def test_options_that_make_no_sense(given: tuple[str, ...], said: str) -> None:
+    with pytest.raises(EngineUnavailable, match=said):
+        RemoteEngine(RemoteOptions(server=given))
+
+
+def test_who_names_a_server_means_it() -> None:
+    named = EngineOptions(remote=RemoteOptions(server=("ws://a:1",)))
+    assert choose_engine(named).engine.name == "remote"
+    assert choose_engine(named).line == ("Engine: remote, at a:1; --engine parrot answers without a server.")
+    parrot = EngineOptions(engine="parrot", remote=RemoteOptions(server=("ws://a:1",)))
+    assert choose_engine(parrot).engine.name == "parrot"
