@@ -11,6 +11,16 @@ from commands.options import as_environment, command, takes
 
 
 @dataclass(frozen=True)
+class CakeOptions:
+    """What there is with it."""
+
+    GROUP: ClassVar = "tuning"
+
+    slices: int = field(default=0, metadata={"help": "How many slices."})
+    toppings: tuple[str, ...] = field(default=(), metadata={"help": "What is on them."})
+
+
+@dataclass(frozen=True)
 class TeaOptions:
     """What tea can be."""
 
@@ -25,6 +35,7 @@ class TeaOptions:
         default=None, metadata={"help": "A spice.", "envvar": "SPICE", "group": "tuning"}
     )
     guests: tuple[str, ...] = field(default=(), metadata={"help": "Who comes."})
+    cake: CakeOptions = field(default_factory=CakeOptions)
 
 
 @command("Brew tea, quickly.")
@@ -88,6 +99,12 @@ def test_what_may_come_several_times() -> None:
 
 def test_another_process_is_filled_alike() -> None:
     options = TeaOptions("black", 4.5, 2, True, Path("p"), None, ("Anna", "Ben"))
+    assert run(**as_environment(options)) == (0, f"{options!r}\n")
+
+
+def test_options_within_options_are_options_too() -> None:
+    options = TeaOptions(cake=CakeOptions(2, ("cream", "nuts")))
+    assert run("--slices", "2", "--toppings", "cream", "--toppings", "nuts") == (0, f"{options!r}\n")
     assert run(**as_environment(options)) == (0, f"{options!r}\n")
 
 

@@ -52,6 +52,15 @@ async def test_what_no_stage_tells_stays_nothing() -> None:
     assert metrics.stages == {}
 
 
+async def test_a_long_way_to_a_server_misses_no_deadline() -> None:
+    metrics = CallMetrics()
+    stages = {"opus": 2.0, "wire": 150.0, "server": 40.0}
+    frame = EngineMetricsFrame(192.0, stages, backlog_frames=2, dropped_frames=0)
+    await run_test(Tap(Meter(metrics)), frames_to_send=[frame])
+    assert metrics.deadline_misses == 0
+    assert metrics.stages["wire"].max_ms == pytest.approx(150)
+
+
 async def test_a_frame_that_is_trimmed_away_is_measured_all_the_same() -> None:
     metrics = CallMetrics()
     frames = [
