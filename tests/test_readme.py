@@ -2,58 +2,102 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
-from pipecat.frames.frames import SpeechOutputAudioRawFrame
-from pipecat.tests.utils import run_test
 
 from commands.main import COMMANDS as COMMANDS_OF_OURS
 from commands.main import cli
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [
-    line.removeprefix("uv run ").removeprefix("python ")
-    for language, block in BLOCKS
-    if language in ("sh", "console")
-    for line in block.replace("$ ", "").splitlines()
-    if re.match(r"(uv run|python) (?:python )?(bot\.py|-m benchmarks)", line)
-]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(
+    r"(?:[A-Z_]+=\S+ )*uv run (?:--extra \w+ )*(?:python )?"
+    r"((?:bot\.py|-m (?:benchmarks|docs|examples|tests))[^&|>]*).*"
+)
 
 
-async def test_the_stage_in_the_readme_works() -> None:
-    (snippet,) = (block for language, block in BLOCKS if language == "python")
-    names: dict[str, type] = {}
-    exec(snippet, names)  # noqa: S102
-    frame = SpeechOutputAudioRawFrame(b"\x00\x10" * 10, 24_000, num_channels=1)
-    frames, _ = await run_test(names["HalfVolume"](), frames_to_send=[frame])
-    assert frames[0].audio == b"\x00\x08" * 10  # type: ignore[attr-defined]
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The code of a page: its language, and its text."""
+    return BLOCK.findall(page.read_text())
+
+
+def commands() -> list[str]:
+    """Every command that a page tells to type, in a block or within the text."""
+    found = set()
+    for page in PAGES:
+        lines = [
+            line.replace("$ ", "").strip()
+            for language, block in blocks(page)
+            if language in ("sh", "console", "bash")
+            for line in re.sub(r"\\\n\s*", "", block).splitlines()
+        ]
+        lines += re.findall(r"`([^`\n]*uv run [^`\n]*)`", BLOCK.sub("", page.read_text()))
+        found |= {match[1] for line in lines if (match := COMMAND.fullmatch(line))}
+    return sorted(found)
+
+
+COMMANDS = commands()
+
+
+async def test_the_stage_in_the_readme_works_and_so_does_its_test() -> None:
+    names: dict[str, Any] = {}
+    for language, block in blocks(ROOT / "README.md"):
+        if language == "python":
+            exec(block, names)  # noqa: S102
+    await names["test_half_the_loudness"]()
+
+
+def test_the_readme_can_be_read_in_one_go() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("bot.py")])
 def test_commands_and_their_options_exist(command: str) -> None:
-    arguments = shlex.split(command, comments=True)[1:]
-    arguments = arguments[: arguments.index("&")] if "&" in arguments else arguments
+    arguments = [word for word in shlex.split(command, comments=True)[1:] if word != "--help"]
     with click.Context(cli) as parent:
         name, *rest = arguments if arguments and arguments[0] in COMMANDS_OF_OURS else ["serve", *arguments]
         _command(name).make_context(name, rest, parent=parent)
 
 
-def test_benchmarks_exist() -> None:
+def test_modules_exist() -> None:
     for command in COMMANDS:
         if command.startswith("-m"):
             module = command.split()[1].replace(".", "/")
             assert (ROOT / f"{module}.py").exists(), command
 
 
-def test_files_that_the_readme_names_exist() -> None:
-    for name in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
-        assert (ROOT / name).exists(), name
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    for name in re.findall(r"\]\(((?!http)[^)#]+)\)", page.read_text()):
+        assert (page.parent / name).exists(), name
+
+
+def test_functions_that_the_way_of_a_call_names_exist() -> None:
+    """docs/call.md: each name stands behind its file."""
+    named = re.findall(r"`([\w/]+\.py)`((?: ?`?,? ?`[\w.]+`)*)", (ROOT / "docs" / "call.md").read_text())
+    count = 0
+    for file, names in named:
+        source = ast.parse((ROOT / file).read_text())
+        defined = {
+            node.name if parent is None else f"{parent}.{node.name}"
+            for parent, nodes in [
+                (None, source.body),
+                *((one.name, one.body) for one in source.body if isinstance(one, ast.ClassDef)),
+            ]
+            for node in nodes
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        }
+        for name in re.findall(r"[\w.]+", names):
+            count += 1
+            assert name in defined, f"{file} has no {name}"
+    assert count >= 40
 
 
 def test_every_variable_of_the_example_is_an_option_s() -> None:
