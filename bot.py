@@ -33,6 +33,7 @@ from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer,
 from records.options import TapOptions
 from server.call_control import CallControl
 from server.call_limit import end_at_limit
+from server.call_options import CallOptions
 from server.calls import Call
 from server.options import ServerOptions
 from server.runner import RunnerState
@@ -148,6 +149,7 @@ def _settings() -> Settings:
         from_environment(TwilioOptions),
         from_environment(ReachOptions),
         taps=from_environment(TapOptions),
+        calls=from_environment(CallOptions),
     )
 
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI, WebSocket
 from loguru import logger
 
 from engines.choose import choose_engine
+from records.directories import make_directories
 from server.draining import hang_up_all
 from server.settings import Settings
 from server.state import ServerState
@@ -52,6 +53,7 @@ class RunnerState:
 
 
 async def _load(settings: Settings) -> ServerState:
+    make_directories(settings.taps)
     choice = choose_engine(settings.engine)
     logger.info(choice.line)
     state = ServerState(
@@ -59,6 +61,7 @@ async def _load(settings: Settings) -> ServerState:
         settings.server,
         settings.rest_api_if_set(),
         taps=settings.taps,
+        call_options=settings.calls,
         engine_reason=choice.reason,
         hang_secs=settings.engine.hang_secs,
         personas=choice.personas,

@@ -32,6 +32,7 @@ NOTICE_FRAMES = 60 * 1000 // FRAME_MS  # a fresh one is wanted a minute ahead, t
 PRIMING_FRAMES = 4  # what a fresh one is given before it takes over; its convolutions reach back 3.5
 CLEANING_FRAMES = 1
 WORN_SHARE = 1 / 8  # half an hour of use, after which a new call had better begin with another one
+CLOSE_PATIENCE_S = 3.0  # loading one takes a second
 SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 
 
@@ -125,6 +126,7 @@ class MimiPool:
         self._pauses = GrowingPauses()
         self._cancel: Cancel | None = None
         self._closed = False
+        self._loading: list[threading.Thread] = []
 
     @property
     def ready(self) -> int:
@@ -165,11 +167,14 @@ class MimiPool:
             self.replace()
 
     def close(self) -> None:
-        """Load no more."""
+        """Load no more, and wait for what is being loaded: a thread in Rust aborts a program that ends."""
         with self._lock:
             self._closed = True
             if self._cancel is not None:
                 self._cancel()
+            loading = list(self._loading)
+        for thread in loading:
+            thread.join(CLOSE_PATIENCE_S)
 
     def load_async(self) -> Future[Mimi]:
         """Load another one in a thread of its own."""
@@ -181,7 +186,10 @@ class MimiPool:
             except BaseException as error:
                 result.set_exception(error)
 
-        threading.Thread(target=load, name="mimi-load", daemon=True).start()
+        thread = threading.Thread(target=load, name="mimi-load", daemon=True)
+        with self._lock:
+            self._loading = [one for one in self._loading if one.is_alive()] + [thread]
+            thread.start()
         return result
 
     def replace(self) -> None:

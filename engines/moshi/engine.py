@@ -225,7 +225,7 @@ class MoshiEngine(DuplexEngine):
         if loaded is not None:
             loaded.prompts.close()
             loaded.recovery.close()
-            loaded.codecs.close()
+            await asyncio.to_thread(loaded.codecs.close)
             await asyncio.to_thread(loaded.thread.stop)
 
     # What the sessions tell.
@@ -280,7 +280,7 @@ class MoshiEngine(DuplexEngine):
         except BaseException:
             self._stopping.set()
             if codecs is not None:
-                codecs.close()
+                await asyncio.to_thread(codecs.close)
             await asyncio.to_thread(thread.stop)
             raise
 

@@ -21,7 +21,7 @@ __all__ = ["Job", "ModelThread"]
 
 T = TypeVar("T")
 
-STOP_PATIENCE_S = 10.0
+STOP_PATIENCE_S = 4.0  # SIGTERM is to end the program within five seconds of its drain
 
 
 class ModelThread:

@@ -184,6 +184,13 @@ def test_a_reload_that_fails_is_tried_again_until_it_works(mimi_file: Path, logg
     assert sum("Mimi cannot be loaded" in line for line in logged.lines) == 2
 
 
+def test_closing_waits_for_what_is_being_loaded(mimi_file: Path) -> None:
+    pool = MimiPool(mimi_file, size=1, limit_frames=16)
+    loading = pool.load_async()
+    pool.close()
+    assert loading.done()
+
+
 def test_loads_no_more_once_it_is_closed(mimi_file: Path) -> None:
     laters = Laters()
     pool = MimiPool(mimi_file / "gone", size=2, limit_frames=16, run_later=laters)
