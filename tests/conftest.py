@@ -59,7 +59,7 @@ def tiny_listening(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, mimi_file: Path) -> Path:
     """A folder for ``--model`` with a tiny Moshi. Its files are shared: copy what you want to change."""
-    from engines.moshi.random_model import write_tiny_checkpoint  # noqa: PLC0415 - loads mlx
+    from tests.tiny_moshi import write_tiny_checkpoint  # noqa: PLC0415 - loads mlx
 
     return write_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "moshi", mimi=mimi_file)
 

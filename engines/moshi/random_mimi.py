@@ -1,4 +1,4 @@
-"""A Mimi file with random values under the right names and shapes: for tests, and for ``bench``.
+"""A Mimi file with random values under the right names and shapes, for ``bench``.
 
 Mimi's architecture is fixed, so the file is full size (385 MB) and takes as long to run as the real one;
 only its speech is noise.

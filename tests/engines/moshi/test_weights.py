@@ -20,9 +20,10 @@ from engines.moshi import weights
 from engines.moshi.checkpoint import CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME, Checkpoint
 from engines.moshi.language_model import Quantization
 from engines.moshi.mimi_layout import mimi_shapes
-from engines.moshi.random_model import write_tiny_checkpoint, write_tiny_tokenizer
+from engines.moshi.random_model import write_tiny_tokenizer
 from engines.options import EngineOptions
 from tests.fakes.hub import COMMIT, FakeHub
+from tests.tiny_moshi import write_tiny_checkpoint
 
 REPO = "somebody/moshi-tiny"
 WEIGHTS_NAME = "model.q4.safetensors"
