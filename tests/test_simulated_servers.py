@@ -1,0 +1,81 @@
+"""Whole calls with a server elsewhere in simulated time: what Opus and the sockets add to the line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.bursts import delays_s, talk
+from bot import run_call
+from engines.remote.connection import Access
+from engines.remote.engine import RemoteEngine
+from engines.remote.options import RemoteOptions
+from engines.remote.query import Wish
+from engines.remote.server import Server
+from server.app import create_app
+from server.state import ServerState
+from tests.fakes.moshi_server import Behaviour, FakeMoshiServer, moshi_server
+from tests.phone import start_message
+from tests.simulated import SimulatedPhone, run_simulated
+
+LINE_MS = 83.0  # tests/test_simulated_call.py: a frame and the resamplers
+OPUS_MS = 2 * 6.4
+
+
+class AtOnce(Executor):
+    """Does things where it is told to: a simulated clock would not wait for a thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+async def is_there(_: Server, __: Access) -> str | None:
+    """In the place of a probe, which needs threads."""
+    return None
+
+
+def simulate(behaviour: Behaviour, secs: float = 20) -> tuple[list[float], FakeMoshiServer, SimulatedPhone]:
+    """Let a caller talk with a server; gives each burst's milliseconds from mouth to ear."""
+    said = talk(secs, seed=3)
+
+    async def main() -> tuple[list[float], FakeMoshiServer, SimulatedPhone]:
+        async with moshi_server(behaviour) as server:
+            options = RemoteOptions(server=(f"{server.url}#{behaviour.kind}",))
+            engine = RemoteEngine(options, Wish(greeting="none"), probe=is_there, coder=AtOnce())
+            await engine.start(lambda _: None)
+            line = ServerState(engine)
+            phone = SimulatedPhone(create_app(line, run_call), start_message())
+            heard = await phone.talk(said.samples)
+            assert (engine.running, engine.lost_calls) == (0, 0)
+            await engine.stop()
+            found = delays_s(said, heard)
+            assert None not in found
+            return [1000 * (delay or 0.0) for delay in found], server, phone
+
+    return run_simulated(main())
+
+
+@pytest.mark.parametrize("kind", ["kyutai", "rust", "personaplex"])
+def test_a_server_that_answers_at_once_adds_what_opus_holds_back(kind: Any) -> None:
+    delays_ms, server, phone = simulate(Behaviour(kind, swallows=0))
+    assert np.median(delays_ms) == pytest.approx(LINE_MS + OPUS_MS, abs=1.0)
+    assert max(delays_ms) - min(delays_ms) <= 1.0
+    assert not [gap for gap in phone.playback.gaps if gap.ms >= 1]
+    assert server.visits[0].unknown_kinds == []
+
+
+def test_what_a_server_swallows_delays_nothing() -> None:
+    # Its answers are those to later frames: the mirror of the tests has them at once.
+    delays_ms, _, _ = simulate(Behaviour(swallows=3))
+    assert np.median(delays_ms) == pytest.approx(LINE_MS + OPUS_MS, abs=1.0)
+
+
+def test_a_server_s_step_is_all_that_comes_to_it() -> None:
+    delays_ms, _, _ = simulate(Behaviour(step_s=0.06))
+    assert np.median(delays_ms) == pytest.approx(LINE_MS + OPUS_MS + 60, abs=1.0)
