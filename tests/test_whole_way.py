@@ -82,7 +82,7 @@ async def test_a_phone_is_made_to_ring(tmp_path: Path) -> None:
         ):
             await dial.says("Answering calls at ws://127.0.0.1:")
             tunnel = await cloudflared.runs.get()
-            assert twilio.requests == []  # nothing is dialled before somebody could answer
+            assert twilio.made("POST", "Calls") == []  # nothing is dialled before somebody could answer
             await tunnel.be_ready()
             await dial.says("calling +…567 from +…006")
             sid, form = await placed
