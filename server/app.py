@@ -33,8 +33,8 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        # Nothing is left here but where the server was stopped without a drain.
-        await hang_up_all(state.calls, logger.info)
+        if state.calls.closing is None:  # stopped without a drain, which would have waited long enough
+            await hang_up_all(state.calls, logger.info)
 
     app = FastAPI(
         title="Moshi on the phone",

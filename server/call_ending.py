@@ -21,9 +21,13 @@ from telephony.rest_errors import TwilioError
 
 SESSION_SECS = 2.0
 PIPELINE_SECS = 2.5
-HANG_UP_SECS = 8.0  # Twilio's API may be asked again for so long
+HANG_UP_SECS = (
+    2.5  # a call's end waits so long for Twilio's API, which is asked again after that all the same
+)
+HAND_ON_SECS = 2.0  # for so long the socket stays open for a caller who is led elsewhere
 REPORT_SECS = 2.0  # what a slow disk may take
-HANG_UP_CLOSING_SECS = 2.5  # likewise, while the process ends
+
+_going_on: set[asyncio.Task[None]] = set()  # or nobody would hold them
 
 
 async def run_to_its_end(
@@ -62,13 +66,20 @@ async def _live_and_end(
     pipeline = asyncio.create_task(run, name=f"pipeline of call {call.name}")
     pipeline.add_done_callback(lambda done: call.end(*_why(done, call)))
     reason, code = await call.ended()
-    hang_up_secs = HANG_UP_CLOSING_SECS if state.calls.closing else HANG_UP_SECS
+    elsewhere = fallback(state.call_options) if code == INTERNAL_ERROR else None  # it was our fault
+    phone_call = asyncio.create_task(_end_phone_call(call, state, elsewhere))
+
+    async def farewell() -> None:
+        if elsewhere:  # a closed socket would end the phone call before Twilio leads it there
+            await asyncio.wait((phone_call,), timeout=HAND_ON_SECS)
+        await close_socket(websocket, code, reason)
+
     parts: dict[str, tuple[Awaitable[Any], float]] = {
         "session": (session.close(), SESSION_SECS),
-        # The time limit is that of close_socket itself; this one is for what it cannot foresee.
-        "socket": (close_socket(websocket, code, reason), CLOSE_SECS + 1),
         "pipeline": (asyncio.wait((pipeline,)), PIPELINE_SECS),
-        "phone call": (_hang_up(call, state), hang_up_secs),
+        "phone call": (_in_time(phone_call, call), HANG_UP_SECS + 1),
+        # Both have time limits of their own; this one is for what they cannot foresee.
+        "socket": (farewell(), HAND_ON_SECS + CLOSE_SECS + 1),
     }
     try:
         await asyncio.gather(*(_end(name, part, secs, call) for name, (part, secs) in parts.items()))
@@ -91,22 +102,31 @@ def _why(pipeline: asyncio.Task[None], call: Call) -> tuple[str, int]:
     return "the pipeline ended", 1000
 
 
-async def _hang_up(call: Call, state: ServerState) -> None:
-    """End the phone call by REST, where we may and Twilio has not ended it already.
+async def _end_phone_call(call: Call, state: ServerState, elsewhere: str | None) -> None:
+    """End the phone call by REST, or lead it ``elsewhere``, where Twilio has not ended it already.
 
     Closing the socket ends it as well, as long as nothing follows our ``<Connect>``.
     """
     if state.rest is None or call.caller_hung_up or call.handed_over:
         return
-    _, code = await call.ended()
-    document = fallback(state.call_options) if code == INTERNAL_ERROR else None
     try:
-        if document:  # it was our fault: the caller is not left alone
-            await state.rest.redirect(call.start.call_sid, document)
+        if elsewhere:
+            await state.rest.redirect(call.start.call_sid, elsewhere)
         else:
             await state.rest.hang_up(call.start.call_sid)
     except TwilioError as error:
         logger.error("Call {} could not be hung up: {}", call.name, error)
+
+
+async def _in_time(phone_call: asyncio.Task[None], call: Call) -> None:
+    """Wait for Twilio's API, but not for all of its tries: they go on without the call."""
+    await asyncio.wait((phone_call,), timeout=HANG_UP_SECS)
+    if phone_call.done():
+        phone_call.result()
+        return
+    _going_on.add(phone_call)
+    phone_call.add_done_callback(_going_on.discard)
+    logger.warning("Call {}: Twilio's API has not answered yet; it is asked on without the call", call.name)
 
 
 async def _end(name: str, part: Awaitable[Any], within_secs: float, call: Call) -> None:

@@ -158,12 +158,15 @@ async def test_nobody_reads_at_the_end(said: str) -> None:
         await ends_in_time(run, ending)
 
 
-async def test_an_api_that_does_not_answer_at_the_end() -> None:
+@pytest.mark.parametrize("began", ["before", "then"])
+async def test_an_api_that_does_not_answer_at_the_end(began: str) -> None:
+    """A hang-up that nobody answers, begun before the signal or because of it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environment = {
             "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
             "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
             "TWILIO_API_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "MOSHI_HANGUP_KEY": "#",
         }
         call_sid = "CA" + "1" * 32
         async with answering(**environment) as (run, address, ending):
@@ -172,6 +175,10 @@ async def test_an_api_that_does_not_answer_at_the_end() -> None:
             async with Phone.calling(address, start) as phone:
                 await phone.say(times=8)
                 await phone.listen(frames=1)
+                if began == "before":
+                    await phone.send({"event": "dtmf", "dtmf": {"digit": "#"}})
+                    assert await phone.closed() == (1000, "the caller pressed #")
                 await ends_in_time(run, ending)
-                assert await phone.closed() == (1000, "the line is shutting down")
-    assert "The phone call of call CA11111111 did not end in" in run.said
+                if began == "then":
+                    assert await phone.closed() == (1000, "the line is shutting down")
+    assert "Traceback" not in run.said

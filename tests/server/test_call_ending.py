@@ -13,6 +13,7 @@ from fastapi import WebSocket
 from engines.duplex import NO_REQUEST, CallRequest, DuplexSession, EngineBusy, EngineFailed
 from server import call_ending
 from server.app import create_app
+from server.call_options import CallOptions
 from server.calls import Call
 from server.running import uvicorn_config
 from server.state import ServerState
@@ -42,7 +43,9 @@ def line(twilio: FakeTwilioApi) -> ServerState:
     return ServerState(FakeEngine(), rest=TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url))
 
 
-async def broken_call(line: ServerState, run: Callable[..., object]) -> tuple[int, str]:
+async def broken_call(
+    line: ServerState, run: Callable[..., object], on_closed: Callable[[], None] = lambda: None
+) -> tuple[int, str]:
     """Call a line that runs its calls by ``run``; gives how the socket was closed."""
     await line.engine.start(lambda _: None)
     config = uvicorn_config(create_app(line, run))  # type: ignore[arg-type]
@@ -51,6 +54,7 @@ async def broken_call(line: ServerState, run: Callable[..., object]) -> tuple[in
         Phone.calling(address, start_message(call_sid=CALL)) as phone,
     ):
         closed = await asyncio.wait_for(phone.closed(), 10)
+        on_closed()
         await asyncio.wait_for(line.calls.all_over(), 10)
         return closed
 
@@ -126,7 +130,25 @@ async def test_a_rest_api_that_does_not_answer(
     line.rest = Silent(ACCOUNT_SID, AUTH_TOKEN)
     assert await broken_call(line, until_ended) == (1000, "enough")
     assert (line.engine.running, len(line.calls.running), line.calls.served) == (0, 0, 1)
-    assert "The phone call of call CA00000000 did not end in 0.2 s" in logged.text
+    assert "Call CA00000000: Twilio's API has not answered yet" in logged.text
+
+
+async def test_a_caller_is_led_elsewhere_before_the_socket_closes(line: ServerState) -> None:
+    """Closing it first would end the phone call, and nobody would be there to be led."""
+    steps: list[str] = []
+
+    class Slow(TwilioApi):
+        async def redirect(self, sid: str, twiml: str) -> None:
+            await asyncio.sleep(0.3)
+            steps.append("led elsewhere")
+
+    async def run(_: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
+        call.end("our fault", 1011)
+
+    line.rest = Slow(ACCOUNT_SID, AUTH_TOKEN)
+    line.call_options = CallOptions(fallback_say="Sorry.")
+    assert await broken_call(line, run, on_closed=lambda: steps.append("closed")) == (1011, "our fault")
+    assert steps == ["led elsewhere", "closed"]
 
 
 async def test_whoever_breaks_it_off_it_ends(line: ServerState, twilio: FakeTwilioApi) -> None:
