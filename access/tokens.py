@@ -80,11 +80,18 @@ class StreamTokens:
     Args:
         key: of the MAC.
         clock: gives seconds, monotonic.
+        kept_spent_s: how long a spent token is remembered.
     """
 
-    def __init__(self, key: bytes, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        clock: Callable[[], float] = time.monotonic,
+        kept_spent_s: float = KEPT_SPENT_S,
+    ) -> None:
         self._key = key
         self._clock = clock
+        self._kept_spent_s = kept_spent_s
         self._spent: set[str] = set()  # the nonces of the queue, to be found at once
         self._spent_at: deque[tuple[float, str]] = deque()  # the oldest first
 
@@ -153,7 +160,7 @@ class StreamTokens:
         return self._spent
 
     def _forget_old(self, now_s: float) -> None:
-        while self._spent_at and now_s - self._spent_at[0][0] >= KEPT_SPENT_S:
+        while self._spent_at and now_s - self._spent_at[0][0] >= self._kept_spent_s:
             self._spent.discard(self._spent_at.popleft()[1])
 
     def _mac(self, body: str, bound_to: str) -> str:

@@ -10,6 +10,8 @@ import click
 from access.dashboard_auth import DashboardUnusable
 from access.exposure import Exposed
 from access.public_address import BadPublicUrl
+from cluster.control_client import ControlError
+from cluster.worker_url import BadWorkerUrl
 from commands.dotenv_file import place_of
 from engines.duplex import EngineError
 from hooks.callers import BadPattern
@@ -28,6 +30,8 @@ MENDABLE = (
     BadHookUrl,
     BadPattern,
     BadPublicUrl,
+    BadWorkerUrl,
+    ControlError,
     HooksUnusable,
     BadNumber,
     DirectoryUnusable,

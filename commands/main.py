@@ -11,7 +11,7 @@ import click
 from commands.dotenv_file import load_dotenv_file
 from runtime.version import VERSION
 
-COMMANDS = ("serve", "dial", "rehearse", "doctor", "download", "voices", "bench")
+COMMANDS = ("serve", "cluster", "dial", "rehearse", "doctor", "download", "voices", "bench")
 
 
 class Commands(click.Group):

@@ -32,6 +32,7 @@ GROUPS = {
         "engine": "Engine (what answers)",
         "voice": "Voice (who answers, and how it begins)",
         "calls": "Calls (what may happen in one, and who is told)",
+        "cluster": "Cluster (how many servers, and where)",
         "web": "Page and monitoring",
         "keep": "Keep (recordings and transcripts)",
         "rehearsal": "Rehearsal",
@@ -40,11 +41,15 @@ GROUPS = {
 }
 
 
-def command(short_help: str) -> Callable[[Callable[..., Any]], cloup.Command]:
+def command(
+    short_help: str, cls: type[cloup.Command] = cloup.Command, **more: Any
+) -> Callable[[Callable[..., Any]], cloup.Command]:
     """Make a function a command that reads a settings file and sorts its options into groups.
 
     Args:
         short_help: the line that the list of commands has of it.
+        cls: what it is, such as a group of commands.
+        more: what that takes.
     """
 
     def decorate(run: Callable[..., Any]) -> cloup.Command:
@@ -60,7 +65,11 @@ def command(short_help: str) -> Callable[[Callable[..., Any]], cloup.Command]:
             help="A TOML file of options, by the same names; the environment and the command line win.",
         )(run)
         made: cloup.Command = cloup.command(
-            short_help=short_help, context_settings={"max_content_width": 100}, show_constraints=False
+            cls=cls,
+            short_help=short_help,
+            context_settings={"max_content_width": 100},
+            show_constraints=False,
+            **more,
         )(with_config)
         made.option_groups = _groups_of(made)
         return made

@@ -16,24 +16,22 @@ from access.redact import redact
 from commands.errors import explained
 from commands.logs import log_to_stderr
 from commands.options import GROUPS, command, takes
+from commands.pointing import pointer_for, put_back
 from engines.options import EngineOptions
 from hooks.options import HookOptions
 from records.options import TapOptions
 from runtime import event_loop
-from runtime.stop_signals import Stopped, StopSignals, stop_signals
+from runtime.stop_signals import Stopped, stop_signals
 from server.call_options import CallOptions
 from server.draining import drain
 from server.options import ServerOptions
 from server.running import answering, listen
 from server.settings import Settings
 from server.state import RunCall, ServerState
-from telephony.e164 import parse_number
-from telephony.number_routing import NumberPointer, put_back_left_numbers
+from telephony.number_routing import put_back_left_numbers
 from telephony.options import ReachOptions, TwilioOptions
 
-PUT_BACK_SECS = 10.0
 _HERE = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - all of them take what comes to localhost
-FORCED_SECS = 2.0  # what a request under way may still take when somebody insists on going
 
 
 @command("Answer calls (the default).")
@@ -89,7 +87,7 @@ def serve(
 
 async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bool:
     """Answer calls until asked to stop; gives whether the number does again what it did before."""
-    pointer = _pointer(options, number)
+    pointer = pointer_for(options, number)
     listener = listen(options.server.host, options.server.port)
     with stop_signals() as stop, suppress(Stopped):
         try:
@@ -100,10 +98,10 @@ async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bo
                 await stop.stop_requested.wait()
                 # The number goes back at once: who calls from now on reaches whoever was there before.
                 await asyncio.gather(
-                    _put_back(pointer, stop), drain(state.calls, stop, options.server.drain_secs, logger.info)
+                    put_back(pointer, stop), drain(state.calls, stop, options.server.drain_secs, logger.info)
                 )
         finally:
-            await _put_back(pointer, stop)
+            await put_back(pointer, stop)
     return pointer is None or not pointer.rings_here
 
 
@@ -119,20 +117,3 @@ def _say_where(
         logger.info("A number rings here when its voice URL is {}; --number sets it.", twiml_url)
     elif number and not is_pointed:
         logger.info("{} does not ring here: start with --tunnel, or set PUBLIC_URL.", redact(number))
-
-
-def _pointer(options: Settings, number: str | None) -> NumberPointer | None:
-    if not number or not options.is_public:
-        return None  # TWILIO_NUMBER may be set for other commands; without a URL there is nothing to point at
-    return NumberPointer(options.rest_api("--number"), parse_number(number), logger.info)
-
-
-async def _put_back(pointer: NumberPointer | None, stop: StopSignals) -> None:
-    if pointer is None:
-        return
-    putting = asyncio.ensure_future(pointer.put_back())
-    if not await stop.wait_unless_forced(putting, within_secs=PUT_BACK_SECS, forced_secs=FORCED_SECS):
-        putting.cancel()
-        logger.error("The number was not put back in time; the next start puts it back")
-    elif error := putting.exception():
-        logger.error("{}", error)

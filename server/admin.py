@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from fastapi import FastAPI
 from loguru import logger
 from starlette.requests import HTTPConnection
 
 from access.dashboard_auth import DashboardAuth
 from access.loopback import is_loopback
+from access.options import WebOptions
 from server.health import healthz
 from server.monitoring import watching
 from server.state import ServerState
+
+Check = Callable[[HTTPConnection], Awaitable[None]]
 
 
 def create_admin_app(state: ServerState) -> FastAPI:
@@ -30,14 +35,16 @@ def create_admin_app(state: ServerState) -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(healthz(state))
-    if is_loopback(state.web.admin_host):
-        app.include_router(watching(state, DashboardAuth().check))
-    else:
-        logger.warning(
-            "--admin-host {}: whoever reaches it sees the calls, without a password", state.web.admin_host
-        )
-        app.include_router(watching(state, _anybody))
+    app.include_router(watching(state, admin_check(state.web)))
     return app
+
+
+def admin_check(web: WebOptions) -> Check:
+    """Give what lets people look at ``--admin-port``, as a dependency of a route."""
+    if is_loopback(web.admin_host):
+        return DashboardAuth().check
+    logger.warning("--admin-host {}: whoever reaches it sees the calls, without a password", web.admin_host)
+    return _anybody
 
 
 async def _anybody(_: HTTPConnection) -> None:

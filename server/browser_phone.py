@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
+from access.dashboard_auth import DashboardAuth
 from server.expected_calls import ExpectedCall
 from server.offers import MAX_BODY_BYTES, chosen, offers
 from server.refusal_page import refusal_page
@@ -16,22 +17,24 @@ from server.state import ServerState
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 _FILES = {path.name: path for path in sorted(WEB.iterdir()) if path.is_file()}
+_POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"
 _HEADERS = {
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": _POLICY,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
 
 
-def browser_phone(state: ServerState) -> APIRouter:
-    """Make the routes of the page.
+def page_files(dashboard_auth: DashboardAuth, connect_to: str = "'self'") -> APIRouter:
+    """Make the routes of the page itself.
 
     Args:
-        state: says who may talk, and with whom; makes the token that lets one stream of a call in.
+        dashboard_auth: who may see it.
+        connect_to: where the page may open streams, as its Content-Security-Policy says it.
     """
-    router, dashboard_auth = APIRouter(), state.dashboard_auth
-    checked = [Depends(dashboard_auth.check)]
+    router = APIRouter()
+    headers = _HEADERS | {"Content-Security-Policy": f"{_POLICY}; connect-src {connect_to}"}
 
     @router.get("/")
     async def page(request: Request) -> Response:
@@ -42,16 +45,28 @@ def browser_phone(state: ServerState) -> APIRouter:
             if "text/html" not in request.headers.get("accept", ""):
                 raise
             return refusal_page(refusal)
-        response = FileResponse(_FILES["index.html"], headers=_HEADERS)
+        response = FileResponse(_FILES["index.html"], headers=headers)
         dashboard_auth.remember(request, response)
         return response
 
-    @router.get("/web/{name}", dependencies=checked)
+    @router.get("/web/{name}", dependencies=[Depends(dashboard_auth.check)])
     def part(name: str) -> FileResponse:
         """What the page is made of."""
         if name not in _FILES:
             raise HTTPException(404, "no such file")
         return FileResponse(_FILES[name], headers=_HEADERS)
+
+    return router
+
+
+def browser_phone(state: ServerState) -> APIRouter:
+    """Make the routes of the page and of its calls.
+
+    Args:
+        state: says who may talk, and with whom; makes the token that lets one stream of a call in.
+    """
+    router, checked = APIRouter(), [Depends(state.dashboard_auth.check)]
+    router.include_router(page_files(state.dashboard_auth))
 
     @router.get("/offers", dependencies=checked)
     def offered() -> JSONResponse:

@@ -73,7 +73,7 @@ class CallControl:
         assert state.rest is not None  # noqa: S101 - the caller looked
         if notice := state.call_options.transfer_notice:
             await self._say(notice)
-        document = twiml.dial(to, state.call_options.ring_secs, state.auth.address.https(TRANSFERRED_PATH))
+        document = twiml.dial(to, state.call_options.ring_secs, state.webhooks.https(TRANSFERRED_PATH))
         # Should nobody answer there, the caller comes back, and is who they were.
         state.expected.add(call.start.call_sid, call.expected, state.clock())
         try:

@@ -20,8 +20,7 @@ from server.state import ServerState
 from telephony import twiml
 from telephony.incoming_call import IncomingCall
 from telephony.media_stream import Start
-
-_CONVERSED = ("completed", "answered")
+from telephony.webhooks import CONVERSED
 
 
 async def answer_call(call: IncomingCall, state: ServerState) -> str:
@@ -43,10 +42,10 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
     request = answer.request if answer.request.wishes else _by_number(call, state)
     state.expected.add(sid, ExpectedCall(call, request, answer.transfer_to), state.clock())
     logger.info("Call {} from {} is connected", sid[:10], caller)
-    return _connect(sid, state)
+    return connect(sid, state)
 
 
-def after_transfer(call_sid: str, how: str, state: ServerState) -> str:
+async def after_transfer(call_sid: str, how: str, state: ServerState) -> str:
     """Say what to do with a call that was put through: it is over, or nobody came and it is ours again.
 
     Args:
@@ -54,12 +53,12 @@ def after_transfer(call_sid: str, how: str, state: ServerState) -> str:
         how: Twilio's ``DialCallStatus``: ``completed``, ``answered``, ``busy``, ``no-answer``, ``failed``, ….
         state: what the calls share.
     """
-    if how in _CONVERSED:
+    if how in CONVERSED:
         return twiml.hang_up()
     logger.info("Call {} comes back: the other phone was {}", call_sid[:10], redact(how))
     if error := reserve(state, call_sid):
         return _busy(call_sid, "who was put through", error, state)
-    return _connect(call_sid, state)
+    return connect(call_sid, state)
 
 
 def _busy(call_sid: str, caller: str, error: str, state: ServerState) -> str:
@@ -119,8 +118,9 @@ def expect_wishes(start: Start, state: ServerState) -> None:
     state.expected.add(start.call_sid, ExpectedCall(request=request), state.clock())
 
 
-def _connect(call_sid: str, state: ServerState) -> str:
+def connect(call_sid: str, state: ServerState) -> str:
+    """Give the TwiML that connects a call, for which a session is held, with our stream."""
     stream_url = state.auth.address.wss(STREAM_PATH)
     assert stream_url is not None  # noqa: S101 - the webhook looked before it asked
     reserve(state, call_sid)  # anew: the hook may have taken most of the time that it was held for
-    return twiml.connect_stream(stream_url, state.mint(call_sid), state.auth.address.https(STATUS_PATH))
+    return twiml.connect_stream(stream_url, state.mint(call_sid), state.webhooks.https(STATUS_PATH))

@@ -14,6 +14,7 @@ from loguru import logger
 
 from access.auth import StreamAuth
 from access.public_address import HEALTH_PATH, TWIML_PATH, PublicAddress
+from access.tokens import StreamTokens
 from engines.choose import choose_engine
 from hooks.http import Hook
 from hooks.outbox import SEND_SECS, Outbox
@@ -47,8 +48,20 @@ async def answering(
     *,
     pointer: NumberPointer | None = None,
     on_status: OnStatus | None = None,
+    tokens: StreamTokens | None = None,
+    desk: PublicAddress | None = None,
 ) -> AsyncIterator[ServerState]:
     """Answer calls while the block runs: the server and the engine, then what leads callers to them.
+
+    Args:
+        listener: bound, not listening yet; closed at the end.
+        stop: breaks the start off.
+        options: how everything is set.
+        run_call: drives one call.
+        pointer: makes a number ring here.
+        on_status: is told of each status that Twilio reports, by the call's SID.
+        tokens: makes and takes back what a stream must show; by default what the auth token calls for.
+        desk: where Twilio's webhooks go, where that is not this server.
 
     Raises:
         Stopped: when the process was asked to end before everything was ready.
@@ -60,6 +73,7 @@ async def answering(
         logger.info(choice.line)
         address = options.address()
         auth = StreamAuth.for_account(options.twilio.auth_token, address, insecure=options.reach.insecure)
+        auth.tokens = tokens or auth.tokens
         state = ServerState(
             choice.engine,
             options.server,
@@ -72,6 +86,7 @@ async def answering(
             engine_reason=choice.reason,
             hang_secs=options.engine.hang_secs,
             personas=choice.personas,
+            desk=desk,
         )
         if options.reach.insecure and not options.twilio.auth_token:
             logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")
@@ -149,13 +164,14 @@ async def _reached_at(
         logger.error("{}", error)
 
 
-def listen(host: str, port: int, kind: str = "") -> socket.socket:
+def listen(host: str, port: int, kind: str = "", *, shared: bool = False) -> socket.socket:
     """Take the port before anything slow is loaded.
 
     Args:
         host: to listen on.
         port: likewise; 0 takes a free one.
         kind: what the options' names begin with: ``admin-`` for ``--admin-port``.
+        shared: other processes of this user may listen there too; connections go to one of them.
 
     Raises:
         SettingsError: when it cannot be had.
@@ -163,6 +179,8 @@ def listen(host: str, port: int, kind: str = "") -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((host, port))
     except OSError as error:

@@ -26,8 +26,7 @@ def saying(calls: Calls, dashboard_auth: DashboardAuth) -> APIRouter:
     @router.post("/calls/{call_sid}/say", status_code=202)
     async def say(call_sid: str, request: Request) -> None:
         """Have these words said; 409 where the engine cannot, 404 where there is no such call."""
-        body = await read_body(request, MAX_BODY_BYTES)
-        text = _text(body, request.headers.get("content-type", ""))
+        text = await read_text(request)
         call = calls.find(call_sid)
         if call is None:
             raise HTTPException(404, "no such call")
@@ -43,7 +42,14 @@ def saying(calls: Calls, dashboard_auth: DashboardAuth) -> APIRouter:
     return router
 
 
-def _text(body: bytes, content_type: str) -> str:
+async def read_text(request: Request) -> str:
+    """Read what is to be said.
+
+    Raises:
+        HTTPException: 413, 415 or 422, where that is not what the request has.
+    """
+    body = await read_body(request, MAX_BODY_BYTES)
+    content_type = request.headers.get("content-type", "")
     # A browser sends JSON to another site only after asking, so no page of a stranger's can speak here.
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "expected application/json")

@@ -14,6 +14,7 @@ from access.auth import StreamAuth
 from access.dashboard_auth import DashboardAuth
 from access.loopback import is_loopback
 from access.options import WebOptions
+from access.public_address import PublicAddress
 from engines.duplex import HANG_SECS, DuplexEngine, DuplexSession
 from engines.personas import NO_PERSONAS, Personas
 from hooks.callers import CallerRules
@@ -57,6 +58,7 @@ class ServerState:
         hang_secs: for how long a session may owe an answer before its call is ended.
         clock: gives seconds, monotonic.
         engine_log: what was logged of the engine's health.
+        desk: where Twilio's webhooks go, where that is not this server but the desk of its cluster.
     """
 
     engine: DuplexEngine
@@ -78,6 +80,12 @@ class ServerState:
     hang_secs: float = HANG_SECS
     clock: Callable[[], float] = time.monotonic
     engine_log: EngineLog = field(default_factory=EngineLog)
+    desk: PublicAddress | None = None
+
+    @property
+    def webhooks(self) -> PublicAddress:
+        """Where Twilio's webhooks go."""
+        return self.desk or self.auth.address
 
     @cached_property
     def caller_rules(self) -> CallerRules:

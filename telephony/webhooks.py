@@ -20,10 +20,13 @@ from telephony.incoming_call import IncomingCall
 MAX_BODY_BYTES = 64 * 1024  # Twilio's forms have one or two kilobytes
 MAX_FIELDS = 500
 
+CONVERSED = ("completed", "answered")
+"""Twilio's ``DialCallStatus`` of a call that was put through, and was talked in."""
+
 _CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 
 Answer = Callable[[IncomingCall], Awaitable[str]]
-AfterTransfer = Callable[[str, str], str]
+AfterTransfer = Callable[[str, str], Awaitable[str]]
 OnStatus = Callable[[str, str], None]
 
 
@@ -58,7 +61,7 @@ def webhooks(
     async def transferred(request: Request) -> Response:
         """Say what to do with a call when the other phone has hung up, or was never answered."""
         form = await _form_of_twilio(request, TRANSFERRED_PATH, auth)
-        document = after_transfer(str(form.get("CallSid", "")), str(form.get("DialCallStatus", "")))
+        document = await after_transfer(str(form.get("CallSid", "")), str(form.get("DialCallStatus", "")))
         return Response(document, media_type="application/xml")
 
     @router.post(STATUS_PATH, status_code=204)

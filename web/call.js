@@ -31,14 +31,14 @@ export class Call extends EventTarget {
   async start(devices, choices = {}) {
     try {
       await this.#audio.open(devices);
-      const { callSid, token } = this.#over ? {} : await askLeave(choices);
+      const { callSid, token, stream } = this.#over ? {} : await askLeave(choices);
       if (this.#over) {
         this.#release(); // the devices were opened after the caller had hung up
         return;
       }
       this.callSid = callSid;
       this.#messages = new StreamMessages(callSid);
-      this.#connect(token ? { token } : {});
+      this.#connect(token ? { token } : {}, stream);
     } catch (error) {
       this.#release();
       throw error;
@@ -76,9 +76,10 @@ export class Call extends EventTarget {
     return this.#audio.setSpeaker(deviceId);
   }
 
-  #connect(parameters) {
-    const url = new URL("stream", location.href);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  #connect(parameters, stream) {
+    // In a cluster the stream goes to the server that has a session for it.
+    const url = new URL(stream || "stream", location.href);
+    if (!stream) url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     this.#socket = new WebSocket(url);
     this.#socket.onopen = () => {
       this.#socket.send(this.#messages.connected());

@@ -5,7 +5,7 @@ Signs as Twilio does, for the public URL that it was told; a route says where th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
@@ -31,9 +31,11 @@ class FakeTwilioVoice:
     Args:
         public: the public base URL, ``https://…``.
         local: where it leads, ``127.0.0.1:PORT``.
+        workers: where other host names lead to which TwiML may send streams.
     """
 
-    def __init__(self, public: str, local: str) -> None:
+    def __init__(self, public: str, local: str, workers: Mapping[str, str] | None = None) -> None:
+        self._workers = workers or {}
         self._public = public
         self._local = local
         self._validator = RequestValidator(AUTH_TOKEN)
@@ -84,11 +86,12 @@ class FakeTwilioVoice:
         stream = verb[0]
         url = urlsplit(stream.attrib["url"])
         assert (url.scheme, url.query) == ("wss", "")
-        assert f"https://{url.netloc}" == self._public
+        assert f"https://{url.netloc}" == self._public or url.netloc in self._workers
         parameters = {each.attrib["name"]: each.attrib["value"] for each in stream}
         assert all(len(name) < 500 and len(value) < 500 for name, value in parameters.items())
         headers = {"x-twilio-signature": self._validator.compute_signature(stream.attrib["url"], {})}
-        async with connect(f"ws://{self._local}{url.path}", additional_headers=headers) as socket:
+        local = self._workers.get(url.netloc, self._local)
+        async with connect(f"ws://{local}{url.path}", additional_headers=headers) as socket:
             phone = Phone(socket)
             await phone.send(build_connected())
             await phone.send(start_message(parameters=parameters, call_sid=call_sid))

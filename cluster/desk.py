@@ -1,0 +1,136 @@
+"""The front desk: answers Twilio's webhooks for all workers, and tells how they are.
+
+Several of them listen on one port, each a process of its own; when one dies, the system gives new connections
+to the others. Audio never passes here: the TwiML names the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any, ClassVar
+
+from loguru import logger
+
+from access.auth import StreamAuth
+from access.dashboard_auth import DashboardAuth
+from access.loopback import is_loopback
+from access.options import WebOptions
+from access.public_address import PublicAddress
+from cluster.asking import Answerer, Asker, NoAnswer, Transport
+from cluster.call_router import CallRouter
+from cluster.cluster_auth import ClusterAuth
+from cluster.cluster_view import ClusterView
+from cluster.desk_app import create_desk_admin_app, create_desk_app
+from cluster.worker_client import WorkerClient
+from hooks.callers import CallerRules
+from server.listening import listening
+from server.running import listen, uvicorn_config
+from server.settings import Settings
+from telephony.incoming_call import IncomingCall
+
+LOOK_SECS = 0.5
+"""How often each desk asks the workers how they are."""
+JUDGE_SECS = 0.5
+
+
+class Desk(Answerer):
+    """One desk. What it is first told of the workers opens it.
+
+    Args:
+        name: d1, d2, ….
+        settings: those of the cluster.
+        transport: leads to another process, given what a ``ClusterView`` has of it.
+    """
+
+    ASKED: ClassVar = frozenset(("look", "judge", "close"))
+
+    def __init__(self, name: str, settings: Settings, transport: Callable[[Any], Transport]) -> None:
+        super().__init__(name, ClusterAuth.from_auth_token(settings.twilio.auth_token or ""))
+        self._settings = settings
+        self._transport = transport
+        hooks = settings.hooks
+        self._rules = CallerRules(hooks.allow, hooks.deny, hooks.calls_per_caller_per_hour)
+        self._address = PublicAddress()
+        self._view = ClusterView({}, {}, None)
+        self._stack = AsyncExitStack()
+        self._looking: asyncio.Task[None] | None = None
+        self._opening = asyncio.Lock()
+        self.router = CallRouter(settings.calls, self._judge)
+        self.stream_auth = StreamAuth.for_account(settings.twilio.auth_token, self._address)
+        self.dashboard_auth = DashboardAuth(settings.web, self._is_public)
+
+    @property
+    def web(self) -> WebOptions:
+        """Who may look on."""
+        return self._settings.web
+
+    @property
+    def closing(self) -> str | None:
+        """Why no calls are taken, or None while they are."""
+        return self._view.closing
+
+    async def look(self, view: ClusterView) -> None:
+        """Take in which workers and desks there are. The first time, begin to answer.
+
+        Raises:
+            SettingsError: when the port cannot be had.
+        """
+        self._view, self._address.base = view, view.desk_url
+        workers = {  # made anew: after an update another process may have an old one's name
+            name: WorkerClient(name, self.auth, self._transport(handle))
+            for name, handle in view.workers.items()
+        }
+        self.router.set_workers(workers, view.desk_url)
+        self.router.closing = view.closing is not None
+        async with self._opening:  # two may come at once, where the first was given up
+            if self._looking is None:
+                await self._open()
+
+    async def judge(self, from_: str, call_sid: str) -> str | None:
+        """Say why this number may not call, or None where it may; counts the call."""
+        return self._rules.refusal(from_, call_sid, asyncio.get_running_loop().time())
+
+    async def close(self) -> None:
+        """Answer no more."""
+        if self._looking is not None:
+            self._looking.cancel()
+        await self._stack.aclose()
+
+    async def _open(self) -> None:
+        await self.router.refresh()
+        server = self._settings.server
+        listener = listen(server.host, server.port, shared=True)
+        await self._stack.enter_async_context(listening(uvicorn_config(create_desk_app(self)), listener))
+        if self.web.admin_port is not None:
+            admin = listen(self.web.admin_host, self.web.admin_port, "admin-", shared=True)
+            await self._stack.enter_async_context(
+                listening(uvicorn_config(create_desk_admin_app(self)), admin)
+            )
+        self._looking = asyncio.create_task(self._keep_looking())
+        logger.info("Desk {} answers at {}:{}", self.name, server.host, server.port)
+
+    async def _judge(self, call: IncomingCall) -> str | None:
+        """Ask the first desk: how often a number has called must be counted in one place."""
+        for name, handle in self._view.desks.items():
+            if name == self.name or not self._settings.hooks.calls_per_caller_per_hour:
+                break
+            asker = Asker(name, self.auth, self._transport(handle))
+            try:
+                refusal: str | None = await asker.ask(
+                    "judge", call.from_, call.call_sid, within_secs=JUDGE_SECS
+                )
+            except NoAnswer as error:
+                logger.warning("Counting calls of one number: {}", error)
+            else:
+                return refusal
+        return await self.judge(call.from_, call.call_sid)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECS)
+            await self.router.refresh()
+
+    def _is_public(self) -> bool:
+        return self._address.base is not None or not is_loopback(self._settings.server.host)

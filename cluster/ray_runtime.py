@@ -1,0 +1,177 @@
+"""Ray: starts the processes of a cluster on whatever machines there are, and again when they die."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cluster.asking import NoAnswer, Transport
+from cluster.desk import Desk
+from cluster.options import ClusterOptions
+from cluster.worker import Worker
+from cluster.worker_spec import WorkerSpec
+from runtime.plugin import load
+from server.settings import Settings, SettingsError
+
+StartLog = Callable[[], None]
+
+_OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least that Ray takes; nothing of ours goes through it
+_ALWAYS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # processes run in this environment, not in a copy of it
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without --gpus-per-worker all see the GPU
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_COLOR_PREFIX": "0",
+    "LOGURU_LEVEL": "WARNING",  # until start_log sets it: pipecat greets when it is loaded
+}
+_ON_THIS_MACHINE = {
+    # Ray's own word for "bind to loopback" on every system; --node-ip-address 127.0.0.1 does not (2.60).
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_memory_monitor_refresh_ms": "0",  # Ray kills whoever it likes before the system is out of memory
+}
+
+
+class _WorkerActor(Worker):
+    """A worker in a process of Ray's."""
+
+    def __init__(self, spec: WorkerSpec, run_call: str, start_log: StartLog) -> None:
+        start_log()
+        super().__init__(spec, load(run_call, "run_call"))
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class _DeskActor(Desk):
+    """A desk in a process of Ray's."""
+
+    def __init__(self, name: str, settings: Settings, start_log: StartLog) -> None:
+        start_log()
+        super().__init__(name, settings, transport)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class RayRuntime:
+    """Starts actors.
+
+    Args:
+        settings: those of the cluster.
+        options: what Ray keeps for each worker.
+        run_call: ``MODULE:FUNCTION``, which drives a call.
+        start_log: sets the log of a process up.
+    """
+
+    def __init__(
+        self, settings: Settings, options: ClusterOptions, run_call: str, start_log: StartLog
+    ) -> None:
+        import ray  # noqa: PLC0415 - an extra
+
+        self._ray = ray
+        self._settings = settings
+        self._options = options
+        self._run_call = run_call
+        self._start_log = start_log
+
+    def start_worker(self, spec: WorkerSpec) -> Any:
+        """See ``Runtime``."""
+        actor = self._ray.remote(_WorkerActor).options(
+            num_cpus=self._options.cpus_per_worker,
+            num_gpus=self._options.gpus_per_worker,
+            max_restarts=-1,
+            scheduling_strategy="SPREAD",
+        )
+        return actor.remote(spec, self._run_call, self._start_log)
+
+    def start_desk(self, name: str) -> Any:
+        """See ``Runtime``."""
+        from ray.util.scheduling_strategies import (  # noqa: PLC0415 - an extra
+            NodeAffinitySchedulingStrategy,
+        )
+
+        here = self._ray.get_runtime_context().get_node_id()  # where the port leads that the world knows
+        actor = self._ray.remote(_DeskActor).options(
+            num_cpus=0,
+            max_restarts=-1,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
+        )
+        return actor.remote(name, self._settings, self._start_log)
+
+    def transport(self, handle: Any) -> Transport:
+        """See ``Runtime``."""
+        return transport(handle)
+
+    def kill(self, handle: Any, *, again: bool) -> None:
+        """See ``Runtime``."""
+        self._ray.kill(handle, no_restart=not again)
+
+
+def transport(handle: Any) -> Transport:
+    """Give what leads to an actor."""
+    return partial(_ask, handle)
+
+
+async def _ask(handle: Any, token: str, what: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+    from ray.exceptions import RayError  # noqa: PLC0415 - an extra
+
+    try:
+        answer: tuple[str, Any] = await handle.ask.remote(token, what, arguments)
+    except RayError as error:
+        # The text holds other machines' paths and a traceback; its first line says what it is.
+        raise NoAnswer(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}") from error
+    return answer
+
+
+@contextmanager
+def ray_running(address: str | None) -> Iterator[None]:
+    """Join a Ray cluster, or start one on this machine that nobody else can reach, while the block runs.
+
+    Args:
+        address: ``HOST:PORT`` of one that runs, or None.
+
+    Raises:
+        SettingsError: when Ray is not installed, or not to be reached.
+    """
+    os.environ.update(_ALWAYS if address else _ALWAYS | _ON_THIS_MACHINE)
+    if address is None:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    try:
+        import ray  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise SettingsError("cluster needs Ray: uv run --extra ray bot.py cluster …") from error
+    common = {"namespace": "moshi-phone", "logging_level": "warning", "log_to_driver": True}
+    if address:
+        try:
+            ray.init(address=address, **common)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise SettingsError(f"--ray-address {address}: {str(error).splitlines()[0]}.") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    # Not below TMPDIR: the paths of Ray's sockets may have no more than a hundred characters.
+    folder = Path(tempfile.mkdtemp(prefix="moshi-ray-", dir="/tmp"))
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _temp_dir=str(folder / "ray"),
+            **common,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,109 @@
+"""Runs a cluster from its first worker to its last call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from loguru import logger
+
+from access.public_address import TWIML_PATH
+from cluster.cluster_auth import ClusterAuth
+from cluster.control_app import create_control_app
+from cluster.manager import LATE_SECS, Manager
+from runtime.stop_signals import StopSignals
+from server.listening import listening
+from server.running import listen, uvicorn_config
+from server.settings import Settings, SettingsError
+from telephony.number_routing import NumberPointer
+from telephony.rest_errors import TwilioError
+from telephony.tunnel import Tunnel
+
+HANG_UP_SECS = 8.0  # what ending all calls at once may take
+
+
+@asynccontextmanager
+async def cluster_running(
+    manager: Manager,
+    settings: Settings,
+    stop: StopSignals,
+    control_port: int,
+    pointer: NumberPointer | None = None,
+) -> AsyncIterator[None]:
+    """Answer calls while the block runs. At its end all processes are gone.
+
+    Args:
+        manager: has not begun.
+        settings: those of the cluster, its port known.
+        stop: breaks the start off.
+        control_port: of 127.0.0.1, where the cluster is told to update or scale.
+        pointer: makes a number ring here.
+
+    Raises:
+        Stopped: when the process was asked to end before all workers were ready.
+        SettingsError, TunnelFailed, TwilioError: with one sentence that names the remedy.
+    """
+    auth = ClusterAuth.from_auth_token(settings.twilio.auth_token or "")
+    control = listen("127.0.0.1", control_port)
+    keeping: asyncio.Task[None] | None = None
+    tunnel: Tunnel | None = None
+    try:
+        manager.desk_url = settings.address().base
+        async with listening(uvicorn_config(create_control_app(manager, auth)), control):
+            keeping = asyncio.create_task(manager.run(), name="cluster")
+            await stop.unless_stopped(_all_ready(manager, keeping))
+            if settings.reach.tunnel:
+
+                async def reached_at(url: str) -> None:
+                    is_another = manager.desk_url not in (None, url)
+                    manager.desk_url = url
+                    await _point(pointer, url, is_another=is_another)
+
+                tunnel = Tunnel(settings.server.port, reached_at)
+                await stop.unless_stopped(tunnel.start())
+            elif manager.desk_url:
+                await stop.unless_stopped(_point(pointer, manager.desk_url))
+            logger.info(
+                "{} workers take calls; webhooks come in at {}", len(manager.workers), manager.desk_url
+            )
+            yield
+            keeping.cancel()
+            await _drain(manager, stop, settings.server.drain_secs)
+    finally:
+        control.close()
+        if keeping is not None:
+            keeping.cancel()
+        if tunnel is not None:
+            await tunnel.stop()
+        manager.kill_all()
+
+
+async def _all_ready(manager: Manager, keeping: asyncio.Task[None]) -> None:
+    while not manager.ready:
+        if keeping.done():
+            keeping.result()
+        if manager.failure:
+            raise SettingsError(manager.failure)
+        await asyncio.sleep(0.1)
+
+
+async def _point(pointer: NumberPointer | None, url: str, *, is_another: bool = False) -> None:
+    logger.info("Reached at {}", url)
+    if pointer is None:
+        return
+    try:
+        await pointer.point(url + TWIML_PATH)
+    except TwilioError as error:
+        if not is_another:
+            raise
+        logger.error("{}", error)
+
+
+async def _drain(manager: Manager, stop: StopSignals, drain_secs: float) -> None:
+    logger.info("No new calls; those that run may finish. A second signal hangs up at once.")
+    draining = asyncio.ensure_future(manager.drain_all())
+    if not await stop.wait_unless_forced(draining, within_secs=drain_secs + LATE_SECS):
+        await manager.hang_up_all()
+        await asyncio.wait((draining,), timeout=HANG_UP_SECS)
+        draining.cancel()

@@ -1,0 +1,210 @@
+"""``uv run --extra ray bot.py cluster``: answer calls with several servers, on one machine or many."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+import click
+import cloup
+from loguru import logger
+
+from access.options import WebOptions
+from cluster.control_client import ask_cluster
+from cluster.manager import Manager
+from cluster.options import ClusterOptions
+from cluster.ray_runtime import RayRuntime, ray_running
+from cluster.running import cluster_running
+from cluster.worker_url import check_worker_url
+from commands.errors import explained
+from commands.logs import log_to_stderr
+from commands.options import GROUPS, command, takes
+from commands.pointing import pointer_for, put_back
+from engines.options import EngineOptions
+from hooks.options import HookOptions
+from records.options import TapOptions
+from runtime import event_loop
+from runtime.stop_signals import Stopped, stop_signals
+from server.call_options import CallOptions
+from server.options import ServerOptions
+from server.running import listen
+from server.settings import Settings, SettingsError
+from server.state import RunCall
+from telephony.number_routing import put_back_left_numbers
+from telephony.options import ReachOptions, TwilioOptions
+
+
+@cloup.command("update")
+@takes(TwilioOptions, only=("auth_token",))
+@takes(ClusterOptions, only=("control_port",))
+def update(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
+    """Replace all servers by new ones, which run what is on the disk now; no call is cut."""
+    _tell(twilio_options, cluster_options, "POST", "/update")
+
+
+@cloup.command("scale")
+@click.argument("workers", type=click.IntRange(1, 1000))
+@takes(TwilioOptions, only=("auth_token",))
+@takes(ClusterOptions, only=("control_port",))
+def scale(workers: int, twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
+    """Have so many servers; those that are too many end with their last calls."""
+    _tell(twilio_options, cluster_options, "POST", f"/scale/{workers}")
+
+
+@cloup.command("status")
+@takes(TwilioOptions, only=("auth_token",))
+@takes(ClusterOptions, only=("control_port",))
+def status(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
+    """Say how the servers are."""
+    _tell(twilio_options, cluster_options, "GET", "")
+
+
+@command(
+    "Answer calls with several servers.",
+    cloup.Group,
+    invoke_without_command=True,
+    commands=(update, scale, status),
+)
+@click.pass_context
+@cloup.option(
+    "--number",
+    group=GROUPS["phone"],
+    envvar="TWILIO_NUMBER",
+    show_envvar=True,
+    help="A phone number of yours at Twilio, which rings here while this runs, and is put back afterwards.",
+)
+@takes(ClusterOptions)
+@takes(TwilioOptions)
+@takes(ReachOptions, without=("insecure",))
+@takes(EngineOptions)
+@takes(ServerOptions)
+@takes(WebOptions)
+@takes(TapOptions)
+@takes(CallOptions)
+@takes(HookOptions)
+def cluster(
+    context: click.Context,
+    /,
+    *,
+    number: str | None,
+    cluster_options: ClusterOptions,
+    twilio_options: TwilioOptions,
+    reach_options: ReachOptions,
+    engine_options: EngineOptions,
+    server_options: ServerOptions,
+    web_options: WebOptions,
+    tap_options: TapOptions,
+    call_options: CallOptions,
+    hook_options: HookOptions,
+) -> None:
+    """Answer calls with several servers, on this machine or on those of a Ray cluster (docs/scale.md).
+
+    Twilio's webhooks come in at --port; the answer sends each call to a server that has a session for it.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    secrets = [twilio_options.auth_token, web_options.web_password, engine_options.remote.server_token]
+    start_log = partial(log_to_stderr, server_options.log_level, secrets, server_options.log_format)
+    start_log()
+    settings = Settings(
+        server_options,
+        engine_options,
+        twilio_options,
+        reach_options,
+        taps=tap_options,
+        web=web_options,
+        hooks=hook_options,
+        calls=call_options,
+    )
+    with explained():
+        _check(settings, cluster_options)
+        with ExitStack() as held:
+            settings = _hold_ports(settings, held)
+            held.enter_context(ray_running(cluster_options.ray_address))
+            runtime = RayRuntime(settings, cluster_options, _path_of(context.obj), start_log)
+            manager = Manager(runtime, settings, cluster_options)
+            is_back = event_loop.run(_run(manager, settings, cluster_options, number))
+    if not is_back:
+        sys.exit(1)
+
+
+def _tell(twilio: TwilioOptions, options: ClusterOptions, method: Literal["GET", "POST"], path: str) -> None:
+    with explained():
+        token = _auth_token(twilio)
+        told = asyncio.run(ask_cluster(options.control_port, token, method, path))
+    print(f"{told['wanted']} workers are wanted, {'all ready' if told['ready'] else 'not all ready yet'}.")
+    for worker in told["workers"]:
+        print(_line(worker))
+
+
+def _line(worker: dict[str, Any]) -> str:
+    if worker["failure"]:
+        return f"{worker['name']}  {worker['failure']}"
+    taken = "" if worker["capacity"] is None else f"{worker['sessions']} of {worker['capacity']} taken"
+    return f"{worker['name']}  {worker['state']:<9} {taken}  {worker['url'] or ''}".rstrip()
+
+
+async def _run(manager: Manager, settings: Settings, options: ClusterOptions, number: str | None) -> bool:
+    """Answer calls until asked to stop; gives whether the number does again what it did before."""
+    pointer = pointer_for(settings, number)
+    with stop_signals() as stop, suppress(Stopped):
+        try:
+            async with cluster_running(manager, settings, stop, options.control_port, pointer):
+                if api := settings.rest_api_if_set():
+                    await stop.unless_stopped(put_back_left_numbers(api, logger.info))
+                await stop.stop_requested.wait()
+                await put_back(pointer, stop)
+        finally:
+            await put_back(pointer, stop)
+    return pointer is None or not pointer.rings_here
+
+
+def _check(settings: Settings, options: ClusterOptions) -> None:
+    _auth_token(settings.twilio)
+    settings.check()
+    if options.worker_url:
+        if settings.reach.tunnel:
+            raise SettingsError("--tunnel gives each worker a URL of its own; leave out it or --worker-url.")
+        check_worker_url(options.worker_url)
+    if bool(options.worker_url) != bool(settings.reach.public_url):
+        raise SettingsError(
+            "--public-url (PUBLIC_URL), where webhooks come in, goes with --worker-url, where calls come in."
+        )
+    if options.min_workers > options.max_workers:
+        raise SettingsError(
+            f"--min-workers {options.min_workers} is more than --max-workers {options.max_workers}."
+        )
+
+
+def _auth_token(twilio: TwilioOptions) -> str:
+    if not twilio.auth_token:
+        raise SettingsError(
+            "cluster needs TWILIO_AUTH_TOKEN: its servers know each other by it, and Twilio too."
+        )
+    return twilio.auth_token
+
+
+def _hold_ports(settings: Settings, held: ExitStack) -> Settings:
+    """Find out whether the desks' ports are free, and keep them until ``held`` is closed."""
+    server, web = settings.server, settings.web
+    server = replace(server, port=_hold_port(server.host, server.port, "", held))
+    if web.admin_port is not None:
+        web = replace(web, admin_port=_hold_port(web.admin_host, web.admin_port, "admin-", held))
+    return replace(settings, server=server, web=web)
+
+
+def _hold_port(host: str, port: int, kind: str, held: ExitStack) -> int:
+    with listen(host, port, kind) as probe:
+        number: int = probe.getsockname()[1]
+    held.enter_context(listen(host, number, kind, shared=True))
+    return number
+
+
+def _path_of(run_call: RunCall) -> str:
+    """Name a function for other processes; here, bot.py is the program itself."""
+    module = run_call.__module__
+    return f"{'bot' if module == '__main__' else module}:{run_call.__name__}"

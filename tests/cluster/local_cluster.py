@@ -1,0 +1,145 @@
+"""A cluster without Ray: real workers and desks on real sockets, all on the event loop of the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bot import run_call
+from cluster.asking import NoAnswer, Transport
+from cluster.desk import Desk
+from cluster.manager import Manager
+from cluster.options import ClusterOptions
+from cluster.worker import Worker
+from cluster.worker_spec import WorkerSpec
+from engines.options import EngineOptions
+from runtime.ports import free_port
+from server.options import ServerOptions
+from server.settings import Settings
+from telephony.options import ReachOptions, TwilioOptions
+from tests.fakes.twilio_api import AUTH_TOKEN
+from tests.fakes.twilio_voice import FakeTwilioVoice
+
+PUBLIC = "https://phone.example.com"
+SMALL_PARROT = "tests.fakes.small_parrot:SmallParrot"
+
+
+@dataclass(eq=False)
+class Process:
+    """Stands for a process: what runs in it, and whether it does."""
+
+    runs: Any
+    alive: bool = True
+
+
+@dataclass
+class LocalRuntime:
+    """Starts what Ray would start."""
+
+    settings: Settings
+    started: list[str] = field(default_factory=list[str])
+    processes: dict[str, Process] = field(default_factory=dict[str, Process])
+    endings: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+
+    def start_worker(self, spec: WorkerSpec) -> Process:
+        return self._start(spec.name, Worker(spec, run_call))
+
+    def start_desk(self, name: str) -> Process:
+        return self._start(name, Desk(name, self.settings, self.transport))
+
+    def transport(self, handle: Process) -> Transport:
+        async def ask(token: str, what: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+            if not handle.alive:
+                raise NoAnswer("the process is dead")
+            answer: tuple[str, Any] = await handle.runs.ask(token, what, arguments)
+            return answer
+
+        return ask
+
+    def kill(self, handle: Process, *, again: bool) -> None:
+        handle.alive = False
+        end = handle.runs.hang_up if isinstance(handle.runs, Worker) else handle.runs.close
+        ending = asyncio.ensure_future(end())
+        self.endings.add(ending)
+        if again:
+            assert isinstance(handle.runs, Worker)
+            handle.runs, handle.alive = Worker(handle.runs._spec, run_call), True
+
+    def _start(self, name: str, runs: object) -> Process:
+        self.started.append(name)
+        self.processes[name] = Process(runs)
+        return self.processes[name]
+
+    async def ended(self) -> None:
+        """Wait until all that was killed has ended."""
+        await asyncio.gather(*self.endings)
+        workers = [one.runs for one in self.processes.values() if isinstance(one.runs, Worker)]
+        await asyncio.gather(*(one._running for one in workers if one._running is not None))
+
+
+@dataclass
+class LocalCluster:
+    """What a test needs of it."""
+
+    manager: Manager
+    runtime: LocalRuntime
+    address: str
+    voice: FakeTwilioVoice
+
+    def worker(self, name: str) -> Worker:
+        worker: Worker = self.runtime.processes[name].runs
+        return worker
+
+    async def step_until(self, condition: Any, steps: int = 200) -> None:
+        """Let the manager work until something is so."""
+        for _ in range(steps):
+            await self.manager.step()
+            if condition():
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(self.manager.status())
+
+    async def ready(self) -> None:
+        """Wait until all workers take calls, and all desks know it."""
+        await self.step_until(lambda: self.manager.ready)
+        await asyncio.gather(*(one.runs.router.refresh() for one in self.desks()))
+
+    def desks(self) -> list[Process]:
+        return [one for one in self.runtime.processes.values() if isinstance(one.runs, Desk) and one.alive]
+
+
+def settings(**more: Any) -> Settings:
+    """Give a cluster's settings: small parrots, a public URL."""
+    return Settings(
+        ServerOptions(port=free_port(), drain_secs=20.0),
+        EngineOptions(engine=SMALL_PARROT),
+        TwilioOptions(auth_token=AUTH_TOKEN),
+        ReachOptions(public_url=PUBLIC),
+        **more,
+    )
+
+
+@asynccontextmanager
+async def local_cluster(
+    options: ClusterOptions | None = None, of: Settings | None = None
+) -> AsyncIterator[LocalCluster]:
+    """Run a cluster whose workers all take calls; at the end, nothing of it runs."""
+    of = of or settings()
+    options = replace(options or ClusterOptions(workers=3), worker_url="wss://{name}.example.com")
+    if not options.worker_port:
+        options = replace(options, worker_port=free_port())
+    runtime = LocalRuntime(of)
+    manager = Manager(runtime, of, options)
+    manager.desk_url = PUBLIC
+    address = f"127.0.0.1:{of.server.port}"
+    workers = {f"w{n}.example.com": f"127.0.0.1:{options.worker_port + n - 1}" for n in range(1, 9)}
+    cluster = LocalCluster(manager, runtime, address, FakeTwilioVoice(PUBLIC, address, workers))
+    try:
+        await cluster.ready()
+        yield cluster
+    finally:
+        manager.kill_all()
+        await runtime.ended()

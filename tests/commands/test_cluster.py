@@ -1,0 +1,49 @@
+"""commands/cluster.py: what is said before anything is started. The rest: tests/cluster."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner, Result
+
+from commands.main import cli
+from tests.fakes.twilio_api import AUTH_TOKEN
+
+
+def run(*arguments: str, token: str = AUTH_TOKEN) -> Result:
+    environment = {"TWILIO_AUTH_TOKEN": token, "MOSHI_ENGINE": "parrot"}
+    return CliRunner().invoke(cli, ["cluster", *arguments], env=environment)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--public-url", "phone.example.com"), "goes with --worker-url"),
+        (("--worker-url", "wss://{name}.example.com"), "goes with --worker-url"),
+        (
+            ("--public-url", "phone.example.com", "--worker-url", "wss://phone.example.com"),
+            "the same for all workers: put {name} where they differ",
+        ),
+        (("--tunnel", "--worker-url", "wss://{name}.example.com"), "leave out it or --worker-url"),
+        (("--min-workers", "3", "--max-workers", "2"), "--min-workers 3 is more than --max-workers 2"),
+        (("--insecure",), "No such option"),
+        (("status", "--control-port", "1"), "No cluster answers at 127.0.0.1:1"),
+    ],
+)
+def test_one_sentence(arguments: tuple[str, ...], why: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert why in result.output
+
+
+@pytest.mark.parametrize("arguments", [(), ("update",), ("scale", "2"), ("status",)])
+def test_the_auth_token_is_always_required(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments, token="")
+    assert result.exit_code == 2
+    assert "cluster needs TWILIO_AUTH_TOKEN" in result.output
+
+
+def test_help_names_what_a_running_cluster_takes() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for word in ("update", "scale", "status", "--workers", "--worker-url", "--spare-calls"):
+        assert word in result.output

@@ -1,0 +1,12 @@
+"""A parrot without delay that holds two calls, so that a line is soon full."""
+
+from __future__ import annotations
+
+from engines.parrot import ParrotEngine
+
+
+class SmallParrot(ParrotEngine):
+    """Two calls at once."""
+
+    def __init__(self) -> None:
+        super().__init__(delay_s=0.0, capacity=2)
