@@ -105,6 +105,10 @@ class LocalCluster:
     async def ready(self) -> None:
         """Wait until all workers take calls, and all desks know it."""
         await self.step_until(lambda: self.manager.ready)
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Have all desks look at all workers now."""
         await asyncio.gather(*(one.runs.router.refresh() for one in self.desks()))
 
     def desks(self) -> list[Process]:

@@ -59,6 +59,7 @@ async def test_calls_are_spread_and_the_one_too_many_hears_busy() -> None:
         with pytest.raises(Rejected, match="busy"):
             async with cluster.voice.obey(await cluster.voice.call_in(TWIML, sid(9)), sid(9)):
                 pass
+        await cluster.refresh()
         status, text = await get(cluster, "/healthz")
         told = json.loads(text)
         assert (status, told["capacity"], told["sessions"], told["free"]) == (200, 6, 6, 0)
@@ -139,7 +140,7 @@ async def test_a_call_that_comes_back_from_another_phone_is_who_it_was() -> None
                 old.expected.add(sid(1), call.expected, old.clock())  # as a transfer does
             await old.calls.all_over()
             old.calls.closing = "draining"  # an update came in between
-            await asyncio.gather(*(desk.runs.router.refresh() for desk in cluster.desks()))
+            await cluster.refresh()
             form = {"CallSid": sid(1), "DialCallStatus": "no-answer"}
             status, again = await cluster.voice.post(f"{PUBLIC}/transferred", form)
             assert status == 200
@@ -171,7 +172,7 @@ async def test_the_page_metrics_and_calls_of_all(monkeypatch: pytest.MonkeyPatch
                 phone = await calls.enter_async_context(Phone.calling(cluster.voice._workers[netloc], start))
                 await phone.say(times=4)
                 await phone.listen(1)
-            await asyncio.gather(*(desk.runs.router.refresh() for desk in cluster.desks()))
+            await cluster.refresh()
             listed = json.loads((await get(cluster, "/calls"))[1])["running"]
             assert {one["worker"] for one in listed} == {"w1", "w2"}
             whole = ready[0]["callSid"]
