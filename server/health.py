@@ -61,14 +61,19 @@ def health(state: ServerState) -> dict[str, Any]:
         "version": VERSION,
     }
     if engine.servers:
-        report["servers"] = [_published(server) for server in engine.servers]
+        # Whoever asks a public line need not learn what the machines behind it are called.
+        public = state.is_public()
+        report["servers"] = [
+            _published(server, f"server {number}" if public else server.name)
+            for number, server in enumerate(engine.servers, 1)
+        ]
     return report
 
 
-def _published(server: ServerStatus) -> dict[str, Any]:
+def _published(server: ServerStatus, name: str) -> dict[str, Any]:
     """Say how a server is; why it is out is in the log."""
     return {
-        "name": server.name,
+        "name": name,
         "kind": server.kind,
         "up": server.error is None,
         "calls": server.calls,
