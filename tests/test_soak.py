@@ -235,7 +235,7 @@ async def soak_program(twilio: FakeTwilioApi, *options: str, calls: int, at_once
 async def test_300_calls_with_the_parrot(twilio: FakeTwilioApi) -> None:
     # A mirror: what it says is never silent, so nothing of it is trimmed, and each frame can be waited for.
     grown_bytes = await soak_program(twilio, "--parrot-delay", "0", calls=300, at_once=8, frames=10)
-    assert grown_bytes < 4 * MB
+    assert grown_bytes < 6 * MB  # measured: -3 to +3 MB
 
 
 async def test_30_calls_with_a_tiny_moshi(twilio: FakeTwilioApi, tiny_checkpoint: Path) -> None:
