@@ -19,7 +19,6 @@ from engines.duplex import (
     CallRequest,
     DuplexEngine,
     EngineBusy,
-    EngineError,
     EngineUnavailable,
     Progress,
 )
@@ -33,7 +32,7 @@ from engines.moshi.listening_model import ListeningModel, prepare
 from engines.moshi.loading import Files, Source
 from engines.moshi.model_thread import ModelThread
 from engines.moshi.prompt_pace import PromptPace, measure_prompt
-from engines.moshi.prompts import Prompts, Role, open_when_read
+from engines.moshi.prompts import Prompts, Role, open_after
 from engines.moshi.recovery import Recovery
 from engines.moshi.roles import RecordedGreetings, Roles
 from engines.moshi.sampling import MoshiSampling, Sampling
@@ -144,7 +143,11 @@ class MoshiEngine(DuplexEngine):
         self._stopping.clear()
         self._loaded = loaded = await self._load(tell)
         self.takes = loaded.roles.takes
-        start = await self._read_default(loaded, progress)
+        start = None
+        if loaded.roles.default is not None:
+            progress("Moshi reads its persona.")
+            self._default_start = await loaded.prompts.read_at_start(loaded.roles.default)
+            start = self._default_start.result()
         progress("Moshi warms up.")
         recording = loaded.thread.call(partial(self._recorder(loaded).record, start, tell))
         self.greetings = await asyncio.wrap_future(recording)
@@ -193,7 +196,7 @@ class MoshiEngine(DuplexEngine):
             owner=self,
             model_thread=loaded.thread,
             open_language=partial(
-                open_when_read,
+                open_after,
                 partial(
                     LanguageSession,
                     loaded.model,
@@ -203,6 +206,7 @@ class MoshiEngine(DuplexEngine):
                 ),
                 start,
             ),
+            after=start,
             encoder=encoder,
             decoder=decoder,
             detokenizer=Detokenizer(loaded.tokenizer),
@@ -326,19 +330,6 @@ class MoshiEngine(DuplexEngine):
                 f"or take --model {PERSONAPLEX_REPO}."
             )
         return None
-
-    async def _read_default(self, loaded: _Loaded, progress: Progress) -> Snapshot | None:
-        """Read the prompt that calls begin with which ask for nothing; it is kept for good."""
-        if loaded.roles.default is None:
-            return None
-        progress("Moshi reads its persona.")
-        self._default_start = loaded.prompts.want(loaded.roles.default)
-        try:
-            return await asyncio.wrap_future(self._default_start)
-        except EngineUnavailable:
-            raise
-        except EngineError as error:
-            raise EngineUnavailable(str(error)) from error
 
     def _recorder(self, loaded: _Loaded) -> GreetingRecorder:
         return GreetingRecorder(

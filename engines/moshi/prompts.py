@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import OrderedDict
@@ -14,11 +15,11 @@ from loguru import logger
 from moshi_mlx.models.lm import Lm
 
 from audio.formats import FRAME_MS
-from engines.duplex import EngineUnavailable
+from engines.duplex import EngineError, EngineUnavailable
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.model_thread import Job, ModelThread
 from engines.moshi.prefill import Prefill
-from engines.moshi.prompt import Prompt, compose, prefill
+from engines.moshi.prompt import Prompt, compose, prefill, prompted
 from engines.moshi.snapshot import Snapshot
 from engines.moshi.voice import Voice
 from runtime.retries import Later
@@ -122,6 +123,21 @@ class Prompts:
         threading.Thread(target=self._begin, args=(role, made), name="moshi-prompt", daemon=True).start()
         return made
 
+    async def read_at_start(self, role: Role) -> Future[Snapshot]:
+        """Read a role's prompt in one pass, however long that takes; nobody talks yet. It is not kept here.
+
+        Raises:
+            EngineUnavailable: when it cannot be read.
+        """
+        began_s = time.monotonic()
+        try:
+            prompt = await asyncio.to_thread(self.compose, role)
+            reading = self._thread.call(partial(prompted, self._model, prompt))
+            _log(await asyncio.wrap_future(reading), (time.monotonic() - began_s) * 1000)
+        except EngineError as error:
+            raise EngineUnavailable(str(error)) from error
+        return reading
+
     def compose(self, role: Role) -> Prompt:
         """Lay out a role's prompt. Takes seconds for a recorded voice.
 
@@ -170,14 +186,18 @@ class Prompts:
         self._thread.submit(Job(work, partial(_fail, made), self, self._patience_s, in_spare_time=True))
 
     def _finish(self, snapshot: Snapshot, took_ms: float, made: Future[Snapshot]) -> None:
-        logger.info(
-            "A persona and its voice take {} frames, {:.1f} MB; read within {:.0f} ms",
-            snapshot.position,
-            snapshot.size_bytes / 1e6,
-            took_ms,
-        )
+        _log(snapshot, took_ms)
         if not made.done():  # it was given up, and the thread has woken up after all
             made.set_result(snapshot)
+
+
+def _log(snapshot: Snapshot, took_ms: float) -> None:
+    logger.info(
+        "A persona and its voice take {} frames, {:.1f} MB; read within {:.0f} ms",
+        snapshot.position,
+        snapshot.size_bytes / 1e6,
+        took_ms,
+    )
 
 
 def _fail(made: Future[Snapshot], error: BaseException) -> None:
@@ -185,18 +205,14 @@ def _fail(made: Future[Snapshot], error: BaseException) -> None:
         made.set_exception(error)
 
 
-def open_when_read(
-    make: Callable[..., LanguageSession], start: Future[Snapshot] | None
-) -> LanguageSession | None:
-    """Begin a conversation; None while its prompt is still being read.
+def open_after(make: Callable[..., LanguageSession], start: Future[Snapshot] | None) -> LanguageSession:
+    """Begin a conversation whose prompt has been read.
 
     Args:
         make: makes it, given ``start``.
-        start: what a prompt leaves in the model, some time; None for a conversation without one.
+        start: what the prompt left in the model, done; None for a conversation without one.
 
     Raises:
         EngineError: when the prompt could not be read.
     """
-    if start is None:
-        return make()
-    return make(start=start.result()) if start.done() else None
+    return make() if start is None else make(start=start.result())

@@ -16,13 +16,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from audio.formats import FRAME_MS, Pcm
 from engines.backlog import Backlog
-from engines.duplex import LISTEN, DuplexSession, DuplexStep, EngineFailed, check_frame
+from engines.duplex import LISTEN, DuplexSession, DuplexStep, EngineError, EngineFailed, check_frame
 from engines.moshi.codec import CODEBOOKS, Decoder, Encoder
 from engines.moshi.detokenizer import Detokenizer
 from engines.moshi.language_model import LanguageSession, LanguageStep
@@ -63,14 +64,17 @@ class SessionOwner(Protocol):
 
 
 class MoshiSession(DuplexSession):
-    """See ``DuplexSession``; made by ``MoshiEngine.open_session`` within a running event loop."""
+    """See ``DuplexSession``; made by ``MoshiEngine.open_session`` within a running event loop.
+
+    It begins at once, or else after ``after`` is done: when its prompt has been read.
+    """
 
     def __init__(
         self,
         *,
         owner: SessionOwner,
         model_thread: ModelThread,
-        open_language: Callable[[], LanguageSession | None],
+        open_language: Callable[[], LanguageSession],
         encoder: Encoder,
         decoder: Decoder,
         detokenizer: Detokenizer,
@@ -78,6 +82,7 @@ class MoshiSession(DuplexSession):
         spell: Callable[[str], list[Word]],
         patience_s: float,
         make_listener: MakeListener | None = None,
+        after: Future[Any] | None = None,
     ) -> None:
         self._owner = owner
         self._model_thread = model_thread
@@ -103,7 +108,10 @@ class MoshiSession(DuplexSession):
             (encoder, asyncio.Event()),
             (decoder, asyncio.Event()),
         ]
-        self._submit(self._begin)
+        if after is None:
+            self._submit(self._begin)
+        else:
+            after.add_done_callback(lambda _: self._submit(self._begin))
         works = (("encode", partial(self._encode, encoder)), ("decode", partial(self._decode, decoder)))
         for (name, work), (coder, released) in zip(works, self._coders, strict=True):
             threading.Thread(
@@ -199,9 +207,10 @@ class MoshiSession(DuplexSession):
     def _begin(self) -> None:
         if self._ended:
             return
-        language = self._open_language()
-        if language is None:  # its prompt is still being read, in the spare time of this thread
-            self._submit_spare(self._begin, partial(self._fail, "the model"))
+        try:
+            language = self._open_language()
+        except EngineError as error:  # its prompt could not be read: no fault of the model's
+            self._fail("its persona", error, is_engine_sound=True)
             return
         with self._changed:
             self._language = language
@@ -298,7 +307,7 @@ class MoshiSession(DuplexSession):
         with self._changed:
             self._unread_steps -= 1
 
-    def _fail(self, where: str, reason: BaseException) -> None:
+    def _fail(self, where: str, reason: BaseException, *, is_engine_sound: bool = False) -> None:
         """End the conversation, from any thread; what was said before still comes out."""
         with self._changed:
             if self._ended:
@@ -308,7 +317,8 @@ class MoshiSession(DuplexSession):
             self._error.__cause__ = reason
             self._changed.notify_all()
         self._to_decode.put(None)
-        self._owner.on_failed(self, str(self._error))
+        if not is_engine_sound:
+            self._owner.on_failed(self, str(self._error))
         self._tell(self._news.set)
         self._tell(self._said.set)
 

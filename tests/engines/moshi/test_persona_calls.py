@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -277,3 +278,34 @@ def long_role(engine: MoshiEngine) -> Role:
     role = engine._loaded.roles.role(CallRequest(persona="bababa " * 40))
     assert role is not None
     return role
+
+
+async def test_a_call_that_waits_for_its_prompt_takes_no_time_of_the_model_s_thread(
+    engine: MoshiEngine,
+) -> None:
+    loaded = engine._loaded
+    assert loaded is not None
+    gate = threading.Event()
+    voices = loaded.prompts._load_voice
+
+    def slow(voice: str) -> object:
+        gate.wait(WAIT_S)
+        return voices(voice)
+
+    loaded.prompts._load_voice = slow  # type: ignore[assignment]
+    try:
+        session = engine.open_session(CallRequest(persona="nono"))
+        jobs = 0
+
+        def count() -> None:
+            nonlocal jobs
+            jobs = len(loaded.thread._jobs)
+
+        await asyncio.wrap_future(loaded.thread.call(count))
+        assert jobs == 0, "nothing goes round in circles there"
+        gate.set()
+        assert len(await talk(session, 1)) == 1
+        await session.close()
+    finally:
+        gate.set()
+        loaded.prompts._load_voice = voices

@@ -17,8 +17,9 @@ import pytest
 from moshi_mlx.models.lm import Lm, LmConfig
 from numpy.typing import NDArray
 
-from engines.moshi.language_model import LanguageSession, build
+from engines.moshi.language_model import QUANTIZATIONS, LanguageSession, Quantization, build
 from engines.moshi.prompt import PromptUnfit, compose, prefill, prompted, prompted_session
+from engines.moshi.random_model import randomize
 from engines.moshi.sampling import GREEDY, MoshiSampling
 from engines.moshi.voice import EmbeddedVoice, SpokenVoice, VoiceUnfit, read_voice
 from tests.tiny_personaplex import personaplex_config, write_personaplex
@@ -218,3 +219,29 @@ def test_a_seed_gives_the_same_call_from_a_snapshot(models: dict[int, Lm]) -> No
     said = [talk(LanguageSession(models[64], MoshiSampling(), seed, start=start), 30) for seed in (1, 1, 2)]
     assert (said[0] == said[1]).all()
     assert (said[0] != said[2]).any()
+
+
+@pytest.mark.parametrize(
+    ("quantization", "dtype"),
+    [
+        pytest.param(QUANTIZATIONS[4], mx.float32, id="q4", marks=pytest.mark.slow),
+        pytest.param(Quantization(8, 32), mx.float32, id="q8", marks=pytest.mark.slow),
+        pytest.param(None, mx.bfloat16, id="bfloat16", marks=pytest.mark.slow),
+    ],
+)
+def test_packed_or_in_bfloat16_most_of_what_is_said_is_the_same(
+    quantization: Quantization | None, dtype: mx.Dtype
+) -> None:
+    """On this processor all of it; elsewhere one pass may round otherwise than steps do."""
+    config = LmConfig.from_config_dict(personaplex_config(dim=128, layers=1) | {"dep_q": 8})
+    model = randomize(build(config, quantization), quantization, seed=0, dtype=dtype)
+    voice = SpokenVoice(GOLDEN["voice_codes"].astype(np.uint32))
+    prompt = compose(model.cfg, voice, PROMPT)
+    stepped = prefill(model, prompt)
+    while stepped.positions_left:
+        stepped.advance(1)
+    said = [
+        talk(LanguageSession(model, GREEDY, 0, start=start), 30)
+        for start in (prompted(model, prompt), stepped.snapshot())
+    ]
+    assert np.mean(said[0] == said[1]) > 0.9

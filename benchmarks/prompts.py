@@ -1,0 +1,135 @@
+"""A persona read in one pass beside reading it step by step: how long, and is the same said afterwards?
+
+``uv run python -m benchmarks.prompts`` prints a table. Weights are random, in the real model's shapes; a
+processor gets a model of fewer layers unless ``--layers`` says otherwise. "as usual" steps the whole model
+for each frame of the prompt, depformer and all, as NVIDIA's own code does; "forced" steps the main
+transformer only; "one pass" is what this program does. Agreement is that of greedy tokens, over ``--frames``
+frames of a random caller after both prompts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from moshi_mlx.models.lm import Lm, config_v0_1
+from numpy.typing import NDArray
+
+from engines.choose import accelerator
+from engines.moshi.language_model import QUANTIZATIONS, LanguageSession, build
+from engines.moshi.prompt import Prompt, compose, prefill, prompted
+from engines.moshi.random_model import randomize
+from engines.moshi.sampling import GREEDY
+from engines.moshi.snapshot import Snapshot
+from engines.moshi.voice import SpokenVoice
+
+LAYERS_ON_A_PROCESSOR = 2
+VOICE_FRAMES, TEXT_TOKENS = 51, 107  # 170 positions with the silences: a voice, and a few sentences
+STEPS = 10  # of the prompt, that are timed where every step is one
+
+
+def make_prompt(model: Lm) -> Prompt:
+    """Make a random one of the usual length."""
+    rng = np.random.default_rng(0)
+    voice = SpokenVoice(rng.integers(0, 2048, (VOICE_FRAMES, 8)).astype(np.uint32))
+    return compose(model.cfg, voice, rng.integers(4, 32000, TEXT_TOKENS).tolist())
+
+
+def one_by_one(model: Lm, prompt: Prompt) -> Snapshot:
+    """Read a prompt as an ordinary call is read."""
+    reading = prefill(model, prompt)
+    while reading.positions_left:
+        reading.advance(1)
+    return reading.snapshot()
+
+
+def greedy(model: Lm, start: Snapshot, frames: int) -> NDArray[Any]:
+    """Say something to a random caller, ``[frames, 9]`` tokens."""
+    session = LanguageSession(model, GREEDY, 0, start=start)
+    rng = np.random.default_rng(1)
+    rows = []
+    for _ in range(frames):
+        step = session.step(rng.integers(0, 2048, 8).astype(np.uint32))
+        rows.append([step.text_token, *(step.audio_tokens if step.audio_tokens is not None else [0] * 8)])
+    session.close()
+    return np.array(rows)
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """Time it."""
+    began_s = time.perf_counter()
+    work()
+    return (time.perf_counter() - began_s) * 1000
+
+
+def as_usual_ms(model: Lm) -> float:
+    """Time one frame of a prompt where the whole model is stepped."""
+    session = LanguageSession(model, GREEDY, 0)
+    frame = np.zeros(8, np.uint32)
+    for _ in range(5):
+        session.step(frame, force_text=3)
+    times_ms = [milliseconds(lambda: session.step(frame, force_text=3)) for _ in range(STEPS)]
+    session.close()
+    return float(np.median(times_ms))
+
+
+def row(name: str, model: Lm, frames: int) -> str:
+    """Measure one model."""
+    prompt = make_prompt(model)
+    at_once = prompted(model, prompt)  # the first time compiles
+    one_pass_ms = milliseconds(lambda: prompted(model, prompt))
+    forced_ms = prompt.positions * forced_frame_ms(model, prompt)
+    usual_ms = prompt.positions * as_usual_ms(model)
+    agreement = ""
+    if frames:
+        first, second = (greedy(model, start, frames) for start in (at_once, one_by_one(model, prompt)))
+        agreement = f"{np.mean(first == second):>8.1%}"
+    return (
+        f"{name:<10}{prompt.positions:>8}{usual_ms:>10.0f}{forced_ms:>10.0f}{one_pass_ms:>10.0f}"
+        f"{usual_ms / one_pass_ms:>8.1f}{agreement}"
+    )
+
+
+def forced_frame_ms(model: Lm, prompt: Prompt) -> float:
+    """Time one frame of a prompt, the main transformer stepped: the last few, which attend to most."""
+    reading = prefill(model, prompt)
+    reading.advance(prompt.positions - STEPS)
+    began_s = time.perf_counter()
+    while reading.positions_left:
+        reading.advance(1)
+    return (time.perf_counter() - began_s) * 1000 / STEPS
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--frames", type=int, default=20, help="said after both, to compare")
+    parser.add_argument(
+        "--quantize", choices=["4", "8", "none", "bf16"], action="append", help="only this; repeatable"
+    )
+    parser.add_argument("--layers", type=int, help="of the big transformer")
+    arguments = parser.parse_args()
+    found = accelerator()
+    config = config_v0_1()
+    layers = arguments.layers or (config.transformer.num_layers if found else LAYERS_ON_A_PROCESSOR)
+    config.transformer = dataclasses.replace(config.transformer, num_layers=layers)
+    print(f"mlx on {found or 'the processor'}; Moshi's width, {layers} of 32 layers; milliseconds")
+    print("weights     frames  as usual    forced  one pass   ratio   agree", flush=True)
+    for packing in arguments.quantize or ("none", "4", "8"):
+        quantization = QUANTIZATIONS[int(packing)] if packing in ("4", "8") else None
+        dtype = mx.bfloat16 if found or packing == "bf16" else mx.float32
+        model = randomize(build(config, quantization), quantization, seed=0, dtype=dtype)
+        name = f"q{packing}" if quantization else str(dtype).removeprefix("mlx.core.")
+        print(row(name, model, arguments.frames), flush=True)
+        del model
+
+
+if __name__ == "__main__":
+    main()
