@@ -1,5 +1,7 @@
 """Who may talk and watch in a browser. The command line is made from these fields."""
 
+# Tested in tests/access/test_dashboard_auth.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

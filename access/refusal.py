@@ -1,5 +1,7 @@
 """Why a stream may not become a call, and what its socket is closed with (codes: RFC 6455, section 7.4)."""
 
+# Tested in tests/access/test_auth.py and tests/server/test_stream_start.py.
+
 from __future__ import annotations
 
 PROTOCOL_ERROR, UNSUPPORTED, POLICY_VIOLATION, INTERNAL_ERROR, TRY_AGAIN_LATER = 1002, 1003, 1008, 1011, 1013

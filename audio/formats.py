@@ -4,6 +4,8 @@ The phone network: G.711 µ-law, 8 kHz, mono, one byte a sample. The model: floa
 of 80 ms (Mimi's: 12.5 frames a second).
 """
 
+# Tested in tests/audio/test_packet_assembler.py and tests/engines/moshi/test_codec.py.
+
 from __future__ import annotations
 
 import numpy as np

@@ -7,6 +7,8 @@ music keep more and take longer: libsamplerate's ``sinc_medium`` 5.9 ms, soxr's 
 (``benchmarks/resamplers.py`` compares them).
 """
 
+# Tested in tests/processors/test_resampler.py.
+
 from __future__ import annotations
 
 from fractions import Fraction

@@ -1,5 +1,7 @@
 """Requests between the processes of a cluster: named, signed, bounded in time."""
 
+# Tested in tests/cluster/test_cluster_auth.py.
+
 from __future__ import annotations
 
 import asyncio

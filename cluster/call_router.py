@@ -1,5 +1,7 @@
 """Gives each call that comes in to a worker that has a session for it."""
 
+# Tested in tests/cluster/test_desk.py by way of cluster/desk.py.
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """What the manager tells a desk."""
 
+# Tested in tests/cluster/test_desk.py by way of cluster/desk.py.
+
 from __future__ import annotations
 
 from collections.abc import Mapping

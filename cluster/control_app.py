@@ -1,5 +1,7 @@
 """What ``cluster update``, ``scale`` and ``status`` ask of the cluster that runs. On loopback, by token."""
 
+# Tested in tests/cluster/test_manager.py.
+
 from __future__ import annotations
 
 from typing import Any

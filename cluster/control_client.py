@@ -1,5 +1,7 @@
 """Asks the cluster that runs on this machine, for ``cluster update``, ``scale`` and ``status``."""
 
+# Tested in tests/cluster/test_manager.py.
+
 from __future__ import annotations
 
 from typing import Any, Literal

@@ -1,5 +1,7 @@
 """The desk's HTTP side: the webhooks, and what one server tells of itself, for all workers together."""
 
+# Tested in tests/cluster/test_desk.py by way of cluster/desk.py.
+
 from __future__ import annotations
 
 import asyncio

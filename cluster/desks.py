@@ -1,5 +1,7 @@
 """Keeps the desks: as many as there should be, and after an update new ones in their place."""
 
+# Tested in tests/cluster/test_manager.py by way of cluster/manager.py.
+
 from __future__ import annotations
 
 import asyncio

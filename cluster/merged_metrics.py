@@ -1,5 +1,7 @@
 """The metrics of all workers in one answer, each with the label ``worker``. Pure."""
 
+# Tested in tests/cluster/test_merged.py.
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping

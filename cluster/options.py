@@ -1,5 +1,7 @@
 """How many servers there are, and where. The command line is made from these fields."""
 
+# Tested in tests/cluster/test_manager.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

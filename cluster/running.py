@@ -1,5 +1,7 @@
 """Runs a cluster from its first worker to its last call."""
 
+# Tested in tests/cluster/test_manager.py.
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """What the manager needs of whoever starts processes: Ray, or a test."""
 
+# Tested in tests/cluster/test_manager.py by way of cluster/manager.py.
+
 from __future__ import annotations
 
 from typing import Any, Protocol

@@ -5,6 +5,8 @@ with a key of its own, so that no other worker takes it; Twilio's webhooks go to
 decided there.
 """
 
+# Tested in tests/cluster/test_desk.py and tests/cluster/test_manager.py.
+
 from __future__ import annotations
 
 import asyncio

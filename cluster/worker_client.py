@@ -1,5 +1,7 @@
 """A worker as desk and manager see it: its requests, each with the time that it may take."""
 
+# Tested in tests/cluster/test_desk.py by way of cluster/desk.py.
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,5 +1,7 @@
 """What a worker tells of itself."""
 
+# Tested in tests/cluster/test_roster.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

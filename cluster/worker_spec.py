@@ -1,5 +1,7 @@
 """What makes a worker the one that it is."""
 
+# Tested in tests/cluster/test_manager.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass

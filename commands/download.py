@@ -1,5 +1,7 @@
 """``uv run bot.py download``: fetch Moshi's weights and nothing else."""
 
+# Tested in tests/engines/moshi/test_weights.py.
+
 from __future__ import annotations
 
 import click

@@ -1,5 +1,7 @@
 """Makes the number of ``--number`` ring here while a command runs, and puts it back afterwards."""
 
+# Tested in tests/commands/test_serve.py by way of commands/serve.py.
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """Which engine answers, and how it is set. The command line is made from these fields."""
 
+# Tested in tests/engines/test_choose.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """One engine for all calls of a process, loaded with the first: what examples under a runner share."""
 
+# Tested in tests/examples/test_webrtc.py.
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """Who is asked when a call comes in, and who is told when it is over. The command line is made from these."""
 
+# Tested in tests/hooks/test_check.py and tests/server/test_incoming.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """What is kept of the calls. The command line is made from these fields."""
 
+# Tested in tests/pipelines/test_taps.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """A transcript as a file: for people or for programs, with lines at its end that may still change."""
 
+# Tested in tests/records/test_transcript.py.
+
 from __future__ import annotations
 
 import json

@@ -1,5 +1,7 @@
 """One line of a transcript."""
 
+# Tested in tests/records/test_transcript.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass

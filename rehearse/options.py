@@ -1,5 +1,7 @@
 """How a call is rehearsed. The command line is made from these fields."""
 
+# Tested in tests/rehearse/test_provenance.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """What one rehearsed call leaves behind to be measured: what was said when, and what the ear got."""
 
+# Tested in tests/rehearse/test_measure.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

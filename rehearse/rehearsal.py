@@ -1,5 +1,7 @@
 """One rehearsed call from the webhook to the freed session, and several at once."""
 
+# Tested in tests/rehearse/test_caller.py.
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """What may happen in a call beside talking. The command line is made from these fields."""
 
+# Tested in tests/server/test_call_control.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """How the server is set. The command line is made from these fields."""
 
+# Tested in tests/server/test_stream.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

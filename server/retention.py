@@ -1,5 +1,7 @@
 """Deletes old recordings and transcripts while the server runs."""
 
+# Tested in tests/records/test_retention.py.
+
 from __future__ import annotations
 
 import asyncio

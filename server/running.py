@@ -1,5 +1,7 @@
 """Runs the line: the server and the engine, then what leads callers to them."""
 
+# Tested in tests/server/test_admin.py and tests/commands/test_serve.py.
+
 from __future__ import annotations
 
 import errno

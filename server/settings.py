@@ -1,5 +1,7 @@
 """All that a command which answers calls is set by, in one piece, and what follows from it."""
 
+# Tested in tests/server/test_runner.py and tests/commands/test_serve.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace

@@ -1,5 +1,7 @@
 """How far the engine has come on its way to the first call."""
 
+# Tested in tests/server/test_status.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass

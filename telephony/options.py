@@ -1,5 +1,7 @@
 """Where the line listens. The command line is made from these fields."""
 
+# Tested in tests/commands/test_serve.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

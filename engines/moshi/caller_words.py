@@ -1,5 +1,7 @@
 """Text tokens of the listening model as words of the caller, with the time at which they were said."""
 
+# Tested in tests/engines/moshi/test_listener.py.
+
 from __future__ import annotations
 
 from audio.formats import FRAME_MS

@@ -1,5 +1,7 @@
 """The listening model in memory, and what a call's listening is made of."""
 
+# Tested in tests/engines/moshi/test_listening_checkpoint.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass

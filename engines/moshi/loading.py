@@ -1,5 +1,7 @@
 """Brings the language model into memory, in the model's thread: from files, or with random values."""
 
+# Tested in tests/commands/test_bench.py.
+
 from __future__ import annotations
 
 from pathlib import Path

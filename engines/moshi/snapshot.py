@@ -1,5 +1,7 @@
 """A conversation's beginning, kept: what a prompt left in the model, to be copied into any call."""
 
+# Tested in tests/engines/moshi/test_persona_calls.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """A recording as a voice: brought to the loudness that PersonaPlex knows, and to Mimi's tokens."""
 
+# Tested in tests/engines/moshi/test_voices.py.
+
 from __future__ import annotations
 
 import math

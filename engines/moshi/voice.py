@@ -1,5 +1,7 @@
 """A voice to speak with, as PersonaPlex takes it: what the model is made to have said before a call."""
 
+# Tested in tests/engines/moshi/test_voices.py and tests/engines/moshi/test_prompt.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """In what the servers differ that speak this protocol, as data: no other file asks which one it is."""
 
+# Tested in tests/engines/remote/test_query.py.
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """Which servers answer, and how they are reached. The command line is made from these fields."""
 
+# Tested in tests/engines/remote/test_engine.py.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

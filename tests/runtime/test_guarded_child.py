@@ -1,41 +1,45 @@
-"""The guard by itself: what it says of its program, and that its stdin is the program's life.
-
-What ``ChildProcess`` makes of it, and that it works when we are killed, is in ``test_child_process.py``.
-"""
-
 from __future__ import annotations
 
-import errno
-import signal
 import subprocess
 import sys
+import threading
+
+import pytest
 
 from runtime import guarded_child
+from runtime.guarded_child import STARTED
 
 
-def guard(*command: str, stdin: int = subprocess.PIPE) -> tuple[int, str]:
-    """Exit code and stdout of a guard whose stdin stays open, or is at its end with ``DEVNULL``."""
-    running = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-IS", guarded_child.__file__, "0.2", *command],
-        stdin=stdin,
+def guarded(*command: str, grace_secs: float = 5.0) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 - the test names the program
+        [sys.executable, "-I", guarded_child.__file__, str(grace_secs), *command],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    with running:
-        assert running.stdout is not None
-        said = running.stdout.read()
-        return running.wait(), said
 
 
-def test_the_exit_code_is_the_program_s() -> None:
-    assert guard(sys.executable, "-c", "raise SystemExit(7)") == (7, "started\n")
+def test_it_says_that_it_started_and_gives_the_program_s_code() -> None:
+    with guarded("sh", "-c", "exit 3") as child:
+        assert child.stdout is not None
+        assert child.stdout.read() == f"{STARTED}\n"
+        assert child.wait(30) == 3
 
 
-def test_the_end_of_stdin_ends_the_program() -> None:
-    sleeping = (sys.executable, "-c", "import time; time.sleep(3600)")
-    assert guard(*sleeping, stdin=subprocess.DEVNULL) == (128 + signal.SIGTERM, "started\n")
+def test_it_says_why_it_could_not_start() -> None:
+    with guarded("/no/such/program") as child:
+        assert child.stdout is not None
+        number, _, reason = child.stdout.read().partition(" ")
+        assert (number, reason) == ("2", "No such file or directory\n")
+        assert child.wait(30) == 1
 
 
-def test_a_program_that_is_not_there() -> None:
-    code, said = guard("/no/such/program")
-    assert (code, said) == (1, f"{errno.ENOENT} No such file or directory\n")
+@pytest.mark.parametrize(("ignores", "code"), [("", 128 + 15), ("trap '' TERM; ", 128 + 9)])
+def test_the_program_ends_when_stdin_does_by_force_if_it_must(ignores: str, code: int) -> None:
+    with guarded("sh", "-c", f"{ignores}while :; do sleep 0.05; done", grace_secs=0.5) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stdout.readline() == f"{STARTED}\n"
+        threading.Event().wait(0.3)  # for the shell to have set its trap
+        child.stdin.close()
+        assert child.wait(30) == code

@@ -62,13 +62,6 @@ def test_gives_up_after_some_takes() -> None:
     assert "begin without" in lines[-1]
 
 
-def test_a_hush_is_padding_and_silence() -> None:
-    silence = np.arange(8, dtype=np.uint32)
-    opening = silent_prefix(3, silence)
-    assert [part.text_token for part in opening] == [PADDING_TOKEN] * 3
-    assert all(part.audio_tokens is silence for part in opening)
-
-
 def test_tokens_and_sound_must_be_of_one_length() -> None:
     with pytest.raises(ValueError, match=r"expected \[2, 1920\], got \[1, 1920\]"):
         Take(silent_prefix(2, np.zeros(8, np.uint32)), np.zeros((1, FRAME_SAMPLES), np.float32))

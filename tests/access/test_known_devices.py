@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from fastapi import Request, Response
+
+from access.known_devices import COOKIE, KnownDevices
+
+
+def cookie_of(devices: KnownDevices) -> str:
+    response = Response()
+    devices.introduce(response)
+    return response.headers["set-cookie"]
+
+
+def shows(cookie: str) -> Request:
+    return Request({"type": "http", "headers": [(b"cookie", f"{COOKIE}={cookie}".encode())]})
+
+
+def test_a_device_is_known_again_by_its_cookie() -> None:
+    devices = KnownDevices()
+    value = cookie_of(devices).partition(";")[0].removeprefix(f"{COOKIE}=")
+    assert devices.recognise(shows(value)) == f"device {value.partition('.')[0]}"
+
+
+def test_each_device_has_a_name_of_its_own() -> None:
+    devices = KnownDevices()
+    assert cookie_of(devices) != cookie_of(devices)
+
+
+def test_scripts_and_other_sites_never_get_the_cookie() -> None:
+    attributes = cookie_of(KnownDevices()).lower()
+    assert "httponly" in attributes
+    assert "samesite=strict" in attributes
+
+
+def test_a_cookie_of_one_s_own_making_is_nobody_s() -> None:
+    devices = KnownDevices()
+    value = cookie_of(devices).partition(";")[0].removeprefix(f"{COOKIE}=")
+    device, _, mac = value.partition(".")
+    for forged in ("", device, f"{device}.", f"{device}0.{mac}", f"{device}.{mac[:-1]}", f"ä.{mac}"):
+        assert devices.recognise(shows(forged)) is None, forged
+    assert KnownDevices().recognise(shows(value)) is None  # another process's key

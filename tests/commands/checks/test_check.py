@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+from commands.checks.check import Check
+
+
+def test_a_line_says_what_was_found_and_what_to_do() -> None:
+    assert str(Check("port", "ok", "5001 is free")) == "ok    port         5001 is free"
+    failed = Check("weights", "fail", "not here", "uv run bot.py download")
+    assert str(failed) == "FAIL  weights      not here -> uv run bot.py download"

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hooks.callers import BadPattern
+from hooks.check import HooksUnusable, check_hooks
+from hooks.http import BadHookUrl
+from hooks.options import HookOptions
+
+
+def test_good_options_pass_and_the_outbox_is_made_for_its_owner_only(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "outbox"
+    check_hooks(HookOptions(on_end="https://example.com/end", on_end_folder=folder, allow=("+1555*",)))
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_no_folder_is_made_where_nobody_is_told(tmp_path: Path) -> None:
+    check_hooks(HookOptions(on_end_folder=tmp_path / "outbox"))
+    assert not (tmp_path / "outbox").exists()
+
+
+def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadPattern):
+        check_hooks(HookOptions(deny=("my neighbour",)))
+    for options in (HookOptions(on_call="here"), HookOptions(on_end="here")):
+        with pytest.raises(BadHookUrl, match="--on-call" if options.on_call else "--on-end"):
+            check_hooks(options)
+    with pytest.raises(HooksUnusable, match=r"--on-end-folder: .*/file/box cannot be made"):
+        check_hooks(HookOptions(on_end="https://example.com", on_end_folder=tmp_path / "file" / "box"))

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.transports.base_transport import BaseTransport
+
+from pipelines.phone_call import phone_call
+from processors.tap import Tap
+from tests.fake_engines import FakeEngine, FakeSession
+
+
+class Transport(BaseTransport):
+    """Two ends that do nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends = FrameProcessor(name="input"), FrameProcessor(name="output")
+
+    def input(self) -> FrameProcessor:
+        return self.ends[0]
+
+    def output(self) -> FrameProcessor:
+        return self.ends[1]
+
+
+async def test_the_stages_stand_in_this_order() -> None:
+    engine = FakeEngine()
+    session = FakeSession(engine)
+    inbound, outbound = Tap(), Tap()
+    pipeline = phone_call(Transport(), session, inbound_taps=[inbound], taps=[outbound])
+    stages = pipeline.processors[1:-1]  # without the pipeline's own two ends
+    assert [stage.name if type(stage) is FrameProcessor else type(stage).__name__ for stage in stages] == [
+        "input",
+        "Tap",
+        "MulawDecoder",
+        "Resampler",
+        "MoshiProcessor",
+        "Resampler",
+        "PlayoutGovernor",
+        "MulawEncoder",
+        "Tap",
+        "output",
+    ]
+    assert stages[1] is inbound
+    assert stages[-2] is outbound

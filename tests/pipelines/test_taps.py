@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.taps import make_taps
+from processors.meter import Meter
+from processors.recorder import Recorder
+from processors.tap import Tap
+from processors.transcript import Transcriber
+from records.file_writer import FileWriter
+from records.observations import CallObservations
+from records.options import TapOptions
+
+
+def kinds(stages: list[object]) -> list[type]:
+    """What looks at frames there, in order."""
+    return [type(observer) for stage in stages if isinstance(stage, Tap) for observer in stage.observers]
+
+
+@pytest.fixture
+def files() -> FileWriter:
+    return FileWriter()
+
+
+async def test_what_is_not_asked_for_is_not_there(files: FileWriter) -> None:
+    seen = CallObservations()
+    taps = make_taps(TapOptions(meter=False), "name", seen, files)
+    assert taps.inbound_taps == []
+    assert kinds([*taps.taps]) == [Transcriber]  # the page shows the words, whether they are kept or not
+    assert seen.kept == {}
+
+
+async def test_all_of_it(files: FileWriter, tmp_path: Path) -> None:
+    seen = CallObservations()
+    options = TapOptions(record=tmp_path / "r", transcripts=tmp_path / "t")
+    taps = make_taps(options, "name", seen, files)
+    assert kinds([*taps.inbound_taps]) == [Recorder]
+    assert kinds([*taps.taps]) == [Meter, Transcriber, Recorder]
+    assert {name: kept.path for name, kept in seen.kept.items()} == {
+        "transcript": tmp_path / "t" / "name.txt",
+        "recording": tmp_path / "r" / "name.wav",
+    }
+    for stage in (*taps.inbound_taps, *taps.taps):
+        for observer in stage.observers:  # type: ignore[attr-defined]
+            observer.close()
+    assert files.flush(5)
+
+
+@pytest.mark.parametrize(("redact", "shown"), [("none", "call 555 now"), ("digits", "call ### now")])
+async def test_digits_are_masked_where_that_is_wanted(files: FileWriter, redact: str, shown: str) -> None:
+    seen = CallObservations()
+    make_taps(TapOptions(redact=redact), "name", seen, files)  # type: ignore[arg-type]
+    seen.transcript.add("call 555 now", 1.0, "caller")
+    seen.transcript.close()
+    assert [line.text for line in seen.transcript.lines] == [shown]

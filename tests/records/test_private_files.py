@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from records import private_files
+from records.private_files import create
+
+
+def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    path, file = create(tmp_path / "call.wav")
+    file.close()
+    assert path == tmp_path / "call.wav"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_file_is_written_over(tmp_path: Path) -> None:
+    names = []
+    for number in range(3):
+        path, file = create(tmp_path / "call.wav")
+        with file:
+            file.write(b"%d" % number)
+        names.append(path.name)
+    assert names == ["call.wav", "call-2.wav", "call-3.wav"]
+    assert [(tmp_path / name).read_bytes() for name in names] == [b"0", b"1", b"2"]
+
+
+def test_there_is_an_end_to_the_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private_files, "_MOST_NAMES", 2)
+    for _ in range(2):
+        create(tmp_path / "call.wav")[1].close()
+    with pytest.raises(FileExistsError, match="2 files of that name"):
+        create(tmp_path / "call.wav")

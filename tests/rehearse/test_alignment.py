@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from audio import g711, pcm
+from audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
+from rehearse.alignment import Alignment, Samples, align
+from rehearse.clip import CALLER_FILE, caller_speech
+
+
+def speech(secs: float = 8.0) -> Samples:
+    return pcm.to_float(g711.decode(caller_speech(CALLER_FILE, secs)))
+
+
+def later(said: Samples, samples: int) -> Samples:
+    return np.concatenate((np.zeros(samples, np.float32), said))
+
+
+@pytest.mark.parametrize("lag_samples", [0, 1, 240, 12_345])
+def test_every_frame_that_is_found_is_found_to_the_sample(lag_samples: int) -> None:
+    said = speech()
+    alignment = align(said, later(said, lag_samples))
+    assert alignment is not None
+    lags = alignment.lag_samples[np.isfinite(alignment.lag_samples)]
+    assert len(lags) > 50
+    assert np.all(lags == lag_samples)
+    assert alignment.clock_skew == 0.0
+
+
+def test_speech_in_noise_as_loud_as_half_of_it_is_still_found() -> None:
+    said = speech()
+    noise = np.random.default_rng(1).normal(0, 0.5 * float(np.std(said)), len(said) + 800)
+    alignment = align(said, later(said, 800) + noise.astype(np.float32))
+    assert alignment is not None
+    assert np.nanmedian(alignment.lag_samples) == 800
+    assert np.nanmin(alignment.correlation) >= 0.6
+
+
+def test_something_else_is_not_taken_for_it() -> None:
+    said = speech()
+    noise = np.random.default_rng(1).normal(0, 0.1, len(said)).astype(np.float32)
+    assert align(said, noise) is None
+    assert align(said, said[::-1].copy()) is None
+    assert align(said, np.zeros_like(said)) is None
+
+
+def test_a_caller_who_says_nothing_cannot_be_found() -> None:
+    assert align(np.zeros(PHONE_RATE_HZ, np.float32), speech()) is None
+
+
+def test_the_skew_of_a_slow_clock() -> None:
+    lags = np.arange(100, dtype=np.float64) * (PHONE_FRAME_SAMPLES * 0.01)
+    lags[::7] = np.nan
+    assert Alignment(lags, np.ones(100)).clock_skew == pytest.approx(0.01)
+    assert Alignment(lags[:20], np.ones(20)).clock_skew == 0.0  # too short to tell

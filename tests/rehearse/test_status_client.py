@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+from fastapi import FastAPI, Response
+
+from rehearse import status_client
+from rehearse.record import StatusSample
+from rehearse.status_client import StatusClient, as_sample
+from server.running import uvicorn_config
+from tests.phone import serving_app
+from tests.waiting import until
+
+SAYS = {"backlog_frames": 2, "playout_lead_ms": 40.5, "dropped_frames": 1, "trimmed_ms": 80, "more": "x"}
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_client, "FREE_WITHIN_S", 0.05)
+    monkeypatch.setattr(status_client, "POLL_S", 0.01)
+
+
+def test_what_the_server_says_of_a_call() -> None:
+    assert as_sample(SAYS, 1.5) == StatusSample(1.5, 2, 40.5, 1, 80.0)
+
+
+@pytest.mark.parametrize("says", [{}, SAYS | {"backlog_frames": None}, SAYS | {"trimmed_ms": "much"}])
+def test_what_another_server_says_is_nothing(says: dict[str, object]) -> None:
+    assert as_sample(says, 1.5) is None
+
+
+async def test_a_server_that_is_not_there_is_no_error() -> None:
+    client = StatusClient("ws://127.0.0.1:9/stream")
+    assert await client.health() is None
+    assert await client.free(0) is None
+
+
+async def test_sessions_become_free_or_they_do_not() -> None:
+    app, sessions = FastAPI(), [3, 3, 1]
+    app.get("/healthz")(lambda: {"sessions": sessions.pop(0) if len(sessions) > 1 else 1, "capacity": 4})
+    async with serving_app(uvicorn_config(app)) as address:
+        client = StatusClient(f"ws://{address}/stream")
+        assert await client.free(1) == (True, "1 of 4 sessions open")
+        assert await client.free(0) == (False, "1 sessions still open after 0.05 s")
+
+
+async def test_a_server_that_closes_tells_and_one_that_refuses_does_not() -> None:
+    app = FastAPI()
+    app.get("/healthz")(lambda: Response('{"ready": false}', 503, media_type="application/json"))
+    app.get("/calls/CA1")(lambda: Response('{"detail": "no"}', 401, media_type="application/json"))
+    async with serving_app(uvicorn_config(app)) as address:
+        client = StatusClient(f"ws://{address}/stream")
+        assert await client.health() == {"ready": False}
+        assert await client.told("CA1") is None
+
+
+async def test_it_listens_while_the_block_runs() -> None:
+    app, told = FastAPI(), list[StatusSample]()
+    app.get("/calls/CA1")(lambda: SAYS)
+    async with (
+        serving_app(uvicorn_config(app)) as address,
+        StatusClient(f"ws://{address}/stream").listening("CA1", told),
+    ):
+        await until(lambda: len(told) >= 2)
+    assert told[0].backlog_frames == 2
+    assert told[0].at_s < told[1].at_s

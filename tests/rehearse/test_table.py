@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from io import StringIO
+
+from rich.console import Console
+
+from rehearse.checks import Criterion
+from rehearse.table import checklist, distributions, shares
+from tests.rehearse.test_report import rehearsed
+
+
+def lines(table: object) -> list[str]:
+    console = Console(width=160, record=True, file=StringIO())
+    console.print(table)
+    return console.export_text().splitlines()
+
+
+def test_each_point_has_its_mark() -> None:
+    _, held, failed, unknown = lines(
+        checklist(
+            [
+                Criterion("a", "First", True, "1 ms", "at most 2 ms"),
+                Criterion("b", "Second", False, "3 ms", "at most 2 ms", by_speed=True),
+                Criterion("c", "Third", None, "not judged", "at most 2 ms"),
+            ]
+        )
+    )
+    assert held.split() == ["✓", "First", "1", "ms", "at", "most", "2", "ms"]
+    assert failed.split()[:3] == ["✗", "Second", "*"]
+    assert unknown.split()[:2] == ["–", "Third"]
+
+
+def test_several_calls_are_told_by_least_median_and_most() -> None:
+    calls = [rehearsed() for _ in range(3)]
+    for call, ms in zip(calls, (10.0, 30.0, 20.0), strict=True):
+        call.points = [
+            Criterion("a", "First", ms < 25, f"{ms:g} ms", "25 ms", numbers={"p_50": ms, "x": None})
+        ]
+    _, line = lines(distributions(calls))
+    assert "2 of 3 hold; p 50 10, 20, 30; x unknown; 30 ms" in line
+
+
+def test_the_server_s_share_is_told_only_where_there_is_one() -> None:
+    call = rehearsed()
+    assert shares([call]) is None
+    call.health = {"servers": [{"name": "gpu-1:8998"}]}
+    assert shares([call]) is None
+    call.figures = {"stages": {"server": {"p50": 151.4}, "opus": {"p50": 53.0}}}
+    assert shares([call]) == (
+        "Of the answer's delay, by gpu-1:8998, p50: 151 ms in the server, 53 ms in Opus; "
+        "the rest is the line's."
+    )

@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from runtime.version import VERSION
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_it_is_pyproject_s_and_the_changelog_s() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+    assert VERSION in (ROOT / "CHANGELOG.md").read_text()
