@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,9 +29,12 @@ class ChildProcess:
         lines: the last lines of its stderr.
     """
 
-    def __init__(self, guard: Process, grace_secs: float, on_line: OnLine) -> None:
+    def __init__(
+        self, guard: Process, transport: asyncio.SubprocessTransport, grace_secs: float, on_line: OnLine
+    ) -> None:
         self.lines: deque[str] = deque(maxlen=_LINES_KEPT)
         self._guard = guard
+        self._transport = transport
         self._grace_secs = grace_secs
         self._on_line = on_line
         self._reading = asyncio.create_task(self._read())
@@ -56,7 +59,10 @@ class ChildProcess:
         Raises:
             OSError: when it cannot be run.
         """
-        guard = await asyncio.create_subprocess_exec(
+        loop = asyncio.get_running_loop()
+        # What create_subprocess_exec does, but that it keeps the transport to itself, which must be closed.
+        transport, protocol = await loop.subprocess_exec(
+            lambda: SubprocessStreamProtocol(_LINE_BYTES, loop),
             # Isolated (-I) and without site-packages (-S): it must start at once, whatever is installed.
             sys.executable,
             "-IS",
@@ -66,11 +72,11 @@ class ChildProcess:
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
-            limit=_LINE_BYTES,
             env=env,
             start_new_session=True,
         )
-        child = cls(guard, grace_secs, on_line)
+        guard = Process(transport, protocol, loop)
+        child = cls(guard, transport, grace_secs, on_line)
         assert guard.stdout is not None  # noqa: S101 - it was asked for as a pipe
         try:
             word = (await guard.stdout.readline()).decode().strip()
@@ -92,6 +98,7 @@ class ChildProcess:
         """Wait for its end and its last line; gives its exit code."""
         code = await self._guard.wait()
         await asyncio.wait((self._reading,))
+        self._transport.close()
         return code
 
     async def stop(self) -> None:
@@ -108,6 +115,7 @@ class ChildProcess:
         self._reading.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._reading
+        self._transport.close()
 
     async def _read(self) -> None:
         """Read its lines as long as there are any: a full pipe would block it."""
