@@ -1,0 +1,62 @@
+"""Erlang's formula: which share of calls finds every session taken. Pure."""
+
+from __future__ import annotations
+
+import math
+
+
+def erlang_b(load: float, sessions: int) -> float:
+    """Give the share of calls that are refused, where calls come by chance and who is refused goes away.
+
+    It holds whatever the lengths of the calls are, only their mean counts (A. K. Erlang, 1917).
+
+    Args:
+        load: how many calls there would be at once, on average, if none were refused (erlangs).
+        sessions: how many calls there can be at once.
+    """
+    share = 1.0
+    for taken in range(1, sessions + 1):  # by recursion: the factorials of the formula overflow
+        share = load * share / (taken + load * share)
+    return share
+
+
+def sessions_for(load: float, refused: float) -> int:
+    """Give how many sessions it takes so that no greater share of calls is refused.
+
+    Args:
+        load: erlangs.
+        refused: a share, above 0.
+    """
+    share, sessions = 1.0, 0
+    while share > refused:
+        sessions += 1
+        share = load * share / (sessions + load * share)
+    return sessions
+
+
+def load_over_day(mean_load: float, swing: float, hour: float) -> float:
+    """Give the load at an hour of a day that has its quietest at 0 and its busiest at 12.
+
+    Args:
+        mean_load: erlangs.
+        swing: by which share of the mean it rises and falls.
+        hour: of the day.
+    """
+    return mean_load * (1 - swing * math.cos(2 * math.pi * hour / 24))
+
+
+def refused_over_day(mean_load: float, swing: float, sessions: int) -> float:
+    """Give the share of a day's calls that are refused, hour by hour by Erlang's formula.
+
+    It is exact only where the load changes slowly beside the length of a call.
+    """
+    loads = [load_over_day(mean_load, swing, quarter / 4) for quarter in range(96)]
+    return sum(load * erlang_b(load, sessions) for load in loads) / sum(loads)
+
+
+def sessions_over_day(mean_load: float, swing: float, refused: float) -> int:
+    """Give how many sessions, always there, refuse no greater share of a day's calls."""
+    sessions = 1
+    while refused_over_day(mean_load, swing, sessions) > refused:
+        sessions += 1
+    return sessions

@@ -1,0 +1,90 @@
+"""What it costs to answer Twilio's webhook: signature, reservation, token, TwiML. CPU, not time.
+
+``uv run python -m benchmarks.webhooks`` asks the server's own app in this process, without sockets and log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import FastAPI
+from loguru import logger
+from starlette.types import Message
+from twilio.request_validator import RequestValidator
+
+from access.auth import StreamAuth
+from access.public_address import TWIML_PATH, PublicAddress
+from engines.parrot import ParrotEngine
+from server.app import create_app
+from server.options import ServerOptions
+from server.state import ServerState
+
+AUTH_TOKEN = "f" * 32
+PUBLIC = "https://phone.example.com"
+REQUESTS = 2_000
+
+
+async def cpu_ms() -> float:
+    """Give the CPU of one answer, in ms."""
+    engine = ParrotEngine(delay_s=0)
+    address = PublicAddress(PUBLIC)
+    state = ServerState(engine, ServerOptions(), auth=StreamAuth.for_account(AUTH_TOKEN, address))
+    app = create_app(state, _no_call, None)
+    await engine.start(lambda _: None)
+    try:
+        requests = [_request(number) for number in range(REQUESTS)]
+        began_s = time.process_time()
+        for call_sid, scope, body in requests:
+            document = await _ask(app, scope, body)
+            assert b"<Stream" in document, document  # noqa: S101 - else something else was measured
+            state.reservations.keep(call_sid)  # as if its stream had come
+        return 1000 * (time.process_time() - began_s) / REQUESTS
+    finally:
+        await engine.stop()
+
+
+def _request(number: int) -> tuple[str, dict[str, Any], bytes]:
+    """Make a call's webhook, signed as Twilio signs it."""
+    call_sid = f"CA{number:032x}"
+    form = {"CallSid": call_sid, "From": "+15551234567", "To": "+15005550006", "CallStatus": "ringing"}
+    signature = RequestValidator(AUTH_TOKEN).compute_signature(PUBLIC + TWIML_PATH, form)
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": TWIML_PATH,
+        "query_string": b"",
+        "headers": [
+            (b"content-type", b"application/x-www-form-urlencoded"),
+            (b"x-twilio-signature", signature.encode()),
+        ],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 5001),
+    }
+    return call_sid, scope, urlencode(form).encode()
+
+
+async def _ask(app: FastAPI, scope: dict[str, Any], body: bytes) -> bytes:
+    answer = bytearray()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        answer.extend(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return bytes(answer)
+
+
+async def _no_call(*_: object) -> None:
+    raise AssertionError("nobody opens a stream here")
+
+
+if __name__ == "__main__":
+    logger.remove()  # a line for each call is not what is measured
+    print(f"{asyncio.run(cpu_ms()):.2f} ms of CPU a webhook")

@@ -1,0 +1,81 @@
+"""docs/scale.md says what its commands say, and they start from what is so."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from audio.formats import PHONE_RATE_HZ
+from benchmarks.scale import (
+    MACHINES,
+    PACKET_BYTES,
+    PACKETS_PER_S,
+    TABLES,
+    Machine,
+    Prices,
+    cost_per_hour,
+    message_from_twilio,
+    message_to_twilio,
+    opus_kbit_s,
+    phone_kbit_s,
+    wire_bytes,
+)
+from telephony.media_stream import Media, parse
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("title", TABLES)
+def test_the_page_shows_what_the_command_prints(title: str) -> None:
+    assert "\n".join(TABLES[title]()) in PAGE
+
+
+def test_the_messages_are_real_ones() -> None:
+    from_twilio, to_twilio = parse(message_from_twilio()), parse(message_to_twilio())
+    assert isinstance(from_twilio, Media)
+    assert isinstance(to_twilio, Media)
+    assert len(from_twilio.mulaw) == PACKET_BYTES
+    assert len(to_twilio.mulaw) == 640
+    assert PACKETS_PER_S * PACKET_BYTES == PHONE_RATE_HZ
+
+
+def test_a_call_takes_more_than_its_64_kbit_s_and_base64_of_them() -> None:
+    base64_kbit_s = len(base64.b64encode(bytes(PHONE_RATE_HZ))) * 8 / 1000
+    for kbit_s in phone_kbit_s():
+        assert base64_kbit_s < kbit_s < 3 * 64
+    assert max(opus_kbit_s()) < min(phone_kbit_s())
+
+
+@pytest.mark.parametrize(
+    ("message_bytes", "masked", "more"), [(125, False, 2), (126, False, 4), (126, True, 8)]
+)
+def test_a_websocket_s_header(message_bytes: int, masked: bool, more: int) -> None:
+    bare = wire_bytes(0, masked=False) - 2
+    assert wire_bytes(message_bytes, masked=masked) == bare + message_bytes + more
+
+
+def test_what_binds_a_machine() -> None:
+    assert Machine("no room", 8, 10_000, 64).calls == 0
+    assert Machine("room for two", 13, 10_000, 64).bounds[0] == 2
+    assert all(machine.calls == min(machine.bounds) >= 1 for machine in MACHINES)
+
+
+def test_an_hour_s_cost_is_its_formula() -> None:
+    machines, phone, _ = cost_per_hour(1_000, 4, Prices(machine_hour=2.0, phone_minute=0.5))
+    assert machines == 2.0 * 258  # 1,029 sessions by Erlang's formula
+    assert phone == 1_000 * 60 * 0.5
+
+
+@pytest.mark.parametrize(
+    ("page", "texts"),
+    [
+        ("benchmarks.md", ["| 16 | this line | 92 | 99 | 83 | 0 of 592 | +2.8 | 2.2 | 21.2 |"]),
+        ("moshi.md", ["about 7.5 GB", "2.6 GB"]),
+    ],
+)
+def test_figures_of_other_pages_are_theirs(page: str, texts: list[str]) -> None:
+    there = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert all(text in there for text in texts)
