@@ -59,7 +59,7 @@ class ClusterOptions:
         metadata={
             "help": "Keep so many sessions free, by starting workers and ending those that are not needed; "
             "without it there are --workers.",
-            "min": 0,
+            "min": 1,  # with none free, nothing says that callers are refused, and none is started
         },
     )
     min_workers: int = field(

@@ -79,7 +79,7 @@ def status(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> No
 )
 @takes(ClusterOptions)
 @takes(TwilioOptions)
-@takes(ReachOptions, without=("insecure",))
+@takes(ReachOptions, without=("insecure", "stream_url"))
 @takes(EngineOptions)
 @takes(ServerOptions)
 @takes(WebOptions)

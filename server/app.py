@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from fastapi import FastAPI, WebSocket
 from loguru import logger
@@ -48,7 +49,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
     app.include_router(healthz(state))
     app.include_router(
         webhooks(
-            state.auth,
+            replace(state.auth, address=state.webhooks),
             lambda call: answer_call(call, state),
             lambda call_sid, how: after_transfer(call_sid, how, state),
             on_status,

@@ -73,8 +73,10 @@ async def answering(
         stack.callback(listener.close)
         choice = choose_engine(options.engine)
         logger.info(choice.line)
-        address = options.address()
-        auth = StreamAuth.for_account(options.twilio.auth_token, address, insecure=options.reach.insecure)
+        address, streams = options.address(), options.stream_address()
+        auth = StreamAuth.for_account(
+            options.twilio.auth_token, streams or address, insecure=options.reach.insecure
+        )
         auth.tokens = tokens or auth.tokens
         state = ServerState(
             choice.engine,
@@ -88,7 +90,7 @@ async def answering(
             engine_reason=choice.reason,
             hang_secs=options.engine.hang_secs,
             personas=choice.personas,
-            desk=desk,
+            desk=desk or (address if streams else None),
         )
         if options.reach.insecure and not options.twilio.auth_token:
             logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")

@@ -56,6 +56,8 @@ class Settings:
                 SettingsError: with one sentence that names the remedy.
         """
         self.address()
+        if self.stream_address() and not self.reach.public_url:
+            raise SettingsError("--stream-url (MOSHI_STREAM_URL) needs --public-url, where webhooks come in.")
         check_credentials(self.twilio.account_sid, self.twilio.auth_token)
         if self.reach.public_url and self.reach.tunnel:
             raise SettingsError(
@@ -103,6 +105,15 @@ class Settings:
         """
         url = self.reach.public_url
         return PublicAddress(parse_public_url(url) if url else None)
+
+    def stream_address(self) -> PublicAddress | None:
+        """Give the URL that streams come to, where it is another than that of webhooks.
+
+        Raises:
+            BadPublicUrl: when it is not one.
+        """
+        url = self.reach.stream_url
+        return PublicAddress(parse_public_url(url)) if url else None
 
     def rest_api_if_set(self) -> TwilioApi | None:
         """Give the account's REST API, where the credentials are set."""

@@ -58,7 +58,8 @@ class ServerState:
         hang_secs: for how long a session may owe an answer before its call is ended.
         clock: gives seconds, monotonic.
         engine_log: what was logged of the engine's health.
-        desk: where Twilio's webhooks go, where that is not this server but the desk of its cluster.
+        desk: where Twilio's webhooks go, where that is not where streams come to: the desk of a cluster, or
+            a URL that servers share.
     """
 
     engine: DuplexEngine

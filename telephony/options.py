@@ -48,6 +48,14 @@ class ReachOptions:
             "envvar": "PUBLIC_URL",
         },
     )
+    stream_url: str | None = field(
+        default=None,
+        metadata={
+            "group": "tuning",
+            "help": "This server's own URL for streams, where several share --public-url for webhooks: a "
+            "call's stream must come to the server that was asked for it (docs/deploy.md).",
+        },
+    )
     tunnel: bool = field(
         default=False,
         metadata={"help": "Open a cloudflared quick tunnel, which gives a public URL without an account."},

@@ -26,6 +26,8 @@ def run(*arguments: str, token: str = AUTH_TOKEN) -> Result:
         (("--tunnel", "--worker-url", "wss://{name}.example.com"), "leave out it or --worker-url"),
         (("--min-workers", "3", "--max-workers", "2"), "--min-workers 3 is more than --max-workers 2"),
         (("--insecure",), "No such option"),
+        (("--stream-url", "a.com"), "No such option"),  # --worker-url says it
+        (("--spare-calls", "0"), "expected a whole number of 1 or more, got 0"),
         (("status", "--control-port", "1"), "No cluster answers at 127.0.0.1:1"),
     ],
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import CliRunner
+from twilio.request_validator import RequestValidator
 
 import commands.serve as module
 from bot import run_call
@@ -273,6 +274,7 @@ async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
         (["--tunnel"], "--tunnel opens this line to everybody: set TWILIO_AUTH_TOKEN"),
         (["--public-url", "phone.example.com"], "--public-url opens this line to everybody"),
         (["--host", "0.0.0.0"], "--host 0.0.0.0 opens this line to everybody"),  # noqa: S104
+        (["--stream-url", "a.com/pods/1"], "--stream-url (MOSHI_STREAM_URL) needs --public-url"),
         (["--public-url", "http://a.com"], "expected a public URL such as https://phone.example.com, got"),
         (
             ["--public-url", "a.com", "--tunnel", "--auth-token", AUTH_TOKEN],
@@ -374,3 +376,26 @@ async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answere
         assert (await client.get("/calls")).json()["state"] == "ready"
     over.set()
     await serving
+
+
+async def test_streams_come_to_a_url_of_their_own_and_webhooks_to_one_that_servers_share(
+    engine: FakeEngine, twilio: FakeTwilioApi
+) -> None:
+    made = options(
+        twilio, public_url="phone.example.com", stream_url="wss://phone.example.com/pods/10.0.0.7/"
+    )
+    made.check()
+    listener = running.listen("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    form = {"CallSid": "CA" + "1" * 32, "From": "+15551234567", "To": NUMBER}
+    async with running.answering(listener, StopSignals(), made, run_call), httpx.AsyncClient() as http:
+
+        async def ask(signed_for: str) -> httpx.Response:
+            signature = RequestValidator(AUTH_TOKEN).compute_signature(signed_for, form)
+            headers = {"X-Twilio-Signature": signature}
+            return await http.post(f"http://127.0.0.1:{port}/twiml", data=form, headers=headers)
+
+        answer = await ask("https://phone.example.com/twiml")
+        assert 'url="wss://phone.example.com/pods/10.0.0.7/stream"' in answer.text
+        assert 'statusCallback="https://phone.example.com/status"' in answer.text
+        assert (await ask("https://phone.example.com/pods/10.0.0.7/twiml")).status_code == 403
