@@ -1,0 +1,122 @@
+"""A whole cluster as a person starts it: ``bot.py cluster`` with Ray, and Twilio in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import psutil
+
+from runtime.ports import free_port
+from tests.cluster.local_cluster import PUBLIC, SMALL_PARROT
+from tests.fakes.twilio_api import AUTH_TOKEN
+from tests.fakes.twilio_voice import FakeTwilioVoice
+from tests.program import Program, program
+
+TWIML = f"{PUBLIC}/twiml"
+NAMES = 8
+
+
+def call_sid(number: int) -> str:
+    return f"CA{number:032x}"
+
+
+@dataclass
+class RayCluster:
+    """What a test needs of a cluster that runs.
+
+    Attributes:
+        program: the command.
+        address: where its desks answer.
+        admin: where they tell of themselves.
+        control_port: where it takes ``cluster update``.
+        voice: Twilio's part.
+        worker_port: that of w1.
+    """
+
+    program: Program
+    address: str
+    admin: str
+    control_port: int
+    voice: FakeTwilioVoice
+    worker_port: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"TWILIO_AUTH_TOKEN": AUTH_TOKEN, "MOSHI_CONTROL_PORT": str(self.control_port)}
+
+    async def health(self) -> dict[str, Any]:
+        async with aiohttp.ClientSession() as http, http.get(f"http://{self.address}/healthz") as answer:
+            told: dict[str, Any] = await answer.json()
+            return told
+
+    async def calls(self) -> dict[str, Any]:
+        async with aiohttp.ClientSession() as http, http.get(f"http://{self.admin}/calls") as answer:
+            told: dict[str, Any] = json.loads(await answer.text())
+            return told
+
+    async def states(self) -> dict[str, str]:
+        return {one["name"]: one["state"] for one in (await self.health())["workers"]}
+
+    async def until_states(self, states: dict[str, str], within_secs: float = 90.0) -> None:
+        """Wait until the workers are so, as the desk knows them."""
+        async with asyncio.timeout(within_secs):
+            while await self.states() != states:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+
+    def process_at(self, port: int) -> psutil.Process:
+        """Find the process that listens at a port."""
+        return next(
+            psutil.Process(one.pid)
+            for one in psutil.net_connections("tcp")
+            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid
+        )
+
+    def desks(self) -> list[psutil.Process]:
+        """Find the processes of the desks."""
+        port = int(self.address.rpartition(":")[2])
+        pids = {
+            one.pid
+            for one in psutil.net_connections("tcp")
+            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid
+        }
+        return [psutil.Process(pid) for pid in pids]
+
+
+@asynccontextmanager
+async def ray_cluster(*arguments: str, workers: int = 3, **environment: str) -> AsyncIterator[RayCluster]:
+    """Run a cluster of small parrots until all of its workers take calls; it is stopped at the end."""
+    port, admin, control = free_port(), free_port(), free_port()
+    base = free_port()
+    options = {
+        "--workers": workers,
+        "--engine": SMALL_PARROT,
+        "--port": port,
+        "--admin-port": admin,
+        "--control-port": control,
+        "--worker-port": base,
+        "--public-url": PUBLIC,
+        "--worker-url": "wss://{name}.example.com",
+        "--drain-secs": 30,
+    }
+    given = [str(part) for pair in options.items() for part in pair]
+    hosts = {f"w{n}.example.com": f"127.0.0.1:{base + n - 1}" for n in range(1, NAMES + 1)}
+    async with program(
+        "cluster", *given, *arguments, environment={"TWILIO_AUTH_TOKEN": AUTH_TOKEN, **environment}
+    ) as command:
+        try:
+            await asyncio.wait_for(command.says("workers take calls"), 120)
+            address = f"127.0.0.1:{port}"
+            voice = FakeTwilioVoice(PUBLIC, address, hosts)
+            yield RayCluster(command, address, f"127.0.0.1:{admin}", control, voice, base)
+        finally:
+            for _ in range(2):  # the second does not wait for calls
+                command.signal(signal.SIGTERM)
+                await asyncio.sleep(0.2)
+            await asyncio.wait_for(command.ends(), 60)
