@@ -59,7 +59,7 @@ class Desk(Answerer):
         self._opening = asyncio.Lock()
         self.router = CallRouter(settings.calls, self._judge)
         self.stream_auth = StreamAuth.for_account(settings.twilio.auth_token, self._address)
-        self.dashboard_auth = DashboardAuth(settings.web, self._is_public)
+        self.dashboard_auth = DashboardAuth(settings.web, self.is_public)
 
     @property
     def web(self) -> WebOptions:
@@ -132,5 +132,6 @@ class Desk(Answerer):
             await asyncio.sleep(LOOK_SECS)
             await self.router.refresh()
 
-    def _is_public(self) -> bool:
+    def is_public(self) -> bool:
+        """Tell whether the desk can be reached from elsewhere."""
         return self._address.base is not None or not is_loopback(self._settings.server.host)

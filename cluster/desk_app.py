@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
@@ -34,7 +34,7 @@ _CALL_EVERY_S = 0.5
 
 def create_desk_app(desk: Desk) -> FastAPI:
     """Make the app of one desk."""
-    app, router = _app_with_health(desk), desk.router
+    app, router = _app_with_health(desk, desk.is_public), desk.router
     app.include_router(webhooks(desk.stream_auth, router.answer, router.after_transfer))
     app.include_router(_watching(desk, desk.dashboard_auth.check))
     app.include_router(_page_calls(desk))
@@ -45,12 +45,12 @@ def create_desk_app(desk: Desk) -> FastAPI:
 
 def create_desk_admin_app(desk: Desk) -> FastAPI:
     """Make the app of ``--admin-port``, as one server has it (``server/admin_app.py``)."""
-    app = _app_with_health(desk)
+    app = _app_with_health(desk, lambda: False)
     app.include_router(_watching(desk, admin_check(desk.web)))
     return app
 
 
-def _app_with_health(desk: Desk) -> FastAPI:
+def _app_with_health(desk: Desk, is_public: Callable[[], bool]) -> FastAPI:
     app = FastAPI(
         title="Moshi on the phone", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
@@ -58,7 +58,8 @@ def _app_with_health(desk: Desk) -> FastAPI:
     @app.get("/healthz")
     def healthz() -> JSONResponse:
         """Whether the next call would find somebody."""
-        report = merged_health(desk.router.reports, desk.router.workers.keys(), desk.closing)
+        router = desk.router
+        report = merged_health(router.reports, router.workers.keys(), desk.closing, is_public=is_public())
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
 
     return app

@@ -23,7 +23,11 @@ def state_of(report: WorkerReport | None) -> WorkerState:
 
 
 def merged_health(
-    reports: dict[str, WorkerReport], names: Collection[str], closing: str | None
+    reports: dict[str, WorkerReport],
+    names: Collection[str],
+    closing: str | None,
+    *,
+    is_public: bool = False,
 ) -> dict[str, Any]:
     """Say how the cluster is doing, for ``/healthz``.
 
@@ -31,6 +35,7 @@ def merged_health(
         reports: of the workers that answer, by name.
         names: of all workers.
         closing: why no calls are taken, or None while they are.
+        is_public: everybody reads it: workers are counted, by state, and not named.
     """
     taking = [report for report in reports.values() if report.takes_calls]
     refused = Counter[str]()
@@ -50,7 +55,9 @@ def merged_health(
         "lost": _sum(reports.values(), "lost"),
         "refused": dict(refused),
         "version": VERSION,
-        "workers": [_worker(name, reports.get(name)) for name in sorted(names, key=_number)],
+        "workers": Counter(str(state_of(reports.get(name))) for name in names)
+        if is_public
+        else [_worker(name, reports.get(name)) for name in sorted(names, key=_number)],
     }
 
 

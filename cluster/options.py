@@ -26,7 +26,7 @@ class ClusterOptions:
         default=None,
         metadata={
             "help": "The public URL of each worker, with {name} (w1, w2, …), {host} or {port} in it, such as "
-            "wss://{name}.phone.example.com or wss://phone.example.com/{name} (docs/scale.md). With "
+            "wss://{name}.phone.example.com or wss://phone.example.com/{name} (docs/cluster.md). With "
             "--tunnel each has a tunnel of its own.",
             "metavar": "TEMPLATE",
         },
@@ -77,7 +77,7 @@ class ClusterOptions:
         },
     )
     control_port: int = field(
-        default=5002,
+        default=5003,
         metadata={
             "help": "The port of 127.0.0.1 at which the cluster takes update, scale and status.",
             "min": 0,

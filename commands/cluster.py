@@ -101,7 +101,7 @@ def cluster(
     call_options: CallOptions,
     hook_options: HookOptions,
 ) -> None:
-    """Answer calls with several servers, on this machine or on those of a Ray cluster (docs/scale.md).
+    """Answer calls with several servers, on this machine or on those of a Ray cluster (docs/cluster.md).
 
     Twilio's webhooks come in at --port; the answer sends each call to a server that has a session for it.
     """

@@ -132,7 +132,8 @@ async def local_cluster(
 ) -> AsyncIterator[LocalCluster]:
     """Run a cluster whose workers all take calls; at the end, nothing of it runs."""
     of = of or settings()
-    options = replace(options or ClusterOptions(workers=3), worker_url="wss://{name}.example.com")
+    options = options or ClusterOptions(workers=3)
+    options = replace(options, worker_url=options.worker_url or "wss://{name}.example.com")
     if not options.worker_port:
         options = replace(options, worker_port=free_port())
     runtime = LocalRuntime(of)

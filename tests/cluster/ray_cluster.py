@@ -52,7 +52,7 @@ class RayCluster:
         return {"TWILIO_AUTH_TOKEN": AUTH_TOKEN, "MOSHI_CONTROL_PORT": str(self.control_port)}
 
     async def health(self) -> dict[str, Any]:
-        async with aiohttp.ClientSession() as http, http.get(f"http://{self.address}/healthz") as answer:
+        async with aiohttp.ClientSession() as http, http.get(f"http://{self.admin}/healthz") as answer:
             told: dict[str, Any] = await answer.json()
             return told
 
@@ -75,7 +75,7 @@ class RayCluster:
         return next(
             psutil.Process(one.pid)
             for one in psutil.net_connections("tcp")
-            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid
+            if one.status == psutil.CONN_LISTEN and getattr(one.laddr, "port", None) == port and one.pid
         )
 
     def desks(self) -> list[psutil.Process]:
@@ -84,7 +84,7 @@ class RayCluster:
         pids = {
             one.pid
             for one in psutil.net_connections("tcp")
-            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid
+            if one.status == psutil.CONN_LISTEN and getattr(one.laddr, "port", None) == port and one.pid
         }
         return [psutil.Process(pid) for pid in pids]
 

@@ -63,6 +63,7 @@ async def test_calls_are_spread_and_the_one_too_many_hears_busy() -> None:
         status, text = await get(cluster, "/healthz")
         told = json.loads(text)
         assert (status, told["capacity"], told["sessions"], told["free"]) == (200, 6, 6, 0)
+        assert told["workers"] == {"ready": 3}, "the world may count them"
 
 
 async def test_callers_who_come_at_once_find_a_session_each() -> None:
