@@ -30,6 +30,7 @@ class KnownDevices:
     def recognise(self, request: HTTPConnection) -> str | None:
         """Name the device that a request comes from; None for one that has never shown the password."""
         device, _, mac = request.cookies.get(COOKIE, "").partition(".")
+        # In constant time, and as bytes: compare_digest refuses text that is not ASCII.
         right = hmac.compare_digest(self._mac(device).encode(), mac.encode(errors="replace"))
         return f"device {device}" if right else None
 

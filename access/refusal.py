@@ -11,7 +11,7 @@ class StreamRefused(Exception):
     """A stream that may not become a call.
 
     Attributes:
-        cause: a word for the figures: ``protocol``, ``format``, ``late``, ``token``, ``busy``, ….
+        cause: a word for the metrics: ``protocol``, ``format``, ``late``, ``token``, ``busy``, ….
         code: what the socket is closed with (RFC 6455, section 7.4).
         reason: one sentence, for the other side and for the log.
     """

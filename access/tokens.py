@@ -139,8 +139,10 @@ class StreamTokens:
         if not isinstance(token, str) or len(token) > _MAX_CHARS:
             raise TokenForged("the stream's token is not one of ours")
         body, _, mac = token.rpartition(".")
+        # As bytes: compare_digest refuses text that is not ASCII, and this may be anything.
         if not hmac.compare_digest(self._mac(body, bound_to).encode(), mac.encode(errors="replace")):
             raise TokenForged("the stream's token is not one of ours")
+        # Taken apart only now: what has the right MAC has the form that we gave it.
         made_for, expiry_text, nonce = body.split(".")
         expiry = int(expiry_text) if _EXPIRY.fullmatch(expiry_text) else 0
         if now_secs >= expiry:

@@ -8,11 +8,11 @@ from statistics import median
 
 _WINDOW_S = 2.0
 _SLOPE_WINDOWS = 4  # a slope is taken over 8 s: half a millisecond of noise is 0.006 % then
-_SLOPES_KEPT = 24
+_SLOPES_KEPT = 24  # of 48 s, most of which a stall does not touch
 _SLOPES_TO_BELIEVE = 3
 _STEP_S = 0.005  # a change by more than this from window to window is an event (a stall, a loss), not a clock
 _WINDOWS_TO_MOVE = 3  # an event that lasts this long moved the line
-_PHASE_GAIN = 0.3
+_PHASE_GAIN = 0.3  # slowly: one late window must not move the time by all that it is late
 _LARGEST_DRIFT = 0.01  # 1 %: far beyond any clock that works; more is not a clock's doing
 
 

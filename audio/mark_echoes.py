@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import deque
 
-_WINDOW_ECHOES = 10
+_WINDOW_ECHOES = 10  # the earliest of so many is taken for one that jitter spared
 _NOISES_KEPT = 30
 _NOISE_QUANTILE = 0.9  # a stall of the way back delays some echoes by seconds; they are not its jitter
-_LARGEST_JITTER_S = 0.1
-_TRIAL_ECHOES = 60
+_LARGEST_JITTER_S = 0.1  # as much is believed at most: twice of it is lead that is left alone
+_TRIAL_ECHOES = 60  # a minute, at a mark a second
 _TRIAL_MARGIN_S = 0.015
 
 

@@ -56,7 +56,7 @@ class PacketAssembler:
             self._next_ms = timestamp_ms
             return
         gap_ms = timestamp_ms - self._next_ms
-        if abs(gap_ms) > _LARGEST_GAP_MS:
+        if abs(gap_ms) > _LARGEST_GAP_MS:  # nothing is filled, and time counts on from there
             self.discontinuities += 1
             self._next_ms = timestamp_ms
         elif gap_ms >= _SMALLEST_GAP_MS:

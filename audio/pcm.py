@@ -23,6 +23,7 @@ def to_float(pcm: bytes) -> NDArray[np.float32]:
 def to_bytes(samples: NDArray[np.float32]) -> bytes:
     """Turn float32 ``[samples]`` into 16-bit little-endian mono PCM; what is beyond ±1 is clipped."""
     scaled = samples * np.float32(FULL_SCALE)
-    np.rint(scaled, out=scaled)
+    np.rint(scaled, out=scaled)  # cutting off would make a dead zone around zero
+    # A cast does not saturate: +1.0 would come out as the lowest sample.
     np.clip(scaled, -32_768, 32_767, out=scaled)
     return scaled.astype("<i2").tobytes()

@@ -102,6 +102,7 @@ class SilenceTrimmer:
         slices = samples[:whole].reshape(-1, slice_samples)
         block_ms = SLICE_MS * samples.size / slice_samples
         excess_ms = self._margin.excess_ms(lead_ms, block_ms, jitter_ms)
+        # Squared as floats: 16 bits would wrap around.
         silent = np.square(slices, dtype=np.float32).mean(axis=1) < _SILENT_RMS**2
         keep = np.ones(len(slices), np.bool_)
         for index, is_silent in enumerate(silent.tolist()):

@@ -1,4 +1,4 @@
-"""How a figure that was measured many times spreads. Pure."""
+"""How the values of what was measured many times spread. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A figure that has many values.
+    """The spread of many values.
 
     Attributes:
         p50: the median.

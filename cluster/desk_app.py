@@ -14,13 +14,13 @@ from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from access.request_body import read_body
 from cluster.asking import NoAnswer
 from cluster.merged import merged_health, merged_overview, state_of
 from cluster.merged_metrics import merged_metrics
 from server.admin import Check, admin_check
 from server.browser_phone import page_files
 from server.offers import MAX_BODY_BYTES
-from server.request_body import read_body
 from server.say import read_text
 from telephony.webhooks import webhooks
 

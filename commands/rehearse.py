@@ -50,7 +50,7 @@ _WIDTH_WITHOUT_TERMINAL = 140
     "--web-password",
     group=GROUPS["rehearsal"],
     envvar="MOSHI_WEB_PASSWORD",
-    help="Of the server's figures, with --url.",
+    help="Of the server's /calls, with --url.",
 )
 def rehearse(
     rehearse_options: RehearseOptions,

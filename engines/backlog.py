@@ -56,6 +56,7 @@ class Backlog:
         self._waiting.append(Waiting(pcm, is_silent(pcm)))
         if self.frames > self._limit_frames:
             silent = (place for place, frame in enumerate(self._waiting) if frame.silent)
+            # The newest counts among them: where it alone is silent, it is the one that nobody misses.
             del self._waiting[next(silent, 0)]
             self.dropped_frames += 1
 

@@ -133,7 +133,8 @@ class EngineOptions:
         default=None,
         metadata={
             "group": "voice",
-            "help": "Makes the greeting and every call's dice the same each time; by default they differ.",
+            "help": "The random seed: with one, the greeting and what each call draws are the same every "
+            "time; by default they differ.",
             "min": 0,
         },
     )

@@ -142,10 +142,12 @@ async def _talk(session: DuplexSession, frames: int) -> _Heard:
     began_s = loop.time()
     try:
         for number in range(frames):
+            # Against the start, so that what one sleep takes too long is made up for by the next.
             await asyncio.sleep(began_s + number * FRAME_MS / 1000 - loop.time())
             fed_at_s.append(time.perf_counter())
+            # Noise: silent frames would be dropped first where the engine falls behind.
             session.feed((0.1 * rng.standard_normal(FRAME_SAMPLES)).astype(np.float32))
-        last_words_s = 5 * FRAME_MS / 1000
+        last_words_s = 5 * FRAME_MS / 1000  # as many frames as may be under way (backlog.LIMIT_FRAMES)
         await asyncio.wait([listening], timeout=last_words_s)
     finally:
         listening.cancel()

@@ -61,6 +61,7 @@ class ParrotSession(DuplexSession):
         said, self._heard = heard[:FRAME_SAMPLES], heard[FRAME_SAMPLES:]
         text = ""
         if self._fed_frames < len(self._greeting):
+            # Two voices at once may pass full scale, where 16-bit samples would wrap around.
             said = np.clip(said + self._greeting[self._fed_frames], -1, 1)
             text = self._words_until((self._fed_frames + 1) / len(self._greeting))
         self._fed_frames += 1
@@ -135,7 +136,7 @@ class ParrotEngine(DuplexEngine):
         Raises:
             EngineUnavailable: when the clip cannot be read.
         """
-        if self._delay_samples:
+        if self._delay_samples:  # a mirror says nothing of its own: it is for measuring the line
             progress(f"The parrot repeats the caller after {self._delay_samples / SAMPLE_RATE_HZ:g} s.")
             self._greeting = await asyncio.to_thread(_read_greeting)
         else:

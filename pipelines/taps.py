@@ -57,7 +57,7 @@ def make_taps(
     if options.meter:
         observers.append(Meter(observations.metrics))
     transcripts = []
-    if options.transcripts:
+    if options.transcripts:  # the words are kept in memory all the same, for the page and --on-end
         path = options.transcripts / name
         transcripts = [TranscriptFile(path, form, files, heading) for form in (TEXT, JSON_LINES)]
         observations.kept["transcript"] = transcripts[0]

@@ -129,7 +129,7 @@ class Delegate(FrameProcessor):
         user, assistant = LLMContextAggregatorPair(self.context, user_params=strategies)
         worker = PipelineWorker(
             Pipeline([user, self._llm, _Answers(self._say), assistant]),
-            idle_timeout_secs=None,
+            idle_timeout_secs=None,  # a caller who says nothing for five minutes is no reason to end it
             enable_turn_tracking=False,
             enable_rtvi=False,
         )

@@ -41,7 +41,7 @@ class Meter:
         metrics = self.metrics
         self._engine_delay_ms = frame.delay_ms
         for stage, ms in frame.timings_ms.items():
-            if stage not in metrics.stages:
+            if stage not in metrics.stages:  # not setdefault, which would make 1,201 slots for every step
                 metrics.stages[stage] = Histogram()
             metrics.stages[stage].add(ms)
         aside = (WIRE, LISTEN)  # no answer waits for these
@@ -49,7 +49,7 @@ class Meter:
         metrics.deadline_misses += slowest_ms > FRAME_MS
         metrics.backlog_frames = frame.backlog_frames
         metrics.most_backlog_frames = max(metrics.most_backlog_frames, frame.backlog_frames)
-        metrics.dropped_frames = frame.dropped_frames
+        metrics.dropped_frames = frame.dropped_frames  # the stages count over the whole call
         metrics.skipped_frames = frame.skipped_frames
 
     def _playout(self, frame: PlayoutMetricsFrame) -> None:
@@ -61,6 +61,7 @@ class Meter:
     def _audio_leaves(self) -> None:
         metrics = self.metrics
         metrics.frames += 1
+        # At the ear a frame waits until all that was sent before it has been played.
         metrics.delay_ms = self._engine_delay_ms + metrics.playout_lead_ms
         metrics.delay.add(metrics.delay_ms)
         metrics.playout_lead.add(metrics.playout_lead_ms)

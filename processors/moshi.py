@@ -40,7 +40,7 @@ class MoshiProcessor(FrameProcessor):
         super().__init__(enable_direct_mode=True)
         self.session = session
         self._hang_secs = hang_secs
-        self._rest = np.zeros(0, np.float32)
+        self._rest = np.zeros(0, np.float32)  # of a transport whose packets are no whole frames; Twilio's are
         self._words = WordFrames()
         self._fed_frames = 0
         self._fed_at_s: deque[float] = deque()
@@ -95,6 +95,7 @@ class MoshiProcessor(FrameProcessor):
         heard_s = self._fed_frames * FRAME_MS / 1000
         for words in self._words.of_step(step, heard_s, self.get_clock().get_time()):
             await self.push_frame(words)
+        # Before the speech, so that the meter knows a frame's delay when it counts the frame.
         await self.push_frame(
             EngineMetricsFrame(
                 (asyncio.get_running_loop().time() - fed_at_s) * 1000,

@@ -14,6 +14,8 @@ class MulawDecoder(FrameProcessor):
     """`MulawInputFrame` in, `InputAudioRawFrame` (16-bit, 8 kHz mono) out."""
 
     def __init__(self) -> None:
+        # Direct, as every stage of the call: with a queue and a task for each, a second of a call took 59 ms
+        # of processor time in place of 40.
         super().__init__(enable_direct_mode=True)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:

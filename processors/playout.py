@@ -47,7 +47,7 @@ class PlayoutGovernor(FrameProcessor):
         now_s = self._now_s()
         samples = np.frombuffer(frame.audio, "<i2")
         left = self.playout.send(samples, now_s, rate_hz=frame.sample_rate, channels=frame.num_channels)
-        await self.push_frame(self._measured())
+        await self.push_frame(self._measured())  # also where nothing is left: that is when trimming shows
         if left.size == 0:
             return
         if left is not samples:

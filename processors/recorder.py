@@ -50,6 +50,7 @@ def _decoded(mulaw: bytes) -> NDArray[np.int16]:
 
 
 def _mono(frame: AudioRawFrame) -> NDArray[np.int16]:
+    # Half a sample at the end would make frombuffer raise, and an observer must never raise.
     whole = len(frame.audio) // (2 * frame.num_channels) * 2 * frame.num_channels
     samples = np.frombuffer(frame.audio[:whole], "<i2")
     if frame.num_channels == 1:

@@ -21,13 +21,14 @@ class FrameObserver(Protocol):
 class Tap(FrameProcessor):
     """Shows each frame to its observers, and passes it on.
 
-    One stage for all of them: what a observer does for a frame takes less than what a stage costs.
+    One stage for all of them: what an observer does for a frame takes less than what a stage costs.
 
     Args:
         observers: are closed with the pipeline, however it ends.
     """
 
     def __init__(self, *observers: FrameObserver) -> None:
+        # Direct: an observer sees a frame when it passes, not when a queue of the tap's own gets round to it.
         super().__init__(enable_direct_mode=True)
         self.observers = observers
 
@@ -41,5 +42,6 @@ class Tap(FrameProcessor):
     async def cleanup(self) -> None:
         """Close the observers."""
         await super().cleanup()  # type: ignore[no-untyped-call]
+        # Here and not on an EndFrame, which a call that is broken off never sees.
         for observer in self.observers:
             observer.close()

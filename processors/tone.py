@@ -33,7 +33,7 @@ class ToneOverlay(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on, audio with what is left of the tone."""
         await super().process_frame(frame, direction)
-        if self._asked or self._left.size:
+        if self._asked or self._left.size:  # all other audio passes bit by bit as it came
             if isinstance(frame, MulawOutputFrame):
                 frame.mulaw = g711.encode(self._mixed(g711.decode(frame.mulaw), PHONE_RATE_HZ))
             elif isinstance(frame, OutputAudioRawFrame) and frame.num_channels == 1:

@@ -70,7 +70,7 @@ class TwilioSerializer(FrameSerializer):
                 return media_stream.media(self._stream_sid, frame.mulaw)
             case MarkOutputFrame():
                 return media_stream.mark(self._stream_sid, frame.mark)
-            case InterruptionFrame():
+            case InterruptionFrame():  # Moshi never breaks itself off; a stage of another pipeline may
                 return media_stream.clear(self._stream_sid)
         return None
 
@@ -150,6 +150,7 @@ class TwilioInput(FrameProcessor):
     async def _read(self) -> None:
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
             text: str | None = message.get("text")
+            # What is binary goes on as it is: the parser counts it among what cannot be understood.
             data = text if text is not None else bytes(message.get("bytes") or b"")
             if frame := await self._serializer.deserialize(data):
                 await self.push_frame(frame)
@@ -157,6 +158,7 @@ class TwilioInput(FrameProcessor):
 
     async def _stop_reading(self) -> None:
         if self._reader is not None:
+            # Swapped before the await: the pipeline's end and cleanup() may both come by here.
             reader, self._reader = self._reader, None
             await self.cancel_task(reader)
 
@@ -202,7 +204,7 @@ class TwilioOutput(FrameProcessor):
         await self._stop_writing()
 
     def _send(self, message: str | bytes) -> None:
-        if len(self._unsent) == UNSENT_MESSAGES:
+        if len(self._unsent) == UNSENT_MESSAGES:  # not the deque's own maxlen, which drops without a word
             self._unsent.popleft()
             self.dropped_messages += 1
             if self.dropped_messages == 1:

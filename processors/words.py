@@ -67,9 +67,9 @@ class WordFrames:
                 yield LLMFullResponseStartFrame()
             self._bot_quiet_steps = 0
             written = LLMTextFrame(text)
-            written.append_to_context = False
+            written.append_to_context = False  # the spoken one is; each word would be there twice
             spoken = TTSTextFrame(text, text_type=TextType.TOKEN)
-            spoken.includes_inter_frame_spaces = True
+            spoken.includes_inter_frame_spaces = True  # else pipecat puts blanks between pieces of words
             written.pts = spoken.pts = now_ns
             yield from (written, spoken)
         elif self._bot_quiet_steps is not None:

@@ -14,18 +14,18 @@ class CallMetrics:
 
     Attributes:
         frames: of the answer that have left.
-        delay: of each, from the caller's frame to the answer at the ear, less the network.
-        playout_lead: what was left to play before each, less the network.
+        delay: of each frame, from the caller's mouth to the answer at the ear, less the network.
+        playout_lead: what the other side had still to play when a frame left, of each frame.
         stages: how long each of the engine's stages took, by name.
         backlog_frames: of the caller's, unanswered now.
         most_backlog_frames: unanswered at worst.
-        delay_ms: of the last frame.
-        playout_lead_ms: what the other side had still to play before it.
+        delay_ms: of the last frame, as in ``delay``.
+        playout_lead_ms: what the other side had still to play before the last frame.
         dropped_frames: of the caller's, never answered.
         skipped_frames: of the caller's, answered but not listened to for words.
         trimmed_ms: silence taken out.
         underruns: times that the ear ran dry.
-        underrun_ms: for how long in all.
+        underrun_ms: for how long the ear was dry, in all.
         deadline_misses: frames of which a stage took longer than they last.
     """
 

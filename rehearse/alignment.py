@@ -18,12 +18,12 @@ from audio.silence import SILENCE_RMS
 Samples = NDArray[np.float32]
 
 _MARGIN_SAMPLES = 960  # the window reaches 120 ms to either side of its frame
-_LONGEST_S = 6.0
-_SCOUTS = 40
+_LONGEST_S = 6.0  # words that come back later than this are not found
+_SCOUTS = 40  # frames that are looked for in all of that; the rest only near where these were found
 _ALIKE = 0.6  # speech at an equal loudness of noise is 0.7; strange speech reaches 0.5 by chance
-_SCOUTS_AGREE = 0.4
-_AS_GOOD = 0.97
-_SPREAD_S = 0.25
+_SCOUTS_AGREE = 0.4  # the others may be in holes, or under the bot's own voice
+_AS_GOOD = 0.97  # of two peaks that are this alike the earlier one counts
+_SPREAD_S = 0.25  # by how much jitter and trimmed pauses may move one frame against the others
 _APART_FRAMES = 25  # 2 s: far enough for a small drift, and a single jump touches few such pairs
 
 
@@ -94,6 +94,7 @@ def _find(said: Samples, heard: Samples, frame: int, lowest: int, highest: int) 
     if len(region) < len(window):
         return 0, 0.0
     products = correlate(region, window, mode="valid", method="fft")
+    # float64: a window's energy is a difference of long sums, and quiet ones would drown in float32.
     energy = np.cumsum(np.concatenate(([0.0], np.square(region, dtype=np.float64))))
     energies = energy[len(window) :] - energy[: -len(window)]
     floor = len(window) * SILENCE_RMS**2 / 10  # what is all but silent is like nothing

@@ -83,7 +83,7 @@ class Caller:
                 socket = await opening.enter_async_context(
                     connect(self._url, compression=None, max_size=1 << 20, close_timeout=GOODBYE_SECS)
                 )
-                closing = opening.pop_all()
+                closing = opening.pop_all()  # the time limit is for connecting; the call outlasts it
         except (OSError, InvalidHandshake, InvalidURI, TimeoutError, EOFError) as error:
             self.record.refused = f"no stream at {self._url}: {error or 'no answer'}"
             return self.record
@@ -116,6 +116,7 @@ class Caller:
         record, encoder = self.record, self._encoder
         await self._send(socket, encoder.connected())
         await self._send(socket, encoder.start(custom_parameters=self.parameters))
+        # A packet leaves when its last sample has been spoken, so the first one 20 ms after the start.
         await asyncio.sleep(record.began_s + PACKET_S - time.perf_counter())
         pacer = Pacer(PACKET_S)
         pacer.start()
@@ -163,6 +164,7 @@ class Caller:
                 asyncio.ensure_future(self._send_quietly(socket, self._encoder.mark(echo.name)))  # noqa: RUF006
         due_s = self.record.ear.next_echo_s
         if due_s is not None:
+            # At least a moment: a timer that fires a hair early would find nothing due, again and again.
             wait_s = max(0.0005, due_s - time.perf_counter())
             self._echoing = asyncio.get_running_loop().call_later(wait_s, self._echo, socket)
 

@@ -39,7 +39,7 @@ class Criterion:
         figure: what was measured, in words.
         bound: what it must be, in words.
         by_speed: whether a machine that is too slow for its engine can fail it.
-        numbers: the figures for ``report.json``.
+        numbers: the same as numbers, for ``report.json``.
     """
 
     key: str

@@ -43,7 +43,7 @@ class Compared:
         held: in how many calls it holds.
         judged: in how many it could be judged.
         figure: of the first call in which it does not hold, in words; empty where there is none.
-        numbers: its figures.
+        numbers: its metrics.
     """
 
     key: str

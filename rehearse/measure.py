@@ -1,4 +1,4 @@
-"""From a call's record to its figures. Pure: nothing here waits, asks or prints."""
+"""From a call's record to what it was like, in numbers. Pure: nothing here waits, asks or prints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rehearse.record import CallRecord
 
 _SLICE_SAMPLES = 80  # voices are looked for in slices of 10 ms
 _BRIDGED_SLICES = 12  # silences of up to 120 ms are inside words
-_HOLE_SLICES = 50
+_HOLE_SLICES = 50  # 500 ms: a longer one is not inside a sentence any more
 _QUARTER = 4
 
 

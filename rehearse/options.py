@@ -57,7 +57,7 @@ class RehearseOptions:
     report: Path = field(
         default=Path("report"),
         metadata={
-            "help": "Directory for the recording, the transcript, the figures and the picture.",
+            "help": "Directory for the recording, the transcript, the measurements and the picture.",
             "envvar": "REHEARSE_REPORT",
             "metavar": "DIR",
         },

@@ -48,6 +48,7 @@ class OwnServer:
         self.password = secrets.token_hex(16)
         self.ready_s = 0.0
         self._say = say
+        # All that must not come from the user's own environment or .env is said here, also where it is empty.
         self._settings = {
             **settings,
             "TWILIO_ACCOUNT_SID": "",
@@ -61,7 +62,7 @@ class OwnServer:
             "MOSHI_HOST": "127.0.0.1",
             "MOSHI_PORT": str(self.port),
             "MOSHI_LOG_LEVEL": "info",
-            "MOSHI_DRAIN_SECS": "0",
+            "MOSHI_DRAIN_SECS": "0",  # its only callers are ours, and they have hung up
             "MOSHI_METER": "1",
             "MOSHI_ADMIN_PORT": "",
             "MOSHI_LOG_FORMAT": "text",

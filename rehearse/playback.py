@@ -89,7 +89,7 @@ class Playback:
         """Take the audio of one ``media`` message: µ-law bytes of any number, as it arrives."""
         now = self._sample(now_s)
         heard = max(now, self._end_sample)
-        if self.segments and heard > self._end_sample:
+        if self.segments and heard > self._end_sample:  # before the first audio nothing can run dry
             self.gaps.append(Gap(self._end_sample, heard - self._end_sample))
         self.segments.append(PlayedSegment(heard, self.received_samples, mulaw, now_s))
         self.received_samples += len(mulaw)

@@ -15,7 +15,7 @@ from runtime.version import VERSION
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a report says of itself, beside its figures.
+    """What a report says of itself, beside what was measured.
 
     Attributes:
         at: when the rehearsal began, UTC.

@@ -29,7 +29,7 @@ class Target:
         url: the stream's.
         auth_token: what the webhook's signature is made with, where there is one.
         public_url: what the signature is made for.
-        password: of the server's figures, where they have one.
+        password: of the server's /calls, where it has one.
         ready_s: how long the server took to get ready, where it was started for this.
         repeats_after_ms: by how much its engine repeats the caller on purpose, where that is known.
     """
@@ -52,7 +52,7 @@ class Rehearsed:
         found: the measurements.
         points: the checklist.
         health: what the server said of itself before the call, where it did.
-        figures: what it said of the call in the end, where it did; its words are among them.
+        metrics: what it said of the call in the end, where it did; its words are among them.
     """
 
     call_sid: str
@@ -60,7 +60,7 @@ class Rehearsed:
     found: Measurements
     points: list[Criterion]
     health: dict[str, Any] | None
-    figures: dict[str, Any] | None
+    metrics: dict[str, Any] | None
 
     @property
     def held(self) -> bool:
@@ -106,7 +106,7 @@ class _Call:
 
     call_sid: str
     record: CallRecord
-    figures: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = None
     spoken_before: list[str] | None = None
     no_webhook: str = ""
 
@@ -127,7 +127,7 @@ async def _call(target: Target, caller: Caller) -> _Call:
         return call
     async with word.listening(call_sid, caller.record.told):
         await caller.call()
-    call.figures = await word.figures(call_sid)
+    call.metrics = await word.metrics(call_sid)
     return call
 
 
@@ -144,4 +144,4 @@ def _judge(
     )
     found = measure(call.record, repeats_after_ms=target.repeats_after_ms)
     points = check(around, call.record, found)
-    return Rehearsed(call.call_sid, call.record, found, points, health, call.figures)
+    return Rehearsed(call.call_sid, call.record, found, points, health, call.metrics)

@@ -1,4 +1,4 @@
-"""What a rehearsal leaves in its directory: recordings, transcripts, the figures and pictures."""
+"""What a rehearsal leaves in its directory: recordings, transcripts, the measurements and pictures."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def _write_wav(path: Path, record: CallRecord) -> Path:
     return path
 
 
-def _write_json(path: Path, figures: dict[str, Any]) -> Path:
-    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+def _write_json(path: Path, report: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return path
 
 
@@ -105,7 +105,7 @@ def _figures(call: Rehearsed) -> dict[str, Any]:
         "delay_by": call.found.delay_by,
         "lead_ms": asdict(lead) if lead else None,
         "caller_late_ms": round(call.found.late_ms, 2),
-        "server": {"health": call.health, "call": call.figures},
+        "server": {"health": call.health, "call": call.metrics},
     }
 
 
@@ -121,7 +121,7 @@ def _series(call: Rehearsed) -> dict[str, Any]:
 
 
 def _transcript(call: Rehearsed) -> str:
-    words = (call.figures or {}).get("words")
+    words = (call.metrics or {}).get("words")
     if not words:
         return "The bot put nothing into words, or the server does not tell.\n"
     return "".join(

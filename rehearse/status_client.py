@@ -22,7 +22,7 @@ class StatusClient:
 
     Args:
         stream_url: the stream's; the rest stands beside it.
-        password: of the figures, where the server wants one.
+        password: of its /calls, where the server wants one.
     """
 
     def __init__(self, stream_url: str, password: str | None = None) -> None:
@@ -33,15 +33,15 @@ class StatusClient:
         """Ask ``/healthz``."""
         return await self._ask("/healthz")
 
-    async def figures(self, call_sid: str) -> dict[str, Any] | None:
-        """Ask for one call's figures, while it runs or shortly after."""
+    async def metrics(self, call_sid: str) -> dict[str, Any] | None:
+        """Ask for one call's metrics, while it runs or shortly after."""
         return await self._ask(f"/calls/{call_sid}")
 
     async def told(self, call_sid: str) -> StatusSample | None:
         """Ask what is known of a running call."""
         asked_s = time.perf_counter()
-        figures = await self.figures(call_sid)
-        return None if figures is None else as_sample(figures, asked_s)
+        metrics = await self.metrics(call_sid)
+        return None if metrics is None else as_sample(metrics, asked_s)
 
     async def free(self, sessions_before: int) -> tuple[bool, str] | None:
         """Wait until no more sessions are open than before the call; say whether that came true."""
@@ -88,15 +88,15 @@ class StatusClient:
         return said if isinstance(said, dict) and answer.status in (200, 503) else None
 
 
-def as_sample(figures: dict[str, Any], at_s: float) -> StatusSample | None:
-    """Understand a call's figures; None when they are not ours."""
+def as_sample(metrics: dict[str, Any], at_s: float) -> StatusSample | None:
+    """Understand a call's metrics; None when they are not ours."""
     try:
         return StatusSample(
             at_s,
-            int(figures["backlog_frames"]),
-            float(figures["playout_lead_ms"]),
-            int(figures["dropped_frames"]),
-            float(figures["trimmed_ms"]),
+            int(metrics["backlog_frames"]),
+            float(metrics["playout_lead_ms"]),
+            int(metrics["dropped_frames"]),
+            float(metrics["trimmed_ms"]),
         )
     except (KeyError, TypeError, ValueError):
         return None

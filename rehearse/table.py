@@ -38,12 +38,12 @@ def shares(calls: list[Rehearsed]) -> str | None:
 
 
 def _p50(call: Rehearsed, stage: str) -> float | None:
-    found = ((call.figures or {}).get("stages") or {}).get(stage)
+    found = ((call.metrics or {}).get("stages") or {}).get(stage)
     return None if found is None else float(found["p50"])
 
 
 def distributions(calls: list[Rehearsed]) -> Table:
-    """Lay out the same points for several calls: how many hold each, and how their figures are spread."""
+    """Lay out the same points for several calls: how many hold each, and how what was measured is spread."""
     table = _table("over all calls: least, median, most")
     for point in compare(calls):
         words = f"{point.held} of {point.judged} hold" if point.judged else "not judged"
@@ -68,7 +68,7 @@ def _title(point: Criterion | Compared) -> Text:
 
 
 def _spread(name: str, spread: NumberSpread) -> str:
-    """Give a figure's least, median and most over all calls that know it."""
+    """Give a number's least, median and most over all calls that know it."""
     words = name.replace("_", " ")
     if spread.median is None:
         return f"{words} unknown"

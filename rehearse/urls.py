@@ -1,4 +1,4 @@
-"""What stands beside a stream: its server's webhook and figures. Pure."""
+"""What stands beside a stream: its server's webhook and metrics. Pure."""
 
 from __future__ import annotations
 

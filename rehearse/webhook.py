@@ -70,6 +70,7 @@ async def ask_webhook(
         NoWebhook: when there is none, or it will not answer us.
         NoStream: when its answer connects no stream.
     """
+    # 555-01xx is nobody's number.
     form = {"CallSid": call_sid, "From": "+15550100", "To": "+15550101", "Direction": "inbound"}
     headers = {}
     if auth_token:

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
 from access.dashboard_auth import DashboardAuth
+from access.request_body import read_body
 from server.expected_calls import ExpectedCall
 from server.offers import MAX_BODY_BYTES, chosen, offers
 from server.refusal_page import refusal_page
-from server.request_body import read_body
 from server.state import ServerState
 
 WEB = Path(__file__).resolve().parent.parent / "web"

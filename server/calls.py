@@ -15,14 +15,14 @@ from records.transcript_file import Heading, heading
 from server.expected_calls import ExpectedCall
 from telephony.media_stream import Start
 
-_OVER_KEPT = 32
+_OVER_KEPT = 32  # for who asks shortly after the end: the call's page, a rehearsal
 
 
 class CallOver(Exception):
     """The call has ended; nothing can be done in it."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False)  # calls are kept in a set, and no two are the same
 class Call:
     """One running call: its names, and the word that ends it.
 
@@ -79,6 +79,7 @@ class Call:
 
     async def ended(self) -> tuple[str, int]:
         """Wait for the call's end; gives its reason and code."""
+        # Several wait for it: without the shield, one that gives up would cancel it for all.
         return await asyncio.shield(self._ended)
 
     @property
@@ -175,5 +176,5 @@ class Calls:
 
     async def all_over(self) -> None:
         """Wait until no call runs."""
-        while self.running:
+        while self.running:  # another call may begin between the last one's end and our turn
             await self._idle.wait()

@@ -40,7 +40,7 @@ class ExpectedCalls:
             expected: what was decided.
             now_s: monotonic.
         """
-        self._calls.pop(call_sid, None)
+        self._calls.pop(call_sid, None)  # so that it moves to the end, where the newest stand
         self._calls[call_sid] = (now_s, expected)
         if len(self._calls) > _MOST:
             del self._calls[next(iter(self._calls))]

@@ -20,6 +20,7 @@ def reserve(state: ServerState, call_sid: str) -> str | None:
     engine, now_s = state.engine, state.clock()
     if error := state.calls.closing or _engine_error(state):
         return error
+    # Two webhooks within a second must not both be promised the last session.
     if engine.running + state.reservations.count(now_s, besides=call_sid) >= engine.capacity:
         return (
             "the only session is taken"

@@ -107,6 +107,7 @@ def _servers(engine: DuplexEngine) -> Iterator[Metric]:
 
 
 def _add(family: HistogramMetricFamily, histogram: Histogram, *labels: str) -> HistogramMetricFamily:
+    # Each bucket ends where a slot of the histogram does, so these counts are exact.
     buckets = [(str(ms / 1000), float(histogram.up_to(ms))) for ms in _BUCKETS_MS]
     family.add_metric(labels, [*buckets, ("+Inf", float(histogram.count))], histogram.total_ms / 1000)
     return family

@@ -7,9 +7,9 @@ import json
 from fastapi import APIRouter, Depends, HTTPException, Request
 
 from access.dashboard_auth import DashboardAuth
+from access.request_body import read_body
 from engines.duplex import Unsupported
 from server.calls import CallOver, Calls
-from server.request_body import read_body
 
 MAX_BODY_BYTES = 16 * 1024
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 BINARY = "cloudflared"
-GRACE_SECS = 1
+GRACE_SECS = 1  # for open requests when it is told to end; its own default is 30, and a stream stays open
 
 _URL = re.compile(r"https://(?P<name>[a-z0-9-]+)\.trycloudflare\.com")
 _NOT_A_TUNNEL = "api"  # https://api.trycloudflare.com is in the lines that tell of a failure
@@ -35,7 +35,7 @@ def command(binary: str, port: int, metrics_port: int, empty_config: Path) -> li
     return [
         binary,
         "tunnel",
-        "--no-autoupdate",
+        "--no-autoupdate",  # which would start it anew in mid-call, with another URL
         "--config",
         str(empty_config),
         "--url",

@@ -23,7 +23,7 @@ from telephony.twiml import connect_stream
 POLL_SECS = 1.0
 COMPLETED = "completed"
 ENDED = frozenset({COMPLETED, "busy", "no-answer", "failed", "canceled"})
-MOST_ERRORS = 5
+MOST_ERRORS = 5  # in a row; until then the call goes on, whatever Twilio's API says
 FORCED_SECS = 2.0
 RING_BUFFER_SECS = 5  # which Twilio may add to the time that a phone rings
 

@@ -115,6 +115,7 @@ def parse(data: str | bytes) -> Event:
     event = message.get("event")
     read = _READERS.get(event) if isinstance(event, str) else None
     if read is None:
+        # Cut and quoted: a stranger chooses what gets into the log here.
         raise BadMessage(f"unknown event {str(event)[:40]!r}")
     return read(message)
 

@@ -23,10 +23,10 @@ Sleep = Callable[[float], Awaitable[None]]
 
 API_URL = "https://api.twilio.com"
 REQUEST_SECS = 10.0
-_RETRY_DELAYS_SECS = (0.5, 1.0, 2.0, 4.0)
+_RETRY_DELAYS_SECS = (0.5, 1.0, 2.0, 4.0)  # five tries in all
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
-_NOT_FOUND = 20404
+_NOT_FOUND = 20404  # for a call: it has ended already
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,7 @@ async def reaches(url: str, *, within_secs: float, wanted: str = "", sleep: Slee
         sleep: waits some seconds.
     """
     timeout = aiohttp.ClientTimeout(total=TRY_SECS)
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:  # by a proxy, too
         for _ in range(max(1, int(within_secs))):
             await sleep(1.0)
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):

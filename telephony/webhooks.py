@@ -9,11 +9,11 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, HTTPException, Request, Response
 from loguru import logger
 from starlette.datastructures import FormData, UploadFile
-from starlette.requests import ClientDisconnect
 
 from access.auth import StreamAuth
 from access.public_address import STATUS_PATH, TRANSFERRED_PATH, TWIML_PATH
 from access.redact import redact
+from access.request_body import read_body
 from access.signatures import HEADER
 from telephony.incoming_call import IncomingCall
 
@@ -85,26 +85,13 @@ async def _form_of_twilio(request: Request, path: str, auth: StreamAuth) -> Form
         HTTPException: 400 when it is no form or was not sent to its end, 403 when Twilio did not sign it,
             413 when it is far too long to be one of Twilio's.
     """
-    form = _parse(await _body(request), path)
+    form = _parse(await read_body(request, MAX_BODY_BYTES), path)
     url = auth.address.https(path)
-    if url and request.url.query:
+    if url and request.url.query:  # Twilio signs the URL as the number has it, query and all
         url += f"?{request.url.query}"
     if not auth.knows_sender(url, form, request.headers.get(HEADER)):
         raise HTTPException(403, "the signature is missing or wrong")
     return form
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise HTTPException(413, f"expected at most {MAX_BODY_BYTES} bytes")
-    except ClientDisconnect as error:
-        # Nobody is there to read the answer; without this it would be a traceback in the log.
-        raise HTTPException(400, "expected a whole form") from error
-    return bytes(body)
 
 
 def _parse(body: bytes, path: str) -> FormData:

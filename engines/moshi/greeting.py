@@ -135,7 +135,7 @@ def record(
         sampling: how its tokens are drawn.
         codecs: gives the two that it takes.
         frames: how long.
-        seed: of the dice.
+        seed: of what is drawn.
         before_frame: called before each frame; what it raises ends the take.
     """
     encoder, decoder = codecs.take()

@@ -91,6 +91,7 @@ class HubRepo:
             EngineUnavailable: when it cannot be had.
         """
         if (path := self.cached(file)) is not None:
+            # The blob as well as the link: fetching goes no further where there is a blob of that name.
             path.resolve().unlink()
             path.unlink(missing_ok=True)
         self._fetch(file, optional=False)
@@ -150,12 +151,14 @@ class HubRepo:
         folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.name, repo_type="model")
         blob = folder / "blobs" / about.etag
         blob.parent.mkdir(parents=True, exist_ok=True)
+        # A name of our own: the hub's client throws away what it finds under its own.
         part = blob.with_name(f"{about.etag}.moshi-phone.incomplete")
+        # Two programs that fetch at once would write into one file.
         with WeakFileLock(part.with_suffix(".lock")):
             if blob.exists():
                 return
             if part.exists() and part.stat().st_size > about.size:
-                part.unlink()
+                part.unlink()  # it cannot be the beginning of this file
             with part.open("ab") as stream:
                 done_bytes = stream.tell()
                 if done_bytes:

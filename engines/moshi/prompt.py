@@ -131,7 +131,7 @@ def prompted_session(
     Args:
         model: PersonaPlex, or one of its kind.
         sampling: how its tokens are drawn.
-        seed: of the dice.
+        seed: of what is drawn.
         voice: one of NVIDIA's ``NAME.pt`` files, or None for a voice of the model's own.
         prompt_tokens: the ids of ``<system> TEXT <system>``.
 

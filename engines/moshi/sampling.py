@@ -30,7 +30,7 @@ class Sampling:
         """
         if noise is None:
             return mx.argmax(logits, axis=-1)
-        logits = logits.astype(mx.float32)
+        logits = logits.astype(mx.float32)  # bfloat16 would round the noise off beside large logits
         left_out = logits.shape[-1] - noise.shape[-1]
         if left_out == 0:
             return mx.argmax(logits + noise, axis=-1)

@@ -113,6 +113,7 @@ class MoshiSession(DuplexSession):
         else:
             after.add_done_callback(lambda _: self._submit(self._begin))
         works = (("encode", partial(self._encode, encoder)), ("decode", partial(self._decode, decoder)))
+        # Daemons: a codec that hangs in Rust must not keep the program from ending.
         for (name, work), (coder, released) in zip(works, self._coders, strict=True):
             threading.Thread(
                 target=self._stage, args=(name, work, coder, released), name=f"moshi-{name}", daemon=True
@@ -179,8 +180,8 @@ class MoshiSession(DuplexSession):
             self._changed.notify_all()
         self._news.set()
         self._said.set()
-        self._to_decode.put(None)
-        self._submit(self._forget)
+        self._to_decode.put(None)  # the decoder's thread waits for this queue alone
+        self._submit(self._forget)  # in the model's thread, where a step may be under way
         both = asyncio.gather(*(released.wait() for _, released in self._coders))
         try:
             await asyncio.wait_for(both, CLOSE_GRACE_S)
@@ -259,6 +260,7 @@ class MoshiSession(DuplexSession):
                     return
                 pcm, dropped = self._backlog.take(), self._backlog.dropped_frames
             began = time.perf_counter()
+            # Numbered with those that were dropped: the caller's words get their times by it.
             frame = _Frame(taken + dropped, encoder.encode(pcm))
             frame.timings_ms["encode"] = _ms_since(began)
             self._submit(partial(self._speak, frame), FRAME_MS / 1000)

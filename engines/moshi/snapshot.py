@@ -37,5 +37,5 @@ class Snapshot:
         """Give a new call's caches, of ``context`` positions each, with a copy of this in them."""
         rings = [RingKVCache(context) for _ in self.keys]
         for ring, keys, values in zip(rings, self.keys, self.values, strict=True):
-            ring.fill(keys, values)
+            ring.fill(keys, values)  # a copy: writing into an mlx array changes it for all who hold it
         return [LayerCache(ring) for ring in rings]

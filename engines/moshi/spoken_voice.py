@@ -16,7 +16,7 @@ from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
 from engines.moshi.codec import Mimi
 from engines.moshi.voice import SpokenVoice, VoiceUnfit
 
-LOUDNESS_LUFS = -24.0
+LOUDNESS_LUFS = -24.0  # NVIDIA's code brings a recording to this before it encodes it
 SHORTEST_SECS = 1.0  # loudness is measured in blocks of 0.4 s
 LONGEST_SECS = 30.0  # each second takes 12.5 of the positions that the model remembers
 

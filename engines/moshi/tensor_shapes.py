@@ -24,6 +24,7 @@ def read_shapes(path: Path) -> Shapes:
         OSError: when the file cannot be read.
     """
     try:
+        # Only values are numpy's; the shapes of bfloat16, which numpy lacks, can be read all the same.
         with safe_open(path, "numpy") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:

@@ -39,7 +39,7 @@ class VoiceLoader:
         path = self._voices.find(voice)
         if path.suffix == ".pt":
             return read_voice(path)
-        key = (path, path.stat().st_mtime_ns)
+        key = (path, path.stat().st_mtime_ns)  # a file that is written anew is another voice
         if key not in self._recordings:
             pcm = read_recording(path)
             self._recordings[key] = encode_recording(pcm, self._load_mimi().result())

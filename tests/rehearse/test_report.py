@@ -34,13 +34,13 @@ PNG = b"\x89PNG\r\n"
 def rehearsed(server: simulated.Server = simulated.mirror) -> Rehearsed:
     record = simulated.call(server, secs=6)
     found = measure(record, repeats_after_ms=0)
-    figures = {
+    metrics = {
         "words": [
             {"at_s": 0.5, "text": "Hello."},
             {"at_s": 12.25, "speaker": "caller", "text": "How are you?"},
         ]
     }
-    return Rehearsed("CA1", record, found, check(CallContext(), record, found), None, figures)
+    return Rehearsed("CA1", record, found, check(CallContext(), record, found), None, metrics)
 
 
 def text(table: object) -> str:
@@ -54,12 +54,12 @@ def test_the_report_of_one_call(tmp_path: Path) -> None:
     written = write_report(tmp_path / "deep" / "report", [call], PROVENANCE)
     names = [path.name for path in written]
     assert names == ["call.wav", "report.json", "call.png", "transcript.txt"]
-    wav, figures, picture, transcript = written
+    wav, metrics, picture, transcript = written
     sides, rate_hz = soundfile.read(wav, dtype="float32")
     assert rate_hz == 8000
     assert np.array_equal(sides[:, 0], call.record.said_pcm)
     assert np.array_equal(sides[:, 1], call.record.heard_pcm)
-    report = json.loads(figures.read_text())
+    report = json.loads(metrics.read_text())
     assert report["held"]
     assert (report["date"], report["engine"]) == ("2026-01-31T12:30:00+00:00", "parrot")
     assert (report["version"], report["options"]) == ("1.2.3", {"secs": 6.0})
@@ -74,7 +74,7 @@ def test_the_report_of_a_call_that_was_refused(tmp_path: Path) -> None:
     call = rehearsed(lambda _: [])
     call.record.refused = "1013 busy"
     call.points = check(CallContext(), call.record, call.found)
-    call.figures = None
+    call.metrics = None
     *_, picture, transcript = write_report(tmp_path, [call], PROVENANCE)
     assert picture.read_bytes().startswith(PNG)
     assert "put nothing into words" in transcript.read_text()

@@ -45,7 +45,7 @@ def test_the_server_s_share_is_told_only_where_there_is_one() -> None:
     assert shares([call]) is None
     call.health = {"servers": [{"name": "gpu-1:8998"}]}
     assert shares([call]) is None
-    call.figures = {"stages": {"server": {"p50": 151.4}, "opus": {"p50": 53.0}}}
+    call.metrics = {"stages": {"server": {"p50": 151.4}, "opus": {"p50": 53.0}}}
     assert shares([call]) == (
         "Of the answer's delay, by gpu-1:8998, p50: 151 ms in the server, 53 ms in Opus; "
         "the rest is the line's."

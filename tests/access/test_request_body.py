@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from fastapi import HTTPException, Request
 
-from server.request_body import read_body
+from access.request_body import read_body
 
 
 def request(*messages: dict[str, object]) -> Request:
