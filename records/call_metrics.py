@@ -51,6 +51,7 @@ class CallMetrics:
         self.playout_lead.include(other.playout_lead)
         for stage, histogram in other.stages.items():
             self.stages.setdefault(stage, Histogram()).include(histogram)
+        # Not what is true of one moment only: the backlog now, the last frame's delay.
         self.dropped_frames += other.dropped_frames
         self.skipped_frames += other.skipped_frames
         self.trimmed_ms += other.trimmed_ms

@@ -81,6 +81,7 @@ class Caller:
                 contextlib.AsyncExitStack() as opening,
             ):
                 socket = await opening.enter_async_context(
+                    # Twilio never compresses.
                     connect(self._url, compression=None, max_size=1 << 20, close_timeout=GOODBYE_SECS)
                 )
                 closing = opening.pop_all()  # the time limit is for connecting; the call outlasts it
@@ -109,7 +110,7 @@ class Caller:
             if self._echoing is not None:
                 self._echoing.cancel()
             listening.cancel()
-            await asyncio.wait([listening])
+            await asyncio.wait([listening])  # before the record is looked at, which it still fills
             record.close_code = socket.close_code
 
     async def _speak(self, socket: ClientConnection) -> None:

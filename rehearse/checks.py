@@ -14,8 +14,8 @@ from rehearse.record import CallRecord
 
 FIRST_AUDIO_MS = 1_000.0
 DELAY_MS = 300.0
-FLOW_SHARE = 0.8
-BOTH_VOICES_S = 0.5
+FLOW_SHARE = 0.8  # not all: a stall is judged by its gap, not once more here
+BOTH_VOICES_S = 0.5  # whoever waits for a turn never speaks while the caller does
 DRIFT_MS = 50.0
 GAP_SHARE = 0.005
 BACKLOG_FRAMES = 5  # 400 ms, where the engine begins to drop

@@ -53,7 +53,7 @@ def write_report(directory: Path, calls: list[Rehearsed], provenance: Provenance
     summary = {
         "held": all(call.held for call in calls),
         "points": as_json(compare(calls)),
-        "calls": [_figures(call) for call in calls],
+        "calls": [_measured(call) for call in calls],
     }
     picture = directory / "calls.png"
     draw_comparison(picture, calls, provenance.line)
@@ -66,7 +66,7 @@ def write_report(directory: Path, calls: list[Rehearsed], provenance: Provenance
 
 
 def _write_one(directory: Path, call: Rehearsed, provenance: Provenance) -> list[Path]:
-    report = provenance.as_json() | _figures(call) | {"series": _series(call)}
+    report = provenance.as_json() | _measured(call) | {"series": _series(call)}
     written = [
         _write_wav(directory / "call.wav", call.record),
         _write_json(directory / "report.json", report),
@@ -94,7 +94,7 @@ def _write_json(path: Path, report: dict[str, Any]) -> Path:
     return path
 
 
-def _figures(call: Rehearsed) -> dict[str, Any]:
+def _measured(call: Rehearsed) -> dict[str, Any]:
     delay, lead = Spread.of(call.found.delay_ms), Spread.of(call.found.lead_ms)
     return {
         "call_sid": call.call_sid,

@@ -73,7 +73,7 @@ class StatusClient:
             yield
         finally:
             listening.cancel()
-            await asyncio.wait([listening])
+            await asyncio.wait([listening])  # not awaited itself, which would raise its cancellation here
 
     async def _ask(self, path: str) -> dict[str, Any] | None:
         timeout = aiohttp.ClientTimeout(total=5)
@@ -85,6 +85,7 @@ class StatusClient:
                 said = await answer.json()
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return None
+        # 503 is how /healthz says that no call would be taken; it tells all the rest with it.
         return said if isinstance(said, dict) and answer.status in (200, 503) else None
 
 

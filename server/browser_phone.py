@@ -16,6 +16,7 @@ from server.refusal_page import refusal_page
 from server.state import ServerState
 
 WEB = Path(__file__).resolve().parent.parent / "web"
+# Listed beforehand: so no name from outside is ever looked up on the disk.
 _FILES = {path.name: path for path in sorted(WEB.iterdir()) if path.is_file()}
 _POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"
 _HEADERS = {
@@ -78,6 +79,7 @@ def browser_phone(state: ServerState) -> APIRouter:
         """Name a new call, and give the token that its stream must show; what it asks for is made ready."""
         body = await read_body(request, MAX_BODY_BYTES)
         wanted = chosen(state, body, request.headers.get("content-type", ""))
+        # As hard to guess as Twilio's own: whoever knows it may follow the call's words.
         call_sid = f"CA{secrets.token_hex(16)}"
         if wanted.wishes:
             state.expected.add(call_sid, ExpectedCall(request=wanted), state.clock())

@@ -23,7 +23,7 @@ async def drain(calls: Calls, stop: StopSignals, drain_secs: float, say: Say) ->
         drain_secs: how long the running calls may go on.
         say: takes one line for a person to read.
     """
-    calls.closing = CLOSING
+    calls.closing = CLOSING  # from now on webhooks hear that and streams are refused; what runs goes on
     if count := len(calls.running):
         say(
             f"No new calls; {count} running may finish within {drain_secs:g} s. "

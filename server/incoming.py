@@ -29,6 +29,7 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
     While the hook is asked, a session is held: whoever is accepted has one.
     """
     sid, caller = call.call_sid, redact(call.from_)
+    # Before anything is held: who may not call must not keep the line busy by trying.
     if refusal := state.caller_rules.refusal(call.from_, sid, state.clock()):
         logger.warning("Call {} from {} is refused: {}", sid[:10], caller, refusal)
         return twiml.reject("rejected")

@@ -31,7 +31,7 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def listening(config: uvicorn.Config, listener: socket.socket) -> AsyncIterator[None]:
     """Answer requests on this socket while the block runs. What still runs at its end is cut off."""
-    config.timeout_graceful_shutdown = CUT_OFF_SECS
+    config.timeout_graceful_shutdown = CUT_OFF_SECS  # uvicorn's own default waits for ever
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     listens = asyncio.create_task(server.listens.wait())

@@ -69,7 +69,7 @@ def watching(state: ServerState, check: Check | None = None) -> APIRouter:
         while call is not None and not call.over:
             yield ServerSentEvent(event="metrics", data=metrics_of(call))
             transcript = call.observations.transcript
-            if transcript.pieces != pieces:
+            if transcript.pieces != pieces:  # not the number of lines: a word may go into one that is there
                 pieces = transcript.pieces
                 yield ServerSentEvent(event="words", data=words(call))
             await asyncio.sleep(EVERY_S)

@@ -28,7 +28,7 @@ def status(state: ServerState) -> dict[str, Any]:
 
 
 def _state(state: ServerState) -> State:
-    if state.calls.closing is not None:
+    if state.calls.closing is not None:  # first: an engine that has been stopped is no error then
         return "closing"
     if state.engine.error is None:
         return "ready"

@@ -85,7 +85,7 @@ class TwilioApi:
     def __init__(
         self, account_sid: str, auth_token: str, api_url: str = API_URL, sleep: Sleep = asyncio.sleep
     ) -> None:
-        http: Any = TwilioHttpClient(timeout=REQUEST_SECS)
+        http: Any = TwilioHttpClient(timeout=REQUEST_SECS)  # by itself it would wait for ever
         if api_url != API_URL:
             http = _AtAnotherUrl(http, api_url)
         self.account_sid = account_sid

@@ -65,7 +65,7 @@ def explain(error: Exception) -> TwilioError:
         )
     if not isinstance(error, TwilioRestException):
         return TwilioError(f"Twilio's API: {redact(str(error))}")
-    code = int(error.code or error.status)
+    code = int(error.code or error.status)  # what answers in Twilio's place, such as a proxy, has no code
     if code in _REMEDIES:
         return TwilioError(f"{_REMEDIES[code]} (Twilio's error {code})", code)
     if error.status >= _SERVER_ERROR:

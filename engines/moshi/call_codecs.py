@@ -75,5 +75,6 @@ class CallCodecs:
         try:
             return encoder, Decoder(self.decoders)
         except EngineBusy:
+            # Or each call that gets only one of its two would take it away for good.
             encoder.release()
             raise

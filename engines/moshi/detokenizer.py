@@ -6,8 +6,7 @@ import codecs
 
 from sentencepiece import SentencePieceProcessor
 
-# 0 ends padding, 1 and 2 begin and end a text, 3 is padding: none of them is said.
-SPECIAL_TOKENS = frozenset({0, 1, 2, 3})
+from engines.moshi.text_tokens import SPECIAL_TOKENS
 
 
 class Detokenizer:
@@ -16,6 +15,7 @@ class Detokenizer:
     def __init__(self, tokenizer: SentencePieceProcessor) -> None:
         self._tokenizer = tokenizer
         self._pieces: int = tokenizer.get_piece_size()
+        # A letter's bytes may come in several tokens; what is no UTF-8 must not end the call.
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:

@@ -191,6 +191,7 @@ class MoshiEngine(DuplexEngine):
         greeting = loaded.roles.greeting(request, role, self.greetings)
         start = None if role is None else self._start_of(loaded, role)
         encoder, decoder = loaded.codecs.take()
+        # From the system: without --seed no two calls draw alike.
         seed = secrets.randbits(32) if self._options.seed is None else self._options.seed
         session = MoshiSession(
             owner=self,

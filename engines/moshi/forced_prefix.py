@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engines.moshi.text_tokens import PADDING_TOKEN
 from engines.moshi.token_history import Tokens
-
-PADDING_TOKEN = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)

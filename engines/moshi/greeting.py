@@ -19,11 +19,11 @@ from audio.silence import is_silent
 from engines.duplex import Progress
 from engines.moshi.call_codecs import CallCodecs
 from engines.moshi.codec import CODEBOOKS, Encoder
-from engines.moshi.detokenizer import SPECIAL_TOKENS
 from engines.moshi.forced_prefix import NO_PREFIX, ForcedPrefix, PrefixFrame
 from engines.moshi.language_model import LanguageSession, LanguageStep
 from engines.moshi.sampling import MoshiSampling
 from engines.moshi.steering import Steering
+from engines.moshi.text_tokens import SPECIAL_TOKENS
 from engines.moshi.token_history import Tokens
 
 SPEECH_FRAMES = 3  # a take with fewer audible frames is a click or a breath, not a greeting

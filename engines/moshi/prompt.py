@@ -17,11 +17,11 @@ from moshi_mlx.models.lm import Lm, LmConfig
 from numpy.typing import NDArray
 
 from engines.duplex import EngineError
-from engines.moshi.forced_prefix import PADDING_TOKEN
 from engines.moshi.language_model import LanguageSession, look_up, new_history
 from engines.moshi.prefill import Prefill
 from engines.moshi.sampling import MoshiSampling
 from engines.moshi.snapshot import Snapshot
+from engines.moshi.text_tokens import PADDING_TOKEN
 from engines.moshi.voice import EmbeddedVoice, SpokenVoice, Voice, VoiceUnfit, read_voice
 
 SILENCE_TOKENS = (948, 243, 1178, 546, 1736, 1030, 1978, 2008)  # Mimi's, of silence

@@ -114,7 +114,7 @@ class Prompts:
         """
         with self._lock:
             known = self._snapshots.get(role)
-            if known is not None and not (known.done() and known.exception()):
+            if known is not None and not (known.done() and known.exception()):  # what failed is tried again
                 self._snapshots.move_to_end(role)
                 return known
             made: Future[Snapshot] = Future()

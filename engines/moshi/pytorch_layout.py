@@ -67,7 +67,7 @@ def _origin(name: str) -> Origin:
 
 
 def _origin_in_slice(index: int, name: str) -> Origin:
-    if name == "emb.weight":
+    if name == "emb.weight":  # a slice reads what the one before it has written, and the first one the text
         return Origin("depformer_text_emb.weight" if index == 0 else f"depformer_emb.{index - 1}.weight")
     if name.startswith("linear_in."):
         return Origin(name.replace("linear_in", f"depformer_in.{index}", 1))
@@ -77,6 +77,7 @@ def _origin_in_slice(index: int, name: str) -> Origin:
     if ".gating." in name:
         return Origin(name.replace(".gating.", f".gating.{index}.", 1))
     origin = _renamed(name)
+    # One norm serves all slices; of the attention each has its own part.
     return origin if origin.is_norm else Origin(origin.name, index)
 
 

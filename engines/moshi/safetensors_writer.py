@@ -48,6 +48,7 @@ class SafetensorsWriter:
         self._specs = dict(specs)
         header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
         end = 0
+        # The header stands first and holds every offset: so all shapes are needed before the first value.
         for name, spec in specs.items():
             begin, end = end, end + spec.size_bytes
             header[name] = {"dtype": spec.dtype, "shape": list(spec.shape), "data_offsets": [begin, end]}

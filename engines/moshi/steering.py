@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from sentencepiece import SentencePieceProcessor
 
-NEW_WORD_TOKEN = 0
-PADDING_TOKEN = 3
-FIRST_SPOKEN_TOKEN = 4  # 0 to 3 are the stream's own signs and never part of a word
+from engines.moshi.text_tokens import FIRST_SPOKEN_TOKEN, NEW_WORD_TOKEN, PADDING_TOKEN
+
 MAX_PADDING_STEPS = 8  # from a word's 0 to the next one at most; the word's own pieces count as well
 INITIAL_PADDING_STEPS = 2  # before the first word, so that its beginning is not swallowed
 FINAL_PADDING_STEPS = 4  # after the last piece, until the word has been heard

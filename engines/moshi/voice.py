@@ -73,6 +73,7 @@ def read_voice(path: Path) -> EmbeddedVoice:
     if tensors.keys() != {"embeddings", "cache"}:
         raise VoiceUnfit(f"{path} is not a voice: expected embeddings and cache, got {sorted(tensors)}.")
     embeddings, cache = tensors["embeddings"], tensors["cache"]
+    # The archive's reader gives floats and int64 and nothing else.
     if embeddings.shape[1:3] != (1, 1) or embeddings.ndim != EMBEDDINGS_AXES or embeddings.dtype == np.int64:
         raise VoiceUnfit(
             f"{path} is not a voice: expected embeddings [frames, 1, 1, dim], got {list(embeddings.shape)}."

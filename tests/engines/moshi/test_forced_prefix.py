@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engines.moshi.forced_prefix import NO_PREFIX, PADDING_TOKEN, silent_prefix
+from engines.moshi.forced_prefix import NO_PREFIX, silent_prefix
+from engines.moshi.text_tokens import PADDING_TOKEN
 
 
 def test_a_silent_prefix_says_nothing_for_so_many_frames() -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from audio.formats import FRAME_SAMPLES
-from engines.moshi.forced_prefix import NO_PREFIX, PADDING_TOKEN, PrefixFrame, silent_prefix
+from engines.moshi.forced_prefix import NO_PREFIX, PrefixFrame, silent_prefix
 from engines.moshi.greeting import TAKES, Take, make_greeting, trim
+from engines.moshi.text_tokens import PADDING_TOKEN
 
 WORD = 77
 

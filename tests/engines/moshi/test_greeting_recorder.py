@@ -7,10 +7,11 @@ from sentencepiece import SentencePieceProcessor
 
 from engines.duplex import EngineUnavailable
 from engines.moshi.call_codecs import CallCodecs
-from engines.moshi.forced_prefix import NO_PREFIX, PADDING_TOKEN
+from engines.moshi.forced_prefix import NO_PREFIX
 from engines.moshi.greeting_recorder import GreetingRecorder
 from engines.moshi.random_model import write_tiny_tokenizer
 from engines.moshi.sampling import GREEDY
+from engines.moshi.text_tokens import PADDING_TOKEN
 from engines.options import NONE, SILENCE, EngineOptions
 from tests.tiny_moshi import tiny_lm
 

@@ -6,10 +6,11 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 
 from engines.duplex import CallRequest, EngineUnavailable, RequestRefused
-from engines.moshi.forced_prefix import PADDING_TOKEN, PrefixFrame
+from engines.moshi.forced_prefix import PrefixFrame
 from engines.moshi.random_model import write_tiny_tokenizer
 from engines.moshi.roles import PERSONA_LIMIT_TOKENS, Greeting, RecordedGreetings, Roles
 from engines.moshi.sampling import MoshiSampling, Sampling
+from engines.moshi.text_tokens import PADDING_TOKEN
 from engines.moshi.voices import Voices
 from engines.options import NONE, SILENCE, SPEECH, EngineOptions
 

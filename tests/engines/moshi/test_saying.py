@@ -12,7 +12,8 @@ import pytest
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.model_thread import ModelThread
 from engines.moshi.sampling import GREEDY, MoshiSampling
-from engines.moshi.steering import NEW_WORD_TOKEN, PADDING_TOKEN, Steering, Word
+from engines.moshi.steering import Steering, Word
+from engines.moshi.text_tokens import NEW_WORD_TOKEN, PADDING_TOKEN
 from tests.engines.moshi.test_session import CARD, WAIT_S, Surroundings, frame, opening
 from tests.tiny_moshi import tiny_lm
 

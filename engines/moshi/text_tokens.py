@@ -1,0 +1,10 @@
+"""The numbers of Moshi's text stream that are no pieces of words: its signs."""
+
+# Tested in tests/engines/moshi/test_steering.py by way of engines/moshi/steering.py.
+
+from __future__ import annotations
+
+NEW_WORD_TOKEN = 0  # ends a padding: a word begins
+PADDING_TOKEN = 3
+FIRST_SPOKEN_TOKEN = 4  # 1 and 2 begin and end a text; all from here on are pieces of words
+SPECIAL_TOKENS = frozenset(range(FIRST_SPOKEN_TOKEN))
