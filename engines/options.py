@@ -142,7 +142,7 @@ class EngineOptions:
         default=0.7,
         metadata={
             "group": "tuning",
-            "help": "Of Moshi's words; 0 always takes the likeliest.",
+            "help": "Temperature by which Moshi's words are drawn; 0 always takes the likeliest.",
             "min": 0.0,
             "max": 2.0,
         },
@@ -155,7 +155,7 @@ class EngineOptions:
         default=0.8,
         metadata={
             "group": "tuning",
-            "help": "Of Moshi's voice; 0 always takes the likeliest.",
+            "help": "Temperature by which Moshi's voice is drawn; 0 always takes the likeliest.",
             "min": 0.0,
             "max": 2.0,
         },

@@ -153,13 +153,14 @@ def _request(path: Path, name: str, table: object) -> CallRequest:
             raise PersonasUnfit(f"--personas: {path}: expected {key} of [{name}] to be text.")
     temperature = table.get("temperature")
     if temperature is not None and (
-        isinstance(temperature, bool)
+        isinstance(temperature, bool)  # True is an int to Python
         or not isinstance(temperature, int | float)
         or not 0 <= temperature <= MAX_TEMPERATURE
     ):
         raise PersonasUnfit(f"--personas: {path}: expected a temperature from 0 to 2 in [{name}].")
     persona = table.get("persona")
     return CallRequest(
+        # Files are named from where the TOML file is, wherever the program was started.
         persona=None if persona is None else read_persona(persona, path.parent),
         voice=table.get("voice"),
         greeting=table.get("greeting"),

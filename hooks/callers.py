@@ -64,6 +64,7 @@ class CallerRules:
         if len(self._calls) > _MOST_CALLERS:
             del self._calls[next(iter(self._calls))]
         if len(calls) >= self._calls_per_hour and call_sid not in calls:
+            # Not counted: or who goes on trying would never be let in again.
             return f"the number has called {len(calls)} times within an hour"
         calls.setdefault(call_sid, now_s)
         return None

@@ -69,6 +69,7 @@ class Hook:
         Raises:
             HookFailed: when it is not reached, not in time, or answers anything but 2xx, or too much.
         """
+        # Made once, as bytes: what is signed must be to the byte what is sent.
         body = json.dumps(what, ensure_ascii=False, separators=(",", ":")).encode()
         headers = {"Content-Type": "application/json; charset=utf-8"}
         if self.secret:

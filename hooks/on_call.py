@@ -54,6 +54,7 @@ def read_answer(body: bytes) -> HookAnswer:
         raise HookFailed("expected JSON, got something else") from error
     if not isinstance(said, dict):
         raise HookFailed(f"expected a JSON object, got {type(said).__name__}")
+    # A word that is spelled wrong would otherwise be let go in silence, and the call with it.
     if strange := sorted(said.keys() - _KNOWN):
         raise HookFailed(f"expected {', '.join(sorted(_KNOWN))}, got {strange[0][:40]!r}")
     accept = said.get("accept", True)
@@ -78,6 +79,7 @@ def _text(value: object, name: str, most: int) -> str | None:
 def _temperature(value: object) -> float | None:
     if value is None:
         return None
+    # True is an int to Python.
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _HOTTEST:
         raise HookFailed(f"expected temperature to be a number from 0 to {_HOTTEST:g}")
     return float(value)

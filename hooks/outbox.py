@@ -82,6 +82,7 @@ class Outbox:
             oldest.unlink(missing_ok=True)
             logger.error("{} calls wait to be told to --on-end; the oldest is forgotten", MOST_FILES)
         name = f"{what.get('ended_at', '')}-{what['id']}".replace(":", "-").replace("/", "-")
+        # Under another name until it is whole and on the disk: a crash must leave nothing half told.
         part = self._folder / f"{name}.part"
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -103,7 +104,7 @@ class Outbox:
                     pauses.reset()
                 else:
                     await self._sleep(pauses.next_secs())
-            if not self._added.is_set():
+            if not self._added.is_set():  # one may have come while the folder was being looked at
                 self._emptied.set()
 
     async def _send_some(self, waiting: list[Path]) -> bool:
@@ -129,7 +130,9 @@ class Outbox:
             what = json.loads(await asyncio.to_thread(path.read_text, encoding="utf-8"))
         except (OSError, ValueError) as error:
             logger.error("{} cannot be read, and is put aside: {}", path, error)
+            # Kept for whoever wants to know, but out of the way: it would be read again for ever.
             await asyncio.to_thread(path.rename, path.with_suffix(".bad"))
             return
+        # Taken first, removed then: a crash between the two tells it twice, which its id shows, and never not.
         await self._hook.post(what)
         await asyncio.to_thread(path.unlink, missing_ok=True)

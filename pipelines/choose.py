@@ -32,6 +32,7 @@ def choose_pipeline(spec: str) -> MakePipeline:
     function = load(spec, OPTION)
     if not callable(function):
         raise PluginUnfit(f"{OPTION}: expected a function that gives a Pipeline, got {spec}, which is none.")
+    # Looked at now, so that what cannot be called is found at the start and not with the first call.
     parameters = inspect.signature(function).parameters.values()
     takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters)
     wanted = [one.name for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]

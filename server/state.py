@@ -88,7 +88,7 @@ class ServerState:
         """Where Twilio's webhooks go."""
         return self.desk or self.auth.address
 
-    @cached_property
+    @cached_property  # one for all calls: it counts how often a number has called
     def caller_rules(self) -> CallerRules:
         """Which numbers may call."""
         return CallerRules(self.hooks.allow, self.hooks.deny, self.hooks.calls_per_caller_per_hour)

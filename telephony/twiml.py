@@ -31,9 +31,11 @@ def connect_stream(
         The document; far shorter than the 4,000 characters that a call may be placed with.
     """
     stream = Stream(url=stream_url, status_callback=status_url)
+    # As a parameter and not in the URL: of that Twilio strips the query.
     stream.parameter(name=PARAMETER, value=token)
     for name, value in parameters.items():
         stream.parameter(name=name, value=value)
+    # <Connect> and not <Start>, whose streams only listen.
     connect = Connect()
     connect.append(stream)
     response = VoiceResponse()
