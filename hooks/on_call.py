@@ -54,7 +54,7 @@ def read_answer(body: bytes) -> HookAnswer:
         raise HookFailed("expected JSON, got something else") from error
     if not isinstance(said, dict):
         raise HookFailed(f"expected a JSON object, got {type(said).__name__}")
-    # A word that is spelled wrong would otherwise be let go in silence, and the call with it.
+    # Never let go in silence: with accept spelled wrong, a call that was refused would be taken.
     if strange := sorted(said.keys() - _KNOWN):
         raise HookFailed(f"expected {', '.join(sorted(_KNOWN))}, got {strange[0][:40]!r}")
     accept = said.get("accept", True)

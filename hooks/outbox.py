@@ -133,6 +133,6 @@ class Outbox:
             # Kept for whoever wants to know, but out of the way: it would be read again for ever.
             await asyncio.to_thread(path.rename, path.with_suffix(".bad"))
             return
-        # Taken first, removed then: a crash between the two tells it twice, which its id shows, and never not.
+        # Removed only when it was taken: a crash in between tells it twice, which its id shows.
         await self._hook.post(what)
         await asyncio.to_thread(path.unlink, missing_ok=True)
