@@ -7,8 +7,6 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
-from xml.etree import ElementTree as ET
 
 import psutil
 import pytest
@@ -16,15 +14,13 @@ import pytest_asyncio
 
 from access.loopback import is_loopback
 from audio.g711 import SILENCE
+from tests.cluster.live_call import place_calls
 from tests.cluster.ray_cluster import TWIML, RayCluster, call_sid, ray_cluster
 from tests.fakes.twilio_voice import Rejected
-from tests.phone import Phone
 from tests.program import program
 
 pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
-
-LOUD = bytes([0x10, 0x90] * 80)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -32,55 +28,6 @@ async def cluster() -> AsyncIterator[RayCluster]:
     """One cluster for all tests here: it takes a quarter of a minute to start."""
     async with ray_cluster() as running:
         yield running
-
-
-class LiveCall:
-    """A call in real time, which keeps what it hears and when."""
-
-    def __init__(self, phone: Phone, worker: str) -> None:
-        self.phone = phone
-        self.worker = worker
-        self.broken: str | None = None
-        self.longest_gap_s = 0.0
-        self._talking = asyncio.create_task(self._talk())
-        self._hearing = asyncio.create_task(self._hear())
-
-    async def _talk(self) -> None:
-        loop = asyncio.get_running_loop()
-        next_s = loop.time()
-        while True:
-            await self.phone.say(LOUD)
-            next_s += 0.02
-            await asyncio.sleep(max(0.0, next_s - loop.time()))
-
-    async def _hear(self) -> None:
-        loop = asyncio.get_running_loop()
-        last_s = loop.time()
-        try:
-            while True:
-                await self.phone.listen(1)
-                self.longest_gap_s = max(self.longest_gap_s, loop.time() - last_s)
-                last_s = loop.time()
-        except Exception as error:  # however it breaks
-            self.broken = type(error).__name__
-
-    async def stop(self) -> None:
-        for task in (self._talking, self._hearing):
-            task.cancel()
-        await asyncio.gather(self._talking, self._hearing, return_exceptions=True)
-
-
-async def calls(cluster: RayCluster, count: int, stack: AsyncExitStack, first: int) -> list[LiveCall]:
-    """Place calls one after the other; each talks and listens until the stack is closed."""
-    live = []
-    for number in range(first, first + count):
-        twiml = await cluster.voice.call_in(TWIML, call_sid(number))
-        phone, _ = await stack.enter_async_context(cluster.voice.obey(twiml, call_sid(number)))
-        (stream,) = ET.fromstring(twiml).iter("Stream")  # noqa: S314 - our own
-        call = LiveCall(phone, (urlsplit(stream.attrib["url"]).hostname or "").partition(".")[0])
-        stack.push_async_callback(call.stop)
-        live.append(call)
-    return live
 
 
 async def in_state(cluster: RayCluster, state: str) -> set[str]:
@@ -95,7 +42,7 @@ async def all_free(cluster: RayCluster) -> None:
 
 async def test_calls_are_spread_and_the_one_too_many_hears_busy(cluster: RayCluster) -> None:
     async with AsyncExitStack() as stack:
-        live = await calls(cluster, 6, stack, 100)
+        live = await place_calls(cluster, 6, stack, 100)
         assert Counter(call.worker for call in live) == {"w1": 2, "w2": 2, "w3": 2}
         await asyncio.sleep(1.0)
         loop = asyncio.get_running_loop()
@@ -125,7 +72,7 @@ async def test_nobody_reaches_ray_from_elsewhere(cluster: RayCluster) -> None:
 async def test_a_worker_that_is_killed_loses_its_own_calls_and_no_others(cluster: RayCluster) -> None:
     await all_free(cluster)
     async with AsyncExitStack() as stack:
-        live = await calls(cluster, 6, stack, 200)
+        live = await place_calls(cluster, 6, stack, 200)
         await asyncio.sleep(1.0)
         cluster.process_at(cluster.worker_port + 1).send_signal(signal.SIGKILL)
         async with asyncio.timeout(20):
@@ -135,34 +82,28 @@ async def test_a_worker_that_is_killed_loses_its_own_calls_and_no_others(cluster
         assert {call.worker for call in live if call.broken} == {"w2"}
         assert sum(call.broken is not None for call in live) == 2
         (left, *_) = [call for call in live if not call.broken]
-        await left.stop()
-        await left.phone.socket.close()  # a caller hangs up, and the next one is answered
-        async with asyncio.timeout(20):
-            while True:
-                twiml = await cluster.voice.call_in(TWIML, call_sid(300))
-                if "<Stream" in twiml:
-                    break
-                await asyncio.sleep(0.2)
+        await left.hang_up()  # and the next caller is answered
+        await place_calls(cluster, 1, stack, 300, patience_secs=20)
     await cluster.until_states({"w1": "ready", "w2": "ready", "w3": "ready"})
     async with AsyncExitStack() as stack:
         await all_free(cluster)
-        live = await calls(cluster, 6, stack, 400)
+        live = await place_calls(cluster, 6, stack, 400)
         assert Counter(call.worker for call in live) == {"w1": 2, "w2": 2, "w3": 2}, "it is back"
 
 
 async def test_a_desk_that_is_killed_costs_nothing(cluster: RayCluster) -> None:
     await all_free(cluster)
     async with AsyncExitStack() as stack:
-        live = await calls(cluster, 2, stack, 500)
+        live = await place_calls(cluster, 2, stack, 500)
         one, *_ = desks = cluster.desks()
         assert len(desks) == 2
         one.send_signal(signal.SIGKILL)
         await asyncio.to_thread(one.wait, 20)
-        live += await calls(cluster, 2, stack, 510)
+        live += await place_calls(cluster, 2, stack, 510)
         async with asyncio.timeout(60):
             while len(cluster.desks()) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
-        live += await calls(cluster, 2, stack, 520)
+        live += await place_calls(cluster, 2, stack, 520)
         assert [call.broken for call in live] == [None] * 6
 
 
@@ -170,21 +111,21 @@ async def test_an_update_under_load(cluster: RayCluster) -> None:
     """Calls that last longer than it; and callers who come all the while find a session."""
     await all_free(cluster)
     async with AsyncExitStack() as stack:
-        live = await calls(cluster, 3, stack, 600)
+        live = await place_calls(cluster, 3, stack, 600)
         async with program("cluster", "update", environment=cluster.environment) as update:
             assert await update.ends() == 0, update.said
         answered, number = 0, 700
         async with asyncio.timeout(120):
             while await in_state(cluster, "ready") != {"w4", "w5", "w6"}:
                 async with AsyncExitStack() as short:
-                    (call,) = await calls(cluster, 1, short, number)
+                    (call,) = await place_calls(cluster, 1, short, number)
                     await call.phone.listen(1)
                     answered, number = answered + 1, number + 1
         assert answered > 0
         async with asyncio.timeout(60):
             while await in_state(cluster, "draining") != {call.worker for call in live}:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
-        (late,) = await calls(cluster, 1, stack, 800)
+        (late,) = await place_calls(cluster, 1, stack, 800)
         assert late.worker in {"w4", "w5", "w6"}
         assert [call.broken for call in live] == [None] * 3
     await cluster.until_states({"w4": "ready", "w5": "ready", "w6": "ready"})
