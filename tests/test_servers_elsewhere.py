@@ -132,6 +132,7 @@ async def test_two_servers_and_three_callers(twilio: FakeTwilioApi) -> None:
         assert "Traceback" not in line.said
 
 
+@pytest.mark.slow
 async def test_a_server_that_answers_no_more_ends_the_call_by_its_name(twilio: FakeTwilioApi) -> None:
     async with (
         moshi_server(Behaviour(silent_at=10)) as server,

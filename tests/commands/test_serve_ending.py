@@ -67,6 +67,7 @@ async def test_a_run_without_a_tunnel_puts_back_what_another_left(
     assert twilio.number["voice_url"] == BEFORE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_number_that_was_left_behind_is_exit_code_1(twilio: FakeTwilioApi, times: int) -> None:
     twilio.number["voice_url"] = BEFORE

@@ -153,6 +153,7 @@ def test_files_are_for_their_owner_alone_and_never_shared(tmp_path: Path) -> Non
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
+@pytest.mark.slow
 async def test_a_call_goes_on_and_ends_while_its_recording_waits_for_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

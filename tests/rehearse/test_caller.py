@@ -33,6 +33,7 @@ def failed(call: Rehearsed) -> set[str]:
     return {point.key for point in call.points if point.passed is False}
 
 
+@pytest.mark.slow
 async def test_a_call_over_real_sockets_and_each_fault_on_its_point() -> None:
     good, bad = BadServer(), BadServer(delay_s=0.4, say=True, leaks=True)
     said = caller_speech(CALLER_FILE, 4.8)

@@ -77,6 +77,7 @@ async def test_moshi_answers_the_phone(tiny_checkpoint: Path) -> None:
     assert engine.running == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["Answering calls", "Moshi warms up."])
 async def test_sigterm_ends_the_program_cleanly(tiny_checkpoint: Path, words: str) -> None:
     """mlx aborts a program that ends while a thread of it still works on the model."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from engines.moshi.engine import MoshiEngine
 from engines.options import EngineOptions
@@ -25,6 +26,7 @@ def lines_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in written.read_text().splitlines()]
 
 
+@pytest.mark.slow
 async def test_a_call_s_transcript_has_both_sides_and_what_was_said_on_purpose(
     tiny_checkpoint: Path, tiny_listening: Path, tmp_path: Path, logged: Logged
 ) -> None:

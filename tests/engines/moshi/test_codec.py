@@ -63,6 +63,7 @@ def test_gives_frames_of_the_promised_shapes(pool: MimiPool) -> None:
     decoder.release()
 
 
+@pytest.mark.slow
 def test_is_clean_for_the_next_call(pool: MimiPool) -> None:
     def call(seed: int) -> tuple[list[Tokens], list[Pcm]]:
         encoder, decoder = Encoder(pool), Decoder(pool)

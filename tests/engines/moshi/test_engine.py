@@ -316,6 +316,7 @@ async def test_without_codecs_for_a_call_it_says_so_until_they_are_there(
         pool.give_back(mimi)
 
 
+@pytest.mark.slow
 async def test_stopping_breaks_a_greeting_off_between_two_frames(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ async def a_call(options: EngineOptions) -> tuple[list[DuplexStep], list[str]]:
     return steps, lines
 
 
+@pytest.mark.slow
 async def test_listens_without_changing_what_moshi_says(
     tiny_checkpoint: Path, tiny_listening: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,7 @@ async def in_thread(engine: MoshiEngine, role: Role | None, frames: int) -> list
     return [step.text_token for step in steps]
 
 
+@pytest.mark.slow
 async def test_each_call_has_the_persona_that_it_asks_for(engine: MoshiEngine) -> None:
     assert engine.takes == {"persona", "voice", "greeting", "temperature"}
     default, ben = CallRequest(), BEN
@@ -177,6 +178,7 @@ async def test_what_cannot_be_is_refused_before_the_call(engine: MoshiEngine) ->
     assert engine.running == 0
 
 
+@pytest.mark.slow
 async def test_a_greeting_in_words_is_said_whoever_answers(engine: MoshiEngine) -> None:
     words = "dada bibi koko"
     for request in (CallRequest(greeting=words), replace(BEN, greeting=words)):
@@ -186,6 +188,7 @@ async def test_a_greeting_in_words_is_said_whoever_answers(engine: MoshiEngine) 
         assert words in " ".join(said.split())
 
 
+@pytest.mark.slow
 async def test_the_default_s_greeting_is_recorded_once(tiny_personaplex: Path) -> None:
     words = "dada bibi koko"
     engine = MoshiEngine(options(tiny_personaplex, greeting=words), codec_limit_frames=3000)
@@ -218,6 +221,7 @@ async def test_a_recording_is_a_voice(engine: MoshiEngine, tmp_path: Path) -> No
     assert said != await call(engine, CallRequest())
 
 
+@pytest.mark.slow
 async def test_a_model_without_personas_says_so(tiny_checkpoint: Path) -> None:
     engine = MoshiEngine(EngineOptions(model=str(tiny_checkpoint), persona=ANNA))
     with pytest.raises(EngineUnavailable, match="was not trained to take a persona; leave out --persona, or"):
@@ -235,6 +239,7 @@ async def test_a_model_without_personas_says_so(tiny_checkpoint: Path) -> None:
         await engine.stop()
 
 
+@pytest.mark.slow
 async def test_running_calls_keep_their_steps_while_a_prompt_is_read(tiny_personaplex: Path) -> None:
     """Between two slices of a prompt everybody who talks is answered, whatever the machine."""
     laters = Laters()

@@ -89,6 +89,7 @@ def test_says_what_nvidia_s_code_says_after_the_same_prompt(
     assert len(set(said[:, 0].tolist())) > 20, "the weights should make it say many things"
 
 
+@pytest.mark.slow
 def test_prefilled_in_one_pass_in_slices_or_step_by_step_is_the_same(models: dict[int, Lm]) -> None:
     model = models[64]
     prompt = compose(model.cfg, read_voice(VOICE), PROMPT)
@@ -141,6 +142,7 @@ def test_eight_slices_of_the_depformer_say_what_sixteen_say_bit_by_bit(checkpoin
 # Snapshots.
 
 
+@pytest.mark.slow
 def test_calls_from_one_snapshot_disturb_neither_each_other_nor_the_snapshot(models: dict[int, Lm]) -> None:
     model = models[64]
     start = prompted(model, compose(model.cfg, read_voice(VOICE), PROMPT))
@@ -158,6 +160,7 @@ def test_calls_from_one_snapshot_disturb_neither_each_other_nor_the_snapshot(mod
     assert same_tokens(talk(LanguageSession(model, GREEDY, 0, start=start)), GOLDEN["voice_64"])
 
 
+@pytest.mark.slow
 def test_two_personas_at_once(models: dict[int, Lm]) -> None:
     model = models[3000]
     starts = [prompted(model, compose(model.cfg, voice, PROMPT)) for voice in (read_voice(VOICE), None)]

@@ -297,6 +297,7 @@ asyncio.run(load())
 """
 
 
+@pytest.mark.slow
 def test_with_a_filled_cache_loading_asks_the_network_for_nothing(checkpoint: Path, tmp_path: Path) -> None:
     folder = write_tiny_checkpoint(
         tmp_path / "full", quantization=Quantization(4, 32), mimi=checkpoint / MIMI_NAME, layers=1
