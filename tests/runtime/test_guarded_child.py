@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -35,11 +36,15 @@ def test_it_says_why_it_could_not_start() -> None:
 
 
 @pytest.mark.parametrize(("ignores", "code"), [("", 128 + 15), ("trap '' TERM; ", 128 + 9)])
-def test_the_program_ends_when_stdin_does_by_force_if_it_must(ignores: str, code: int) -> None:
-    with guarded("sh", "-c", f"{ignores}while :; do sleep 0.05; done", grace_secs=0.5) as child:
+def test_the_program_ends_when_stdin_does_by_force_if_it_must(
+    tmp_path: Path, ignores: str, code: int
+) -> None:
+    runs = tmp_path / "runs"
+    with guarded("sh", "-c", f"{ignores}touch {runs}; while :; do sleep 0.05; done", grace_secs=0.5) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stdout.readline() == f"{STARTED}\n"
-        threading.Event().wait(0.3)  # for the shell to have set its trap
+        while not runs.exists():  # the shell has set its trap by then
+            time.sleep(0.01)
         child.stdin.close()
         assert child.wait(30) == code
