@@ -314,3 +314,18 @@ async def test_a_call_that_waits_for_its_prompt_takes_no_time_of_the_model_s_thr
     finally:
         gate.set()
         loaded.prompts._load_voice = voices
+
+
+async def test_moshi_says_a_greeting_in_words_as_well(tiny_checkpoint: Path) -> None:
+    words = "dada bibi koko"
+    engine = MoshiEngine(
+        EngineOptions(model=str(tiny_checkpoint), seed=1, greeting=words), codec_limit_frames=3000
+    )
+    await engine.start(lambda _: None)
+    try:
+        session = engine.open_session()
+        said = "".join(step.text for step in await talk(session, len(engine.greetings.default)))
+        await session.close()
+        assert words in " ".join(said.split())
+    finally:
+        await engine.stop()
