@@ -38,8 +38,22 @@ class Heard:
     late_ms: float
 
 
-async def call(port: int, seed: int, secs: float) -> Heard:
+async def call(
+    url: str,
+    seed: int,
+    secs: float,
+    *,
+    call_sid: str | None = None,
+    parameters: dict[str, str] | None = None,
+) -> Heard:
     """Call once, talk for ``secs``, and measure.
+
+    Args:
+        url: the stream's.
+        seed: of what is said, and when.
+        secs: how long.
+        call_sid: the call's name; by default one that the seed makes.
+        parameters: of the TwiML, the token among them.
 
     Raises:
         SystemExit: when the line does not answer, or breaks off.
@@ -48,9 +62,10 @@ async def call(port: int, seed: int, secs: float) -> Heard:
     await asyncio.sleep(random.Random(seed).uniform(0, 0.5))  # callers do not dial in step
     mulaw = g711.encode(pcm.to_bytes(said.samples))
     mulaw += bytes([g711.SILENCE]) * (-len(mulaw) % PACKET_SAMPLES + round(_AFTER_S * PHONE_RATE_HZ))
-    record = await Caller(f"ws://127.0.0.1:{port}/stream", mulaw, call_sid=f"CA{seed:032x}").call()
+    call_sid = call_sid or f"CA{seed:032x}"
+    record = await Caller(url, mulaw, call_sid=call_sid, parameters=parameters).call()
     if failed := record.refused or record.broken:
-        raise SystemExit(f"port {port}: {failed}")
+        raise SystemExit(f"{url}: {failed}")
     ear = pcm.to_float(g711.decode(record.ear.heard(time.perf_counter()).tobytes()))
     spoken = len(said.samples) // PACKET_SAMPLES
     due_s = [record.began_s + (index + 1) * PACKET_SAMPLES / PHONE_RATE_HZ for index in range(spoken)]
@@ -66,7 +81,10 @@ async def call(port: int, seed: int, secs: float) -> Heard:
 
 async def _main(arguments: argparse.Namespace) -> None:
     heard = await asyncio.gather(
-        *(call(arguments.port, arguments.seed + n, arguments.secs) for n in range(arguments.calls))
+        *(
+            call(f"ws://127.0.0.1:{arguments.port}/stream", arguments.seed + n, arguments.secs)
+            for n in range(arguments.calls)
+        )
     )
     for one in heard:
         print(json.dumps(asdict(one)))

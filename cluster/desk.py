@@ -30,7 +30,7 @@ from server.running import listen, uvicorn_config
 from server.settings import Settings
 from telephony.incoming_call import IncomingCall
 
-LOOK_SECS = 0.5
+LOOK_SECS = 1.0
 """How often each desk asks the workers how they are."""
 JUDGE_SECS = 0.5
 

@@ -69,8 +69,9 @@ def _watching(desk: Desk, check: Check) -> APIRouter:
     routes = APIRouter(dependencies=[Depends(check)])
     router = desk.router
 
-    def overview() -> dict[str, Any]:
-        return merged_overview(router.reports, router.workers.keys(), desk.closing)
+    async def overview() -> dict[str, Any]:
+        overviews = await router.ask_all(lambda worker: worker.overview())
+        return merged_overview(router.reports, router.workers.keys(), desk.closing, overviews)
 
     @routes.get("/metrics")
     async def scrape() -> Response:
@@ -84,15 +85,15 @@ def _watching(desk: Desk, check: Check) -> APIRouter:
         return Response(merged_metrics(texts, states), media_type=CONTENT_TYPE_LATEST)
 
     @routes.get("/calls")
-    def list_calls() -> dict[str, Any]:
+    async def list_calls() -> dict[str, Any]:
         """The calls that run, with their metrics and workers."""
-        return overview()
+        return await overview()
 
     @routes.get("/calls/events", response_class=EventSourceResponse)
     async def follow_calls() -> AsyncIterator[ServerSentEvent]:
         """The same, again and again."""
         while True:
-            yield ServerSentEvent(event="calls", data=overview())
+            yield ServerSentEvent(event="calls", data=await overview())
             await asyncio.sleep(_LIST_EVERY_S)
 
     @routes.get("/calls/{call_sid}")

@@ -25,7 +25,7 @@ from cluster.worker_url import worker_name
 from server.draining import CLOSING
 from server.settings import Settings
 
-STEP_SECS = 0.5
+STEP_SECS = 1.0
 REPORT_SECS = 3.0  # a machine may be busy; that is no reason to think that a worker is dead
 RETRY_SECS = 10.0  # before a worker that could not start tries again
 LATE_SECS = 20.0  # what a worker may take to end after its last call, or after --drain-secs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from cluster.fleet import WorkerState
@@ -62,21 +62,30 @@ def merged_health(
 
 
 def merged_overview(
-    reports: dict[str, WorkerReport], names: Collection[str], closing: str | None
+    reports: dict[str, WorkerReport],
+    names: Collection[str],
+    closing: str | None,
+    overviews: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Say which calls run, for ``/calls`` and the page; each has the name of its worker."""
+    """Say which calls run, for ``/calls`` and the page; each has the name of its worker.
+
+    Args:
+        reports: of the workers that answer, by name.
+        names: of all workers.
+        closing: why no calls are taken, or None while they are.
+        overviews: what each worker's ``/calls`` says, and its name as ``worker``.
+    """
     all_ = merged_health(reports, names, closing)
-    overviews = {name: report.overview for name, report in reports.items() if report.overview}
-    progress = [str(one["progress"]) for one in overviews.values() if one.get("progress")]
+    progress = [str(one["progress"]) for one in overviews if one.get("progress")]
     loading = any(state_of(reports.get(name)) is WorkerState.STARTING for name in reports)
-    running = [{"worker": name} | call for name, one in overviews.items() for call in one.get("running", ())]
+    running = [{"worker": one["worker"]} | call for one in overviews for call in one.get("running", ())]
     state = "closing" if closing else "ready" if all_["ready"] else "loading" if loading else "error"
     return {
         "state": state,
         "progress": progress[0] if progress and state == "loading" else None,
         "error": all_["error"] if state == "error" else None,
         "engine": all_["engine"],
-        "engine_reason": next((str(one.get("engine_reason", "")) for one in overviews.values()), ""),
+        "engine_reason": next((str(one.get("engine_reason", "")) for one in overviews), ""),
         "sessions": all_["sessions"],
         "capacity": all_["capacity"],
         "running": sorted(running, key=lambda call: -float(call["secs"])),

@@ -58,7 +58,7 @@ class Worker(Answerer):
     ASKED: ClassVar = frozenset(
         (
             *("report", "hold", "answer", "hand_over", "take_over", "end", "hang_up"),
-            *("details", "say", "scrape", "offers", "page_call"),
+            *("overview", "details", "say", "scrape", "offers", "page_call"),
         )
     )
 
@@ -96,9 +96,13 @@ class Worker(Answerer):
             failure=self._failure,
             capacity=state.engine.capacity,
             sessions=state.engine.running + state.reservations.count(state.clock(), besides=""),
-            health=health(state),
-            overview=overview(state),
+            # Not of an engine that is being stopped: it would log that it takes no calls.
+            health={} if state.calls.closing and not state.calls.running else health(state),
         )
+
+    async def overview(self) -> dict[str, object] | None:
+        """Tell which calls run; None while there is no server."""
+        return None if self._state is None else overview(self._state)
 
     async def hold(self, call_sid: str) -> str | None:
         """Reserve a session for a call, or say in one sentence why there is none."""

@@ -45,6 +45,11 @@ class WorkerClient(Asker):
         document: str | None = await self.ask("take_over", call_sid, expected, within_secs=SOON_SECS)
         return document
 
+    async def overview(self) -> dict[str, Any] | None:
+        """See ``Worker.overview``; has the worker's name, too."""
+        told: dict[str, Any] | None = await self.ask("overview", within_secs=SOON_SECS)
+        return None if told is None else {"worker": self.name, **told}
+
     async def details(self, call_sid: str) -> dict[str, Any] | None:
         """See ``Worker.details``."""
         details: dict[str, Any] | None = await self.ask("details", call_sid, within_secs=SOON_SECS)

@@ -22,7 +22,6 @@ class WorkerReport:
         capacity: how many sessions it has.
         sessions: how many are taken, reserved ones among them.
         health: what its ``/healthz`` says.
-        overview: what its ``/calls`` says.
     """
 
     name: str
@@ -34,7 +33,6 @@ class WorkerReport:
     capacity: int = 0
     sessions: int = 0
     health: dict[str, Any] = field(default_factory=dict[str, Any])
-    overview: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def takes_calls(self) -> bool:

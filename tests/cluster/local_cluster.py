@@ -128,17 +128,20 @@ def settings(**more: Any) -> Settings:
 
 @asynccontextmanager
 async def local_cluster(
-    options: ClusterOptions | None = None, of: Settings | None = None
+    options: ClusterOptions | None = None, of: Settings | None = None, *, is_public: bool = True
 ) -> AsyncIterator[LocalCluster]:
     """Run a cluster whose workers all take calls; at the end, nothing of it runs."""
     of = of or settings()
+    if not is_public:
+        of = replace(of, reach=ReachOptions())
     options = options or ClusterOptions(workers=3)
-    options = replace(options, worker_url=options.worker_url or "wss://{name}.example.com")
+    if is_public:
+        options = replace(options, worker_url=options.worker_url or "wss://{name}.example.com")
     if not options.worker_port:
         options = replace(options, worker_port=free_port())
     runtime = LocalRuntime(of)
     manager = Manager(runtime, of, options)
-    manager.desk_url = PUBLIC
+    manager.desk_url = PUBLIC if is_public else None
     address = f"127.0.0.1:{of.server.port}"
     workers = {f"w{n}.example.com": f"127.0.0.1:{options.worker_port + n - 1}" for n in range(1, 9)}
     cluster = LocalCluster(manager, runtime, address, FakeTwilioVoice(PUBLIC, address, workers))

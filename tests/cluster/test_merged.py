@@ -21,8 +21,6 @@ def worker(name: str, sessions: int, *, closing: bool = False) -> WorkerReport:
         "refused": {"token": 2},
         "version": "0.1.0",
     }
-    running = [{"name": f"CA{name}{n}", "secs": float(n)} for n in range(sessions)]
-    overview = {"running": running, "engine_reason": "as asked", "progress": None}
     return WorkerReport(
         name,
         loaded=True,
@@ -30,8 +28,12 @@ def worker(name: str, sessions: int, *, closing: bool = False) -> WorkerReport:
         capacity=4,
         sessions=sessions,
         health=health,
-        overview=overview,
     )
+
+
+def overview(name: str, sessions: int) -> dict[str, object]:
+    running = [{"name": f"CA{name}{n}", "secs": float(n)} for n in range(sessions)]
+    return {"worker": name, "running": running, "engine_reason": "as asked", "progress": None}
 
 
 def test_sums() -> None:
@@ -52,13 +54,14 @@ def test_sums() -> None:
 def test_nobody_takes_calls() -> None:
     told = merged_health({"w1": worker("w1", 1, closing=True)}, ["w1"], None)
     assert (told["ready"], told["error"]) == (False, NOBODY)
-    assert merged_overview({}, ["w1"], None)["state"] == "error"
-    assert merged_overview({"w1": WorkerReport("w1")}, ["w1"], None)["state"] == "loading"
-    assert merged_overview({"w1": worker("w1", 0)}, ["w1"], "closing down")["state"] == "closing"
+    assert merged_overview({}, ["w1"], None, [])["state"] == "error"
+    assert merged_overview({"w1": WorkerReport("w1")}, ["w1"], None, [])["state"] == "loading"
+    assert merged_overview({"w1": worker("w1", 0)}, ["w1"], "closing down", [])["state"] == "closing"
 
 
 def test_the_calls_of_all_with_their_workers() -> None:
-    told = merged_overview({"w1": worker("w1", 1), "w2": worker("w2", 2)}, ["w1", "w2"], None)
+    reports = {"w1": worker("w1", 1), "w2": worker("w2", 2)}
+    told = merged_overview(reports, ["w1", "w2"], None, [overview("w1", 1), overview("w2", 2)])
     assert [(one["worker"], one["name"]) for one in told["running"]] == [
         ("w2", "CAw21"),
         ("w1", "CAw10"),

@@ -1,0 +1,168 @@
+"""A cluster beside one process: mouth to ear, gaps and CPU, interleaved in one run.
+
+``uv run --extra ray python -m benchmarks.cluster`` prints a table. Both are asked at ``/twiml`` for each
+call, and called at the stream that the answer names; both mirror the caller in frames of 80 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import psutil
+from twilio.request_validator import RequestValidator
+
+from benchmarks.callers import Heard, call
+from runtime.ports import free_port
+
+ROOT = Path(__file__).parents[1]
+PUBLIC = "https://phone.example.com"
+AUTH_TOKEN = "f" * 32
+READY_SECS = 120
+MIRROR = ("--engine", "parrot", "--parrot-delay", "0", "--log-level", "warning", "--public-url", PUBLIC)
+_OK = 200
+
+
+@dataclass
+class Line:
+    """One of the two, running.
+
+    Attributes:
+        name: for the table.
+        port: where webhooks come in.
+        hosts: the port that each host name of a stream's URL leads to.
+        process: its first process.
+        heard: what all callers found.
+        cpu_ms: per call-second, a figure for each round.
+        webhook_ms: how long each webhook took.
+    """
+
+    name: str
+    port: int
+    hosts: dict[str, int]
+    process: psutil.Process
+    heard: list[Heard] = field(default_factory=list[Heard])
+    cpu_ms: list[float] = field(default_factory=list[float])
+    webhook_ms: list[float] = field(default_factory=list[float])
+
+    def connect(self, call_sid: str) -> tuple[str, dict[str, str]]:
+        """Ask the webhook; gives the stream's URL on this machine, and its parameters."""
+        form = {"CallSid": call_sid, "From": "+15551234567", "To": "+15550001111"}
+        signature = RequestValidator(AUTH_TOKEN).compute_signature(f"{PUBLIC}/twiml", form)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/twiml",
+            urllib.parse.urlencode(form).encode(),
+            {"X-Twilio-Signature": signature},
+        )
+        began_s = time.perf_counter()
+        with urllib.request.urlopen(request, timeout=15) as answer:  # noqa: S310
+            text = answer.read().decode()
+        self.webhook_ms.append((time.perf_counter() - began_s) * 1000)
+        (stream,) = ET.fromstring(text).iter("Stream")  # noqa: S314 - our own
+        port = self.hosts[urlsplit(stream.attrib["url"]).hostname or ""]
+        return f"ws://127.0.0.1:{port}/stream", {one.attrib["name"]: one.attrib["value"] for one in stream}
+
+    def cpu_s(self) -> float:
+        """Give the CPU time of all of its processes."""
+        times = [one.cpu_times() for one in (self.process, *self.process.children(recursive=True))]
+        return sum(one.user + one.system for one in times)
+
+    async def round(self, calls: int, secs: float, seed: int) -> None:
+        """Let so many call at once."""
+        before_s = self.cpu_s()
+        sids = [f"CA{seed + number:032x}" for number in range(calls)]
+        led = [await asyncio.to_thread(self.connect, sid) for sid in sids]
+        self.heard += await asyncio.gather(
+            *(
+                call(url, seed + number, secs, call_sid=sids[number], parameters=parameters)
+                for number, (url, parameters) in enumerate(led)
+            )
+        )
+        self.cpu_ms.append(1000 * (self.cpu_s() - before_s) / (calls * secs))
+
+    def row(self) -> str:
+        """Give the table's line."""
+        all_ms = [delay for one in self.heard for delay in one.delays_ms]
+        delays_ms = [delay for delay in all_ms if delay is not None]
+        p50, p95 = np.percentile(delays_ms, (50, 95))
+        cells = (
+            self.name,
+            f"{p50:.1f}",
+            f"{p95:.1f}",
+            f"{len(all_ms) - len(delays_ms)} of {len(all_ms)}",
+            f"{np.mean([one.gaps for one in self.heard]):.1f}",
+            f"{np.mean(self.cpu_ms):.1f}",
+            f"{np.median(self.webhook_ms):.0f}",
+        )
+        return "| " + " | ".join(cells) + " |"
+
+
+@contextmanager
+def running(name: str, port: int, hosts: dict[str, int], *arguments: str) -> Iterator[Line]:
+    """Run one of the two until the block is over."""
+    environment = {**os.environ, "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
+    command = [sys.executable, "bot.py", *arguments, *MIRROR, "--port", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)  # noqa: S603
+    try:
+        deadline_s = time.monotonic() + READY_SECS
+        while not _ready(port, len(hosts) if len(hosts) > 1 else 0):
+            if process.poll() is not None or time.monotonic() > deadline_s:
+                raise SystemExit(f"{name} did not start")
+            time.sleep(0.2)
+        yield Line(name, port, hosts, psutil.Process(process.pid))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _ready(port: int, workers: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
+            return answer.status == _OK and (not workers or f'"ready":{workers}' in answer.read().decode())
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+async def _main(arguments: argparse.Namespace) -> None:
+    one_port, desk_port, worker_port = free_port(), free_port(), free_port()
+    workers = arguments.workers
+    hosts = {f"w{n}.example.com": worker_port + n - 1 for n in range(1, workers + 1)}
+    spread = (
+        *("cluster", "--workers", str(workers), "--worker-port", str(worker_port), "--control-port", "0"),
+        *("--worker-url", "wss://{name}.example.com"),
+    )
+    with (
+        running("one process", one_port, {"phone.example.com": one_port}) as one,
+        running(f"cluster, {workers} workers", desk_port, hosts, *spread) as cluster,
+    ):
+        for number in range(arguments.rounds):
+            for line in (one, cluster) if number % 2 else (cluster, one):
+                print(f"round {number + 1} of {arguments.rounds}: {line.name}", file=sys.stderr)
+                await line.round(arguments.calls, arguments.secs, 1 + number * arguments.calls)
+        print("| line | p50 ms | p95 ms | bursts lost | gaps a call | CPU ms per call-second | webhook ms |")
+        print("|---|---|---|---|---|---|---|")
+        print(one.row())
+        print(cluster.row())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--calls", type=int, default=6, help="how many calls at once")
+    parser.add_argument("--secs", type=float, default=20, help="how long each call talks")
+    parser.add_argument("--rounds", type=int, default=2, help="how often each line is measured")
+    asyncio.run(_main(parser.parse_args()))
