@@ -26,18 +26,17 @@ from engines.moshi.prompt import Prompt, compose, prefill, prompted
 from engines.moshi.random_model import randomize
 from engines.moshi.sampling import GREEDY
 from engines.moshi.snapshot import Snapshot
-from engines.moshi.voice import SpokenVoice
 
 LAYERS_ON_A_PROCESSOR = 2
-VOICE_FRAMES, TEXT_TOKENS = 51, 107  # 170 positions with the silences: a voice, and a few sentences
-STEPS = 10  # of the prompt, that are timed where every step is one
+PROMPT_FRAMES, PROMPT_FRAMES_ON_A_PROCESSOR = 170, 33  # 170 are a voice and a few sentences
+SILENT_FRAMES = 11  # around the text
+STEPS = 5  # of the prompt, that are timed where every step is one
 
 
-def make_prompt(model: Lm) -> Prompt:
-    """Make a random one of the usual length."""
+def make_prompt(model: Lm, frames: int) -> Prompt:
+    """Make a random one."""
     rng = np.random.default_rng(0)
-    voice = SpokenVoice(rng.integers(0, 2048, (VOICE_FRAMES, 8)).astype(np.uint32))
-    return compose(model.cfg, voice, rng.integers(4, 32000, TEXT_TOKENS).tolist())
+    return compose(model.cfg, None, rng.integers(4, 32000, frames - SILENT_FRAMES).tolist())
 
 
 def one_by_one(model: Lm, prompt: Prompt) -> Snapshot:
@@ -78,9 +77,8 @@ def as_usual_ms(model: Lm) -> float:
     return float(np.median(times_ms))
 
 
-def row(name: str, model: Lm, frames: int) -> str:
+def row(name: str, model: Lm, prompt: Prompt, frames: int) -> str:
     """Measure one model."""
-    prompt = make_prompt(model)
     at_once = prompted(model, prompt)  # the first time compiles
     one_pass_ms = milliseconds(lambda: prompted(model, prompt))
     forced_ms = prompt.positions * forced_frame_ms(model, prompt)
@@ -110,14 +108,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--frames", type=int, default=20, help="said after both, to compare")
+    parser.add_argument("--frames", type=int, default=0, help="said after both, to compare")
     parser.add_argument(
         "--quantize", choices=["4", "8", "none", "bf16"], action="append", help="only this; repeatable"
     )
+    parser.add_argument("--prompt-frames", type=int, help="how long the prompt is")
     parser.add_argument("--layers", type=int, help="of the big transformer")
     arguments = parser.parse_args()
     found = accelerator()
     config = config_v0_1()
+    prompt_frames = arguments.prompt_frames or (PROMPT_FRAMES if found else PROMPT_FRAMES_ON_A_PROCESSOR)
     layers = arguments.layers or (config.transformer.num_layers if found else LAYERS_ON_A_PROCESSOR)
     config.transformer = dataclasses.replace(config.transformer, num_layers=layers)
     print(f"mlx on {found or 'the processor'}; Moshi's width, {layers} of 32 layers; milliseconds")
@@ -127,7 +127,7 @@ def main() -> None:
         dtype = mx.bfloat16 if found or packing == "bf16" else mx.float32
         model = randomize(build(config, quantization), quantization, seed=0, dtype=dtype)
         name = f"q{packing}" if quantization else str(dtype).removeprefix("mlx.core.")
-        print(row(name, model, arguments.frames), flush=True)
+        print(row(name, model, make_prompt(model, prompt_frames), arguments.frames), flush=True)
         del model
 
 
