@@ -64,6 +64,7 @@ async def test_what_is_no_call_is_closed_with_a_reason() -> None:
         assert await phone.closed() == (1002, "expected start first, got media")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 async def test_pipecats_own_runner_runs_it(how: signal.Signals) -> None:
     """The README's command; the engine is set by the same variables as the command line's."""

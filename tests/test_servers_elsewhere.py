@@ -148,6 +148,7 @@ async def test_a_server_that_answers_no_more_ends_the_call_by_its_name(twilio: F
             await talk(phone)
 
 
+@pytest.mark.slow
 async def test_a_server_that_never_shakes_hands_ends_the_call(twilio: FakeTwilioApi) -> None:
     async with (
         moshi_server(Behaviour(handshakes=False)) as server,

@@ -144,6 +144,7 @@ async def test_a_wrong_password_is_answered_late_and_five_lock_their_source() ->
     assert await page.asked(PASSWORD) == 200
 
 
+@pytest.mark.slow
 async def test_how_many_guesses_a_day_has() -> None:
     page = Locked()
     looked_at = 0

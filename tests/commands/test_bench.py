@@ -15,6 +15,7 @@ from tests.tiny_listening import listening_config
 from tests.tiny_moshi import tiny_config
 
 
+@pytest.mark.slow
 def test_measures_random_weights_where_there_are_none(
     mimi_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,6 +34,7 @@ def test_measures_random_weights_where_there_are_none(
     assert result.exit_code == (0 if "Verdict: holds" in last else 1)
 
 
+@pytest.mark.slow
 def test_measures_the_listening_as_well(mimi_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "cached", lambda *_: None)
     monkeypatch.setattr(loading, "config_v0_1", lambda: LmConfig.from_config_dict(tiny_config()))
@@ -43,6 +45,7 @@ def test_measures_the_listening_as_well(mimi_file: Path, monkeypatch: pytest.Mon
     assert "\nlisten " in result.output
 
 
+@pytest.mark.slow
 def test_measures_a_persona_as_well(mimi_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "cached", lambda *_: None)
     monkeypatch.setattr(loading, "config_v0_1", lambda: LmConfig.from_config_dict(tiny_config()))

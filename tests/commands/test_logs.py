@@ -94,6 +94,7 @@ async def test_the_program_s_log_as_json() -> None:
     assert {"time", "level", "logger", "message"} <= set(lines[-1])
 
 
+@pytest.mark.slow
 def test_help_has_no_banner_either() -> None:
     command = [sys.executable, "bot.py", "--help"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603

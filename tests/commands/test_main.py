@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from runtime.version import VERSION
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,7 @@ def test_a_command_that_is_almost_one() -> None:
     assert told.stderr.splitlines()[-1] == "Error: There is no command 'srve'; did you mean serve?"
 
 
+@pytest.mark.slow
 def test_the_list_of_commands_is_not_cut() -> None:
     assert "..." not in run("--help").stdout.partition("Commands:")[2]
 

@@ -26,6 +26,7 @@ async def tunnel(folder: Path) -> AsyncIterator[FakeCloudflared]:
         yield fake
 
 
+@pytest.mark.slow
 async def test_sigkill_takes_the_tunnel_along_and_the_next_run_puts_the_number_back(
     twilio: FakeTwilioApi, tmp_path: Path
 ) -> None:
@@ -50,6 +51,7 @@ async def test_sigkill_takes_the_tunnel_along_and_the_next_run_puts_the_number_b
     assert twilio.number["voice_url"] == BEFORE
 
 
+@pytest.mark.slow
 async def test_a_run_without_a_tunnel_puts_back_what_another_left(
     twilio: FakeTwilioApi, tmp_path: Path
 ) -> None:

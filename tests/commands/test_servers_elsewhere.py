@@ -18,6 +18,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, arguments, catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_bench_measures_servers_and_names_their_share() -> None:
     with moshi_server_beside(Behaviour(step_s=0.01)) as one, moshi_server_beside() as two:
         result = run("bench", "--server", one.url, "--server", two.url, "--calls", "2", "--frames", "25")
@@ -35,6 +36,7 @@ def test_bench_measures_servers_and_names_their_share() -> None:
         assert [len(server.visits) for server in (one, two)] == [1, 1]
 
 
+@pytest.mark.slow
 def test_bench_says_when_a_server_is_too_slow() -> None:
     with moshi_server_beside(Behaviour(step_s=0.3)) as server:
         result = run("bench", "--engine", "remote", "--server", server.url, "--frames", "25")

@@ -36,6 +36,7 @@ def test_marks_what_is_here(tiny_personaplex: Path) -> None:
     assert marked == ["NATF2", "NATM0", "VARF1"]
 
 
+@pytest.mark.slow
 def test_writes_a_sample(tiny_personaplex: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "SAMPLE_SECS", 0.4)
     monkeypatch.setattr(command, "WORDS", "dada")
@@ -57,6 +58,7 @@ def test_writes_a_sample(tiny_personaplex: Path, tmp_path: Path, monkeypatch: py
     assert np.abs(pcm).max() > 0
 
 
+@pytest.mark.slow
 def test_a_voice_that_is_not_there_is_named(tiny_personaplex: Path) -> None:
     arguments = ["--model", str(tiny_personaplex), "--quantize", "none", "--play", "NATF3"]
     result = CliRunner().invoke(voices, arguments)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
 from pipecat.frames.frames import EndFrame, Frame, SpeechOutputAudioRawFrame, StartFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
@@ -160,6 +161,7 @@ async def test_calls_tools_and_hangs_up_after_the_last_words() -> None:
             assert any(isinstance(frame, EndFrame) for frame in call.after.frames)
 
 
+@pytest.mark.slow
 async def test_the_call_goes_on_while_the_model_hangs_and_after_it(logged: Logged) -> None:
     with fake_openai(HANG, "Here I am.") as api:
         async with calling(Call(api, answer_secs=2.0)) as call:
@@ -187,6 +189,7 @@ async def test_what_waits_for_a_busy_model_is_bounded() -> None:
             assert len(call.delegate._turns) == WAITING_TURNS
 
 
+@pytest.mark.slow
 async def test_a_model_that_fails_and_an_engine_that_cannot_say_harm_nobody(logged: Logged) -> None:
     with fake_openai(FAIL, FAIL, FAIL, "Never said.", "Said.") as api:
         async with calling(Call(api)) as call:

@@ -179,6 +179,7 @@ async def test_a_call_goes_on_and_ends_while_its_recording_waits_for_the_disk(
     assert len(await asyncio.to_thread(os.listdir, tmp_path)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stalled_s", "written"), [(0.3, "all of it"), (1_000_000, "")])
 def test_the_end_of_the_process_waits_for_the_disk_but_not_for_ever(
     tmp_path: Path, stalled_s: float, written: str

@@ -9,6 +9,7 @@ from rehearse.own_server import OwnServer, ServerFailed
 from rehearse.status_client import StatusClient
 
 
+@pytest.mark.slow
 async def test_it_is_the_real_program_and_wants_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "MOSHI_WEB_PASSWORD", "the user's own")
     said = list[str]()

@@ -110,6 +110,7 @@ def scraped(line: ServerState) -> str:
     return generate_latest(metrics(line.calls, line.engine)).decode()
 
 
+@pytest.mark.slow
 async def test_metrics_agree_with_the_report_of_the_same_call(tmp_path: Path) -> None:
     line = ServerState(FakeEngine())
     async with serving(line) as address:

@@ -37,6 +37,7 @@ def line_of_the_stream() -> ServerState:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FRAMES)
 async def test_a_malformed_frame_is_one_line(
     name: str, logged: Logged, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

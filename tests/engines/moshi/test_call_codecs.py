@@ -10,6 +10,7 @@ from engines.moshi.call_codecs import CallCodecs
 from engines.moshi.codec import CODEBOOKS, LISTENING_CODEBOOKS
 
 
+@pytest.mark.slow
 def test_one_pool_serves_both_directions(mimi_file: Path) -> None:
     codecs = CallCodecs.for_calls(mimi_file, 1)
     assert codecs.encoders is codecs.decoders
@@ -24,6 +25,7 @@ def test_one_pool_serves_both_directions(mimi_file: Path) -> None:
     assert codecs.is_ready
 
 
+@pytest.mark.slow
 def test_a_call_that_gets_no_decoder_keeps_no_encoder(mimi_file: Path) -> None:
     codecs = CallCodecs.for_calls(mimi_file, 1)
     codecs.fill()
@@ -33,6 +35,7 @@ def test_a_call_that_gets_no_decoder_keeps_no_encoder(mimi_file: Path) -> None:
     assert codecs.encoders.ready == 1
 
 
+@pytest.mark.slow
 def test_who_listens_for_words_hears_with_more_codebooks_than_it_speaks_with(mimi_file: Path) -> None:
     codecs = CallCodecs.for_calls(mimi_file, 1, listening=True)
     codecs.fill()

@@ -103,6 +103,7 @@ def test_says_so_when_none_is_free(pool: MimiPool) -> None:
     assert pool.ready == 2
 
 
+@pytest.mark.slow
 def test_passes_its_limit_without_an_error_or_a_gap_even_when_nobody_is_ever_silent(mimi_file: Path) -> None:
     def decode(limit_frames: int) -> list[Pcm]:
         pool = MimiPool(mimi_file, size=1, limit_frames=limit_frames)
@@ -203,6 +204,7 @@ def test_loads_no_more_once_it_is_closed(mimi_file: Path) -> None:
     assert (pool.ready, laters.secs) == (0, [1.0])
 
 
+@pytest.mark.slow
 def test_a_call_that_needs_another_codec_tries_in_ever_shorter_steps(mimi_file: Path) -> None:
     pool = MimiPool(mimi_file, size=1, limit_frames=40)
     pool.fill()

@@ -117,6 +117,7 @@ async def test_the_greeting_depends_on_the_seed_alone(engine: MoshiEngine) -> No
         np.testing.assert_array_equal(part.audio_tokens, first.audio_tokens)
 
 
+@pytest.mark.slow
 async def test_two_calls_at_once_do_not_disturb_each_other(
     engine: MoshiEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,6 +359,7 @@ async def test_other_greetings(engine: MoshiEngine, greeting: str) -> None:
         assert [part.text_token for part in opening] == [3, 3, 3]
 
 
+@pytest.mark.slow
 async def test_stopping_closes_what_is_open(tiny_checkpoint: Path) -> None:
     options = EngineOptions(model=str(tiny_checkpoint), greeting="none")
     engine = MoshiEngine(options, codec_limit_frames=500)

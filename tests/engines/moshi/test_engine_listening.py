@@ -65,6 +65,7 @@ async def test_listens_without_changing_what_moshi_says(
     assert all(step.caller_text == () for step in plain)
 
 
+@pytest.mark.slow
 async def test_a_model_that_reads_fewer_codebooks_is_told_at_the_start(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -74,6 +75,7 @@ async def test_a_model_that_reads_fewer_codebooks_is_told_at_the_start(
         await engine.start(lambda _: None)
 
 
+@pytest.mark.slow
 async def test_silence_that_the_model_wants_is_made_by_the_codec(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

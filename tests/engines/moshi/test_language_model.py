@@ -119,6 +119,7 @@ def test_says_what_moshi_mlx_says_one_frame_sooner(quantization: Quantization | 
     assert len({text for text, _ in ours}) > 20, "the weights should make it say many things"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("quantization", "dim"), [FLOAT, Q4])
 def test_attends_to_exactly_the_last_positions(quantization: Quantization | None, dim: int) -> None:
     model = small_lm(quantization, dim, context=16)

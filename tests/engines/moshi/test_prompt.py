@@ -108,6 +108,7 @@ def test_prefilled_in_one_pass_in_slices_or_step_by_step_is_the_same(models: dic
         assert same_tokens(said, GOLDEN["voice_64"])
 
 
+@pytest.mark.slow
 def test_a_recorded_voice_is_what_nvidia_makes_of_it(models: dict[int, Lm]) -> None:
     voice = SpokenVoice(GOLDEN["voice_codes"].astype(np.uint32))
     assert voice.frames == read_voice(VOICE).frames == 21

@@ -219,6 +219,7 @@ def test_names_the_file_when_the_hub_cannot_be_reached(
     assert "run 'uv run bot.py download' with a network connection" in text
 
 
+@pytest.mark.slow
 def test_what_was_fetched_is_found_without_a_network_from_then_on(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
