@@ -27,6 +27,7 @@ _ALWAYS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # processes run in this environment, not in a copy of it
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without --gpus-per-worker all see the GPU
+    "RAY_worker_niceness": "0",  # 15 by default: whatever else the machine does would come before calls
     "RAY_DEDUP_LOGS": "0",
     "RAY_COLOR_PREFIX": "0",
     "LOGURU_LEVEL": "WARNING",  # until start_log sets it: pipecat greets when it is loaded

@@ -69,6 +69,13 @@ async def test_nobody_reaches_ray_from_elsewhere(cluster: RayCluster) -> None:
     assert [one for one in listening if not is_loopback(one[0].removeprefix("::ffff:"))] == []
 
 
+async def test_workers_run_at_the_priority_of_the_command(cluster: RayCluster) -> None:
+    """Left alone, Ray makes its processes wait for all others (nice 15), and the calls with them."""
+    own = psutil.Process(cluster.program.pid).nice()
+    workers = [cluster.process_at(cluster.worker_port + number).nice() for number in range(3)]
+    assert workers + [desk.nice() for desk in cluster.desks()] == [own] * 5
+
+
 async def test_a_worker_that_is_killed_loses_its_own_calls_and_no_others(cluster: RayCluster) -> None:
     await all_free(cluster)
     async with AsyncExitStack() as stack:
