@@ -33,7 +33,7 @@ def test_minutes_of_jitter(jitter_ms: float, network: str) -> None:
     check_call(hour(jitter_ms, pauses=True, network=network, hours=6 * MINUTE))
 
 
-@pytest.mark.slow
+@pytest.mark.simulated
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("pauses", [True, False])
 def test_hours_of_jitter(pauses: bool, network: str) -> None:
@@ -46,7 +46,7 @@ def test_hours_of_jitter(pauses: bool, network: str) -> None:
         assert row(str(jitter_ms), answer, network, outcome=outcome) in PAGE
 
 
-@pytest.mark.slow
+@pytest.mark.simulated
 @pytest.mark.parametrize("jitter_ms", JITTERS_MS)
 def test_four_hours_with_stalls_twice_the_same(jitter_ms: float) -> None:
     first, second = four_hours(jitter_ms), four_hours(jitter_ms)
