@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import cloup
 from rich.console import Console
@@ -128,6 +129,12 @@ class _Stage:
             delay_ms = engine.parrot_delay * 1000 if parrot else None
             target = _target(server, delay_ms)
             calls = await self._calls(target, self.options.secs, self.options.calls)
+        # In public, as it stands here, a server only counts what is behind it; we know what we gave it.
+        for call in calls:
+            for server_behind, url in zip(
+                (call.health or {}).get("servers", ()), engine.remote.server, strict=False
+            ):
+                server_behind["name"] = urlsplit(url).netloc
         if not parrot:
             line = await self._mirrored(engine)
             for call in calls:
