@@ -121,6 +121,9 @@ class Outbox:
                 logger.warning("--on-end did not take {}: {}", path.name, failure)
                 if not failure.answered:
                     break
+            except OSError as error:  # a disk that is read-only for now must not end the sending for good
+                logger.error("{} cannot be taken out of the folder, and is told again: {}", path.name, error)
+                break
             else:
                 taken = True
         return taken

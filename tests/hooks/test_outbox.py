@@ -103,6 +103,27 @@ async def test_what_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
     assert [path.name for path in files(tmp_path)] == ["a.bad"]
 
 
+async def test_a_disk_that_fails_once_does_not_end_the_sending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink, faults = Path.unlink, iter([OSError("Read-only file system")])
+
+    def unlink_or_fail(path: Path, missing_ok: bool = False) -> None:
+        if fault := next(faults, None):
+            raise fault
+        unlink(path, missing_ok)
+
+    async with hook(says()) as fake:
+        box = Outbox(Hook(fake.url), tmp_path, Pauses())
+        box.start()
+        monkeypatch.setattr(Path, "unlink", unlink_or_fail)
+        await box.add(of(1))
+        await box.add(of(2))
+        await box.stop()
+    assert {told["call_sid"] for told in fake.told} == {"CA1", "CA2"}
+    assert files(tmp_path) == []
+
+
 async def test_the_folder_is_bounded_and_forgets_the_oldest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
