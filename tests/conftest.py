@@ -65,6 +65,20 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, mimi_file: Path) -
 
 
 @pytest.fixture(scope="session")
+def talkative_pair(
+    tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, tiny_listening: Path
+) -> tuple[Path, Path]:
+    """``tiny_checkpoint`` and ``tiny_listening``, both of whose words make short sentences."""
+    from tests.tiny_sentences import with_sentences  # noqa: PLC0415 - loads mlx
+
+    folder = tmp_path_factory.mktemp("talkative")
+    return (
+        with_sentences(tiny_checkpoint, folder / "moshi"),
+        with_sentences(tiny_listening, folder / "listening"),
+    )
+
+
+@pytest.fixture(scope="session")
 def tiny_personaplex(tmp_path_factory: pytest.TempPathFactory, mimi_file: Path) -> Path:
     """A folder for ``--model`` with a tiny PersonaPlex as NVIDIA publishes it, and three voices."""
     from engines.moshi.random_model import write_tiny_tokenizer  # noqa: PLC0415 - loads mlx

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlx.core as mx
@@ -48,8 +49,8 @@ def _deviation(name: str, inputs: int) -> float:
     return 1.0 if "emb" in name else float(inputs**-0.5)
 
 
-def write_tiny_tokenizer(path: Path, pieces: int) -> None:
-    """Train a sentencepiece model of so many pieces on made-up words."""
+def write_tiny_tokenizer(path: Path, pieces: int, own: Sequence[str] = ()) -> None:
+    """Train a sentencepiece model of so many pieces on made-up words; ``own`` are some of them."""
     rng = np.random.default_rng(0)
     syllables = [consonant + vowel for consonant in "bdfgklmnprstvwz" for vowel in "aeiou"]
     words = ["".join(rng.choice(syllables, size=int(rng.integers(1, 4)))) for _ in range(2000)]
@@ -63,5 +64,6 @@ def write_tiny_tokenizer(path: Path, pieces: int) -> None:
         bos_id=1,
         eos_id=2,
         minloglevel=2,
+        user_defined_symbols=list(own),
     )
     path.with_suffix(".vocab").unlink()

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from engines.moshi.engine import MoshiEngine
 from engines.options import EngineOptions
+from hooks.http import Hook
+from hooks.outbox import Outbox
 from records.options import TapOptions
 from server.state import ServerState
-from tests.engines.moshi.test_call import GREETING_FRAMES, talk
+from tests.engines.moshi.test_call import GREETING_FRAMES, PACKETS_PER_FRAME
+from tests.fakes.hook import hook, says
 from tests.logs import Logged
 from tests.phone import Phone, serving, start_message
 
 CALL_SID = "CA" + "4" * 32
-FRAMES = 40
+FRAMES = 60
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
@@ -26,41 +31,63 @@ def lines_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in written.read_text().splitlines()]
 
 
+async def babble(phone: Phone, frames: int) -> None:
+    """Say something else in each frame, or the tiny model hears one syllable for ever."""
+    for _ in range(frames):
+        for _ in range(PACKETS_PER_FRAME):
+            await phone.say(np.random.default_rng(phone.packets_sent).bytes(160))
+        await phone.listen(frames=1)
+
+
 @pytest.mark.slow
-async def test_a_call_s_transcript_has_both_sides_and_what_was_said_on_purpose(
-    tiny_checkpoint: Path, tiny_listening: Path, tmp_path: Path, logged: Logged
+async def test_a_call_s_words_have_both_sides_in_one_order_everywhere(
+    talkative_pair: tuple[Path, Path], tmp_path: Path, logged: Logged
 ) -> None:
+    """In memory, in both files and in what ``--on-end`` is told, and what was said on purpose among them."""
+    model, listening = talkative_pair
     options = EngineOptions(
-        model=str(tiny_checkpoint),
-        listen_model=str(tiny_listening),
-        seed=1,
-        greeting_frames=GREETING_FRAMES,
+        model=str(model), listen_model=str(listening), seed=1, greeting_frames=GREETING_FRAMES
     )
-    state = ServerState(MoshiEngine(options, codec_limit_frames=500), taps=TapOptions(transcripts=tmp_path))
-    async with (
-        serving(state) as address,
-        httpx.AsyncClient(base_url=f"http://{address}", timeout=30) as http,
-    ):
-        health = (await http.get("/healthz")).json()
-        assert health["can"] == ["listen", "say"]
-        async with Phone.calling(address, start_message(call_sid=CALL_SID)) as phone:
-            await talk(phone, 5)
-            answer = await http.post(f"/calls/{CALL_SID}/say", json={"text": "bafo delu"})
-            assert answer.status_code == 202
-            await talk(phone, FRAMES)
+    (kept := tmp_path / "transcripts").mkdir()
+    taps = TapOptions(transcripts=kept)
+    state = ServerState(MoshiEngine(options, codec_limit_frames=500), taps=taps)
+    async with hook(says(status=204)) as told:
+        state.outbox = Outbox(Hook(told.url), tmp_path / "outbox")
+        state.outbox.start()
+        async with (
+            serving(state) as address,
+            httpx.AsyncClient(base_url=f"http://{address}", timeout=30) as http,
+        ):
+            health = (await http.get("/healthz")).json()
+            assert health["can"] == ["listen", "say"]
+            async with Phone.calling(address, start_message(call_sid=CALL_SID)) as phone:
+                await babble(phone, 5)
+                answer = await http.post(f"/calls/{CALL_SID}/say", json={"text": "bafo delu"})
+                assert answer.status_code == 202
+                await babble(phone, FRAMES)
+                await phone.send({"event": "stop"})
+                await phone.closed()
+            await state.calls.all_over()
+            state.files.flush(10)
             words = (await http.get(f"/calls/{CALL_SID}")).json()["words"]
-            await phone.send({"event": "stop"})
-            await phone.closed()
-        await state.calls.all_over()
-        state.files.flush(10)
-    assert {line["speaker"] for line in words} == {"caller", "bot"}
+        await state.outbox.stop()
+    turns = [name for name, _ in groupby(line["speaker"] for line in words)]
+    assert turns.count("caller") >= 2, words
+    assert turns.count("bot") >= 2, words
     assert [line["at_s"] for line in words] == sorted(line["at_s"] for line in words)
     said = " ".join(line["text"] for line in words if line["speaker"] == "bot")
     assert "bafo delu" in said
 
-    first, *lines = lines_of(tmp_path)
+    (report,) = told.told
+    assert report["words"] == words
+    first, *lines = lines_of(kept)
     assert first["engine"] == "moshi"
-    assert [line["at_s"] for line in lines] == sorted(line["at_s"] for line in lines)
-    assert {line["speaker"] for line in lines} == {"caller", "bot"}
+    assert lines == words
+    (text,) = kept.glob("*.txt")
+    heading, _, body = text.read_text().partition("\n\n")
+    assert "engine: moshi" in heading
+    assert [line.split(maxsplit=2)[1:] for line in body.splitlines()] == [
+        [line["speaker"], line["text"]] for line in words
+    ]
     assert "bafo" not in logged.text
-    assert not [line for line in lines if len(line["text"]) > 8 and line["text"] in logged.text]
+    assert not [line for line in words if len(line["text"]) > 8 and line["text"] in logged.text]
