@@ -124,7 +124,7 @@ def dial(
         mail = Voicemail(voicemail, voicemail_message)
         mail.check(elsewhere=url is not None)
         plan = CallPlan(
-            to, parse_number(from_), "", None, ring_secs, limit_secs, detect_machine=mail.wants_detection
+            to, parse_number(from_), "", None, ring_secs, limit_secs, machine_detection=mail.detection
         )
         if url:
             plan = replace(plan, persona=_persona(engine_options), voice=engine_options.voice)
@@ -166,6 +166,7 @@ async def _dial_here(
                 run_call,
                 on_status=on_status,
             ) as state:
+                mail.check_engine(state.engine)
                 address = state.auth.address
                 stream_url = address.wss(STREAM_PATH)
                 if stream_url is None:

@@ -15,7 +15,8 @@ from server.state import ServerState
 from telephony import twiml
 from telephony.rest_errors import TwilioError
 
-NOTICE_SECS = 15.0  # what saying a notice may take
+NOTICE_SECS = 15.0  # what saying a notice may take, and each of its words beside
+WORD_SECS = 1.0
 
 
 class CallControl:
@@ -85,18 +86,23 @@ class CallControl:
         call.end("the call was put through to a person")
 
     async def _leave_message(self, text: str) -> None:
-        await self._say(text)
-        self._call.end("a message was left")
+        was_said = await self._say(text)
+        self._call.end(
+            "a message was left" if was_said else "a machine answered, and no message could be left"
+        )
 
-    async def _say(self, text: str) -> None:
-        """Have something said, and wait until it was; an engine that cannot says nothing."""
+    async def _say(self, text: str) -> bool:
+        """Have something said, and wait until it was; False where it was not, or not to its end."""
         session = self._call.session
         try:
             self._call.say(text)
             assert session is not None  # noqa: S101 - a call without one is over
-            async with asyncio.timeout(NOTICE_SECS):
+            async with asyncio.timeout(NOTICE_SECS + WORD_SECS * len(text.split())):
                 await session.said()
         except (Unsupported, CallOver, ValueError) as error:
             logger.warning("Call {}: {}", self._call.name, error)
         except TimeoutError:
             logger.warning("Call {}: what was to be said took too long", self._call.name)
+        else:
+            return True
+        return False

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engines.duplex import DuplexEngine
 from server.call_control import CallControl
 from server.settings import SettingsError
 from server.state import ServerState
+from telephony.rest import MachineDetection
 
-MACHINE = "machine_"  # how Twilio's words for it begin: machine_end_beep, machine_end_silence, …
+# Twilio's words for who has answered; the others are human and unknown, who is talked to.
+MACHINE = "machine_"  # machine_start, machine_end_beep, machine_end_silence, machine_end_other
+GREETING_OVER = "machine_end_"
+FAX = "fax"
 
 
 @dataclass(frozen=True)
@@ -24,9 +29,11 @@ class Voicemail:
     message: str | None = None
 
     @property
-    def wants_detection(self) -> bool:
-        """Whether Twilio has to find out who answers."""
-        return self.what != "talk"
+    def detection(self) -> MachineDetection | None:
+        """How Twilio has to find out who answers: at once, or to the end of the machine's greeting."""
+        if self.what == "talk":
+            return None
+        return "Enable" if self.what == "hang-up" else "DetectMessageEnd"
 
     def check(self, *, elsewhere: bool) -> None:
         """Make sure that this can be done.
@@ -41,17 +48,29 @@ class Voicemail:
             raise SettingsError("--voicemail message needs --voicemail-message, which says what.")
         if self.message and self.what != "message":
             raise SettingsError("--voicemail-message needs --voicemail message.")
-        if self.wants_detection and elsewhere:
+        if self.detection and elsewhere:
             raise SettingsError("--voicemail is for calls that this program answers itself: leave out --url.")
 
+    def check_engine(self, engine: DuplexEngine) -> None:
+        """Make sure that the engine can do its part, before anybody is called for nothing.
+
+        Raises:
+            SettingsError: when it cannot.
+        """
+        if self.message and "say" not in engine.abilities:
+            raise SettingsError(
+                f"The engine {engine.name} cannot say given words, which --voicemail message needs; "
+                "--engine moshi can."
+            )
+
     def on_status(self, call_sid: str, status: str, state: ServerState) -> None:
-        """Act when Twilio says that a machine has answered; its greeting is over by then."""
+        """Act when Twilio says that a machine has answered: a message, after its greeting, or the end."""
         call = state.calls.find(call_sid)
-        if not status.startswith(MACHINE) or call is None or call.over:
+        if not status.startswith((MACHINE, FAX)) or self.what == "talk" or call is None or call.over:
             return
-        if self.what == "hang-up":
+        if self.what == "hang-up" or status == FAX:
             call.end("a machine answered")
-        elif self.message:
+        elif self.message and status.startswith(GREETING_OVER):
             CallControl(call, state).leave_message(self.message, "a machine answered")
 
 

@@ -16,7 +16,7 @@ from access.tokens import (
     wishes_text,
 )
 from runtime.stop_signals import StopSignals
-from telephony.rest import PlacedCall, TwilioApi
+from telephony.rest import MachineDetection, PlacedCall, TwilioApi
 from telephony.rest_errors import TwilioError
 from telephony.twiml import connect_stream
 
@@ -50,7 +50,7 @@ class CallPlan:
         status_url: where Twilio shall report, or None.
         ring_secs: how long it may ring.
         limit_secs: how long the call may last.
-        detect_machine: have Twilio tell ``status_url`` whether a machine answers.
+        machine_detection: have Twilio tell ``status_url`` whether a machine answers, as ``place_call`` says.
         persona: who shall answer there: a name of that server's ``--personas``, or words.
         voice: with whose voice.
     """
@@ -61,7 +61,7 @@ class CallPlan:
     status_url: str | None = None
     ring_secs: int = 30
     limit_secs: int = 3600
-    detect_machine: bool = False
+    machine_detection: MachineDetection | None = None
     persona: str = field(default="", repr=False)
     voice: str = ""
 
@@ -111,7 +111,7 @@ class Dialler:
                 ring_secs=plan.ring_secs,
                 limit_secs=plan.limit_secs,
                 status_url=plan.status_url,
-                detect_machine=plan.detect_machine,
+                machine_detection=plan.machine_detection,
             )
         )
         call: PlacedCall | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from requests import RequestException
 from twilio.base.exceptions import TwilioException, TwilioRestException
@@ -20,6 +20,8 @@ from telephony.rest_errors import TwilioError, as_rest_exception, explain
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
+MachineDetection = Literal["Enable", "DetectMessageEnd"]
+"""Twilio's words: tell who has answered at once, or of a machine only when its greeting is over."""
 
 API_URL = "https://api.twilio.com"
 REQUEST_SECS = 10.0
@@ -112,7 +114,7 @@ class TwilioApi:
         ring_secs: int,
         limit_secs: int,
         status_url: str | None = None,
-        detect_machine: bool = False,
+        machine_detection: MachineDetection | None = None,
     ) -> PlacedCall:
         """Place a call, which Twilio connects by this TwiML when it is answered.
 
@@ -123,9 +125,9 @@ class TwilioApi:
             ring_secs: how long it may ring.
             limit_secs: how long it may last.
             status_url: where Twilio reports each change of the status.
-            detect_machine: have Twilio tell that URL, as ``AnsweredBy``, whether a person or a machine has
-                answered, and for a machine, that its greeting is over. It is found out beside the call, so
-                that a person never waits for it.
+            machine_detection: have Twilio tell that URL, as ``AnsweredBy``, whether a person or a machine has
+                answered: at once (``Enable``), or for a machine when its greeting is over
+                (``DetectMessageEnd``). It is found out beside the call, so that a person never waits for it.
 
         Raises:
             TwilioError: when no call was placed.
@@ -138,9 +140,9 @@ class TwilioApi:
             if status_url
             else {}
         )
-        if detect_machine:
+        if machine_detection:
             callback |= {
-                "machine_detection": "DetectMessageEnd",
+                "machine_detection": machine_detection,
                 "async_amd": "true",
                 "async_amd_status_callback": status_url,
             }

@@ -276,6 +276,39 @@ async def test_a_machine_answers(
     assert line.updates() == [{"Status": ["completed"]}]
 
 
+async def leave(
+    twilio: FakeTwilioApi, engine: TalkingEngine, mail: Voicemail, answered_by: str = "machine_end_beep"
+) -> str:
+    """Call, and have a machine answer; gives why the call ended."""
+    async with Line(twilio, engine).serving() as line, line.call() as phone:
+        await talk(phone)
+        mail.on_status(CALL, answered_by, line.state)
+        _, reason = await phone.closed()
+        await line.state.calls.all_over()
+    return reason
+
+
+async def test_a_long_message_is_not_cut_short(
+    twilio: FakeTwilioApi, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.call_control.NOTICE_SECS", 0.0)
+    assert await leave(twilio, TalkingEngine(), Voicemail("message", "Call me.")) == "a message was left"
+    assert "took too long" not in logged.text
+
+
+async def test_a_message_that_could_not_be_said_was_not_left(twilio: FakeTwilioApi) -> None:
+    engine = TalkingEngine()
+    engine.spoken = None
+    reason = await leave(twilio, engine, Voicemail("message", "Call me."))
+    assert reason == "a machine answered, and no message could be left"
+
+
+async def test_no_message_is_left_with_a_fax(twilio: FakeTwilioApi) -> None:
+    engine = TalkingEngine()
+    assert await leave(twilio, engine, Voicemail("message", "Call me."), "fax") == "a machine answered"
+    assert engine.spoken == []
+
+
 async def test_a_stranger_cannot_bring_a_call_back(twilio: FakeTwilioApi) -> None:
     async with Line(twilio, TalkingEngine()).serving() as line:
         line.voice._validator = type(line.voice._validator)("another token")

@@ -8,8 +8,8 @@ from server.voicemail import Voicemail
 
 def test_talking_to_a_machine_needs_no_detection() -> None:
     Voicemail().check(elsewhere=True)
-    assert not Voicemail().wants_detection
-    assert Voicemail("hang-up").wants_detection
+    assert Voicemail().detection is None
+    assert Voicemail("hang-up").detection == "Enable"
 
 
 @pytest.mark.parametrize(

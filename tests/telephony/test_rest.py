@@ -176,7 +176,7 @@ async def test_a_machine_is_looked_for_beside_the_call(twilio: FakeTwilioApi) ->
         ring_secs=20,
         limit_secs=60,
         status_url="https://phone.example.com/status",
-        detect_machine=True,
+        machine_detection="DetectMessageEnd",
     )
     (form,) = twilio.made("POST", "/Calls.json")
     assert form["MachineDetection"] == ["DetectMessageEnd"]
