@@ -131,10 +131,15 @@ class Outbox:
     async def _send(self, path: Path) -> None:
         try:
             what = json.loads(await asyncio.to_thread(path.read_text, encoding="utf-8"))
+        except FileNotFoundError:
+            return  # somebody has taken it out, or MOST_FILES were reached: nothing is left to tell
         except (OSError, ValueError) as error:
             logger.error("{} cannot be read, and is put aside: {}", path, error)
             # Kept for whoever wants to know, but out of the way: it would be read again for ever.
-            await asyncio.to_thread(path.rename, path.with_suffix(".bad"))
+            try:
+                await asyncio.to_thread(path.rename, path.with_suffix(".bad"))
+            except OSError as stuck:
+                raise HookFailed(f"it can be neither read nor put aside ({stuck.strerror})") from stuck
             return
         # Removed only when it was taken: a crash in between tells it twice, which its id shows.
         await self._hook.post(what)

@@ -10,6 +10,8 @@ from hooks import outbox as module
 from hooks.http import Hook
 from hooks.outbox import Outbox
 from tests.fakes.hook import hook, says
+from tests.logs import Logged
+from tests.waiting import until
 
 
 class Pauses:
@@ -122,6 +124,37 @@ async def test_a_disk_that_fails_once_does_not_end_the_sending(
         await box.stop()
     assert {told["call_sid"] for told in fake.told} == {"CA1", "CA2"}
     assert files(tmp_path) == []
+
+
+async def test_what_somebody_takes_out_of_the_folder_does_not_end_the_telling(tmp_path: Path) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if (await request.json())["call_sid"] == "CA1":
+            for path in tmp_path.glob("*-2.json"):
+                path.unlink()
+        return web.Response()
+
+    async with hook(answer) as fake:
+        box = Outbox(Hook(fake.url), tmp_path, Pauses())
+        for call in (1, 2):
+            await asyncio.to_thread(box._write, {"id": str(call), **of(call)})
+        box.start()
+        await until(lambda: files(tmp_path) == [])
+        await box.add(of(3))
+        await box.stop()
+    assert [told["call_sid"] for told in fake.told] == ["CA1", "CA3"]
+
+
+async def test_what_cannot_be_put_aside_does_not_end_the_telling(tmp_path: Path, logged: Logged) -> None:
+    (tmp_path / "a.json").write_text("{")
+    (tmp_path / "a.bad").mkdir()  # in its way
+    async with hook(says()) as fake:
+        box = Outbox(Hook(fake.url), tmp_path, pauses := Pauses())
+        box.start()
+        await until(lambda: pauses.secs)  # tried again, but not without a pause
+        await box.add(of(1))
+        await until(lambda: fake.told)
+        await box.stop(patience_secs=0.05)
+    assert "a.json: it can be neither read nor put aside" in logged.text
 
 
 async def test_the_folder_is_bounded_and_forgets_the_oldest(
