@@ -1,6 +1,9 @@
-"""A request's body, up to a limit."""
+"""A request's body, up to a limit, and the JSON in it."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 from fastapi import HTTPException, Request
 from starlette.requests import ClientDisconnect
@@ -22,3 +25,22 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
         # Nobody is there to read the answer; without this it would be a traceback in the log.
         raise HTTPException(400, "expected a whole body") from error
     return bytes(body)
+
+
+def parse_json(body: bytes, content_type: str) -> Any:
+    """Understand a body that a page of ours, or a program, has sent.
+
+    Args:
+        body: whatever was sent.
+        content_type: as the request's header says it.
+
+    Raises:
+        HTTPException: 415 when it does not say that it is JSON, 422 when it is none.
+    """
+    # A browser sends JSON to another site only after asking, so no page of a stranger's reaches us here.
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "expected application/json")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:  # the latter for thousands of brackets in each other
+        raise HTTPException(422, "expected JSON") from error

@@ -66,7 +66,12 @@ def serve(
     hook_options: HookOptions,
 ) -> None:
     """Answer calls at ws://HOST:PORT/stream."""
-    secrets = [twilio_options.auth_token, web_options.web_password, engine_options.remote.server_token]
+    secrets = [
+        twilio_options.auth_token,
+        web_options.web_password,
+        engine_options.remote.server_token,
+        hook_options.hook_secret,
+    ]
     log_to_stderr(server_options.log_level, secrets, server_options.log_format)
     options = Settings(
         server_options,

@@ -69,11 +69,17 @@ def read_answer(body: bytes) -> HookAnswer:
 
 
 def _text(value: object, name: str, most: int) -> str | None:
-    if value is None or isinstance(value, str):
-        if value is not None and len(value) > most:
-            raise HookFailed(f"expected at most {most} characters of {name}, got {len(value)}")
-        return value or None
-    raise HookFailed(f"expected {name} to be text, got {type(value).__name__}")
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise HookFailed(f"expected {name} to be text, got {type(value).__name__}")
+    if len(value) > most:
+        raise HookFailed(f"expected at most {most} characters of {name}, got {len(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can spell half a character, which no tokenizer takes
+        raise HookFailed(f"expected {name} to be text, got half a surrogate pair") from error
+    return value or None
 
 
 def _temperature(value: object) -> float | None:

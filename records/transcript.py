@@ -10,6 +10,7 @@ from records.transcript_file import TranscriptFile
 from records.transcript_line import Speaker, TranscriptLine
 
 PAUSE_S = 1.0  # after so long without a word of a speaker, a new line begins
+LINE_CHARS = 1_000  # then a new line begins all the same: each piece has its whole line redacted and written
 LATE_S = 10.0  # for so long words may still come in before others: the caller's are made out later
 _SENTENCE_ENDS = (".", "!", "?")
 _LINES_KEPT = 200
@@ -91,5 +92,7 @@ class _Changing:
 
     def is_over(self, text: str, at_s: float) -> bool:
         """Whether a piece of the same speaker's begins another line."""
-        sentence_over = self.raw_text.endswith(_SENTENCE_ENDS) and text.startswith(" ")
-        return sentence_over or at_s - self.last_s > PAUSE_S
+        word_over = text.startswith(" ")
+        sentence_over = self.raw_text.endswith(_SENTENCE_ENDS) and word_over
+        too_long = len(self.raw_text) >= LINE_CHARS and word_over
+        return sentence_over or too_long or at_s - self.last_s > PAUSE_S

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from fastapi import HTTPException
 
+from access.request_body import parse_json
 from engines.duplex import NO_REQUEST, CallRequest, RequestRefused
 from server.state import ServerState
 
@@ -35,13 +33,7 @@ def chosen(state: ServerState, body: bytes, content_type: str) -> CallRequest:
     """
     if not body.strip():
         return NO_REQUEST
-    # A browser sends JSON to another site only after asking, so no page of a stranger's gives us work.
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "expected application/json")
-    try:
-        asked: Any = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(422, "expected JSON") from error
+    asked = parse_json(body, content_type)
     if not isinstance(asked, dict) or not all(isinstance(value, str) for value in asked.values()):
         raise HTTPException(422, 'expected {"persona": "...", "voice": "..."}')
     offered = offers(state)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from fastapi import APIRouter, Depends, HTTPException, Request
 
 from access.dashboard_auth import DashboardAuth
-from access.request_body import read_body
+from access.request_body import parse_json, read_body
 from engines.duplex import Unsupported
 from server.calls import CallOver, Calls
 
@@ -49,13 +47,10 @@ async def read_text(request: Request) -> str:
         HTTPException: 413, 415 or 422, where that is not what the request has.
     """
     body = await read_body(request, MAX_BODY_BYTES)
-    content_type = request.headers.get("content-type", "")
-    # A browser sends JSON to another site only after asking, so no page of a stranger's can speak here.
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "expected application/json")
+    said = parse_json(body, request.headers.get("content-type", ""))
     try:
-        text = json.loads(body)["text"]
-    except (ValueError, TypeError, KeyError) as error:
+        text = said["text"]
+    except (TypeError, KeyError) as error:
         raise HTTPException(422, 'expected {"text": "..."}') from error
     if not isinstance(text, str):
         raise HTTPException(422, f"text: expected a string, got {type(text).__name__}")

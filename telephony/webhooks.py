@@ -48,20 +48,15 @@ def webhooks(
     @router.post(TWIML_PATH)
     async def twiml(request: Request) -> Response:
         """Say what to do with a call that comes in."""
-        form = await _form_of_twilio(request, TWIML_PATH, auth)
-        call_sid = str(form.get("CallSid", ""))
-        if not _CALL_SID.fullmatch(call_sid):
-            raise HTTPException(400, "expected a CallSid")
-        if auth.address.base is None:
-            raise HTTPException(503, "no public URL is known: start with --public-url or --tunnel")
+        form = await _form_of_call(request, TWIML_PATH, auth)
         call = IncomingCall.from_form({name: str(value) for name, value in form.items()})
         return Response(await answer(call), media_type="application/xml")
 
     @router.post(TRANSFERRED_PATH)
     async def transferred(request: Request) -> Response:
         """Say what to do with a call when the other phone has hung up, or was never answered."""
-        form = await _form_of_twilio(request, TRANSFERRED_PATH, auth)
-        document = await after_transfer(str(form.get("CallSid", "")), str(form.get("DialCallStatus", "")))
+        form = await _form_of_call(request, TRANSFERRED_PATH, auth)
+        document = await after_transfer(str(form["CallSid"]), str(form.get("DialCallStatus", "")))
         return Response(document, media_type="application/xml")
 
     @router.post(STATUS_PATH, status_code=204)
@@ -76,6 +71,21 @@ def webhooks(
             on_status(sid, str(form["CallStatus"]))
 
     return router
+
+
+async def _form_of_call(request: Request, path: str, auth: StreamAuth) -> FormData:
+    """Read the form of a webhook whose answer may connect its call with a stream.
+
+    Raises:
+        HTTPException: as ``_form_of_twilio``; 400 when it names no call, 503 while we have no URL.
+    """
+    form = await _form_of_twilio(request, path, auth)
+    # Though Twilio signs it: with --insecure anybody may ask, and a token is made for this name.
+    if not _CALL_SID.fullmatch(str(form.get("CallSid", ""))):
+        raise HTTPException(400, "expected a CallSid")
+    if auth.address.base is None:
+        raise HTTPException(503, "no public URL is known: start with --public-url or --tunnel")
+    return form
 
 
 async def _form_of_twilio(request: Request, path: str, auth: StreamAuth) -> FormData:

@@ -157,8 +157,13 @@ class MoshiEngine(DuplexEngine):
     def prepare(self, request: CallRequest) -> None:
         """See ``DuplexEngine``."""
         self.check_request(request)
-        if (loaded := self._loaded) is not None and (role := loaded.roles.role(request)) is not None:
-            loaded.roles.greeting(request, role, self.greetings)
+        if (loaded := self._loaded) is None:
+            return
+        role = loaded.roles.role(request)
+        loaded.roles.greeting(
+            request, role, self.greetings
+        )  # refuses what cannot be said while it still rings
+        if role is not None:
             self._start_of(loaded, role)
 
     async def measure_prompt(self) -> PromptPace | None:
@@ -244,8 +249,9 @@ class MoshiEngine(DuplexEngine):
         """Count a lost call, and let the model prove itself before it takes another."""
         with self._lock:
             self.lost_calls += 1
-        if self._loaded is not None:
-            self._loaded.recovery.begin(reason)
+        loaded = self._loaded  # once: any thread may be here while the event loop stops the engine
+        if loaded is not None:
+            loaded.recovery.begin(reason)
 
     def closed(self, session: MoshiSession, hung: Sequence[Encoder | Decoder]) -> None:
         """Take the session's place back, and replace what hangs in it."""

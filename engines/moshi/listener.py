@@ -134,6 +134,10 @@ class Listener:
 
     def _step_s(self) -> float:
         with self._lock:
+            if (
+                self._over
+            ):  # nothing is left to do: or the queue would hold the work until nobody talks any more
+                return 0.0
             return self._doubt * median(self._recent_ms) / 1000 if self._recent_ms else 0.0
 
     def _fail(self, reason: BaseException) -> None:

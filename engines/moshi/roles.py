@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sentencepiece import SentencePieceProcessor
@@ -11,7 +10,7 @@ from engines.duplex import NO_REQUEST, CallRequest, EngineUnavailable, RequestRe
 from engines.moshi.forced_prefix import NO_PREFIX, ForcedPrefix
 from engines.moshi.prompts import Role
 from engines.moshi.sampling import MoshiSampling, Sampling
-from engines.moshi.steering import words_of
+from engines.moshi.steering import MAX_WORDS, words_of
 from engines.moshi.voice import VoiceUnfit
 from engines.moshi.voices import Voices
 from engines.options import NONE, SILENCE, SPEECH, EngineOptions
@@ -142,7 +141,7 @@ class Roles:
         """Say how this call opens.
 
         Raises:
-            RequestRefused: when there is nothing to say in the words.
+            RequestRefused: when there is nothing to say in the words, or too much.
         """
         wanted = self._options.greeting if request.greeting is None else request.greeting
         if wanted == NONE:
@@ -153,11 +152,18 @@ class Roles:
             return Greeting(recorded.default)
         if wanted == SPEECH:
             return Greeting()  # who has a persona begins by it
-        check_words(wanted, self._spell)
+        self._check_words(wanted)
         return Greeting(words=wanted)
 
-    def _spell(self, text: str) -> object:
-        return words_of(text, self._tokenizer)
+    def _check_words(self, greeting: str) -> None:
+        try:
+            words = len(words_of(greeting, self._tokenizer))
+        except ValueError as error:
+            raise RequestRefused(f"The greeting cannot be said: {error}.") from error
+        if words > MAX_WORDS:  # Steering would refuse them, when the call has its codecs already
+            raise RequestRefused(
+                f"The greeting has {words:,} words, expected at most {MAX_WORDS} words; shorten it."
+            )
 
     def _voice(self, request: CallRequest, voices: Voices) -> str:
         voice = request.voice or self._options.voice
@@ -168,15 +174,3 @@ class Roles:
         except VoiceUnfit as error:
             raise RequestRefused(str(error)) from error
         return str(path) if is_file(voice) else voice
-
-
-def check_words(text: str, spell: Callable[[str], object]) -> None:
-    """Make sure that a greeting has words.
-
-    Raises:
-        RequestRefused: when it has none.
-    """
-    try:
-        spell(text)
-    except ValueError as error:
-        raise RequestRefused(f"The greeting cannot be said: {error}.") from error

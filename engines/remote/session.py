@@ -160,10 +160,12 @@ class RemoteSession(DuplexSession):
         self._closed = True
         self._news.set()
         self._talking.cancel()
-        await asyncio.wait([self._talking])
-        if self._error is None and (error := self._what_hangs()):
-            self._owner.on_failed(self._place, error, server_failed=True)
-        self._owner.on_closed(self, self._place)
+        try:
+            await asyncio.wait([self._talking])
+        finally:  # also for who gives up waiting: a lease that never came back would be a call fewer for good
+            if self._error is None and (error := self._what_hangs()):
+                self._owner.on_failed(self._place, error, server_failed=True)
+            self._owner.on_closed(self, self._place)
 
     # The talk.
 

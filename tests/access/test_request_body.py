@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from fastapi import HTTPException, Request
 
-from access.request_body import read_body
+from access.request_body import parse_json, read_body
 
 
 def request(*messages: dict[str, object]) -> Request:
@@ -33,3 +33,23 @@ async def test_a_client_that_goes_away_is_no_traceback() -> None:
     with pytest.raises(HTTPException) as refused:
         await read_body(request(part(b"ab", more=True), {"type": "http.disconnect"}), 4)
     assert refused.value.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"{}", "text/plain", 415),
+        (b"{}", "", 415),
+        (b"{", "application/json", 422),
+        (b"\xff", "application/json", 422),
+        (b"[" * 100_000, "application/json", 422),
+    ],
+)
+def test_what_is_no_json(body: bytes, content_type: str, status: int) -> None:
+    with pytest.raises(HTTPException) as refused:
+        parse_json(body, content_type)
+    assert refused.value.status_code == status
+
+
+def test_json_with_its_encoding_beside_it() -> None:
+    assert parse_json('{"text": "Grüezi"}'.encode(), "Application/JSON; charset=utf-8") == {"text": "Grüezi"}

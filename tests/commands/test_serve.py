@@ -81,6 +81,16 @@ class Serving:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_out: list[str | None] = []
+    monkeypatch.setattr(module, "log_to_stderr", lambda _, secrets, __: kept_out.extend(secrets))
+    given = {"--auth-token": "a", "--web-password": "b", "--server-token": "c", "--hook-secret": "d"}
+    wrong = ["--stream-url", "https://a.example"]  # without --public-url: it ends before it begins
+    result = CliRunner().invoke(cli, ["serve", *(word for pair in given.items() for word in pair), *wrong])
+    assert "--stream-url" in result.output
+    assert kept_out == list(given.values())
+
+
 @pytest.mark.parametrize("how", ["limit", "second signal"])
 async def test_a_call_that_does_not_finish_is_hung_up(
     how: str, engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged

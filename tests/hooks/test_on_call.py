@@ -61,6 +61,7 @@ def test_a_refusal() -> None:
         ('{"acept": false}', "got 'acept'"),
         ('{"accept": "no"}', "expected accept to be true or false, got str"),
         ('{"persona": 5}', "expected persona to be text, got int"),
+        ('{"persona": "\\ud800"}', "expected persona to be text, got half a surrogate pair"),
         (json.dumps({"greeting": "x" * 2001}), "expected at most 2000 characters of greeting, got 2001"),
         ('{"temperature": 3}', "expected temperature to be a number from 0 to 2"),
         ('{"temperature": NaN}', "expected temperature to be a number from 0 to 2"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from records.file_writer import FileWriter
 from records.redaction import redact_digits
-from records.transcript import LATE_S, Transcript
+from records.transcript import LATE_S, LINE_CHARS, Transcript
 from records.transcript_file import JSON_LINES, NO_HEADING, TEXT, Heading, TranscriptFile, heading
 from records.transcript_line import Speaker, TranscriptLine
 from tests.logs import Logged
@@ -39,6 +39,15 @@ def test_words_make_lines_and_pauses_and_sentences_end_them(tmp_path: Path) -> N
     assert writer.flush(WAIT_S)
     assert (tmp_path / "call.txt").read_text() == expected
     assert transcript.pieces == 5
+
+
+def test_who_never_pauses_gets_a_new_line_all_the_same() -> None:
+    transcript = Transcript()
+    for number in range(2 * LINE_CHARS):
+        transcript.add(" on", 0.1 * number)
+    lengths = [len(line.text) for line in transcript.lines]
+    assert max(lengths) <= LINE_CHARS + len(" on")
+    assert sum(lengths) + len(lengths) == 2 * LINE_CHARS * len(" on")  # each lost but the blank it began with
 
 
 def test_both_sides_stand_in_the_order_in_which_they_began(tmp_path: Path) -> None:

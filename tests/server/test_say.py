@@ -42,6 +42,9 @@ async def test_words_reach_the_call_s_session(monkeypatch: pytest.MonkeyPatch) -
                 assert (await http.post(PATH, json=wrong)).status_code == 422, wrong
             assert (await http.post(PATH, content=b"{")).status_code == 415
             assert (await http.post(PATH, data={"text": "Hello."})).status_code == 415
+            deep = b"[" * (MAX_BODY_BYTES - 1)  # deeper than Python's recursion goes
+            json_only = {"content-type": "application/json"}
+            assert (await http.post(PATH, content=deep, headers=json_only)).status_code == 422
             assert (await http.post(PATH, json={"text": "x" * MAX_BODY_BYTES})).status_code == 413
             await phone.send({"event": "stop"})
             await phone.closed()

@@ -194,8 +194,9 @@ async def test_what_is_no_form(server: Server, body: bytes, status: int) -> None
     assert (await server.post("/twiml", body, "x"))[0] == status
 
 
-async def test_a_call_without_a_name(server: Server) -> None:
-    assert (await server.post("/twiml", CallSid="../../etc"))[0] == 400
+@pytest.mark.parametrize("path", ["/twiml", "/transferred"])
+async def test_a_call_without_a_name(server: Server, path: str) -> None:
+    assert (await server.post(path, CallSid="../../etc"))[0] == 400
 
 
 async def test_other_methods(server: Server) -> None:
@@ -250,14 +251,15 @@ async def test_a_line_that_takes_no_calls_is_busy(server: Server, why: str) -> N
     assert "<Reject" in (await server.post("/twiml"))[1]
 
 
-async def test_an_insecure_line_needs_a_public_url() -> None:
+@pytest.mark.parametrize("path", ["/twiml", "/transferred"])
+async def test_an_insecure_line_needs_a_public_url(path: str) -> None:
     line = ServerState(FakeEngine(), auth=StreamAuth(insecure=True))
     async with serving(line) as address, aiohttp.ClientSession() as http:
         server = Server(line, FakeEngine(), address, http)
-        status, text = await server.post("/twiml", signature=None)
+        status, text = await server.post(path, signature=None)
         assert (status, "start with --public-url or --tunnel" in text) == (503, True)
         line.auth.address.base = PUBLIC
-        assert (await server.post("/twiml", signature=None))[0] == 200
+        assert (await server.post(path, signature=None))[0] == 200
 
 
 async def test_statuses_are_logged_without_numbers(server: Server, logged: Logged) -> None:

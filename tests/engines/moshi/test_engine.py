@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from audio.formats import FRAME_SAMPLES, Pcm
-from engines.duplex import DuplexStep, EngineBusy, EngineFailed
+from engines.duplex import CallRequest, DuplexStep, EngineBusy, EngineFailed, RequestRefused
 from engines.moshi.codec import Decoder
 from engines.moshi.engine import MoshiEngine
 from engines.moshi.forced_prefix import NO_PREFIX
@@ -295,6 +295,16 @@ async def test_a_codec_that_was_lost_is_replaced(engine: MoshiEngine) -> None:
     engine.closed(session, [coder, coder])
     pool.replace = replace  # type: ignore[method-assign]
     assert len(replaced) == 2
+
+
+async def test_a_greeting_that_cannot_be_said_is_refused_before_the_call_is_connected(
+    engine: MoshiEngine,
+) -> None:
+    for ask in (engine.prepare, engine.open_session):
+        for greeting in ("()", "ba " * 2000):
+            with pytest.raises(RequestRefused, match="The greeting"):
+                ask(CallRequest(greeting=greeting))
+    assert engine.error is None, "no codec was lost over it"
 
 
 async def test_without_codecs_for_a_call_it_says_so_until_they_are_there(

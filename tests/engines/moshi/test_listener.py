@@ -11,6 +11,7 @@ from moshi_mlx.models.lm import Lm
 
 from engines.duplex import CallerText
 from engines.moshi.caller_words import CallerWords
+from engines.moshi.job_queue import Job, JobQueue
 from engines.moshi.listener import WAITING_FRAMES, Listener
 from engines.moshi.listening import ListeningSession
 from engines.moshi.token_history import Tokens
@@ -144,6 +145,26 @@ def test_nothing_is_done_after_the_end(model: Lm) -> None:
     assert not spare.jobs
     assert ear._session is not None
     assert ear._session._cache is None
+
+
+def test_work_for_a_call_that_is_over_waits_for_no_room(model: Lm) -> None:
+    jobs, talking = JobQueue(), object()
+
+    def in_spare_time(
+        work: Callable[[], None], failed: Callable[[BaseException], None], needs_s: Callable[[], float]
+    ) -> None:
+        jobs.put(Job(work, failed, in_spare_time=True, needs_s=needs_s), 0.0)
+
+    words = CallerWords(Pieces(), DELAY_S)  # type: ignore[arg-type]
+    ear = Listener(lambda: ListeningSession(model), words, in_spare_time)
+    ear._recent_ms.extend([70.0])
+    ear.hear(0, caller(1)[0])
+    jobs.put(Job(lambda: None, lambda _: None, talking, period_s=0.05), 0.0)
+    assert jobs.take(0.0) is not None
+    assert jobs.take(0.0) is None, "it needs 70 ms, and the talk is due in 50"
+    ear.close()
+    assert jobs.take(0.0) is not None, "or it would wait for as long as anybody talks"
+    assert len(jobs) == 0
 
 
 def test_knows_how_long_a_step_takes_and_tries_again_after_a_while(model: Lm) -> None:

@@ -10,6 +10,7 @@ from engines.moshi.forced_prefix import PrefixFrame
 from engines.moshi.random_model import write_tiny_tokenizer
 from engines.moshi.roles import PERSONA_LIMIT_TOKENS, Greeting, RecordedGreetings, Roles
 from engines.moshi.sampling import MoshiSampling, Sampling
+from engines.moshi.steering import MAX_WORDS
 from engines.moshi.text_tokens import PADDING_TOKEN
 from engines.moshi.voices import Voices
 from engines.options import NONE, SILENCE, SPEECH, EngineOptions
@@ -112,3 +113,5 @@ def test_a_greeting_without_words_is_refused(tokenizer: SentencePieceProcessor) 
     roles = Roles(EngineOptions(), SAMPLING, tokenizer, None)
     with pytest.raises(RequestRefused, match="The greeting cannot be said"):
         roles.greeting(CallRequest(greeting="()"), None, RECORDED)
+    with pytest.raises(RequestRefused, match=f"at most {MAX_WORDS} words"):
+        roles.greeting(CallRequest(greeting="ba " * (MAX_WORDS + 1)), None, RECORDED)

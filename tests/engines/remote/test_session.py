@@ -164,6 +164,23 @@ def test_after_its_close_a_session_lets_frames_go() -> None:
     assert len(owner.closed) == 1
 
 
+def test_who_gives_up_waiting_for_a_close_still_gives_the_lease_back() -> None:
+    async def run() -> None:
+        owner = Owner()
+        async with moshi_server(Behaviour()) as server:
+            session = call_to(place_of(server), owner).session
+            await asyncio.sleep(1.0)  # it has reached the server, and is to say goodbye to it
+            closing = asyncio.create_task(session.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait([closing])
+            assert len(owner.closed) == 1
+            await session.close()
+            assert len(owner.closed) == 1
+
+    run_simulated(run())
+
+
 def test_only_whole_frames_are_taken() -> None:
     async def run() -> None:
         async with moshi_server() as server:
