@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from xml.etree import ElementTree as ET
 
 from tests.fakes.twilio_api import FakeTwilioApi, Form, fake_twilio_api
 from tests.fakes.twilio_voice import CALLER, FakeTwilioVoice
@@ -13,6 +14,7 @@ from tests.phone import Phone
 from tests.program import Program, account, program
 
 PUBLIC = "https://phone.example.com"
+STREAM_URL = "wss://phone.example.com/stream"
 
 
 @dataclass
@@ -36,10 +38,16 @@ class Dialled:
     async def answered(self) -> AbstractAsyncContextManager[tuple[Phone, str | None]]:
         """Say that somebody has answered, and open the stream, as the call's TwiML has it."""
         self.twilio.calls[self.sid]["status"] = "in-progress"
-        (status_url,) = self.form["StatusCallback"]
-        assert await self.voice.tell(status_url, self.sid, CallStatus="in-progress") == 204
+        for status_url in self.form.get("StatusCallback", []):
+            assert await self.voice.tell(status_url, self.sid, CallStatus="in-progress") == 204
         await self.run.says("in progress")
         return self.voice.obey(self.form["Twiml"][0], self.sid)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What the stream of its TwiML brings."""
+        stream = ET.fromstring(self.form["Twiml"][0])[0][0]  # noqa: S314 - our own command's
+        return {each.attrib["name"]: each.attrib["value"] for each in stream}
 
     def updates(self) -> list[Form]:
         """What the account was told to do with the call since."""
@@ -47,16 +55,30 @@ class Dialled:
 
 
 @asynccontextmanager
-async def dialled(*options: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[Dialled]:
-    """Dial, and wait until the call is placed."""
+async def dialled(
+    *options: str, environment: Mapping[str, str] | None = None, elsewhere: str | None = None
+) -> AsyncIterator[Dialled]:
+    """Dial, and wait until the call is placed.
+
+    Args:
+        options: of the command.
+        environment: beside the account's.
+        elsewhere: the address on this machine of a server that answers at ``PUBLIC``; else the command does.
+    """
     with fake_twilio_api() as twilio:
         twilio.progress = ["queued"]
         loop = asyncio.get_running_loop()
         placed: asyncio.Future[tuple[str, Form]] = loop.create_future()
         twilio.on_call = lambda sid, form: loop.call_soon_threadsafe(placed.set_result, (sid, form))
-        arguments = ("dial", CALLER, "--public-url", PUBLIC, "--port", "0", *options)
+        where = ("--url", STREAM_URL) if elsewhere else ("--public-url", PUBLIC, "--port", "0")
+        arguments = ("dial", CALLER, *where, *options)
         async with program(*arguments, environment={**account(twilio), **(environment or {})}) as run:
-            local = (await run.says("Answering calls at ws://")).split("ws://")[1].split("/")[0]
+            local = elsewhere or address_of(await run.says("Answering calls at ws://"))
             await run.says("queued")
             sid, form = await placed
             yield Dialled(run, twilio, FakeTwilioVoice(PUBLIC, local), sid, form)
+
+
+def address_of(line: str) -> str:
+    """Read the address out of the line that says where a program answers."""
+    return line.split("ws://")[1].split("/", maxsplit=1)[0]
