@@ -3,8 +3,9 @@
 ``uv run python -m benchmarks.prompts`` prints a table. Weights are random, in the real model's shapes; a
 processor gets a model of fewer layers unless ``--layers`` says otherwise. "as usual" steps the whole model
 for each frame of the prompt, depformer and all, as NVIDIA's own code does; "forced" steps the main
-transformer only; "one pass" is what this program does. Agreement is that of greedy tokens, over ``--frames``
-frames of a random caller after both prompts.
+transformer only; "one pass" is what this program does. "agree" is the share of greedy tokens that are the
+same over ``--frames`` frames of a random caller after the prompt in one pass and after the stepped one; one
+token that differs changes all that follow, so a share near the top means that none did, or a late one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from engines.moshi.snapshot import Snapshot
 LAYERS_ON_A_PROCESSOR = 2
 PROMPT_FRAMES, PROMPT_FRAMES_ON_A_PROCESSOR = 170, 33  # 170 are a voice and a few sentences
 SILENT_FRAMES = 11  # around the text
+AGREEMENT_FRAMES = 20
 STEPS = 5  # of the prompt, that are timed where every step is one
 
 
@@ -108,9 +110,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--frames", type=int, default=0, help="said after both, to compare")
     parser.add_argument(
-        "--quantize", choices=["4", "8", "none", "bf16"], action="append", help="only this; repeatable"
+        "--frames", type=int, default=AGREEMENT_FRAMES, help="said after both, to compare; 0 for none"
+    )
+    parser.add_argument(
+        "--weights", choices=["f32", "bf16", "q4", "q8"], action="append", help="only these; repeatable"
     )
     parser.add_argument("--prompt-frames", type=int, help="how long the prompt is")
     parser.add_argument("--layers", type=int, help="of the big transformer")
@@ -122,11 +126,12 @@ def main() -> None:
     config.transformer = dataclasses.replace(config.transformer, num_layers=layers)
     print(f"mlx on {found or 'the processor'}; Moshi's width, {layers} of 32 layers; milliseconds")
     print("weights     frames  as usual    forced  one pass   ratio   agree", flush=True)
-    for packing in arguments.quantize or ("none", "4", "8"):
-        quantization = QUANTIZATIONS[int(packing)] if packing in ("4", "8") else None
-        dtype = mx.bfloat16 if found or packing == "bf16" else mx.float32
+    # float32 takes 30 GB with all layers, which only a test of exactness wants.
+    for name in arguments.weights or (("bf16", "q4", "q8") if found else ("f32", "bf16", "q4", "q8")):
+        quantization = QUANTIZATIONS[int(name[1:])] if name.startswith("q") else None
+        in_bfloat16 = name == "bf16" or (found and quantization)  # what packed layers compute with
+        dtype = mx.bfloat16 if in_bfloat16 else mx.float32
         model = randomize(build(config, quantization), quantization, seed=0, dtype=dtype)
-        name = f"q{packing}" if quantization else str(dtype).removeprefix("mlx.core.")
         print(row(name, model, make_prompt(model, prompt_frames), arguments.frames), flush=True)
         del model
 

@@ -29,7 +29,7 @@ from server.draining import hang_up_all
 from server.options import ServerOptions
 from server.running import answering, listen
 from server.settings import Settings, SettingsError
-from server.state import RunCall
+from server.state import RunCall, ServerState
 from server.voicemail import NO_VOICEMAIL, Voicemail
 from telephony.dialling import COMPLETED, CallPlan, Dialler
 from telephony.e164 import parse_number
@@ -167,6 +167,7 @@ async def _dial_here(
                 on_status=on_status,
             ) as state:
                 mail.check_engine(state.engine)
+                plan = _with_persona_of_number(plan, state, options.engine)
                 address = state.auth.address
                 stream_url = address.wss(STREAM_PATH)
                 if stream_url is None:
@@ -178,6 +179,19 @@ async def _dial_here(
                     await hang_up_all(state.calls, _print)
         except Stopped:
             return None
+
+
+def _with_persona_of_number(plan: CallPlan, state: ServerState, options: EngineOptions) -> CallPlan:
+    """Ask for what ``--personas`` says of the numbers, by the section's name, and have it made ready.
+
+    Raises:
+        RequestRefused: when the engine cannot answer so.
+    """
+    name = state.personas.name_for_call(called=plan.from_, caller=plan.to)  # who is at the other end first
+    if name is None or options.persona:
+        return plan
+    state.engine.prepare(state.personas.sections[name])
+    return replace(plan, persona=name)
 
 
 def _persona(options: EngineOptions) -> str:

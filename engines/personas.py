@@ -58,8 +58,12 @@ class Personas:
 
     def for_call(self, *, called: str, caller: str) -> CallRequest:
         """Give what a call asks for; the section of who calls comes before that of who was called."""
-        name = self.names_by_number.get(caller) or self.names_by_number.get(called)
+        name = self.name_for_call(called=called, caller=caller)
         return self.default if name is None else self.sections[name]
+
+    def name_for_call(self, *, called: str, caller: str) -> str | None:
+        """Name the section that ``for_call`` gives; None for the default."""
+        return self.names_by_number.get(caller) or self.names_by_number.get(called)
 
     def chosen(self, name_or_persona: str) -> CallRequest:
         """Give a section by its name, or else the default with this persona."""

@@ -60,7 +60,8 @@ def measure_prompt(model: Lm, prompt: Prompt) -> PromptPace:
 def _step_ms(model: Lm, prompt: Prompt) -> float:
     reading = prefill(model, prompt)
     steps = min(STEPS, reading.positions_left)
-    reading.advance(reading.positions_left - steps)  # the last ones, which have the most to attend to
+    if first := reading.positions_left - steps:
+        reading.advance(first)  # the last ones are timed, which have the most to attend to
     began_s = time.perf_counter()
     for _ in range(steps):
         reading.advance(1)

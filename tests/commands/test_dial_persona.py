@@ -17,7 +17,7 @@ from server.expected_calls import ExpectedCall
 from server.state import ServerState
 from tests.commands.dialled import PUBLIC, address_of, dialled
 from tests.fakes.twilio_api import FakeTwilioApi
-from tests.fakes.twilio_voice import FakeTwilioVoice
+from tests.fakes.twilio_voice import CALLER, FakeTwilioVoice
 from tests.phone import Phone, serving, start_message
 from tests.program import account, program
 
@@ -85,6 +85,24 @@ async def test_a_call_that_the_command_answers_itself(tiny_personaplex: Path, tm
         assert "dadada" not in call.run.said
     assert likeness(heard, anna) > SAME
     assert likeness(heard, ben) < DIFFERENT
+
+
+async def test_the_section_of_the_number_that_is_dialled(tiny_personaplex: Path, tmp_path: Path) -> None:
+    (tmp_path / "personas.toml").write_text(
+        f'[default]\npersona = "{ANNA}"\nvoice = "NATM0"\n'
+        f'[ben]\nnumbers = ["{CALLER}"]\npersona = "{BEN}"\nvoice = "NATF2"\n'
+    )
+    anna, ben = await heard_of(tiny_personaplex, (AS_ANNA, AS_BEN))
+    options = ("--personas", str(tmp_path / "personas.toml"))
+    async with dialled(*options, environment=environment(tiny_personaplex)) as call:
+        async with await call.answered() as (phone, _):
+            heard = await talk(phone)
+        call.twilio.calls[call.sid]["status"] = "completed"
+        assert await call.run.ends() == 0
+        assert call.parameters.get("persona") == "ben", "a name, and not the words"
+        assert "bibibi" not in call.run.said + call.form["Twiml"][0]
+    assert likeness(heard, ben) > SAME
+    assert likeness(heard, anna) < DIFFERENT
 
 
 async def test_a_call_that_another_server_answers_beside_one_with_another_persona(

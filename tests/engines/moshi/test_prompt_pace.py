@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from engines.moshi.prompt import Prompt
-from engines.moshi.prompt_pace import PromptPace, measure_prompt
+from engines.moshi.prompt_pace import STEPS, PromptPace, measure_prompt
 from tests.tiny_moshi import tiny_lm
 
 
@@ -14,11 +15,12 @@ def test_the_line_compares_one_pass_with_one_by_one() -> None:
     )
 
 
-def test_a_prompt_of_a_tiny_model() -> None:
+@pytest.mark.parametrize("positions", [1, STEPS, STEPS + 1, 12])
+def test_a_prompt_of_a_tiny_model(positions: int) -> None:
     model = tiny_lm(dim=64, codebooks=4, card=32)
-    tokens = np.random.default_rng(0).integers(0, 32, (9, 12)).astype(np.int32)
+    tokens = np.random.default_rng(0).integers(0, 32, (9, positions)).astype(np.int32)
     pace = measure_prompt(model, Prompt(tokens))
-    assert pace.positions == 12
+    assert pace.positions == positions
     # Keys and values of two layers, float32.
-    assert pace.size_bytes == 2 * 2 * 12 * 64 * 4
+    assert pace.size_bytes == 2 * 2 * positions * 64 * 4
     assert min(pace.read_ms, pace.step_ms, pace.copy_ms) > 0
