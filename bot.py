@@ -84,13 +84,13 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
 
     async def on_stopped(_: TwilioSerializer) -> None:
         call.caller_hung_up = True
-        call.end("the caller hung up")
+        call.left("the caller hung up")
 
     async def on_violated(_: TwilioSerializer, reason: str) -> None:
         call.end(reason, PROTOCOL_ERROR)
 
     async def on_client_disconnected(_: TwilioTransport, __: WebSocket) -> None:
-        call.end("the socket was closed")
+        call.left("the socket was closed")
 
     async def on_pipeline_error(_: PipelineWorker, error: ErrorFrame) -> None:
         call.end(error.error, INTERNAL_ERROR)

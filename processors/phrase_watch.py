@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipecat.frames.frames import Frame, InterimTranscriptionFrame, TranscriptionFrame, TTSTextFrame
+from pipecat.frames.frames import (
+    Frame,
+    InterimTranscriptionFrame,
+    LLMFullResponseEndFrame,
+    TranscriptionFrame,
+    TTSTextFrame,
+)
 
 from processors.key_watch import Action
 from processors.words import CALLER
@@ -39,6 +45,8 @@ class PhraseWatch:
             self._said_by_caller |= self._caller.pause()
         elif isinstance(frame, TTSTextFrame) and self._by_both:
             self._said_by_bot |= self._bot.hear(frame.text)
+        elif isinstance(frame, LLMFullResponseEndFrame):  # which comes when the bot pauses
+            self._said_by_bot |= self._bot.pause()
         if self._action and self._said_by_caller and (self._said_by_bot or not self._by_both):
             action, self._action = self._action, None
             action("both said goodbye" if self._by_both else "the caller asked for it")

@@ -10,7 +10,7 @@ from loguru import logger
 
 from access.public_address import TRANSFERRED_PATH
 from engines.duplex import Unsupported
-from server.calls import Call, CallOver
+from server.calls import HANDED_OVER, Call, CallOver
 from server.state import ServerState
 from telephony import twiml
 from telephony.rest_errors import TwilioError
@@ -74,16 +74,21 @@ class CallControl:
         assert state.rest is not None  # noqa: S101 - the caller looked
         if notice := state.call_options.transfer_notice:
             await self._say(notice)
-        document = twiml.dial(to, state.call_options.ring_secs, state.webhooks.https(TRANSFERRED_PATH))
+        if call.ending:
+            logger.info("Call {} is over before it was put through", call.name)
+            return
+        ring_secs = state.call_options.ring_secs
+        document = twiml.dial(to, ring_secs, state.webhooks.https(TRANSFERRED_PATH))
         # Should nobody answer there, the caller comes back, and is who they were.
-        state.expected.add(call.start.call_sid, call.expected, state.clock())
+        state.expected.add(call.start.call_sid, call.expected, state.clock(), later_s=ring_secs)
+        call.handed_over = True  # already: Twilio may end the stream before it answers
         try:
             await state.rest.redirect(call.start.call_sid, document)
         except TwilioError as error:
+            call.handed_over = False
             logger.error("Call {} could not be put through: {}", call.name, error)
             return
-        call.handed_over = True
-        call.end("the call was put through to a person")
+        call.end(HANDED_OVER)
 
     async def _leave_message(self, text: str) -> None:
         was_said = await self._say(text)

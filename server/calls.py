@@ -18,6 +18,10 @@ from telephony.media_stream import Start
 _OVER_KEPT = 32  # for who asks shortly after the end: the call's page, a rehearsal
 
 
+HANDED_OVER = "the call was put through to a person"
+"""Why a call ends whose phone call goes on elsewhere."""
+
+
 class CallOver(Exception):
     """The call has ended; nothing can be done in it."""
 
@@ -34,7 +38,7 @@ class Call:
         session: who talks with the caller; None before and after.
         expected: what was decided of it before its stream came.
         caller_hung_up: whether Twilio has said that the phone call is over.
-        handed_over: whether the phone call goes on without us.
+        handed_over: whether the phone call goes on without us, or is about to.
     """
 
     start: Start
@@ -62,7 +66,7 @@ class Call:
             reason: one sentence, which the log and the closed socket carry.
             code: what the socket is closed with (RFC 6455, section 7.4).
         """
-        if not self._ended.done():
+        if not self.ending:
             self._ended.set_result((reason, code))
 
     def say(self, text: str) -> None:
@@ -73,14 +77,23 @@ class Call:
             Unsupported: when the engine cannot.
             ValueError: when there is nothing in the text to say, or too much.
         """
-        if self.session is None or self._ended.done():
+        if self.session is None or self.ending:
             raise CallOver(f"The call {self.name} is over.")
         self.session.say(text)
+
+    def left(self, reason: str) -> None:
+        """Ask the call to end because its stream has, which is no news where it was handed over."""
+        self.end(HANDED_OVER if self.handed_over else reason)
 
     async def ended(self) -> tuple[str, int]:
         """Wait for the call's end; gives its reason and code."""
         # Several wait for it: without the shield, one that gives up would cancel it for all.
         return await asyncio.shield(self._ended)
+
+    @property
+    def ending(self) -> bool:
+        """Whether somebody has ended it; it may still hold something."""
+        return self._ended.done()
 
     @property
     def file_name(self) -> str:

@@ -27,28 +27,29 @@ class ExpectedCall:
 
 
 class ExpectedCalls:
-    """Remembers each until its stream is here, or for two minutes."""
+    """Remembers each until its stream is here, or for two minutes where nobody says longer."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, tuple[float, ExpectedCall]] = {}
+        self._calls: dict[str, tuple[float, ExpectedCall]] = {}  # until when, by SID
 
-    def add(self, call_sid: str, expected: ExpectedCall, now_s: float) -> None:
+    def add(self, call_sid: str, expected: ExpectedCall, now_s: float, later_s: float = 0.0) -> None:
         """Remember what was decided; the last word counts, since Twilio asks twice where it had no answer.
 
         Args:
             call_sid: names the call.
             expected: what was decided.
             now_s: monotonic.
+            later_s: how much longer than others its stream may take to come.
         """
         self._calls.pop(call_sid, None)  # so that it moves to the end, where the newest stand
-        self._calls[call_sid] = (now_s, expected)
+        self._calls[call_sid] = (now_s + KEPT_S + later_s, expected)
         if len(self._calls) > _MOST:
             del self._calls[next(iter(self._calls))]
 
     def take(self, call_sid: str, now_s: float) -> ExpectedCall:
         """Give what was decided of a call whose stream is here, once; nothing special where nothing was."""
         self._calls = {
-            sid: (at_s, expected) for sid, (at_s, expected) in self._calls.items() if now_s - at_s < KEPT_S
+            sid: (until_s, expected) for sid, (until_s, expected) in self._calls.items() if now_s < until_s
         }
         _, expected = self._calls.pop(call_sid, (now_s, ExpectedCall()))
         return expected

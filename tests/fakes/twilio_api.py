@@ -59,6 +59,7 @@ class FakeTwilioApi:
     Attributes:
         progress: the statuses that the next calls go through, the last of which stays.
         on_call: is told of each call that is placed, in the server's thread, after the answer was sent.
+        on_redirect: is told of each call that is led elsewhere, there too, before the answer is sent.
     """
 
     url: str = ""
@@ -70,6 +71,7 @@ class FakeTwilioApi:
     calls: dict[str, dict[str, Any]] = field(default_factory=dict)
     number: dict[str, Any] = field(default_factory=dict)
     on_call: Callable[[str, Form], object] | None = None
+    on_redirect: Callable[[str], object] | None = None
     _steps: dict[str, deque[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -211,6 +213,8 @@ def fake_twilio_api() -> Iterator[FakeTwilioApi]:
             path = urlsplit(self.path).path
             with lock:
                 status, content = api.answer(Request(self.command, path, form), login)
+            if api.on_redirect and status == HTTPStatus.OK and "Twiml" in form and self.command == "POST":
+                api.on_redirect(content["sid"])
             body = (content if isinstance(content, str) else json.dumps(content)).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

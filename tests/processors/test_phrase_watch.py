@@ -1,6 +1,12 @@
 from __future__ import annotations
 
-from pipecat.frames.frames import Frame, InterimTranscriptionFrame, TranscriptionFrame, TTSTextFrame
+from pipecat.frames.frames import (
+    Frame,
+    InterimTranscriptionFrame,
+    LLMFullResponseEndFrame,
+    TranscriptionFrame,
+    TTSTextFrame,
+)
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from engines.duplex import CallerText
@@ -39,6 +45,16 @@ def test_goodbye_takes_both() -> None:
     watch.observe(bot(" Bye"))
     assert done == []
     watch.observe(bot("."))
+    assert done == ["both said goodbye"]
+
+
+def test_a_pause_ends_what_the_bot_said_as_well() -> None:
+    done: list[str] = []
+    watch = PhraseWatch(["goodbye"], done.append, by_both=True)
+    watch.observe(caller(" Goodbye."))
+    watch.observe(bot(" Goodbye"))
+    assert done == []
+    watch.observe(LLMFullResponseEndFrame())
     assert done == ["both said goodbye"]
 
 

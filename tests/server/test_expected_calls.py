@@ -27,6 +27,9 @@ def test_it_is_forgotten_in_time() -> None:
     calls = ExpectedCalls()
     calls.add("CA1", ANNA, NOW_S)
     assert calls.take("CA1", NOW_S + KEPT_S) == ExpectedCall()
+    calls.add("CA1", ANNA, NOW_S, later_s=30.0)  # it is being put through, and the other phone rings
+    assert calls.take("CA2", NOW_S + KEPT_S + 29) == ExpectedCall()
+    assert calls.take("CA1", NOW_S + KEPT_S + 29) is ANNA
 
 
 def test_callers_who_never_come_take_no_memory_without_end() -> None:
