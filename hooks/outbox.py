@@ -62,7 +62,7 @@ class Outbox:
             async with asyncio.timeout(patience_secs):
                 await self._emptied.wait()
         except TimeoutError:
-            logger.info("{} calls wait in {} to be told to --on-end", len(self._files()), self._folder)
+            logger.info("Calls that wait in {} to be told to --on-end: {}", self._folder, len(self._files()))
         self._sending.cancel()
         await asyncio.wait([self._sending])
 
