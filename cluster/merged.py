@@ -46,7 +46,8 @@ def merged_health(
         "ready": error is None,
         "error": error,
         "engine": _engines(reports.values()),
-        "can": sorted(set[str]().union(*(report.health.get("can", ()) for report in taking))),
+        "can": _all_of(taking, "can"),
+        "takes": _all_of(taking, "takes"),
         "capacity": sum(report.capacity for report in taking),
         "sessions": sum(report.sessions for report in reports.values()),
         "free": sum(report.free for report in taking),
@@ -113,6 +114,10 @@ def _engines(reports: Iterable[WorkerReport]) -> str:
 
 def _sum(reports: Iterable[WorkerReport], what: str) -> int:
     return sum(int(report.health.get(what, 0)) for report in reports)
+
+
+def _all_of(reports: Iterable[WorkerReport], what: str) -> list[str]:
+    return sorted(set[str]().union(*(report.health.get(what, ()) for report in reports)))
 
 
 def _number(name: str) -> tuple[int, str]:

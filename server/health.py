@@ -53,6 +53,7 @@ def health(state: ServerState) -> dict[str, Any]:
         "error": error,
         "engine": engine.name,
         "can": sorted(engine.abilities),
+        "takes": sorted(engine.takes),  # what a call may ask for: persona, voice, …
         "capacity": engine.capacity,
         "sessions": engine.running,
         "calls": len(state.calls.running),

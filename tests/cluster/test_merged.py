@@ -15,6 +15,7 @@ def worker(name: str, sessions: int, *, closing: bool = False) -> WorkerReport:
         "ready": not closing,
         "engine": "parrot",
         "can": ["say"],
+        "takes": ["persona", "voice"],
         "calls": sessions,
         "served": 3,
         "lost": 1,
@@ -43,6 +44,7 @@ def test_sums() -> None:
     assert (told["capacity"], told["sessions"], told["free"]) == (8, 7, 5)
     assert (told["calls"], told["served"], told["lost"], told["refused"]) == (7, 9, 3, {"token": 6})
     assert told["engine"] == "parrot"
+    assert (told["can"], told["takes"]) == (["say"], ["persona", "voice"])
     assert [(one["name"], one["state"]) for one in told["workers"]] == [
         ("w1", "ready"),
         ("w2", "draining"),

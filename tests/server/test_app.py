@@ -22,6 +22,7 @@ async def test_healthz_tells_engine_capacity_and_calls() -> None:
             "error": None,
             "engine": "parrot",
             "can": [],
+            "takes": [],
             "capacity": 3,
             "sessions": 0,
             "calls": 0,

@@ -28,6 +28,14 @@ async def test_the_only_session() -> None:
     assert reserve(state, "CA1") is None
 
 
+async def test_what_a_call_may_ask_for() -> None:
+    state = await line(1)
+    assert (health(state)["can"], health(state)["takes"]) == ([], [])
+    state.engine.abilities = frozenset({"say"})
+    state.engine.takes = frozenset({"voice", "persona"})
+    assert (health(state)["can"], health(state)["takes"]) == (["say"], ["persona", "voice"])
+
+
 async def test_a_line_that_is_closing_takes_no_call() -> None:
     state = await line(1)
     state.calls.closing = "the line is shutting down"
