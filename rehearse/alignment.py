@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import correlate
 
 from audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
 from audio.silence import SILENCE_RMS
@@ -88,6 +87,8 @@ def _is_loud(samples: Samples) -> bool:
 
 def _find(said: Samples, heard: Samples, frame: int, lowest: int, highest: int) -> tuple[int, float]:
     """Give the lag, of those from lowest to highest, at which the frame correlates best, and how well."""
+    from scipy.signal import correlate  # noqa: PLC0415 - takes half a second, which --help need not wait for
+
     begin = max(0, frame * PHONE_FRAME_SAMPLES - _MARGIN_SAMPLES)
     window = said[begin : (frame + 1) * PHONE_FRAME_SAMPLES + _MARGIN_SAMPLES]
     region = heard[begin + lowest : begin + highest + len(window)]

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from audio import g711, pcm
 from audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
@@ -63,6 +62,8 @@ def _read(path: Path) -> NDArray[np.float32]:
         raise ClipUnusable(f"Cannot play {path}: {error}") from error
     mono: NDArray[np.float32] = samples.mean(axis=1)
     if rate_hz != PHONE_RATE_HZ:
+        from scipy.signal import resample_poly  # noqa: PLC0415 - slow to load, and seldom needed
+
         divisor = int(np.gcd(rate_hz, PHONE_RATE_HZ))
         mono = resample_poly(mono, PHONE_RATE_HZ // divisor, rate_hz // divisor)
     if not mono.size or float(np.abs(mono).max()) < 1e-3:  # noqa: PLR2004 - 60 dB below full scale

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_closing
 
 from audio.formats import FRAME_MS, PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
 from audio.silence import SILENCE_RMS
@@ -157,6 +156,8 @@ def _speaks(samples: Samples, gaps: Sequence[Gap] = ()) -> NDArray[np.bool_]:
 
     Short silences count as voice, and so do holes up to half a second in the middle of it.
     """
+    from scipy.ndimage import binary_closing  # noqa: PLC0415 - as in alignment.py
+
     slices = samples[: len(samples) // _SLICE_SAMPLES * _SLICE_SAMPLES].reshape(-1, _SLICE_SAMPLES)
     loud = np.square(slices).mean(axis=1) > SILENCE_RMS**2
     for gap in gaps:

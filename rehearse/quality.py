@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pystoi import stoi
 
 from audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
 from rehearse.alignment import Alignment, Samples
@@ -74,6 +73,8 @@ def clipped_share(heard: Samples) -> float:
 def _judge(
     said: Samples, heard: Samples, frames: NDArray[np.intp], alignment: Alignment
 ) -> tuple[float, float]:
+    from pystoi import stoi  # noqa: PLC0415 - loads scipy: as in alignment.py
+
     at = frames[:, None] * PHONE_FRAME_SAMPLES + np.arange(PHONE_FRAME_SAMPLES)
     there = at + alignment.lag_samples[frames].astype(np.intp)[:, None]
     one, other = said[at.ravel()], heard[there.ravel()]

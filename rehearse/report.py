@@ -15,8 +15,6 @@ from audio.formats import PHONE_RATE_HZ
 from audio.spread import Spread
 from rehearse.checks import finite
 from rehearse.comparison import as_json, compare
-from rehearse.comparison_picture import draw_comparison
-from rehearse.picture import draw
 from rehearse.provenance import Provenance
 from rehearse.record import CallRecord
 from rehearse.rehearsal import Rehearsed
@@ -55,6 +53,8 @@ def write_report(directory: Path, calls: list[Rehearsed], provenance: Provenance
         "points": as_json(compare(calls)),
         "calls": [_measured(call) for call in calls],
     }
+    from rehearse.comparison_picture import draw_comparison  # noqa: PLC0415 - loads matplotlib
+
     picture = directory / "calls.png"
     draw_comparison(picture, calls, provenance.line)
     written = [_write_json(directory / "report.json", provenance.as_json() | summary), picture]
@@ -71,6 +71,8 @@ def _write_one(directory: Path, call: Rehearsed, provenance: Provenance) -> list
         _write_wav(directory / "call.wav", call.record),
         _write_json(directory / "report.json", report),
     ]
+    from rehearse.picture import draw  # noqa: PLC0415 - loads matplotlib
+
     picture = directory / "call.png"
     draw(picture, call.record, call.found, call.points, provenance.line)
     transcript = directory / "transcript.txt"

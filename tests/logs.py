@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -45,3 +48,19 @@ def logged_lines() -> Iterator[Logged]:
         yield logs
     finally:
         logger.remove(sink)
+
+
+@contextmanager
+def log_put_back() -> Iterator[None]:
+    """Let the program set the log as it likes while the block runs; then it is as the tests have it."""
+    root, shown = logging.getLogger(), warnings.showwarning
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.handlers[:], warnings.showwarning = handlers, shown
+        root.setLevel(level)
+        logger.remove()
+        logger.configure(patcher=None)
+        logger.add(sys.stderr, level="WARNING")

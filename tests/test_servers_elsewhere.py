@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,11 +13,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
 from websockets.exceptions import ConnectionClosed
 
+from commands.main import cli
 from tests.fakes.moshi_server import Behaviour, FakeMoshiServer, moshi_server
 from tests.fakes.twilio_api import FakeTwilioApi
 from tests.fakes.twilio_voice import FakeTwilioVoice, Rejected
+from tests.logs import log_put_back
 from tests.phone import Phone
 from tests.program import Program, account, program
 
@@ -176,10 +180,17 @@ async def test_metrics_show_each_server(twilio: FakeTwilioApi) -> None:
         assert f'moshi_server_calls{{server="{names[1]}"}} 0.0' in text
 
 
+async def test_what_is_wrong_is_one_sentence() -> None:
+    async with program("--port", "0", "--engine", "remote", environment={}) as line:
+        assert await line.ends() == 2
+    last = line.said.splitlines()[-1]
+    assert last.startswith("Error: --engine remote needs a server: --server ws://gpu-1:8998")
+    assert "Traceback" not in line.said
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--engine", "remote"], "--engine remote needs a server: --server ws://gpu-1:8998"),
         (["--server", "gpu-1"], "--server: expected a URL like ws://gpu-1:8998, got 'gpu-1'"),
         (["--server", "ws://127.0.0.1:1"], "Server 127.0.0.1:1 cannot be reached ("),
         (["--server", "ws://a:1", "--server", "ws://a:1#rust"], "--server names a:1 twice"),
@@ -188,8 +199,11 @@ async def test_metrics_show_each_server(twilio: FakeTwilioApi) -> None:
         (["--server", "ws://a:1", "--listen"], "Servers cannot listen for words"),
     ],
 )
-async def test_what_is_wrong_is_one_sentence(options: list[str], said: str) -> None:
-    async with program("--port", "0", *options, environment={}) as line:
-        assert await line.ends() == 2
-    assert said in line.said.splitlines()[-1]
-    assert "Traceback" not in line.said
+def test_each_wrong_option_is_one_sentence(options: list[str], said: str) -> None:
+    with log_put_back():
+        result = CliRunner(env=dict.fromkeys(os.environ)).invoke(cli, ["--port", "0", *options])
+    assert result.exit_code == 2
+    last = result.output.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert said in last
+    assert "Traceback" not in result.output

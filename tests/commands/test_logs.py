@@ -7,7 +7,6 @@ import logging
 import re
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from loguru import logger
 
 from commands.logs import LogFormat, log_to_stderr
+from tests.logs import log_put_back
 from tests.program import program
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (DEBUG|INFO|WARNING|ERROR) +\S.*")
@@ -24,15 +24,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def _put_back() -> Iterator[None]:
-    root, shown = logging.getLogger(), warnings.showwarning
-    handlers, level = root.handlers[:], root.level
-    yield
-    logging.captureWarnings(False)
-    root.handlers[:], warnings.showwarning = handlers, shown
-    root.setLevel(level)
-    logger.remove()
-    logger.configure(patcher=None)
-    logger.add(sys.stderr, level="WARNING")
+    with log_put_back():
+        yield
 
 
 def fail(number: str) -> None:

@@ -16,18 +16,21 @@ from runtime.version import VERSION
 ROOT = Path(__file__).parents[2]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "bot.py", *arguments]
+def run(*arguments: str, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *python, "bot.py", *arguments]
     return subprocess.run(  # noqa: S603
         command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
 
 
 def test_help_teaches() -> None:
-    told = run("--help")
+    told = run("--help", python=("-X", "importtime"))
     assert told.returncode == 0
     for word in ("serve", "uv run bot.py --port", ".env"):
         assert word in told.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
+    assert "rehearse.rehearsal" in loaded
+    assert not loaded & {"scipy", "matplotlib", "mlx.core"}, "a second that --help need not wait for"
 
 
 def test_a_command_that_is_almost_one() -> None:

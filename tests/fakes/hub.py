@@ -9,11 +9,12 @@ import hashlib
 import io
 import re
 import shutil
-import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from tests.fakes.http_server import serving_http
 
 COMMIT = "c0ffee" * 6 + "c0ff"  # 40 hexadecimal digits
 
@@ -26,7 +27,7 @@ class FakeHub:
         repo: its name.
         folder: what is in it.
         requests: method, file and range of every request.
-            gated: whether its licence has to be accepted first, and was not.
+        gated: whether its licence has to be accepted first, and was not.
         break_off_after_bytes: by file, how much of it goes out before the connection breaks.
     """
 
@@ -54,16 +55,12 @@ class FakeHub:
             def _answer(self) -> None:
                 hub._answer(self)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._serving = serving_http(Handler)
+        self.url = self._serving.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._serving.__exit__(None, None, None)
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", request.path)

@@ -7,8 +7,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.fakes.http_server import serving_http
 
 
 @dataclass(frozen=True)
@@ -74,18 +76,12 @@ def fake_openai(*answers: str | ToolCall) -> Iterator[FakeOpenAi]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    api.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield api
-    finally:
-        api.over.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving_http(Handler) as url:
+        api.url = f"{url}/v1"
+        try:
+            yield api
+        finally:
+            api.over.set()
 
 
 def _deltas(answer: str | ToolCall) -> list[dict[str, Any]]:
