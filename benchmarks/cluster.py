@@ -1,7 +1,9 @@
 """A cluster beside one process: mouth to ear, gaps and CPU, interleaved in one run.
 
 ``uv run --extra ray python -m benchmarks.cluster`` prints a table. Both are asked at ``/twiml`` for each
-call, and called at the stream that the answer names; both mirror the caller in frames of 80 ms.
+call, and called at the stream that the answer names; both mirror the caller in frames of 80 ms. Rounds
+alternate, and each of one is compared with its neighbour of the other: what else the machine does changes
+from minute to minute by more than the two differ.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class Line:
         port: where webhooks come in.
         hosts: the port that each host name of a stream's URL leads to.
         process: its first process.
-        heard: what all callers found.
+        heard: what all callers found, round by round.
         cpu_ms: per call-second, a figure for each round.
         webhook_ms: how long each webhook took.
     """
@@ -55,7 +57,7 @@ class Line:
     port: int
     hosts: dict[str, int]
     process: psutil.Process
-    heard: list[Heard] = field(default_factory=list[Heard])
+    heard: list[list[Heard]] = field(default_factory=list[list[Heard]])
     cpu_ms: list[float] = field(default_factory=list[float])
     webhook_ms: list[float] = field(default_factory=list[float])
 
@@ -86,17 +88,26 @@ class Line:
         before_s = self.cpu_s()
         sids = [f"CA{seed + number:032x}" for number in range(calls)]
         led = [await asyncio.to_thread(self.connect, sid) for sid in sids]
-        self.heard += await asyncio.gather(
+        heard = await asyncio.gather(
             *(
                 call(url, seed + number, secs, call_sid=sids[number], parameters=parameters)
                 for number, (url, parameters) in enumerate(led)
             )
         )
+        self.heard.append(heard)
         self.cpu_ms.append(1000 * (self.cpu_s() - before_s) / (calls * secs))
+
+    def p50_ms(self) -> list[float]:
+        """Give the median delay of each round."""
+        return [
+            float(np.median([delay for one in heard for delay in one.delays_ms if delay is not None]))
+            for heard in self.heard
+        ]
 
     def row(self) -> str:
         """Give the table's line."""
-        all_ms = [delay for one in self.heard for delay in one.delays_ms]
+        heard = [one for each in self.heard for one in each]
+        all_ms = [delay for one in heard for delay in one.delays_ms]
         delays_ms = [delay for delay in all_ms if delay is not None]
         p50, p95 = np.percentile(delays_ms, (50, 95))
         cells = (
@@ -104,7 +115,7 @@ class Line:
             f"{p50:.1f}",
             f"{p95:.1f}",
             f"{len(all_ms) - len(delays_ms)} of {len(all_ms)}",
-            f"{np.mean([one.gaps for one in self.heard]):.1f}",
+            f"{np.mean([one.gaps for one in heard]):.1f}",
             f"{np.mean(self.cpu_ms):.1f}",
             f"{np.median(self.webhook_ms):.0f}",
         )
@@ -137,9 +148,10 @@ def _ready(port: int, workers: int) -> bool:
         return False
 
 
-async def _main(arguments: argparse.Namespace) -> None:
+@contextmanager
+def both_running(workers: int) -> Iterator[tuple[Line, Line]]:
+    """Run one process and a cluster of so many workers until the block is over."""
     one_port, desk_port, worker_port = free_port(), free_port(), free_port()
-    workers = arguments.workers
     hosts = {f"w{n}.example.com": worker_port + n - 1 for n in range(1, workers + 1)}
     spread = (
         *("cluster", "--workers", str(workers), "--worker-port", str(worker_port), "--control-port", "0"),
@@ -149,20 +161,34 @@ async def _main(arguments: argparse.Namespace) -> None:
         running("one process", one_port, {"phone.example.com": one_port}) as one,
         running(f"cluster, {workers} workers", desk_port, hosts, *spread) as cluster,
     ):
+        yield one, cluster
+
+
+async def pair(one: Line, cluster: Line, calls: int, secs: float) -> None:
+    """Let so many call the one and then the other, who is first in turns."""
+    number = len(one.heard)
+    for line in (one, cluster) if number % 2 else (cluster, one):
+        await line.round(calls, secs, 1 + number * calls)
+
+
+async def _main(arguments: argparse.Namespace) -> None:
+    with both_running(arguments.workers) as (one, cluster):
         for number in range(arguments.rounds):
-            for line in (one, cluster) if number % 2 else (cluster, one):
-                print(f"round {number + 1} of {arguments.rounds}: {line.name}", file=sys.stderr)
-                await line.round(arguments.calls, arguments.secs, 1 + number * arguments.calls)
+            print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
+            await pair(one, cluster, arguments.calls, arguments.secs)
         print("| line | p50 ms | p95 ms | bursts lost | gaps a call | CPU ms per call-second | webhook ms |")
         print("|---|---|---|---|---|---|---|")
         print(one.row())
         print(cluster.row())
+        more_ms = np.subtract(cluster.p50_ms(), one.p50_ms())
+        each = ", ".join(f"{more:+.1f}" for more in more_ms)
+        print(f"p50 against one process, round by round: {each}; median {np.median(more_ms):+.1f} ms")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--calls", type=int, default=6, help="how many calls at once")
-    parser.add_argument("--secs", type=float, default=20, help="how long each call talks")
-    parser.add_argument("--rounds", type=int, default=2, help="how often each line is measured")
+    parser.add_argument("--secs", type=float, default=8, help="how long each call talks")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each line is measured")
     asyncio.run(_main(parser.parse_args()))
