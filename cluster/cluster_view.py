@@ -17,10 +17,12 @@ class ClusterView:
         workers: how each worker is reached, by name.
         desks: how each desk is reached, by name; the first that answers counts calls of one number.
         desk_url: where webhooks come in (``PublicAddress.base``), or None while there is none.
+        ports: where desks get the sockets to listen on (``runtime/socket_offer.py``).
         closing: why no calls are taken, or None while they are.
     """
 
     workers: Mapping[str, Any]
     desks: Mapping[str, Any]
     desk_url: str | None
+    ports: str
     closing: str | None = None

@@ -1,8 +1,11 @@
 """The front desk: answers Twilio's webhooks for all workers, and tells how they are.
 
-Several of them listen on one port, each a process of its own; when one dies, the system gives new connections
-to the others. Audio never passes here: the TwiML names the worker.
+Several of them listen on one socket, which the command holds (``runtime/socket_offer.py``), each a process of
+its own. So a connection that one has not accepted when it ends waits for the others, or for its successor.
+Audio never passes here: the TwiML names the worker.
 """
+
+# Tested in tests/cluster/test_desk.py and test_desks.py.
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from contextlib import AsyncExitStack
 from typing import Any, ClassVar
 
 from loguru import logger
+from starlette.types import ASGIApp
 
 from access.auth import StreamAuth
 from access.dashboard_auth import DashboardAuth
@@ -23,16 +27,20 @@ from cluster.call_router import CallRouter
 from cluster.cluster_auth import ClusterAuth
 from cluster.cluster_view import ClusterView
 from cluster.desk_app import create_desk_admin_app, create_desk_app
+from cluster.last_answers import LastAnswers
 from cluster.worker_client import WorkerClient
 from hooks.callers import CallerRules
-from server.listening import listening
-from server.running import listen, uvicorn_config
+from runtime.socket_offer import offered
+from server.listening import Listening, listening
+from server.running import uvicorn_config
 from server.settings import Settings
 from telephony.incoming_call import IncomingCall
 
 LOOK_SECS = 1.0
 """How often each desk asks the workers how they are."""
 JUDGE_SECS = 0.5
+PORT, ADMIN_PORT = "port", "admin-port"
+"""The names of the sockets that the command offers."""
 
 
 class Desk(Answerer):
@@ -53,8 +61,10 @@ class Desk(Answerer):
         hooks = settings.hooks
         self._rules = CallerRules(hooks.allow, hooks.deny, hooks.calls_per_caller_per_hour)
         self._address = PublicAddress()
-        self._view = ClusterView({}, {}, None)
+        self._view = ClusterView({}, {}, None, ports="")
         self._stack = AsyncExitStack()
+        self._servers: list[Listening] = []
+        self._leaves = False
         self._looking: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
         self.router = CallRouter(settings.calls, self._judge)
@@ -75,7 +85,7 @@ class Desk(Answerer):
         """Take in which workers and desks there are. The first time, begin to answer.
 
         Raises:
-            SettingsError: when the port cannot be had.
+            NotOffered: when the command that has the port is gone.
         """
         self._view, self._address.base = view, view.desk_url
         workers = {  # made anew: after an update another process may have an old one's name
@@ -92,23 +102,29 @@ class Desk(Answerer):
         """Say why this number may not call, or None where it may; counts the call."""
         return self._rules.refusal(from_, call_sid, asyncio.get_running_loop().time())
 
-    async def close(self) -> None:
-        """Answer no more."""
+    async def close(self) -> bool:
+        """Take no new connections; gives whether all requests of those that there were are answered."""
+        if not self._leaves:
+            self._leaves = True
+            for server in self._servers:
+                server.accept_no_more()
+        return not any(server.connections for server in self._servers)
+
+    async def stop(self) -> None:
+        """End at once."""
         if self._looking is not None:
             self._looking.cancel()
         await self._stack.aclose()
 
     async def _open(self) -> None:
         await self.router.refresh()
-        server = self._settings.server
-        listener = listen(server.host, server.port, shared=True)
-        await self._stack.enter_async_context(listening(uvicorn_config(create_desk_app(self)), listener))
-        if self.web.admin_port is not None:
-            admin = listen(self.web.admin_host, self.web.admin_port, "admin-", shared=True)
-            await self._stack.enter_async_context(
-                listening(uvicorn_config(create_desk_admin_app(self)), admin)
-            )
+        sockets = await offered(self._view.ports)
+        apps: dict[str, ASGIApp] = {PORT: create_desk_app(self), ADMIN_PORT: create_desk_admin_app(self)}
+        for name, socket in sockets.items():
+            config = uvicorn_config(LastAnswers(apps[name], lambda: self._leaves))
+            self._servers.append(await self._stack.enter_async_context(listening(config, socket)))
         self._looking = asyncio.create_task(self._keep_looking())
+        server = self._settings.server
         logger.info("Desk {} answers at {}:{}", self.name, server.host, server.port)
 
     async def _judge(self, call: IncomingCall) -> str | None:

@@ -1,11 +1,11 @@
 """Keeps the desks: as many as there should be, and after an update new ones in their place."""
 
-# Tested in tests/cluster/test_manager.py by way of cluster/manager.py.
+# Tested in tests/cluster/test_desks.py and test_manager.py.
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +17,19 @@ from cluster.cluster_view import ClusterView
 from cluster.runtime import Runtime
 
 LOOK_SECS = 5.0  # a desk looks at all workers before it opens
-CLOSE_SECS = 5.0
+CLOSE_SECS = 2.0
+LEAVE_SECS = 20.0
+"""What an old desk may take to answer the requests that it has; Twilio waits 15 s for its own."""
 
 
 @dataclass
 class _ManagedDesk:
     handle: Any
     asker: Asker
-    is_old: bool = False
+    generation: int
     answers: bool = False
+    error: str = ""
+    leaves_s: float | None = None
 
 
 class Desks:
@@ -35,13 +39,16 @@ class Desks:
         runtime: starts and kills them.
         auth: that of this process.
         count: how many there should be.
+        clock: gives seconds, monotonic.
     """
 
-    def __init__(self, runtime: Runtime, auth: ClusterAuth, count: int) -> None:
+    def __init__(self, runtime: Runtime, auth: ClusterAuth, count: int, clock: Callable[[], float]) -> None:
         self._runtime = runtime
         self._auth = auth
         self._count = count
+        self._clock = clock
         self._started = 0
+        self._generation = 1
         self._desks: dict[str, _ManagedDesk] = {}
 
     @property
@@ -49,23 +56,30 @@ class Desks:
         """All there are."""
         return list(self._desks)
 
-    def replace(self) -> None:
-        """Start new ones; the old ones close when all of the new answer."""
-        for desk in self._desks.values():
-            desk.is_old = True
+    @property
+    def ready(self) -> bool:
+        """Whether as many answer as there should be, of the newest."""
+        present = [desk for desk in self._desks.values() if desk.generation == self._generation]
+        return len(present) >= self._count and all(desk.answers for desk in present)
 
-    async def tell(self, workers: Mapping[str, Any], desk_url: str | None, closing: str | None) -> None:
+    def replace(self) -> None:
+        """Start new ones; the old ones leave when all of the new answer."""
+        self._generation += 1
+
+    async def tell(
+        self, workers: Mapping[str, Any], desk_url: str | None, ports: str, closing: str | None
+    ) -> None:
         """Tell each how things are, which opens new ones."""
-        new = [name for name, desk in self._desks.items() if not desk.is_old]
-        for _ in range(self._count - len(new)):
+        present = [desk for desk in self._desks.values() if desk.generation == self._generation]
+        for _ in range(self._count - len(present)):
             self._start()
-        view = ClusterView(
-            workers, {name: desk.handle for name, desk in self._desks.items()}, desk_url, closing
-        )
+        desks = {name: desk.handle for name, desk in self._desks.items()}
+        view = ClusterView(workers, desks, desk_url, ports, closing)
         await asyncio.gather(*(self._tell(name, desk, view) for name, desk in self._desks.items()))
-        if all(desk.answers for desk in self._desks.values() if not desk.is_old):
-            for name in [name for name, desk in self._desks.items() if desk.is_old]:
-                await self._close(name)
+        # Asked anew: meanwhile there may have been an update, and then there are no new ones yet.
+        if self.ready:
+            old = [name for name, desk in self._desks.items() if desk.generation != self._generation]
+            await asyncio.gather(*(self._let_go(name) for name in old))
 
     def kill_all(self) -> None:
         """End them at once."""
@@ -77,22 +91,30 @@ class Desks:
         self._started += 1
         name = f"d{self._started}"
         handle = self._runtime.start_desk(name)
-        self._desks[name] = _ManagedDesk(handle, Asker(name, self._auth, self._runtime.transport(handle)))
+        asker = Asker(name, self._auth, self._runtime.transport(handle))
+        self._desks[name] = _ManagedDesk(handle, asker, self._generation)
 
     async def _tell(self, name: str, desk: _ManagedDesk, view: ClusterView) -> None:
         try:
             await desk.asker.ask("look", view, within_secs=LOOK_SECS)
         except NoAnswer as error:
-            if desk.answers:
-                logger.warning("Desk {} does not answer: {}", name, error)
             desk.answers = False
+            if str(error) != desk.error:  # not every second
+                logger.warning("Desk {} does not answer: {}", name, error)
+            desk.error = str(error)
         else:
-            desk.answers = True
+            desk.answers, desk.error = True, ""
 
-    async def _close(self, name: str) -> None:
-        desk = self._desks.pop(name)
+    async def _let_go(self, name: str) -> None:
+        """Have it take no new connections, and end it when it has answered what it has."""
+        desk = self._desks[name]
+        if desk.leaves_s is None:
+            desk.leaves_s = self._clock()
         try:
-            await desk.asker.ask("close", within_secs=CLOSE_SECS)
+            is_done = await desk.asker.ask("close", within_secs=CLOSE_SECS)
         except NoAnswer as error:
-            logger.warning("Desk {} did not close: {}", name, error)
-        self._runtime.kill(desk.handle, again=False)
+            logger.warning("Desk {} does not close: {}", name, error)
+            is_done = False
+        if is_done or self._clock() - desk.leaves_s > LEAVE_SECS:
+            del self._desks[name]
+            self._runtime.kill(desk.handle, again=False)

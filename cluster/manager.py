@@ -103,9 +103,10 @@ class Manager:
         )
         self._generation = 1
         self._workers: dict[int, ManagedWorker] = {}
-        self._desks = Desks(runtime, self._auth, options.desks)
+        self._desks = Desks(runtime, self._auth, options.desks, clock)
         self._closing: str | None = None
         self.desk_url: str | None = None
+        self.ports = ""
 
     @property
     def workers(self) -> list[ManagedWorker]:
@@ -120,9 +121,13 @@ class Manager:
 
     @property
     def ready(self) -> bool:
-        """Whether all that are wanted take calls."""
+        """Whether all that are wanted take calls, and the desks answer."""
         ready = [one for one in self.workers if one.state is WorkerState.READY]
-        return len(ready) >= self._wanted and all(one.generation == self._generation for one in self.workers)
+        return (
+            len(ready) >= self._wanted
+            and all(one.generation == self._generation for one in self.workers)
+            and self._desks.ready
+        )
 
     def update(self) -> None:
         """Replace all workers by new ones, which run what is on the disk now."""
@@ -260,7 +265,10 @@ class Manager:
 
     async def _tell_desks(self) -> None:
         await self._desks.tell(
-            {worker_name(one.number): one.handle for one in self.workers}, self.desk_url, self._closing
+            {worker_name(one.number): one.handle for one in self.workers},
+            self.desk_url,
+            self.ports,
+            self._closing,
         )
 
 

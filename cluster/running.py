@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from socket import socket
 
 from loguru import logger
 
@@ -14,6 +15,7 @@ from access.public_address import TWIML_PATH
 from cluster.cluster_auth import ClusterAuth
 from cluster.control_app import create_control_app
 from cluster.manager import LATE_SECS, Manager
+from runtime.socket_offer import offering
 from runtime.stop_signals import StopSignals
 from server.listening import listening
 from server.running import listen, uvicorn_config
@@ -30,6 +32,8 @@ async def cluster_running(
     manager: Manager,
     settings: Settings,
     stop: StopSignals,
+    sockets: Mapping[str, socket],
+    *,
     control_port: int,
     pointer: NumberPointer | None = None,
 ) -> AsyncIterator[None]:
@@ -39,6 +43,7 @@ async def cluster_running(
         manager: has not begun.
         settings: those of the cluster, its port known.
         stop: breaks the start off.
+        sockets: bound ones, which the desks listen on, by name (``cluster/desk.py``).
         control_port: of 127.0.0.1, where the cluster is told to update or scale.
         pointer: makes a number ring here.
 
@@ -52,7 +57,10 @@ async def cluster_running(
     tunnel: Tunnel | None = None
     try:
         manager.desk_url = settings.address().base
-        async with listening(uvicorn_config(create_control_app(manager, auth)), control):
+        async with (
+            offering(sockets) as manager.ports,
+            listening(uvicorn_config(create_control_app(manager, auth)), control),
+        ):
             keeping = asyncio.create_task(manager.run(), name="cluster")
             await stop.unless_stopped(_all_ready(manager, keeping))
             if settings.reach.tunnel:

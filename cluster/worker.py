@@ -30,7 +30,7 @@ from engines.duplex import EngineError, Unsupported
 from runtime.plugin import PluginUnfit
 from runtime.stop_signals import Stopped, StopSignals
 from server.calls import CallOver
-from server.draining import drain
+from server.draining import CLOSING, drain
 from server.expected_calls import ExpectedCall
 from server.health import health, reserve
 from server.incoming import answer_call, connect
@@ -45,6 +45,8 @@ from telephony.tunnel import TunnelFailed
 
 _EXPLAINED = (EngineError, PluginUnfit, SettingsError, TunnelFailed, BadWorkerUrl)
 GONE = "the worker is not there any more"
+LED_SECS = 10.0
+"""For how long a worker that ends waits for the stream of a call that was led to it; it takes about one."""
 
 
 class Worker(Answerer):
@@ -72,6 +74,8 @@ class Worker(Answerer):
         self._running: asyncio.Task[None] | None = None
         self._failure: str | None = None
         self._port = 0
+        self._answering = 0  # calls for which a hook is being asked
+        self._led_s: dict[str, float] = {}  # when calls were led here, by SID; the last few
 
     async def report(self, desk_url: str | None) -> WorkerReport:
         """Tell how this worker is.
@@ -84,14 +88,12 @@ class Worker(Answerer):
             self._running = asyncio.create_task(self._run(), name=f"worker {self.name}")
         state, over = self._state, self._running.done()
         if state is None:
-            return WorkerReport(
-                self.name, closing=self._stop.stop_requested.is_set(), over=over, failure=self._failure
-            )
+            return WorkerReport(self.name, closing=self._leaves is not None, over=over, failure=self._failure)
         return WorkerReport(
             self.name,
             url=state.auth.address.base,
             loaded=True,
-            closing=state.calls.closing is not None,
+            closing=self._leaves is not None,
             over=over,
             failure=self._failure,
             capacity=state.engine.capacity,
@@ -106,13 +108,19 @@ class Worker(Answerer):
 
     async def hold(self, call_sid: str) -> str | None:
         """Reserve a session for a call, or say in one sentence why there is none."""
-        return GONE if self._state is None else reserve(self._state, call_sid)
+        return self._leaves or (GONE if self._state is None else reserve(self._state, call_sid))
 
     async def answer(self, call: IncomingCall) -> str | None:
         """Say what to do with a call, as TwiML that leads to this worker; None where it has no session."""
-        if self._state is None or reserve(self._state, call.call_sid):
+        if self._state is None or await self.hold(call.call_sid):
             return None
-        return await answer_call(call, self._state)
+        self._answering += 1
+        try:
+            document = await answer_call(call, self._state)
+        finally:
+            self._answering -= 1
+        self._note_led(call.call_sid, self._state)
+        return document
 
     async def hand_over(self, call_sid: str) -> ExpectedCall | None:
         """Give up what was decided of a call that comes back from another phone; None if it was not ours."""
@@ -123,10 +131,11 @@ class Worker(Answerer):
 
     async def take_over(self, call_sid: str, expected: ExpectedCall | None) -> str | None:
         """Take a call that was put through and comes back; TwiML, or None where no session is free."""
-        if self._state is None or reserve(self._state, call_sid):
+        if self._state is None or await self.hold(call_sid):
             return None
         if expected is not None:
             self._state.expected.add(call_sid, expected, self._state.clock())
+        self._note_led(call_sid, self._state)
         return connect(call_sid, self._state)
 
     async def details(self, call_sid: str) -> dict[str, object] | None:
@@ -170,7 +179,7 @@ class Worker(Answerer):
         Returns:
             HTTP's status; the token, or why there is none; the stream's URL, or empty where there is none.
         """
-        if self._state is None or reserve(self._state, call_sid):
+        if self._state is None or await self.hold(call_sid):
             return 503, "all sessions are taken", ""
         try:
             wanted = chosen(self._state, body, content_type)
@@ -183,7 +192,26 @@ class Worker(Answerer):
         if url is None:
             host = self._spec.settings.server.host
             url = f"ws://{host}:{self._port}{STREAM_PATH}" if is_loopback(host) else ""
+        self._note_led(call_sid, self._state)
         return 200, self._state.mint(call_sid), url
+
+    @property
+    def _leaves(self) -> str | None:
+        """Why no new calls are led here, or None while they are."""
+        return CLOSING if self._stop.stop_requested.is_set() else None
+
+    def _note_led(self, call_sid: str, state: ServerState) -> None:
+        now_s = state.clock()
+        self._led_s = {sid: led_s for sid, led_s in self._led_s.items() if now_s - led_s < LED_SECS}
+        self._led_s[call_sid] = now_s
+
+    async def _led_have_come(self, state: ServerState) -> None:
+        """Wait for the streams of calls that were led here: until it comes, each may begin any moment."""
+        while self._answering or any(  # noqa: ASYNC110 - a call that does not come tells nothing
+            state.clock() - led_s < LED_SECS and state.calls.find(call_sid) is None
+            for call_sid, led_s in self._led_s.items()
+        ):
+            await asyncio.sleep(0.05)
 
     async def end(self) -> None:
         """Take no new calls, and end when those that run are over. Returns at once."""
@@ -212,6 +240,9 @@ class Worker(Answerer):
                 self._state = state
                 logger.info("Worker {} takes calls at {}", spec.name, state.auth.address.base)
                 await self._stop.stop_requested.wait()
+                coming = asyncio.ensure_future(self._led_have_come(state))
+                await self._stop.wait_unless_forced(coming, within_secs=settings.server.drain_secs)
+                coming.cancel()
                 await drain(state.calls, self._stop, settings.server.drain_secs, logger.info)
             logger.info("Worker {} has ended", spec.name)
         except Stopped:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from socket import socket
 from typing import Any, Literal
 
 import click
@@ -15,6 +17,7 @@ from loguru import logger
 
 from access.options import WebOptions
 from cluster.control_client import ask_cluster
+from cluster.desk import ADMIN_PORT, PORT
 from cluster.manager import Manager
 from cluster.options import ClusterOptions
 from cluster.ray_runtime import RayRuntime, ray_running
@@ -123,11 +126,11 @@ def cluster(
     with explained():
         _check(settings, cluster_options)
         with ExitStack() as held:
-            settings = _hold_ports(settings, held)
+            settings, sockets = _hold_ports(settings, held)
             held.enter_context(ray_running(cluster_options.ray_address))
             runtime = RayRuntime(settings, cluster_options, _path_of(context.obj), start_log)
             manager = Manager(runtime, settings, cluster_options)
-            is_back = event_loop.run(_run(manager, settings, cluster_options, number))
+            is_back = event_loop.run(_run(manager, settings, cluster_options, sockets, number))
     if not is_back:
         sys.exit(1)
 
@@ -148,12 +151,20 @@ def _line(worker: dict[str, Any]) -> str:
     return f"{worker['name']}  {worker['state']:<9} {taken}  {worker['url'] or ''}".rstrip()
 
 
-async def _run(manager: Manager, settings: Settings, options: ClusterOptions, number: str | None) -> bool:
+async def _run(
+    manager: Manager,
+    settings: Settings,
+    options: ClusterOptions,
+    sockets: Mapping[str, socket],
+    number: str | None,
+) -> bool:
     """Answer calls until asked to stop; gives whether the number does again what it did before."""
     pointer = pointer_for(settings, number)
     with stop_signals() as stop, suppress(Stopped):
         try:
-            async with cluster_running(manager, settings, stop, options.control_port, pointer):
+            async with cluster_running(
+                manager, settings, stop, sockets, control_port=options.control_port, pointer=pointer
+            ):
                 if api := settings.rest_api_if_set():
                     await stop.unless_stopped(put_back_left_numbers(api, logger.info))
                 await stop.stop_requested.wait()
@@ -188,20 +199,15 @@ def _auth_token(twilio: TwilioOptions) -> str:
     return twilio.auth_token
 
 
-def _hold_ports(settings: Settings, held: ExitStack) -> Settings:
-    """Find out whether the desks' ports are free, and keep them until ``held`` is closed."""
+def _hold_ports(settings: Settings, held: ExitStack) -> tuple[Settings, dict[str, socket]]:
+    """Take the desks' ports until ``held`` is closed; gives them as numbers, and as sockets for the desks."""
     server, web = settings.server, settings.web
-    server = replace(server, port=_hold_port(server.host, server.port, "", held))
+    sockets = {PORT: held.enter_context(listen(server.host, server.port))}
+    server = replace(server, port=sockets[PORT].getsockname()[1])
     if web.admin_port is not None:
-        web = replace(web, admin_port=_hold_port(web.admin_host, web.admin_port, "admin-", held))
-    return replace(settings, server=server, web=web)
-
-
-def _hold_port(host: str, port: int, kind: str, held: ExitStack) -> int:
-    with listen(host, port, kind) as probe:
-        number: int = probe.getsockname()[1]
-    held.enter_context(listen(host, number, kind, shared=True))
-    return number
+        sockets[ADMIN_PORT] = held.enter_context(listen(web.admin_host, web.admin_port, "admin-"))
+        web = replace(web, admin_port=sockets[ADMIN_PORT].getsockname()[1])
+    return replace(settings, server=server, web=web), sockets
 
 
 def _path_of(run_call: RunCall) -> str:

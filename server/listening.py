@@ -28,8 +28,27 @@ class _Server(uvicorn.Server):
         yield
 
 
+class Listening:
+    """A server that answers requests."""
+
+    def __init__(self, server: _Server, listener: socket.socket) -> None:
+        self._server = server
+        self._listener = listener
+
+    @property
+    def connections(self) -> int:
+        """How many there are, with a request or without."""
+        return len(self._server.server_state.connections)
+
+    def accept_no_more(self) -> None:
+        """Leave new connections to whoever else has this socket; those that there are go on."""
+        for each in self._server.servers:
+            each.close()
+        self._listener.close()
+
+
 @asynccontextmanager
-async def listening(config: uvicorn.Config, listener: socket.socket) -> AsyncIterator[None]:
+async def listening(config: uvicorn.Config, listener: socket.socket) -> AsyncIterator[Listening]:
     """Answer requests on this socket while the block runs. What still runs at its end is cut off."""
     config.timeout_graceful_shutdown = CUT_OFF_SECS  # uvicorn's own default waits for ever
     server = _Server(config)
@@ -39,7 +58,7 @@ async def listening(config: uvicorn.Config, listener: socket.socket) -> AsyncIte
         await asyncio.wait((serving, listens), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             serving.result()
-        yield
+        yield Listening(server, listener)
     finally:
         listens.cancel()
         server.should_exit = True

@@ -168,14 +168,13 @@ async def _reached_at(
         logger.error("{}", error)
 
 
-def listen(host: str, port: int, kind: str = "", *, shared: bool = False) -> socket.socket:
+def listen(host: str, port: int, kind: str = "") -> socket.socket:
     """Take the port before anything slow is loaded.
 
     Args:
         host: to listen on.
         port: likewise; 0 takes a free one.
         kind: what the options' names begin with: ``admin-`` for ``--admin-port``.
-        shared: other processes of this user may listen there too; connections go to one of them.
 
     Raises:
         SettingsError: when it cannot be had.
@@ -184,8 +183,6 @@ def listen(host: str, port: int, kind: str = "", *, shared: bool = False) -> soc
     listener = socket.socket(family, socket.SOCK_STREAM)
     # A restart finds the port of the last run in TIME_WAIT.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if shared:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((host, port))
     except OSError as error:

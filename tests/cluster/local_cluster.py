@@ -10,14 +10,16 @@ from typing import Any
 
 from bot import run_call
 from cluster.asking import NoAnswer, Transport
-from cluster.desk import Desk
+from cluster.desk import PORT, Desk
 from cluster.manager import Manager
 from cluster.options import ClusterOptions
 from cluster.worker import Worker
 from cluster.worker_spec import WorkerSpec
 from engines.options import EngineOptions
 from runtime.ports import free_port
+from runtime.socket_offer import offering
 from server.options import ServerOptions
+from server.running import listen
 from server.settings import Settings
 from telephony.options import ReachOptions, TwilioOptions
 from tests.fakes.twilio_api import AUTH_TOKEN
@@ -61,12 +63,17 @@ class LocalRuntime:
 
     def kill(self, handle: Process, *, again: bool) -> None:
         handle.alive = False
-        end = handle.runs.hang_up if isinstance(handle.runs, Worker) else handle.runs.close
+        end = handle.runs.hang_up if isinstance(handle.runs, Worker) else handle.runs.stop
         ending = asyncio.ensure_future(end())
         self.endings.add(ending)
         if again:
-            assert isinstance(handle.runs, Worker)
-            handle.runs, handle.alive = Worker(handle.runs._spec, run_call), True
+            runs = handle.runs
+            handle.alive = True
+            handle.runs = (
+                Worker(runs._spec, run_call)
+                if isinstance(runs, Worker)
+                else Desk(runs.name, self.settings, self.transport)
+            )
 
     def _start(self, name: str, runs: object) -> Process:
         self.started.append(name)
@@ -145,9 +152,11 @@ async def local_cluster(
     address = f"127.0.0.1:{of.server.port}"
     workers = {f"w{n}.example.com": f"127.0.0.1:{options.worker_port + n - 1}" for n in range(1, 9)}
     cluster = LocalCluster(manager, runtime, address, FakeTwilioVoice(PUBLIC, address, workers))
-    try:
-        await cluster.ready()
-        yield cluster
-    finally:
-        manager.kill_all()
-        await runtime.ended()
+    with listen(of.server.host, of.server.port) as port:
+        async with offering({PORT: port}) as manager.ports:
+            try:
+                await cluster.ready()
+                yield cluster
+            finally:
+                manager.kill_all()
+                await runtime.ended()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -12,13 +12,15 @@ import pytest
 from cluster.cluster_auth import ClusterAuth
 from cluster.control_app import create_control_app
 from cluster.control_client import ControlError, ask_cluster
+from cluster.desk import PORT
 from cluster.fleet import WorkerState
 from cluster.manager import RETRY_SECS, Manager
 from cluster.options import ClusterOptions
 from cluster.running import cluster_running
 from runtime.ports import free_port
+from runtime.socket_offer import offering
 from runtime.stop_signals import StopSignals
-from server.running import uvicorn_config
+from server.running import listen, uvicorn_config
 from server.settings import SettingsError
 from tests.cluster.local_cluster import (
     PUBLIC,
@@ -73,6 +75,21 @@ async def test_an_update_cuts_nobody_and_refuses_nobody() -> None:
         await cluster.step_until(lambda: states(cluster) == {1: "ready", 2: "ready"})
 
 
+async def test_a_call_that_was_led_to_an_old_worker_may_still_come() -> None:
+    """Between the webhook's answer and its stream lies about a second."""
+    async with local_cluster(ClusterOptions(workers=1)) as cluster:
+        twiml = await cluster.voice.call_in(TWIML, sid(1))
+        assert "w1.example.com" in twiml
+        cluster.manager.update()
+        await cluster.step_until(lambda: states(cluster) == {1: "draining", 2: "ready"})
+        await asyncio.sleep(0.5)
+        async with cluster.voice.obey(twiml, sid(1)) as (phone, _):
+            await phone.say(times=4)
+            await phone.listen(1)
+            assert "w2.example.com" in await cluster.voice.call_in(TWIML, sid(2))
+        await cluster.step_until(lambda: states(cluster) == {2: "ready"})
+
+
 async def test_more_and_fewer() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         cluster.manager.scale(3)
@@ -114,24 +131,27 @@ async def test_a_worker_that_could_not_start_is_started_again(monkeypatch: pytes
     runtime = LocalRuntime(of)
     options = ClusterOptions(workers=1, worker_port=port, worker_url="wss://{name}.example.com")
     manager = Manager(runtime, of, options, clock=lambda: now_s)
-    try:
-        for _ in range(100):
-            await manager.step()
-            await asyncio.sleep(0.01)
-            if manager.failure:
-                break
-        assert manager.failure == f"Port {port} is taken; choose another with --port."
-        taken.close()
-        now_s += RETRY_SECS
-        for _ in range(500):
-            await manager.step()
-            await asyncio.sleep(0.01)
-            if manager.ready:
-                break
-        assert manager.workers[0].state is WorkerState.READY
-    finally:
-        manager.kill_all()
-        await runtime.ended()
+    with listen(of.server.host, of.server.port) as held:
+        async with offering({PORT: held}) as manager.ports:
+            try:
+                await until(manager, lambda: manager.failure is not None)
+                assert manager.failure == f"Port {port} is taken; choose another with --port."
+                taken.close()
+                now_s += RETRY_SECS
+                await until(manager, lambda: manager.ready)
+                assert manager.workers[0].state is WorkerState.READY
+            finally:
+                manager.kill_all()
+                await runtime.ended()
+
+
+async def until(manager: Manager, condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        await manager.step()
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(manager.status())
 
 
 async def test_the_cluster_does_not_start_where_no_worker_can() -> None:
@@ -140,8 +160,10 @@ async def test_the_cluster_does_not_start_where_no_worker_can() -> None:
     port = free_port()
     taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", port)
     options = ClusterOptions(workers=1, worker_port=port, worker_url="wss://{name}.example.com")
-    with pytest.raises(SettingsError, match="is taken"):
-        async with cluster_running(Manager(runtime, of, options), of, StopSignals(), 0):
+    with listen(of.server.host, of.server.port) as held, pytest.raises(SettingsError, match="is taken"):
+        async with cluster_running(
+            Manager(runtime, of, options), of, StopSignals(), {PORT: held}, control_port=0
+        ):
             raise AssertionError("it started")
     taken.close()
     await runtime.ended()
@@ -159,17 +181,16 @@ async def test_at_its_end_calls_may_finish_and_nobody_else_comes_in() -> None:
     begun = asyncio.Event()
 
     async def run() -> None:
-        async with cluster_running(manager, of, stop, 0):
-            begun.set()
-            await stop.stop_requested.wait()
+        with listen(of.server.host, of.server.port) as held:
+            async with cluster_running(manager, of, stop, {PORT: held}, control_port=0):
+                begun.set()
+                await stop.stop_requested.wait()
 
     running = asyncio.ensure_future(run())
     await begun.wait()
     async with calling(local, 1) as phone:
         stop.take()
-        worker = local.worker("w1")._state
-        assert worker is not None
-        while not worker.calls.closing:  # noqa: ASYNC110 - nothing tells of it
+        while not (await local.worker("w1").report(PUBLIC)).closing:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
         assert "busy" in await local.voice.call_in(TWIML, sid(2))
         await phone.say(times=4)

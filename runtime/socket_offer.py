@@ -1,0 +1,77 @@
+"""Gives listening sockets of this process to others of the same user on this machine.
+
+Who has been given one listens on the same socket, not on another one at the same port: connections that wait
+there belong to all of them, so none is lost when one of them ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+_MOST = 8
+_NAMES_BYTES = 1024
+_WITHIN_SECS = 3.0
+
+
+class NotOffered(Exception):
+    """Whoever had the sockets is gone, or has none of that name. The text is one sentence."""
+
+
+@asynccontextmanager
+async def offering(sockets: Mapping[str, socket.socket]) -> AsyncIterator[str]:
+    """Give these sockets to whoever asks, while the block runs; yields the path at which to ask.
+
+    Args:
+        sockets: bound ones, by name; a few.
+    """
+    # Not below TMPDIR: a socket's path may have no more than a hundred characters. Only its owner may enter.
+    with tempfile.TemporaryDirectory(prefix="moshi-desks-", dir="/tmp") as folder:
+        path = str(Path(folder) / "s")
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+            door.bind(path)
+            door.setblocking(False)
+            door.listen()
+            names = ",".join(sockets).encode()
+
+            def give() -> None:
+                try:
+                    taker, _ = door.accept()
+                except OSError:
+                    return  # it did not wait
+                with taker:  # so few bytes never block
+                    socket.send_fds(taker, [names], [each.fileno() for each in sockets.values()])
+
+            loop.add_reader(door, give)
+            try:
+                yield path
+            finally:
+                loop.remove_reader(door)
+
+
+async def offered(path: str) -> dict[str, socket.socket]:
+    """Ask for the sockets that another process offers.
+
+    Raises:
+        NotOffered: when it is gone.
+    """
+    return await asyncio.to_thread(_take, path)
+
+
+def _take(path: str) -> dict[str, socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.settimeout(_WITHIN_SECS)
+        try:
+            door.connect(path)
+            names, numbers, _, _ = socket.recv_fds(door, _NAMES_BYTES, _MOST)
+        except OSError as error:
+            raise NotOffered(f"Nobody offers the desks' ports at {path} ({error.strerror}).") from error
+    sockets = [socket.socket(fileno=number) for number in numbers]
+    for each in sockets:
+        each.set_inheritable(False)
+    return dict(zip(names.decode().split(","), sockets, strict=True))

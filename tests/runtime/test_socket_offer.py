@@ -1,0 +1,43 @@
+"""runtime/socket_offer.py: one listening socket, several holders."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from runtime.socket_offer import NotOffered, offered, offering
+
+
+async def test_who_waits_at_a_port_is_not_lost_when_one_of_its_holders_goes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as here:
+        async with offering({"desk": here}) as path:
+            theirs = (await offered(path))["desk"]
+        assert theirs.getsockname() == here.getsockname()
+        with socket.create_connection(here.getsockname()) as caller:
+            here.close()
+            caller.sendall(b"hello")
+            theirs.setblocking(False)
+            answerer, _ = await asyncio.get_running_loop().sock_accept(theirs)
+            with theirs, answerer:
+                assert await asyncio.get_running_loop().sock_recv(answerer, 99) == b"hello"
+
+
+async def test_nobody_else_may_ask_and_nothing_is_left() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        async with offering({"desk": one, "admin": other}) as path:
+            assert stat.S_IMODE(Path(path).parent.stat().st_mode) == 0o700
+            taken = await offered(path)
+            assert {name: each.getsockname() for name, each in taken.items()} == {
+                "desk": one.getsockname(),
+                "admin": other.getsockname(),
+            }
+            for each in taken.values():
+                assert not each.get_inheritable()
+                each.close()
+        assert not Path(path).parent.exists()
+    with pytest.raises(NotOffered, match=f"Nobody offers the desks' ports at {path} "):
+        await offered(path)
