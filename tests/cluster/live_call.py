@@ -3,26 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
-from tests.cluster.ray_cluster import TWIML, RayCluster, call_sid
+from runtime.ports import free_port
+from tests.cluster.local_cluster import SMALL_PARROT
+from tests.cluster.ray_cluster import RayCluster, call_sid
+from tests.fakes.twilio_api import AUTH_TOKEN
+from tests.fakes.twilio_voice import FakeTwilioVoice
 from tests.phone import Phone
+from tests.program import program
 
 LOUD = bytes([0x10, 0x90] * 80)
 
 
+FRAME_S = 0.08
+
+
 class LiveCall:
-    """A call in real time, which keeps what it hears and when."""
+    """A call in real time, which keeps what it hears and when.
+
+    Attributes:
+        phone: the caller's.
+        worker: whose it is.
+        broken: how it broke, or None.
+        longest_dry_s: for how long Twilio would have had nothing to play, at the worst, since ``watch``.
+    """
 
     def __init__(self, phone: Phone, worker: str) -> None:
         self.phone = phone
         self.worker = worker
         self.broken: str | None = None
-        self.longest_gap_s = 0.0
+        self.longest_dry_s = 0.0
+        self._owed_frames = 0.0
         self._talking = asyncio.create_task(self._talk())
         self._hearing = asyncio.create_task(self._hear())
+
+    @property
+    def _owes_frames(self) -> float:
+        """What was said and not answered, frame for frame."""
+        return self.phone.packets_sent / 4 - len(self.phone.heard) / 640
+
+    @property
+    def lost_frames(self) -> float:
+        """How many more are owed than when ``watch`` was called."""
+        return self._owes_frames - self._owed_frames
+
+    def watch(self) -> None:
+        """Begin to look for gaps."""
+        self.longest_dry_s, self._owed_frames = 0.0, self._owes_frames
 
     async def _talk(self) -> None:
         loop = asyncio.get_running_loop()
@@ -34,12 +65,14 @@ class LiveCall:
 
     async def _hear(self) -> None:
         loop = asyncio.get_running_loop()
-        last_s = loop.time()
+        plays_until_s = 0.0
         try:
             while True:
                 await self.phone.listen(1)
-                self.longest_gap_s = max(self.longest_gap_s, loop.time() - last_s)
-                last_s = loop.time()
+                now_s = loop.time()
+                if plays_until_s:
+                    self.longest_dry_s = max(self.longest_dry_s, now_s - plays_until_s)
+                plays_until_s = max(now_s, plays_until_s) + FRAME_S
         except Exception as error:  # however it breaks
             self.broken = type(error).__name__
 
@@ -55,28 +88,63 @@ class LiveCall:
         await asyncio.gather(self._talking, self._hearing, return_exceptions=True)
 
 
+async def place_call(
+    voice: FakeTwilioVoice, number: int, stack: AsyncExitStack, patience_secs: float = 0.0
+) -> LiveCall:
+    """Place a call, which talks and listens until the stack is closed.
+
+    Args:
+        voice: places it.
+        number: makes its SID.
+        stack: ends it.
+        patience_secs: for how long a caller who hears busy tries again.
+    """
+    url, sid = f"{voice.public}/twiml", call_sid(number)
+    twiml = await voice.call_in(url, sid)
+    async with asyncio.timeout(patience_secs or None):
+        while patience_secs and "<Stream" not in twiml:
+            await asyncio.sleep(0.2)
+            twiml = await voice.call_in(url, sid)
+    phone, _ = await stack.enter_async_context(voice.obey(twiml, sid))
+    (stream,) = ET.fromstring(twiml).iter("Stream")  # noqa: S314 - our own
+    call = LiveCall(phone, (urlsplit(stream.attrib["url"]).hostname or "").partition(".")[0])
+    stack.push_async_callback(call.stop)
+    return call
+
+
 async def place_calls(
     cluster: RayCluster, count: int, stack: AsyncExitStack, first: int, patience_secs: float = 0.0
 ) -> list[LiveCall]:
-    """Place calls one after the other; each talks and listens until the stack is closed.
+    """Place calls one after the other (see ``place_call``); their numbers count up from the first."""
+    return [
+        await place_call(cluster.voice, number, stack, patience_secs)
+        for number in range(first, first + count)
+    ]
 
-    Args:
-        cluster: is called.
-        count: how many.
-        stack: ends them.
-        first: the number of the first; each has its own.
-        patience_secs: for how long a caller who hears busy tries again.
+
+@asynccontextmanager
+async def one_server() -> AsyncIterator[FakeTwilioVoice]:
+    """Run a single server beside a cluster: what disturbs its calls as well is the machine."""
+    public, port = "https://one.example.com", free_port()
+    async with program(
+        *("--engine", SMALL_PARROT, "--port", str(port), "--public-url", public),
+        environment={"TWILIO_AUTH_TOKEN": AUTH_TOKEN},
+    ) as server:
+        await asyncio.wait_for(server.says("Answering calls"), 60)
+        yield FakeTwilioVoice(public, f"127.0.0.1:{port}")
+
+
+def check_no_gap(calls: Iterable[LiveCall], control: LiveCall) -> None:
+    """Make sure that these calls heard what they should, as well as one to a single server at the same time.
+
+    On a busy machine each may run dry, and lose frames; the cluster may not make it worse by half a second.
     """
-    live = []
-    for number in range(first, first + count):
-        twiml = await cluster.voice.call_in(TWIML, call_sid(number))
-        async with asyncio.timeout(patience_secs or None):
-            while patience_secs and "<Stream" not in twiml:
-                await asyncio.sleep(0.2)
-                twiml = await cluster.voice.call_in(TWIML, call_sid(number))
-        phone, _ = await stack.enter_async_context(cluster.voice.obey(twiml, call_sid(number)))
-        (stream,) = ET.fromstring(twiml).iter("Stream")  # noqa: S314 - our own
-        call = LiveCall(phone, (urlsplit(stream.attrib["url"]).hostname or "").partition(".")[0])
-        stack.push_async_callback(call.stop)
-        live.append(call)
-    return live
+    assert control.broken is None
+    found = [
+        (call.worker, call.broken, round(call.longest_dry_s, 2), round(call.lost_frames, 1)) for call in calls
+    ]
+    allowed = (control.longest_dry_s + 0.5, control.lost_frames + 0.5 / FRAME_S)
+    for _, broken, dry_s, lost_frames in found:
+        assert broken is None
+        assert dry_s <= allowed[0], (found, allowed)
+        assert lost_frames <= allowed[1], (found, allowed)

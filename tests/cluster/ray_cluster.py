@@ -79,14 +79,28 @@ class RayCluster:
         )
 
     def desks(self) -> list[psutil.Process]:
-        """Find the processes of the desks."""
+        """Find the processes of the desks that listen. The command holds their socket, too."""
         port = int(self.address.rpartition(":")[2])
-        pids = {
-            one.pid
-            for one in psutil.net_connections("tcp")
-            if one.status == psutil.CONN_LISTEN and getattr(one.laddr, "port", None) == port and one.pid
-        }
-        return [psutil.Process(pid) for pid in pids]
+        return [one for one in _actors("_DeskActor") if _listens(one, port)]
+
+
+def _actors(kind: str) -> list[psutil.Process]:
+    return [one for one in psutil.process_iter() if _command_line(one).startswith(f"ray::{kind}")]
+
+
+def _command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""  # it is gone
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    try:
+        found = process.net_connections("tcp")
+    except psutil.Error:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)
 
 
 @asynccontextmanager

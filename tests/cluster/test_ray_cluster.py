@@ -14,9 +14,9 @@ import pytest_asyncio
 
 from access.loopback import is_loopback
 from audio.g711 import SILENCE
-from tests.cluster.live_call import place_calls
+from tests.cluster.live_call import check_no_gap, one_server, place_call, place_calls
 from tests.cluster.ray_cluster import TWIML, RayCluster, call_sid, ray_cluster
-from tests.fakes.twilio_voice import Rejected
+from tests.fakes.twilio_voice import FakeTwilioVoice, Rejected
 from tests.program import program
 
 pytest.importorskip("ray", reason="needs the extra ray")
@@ -28,6 +28,13 @@ async def cluster() -> AsyncIterator[RayCluster]:
     """One cluster for all tests here: it takes a quarter of a minute to start."""
     async with ray_cluster() as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def single() -> AsyncIterator[FakeTwilioVoice]:
+    """A server of its own, on the same machine."""
+    async with one_server() as voice:
+        yield voice
 
 
 async def in_state(cluster: RayCluster, state: str) -> set[str]:
@@ -76,11 +83,16 @@ async def test_workers_run_at_the_priority_of_the_command(cluster: RayCluster) -
     assert workers + [desk.nice() for desk in cluster.desks()] == [own] * 5
 
 
-async def test_a_worker_that_is_killed_loses_its_own_calls_and_no_others(cluster: RayCluster) -> None:
+async def test_a_worker_that_is_killed_loses_its_own_calls_and_no_others(
+    cluster: RayCluster, single: FakeTwilioVoice
+) -> None:
     await all_free(cluster)
     async with AsyncExitStack() as stack:
         live = await place_calls(cluster, 6, stack, 200)
+        control = await place_call(single, 1, stack)
         await asyncio.sleep(1.0)
+        for call in (*live, control):
+            call.watch()
         cluster.process_at(cluster.worker_port + 1).send_signal(signal.SIGKILL)
         async with asyncio.timeout(20):
             while sum(call.broken is not None for call in live) < 2:  # noqa: ASYNC110
@@ -88,9 +100,13 @@ async def test_a_worker_that_is_killed_loses_its_own_calls_and_no_others(cluster
         await asyncio.sleep(2.0)
         assert {call.worker for call in live if call.broken} == {"w2"}
         assert sum(call.broken is not None for call in live) == 2
-        (left, *_) = [call for call in live if not call.broken]
+        others = [call for call in live if call.worker != "w2"]
+        check_no_gap(others, control)
+        left = others.pop()
         await left.hang_up()  # and the next caller is answered
         await place_calls(cluster, 1, stack, 300, patience_secs=20)
+        await cluster.until_states({"w1": "ready", "w2": "ready", "w3": "ready"})
+        check_no_gap(others, control)
     await cluster.until_states({"w1": "ready", "w2": "ready", "w3": "ready"})
     async with AsyncExitStack() as stack:
         await all_free(cluster)
@@ -98,27 +114,36 @@ async def test_a_worker_that_is_killed_loses_its_own_calls_and_no_others(cluster
         assert Counter(call.worker for call in live) == {"w1": 2, "w2": 2, "w3": 2}, "it is back"
 
 
-async def test_a_desk_that_is_killed_costs_nothing(cluster: RayCluster) -> None:
+async def test_a_desk_that_is_killed_costs_nothing(cluster: RayCluster, single: FakeTwilioVoice) -> None:
     await all_free(cluster)
     async with AsyncExitStack() as stack:
-        live = await place_calls(cluster, 2, stack, 500)
+        first = live = await place_calls(cluster, 2, stack, 500)
+        control = await place_call(single, 2, stack)
+        await asyncio.sleep(1.0)
+        for call in (*live, control):
+            call.watch()
         one, *_ = desks = cluster.desks()
         assert len(desks) == 2
         one.send_signal(signal.SIGKILL)
         await asyncio.to_thread(one.wait, 20)
-        live += await place_calls(cluster, 2, stack, 510)
+        live = live + await place_calls(cluster, 2, stack, 510)
         async with asyncio.timeout(60):
             while len(cluster.desks()) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         live += await place_calls(cluster, 2, stack, 520)
         assert [call.broken for call in live] == [None] * 6
+        check_no_gap(first, control)
 
 
-async def test_an_update_under_load(cluster: RayCluster) -> None:
+async def test_an_update_under_load(cluster: RayCluster, single: FakeTwilioVoice) -> None:
     """Calls that last longer than it; and callers who come all the while find a session."""
     await all_free(cluster)
     async with AsyncExitStack() as stack:
         live = await place_calls(cluster, 3, stack, 600)
+        control = await place_call(single, 3, stack)
+        await asyncio.sleep(1.0)
+        for call in (*live, control):
+            call.watch()
         async with program("cluster", "update", environment=cluster.environment) as update:
             assert await update.ends() == 0, update.said
         answered, number = 0, 700
@@ -134,5 +159,5 @@ async def test_an_update_under_load(cluster: RayCluster) -> None:
                 await asyncio.sleep(0.2)
         (late,) = await place_calls(cluster, 1, stack, 800)
         assert late.worker in {"w4", "w5", "w6"}
-        assert [call.broken for call in live] == [None] * 3
+        check_no_gap(live, control)
     await cluster.until_states({"w4": "ready", "w5": "ready", "w6": "ready"})

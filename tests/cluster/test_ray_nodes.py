@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from runtime.ports import free_port
-from tests.cluster.live_call import place_calls
+from tests.cluster.live_call import check_no_gap, one_server, place_call, place_calls
 from tests.cluster.ray_cluster import RayCluster, ray_cluster
 
 pytest.importorskip("ray", reason="needs the extra ray")
@@ -102,8 +102,11 @@ async def test_a_machine_that_dies_takes_its_own_calls_and_no_others() -> None:
                 name = f"w{there[0]}"
                 async with AsyncExitStack() as stack:
                     live = await place_calls(cluster, 4, stack, 100)
+                    control = await place_call(await stack.enter_async_context(one_server()), 1, stack)
                     assert Counter(call.worker for call in live) == {"w1": 2, "w2": 2}
                     await asyncio.sleep(1.0)
+                    for call in (*live, control):
+                        call.watch()
                     kill_whole(doomed)
                     async with asyncio.timeout(30):
                         while sum(call.broken is not None for call in live) < 2:  # noqa: ASYNC110
@@ -111,7 +114,8 @@ async def test_a_machine_that_dies_takes_its_own_calls_and_no_others() -> None:
                     await asyncio.sleep(2.0)
                     assert {call.worker for call in live if call.broken} == {name}
                     assert sum(call.broken is not None for call in live) == 2
-                    (left, *_) = [call for call in live if not call.broken]
+                    (left, *others) = [call for call in live if not call.broken]
+                    check_no_gap((left, *others), control)
                     await left.hang_up()
                     (late,) = await place_calls(cluster, 1, stack, 200, patience_secs=20)
                     assert late.worker != name

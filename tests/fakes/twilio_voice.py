@@ -36,7 +36,7 @@ class FakeTwilioVoice:
 
     def __init__(self, public: str, local: str, workers: Mapping[str, str] | None = None) -> None:
         self._workers = workers or {}
-        self._public = public
+        self.public = public
         self._local = local
         self._validator = RequestValidator(AUTH_TOKEN)
 
@@ -64,7 +64,7 @@ class FakeTwilioVoice:
 
     async def post(self, url: str, form: dict[str, str]) -> tuple[int, str]:
         """Post a signed form to a public URL."""
-        assert url.startswith(self._public + "/")
+        assert url.startswith(self.public + "/")
         headers = {"X-Twilio-Signature": self._validator.compute_signature(url, form)}
         local = f"http://{self._local}{urlsplit(url).path}"
         async with aiohttp.ClientSession() as http, http.post(local, data=form, headers=headers) as answer:
@@ -86,7 +86,7 @@ class FakeTwilioVoice:
         stream = verb[0]
         url = urlsplit(stream.attrib["url"])
         assert (url.scheme, url.query) == ("wss", "")
-        assert f"https://{url.netloc}" == self._public or url.netloc in self._workers
+        assert f"https://{url.netloc}" == self.public or url.netloc in self._workers
         parameters = {each.attrib["name"]: each.attrib["value"] for each in stream}
         assert all(len(name) < 500 and len(value) < 500 for name, value in parameters.items())
         headers = {"x-twilio-signature": self._validator.compute_signature(stream.attrib["url"], {})}
