@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio.formats import Pcm
+from audio.formats import FRAME_SAMPLES, Pcm
 
+SILENT_FRAME = np.zeros(FRAME_SAMPLES, np.float32)  # 80 ms at 24 kHz, for reading only
 SILENCE_RMS = 10 ** (-45 / 20)  # -45 dBFS: above the hum of a quiet line, below the softest speech
 
 

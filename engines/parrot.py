@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -28,10 +27,11 @@ from engines.duplex import (
     Progress,
     check_frame,
 )
+from engines.step_queue import StepQueue
 
 GREETING = "Hello! You have reached the parrot. Say something, and I will say it back to you."
 GREETING_FILE = Path(__file__).with_name("parrot_greeting.flac")
-_STEPS_KEPT = 50  # 4 s; a listener that is slower loses the oldest
+_STEPS_KEPT = 50  # 4 s
 
 
 class ParrotSession(DuplexSession):
@@ -48,8 +48,7 @@ class ParrotSession(DuplexSession):
         self._greeting = greeting
         self._words = GREETING.split() if len(greeting) else []
         self._heard = np.zeros(delay_samples, np.float32)
-        self._steps: deque[DuplexStep] = deque()
-        self._news = asyncio.Event()
+        self._steps = StepQueue(_STEPS_KEPT)
         self._fed_frames = 0
         self._dropped_frames = 0
         self._closed = False
@@ -65,19 +64,12 @@ class ParrotSession(DuplexSession):
             said = np.clip(said + self._greeting[self._fed_frames], -1, 1)
             text = self._words_until((self._fed_frames + 1) / len(self._greeting))
         self._fed_frames += 1
-        if len(self._steps) == _STEPS_KEPT:
-            self._steps.popleft()
-            self._dropped_frames += 1
-        self._steps.append(DuplexStep(said, text, {"parrot": (time.perf_counter() - began_s) * 1000}))
-        self._news.set()
+        step = DuplexStep(said, text, {"parrot": (time.perf_counter() - began_s) * 1000})
+        self._dropped_frames += self._steps.push(step)
 
-    async def outputs(self) -> AsyncIterator[DuplexStep]:
+    def outputs(self) -> AsyncIterator[DuplexStep]:
         """Give the steps in order, until the session is closed."""
-        while not self._closed:
-            await self._news.wait()
-            self._news.clear()
-            while self._steps and not self._closed:
-                yield self._steps.popleft()
+        return self._steps.read()
 
     @property
     def backlog_frames(self) -> int:
@@ -94,7 +86,7 @@ class ParrotSession(DuplexSession):
         if not self._closed:
             self._closed = True
             self._engine.release()
-            self._news.set()
+            self._steps.close()
 
     def _words_until(self, share: float) -> str:
         """Words of the greeting up to this share of it that were not said yet, a space before each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 
@@ -11,3 +12,11 @@ async def until(condition: Callable[[], object], within_secs: float = 20.0) -> N
     async with asyncio.timeout(within_secs):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
+
+
+def wait_until(condition: Callable[[], object], within_secs: float = 60.0) -> None:
+    """Wait, outside an event loop, until something is so; it fails if it is not within that time."""
+    deadline_s = time.monotonic() + within_secs
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)

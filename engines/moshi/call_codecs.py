@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.duplex import EngineBusy
-from engines.moshi.codec import CODEBOOKS, LIMIT_FRAMES, LISTENING_CODEBOOKS, Decoder, Encoder, MimiPool
+from engines.moshi.codec import CODEBOOKS, LIMIT_FRAMES, LISTENING_CODEBOOKS
+from engines.moshi.codec_pool import MimiPool
+from engines.moshi.coders import Decoder, Encoder
 from runtime.retries import Later, later
 
 CODECS_PER_CALL = 2

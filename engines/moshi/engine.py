@@ -24,7 +24,8 @@ from engines.duplex import (
 )
 from engines.moshi.call_codecs import CallCodecs
 from engines.moshi.checkpoint import Checkpoint, load_tokenizer
-from engines.moshi.codec import LIMIT_FRAMES, Decoder, Encoder
+from engines.moshi.codec import LIMIT_FRAMES
+from engines.moshi.coders import Decoder, Encoder
 from engines.moshi.detokenizer import Detokenizer
 from engines.moshi.greeting_recorder import GreetingRecorder
 from engines.moshi.language_model import LanguageSession
@@ -36,6 +37,7 @@ from engines.moshi.prompts import Prompts, Role, open_after
 from engines.moshi.recovery import Recovery
 from engines.moshi.roles import RecordedGreetings, Roles
 from engines.moshi.sampling import MoshiSampling, Sampling
+from engines.moshi.saying import Saying
 from engines.moshi.session import MoshiSession
 from engines.moshi.snapshot import Snapshot
 from engines.moshi.steering import Steering, word_starts, words_of
@@ -216,8 +218,7 @@ class MoshiEngine(DuplexEngine):
             encoder=encoder,
             decoder=decoder,
             detokenizer=Detokenizer(loaded.tokenizer),
-            steering=Steering(loaded.word_starts),
-            spell=partial(words_of, tokenizer=loaded.tokenizer),
+            saying=Saying(Steering(loaded.word_starts), partial(words_of, tokenizer=loaded.tokenizer)),
             patience_s=self._hang_s,
             make_listener=None if loaded.listening is None else loaded.listening.listener,
         )

@@ -15,10 +15,11 @@ from moshi_mlx.models.lm import Lm
 from numpy.typing import NDArray
 
 from audio.formats import FRAME_SAMPLES
-from audio.silence import is_silent
+from audio.silence import SILENT_FRAME, is_silent
 from engines.duplex import Progress
 from engines.moshi.call_codecs import CallCodecs
-from engines.moshi.codec import CODEBOOKS, Encoder
+from engines.moshi.codec import CODEBOOKS
+from engines.moshi.coders import Encoder
 from engines.moshi.forced_prefix import NO_PREFIX, ForcedPrefix, PrefixFrame
 from engines.moshi.language_model import LanguageSession, LanguageStep
 from engines.moshi.sampling import MoshiSampling
@@ -28,7 +29,6 @@ from engines.moshi.token_history import Tokens
 
 SPEECH_FRAMES = 3  # a take with fewer audible frames is a click or a breath, not a greeting
 SETTLING_FRAMES = 3
-SILENT_FRAME = np.zeros(FRAME_SAMPLES, np.float32)
 LONGEST_GREETING_FRAMES = 750  # a minute; who says more than that is no longer greeting
 TAKES = 8  # after so many without speech there is something else to mend
 

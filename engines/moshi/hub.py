@@ -26,6 +26,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined] # exported, if
 )
 
 from engines.duplex import EngineUnavailable, Progress
+from runtime.first_line import first_line
 
 DOWNLOAD = "uv run bot.py download"
 
@@ -174,7 +175,7 @@ class HubRepo:
             part.rename(blob)
 
     def _unreachable(self, file: str, error: Exception) -> EngineUnavailable:
-        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        why = first_line(error).rstrip(".")
         return EngineUnavailable(
             f"{file} of {self.name} is not in the cache, and fetching it failed ({why}): "
             f"run '{self._download_command}' with a network connection, "

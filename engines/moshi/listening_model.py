@@ -12,11 +12,14 @@ import numpy as np
 from moshi_mlx.models.lm import Lm
 from sentencepiece import SentencePieceProcessor
 
-from audio.formats import FRAME_MS, FRAME_SAMPLES
+from audio.formats import FRAME_MS
+from audio.silence import SILENT_FRAME
 from engines.duplex import EngineUnavailable
 from engines.moshi.caller_words import CallerWords
 from engines.moshi.checkpoint import load_tokenizer
-from engines.moshi.codec import LISTENING_CODEBOOKS, Encoder, MimiPool
+from engines.moshi.codec import LISTENING_CODEBOOKS
+from engines.moshi.codec_pool import MimiPool
+from engines.moshi.coders import Encoder
 from engines.moshi.detokenizer import Detokenizer
 from engines.moshi.language_model import build
 from engines.moshi.listener import DoInSpareTime, Listener
@@ -61,7 +64,7 @@ def prepare(checkpoint: ListeningCheckpoint, model: Lm, encoders: MimiPool) -> L
     encoder = Encoder(encoders)
     try:
         frames = round(checkpoint.silence_s * 1000 / FRAME_MS)
-        silence = tuple(encoder.encode(np.zeros(FRAME_SAMPLES, np.float32)) for _ in range(frames))
+        silence = tuple(encoder.encode(SILENT_FRAME) for _ in range(frames))
     finally:
         encoder.release()
     return ListeningModel(model, load_tokenizer(checkpoint.tokenizer), checkpoint.audio_delay_s, silence)

@@ -14,7 +14,6 @@ import itertools
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -24,16 +23,19 @@ from typing import Any, Protocol
 from audio.formats import FRAME_MS, Pcm
 from engines.backlog import Backlog
 from engines.duplex import LISTEN, DuplexSession, DuplexStep, EngineError, EngineFailed, check_frame
-from engines.moshi.codec import CODEBOOKS, Decoder, Encoder
+from engines.moshi.codec import CODEBOOKS
+from engines.moshi.coder_thread import CoderThread
+from engines.moshi.coders import Decoder, Encoder
 from engines.moshi.detokenizer import Detokenizer
 from engines.moshi.language_model import LanguageSession, LanguageStep
 from engines.moshi.listener import DoInSpareTime, Heard, Listener
 from engines.moshi.model_thread import Job, ModelThread
-from engines.moshi.steering import Steering, Word
+from engines.moshi.saying import Saying
 from engines.moshi.token_history import Tokens
+from engines.step_queue import StepQueue
+from runtime.first_line import first_line
 
-STAGES = 3
-UNREAD_STEPS = 64  # 5 s of steps that nobody iterates over; then the oldest are dropped
+STAGES = 3  # a frame in each: encoding, language model, decoding
 NOTHING_HEARD = Heard()
 CLOSE_GRACE_S = 1.0  # how long a codec may take for its last frame before it is given up
 
@@ -67,6 +69,18 @@ class MoshiSession(DuplexSession):
     """See ``DuplexSession``; made by ``MoshiEngine.open_session`` within a running event loop.
 
     It begins at once, or else after ``after`` is done: when its prompt has been read.
+
+    Args:
+        owner: the engine.
+        model_thread: where the language model lives, that of all calls.
+        open_language: begins the conversation; called in the model's thread.
+        encoder: of the call's own, given back by ``close``.
+        decoder: likewise.
+        detokenizer: of the call's own.
+        saying: the words that it is given to say.
+        patience_s: after how many seconds a step of the model counts as hung.
+        make_listener: begins to listen for the caller's words; None where nobody wants them.
+        after: what the conversation has to wait for.
     """
 
     def __init__(
@@ -78,8 +92,7 @@ class MoshiSession(DuplexSession):
         encoder: Encoder,
         decoder: Decoder,
         detokenizer: Detokenizer,
-        steering: Steering,
-        spell: Callable[[str], list[Word]],
+        saying: Saying,
         patience_s: float,
         make_listener: MakeListener | None = None,
         after: Future[Any] | None = None,
@@ -89,35 +102,31 @@ class MoshiSession(DuplexSession):
         self._open_language = open_language
         self._language: LanguageSession | None = None
         self._detokenizer = detokenizer
-        self._steering = steering
-        self._spell = spell
-        self._said = asyncio.Event()
-        self._said.set()
+        self._saying = saying
         self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
-        self._changed = threading.Condition()
+        self._changed = (
+            threading.Condition()
+        )  # guards what the event loop and the threads share, from here on
         self._backlog = Backlog()
+        # Bounded by STAGES, which the encoder keeps to; None ends the decoder.
         self._to_decode: queue.SimpleQueue[tuple[_Frame, LanguageStep] | None] = queue.SimpleQueue()
-        self._steps: deque[DuplexStep] = deque()
-        self._unread_steps = 0  # those in the deque, and those that are on their way to it
-        self._news = asyncio.Event()
+        self._steps = StepQueue()
+        self._answered_frames = 0  # whose steps are on their way from the decoder's thread to the queue
         self._closed = False
         self._error: EngineFailed | None = None
         self._listener = make_listener(self._submit_spare) if make_listener else None
-        self._coders: list[tuple[Encoder | Decoder, asyncio.Event]] = [
-            (encoder, asyncio.Event()),
-            (decoder, asyncio.Event()),
-        ]
+        stage = partial(CoderThread, failed=self._fail, tell=self._tell)
+        self._stages = (
+            stage("encoder", encoder, partial(self._encode, encoder)),
+            stage("decoder", decoder, partial(self._decode, decoder)),
+        )
         if after is None:
             self._submit(self._begin)
         else:
             after.add_done_callback(lambda _: self._submit(self._begin))
-        works = (("encode", partial(self._encode, encoder)), ("decode", partial(self._decode, decoder)))
-        # Daemons: a codec that hangs in Rust must not keep the program from ending.
-        for (name, work), (coder, released) in zip(works, self._coders, strict=True):
-            threading.Thread(
-                target=self._stage, args=(name, work, coder, released), name=f"moshi-{name}", daemon=True
-            ).start()
+        for one in self._stages:
+            one.start()
 
     def feed(self, pcm: Pcm) -> None:
         """See ``DuplexSession``. Frames after the end are let go: a call's last ones may be underway."""
@@ -129,37 +138,24 @@ class MoshiSession(DuplexSession):
             self._changed.notify_all()
         self._owner.watch()
 
-    async def outputs(self) -> AsyncIterator[DuplexStep]:
+    def outputs(self) -> AsyncIterator[DuplexStep]:
         """See ``DuplexSession``."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            while self._steps and not self._closed:
-                step = self._steps.popleft()
-                self._count_read()
-                yield step
-            if self._closed:
-                return
-            if self._error is not None:
-                raise self._error
+        return self._steps.read()
 
     def say(self, text: str) -> None:
         """See ``DuplexSession``. What a call opens with is said first."""
-        words = self._spell(text)
-        with self._changed:
-            if not self._ended:
-                self._steering.say(words)
-                self._said.clear()
+        if not self._ended:
+            self._saying.say(text)
 
     async def said(self) -> None:
         """See ``DuplexSession``."""
-        await self._said.wait()
+        await self._saying.said()
 
     @property
     def backlog_frames(self) -> int:
         """See ``DuplexSession``."""
         with self._changed:
-            return self._backlog.frames + self._unread_steps
+            return self._backlog.frames + self._answered_frames + len(self._steps)
 
     @property
     def dropped_frames(self) -> int:
@@ -178,17 +174,18 @@ class MoshiSession(DuplexSession):
                 return
             self._closed = True
             self._changed.notify_all()
-        self._news.set()
-        self._said.set()
+        self._steps.close()
+        self._saying.end()
         self._to_decode.put(None)  # the decoder's thread waits for this queue alone
         self._submit(self._forget)  # in the model's thread, where a step may be under way
-        both = asyncio.gather(*(released.wait() for _, released in self._coders))
+        both = asyncio.gather(*(stage.released.wait() for stage in self._stages))
         try:
             await asyncio.wait_for(both, CLOSE_GRACE_S)
         except TimeoutError:
             pass
         finally:
-            self._owner.closed(self, [coder for coder, released in self._coders if not released.is_set()])
+            hung = [stage.coder for stage in self._stages if not stage.released.is_set()]
+            self._owner.closed(self, hung)
 
     # The model's thread.
 
@@ -228,29 +225,15 @@ class MoshiSession(DuplexSession):
         if self._ended or language is None:
             return
         began = time.perf_counter()
-        caller_tokens = frame.caller_tokens[:CODEBOOKS]
-        step = language.step(caller_tokens, steer=None if self._steering.done else self._steer)
+        # Steered only while there are words to say: each steered step is evaluated once more.
+        steer = None if self._saying.is_over else self._saying.decide
+        step = language.step(frame.caller_tokens[:CODEBOOKS], steer=steer)
         frame.timings_ms["language"] = _ms_since(began)
         self._to_decode.put((frame, step))
         if self._listener is not None:
             self._listener.hear(frame.number, frame.caller_tokens)
 
-    def _steer(self, drawn: int) -> int:
-        with self._changed:
-            return self._steering.decide(drawn)
-
-    # The codec's threads.
-
-    def _stage(
-        self, name: str, work: Callable[[], None], coder: Encoder | Decoder, released: asyncio.Event
-    ) -> None:
-        try:
-            work()
-        except Exception as error:
-            self._fail(f"the {name}r", error)
-        finally:
-            coder.release()
-            self._tell(released.set)
+    # The codecs' threads.
 
     def _encode(self, encoder: Encoder) -> None:
         for taken in itertools.count():
@@ -282,7 +265,7 @@ class MoshiSession(DuplexSession):
                 frame.timings_ms[LISTEN] = heard.step_ms
             with self._changed:
                 self._backlog.answered()
-                self._unread_steps += 1
+                self._answered_frames += 1
                 self._changed.notify_all()
             text = self._detokenizer.push(step.text_token)
             answer = DuplexStep(pcm, text, frame.timings_ms, heard.text, heard.pause_probabilities)
@@ -295,34 +278,25 @@ class MoshiSession(DuplexSession):
         return self._closed or self._error is not None
 
     def _give(self, step: DuplexStep) -> None:
-        if len(self._steps) == UNREAD_STEPS:
-            self._steps.popleft()
-            self._count_read()
-        self._steps.append(step)
-        self._news.set()
-        if not self._said.is_set():
-            with self._changed:
-                if self._steering.done:
-                    self._said.set()
-
-    def _count_read(self) -> None:
         with self._changed:
-            self._unread_steps -= 1
+            self._answered_frames -= 1
+        self._steps.push(step)
+        self._saying.step_given()
 
     def _fail(self, where: str, reason: BaseException, *, is_engine_sound: bool = False) -> None:
         """End the conversation, from any thread; what was said before still comes out."""
         with self._changed:
             if self._ended:
                 return
-            lines = str(reason).splitlines() or [type(reason).__name__]  # rustymimi's go on with a backtrace
-            self._error = EngineFailed(f"This call ended because {where} failed: {lines[0]}")
-            self._error.__cause__ = reason
+            why = first_line(reason)  # rustymimi's go on with a backtrace
+            self._error = error = EngineFailed(f"This call ended because {where} failed: {why}")
+            error.__cause__ = reason
             self._changed.notify_all()
         self._to_decode.put(None)
         if not is_engine_sound:
-            self._owner.on_failed(self, str(self._error))
-        self._tell(self._news.set)
-        self._tell(self._said.set)
+            self._owner.on_failed(self, str(error))
+        self._tell(partial(self._steps.fail, error))
+        self._tell(self._saying.end)
 
     def _tell(self, what: Callable[[], object]) -> None:
         """Run something on the event loop, unless the program is ending and the loop is gone."""

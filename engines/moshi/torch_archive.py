@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.first_line import first_line
+
 Tensors = dict[str, NDArray[Any]]
 
 PICKLE_LIMIT_BYTES = 64 * 1024  # a voice's has 300
@@ -81,7 +83,7 @@ def read_tensors(path: Path) -> Tensors:
     except (NotTensors, OSError):
         raise
     except Exception as error:  # whatever zipfile and pickle make of bytes that somebody made up
-        raise NotTensors(f"it cannot be read ({_first_line(error)})") from error
+        raise NotTensors(f"it cannot be read ({first_line(error)})") from error
 
 
 def _read(archive: zipfile.ZipFile) -> Tensors:
@@ -194,7 +196,3 @@ def _rebuild(  # noqa: PLR0917 - as torch has it
     if storage.is_bfloat16:
         return (view.astype(np.uint32) << 16).view(np.float32)
     return view.copy()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -21,18 +20,18 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
+from audio.silence import SILENT_FRAME
 from engines.duplex import WIRE, DuplexSession, DuplexStep, EngineFailed, check_frame
 from engines.remote.connection import Access, ServerFailed, ServerUnreachable, close_code, open_chat
 from engines.remote.flow import Flow
 from engines.remote.opus import OpusDecoder, OpusEncoder
 from engines.remote.pool import Place
 from engines.remote.protocol import Kind, decode, encode_audio
+from engines.step_queue import StepQueue
 
-UNREAD_STEPS = 64  # 5 s of steps that nobody iterates over; then the oldest are dropped
 PING_EVERY_S = 5.0
 HUNG_S = 0.8  # twice what a server may be behind; owing an answer for so long is no good end of a call
 MOST_TEXT_CHARS = 1000  # that wait for the next audio; a server says a word a frame at most
-SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 _LIMIT_SLACK_FRAMES = 25  # a server that closes so near to its limit has reached it
 
 
@@ -100,8 +99,7 @@ class RemoteSession(DuplexSession):
         self._decoder = OpusDecoder()
         self._flow = Flow()
         self._to_send = asyncio.Event()
-        self._steps: deque[DuplexStep] = deque(maxlen=UNREAD_STEPS)
-        self._news = asyncio.Event()
+        self._steps = StepQueue()
         self._rest = np.zeros(0, np.float32)
         self._text = ""
         self._opus_ms = 0.0
@@ -126,22 +124,14 @@ class RemoteSession(DuplexSession):
         if self._closed or self._error is not None:
             return
         if not self._connected:
-            self._give(DuplexStep(None))
+            self._steps.push(DuplexStep(None))
             return
         self._flow.push(pcm)
         self._to_send.set()
 
-    async def outputs(self) -> AsyncIterator[DuplexStep]:
+    def outputs(self) -> AsyncIterator[DuplexStep]:
         """See ``DuplexSession``."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            while self._steps and not self._closed:
-                yield self._steps.popleft()
-            if self._closed:
-                return
-            if self._error is not None:
-                raise self._error
+        return self._steps.read()
 
     @property
     def backlog_frames(self) -> int:
@@ -158,7 +148,7 @@ class RemoteSession(DuplexSession):
         if self._closed:
             return
         self._closed = True
-        self._news.set()
+        self._steps.close()
         self._talking.cancel()
         try:
             await asyncio.wait([self._talking])
@@ -215,7 +205,7 @@ class RemoteSession(DuplexSession):
                 while (pcm := self._flow.take(self._loop.time())) is not None:
                     self._sent_frames += 1
                     self._sent_s = self._loop.time()
-                    heard = SILENCE if self._sent_frames <= self._settings.silent_frames else pcm
+                    heard = SILENT_FRAME if self._sent_frames <= self._settings.silent_frames else pcm
                     began_s = self._loop.time()
                     ogg = await self._encode(heard)
                     self._opus_ms = (self._loop.time() - began_s) * 1000
@@ -258,11 +248,7 @@ class RemoteSession(DuplexSession):
             timings_ms[WIRE] = self._flow.wire_s * 1000
             timings_ms["server"] = max(delay_s * 1000 - sum(timings_ms.values()), 0.0)
         text, self._text = self._text, ""
-        self._give(DuplexStep(pcm, text, timings_ms))
-
-    def _give(self, step: DuplexStep) -> None:
-        self._steps.append(step)
-        self._news.set()
+        self._steps.push(DuplexStep(pcm, text, timings_ms))
 
     # The ends.
 
@@ -293,7 +279,7 @@ class RemoteSession(DuplexSession):
     def _fail(self, error: str, *, server_failed: bool) -> None:
         self._error = EngineFailed(error)
         self._owner.on_failed(self._place, error, server_failed=server_failed)
-        self._news.set()
+        self._steps.fail(self._error)
 
 
 class _LimitReached(Exception):

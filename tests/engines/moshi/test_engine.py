@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 
 from audio.formats import FRAME_SAMPLES, Pcm
 from engines.duplex import CallRequest, DuplexStep, EngineBusy, EngineFailed, RequestRefused
-from engines.moshi.codec import Decoder
+from engines.moshi.coders import Decoder
 from engines.moshi.engine import MoshiEngine
 from engines.moshi.forced_prefix import NO_PREFIX
 from engines.moshi.language_model import LanguageSession, LanguageStep
@@ -23,6 +23,7 @@ from engines.moshi.session import MoshiSession
 from engines.options import EngineOptions
 from tests.laters import Laters
 from tests.logs import Logged
+from tests.waiting import wait_until
 
 WAIT_S = 60.0
 GREETING_FRAMES = 3
@@ -79,13 +80,6 @@ async def settle(engine: MoshiEngine) -> None:
     """Wait until the model's thread has done what it has been asked to."""
     assert engine._loaded is not None
     await asyncio.wrap_future(engine._loaded.thread.call(lambda: None))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 async def test_greets_and_answers_and_every_call_alike(engine: MoshiEngine) -> None:

@@ -9,7 +9,7 @@ import pytest
 from audio.formats import FRAME_MS, Pcm
 from engines.choose import choose_engine
 from engines.duplex import DuplexStep, EngineUnavailable
-from engines.moshi.codec import Decoder
+from engines.moshi.coders import Decoder
 from engines.moshi.engine import MoshiEngine
 from engines.moshi.token_history import Tokens
 from engines.options import EngineOptions

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -26,6 +25,7 @@ from engines.moshi.snapshot import Snapshot
 from engines.options import EngineOptions
 from tests.laters import Laters
 from tests.logs import Logged
+from tests.waiting import wait_until
 
 WAIT_S = 60.0
 ANNA = "dadada lolo memi"  # of the syllables that the tiny tokenizer knows
@@ -269,13 +269,6 @@ async def test_running_calls_keep_their_steps_while_a_prompt_is_read(tiny_person
 
 def paused_or_read(laters: Laters, number: int, read: Future[Snapshot]) -> bool:
     return len(laters.secs) > number or read.done()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 def long_role(engine: MoshiEngine) -> Role:

@@ -17,9 +17,11 @@ from engines.moshi.forced_prefix import ForcedPrefix, PrefixFrame
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.model_thread import ModelThread
 from engines.moshi.sampling import MoshiSampling
-from engines.moshi.session import STAGES, UNREAD_STEPS, MakeListener, MoshiSession
+from engines.moshi.saying import Saying
+from engines.moshi.session import STAGES, MakeListener, MoshiSession
 from engines.moshi.steering import Steering, Word
 from engines.moshi.token_history import Tokens
+from engines.step_queue import UNREAD_STEPS
 from tests.tiny_moshi import tiny_lm
 
 CARD = 64
@@ -106,8 +108,7 @@ class Surroundings:
             encoder=self.coder,  # type: ignore[arg-type]
             decoder=self.coder,  # type: ignore[arg-type]
             detokenizer=Pieces(),  # type: ignore[arg-type]
-            steering=Steering(),
-            spell=spell,
+            saying=Saying(Steering(), spell),
             patience_s=1e9,
             make_listener=make_listener,
         )

@@ -15,7 +15,8 @@ from engines.remote.connection import Access
 from engines.remote.pool import Place
 from engines.remote.query import Wish, make_query
 from engines.remote.server import parse_server
-from engines.remote.session import UNREAD_STEPS, CallSettings, RemoteSession
+from engines.remote.session import CallSettings, RemoteSession
+from engines.step_queue import UNREAD_STEPS
 from tests.fakes.moshi_server import Behaviour, FakeMoshiServer, moshi_server
 from tests.simulated import run_simulated
 
