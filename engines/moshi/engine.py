@@ -8,11 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
-
-from moshi_mlx.models.lm import Lm
-from sentencepiece import SentencePieceProcessor
 
 from engines.duplex import (
     NO_REQUEST,
@@ -22,48 +18,26 @@ from engines.duplex import (
     EngineUnavailable,
     Progress,
 )
-from engines.moshi.call_codecs import CallCodecs
-from engines.moshi.checkpoint import Checkpoint, load_tokenizer
 from engines.moshi.codec import LIMIT_FRAMES
 from engines.moshi.coders import Decoder, Encoder
 from engines.moshi.detokenizer import Detokenizer
 from engines.moshi.greeting_recorder import GreetingRecorder
 from engines.moshi.language_model import LanguageSession
-from engines.moshi.listening_model import ListeningModel, prepare
+from engines.moshi.loaded import LoadedMoshi, Loader
 from engines.moshi.loading import Files, Source
-from engines.moshi.model_thread import ModelThread
 from engines.moshi.prompt_pace import PromptPace, measure_prompt
-from engines.moshi.prompts import Prompts, Role, open_after
-from engines.moshi.recovery import Recovery
-from engines.moshi.roles import RecordedGreetings, Roles
+from engines.moshi.prompts import Role, open_after
+from engines.moshi.roles import RecordedGreetings
 from engines.moshi.sampling import MoshiSampling, Sampling
 from engines.moshi.saying import Saying
 from engines.moshi.session import MoshiSession
 from engines.moshi.snapshot import Snapshot
-from engines.moshi.steering import Steering, word_starts, words_of
-from engines.moshi.voice_loader import VoiceLoader
-from engines.moshi.voices import Voices
+from engines.moshi.steering import Steering, words_of
 from engines.options import EngineOptions
-from engines.voices import PERSONAPLEX_REPO
 from runtime.retries import Later, later
 
 HANG_SHARE = 0.6  # of --hang-secs: a hung step is given up before the calls that wait behind it are
 CLOSING_HANG_S = 1.0  # a step of a call that is over already
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """What all calls share while the engine runs."""
-
-    thread: ModelThread
-    model: Lm
-    codecs: CallCodecs
-    tokenizer: SentencePieceProcessor
-    word_starts: frozenset[int]
-    recovery: Recovery
-    listening: ListeningModel | None
-    roles: Roles
-    prompts: Prompts
 
 
 class MoshiEngine(DuplexEngine):
@@ -99,16 +73,23 @@ class MoshiEngine(DuplexEngine):
         self.takes = frozenset({"greeting", "temperature"})
         self.greetings = RecordedGreetings()
         self._options = options
-        self._source = source or Files()
         self._hang_s = HANG_SHARE * options.hang_secs if hang_s is None else hang_s
-        self._codec_limit_frames = codec_limit_frames
-        self._clock = clock
-        self._run_later = run_later
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of lost_calls: calls are lost in any thread
         self._sessions: set[MoshiSession] = set()
         self._absent: str | None = "Moshi is not loaded."
         self._stopping = threading.Event()
-        self._loaded: _Loaded | None = None
+        self._loader = Loader(
+            options=options,
+            sampling=self.sampling,
+            hang_s=self._hang_s,
+            others_talk=lambda: bool(self._sessions),
+            stopping=self._stopping,
+            source=source or Files(),
+            codec_limit_frames=codec_limit_frames,
+            clock=clock,
+            run_later=run_later,
+        )
+        self._loaded: LoadedMoshi | None = None
         self._default_start: Future[Snapshot] | None = None
 
     @property
@@ -143,7 +124,7 @@ class MoshiEngine(DuplexEngine):
             loop.call_soon_threadsafe(progress, line)
 
         self._stopping.clear()
-        self._loaded = loaded = await self._load(tell)
+        self._loaded = loaded = await self._loader.load(tell)
         self.takes = loaded.roles.takes
         start = None
         if loaded.roles.default is not None:
@@ -234,10 +215,7 @@ class MoshiEngine(DuplexEngine):
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
-            loaded.prompts.close()
-            loaded.recovery.close()
-            await asyncio.to_thread(loaded.codecs.close)
-            await asyncio.to_thread(loaded.thread.stop)
+            await loaded.close()
 
     # What the sessions tell.
 
@@ -264,87 +242,17 @@ class MoshiEngine(DuplexEngine):
         if self._loaded.thread.abandon_if_hung(session, CLOSING_HANG_S):
             self.on_failed(session, "A call ended in a step that hung")
 
-    # Loading.
-
-    async def _load(self, progress: Progress) -> _Loaded:
-        # Whatever touches mlx does so in the model's thread, the checks of the weights included.
-        thread = ModelThread(self._clock)
-        codecs: CallCodecs | None = None
-        try:
-            finding = thread.call(partial(self._source.find, self._options, progress))
-            checkpoint = await asyncio.wrap_future(finding)
-            codecs = CallCodecs.for_calls(
-                checkpoint.mimi,
-                self.capacity,
-                self._codec_limit_frames,
-                listening=self._options.listens,
-                run_later=self._run_later,
-            )
-            model, _ = await asyncio.gather(
-                asyncio.wrap_future(thread.call(partial(self._source.load, checkpoint, progress))),
-                asyncio.to_thread(codecs.fill),
-            )
-            loading = thread.call(partial(self._load_listening, codecs, progress))
-            listening = await asyncio.wrap_future(loading)
-            voices = await asyncio.to_thread(self._find_voices, checkpoint, progress)
-            tokenizer = load_tokenizer(checkpoint.tokenizer)
-            roles = Roles.at_start(self._options, self.sampling, tokenizer, voices)
-        except BaseException:
-            self._stopping.set()
-            if codecs is not None:
-                await asyncio.to_thread(codecs.close)
-            await asyncio.to_thread(thread.stop)
-            raise
-
-        def try_model() -> None:
-            LanguageSession(model, self.sampling, seed=0).close()
-
-        recovery = Recovery(thread, try_model, self._hang_s, self._run_later)
-        loader = VoiceLoader(voices or Voices(checkpoint.weights.parent), codecs.decoders.load_async)
-        prompts = Prompts(
-            model=model,
-            thread=thread,
-            load_voice=loader,
-            others_talk=lambda: bool(self._sessions),
-            kept=self._options.personas_kept,
-            patience_s=self._hang_s,
-            run_later=self._run_later,
-        )
-        starts = word_starts(tokenizer)
-        return _Loaded(thread, model, codecs, tokenizer, starts, recovery, listening, roles, prompts)
-
-    def _load_listening(self, codecs: CallCodecs, progress: Progress) -> ListeningModel | None:
-        if not self._options.listens:
-            return None
-        checkpoint = self._source.find_listening(self._options, progress)
-        return prepare(checkpoint, self._source.load_listening(checkpoint), codecs.encoders)
-
     def _go_on(self) -> None:
         """Break off, between two frames or files, what the model's thread does for a start that is over."""
         if self._stopping.is_set():
             raise EngineUnavailable("Moshi was stopped before it was ready.")
 
-    def _find_voices(self, checkpoint: Checkpoint, progress: Progress) -> Voices | None:
-        """Find the voices of a model that takes personas.
-
-        Raises:
-            EngineUnavailable: when they cannot be had, or a persona is wanted of a model that takes none.
-        """
-        if checkpoint.takes_persona:
-            return self._source.find_voices(self._options, progress)
-        if self._options.persona:
-            raise EngineUnavailable(
-                f"{checkpoint.weights} was not trained to take a persona; leave out --persona, "
-                f"or take --model {PERSONAPLEX_REPO}."
-            )
-        return None
-
-    def _recorder(self, loaded: _Loaded) -> GreetingRecorder:
+    def _recorder(self, loaded: LoadedMoshi) -> GreetingRecorder:
         return GreetingRecorder(
             self._options, loaded.model, self.sampling, loaded.codecs, loaded.tokenizer, self._go_on
         )
 
-    def _start_of(self, loaded: _Loaded, role: Role) -> Future[Snapshot]:
+    def _start_of(self, loaded: LoadedMoshi, role: Role) -> Future[Snapshot]:
         if role == loaded.roles.default and self._default_start is not None:
             return self._default_start
         return loaded.prompts.want(role)
