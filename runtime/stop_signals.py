@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
+import time
 from asyncio import Future
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,13 @@ from types import FrameType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+REPEAT_SECS = 0.4
+"""A signal that comes so soon after another one is no second request.
+
+Where a terminal closes, or a service manager tells all processes of a group, it comes from there, from the
+shell, and from ``uv run``, which passes signals on to what it runs (uv 0.13: SIGINT after 0.2 s).
+"""
 
 STOPPING = tuple(
     getattr(signal, name)
@@ -91,16 +100,30 @@ class StopSignals:
 def stop_signals() -> Iterator[StopSignals]:
     """Take the signals of ``STOPPING``, instead of whatever they did before, while the block runs.
 
-    One that is ignored stays ignored: ``nohup`` has asked for that.
+    One that is ignored stays ignored: ``nohup`` has asked for that. Those that come within ``REPEAT_SECS`` of
+    each other count as one, also where the block has ended by then: what they did before would cut the
+    process's own end short.
     """
     stop = StopSignals()
     loop = asyncio.get_running_loop()
+    came_s = -math.inf
+
+    def is_repeated() -> bool:
+        nonlocal came_s
+        last_s, came_s = came_s, time.monotonic()
+        return came_s - last_s < REPEAT_SECS
 
     def handle(_: int, __: FrameType | None) -> None:
-        # Not loop.add_signal_handler, which Windows does not have.
-        loop.call_soon_threadsafe(stop.take)
+        if not is_repeated():
+            # Not loop.add_signal_handler, which Windows does not have.
+            loop.call_soon_threadsafe(stop.take)
 
-    before = {
+    def handle_late(number: int, _: FrameType | None) -> None:
+        if not is_repeated():
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
+
+    before: dict[int, Any] = {
         number: signal.signal(number, handle)
         for number in STOPPING
         if signal.getsignal(number) is not signal.SIG_IGN
@@ -109,4 +132,4 @@ def stop_signals() -> Iterator[StopSignals]:
         yield stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler if came_s == -math.inf else handle_late)

@@ -14,6 +14,7 @@ import uvicorn.server
 from loguru import logger
 
 from engines.moshi.random_mimi import write_random_mimi
+from tests.clone import Clone
 from tests.fakes.twilio_api import FakeTwilioApi, fake_twilio_api
 from tests.logs import Logged, logged_lines
 
@@ -55,6 +56,12 @@ def logged() -> Iterator[Logged]:
     """What is logged during the test."""
     with logged_lines() as logs:
         yield logs
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The repository as somebody has it who has just cloned it."""
+    return Clone(tmp_path_factory.mktemp("clone"))
 
 
 @pytest.fixture(scope="session")

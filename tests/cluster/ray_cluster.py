@@ -14,6 +14,7 @@ import aiohttp
 import psutil
 
 from runtime.ports import free_port
+from runtime.stop_signals import REPEAT_SECS
 from tests.cluster.local_cluster import PUBLIC, SMALL_PARROT
 from tests.fakes.twilio_api import AUTH_TOKEN
 from tests.fakes.twilio_voice import FakeTwilioVoice
@@ -132,5 +133,5 @@ async def ray_cluster(*arguments: str, workers: int = 3, **environment: str) -> 
         finally:
             for _ in range(2):  # the second does not wait for calls
                 command.signal(signal.SIGTERM)
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(REPEAT_SECS)
             await asyncio.wait_for(command.ends(), 60)

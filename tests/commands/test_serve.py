@@ -21,7 +21,7 @@ from commands.main import cli
 from engines.choose import EngineChoice
 from engines.duplex import Progress
 from engines.options import EngineOptions
-from runtime.stop_signals import StopSignals
+from runtime.stop_signals import REPEAT_SECS, StopSignals
 from server import running
 from server.health import ENGINE_ERROR
 from server.options import ServerOptions
@@ -105,6 +105,7 @@ async def test_a_call_that_does_not_finish_is_hung_up(
         await serving.signal()
         await logged.says("No new calls; 1 running may finish")
         if how == "second signal":
+            await asyncio.sleep(REPEAT_SECS)
             await serving.signal()
         assert await phone.closed() == (1000, "the line is shutting down")
     await serving.task

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from runtime.stop_signals import REPEAT_SECS
+from tests.clone import Clone
 from tests.fakes.cloudflared import FakeCloudflared
 from tests.fakes.twilio_api import FakeTwilioApi
+from tests.phone import Phone
 from tests.program import ROOT, account, program
 
 BEFORE = "https://old.example.com/voice"
@@ -82,6 +85,24 @@ async def test_a_number_that_was_left_behind_is_exit_code_1(twilio: FakeTwilioAp
             run.signal(signal.SIGTERM)
         assert await run.ends() == 1
         assert "the next start puts it back" in run.said
+
+
+@pytest.mark.slow
+async def test_what_uv_run_passes_on_does_not_cut_a_call(clone: Clone) -> None:
+    """Away from a terminal, ``uv run`` sends its program the SIGINT that the whole group got, 0.2 s later."""
+    async with clone.types("uv run bot.py --engine parrot </dev/null") as run:
+        address = (await run.says("Answering calls at ws://")).partition("ws://")[2].partition("/")[0]
+        async with Phone.calling(address) as phone:
+            await phone.say(times=8)
+            await phone.listen(2)
+            os.killpg(run.pid, signal.SIGINT)
+            await run.says("No new calls; 1 running may finish")
+            await asyncio.sleep(2 * REPEAT_SECS)
+            await phone.say(times=8)
+            await phone.listen(2)
+            await phone.send({"event": "stop"})
+            assert await phone.closed() == (1000, "the caller hung up")
+        assert await run.ends() == 0
 
 
 async def test_sigterm_twice_in_a_second_puts_the_number_back(twilio: FakeTwilioApi) -> None:

@@ -9,21 +9,46 @@ from typing import Any
 
 import pytest
 
-from runtime.stop_signals import STOPPING, StopSignals, stop_signals
+from runtime.stop_signals import REPEAT_SECS, STOPPING, StopSignals, stop_signals
 from tests.simulated import run_simulated
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_each_of_them_asks_once_and_twice(number: signal.Signals) -> None:
     assert number in STOPPING
-    before = signal.getsignal(number)
     with stop_signals() as stop:
         os.kill(os.getpid(), number)
         await stop.stop_requested.wait()
         assert not stop.force_requested.is_set()
+        await asyncio.sleep(REPEAT_SECS)
         os.kill(os.getpid(), number)
         await stop.force_requested.wait()
-    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_that_is_passed_on_counts_once(second: signal.Signals) -> None:
+    """``uv run`` passes on what its program was told already, as one of its group; running calls were cut."""
+    with stop_signals() as stop:
+        for number in (signal.SIGTERM, second):
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(0)
+        await stop.stop_requested.wait()
+        await asyncio.sleep(0.01)
+        assert not stop.force_requested.is_set()
+
+
+async def test_one_that_is_passed_on_late_does_not_end_the_process_in_its_end() -> None:
+    """It came when the program had given the signals back: ``Aborted!``, a traceback, and code 1 or 130."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with stop_signals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        await stop.stop_requested.wait()
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.sleep(REPEAT_SECS)
+    with pytest.raises(KeyboardInterrupt):  # what it did before
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
 
 
 async def test_what_is_ignored_stays_ignored() -> None:
