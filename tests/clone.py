@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -69,14 +69,14 @@ class Clone:
 
     @asynccontextmanager
     async def types(
-        self, command: str, programs: Sequence[Path] = (), **environment: str
+        self, command: str, environment: Mapping[str, str] | None = None, programs: Sequence[Path] = ()
     ) -> AsyncIterator[Typed]:
         """Type a command into a shell there; ends what still runs of it.
 
         Args:
             command: as it is printed.
-            programs: folders of programs, before all others.
             environment: what stands in for what a test cannot have.
+            programs: folders of programs, before all others.
         """
         terminal, keyboard = pty.openpty()
         process = await asyncio.create_subprocess_exec(
@@ -84,7 +84,7 @@ class Clone:
             "-c",
             command,
             cwd=self.path,
-            env={**self.environment(programs), **environment},
+            env={**self.environment(programs), **(environment or {})},
             stdin=keyboard,
             stdout=PIPE,
             stderr=STDOUT,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 
+from audio import g711, pcm
+from audio.formats import PHONE_RATE_HZ
 from engines.choose import accelerator
 from tests.clone import Clone, Typed
 from tests.fakes.cloudflared import Run
@@ -19,7 +22,10 @@ from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi, fake_
 from tests.phone import SILENT_PACKET, Phone
 from tests.printed import README, blocks
 
-LOUD = bytes([0x10, 0x90] * 80)
+TONE_HZ = 1000
+LOUD = g711.encode(
+    pcm.to_bytes(0.5 * np.sin(2 * np.pi * TONE_HZ / PHONE_RATE_HZ * np.arange(160, dtype=np.float32)))
+)
 PRINTED_NUMBER = "+15550001111"
 # Where mlx finds Metal or CUDA, Moshi would answer, and its weights are not here.
 PARROT = {"MOSHI_ENGINE": "parrot"} if accelerator() else {}
@@ -42,14 +48,14 @@ class FirstHour:
     fixture: Callable[[str], Any]
 
     def types(
-        self, command: str = "", programs: Sequence[Path] = (), **environment: str
+        self, environment: Mapping[str, str] = PARROT, *, command: str = "", programs: Sequence[Path] = ()
     ) -> AbstractAsyncContextManager[Typed]:
         """Type the command, or another one."""
-        return self.clone.types(command or self.command, programs, **environment)
+        return self.clone.types(command or self.command, environment, programs)
 
-    async def told(self, command: str = "", code: int = 0, **environment: str) -> str:
+    async def told(self, environment: Mapping[str, str] = PARROT, *, command: str = "", code: int = 0) -> str:
         """Let it run to its end; gives all that it said."""
-        async with self.types(command, **environment) as run:
+        async with self.types(environment, command=command) as run:
             assert await run.ends() == code, run.said
             return run.said
 
@@ -99,11 +105,11 @@ async def holds_a_call(address: str, path: str = "/stream") -> bytes:
     return heard
 
 
-def answers(*said: str, **environment: str) -> Case:
+def answers(*said: str, environment: Mapping[str, str] = PARROT) -> Case:
     """Make a case: the command says this at its start, holds a call, and ends at Ctrl-C."""
 
     async def case(hour: FirstHour) -> None:
-        async with hour.types(**environment) as run:
+        async with hour.types(environment) as run:
             for words in said:
                 await run.says(words)
             await holds_a_call(await answering(run))
