@@ -109,7 +109,7 @@ class RemoteEngine(DuplexEngine):
         await self._look(self._pool.places)
         for place in self._pool.places:
             name, dialect = place.server.name, place.server.dialect
-            progress(f"Server {name} ({dialect.title}): {place.error or 'it is there.'}")
+            progress(place.error or f"Server {name} ({dialect.title}): it is there.")
             if place.capacity > 1 and not dialect.holds_many:
                 progress(
                     f"{dialect.title} lets a second caller wait in silence: --calls-per-server "

@@ -99,6 +99,11 @@ class FakeTwilioApi:
         """The forms of all requests of this method whose path holds this part."""
         return [one.form for one in self.requests if one.method == method and part in one.path]
 
+    def put_in_progress(self, sid: str) -> None:
+        """Know of a call that came in and was answered."""
+        self.calls[sid] = {"sid": sid, "status": "in-progress", "duration": None}
+        self._steps[sid] = deque()
+
     def answer(self, request: Request, login: str) -> tuple[int, Any]:
         """Give the status and the JSON for a request."""
         self.requests.append(request)

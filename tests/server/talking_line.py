@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -75,8 +74,7 @@ class Line:
 
     def __init__(self, twilio: FakeTwilioApi, engine: TalkingEngine, **options: object) -> None:
         for sid in (CALL, OTHER):
-            twilio.calls[sid] = {"sid": sid, "status": "in-progress", "duration": None}
-            twilio._steps[sid] = deque()
+            twilio.put_in_progress(sid)
         self.twilio = twilio
         self.state = ServerState(
             engine,
