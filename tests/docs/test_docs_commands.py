@@ -99,7 +99,7 @@ async def runs_a_cluster(hour: FirstHour) -> None:
             if command:
                 await hour.told(here, command=f"{cluster} {command}")
             told = ""
-            while "all ready" not in told:
+            while ", all ready." not in told:
                 told = await hour.told(here, command=f"{cluster} status")
             assert told.startswith(f"{number} workers are wanted, all ready.")
         assert "\nw6  ready" in told  # the first new one
