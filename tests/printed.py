@@ -13,8 +13,7 @@ SHELL = ("sh", "bash", "console")
 _BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`]+)`")
 _COMMAND = re.compile(r"(?:[A-Z_]+=\S+ )*(?:uv|python3?|\.ci/run|brew|pipx|winget|git|export)(?: .*|$)")
-_OPTIONS = re.compile(r"--[a-z-]+ .+")  # with a value: a name alone is no command
-_NAME = re.compile(r"--[a-z-]+")
+_OPTIONS = re.compile(r"--[a-z-]+(?: .+)?")
 _SETTING = re.compile(r"[A-Z_]+=\S+")
 _COMMENT = re.compile(r"\s+# .*")
 
@@ -38,17 +37,13 @@ def commands_in_blocks(page: Path) -> list[str]:
 
 
 def commands_in_text(page: Path) -> list[str]:
-    """The commands within a page's sentences; options with a value stand behind ``uv run bot.py``."""
-    return [
-        span if _COMMAND.fullmatch(span) else f"uv run bot.py {span}"
-        for span in _spans(page)
-        if _COMMAND.fullmatch(span) or _OPTIONS.fullmatch(span)
-    ]
+    """The commands within a page's sentences."""
+    return [span for span in _spans(page) if _COMMAND.fullmatch(span)]
 
 
-def names_in_text(page: Path) -> list[str]:
-    """The options that a page's sentences name without a value."""
-    return [span for span in _spans(page) if _NAME.fullmatch(span)]
+def options_in_text(page: Path) -> list[str]:
+    """The options, with their values where they have one, within a page's sentences."""
+    return [span for span in _spans(page) if _OPTIONS.fullmatch(span)]
 
 
 def _spans(page: Path) -> list[str]:

@@ -13,34 +13,20 @@ import pytest
 
 from commands.main import COMMANDS as COMMANDS_OF_OURS
 from commands.main import cli
+from tests.printed import PAGES, README, ROOT, blocks, commands_in_blocks, commands_in_text, options_in_text
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(
     r"(?:[A-Z_]+=\S+ )*uv run (?:--extra \w+ )*(?:python )?"
     r"((?:bot\.py|-m (?:benchmarks|docs|examples|tests))[^&|>]*).*"
 )
-
-
-def blocks(page: Path) -> list[tuple[str, str]]:
-    """The code of a page: its language, and its text."""
-    return BLOCK.findall(page.read_text())
+OF_OTHERS = {"--no-sync", "--ssl", "--node-manager-port", "--object-manager-port", "--min-worker-port"}
+OF_OTHERS |= {"--max-worker-port", "--build-arg"}  # uv's, Kyutai's server's, Ray's, Docker's
 
 
 def commands() -> list[str]:
     """Every command that a page tells to type, in a block or within the text."""
-    found = set()
-    for page in PAGES:
-        lines = [
-            line.replace("$ ", "").strip()
-            for language, block in blocks(page)
-            if language in ("sh", "console", "bash")
-            for line in re.sub(r"\\\n\s*", "", block).splitlines()
-        ]
-        lines += re.findall(r"`([^`\n]*uv run [^`\n]*)`", BLOCK.sub("", page.read_text()))
-        found |= {match[1] for line in lines if (match := COMMAND.fullmatch(line))}
-    return sorted(found)
+    lines = {line for page in PAGES for line in (*commands_in_blocks(page), *commands_in_text(page))}
+    return sorted({match[1].strip() for line in lines if (match := COMMAND.fullmatch(line))})
 
 
 COMMANDS = commands()
@@ -48,14 +34,14 @@ COMMANDS = commands()
 
 async def test_the_stage_in_the_readme_works_and_so_does_its_test() -> None:
     names: dict[str, Any] = {}
-    for language, block in blocks(ROOT / "README.md"):
+    for language, block in blocks(README):
         if language == "python":
             exec(block, names)  # noqa: S102
     await names["test_half_the_loudness"]()
 
 
 def test_the_readme_can_be_read_in_one_go() -> None:
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+    assert len(README.read_text().splitlines()) <= 200
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("bot.py")])
@@ -64,6 +50,18 @@ def test_commands_and_their_options_exist(command: str) -> None:
     with click.Context(cli) as parent:
         name, *rest = arguments if arguments and arguments[0] in COMMANDS_OF_OURS else ["serve", *arguments]
         _command(name).make_context(name, rest, parent=parent)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_that_a_page_names_exist(page: Path) -> None:
+    known = {
+        name
+        for command in COMMANDS_OF_OURS
+        for option in _command(command).params
+        for name in (*option.opts, *option.secondary_opts)
+    }
+    named = {name for span in options_in_text(page) for name in re.findall(r"(?<!\S)--[a-z-]+", span)}
+    assert named - known - OF_OTHERS == set()
 
 
 def test_modules_exist() -> None:

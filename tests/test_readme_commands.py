@@ -18,7 +18,7 @@ from tests.first_hour import (
     answers,
     parametrized,
 )
-from tests.printed import README, commands_in_blocks, commands_in_text, names_in_text
+from tests.printed import README, commands_in_blocks, commands_in_text, options_in_text
 from tests.readme_cases import (
     answers_for_pipecats_runner,
     answers_with_three_servers,
@@ -89,7 +89,9 @@ MARKS = {
 def test_every_command_of_the_readme_has_a_case_and_every_case_is_printed() -> None:
     flags = {option.opts[0] for option in serve.params if isinstance(option, click.Option) and option.is_flag}
     printed = {*commands_in_blocks(README), *commands_in_text(README)}
-    printed |= {f"uv run bot.py {name}" for name in flags & set(names_in_text(README))}
+    # What stands before options is not printed; a name without the value that it needs is no command.
+    options = [span for span in options_in_text(README) if " " in span or span in flags]
+    printed |= {f"uv run bot.py {span}" for span in options}
     assert printed - NOT_RUN.keys() == CASES.keys()
     assert NOT_RUN.keys() <= printed
 
