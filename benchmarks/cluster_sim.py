@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 from scipy.stats import t
 
+from benchmarks.cluster_conditions import Conditions, Outcome
 from benchmarks.erlang import erlang_b, sessions_over_day
-from benchmarks.simulated_cluster import Conditions, Outcome, autoscaled, fixed, simulate
+from benchmarks.simulated_cluster import autoscaled, fixed, simulate
 from benchmarks.table import head, row
 
 SEEDS = range(1, 6)

@@ -12,81 +12,24 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
+from benchmarks.cluster_conditions import HOUR_S, Conditions, Outcome
 from cluster.autoscaling import Autoscaler
 from cluster.fleet import Member, WorkerState, plan
 
-HOUR_S, DAY_S = 3600.0, 24 * 3600.0
+DAY_S = 24 * HOUR_S
+
+
 LOOK_S = 1.0  # how often the manager looks
+
+
 WARM_UP_S = HOUR_S  # not counted: it begins with an empty line
+
+
 _SIGMA = 1.0  # of the logarithm of a length, where lengths are lognormal
 
 
 Policy = Callable[[int, int, float], int]
-"""Says how many workers there should be, as ``Autoscaler.wanted`` does."""
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What a cluster has to bear.
-
-    Attributes:
-        days: how long.
-        load: how many calls there would be at once, on average, if none were refused (erlangs).
-        swing: by which share of itself the load falls at night and rises at noon.
-        call_s: the mean length of a call.
-        lengths: how lengths are spread about that mean.
-        capacity_each: sessions of one worker.
-        start_s: from the start of a worker to its first call.
-        life_hours: for how long a worker lives on average, until it dies under its calls.
-        update_hours: after how many hours the next version comes.
-        drain_s: how long a call may go on at a worker that is to end.
-        places: how many workers the machines hold, those that start and drain among them.
-        seed: of all chance.
-    """
-
-    days: float = 7.0
-    load: float = 20.0
-    swing: float = 0.0
-    call_s: float = 180.0
-    lengths: Literal["exponential", "lognormal", "fixed"] = "exponential"
-    capacity_each: int = 1
-    start_s: float = 60.0
-    life_hours: float = math.inf
-    update_hours: float = math.inf
-    drain_s: float = HOUR_S
-    places: int = 1_000_000
-    seed: int = 1
-
-
-@dataclass
-class Outcome:
-    """What came of it.
-
-    Attributes:
-        offered: calls that came.
-        refused: calls that found no session.
-        failed: calls that were cut because their worker died.
-        hung_up: calls that were cut because their worker had drained for too long.
-        mean_sessions: that there were, taken or not, also at workers that start or drain.
-    """
-
-    offered: int = 0
-    refused: int = 0
-    failed: int = 0
-    hung_up: int = 0
-    mean_sessions: float = 0.0
-
-    @property
-    def refused_share(self) -> float:
-        """Of the calls that came."""
-        return self.refused / self.offered
-
-    @property
-    def cut_share(self) -> float:
-        """Of the calls that came; for either reason."""
-        return (self.failed + self.hung_up) / self.offered
 
 
 @dataclass(eq=False)

@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from websockets.exceptions import ConnectionClosed
 
 from commands.main import cli
-from tests.fakes.moshi_server import Behaviour, FakeMoshiServer, moshi_server
+from tests.fakes.moshi_behaviour import Behaviour
+from tests.fakes.moshi_server import FakeMoshiServer, moshi_server
 from tests.fakes.twilio_api import FakeTwilioApi
 from tests.fakes.twilio_voice import FakeTwilioVoice, Rejected
 from tests.logs import log_put_back

@@ -18,7 +18,8 @@ from engines.remote.query import Wish
 from engines.remote.server import Server
 from server.app import create_app
 from server.state import ServerState
-from tests.fakes.moshi_server import Behaviour, FakeMoshiServer, moshi_server
+from tests.fakes.moshi_behaviour import Behaviour
+from tests.fakes.moshi_server import FakeMoshiServer, moshi_server
 from tests.phone import start_message
 from tests.simulated import SimulatedPhone, run_simulated
 

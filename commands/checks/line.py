@@ -1,7 +1,5 @@
 """Whether the phone company can reach this machine, and knows who we are."""
 
-# Tested in tests/commands/test_doctor.py.
-
 from __future__ import annotations
 
 import asyncio

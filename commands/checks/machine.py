@@ -1,7 +1,5 @@
 """Whether this machine can run the program and its engine."""
 
-# Tested in tests/commands/test_doctor.py.
-
 from __future__ import annotations
 
 import shutil

@@ -1,7 +1,5 @@
 """A whole set of Moshi's files, checked: what they are for, and whether they fit together."""
 
-# Tested in tests/engines/moshi/test_weights.py.
-
 from __future__ import annotations
 
 import json

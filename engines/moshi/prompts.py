@@ -1,7 +1,5 @@
 """Prompts that calls begin with: read while the phone rings, in slices, and kept for the next call."""
 
-# Tested in tests/engines/moshi/test_persona_calls.py.
-
 from __future__ import annotations
 
 import asyncio

@@ -1,6 +1,6 @@
 """A conversation's beginning, kept: what a prompt left in the model, to be copied into any call."""
 
-# Tested in tests/engines/moshi/test_persona_calls.py.
+# Tested in tests/engines/moshi/test_persona_calls.py by way of engines/moshi/prompts.py.
 
 from __future__ import annotations
 

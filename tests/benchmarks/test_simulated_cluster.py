@@ -7,9 +7,10 @@ from typing import Literal
 
 import pytest
 
+from benchmarks.cluster_conditions import Conditions, Outcome
 from benchmarks.cluster_sim import Share
 from benchmarks.erlang import erlang_b
-from benchmarks.simulated_cluster import Conditions, Outcome, autoscaled, fixed, simulate
+from benchmarks.simulated_cluster import autoscaled, fixed, simulate
 
 DAYS = 2.0
 LOAD = 10.0

@@ -12,12 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from click.testing import CliRunner
 from twilio.request_validator import RequestValidator
 
 import commands.serve as module
 from bot import run_call
-from commands.main import cli
 from engines.choose import EngineChoice
 from engines.duplex import Progress
 from engines.options import EngineOptions
@@ -79,16 +77,6 @@ class Serving:
     async def signal(self) -> None:
         """Send this process a signal."""
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept_out: list[str | None] = []
-    monkeypatch.setattr(module, "log_to_stderr", lambda _, secrets, __: kept_out.extend(secrets))
-    given = {"--auth-token": "a", "--web-password": "b", "--server-token": "c", "--hook-secret": "d"}
-    wrong = ["--stream-url", "https://a.example"]  # without --public-url: it ends before it begins
-    result = CliRunner().invoke(cli, ["serve", *(word for pair in given.items() for word in pair), *wrong])
-    assert "--stream-url" in result.output
-    assert kept_out == list(given.values())
 
 
 @pytest.mark.parametrize("how", ["limit", "second signal"])
@@ -277,75 +265,6 @@ async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
     await serving.signal()
     await serving.task
     assert twilio.number["voice_url"] == ""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--tunnel"], "--tunnel opens this line to everybody: set TWILIO_AUTH_TOKEN"),
-        (["--public-url", "phone.example.com"], "--public-url opens this line to everybody"),
-        (["--host", "0.0.0.0"], "--host 0.0.0.0 opens this line to everybody"),  # noqa: S104
-        (["--stream-url", "a.com/pods/1"], "--stream-url (MOSHI_STREAM_URL) needs --public-url"),
-        (["--public-url", "http://a.com"], "expected a public URL such as https://phone.example.com, got"),
-        (
-            ["--public-url", "a.com", "--tunnel", "--auth-token", AUTH_TOKEN],
-            "--tunnel makes a public URL of its own; leave out either it or --public-url (PUBLIC_URL).",
-        ),
-        (
-            ["--tunnel", "--host", "192.0.2.1", "--auth-token", AUTH_TOKEN],
-            "--tunnel leads to 127.0.0.1; leave out --host 192.0.2.1.",
-        ),
-        (
-            ["--public-url", "a.com", "--number", NUMBER, "--auth-token", AUTH_TOKEN],
-            "--number needs TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, in the environment or in .env",
-        ),
-        (
-            [
-                "--public-url",
-                "a.com",
-                "--number",
-                "5",
-                "--auth-token",
-                AUTH_TOKEN,
-                "--account-sid",
-                ACCOUNT_SID,
-            ],
-            "expected a phone number with its country code, such as +15551234567, got '5'",
-        ),
-        (["--transfer-to", "911"], "--transfer-to: expected a phone number with its country code"),
-        (["--transfer-key", "0"], "--transfer-key and --transfer-phrase need --transfer-to, or --on-call."),
-        (["--hangup-phrase", "bye"], "--transfer-phrase and --hangup-phrase need --listen"),
-        (["--transfer-to", "+15559990000", "--transfer-key", "#", "--hangup-key", "#"], "are both #."),
-        (["--on-call", "crm"], "--on-call: expected a URL such as https://crm.example.com/calls, got 'crm'."),
-        (["--deny", "anna"], "--deny: expected a number such as +15551234567, or +1555*, got 'anna'."),
-    ],
-)
-def test_what_a_person_can_mend_is_one_sentence(arguments: list[str], words: str) -> None:
-    result = CliRunner(env=dict.fromkeys(os.environ)).invoke(cli, ["serve", *arguments])
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert result.stderr.startswith("Error: ")
-    assert words in result.stderr
-    assert result.stderr.count("\n") == 1
-
-
-def test_a_tunnel_without_cloudflared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    arguments = [
-        "serve",
-        "--tunnel",
-        "--insecure",
-        "--port",
-        "0",
-        "--engine",
-        "parrot",
-        "--log-level",
-        "error",
-    ]
-    result = CliRunner().invoke(cli, arguments)
-    assert result.exit_code == 2
-    assert "Error: cloudflared is not installed: " in result.stderr
-    assert result.stderr.count("\n") == 1
 
 
 async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answered(

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from commands.main import cli
-from tests.fakes.moshi_server import Behaviour, moshi_server_beside
+from tests.fakes.moshi_behaviour import Behaviour
+from tests.fakes.moshi_server import moshi_server_beside
 
 SPEED = {"first_audio", "delay", "drift", "gaps", "keeps_up"}
 

@@ -5,35 +5,24 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from audio.formats import FRAME_SAMPLES, Pcm
 from engines.duplex import CallRequest, DuplexStep, EngineBusy, EngineFailed, RequestRefused
 from engines.moshi.coders import Decoder
 from engines.moshi.engine import MoshiEngine
 from engines.moshi.forced_prefix import NO_PREFIX
-from engines.moshi.language_model import LanguageSession, LanguageStep
-from engines.moshi.session import MoshiSession
 from engines.options import EngineOptions
+from tests.engines.moshi.engine_calls import WAIT_S, Clock, frame, read, settle, talk
 from tests.laters import Laters
 from tests.logs import Logged
 from tests.waiting import wait_until
 
-WAIT_S = 60.0
 GREETING_FRAMES = 3
-
-
-class Clock:
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture(scope="module")
@@ -58,28 +47,6 @@ def engine(tiny_checkpoint: Path, clock: Clock, laters: Laters) -> Iterator[Mosh
     assert lines[-1] == "Moshi is ready for 2 calls at once."
     yield engine
     asyncio.run(engine.stop())
-
-
-def frame(number: int) -> Pcm:
-    return (0.1 * np.random.default_rng(number).standard_normal(FRAME_SAMPLES)).astype(np.float32)
-
-
-async def read(outputs: AsyncIterator[DuplexStep]) -> DuplexStep:
-    return await asyncio.wait_for(anext(outputs), WAIT_S)
-
-
-async def talk(session: MoshiSession, numbers: range) -> list[DuplexStep]:
-    outputs, steps = session.outputs(), []
-    for number in numbers:
-        session.feed(frame(number))
-        steps.append(await read(outputs))
-    return steps
-
-
-async def settle(engine: MoshiEngine) -> None:
-    """Wait until the model's thread has done what it has been asked to."""
-    assert engine._loaded is not None
-    await asyncio.wrap_future(engine._loaded.thread.call(lambda: None))
 
 
 async def test_greets_and_answers_and_every_call_alike(engine: MoshiEngine) -> None:
@@ -321,34 +288,6 @@ async def test_without_codecs_for_a_call_it_says_so_until_they_are_there(
         pool.give_back(mimi)
 
 
-@pytest.mark.slow
-async def test_stopping_breaks_a_greeting_off_between_two_frames(
-    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As SIGTERM does: the start is cancelled, then the engine is stopped."""
-    steps, first = list[int](), asyncio.Event()
-    loop, step = asyncio.get_running_loop(), LanguageSession.step
-
-    def counted(self: LanguageSession, *args: Any, **named: Any) -> LanguageStep:
-        steps.append(1)
-        loop.call_soon_threadsafe(first.set)
-        return step(self, *args, **named)
-
-    monkeypatch.setattr(LanguageSession, "step", counted)
-    options = EngineOptions(model=str(tiny_checkpoint), greeting_frames=250)
-    engine = MoshiEngine(options, codec_limit_frames=5000)
-    starting = asyncio.create_task(engine.start(lambda _: None))
-    await asyncio.wait_for(first.wait(), WAIT_S)
-    starting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await starting
-    assert engine._loaded is not None
-    thread = engine._loaded.thread
-    await engine.stop()
-    assert thread._resting.is_set(), "it must rest, or mlx aborts the program at its end"
-    assert len(steps) < 50, "a take has 250"
-
-
 @pytest.mark.parametrize("greeting", ["silence", "none"])
 async def test_other_greetings(engine: MoshiEngine, greeting: str) -> None:
     loaded = engine._loaded
@@ -361,18 +300,3 @@ async def test_other_greetings(engine: MoshiEngine, greeting: str) -> None:
         assert opening == NO_PREFIX
     else:
         assert [part.text_token for part in opening] == [3, 3, 3]
-
-
-@pytest.mark.slow
-async def test_stopping_closes_what_is_open(tiny_checkpoint: Path) -> None:
-    options = EngineOptions(model=str(tiny_checkpoint), greeting="none")
-    engine = MoshiEngine(options, codec_limit_frames=500)
-    await engine.start(lambda _: None)
-    session = engine.open_session()
-    assert len(await talk(session, range(1))) == 1
-    await engine.stop()
-    assert engine.running == 0
-    assert engine.error == "Moshi has been stopped."
-    with pytest.raises(EngineBusy, match="has been stopped"):
-        engine.open_session()
-    await engine.stop()

@@ -13,7 +13,8 @@ from engines.moshi.coders import Decoder
 from engines.moshi.engine import MoshiEngine
 from engines.moshi.token_history import Tokens
 from engines.options import EngineOptions
-from tests.engines.moshi.test_engine import GREETING_FRAMES, settle, talk
+from tests.engines.moshi.engine_calls import settle, talk
+from tests.engines.moshi.test_engine import GREETING_FRAMES
 from tests.tiny_listening import write_tiny_listening
 
 FRAMES = 12

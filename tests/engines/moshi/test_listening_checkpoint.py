@@ -20,7 +20,7 @@ from engines.moshi.listening_checkpoint import LISTENING_DOWNLOAD, cached_listen
 from engines.moshi.listening_model import load
 from engines.moshi.random_model import randomize
 from engines.options import EngineOptions
-from tests.engines.moshi.test_weights import use_endpoint
+from tests.engines.moshi.files import use_endpoint
 from tests.fakes.hub import FakeHub
 from tests.tiny_listening import GOLDEN, caller, listening_config, write_tiny_listening
 

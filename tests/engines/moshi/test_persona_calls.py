@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,28 +14,16 @@ import pytest
 import soundfile
 
 from audio.formats import FRAME_SAMPLES
-from engines.duplex import CallRequest, DuplexStep, EngineFailed, EngineUnavailable, RequestRefused
+from engines.duplex import CallRequest, EngineFailed, EngineUnavailable, RequestRefused
 from engines.moshi.engine import MoshiEngine
 from engines.moshi.forced_prefix import NO_PREFIX
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.prompts import Role
-from engines.moshi.session import MoshiSession
-from engines.moshi.snapshot import Snapshot
 from engines.options import EngineOptions
-from tests.laters import Laters
+from tests.engines.moshi.persona_engine import ANNA, WAIT_S, options, talk
 from tests.logs import Logged
-from tests.waiting import wait_until
 
-WAIT_S = 60.0
-ANNA = "dadada lolo memi"  # of the syllables that the tiny tokenizer knows
 BEN = CallRequest(persona="bibibi koko", voice="NATM0")
-
-
-def options(model: Path, **more: object) -> EngineOptions:
-    return replace(
-        EngineOptions(model=str(model), quantize="none", calls=2, seed=1, persona=ANNA, personas_kept=2),
-        **more,  # type: ignore[arg-type]
-    )
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +35,6 @@ def engine(tiny_personaplex: Path) -> Iterator[MoshiEngine]:
     assert not any("dadada" in line for line in lines)
     yield engine
     asyncio.run(engine.stop())
-
-
-async def talk(session: MoshiSession, frames: int) -> list[DuplexStep]:
-    outputs, steps = session.outputs(), []
-    for number in range(frames):
-        session.feed((0.1 * np.random.default_rng(number).standard_normal(FRAME_SAMPLES)).astype(np.float32))
-        steps.append(await asyncio.wait_for(anext(outputs), WAIT_S))
-    return steps
 
 
 async def call(engine: MoshiEngine, request: CallRequest, frames: int = 6) -> list[str]:
@@ -237,45 +216,6 @@ async def test_a_model_without_personas_says_so(tiny_checkpoint: Path) -> None:
         await call(engine, CallRequest(temperature=0.0))
     finally:
         await engine.stop()
-
-
-@pytest.mark.slow
-async def test_running_calls_keep_their_steps_while_a_prompt_is_read(tiny_personaplex: Path) -> None:
-    """Between two slices of a prompt everybody who talks is answered, whatever the machine."""
-    laters = Laters()
-    engine = MoshiEngine(options(tiny_personaplex), codec_limit_frames=3000, run_later=laters)
-    await engine.start(lambda _: None)
-    try:
-        session = engine.open_session()
-        engine.prepare(CallRequest(persona="bababa " * 40))
-        loaded = engine._loaded
-        assert loaded is not None
-        read = loaded.prompts.want(long_role(engine))
-        outputs = session.outputs()
-        for number in range(20):
-            await asyncio.to_thread(wait_until, partial(paused_or_read, laters, number, read))
-            if read.done():
-                break
-            assert laters.secs[number] >= 0.08, "a frame's time for the others"
-            session.feed(np.zeros(FRAME_SAMPLES, np.float32))
-            await asyncio.wait_for(anext(outputs), WAIT_S)
-            laters.run()
-        assert len(laters.secs) >= 2, "in several slices"
-        assert session.dropped_frames == 0
-        await session.close()
-    finally:
-        await engine.stop()
-
-
-def paused_or_read(laters: Laters, number: int, read: Future[Snapshot]) -> bool:
-    return len(laters.secs) > number or read.done()
-
-
-def long_role(engine: MoshiEngine) -> Role:
-    assert engine._loaded is not None
-    role = engine._loaded.roles.role(CallRequest(persona="bababa " * 40))
-    assert role is not None
-    return role
 
 
 async def test_a_call_that_waits_for_its_prompt_takes_no_time_of_the_model_s_thread(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +14,10 @@ from engines.moshi import weights
 from engines.moshi.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint
 from engines.moshi.language_model import QUANTIZATIONS
 from engines.moshi.loading import Files
-from engines.moshi.mimi_layout import mimi_shapes
 from engines.moshi.random_model import write_tiny_tokenizer
 from engines.moshi.tensor_shapes import read_shapes
 from engines.options import EngineOptions
-from tests.engines.moshi.test_weights import use_endpoint
+from tests.engines.moshi.files import use_endpoint, write_hollow_mimi
 from tests.fakes.hub import COMMIT, FakeHub
 from tests.tiny_personaplex import write_personaplex
 
@@ -30,17 +28,7 @@ REPO = "nvidia/personaplex-tiny"
 def folder(tmp_path: Path) -> Path:
     """NVIDIA's repo with small sizes, and a Mimi of zeros."""
     folder = write_personaplex(tmp_path / "nvidia", dtype="BF16", dim=128)
-    header: dict[str, object] = {}
-    end = 0
-    for name, shape in mimi_shapes(8).items():
-        begin, size = end, 4
-        for length in shape:
-            size *= length
-        end = begin + size
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    (folder / MIMI_NAME).write_bytes(len(text).to_bytes(8, "little") + text)
-    os.truncate(folder / MIMI_NAME, 8 + len(text) + end)
+    write_hollow_mimi(folder / MIMI_NAME)
     write_tiny_tokenizer(folder / TOKENIZER_NAME, 100)
     return folder
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from engines.moshi.model_thread import ModelThread
 from engines.moshi.sampling import GREEDY, MoshiSampling
 from engines.moshi.steering import Steering, Word
 from engines.moshi.text_tokens import NEW_WORD_TOKEN, PADDING_TOKEN
-from tests.engines.moshi.test_session import CARD, WAIT_S, Surroundings, frame, opening
+from tests.engines.moshi.surroundings import CARD, WAIT_S, Surroundings, frame, opening, tiny_thread
 from tests.tiny_moshi import tiny_lm
 
 STEPS = 40
@@ -22,10 +21,8 @@ STEPS = 40
 
 @pytest.fixture(scope="module")
 def thread() -> Iterator[ModelThread]:
-    thread = ModelThread()
-    thread.model = thread.call(partial(tiny_lm, dim=32, layers=1, card=CARD, context=16)).result(WAIT_S)  # type: ignore[attr-defined]
-    yield thread
-    thread.stop()
+    with tiny_thread() as thread:
+        yield thread
 
 
 async def texts(line: Surroundings, numbers: range) -> list[int]:

@@ -4,140 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 import pytest
 
-from audio.formats import FRAME_SAMPLES, Pcm
-from engines.duplex import DuplexStep, EngineFailed
-from engines.moshi.codec import CODEBOOKS
-from engines.moshi.forced_prefix import ForcedPrefix, PrefixFrame
+from audio.formats import FRAME_SAMPLES
+from engines.duplex import EngineFailed
 from engines.moshi.language_model import LanguageSession
 from engines.moshi.model_thread import ModelThread
 from engines.moshi.sampling import MoshiSampling
-from engines.moshi.saying import Saying
-from engines.moshi.session import STAGES, MakeListener, MoshiSession
-from engines.moshi.steering import Steering, Word
-from engines.moshi.token_history import Tokens
+from engines.moshi.session import STAGES
 from engines.step_queue import UNREAD_STEPS
-from tests.tiny_moshi import tiny_lm
-
-CARD = 64
-WAIT_S = 60.0  # for what takes milliseconds on any machine
-
-
-class Coder:
-    """Sounds that carry their tokens: the first samples of a frame. Both directions at once."""
-
-    def __init__(self) -> None:
-        self.released = 0
-        self.open = threading.Event()
-        self.open.set()
-        self.entered = threading.Semaphore(0)
-
-    def encode(self, pcm: Pcm) -> Tokens:
-        self.entered.release()
-        assert self.open.wait(WAIT_S)
-        return np.round(pcm[:CODEBOOKS] * CARD).astype(np.uint32)
-
-    def decode(self, tokens: Tokens) -> Pcm:
-        pcm = np.zeros(FRAME_SAMPLES, np.float32)
-        pcm[:CODEBOOKS] = tokens / CARD
-        return pcm
-
-    def release(self) -> None:
-        self.released += 1
-
-
-class Pieces:
-    def push(self, token: int) -> str:
-        return f" {token}"
-
-
-class SessionOwner:
-    def __init__(self) -> None:
-        self.observations, self.reasons, self.lost = 0, list[str](), list[int]()
-
-    def watch(self) -> None:
-        self.observations += 1
-
-    def on_failed(self, session: MoshiSession, reason: str) -> None:
-        self.reasons.append(reason)
-
-    def closed(self, session: MoshiSession, hung: Sequence[object]) -> None:
-        self.lost.append(len(hung))
-
-
-def frame(number: int) -> Pcm:
-    pcm = np.zeros(FRAME_SAMPLES, np.float32)
-    pcm[:CODEBOOKS] = np.random.default_rng(number).integers(0, CARD, CODEBOOKS) / CARD
-    return pcm
-
-
-def tokens_of(step: DuplexStep) -> list[int]:
-    assert step.pcm is not None
-    return np.round(step.pcm[:CODEBOOKS] * CARD).astype(int).tolist()  # type: ignore[no-any-return]
-
-
-def spell(text: str) -> list[Word]:
-    """Make of "10,11 12" a word of two pieces and one of one."""
-    return [Word(tuple(int(piece) for piece in word.split(","))) for word in text.split()]
-
-
-class Surroundings:
-    """A session with its surroundings."""
-
-    def __init__(
-        self,
-        thread: ModelThread,
-        prefix: ForcedPrefix = (),
-        seed: int = 3,
-        *,
-        coder: Coder | None = None,
-        make_listener: MakeListener | None = None,
-    ) -> None:
-        self.owner, self.coder, self.thread = SessionOwner(), coder or Coder(), thread
-        model = thread.model  # type: ignore[attr-defined]
-        self.open_language = partial(LanguageSession, model, MoshiSampling(), seed, prefix=prefix)
-        self.session = MoshiSession(
-            owner=self.owner,
-            model_thread=thread,
-            open_language=self.open_language,
-            encoder=self.coder,  # type: ignore[arg-type]
-            decoder=self.coder,  # type: ignore[arg-type]
-            detokenizer=Pieces(),  # type: ignore[arg-type]
-            saying=Saying(Steering(), spell),
-            patience_s=1e9,
-            make_listener=make_listener,
-        )
-        self.outputs: AsyncIterator[DuplexStep] = self.session.outputs()
-
-    async def exchange(self, numbers: range) -> list[DuplexStep]:
-        steps = []
-        for number in numbers:
-            self.session.feed(frame(number))
-            steps.append(await self.step())
-        return steps
-
-    async def step(self) -> DuplexStep:
-        return await asyncio.wait_for(anext(self.outputs), WAIT_S)
+from tests.engines.moshi.surroundings import (
+    WAIT_S,
+    Surroundings,
+    frame,
+    opening,
+    tiny_thread,
+    tokens_of,
+)
 
 
 @pytest.fixture(scope="module")
 def thread() -> Iterator[ModelThread]:
-    thread = ModelThread()
-    thread.model = thread.call(partial(tiny_lm, dim=32, layers=1, card=CARD, context=16)).result(WAIT_S)  # type: ignore[attr-defined]
-    yield thread
-    thread.stop()
-
-
-def opening(frames: int) -> ForcedPrefix:
-    rng = np.random.default_rng(8)
-    return tuple(
-        PrefixFrame(10 + n, rng.integers(0, CARD, CODEBOOKS).astype(np.uint32)) for n in range(frames)
-    )
+    with tiny_thread() as thread:
+        yield thread
 
 
 async def test_answers_every_frame_with_one_step_in_order(thread: ModelThread) -> None:

@@ -20,10 +20,9 @@ from engines.moshi.listening import ListeningSession
 from engines.moshi.model_thread import ModelThread
 from engines.moshi.session import MakeListener
 from engines.moshi.token_history import Tokens
+from tests.engines.moshi.surroundings import CARD, WAIT_S, Coder, Pieces, Surroundings, tiny_thread, tokens_of
 from tests.engines.moshi.test_listening import listening_lm
-from tests.engines.moshi.test_session import CARD, WAIT_S, Coder, Pieces, Surroundings, tokens_of
 from tests.tiny_listening import HEADS
-from tests.tiny_moshi import tiny_lm
 
 STEPS = 30
 
@@ -44,10 +43,8 @@ def frame(number: int) -> Pcm:
 
 @pytest.fixture(scope="module")
 def thread() -> Iterator[ModelThread]:
-    thread = ModelThread()
-    thread.model = thread.call(partial(tiny_lm, dim=32, layers=1, card=CARD, context=16)).result(WAIT_S)  # type: ignore[attr-defined]
-    yield thread
-    thread.stop()
+    with tiny_thread() as thread:
+        yield thread
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -17,58 +16,20 @@ from click.testing import CliRunner
 from commands.download import download
 from engines.duplex import EngineUnavailable
 from engines.moshi import weights
-from engines.moshi.checkpoint import CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME, Checkpoint
+from engines.moshi.checkpoint import CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME
 from engines.moshi.language_model import Quantization
-from engines.moshi.mimi_layout import mimi_shapes
-from engines.moshi.random_model import write_tiny_tokenizer
 from engines.options import EngineOptions
+from tests.engines.moshi.files import WEIGHTS_NAME, complaint, find, use_endpoint
 from tests.fakes.hub import COMMIT, FakeHub
 from tests.tiny_moshi import write_tiny_checkpoint
 
 REPO = "somebody/moshi-tiny"
-WEIGHTS_NAME = "model.q4.safetensors"
+
+
 FILES = [CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME, WEIGHTS_NAME]
+
+
 CLOSED = "http://127.0.0.1:9"  # nobody listens there
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of the right shapes, whose Mimi is a sparse file of zeros."""
-    folder = tmp_path_factory.mktemp("weights")
-    mimi = folder / "mimi"
-    header: dict[str, object] = {}
-    end = 0
-    for name, shape in mimi_shapes(8).items():
-        begin, size = end, 4
-        for length in shape:
-            size *= length
-        end = begin + size
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    mimi.write_bytes(len(text).to_bytes(8, "little") + text)
-    os.truncate(mimi, 8 + len(text) + end)
-    return write_tiny_checkpoint(
-        folder / "tiny",
-        quantization=Quantization(4, 32),
-        mimi=mimi,
-        dim=128,
-        layers=1,
-        text_card=100,
-        card=64,
-    )
-
-
-@pytest.fixture
-def own_checkpoint(checkpoint: Path, tmp_path: Path) -> Path:
-    """A copy to damage; Mimi is still shared."""
-    return Path(shutil.copytree(checkpoint, tmp_path / "own", symlinks=True))
-
-
-def use_endpoint(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do what ``HF_ENDPOINT`` does when the hub's client is imported."""
-    template = url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
-    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
 @pytest.fixture
@@ -98,24 +59,9 @@ def fill_cache(cache: Path, source: Path, files: list[str]) -> dict[str, Path]:
     return blobs
 
 
-def find(model: Path | str, *, repair: bool = False) -> Checkpoint:
-    return weights.find(EngineOptions(model=str(model)), lambda _: None, repair=repair)
-
-
-def complaint(model: Path | str) -> str:
-    with pytest.raises(EngineUnavailable) as caught:
-        find(model)
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
-
-
-# A folder.
-
-
-def test_finds_a_folder_s_files(checkpoint: Path) -> None:
-    found = find(checkpoint)
-    assert found.weights == checkpoint / WEIGHTS_NAME
+def test_finds_a_folder_s_files(hollow_checkpoint: Path) -> None:
+    found = find(hollow_checkpoint)
+    assert found.weights == hollow_checkpoint / WEIGHTS_NAME
     assert found.quantization == Quantization(4, 32)
     assert (found.mimi.name, found.tokenizer.name) == (MIMI_NAME, TOKENIZER_NAME)
 
@@ -126,51 +72,6 @@ def test_names_a_file_that_is_missing(own_checkpoint: Path, file: str) -> None:
     assert f"{own_checkpoint / file} is missing; put it there" in complaint(own_checkpoint)
 
 
-def test_names_a_file_that_is_cut_short(own_checkpoint: Path) -> None:
-    path = own_checkpoint / WEIGHTS_NAME
-    size = path.stat().st_size
-    os.truncate(path, size - 1000)
-    assert f"{path}: it is cut short or damaged ({size - 1000:,} bytes; " in complaint(own_checkpoint)
-    assert complaint(own_checkpoint).endswith("); copy it there again.")
-    path.write_bytes(b"<html>")
-    assert "it is cut short or damaged (6 bytes; " in complaint(own_checkpoint)
-    path.write_bytes((8).to_bytes(8, "little") + b"nonsense")
-    assert "it is cut short or damaged (16 bytes; " in complaint(own_checkpoint)
-
-
-def test_names_a_tensor_of_another_shape(own_checkpoint: Path) -> None:
-    config = json.loads((own_checkpoint / CONFIG_NAME).read_text())
-    (own_checkpoint / CONFIG_NAME).write_text(json.dumps(config | {"text_card": 90}))
-    text = complaint(own_checkpoint)
-    assert "the tensor depformer.slices.0.emb.weight: expected [91, 16], got [101, 16]" in text
-    (own_checkpoint / CONFIG_NAME).write_text(json.dumps(config | {"num_layers": 2}))
-    assert "the tensor transformer.layers.1.gating.linear_in.weight is missing" in complaint(own_checkpoint)
-    (own_checkpoint / CONFIG_NAME).write_text(json.dumps(config | {"depformer_num_layers": 0}))
-    assert "belongs to another model" in complaint(own_checkpoint)
-
-
-def test_names_a_config_that_is_not_moshi_s(own_checkpoint: Path) -> None:
-    path = own_checkpoint / CONFIG_NAME
-    config = json.loads(path.read_text())
-    path.write_text(json.dumps(config | {"dep_q": 4}))
-    assert "expected 8 codebooks each for Moshi and the caller, got dep_q 4, n_q 16" in complaint(
-        own_checkpoint
-    )
-    del config["dim"]
-    path.write_text(json.dumps(config))
-    assert f"{path}: the entry 'dim' is missing" in complaint(own_checkpoint)
-    path.write_text("{")
-    assert f"{path}: it cannot be read" in complaint(own_checkpoint)
-
-
-def test_names_a_tokenizer_that_is_none_or_too_small(own_checkpoint: Path) -> None:
-    path = own_checkpoint / TOKENIZER_NAME
-    write_tiny_tokenizer(path, 90)
-    assert f"{path}: expected 100 pieces, got 90" in complaint(own_checkpoint)
-    path.write_bytes(b"nothing of the kind")
-    assert f"{path}: it is not a sentencepiece model" in complaint(own_checkpoint)
-
-
 def test_a_folder_that_is_not_there() -> None:
     assert "There is no folder /no/such/folder; --model takes" in complaint("/no/such/folder")
 
@@ -178,9 +79,6 @@ def test_a_folder_that_is_not_there() -> None:
 def test_the_default_repos_are_kyutai_s() -> None:
     assert weights.kyutai_repo(EngineOptions()) == "kyutai/moshiko-mlx-q4"
     assert weights.kyutai_repo(EngineOptions(voice="moshika", quantize="none")) == "kyutai/moshika-mlx-bf16"
-
-
-# The hub.
 
 
 def test_fetches_only_what_is_missing(hub: FakeHub, own_checkpoint: Path, tmp_path: Path) -> None:
@@ -299,9 +197,11 @@ asyncio.run(load())
 
 
 @pytest.mark.slow
-def test_with_a_filled_cache_loading_asks_the_network_for_nothing(checkpoint: Path, tmp_path: Path) -> None:
+def test_with_a_filled_cache_loading_asks_the_network_for_nothing(
+    hollow_checkpoint: Path, tmp_path: Path
+) -> None:
     folder = write_tiny_checkpoint(
-        tmp_path / "full", quantization=Quantization(4, 32), mimi=checkpoint / MIMI_NAME, layers=1
+        tmp_path / "full", quantization=Quantization(4, 32), mimi=hollow_checkpoint / MIMI_NAME, layers=1
     )
     fill_cache(tmp_path / "home" / "hub", folder, FILES)
     environment = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_ENABLE_HF_TRANSFER": "1", "HF_ENDPOINT": CLOSED}

@@ -22,7 +22,8 @@ from engines.remote.connection import (
     probe,
 )
 from engines.remote.server import Server, parse_server
-from tests.fakes.moshi_server import Behaviour, moshi_server
+from tests.fakes.moshi_behaviour import Behaviour
+from tests.fakes.moshi_server import moshi_server
 
 WAIT_SECS = 20.0
 

@@ -16,7 +16,8 @@ from engines.options import EngineOptions
 from engines.remote.engine import RemoteEngine
 from engines.remote.options import RemoteOptions
 from engines.remote.query import Wish
-from tests.fakes.moshi_server import Behaviour, FakeMoshiServer, moshi_server
+from tests.fakes.moshi_behaviour import Behaviour
+from tests.fakes.moshi_server import FakeMoshiServer, moshi_server
 from tests.logs import Logged
 
 SILENCE = np.zeros(FRAME_SAMPLES, np.float32)

@@ -1,129 +1,19 @@
-"""A call with each kind of server, its traps and its deaths: real sockets and Opus, simulated time."""
+"""A call with a server, what it may send and how it may die: real sockets and Opus, simulated time."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 
-from audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
-from engines.duplex import DuplexStep, EngineFailed
-from engines.remote.connection import Access
-from engines.remote.pool import Place
-from engines.remote.query import Wish, make_query
-from engines.remote.server import parse_server
-from engines.remote.session import CallSettings, RemoteSession
+from audio.formats import FRAME_MS, FRAME_SAMPLES
 from engines.step_queue import UNREAD_STEPS
-from tests.fakes.moshi_server import Behaviour, FakeMoshiServer, moshi_server
+from tests.engines.remote.calls import FRAME_S, TONE, Call, Owner, call_to, level, place_of, simulated
+from tests.fakes.moshi_behaviour import Behaviour
+from tests.fakes.moshi_server import FakeMoshiServer, moshi_server
 from tests.simulated import run_simulated
-
-FRAME_S = FRAME_MS / 1000
-TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(FRAME_SAMPLES) / 24_000)).astype(np.float32)  # whole periods
-
-
-def level(pcm: Pcm) -> float:
-    """Root mean square."""
-    return float(np.sqrt(np.mean(np.square(pcm))))
-
-
-@dataclass
-class Owner:
-    """What a session tells its engine."""
-
-    reached: int = 0
-    failures: list[tuple[str, bool]] = field(default_factory=list)
-    closed: list[str] = field(default_factory=list)
-    others: list[Place] = field(default_factory=list)
-
-    def on_reached(self, place: Place) -> None:
-        self.reached += 1
-
-    def move(self, place: Place, error: str) -> Place | None:
-        self.failures.append((error, True))
-        return self.others.pop(0) if self.others else None
-
-    def on_failed(self, place: Place, error: str, *, server_failed: bool) -> None:
-        self.failures.append((error, server_failed))
-
-    def on_closed(self, session: RemoteSession, place: Place) -> None:
-        self.closed.append(place.server.name)
-
-
-@dataclass
-class Call:
-    """A caller who speaks frames at their pace, and notes what comes back."""
-
-    session: RemoteSession
-    steps: list[tuple[float, DuplexStep]] = field(default_factory=list)
-    error: str = ""
-    most_behind: int = 0
-
-    async def talk(self, frames: int, said: Pcm = TONE) -> None:
-        loop = asyncio.get_running_loop()
-        listening = asyncio.create_task(self._listen())
-        began_s = loop.time()
-        for number in range(frames):
-            await asyncio.sleep(began_s + number * FRAME_S - loop.time())
-            self.session.feed(said)
-            self.most_behind = max(self.most_behind, self.session.backlog_frames)
-        await asyncio.sleep(FRAME_S)
-        await self.session.close()
-        await listening
-
-    async def _listen(self) -> None:
-        try:
-            async for step in self.session.outputs():
-                self.steps.append((asyncio.get_running_loop().time(), step))
-        except EngineFailed as error:
-            self.error = str(error)
-
-    @property
-    def heard(self) -> list[tuple[float, Pcm]]:
-        return [(at_s, step.pcm) for at_s, step in self.steps if step.pcm is not None]
-
-    @property
-    def text(self) -> str:
-        return "".join(step.text for _, step in self.steps)
-
-
-def place_of(server: FakeMoshiServer) -> Place:
-    return Place(parse_server(f"{server.url}#{server.behaviour.kind}", "kyutai"), 1)
-
-
-def call_to(
-    place: Place, owner: Owner, settings: CallSettings | None = None, wait_secs: float = 20.0
-) -> Call:
-    def settings_for(one: Place) -> CallSettings:
-        return settings or CallSettings(make_query(Wish(greeting="none"), one.server.dialect))
-
-    return Call(
-        RemoteSession(owner, place, Access(), settings_for=settings_for, wait_secs=wait_secs, coder=None)
-    )
-
-
-def simulated(
-    behaviour: Behaviour,
-    frames: int = 50,
-    settings: CallSettings | None = None,
-    wait_secs: float = 20.0,
-    said: Pcm = TONE,
-) -> tuple[Call, FakeMoshiServer, Owner]:
-    """One call with one server."""
-
-    async def run() -> tuple[Call, FakeMoshiServer, Owner]:
-        owner = Owner()
-        async with moshi_server(behaviour) as server:
-            call = call_to(place_of(server), owner, settings, wait_secs)
-            await call.talk(frames, said)
-            return call, server, owner
-
-    return run_simulated(run())
-
-
-# What every kind does.
 
 
 @pytest.mark.parametrize("kind", ["kyutai", "rust", "personaplex"])
@@ -207,43 +97,6 @@ def test_a_listener_who_sleeps_loses_the_oldest() -> None:
     run_simulated(run())
 
 
-# Before the handshake.
-
-
-@pytest.mark.parametrize("kind", ["kyutai", "rust", "personaplex"])
-def test_nothing_is_sent_before_the_handshake(kind: Any) -> None:
-    # Two seconds of loading, or of prompts: 25 frames that nobody may hear later.
-    call, server, _ = simulated(Behaviour(kind, load_s=0.2 if kind == "personaplex" else 2.0))
-    (visit,) = server.visits
-    assert visit.eaten == 0  # PersonaPlex eats a message for each step of its prompts
-    assert len(visit.heard) <= 26  # Kyutai's works off what came before, and stays late
-    waiting = [at_s for at_s, step in call.steps if step.pcm is None]
-    assert len(waiting) >= 24  # the line's clock goes on meanwhile
-    assert np.allclose(np.diff(waiting), FRAME_S)
-    assert max(step.timings_ms.get("server", 0) for _, step in call.steps) < FRAME_MS
-
-
-def test_a_second_client_waits_and_is_told_so() -> None:
-    async def run() -> tuple[Call, Owner]:
-        async with moshi_server() as server:
-            first, owner = call_to(place_of(server), Owner()), Owner()
-            talking = asyncio.create_task(first.talk(100))
-            await asyncio.sleep(0.5)
-            second = call_to(place_of(server), owner, wait_secs=3.0)
-            await second.talk(60)
-            await talking
-            assert server.visits[1].waited
-            assert first.error == ""
-            return second, owner
-
-    second, owner = run_simulated(run())
-    assert second.error == (
-        f"{second.session.answerer} gave no handshake in time (--server-wait-secs): it still loads, or is "
-        "busy with somebody else"
-    )
-    assert owner.failures == [(second.error, True)]
-
-
 def test_a_caller_who_gave_up_waiting_has_told_something() -> None:
     _, _, owner = simulated(Behaviour(handshakes=False), frames=150)
     assert owner.failures == [(owner.failures[0][0], True)]
@@ -254,78 +107,6 @@ def test_a_caller_who_hangs_up_at_once_has_not() -> None:
     _, _, owner = simulated(Behaviour(handshakes=False), frames=20)
     assert owner.failures == []
     assert len(owner.closed) == 1
-
-
-# The traps of each.
-
-
-def test_personaplex_always_gets_both_prompts() -> None:
-    call, server, _ = simulated(Behaviour("personaplex"))
-    assert call.error == ""
-    assert set(server.visits[0].query) == {"text_prompt", "voice_prompt"}
-    assert server.loaded_voices == ["NATF2.pt"]
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"voice_prompt": "NATF2.pt"},
-        {"text_prompt": "x"},
-        {"text_prompt": "", "voice_prompt": "NATF2.pt"},
-        {"text_prompt": "x", "voice_prompt": "NATF2.pt", "seed": "1"},
-    ],
-)
-def test_the_server_of_the_tests_breaks_as_the_real_one_does(query: dict[str, str]) -> None:
-    call, _, _ = simulated(Behaviour("personaplex"), 10, CallSettings(query))
-    assert "closed the connection before its handshake" in call.error
-
-
-def test_a_waiting_client_would_replace_a_running_persona() -> None:
-    # Why there is one call a server: the second writes its persona before it waits for the lock.
-    async def run() -> list[str]:
-        async with moshi_server(Behaviour("personaplex", load_s=0.1)) as server:
-            calls = []
-            for persona in ("Anna", "Ben"):
-                query = make_query(Wish(persona, greeting="none"), place_of(server).server.dialect)
-                call = call_to(place_of(server), Owner(), CallSettings(query), wait_secs=5)
-                calls.append(asyncio.create_task(call.talk(20)))
-                await asyncio.sleep(0.01)
-            await asyncio.gather(*calls)
-            return [visit.persona for visit in server.visits]
-
-    assert run_simulated(run())[0] == "Ben"
-
-
-def test_a_server_whose_model_failed_closes_normally_and_that_is_a_failure() -> None:
-    call, _, owner = simulated(Behaviour("personaplex", dies="model", dies_at=10))
-    assert call.error == f"{call.session.answerer} closed the connection after 0.8 s of the call (code 1000)"
-    assert owner.failures == [(call.error, True)]
-
-
-def test_the_rust_backend_ends_each_call_and_is_not_to_blame() -> None:
-    settings = CallSettings({"max_steps": "60"}, limit_frames=60)
-    call, server, owner = simulated(Behaviour("rust"), 100, settings)
-    assert server.visits[0].query == {"max_steps": "60"}
-    assert call.error == (
-        f"{call.session.answerer} has reached its limit of 4.8 s a call, which Kyutai's Rust backend sets"
-    )
-    assert owner.failures == [(call.error, False)]
-
-
-def test_an_early_end_of_the_rust_backend_is_its_failure() -> None:
-    call, _, owner = simulated(Behaviour("rust", limit_frames=10), 30, CallSettings(limit_frames=4500))
-    assert "closed the connection after" in call.error
-    assert owner.failures == [(call.error, True)]
-
-
-def test_the_model_hears_silence_first_where_that_makes_it_speak() -> None:
-    _, server, _ = simulated(Behaviour(), settings=CallSettings(silent_frames=25))
-    levels = [level(frame) for frame in server.visits[0].heard]
-    assert max(levels[:25]) < 0.001
-    assert min(levels[26:]) > 0.15
-
-
-# What a server sends.
 
 
 @pytest.mark.parametrize("kind", ["kyutai", "rust", "personaplex"])
@@ -373,9 +154,6 @@ def test_a_server_that_says_no_more_is_told_when_its_call_ends() -> None:
     assert call.error == ""  # the line itself ends such a call, after --hang-secs
     assert "gave no answer for" in owner.failures[0][0]
     assert call.session.backlog_frames > 0
-
-
-# Deaths.
 
 
 @pytest.mark.parametrize(

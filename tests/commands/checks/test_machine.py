@@ -1,0 +1,105 @@
+"""What the doctor says of this machine: each good, each bad, each with its remedy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from commands.checks.check import Check
+from commands.checks.machine import (
+    check_accelerator,
+    check_disk,
+    check_listening,
+    check_packages,
+    check_python,
+    check_weights,
+)
+from engines.options import EngineOptions
+
+PARROT = EngineOptions(engine="parrot")
+
+
+def is_bad(check: Check, found: str, remedy: str = "") -> bool:
+    return check.state == "fail" and found in check.found and remedy in check.remedy
+
+
+@pytest.mark.parametrize("version", [(3, 11, 0), (3, 12, 9), (3, 13, 1)])
+def test_a_python_that_will_do(version: tuple[int, ...]) -> None:
+    assert check_python(version).state == "ok"
+
+
+@pytest.mark.parametrize("version", [(3, 10, 14), (3, 14, 0)])
+def test_a_python_that_will_not(version: tuple[int, ...]) -> None:
+    assert is_bad(check_python(version), "3.1", "uv run --python 3.12")
+
+
+def test_packages(tmp_path: Path) -> None:
+    assert check_packages().state == "ok"
+    project = tmp_path / "pyproject.toml"
+    project.write_text(
+        '[project]\ndependencies = ["click>=999", "no-such-package", "x; sys_platform == \'none\'"]\n'
+    )
+    bad = check_packages(project)
+    assert is_bad(bad, "wanted >=999; no-such-package is missing", "uv sync")
+
+
+@pytest.mark.parametrize(
+    ("engine", "found", "state"),
+    [
+        ("parrot", None, "note"),
+        ("auto", None, "note"),
+        ("auto", "Metal", "ok"),
+        ("moshi", "CUDA", "ok"),
+        ("moshi", None, "fail"),
+    ],
+)
+def test_the_accelerator(monkeypatch: pytest.MonkeyPatch, engine: str, found: str | None, state: str) -> None:
+    monkeypatch.setattr("commands.checks.machine.accelerator", lambda: found)
+    check = check_accelerator(EngineOptions(engine=engine))
+    assert check.state == state
+    assert bool(check.remedy) == (found is None and engine != "parrot")
+
+
+@pytest.mark.parametrize(("engine", "state"), [("auto", "note"), ("moshi", "fail")])
+def test_a_card_that_mlx_does_not_use(monkeypatch: pytest.MonkeyPatch, engine: str, state: str) -> None:
+    monkeypatch.setattr("engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
+    check = check_accelerator(EngineOptions(engine=engine))
+    assert (check.state, check.found) == (state, "NVIDIA H200, which mlx does not use")
+    assert "uv sync --extra cuda" in check.remedy
+
+
+def test_the_parrot_needs_no_weights() -> None:
+    assert check_weights(PARROT).state == "note"
+
+
+def test_moshis_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    missing = check_weights(EngineOptions(engine="moshi"))
+    assert is_bad(missing, "not all of them are here", "uv run bot.py download")
+    empty = check_weights(EngineOptions(engine="moshi", model=str(tmp_path)))
+    assert is_bad(empty, "is missing; put it there, or leave out --model")
+
+
+def test_the_listening_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_listening: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    listening = EngineOptions(engine="moshi", listen=True)
+    assert is_bad(check_listening(listening), "not all here", "uv run bot.py download --listen")
+    empty = check_listening(replace(listening, listen_model=str(tmp_path)))
+    assert is_bad(empty, "is missing; put it there, or leave out --listen-model")
+    assert check_listening(replace(listening, listen_model=str(tiny_listening))).state == "ok"
+    assert check_listening(replace(PARROT, listen=True)).state == "note"
+
+
+def test_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage:
+        free = 3_000_000_000
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
+    nowhere = tmp_path / "not" / "yet"
+    assert check_disk(PARROT, weights_are_here=True, cache=nowhere).found == f"3 GB free at {tmp_path}"
+    full = check_disk(EngineOptions(), weights_are_here=False, cache=nowhere)
+    assert is_bad(full, "3 GB free", "free some, or set HF_HOME")

@@ -1,0 +1,34 @@
+"""An engine with a persona, and calls with it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from audio.formats import FRAME_SAMPLES
+from engines.duplex import DuplexStep
+from engines.moshi.session import MoshiSession
+from engines.options import EngineOptions
+
+WAIT_S = 60.0
+
+
+ANNA = "dadada lolo memi"  # of the syllables that the tiny tokenizer knows
+
+
+def options(model: Path, **more: object) -> EngineOptions:
+    return replace(
+        EngineOptions(model=str(model), quantize="none", calls=2, seed=1, persona=ANNA, personas_kept=2),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+async def talk(session: MoshiSession, frames: int) -> list[DuplexStep]:
+    outputs, steps = session.outputs(), []
+    for number in range(frames):
+        session.feed((0.1 * np.random.default_rng(number).standard_normal(FRAME_SAMPLES)).astype(np.float32))
+        steps.append(await asyncio.wait_for(anext(outputs), WAIT_S))
+    return steps
