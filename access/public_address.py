@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+
+from runtime.urls import split_url
 
 STREAM_PATH = "/stream"
 TWIML_PATH = "/twiml"
@@ -47,7 +48,7 @@ def parse_public_url(text: str) -> str:
         BadPublicUrl: for anything else: Twilio opens streams over TLS only, and strips queries.
     """
     given = text.strip()
-    parts = urlsplit(given if "://" in given else f"https://{given}")
+    parts = split_url(given if "://" in given else f"https://{given}")
     if (
         parts.scheme not in ("https", "wss")
         or not _HOST.fullmatch(parts.netloc)

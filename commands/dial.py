@@ -8,7 +8,6 @@ import socket
 import sys
 import time
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 import click
 import cloup
@@ -25,6 +24,7 @@ from engines.personas import read_persona
 from records.options import TapOptions
 from runtime import event_loop
 from runtime.stop_signals import Stopped, stop_signals
+from runtime.urls import split_url
 from server.draining import hang_up_all
 from server.options import ServerOptions
 from server.running import answering, listen
@@ -222,7 +222,7 @@ async def _follow(plan: CallPlan, tokens: StreamTokens, dialler: Dialler) -> Pla
 
 
 def _stream_url(text: str) -> str:
-    parts = urlsplit(text)
+    parts = split_url(text)
     if parts.scheme != "wss" or not parts.hostname or parts.query or parts.fragment:
         raise Unusable(f"Expected --url wss://HOST{STREAM_PATH}, got {text!r}.")
     return parts._replace(path=parts.path.rstrip("/") or STREAM_PATH).geturl()

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from hooks.signing import HEADER, sign
+from runtime.urls import split_url
 
 MOST_ANSWER_BYTES = 64 * 1024
 HTTP_OK, HTTP_BAD = 200, 300
@@ -39,7 +39,7 @@ def parse_hook_url(text: str, option: str) -> str:
     Raises:
         BadHookUrl: unless it is http or https, with a host.
     """
-    parts = urlsplit(text.strip())
+    parts = split_url(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
         raise BadHookUrl(f"{option}: expected a URL such as https://crm.example.com/calls, got {text!r}.")
     return text.strip()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from urllib.parse import urlsplit
+
+from runtime.urls import split_url
 
 CONNECT_SECS = 10.0
 _PORTS = {"ws": 80, "wss": 443}
@@ -24,11 +25,8 @@ async def check_reachable(url: str, *, within_secs: float = CONNECT_SECS) -> Non
     Raises:
         Unreachable: when it cannot be done, or the URL is none.
     """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme)
-    except ValueError:  # a port that is no number
-        host, port = None, None
+    parts = split_url(url)
+    host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme)
     if not host or port is None or parts.scheme not in _PORTS:
         raise Unreachable(f"expected --url ws://HOST:PORT/stream or wss://…, got {url!r}")
     secure = ssl.create_default_context() if parts.scheme == "wss" else None

@@ -21,6 +21,7 @@ from server.options import ServerOptions
 from telephony.credentials import check_credentials
 from telephony.e164 import BadNumber, parse_number
 from telephony.options import ReachOptions, TwilioOptions
+from telephony.phrases import words_of
 from telephony.rest import TwilioApi
 
 _TUNNEL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 - all of them take what comes to 127.0.0.1
@@ -91,7 +92,17 @@ class Settings:
         if (calls.transfer_phrase or calls.hangup_phrase) and not self.engine.listens:
             raise SettingsError("--transfer-phrase and --hangup-phrase need --listen, which hears words.")
         if calls.transfer_key and calls.transfer_key == self.server.hangup_key:
-            raise SettingsError(f"--transfer-key and --hangup-key are both {calls.transfer_key}.")
+            raise SettingsError(
+                f"--transfer-key and --hangup-key are both {calls.transfer_key}; choose another key."
+            )
+        for option, phrases in (
+            ("--transfer-phrase", calls.transfer_phrase),
+            ("--hangup-phrase", calls.hangup_phrase),
+        ):
+            if nothing := [phrase for phrase in phrases if not words_of(phrase)]:
+                raise SettingsError(f"{option}: expected words to listen for, got {nothing[0]!r}.")
+        if calls.transfer_to or calls.transfer_key or calls.transfer_phrase:
+            self.rest_api("--transfer-to")  # which raises where there is none
 
     def with_public_url(self) -> Settings:
         """Give options that have a public URL in any case: by a tunnel, where none is set."""

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from engines.duplex import EngineUnavailable
 from engines.remote.dialect import DIALECTS, KINDS, Dialect, ServerKind
 from engines.remote.protocol import CHAT_PATH
+from runtime.urls import split_url
 
 _USUAL_PORT = 8998  # of all these servers; a URL without a port means 80 or 443, as everywhere
 _SCHEMES = {"ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
@@ -57,17 +58,14 @@ def parse_server(given: str, default_kind: ServerKind) -> Server:
         EngineUnavailable: when it is not such a URL.
     """
     wrong = f"--server: expected a URL like ws://gpu-1:{_USUAL_PORT}"
-    parts = urlsplit(given)
+    parts = split_url(given)
     scheme = _SCHEMES.get(parts.scheme)
     if scheme is None or not parts.hostname:
         shown = given if "@" not in given else "one with a password"
         raise EngineUnavailable(f"{wrong}, got {shown!r}")
     if parts.username or parts.password:
         raise EngineUnavailable(f"{wrong}, got one with a password; --server-token is sent as a header.")
-    try:
-        port = parts.port or (443 if scheme == "wss" else 80)
-    except ValueError as error:
-        raise EngineUnavailable(f"{wrong}, got {given!r}: {error}") from error
+    port = parts.port or (443 if scheme == "wss" else 80)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     kind = next((kind for kind in KINDS if kind == (parts.fragment or default_kind)), None)
     if kind is None:

@@ -32,6 +32,8 @@ def test_what_is_a_public_url(given: str, base: str) -> None:
         "https://a.com/?x=1",
         "https://a.com/#x",
         "https://u:p@a.com",
+        "https://a.com:99999",
+        "https://[::1",
     ],
 )
 def test_what_is_none(given: str) -> None:

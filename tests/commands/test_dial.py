@@ -135,6 +135,7 @@ async def test_ctrl_c_in_a_call_that_is_answered_here(
             "Expected --url wss://HOST/stream, got 'ws://a.com/stream'.",
         ),
         ("", [TO, "--url", "wss://a.com/stream?x=1"], "Expected --url wss://HOST/stream"),
+        ("", [TO, "--url", "wss://[::1/stream"], "Expected --url wss://HOST/stream"),
         (
             "",
             [TO, "--url", "wss://a.com", "--from", "+15550000000"],

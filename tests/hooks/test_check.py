@@ -25,7 +25,12 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadPattern):
         check_hooks(HookOptions(deny=("my neighbour",)))
-    for options in (HookOptions(on_call="here"), HookOptions(on_end="here")):
+    for options in (
+        HookOptions(on_call="here"),
+        HookOptions(on_end="here"),
+        HookOptions(on_call="https://[::1"),
+        HookOptions(on_end="https://crm.example.com:99999/"),
+    ):
         with pytest.raises(BadHookUrl, match="--on-call" if options.on_call else "--on-end"):
             check_hooks(options)
     with pytest.raises(HooksUnusable, match=r"--on-end-folder: .*/file/box cannot be made"):

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+
+from runtime.urls import split_url
+
+
+def test_a_url_has_its_parts() -> None:
+    parts = split_url(" wss://Phone.example.com:5001/stream ")
+    assert (parts.scheme, parts.hostname, parts.port, parts.path) == (
+        "wss",
+        "phone.example.com",
+        5001,
+        "/stream",
+    )
+
+
+@pytest.mark.parametrize("text", ["https://[::1", "https://a.com:99999", "https://a.com:b", "https://a]b/"])
+def test_what_is_none_has_none(text: str) -> None:
+    assert not any(split_url(text))
