@@ -1,6 +1,6 @@
 """Ends connections with their next answer, once a server is to close: who asks again finds another server."""
 
-# Tested in tests/cluster/test_desks.py.
+# Tested in tests/cluster/test_desks.py by way of cluster/desk.py.
 
 from __future__ import annotations
 

@@ -6,32 +6,24 @@ import asyncio
 from typing import Any
 
 import h11
-from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
 from server.connections import NO_BODY, NO_REQUEST, Connections
 from server.peer_watch import PeerWatch
+from server.watched_protocol import WatchedProtocol
 
 
-class HttpProtocol(H11Protocol):
+class HttpProtocol(WatchedProtocol, H11Protocol):
     """One connection, from its first byte to its end, or until it becomes a WebSocket.
 
     Args:
-        connections: those of this server; the rest is uvicorn's.
+        connections: those of this server.
+        uvicorn: what uvicorn gives its protocols.
+        named: likewise.
     """
 
-    def __init__(
-        self,
-        connections: Connections,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self.watched = connections
-        self._watch: PeerWatch | None = None
+    def __init__(self, connections: Connections, *uvicorn: Any, **named: Any) -> None:
+        super().__init__(connections, *uvicorn, **named)
         self._waits_for: object = None  # one of h11's states
         self._since_s = 0.0
 
@@ -62,30 +54,13 @@ class HttpProtocol(H11Protocol):
         self._stop_watching()
         super().handle_websocket_upgrade(event)
 
-    def pause_writing(self) -> None:
-        """Note that the other side is slow to take the response."""
-        super().pause_writing()
-        if self._watch:
-            self._watch.writing_paused()
-
-    def resume_writing(self) -> None:
-        """Note that it takes something again."""
-        super().resume_writing()
-        if self._watch:
-            self._watch.writing_resumed()
-
-    def cut_off(self, cause: str) -> None:
-        """End the connection at once."""
-        if self._watch:
-            self._watch.cut_off(cause)
-
     def _note_progress(self) -> None:
         state = self.conn.their_state
         if self._watch is None or state is self._waits_for:
             return
         self._waits_for, self._since_s = state, self.loop.time()
         if state in (h11.IDLE, h11.SEND_BODY):
-            self.watched.wait(self, self.client[0] if self.client else None)
+            self._wait()
         else:
             self.watched.leave(self)
 
@@ -96,9 +71,3 @@ class HttpProtocol(H11Protocol):
         if self._waits_for is h11.SEND_BODY and waited_s > limits.body_secs:
             return NO_BODY
         return None
-
-    def _stop_watching(self) -> None:
-        if self._watch:
-            self._watch.stop()
-            self._watch = None
-        self.watched.leave(self)

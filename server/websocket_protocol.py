@@ -15,13 +15,12 @@ from typing import Any, cast
 
 from starlette.websockets import WebSocket
 from uvicorn._types import ASGIReceiveEvent  # the types of uvicorn's own interface have no other home
-from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from uvicorn.server import ServerState
 from websockets.frames import Frame
 
 from server.connections import FLOOD, FRAGMENTS, NO_PONG, Connections
 from server.peer_watch import PeerWatch
+from server.watched_protocol import WatchedProtocol
 
 EXTENSION = "moshi_phone.connection"
 PIECE_BYTES = 4 * 1024  # at most 680 messages, the smallest having 6 bytes
@@ -32,25 +31,18 @@ _NO_UTF_8 = 1007  # RFC 6455, section 7.4
 _SHUTDOWN_SECS = 0.5
 
 
-class WebSocketProtocol(WebSocketsSansIOProtocol):
+class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     """One WebSocket, from its handshake to its end.
 
     Args:
-        connections: those of this server; the rest is uvicorn's.
+        connections: those of this server.
+        uvicorn: what uvicorn gives its protocols.
+        named: likewise.
     """
 
-    def __init__(
-        self,
-        connections: Connections,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self.watched = connections
+    def __init__(self, connections: Connections, *uvicorn: Any, **named: Any) -> None:
+        super().__init__(connections, *uvicorn, **named)
         self.close_timeout = connections.limits.closing_secs
-        self._watch: PeerWatch | None = None
         self._unread = b""
         self._control_left, self._control_at_s = _CONTROL_BURST, self.loop.time()
 
@@ -61,15 +53,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             with suppress(OSError):  # a bound that the system may not offer
                 underneath.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_UNSENT_BYTES)
         self._watch = PeerWatch(self.loop, self.transport, self.watched, self)
-        self.watched.wait(self, self.client[0] if self.client else None)
+        self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Watch no more."""
         super().connection_lost(exc)
         self._unread = b""
-        if self._watch:
-            self._watch.stop()
-        self.watched.leave(self)
+        self._stop_watching()
 
     async def run_asgi(self) -> None:
         """Tell the app of the connection, which it needs to end it (see ``connection_of``)."""
@@ -84,8 +74,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def cut_off(self, cause: str) -> None:
         """End the connection at once, whatever is unsent."""
         self._unread = b""
-        if self._watch:
-            self._watch.cut_off(cause)
+        super().cut_off(cause)
 
     def shutdown(self) -> None:
         """Close it because the server stops; whoever does not read that loses it."""
@@ -113,14 +102,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Read nothing while the other side takes nothing: each ping would make one more answer."""
         super().pause_writing()
         self.transport.pause_reading()
-        if self._watch:
-            self._watch.writing_paused()
 
     def resume_writing(self) -> None:
         """Read again."""
         super().resume_writing()
-        if self._watch:
-            self._watch.writing_resumed()
         self._take_in()
         if not self.read_paused:
             self.transport.resume_reading()
