@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
+import os
 import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import uvicorn.server
 from loguru import logger
@@ -17,6 +21,29 @@ from engines.moshi.random_mimi import write_random_mimi
 from tests.clone import Clone
 from tests.fakes.twilio_api import FakeTwilioApi, fake_twilio_api
 from tests.logs import Logged, logged_lines
+
+_MUCH_MEMORY_BYTES = 1_500_000_000
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Say how many processes test: two where nothing was chosen; who chooses wants no process more."""
+    option = config.option
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and "not slow" in option.markexpr
+    is_watched = option.keyword or option.capture == "no"
+    return min(2, os.cpu_count() or 1) if is_whole and not is_watched else 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests with codecs (350 MB each) in one process, and what they share with them."""
+    for item in items:
+        if "mimi_file" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("codecs"))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what was loaded, as the server does."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -42,6 +69,14 @@ def _quick_servers() -> Iterator[None]:
 def _state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what programs note of themselves out of the home of whoever runs the tests."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state" / secrets.token_hex(4)))
+
+
+@pytest.fixture(autouse=True)
+def _memory_goes_back() -> Iterator[None]:
+    """Give the system what codecs and models have left: glibc kept up to 5 GB of it for their threads."""
+    yield
+    if sys.platform == "linux" and psutil.Process().memory_info().rss > _MUCH_MEMORY_BYTES:
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from cluster.options import ClusterOptions
 from cluster.worker import Worker
 from cluster.worker_spec import WorkerSpec
 from engines.options import EngineOptions
-from runtime.ports import free_port
 from runtime.socket_offer import offering
 from server.options import ServerOptions
 from server.running import listen
@@ -24,9 +23,11 @@ from server.settings import Settings
 from telephony.options import ReachOptions, TwilioOptions
 from tests.fakes.twilio_api import AUTH_TOKEN
 from tests.fakes.twilio_voice import FakeTwilioVoice
+from tests.ports import free_ports
 
 PUBLIC = "https://phone.example.com"
 SMALL_PARROT = "tests.fakes.small_parrot:SmallParrot"
+WORKERS = 8  # that a test may have
 
 
 @dataclass(eq=False)
@@ -125,7 +126,7 @@ class LocalCluster:
 def settings(**more: Any) -> Settings:
     """Give a cluster's settings: small parrots, a public URL."""
     return Settings(
-        ServerOptions(port=free_port(), drain_secs=20.0),
+        ServerOptions(port=free_ports(), drain_secs=20.0),
         EngineOptions(engine=SMALL_PARROT),
         TwilioOptions(auth_token=AUTH_TOKEN),
         ReachOptions(public_url=PUBLIC),
@@ -145,12 +146,13 @@ async def local_cluster(
     if is_public:
         options = replace(options, worker_url=options.worker_url or "wss://{name}.example.com")
     if not options.worker_port:
-        options = replace(options, worker_port=free_port())
+        options = replace(options, worker_port=free_ports(WORKERS))
     runtime = LocalRuntime(of)
     manager = Manager(runtime, of, options)
     manager.desk_url = PUBLIC if is_public else None
     address = f"127.0.0.1:{of.server.port}"
-    workers = {f"w{n}.example.com": f"127.0.0.1:{options.worker_port + n - 1}" for n in range(1, 9)}
+    numbers = range(1, WORKERS + 1)
+    workers = {f"w{n}.example.com": f"127.0.0.1:{options.worker_port + n - 1}" for n in numbers}
     cluster = LocalCluster(manager, runtime, address, FakeTwilioVoice(PUBLIC, address, workers))
     with listen(of.server.host, of.server.port) as port:
         async with offering({PORT: port}) as manager.ports:

@@ -18,6 +18,7 @@ from runtime.stop_signals import REPEAT_SECS
 from tests.cluster.local_cluster import PUBLIC, SMALL_PARROT
 from tests.fakes.twilio_api import AUTH_TOKEN
 from tests.fakes.twilio_voice import FakeTwilioVoice
+from tests.ports import free_ports
 from tests.program import Program, program
 
 TWIML = f"{PUBLIC}/twiml"
@@ -108,7 +109,7 @@ def _listens(process: psutil.Process, port: int) -> bool:
 async def ray_cluster(*arguments: str, workers: int = 3, **environment: str) -> AsyncIterator[RayCluster]:
     """Run a cluster of small parrots until all of its workers take calls; it is stopped at the end."""
     port, admin, control = free_port(), free_port(), free_port()
-    base = free_port()
+    base = free_ports(NAMES)
     options = {
         "--workers": workers,
         "--engine": SMALL_PARROT,

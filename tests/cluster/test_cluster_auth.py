@@ -36,7 +36,16 @@ def test_a_request_is_let_in_once_in_time_and_where_it_was_meant_for() -> None:
         there.admit(old, "w1")
 
 
-@pytest.mark.parametrize("forged", [None, "", "w1.9999999999.00.xx", ClusterAuth(b"another").request("w1")])
+@pytest.mark.parametrize(
+    "forged",
+    [
+        None,
+        "",
+        "w1.9999999999.00.xx",
+        # Named, as it is never the same: a test's name should be.
+        pytest.param(ClusterAuth(b"another").request("w1"), id="another's"),
+    ],
+)
 def test_what_was_made_without_the_key_is_refused(forged: object) -> None:
     with pytest.raises((TokenForged, Exception), match="token"):
         ClusterAuth(b"key").admit(forged, "w1")

@@ -1,0 +1,22 @@
+"""Ports for servers that cannot be given an open socket."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from contextlib import ExitStack
+
+_LOWEST, _HIGHEST = 20_000, 32_000  # below those that systems give out by themselves, to whoever asks next
+
+
+def free_ports(count: int = 1) -> int:
+    """Give the first of so many TCP ports of 127.0.0.1 in a row that nobody has."""
+    while True:
+        first = _LOWEST + secrets.randbelow(_HIGHEST - _LOWEST - count)
+        with ExitStack() as probes:
+            try:
+                for port in range(first, first + count):
+                    probes.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+            return first
