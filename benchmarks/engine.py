@@ -22,7 +22,7 @@ from engines.choose import accelerator
 from engines.moshi.language_model import QUANTIZATIONS, LanguageSession, build
 from engines.moshi.random_model import randomize
 from engines.moshi.sampling import MoshiSampling
-from tests.tiny_moshi import tiny_config
+from tests.tiny_config import tiny_config
 
 LAYERS_ON_A_PROCESSOR = 2
 WARM_UP_STEPS = 5

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
@@ -19,43 +18,7 @@ from engines.moshi.checkpoint import CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME, WEI
 from engines.moshi.language_model import Quantization, build
 from engines.moshi.random_mimi import write_random_mimi
 from engines.moshi.random_model import randomize, write_tiny_tokenizer
-
-
-def tiny_config(
-    *,
-    dim: int = 128,
-    layers: int = 2,
-    depformer_layers: int = 1,
-    context: int = 3000,
-    text_card: int = 200,
-    card: int = 2048,
-    codebooks: int = 8,
-) -> dict[str, Any]:
-    """Make a ``config.json`` for a model of Moshi's shape that steps in milliseconds on any processor.
-
-    With Mimi, ``card`` and ``codebooks`` must be left as they are; without it, fewer are faster.
-    """
-    return {
-        "card": card,
-        "n_q": 2 * codebooks,
-        "dep_q": codebooks,
-        "delays": [0] + ([0] + [1] * (codebooks - 1)) * 2,
-        "dim": dim,
-        "text_card": text_card,
-        "num_heads": dim // 32,
-        "num_layers": layers,
-        "causal": True,
-        "layer_scale": None,
-        "context": context,
-        "max_period": 10000,
-        "positional_embedding": "rope",
-        "depformer_dim": dim,
-        "depformer_num_heads": dim // 32,
-        "depformer_num_layers": depformer_layers,
-        "depformer_dim_feedforward": 4 * dim,
-        "depformer_context": codebooks,
-        "depformer_pos_emb": "none",
-    }
+from tests.tiny_config import tiny_config
 
 
 def tiny_lm(quantization: Quantization | None = None, *, seed: int = 0, **config: int) -> Lm:

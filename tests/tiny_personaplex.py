@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.moshi.safetensors_writer import SafetensorsWriter, TensorSpec
+from tests.tiny_config import tiny_config
 
 SLICES = 16
 CARD = 2048  # the silence and the sine that go with prompts are tokens of Mimi's
@@ -23,27 +24,15 @@ def personaplex_config(
     *, dim: int = 64, layers: int = 2, text_card: int = 100, context: int = 3000, depformer_layers: int = 2
 ) -> dict[str, Any]:
     """Make its ``config.json``, with sizes (NVIDIA's own has none)."""
-    return {
-        "card": CARD,
-        "n_q": 16,
-        "dep_q": SLICES,
-        "delays": [0] + ([0] + [1] * 7) * 2,
-        "dim": dim,
-        "text_card": text_card,
-        "num_heads": dim // 32,
-        "num_layers": layers,
-        "causal": True,
-        "layer_scale": None,
-        "context": context,
-        "max_period": 10000,
-        "positional_embedding": "rope",
-        "depformer_dim": dim,
-        "depformer_num_heads": dim // 32,
-        "depformer_num_layers": depformer_layers,
-        "depformer_dim_feedforward": 4 * dim,
-        "depformer_context": SLICES,
-        "depformer_pos_emb": "none",
-    }
+    return tiny_config(
+        dim=dim,
+        layers=layers,
+        depformer_layers=depformer_layers,
+        context=context,
+        text_card=text_card,
+        card=CARD,
+        slices=SLICES,
+    )
 
 
 def personaplex_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:

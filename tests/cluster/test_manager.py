@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+import cluster.manager as manager_module
 from cluster.cluster_auth import ClusterAuth
 from cluster.control_app import create_control_app
 from cluster.control_client import ControlError, ask_cluster
@@ -154,7 +155,8 @@ async def until(manager: Manager, condition: Callable[[], bool]) -> None:
     raise AssertionError(manager.status())
 
 
-async def test_the_cluster_does_not_start_where_no_worker_can() -> None:
+async def test_the_cluster_does_not_start_where_no_worker_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager_module, "STEP_SECS", 0.1)
     of = settings()
     runtime = LocalRuntime(of)
     port = free_port()
@@ -169,7 +171,8 @@ async def test_the_cluster_does_not_start_where_no_worker_can() -> None:
     await runtime.ended()
 
 
-async def test_at_its_end_calls_may_finish_and_nobody_else_comes_in() -> None:
+async def test_at_its_end_calls_may_finish_and_nobody_else_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager_module, "STEP_SECS", 0.1)
     of = settings()
     runtime = LocalRuntime(of)
     port = free_port()

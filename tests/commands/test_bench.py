@@ -11,8 +11,8 @@ from moshi_mlx.models.lm import LmConfig
 
 from commands.bench import bench
 from engines.moshi import loading, weights
+from tests.tiny_config import tiny_config
 from tests.tiny_listening import listening_config
-from tests.tiny_moshi import tiny_config
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from sentencepiece import SentencePieceProcessor
 
 from engines.moshi.language_model import QUANTIZATIONS, build
 from engines.moshi.random_model import randomize, write_tiny_tokenizer
-from tests.tiny_moshi import tiny_config
+from tests.tiny_config import tiny_config
 
 CONFIG = LmConfig.from_config_dict(tiny_config())
 
