@@ -81,7 +81,9 @@ class DashboardAuth:
             await self._check_password(request)
         elif self.is_public():
             raise HTTPException(
-                403, "Off while the server is public; start it with --web and MOSHI_WEB_PASSWORD.", _NO_STORE
+                403,
+                "This is off while the server is public; start it with --web and MOSHI_WEB_PASSWORD.",
+                _NO_STORE,
             )
         elif not _is_local(request):
             raise HTTPException(403, "For this machine only.", _NO_STORE)

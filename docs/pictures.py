@@ -41,7 +41,7 @@ async def take(browser: Browser, server: OwnServer, name: str) -> None:
     await page.goto(server.url.replace("ws:", "http:").replace("/stream", "/"))
     await page.click("#call")
     await page.wait_for_selector("body[data-state=talking]")
-    await page.wait_for_timeout(9_000)
+    await page.wait_for_timeout(8_000)
     await page.screenshot(path=HERE / f"{name}.png", full_page=True)
     await page.close()
 
