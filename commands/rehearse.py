@@ -16,6 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from commands.errors import Unusable
 from commands.options import GROUPS, as_environment, command, takes
 from engines.options import EngineOptions
+from hooks.options import HookOptions
+from records.options import TapOptions
 from rehearse import rehearsal
 from rehearse.checks import Criterion, held
 from rehearse.clip import CALLER_FILE, ClipUnusable, caller_speech
@@ -27,14 +29,20 @@ from rehearse.rehearsal import Rehearsed, Target
 from rehearse.report import make_report_directory, write_report
 from rehearse.status_client import StatusClient
 from rehearse.table import BY_SPEED, checklist, distributions, shares
+from server.call_options import CallOptions
+from server.options import ServerOptions
 
 _MIRROR_SECS = 6.0
+# What a server of the user's own keeps, tells or allows is not for a rehearsal: nothing is recorded, no hook
+# hears of a call that was none, and its caller is let in.
+_NO_ONE_ELSE_S = as_environment(TapOptions()) | as_environment(CallOptions()) | as_environment(HookOptions())
 _WIDTH_WITHOUT_TERMINAL = 140
 
 
 @command("A whole call without a phone, checked point by point.")
 @takes(RehearseOptions)
 @takes(EngineOptions, without=("calls",))
+@takes(ServerOptions, only=("pipeline",))
 @cloup.option(
     "--auth-token",
     group=GROUPS["rehearsal"],
@@ -54,8 +62,10 @@ _WIDTH_WITHOUT_TERMINAL = 140
     help="Of the server's /calls, with --url.",
 )
 def rehearse(
+    *,
     rehearse_options: RehearseOptions,
     engine_options: EngineOptions,
+    server_options: ServerOptions,
     auth_token: str | None,
     public_url: str | None,
     web_password: str | None,
@@ -68,7 +78,7 @@ def rehearse(
     if not console.is_terminal:
         console = Console(width=_WIDTH_WITHOUT_TERMINAL)
     engine_options = dataclasses.replace(engine_options, calls=rehearse_options.calls)
-    stage = _Stage(rehearse_options, console)
+    stage = _Stage(rehearse_options, server_options.pipeline, console)
     try:
         # What can be wrong with the options comes out before a server is started or called.
         caller_speech(stage.caller, rehearse_options.secs)
@@ -104,6 +114,7 @@ class _Stage:
     """Where the rehearsal is held, and what it shows while it goes on."""
 
     options: RehearseOptions
+    pipeline: str
     console: Console
 
     @property
@@ -123,7 +134,7 @@ class _Stage:
     async def host(self, engine: EngineOptions) -> list[Rehearsed]:
         """Rehearse with a server of our own, and judge the line by a mirror where the engine is none."""
         self.console.print("Starting the server")
-        async with OwnServer(as_environment(engine), self._say) as server:
+        async with OwnServer(self._environment(engine), self._say) as server:
             health = await StatusClient(server.url).health() or {}
             parrot = health.get("engine") == "parrot"
             delay_ms = engine.parrot_delay * 1000 if parrot else None
@@ -145,7 +156,7 @@ class _Stage:
         """Judge the line itself: the same line, but what is said comes straight back."""
         self.console.print("Once more with a mirror, for the quality of the line")
         mirror = dataclasses.replace(engine, engine="parrot", parrot_delay=0.0)
-        async with OwnServer(as_environment(mirror)) as server:
+        async with OwnServer(self._environment(mirror)) as server:
             (call,) = await self._calls(_target(server, 0.0), _MIRROR_SECS, 1)
         return next(point for point in call.points if point.key == "quality")
 
@@ -167,6 +178,9 @@ class _Stage:
                 jitter_ms=self.options.jitter_ms,
                 progress=lambda _: progress.advance(task),
             )
+
+    def _environment(self, engine: EngineOptions) -> dict[str, str]:
+        return {**_NO_ONE_ELSE_S, **as_environment(engine), "MOSHI_PIPELINE": self.pipeline}
 
     def _say(self, line: str) -> None:
         self.console.print(f"  {line}", style="dim", markup=False, highlight=False)

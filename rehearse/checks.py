@@ -132,7 +132,7 @@ def _first_audio(found: Measurements) -> Criterion:
 def _own_voice(around: CallContext, found: Measurements) -> Criterion:
     before = around.spoken_before
     passed: bool | None = None if before is None else not before
-    figure = f"not judged: {around.no_webhook}"
+    figure = f"not judged: {around.no_webhook or 'there was no stream'}"
     if before:
         figure = f"<{'>, <'.join(before)}> speaks first"
     elif before is not None:
@@ -239,6 +239,8 @@ def _quality(found: Measurements, streams: bool) -> Criterion:
 
 def _clean_end(record: CallRecord) -> Criterion:
     title, bound = "Clean end", f"closed ≤ {CLOSED_WITHIN_S:g} s after stop"
+    if record.refused:
+        return Criterion("clean_end", title, None, "not judged: there was no stream", bound)
     if record.broken:
         return Criterion("clean_end", title, False, record.broken, bound)
     after = record.closed_after_s

@@ -66,6 +66,7 @@ class OwnServer:
             "MOSHI_METER": "1",
             "MOSHI_ADMIN_PORT": "",
             "MOSHI_LOG_FORMAT": "text",
+            "MOSHI_CONFIG": "",
         }
         self._process: ChildProcess | None = None
 
@@ -97,7 +98,8 @@ class OwnServer:
         await self._process.stop()
 
     def _hear(self, line: str) -> None:
-        if PUBLIC_URL not in line:  # advice on a URL that nobody can open
+        # No advice on a URL that nobody can open, and on a page that is gone in a moment.
+        if PUBLIC_URL not in line and "Talk to it" not in line:
             self._say(line)
 
     async def _ready(self, process: ChildProcess) -> None:

@@ -20,7 +20,11 @@ COMMAND = re.compile(
     r"((?:bot\.py|-m (?:benchmarks|docs|examples|tests))[^&|>]*).*"
 )
 OF_OTHERS = {"--no-sync", "--ssl", "--node-manager-port", "--object-manager-port", "--min-worker-port"}
-OF_OTHERS |= {"--max-worker-port", "--build-arg"}  # uv's, Kyutai's server's, Ray's, Docker's
+OF_OTHERS |= {
+    "--max-worker-port",
+    "--build-arg",
+    "--cold",
+}  # uv's, Kyutai's server's, Ray's, Docker's, benchmarks'
 
 
 def commands() -> list[str]:

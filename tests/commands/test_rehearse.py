@@ -47,6 +47,37 @@ def test_with_the_embedded_engine(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_a_server_of_ones_own_keeps_tells_and_allows_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has all of this in ``.env`` was refused as a caller, and had the call told and recorded."""
+    (tmp_path / "moshi.toml").write_text('deny = ["+1*"]\n')
+    for name, value in {
+        "MOSHI_ALLOW": "+49*",
+        "MOSHI_RECORD": str(tmp_path / "recordings"),
+        "MOSHI_TRANSCRIPTS": str(tmp_path / "transcripts"),
+        "MOSHI_ON_END": "http://127.0.0.1:9/ended",
+        "MOSHI_ON_END_FOLDER": str(tmp_path / "outbox"),
+        "MOSHI_CALL_LIMIT_SECS": "31",
+        "MOSHI_CONFIG": str(tmp_path / "moshi.toml"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    output, points = rehearsed(tmp_path / "report", "--engine", "parrot", "--secs", "6")
+    assert {key for key, passed in points.items() if passed is False} <= SPEED, output
+    assert {path.name for path in tmp_path.iterdir()} == {"moshi.toml", "report"}
+    assert "Talk to it" not in output
+
+
+@pytest.mark.slow
+def test_a_pipeline_of_ones_own_is_rehearsed(tmp_path: Path) -> None:
+    _, points = rehearsed(
+        tmp_path, "--engine", "parrot", "--secs", "6", "--pipeline", "pipelines.line_mirror:line_mirror"
+    )
+    assert points["accepted"] is True
+    assert "You have reached the parrot." not in (tmp_path / "transcript.txt").read_text()
+
+
+@pytest.mark.slow
 def test_with_a_tiny_moshi(tmp_path: Path, tiny_checkpoint: Path) -> None:
     options = ["--engine", "moshi", "--model", str(tiny_checkpoint), "--secs", "6"]
     output, points = rehearsed(tmp_path, *options)

@@ -116,3 +116,5 @@ def test_a_refused_stream_says_why() -> None:
     assert points["accepted"].figure == "1013 All 1 sessions are taken."
     assert points["accepted"].passed is False
     assert points["delay"].passed is None
+    assert points["clean_end"].passed is None  # of nothing: it "left the socket open"
+    assert points["own_voice"].figure == "not judged: there was no stream"
