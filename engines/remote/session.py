@@ -184,18 +184,26 @@ class RemoteSession(DuplexSession):
             self._owner.on_reached(place)
             self._began_s = self._heard_s = self._loop.time()
             self._connected = True
+            receiving = asyncio.create_task(self._receive(connection))
             sending = asyncio.create_task(self._send(connection))
             pinging = asyncio.create_task(self._measure_wire(connection))
             try:
-                async for data in connection:
-                    self._take(data)
-                raise self._closed_early("code 1000")  # the iteration ends without an error
-            except ConnectionClosed as error:
-                raise self._closed_early(close_code(error)) from error
+                await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    sending.result()  # what broke there is no fault of the server's, which hears nothing now
+                await receiving
             finally:
-                for task in (sending, pinging):
+                for task in (receiving, sending, pinging):
                     task.cancel()
-                await asyncio.wait([sending, pinging])
+                await asyncio.wait((receiving, sending, pinging))
+
+    async def _receive(self, connection: ClientConnection) -> None:
+        try:
+            async for data in connection:
+                self._take(data)
+        except ConnectionClosed as error:
+            raise self._closed_early(close_code(error)) from error
+        raise self._closed_early("code 1000")  # the iteration ends without an error
 
     async def _send(self, connection: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):  # the receiving side tells

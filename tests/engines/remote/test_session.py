@@ -218,3 +218,13 @@ def test_an_error_of_our_own_ends_the_call_too(monkeypatch: pytest.MonkeyPatch) 
     call, _, owner = simulated(Behaviour(), frames=10)
     assert "the session broke (RuntimeError('as asked'))" in call.error
     assert owner.failures == [(call.error, False)]
+
+
+def test_an_error_on_the_way_to_the_server_is_not_the_server_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object, __: object) -> bytes:
+        raise RuntimeError("no thread for it")
+
+    monkeypatch.setattr("engines.remote.opus.OpusEncoder.encode", fail)
+    call, _, owner = simulated(Behaviour(), frames=80)
+    assert "the session broke (RuntimeError('no thread for it'))" in call.error
+    assert [failed for _, failed in owner.failures] == [False]
