@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from socket import socket
 from typing import Any, ClassVar
 
 from loguru import logger
@@ -30,7 +31,7 @@ from cluster.desk_app import create_desk_admin_app, create_desk_app
 from cluster.last_answers import LastAnswers
 from cluster.worker_client import WorkerClient
 from hooks.callers import CallerRules
-from runtime.socket_offer import offered
+from runtime.socket_offer import offered, offering
 from server.listening import Listening, listening
 from server.running import uvicorn_config
 from server.settings import Settings
@@ -39,6 +40,7 @@ from telephony.incoming_call import IncomingCall
 LOOK_SECS = 1.0
 """How often each desk asks the workers how they are."""
 JUDGE_SECS = 0.5
+OFFER_SECS = 10.0
 PORT, ADMIN_PORT = "port", "admin-port"
 """The names of the sockets that the command offers."""
 
@@ -52,7 +54,7 @@ class Desk(Answerer):
         transport: leads to another process, given what a ``ClusterView`` has of it.
     """
 
-    ASKED: ClassVar = frozenset(("look", "judge", "close"))
+    ASKED: ClassVar = frozenset(("look", "judge", "close", "offer"))
 
     def __init__(self, name: str, settings: Settings, transport: Callable[[Any], Transport]) -> None:
         super().__init__(name, ClusterAuth.from_auth_token(settings.twilio.auth_token or ""))
@@ -63,7 +65,9 @@ class Desk(Answerer):
         self._address = PublicAddress()
         self._view = ClusterView({}, {}, None, ports="")
         self._stack = AsyncExitStack()
+        self._sockets: dict[str, socket] = {}
         self._servers: list[Listening] = []
+        self._offering: asyncio.Task[None] | None = None
         self._leaves = False
         self._looking: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
@@ -110,19 +114,35 @@ class Desk(Answerer):
                 server.accept_no_more()
         return not any(server.connections for server in self._servers)
 
+    async def offer(self) -> str | None:
+        """Give the sockets to a command that takes the place of the one before; the path at which to ask."""
+        if self._leaves or not self._servers:
+            return None
+        path = asyncio.get_running_loop().create_future()
+
+        async def offer() -> None:
+            async with offering(self._sockets) as where:
+                path.set_result(where)
+                await asyncio.sleep(OFFER_SECS)
+
+        self._offering = asyncio.create_task(offer())
+        return str(await path)
+
     async def stop(self) -> None:
         """End at once."""
+        if self._offering is not None:
+            self._offering.cancel()
         if self._looking is not None:
             self._looking.cancel()
         await self._stack.aclose()
 
     async def _open(self) -> None:
         await self.router.refresh()
-        sockets = await offered(self._view.ports)
+        self._sockets = sockets = await offered(self._view.ports)
         apps: dict[str, ASGIApp] = {PORT: create_desk_app(self), ADMIN_PORT: create_desk_admin_app(self)}
-        for name, socket in sockets.items():
+        for name, listener in sockets.items():
             config = uvicorn_config(LastAnswers(apps[name], lambda: self._leaves))
-            self._servers.append(await self._stack.enter_async_context(listening(config, socket)))
+            self._servers.append(await self._stack.enter_async_context(listening(config, listener)))
         self._looking = asyncio.create_task(self._keep_looking())
         server = self._settings.server
         logger.info("Desk {} answers at {}:{}", self.name, server.host, server.port)

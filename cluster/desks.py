@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from loguru import logger
 from cluster.asking import Asker, NoAnswer
 from cluster.cluster_auth import ClusterAuth
 from cluster.cluster_view import ClusterView
-from cluster.runtime import Runtime
+from cluster.runtime import Runtime, Survivor
 
 LOOK_SECS = 5.0  # a desk looks at all workers before it opens
 CLOSE_SECS = 2.0
@@ -30,6 +30,7 @@ class _ManagedDesk:
     answers: bool = False
     error: str = ""
     leaves_s: float | None = None
+    adopted: bool = False
 
 
 class Desks:
@@ -62,6 +63,13 @@ class Desks:
         present = [desk for desk in self._desks.values() if desk.generation == self._generation]
         return len(present) >= self._count and all(desk.answers for desk in present)
 
+    def adopt(self, survivors: Sequence[Survivor], generation: int) -> None:
+        """Go on with desks of an earlier command; those of an earlier generation leave."""
+        self._generation = generation
+        for one in survivors:
+            self._started = max(self._started, one.number)
+            self._enter(f"d{one.number}", one.handle, one.generation, adopted=True)
+
     def replace(self) -> None:
         """Start new ones; the old ones leave when all of the new answer."""
         self._generation += 1
@@ -81,18 +89,26 @@ class Desks:
             old = [name for name, desk in self._desks.items() if desk.generation != self._generation]
             await asyncio.gather(*(self._let_go(name) for name in old))
 
-    def kill_all(self) -> None:
-        """End them at once."""
+    def kill_all(self, *, adopted: bool = True) -> None:
+        """End them at once.
+
+        Args:
+            adopted: those of an earlier command, too.
+        """
         for desk in self._desks.values():
-            self._runtime.kill(desk.handle, again=False)
+            if adopted or not desk.adopted:
+                self._runtime.kill(desk.handle, again=False)
         self._desks.clear()
 
     def _start(self) -> None:
         self._started += 1
         name = f"d{self._started}"
-        handle = self._runtime.start_desk(name)
+        handle = self._runtime.start_desk(name, self._started, self._generation)
+        self._enter(name, handle, self._generation)
+
+    def _enter(self, name: str, handle: Any, generation: int, *, adopted: bool = False) -> None:
         asker = Asker(name, self._auth, self._runtime.transport(handle))
-        self._desks[name] = _ManagedDesk(handle, asker, self._generation)
+        self._desks[name] = _ManagedDesk(handle, asker, generation, adopted=adopted)
 
     async def _tell(self, name: str, desk: _ManagedDesk, view: ClusterView) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from cluster.desks import Desks
 from cluster.fleet import Member, WorkerState, plan
 from cluster.merged import state_of
 from cluster.options import ClusterOptions
-from cluster.runtime import Runtime
+from cluster.runtime import Runtime, Survivor
 from cluster.worker_client import WorkerClient
 from cluster.worker_report import WorkerReport
 from cluster.worker_spec import WorkerSpec
@@ -45,6 +45,7 @@ class ManagedWorker:
         answered: whether it ever has.
         drained_s: since when it is to end, or None.
         failed_s: when it was found that it cannot start, or None.
+        adopted: whether an earlier command has started it.
     """
 
     number: int
@@ -56,6 +57,7 @@ class ManagedWorker:
     answered: bool = False
     drained_s: float | None = None
     failed_s: float | None = None
+    adopted: bool = False
 
     @property
     def state(self) -> WorkerState:
@@ -107,6 +109,7 @@ class Manager:
         self._closing: str | None = None
         self.desk_url: str | None = None
         self.ports = ""
+        self.was_staffed = False
 
     @property
     def workers(self) -> list[ManagedWorker]:
@@ -128,6 +131,35 @@ class Manager:
             and all(one.generation == self._generation for one in self.workers)
             and self._desks.ready
         )
+
+    @property
+    def staffed(self) -> bool:
+        """Whether as many take calls as are wanted, old ones among them, and the desks answer."""
+        ready = sum(one.state is WorkerState.READY for one in self.workers)
+        return ready >= self._wanted and self._desks.ready
+
+    @property
+    def sessions(self) -> int:
+        """How many are taken, reserved ones among them."""
+        return sum(one.report.sessions for one in self.workers if one.report)
+
+    def adopt(self, survivors: Sequence[Survivor]) -> None:
+        """Go on with what an earlier command has left; what is set otherwise is replaced, as by an update.
+
+        Args:
+            survivors: what runs; this has started nothing yet.
+        """
+        self._generation = max((one.generation for one in survivors), default=1)
+        if any(not one.is_current for one in survivors if one.generation == self._generation):
+            self._generation += 1
+        self._desks.adopt([one for one in survivors if one.kind == "desk"], self._generation)
+        for one in sorted(survivors, key=lambda one: one.generation):
+            if one.kind == "worker":
+                if twin := self._workers.get(one.number):  # it was being killed when the command was
+                    self._runtime.kill(twin.handle, again=False)
+                self._adopt_worker(one)
+        if survivors:
+            logger.info("{} processes of an earlier command go on", len(survivors))
 
     def update(self) -> None:
         """Replace all workers by new ones, which run what is on the disk now."""
@@ -166,7 +198,7 @@ class Manager:
     async def run(self) -> None:
         """Keep at it until cancelled."""
         while True:
-            await self.step()
+            await self._try_step()
             await asyncio.sleep(STEP_SECS)
 
     async def step(self) -> None:
@@ -185,13 +217,23 @@ class Manager:
         await asyncio.gather(*(one.client.end() for one in deaf), return_exceptions=True)
         await self._tell_desks()
 
+    async def _try_step(self) -> None:
+        """Do it in spite of what Ray may raise: calls run, and somebody must look after them."""
+        try:
+            await self.step()
+        except Exception:
+            if not self.was_staffed:
+                raise
+            logger.exception("The cluster could not be looked after; trying again")
+        self.was_staffed = self.was_staffed or self.staffed
+
     async def drain_all(self) -> None:
         """Take no more calls, and return when the last one is over and all workers have ended."""
         self._closing = CLOSING
         await self._tell_desks()
         await self._drain(self.workers)
         while self._workers:
-            await self.step()
+            await self._try_step()
             await asyncio.sleep(STEP_SECS)
 
     async def hang_up_all(self) -> None:
@@ -199,12 +241,17 @@ class Manager:
         self._closing = CLOSING
         await asyncio.gather(*(one.client.hang_up() for one in self.workers), return_exceptions=True)
 
-    def kill_all(self) -> None:
-        """End every process that is left."""
+    def kill_all(self, *, adopted: bool = True) -> None:
+        """End every process that is left.
+
+        Args:
+            adopted: those of an earlier command, too.
+        """
         for one in self.workers:
-            self._runtime.kill(one.handle, again=False)
+            if adopted or not one.adopted:
+                self._runtime.kill(one.handle, again=False)
         self._workers.clear()
-        self._desks.kill_all()
+        self._desks.kill_all(adopted=adopted)
 
     async def _look_at(self, one: ManagedWorker) -> None:
         try:
@@ -215,6 +262,8 @@ class Manager:
             one.report = None
             return
         one.answered = True
+        if one.adopted and one.report.closing and one.drained_s is None:
+            one.drained_s = self._clock()  # as the earlier command wanted
 
     def _reap(self, now_s: float) -> None:
         """Let go of workers that have ended, and start those again that could not start."""
@@ -251,10 +300,16 @@ class Manager:
         name = worker_name(number)
         port = self._options.worker_port + number - 1 if self._options.worker_port else 0
         spec = WorkerSpec(name, self._settings, port, self._options.worker_url)
-        handle = self._runtime.start_worker(spec)
+        handle = self._runtime.start_worker(spec, number, self._generation)
         client = WorkerClient(name, self._auth, self._runtime.transport(handle))
         self._workers[number] = ManagedWorker(number, self._generation, handle, client, now_s)
         logger.info("Worker {} starts", name)
+
+    def _adopt_worker(self, one: Survivor) -> None:
+        client = WorkerClient(worker_name(one.number), self._auth, self._runtime.transport(one.handle))
+        managed = ManagedWorker(one.number, one.generation, one.handle, client, self._clock())
+        managed.adopted = True
+        self._workers[one.number] = managed
 
     async def _drain(self, workers: list[ManagedWorker]) -> None:
         for one in workers:

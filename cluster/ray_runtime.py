@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import secrets
 import shutil
@@ -12,12 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cluster.actor_name import ActorName, Kind, digest
 from cluster.asking import NoAnswer, Transport
 from cluster.desk import Desk
 from cluster.options import ClusterOptions
+from cluster.runtime import Survivor
 from cluster.worker import Worker
 from cluster.worker_spec import WorkerSpec
 from runtime.plugin import load
+from runtime.version import VERSION
 from server.settings import Settings, SettingsError
 
 StartLog = Callable[[], None]
@@ -63,11 +67,11 @@ class _DeskActor(Desk):
 
 
 class RayRuntime:
-    """Starts actors.
+    """Starts actors. In a Ray cluster that runs without us they outlive this process, and have names.
 
     Args:
         settings: those of the cluster.
-        options: what Ray keeps for each worker.
+        options: what Ray keeps for each worker, and whose cluster it is.
         run_call: ``MODULE:FUNCTION``, which drives a call.
         start_log: sets the log of a process up.
     """
@@ -82,30 +86,46 @@ class RayRuntime:
         self._options = options
         self._run_call = run_call
         self._start_log = start_log
+        self._auth_token = settings.twilio.auth_token or ""
 
-    def start_worker(self, spec: WorkerSpec) -> Any:
+    @property
+    def settings_digest(self) -> str:
+        """Tell processes that were set as these are from others."""
+        options = self._options
+        each = (options.worker_url, options.worker_port, options.gpus_per_worker, options.cpus_per_worker)
+        return digest(
+            self._auth_token, repr((VERSION, self._run_call, each, dataclasses.astuple(self._settings)))
+        )
+
+    def start_worker(self, spec: WorkerSpec, number: int, generation: int) -> Any:
         """See ``Runtime``."""
         actor = self._ray.remote(_WorkerActor).options(
             num_cpus=self._options.cpus_per_worker,
             num_gpus=self._options.gpus_per_worker,
             max_restarts=-1,
             scheduling_strategy="SPREAD",
+            **self._life("worker", number, generation),
         )
         return actor.remote(spec, self._run_call, self._start_log)
 
-    def start_desk(self, name: str) -> Any:
+    def start_desk(self, name: str, number: int, generation: int) -> Any:
         """See ``Runtime``."""
-        from ray.util.scheduling_strategies import (  # noqa: PLC0415 - an extra
-            NodeAffinitySchedulingStrategy,
-        )
-
-        here = self._ray.get_runtime_context().get_node_id()  # where the port leads that the world knows
         actor = self._ray.remote(_DeskActor).options(
-            num_cpus=0,
-            max_restarts=-1,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
+            num_cpus=0, max_restarts=-1, **on_this_machine(), **self._life("desk", number, generation)
         )
         return actor.remote(name, self._settings, self._start_log)
+
+    def survivor(self, name: ActorName, handle: Any) -> Survivor:
+        """Say what a process of an earlier command is to this one."""
+        is_current = name.settings == self.settings_digest
+        return Survivor(name.kind, name.number, name.generation, is_current, handle)
+
+    def _life(self, kind: Kind, number: int, generation: int) -> dict[str, str]:
+        if self._options.ray_address is None:
+            return {}
+        account, nonce = digest(self._auth_token), secrets.token_hex(4)
+        name = ActorName(account, kind, number, generation, self.settings_digest, nonce)
+        return {"lifetime": "detached", "name": str(name)}
 
     def transport(self, handle: Any) -> Transport:
         """See ``Runtime``."""
@@ -114,6 +134,17 @@ class RayRuntime:
     def kill(self, handle: Any, *, again: bool) -> None:
         """See ``Runtime``."""
         self._ray.kill(handle, no_restart=not again)
+
+
+def on_this_machine() -> dict[str, Any]:
+    """Give the options of an actor on the command's machine, where the port leads that the world knows."""
+    import ray  # noqa: PLC0415 - an extra
+    from ray.util.scheduling_strategies import (  # noqa: PLC0415 - likewise
+        NodeAffinitySchedulingStrategy,
+    )
+
+    here = ray.get_runtime_context().get_node_id()
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
 
 
 def transport(handle: Any) -> Transport:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from socket import socket
 
 from loguru import logger
@@ -53,15 +53,15 @@ async def cluster_running(
     """
     auth = ClusterAuth.from_auth_token(settings.twilio.auth_token or "")
     control = listen("127.0.0.1", control_port)
-    keeping: asyncio.Task[None] | None = None
-    tunnel: Tunnel | None = None
-    try:
-        manager.desk_url = settings.address().base
-        async with (
-            offering(sockets) as manager.ports,
-            listening(uvicorn_config(create_control_app(manager, auth)), control),
-        ):
-            keeping = asyncio.create_task(manager.run(), name="cluster")
+    manager.desk_url = settings.address().base
+    async with AsyncExitStack() as stack:
+        # What an earlier command has left goes on where this one cannot start.
+        stack.callback(lambda: manager.kill_all(adopted=stop.stop_requested.is_set()))
+        stack.callback(control.close)
+        manager.ports = await stack.enter_async_context(offering(sockets))
+        await stack.enter_async_context(listening(uvicorn_config(create_control_app(manager, auth)), control))
+        keeping = asyncio.create_task(manager.run(), name="cluster")
+        try:
             await stop.unless_stopped(_all_ready(manager, keeping))
             if settings.reach.tunnel:
 
@@ -71,6 +71,7 @@ async def cluster_running(
                     await _point(pointer, url, is_another=is_another)
 
                 tunnel = Tunnel(settings.server.port, reached_at)
+                stack.push_async_callback(tunnel.stop)
                 await stop.unless_stopped(tunnel.start())
             elif manager.desk_url:
                 await stop.unless_stopped(_point(pointer, manager.desk_url))
@@ -78,19 +79,14 @@ async def cluster_running(
                 "{} workers take calls; webhooks come in at {}", len(manager.workers), manager.desk_url
             )
             yield
+        finally:
             keeping.cancel()
-            await _drain(manager, stop, settings.server.drain_secs)
-    finally:
-        control.close()
-        if keeping is not None:
-            keeping.cancel()
-        if tunnel is not None:
-            await tunnel.stop()
-        manager.kill_all()
+            if stop.stop_requested.is_set() and (manager.was_staffed or manager.sessions):
+                await _drain(manager, stop, settings.server.drain_secs)
 
 
 async def _all_ready(manager: Manager, keeping: asyncio.Task[None]) -> None:
-    while not manager.ready:
+    while not manager.staffed:
         if keeping.done():
             keeping.result()
         if manager.failure:

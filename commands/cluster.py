@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
-from socket import socket
+from socket import SOCK_STREAM, getaddrinfo, socket
 from typing import Any, Literal
 
 import click
@@ -16,10 +16,12 @@ import cloup
 from loguru import logger
 
 from access.options import WebOptions
+from cluster.actor_name import digest
 from cluster.control_client import ask_cluster
 from cluster.desk import ADMIN_PORT, PORT
 from cluster.manager import Manager
 from cluster.options import ClusterOptions
+from cluster.ray_account import Left, RayAccount, sockets_of_desks
 from cluster.ray_runtime import RayRuntime, ray_running
 from cluster.running import cluster_running
 from cluster.worker_url import check_worker_url
@@ -125,11 +127,22 @@ def cluster(
     )
     with explained():
         _check(settings, cluster_options)
+        address, token = cluster_options.ray_address, _auth_token(twilio_options)
         with ExitStack() as held:
-            settings, sockets = _hold_ports(settings, held)
-            held.enter_context(ray_running(cluster_options.ray_address))
+            account, left = None, list[Left]()
+            if address:  # first: what an earlier command has left has our ports
+                held.enter_context(ray_running(address))
+                account = held.enter_context(RayAccount(digest(token), address))
+                left = account.left()
+            sockets_left = event_loop.run(sockets_of_desks(left, token)) if left else {}
+            settings, sockets = _hold_ports(settings, sockets_left, held)
+            if not address:
+                held.enter_context(ray_running(None))
             runtime = RayRuntime(settings, cluster_options, _path_of(context.obj), start_log)
             manager = Manager(runtime, settings, cluster_options)
+            manager.adopt([runtime.survivor(name, handle) for name, handle in left])
+            if account:
+                held.enter_context(account.leaving_nothing())
             is_back = event_loop.run(_run(manager, settings, cluster_options, sockets, number))
     if not is_back:
         sys.exit(1)
@@ -199,14 +212,33 @@ def _auth_token(twilio: TwilioOptions) -> str:
     return twilio.auth_token
 
 
-def _hold_ports(settings: Settings, held: ExitStack) -> tuple[Settings, dict[str, socket]]:
-    """Take the desks' ports until ``held`` is closed; gives them as numbers, and as sockets for the desks."""
+def _hold_ports(
+    settings: Settings, left: Mapping[str, socket], held: ExitStack
+) -> tuple[Settings, dict[str, socket]]:
+    """Take the desks' ports until ``held`` is closed; gives them as numbers, and as sockets for the desks.
+
+    Args:
+        settings: say which ports.
+        left: the sockets of desks that are left, by name: what waits there is not lost.
+        held: closes them all.
+    """
+
+    def hold(name: str, host: str, port: int, kind: str = "") -> int:
+        old = left.get(name)
+        is_ours = old is not None and any(
+            old.getsockname()[:2] == address[:2] for *_, address in getaddrinfo(host, port, type=SOCK_STREAM)
+        )
+        sockets[name] = held.enter_context(old if old and is_ours else listen(host, port, kind))
+        number: int = sockets[name].getsockname()[1]
+        return number
+
+    for one in left.values():
+        held.enter_context(one)
+    sockets = dict[str, socket]()
     server, web = settings.server, settings.web
-    sockets = {PORT: held.enter_context(listen(server.host, server.port))}
-    server = replace(server, port=sockets[PORT].getsockname()[1])
+    server = replace(server, port=hold(PORT, server.host, server.port))
     if web.admin_port is not None:
-        sockets[ADMIN_PORT] = held.enter_context(listen(web.admin_host, web.admin_port, "admin-"))
-        web = replace(web, admin_port=sockets[ADMIN_PORT].getsockname()[1])
+        web = replace(web, admin_port=hold(ADMIN_PORT, web.admin_host, web.admin_port, "admin-"))
     return replace(settings, server=server, web=web), sockets
 
 

@@ -137,14 +137,16 @@ async def one_server() -> AsyncIterator[FakeTwilioVoice]:
 def check_no_gap(calls: Iterable[LiveCall], control: LiveCall) -> None:
     """Make sure that these calls heard what they should, as well as one to a single server at the same time.
 
-    On a busy machine each may run dry, and lose frames; the cluster may not make it worse by half a second.
+    A busy machine lets any process wait, and who waited drops what is old (``engines/duplex.py``). So a call
+    may run dry, and lose as much, for twice as long as the other did, and half a second.
     """
     assert control.broken is None
     found = [
-        (call.worker, call.broken, round(call.longest_dry_s, 2), round(call.lost_frames, 1)) for call in calls
+        (call.worker, call.broken, round(call.longest_dry_s, 2), round(call.lost_frames * FRAME_S, 2))
+        for call in calls
     ]
-    allowed = (control.longest_dry_s + 0.5, control.lost_frames + 0.5 / FRAME_S)
-    for _, broken, dry_s, lost_frames in found:
+    allowed_s = 2 * control.longest_dry_s + 0.5
+    for _, broken, dry_s, lost_s in found:
         assert broken is None
-        assert dry_s <= allowed[0], (found, allowed)
-        assert lost_frames <= allowed[1], (found, allowed)
+        assert dry_s <= allowed_s, (found, allowed_s)
+        assert lost_s <= allowed_s, (found, allowed_s)

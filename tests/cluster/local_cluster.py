@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot import run_call
+from cluster.actor_name import Kind
 from cluster.asking import NoAnswer, Transport
 from cluster.desk import PORT, Desk
 from cluster.manager import Manager
 from cluster.options import ClusterOptions
+from cluster.runtime import Survivor
 from cluster.worker import Worker
 from cluster.worker_spec import WorkerSpec
 from engines.options import EngineOptions
@@ -35,6 +37,9 @@ class Process:
     """Stands for a process: what runs in it, and whether it does."""
 
     runs: Any
+    kind: Kind
+    number: int
+    generation: int
     alive: bool = True
 
 
@@ -47,11 +52,12 @@ class LocalRuntime:
     processes: dict[str, Process] = field(default_factory=dict[str, Process])
     endings: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
-    def start_worker(self, spec: WorkerSpec) -> Process:
-        return self._start(spec.name, Worker(spec, run_call))
+    def start_worker(self, spec: WorkerSpec, number: int, generation: int) -> Process:
+        return self._start(spec.name, Process(Worker(spec, run_call), "worker", number, generation))
 
-    def start_desk(self, name: str) -> Process:
-        return self._start(name, Desk(name, self.settings, self.transport))
+    def start_desk(self, name: str, number: int, generation: int) -> Process:
+        desk = Desk(name, self.settings, self.transport)
+        return self._start(name, Process(desk, "desk", number, generation))
 
     def transport(self, handle: Process) -> Transport:
         async def ask(token: str, what: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
@@ -76,10 +82,10 @@ class LocalRuntime:
                 else Desk(runs.name, self.settings, self.transport)
             )
 
-    def _start(self, name: str, runs: object) -> Process:
+    def _start(self, name: str, process: Process) -> Process:
         self.started.append(name)
-        self.processes[name] = Process(runs)
-        return self.processes[name]
+        self.processes[name] = process
+        return process
 
     async def ended(self) -> None:
         """Wait until all that was killed has ended."""
@@ -118,6 +124,14 @@ class LocalCluster:
     async def refresh(self) -> None:
         """Have all desks look at all workers now."""
         await asyncio.gather(*(one.runs.router.refresh() for one in self.desks()))
+
+    def survivors(self, *, is_current: bool = True) -> list[Survivor]:
+        """Give what a command leaves that was killed."""
+        return [
+            Survivor(one.kind, one.number, one.generation, is_current, one)
+            for one in self.runtime.processes.values()
+            if one.alive
+        ]
 
     def desks(self) -> list[Process]:
         return [one for one in self.runtime.processes.values() if isinstance(one.runs, Desk) and one.alive]
@@ -160,5 +174,5 @@ async def local_cluster(
                 await cluster.ready()
                 yield cluster
             finally:
-                manager.kill_all()
+                cluster.manager.kill_all()
                 await runtime.ended()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -40,6 +41,7 @@ class RayCluster:
         control_port: where it takes ``cluster update``.
         voice: Twilio's part.
         worker_port: that of w1.
+        again: starts the command again, with the same options.
     """
 
     program: Program
@@ -48,6 +50,11 @@ class RayCluster:
     control_port: int
     voice: FakeTwilioVoice
     worker_port: int
+    again: Callable[[], AbstractAsyncContextManager[Program]]
+
+    async def takes_calls(self) -> None:
+        """Wait until the command says so."""
+        await asyncio.wait_for(self.program.says("workers take calls"), 120)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -83,10 +90,10 @@ class RayCluster:
     def desks(self) -> list[psutil.Process]:
         """Find the processes of the desks that listen. The command holds their socket, too."""
         port = int(self.address.rpartition(":")[2])
-        return [one for one in _actors("_DeskActor") if _listens(one, port)]
+        return [one for one in actors("_DeskActor") if _listens(one, port)]
 
 
-def _actors(kind: str) -> list[psutil.Process]:
+def actors(kind: str) -> list[psutil.Process]:
     return [one for one in psutil.process_iter() if _command_line(one).startswith(f"ray::{kind}")]
 
 
@@ -121,18 +128,29 @@ async def ray_cluster(*arguments: str, workers: int = 3, **environment: str) -> 
         "--worker-url": "wss://{name}.example.com",
         "--drain-secs": 30,
     }
-    given = [str(part) for pair in options.items() for part in pair]
+    given = (*(str(part) for pair in options.items() for part in pair), *arguments)
     hosts = {f"w{n}.example.com": f"127.0.0.1:{base + n - 1}" for n in range(1, NAMES + 1)}
+    address = f"127.0.0.1:{port}"
+    voice = FakeTwilioVoice(PUBLIC, address, hosts)
+    async with _command(given, environment) as first:
+        cluster = RayCluster(
+            first, address, f"127.0.0.1:{admin}", control, voice, base, partial(_command, given, environment)
+        )
+        await cluster.takes_calls()
+        yield cluster
+
+
+@asynccontextmanager
+async def _command(arguments: Sequence[str], environment: dict[str, str]) -> AsyncIterator[Program]:
+    """Start the command; if it runs at the end, it ends as asked."""
     async with program(
-        "cluster", *given, *arguments, environment={"TWILIO_AUTH_TOKEN": AUTH_TOKEN, **environment}
+        "cluster", *arguments, environment={"TWILIO_AUTH_TOKEN": AUTH_TOKEN, **environment}
     ) as command:
         try:
-            await asyncio.wait_for(command.says("workers take calls"), 120)
-            address = f"127.0.0.1:{port}"
-            voice = FakeTwilioVoice(PUBLIC, address, hosts)
-            yield RayCluster(command, address, f"127.0.0.1:{admin}", control, voice, base)
+            yield command
         finally:
-            for _ in range(2):  # the second does not wait for calls
-                command.signal(signal.SIGTERM)
-                await asyncio.sleep(REPEAT_SECS)
+            with suppress(ProcessLookupError):  # a test may have ended it
+                for _ in range(2):  # the second does not wait for calls
+                    command.signal(signal.SIGTERM)
+                    await asyncio.sleep(REPEAT_SECS)
             await asyncio.wait_for(command.ends(), 60)
