@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from loguru import logger
@@ -14,12 +13,11 @@ from cluster.asking import NoAnswer
 from cluster.autoscaling import Autoscaler
 from cluster.cluster_auth import ClusterAuth
 from cluster.desks import Desks
-from cluster.fleet import Member, WorkerState, plan
-from cluster.merged import state_of
+from cluster.fleet import WorkerState, plan
+from cluster.managed_worker import ManagedWorker
 from cluster.options import ClusterOptions
 from cluster.runtime import Runtime, Survivor
 from cluster.worker_client import WorkerClient
-from cluster.worker_report import WorkerReport
 from cluster.worker_spec import WorkerSpec
 from cluster.worker_url import worker_name
 from server.draining import CLOSING
@@ -29,50 +27,6 @@ STEP_SECS = 1.0
 REPORT_SECS = 3.0  # a machine may be busy; that is no reason to think that a worker is dead
 RETRY_SECS = 10.0  # before a worker that could not start tries again
 LATE_SECS = 20.0  # what a worker may take to end after its last call, or after --drain-secs
-
-
-@dataclass
-class ManagedWorker:
-    """What the manager knows of one worker.
-
-    Attributes:
-        number: w1's is 1.
-        generation: counts updates.
-        handle: leads to its process.
-        client: asks it.
-        since_s: when it was started, monotonic.
-        report: what it last told; None where it does not answer.
-        answered: whether it ever has.
-        drained_s: since when it is to end, or None.
-        failed_s: when it was found that it cannot start, or None.
-        adopted: whether an earlier command has started it.
-    """
-
-    number: int
-    generation: int
-    handle: Any
-    client: WorkerClient
-    since_s: float
-    report: WorkerReport | None = None
-    answered: bool = False
-    drained_s: float | None = None
-    failed_s: float | None = None
-    adopted: bool = False
-
-    @property
-    def state(self) -> WorkerState:
-        """Where it is in its life."""
-        if self.drained_s is not None:
-            return WorkerState.DRAINING
-        if self.report is None:
-            return WorkerState.DEAD if self.answered else WorkerState.STARTING
-        return state_of(self.report)
-
-    def member(self, now_s: float) -> Member:
-        """Give what planning needs of it."""
-        sessions = self.report.sessions if self.report else 0
-        unplaced_s = 0.0 if self.answered else now_s - self.since_s
-        return Member(self.number, self.generation, self.state, sessions, unplaced_s)
 
 
 class Manager:
@@ -213,7 +167,7 @@ class Manager:
                 self._start(number, now_s)
             await self._drain([self._workers[number] for number in todo.drain])
         # Asked again: the first may have been lost, or Ray has put another process in its place.
-        deaf = [one for one in self.workers if one.drained_s is not None and not _is_closing(one)]
+        deaf = [one for one in self.workers if one.drained_s is not None and not one.is_closing]
         await asyncio.gather(*(one.client.end() for one in deaf), return_exceptions=True)
         await self._tell_desks()
 
@@ -325,7 +279,3 @@ class Manager:
             self.ports,
             self._closing,
         )
-
-
-def _is_closing(one: ManagedWorker) -> bool:
-    return one.report is not None and (one.report.closing or one.report.over)
