@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ import numpy as np
 import soundfile
 
 from audio.formats import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ
-from commands.errors import explained
+from commands.errors import Unusable, explained
 from commands.options import command, takes
 from engines.duplex import DuplexEngine, EngineUnavailable
 from engines.options import EngineOptions
@@ -42,6 +43,8 @@ def voices(engine_options: EngineOptions, play: str | None, out: Path | None) ->
         options, _ = settle(engine_options)
         if play:
             target = out or Path(f"{Path(play).stem}.wav")
+            if not os.access(target.parent, os.W_OK) or target.is_dir():
+                raise Unusable(f"Cannot write to {target}; name a file in a folder of yours with --out.")
             asyncio.run(_play(options, play, target))
             click.echo(f"{target}: {SAMPLE_SECS:g} s")
             return
@@ -85,7 +88,10 @@ async def _play(options: EngineOptions, voice: str, target: Path) -> None:
         pcm = await _listen(engine, round(SAMPLE_SECS * 1000 / FRAME_MS))
     finally:
         await engine.stop()
-    soundfile.write(target, pcm, SAMPLE_RATE_HZ)
+    try:
+        soundfile.write(target, pcm, SAMPLE_RATE_HZ, format="WAV")
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise Unusable(f"Cannot write to {target} ({error}).") from error
 
 
 async def _listen(engine: DuplexEngine, frames: int) -> np.ndarray:

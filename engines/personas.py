@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from engines.duplex import NO_REQUEST, CallRequest, EngineUnavailable
+from engines.duplex import NO_REQUEST, CallRequest, DuplexEngine, EngineUnavailable, RequestRefused
 from engines.options import SPEECH, EngineOptions
 from engines.voices import PERSONAPLEX_REPO, needs_personaplex
 
@@ -103,6 +103,19 @@ def load_personas(path: Path | None) -> Personas:
     return Personas(default, sections, names_by_number)
 
 
+def check_sections(personas: Personas, engine: DuplexEngine) -> None:
+    """Make sure, once the engine is loaded, that it can be each of them.
+
+    Raises:
+        PersonasUnfit: naming the first section that it cannot.
+    """
+    for name, request in personas.sections.items():
+        try:
+            engine.check_request(request)
+        except RequestRefused as refusal:
+            raise PersonasUnfit(f"--personas: [{name}]: {refusal}") from refusal
+
+
 def read_persona(text: str, folder: Path = Path()) -> str:
     """Give a persona's words: the text, or what is in the file behind an ``@``.
 
@@ -113,8 +126,12 @@ def read_persona(text: str, folder: Path = Path()) -> str:
         path = folder / Path(text[1:]).expanduser()
         try:
             text = path.read_text()
-        except (OSError, ValueError) as error:
-            raise PersonasUnfit(f"The persona's file {path} cannot be read as text.") from error
+        except OSError as error:
+            raise PersonasUnfit(
+                f"The persona's file {path} cannot be read ({error.strerror or error})."
+            ) from error
+        except ValueError as error:
+            raise PersonasUnfit(f"The persona's file {path} is no text in UTF-8.") from error
     text = text.strip()
     if len(text) > MAX_PERSONA_CHARS:
         raise PersonasUnfit(

@@ -18,6 +18,7 @@ from access.auth import StreamAuth
 from access.public_address import HEALTH_PATH, TWIML_PATH, PublicAddress
 from access.tokens import StreamTokens
 from engines.choose import choose_engine
+from engines.personas import check_sections
 from hooks.http import Hook
 from hooks.outbox import SEND_SECS, Outbox
 from pipelines.choose import watches
@@ -112,6 +113,10 @@ async def answering(
         await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
         await stop.unless_stopped(_check_reach(options, state, pointer))
         await stop.unless_stopped(state.startup.run(choice.engine, logger.info))
+        if choice.engine.takes:
+            check_sections(choice.personas, choice.engine)
+        elif choice.personas.sections:
+            logger.warning("The engine {} takes no personas; --personas is left out.", choice.engine.name)
         # What is loaded now stays: without this the garbage collector looks at all of it in mid-call.
         gc.collect()
         gc.freeze()

@@ -137,16 +137,16 @@ class MoshiEngine(DuplexEngine):
         self._absent = None
         progress(f"Moshi is ready for {self.capacity} call{'s' if self.capacity > 1 else ''} at once.")
 
+    def check_request(self, request: CallRequest) -> None:
+        """See ``DuplexEngine``. Once it is loaded, it also knows its voices and what can be said."""
+        super().check_request(request)
+        if (loaded := self._loaded) is not None:
+            loaded.roles.greeting(request, loaded.roles.role(request), self.greetings)
+
     def prepare(self, request: CallRequest) -> None:
         """See ``DuplexEngine``."""
         self.check_request(request)
-        if (loaded := self._loaded) is None:
-            return
-        role = loaded.roles.role(request)
-        loaded.roles.greeting(
-            request, role, self.greetings
-        )  # refuses what cannot be said while it still rings
-        if role is not None:
+        if (loaded := self._loaded) is not None and (role := loaded.roles.role(request)) is not None:
             self._start_of(loaded, role)
 
     async def measure_prompt(self) -> PromptPace | None:
@@ -165,7 +165,7 @@ class MoshiEngine(DuplexEngine):
 
     def open_session(self, request: CallRequest = NO_REQUEST) -> MoshiSession:
         """See ``DuplexEngine``."""
-        self.check_request(request)
+        super().check_request(request)  # the rest is looked at below
         error, loaded = self.error, self._loaded
         if error is not None or loaded is None:
             raise EngineBusy(error or "Moshi is not loaded.")

@@ -30,7 +30,7 @@ from engines.moshi.steering import word_starts
 from engines.moshi.voice_loader import VoiceLoader
 from engines.moshi.voices import Voices
 from engines.options import EngineOptions
-from engines.voices import PERSONAPLEX_REPO
+from engines.voices import PERSONAPLEX_REPO, needs_personaplex
 from runtime.retries import Later, later
 
 
@@ -160,6 +160,11 @@ class Loader:
         if self.options.persona:
             raise EngineUnavailable(
                 f"{checkpoint.weights} was not trained to take a persona; leave out --persona, "
+                f"or take --model {PERSONAPLEX_REPO}."
+            )
+        if needs_personaplex(self.options.voice):
+            raise EngineUnavailable(
+                f"{checkpoint.weights} has one voice, its own; leave out --voice {self.options.voice}, "
                 f"or take --model {PERSONAPLEX_REPO}."
             )
         return None

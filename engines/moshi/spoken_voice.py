@@ -38,7 +38,8 @@ def read_recording(path: Path) -> Pcm:
                     f"The voice {path} lasts {secs:.1f} s; "
                     f"expected a recording of {SHORTEST_SECS:g} to {LONGEST_SECS:g} s."
                 )
-            heard = file.read(dtype="float32", always_2d=True).mean(axis=1)
+            # As many as it says: of what cannot be sought in (GSM 6.10) soundfile would not know how many.
+            heard = file.read(file.frames, dtype="float32", always_2d=True).mean(axis=1)
     except (soundfile.LibsndfileError, OSError, ZeroDivisionError) as error:
         raise VoiceUnfit(f"The voice {path} cannot be read as sound ({error}).") from error
     if not np.isfinite(heard).all():

@@ -25,6 +25,7 @@ from engines.moshi.converted import (
 from engines.moshi.hub import DOWNLOAD, HubRepo
 from engines.moshi.language_model import QUANTIZATIONS, Quantization
 from engines.moshi.voice import VoiceUnfit
+from engines.moshi.voice_loader import check_voice
 from engines.moshi.voices import Voices, cached_voices, voices_in_folder, voices_of_repo
 from engines.options import EngineOptions
 from engines.voices import (
@@ -120,6 +121,8 @@ def _folder(options: EngineOptions) -> Path | None:
 
 
 def _repo(options: EngineOptions) -> str:
+    if is_file(options.voice):
+        _check_voice_file(Path(options.voice).expanduser())  # before 16 GB are fetched to speak with it
     repo = options.model or _default_repo(options)
     if not REPO.fullmatch(repo):
         raise EngineUnavailable(
@@ -127,6 +130,15 @@ def _repo(options: EngineOptions) -> str:
             f"or a repo of the hub such as {kyutai_repo(options)}."
         )
     return repo
+
+
+def _check_voice_file(path: Path) -> None:
+    if not path.is_file():
+        raise EngineUnavailable(f"There is no file {path} to take the voice from.")
+    try:
+        check_voice(path)
+    except VoiceUnfit as error:
+        raise EngineUnavailable(str(error)) from error
 
 
 def _default_repo(options: EngineOptions) -> str:

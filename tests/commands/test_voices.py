@@ -58,6 +58,13 @@ def test_writes_a_sample(tiny_personaplex: Path, tmp_path: Path, monkeypatch: py
     assert np.abs(pcm).max() > 0
 
 
+def test_a_sample_that_cannot_be_written_is_not_made(tmp_path: Path) -> None:
+    for target in (tmp_path / "none" / "x.wav", tmp_path / "one" / "two" / "x.wav"):
+        result = CliRunner().invoke(voices, ["--play", "NATM0", "--out", str(target)])
+        assert result.exit_code == 2
+        assert f"Cannot write to {target}; name a file in a folder of yours with --out." in result.output
+
+
 @pytest.mark.slow
 def test_a_voice_that_is_not_there_is_named(tiny_personaplex: Path) -> None:
     arguments = ["--model", str(tiny_personaplex), "--quantize", "none", "--play", "NATF3"]

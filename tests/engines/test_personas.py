@@ -8,10 +8,19 @@ from pathlib import Path
 import pytest
 
 from engines.choose import choose_engine
-from engines.duplex import CallRequest, EngineUnavailable
+from engines.duplex import NO_REQUEST, CallRequest, EngineUnavailable
 from engines.options import EngineOptions
-from engines.personas import NO_PERSONAS, PersonasUnfit, load_personas, read_persona, settle
+from engines.personas import (
+    NO_PERSONAS,
+    Personas,
+    PersonasUnfit,
+    check_sections,
+    load_personas,
+    read_persona,
+    settle,
+)
 from engines.voices import PERSONAPLEX_REPO
+from tests.fake_engines import FakeEngine
 
 FILE = """
 [default]
@@ -72,7 +81,7 @@ def test_a_section_is_chosen_by_name_or_a_persona_by_its_words(file: Path) -> No
             r"of \[b\] is in another",
         ),
         ("['a b']\nvoice = 'x'", "a section's name has letters"),
-        ("[a]\npersona = '@none.txt'", r"The persona's file .*none\.txt cannot be read as text"),
+        ("[a]\npersona = '@none.txt'", r"The persona's file .*none\.txt cannot be read \(No such file"),
     ],
 )
 def test_says_what_is_wrong_with_the_file(tmp_path: Path, text: str, complaint: str) -> None:
@@ -87,7 +96,7 @@ def test_says_what_is_wrong_with_a_persona(tmp_path: Path) -> None:
     with pytest.raises(PersonasUnfit, match="Expected a persona of at most 8,000 characters, got 8,001"):
         read_persona("a" * 8001)
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(PersonasUnfit, match="cannot be read as text"):
+    with pytest.raises(PersonasUnfit, match="is no text in UTF-8"):
         read_persona(f"@{tmp_path / 'binary'}")
     with pytest.raises(PersonasUnfit, match="cannot be read"):
         load_personas(tmp_path / "none.toml")
@@ -104,6 +113,13 @@ def test_the_file_s_default_fills_up_the_options(file: Path) -> None:
     assert settle(plain) == (plain, NO_PERSONAS)
     file.write_text("[a]\npersona = 'You are Ben.'")
     assert settle(replace(plain, personas=file))[0].model == PERSONAPLEX_REPO
+
+
+async def test_a_section_that_the_engine_cannot_be_is_named() -> None:
+    engine = FakeEngine()
+    check_sections(Personas(sections={"a": NO_REQUEST}), engine)
+    with pytest.raises(PersonasUnfit, match=r"--personas: \[b\]: The engine fake takes no voice for a call"):
+        check_sections(Personas(sections={"a": NO_REQUEST, "b": CallRequest(voice="NATF2")}), engine)
 
 
 def test_the_parrot_takes_no_persona() -> None:

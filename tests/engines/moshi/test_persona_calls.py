@@ -151,7 +151,7 @@ async def test_what_cannot_be_is_refused_before_the_call(engine: MoshiEngine) ->
         (CallRequest(persona="bibi " * 600), r"The persona has \d+ tokens, expected at most 500"),
         (CallRequest(greeting="()"), "The greeting cannot be said"),
     ):
-        for ask in (engine.prepare, engine.open_session):
+        for ask in (engine.check_request, engine.prepare, engine.open_session):
             with pytest.raises(RequestRefused, match=complaint):
                 ask(request)
     assert engine.running == 0
@@ -204,6 +204,9 @@ async def test_a_recording_is_a_voice(engine: MoshiEngine, tmp_path: Path) -> No
 async def test_a_model_without_personas_says_so(tiny_checkpoint: Path) -> None:
     engine = MoshiEngine(EngineOptions(model=str(tiny_checkpoint), persona=ANNA))
     with pytest.raises(EngineUnavailable, match="was not trained to take a persona; leave out --persona, or"):
+        await engine.start(lambda _: None)
+    engine = MoshiEngine(EngineOptions(model=str(tiny_checkpoint), voice="NATF2"))
+    with pytest.raises(EngineUnavailable, match="has one voice, its own; leave out --voice NATF2, or take"):
         await engine.start(lambda _: None)
     engine = MoshiEngine(EngineOptions(model=str(tiny_checkpoint), greeting="none"), codec_limit_frames=500)
     await engine.start(lambda _: None)

@@ -156,6 +156,13 @@ def test_a_recording_of_any_rate_is_brought_to_one_loudness(
     assert abs(pyloudnorm.Meter(SAMPLE_RATE_HZ).integrated_loudness(pcm) + 24) < 0.1
 
 
+@pytest.mark.parametrize("subtype", ["GSM610", "IMA_ADPCM", "MS_ADPCM", "PCM_U8"])
+def test_a_recording_as_telephone_systems_write_it(tmp_path: Path, subtype: str) -> None:
+    soundfile.write(tmp_path / "voice.wav", tone(2.5, 8000), 8000, subtype=subtype)
+    # These have whole blocks, the last of which is filled up.
+    assert 2.5 <= len(read_recording(tmp_path / "voice.wav")) / SAMPLE_RATE_HZ < 2.6
+
+
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [

@@ -217,13 +217,21 @@ def test_with_a_filled_cache_loading_asks_the_network_for_nothing(
     assert "ready for 1 call" in loading.stdout
 
 
-def test_a_persona_or_a_voice_of_its_takes_personaplex() -> None:
+def test_a_persona_or_a_voice_of_its_takes_personaplex(tmp_path: Path) -> None:
     from_voice = weights._repo(EngineOptions(voice="NATF2"))
     assert from_voice == weights._repo(EngineOptions(persona="You are Anna.")) == "nvidia/personaplex-7b-v1"
-    assert weights._repo(EngineOptions(voice="mine.wav")) == from_voice
+    assert (
+        weights._repo(EngineOptions(voice=str(Path(__file__).parent / "data" / "personaplex_voice.pt")))
+        == from_voice
+    )
     assert weights._repo(EngineOptions(voice="moshika")) == "kyutai/moshika-mlx-q4"
     with pytest.raises(EngineUnavailable, match="--voice moshika is Moshi's, which takes no persona"):
         weights._repo(EngineOptions(voice="moshika", persona="You are Anna."))
+    with pytest.raises(EngineUnavailable, match=r"There is no file none\.wav to take the voice from"):
+        weights._repo(EngineOptions(voice="none.wav"))
+    (tmp_path / "bad.pt").write_text("nothing of the kind")
+    with pytest.raises(EngineUnavailable, match=r"bad\.pt is not a voice: it is no whole zip archive"):
+        weights._repo(EngineOptions(voice=str(tmp_path / "bad.pt")))
     with pytest.raises(
         EngineUnavailable, match=r"There is no voice 'moshikko'; 'uv run bot.py voices' lists"
     ):
