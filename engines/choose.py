@@ -12,7 +12,7 @@ from engines.duplex import DuplexEngine, EngineUnavailable
 from engines.options import EngineOptions
 from engines.parrot import ParrotEngine
 from engines.personas import NO_PERSONAS, Personas, settle
-from runtime.plugin import PluginUnfit, load
+from runtime.plugin import PluginUnfit, load, told
 
 ENGINES = ("auto", "moshi", "parrot", "remote")
 
@@ -126,13 +126,24 @@ def _own_engine(options: EngineOptions) -> DuplexEngine:
         raise PluginUnfit(f"--engine: expected a class derived from DuplexEngine, got {options.engine}.")
     if missing := sorted(getattr(made, "__abstractmethods__", ())):
         raise PluginUnfit(f"--engine: {options.engine} lacks {', '.join(missing)} (see engines/duplex.py).")
+    for name, is_async in (("start", True), ("stop", True), ("open_session", False)):
+        if inspect.iscoroutinefunction(getattr(made, name)) is not is_async:
+            kinds = ("async def", "def") if is_async else ("def", "async def")
+            raise PluginUnfit(
+                f"--engine: expected {kinds[0]} {name}, got {kinds[1]} in {options.engine} "
+                "(see engines/duplex.py)."
+            )
     try:
         make: Callable[..., DuplexEngine] = made
         return make(options) if inspect.signature(make).parameters else make()
+    except EngineUnavailable:
+        raise
     except TypeError as error:
         raise PluginUnfit(
             f"--engine: {options.engine} cannot be made from EngineOptions ({error})."
         ) from error
+    except Exception as error:  # whatever the user's own class raises while it is made
+        raise PluginUnfit(f"--engine: {options.engine} cannot be made ({told(error)}).") from error
 
 
 def _remote_engine(options: EngineOptions) -> EngineChoice:

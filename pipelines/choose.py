@@ -32,6 +32,8 @@ def choose_pipeline(spec: str) -> MakePipeline:
     function = load(spec, OPTION)
     if not callable(function):
         raise PluginUnfit(f"{OPTION}: expected a function that gives a Pipeline, got {spec}, which is none.")
+    if inspect.iscoroutinefunction(function):
+        raise PluginUnfit(f"{OPTION}: expected def, got async def {spec}; it gives a Pipeline at once.")
     # Looked at now, so that what cannot be called is found at the start and not with the first call.
     parameters = inspect.signature(function).parameters.values()
     takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters)
@@ -65,5 +67,6 @@ def watches(spec: str) -> bool:
 
 def _checked(pipeline: Any, spec: str) -> Pipeline:
     if not isinstance(pipeline, Pipeline):
-        raise PluginUnfit(f"{OPTION}: expected a Pipeline from {spec}, got {type(pipeline).__name__}.")
+        hint = "; does it return what it makes?" if pipeline is None else "."
+        raise PluginUnfit(f"{OPTION}: expected a Pipeline from {spec}, got {type(pipeline).__name__}{hint}")
     return pipeline

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ def load(spec: str, option: str) -> Any:
     module_name, _, name = spec.partition(":")
     if not (module_name and name):
         raise PluginUnfit(f"{option}: expected MODULE:NAME, such as my_parts:MyPart, got {spec!r}.")
+    if module_name.endswith(".py") or {"/", "\\"} & set(module_name):
+        dotted = module_name.removesuffix(".py").replace("\\", "/").strip("./").replace("/", ".")
+        raise PluginUnfit(f"{option}: expected a module's name, not a file's: {dotted}:{name}, got {spec!r}.")
     here = str(Path.cwd())
     if here not in sys.path:  # uv run /elsewhere/bot.py has bot.py's folder there, not this one
         sys.path.append(here)
@@ -39,10 +44,23 @@ def load(spec: str, option: str) -> Any:
             f"{option}: {module_name} needs the package {error.name}, which is missing."
         ) from error
     except Exception as error:  # whatever the user's own module raises while it is imported
-        raise PluginUnfit(
-            f"{option}: {module_name} cannot be imported ({type(error).__name__}: {error})."
-        ) from error
+        raise PluginUnfit(f"{option}: {module_name} cannot be imported ({told(error)}).") from error
     try:
         return getattr(module, name)
     except AttributeError as error:
-        raise PluginUnfit(f"{option}: the module {module_name} has no {name}.") from error
+        like = difflib.get_close_matches(name, vars(module), 1)
+        hint = f"; did you mean {like[0]}?" if like else "."
+        raise PluginUnfit(f"{option}: the module {module_name} has no {name}{hint}") from error
+
+
+def told(error: BaseException) -> str:
+    """Say in a few words what somebody's own code raised, and at which line of it."""
+    said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    if isinstance(error, SyntaxError):
+        return said  # which names the line itself
+    here = Path.cwd()
+    for one in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(one.filename)
+        if path.is_relative_to(here) and "site-packages" not in path.parts:
+            return f"{said}; {path.relative_to(here)}, line {one.lineno}"
+    return said

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engines.duplex import DuplexEngine, Progress
+from loguru import logger
+
+from engines.duplex import DuplexEngine, EngineError, EngineUnavailable, Progress
+from runtime.plugin import told
 
 
 @dataclass
@@ -36,5 +39,11 @@ class Startup:
             self.progress = line
             say(line)
 
-        await engine.start(tell)
+        try:
+            await engine.start(tell)
+        except EngineError:
+            raise
+        except Exception as error:  # a bug, ours or of an engine of the user's own
+            logger.opt(exception=error).error("The engine {} did not start", engine.name)
+            raise EngineUnavailable(f"The engine {engine.name} did not start ({told(error)}).") from error
         self.done = True

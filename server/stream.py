@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fastapi import WebSocket
 from loguru import logger
 
-from access.refusal import POLICY_VIOLATION, TRY_AGAIN_LATER, StreamRefused
+from access.refusal import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER, StreamRefused
 from engines.duplex import CallRequest, DuplexSession, EngineBusy, RequestRefused
 from server.call_ending import run_to_its_end
 from server.socket_closing import close_socket
@@ -15,6 +15,8 @@ from server.state import RunCall, ServerState
 from server.stream_start import read_start
 from server.websocket_protocol import connection_of
 from telephony.media_stream import Start
+
+_NO_SESSION = "The engine opened no session; the server's log says why."
 
 
 async def handle_stream(
@@ -57,8 +59,19 @@ def _open_session(state: ServerState, request: CallRequest) -> DuplexSession:
     if state.calls.closing:
         raise StreamRefused("closing", TRY_AGAIN_LATER, state.calls.closing)
     try:
-        return state.engine.open_session(request)
+        session = state.engine.open_session(request)
     except EngineBusy as busy:
         raise StreamRefused("busy", TRY_AGAIN_LATER, str(busy)) from busy
     except RequestRefused as refused:
         raise StreamRefused("request", POLICY_VIOLATION, str(refused)) from refused
+    except Exception as error:  # a bug, ours or of an engine of the user's own
+        logger.opt(exception=error).error("The engine {} opened no session", state.engine.name)
+        raise StreamRefused("engine", INTERNAL_ERROR, _NO_SESSION) from error
+    if not isinstance(session, DuplexSession):
+        logger.error(
+            "expected a DuplexSession from open_session of the engine {}, got {}",
+            state.engine.name,
+            type(session).__name__,
+        )
+        raise StreamRefused("engine", INTERNAL_ERROR, _NO_SESSION)
+    return session

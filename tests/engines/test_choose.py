@@ -44,6 +44,27 @@ class HalfAnEngine(ParrotEngine):
         super().__init__()
 
 
+class BrokenEngine(ParrotEngine):
+    """Raises while it is made."""
+
+    def __init__(self) -> None:
+        raise RuntimeError("no key")
+
+
+class StillEngine(ParrotEngine):
+    """Was written without ``async``."""
+
+    def start(self, progress: object) -> None:  # type: ignore[override]
+        raise NotImplementedError
+
+
+class HastyEngine(ParrotEngine):
+    """Was written with too much of it."""
+
+    async def open_session(self, request: object = None) -> None:  # type: ignore[override]
+        raise NotImplementedError
+
+
 class OwnEngine(ParrotEngine):
     """A parrot that takes the options."""
 
@@ -68,6 +89,9 @@ def test_an_engine_of_one_s_own_takes_the_options() -> None:
             "lacks error, open_session, running, start, stop (see engines/duplex.py).",
         ),
         ("tests.engines.test_choose:HalfAnEngine", "cannot be made from EngineOptions ("),
+        ("tests.engines.test_choose:BrokenEngine", "cannot be made (RuntimeError: no key; "),
+        ("tests.engines.test_choose:StillEngine", "expected async def start, got def in tests.engines"),
+        ("tests.engines.test_choose:HastyEngine", "expected def open_session, got async def in tests.eng"),
     ],
 )
 def test_what_is_no_engine(name: str, sentence: str) -> None:

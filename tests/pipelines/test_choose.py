@@ -33,6 +33,11 @@ def nothing(transport: object) -> None:
     """Gives nothing."""
 
 
+async def late(transport: object) -> Pipeline:
+    """Was written with ``async``."""
+    raise NotImplementedError
+
+
 def test_a_function_takes_what_it_wants_of_what_is_offered() -> None:
     offered = dict.fromkeys(OFFERED)
     assert isinstance(choose_pipeline("tests.pipelines.test_choose:whole")(**offered), Pipeline)
@@ -48,6 +53,10 @@ def test_what_a_call_offers_is_what_phone_call_takes() -> None:
     ("name", "sentence"),
     [
         ("strange", "wants moon; what a call offers is transport, session, playout_lead_ms"),
+        (
+            "late",
+            "expected def, got async def tests.pipelines.test_choose:late; it gives a",
+        ),
         ("OFFERED", "expected a function that gives a Pipeline, got tests.pipelines.test_choose:OFFERED"),
         ("test_what_a_call_offers_is_what_phone_call_takes", "expected a function of transport, session"),
     ],

@@ -7,6 +7,7 @@ from server.startup import Startup
 from server.state import ServerState
 from server.status import status
 from tests.fake_engines import FakeEngine
+from tests.logs import Logged
 
 
 class TalkativeEngine(FakeEngine):
@@ -25,6 +26,19 @@ class TalkativeEngine(FakeEngine):
         if self.never_ready:
             raise EngineUnavailable("The weights are missing.")
         await super().start(progress)
+
+
+async def test_an_engine_of_ones_own_that_raises_is_one_sentence_and_a_traceback_of_its_own(
+    logged: Logged,
+) -> None:
+    class Broken(FakeEngine):
+        async def start(self, progress: Progress) -> None:
+            raise RuntimeError("the key is wrong")
+
+    engine = Broken()
+    with pytest.raises(EngineUnavailable, match=r"^The engine fake did not start \(RuntimeError: the key is"):
+        await ServerState(engine).startup.run(engine, lambda _: None)
+    assert "ERROR The engine fake did not start" in logged.text
 
 
 async def test_each_state_in_the_order_of_a_server_s_life() -> None:

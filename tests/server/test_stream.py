@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Callable
 
 import pytest
 from streamdouble.protocol import MEDIA_FORMAT
@@ -15,6 +16,7 @@ from engines.parrot import ParrotEngine
 from server.options import ServerOptions
 from server.state import ServerState
 from tests.fake_engines import FakeEngine
+from tests.logs import Logged
 from tests.phone import Phone, serving, start_message
 
 TONE = bytes([0x10, 0x90]) * 80
@@ -180,6 +182,25 @@ async def test_an_engine_that_raises_ends_that_call_and_no_other() -> None:
         await phone.say(times=4)
         assert len(await phone.listen(frames=1)) == 640
     assert line.calls.served == 2
+
+
+@pytest.mark.parametrize(
+    ("opens", "told"),
+    [
+        (lambda _: 1 / 0, "ERROR The engine fake opened no session"),
+        (lambda _: None, "ERROR expected a DuplexSession from open_session of the engine fake, got NoneType"),
+    ],
+)
+async def test_an_engine_of_ones_own_that_opens_no_session(
+    opens: Callable[[object], None], told: str, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    """The first ended in a traceback of 80 lines and no closing code, the second in a call without an end."""
+    line = ServerState(FakeEngine())
+    monkeypatch.setattr(line.engine, "open_session", opens)
+    async with serving(line) as address, Phone.calling(address) as phone:
+        assert await phone.closed() == (1011, "The engine opened no session; the server's log says why.")
+    assert line.calls.refused == {"engine": 1}
+    assert told in logged.text
 
 
 async def test_an_engine_that_hangs_ends_that_call() -> None:
