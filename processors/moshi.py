@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 
 import numpy as np
+from loguru import logger
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
@@ -21,6 +22,7 @@ from audio.formats import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ
 from engines.duplex import HANG_SECS, DuplexSession, DuplexStep, EngineFailed
 from processors.frames import EngineMetricsFrame
 from processors.words import WordFrames
+from runtime.plugin import told
 
 
 class MoshiProcessor(FrameProcessor):
@@ -89,6 +91,10 @@ class MoshiProcessor(FrameProcessor):
                 await self._push(step)
         except EngineFailed as error:
             await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
+        except Exception as error:  # a bug, ours or of an engine of the user's own
+            logger.opt(exception=error).error("{} broke", self.session.answerer)
+            said = f"{self.session.answerer} broke ({told(error)})"
+            await self.push_error(said, exception=error, force_treat_as_permanent=True)
 
     async def _push(self, step: DuplexStep) -> None:
         fed_at_s = self._fed_at_s.popleft() if self._fed_at_s else asyncio.get_running_loop().time()
@@ -107,6 +113,11 @@ class MoshiProcessor(FrameProcessor):
         )
         if step.pcm is None:
             return
+        if step.pcm.dtype != np.float32 or step.pcm.shape != (FRAME_SAMPLES,):
+            raise ValueError(
+                f"expected float32 [{FRAME_SAMPLES}] in DuplexStep.pcm, got {step.pcm.dtype} "
+                f"{list(step.pcm.shape)}"
+            )
         speech = SpeechOutputAudioRawFrame(pcm.to_bytes(step.pcm), SAMPLE_RATE_HZ, num_channels=1)
         await self.push_frame(speech)
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
+from engines.duplex import DuplexStep
 from processors.frames import EngineMetricsFrame
 from processors.moshi import MoshiProcessor
 from tests.fake_engines import FakeEngine, FakeSession
@@ -126,6 +127,30 @@ def test_a_session_that_fails_is_a_permanent_error() -> None:
     assert [error.error for error in errors] == ["The fake engine failed, as asked."]
     assert not errors[0].processor.is_usable
     assert len(after.of(SpeechOutputAudioRawFrame)) == 1
+
+
+@pytest.mark.parametrize(
+    ("pcm", "sentence"),
+    [
+        (np.zeros(1000, np.float32), "expected float32 [1920] in DuplexStep.pcm, got float32 [1000]"),
+        (np.zeros(1920, np.int16), "expected float32 [1920] in DuplexStep.pcm, got int16 [1920]"),
+        (None, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_session_of_ones_own_that_gives_something_else_ends_the_call_at_once(
+    pcm: Any, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was silent until the watchdog barked, or noise."""
+
+    async def outputs(_: FakeSession) -> AsyncIterator[DuplexStep]:
+        yield DuplexStep(np.zeros(1920, np.float32) if pcm is None else pcm)
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(FakeSession, "outputs", outputs)
+    before, _ = talk(FakeEngine(), [heard(0)])
+    (error,) = before.of(ErrorFrame)
+    assert error.error.startswith("The engine broke (")
+    assert sentence in error.error
 
 
 def test_a_session_that_hangs_is_a_permanent_error() -> None:
