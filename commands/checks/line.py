@@ -55,9 +55,15 @@ async def check_cloudflared(options: Settings) -> Check:
         process = await asyncio.create_subprocess_exec(
             path, "--version", stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
         )
-        output, _ = await asyncio.wait_for(process.communicate(), ANSWER_SECS)
-    except (OSError, TimeoutError) as error:
+    except OSError as error:
         return Check("cloudflared", "fail", f"{path} does not run ({error})", "install it again")
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), ANSWER_SECS)
+    except TimeoutError:
+        process.kill()  # or it would outlive the doctor
+        await process.wait()
+        why = f"no answer in {ANSWER_SECS:g} s"
+        return Check("cloudflared", "fail", f"{path} does not run ({why})", "install it again")
     return Check("cloudflared", "ok", output.decode(errors="replace").strip() or path)
 
 

@@ -45,9 +45,7 @@ class RingKVCache:
         Raises:
             RuntimeError: when there are none.
         """
-        if self._keys is None or self._values is None:
-            raise RuntimeError("expected keys and values, got none yet")
-        return self._keys, self._values
+        return _held(self._keys, self._values)
 
     def fill(self, keys: mx.array, values: mx.array) -> None:
         """Begin with the keys and values of the first positions, ``[1, heads, positions, dim]``: copies them.
@@ -89,9 +87,7 @@ class ListKVCache:
         Raises:
             RuntimeError: when there are none.
         """
-        if self._keys is None or self._values is None:
-            raise RuntimeError("expected keys and values, got none yet")
-        return self._keys, self._values
+        return _held(self._keys, self._values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +96,9 @@ class LayerCache:
 
     self_attn: RingKVCache | ListKVCache
     cross_attn: None = None
+
+
+def _held(keys: mx.array | None, values: mx.array | None) -> tuple[mx.array, mx.array]:
+    if keys is None or values is None:
+        raise RuntimeError("expected keys and values, got none yet")
+    return keys, values

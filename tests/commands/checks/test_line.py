@@ -77,6 +77,19 @@ async def test_a_cloudflared_that_does_not_run(monkeypatch: pytest.MonkeyPatch, 
     assert is_bad(await check_cloudflared(OPTIONS), "does not run", "install it again")
 
 
+async def test_a_cloudflared_that_says_nothing_is_not_left_running(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program, noted = tmp_path / "cloudflared", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ > {noted}\nexec /bin/sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(line, "ANSWER_SECS", 0.5)
+    assert is_bad(await check_cloudflared(OPTIONS), "does not run", "install it again")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(noted.read_text()), 0)
+
+
 async def test_credentials(twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("telephony.rest._RETRY_DELAYS_SECS", ())
 
