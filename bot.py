@@ -70,14 +70,16 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
         playout_lead_ms=options.playout_lead_ms,
         hang_secs=state.hang_secs,
         inbound_taps=taps.inbound_taps,
+        # Before the taps: what is recorded is what the caller hears.
         taps=[tone, *taps.taps] if state.call_options.call_limit_secs else taps.taps,
     )
     worker = PipelineWorker(
         pipeline,
         params=PipelineParams(audio_in_sample_rate=PHONE_RATE_HZ, audio_out_sample_rate=PHONE_RATE_HZ),
-        # pipecat's own observers look at every frame of every stage, which costs a tenth of the call.
+        # pipecat takes a pipeline without its own speaking frames for idle, and ends it after 300 s.
         idle_timeout_secs=None,
         cancel_timeout_secs=CANCEL_SECS,
+        # pipecat's own observers look at every frame of every stage, which costs a tenth of the call.
         enable_turn_tracking=False,
         enable_rtvi=False,
     )
@@ -111,7 +113,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
         reason, _ = await call.ended()
         await worker.cancel(reason=reason)
 
-    runner = WorkerRunner(handle_sigint=False)
+    runner = WorkerRunner(handle_sigint=False)  # signals are the program's: it lets the calls finish first
     await runner.add_workers(worker)
     watchers = [asyncio.create_task(watch()) for watch in (end_when_idle, cancel_when_ended)]
     if limit_secs := state.call_options.call_limit_secs:

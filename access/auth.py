@@ -50,7 +50,13 @@ class StreamAuth:
     def for_account(
         cls, auth_token: str | None, address: PublicAddress | None = None, *, insecure: bool = False
     ) -> StreamAuth:
-        """Make what an account's auth token, or the lack of one, calls for."""
+        """Make what an account's auth token, or the lack of one, calls for.
+
+        Args:
+            auth_token: of the Twilio account; None where there is none.
+            address: the public URL, which may become known later.
+            insecure: without an auth token, let everybody in.
+        """
         return cls(
             StreamTokens.from_auth_token(auth_token),
             Signatures(auth_token) if auth_token else None,
@@ -65,7 +71,7 @@ class StreamAuth:
 
         Args:
             call_sid: of the stream's ``start`` message.
-            custom_parameters: likewise; they carry the token.
+            custom_parameters: of the same message; they carry the token.
             headers: of its handshake.
             peer: the IP address that it comes from, as far as that is known.
 
@@ -75,6 +81,7 @@ class StreamAuth:
         self._check_handshake(headers.get(HEADER))
         token = custom_parameters.get(PARAMETER)
         try:
+            # A token that is shown counts also without an auth token: the browser phone's pages have one.
             if self.signatures or token:
                 wishes = wishes_text(
                     custom_parameters.get(PERSONA_PARAMETER, ""), custom_parameters.get(VOICE_PARAMETER, "")

@@ -106,6 +106,7 @@ class DashboardAuth:
                 f"Too many wrong passwords; try again in {secs} s.",
                 {"Retry-After": str(secs)} | _NO_STORE,
             )
+        # In constant time: how long it took would tell how much of a guess was right.
         if hmac.compare_digest(given.password.encode(), (self.options.web_password or "").encode()):
             self.throttle.passed(source)
             return

@@ -17,6 +17,13 @@ def check_exposure(
     Without an auth token nothing tells Twilio's streams from anybody else's, and every stream costs a
     session. On loopback alone that does no harm.
 
+    Args:
+        host: the address that is listened on.
+        public_url: that others are told, or None.
+        tunnel: whether a tunnel is opened.
+        auth_token: of the Twilio account, or None.
+        insecure: whether everybody is meant to come in.
+
     Raises:
         Exposed: naming what makes the server public.
     """

@@ -18,7 +18,9 @@ class KnownDevices:
     """Makes and recognises the cookies of this process."""
 
     def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
+        self._key = secrets.token_bytes(
+            32
+        )  # of this process: after a restart every device shows the password
 
     def introduce(self, response: Response) -> None:
         """Give the device that gets this response a name of its own."""

@@ -44,7 +44,11 @@ _NUMBER = re.compile(
 
 
 class Redactor:
-    """Takes phone numbers, and the secrets that it was told, out of a text."""
+    """Takes phone numbers, and the secrets that it was told, out of a text.
+
+    Args:
+        secrets: what must not appear; None and the empty text are passed over.
+    """
 
     def __init__(self, secrets: Iterable[str | None] = ()) -> None:
         self._secrets = [secret for secret in secrets if secret]

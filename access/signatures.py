@@ -17,7 +17,11 @@ HEADER = "X-Twilio-Signature"
 
 
 class Signatures:
-    """Checks signatures made with one account's auth token."""
+    """Checks signatures made with one account's auth token.
+
+    Args:
+        auth_token: of the account; the key of Twilio's HMAC-SHA1.
+    """
 
     def __init__(self, auth_token: str) -> None:
         self._validator = RequestValidator(auth_token)

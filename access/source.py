@@ -31,6 +31,7 @@ def source_of(request: HTTPConnection) -> str:
     """
     peer = request.client.host if request.client else ""
     if is_loopback(peer) and (forwarded := request.headers.getlist("x-forwarded-for")):
+        # The last header's last name: all before it came with the request.
         return _site(forwarded[-1].rpartition(",")[2].strip()) or peer
     return _site(peer) or "an unknown address"
 

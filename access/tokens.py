@@ -119,6 +119,7 @@ class StreamTokens:
         """
         if not _CALL.fullmatch(call):
             raise ValueError(f"expected a call SID, got {call!r}")
+        # Hexadecimal: a dot takes a token apart, and TwiML must carry it as it is.
         body = f"{call}.{int(now_secs + lifetime_secs)}.{secrets.token_hex(_NONCE_BYTES)}"
         return f"{body}.{self._mac(body, bound_to)}"
 

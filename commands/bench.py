@@ -48,6 +48,7 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
         _bench_servers(engine_options, frames)
     # A call without a greeting is measured from its first frame on.
     options = dataclasses.replace(engine_options, greeting="none")
+    # In the folder lies Mimi with random weights, 385 MB: nothing of a benchmark stays.
     with explained(), tempfile.TemporaryDirectory(prefix="moshi-bench-") as folder:
         pace = asyncio.run(_bench(options, frames, Path(folder)))
     click.echo(f"mlx on {accelerator() or 'the processor'}, {pace.calls} at once, {frames} frames of 80 ms:")

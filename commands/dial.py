@@ -130,6 +130,7 @@ def dial(
             plan = replace(plan, persona=_persona(engine_options), voice=engine_options.voice)
             call = event_loop.run(_dial_elsewhere(plan, _stream_url(url), api, options))
         else:
+            # Twilio must reach us for the stream: without a URL of ours a tunnel is opened for this one call.
             call = event_loop.run(_dial_here(plan, api, options.with_public_url(), run_call, mail))
     sys.exit(0 if call and call.status == COMPLETED else 1)
 

@@ -62,8 +62,10 @@ def doctor(
     code is 0 when a call would work, and 1 when it would not.
     """
     secrets = [twilio_options.auth_token, engine_options.remote.server_token]
+    # Only errors: what goes wrong on the way is what the lines of the checks say.
     log_to_stderr("error", secrets, server_options.log_format)
     with explained():
+        # Not Settings.check(), which ends at the first fault: here each is a line of its own.
         settled, _ = settle(engine_options)
         options = Settings(server_options, settled, twilio_options, reach_options)
         options.address()

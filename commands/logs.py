@@ -57,9 +57,7 @@ def _text(redactor: Redactor) -> FormatFunction:
     def line(record: Record) -> str:
         told = _traceback(record, redactor)
         record["extra"][_HANDED_ON] = f"\n{told}" if told else ""
-        return (
-            f"{{time:YYYY-MM-DD HH:mm:ss}} <level>{{level: <7}}</level> {{message}}{{extra[{_HANDED_ON}]}}\n"
-        )
+        return _TEXT
 
     return line
 

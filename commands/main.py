@@ -46,6 +46,7 @@ class Commands(click.Group):
         Raises:
             click.UsageError: when there is no such command.
         """
+        # click knows "No such command" as well, but names none that is like it.
         if args[0] not in COMMANDS:
             like = difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f"did you mean {like[0]}?" if like else f"there are {', '.join(COMMANDS)}."

@@ -114,7 +114,7 @@ def takes(
             return run(*args, **{argument: _filled(settings, own)}, **values)
 
         wrapped: Callable[..., R] = filled
-        for item, hint, group in reversed(fields):
+        for item, hint, group in reversed(fields):  # the last decorator's option stands first in --help
             wrapped = _option(item, hint, GROUPS[group])(wrapped)
         return wrapped
 
@@ -134,6 +134,7 @@ def from_environment(settings: type[T]) -> T:
         [one] = filled.values()
         return one
 
+    # An empty command line: only the environment speaks, and what is wrong in it is raised, not printed.
     made: T = read.main([], standalone_mode=False)
     return made
 
@@ -151,7 +152,7 @@ def as_environment(settings: Any) -> dict[str, str]:
 
 def _flat(settings: type[Any]) -> list[tuple[dataclasses.Field[Any], Any, str]]:
     """Give the fields of a dataclass, and of those in it, each with its type and the name of its group."""
-    hints = get_type_hints(settings)
+    hints = get_type_hints(settings)  # under postponed annotations a field's own type is a text
     flat = list[tuple[dataclasses.Field[Any], Any, str]]()
     for item in dataclasses.fields(settings):
         hint = hints[item.name]

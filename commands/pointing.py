@@ -32,7 +32,7 @@ async def put_back(pointer: NumberPointer | None, stop: StopSignals) -> None:
     """Make the number do again what it did before, in a bounded time."""
     if pointer is None:
         return
-    putting = asyncio.ensure_future(pointer.put_back())
+    putting = asyncio.ensure_future(pointer.put_back())  # a task, to be left behind where it takes too long
     if not await stop.wait_unless_forced(putting, within_secs=PUT_BACK_SECS, forced_secs=FORCED_SECS):
         putting.cancel()
         logger.error("The number was not put back in time; the next start puts it back")

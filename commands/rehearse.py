@@ -75,7 +75,7 @@ def rehearse(
     Exit code 0 when every point holds, 1 when one fails, 2 when the rehearsal could not be held.
     """
     console = Console()
-    if not console.is_terminal:
+    if not console.is_terminal:  # rich takes 80 columns there, which break the checklist's lines
         console = Console(width=_WIDTH_WITHOUT_TERMINAL)
     engine_options = dataclasses.replace(engine_options, calls=rehearse_options.calls)
     stage = _Stage(rehearse_options, server_options.pipeline, console)

@@ -106,7 +106,7 @@ async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bo
                     put_back(pointer, stop), drain(state.calls, stop, options.server.drain_secs, logger.info)
                 )
         finally:
-            await put_back(pointer, stop)
+            await put_back(pointer, stop)  # where the start was broken off; the second time it does nothing
     return pointer is None or not pointer.rings_here
 
 

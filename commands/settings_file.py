@@ -39,6 +39,7 @@ def read_settings_file(ctx: click.Context, param: click.Parameter, path: Path | 
 
 def _check_names(named: dict[str, Any], ctx: click.Context, param: click.Parameter, path: Path) -> None:
     known = {option.name for option in ctx.command.params if option.name}
+    # The other commands are loaded only for a name that this one does not know.
     if not named.keys() <= known and ctx.parent is not None:
         known |= _names_of_all(ctx.parent)
     for name, value in named.items():

@@ -60,7 +60,7 @@ def _list(options: EngineOptions) -> list[str]:
         own = dataclasses.replace(options, model="", voice=name, persona="")
         try:
             here = weights.cached(own, lambda _: None) is not None
-        except EngineUnavailable:  # damaged
+        except EngineUnavailable:  # damaged: 'download' says so, and mends it
             here = False
         lines.append(_line(name, what, here=here))
     found = weights.cached_voices_of(options)

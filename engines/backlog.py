@@ -71,7 +71,11 @@ class Backlog:
         return frame.pcm
 
     def answered(self) -> None:
-        """Count a taken frame as answered."""
+        """Count a taken frame as answered.
+
+        Raises:
+            ValueError: when none was taken.
+        """
         if self._taken_frames == 0:
             raise ValueError("expected a frame that was taken, got an answer to none")
         self._taken_frames -= 1

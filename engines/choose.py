@@ -93,6 +93,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
                 "The parrot takes no persona; leave out --persona, or take --engine moshi."
             )
         return EngineChoice(ParrotEngine(options.parrot_delay), "as asked")
+    # Only now: loading mlx, and asking the driver, is not for those who have named another engine.
     found = accelerator()
     card = unused_card()
     hint = f"to have Moshi on it: {nvidia.REMEDY}; " if card else ""
@@ -124,6 +125,7 @@ def _own_engine(options: EngineOptions) -> DuplexEngine:
     made = load(options.engine, "--engine")
     if not (isinstance(made, type) and issubclass(made, DuplexEngine)):
         raise PluginUnfit(f"--engine: expected a class derived from DuplexEngine, got {options.engine}.")
+    # Making one would say so as well, but in Python's words, and with a traceback.
     if missing := sorted(getattr(made, "__abstractmethods__", ())):
         raise PluginUnfit(f"--engine: {options.engine} lacks {', '.join(missing)} (see engines/duplex.py).")
     for name, is_async in (("start", True), ("stop", True), ("open_session", False)):
@@ -158,6 +160,7 @@ def _remote_engine(options: EngineOptions) -> EngineChoice:
         "max_steps": options.remote.max_steps,
     }
     greetings: tuple[Greeting, ...] = get_args(Greeting)
+    # What is none of the three is the greeting itself, in words.
     greeting = next((one for one in greetings if one == options.greeting), None)
     wish = Wish(
         persona=options.persona,

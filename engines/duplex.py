@@ -13,7 +13,7 @@ import numpy as np
 
 from audio.formats import FRAME_SAMPLES, Pcm
 
-HANG_SECS = 5.0  # for how long a session may owe an answer, unless --hang-secs says something else
+HANG_SECS = 5.0  # how long a session may owe an answer, but for --hang-secs; then a caller hangs up
 
 Progress = Callable[[str], None]
 """Takes one line for a person to read while something long goes on."""

@@ -94,7 +94,17 @@ def verdict(pace: Pace, shared_stages: Sequence[str]) -> str:
 
 
 async def measure(engine: DuplexEngine, calls: int, frames: int) -> Pace:
-    """Let callers talk to a started engine for so many frames of 80 ms, in real time."""
+    """Let callers talk to a started engine, in real time.
+
+    Args:
+        engine: started, and free.
+        calls: how many talk at once.
+        frames: of 80 ms, from each.
+
+    Raises:
+        EngineBusy: when it does not hold so many.
+        EngineFailed: when a session broke.
+    """
     sessions = [engine.open_session() for _ in range(calls)]
     try:
         found = await asyncio.gather(*(_talk(session, frames) for session in sessions))
@@ -127,7 +137,7 @@ async def _talk(session: DuplexSession, frames: int) -> _Heard:
 
     async def listen() -> None:
         async for step in session.outputs():
-            while len(fed_at_s) > session.backlog_frames + 1:  # the oldest were dropped
+            while len(fed_at_s) > session.backlog_frames + 1:  # the oldest were dropped, and get no answer
                 fed_at_s.popleft()
             if step.pcm is None:  # nothing was to be said yet: a server was still being reached
                 continue

@@ -56,6 +56,7 @@ class ParrotSession(DuplexSession):
     def feed(self, pcm: Pcm) -> None:
         """Answer the caller's next 80 ms: there is nothing to wait for."""
         began_s = time.perf_counter()
+        # As long as the delay between two frames: what comes in at its end goes out at its beginning.
         heard = np.concatenate((self._heard, check_frame(pcm)))
         said, self._heard = heard[:FRAME_SAMPLES], heard[FRAME_SAMPLES:]
         text = ""
@@ -90,6 +91,7 @@ class ParrotSession(DuplexSession):
 
     def _words_until(self, share: float) -> str:
         """Words of the greeting up to this share of it that were not said yet, a space before each."""
+        # The clip has no times for its words; spread evenly, they are off by a few tenths of a second.
         left = round(len(GREETING.split()) * (1 - share))
         said, self._words = self._words[: len(self._words) - left], self._words[len(self._words) - left :]
         return "".join(f" {word}" for word in said)

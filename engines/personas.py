@@ -88,6 +88,7 @@ def load_personas(path: Path | None) -> Personas:
         raise PersonasUnfit(f"--personas: {path} cannot be read ({error.strerror or error}).") from error
     except ValueError as error:
         raise PersonasUnfit(f"--personas: {path} is not TOML ({error}).") from error
+    # Taken out first: the sections that follow are filled up with it.
     default = _request(path, DEFAULT, data.pop(DEFAULT, {}))
     sections: dict[str, CallRequest] = {}
     names_by_number: dict[str, str] = {}
@@ -150,6 +151,7 @@ def settle(options: EngineOptions) -> tuple[EngineOptions, Personas]:
     default = personas.default
     persona = read_persona(options.persona) or default.persona or ""
     requests = (default, *personas.sections.values())
+    # One call that needs PersonaPlex decides for all of them: there is one model in memory.
     is_prompted = any(request.persona or needs_personaplex(request.voice or "") for request in requests)
     settled = replace(
         options,
@@ -195,4 +197,5 @@ def _numbers(path: Path, name: str, table: Mapping[str, Any]) -> list[str]:
         raise PersonasUnfit(
             f'--personas: {path}: expected numbers of [{name}] as a list such as ["+15551234567"].'
         )
+    # A section that is called by a number is for that number.
     return [*numbers, *([name] if _NUMBER.fullmatch(name) else [])]

@@ -77,6 +77,7 @@ class Hook:
         timeout = aiohttp.ClientTimeout(total=self.limit_secs)
         try:
             async with (
+                # A session each: hooks are asked once in a while, and a kept connection may be a dead one.
                 aiohttp.ClientSession(timeout=timeout) as http,
                 http.post(self.url, data=body, headers=headers, allow_redirects=False) as answer,
             ):

@@ -81,6 +81,7 @@ class Outbox:
         for oldest in files[: max(0, len(files) - MOST_FILES + 1)]:
             oldest.unlink(missing_ok=True)
             logger.error("{} calls wait to be told to --on-end; the oldest is forgotten", MOST_FILES)
+        # Sorted by name they are sorted by time; the id keeps two of one second apart.
         name = f"{what.get('ended_at', '')}-{what['id']}".replace(":", "-").replace("/", "-")
         # Under another name until it is whole and on the disk: a crash must leave nothing half told.
         part = self._folder / f"{name}.part"

@@ -21,7 +21,15 @@ def sign(body: bytes, secret: str, now_secs: int) -> str:
 
 
 def is_signed(header: str, body: bytes, secret: str, now_secs: int, within_secs: int = 300) -> bool:
-    """Tell whether a header fits a body: what a receiver in Python needs, and what docs/hooks.md shows."""
+    """Tell whether a header fits a body: what a receiver in Python needs, and what docs/hooks.md shows.
+
+    Args:
+        header: ``X-Moshi-Signature``, as it came.
+        body: of the request, as it came.
+        secret: ``MOSHI_HOOK_SECRET``.
+        now_secs: Unix seconds.
+        within_secs: how old it may be; what is older may have been overheard and sent again.
+    """
     try:
         fields = dict(part.split("=", 1) for part in header.split(","))
         signed_secs = int(fields["t"])

@@ -81,6 +81,7 @@ class MoshiProcessor(FrameProcessor):
             self._fed_frames += 1
             self.session.feed(block)
         self._rest = heard[whole:]
+        # Not anew with every frame: that would put the alarm off for as long as the caller speaks.
         if whole and self._watchdog is None:
             self._expect_answer()
 

@@ -195,6 +195,7 @@ class TwilioOutput(FrameProcessor):
             await self._stop_writing()
         elif direction is FrameDirection.DOWNSTREAM and (message := await self._serializer.serialize(frame)):
             self._send(message)
+        # What was sent ends here; behind this stage nobody knows those frames.
         if not isinstance(frame, (MulawOutputFrame, MarkOutputFrame, MeasurementFrame)):
             await self.push_frame(frame, direction)
 

@@ -95,6 +95,7 @@ class WordFrames:
             yield interim
         elif self._caller_text:
             self._caller_quiet_steps += 1
+        # Either: the listening model's heads are quicker, and not every model has them.
         if turn_over or self._caller_quiet_steps >= PAUSE_STEPS:
             yield from self._caller_finished()
 

@@ -27,7 +27,9 @@ def make_directories(options: TapOptions) -> None:
         if directory is not None:
             try:
                 directory.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-                with NamedTemporaryFile(dir=directory):
+                with NamedTemporaryFile(
+                    dir=directory
+                ):  # permissions alone do not tell: the disk may be read-only
                     pass
                 _warn_if_open(directory)
             except OSError as error:

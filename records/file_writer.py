@@ -76,7 +76,7 @@ class FileWriter:
                 self._thread = threading.Thread(target=self._run, name="file-writer", daemon=True)
                 self._thread.start()
                 atexit.register(self.flush, AT_EXIT_SECS)
-            self._changed.notify_all()
+            self._changed.notify_all()  # all: flush() waits at the same condition
         return True
 
     def flush(self, within_secs: float) -> bool:
@@ -91,12 +91,19 @@ class FileWriter:
                 job, size = self._jobs.popleft()
             job()
             with self._changed:
-                self._waiting_bytes -= size
+                self._waiting_bytes -= size  # only now: what is being written is in memory still
                 self._changed.notify_all()
 
 
 class WrittenFile:
-    """One file of one call. What goes wrong with it is logged once, and ends it: never the call."""
+    """One file of one call. What goes wrong with it is logged once, and ends it: never the call.
+
+    Args:
+        writer: in whose thread it is written.
+        path: what it shall be called.
+        make_sink: makes what its pieces go to, of the new file.
+        what: it is, for the log.
+    """
 
     def __init__(
         self, writer: FileWriter, path: Path, make_sink: Callable[[BinaryIO], Sink], what: str

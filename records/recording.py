@@ -84,7 +84,7 @@ class Recording:
         """Record the caller's next audio, int16 ``[n]``, mono."""
         if not self._over:
             self._take(self._timeline.said(self._said.convert(samples, rate_hz), self._now_s()))
-            if self._unwritten_samples >= self._rate_hz:
+            if self._unwritten_samples >= self._rate_hz:  # a second: the disk is not to be asked twelve times
                 self._write()
 
     def heard(self, samples: NDArray[np.int16], rate_hz: int = PHONE_RATE_HZ) -> None:

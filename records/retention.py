@@ -37,7 +37,13 @@ def expired(names: Iterable[str], now: datetime, keep_days: int) -> Iterator[str
 
 
 def delete_expired(folders: Iterable[Path], now: datetime, keep_days: int) -> None:
-    """Delete them; what cannot be deleted is logged, and tried again the next time."""
+    """Delete the files of old calls; what cannot be deleted is logged, and tried again the next time.
+
+    Args:
+        folders: of recordings and transcripts; what lies in folders below them stays.
+        now: the time, in UTC.
+        keep_days: how many days a call is kept.
+    """
     for folder in folders:
         deleted = 0
         try:

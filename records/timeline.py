@@ -40,6 +40,7 @@ class Timeline:
 
     def heard(self, samples: NDArray[np.int16], now_s: float) -> None:
         """Take audio, int16 ``[n]``, that is sent to the caller now."""
+        # Twilio plays in order: what was sent before is played out first.
         begin = max(self._bot_end, self._sample(now_s))
         self._bot.append((begin, samples))
         self._bot_end = begin + len(samples)

@@ -37,7 +37,13 @@ class Transcript:
         self._files = files
 
     def add(self, text: str, at_s: float, speaker: Speaker = "bot") -> None:
-        """Take a piece of text, with a space where a word begins."""
+        """Take a piece of text.
+
+        Args:
+            text: with a space where a word begins.
+            at_s: when it was said, in seconds since the call began; of one speaker, in order.
+            speaker: who said it.
+        """
         if not text:
             return
         self.pieces += 1
@@ -58,6 +64,7 @@ class Transcript:
             file.close()
 
     def _begin(self, at_s: float, speaker: Speaker) -> _Changing:
+        # Among those that may still change: words of the caller come later than they were said.
         place = bisect_right([one.line.at_s for one in self._changing], at_s)
         begun = _Changing(TranscriptLine(at_s, speaker, ""), at_s)
         self.lines.insert(len(self.lines) - len(self._changing) + place, begun.line)

@@ -21,7 +21,13 @@ _LENGTH_BYTES = 4
 
 
 def heading(began: datetime, call_sid: str, engine: str) -> Heading:
-    """Say what a transcript is of, in what its files begin with: date, call, engine."""
+    """Say what a transcript is of, in what its files begin with: date, call, engine.
+
+    Args:
+        began: when the call began, UTC.
+        call_sid: its name, of letters and digits alone.
+        engine: who answered, by name.
+    """
     return {"date": f"{began:%Y-%m-%dT%H:%M:%SZ}", "call": call_sid, "engine": engine}
 
 

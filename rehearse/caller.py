@@ -161,6 +161,7 @@ class Caller:
         if self._echoing is not None:
             self._echoing.cancel()
         for echo in self.record.ear.echoes(time.perf_counter()):
+            # After stop Twilio says nothing more.
             if not self._encoder.stopped:
                 asyncio.ensure_future(self._send_quietly(socket, self._encoder.mark(echo.name)))  # noqa: RUF006
         due_s = self.record.ear.next_echo_s

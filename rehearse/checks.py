@@ -74,7 +74,14 @@ class CallContext:
 
 
 def check(around: CallContext, record: CallRecord, found: Measurements) -> list[Criterion]:
-    """Judge a call, point by point, in the order of its life."""
+    """Judge a call, point by point, in the order of its life.
+
+    Args:
+        around: what is known beyond its audio.
+        record: of the call.
+        found: its measurements.
+    """
+    # Where hardly anything came back, delay and gaps of the little that did would only repeat that.
     streams = found.flow_share >= _STREAM_SHARE
     return [
         _ready(around),

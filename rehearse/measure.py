@@ -84,6 +84,7 @@ def measure(record: CallRecord, *, repeats_after_ms: float | None = None) -> Mea
     gaps = [gap for gap in ear.gaps if gap.heard_sample + gap.samples <= len(heard)]
     alignment = align(said, heard)
     by_order = _delay_by_order(record)
+    # By content where it can be: it needs no count of frames, which drops and trimming change.
     delay_ms, delay_by = by_order, "order"
     if alignment is not None:
         delay_ms, delay_by = _delay_by_content(record, alignment, by_order, repeats_after_ms), "content"

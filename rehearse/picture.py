@@ -96,7 +96,13 @@ def legend_above(axes: Axes, entries: tuple[list[Any], list[Any]]) -> None:
 
 
 def draw_limit(axes: Axes, values_ms: ArrayLike, limit_ms: float) -> None:
-    """Scale an axis for these values, and draw the limit of their p95."""
+    """Scale an axis for these values, and draw the limit of their p95.
+
+    Args:
+        axes: whose y is scaled.
+        values_ms: all that are to be drawn; numbers that are none do not count.
+        limit_ms: is to be seen, too.
+    """
     scale = DelayAxis.of(values_ms, limit_ms)
     axes.set_yscale("function", functions=(scale.forward, scale.inverse))
     axes.set_ylim(-0.04 * (scale.break_ms or scale.top_ms), scale.top_ms)

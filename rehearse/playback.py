@@ -111,7 +111,7 @@ class Playback:
             self.segments[at] = PlayedSegment(
                 segment.heard_sample, segment.received_sample, kept, segment.arrived_s
             )
-        self._end_sample = min(self._end_sample, now)
+        self._end_sample = min(self._end_sample, now)  # nothing is buffered from now on
         self._waiting = [
             echo if echo.at_s <= now_s else MarkEcho(echo.name, now_s, played=False) for echo in self._waiting
         ]

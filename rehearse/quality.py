@@ -26,7 +26,7 @@ class Quality:
     Attributes:
         stoi: short-time objective intelligibility (Taal et al. 2011), 0 to 1: the median over blocks of
             2 s, so that a hole or another voice in some of them does not hide the rest.
-        snr_db: what came back against what differs from it, likewise.
+        snr_db: what came back against what differs from it, the median over the same blocks.
         blocks: how many blocks were judged.
     """
 

@@ -37,7 +37,7 @@ async def check_reachable(url: str, *, within_secs: float = CONNECT_SECS) -> Non
         raise Unreachable(_nobody(host, port, f"no answer in {within_secs:g} s")) from error
     except OSError as error:
         raise Unreachable(_nobody(host, port, _why(error))) from error
-    writer.close()
+    writer.close()  # not waited for: a TLS goodbye may never be answered
 
 
 def _nobody(host: str, port: int, why: str) -> str:

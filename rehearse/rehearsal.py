@@ -90,6 +90,7 @@ async def rehearse(
 
     async def one(number: int) -> _Call:
         if calls > 1:
+            # By the call's number, so that two rehearsals dial alike.
             await asyncio.sleep(random.Random(number).uniform(0, _NOT_IN_STEP_S))
         caller = Caller(target.url, said, jitter_ms=jitter_ms, seed=number, progress=progress)
         return await _call(target, caller)

@@ -27,7 +27,7 @@ def make_report_directory(directory: Path) -> None:
         OSError: when it cannot.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=directory):
+    with NamedTemporaryFile(dir=directory):  # or it would be known only after the call
         pass
 
 

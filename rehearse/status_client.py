@@ -55,7 +55,7 @@ class StatusClient:
                 return True, f"{open_now} of {health.get('capacity', '?')} sessions open"
             if time.perf_counter() > deadline_s:
                 return False, f"{open_now} sessions still open after {FREE_WITHIN_S:g} s"
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(POLL_S)  # a call's end takes the server some tenths of a second
 
     @contextlib.asynccontextmanager
     async def listening(self, call_sid: str, told: list[StatusSample]) -> AsyncIterator[None]:

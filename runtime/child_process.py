@@ -104,7 +104,7 @@ class ChildProcess:
     async def stop(self) -> None:
         """End it, by force where it does not listen. May be called twice."""
         if self._guard.stdin is not None:
-            self._guard.stdin.close()
+            self._guard.stdin.close()  # which is how the guard is told
         try:
             await asyncio.wait_for(self._guard.wait(), self._grace_secs + GUARD_SECS)
         except TimeoutError:

@@ -37,7 +37,7 @@ def main(grace_secs: float, command: Sequence[str]) -> int:
         os.write(_STDOUT, f"{STARTED}\n".encode())
     threading.Thread(target=_end_with_stdin, args=(child, grace_secs), daemon=True).start()
     code = child.wait()
-    return code if code >= 0 else 128 - code
+    return code if code >= 0 else 128 - code  # as a shell has it
 
 
 def _end_with_stdin(child: subprocess.Popen[bytes], grace_secs: float) -> None:

@@ -39,7 +39,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
 
     app = FastAPI(
         title="Moshi on the phone",
-        docs_url=None,
+        docs_url=None,  # pages that load scripts from elsewhere, and tell strangers what there is to ask
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,  # a redirect goes to whatever name the request's Host header says
@@ -49,7 +49,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
     app.include_router(healthz(state))
     app.include_router(
         webhooks(
-            replace(state.auth, address=state.webhooks),
+            replace(state.auth, address=state.webhooks),  # Twilio signs the URL that it posts to
             lambda call: answer_call(call, state),
             lambda call_sid, how: after_transfer(call_sid, how, state),
             on_status,

@@ -20,7 +20,7 @@ WEB = Path(__file__).resolve().parent.parent / "web"
 _FILES = {path.name: path for path in sorted(WEB.iterdir()) if path.is_file()}
 _POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"
 _HEADERS = {
-    "Cache-Control": "no-cache",
+    "Cache-Control": "no-cache",  # kept, but asked about each time: a new version must not meet an old script
     "Content-Security-Policy": _POLICY,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -52,7 +52,7 @@ def page_files(dashboard_auth: DashboardAuth, connect_to: str = "'self'") -> API
 
     @router.get("/web/{name}", dependencies=[Depends(dashboard_auth.check)])
     def part(name: str) -> FileResponse:
-        """What the page is made of."""
+        """What the page is made of; 404 for any other name."""
         if name not in _FILES:
             raise HTTPException(404, "no such file")
         return FileResponse(_FILES[name], headers=_HEADERS)

@@ -31,5 +31,6 @@ async def end_at_limit(call: Call, limit_secs: float, sound: Callable[[], None])
         sound()
     except (CallOver, ValueError) as error:
         logger.warning("Call {}: {}", call.name, error)
+    # Not counted from the notice's end: who pays by the minute has asked for this limit and no other.
     await asyncio.sleep(notice_secs)
     call.end(f"it lasted {limit_secs:g} s, which --call-limit-secs allows")

@@ -154,7 +154,13 @@ class Calls:
     def begin(
         self, start: Start, session: DuplexSession | None = None, expected: ExpectedCall | None = None
     ) -> Call:
-        """Enter a call that is about to run."""
+        """Enter a call that is about to run.
+
+        Args:
+            start: the first message of its stream.
+            session: who will talk with the caller.
+            expected: what was decided of it before its stream came.
+        """
         call = Call(start, session=session, expected=expected or ExpectedCall())
         self.running.add(call)
         self._idle.clear()
@@ -163,6 +169,7 @@ class Calls:
     def finish(self, call: Call) -> None:
         """Enter that it is over and holds nothing any more."""
         call.finish()
+        # Both in one turn of the event loop: a scrape in between would count the call twice, or not at all.
         self.over.append(call)
         self.past.include(call.observations.metrics)
         self.running.discard(call)
@@ -179,7 +186,10 @@ class Calls:
 
     def find(self, call_sid: str) -> Call | None:
         """Find a call that runs, or has not been over for long."""
-        known = (*self.running, *reversed(self.over))
+        known = (
+            *self.running,
+            *reversed(self.over),
+        )  # a stream that was broken off may come again by its SID
         return next((call for call in known if call.start.call_sid == call_sid), None)
 
     def end_all(self, reason: str) -> None:

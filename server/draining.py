@@ -31,7 +31,7 @@ async def drain(calls: Calls, stop: StopSignals, drain_secs: float, say: Say) ->
         )
         over = asyncio.ensure_future(calls.all_over())
         await stop.wait_unless_forced(over, within_secs=drain_secs)
-        over.cancel()
+        over.cancel()  # it is asked anew below, with a bound of its own
     await hang_up_all(calls, say)
 
 

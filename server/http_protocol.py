@@ -19,7 +19,7 @@ class HttpProtocol(WatchedProtocol, H11Protocol):
     Args:
         connections: those of this server.
         uvicorn: what uvicorn gives its protocols.
-        named: likewise.
+        named: what uvicorn gives them by name: its configuration and state.
     """
 
     def __init__(self, connections: Connections, *uvicorn: Any, **named: Any) -> None:

@@ -33,6 +33,7 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
     if refusal := state.caller_rules.refusal(call.from_, sid, state.clock()):
         logger.warning("Call {} from {} is refused: {}", sid[:10], caller, refusal)
         return twiml.reject("rejected")
+    # Before the hook is asked: a second caller in those two seconds must not be promised the same session.
     if error := reserve(state, sid):
         return _busy(call.call_sid, caller, error, state)
     answer = await _ask(call, state)

@@ -56,7 +56,7 @@ async def listening(config: uvicorn.Config, listener: socket.socket) -> AsyncIte
     listens = asyncio.create_task(server.listens.wait())
     try:
         await asyncio.wait((serving, listens), return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
+        if serving.done():  # it never came to listen: that is an error, and this raises it
             serving.result()
         yield Listening(server, listener)
     finally:

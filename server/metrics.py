@@ -33,7 +33,7 @@ def metrics(calls: Calls, engine: DuplexEngine) -> CollectorRegistry:
         calls: those that run and have run.
         engine: who answers them.
     """
-    registry = CollectorRegistry()
+    registry = CollectorRegistry()  # not the library's global one, which two servers in a process would share
     registry.register(_PhoneCollector(calls, engine))
     ProcessCollector(registry=registry)
     return registry

@@ -73,6 +73,7 @@ def watching(state: ServerState, check: Check | None = None) -> APIRouter:
                 pieces = transcript.pieces
                 yield ServerSentEvent(event="words", data=words(call))
             await asyncio.sleep(EVERY_S)
+        # Also for a call that is not there: an EventSource without an end connects anew for ever.
         yield ServerSentEvent(event="end", data=None if call is None else details(call))
 
     return router

@@ -29,6 +29,7 @@ class PeerWatch:
         connection: Connection,
         overdue: Callable[[float], str | None] = lambda _: None,
     ) -> None:
+        # asyncio's own is 64 KiB: five seconds of speech that nobody has taken yet.
         transport.set_write_buffer_limits(high=UNSENT_BYTES)
         self._loop = loop
         self._transport = transport

@@ -36,7 +36,7 @@ class RunnerState:
         Raises:
             EngineUnavailable: with one sentence that names the remedy; the next call tries again.
         """
-        async with self._loading:
+        async with self._loading:  # or two calls at once would load two engines
             if self._state is None:
                 self._state = state = await _load(self._settings())
 

@@ -108,6 +108,7 @@ async def answering(
             stack.callback(admin.close)
             await stack.enter_async_context(listening(uvicorn_config(create_admin_app(state)), admin))
             logger.info("Monitoring at http://{}:{}/metrics", *admin.getsockname()[:2])
+        # Before the server: as the stack goes backwards, no request can reach an engine that is stopped.
         stack.push_async_callback(choice.engine.stop)
         config = uvicorn_config(create_app(state, run_call, on_status))
         await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
@@ -178,7 +179,7 @@ def listen(host: str, port: int, kind: str = "") -> socket.socket:
 
     Args:
         host: to listen on.
-        port: likewise; 0 takes a free one.
+        port: to listen on; 0 takes a free one.
         kind: what the options' names begin with: ``admin-`` for ``--admin-port``.
 
     Raises:

@@ -32,4 +32,5 @@ def _state(state: ServerState) -> State:
         return "closing"
     if state.engine.error is None:
         return "ready"
+    # An engine that is still loading has an error, too, as it takes no calls; only later it is a defect.
     return "error" if state.startup.done else "loading"

@@ -43,11 +43,18 @@ async def handle_stream(
 async def answer(websocket: WebSocket, start: Start, state: ServerState, run_call: RunCall) -> None:
     """Answer a stream whose start message has been read, and return when all of its call has ended.
 
+    Args:
+        websocket: accepted, its ``start`` message read; closed here at the end.
+        start: that message.
+        state: what the calls share.
+        run_call: drives the call to its end.
+
     Raises:
         StreamRefused: when the line is closing or every session is taken.
     """
     expected = state.expected.take(start.call_sid, state.clock())
     session = _open_session(state, expected.request)
+    # From here on it is no stranger's: it counts no more towards those that wait, and may stay for hours.
     if connection := connection_of(websocket):
         connection.admitted()
     call = state.calls.begin(start, session, expected)

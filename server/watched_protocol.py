@@ -17,7 +17,7 @@ class WatchedProtocol(asyncio.Protocol):
     Args:
         connections: those of this server.
         uvicorn: what uvicorn gives its protocols.
-        named: likewise.
+        named: what uvicorn gives them by name: its configuration and state.
     """
 
     client: tuple[str, int] | None  # uvicorn's: where the connection comes from

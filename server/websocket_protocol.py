@@ -37,7 +37,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     Args:
         connections: those of this server.
         uvicorn: what uvicorn gives its protocols.
-        named: likewise.
+        named: what uvicorn gives them by name: its configuration and state.
     """
 
     def __init__(self, connections: Connections, *uvicorn: Any, **named: Any) -> None:

@@ -64,6 +64,7 @@ class BorrowedNumbers:
             OSError: when there can be no lock, because the folder cannot be written to.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Not this thread's alone: it is taken in one of asyncio's threads, and given back on the event loop.
         lock = FileLock(self._path(sid, ".lock"), timeout=0, mode=0o600, thread_local=False)
         try:
             lock.acquire()

@@ -139,7 +139,7 @@ class Dialler:
             try:
                 now = await self.api.fetch_call(call.sid)
             except TwilioError:
-                errors += 1
+                errors += 1  # the call goes on without us knowing of it: no reason to end it yet
                 if errors == MOST_ERRORS:
                     raise
                 continue
@@ -151,6 +151,7 @@ class Dialler:
     async def _pause(self, hung_up: bool) -> None:
         """Wait until it is time to look again, or there is a reason to."""
         signal = self.stop.force_requested if hung_up else self.stop.stop_requested
+        # Polled, and not only told: Twilio's status reports need a URL of ours, which --url has not.
         waits: list[Awaitable[Any]] = [self.sleep(POLL_SECS), self.news.wait(), signal.wait()]
         tasks = [asyncio.ensure_future(one) for one in waits]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -83,11 +83,11 @@ class NumberPointer:
         """
         if self._is_back:
             return
-        self._is_back = True
+        self._is_back = True  # at once: a tunnel that comes back meanwhile must not point the number again
         borrowed = self._borrowed
         try:
             if borrowed is not None and borrowed.ours:
-                if self._setting is not None:
+                if self._setting is not None:  # or its answer could come after ours, and undo it
                     await asyncio.wait((self._setting,))
                 await _put_back(borrowed, self._api, self._say)
                 self._borrowed = None
@@ -104,6 +104,7 @@ class NumberPointer:
                 f"{label} belongs to a SIP trunk, which takes all its calls: take it out of the trunk at "
                 "https://console.twilio.com"
             )
+        # Read before the lock is taken: it names the process that has it.
         left = await asyncio.to_thread(self._notes.read, found.sid)
         try:
             self._lock = await asyncio.to_thread(self._notes.hold, found.sid)
@@ -130,7 +131,13 @@ class NumberPointer:
 
 
 async def put_back_left_numbers(api: TwilioApi, say: Say, notes: BorrowedNumbers | None = None) -> None:
-    """Put back what earlier runs left ringing here, but for the numbers that a running process points."""
+    """Put back what earlier runs left ringing here, but for the numbers that a running process points.
+
+    Args:
+        api: of the account whose numbers are looked at.
+        say: takes one line for a person to read.
+        notes: where numbers are noted.
+    """
     notes = notes or BorrowedNumbers()
     for left in await asyncio.to_thread(notes.of_account, api.account_sid):
         try:
@@ -157,6 +164,7 @@ async def _put_back(borrowed: BorrowedNumber, api: TwilioApi, say: Say) -> None:
         now = (await api.fetch_number(borrowed.sid)).voice
         if now == before:
             return
+        # All that we set, not only the last: a request that seemed to fail may have been done.
         if now not in borrowed.ours:
             say(f"{label} was changed by somebody else, and stays as it is.")
             return

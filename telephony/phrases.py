@@ -32,6 +32,7 @@ class PhraseMatcher:
         full stop or ``pause`` ends it.
         """
         self._text += piece
+        # Up to the last word's beginning, unless something behind it has ended it.
         whole = self._text if re.search(r"[^\w'’]$", self._text) else self._text.rpartition(" ")[0]
         return self._look(whole)
 

@@ -82,12 +82,19 @@ class TwilioApi:
 
     A request that Twilio did not process (429) is made again, after a while. One that failed inside
     Twilio is made again only where doing it twice is the same as doing it once: never to place a call.
+
+    Args:
+        account_sid: ``AC…``.
+        auth_token: of the account.
+        api_url: where the requests go; another one than Twilio's is for proxies and tests.
+        sleep: waits some seconds between two tries.
     """
 
     def __init__(
         self, account_sid: str, auth_token: str, api_url: str = API_URL, sleep: Sleep = asyncio.sleep
     ) -> None:
         http: Any = TwilioHttpClient(timeout=REQUEST_SECS)  # by itself it would wait for ever
+        # Only where asked for: with the real one, nothing of ours stands between Twilio's client and Twilio.
         if api_url != API_URL:
             http = _AtAnotherUrl(http, api_url)
         self.account_sid = account_sid
@@ -151,7 +158,7 @@ class TwilioApi:
                 lambda: self._client.calls.create(
                     to=to, from_=from_, twiml=twiml, timeout=ring_secs, time_limit=limit_secs, **callback
                 ),
-                again_after_server_error=False,
+                again_after_server_error=False,  # the call may have been placed: two phones must not ring
             )
         )
 
@@ -164,7 +171,7 @@ class TwilioApi:
         try:
             await self._ask(lambda: self._client.calls(sid).update(status="completed"))
         except TwilioError as error:
-            if error.code != _NOT_FOUND:
+            if error.code != _NOT_FOUND:  # which says that it had ended: what we wanted
                 raise
 
     async def redirect(self, sid: str, twiml: str) -> None:

@@ -43,7 +43,7 @@ def as_rest_exception(error: Exception) -> Exception:
 
     For a page of a list that Twilio refuses it raises a plain ``TwilioException`` with the response in it.
     """
-    if type(error) is not TwilioException:
+    if type(error) is not TwilioException:  # not a subclass, which says what it is
         return error
     for part in error.args:
         if isinstance(part, Response) and part.status_code != HTTPStatus.OK:

@@ -100,6 +100,7 @@ class Tunnel:
         await self._on_url(await self._run.ready(self._sleep))
 
     def _empty_config(self) -> Path:
+        # A file and not /dev/null, which Windows does not have.
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="cloudflared-")
         config = Path(self._folder.name, "empty.yml")
         config.touch()
@@ -110,7 +111,7 @@ class Tunnel:
         tries = 0
         while self._run:
             await self._run.process.wait()
-            await self._run.process.stop()
+            await self._run.process.stop()  # it has ended; this closes what we hold of it
             delay_secs = RESTART_DELAYS_SECS[min(tries, len(RESTART_DELAYS_SECS) - 1)]
             logger.warning(
                 "The tunnel broke ({}); opening another in {:g} s", self._run.last_words, delay_secs

@@ -62,6 +62,7 @@ def dial(number: str, ring_secs: int, action_url: str | None = None) -> str:
         ring_secs: how long it may ring.
         action_url: is asked what to do next when that is over, answered or not; None ends the call then.
     """
+    # Without an action Twilio goes on with what follows, and nothing does: so the call ends.
     verb = Dial(timeout=ring_secs, action=action_url)
     verb.number(number)
     response = VoiceResponse()

@@ -67,7 +67,7 @@ def webhooks(
         sid = str(form.get("CallSid", ""))
         if on_status and "AnsweredBy" in form:
             on_status(sid, str(form["AnsweredBy"]))
-        elif on_status and "CallStatus" in form:
+        elif on_status and "CallStatus" in form:  # the stream's own events have none
             on_status(sid, str(form["CallStatus"]))
 
     return router

@@ -144,7 +144,7 @@ async def check_public_url(options: Settings) -> Check:
     except SettingsError:
         # Something has the port; if that is our server, it says so.
         return await _check_answer(options.address().https(HEALTH_PATH) or "", OURS)
-    secret = secrets.token_hex(16)
+    secret = secrets.token_hex(16)  # tells an answer of ours from that of whatever else the URL leads to
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
@@ -153,6 +153,7 @@ async def check_public_url(options: Settings) -> Check:
         await writer.drain()
         writer.close()
 
+    # A server of a few lines and not ours, which would load an engine to answer one request.
     async with await asyncio.start_server(answer, sock=listener):
         try:
             async with _public_base(options, listener.getsockname()[1]) as base:

@@ -49,6 +49,7 @@ def check_packages(project: Path = PROJECT) -> Check:
         except metadata.PackageNotFoundError:
             wrong.append(f"{requirement.name} is missing")
             continue
+        # An early version of a newer one will do: what is asked for is that nothing is too old.
         if not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{requirement.name} {version}, wanted {requirement.specifier}")
     if wrong:
@@ -164,7 +165,7 @@ def check_disk(options: EngineOptions, *, weights_are_here: bool, cache: Path | 
         cache: the hub's cache.
     """
     folder = cache or Path(constants.HF_HUB_CACHE)
-    while not folder.exists():
+    while not folder.exists():  # the cache is made with the first download
         folder = folder.parent
     free_gb = shutil.disk_usage(folder).free / GIGABYTE
     wanted_gb = 0.0 if weights_are_here else _wanted_gb(options)

@@ -36,7 +36,15 @@ class CallCodecs:
         listening: bool = False,
         run_later: Later = later,
     ) -> CallCodecs:
-        """Make empty pools for so many calls at once."""
+        """Make empty pools for so many calls at once.
+
+        Args:
+            mimi: the codec's weights.
+            calls: at once.
+            limit_frames: how many frames each codec can take in its life.
+            listening: whether the caller is read in 32 codebooks.
+            run_later: runs the next try at loading one after a pause.
+        """
         if not listening:
             pool = MimiPool(mimi, CODECS_PER_CALL * calls, limit_frames, run_later=run_later)
             return cls(pool, pool)

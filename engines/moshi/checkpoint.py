@@ -119,6 +119,13 @@ def check(
 ) -> Checkpoint:
     """Check every file without loading it, and give the checkpoint.
 
+    Args:
+        weights: of the language model, in ``moshi_mlx``'s layout.
+        mimi: the codec.
+        tokenizer: of the text.
+        config: the language model's sizes.
+        takes_persona: whether it was trained to take a prompt.
+
     Raises:
         Unfit: naming the first file that cannot be used.
     """

@@ -58,7 +58,11 @@ class Mimi:
         return self.left_frames < self._limit_frames * (1 - USED_SHARE)
 
     def encode(self, pcm: Pcm) -> Tokens:
-        """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[codebooks]``."""
+        """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[codebooks]``.
+
+        Raises:
+            EngineFailed: when Mimi gives something else. Beyond its limit rustymimi raises a ValueError.
+        """
         self._encoded_frames += 1
         tokens = self._tokenizer.encode_step(check_frame(pcm).reshape(1, 1, FRAME_SAMPLES))
         if tokens is None or tokens.shape != (1, self._codebooks, 1):
@@ -68,7 +72,11 @@ class Mimi:
         return np.ascontiguousarray(tokens[0, :, 0], np.uint32)
 
     def decode(self, tokens: Tokens) -> Pcm:
-        """Decode uint32 ``[codebooks]`` to float32 ``[1920]`` at 24 kHz."""
+        """Decode uint32 ``[codebooks]`` to float32 ``[1920]`` at 24 kHz.
+
+        Raises:
+            EngineFailed: when Mimi gives something else. Beyond its limit rustymimi raises a ValueError.
+        """
         self._decoded_frames += 1
         sound = self._tokenizer.decode_step(tokens.reshape(1, self._codebooks, 1))
         if sound is None or sound.shape != (1, 1, FRAME_SAMPLES):

@@ -63,21 +63,39 @@ class _Renewable:
 
 
 class Encoder(_Renewable):
-    """Turns the caller's sound into tokens."""
+    """Turns the caller's sound into tokens.
+
+    Args:
+        pool: gives it its codec, and each that follows in a long call.
+
+    Raises:
+        EngineBusy: when the pool has none.
+    """
 
     def __init__(self, pool: MimiPool) -> None:
         super().__init__(pool)
         self._recent: deque[Pcm] = deque(maxlen=PRIMING_FRAMES)
 
     def encode(self, pcm: Pcm) -> Tokens:
-        """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[codebooks of the pool]``."""
+        """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[codebooks of the pool]``.
+
+        Raises:
+            EngineFailed: when its codec is used up, and no other could be loaded.
+        """
         self._renew(silent=is_silent(pcm), prime=lambda mimi: [mimi.encode(frame) for frame in self._recent])
         self._recent.append(pcm)
         return self._mimi.encode(pcm)
 
 
 class Decoder(_Renewable):
-    """Turns tokens into sound."""
+    """Turns tokens into sound.
+
+    Args:
+        pool: gives it its codec, and each that follows in a long call.
+
+    Raises:
+        EngineBusy: when the pool has none.
+    """
 
     def __init__(self, pool: MimiPool) -> None:
         super().__init__(pool)
@@ -85,7 +103,11 @@ class Decoder(_Renewable):
         self._silent = True
 
     def decode(self, tokens: Tokens) -> Pcm:
-        """Decode uint32 ``[8]`` to float32 ``[1920]`` at 24 kHz."""
+        """Decode uint32 ``[8]`` to float32 ``[1920]`` at 24 kHz.
+
+        Raises:
+            EngineFailed: when its codec is used up, and no other could be loaded.
+        """
         self._renew(silent=self._silent, prime=lambda mimi: [mimi.decode(frame) for frame in self._recent])
         self._recent.append(tokens)
         pcm = self._mimi.decode(tokens)

@@ -47,6 +47,7 @@ def convert(
         EngineUnavailable: when there is no room for it.
     """
     with WeakFileLock(target.with_name(f"{target.name}.lock")):
+        # Another process may have made it while this one waited for the lock.
         if target.exists() and target.stat().st_mtime >= source.stat().st_mtime:
             return
         part = target.with_name(f"{target.name}.incomplete")
@@ -119,6 +120,7 @@ class _Plan:
             tensor = self._tensors.pop(source_name)
             values = [value for name, origin in wanted for value in self._pack(name, tensor, origin)]
             yield tensor.nbytes, values
+            # Before the next one is read: only so is one tensor in memory at a time. mlx keeps freed memory.
             del tensor, values
             mx.clear_cache()
 

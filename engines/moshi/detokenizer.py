@@ -10,7 +10,11 @@ from engines.moshi.text_tokens import SPECIAL_TOKENS
 
 
 class Detokenizer:
-    """One call's text. Pieces keep the space that begins a word; letters may span several tokens."""
+    """One call's text. Pieces keep the space that begins a word; letters may span several tokens.
+
+    Args:
+        tokenizer: of the model whose tokens these are.
+    """
 
     def __init__(self, tokenizer: SentencePieceProcessor) -> None:
         self._tokenizer = tokenizer

@@ -195,7 +195,7 @@ class MoshiEngine(DuplexEngine):
                 ),
                 start,
             ),
-            after=start,
+            after=start,  # the call begins at once all the same: its frames wait in the backlog meanwhile
             encoder=encoder,
             decoder=decoder,
             detokenizer=Detokenizer(loaded.tokenizer),
@@ -210,7 +210,7 @@ class MoshiEngine(DuplexEngine):
 
     async def stop(self) -> None:
         """See ``DuplexEngine``."""
-        self._absent = "Moshi has been stopped."
+        self._absent = "Moshi has been stopped."  # before the first await, so that no call begins meanwhile
         self._stopping.set()
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
         loaded, self._loaded = self._loaded, None
@@ -239,6 +239,7 @@ class MoshiEngine(DuplexEngine):
             return
         for coder in hung:
             coder.pool.replace()
+        # Sooner than a running call's step is given up: nobody waits for this one's answer.
         if self._loaded.thread.abandon_if_hung(session, CLOSING_HANG_S):
             self.on_failed(session, "A call ended in a step that hung")
 

@@ -60,6 +60,7 @@ def trim(take: Take) -> ForcedPrefix | None:
     worded = [place for place, frame in enumerate(take.prefix) if frame.text_token not in SPECIAL_TOKENS]
     if len(audible) < SPEECH_FRAMES or not worded:
         return None
+    # A frame of silence is left, so that the first sound is not cut into.
     return take.prefix[min(max(audible[0] - 1, 0), worded[0]) :]
 
 

@@ -67,7 +67,7 @@ class GreetingRecorder:
         take = partial(record, self.model, self.sampling, self.codecs, before_frame=self.go_on)
         if greeting == SPEECH and start is None:
             return make_greeting(partial(take, frames), seed, progress)
-        take(WARM_UP_FRAMES, seed)
+        take(WARM_UP_FRAMES, seed)  # thrown away: it compiles what the first call would have to wait for
         if greeting in (SPEECH, SILENCE, NONE):  # who has a persona begins by it
             return NO_PREFIX
         steering = Steering(word_starts(self.tokenizer))

@@ -91,6 +91,7 @@ class LanguageSession:
         self._sampling = sampling
         self._codebooks = config.generated_codebooks
         self._caller_codebooks = config.other_codebooks
+        # One audio token fewer than can be read: the padding is never drawn.
         self._noise = Noise(
             sampling, seed, config.text_out_vocab_size, config.audio_vocab_size - 1, self._codebooks
         )
@@ -213,14 +214,16 @@ class LanguageSession:
         caches: list[Any] = [LayerCache(ListKVCache()) for _ in slices[0].transformer.layers] if free else []
         token, tokens = text, []
         self._audio_logits = hidden  # where nothing is drawn
-        for part, known, gumbel in zip(slices, fixed, noise, strict=False):
+        for part, known, gumbel in zip(
+            slices, fixed, noise, strict=False
+        ):  # the slices end with the last free
             state = part.linear_in(hidden) + look_up(part.emb, token)
             if known is None:
                 logits = part.linear_out(part.transformer(state, cache=caches))
                 token = self._sampling.audio.draw(logits, gumbel)
                 self._audio_logits = logits
             else:
-                part.transformer(state, cache=caches)
+                part.transformer(state, cache=caches)  # for its keys alone: those after it attend to them
                 token = mx.array([[known]], mx.uint32)
             tokens.append(token)
         return tokens

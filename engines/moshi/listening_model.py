@@ -58,6 +58,7 @@ def prepare(checkpoint: ListeningCheckpoint, model: Lm, encoders: MimiPool) -> L
         model: evaluated.
         encoders: of 32 codebooks.
     """
+    # The first step compiles what all others use: no caller is to wait for that.
     session = ListeningSession(model)
     session.step(np.zeros(LISTENING_CODEBOOKS, np.uint32))
     session.close()

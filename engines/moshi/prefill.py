@@ -83,7 +83,7 @@ class Prefill:
         given = 0 if self._embeddings is None else min(max(len(self._embeddings) - begin, 0), end - begin)
         parts = []
         if self._embeddings is not None and given:
-            # A packed table is uint32; what is looked up in it has the model's own dtype.
+            # A packed table's own dtype is uint32; what is looked up in it has the model's own dtype.
             dtype = look_up(model.text_emb, mx.array([[0]], mx.uint32)).dtype
             parts.append(mx.array(self._embeddings[begin : begin + given])[None].astype(dtype))
         if begin + given < end:

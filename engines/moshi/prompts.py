@@ -58,6 +58,7 @@ class SlicePace:
         While others talk, two thirds of the time stay theirs, and between two slices each of them gets
         the time for a frame.
         """
+        # At most doubled each time: one slice that was quick by chance must not make the next a stall.
         wanted = round(self.positions * SLICE_MS / max(took_ms, 0.1))
         self.positions = min(max(wanted, FEWEST_POSITIONS), 2 * self.positions, MOST_POSITIONS)
         return max(2 * took_ms, FRAME_MS) / 1000 if others_talk else 0.0
@@ -118,8 +119,9 @@ class Prompts:
             made: Future[Snapshot] = Future()
             self._snapshots[role] = made
             self._snapshots.move_to_end(role)
-            while len(self._snapshots) > self._kept:
+            while len(self._snapshots) > self._kept:  # also one that is still read: who waits for it holds it
                 self._snapshots.popitem(last=False)
+        # A thread of its own: composing may read a file, or encode a recording for seconds.
         threading.Thread(target=self._begin, args=(role, made), name="moshi-prompt", daemon=True).start()
         return made
 

@@ -21,6 +21,12 @@ def randomize(
 
     Quantized layers get random bits and scales directly: packing 15 GB of random floats would take
     longer than the benchmark that wants them.
+
+    Args:
+        model: laid out by ``build``; gets the values, and is given back.
+        quantization: as ``build`` was given it.
+        seed: the same seed gives the same values.
+        dtype: of what is not packed.
     """
     layout = dict(tree_flatten(model.parameters()))
     rng = np.random.default_rng(seed)

@@ -69,6 +69,7 @@ class Recovery:
             return
         self._try_model()
         with self._lock:
+            # A pause was set: it had failed before. What works at the first trial is not worth a line.
             tried_before, self._error = self._cancel is not None, None
             self._cancel = None
             self._pauses.reset()

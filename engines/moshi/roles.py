@@ -53,7 +53,7 @@ class Roles:
 
     Args:
         options: what a request leaves out.
-        sampling: likewise.
+        sampling: how tokens are drawn for a call that asks for nothing else.
         tokenizer: of the model.
         voices: those that are here; None where the model takes no persona.
     """
@@ -139,6 +139,11 @@ class Roles:
 
     def greeting(self, request: CallRequest, role: Role | None, recorded: RecordedGreetings) -> Greeting:
         """Say how this call opens.
+
+        Args:
+            request: the call's own.
+            role: of this call, as ``role`` gave it.
+            recorded: what was made at the start of the program.
 
         Raises:
             RequestRefused: when there is nothing to say in the words, or too much.

@@ -55,6 +55,13 @@ class Noise:
     """Gumbel noise times temperature for every draw: a function of seed and position, of nothing else.
 
     So sessions cannot disturb each other, and the order in which they are stepped does not matter.
+
+    Args:
+        sampling: of both streams; where a temperature is 0 there is no noise.
+        seed: its lowest 32 bits count.
+        text_size: how many text tokens there are.
+        audio_size: how many audio tokens can be drawn.
+        codebooks: how many are drawn at a position.
     """
 
     def __init__(self, sampling: MoshiSampling, seed: int, text_size: int, audio_size: int, codebooks: int):
@@ -70,6 +77,7 @@ class Noise:
         size = self._text + self._audio * self._codebooks
         if size == 0:
             return None, [None] * self._codebooks
+        # mlx's keys are two words of 32 bits; with one of our own nothing is kept between two positions.
         key = mx.array([self._seed, position & 0xFFFFFFFF], mx.uint32)
         noise = mx.random.gumbel((size,), key=key) * self._temperatures
         text = noise[: self._text] if self._text else None

@@ -75,7 +75,7 @@ class MoshiSession(DuplexSession):
         model_thread: where the language model lives, that of all calls.
         open_language: begins the conversation; called in the model's thread.
         encoder: of the call's own, given back by ``close``.
-        decoder: likewise.
+        decoder: of the call's own, given back by ``close``.
         detokenizer: of the call's own.
         saying: the words that it is given to say.
         patience_s: after how many seconds a step of the model counts as hung.

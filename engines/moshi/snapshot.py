@@ -18,7 +18,7 @@ class Snapshot:
 
     Attributes:
         keys: of each layer, ``[1, heads, positions, dim]``.
-        values: likewise.
+        values: of each layer, ``[1, heads, positions, dim]``.
         history: the tokens that the next positions read.
         position: the first that is not in it.
     """

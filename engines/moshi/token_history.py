@@ -34,6 +34,7 @@ class TokenHistory:
         self._rows = np.arange(1 + len(delays))
         self._start = np.array([text_start, *[audio_start] * len(delays)], np.int32)
         self.delay_frames = int(self._delays[self._own].max())
+        # At position p: read back to p - 1 - the longest delay, forced up to p, and p + 1 is made free again.
         self.length = int(self._delays.max()) + 3
         self._cells = np.tile(self._start[:, None], self.length)
         self._forced = np.zeros(self._cells.shape, bool)
@@ -78,6 +79,7 @@ class TokenHistory:
 
     def say(self, position: int, generated: NDArray[np.int32]) -> None:
         """Take what the model generated at a position, int32 ``[1 + own codebooks]``, the text first."""
+        # The slot of the next frame is an old one's; nobody forces that frame before the next position.
         self._forced[:, (position + 1) % self.length] = False
         for row, token in enumerate(generated.tolist()):
             time = position - int(self._delays[row])

@@ -108,6 +108,7 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        # Beside its place, on the same disk: so it can appear there in one move.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".voices-") as made:
             unpacked = Path(made) / FOLDER_NAME
             unpacked.mkdir()
@@ -145,7 +146,7 @@ def _voice_of(member: tarfile.TarInfo, archive: Path, folder: Path) -> str | Non
         VoiceUnfit: when it should not be in such an archive.
     """
     try:
-        tarfile.data_filter(member, str(folder))
+        tarfile.data_filter(member, str(folder))  # Python's own; stricter below, as voices need no links
     except tarfile.FilterError as error:
         raise VoiceUnfit(f"{archive} is not an archive of voices: {error}.") from error
     path = PurePosixPath(member.name)

@@ -170,6 +170,7 @@ def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Chec
 
     wanted = WEIGHTS_NAMES[options.quantize]
     present = [name for name in WEIGHTS_NAMES.values() if find_here(name)]
+    # A folder with one file of weights means that one, whatever --quantize says by default.
     weights_name = wanted if wanted in present or len(present) != 1 else present[0]
     progress(f"Moshi's weights come from {folder}.")
     conversion = None
@@ -200,6 +201,7 @@ def _in_repo(hub: HubRepo, options: EngineOptions, progress: Progress, *, repair
     while True:
         try:
             config = hub.cached(CONFIG_NAME)
+            # First with what is here alone: then not one request is made.
             checkpoint = _read(hub.cached, config, weights_name, only_here, personaplex=personaplex)
             if checkpoint is not None:
                 progress(f"Moshi's weights come from the cache of {hub.name}.")

@@ -143,7 +143,7 @@ async def probe(server: Server, access: Access) -> str | None:
     timeout = aiohttp.ClientTimeout(total=PROBE_SECS)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=True) as http,
+            aiohttp.ClientSession(timeout=timeout, trust_env=True) as http,  # by the same proxy as the call
             http.get(
                 server.probe_url,
                 headers=access.headers,

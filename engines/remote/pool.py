@@ -78,7 +78,11 @@ class Pool:
         return place
 
     def release(self, place: Place, now_s: float) -> None:
-        """Give a lease back. The server is looked at soon: it may still be clearing up."""
+        """Give a lease back. The server is looked at soon: it may still be clearing up.
+
+        Raises:
+            ValueError: when none was given.
+        """
         if place.calls == 0:
             raise ValueError(f"expected a lease of {place.server.name}, got one more than were given")
         place.calls -= 1

@@ -124,5 +124,10 @@ def silent_frames(wish: Wish, dialect: Dialect, greeting_frames: int) -> int:
     """Say for how many frames the model hears silence, so that it speaks first.
 
     Where a prompt says that it does, the caller is heard from the first frame on.
+
+    Args:
+        wish: whether it is to speak first.
+        dialect: of the server.
+        greeting_frames: of 80 ms, for how long where it is.
     """
     return greeting_frames if wish.greeting == "speech" and not dialect.prompts else 0

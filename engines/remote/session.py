@@ -124,7 +124,7 @@ class RemoteSession(DuplexSession):
         if self._closed or self._error is not None:
             return
         if not self._connected:
-            self._steps.push(DuplexStep(None))
+            self._steps.push(DuplexStep(None))  # or the watchdog of the call would take waiting for hanging
             return
         self._flow.push(pcm)
         self._to_send.set()
@@ -237,6 +237,7 @@ class RemoteSession(DuplexSession):
         if message.kind is Kind.ERROR:
             raise ServerFailed(f"{self.answerer} reports an error: {message.error}")
         if message.kind is Kind.TEXT:
+            # Kept for the next audio, with which it is said.
             self._text = (self._text + message.text)[-MOST_TEXT_CHARS:]
         elif message.kind is Kind.AUDIO:
             began_s = self._loop.time()
