@@ -6,7 +6,6 @@ a session one a call (engines/duplex.py). ``feed`` runs on the event loop: what 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
 from audio.silence import is_silent
 from engines import duplex
+from engines.step_queue import StepQueue
 
 LOW_HZ, HIGH_HZ, LOUDNESS = 220.0, 440.0, 0.1
 MOST_STEPS = 64  # what nobody takes beyond that, 5 s, is let go
@@ -26,31 +26,32 @@ class ToneSession(duplex.DuplexSession):
 
     def __init__(self, engine: ToneEngine) -> None:
         self._engine = engine
-        self._steps: asyncio.Queue[duplex.DuplexStep | None] = asyncio.Queue()
+        self._steps = StepQueue(MOST_STEPS)
         self._phase = 0.0
+        self._closed = False
 
     def feed(self, pcm: Pcm) -> None:
         """Answer 80 ms with 80 ms."""
         step_rad = 2 * np.pi * (LOW_HZ if is_silent(pcm) else HIGH_HZ) / SAMPLE_RATE_HZ
         phases = self._phase + step_rad * np.arange(1, FRAME_SAMPLES + 1)
         self._phase = float(phases[-1] % (2 * np.pi))  # the next frame goes on there, so nothing clicks
-        if self._steps.qsize() < MOST_STEPS:
-            self._steps.put_nowait(duplex.DuplexStep((LOUDNESS * np.sin(phases)).astype(np.float32)))
+        self._steps.push(duplex.DuplexStep((LOUDNESS * np.sin(phases)).astype(np.float32)))
 
-    async def outputs(self) -> AsyncIterator[duplex.DuplexStep]:
+    def outputs(self) -> AsyncIterator[duplex.DuplexStep]:
         """Give the answers as they come."""
-        while (step := await self._steps.get()) is not None:
-            yield step
+        return self._steps.read()
 
     @property
     def backlog_frames(self) -> int:
         """What was fed and has not come out."""
-        return self._steps.qsize()
+        return len(self._steps)
 
     async def close(self) -> None:
         """End the call."""
-        self._engine.running -= 1
-        self._steps.put_nowait(None)
+        if not self._closed:  # it may be closed twice
+            self._closed = True
+            self._engine.running -= 1
+            self._steps.close()
 
 
 class ToneEngine(duplex.DuplexEngine):

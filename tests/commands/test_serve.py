@@ -1,12 +1,8 @@
-"""commands/serve.py: what it refuses, and how it ends."""
+"""commands/serve.py: how it starts, and how it ends."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +10,6 @@ import httpx
 import pytest
 from twilio.request_validator import RequestValidator
 
-import commands.serve as module
 from bot import run_call
 from engines.choose import EngineChoice
 from engines.duplex import Progress
@@ -27,6 +22,7 @@ from server.settings import Settings
 from telephony.options import ReachOptions, TwilioOptions
 from telephony.rest_errors import TwilioError
 from telephony.tunnel import TunnelFailed
+from tests.commands.serving import Serving, options
 from tests.fake_engines import FakeEngine
 from tests.fakes.cloudflared import FakeCloudflared
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
@@ -34,49 +30,6 @@ from tests.logs import Logged
 from tests.phone import Phone, start_message
 
 LOUD = bytes([0x10, 0x90] * 80)
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
-    made = FakeEngine()
-    monkeypatch.setattr(running, "choose_engine", lambda _: EngineChoice(made, "as asked"))
-    return made
-
-
-@pytest.fixture
-async def cloudflared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeCloudflared]:
-    async with FakeCloudflared(tmp_path) as fake:
-        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-        yield fake
-
-
-def options(twilio: FakeTwilioApi, **reach: object) -> Settings:
-    return Settings(
-        ServerOptions(port=0),
-        EngineOptions(),
-        TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url),
-        ReachOptions(tunnel_wait_secs=0, **reach),  # type: ignore[arg-type]
-    )
-
-
-class Serving:
-    """``serve`` in a task, and a phone that talks to it."""
-
-    def __init__(self, made: Settings, monkeypatch: pytest.MonkeyPatch, number: str | None = None) -> None:
-        self.address = ""
-        listen = running.listen
-
-        def observations(host: str, port: int) -> socket.socket:
-            listener = listen(host, port)
-            self.address = f"127.0.0.1:{listener.getsockname()[1]}"
-            return listener
-
-        monkeypatch.setattr(module, "listen", observations)
-        self.task = asyncio.ensure_future(module._serve(made, run_call, number))
-
-    async def signal(self) -> None:
-        """Send this process a signal."""
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.mark.parametrize("how", ["limit", "second signal"])
@@ -153,15 +106,6 @@ async def test_a_tunnel_that_fails_ends_it(
     assert engine.error
 
 
-async def test_a_number_that_is_not_ours_ends_it_before_anything_is_loaded(
-    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine, "start", lambda _: pytest.fail("it was loaded"))
-    serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, "+15559999999")
-    with pytest.raises(TwilioError, match="has no number that ends in 999"):
-        await serving.task
-
-
 async def test_wrong_credentials_end_it_before_anything_is_loaded(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,17 +129,6 @@ async def test_a_missing_cloudflared_ends_it_before_anything_is_loaded(
         await Serving(options(twilio, tunnel=True), monkeypatch).task
 
 
-async def test_a_number_that_does_not_ring_is_told_with_what_is_missing(
-    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
-) -> None:
-    serving = Serving(options(twilio), monkeypatch, NUMBER)
-    await logged.says("INFO +…006 does not ring here: start with --tunnel, or set PUBLIC_URL.")
-    port = serving.address.partition(":")[2]
-    assert f"INFO Talk to it: http://localhost:{port}\n" in logged.text
-    await serving.signal()
-    await serving.task
-
-
 async def test_the_page_is_not_named_where_it_is_off(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
@@ -204,67 +137,6 @@ async def test_the_page_is_not_named_where_it_is_off(
     assert "Talk to it" not in logged.text
     await serving.signal()
     await serving.task
-
-
-async def test_a_number_follows_the_tunnel_and_is_put_back(
-    engine: FakeEngine,
-    twilio: FakeTwilioApi,
-    cloudflared: FakeCloudflared,
-    monkeypatch: pytest.MonkeyPatch,
-    logged: Logged,
-) -> None:
-    monkeypatch.setattr("telephony.tunnel.RESTART_DELAYS_SECS", (0.0,))
-    cloudflared.ready_at_once = True
-    serving = Serving(options(twilio, tunnel=True), monkeypatch, NUMBER)
-    first = await cloudflared.runs.get()
-    await logged.says("rings here now")
-    cloudflared.ready_at_once = False
-    await first.die(1)
-    second = await cloudflared.runs.get()
-    await second.be_ready("https://other-name.trycloudflare.com")
-    await logged.says("Reached at https://other-name.trycloudflare.com")
-    await serving.signal()  # in the middle of it: the number is put back all the same
-    await serving.task
-    assert twilio.number["voice_url"] == ""
-
-
-async def test_a_number_that_cannot_be_put_back(
-    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
-) -> None:
-    monkeypatch.setattr("telephony.rest._RETRY_DELAYS_SECS", ())
-    twilio.number["voice_url"] = "https://old.example.com"
-    serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
-    await logged.says("rings here now")
-    twilio.fail(503, times=10)
-    await serving.signal()
-    assert await serving.task is False
-    assert (
-        "ERROR +…006 still rings here; the next start puts it back, or set it to https://old" in logged.text
-    )
-
-
-async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
-    engine: FakeEngine,
-    twilio: FakeTwilioApi,
-    cloudflared: FakeCloudflared,
-    monkeypatch: pytest.MonkeyPatch,
-    logged: Logged,
-) -> None:
-    monkeypatch.setattr("telephony.tunnel.RESTART_DELAYS_SECS", (0.0,))
-    monkeypatch.setattr("telephony.rest._RETRY_DELAYS_SECS", ())
-    cloudflared.ready_at_once = True
-    serving = Serving(options(twilio, tunnel=True), monkeypatch, NUMBER)
-    first = await cloudflared.runs.get()
-    await logged.says("rings here now")
-    cloudflared.ready_at_once = False
-    twilio.fail(500, only="POST")
-    await first.die(1)
-    second = await cloudflared.runs.get()
-    await second.be_ready("https://other-name.trycloudflare.com")
-    await logged.says("ERROR Twilio's API had an error of its own (HTTP 500)")
-    await serving.signal()
-    await serving.task
-    assert twilio.number["voice_url"] == ""
 
 
 async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answered(

@@ -40,7 +40,8 @@ async def test_it_holds_four_calls() -> None:
     sessions = [engine.open_session() for _ in range(4)]
     with pytest.raises(EngineBusy, match="All 4 tones are taken"):
         engine.open_session()
-    await sessions[0].close()
+    for _ in range(2):  # as any session, it may be closed twice
+        await sessions[0].close()
     assert engine.running == 3
     await engine.open_session().close()
 

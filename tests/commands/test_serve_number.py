@@ -1,0 +1,93 @@
+"""The number of --number: it rings here while serve runs, and is put back."""
+
+from __future__ import annotations
+
+import pytest
+
+from telephony.rest_errors import TwilioError
+from tests.commands.serving import Serving, options
+from tests.fake_engines import FakeEngine
+from tests.fakes.cloudflared import FakeCloudflared
+from tests.fakes.twilio_api import NUMBER, FakeTwilioApi
+from tests.logs import Logged
+
+
+async def test_a_number_that_is_not_ours_ends_it_before_anything_is_loaded(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "start", lambda _: pytest.fail("it was loaded"))
+    serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, "+15559999999")
+    with pytest.raises(TwilioError, match="has no number that ends in 999"):
+        await serving.task
+
+
+async def test_a_number_that_does_not_ring_is_told_with_what_is_missing(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    serving = Serving(options(twilio), monkeypatch, NUMBER)
+    await logged.says("INFO +…006 does not ring here: start with --tunnel, or set PUBLIC_URL.")
+    port = serving.address.partition(":")[2]
+    assert f"INFO Talk to it: http://localhost:{port}\n" in logged.text
+    await serving.signal()
+    await serving.task
+
+
+async def test_a_number_follows_the_tunnel_and_is_put_back(
+    engine: FakeEngine,
+    twilio: FakeTwilioApi,
+    cloudflared: FakeCloudflared,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Logged,
+) -> None:
+    monkeypatch.setattr("telephony.tunnel.RESTART_DELAYS_SECS", (0.0,))
+    cloudflared.ready_at_once = True
+    serving = Serving(options(twilio, tunnel=True), monkeypatch, NUMBER)
+    first = await cloudflared.runs.get()
+    await logged.says("rings here now")
+    cloudflared.ready_at_once = False
+    await first.die(1)
+    second = await cloudflared.runs.get()
+    await second.be_ready("https://other-name.trycloudflare.com")
+    await logged.says("Reached at https://other-name.trycloudflare.com")
+    await serving.signal()  # in the middle of it: the number is put back all the same
+    await serving.task
+    assert twilio.number["voice_url"] == ""
+
+
+async def test_a_number_that_cannot_be_put_back(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    monkeypatch.setattr("telephony.rest._RETRY_DELAYS_SECS", ())
+    twilio.number["voice_url"] = "https://old.example.com"
+    serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
+    await logged.says("rings here now")
+    twilio.fail(503, times=10)
+    await serving.signal()
+    assert await serving.task is False
+    assert (
+        "ERROR +…006 still rings here; the next start puts it back, or set it to https://old" in logged.text
+    )
+
+
+async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
+    engine: FakeEngine,
+    twilio: FakeTwilioApi,
+    cloudflared: FakeCloudflared,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Logged,
+) -> None:
+    monkeypatch.setattr("telephony.tunnel.RESTART_DELAYS_SECS", (0.0,))
+    monkeypatch.setattr("telephony.rest._RETRY_DELAYS_SECS", ())
+    cloudflared.ready_at_once = True
+    serving = Serving(options(twilio, tunnel=True), monkeypatch, NUMBER)
+    first = await cloudflared.runs.get()
+    await logged.says("rings here now")
+    cloudflared.ready_at_once = False
+    twilio.fail(500, only="POST")
+    await first.die(1)
+    second = await cloudflared.runs.get()
+    await second.be_ready("https://other-name.trycloudflare.com")
+    await logged.says("ERROR Twilio's API had an error of its own (HTTP 500)")
+    await serving.signal()
+    await serving.task
+    assert twilio.number["voice_url"] == ""
