@@ -60,9 +60,9 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     transport = TwilioTransport(websocket, serializer)
     options = state.options
     heading = call.heading(state.engine.name)
-    taps = make_taps(
-        state.taps, call.file_name, call.observations, state.files, heading, watches=_watches(call, state)
-    )
+    control = CallControl(call, state)
+    watches = _watches(call, state, control)
+    taps = make_taps(state.taps, call.file_name, call.observations, state.files, heading, watches=watches)
     tone = ToneOverlay()
     pipeline = state.make_pipeline(
         transport=transport,
@@ -72,6 +72,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
         inbound_taps=taps.inbound_taps,
         # Before the taps: what is recorded is what the caller hears.
         taps=[tone, *taps.taps] if state.call_options.call_limit_secs else taps.taps,
+        transfer=control.transfer,
     )
     worker = PipelineWorker(
         pipeline,
@@ -125,9 +126,9 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
             watcher.cancel()
 
 
-def _watches(call: Call, state: ServerState) -> list[FrameObserver]:
+def _watches(call: Call, state: ServerState, control: CallControl) -> list[FrameObserver]:
     """Make what looks out for keys and phrases that do something."""
-    control, asked = CallControl(call, state), state.call_options
+    asked = state.call_options
     keys: dict[str, Action] = {}
     if state.options.hangup_key:
         keys[state.options.hangup_key] = call.end

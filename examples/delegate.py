@@ -4,13 +4,14 @@ r"""A call with a backend that thinks, on any service that speaks OpenAI's API: 
         uv run bot.py --engine moshi --listen --pipeline examples.delegate:phone_call_with_delegate
 
 Moshi goes on talking by itself; the model hears both sides, and its answers are said in Moshi's voice. It has
-two tools: it can look something up, and it can hang up. Put your own in their place.
+three tools: it can look something up, put the caller through to --transfer-to, and hang up. Put your own in
+their place.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -36,10 +37,11 @@ def phone_call_with_delegate(
     transport: BaseTransport,
     session: DuplexSession,
     *,
+    transfer: Callable[[str], bool],
     taps: Sequence[FrameProcessor] = (),
     **options: Any,
 ) -> Pipeline:
-    """Assemble ``phone_call`` with one stage more.
+    """Assemble ``phone_call`` with one stage more. What a call offers is told in ``pipelines/choose.py``.
 
     The environment says which service: ``DELEGATE_BASE_URL`` (by default Ollama's on this machine),
     ``DELEGATE_MODEL`` and ``DELEGATE_API_KEY``.
@@ -57,10 +59,14 @@ def phone_call_with_delegate(
         """Tell date and time where the phone line is."""
         await params.result_callback({"now": datetime.now().astimezone().strftime("%A, %d %B, %H:%M")})
 
+    async def transfer_to_a_person(params: FunctionCallParams) -> None:
+        """Put the caller through to a person, when they ask for one."""
+        await params.result_callback({"begun": transfer("the caller asked the delegate for a person")})
+
     async def hang_up(params: FunctionCallParams) -> None:
         """End the call, when the caller has said goodbye."""
         await params.result_callback({"ended": True})
         await delegate.hang_up()
 
-    delegate = Delegate(session, llm, LLMContext(tools=[what_time_is_it, hang_up]))
+    delegate = Delegate(session, llm, LLMContext(tools=[what_time_is_it, transfer_to_a_person, hang_up]))
     return phone_call(transport, session, taps=[delegate, *taps], **options)

@@ -14,6 +14,10 @@ OPTION = "--pipeline"
 OFFERED = ("transport", "session", "playout_lead_ms", "hang_secs", "inbound_taps", "taps")
 """What ``bot.run_call`` offers a pipeline function; it takes by name what it wants of that."""
 
+OFFERED_BY_NAME = ("transfer",)
+"""What it offers beside, to who names it: ``transfer(why) -> bool`` begins to put the caller through to
+``--transfer-to``, and says whether it has (``server/call_control.py``). ``phone_call`` needs none of it."""
+
 MakePipeline = Callable[..., Pipeline]
 
 
@@ -24,7 +28,8 @@ def choose_pipeline(spec: str) -> MakePipeline:
         spec: ``MODULE:FUNCTION``.
 
     Returns:
-        A function that takes all of ``OFFERED`` by name, whatever of it the chosen one wants.
+        A function that takes all of ``OFFERED`` and ``OFFERED_BY_NAME`` by name, whatever of it the chosen
+        one wants.
 
     Raises:
         PluginUnfit: when it is not there, or wants what is not offered.
@@ -43,18 +48,15 @@ def choose_pipeline(spec: str) -> MakePipeline:
         raise PluginUnfit(
             f"{OPTION}: expected a function of transport, session, …, got {spec}({', '.join(wanted)})."
         )
-    if strange := [name for name in needed if name not in OFFERED]:
+    if strange := [name for name in needed if name not in (*OFFERED, *OFFERED_BY_NAME)]:
         raise PluginUnfit(
-            f"{OPTION}: {spec} wants {', '.join(strange)}; what a call offers is {', '.join(OFFERED)}."
+            f"{OPTION}: {spec} wants {', '.join(strange)}; what a call offers is "
+            f"{', '.join((*OFFERED, *OFFERED_BY_NAME))}."
         )
+    given = {*wanted, *OFFERED} if takes_all else set(wanted)
 
     def make(**offered: Any) -> Pipeline:
-        return _checked(
-            function(
-                **(offered if takes_all else {name: offered[name] for name in offered.keys() & set(wanted)})
-            ),
-            spec,
-        )
+        return _checked(function(**{name: offered[name] for name in offered.keys() & given}), spec)
 
     return make
 

@@ -13,7 +13,10 @@ from server.options import ServerOptions
 from server.state import ServerState
 from tests.fake_engines import FakeEngine, FakeSession
 from tests.fakes.openai_api import ToolCall, fake_openai
+from tests.fakes.twilio_api import FakeTwilioApi
+from tests.logs import Logged
 from tests.phone import Phone, serving, start_message
+from tests.server.talking_line import PERSON, TO_THE_PERSON, Line, TalkingEngine
 
 LOUD = bytes([0x20, 0xA0]) * 80
 PACKETS_PER_FRAME = 4
@@ -51,3 +54,22 @@ async def test_an_answer_is_said_and_a_tool_ends_the_call(monkeypatch: pytest.Mo
         assert api.messages(0)[0][0] == "system"
         assert ("user", "What time is it?") in api.messages(0)
         assert '"now"' in str(api.messages(1))
+
+
+async def test_a_tool_puts_the_caller_through(
+    twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    engine = TalkingEngine()
+    engine.script = {2: " Is there a human being?"}
+    made = Line(twilio, engine, transfer_to=PERSON, transfer_notice="One moment, please.")
+    made.state.options = ServerOptions(pipeline="examples.delegate:phone_call_with_delegate")
+    with fake_openai(ToolCall("transfer_to_a_person")) as api:
+        monkeypatch.setenv("DELEGATE_BASE_URL", api.url)
+        async with made.serving() as line, line.call() as phone:
+            await phone.say(LOUD, times=30 * PACKETS_PER_FRAME)
+            closed = await asyncio.wait_for(phone.closed(), WAIT_S)
+            await line.state.calls.all_over()
+    assert closed == (1000, "the call was put through to a person")
+    assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
+    assert engine.spoken == ["One moment, please."]
+    assert "human being" not in "".join(line for line in logged.lines if "DEBUG" not in line)

@@ -5,7 +5,7 @@ from inspect import signature
 import pytest
 from pipecat.pipeline.pipeline import Pipeline
 
-from pipelines.choose import OFFERED, choose_pipeline, watches
+from pipelines.choose import OFFERED, OFFERED_BY_NAME, choose_pipeline, watches
 from pipelines.phone_call import phone_call
 from runtime.plugin import PluginUnfit
 
@@ -22,6 +22,12 @@ MODEST = {7: Pipeline([])}
 def modest(transport: object, hang_secs: int) -> Pipeline:
     """Takes two of what is offered."""
     return MODEST[hang_secs]
+
+
+def naming(transport: object, transfer: object, **more: object) -> Pipeline:
+    """Takes all that phone_call takes, and what it names beside."""
+    assert more.keys() | {"transport"} == set(OFFERED)
+    return MODEST[7]
 
 
 def strange(transport: object, moon: object) -> Pipeline:
@@ -43,6 +49,13 @@ def test_a_function_takes_what_it_wants_of_what_is_offered() -> None:
     assert isinstance(choose_pipeline("tests.pipelines.test_choose:whole")(**offered), Pipeline)
     made = choose_pipeline("tests.pipelines.test_choose:modest")(**{**offered, "hang_secs": 7})
     assert made is MODEST[7]
+
+
+def test_what_phone_call_does_not_need_is_for_who_names_it() -> None:
+    offered = dict.fromkeys((*OFFERED, *OFFERED_BY_NAME))
+    for name in ("whole", "modest", "naming"):
+        made = choose_pipeline(f"tests.pipelines.test_choose:{name}")(**{**offered, "hang_secs": 7})
+        assert isinstance(made, Pipeline)
 
 
 def test_what_a_call_offers_is_what_phone_call_takes() -> None:
