@@ -114,6 +114,10 @@ async def answering(
         await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
         await stop.unless_stopped(_check_reach(options, state, pointer))
         await stop.unless_stopped(state.startup.run(choice.engine, logger.info))
+        if options.calls.transfer_notice and "say" not in choice.engine.abilities:
+            logger.warning(
+                "The engine {} cannot say given words; --transfer-notice is left out.", choice.engine.name
+            )
         if choice.engine.takes:
             check_sections(choice.personas, choice.engine)
         elif choice.personas.sections:

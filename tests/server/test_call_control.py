@@ -9,8 +9,10 @@ import pytest
 
 from access.refusal import INTERNAL_ERROR
 from engines.duplex import NO_REQUEST, CallRequest
+from hooks.options import HookOptions
 from server.expected_calls import ExpectedCall
 from server.incoming import connect
+from tests.fakes.hook import hook, says
 from tests.fakes.twilio_api import FakeTwilioApi
 from tests.fakes.twilio_voice import Rejected
 from tests.logs import Logged
@@ -145,6 +147,26 @@ async def test_who_is_back_after_long_ringing_is_who_they_were(twilio: FakeTwili
         async with line.call(twiml=await line.transferred("no-answer")) as phone:
             await talk(phone)
     assert asked == [CallRequest("You are Anna.")] * 2
+
+
+async def test_the_hook_may_name_who_a_call_is_put_through_to(twilio: FakeTwilioApi) -> None:
+    other = "+15558887777"
+    made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
+    async with hook(says(f'{{"transfer_to": "{other}"}}')) as asked:
+        made.state.hooks = HookOptions(on_call=asked.url)
+        async with made.serving() as line:
+            async with line.call() as phone:
+                await talk(phone)
+                await press(phone, "0")
+                await phone.closed()
+            # Nobody answers there: the caller is back, and may ask once more, without a second hook.
+            async with line.call(twiml=await line.transferred("busy")) as phone:
+                await talk(phone)
+                await press(phone, "0")
+                await phone.closed()
+            await line.state.calls.all_over()
+    assert line.updates() == [{"Twiml": [TO_THE_PERSON.replace(PERSON, other)]}] * 2
+    assert len(asked.told) == 1
 
 
 async def test_an_engine_that_cannot_say_puts_through_without_a_word(twilio: FakeTwilioApi) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -79,13 +80,17 @@ async def rings(voice: FakeTwilioVoice, caller: str = CALLER, call_sid: str = CA
 
 async def test_the_hook_says_who_answers() -> None:
     answer = json.dumps({"persona": "You are Anna.", "voice": "NATF2"})
-    async with hook(says(answer)) as asked, line(on_call=asked.url) as (voice, engine, _):
+    async with (
+        hook(says(answer)) as asked,
+        line(on_call=asked.url, hook_secret="whsec") as (voice, engine, _),
+    ):
         assert await rings(voice) == ""
         assert await rings(voice, call_sid="CA" + "2" * 32) == ""
     request = CallRequest(persona="You are Anna.", voice="NATF2")
     assert engine.prepared == engine.requests == [request, request]
     assert [told["from"] for told in asked.told] == [CALLER, CALLER]
     assert asked.told[0]["parameters"]["CallStatus"] == "ringing"
+    assert is_signed(asked.signatures[0] or "", asked.bodies[0], "whsec", int(time.time()))
 
 
 async def test_what_one_call_asks_for_is_not_the_next_one_s() -> None:
