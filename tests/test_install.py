@@ -1,4 +1,4 @@
-"""pyproject.toml: mlx's two backends for Linux exclude each other, also after a plain ``uv run``."""
+"""pyproject.toml: what is installed with which extra, and mlx's two backends, which exclude each other."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.utils import parse_wheel_filename
 
 ROOT = Path(__file__).parents[1]
 UV = shutil.which("uv")
@@ -51,3 +53,45 @@ def test_the_readme_s_way_leaves_the_other_one_out_for_good(tmp_path: Path) -> N
 
 def test_elsewhere_the_processor_s_is_the_default(tmp_path: Path) -> None:
     assert "+ mlx-cpu" in plan(tmp_path)[1]
+
+
+def test_ray_comes_with_its_extra_alone(tmp_path: Path) -> None:
+    assert "+ ray==" not in plan(tmp_path)[1]
+    assert "+ ray==" in plan(tmp_path, "--extra", "ray")[1]
+
+
+@pytest.mark.parametrize("python", ["cp311", "cp312", "cp313"])
+@pytest.mark.parametrize("system", ["manylinux", "macosx"])
+def test_the_lock_has_ray_for_every_python_on_both_systems(python: str, system: str) -> None:
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    (ray,) = [one for one in lock["package"] if one["name"] == "ray"]
+    tags = [
+        tag for wheel in ray["wheels"] for tag in parse_wheel_filename(wheel["url"].rpartition("/")[2])[3]
+    ]
+    assert [tag for tag in tags if tag.interpreter == python and tag.platform.startswith(system)]
+
+
+WITHOUT_RAY = """
+import importlib, pkgutil, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        assert name.partition(".")[0] != "ray", "ray is imported"
+
+sys.meta_path.insert(0, Finder())
+sys.modules.pop("ray", None)
+import bot, cluster, commands
+for package in (cluster, commands):
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+from click.testing import CliRunner
+from commands.main import cli
+for command in ((), ("cluster",)):
+    result = CliRunner().invoke(cli, [*command, "--help"])
+    assert result.exit_code == 0, result.output
+"""
+
+
+def test_who_does_not_use_ray_does_not_wait_for_it() -> None:
+    """Runs in a process of its own: here, it may be loaded already."""
+    subprocess.run([sys.executable, "-c", WITHOUT_RAY], cwd=ROOT, check=True)  # noqa: S603
