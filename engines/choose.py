@@ -92,6 +92,10 @@ def _choose(options: EngineOptions) -> EngineChoice:
             raise EngineUnavailable(
                 "The parrot takes no persona; leave out --persona, or take --engine moshi."
             )
+        if options.greets_in_words:
+            raise EngineUnavailable(
+                "The parrot says no given words; leave out --greeting, or take --engine moshi."
+            )
         return EngineChoice(ParrotEngine(options.parrot_delay), "as asked")
     # Only now: loading mlx, and asking the driver, is not for those who have named another engine.
     found = accelerator()
@@ -105,7 +109,8 @@ def _choose(options: EngineOptions) -> EngineChoice:
             else "because mlx finds no accelerator here (Metal or CUDA)",
             f"{hint}--engine moshi runs Moshi all the same, --engine parrot says that you meant it"
             + ("; --listen is left out" if options.listens else "")
-            + ("; --persona is left out" if options.persona else ""),
+            + ("; --persona is left out" if options.persona else "")
+            + ("; --greeting is left out" if options.greets_in_words else ""),
         )
     try:
         from engines.moshi.engine import MoshiEngine  # noqa: PLC0415 - as above

@@ -25,6 +25,11 @@ class EngineOptions:
         """Whether the caller's words are listened for."""
         return self.listen or bool(self.listen_model)
 
+    @property
+    def greets_in_words(self) -> bool:
+        """Whether somebody chose the words that a call opens with."""
+        return self.greeting not in (SPEECH, SILENCE, NONE)
+
     engine: str = field(
         default="auto",
         metadata={

@@ -20,6 +20,16 @@ def test_without_an_accelerator_the_parrot_answers_and_says_why(monkeypatch: pyt
     assert choice.line.startswith(f"Engine: parrot, {choice.reason}; --engine moshi")
 
 
+def test_the_parrot_says_no_given_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    greeting = "Hello, this is Anna."
+    with pytest.raises(EngineUnavailable, match="The parrot says no given words; leave out --greeting"):
+        choose_engine(EngineOptions(engine="parrot", greeting=greeting))
+    monkeypatch.setattr("engines.choose.accelerator", lambda: None)
+    assert "; --greeting is left out" in choose_engine(EngineOptions(greeting=greeting)).line
+    for plain in ("speech", "silence", "none"):
+        assert "--greeting" not in choose_engine(EngineOptions(greeting=plain)).line
+
+
 def test_the_parrot_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: "Metal")
     choice = choose_engine(EngineOptions(engine="parrot", parrot_delay=0))

@@ -62,9 +62,12 @@ async def test_a_call_s_words_have_both_sides_in_one_order_everywhere(
             assert health["can"] == ["listen", "say"]
             async with Phone.calling(address, start_message(call_sid=CALL_SID)) as phone:
                 await babble(phone, 5)
-                answer = await http.post(f"/calls/{CALL_SID}/say", json={"text": "bafo delu"})
-                assert answer.status_code == 202
+                for chosen in ("bafo delu", "niko"):  # two in a row
+                    answer = await http.post(f"/calls/{CALL_SID}/say", json={"text": chosen})
+                    assert answer.status_code == 202
                 await babble(phone, FRAMES)
+                answer = await http.post(f"/calls/{CALL_SID}/say", json={"text": "too late"})
+                assert answer.status_code == 202
                 await phone.send({"event": "stop"})
                 await phone.closed()
             await state.calls.all_over()
@@ -76,10 +79,11 @@ async def test_a_call_s_words_have_both_sides_in_one_order_everywhere(
     assert turns.count("bot") >= 2, words
     assert [line["at_s"] for line in words] == sorted(line["at_s"] for line in words)
     said = " ".join(line["text"] for line in words if line["speaker"] == "bot")
-    assert "bafo delu" in said
+    assert said.count("bafo delu niko") == 1
 
     (report,) = told.told
     assert report["words"] == words
+    assert report["files"].keys() == {"transcript"}
     first, *lines = lines_of(kept)
     assert first["engine"] == "moshi"
     assert lines == words

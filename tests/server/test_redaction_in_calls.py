@@ -1,0 +1,43 @@
+"""``--redact digits`` in a whole call: neither the files nor ``--on-end`` have a number that was said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hooks.http import Hook
+from hooks.outbox import Outbox
+from records.options import TapOptions
+from tests.fakes.hook import hook, says
+from tests.fakes.twilio_api import FakeTwilioApi
+from tests.logs import Logged
+from tests.server.talking_line import LOUD, Line, TalkingEngine
+
+
+async def test_a_card_s_number_is_kept_nowhere(twilio: FakeTwilioApi, tmp_path: Path, logged: Logged) -> None:
+    engine = TalkingEngine()
+    engine.script = {2: " My card is 4111 1111", 3: " 1111 1234,", 4: " three four five."}
+    engine.bot_script = {6: " Your code is 99", 7: "17."}
+    async with hook(says()) as told:
+        made = Line(twilio, engine)
+        made.state.taps = TapOptions(transcripts=tmp_path, redact="digits")
+        made.state.outbox = Outbox(Hook(told.url), tmp_path / "outbox")
+        made.state.outbox.start()
+        async with made.serving() as line, line.call() as phone:
+            await phone.say(LOUD, times=40)
+            await phone.listen(9)
+            await phone.send({"event": "stop"})
+            await phone.closed()
+            await line.state.calls.all_over()
+        await made.state.outbox.stop()
+    (report,) = told.told
+    in_report = str([line["text"] for line in report["words"]])
+    for kept in (in_report, text_of(tmp_path)):
+        assert "My card is #### #### #### ####, # # #." in kept
+        assert "Your code is ####." in kept
+    assert report["files"].keys() == {"transcript"}
+    assert "4111" not in logged.text
+
+
+def text_of(folder: Path) -> str:
+    """What all files of a call have."""
+    return "".join(path.read_text() for path in sorted(folder.glob("*.*")))
