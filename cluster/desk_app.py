@@ -136,12 +136,7 @@ def _page_calls(desk: Desk) -> APIRouter:
         """Name the personas and the voices that a call may ask for."""
         found = await desk.router.ask_all(lambda worker: worker.offers())
         # Of an update that changes them, only what all workers have is offered.
-        names = {
-            what: [
-                name for name in (found[0][what] if found else ()) if all(name in one[what] for one in found)
-            ]
-            for what in ("personas", "voices")
-        }
+        names = {what: _common([one[what] for one in found]) for what in ("personas", "voices")}
         return JSONResponse(names, headers=_NO_STORE)
 
     @routes.post("/web/call")

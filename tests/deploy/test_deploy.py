@@ -15,6 +15,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from audio.histogram import Histogram
+from cluster.fleet import WorkerState
+from cluster.merged_metrics import merged_metrics
 from server.metrics import metrics
 from server.state import ServerState
 from tests.fake_engines import FakeEngine
@@ -24,7 +26,7 @@ DASHBOARD = json.loads((DEPLOY / "grafana.json").read_text())
 RULES = yaml.safe_load((DEPLOY / "moshi-phone.rules.yml").read_text())
 SCRAPE = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
 # What Grafana puts in, and Prometheus' own.
-VARIABLES = {"$__rate_interval": "1m", "$__range": "6h", "$instance": ".*"}
+VARIABLES = {"$__rate_interval": "1m", "$__range": "6h", "$instance": ".*", "$worker": ".*"}
 OF_PROMETHEUS = {"up"}
 
 
@@ -36,6 +38,7 @@ def names_of_samples() -> set[str]:
     stage.add(10)
     state.calls.past.stages["fake"] = stage
     text = generate_latest(metrics(state.calls, state.engine)).decode()
+    text = merged_metrics({"w1": text}, {"w1": WorkerState.READY}).decode()
     return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
 
 
@@ -69,6 +72,13 @@ def test_three_alerts_that_say_what_to_do() -> None:
         assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert set(rule["annotations"]) == {"summary", "description"}
+
+
+def test_a_worker_that_takes_no_calls_is_no_alarm_while_others_do() -> None:
+    """A cluster has one ``moshi_ready`` a worker; during an update some are 0."""
+    asked = [expression for expression in expressions() if "moshi_ready" in expression]
+    assert len(asked) == 2
+    assert all("max by (instance) (moshi_ready" in expression for expression in asked)
 
 
 def test_prometheus_reads_the_rules_and_asks_the_admin_port() -> None:
