@@ -34,7 +34,33 @@ def read_settings_file(ctx: click.Context, param: click.Parameter, path: Path | 
         raise click.BadParameter(f"{path} is not TOML: {error}.", ctx, param) from error
     named = {name.replace("-", "_"): value for name, value in values.items()}
     _check_names(named, ctx, param, path)
+    for option in ctx.command.params:
+        if isinstance(option, click.Option) and option.name in named:
+            try:
+                named[option.name] = _fitting(option, named[option.name], ctx)
+            except click.BadParameter as error:
+                name = option.name.replace("_", "-")
+                raise click.BadParameter(f"{path}: {name}: {error.message}", ctx, param) from error
     ctx.default_map = {**(ctx.default_map or {}), **named}
+
+
+def _fitting(option: click.Option, value: Any, ctx: click.Context) -> Any:
+    """Give a file's value as the option takes it.
+
+    Raises:
+        click.BadParameter: when it is of another type, or the option does not take it.
+    """
+    if option.multiple and isinstance(value, str):
+        value = [value]
+    if isinstance(value, list) and not option.multiple:
+        raise click.BadParameter(f"expected one value, got the list {value!r}.")
+    for one in value if isinstance(value, list) else [value]:
+        if option.is_flag and not isinstance(one, bool):
+            raise click.BadParameter(f"expected true or false, got {one!r}.")
+        if isinstance(option.type, (click.Path, click.types.StringParamType)) and not isinstance(one, str):
+            raise click.BadParameter(f'expected text in quotes, "…", got {one!r}.')
+    option.type_cast_value(ctx, value)
+    return value
 
 
 def _check_names(named: dict[str, Any], ctx: click.Context, param: click.Parameter, path: Path) -> None:

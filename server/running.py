@@ -195,6 +195,7 @@ def listen(host: str, port: int, kind: str = "") -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # only now nobody else can have it, a second listener of our own included
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:

@@ -15,8 +15,14 @@ from commands.main import cli
         ("colour = 1", "there is no option colour."),
         ("port = ", "is not TOML: Invalid value (at end of document)."),
         ("[port]\nnumber = 1", "expected a value for port, got a table; write port = …, outside [tables]."),
-        ('port = "high"', "expected a whole number from 0 to 65535, got 'high'."),
-        ("port = 65536", "expected a whole number from 0 to 65535, got 65536."),
+        ('port = "high"', "settings.toml: port: expected a whole number from 0 to 65535, got 'high'."),
+        ("port = 65536", "settings.toml: port: expected a whole number from 0 to 65535, got 65536."),
+        ("record = 5", 'settings.toml: record: expected text in quotes, "…", got 5.'),
+        ("number = +15551234567", 'settings.toml: number: expected text in quotes, "…", got 15551234567.'),
+        ('persona = ["a", "b"]', "settings.toml: persona: expected one value, got the list ['a', 'b']."),
+        ('tunnel = "yes please"', "settings.toml: tunnel: expected true or false, got 'yes please'."),
+        ("allow = 555", "settings.toml: allow: "),
+        ('redact = "all"', "settings.toml: redact: 'all' is not one of 'none', 'digits'."),
         (b"\xff", "is not TOML: 'utf-8' codec"),
         (None, "cannot be read (No such file or directory)."),
     ],
@@ -32,10 +38,18 @@ def test_what_is_wrong_with_a_file_is_one_sentence(
     assert sentence in result.output.replace("\n", " ")
 
 
+def test_values_as_the_options_take_them(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('allow = "+1555*"\nquantize = 8\ntunnel = false\nrecord = "here"\nport = "high"\n')
+    # The last one is wrong, and only that one.
+    result = CliRunner().invoke(cli, ["serve", "--config", str(file)])
+    assert "settings.toml: port: expected a whole number" in result.output.replace("\n", " ")
+
+
 def test_names_of_other_commands_are_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
-    file.write_text("secs = 12\nring-secs = 4\n")  # rehearse's and dial's
+    file.write_text("secs = 12\nlimit-secs = 'long'\n")  # rehearse's and dial's
     result = CliRunner().invoke(cli, ["serve", "--config", str(file), "--port", "high"])
     assert "expected a whole number from 0 to 65535, got 'high'." in result.output
     told = CliRunner().invoke(cli, ["dial", "--config", str(file), "+15551234567"])
-    assert "expected a whole number from 5 to 600, got 4." in told.output
+    assert "limit-secs: expected a whole number" in told.output.replace("\n", " ")

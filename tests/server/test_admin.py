@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from access.auth import StreamAuth
 from access.options import WebOptions
 from access.public_address import PublicAddress
+from runtime.ports import free_port
 from server.admin import create_admin_app
 from server.running import uvicorn_config
 from server.state import ServerState
@@ -94,6 +95,16 @@ async def test_the_program_says_where_it_is() -> None:
         async with httpx.AsyncClient() as http:
             answer = await http.get(line.split()[-1])
             assert "moshi_ready 1.0" in answer.text
+
+
+async def test_the_other_port_is_taken_too() -> None:
+    """It ended in a traceback: two sockets of ours could be bound to one port, and only one could listen."""
+    port = str(free_port())
+    async with program(
+        environment={"MOSHI_ENGINE": "parrot", "MOSHI_PORT": port, "MOSHI_ADMIN_PORT": port}
+    ) as running:
+        assert await running.ends() == 2
+    assert running.said.splitlines()[-1] == f"Error: Port {port} is taken; choose another with --admin-port."
 
 
 async def test_a_port_that_is_taken_is_one_sentence() -> None:
