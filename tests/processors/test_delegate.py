@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from pipecat.frames.frames import EndFrame, Frame, SpeechOutputAudioRawFrame, StartFrame
+from pipecat.frames.frames import EndFrame, SpeechOutputAudioRawFrame, StartFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.llm_service import FunctionCallParams
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.workers.runner import WorkerRunner
@@ -22,6 +21,7 @@ from processors.words import PAUSE_STEPS, WordFrames
 from tests.fake_engines import FakeEngine, FakeSession
 from tests.fakes.openai_api import FAIL, HANG, FakeOpenAi, ToolCall, fake_openai
 from tests.logs import Logged
+from tests.processors.passing import Passing
 
 WAIT_S = 20.0
 QUIET = [DuplexStep(None)] * PAUSE_STEPS
@@ -43,19 +43,6 @@ class SayingSession(FakeSession):
         self.to_say.put_nowait(text)
 
 
-class After(FrameProcessor):
-    """Keeps what passes."""
-
-    def __init__(self) -> None:
-        super().__init__(enable_direct_mode=True)
-        self.frames: list[Frame] = []
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        await super().process_frame(frame, direction)
-        self.frames.append(frame)
-        await self.push_frame(frame, direction)
-
-
 class Call:
     """A pipeline of a delegate alone, and somebody who talks."""
 
@@ -67,7 +54,7 @@ class Call:
             base_url=api.url, api_key="none", settings=OpenAILLMService.Settings(model="tiny")
         )
         self.delegate = Delegate(self.session, llm, context or LLMContext(), answer_secs=answer_secs)
-        self.after = After()
+        self.after = Passing()
         self.words = WordFrames()
         self.worker = PipelineWorker(
             Pipeline([self.delegate, self.after]),

@@ -19,30 +19,14 @@ from pipecat.frames.frames import (
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
 from engines.duplex import DuplexStep
 from processors.frames import EngineMetricsFrame
 from processors.moshi import MoshiProcessor
 from tests.fake_engines import FakeEngine, FakeSession
+from tests.processors.passing import Passing
 from tests.simulated import run_simulated
-
-
-class Listener(FrameProcessor):
-    """Keeps what passes."""
-
-    def __init__(self) -> None:
-        super().__init__(enable_direct_mode=True)
-        self.frames: list[Frame] = []
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        await super().process_frame(frame, direction)
-        self.frames.append(frame)
-        await self.push_frame(frame, direction)
-
-    def of(self, kind: type[Frame]) -> list[Any]:
-        return [frame for frame in self.frames if isinstance(frame, kind)]
 
 
 def heard(value: float, samples: int = 1_920, rate_hz: int = 24_000) -> InputAudioRawFrame:
@@ -52,12 +36,12 @@ def heard(value: float, samples: int = 1_920, rate_hz: int = 24_000) -> InputAud
 
 def talk(
     engine: FakeEngine, frames: list[Frame], secs: float = 1.0, **options: float
-) -> tuple[Listener, Listener]:
+) -> tuple[Passing, Passing]:
     """Send frames through the stage, wait in simulated time, end; gives what came before and after it."""
 
-    async def main() -> tuple[Listener, Listener]:
+    async def main() -> tuple[Passing, Passing]:
         await engine.start(lambda _: None)
-        before, after = Listener(), Listener()
+        before, after = Passing(), Passing()
         session = engine.open_session()
         stage = MoshiProcessor(session, **options)
         worker = PipelineWorker(
@@ -78,7 +62,7 @@ def talk(
         await runner.run()
         return before, after
 
-    coroutine: Coroutine[Any, Any, tuple[Listener, Listener]] = main()
+    coroutine: Coroutine[Any, Any, tuple[Passing, Passing]] = main()
     return run_simulated(coroutine)
 
 
