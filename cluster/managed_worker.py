@@ -1,6 +1,6 @@
 """What the manager knows of one worker."""
 
-# Tested in tests/cluster/test_manager.py.
+# Tested in tests/cluster/test_manager.py by way of cluster/manager.py.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The processes of one account in a Ray cluster that runs without us, which outlive the command."""
 
-# Tested in tests/cluster/test_ray_survivors.py.
+# Tested in tests/cluster/test_ray_survivors.py by way of commands/cluster.py.
 
 from __future__ import annotations
 
