@@ -11,16 +11,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import subprocess
 import sys
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
@@ -29,14 +26,12 @@ import psutil
 from twilio.request_validator import RequestValidator
 
 from benchmarks.callers import Heard, call
+from benchmarks.serving import serving
 from runtime.ports import free_port
 
-ROOT = Path(__file__).parents[1]
 PUBLIC = "https://phone.example.com"
 AUTH_TOKEN = "f" * 32
-READY_SECS = 120
 MIRROR = ("--engine", "parrot", "--parrot-delay", "0", "--log-level", "warning", "--public-url", PUBLIC)
-_OK = 200
 
 
 @dataclass
@@ -126,26 +121,10 @@ class Line:
 def running(name: str, port: int, hosts: dict[str, int], *arguments: str) -> Iterator[Line]:
     """Run one of the two until the block is over."""
     environment = {**os.environ, "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
-    command = [sys.executable, "bot.py", *arguments, *MIRROR, "--port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)  # noqa: S603
-    try:
-        deadline_s = time.monotonic() + READY_SECS
-        while not _ready(port, len(hosts) if len(hosts) > 1 else 0):
-            if process.poll() is not None or time.monotonic() > deadline_s:
-                raise SystemExit(f"{name} did not start")
-            time.sleep(0.2)
-        yield Line(name, port, hosts, psutil.Process(process.pid))
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _ready(port: int, workers: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
-            return answer.status == _OK and (not workers or f'"ready":{workers}' in answer.read().decode())
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
+    ready = f'"ready":{len(hosts)}' if len(hosts) > 1 else ""
+    command = ["bot.py", *arguments, *MIRROR]
+    with serving(name, command, port=port, ready=ready, environment=environment) as (_, process):
+        yield Line(name, port, hosts, process)
 
 
 @contextmanager

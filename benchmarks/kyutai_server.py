@@ -29,7 +29,7 @@ import numpy as np
 from streamdouble.protocol import MediaStreamEncoder, StreamIdentity
 from websockets.asyncio.client import connect
 
-from benchmarks.line import serving
+from benchmarks.serving import serving
 from engines.moshi.random_mimi import write_random_mimi
 from engines.moshi.random_model import write_tiny_tokenizer
 from rehearse.caller import Caller

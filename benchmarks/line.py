@@ -11,21 +11,13 @@ import argparse
 import json
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import psutil
 
-from runtime.ports import free_port
+from benchmarks.serving import ROOT, serving
 
-ROOT = Path(__file__).parents[1]
-READY_SECS = 120
 OURS, SHIPPED = "this line", "pipecat as shipped"
 SERVERS = {
     OURS: ["bot.py", "--engine", "parrot", "--parrot-delay", "0", "--log-level", "warning"],
@@ -85,31 +77,6 @@ COLUMNS = [
     "CPU ms per call-second",
     "callers' own lateness ms",
 ]
-
-
-@contextmanager
-def serving(name: str, command: list[str]) -> Iterator[tuple[int, psutil.Process]]:
-    """Run a server on a free port."""
-    port = free_port()
-    server = subprocess.Popen([sys.executable, *command, "--port", str(port)], cwd=ROOT)  # noqa: S603
-    try:
-        deadline_s = time.monotonic() + READY_SECS
-        while not _ready(port):
-            if server.poll() is not None or time.monotonic() > deadline_s:
-                raise SystemExit(f"{name} did not start")
-            time.sleep(0.2)
-        yield port, psutil.Process(server.pid)
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
-            return bool(answer.status == 200)  # noqa: PLR2004
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
 
 
 def measure(

@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.line import OURS, SERVERS, Figures, measure, serving
+from benchmarks.line import OURS, SERVERS, Figures, measure
+from benchmarks.serving import serving
 
 NONE, METER, ALL = "no taps", "meter (the default)", "meter, recording, transcript"
 

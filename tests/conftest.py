@@ -34,10 +34,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests with codecs (350 MB each) in one process, and what they share with them."""
+    """Keep what fills a core by itself in one process: codecs (350 MB each), and hours of simulated time.
+
+    The other process has what waits for a clock, or for other processes.
+    """
     for item in items:
-        if "mimi_file" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("codecs"))
+        if "mimi_file" in getattr(item, "fixturenames", ()) or item.get_closest_marker("simulated"):
+            item.add_marker(pytest.mark.xdist_group("core"))
 
 
 def pytest_collection_finish() -> None:

@@ -80,7 +80,8 @@ class Phone:
         cls, address: str, start: dict[str, Any] | None = None, path: str = "/stream"
     ) -> AsyncIterator[Phone]:
         """Connect and send what a call begins with."""
-        async with connect(f"ws://{address}{path}") as socket:
+        # Without a limit: what nobody has read would hold up the other side's close, for 10 s.
+        async with connect(f"ws://{address}{path}", max_queue=None) as socket:
             start = start or start_message()
             phone = cls(socket, start["streamSid"])
             await phone.send(build_connected())

@@ -91,7 +91,8 @@ class FakeTwilioVoice:
         assert all(len(name) < 500 and len(value) < 500 for name, value in parameters.items())
         headers = {"x-twilio-signature": self._validator.compute_signature(stream.attrib["url"], {})}
         local = self._workers.get(url.netloc, self._local)
-        async with connect(f"ws://{local}{url.path}", additional_headers=headers) as socket:
+        # Without a limit: see Phone.calling.
+        async with connect(f"ws://{local}{url.path}", additional_headers=headers, max_queue=None) as socket:
             phone = Phone(socket)
             await phone.send(build_connected())
             await phone.send(start_message(parameters=parameters, call_sid=call_sid))
