@@ -26,6 +26,7 @@ from tests.test_readme_commands import CASES as CASES_OF_THE_README
 
 NOT_RUN = {
     "uv run python -m benchmarks.line": "measures for minutes, and wants a quiet machine",
+    "uv run --extra ray python -m benchmarks.cluster": "the same",
     "export UV_NO_GROUP=cpu": "tests/test_install.py has uv plan what these two install",
     "uv sync --extra cuda": "the same",
     "uv run --extra ray ray get-auth-token --generate": "writes into the home of whoever runs the tests",
