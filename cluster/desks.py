@@ -132,5 +132,5 @@ class Desks:
             logger.warning("Desk {} does not close: {}", name, error)
             is_done = False
         if is_done or self._clock() - desk.leaves_s > LEAVE_SECS:
-            del self._desks[name]
+            self._desks.pop(name, None)
             self._runtime.kill(desk.handle, again=False)

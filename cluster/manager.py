@@ -181,6 +181,16 @@ class Manager:
             logger.exception("The cluster could not be looked after; trying again")
         self.was_staffed = self.was_staffed or self.staffed
 
+    async def be_reached_at(self, url: str) -> None:
+        """Take note of where webhooks come in, and return when workers and desks know it.
+
+        Args:
+            url: ``PublicAddress.base``; a desk refuses what was signed for another one.
+        """
+        self.desk_url = url
+        await asyncio.gather(*(self._look_at(one) for one in self.workers))
+        await self._tell_desks()
+
     async def drain_all(self) -> None:
         """Take no more calls, and return when the last one is over and all workers have ended."""
         self._closing = CLOSING

@@ -67,7 +67,7 @@ async def cluster_running(
 
                 async def reached_at(url: str) -> None:
                     is_another = manager.desk_url not in (None, url)
-                    manager.desk_url = url
+                    await manager.be_reached_at(url)
                     await _point(pointer, url, is_another=is_another)
 
                 tunnel = Tunnel(settings.server.port, reached_at)
