@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from socket import socket
 from typing import Any, ClassVar
 
@@ -121,9 +121,11 @@ class Desk(Answerer):
         path = asyncio.get_running_loop().create_future()
 
         async def offer() -> None:
-            async with offering(self._sockets) as where:
+            taken = asyncio.Event()
+            async with offering(self._sockets, taken) as where:
                 path.set_result(where)
-                await asyncio.sleep(OFFER_SECS)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(taken.wait(), OFFER_SECS)
 
         self._offering = asyncio.create_task(offer())
         return str(await path)

@@ -23,11 +23,14 @@ class NotOffered(Exception):
 
 
 @asynccontextmanager
-async def offering(sockets: Mapping[str, socket.socket]) -> AsyncIterator[str]:
+async def offering(
+    sockets: Mapping[str, socket.socket], taken: asyncio.Event | None = None
+) -> AsyncIterator[str]:
     """Give these sockets to whoever asks, while the block runs; yields the path at which to ask.
 
     Args:
         sockets: bound ones, by name; a few.
+        taken: is set when somebody has got them.
     """
     # Not below TMPDIR: a socket's path may have no more than a hundred characters. Only its owner may enter.
     with tempfile.TemporaryDirectory(prefix="moshi-desks-", dir="/tmp") as folder:
@@ -46,6 +49,8 @@ async def offering(sockets: Mapping[str, socket.socket]) -> AsyncIterator[str]:
                     return  # it did not wait
                 with taker:  # so few bytes never block
                     socket.send_fds(taker, [names], [each.fileno() for each in sockets.values()])
+                if taken is not None:
+                    taken.set()
 
             loop.add_reader(door, give)
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,6 +134,9 @@ async def test_a_desk_hands_its_port_to_the_next_command() -> None:
             assert "{}:{}".format(*taken[PORT].getsockname()) == cluster.address
         finally:
             taken[PORT].close()
+        async with asyncio.timeout(5):  # and then it leaves nothing behind
+            while Path(path).exists():  # noqa: ASYNC110, ASYNC240
+                await asyncio.sleep(0.01)
 
 
 async def test_what_ray_raises_does_not_end_the_looking_after(
