@@ -124,7 +124,13 @@ def dial(
         mail = Voicemail(voicemail, voicemail_message)
         mail.check(elsewhere=url is not None)
         plan = CallPlan(
-            to, parse_number(from_), "", None, ring_secs, limit_secs, machine_detection=mail.detection
+            to,
+            parse_number(from_, "--from (TWILIO_NUMBER)"),
+            "",
+            None,
+            ring_secs,
+            limit_secs,
+            machine_detection=mail.detection,
         )
         if url:
             plan = replace(plan, persona=_persona(engine_options), voice=engine_options.voice)

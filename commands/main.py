@@ -60,9 +60,9 @@ def cli() -> None:
     """Talk with Moshi on the phone.
 
     Without a command, "serve" runs: "uv run bot.py --port 5001" answers calls.
-    "uv run bot.py COMMAND --help" tells what each command takes. Every option can also be set as an
-    environment variable, in a file named .env in this folder or above it, or in a settings file
-    (--config FILE.toml), by the same name; the command line wins, then the environment.
+    "uv run bot.py COMMAND --help" tells what each command takes. Options that name a variable there can
+    also be set in the environment, or in a file named .env in this folder or above it, and all of them in
+    a settings file (--config FILE.toml), by their own names; the command line wins, then the environment.
     """
 
 

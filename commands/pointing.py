@@ -25,7 +25,9 @@ def pointer_for(options: Settings, number: str | None) -> NumberPointer | None:
     """
     if not number or not options.is_public:
         return None  # TWILIO_NUMBER may be set for other commands; without a URL there is nothing to point at
-    return NumberPointer(options.rest_api("--number"), parse_number(number), logger.info)
+    return NumberPointer(
+        options.rest_api("--number"), parse_number(number, "--number (TWILIO_NUMBER)"), logger.info
+    )
 
 
 async def put_back(pointer: NumberPointer | None, stop: StopSignals) -> None:

@@ -16,7 +16,7 @@ _INSTALL = {
     "win32": "winget install --id Cloudflare.cloudflared",
 }
 _INSTALL_LINUX = (
-    "curl -fL -o ~/.local/bin/cloudflared https://github.com/cloudflare/cloudflared/releases/latest/download/"
+    "curl -fL --create-dirs -o ~/.local/bin/cloudflared https://github.com/cloudflare/cloudflared/releases/latest/download/"
     "cloudflared-linux-{arch} && chmod +x ~/.local/bin/cloudflared"
 )
 _LINUX_ARCHS = {"aarch64": "arm64", "arm64": "arm64", "armv7l": "arm", "i686": "386"}

@@ -12,13 +12,20 @@ class BadNumber(ValueError):
     """The text is not a phone number that can be dialled."""
 
 
-def parse_number(text: str) -> str:
+def parse_number(text: str, option: str = "") -> str:
     """Give the number as E.164. Spaces, dashes, dots, slashes and brackets are taken out.
+
+    Args:
+        text: as somebody wrote it.
+        option: where it was written, for the error.
 
     Raises:
         BadNumber: saying what was expected; a number without its country code cannot be guessed.
     """
     number = _DECORATION.sub("", text)
     if not _E164.fullmatch(number):
-        raise BadNumber(f"expected a phone number with its country code, such as +15551234567, got {text!r}")
+        where = f"{option}: " if option else ""
+        raise BadNumber(
+            f"{where}expected a phone number with its country code, such as +15551234567, got {text!r}"
+        )
     return number

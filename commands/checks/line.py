@@ -105,7 +105,7 @@ async def check_number(
     if api is None:
         return Check("number", "note", "cannot be asked for without credentials")
     try:
-        found = await api.find_number(parse_number(number))
+        found = await api.find_number(parse_number(number, "TWILIO_NUMBER"))
     except (TwilioError, BadNumber) as error:
         return Check("number", "fail", str(error))
     if found.trunk_sid:

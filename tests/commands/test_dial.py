@@ -128,7 +128,7 @@ async def test_ctrl_c_in_a_call_that_is_answered_here(
         ("", ["5551234567"], "expected a phone number with its country code, such as +15551234567"),
         ("TWILIO_NUMBER", [TO], "Say which of your Twilio numbers calls, with --from or TWILIO_NUMBER."),
         ("TWILIO_AUTH_TOKEN", [TO], "dial needs TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN"),
-        ("", [TO, "--from", "me"], "expected a phone number with its country code"),
+        ("", [TO, "--from", "me"], "--from (TWILIO_NUMBER): expected a phone number with its country code"),
         (
             "",
             [TO, "--url", "ws://a.com/stream"],

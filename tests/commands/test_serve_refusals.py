@@ -54,7 +54,7 @@ def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.Mo
                 "--account-sid",
                 ACCOUNT_SID,
             ],
-            "expected a phone number with its country code, such as +15551234567, got '5'",
+            "--number (TWILIO_NUMBER): expected a phone number with its country code, such as +1",
         ),
         (["--transfer-to", "911"], "--transfer-to: expected a phone number with its country code"),
         (["--transfer-key", "0"], "--transfer-key and --transfer-phrase need --transfer-to, or --on-call."),
