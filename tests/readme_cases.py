@@ -36,8 +36,10 @@ from tests.first_hour import (
     local_port,
     page_at,
 )
-from tests.printed import README, blocks
+from tests.printed import README, ROOT, blocks
 from tests.tiny_moshi import write_tiny_checkpoint
+
+NUMBER_PAGE = ROOT / "docs" / "number.md"
 
 
 async def talks_in_a_browser(hour: FirstHour) -> None:
@@ -58,8 +60,7 @@ async def collects_its_tests(hour: FirstHour) -> None:
     assert int(re.findall(r"(\d+)/\d+ tests collected", told)[-1]) > 1000
 
 
-async def is_whole_bash(hour: FirstHour) -> None:
-    """It cannot run within itself either."""
+async def is_whole_bash(hour: FirstHour) -> None:  # it cannot run within itself either
     await hour.told(command=f"bash -n {hour.command} && test -x {hour.command}")
 
 
@@ -89,6 +90,9 @@ async def finds_everything(hour: FirstHour) -> None:
     assert "ok    credentials  a full account" in lines
     assert "ok    number       goes to nowhere now; it will ring here while this program runs" in lines
     assert lines[-1] == "A call would work."
+    # docs/number.md prints what it says on a Mac, line by line.
+    (printed,) = [text for language, text in blocks(NUMBER_PAGE) if "bot.py doctor" in text]
+    assert [line[6:19] for line in lines[:-1]] == [line[9:22] for line in printed.splitlines()[1:-1]]
 
 
 async def rings(hour: FirstHour) -> None:
@@ -96,13 +100,17 @@ async def rings(hour: FirstHour) -> None:
     (printed,) = [text for language, text in blocks(README) if language == "console"]
     expected = [line[20:] for line in printed.splitlines() if line.startswith("20")]
     assert len(expected) == 3
+    # docs/number.md prints some lines more; the first of them names the engine of a Mac.
+    (more,) = [text for language, text in blocks(NUMBER_PAGE) if "bot.py --tunnel" in text]
+    in_full = [line[20:] for line in more.splitlines() if line.startswith("20")][1:]
+    assert [line for line in in_full if line in expected] == expected
     async with FakeCloudflared(hour.folder, ready_at_once=True) as cloudflared:
         with hour.account() as twilio:
             here = {"TWILIO_API_URL": twilio.url, "MOSHI_TUNNEL_WAIT_SECS": "0", **PARROT}
             async with hour.types(here, programs=[cloudflared.path.parent]) as run:
                 tunnel = await cloudflared.runs.get()
                 local = local_port(tunnel)
-                for line in expected:
+                for line in in_full:
                     said = await run.says(line[8:].replace("127.0.0.1:5001", local))
                     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO    .*\n", said)
                 assert twilio.number["voice_url"] == f"{URL}/twiml"
@@ -199,9 +207,8 @@ async def looks_for_the_server(hour: FirstHour) -> None:
 
 
 async def answers_for_pipecats_runner(hour: FirstHour) -> None:
-    """Its port, 7860, cannot be chosen but on the command line."""
     async with hour.types() as run:
-        await run.says("Uvicorn running on http://localhost:7860")
+        await run.says("Uvicorn running on http://localhost:7860")  # chosen on the command line only
         await holds_a_call("localhost:7860", "/ws")
         await run.ctrl_c()
     assert "Traceback" not in run.said
@@ -215,8 +222,7 @@ async def hears_themselves(hour: FirstHour) -> None:
     assert np.argmax(spectrum) * PHONE_RATE_HZ / len(heard) == pytest.approx(TONE_HZ, abs=5)
 
 
-async def runs_a_pipeline_of_ones_own(hour: FirstHour) -> None:
-    """With the README's stage, behind ``MoshiProcessor``, in a file of the folder."""
+async def runs_a_pipeline_of_ones_own(hour: FirstHour) -> None:  # with the README's stage in it
     code = "\n\n".join(text for language, text in blocks(README) if language == "python")
     code += """
 
