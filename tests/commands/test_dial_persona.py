@@ -55,6 +55,14 @@ async def heard_of(model: Path, requests: Sequence[CallRequest]) -> list[bytes]:
     return heard
 
 
+@pytest.fixture(scope="module")
+def anna_and_ben(tiny_personaplex: Path) -> tuple[bytes, bytes]:
+    """What a caller hears of either."""
+    anna, ben = asyncio.run(heard_of(tiny_personaplex, (AS_ANNA, AS_BEN)))
+    assert likeness(anna, ben) < DIFFERENT
+    return anna, ben
+
+
 def likeness(one: bytes, other: bytes) -> float:
     """The share of bytes that are the same."""
     return float(np.mean(np.frombuffer(one, np.uint8) == np.frombuffer(other, np.uint8)))
@@ -70,10 +78,11 @@ def environment(model: Path) -> dict[str, str]:
     }
 
 
-async def test_a_call_that_the_command_answers_itself(tiny_personaplex: Path, tmp_path: Path) -> None:
+async def test_a_call_that_the_command_answers_itself(
+    tiny_personaplex: Path, anna_and_ben: tuple[bytes, bytes], tmp_path: Path
+) -> None:
     (tmp_path / "anna.txt").write_text(f"{ANNA}\n")
-    anna, ben = await heard_of(tiny_personaplex, (AS_ANNA, AS_BEN))
-    assert likeness(anna, ben) < DIFFERENT
+    anna, ben = anna_and_ben
     options = ("--persona", f"@{tmp_path / 'anna.txt'}", "--voice", "NATM0")
     async with dialled(*options, environment=environment(tiny_personaplex)) as call:
         assert call.parameters.keys() == {"token"}, "the words stay here"
@@ -87,12 +96,14 @@ async def test_a_call_that_the_command_answers_itself(tiny_personaplex: Path, tm
     assert likeness(heard, ben) < DIFFERENT
 
 
-async def test_the_section_of_the_number_that_is_dialled(tiny_personaplex: Path, tmp_path: Path) -> None:
+async def test_the_section_of_the_number_that_is_dialled(
+    tiny_personaplex: Path, anna_and_ben: tuple[bytes, bytes], tmp_path: Path
+) -> None:
     (tmp_path / "personas.toml").write_text(
         f'[default]\npersona = "{ANNA}"\nvoice = "NATM0"\n'
         f'[ben]\nnumbers = ["{CALLER}"]\npersona = "{BEN}"\nvoice = "NATF2"\n'
     )
-    anna, ben = await heard_of(tiny_personaplex, (AS_ANNA, AS_BEN))
+    anna, ben = anna_and_ben
     options = ("--personas", str(tmp_path / "personas.toml"))
     async with dialled(*options, environment=environment(tiny_personaplex)) as call:
         async with await call.answered() as (phone, _):
@@ -106,10 +117,10 @@ async def test_the_section_of_the_number_that_is_dialled(tiny_personaplex: Path,
 
 
 async def test_a_call_that_another_server_answers_beside_one_with_another_persona(
-    tiny_personaplex: Path, tmp_path: Path, twilio: FakeTwilioApi
+    tiny_personaplex: Path, anna_and_ben: tuple[bytes, bytes], tmp_path: Path, twilio: FakeTwilioApi
 ) -> None:
     (tmp_path / "personas.toml").write_text(f'[default]\npersona = "{BEN}"\nvoice = "NATF2"\n')
-    anna, ben = await heard_of(tiny_personaplex, (AS_ANNA, AS_BEN))
+    anna, ben = anna_and_ben
     arguments = ("--public-url", PUBLIC, "--port", "0", "--personas", str(tmp_path / "personas.toml"))
     made = {**account(twilio), **environment(tiny_personaplex)}
     async with program(*arguments, environment=made) as server:
