@@ -20,6 +20,7 @@ from cluster.options import ClusterOptions
 from cluster.runtime import Survivor
 from cluster.worker import Worker
 from cluster.worker_spec import WorkerSpec
+from runtime.first_line import first_line
 from runtime.plugin import load
 from runtime.version import VERSION
 from server.settings import Settings, SettingsError
@@ -159,7 +160,7 @@ async def _ask(handle: Any, token: str, what: str, arguments: tuple[Any, ...]) -
         answer: tuple[str, Any] = await handle.ask.remote(token, what, arguments)
     except RayError as error:
         # The text holds other machines' paths and a traceback; its first line says what it is.
-        raise NoAnswer(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}") from error
+        raise NoAnswer(f"{type(error).__name__}: {first_line(error)[:200]}") from error
     return answer
 
 
@@ -185,7 +186,7 @@ def ray_running(address: str | None) -> Iterator[None]:
         try:
             ray.init(address=address, **common)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise SettingsError(f"--ray-address {address}: {str(error).splitlines()[0]}.") from error
+            raise SettingsError(f"--ray-address {address}: {first_line(error)}.") from error
         try:
             yield
         finally:

@@ -112,7 +112,12 @@ def cluster(
     """
     if context.invoked_subcommand is not None:
         return
-    secrets = [twilio_options.auth_token, web_options.web_password, engine_options.remote.server_token]
+    secrets = [
+        twilio_options.auth_token,
+        web_options.web_password,
+        engine_options.remote.server_token,
+        hook_options.hook_secret,
+    ]
     start_log = partial(log_to_stderr, server_options.log_level, secrets, server_options.log_format)
     start_log()
     settings = Settings(

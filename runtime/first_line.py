@@ -5,4 +5,4 @@ from __future__ import annotations
 
 def first_line(error: BaseException) -> str:
     """Give the first line of what an exception says, or the name of its class where it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

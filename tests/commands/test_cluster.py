@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner, Result
 
+import commands.cluster as module
 from commands.main import cli
 from tests.fakes.twilio_api import AUTH_TOKEN
 
@@ -35,6 +36,15 @@ def test_one_sentence(arguments: tuple[str, ...], why: str) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
     assert why in result.output
+
+
+def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_out: list[str | None] = []
+    monkeypatch.setattr(module, "log_to_stderr", lambda _, secrets, __: kept_out.extend(secrets))
+    given = {"--web-password": "b", "--server-token": "c", "--hook-secret": "d"}
+    result = run(*(word for pair in given.items() for word in pair), "--public-url", "phone.example.com")
+    assert "--worker-url" in result.output
+    assert kept_out == [AUTH_TOKEN, *given.values()]
 
 
 @pytest.mark.parametrize("arguments", [(), ("update",), ("scale", "2"), ("status",)])
