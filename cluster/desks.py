@@ -114,10 +114,10 @@ class Desks:
         try:
             await desk.asker.ask("look", view, within_secs=LOOK_SECS)
         except NoAnswer as error:
-            desk.answers = False
-            if str(error) != desk.error:  # not every second
+            # Not every second; and a process that has just been started takes some.
+            if desk.answers or (not isinstance(error.__cause__, TimeoutError) and str(error) != desk.error):
                 logger.warning("Desk {} does not answer: {}", name, error)
-            desk.error = str(error)
+            desk.answers, desk.error = False, str(error)
         else:
             desk.answers, desk.error = True, ""
 

@@ -11,17 +11,15 @@ from socket import socket
 
 from loguru import logger
 
-from access.public_address import TWIML_PATH
 from cluster.cluster_auth import ClusterAuth
 from cluster.control_app import create_control_app
 from cluster.manager import LATE_SECS, Manager
 from runtime.socket_offer import offering
 from runtime.stop_signals import StopSignals
 from server.listening import listening
-from server.running import listen, uvicorn_config
+from server.running import lead_here, listen, uvicorn_config
 from server.settings import Settings, SettingsError
 from telephony.number_routing import NumberPointer
-from telephony.rest_errors import TwilioError
 from telephony.tunnel import Tunnel
 
 HANG_UP_SECS = 8.0  # what ending all calls at once may take
@@ -64,17 +62,18 @@ async def cluster_running(
         try:
             await stop.unless_stopped(_all_ready(manager, keeping))
             if settings.reach.tunnel:
+                wait_secs = settings.reach.tunnel_wait_secs
 
                 async def reached_at(url: str) -> None:
                     is_another = manager.desk_url not in (None, url)
                     await manager.be_reached_at(url)
-                    await _point(pointer, url, is_another=is_another)
+                    await lead_here(url, pointer, wait_secs=wait_secs, is_another=is_another)
 
                 tunnel = Tunnel(settings.server.port, reached_at)
                 stack.push_async_callback(tunnel.stop)
                 await stop.unless_stopped(tunnel.start())
             elif manager.desk_url:
-                await stop.unless_stopped(_point(pointer, manager.desk_url))
+                await stop.unless_stopped(lead_here(manager.desk_url, pointer, wait_secs=0, is_another=False))
             logger.info(
                 "{} workers take calls; webhooks come in at {}", len(manager.workers), manager.desk_url
             )
@@ -92,18 +91,6 @@ async def _all_ready(manager: Manager, keeping: asyncio.Task[None]) -> None:
         if manager.failure:
             raise SettingsError(manager.failure)
         await asyncio.sleep(0.1)
-
-
-async def _point(pointer: NumberPointer | None, url: str, *, is_another: bool = False) -> None:
-    logger.info("Reached at {}", url)
-    if pointer is None:
-        return
-    try:
-        await pointer.point(url + TWIML_PATH)
-    except TwilioError as error:
-        if not is_another:
-            raise
-        logger.error("{}", error)
 
 
 async def _drain(manager: Manager, stop: StopSignals, drain_secs: float) -> None:

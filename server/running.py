@@ -155,13 +155,23 @@ async def _check_reach(options: Settings, state: ServerState, pointer: NumberPoi
 async def _reached_at(
     address: PublicAddress, url: str, pointer: NumberPointer | None, wait_secs: float
 ) -> None:
-    """Take note of our public URL, the first or a new one, and make the number ring there.
+    is_another = address.base not in (None, url)
+    address.base = url
+    await lead_here(url, pointer, wait_secs=wait_secs, is_another=is_another)
+
+
+async def lead_here(url: str, pointer: NumberPointer | None, *, wait_secs: float, is_another: bool) -> None:
+    """Say what our public URL is, and make the number ring there.
+
+    Args:
+        url: ``PublicAddress.base``.
+        pointer: makes a number ring; None where there is none.
+        wait_secs: for how long it may not answer yet; 0 where it is the user's own.
+        is_another: whether calls are running on an earlier one.
 
     Raises:
         TwilioError: when that cannot be done, and calls are running on no earlier URL.
     """
-    is_another = address.base not in (None, url)
-    address.base = url
     logger.info("Reached at {}", url)
     if wait_secs and not await reaches(url + HEALTH_PATH, within_secs=wait_secs):
         logger.warning(

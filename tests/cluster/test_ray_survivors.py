@@ -9,12 +9,13 @@ import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from runtime.ports import free_port
 from runtime.stop_signals import REPEAT_SECS
 from tests.cluster.live_call import check_no_gap, one_server, place_call, place_calls
-from tests.cluster.ray_cluster import actors, ray_cluster
+from tests.cluster.ray_cluster import ray_cluster
 from tests.cluster.ray_node import HEAD, head, ray_environment
 
 pytest.importorskip("ray", reason="needs the extra ray")
@@ -26,12 +27,18 @@ pytestmark = [
 READY = {"w1": "ready", "w2": "ready"}
 
 
+def left_of(node: psutil.Process) -> list[str]:
+    """Name the actors that run there."""
+    lines = [" ".join(one.cmdline()) for one in node.children(recursive=True)]
+    return [line for line in lines if "_WorkerActor" in line or "_DeskActor" in line]
+
+
 async def test_a_command_that_is_killed_cuts_nobody_and_the_next_one_goes_on() -> None:
     # Not pytest's folder: the paths of Ray's sockets may have no more than a hundred characters.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         port, environment = free_port(), ray_environment()
         async with (
-            head(folder, environment, port),
+            head(folder, environment, port) as node,
             ray_cluster("--ray-address", f"{HEAD}:{port}", workers=2, **environment) as cluster,
             AsyncExitStack() as stack,
         ):
@@ -67,4 +74,11 @@ async def test_a_command_that_is_killed_cuts_nobody_and_the_next_one_goes_on() -
                 await asyncio.sleep(REPEAT_SECS)
             assert await asyncio.wait_for(second.program.ends(), 60) == 0
             assert [call.broken for call in live] == ["ConnectionClosedOK"] * 4
-            assert not [one for kind in ("_WorkerActor", "_DeskActor") for one in actors(kind)]
+            assert left_of(node) == []
+
+            async with cluster.again() as broken_off:
+                await broken_off.says("Worker w2 starts")
+                broken_off.signal(signal.SIGTERM)
+                await asyncio.wait_for(broken_off.ends(), 60)
+                assert "Traceback" not in broken_off.said
+            assert left_of(node) == []
