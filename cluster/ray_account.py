@@ -19,7 +19,7 @@ from cluster.ray_runtime import on_this_machine, transport
 from runtime.socket_offer import NotOffered, offered
 from server.settings import SettingsError
 
-LOCKED_SECS = 15.0
+LOCKED_SECS = 10.0
 """For how long the command that runs is waited for; Ray needs some seconds to find that one was killed."""
 GONE_SECS = 10.0
 OFFER_SECS = 3.0
@@ -56,12 +56,12 @@ class RayAccount:
         """
         name = f"moshi-{self._account}-command"
         command = self._ray.remote(_Command).options(name=name, num_cpus=0, **on_this_machine())
-        deadline_s = time.monotonic() + LOCKED_SECS
+        began_s = time.monotonic()
         while self._command is None:
             try:
                 self._command = command.remote()
             except ValueError as error:  # the name is taken
-                if time.monotonic() > deadline_s:
+                if time.monotonic() - began_s > LOCKED_SECS:
                     raise SettingsError(
                         f"A cluster command runs already for this account at {self._address}; "
                         "tell it to update or scale, or stop it first."
