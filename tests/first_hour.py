@@ -84,6 +84,7 @@ class FirstHour:
         return {"MOSHI_ENGINE": "moshi", "MOSHI_MODEL": str(self.fixture("tiny_checkpoint"))}
 
 
+_CORE = [pytest.mark.xdist_group("core")]
 Case = Callable[[FirstHour], Awaitable[None]]
 
 
@@ -135,5 +136,16 @@ def local_port(tunnel: Run) -> str:
 
 
 def parametrized(cases: dict[str, Case], marks: dict[str, pytest.MarkDecorator]) -> list[Any]:
-    """Give the table's rows to ``pytest.mark.parametrize``: slow, unless their mark is another."""
-    return [pytest.param(command, marks=marks.get(command, pytest.mark.slow)) for command in cases]
+    """Give the table's rows to ``pytest.mark.parametrize``: slow, unless their mark is another.
+
+    What runs a model stays in the process that has the fixtures for it (tests/conftest.py).
+    """
+    return [
+        pytest.param(command, marks=[marks.get(command, pytest.mark.slow), *_CORE * _has_model(command)])
+        for command in cases
+    ]
+
+
+def _has_model(command: str) -> bool:
+    words = ("moshi", "NATF2", "--listen", "download", "bot.py bench")
+    return any(word in command for word in words) and "--server" not in command
