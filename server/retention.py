@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+from loguru import logger
+
 from records.file_writer import FileWriter
 from records.options import TapOptions
 from records.retention import delete_expired
@@ -25,6 +27,9 @@ async def retaining(options: TapOptions, files: FileWriter) -> AsyncIterator[Non
     folders = {folder for folder in (options.record, options.transcripts) if folder is not None}
     keep_days = options.keep_days
     if keep_days is None or not folders:
+        if keep_days is not None:
+            # Whoever records no more may still count on it.
+            logger.warning("--keep-days deletes nothing: neither --record nor --transcripts names a folder.")
         yield
         return
 

@@ -53,6 +53,12 @@ def test_files_are_deleted_and_counted(tmp_path: Path, logged: Logged) -> None:
     assert "Old files in" in logged.text
 
 
+async def test_it_says_when_there_is_no_folder_to_delete_from(logged: Logged) -> None:
+    async with retaining(TapOptions(keep_days=7), FileWriter()):
+        pass
+    assert "WARNING --keep-days deletes nothing: neither --record nor --transcripts" in logged.text
+
+
 async def test_the_server_deletes_at_its_start(tmp_path: Path) -> None:
     (tmp_path / f"{OLD}.wav").touch()
     files = FileWriter()
