@@ -42,8 +42,8 @@ class ClusterOptions:
     ray_address: str | None = field(
         default=None,
         metadata={
-            "help": "A Ray cluster that runs, HOST:PORT, in which servers outlive this command; without it one "
-            "is started on this machine, and nobody else can reach it.",
+            "help": "A Ray cluster that runs, HOST:PORT, in which servers outlive this command; without it "
+            "one is started on this machine, and nobody else can reach it.",
             "metavar": "ADDRESS",
         },
     )

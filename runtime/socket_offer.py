@@ -7,15 +7,19 @@ there belong to all of them, so none is lost when one of them ends.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 _MOST = 8
 _NAMES_BYTES = 1024
 _WITHIN_SECS = 3.0
+_OLD_SECS = 60.0
+_PREFIX = "moshi-desks-"
 
 
 class NotOffered(Exception):
@@ -32,8 +36,9 @@ async def offering(
         sockets: bound ones, by name; a few.
         taken: is set when somebody has got them.
     """
+    await asyncio.to_thread(_sweep)
     # Not below TMPDIR: a socket's path may have no more than a hundred characters. Only its owner may enter.
-    with tempfile.TemporaryDirectory(prefix="moshi-desks-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir="/tmp") as folder:
         path = str(Path(folder) / "s")
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
@@ -66,6 +71,19 @@ async def offered(path: str) -> dict[str, socket.socket]:
         NotOffered: when it is gone.
     """
     return await asyncio.to_thread(_take, path)
+
+
+def _sweep() -> None:
+    """Remove the folders of processes that were killed."""
+    for folder in Path("/tmp").glob(f"{_PREFIX}*"):  # noqa: S108
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+            if time.time() - folder.stat().st_mtime < _OLD_SECS:
+                continue  # one that is just being made, or is there for a moment
+            door.settimeout(_WITHIN_SECS)
+            try:
+                door.connect(str(folder / "s"))
+            except (ConnectionRefusedError, FileNotFoundError):
+                shutil.rmtree(folder)
 
 
 def _take(path: str) -> dict[str, socket.socket]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,23 @@ async def test_nobody_else_may_ask_and_nothing_is_left() -> None:
         assert not Path(path).parent.exists()
     with pytest.raises(NotOffered, match=f"Nobody offers the desks' ports at {path} "):
         await offered(path)
+
+
+@pytest.fixture
+def dead() -> Path:
+    """What a process has left that was killed."""
+    folder = Path(tempfile.mkdtemp(prefix="moshi-desks-", dir="/tmp"))
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(folder / "s"))
+    os.utime(folder, (0, 0))
+    return folder
+
+
+async def test_what_killed_processes_have_left_goes_and_what_lives_stays(dead: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        async with offering({"desk": port}) as lives:
+            os.utime(Path(lives).parent, (0, 0))
+            async with offering({"desk": port}):
+                assert not await asyncio.to_thread(dead.exists)
+            for each in (await offered(lives)).values():
+                each.close()
