@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import cluster.manager as manager_module
 from cluster.desk import PORT
 from cluster.manager import Manager
 from cluster.options import ClusterOptions
@@ -99,7 +100,10 @@ async def test_a_command_that_cannot_start_leaves_what_it_found() -> None:
         next_manager(cluster, cluster.survivors())
 
 
-async def test_a_start_that_is_broken_off_lets_the_calls_finish_that_it_found() -> None:
+async def test_a_start_that_is_broken_off_lets_the_calls_finish_that_it_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(manager_module, "STEP_SECS", 0.1)
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         async with calling(cluster, 1) as phone:
             manager = next_manager(cluster, cluster.survivors())
@@ -142,6 +146,7 @@ async def test_a_desk_hands_its_port_to_the_next_command() -> None:
 async def test_what_ray_raises_does_not_end_the_looking_after(
     logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(manager_module, "STEP_SECS", 0.1)
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         manager, fails = cluster.manager, [True]
         keeping = asyncio.create_task(manager.run())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import cluster.manager as manager_module
 from cluster.desk import PORT
 from cluster.manager import Manager
 from cluster.options import ClusterOptions
@@ -45,6 +46,7 @@ async def test_the_number_leads_to_the_desks_and_calls_to_the_workers(
             assert pointer is not None
             await pointer.put_back()
 
+    monkeypatch.setattr(manager_module, "STEP_SECS", 0.1)
     monkeypatch.setenv("PATH", str(tmp_path))
     async with FakeCloudflared(tmp_path) as cloudflared:
         running = asyncio.create_task(run())
