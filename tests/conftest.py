@@ -7,6 +7,7 @@ import ctypes
 import gc
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,11 @@ from tests.fakes.twilio_api import FakeTwilioApi, fake_twilio_api
 from tests.logs import Logged, logged_lines
 
 _MUCH_MEMORY_BYTES = 1_500_000_000
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and with them every program that they
+# start: what must end by it would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
