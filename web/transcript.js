@@ -8,7 +8,7 @@ export class Transcript {
   #scroller;
   #list;
   #names;
-  #lines = new Map(); // by who began to speak when: { at_s, speaker, text, item }
+  #lines = new Map(); // { at_s, speaker, text, item }, by speaker, time, and number among lines of the same time
 
   /**
    * @param scroller what scrolls when it gets long.
@@ -34,7 +34,12 @@ export class Transcript {
   show(lines) {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
     const atEnd = scrollHeight - scrollTop - clientHeight < NEAR_THE_END_PX;
-    for (const line of lines) this.#put(line);
+    const begun = new Map(); // two lines of one speaker may begin at once: words from before the call are at its 0
+    for (const line of lines) {
+      const when = `${line.speaker ?? ""} ${line.at_s}`;
+      begun.set(when, (begun.get(when) ?? 0) + 1);
+      this.#put(line, `${when} ${begun.get(when)}`);
+    }
     if (atEnd) this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
@@ -45,8 +50,7 @@ export class Transcript {
       .join("");
   }
 
-  #put({ at_s, text, speaker }) {
-    const key = `${speaker ?? ""} ${at_s}`;
+  #put({ at_s, text, speaker }, key) {
     let line = this.#lines.get(key);
     if (!line) {
       line = { at_s, speaker, text: "", item: this.#item(at_s, speaker) };

@@ -132,15 +132,19 @@ async def test_a_transcript_is_in_the_order_of_time_whoever_comes_first() -> Non
               transcript.show([{ at_s: 0.5, text: 'late', speaker: 'caller' }]);
               transcript.show([{ at_s: 0.5, text: 'late words', speaker: 'caller' }]);
               transcript.show([{ at_s: 299.5, text: 'nobody said' }]);
+              const atOnce = ['Oh.', 'Hello?'].map((text) => ({ at_s: 0, text, speaker: 'caller' }));
+              transcript.show(atOnce.slice(0, 1));
+              transcript.show(atOnce);
               return { text: transcript.toText(), shown: [...list.children].map((item) => item.textContent) };
             }""",
             lines,
         )
     written = text["text"].splitlines()
-    assert len(written) == len(text["shown"]) == 302
-    assert written[:3] == ["   0:00  Parrot: line 0", "   0:00  You: late words", "   0:01  Parrot: line 1"]
+    assert len(written) == len(text["shown"]) == 304
+    assert written[:3] == ["   0:00  Parrot: line 0", "   0:00  You: Oh.", "   0:00  You: Hello?"]
+    assert written[3:5] == ["   0:00  You: late words", "   0:01  Parrot: line 1"]
     assert written[-2:] == ["   4:59  Parrot: line 299", "   4:59  nobody said"]
-    assert text["shown"][1] == "0:00Youlate words"
+    assert text["shown"][3] == "0:00Youlate words"
     assert text["shown"][-1] == "4:59nobody said"
 
 
