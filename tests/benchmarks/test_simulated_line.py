@@ -49,11 +49,12 @@ def test_hours_of_jitter(pauses: bool, network: str) -> None:
 @pytest.mark.simulated
 @pytest.mark.parametrize("jitter_ms", JITTERS_MS)
 def test_four_hours_with_stalls_twice_the_same(jitter_ms: float) -> None:
-    first, second = four_hours(jitter_ms), four_hours(jitter_ms)
-    assert first == second
-    check_call(first)
-    assert 24 * 1.9 < first.gap_s < 24 * 2.1
-    assert row(str(jitter_ms), "second", outcome=second) in PAGE
+    outcome = four_hours(jitter_ms)
+    check_call(outcome)
+    assert 24 * 1.9 < outcome.gap_s < 24 * 2.1
+    # The page has two runs of each, made at another time; to the last bit, one pair takes half a minute.
+    assert all(row(str(jitter_ms), run, outcome=outcome) in PAGE for run in ("first", "second"))
+    assert jitter_ms < max(JITTERS_MS) or four_hours(jitter_ms) == outcome
 
 
 def test_the_page_says_what_the_command_says() -> None:
