@@ -27,8 +27,8 @@ from cluster.running import cluster_running
 from cluster.worker_url import check_worker_url
 from commands.errors import explained
 from commands.logs import log_to_stderr
-from commands.options import GROUPS, command, takes
-from commands.pointing import pointer_for, put_back
+from commands.options import command, takes
+from commands.pointing import number_option, pointer_for, put_back
 from engines.options import EngineOptions
 from hooks.options import HookOptions
 from records.options import TapOptions
@@ -75,13 +75,7 @@ def status(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> No
     commands=(update, scale, status),
 )
 @click.pass_context
-@cloup.option(
-    "--number",
-    group=GROUPS["phone"],
-    envvar="TWILIO_NUMBER",
-    show_envvar=True,
-    help="A phone number of yours at Twilio, which rings here while this runs, and is put back afterwards.",
-)
+@number_option
 @takes(ClusterOptions)
 @takes(TwilioOptions)
 @takes(ReachOptions, without=("insecure", "stream_url"))
@@ -112,14 +106,6 @@ def cluster(
     """
     if context.invoked_subcommand is not None:
         return
-    secrets = [
-        twilio_options.auth_token,
-        web_options.web_password,
-        engine_options.remote.server_token,
-        hook_options.hook_secret,
-    ]
-    start_log = partial(log_to_stderr, server_options.log_level, secrets, server_options.log_format)
-    start_log()
     settings = Settings(
         server_options,
         engine_options,
@@ -130,6 +116,8 @@ def cluster(
         hooks=hook_options,
         calls=call_options,
     )
+    start_log = partial(log_to_stderr, server_options.log_level, settings.secrets, server_options.log_format)
+    start_log()
     with explained():
         _check(settings, cluster_options)
         address, token = cluster_options.ray_address, _auth_token(twilio_options)

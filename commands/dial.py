@@ -113,9 +113,8 @@ def dial(
 
     Ctrl-C hangs up. The exit code is 0 when somebody answered, and 1 when nobody did.
     """
-    secrets = [twilio_options.auth_token, engine_options.remote.server_token]
-    log_to_stderr(server_options.log_level, secrets, server_options.log_format)
     options = Settings(server_options, engine_options, twilio_options, reach_options, taps=tap_options)
+    log_to_stderr(server_options.log_level, options.secrets, server_options.log_format)
     with explained():
         to = parse_number(number)
         if not from_:

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import asyncio
 
+import cloup
 from loguru import logger
 
+from commands.options import GROUPS
 from runtime.stop_signals import StopSignals
 from server.settings import Settings
 from telephony.e164 import parse_number
@@ -15,6 +17,14 @@ from telephony.number_routing import NumberPointer
 
 PUT_BACK_SECS = 10.0
 FORCED_SECS = 2.0  # what a request under way may still take when somebody insists on going
+
+number_option = cloup.option(
+    "--number",
+    group=GROUPS["phone"],
+    envvar="TWILIO_NUMBER",
+    show_envvar=True,
+    help="A phone number of yours at Twilio, which rings here while this runs, and is put back afterwards.",
+)
 
 
 def pointer_for(options: Settings, number: str | None) -> NumberPointer | None:

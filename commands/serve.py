@@ -7,7 +7,6 @@ import sys
 from contextlib import suppress
 
 import click
-import cloup
 from loguru import logger
 
 from access.options import WebOptions
@@ -15,8 +14,8 @@ from access.public_address import TWIML_PATH
 from access.redact import redact
 from commands.errors import explained
 from commands.logs import log_to_stderr
-from commands.options import GROUPS, command, takes
-from commands.pointing import pointer_for, put_back
+from commands.options import command, takes
+from commands.pointing import number_option, pointer_for, put_back
 from engines.options import EngineOptions
 from hooks.options import HookOptions
 from records.options import TapOptions
@@ -36,13 +35,7 @@ _HERE = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - all of them take w
 
 @command("Answer calls (the default).")
 @click.pass_obj
-@cloup.option(
-    "--number",
-    group=GROUPS["phone"],
-    envvar="TWILIO_NUMBER",
-    show_envvar=True,
-    help="A phone number of yours at Twilio, which rings here while this runs, and is put back afterwards.",
-)
+@number_option
 @takes(TwilioOptions)
 @takes(ReachOptions)
 @takes(EngineOptions)
@@ -66,13 +59,6 @@ def serve(
     hook_options: HookOptions,
 ) -> None:
     """Answer calls at ws://HOST:PORT/stream."""
-    secrets = [
-        twilio_options.auth_token,
-        web_options.web_password,
-        engine_options.remote.server_token,
-        hook_options.hook_secret,
-    ]
-    log_to_stderr(server_options.log_level, secrets, server_options.log_format)
     options = Settings(
         server_options,
         engine_options,
@@ -83,6 +69,7 @@ def serve(
         hooks=hook_options,
         calls=call_options,
     )
+    log_to_stderr(server_options.log_level, options.secrets, server_options.log_format)
     with explained():
         options.check()
         is_back = event_loop.run(_serve(options, run_call, number))

@@ -45,6 +45,16 @@ class Settings:
     calls: CallOptions = field(default_factory=CallOptions, kw_only=True)
 
     @property
+    def secrets(self) -> tuple[str | None, ...]:
+        """What must never appear in a log; None where one is not set."""
+        return (
+            self.twilio.auth_token,
+            self.web.web_password,
+            self.engine.remote.server_token,
+            self.hooks.hook_secret,
+        )
+
+    @property
     def is_public(self) -> bool:
         """Whether there will be a public URL."""
         return bool(self.reach.tunnel or self.reach.public_url)

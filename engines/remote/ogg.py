@@ -14,7 +14,6 @@ CAPTURE = b"OggS"
 _HEADER_BYTES = 27  # up to the segment table
 _SEGMENTS_AT = 26
 _CHECKSUM = slice(22, 26)
-LARGEST_PAGE_BYTES = _HEADER_BYTES + 255 + 255 * 255
 
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
