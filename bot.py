@@ -10,7 +10,7 @@ import asyncio
 
 if __name__ == "__main__":
     # pipecat greets with a banner when it is loaded, before anybody has said how the log shall look.
-    from commands.logs import log_to_stderr
+    from moshi_phone.commands.logs import log_to_stderr
 
     log_to_stderr("warning")
 
@@ -20,27 +20,27 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
 from pipecat.workers.runner import WorkerRunner
 
-from access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR
-from audio.formats import PHONE_RATE_HZ
-from engines.duplex import DuplexSession
-from engines.options import EngineOptions
+from moshi_phone.access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR
+from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.engines.duplex import DuplexSession
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.records.options import TapOptions
+from moshi_phone.server.calls.call import Call
+from moshi_phone.server.calls.call_limit import end_at_limit
+from moshi_phone.server.calls.control import CallControl
+from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.calls.stream import handle_stream
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.runner import RunnerState
+from moshi_phone.server.settings import Settings
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from pipelines.taps import make_taps
 from processors.key_watch import Action, KeyWatch
 from processors.phrase_watch import PhraseWatch
 from processors.tap import FrameObserver
 from processors.tone import ToneOverlay
 from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
-from records.options import TapOptions
-from server.call_control import CallControl
-from server.call_limit import end_at_limit
-from server.call_options import CallOptions
-from server.calls import Call
-from server.options import ServerOptions
-from server.runner import RunnerState
-from server.settings import Settings
-from server.state import ServerState
-from server.stream import handle_stream
-from telephony.options import ReachOptions, TwilioOptions
 
 CANCEL_SECS = 2.0  # what pipecat gives its stages to end, before it ends without them
 
@@ -48,7 +48,7 @@ CANCEL_SECS = 2.0  # what pipecat gives its stages to end, before it ends withou
 async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, state: ServerState) -> None:
     """Drive one call: assemble its pipeline, run it, and return when it is over.
 
-    Whoever opened the session and the socket closes both (``server/call_ending.py``), and bounds this.
+    Whoever opened the session and the socket closes both (``server/calls/ending.py``), and bounds this.
 
     Args:
         websocket: accepted, its ``start`` message read.
@@ -144,7 +144,7 @@ def _watches(call: Call, state: ServerState, control: CallControl) -> list[Frame
 
 def _settings() -> Settings:
     """Read how everything is set from the environment, by the command line's own names and defaults."""
-    from commands.options import from_environment  # noqa: PLC0415 - click is for the command line
+    from moshi_phone.commands.options import from_environment  # noqa: PLC0415 - click is for the command line
 
     return Settings(
         from_environment(ServerOptions),
@@ -174,6 +174,6 @@ async def bot(runner_args: RunnerArguments) -> None:
 
 
 if __name__ == "__main__":
-    from commands.main import main
+    from moshi_phone.commands.main import main
 
     main(run_call)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import chirp, correlate
 
-from audio.formats import PHONE_RATE_HZ
+from moshi_phone.audio.formats import PHONE_RATE_HZ
 
 EVERY_S = 1.6
 _WANDER_S = 0.1  # so that bursts fall on every place within a frame

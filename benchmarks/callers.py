@@ -12,11 +12,11 @@ import random
 import time
 from dataclasses import asdict, dataclass
 
-from audio import g711, pcm
-from audio.formats import PHONE_RATE_HZ
 from benchmarks.bursts import delays_s, talk
-from rehearse.caller import Caller
-from rehearse.record import PACKET_SAMPLES
+from moshi_phone.audio import g711, pcm
+from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.rehearse.caller import Caller
+from moshi_phone.rehearse.record import PACKET_SAMPLES
 
 _AFTER_S = 1.5  # stays on the line for so long after the last word
 

@@ -27,7 +27,7 @@ from twilio.request_validator import RequestValidator
 
 from benchmarks.callers import Heard, call
 from benchmarks.serving import serving
-from runtime.ports import free_port
+from moshi_phone.runtime.ports import free_port
 
 PUBLIC = "https://phone.example.com"
 AUTH_TOKEN = "f" * 32

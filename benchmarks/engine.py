@@ -18,11 +18,11 @@ from moshi_mlx.models.generate import LmGen
 from moshi_mlx.models.lm import Lm, LmConfig, config_v0_1
 from moshi_mlx.utils.sampling import Sampler
 
-from engines.choose import accelerator
-from engines.moshi.language_model import QUANTIZATIONS, LanguageSession, build
-from engines.moshi.random_model import randomize
-from engines.moshi.sampling import MoshiSampling
-from tests.tiny_config import tiny_config
+from moshi_phone.engines.choose import accelerator
+from moshi_phone.engines.moshi.checkpoint.random_model import randomize
+from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, LanguageSession, build
+from moshi_phone.engines.moshi.model.sampling import MoshiSampling
+from tests.support.tiny_config import tiny_config
 
 LAYERS_ON_A_PROCESSOR = 2
 WARM_UP_STEPS = 5

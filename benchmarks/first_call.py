@@ -22,8 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.table import head, row
-from rehearse.caller import Caller
-from rehearse.clip import CALLER_FILE, caller_speech
+from moshi_phone.rehearse.caller import Caller
+from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = "uv run bot.py"  # as the README prints it

@@ -28,8 +28,9 @@ HEAD = """# The line under jitter, loss and clocks that differ
 Made by `uv run python -m benchmarks.jitter > docs/jitter.md`; calls in simulated time, so every run gives the
 same. Each message takes 30 ms and up to so much jitter, each way, in order. With pauses, the answer is silent
 for one second of every four; without, it never is. Lost packets are the caller's, and never come. The far
-clock sends the caller's packets and plays the answer. Gaps are the ear's (`rehearse/playback.py`); beside
-them stands what the call's own metrics say. Delay is mouth to ear, mean of the first and of the last minute:
+clock sends the caller's packets and plays the answer. Gaps are the ear's
+(`moshi_phone/rehearse/playback.py`); beside them stands what the call's own metrics say.
+Delay is mouth to ear, mean of the first and of the last minute:
 a frame of 80 ms, both ways of the network, the engine's 4 ms, and the cushion."""
 
 FOOT = """Every row has gaps below 0.5 % of the hour, no more of them in its second half than in its first

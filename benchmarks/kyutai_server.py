@@ -30,10 +30,10 @@ from streamdouble.protocol import MediaStreamEncoder, StreamIdentity
 from websockets.asyncio.client import connect
 
 from benchmarks.serving import serving
-from engines.moshi.random_mimi import write_random_mimi
-from engines.moshi.random_model import write_tiny_tokenizer
-from rehearse.caller import Caller
-from rehearse.clip import CALLER_FILE, caller_speech
+from moshi_phone.engines.moshi.checkpoint.random_mimi import write_random_mimi
+from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
+from moshi_phone.rehearse.caller import Caller
+from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
 
 MOSHI = "moshi==0.2.13"
 READY_SECS = 1200.0  # PyTorch may have to be fetched

@@ -21,12 +21,12 @@ import numpy as np
 from moshi_mlx.models.lm import Lm, config_v0_1
 from numpy.typing import NDArray
 
-from engines.choose import accelerator
-from engines.moshi.language_model import QUANTIZATIONS, LanguageSession, build
-from engines.moshi.prompt import Prompt, compose, prefill, prompted
-from engines.moshi.random_model import randomize
-from engines.moshi.sampling import GREEDY
-from engines.moshi.snapshot import Snapshot
+from moshi_phone.engines.choose import accelerator
+from moshi_phone.engines.moshi.checkpoint.random_model import randomize
+from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, LanguageSession, build
+from moshi_phone.engines.moshi.model.sampling import GREEDY
+from moshi_phone.engines.moshi.model.snapshot import Snapshot
+from moshi_phone.engines.moshi.persona.prompt import Prompt, compose, prefill, prompted
 
 LAYERS_ON_A_PROCESSOR = 2
 PROMPT_FRAMES, PROMPT_FRAMES_ON_A_PROCESSOR = 170, 33  # 170 are a voice and a few sentences

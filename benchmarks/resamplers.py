@@ -16,8 +16,8 @@ import samplerate
 import soxr
 from numpy.typing import NDArray
 
-from audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ, SAMPLE_RATE_HZ
-from audio.resampling import StreamResampler
+from moshi_phone.audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ, SAMPLE_RATE_HZ
+from moshi_phone.audio.resampling import StreamResampler
 
 Samples = NDArray[np.float32]
 Process = Callable[[Samples], Samples]

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import soundfile
 import sphn
 
-from audio.formats import FRAME_MS, FRAME_SAMPLES, PHONE_FRAME_SAMPLES, SAMPLE_RATE_HZ
 from benchmarks.erlang import sessions_for
 from benchmarks.table import head, row
-from rehearse.clip import CALLER_FILE
-from telephony import media_stream
+from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, PHONE_FRAME_SAMPLES, SAMPLE_RATE_HZ
+from moshi_phone.rehearse.clip import CALLER_FILE
+from moshi_phone.telephony import media_stream
 
 _LONG_BYTES = 126  # from here on, a WebSocket's frame has two bytes more
 FRAMES_PER_S = 1000 / FRAME_MS

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from runtime.ports import free_port
+from moshi_phone.runtime.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 READY_SECS = 120

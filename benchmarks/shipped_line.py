@@ -21,8 +21,8 @@ from pipecat.serializers.twilio import TwilioFrameSerializer
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 from pipecat.workers.runner import WorkerRunner
 
-from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
-from runtime import event_loop
+from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from moshi_phone.runtime import event_loop
 
 FRAME_BYTES = FRAME_SAMPLES * 2
 

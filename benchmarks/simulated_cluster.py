@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.cluster_conditions import HOUR_S, Conditions, Outcome
-from cluster.autoscaling import Autoscaler
-from cluster.fleet import Member, WorkerState, plan
+from moshi_phone.cluster.autoscaling import Autoscaler
+from moshi_phone.cluster.fleet import Member, WorkerState, plan
 
 DAY_S = 24 * HOUR_S
 

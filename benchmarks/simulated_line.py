@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.formats import FRAME_MS, PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
-from audio.packet_assembler import PacketAssembler
-from audio.playout_control import PlayoutControl
-from engines.backlog import LIMIT_FRAMES
-from rehearse.playback import Playback
+from moshi_phone.audio.formats import FRAME_MS, PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
+from moshi_phone.audio.packet_assembler import PacketAssembler
+from moshi_phone.audio.playout_control import PlayoutControl
+from moshi_phone.engines.backlog import LIMIT_FRAMES
+from moshi_phone.rehearse.playback import Playback
 
 FRAME_S = FRAME_MS / 1000
 PACKET_MS = 20

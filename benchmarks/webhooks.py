@@ -15,12 +15,12 @@ from loguru import logger
 from starlette.types import Message
 from twilio.request_validator import RequestValidator
 
-from access.auth import StreamAuth
-from access.public_address import TWIML_PATH, PublicAddress
-from engines.parrot import ParrotEngine
-from server.app import create_app
-from server.options import ServerOptions
-from server.state import ServerState
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.public_address import TWIML_PATH, PublicAddress
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.web.app import create_app
 
 AUTH_TOKEN = "f" * 32
 PUBLIC = "https://phone.example.com"

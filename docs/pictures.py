@@ -15,8 +15,8 @@ import soundfile
 from playwright.async_api import Browser, async_playwright
 from scipy.signal import resample_poly
 
-from rehearse.clip import CALLER_FILE
-from rehearse.own_server import OwnServer
+from moshi_phone.rehearse.clip import CALLER_FILE
+from moshi_phone.rehearse.own_server import OwnServer
 
 HERE = Path(__file__).parent
 SHOTS = {

@@ -22,7 +22,7 @@ from pipecat.services.llm_service import FunctionCallParams
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.transports.base_transport import BaseTransport
 
-from engines.duplex import DuplexSession
+from moshi_phone.engines.duplex import DuplexSession
 from pipelines.phone_call import phone_call
 from processors.delegate import Delegate
 

@@ -1,7 +1,5 @@
 """One engine for all calls of a process, loaded with the first: what examples under a runner share."""
 
-# Tested in tests/examples/test_webrtc.py.
-
 from __future__ import annotations
 
 import asyncio
@@ -13,10 +11,10 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.workers.runner import WorkerRunner
 
-from commands.options import from_environment
-from engines.choose import choose_engine
-from engines.duplex import DuplexEngine, DuplexSession
-from engines.options import EngineOptions
+from moshi_phone.commands.options import from_environment
+from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.duplex import DuplexEngine, DuplexSession
+from moshi_phone.engines.options import EngineOptions
 
 _loading = asyncio.Lock()
 _engines: list[DuplexEngine] = []

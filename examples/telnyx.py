@@ -17,15 +17,15 @@ from pipecat.serializers.telnyx import TelnyxFrameSerializer
 from pipecat.transports.base_transport import BaseTransport
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 
-from audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
-from engines.duplex import DuplexSession
 from examples import shared_engine
+from moshi_phone.audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
+from moshi_phone.engines.duplex import DuplexSession
+from moshi_phone.records.call_metrics import CallMetrics
 from processors.meter import Meter
 from processors.moshi import MoshiProcessor
 from processors.playout import PlayoutGovernor
 from processors.resampler import Resampler
 from processors.tap import Tap
-from records.call_metrics import CallMetrics
 
 
 def telnyx_call(transport: BaseTransport, session: DuplexSession, metrics: CallMetrics) -> Pipeline:

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 
-from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
-from audio.silence import is_silent
-from engines import duplex
-from engines.step_queue import StepQueue
+from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
+from moshi_phone.audio.silence import is_silent
+from moshi_phone.engines import duplex
+from moshi_phone.engines.step_queue import StepQueue
 
 LOW_HZ, HIGH_HZ, LOUDNESS = 220.0, 440.0, 0.1
 MOST_STEPS = 64  # what nobody takes beyond that, 5 s, is let go

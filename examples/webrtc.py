@@ -13,9 +13,9 @@ from pipecat.transports.base_transport import BaseTransport, TransportParams
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
 
-from audio.formats import SAMPLE_RATE_HZ
-from engines.duplex import DuplexSession
 from examples import shared_engine
+from moshi_phone.audio.formats import SAMPLE_RATE_HZ
+from moshi_phone.engines.duplex import DuplexSession
 from processors.moshi import MoshiProcessor
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipecat.pipeline.pipeline import Pipeline
 
-from runtime.plugin import PluginUnfit, load
+from moshi_phone.runtime.plugin import PluginUnfit, load
 
 OPTION = "--pipeline"
 OFFERED = ("transport", "session", "playout_lead_ms", "hang_secs", "inbound_taps", "taps")
@@ -16,7 +16,7 @@ OFFERED = ("transport", "session", "playout_lead_ms", "hang_secs", "inbound_taps
 
 OFFERED_BY_NAME = ("transfer",)
 """What it offers beside, to who names it: ``transfer(why) -> bool`` begins to put the caller through to
-``--transfer-to``, and says whether it has (``server/call_control.py``). ``phone_call`` needs none of it."""
+``--transfer-to``, and says whether it has (``server/calls/control.py``). ``phone_call`` needs none of it."""
 
 MakePipeline = Callable[..., Pipeline]
 

@@ -24,12 +24,12 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.openai.live.llm import OpenAILiveLLMService
 from pipecat.transports.base_transport import BaseTransport
 
-from audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
-from audio.silence_trimmer import DEFAULT_LEAD_MS
+from moshi_phone.audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
+from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
+from moshi_phone.runtime.plugin import PluginUnfit
 from processors.mulaw import MulawDecoder, MulawEncoder
 from processors.playout import PlayoutGovernor
 from processors.resampler import Resampler
-from runtime.plugin import PluginUnfit
 
 INSTRUCTIONS = "You are a friendly person on the phone. Answer in the caller's language, in short sentences."
 GREETING = "Greet the caller in one short sentence."

@@ -10,7 +10,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.transports.base_transport import BaseTransport
 
-from audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
+from moshi_phone.audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
 from processors.mulaw import MulawDecoder, MulawEncoder
 from processors.playout import PlayoutGovernor
 from processors.resampler import Resampler

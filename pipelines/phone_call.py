@@ -8,9 +8,9 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.base_transport import BaseTransport
 
-from audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
-from audio.silence_trimmer import DEFAULT_LEAD_MS
-from engines.duplex import HANG_SECS, DuplexSession
+from moshi_phone.audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
+from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
+from moshi_phone.engines.duplex import HANG_SECS, DuplexSession
 from processors.moshi import MoshiProcessor
 from processors.mulaw import MulawDecoder, MulawEncoder
 from processors.playout import PlayoutGovernor

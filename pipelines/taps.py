@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 from pipecat.processors.frame_processor import FrameProcessor
 
+from moshi_phone.records.file_writer import FileWriter
+from moshi_phone.records.observations import CallObservations
+from moshi_phone.records.options import TapOptions
+from moshi_phone.records.recording import Recording
+from moshi_phone.records.redaction import redact_digits
+from moshi_phone.records.transcript import Transcript
+from moshi_phone.records.transcript_file import JSON_LINES, NO_HEADING, TEXT, Heading, TranscriptFile
 from processors.meter import Meter
 from processors.recorder import Recorder
 from processors.tap import FrameObserver, Tap
 from processors.transcript import Transcriber
-from records.file_writer import FileWriter
-from records.observations import CallObservations
-from records.options import TapOptions
-from records.recording import Recording
-from records.redaction import redact_digits
-from records.transcript import Transcript
-from records.transcript_file import JSON_LINES, NO_HEADING, TEXT, Heading, TranscriptFile
 
 
 @dataclass

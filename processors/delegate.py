@@ -40,7 +40,7 @@ from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.workers.runner import WorkerRunner
 
-from engines.duplex import DuplexSession, Unsupported
+from moshi_phone.engines.duplex import DuplexSession, Unsupported
 from processors.words import CALLER
 
 NOTHING = "-"  # what the model answers where it has nothing to say

@@ -1,7 +1,5 @@
 """The frames that pipecat has no word for: µ-law audio, marks that tell when it was played, measurements."""
 
-# Tested in tests/processors/test_mulaw.py and tests/processors/test_playout.py.
-
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pipecat.frames.frames import Frame, OutputAudioRawFrame
 
-from audio.formats import FRAME_MS
-from audio.histogram import Histogram
-from engines.duplex import LISTEN, WIRE
+from moshi_phone.audio.formats import FRAME_MS
+from moshi_phone.audio.histogram import Histogram
+from moshi_phone.engines.duplex import LISTEN, WIRE
+from moshi_phone.records.call_metrics import CallMetrics
 from processors.frames import EngineMetricsFrame, MulawOutputFrame, PlayoutMetricsFrame
-from records.call_metrics import CallMetrics
 
 
 class Meter:

@@ -17,12 +17,12 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from audio import pcm
-from audio.formats import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ
-from engines.duplex import HANG_SECS, DuplexSession, DuplexStep, EngineFailed
+from moshi_phone.audio import pcm
+from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ
+from moshi_phone.engines.duplex import HANG_SECS, DuplexSession, DuplexStep, EngineFailed
+from moshi_phone.runtime.plugin import told
 from processors.frames import EngineMetricsFrame
 from processors.words import WordFrames
-from runtime.plugin import told
 
 
 class MoshiProcessor(FrameProcessor):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pipecat.frames.frames import AudioRawFrame, Frame, InputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from audio import g711
-from audio.formats import PHONE_RATE_HZ
+from moshi_phone.audio import g711
+from moshi_phone.audio.formats import PHONE_RATE_HZ
 from processors.frames import MulawInputFrame, MulawOutputFrame
 
 

@@ -13,8 +13,8 @@ from pipecat.frames.frames import (
 )
 
 from processors.key_watch import Action
+from processors.phrases import PhraseMatcher
 from processors.words import CALLER
-from telephony.phrases import PhraseMatcher
 
 
 class PhraseWatch:

@@ -9,8 +9,8 @@ import numpy as np
 from pipecat.frames.frames import Frame, OutputAudioRawFrame, StartFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from audio.playout_control import PlayoutControl
-from audio.silence_trimmer import DEFAULT_LEAD_MS
+from moshi_phone.audio.playout_control import PlayoutControl
+from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
 from processors.frames import MarkInputFrame, MarkOutputFrame, PlayoutMetricsFrame
 
 

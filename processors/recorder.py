@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pipecat.frames.frames import AudioRawFrame, Frame, InputAudioRawFrame, OutputAudioRawFrame
 
-from audio import g711
-from audio.formats import PHONE_RATE_HZ
+from moshi_phone.audio import g711
+from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.records.recording import Recording
 from processors.frames import MulawInputFrame, MulawOutputFrame
-from records.recording import Recording
 
 
 class Recorder:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from audio import pcm
-from audio.resampling import StreamResampler
+from moshi_phone.audio import pcm
+from moshi_phone.audio.resampling import StreamResampler
 
 
 class Resampler(FrameProcessor):

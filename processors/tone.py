@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from pipecat.frames.frames import Frame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from audio import g711, pcm
-from audio.beeps import beeps
-from audio.formats import PHONE_RATE_HZ
+from moshi_phone.audio import g711, pcm
+from moshi_phone.audio.beeps import beeps
+from moshi_phone.audio.formats import PHONE_RATE_HZ
 from processors.frames import MulawOutputFrame
 
 _NOTHING = np.zeros(0, np.float32)

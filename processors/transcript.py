@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from pipecat.frames.frames import Frame, InterimTranscriptionFrame, TranscriptionFrame, TTSTextFrame
 
+from moshi_phone.records.transcript import Transcript
 from processors.words import CALLER, HEARD_S
-from records.transcript import Transcript
 
 
 class Transcriber:

@@ -20,7 +20,8 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.transports.base_transport import BaseTransport
 
-from audio.packet_assembler import PacketAssembler
+from moshi_phone.audio.packet_assembler import PacketAssembler
+from moshi_phone.telephony import media_stream
 from processors.frames import (
     MarkInputFrame,
     MarkOutputFrame,
@@ -28,7 +29,6 @@ from processors.frames import (
     MulawInputFrame,
     MulawOutputFrame,
 )
-from telephony import media_stream
 
 STOPPED = "on_stopped"
 VIOLATED = "on_violated"

@@ -16,8 +16,8 @@ from pipecat.frames.frames import (
 )
 from pipecat.utils.text.base_text_aggregator import TextType
 
-from audio.formats import FRAME_MS
-from engines.duplex import CallerText, DuplexStep
+from moshi_phone.audio.formats import FRAME_MS
+from moshi_phone.engines.duplex import CallerText, DuplexStep
 
 CALLER = "caller"  # the ``user_id`` of transcriptions
 HEARD_S = "heard_s"  # the key in ``metadata``: how much of the caller had been heard, against ``at_s``

@@ -18,10 +18,10 @@ import pytest
 import uvicorn.server
 from loguru import logger
 
-from engines.moshi.random_mimi import write_random_mimi
-from tests.clone import Clone
+from moshi_phone.engines.moshi.checkpoint.random_mimi import write_random_mimi
 from tests.fakes.twilio_api import FakeTwilioApi, fake_twilio_api
-from tests.logs import Logged, logged_lines
+from tests.support.clone import Clone
+from tests.support.logs import Logged, logged_lines
 
 _MUCH_MEMORY_BYTES = 1_500_000_000
 
@@ -117,7 +117,7 @@ def mimi_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_listening(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for ``--listen-model`` with a tiny model, for real Mimi tokens. Its files are shared."""
-    from tests.tiny_listening import write_tiny_listening  # noqa: PLC0415 - loads mlx
+    from tests.support.tiny_listening import write_tiny_listening  # noqa: PLC0415 - loads mlx
 
     return write_tiny_listening(tmp_path_factory.mktemp("tiny") / "listening", card=2048)
 
@@ -125,7 +125,7 @@ def tiny_listening(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, mimi_file: Path) -> Path:
     """A folder for ``--model`` with a tiny Moshi. Its files are shared: copy what you want to change."""
-    from tests.tiny_moshi import write_tiny_checkpoint  # noqa: PLC0415 - loads mlx
+    from tests.support.tiny_moshi import write_tiny_checkpoint  # noqa: PLC0415 - loads mlx
 
     return write_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "moshi", mimi=mimi_file)
 
@@ -135,7 +135,7 @@ def talkative_pair(
     tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, tiny_listening: Path
 ) -> tuple[Path, Path]:
     """``tiny_checkpoint`` and ``tiny_listening``, both of whose words make short sentences."""
-    from tests.tiny_sentences import with_sentences  # noqa: PLC0415 - loads mlx
+    from tests.support.tiny_sentences import with_sentences  # noqa: PLC0415 - loads mlx
 
     folder = tmp_path_factory.mktemp("talkative")
     return (
@@ -147,9 +147,9 @@ def talkative_pair(
 @pytest.fixture(scope="session")
 def tiny_personaplex(tmp_path_factory: pytest.TempPathFactory, mimi_file: Path) -> Path:
     """A folder for ``--model`` with a tiny PersonaPlex as NVIDIA publishes it, and three voices."""
-    from engines.moshi.random_model import write_tiny_tokenizer  # noqa: PLC0415 - loads mlx
-    from tests.tiny_personaplex import write_personaplex  # noqa: PLC0415
-    from tests.tiny_voice import write_voice  # noqa: PLC0415
+    from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer  # noqa: PLC0415 - loads mlx
+    from tests.support.tiny_personaplex import write_personaplex  # noqa: PLC0415
+    from tests.support.tiny_voice import write_voice  # noqa: PLC0415
 
     folder = write_personaplex(tmp_path_factory.mktemp("tiny") / "personaplex", dim=64, text_card=200)
     (folder / "tokenizer-e351c8d8-checkpoint125.safetensors").symlink_to(mimi_file)

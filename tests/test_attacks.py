@@ -16,11 +16,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import psutil
 import pytest
 
-from access.tokens import PARAMETER, StreamTokens
+from moshi_phone.access.tokens import PARAMETER, StreamTokens
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN
-from tests.phone import Phone, start_message
-from tests.program import Program, program
-from tests.raw_socket import CONTINUATION, PING, TEXT, RawSocket, frame, raw_socket, text
+from tests.support.phone import Phone, start_message
+from tests.support.program import Program, program
+from tests.support.raw_socket import CONTINUATION, PING, TEXT, RawSocket, frame, raw_socket, text
 
 pytestmark = pytest.mark.slow  # each starts the program
 DRAIN_SECS, AND_SECS = 1, 5

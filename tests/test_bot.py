@@ -12,14 +12,14 @@ from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
 from websockets.asyncio.client import connect
 
 import bot
-from engines.options import EngineOptions
-from runtime.ports import free_port
-from server.options import ServerOptions
-from server.runner import RunnerState
-from server.settings import Settings
-from telephony.options import ReachOptions, TwilioOptions
-from tests.phone import Phone, serving_app, start_message
-from tests.program import ROOT, program
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.runtime.ports import free_port
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.runner import RunnerState
+from moshi_phone.server.settings import Settings
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+from tests.support.phone import Phone, serving_app, start_message
+from tests.support.program import ROOT, program
 
 LOUD = bytes([0x10, 0x90] * 80)
 
@@ -71,7 +71,7 @@ async def test_pipecats_own_runner_runs_it(how: signal.Signals) -> None:
     port = free_port()
     python = ["-m", "pipecat.runner.run"]
     arguments = ["-t", "twilio", "-x", "phone.example.com", "--port", str(port)]
-    environment = {"MOSHI_ENGINE": "tests.slow_engine:SlowEngine"}
+    environment = {"MOSHI_ENGINE": "tests.support.slow_engine:SlowEngine"}
     async with program(*arguments, environment=environment, python=python, folder=str(ROOT)) as runner:
         await runner.says("Uvicorn running")
         address = f"localhost:{port}"

@@ -80,12 +80,13 @@ class Finder:
 
 sys.meta_path.insert(0, Finder())
 sys.modules.pop("ray", None)
-import bot, cluster, commands
+import bot
+from moshi_phone import cluster, commands
 for package in (cluster, commands):
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
 from click.testing import CliRunner
-from commands.main import cli
+from moshi_phone.commands.main import cli
 for command in ((), ("cluster",)):
     result = CliRunner().invoke(cli, [*command, "--help"])
     assert result.exit_code == 0, result.output

@@ -11,9 +11,17 @@ from typing import Any
 import click
 import pytest
 
-from commands.main import COMMANDS as COMMANDS_OF_OURS
-from commands.main import cli
-from tests.printed import PAGES, README, ROOT, blocks, commands_in_blocks, commands_in_text, options_in_text
+from moshi_phone.commands.main import COMMANDS as COMMANDS_OF_OURS
+from moshi_phone.commands.main import cli
+from tests.support.markdown_blocks import (
+    PAGES,
+    README,
+    ROOT,
+    blocks,
+    commands_in_blocks,
+    commands_in_text,
+    options_in_text,
+)
 
 COMMAND = re.compile(
     r"(?:[A-Z_]+=\S+ )*uv run (?:--extra \w+ )*(?:python )?"

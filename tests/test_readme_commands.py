@@ -10,16 +10,16 @@ from pathlib import Path
 import click
 import pytest
 
-from commands.serve import serve
-from tests.clone import Clone
-from tests.first_hour import (
+from moshi_phone.commands.serve import serve
+from tests.support.clone import Clone
+from tests.support.doc_commands import (
     Case,
     FirstHour,
     answers,
     parametrized,
 )
-from tests.printed import README, commands_in_blocks, commands_in_text, options_in_text
-from tests.readme_cases import (
+from tests.support.markdown_blocks import README, commands_in_blocks, commands_in_text, options_in_text
+from tests.support.readme_cases import (
     answers_for_pipecats_runner,
     answers_with_three_servers,
     calls_somebody,

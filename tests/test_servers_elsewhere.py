@@ -16,14 +16,14 @@ import pytest
 from click.testing import CliRunner
 from websockets.exceptions import ConnectionClosed
 
-from commands.main import cli
+from moshi_phone.commands.main import cli
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import FakeMoshiServer, moshi_server
 from tests.fakes.twilio_api import FakeTwilioApi
 from tests.fakes.twilio_voice import FakeTwilioVoice, Rejected
-from tests.logs import log_put_back
-from tests.phone import Phone
-from tests.program import Program, account, program
+from tests.support.logs import log_put_back
+from tests.support.phone import Phone
+from tests.support.program import Program, account, program
 
 URL = "https://phone.example.com"
 PASSWORD = "watches all"

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from benchmarks.bursts import delays_s, talk
 from bot import run_call
-from engines.duplex import DuplexEngine
-from engines.parrot import ParrotEngine
-from server.app import create_app
-from server.state import ServerState
-from tests.fake_engines import FakeEngine
-from tests.phone import start_message
-from tests.simulated import SimulatedPhone, run_simulated
+from moshi_phone.engines.duplex import DuplexEngine
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.web.app import create_app
+from tests.support.fake_engines import FakeEngine
+from tests.support.phone import start_message
+from tests.support.simulated import SimulatedPhone, run_simulated
 
 RESAMPLERS_MS = 3.0
 

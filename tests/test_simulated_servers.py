@@ -11,17 +11,17 @@ import pytest
 
 from benchmarks.bursts import delays_s, talk
 from bot import run_call
-from engines.remote.connection import Access
-from engines.remote.engine import RemoteEngine
-from engines.remote.options import RemoteOptions
-from engines.remote.query import Wish
-from engines.remote.server import Server
-from server.app import create_app
-from server.state import ServerState
+from moshi_phone.engines.remote.connection import Access
+from moshi_phone.engines.remote.engine import RemoteEngine
+from moshi_phone.engines.remote.options import RemoteOptions
+from moshi_phone.engines.remote.query import Wish
+from moshi_phone.engines.remote.server import Server
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.web.app import create_app
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import FakeMoshiServer, moshi_server
-from tests.phone import start_message
-from tests.simulated import SimulatedPhone, run_simulated
+from tests.support.phone import start_message
+from tests.support.simulated import SimulatedPhone, run_simulated
 
 LINE_MS = 83.0  # tests/test_simulated_call.py: a frame and the resamplers
 OPUS_MS = 2 * 6.4

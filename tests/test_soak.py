@@ -21,11 +21,11 @@ import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from access.tokens import PARAMETER, StreamTokens
+from moshi_phone.access.tokens import PARAMETER, StreamTokens
 from tests.fakes.twilio_api import AUTH_TOKEN, FakeTwilioApi
-from tests.phone import Phone, start_message
-from tests.program import Program, account, program
-from tests.raw_socket import raw_socket, text
+from tests.support.phone import Phone, start_message
+from tests.support.program import Program, account, program
+from tests.support.raw_socket import raw_socket, text
 
 pytestmark = pytest.mark.slow
 LOUD = bytes([0x10, 0x90] * 80)

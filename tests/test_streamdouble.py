@@ -7,10 +7,10 @@ from streamdouble.audio import frame_ulaw
 from streamdouble.chaos import Impairments
 from streamdouble.session import Session, SessionConfig
 
-from audio import g711
-from engines.parrot import ParrotEngine
-from server.state import ServerState
-from tests.phone import serving
+from moshi_phone.audio import g711
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.server.calls.state import ServerState
+from tests.support.phone import serving
 
 
 async def test_a_call_over_a_bad_network_is_answered_for_as_long_as_it_lasts() -> None:

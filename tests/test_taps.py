@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from audio import g711, pcm
 from benchmarks.bursts import talk
 from bot import run_call
-from engines.duplex import DuplexEngine
-from records.options import TapOptions
-from server.app import create_app
-from server.metrics import metrics
-from server.monitoring import details, overview
-from server.state import ServerState
-from tests.fake_engines import FakeEngine
-from tests.phone import start_message
-from tests.simulated import SimulatedPhone, run_simulated
+from moshi_phone.audio import g711, pcm
+from moshi_phone.engines.duplex import DuplexEngine
+from moshi_phone.records.options import TapOptions
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.web.app import create_app
+from moshi_phone.server.web.metrics import metrics
+from moshi_phone.server.web.monitoring import details, overview
+from tests.support.fake_engines import FakeEngine
+from tests.support.phone import start_message
+from tests.support.simulated import SimulatedPhone, run_simulated
 
 CALL_SID = "CA" + "1" * 32
 

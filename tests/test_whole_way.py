@@ -12,7 +12,7 @@ import pytest
 from tests.fakes.cloudflared import URL, FakeCloudflared
 from tests.fakes.twilio_api import AUTH_TOKEN, NUMBER, NUMBER_SID, fake_twilio_api
 from tests.fakes.twilio_voice import CALLER, FakeTwilioVoice, Rejected
-from tests.program import account, program
+from tests.support.program import account, program
 
 LOUD = bytes([0x10, 0x90] * 80)
 FIRST, SECOND = "CA" + "1" * 32, "CA" + "2" * 32

@@ -6,11 +6,11 @@ import pytest
 from starlette.datastructures import FormData, Headers
 from twilio.request_validator import RequestValidator
 
-from access.auth import StreamAuth
-from access.public_address import PublicAddress
-from access.refusal import POLICY_VIOLATION, StreamRefused
-from access.tokens import ANY_CALL, PARAMETER
-from tests.logs import Logged
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.access.refusal import POLICY_VIOLATION, StreamRefused
+from moshi_phone.access.tokens import ANY_CALL, PARAMETER
+from tests.support.logs import Logged
 
 AUTH_TOKEN = "f" * 32
 CALL = "CA" + "1" * 32

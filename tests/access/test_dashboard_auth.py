@@ -6,12 +6,12 @@ import pytest
 from fastapi import HTTPException, Response
 from starlette.requests import HTTPConnection
 
-from access.dashboard_auth import WRONG_DELAY_S, DashboardAuth, DashboardUnusable
-from access.known_devices import COOKIE
-from access.login_throttle import LoginThrottle
-from access.options import WebOptions
-from access.refusal_log import RefusalLog
-from tests.logs import Logged
+from moshi_phone.access.dashboard_auth import WRONG_DELAY_S, DashboardAuth, DashboardUnusable
+from moshi_phone.access.known_devices import COOKIE
+from moshi_phone.access.login_throttle import LoginThrottle
+from moshi_phone.access.options import WebOptions
+from moshi_phone.runtime.rate_limited_log import RefusalLog
+from tests.support.logs import Logged
 
 PASSWORD = "correct horse"
 

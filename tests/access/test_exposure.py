@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from access.exposure import Exposed, check_exposure
+from moshi_phone.access.exposure import Exposed, check_exposure
 
 
 def check(

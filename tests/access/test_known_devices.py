@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
-from access.known_devices import COOKIE, KnownDevices
+from moshi_phone.access.known_devices import COOKIE, KnownDevices
 
 
 def cookie_of(devices: KnownDevices) -> str:

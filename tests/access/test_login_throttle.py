@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from access.login_throttle import ALL_FAILURES, FORGOTTEN_AFTER_S, LoginThrottle
+from moshi_phone.access.login_throttle import ALL_FAILURES, FORGOTTEN_AFTER_S, LoginThrottle
 
 
 def test_locks_grow_to_a_minute_and_the_right_password_ends_them() -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from access.public_address import STREAM_PATH, TWIML_PATH, BadPublicUrl, PublicAddress, parse_public_url
+from moshi_phone.access.public_address import (
+    STREAM_PATH,
+    TWIML_PATH,
+    BadPublicUrl,
+    PublicAddress,
+    parse_public_url,
+)
 
 
 @pytest.mark.parametrize(

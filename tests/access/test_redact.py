@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from loguru import logger
 
-from access.redact import Redactor, redact, visible
+from moshi_phone.access.redact import Redactor, redact, visible
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from fastapi import HTTPException, Request
 
-from access.request_body import parse_json, read_body
+from moshi_phone.access.request_body import parse_json, read_body
 
 
 def request(*messages: dict[str, object]) -> Request:

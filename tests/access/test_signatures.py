@@ -6,7 +6,7 @@ import pytest
 from starlette.datastructures import FormData, UploadFile
 from twilio.request_validator import RequestValidator
 
-from access.signatures import Signatures
+from moshi_phone.access.signatures import Signatures
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 URL = "https://phone.example.com/twiml"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from access.source import source_of
+from moshi_phone.access.source import source_of
 from tests.access.test_dashboard_auth import request
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from access.tokens import (
+from moshi_phone.access.tokens import (
     ANY_CALL,
     LIFETIME_SECS,
     StreamTokens,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audio.beeps import LOUDNESS, PAUSE_MS, TONE_HZ, TONE_MS, TONES, beeps
+from moshi_phone.audio.beeps import LOUDNESS, PAUSE_MS, TONE_HZ, TONE_MS, TONES, beeps
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000, 48_000])

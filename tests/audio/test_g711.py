@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from streamdouble import g711 as independent
 
-from audio import g711
+from moshi_phone.audio import g711
 
 
 def test_all_codes_decode_as_elsewhere() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.histogram import Histogram
+from moshi_phone.audio.histogram import Histogram
 
 
 @given(st.lists(st.floats(0, 2_000), min_size=1, max_size=200), st.floats(0.01, 1))

@@ -3,9 +3,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.formats import PHONE_FRAME_SAMPLES
-from audio.g711 import SILENCE
-from audio.packet_assembler import PacketAssembler
+from moshi_phone.audio.formats import PHONE_FRAME_SAMPLES
+from moshi_phone.audio.g711 import SILENCE
+from moshi_phone.audio.packet_assembler import PacketAssembler
 
 
 def packet(index: int, size: int = 160) -> bytes:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio import pcm
+from moshi_phone.audio import pcm
 
 
 def test_every_sample_survives_the_round_trip() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audio.playout_clock import PlayoutClock
+from moshi_phone.audio.playout_clock import PlayoutClock
 
 FRAME_S = 0.08
 ROUND_TRIP_S = 0.06

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio.playout_control import PlayoutControl
+from moshi_phone.audio.playout_control import PlayoutControl
 
 SILENCE = np.zeros(640, np.int16)
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio.formats import FRAME_SAMPLES
-from audio.silence import SILENCE_RMS, is_silent
-from rehearse import alignment, measure
+from moshi_phone.audio.formats import FRAME_SAMPLES
+from moshi_phone.audio.silence import SILENCE_RMS, is_silent
+from moshi_phone.rehearse import alignment, measure
 
 
 def test_the_threshold() -> None:

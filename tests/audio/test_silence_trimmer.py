@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from audio.silence_trimmer import JitterMargin, SilenceTrimmer
+from moshi_phone.audio.silence_trimmer import JitterMargin, SilenceTrimmer
 
 SPEECH = np.random.default_rng(0).normal(0, 3_000, 640).astype(np.int16)
 SILENCE = np.random.default_rng(1).normal(0, 20, 640).astype(np.int16)  # a quiet room, not digital zero

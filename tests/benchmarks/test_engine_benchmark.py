@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks.engine import compare
-from engines.moshi.language_model import Quantization
-from engines.moshi.sampling import MoshiSampling
-from tests.tiny_moshi import tiny_lm
+from moshi_phone.engines.moshi.model.language_model import Quantization
+from moshi_phone.engines.moshi.model.sampling import MoshiSampling
+from tests.support.tiny_moshi import tiny_lm
 
 TRIES = 3  # others at work on the same machine can spoil one comparison
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.first_call import first_call
-from tests.clone import Clone
-from tests.first_hour import PARROT
+from tests.support.clone import Clone
+from tests.support.doc_commands import PARROT
 
 
 @pytest.mark.slow

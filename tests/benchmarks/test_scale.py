@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from audio.formats import PHONE_RATE_HZ
 from benchmarks.scale import (
     MACHINES,
     PACKET_BYTES,
@@ -22,7 +21,8 @@ from benchmarks.scale import (
     phone_kbit_s,
     wire_bytes,
 )
-from telephony.media_stream import Media, parse
+from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.telephony.media_stream import Media, parse
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")

@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
-from runtime.ports import free_port
+from moshi_phone.runtime.ports import free_port
 from tests.cluster.local_cluster import SMALL_PARROT
 from tests.cluster.ray_cluster import RayCluster, call_sid
 from tests.fakes.twilio_api import AUTH_TOKEN
 from tests.fakes.twilio_voice import FakeTwilioVoice
-from tests.phone import Phone
-from tests.program import program
+from tests.support.phone import Phone
+from tests.support.program import program
 
 LOUD = bytes([0x10, 0x90] * 80)
 

@@ -9,23 +9,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot import run_call
-from cluster.actor_name import Kind
-from cluster.asking import NoAnswer, Transport
-from cluster.desk import PORT, Desk
-from cluster.manager import Manager
-from cluster.options import ClusterOptions
-from cluster.runtime import Survivor
-from cluster.worker import Worker
-from cluster.worker_spec import WorkerSpec
-from engines.options import EngineOptions
-from runtime.socket_offer import offering
-from server.options import ServerOptions
-from server.running import listen
-from server.settings import Settings
-from telephony.options import ReachOptions, TwilioOptions
+from moshi_phone.cluster.actor_name import Kind
+from moshi_phone.cluster.gateway import PORT, Desk
+from moshi_phone.cluster.manager import Manager
+from moshi_phone.cluster.options import ClusterOptions
+from moshi_phone.cluster.rpc import NoAnswer, Transport
+from moshi_phone.cluster.runtime import Survivor
+from moshi_phone.cluster.worker import Worker
+from moshi_phone.cluster.worker_spec import WorkerSpec
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.runtime.fd_passing import offering
+from moshi_phone.server.lifecycle import listen
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from tests.fakes.twilio_api import AUTH_TOKEN
 from tests.fakes.twilio_voice import FakeTwilioVoice
-from tests.ports import free_ports
+from tests.support.ports import free_ports
 
 PUBLIC = "https://phone.example.com"
 SMALL_PARROT = "tests.fakes.small_parrot:SmallParrot"

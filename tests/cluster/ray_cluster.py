@@ -14,13 +14,13 @@ from typing import Any
 import aiohttp
 import psutil
 
-from runtime.ports import free_port
-from runtime.stop_signals import REPEAT_SECS
+from moshi_phone.runtime.ports import free_port
+from moshi_phone.runtime.stop_signals import REPEAT_SECS
 from tests.cluster.local_cluster import PUBLIC, SMALL_PARROT
 from tests.fakes.twilio_api import AUTH_TOKEN
 from tests.fakes.twilio_voice import FakeTwilioVoice
-from tests.ports import free_ports
-from tests.program import Program, program
+from tests.support.ports import free_ports
+from tests.support.program import Program, program
 
 TWIML = f"{PUBLIC}/twiml"
 NAMES = 8

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.actor_name import ActorName, digest, parse_actor_name
+from moshi_phone.cluster.actor_name import ActorName, digest, parse_actor_name
 
 TOKEN = "f" * 32
 

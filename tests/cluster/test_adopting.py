@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-import cluster.manager as manager_module
-from cluster.desk import PORT
-from cluster.manager import Manager
-from cluster.options import ClusterOptions
-from cluster.running import cluster_running
-from cluster.runtime import Survivor
-from runtime.socket_offer import offered
-from runtime.stop_signals import Stopped, StopSignals
-from server.running import listen
+import moshi_phone.cluster.manager as manager_module
+from moshi_phone.cluster.gateway import PORT
+from moshi_phone.cluster.lifecycle import cluster_running
+from moshi_phone.cluster.manager import Manager
+from moshi_phone.cluster.options import ClusterOptions
+from moshi_phone.cluster.runtime import Survivor
+from moshi_phone.runtime.fd_passing import offered
+from moshi_phone.runtime.stop_signals import Stopped, StopSignals
+from moshi_phone.server.lifecycle import listen
 from tests.cluster.live_call import LOUD
 from tests.cluster.local_cluster import PUBLIC, LocalCluster, local_cluster
 from tests.cluster.test_manager import calling, sid, states
-from tests.logs import Logged
-from tests.phone import Phone
+from tests.support.logs import Logged
+from tests.support.phone import Phone
 
 TWIML = f"{PUBLIC}/twiml"
 

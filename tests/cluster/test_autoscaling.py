@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.autoscaling import Autoscaler
+from moshi_phone.cluster.autoscaling import Autoscaler
 
 
 def test_so_many_sessions_are_kept_free() -> None:

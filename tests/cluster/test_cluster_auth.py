@@ -7,9 +7,15 @@ from typing import Any, ClassVar
 
 import pytest
 
-from access.tokens import StreamTokens, TokenExpired, TokenForAnotherCall, TokenForged, TokenReplayed
-from cluster.asking import Answerer, Asker, NoAnswer
-from cluster.cluster_auth import ClusterAuth
+from moshi_phone.access.tokens import (
+    StreamTokens,
+    TokenExpired,
+    TokenForAnotherCall,
+    TokenForged,
+    TokenReplayed,
+)
+from moshi_phone.cluster.cluster_auth import ClusterAuth
+from moshi_phone.cluster.rpc import Answerer, Asker, NoAnswer
 
 TOKEN = "f" * 32
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from cluster.fleet import NO_PLACE_SECS, Member, Plan, WorkerState, plan
+from moshi_phone.cluster.fleet import NO_PLACE_SECS, Member, Plan, WorkerState, plan
 
 STARTING, READY = WorkerState.STARTING, WorkerState.READY
 DRAINING, DEAD = WorkerState.DRAINING, WorkerState.DEAD

@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 import trustme
 
-from cluster.options import ClusterOptions
-from runtime.ports import free_port
+from moshi_phone.cluster.options import ClusterOptions
+from moshi_phone.runtime.ports import free_port
 from tests.cluster.local_cluster import PUBLIC, LocalCluster, local_cluster
 from tests.fakes.twilio_voice import FakeTwilioVoice
 

@@ -9,20 +9,20 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-import cluster.manager as manager_module
-from cluster.cluster_auth import ClusterAuth
-from cluster.control_app import create_control_app
-from cluster.control_client import ControlError, ask_cluster
-from cluster.desk import PORT
-from cluster.fleet import WorkerState
-from cluster.manager import RETRY_SECS, Manager
-from cluster.options import ClusterOptions
-from cluster.running import cluster_running
-from runtime.ports import free_port
-from runtime.socket_offer import offering
-from runtime.stop_signals import StopSignals
-from server.running import listen, uvicorn_config
-from server.settings import SettingsError
+import moshi_phone.cluster.manager as manager_module
+from moshi_phone.cluster.cluster_auth import ClusterAuth
+from moshi_phone.cluster.control import create_control_app
+from moshi_phone.cluster.control_client import ControlError, ask_cluster
+from moshi_phone.cluster.fleet import WorkerState
+from moshi_phone.cluster.gateway import PORT
+from moshi_phone.cluster.lifecycle import cluster_running
+from moshi_phone.cluster.manager import RETRY_SECS, Manager
+from moshi_phone.cluster.options import ClusterOptions
+from moshi_phone.runtime.fd_passing import offering
+from moshi_phone.runtime.ports import free_port
+from moshi_phone.runtime.stop_signals import StopSignals
+from moshi_phone.server.lifecycle import listen, uvicorn_config
+from moshi_phone.server.settings import SettingsError
 from tests.cluster.local_cluster import (
     PUBLIC,
     LocalCluster,
@@ -32,8 +32,8 @@ from tests.cluster.local_cluster import (
 )
 from tests.fakes.twilio_api import AUTH_TOKEN
 from tests.fakes.twilio_voice import FakeTwilioVoice
-from tests.logs import Logged
-from tests.phone import Phone, serving_app
+from tests.support.logs import Logged
+from tests.support.phone import Phone, serving_app
 
 TWIML = f"{PUBLIC}/twiml"
 

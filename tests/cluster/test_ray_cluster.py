@@ -12,12 +12,12 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from access.loopback import is_loopback
-from audio.g711 import SILENCE
+from moshi_phone.access.loopback import is_loopback
+from moshi_phone.audio.g711 import SILENCE
 from tests.cluster.live_call import check_no_gap, one_server, place_call, place_calls
 from tests.cluster.ray_cluster import TWIML, RayCluster, call_sid, ray_cluster
 from tests.fakes.twilio_voice import FakeTwilioVoice, Rejected
-from tests.program import program
+from tests.support.program import program
 
 pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import psutil
 import pytest
 
-from runtime.ports import free_port
+from moshi_phone.runtime.ports import free_port
 from tests.cluster.live_call import check_no_gap, one_server, place_call, place_calls
 from tests.cluster.ray_cluster import RayCluster, ray_cluster
 from tests.cluster.ray_node import has_raylet, head, node, ray_environment

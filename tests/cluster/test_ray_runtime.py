@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from cluster.ray_runtime import ray_running
-from server.settings import SettingsError
+from moshi_phone.cluster.ray_runtime import ray_running
+from moshi_phone.server.settings import SettingsError
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from runtime.ports import free_port
-from runtime.stop_signals import REPEAT_SECS
+from moshi_phone.runtime.ports import free_port
+from moshi_phone.runtime.stop_signals import REPEAT_SECS
 from tests.cluster.live_call import check_no_gap, one_server, place_call, place_calls
 from tests.cluster.ray_cluster import ray_cluster
 from tests.cluster.ray_node import HEAD, head, ray_environment

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cluster.roster import Roster
-from cluster.worker_report import WorkerReport
+from moshi_phone.cluster.roster import Roster
+from moshi_phone.cluster.worker_report import WorkerReport
 
 
 def tells(name: str, sessions: int, capacity: int = 2, **more: object) -> WorkerReport:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-import cluster.manager as manager_module
-from cluster.desk import PORT
-from cluster.manager import Manager
-from cluster.options import ClusterOptions
-from cluster.running import cluster_running
-from commands.pointing import pointer_for
-from runtime.stop_signals import StopSignals
-from server.running import listen
-from telephony.options import ReachOptions, TwilioOptions
+import moshi_phone.cluster.manager as manager_module
+from moshi_phone.cluster.gateway import PORT
+from moshi_phone.cluster.lifecycle import cluster_running
+from moshi_phone.cluster.manager import Manager
+from moshi_phone.cluster.options import ClusterOptions
+from moshi_phone.commands.pointing import pointer_for
+from moshi_phone.runtime.stop_signals import StopSignals
+from moshi_phone.server.lifecycle import listen
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from tests.cluster.local_cluster import LocalRuntime, settings
 from tests.fakes.cloudflared import FakeCloudflared
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi

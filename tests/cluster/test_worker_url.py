@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.worker_url import BadWorkerUrl, check_worker_url, worker_name, worker_url
+from moshi_phone.cluster.worker_url import BadWorkerUrl, check_worker_url, worker_name, worker_url
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from engines.choose import EngineChoice
-from server import running
-from tests.fake_engines import FakeEngine
+from moshi_phone.engines.choose import EngineChoice
+from moshi_phone.server import lifecycle as running
 from tests.fakes.cloudflared import FakeCloudflared
+from tests.support.fake_engines import FakeEngine
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from xml.etree import ElementTree as ET
 
 from tests.fakes.twilio_api import FakeTwilioApi, Form, fake_twilio_api
 from tests.fakes.twilio_voice import CALLER, FakeTwilioVoice
-from tests.phone import Phone
-from tests.program import Program, account, program
+from tests.support.phone import Phone
+from tests.support.program import Program, account, program
 
 PUBLIC = "https://phone.example.com"
 STREAM_URL = "wss://phone.example.com/stream"

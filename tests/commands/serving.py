@@ -9,13 +9,13 @@ import socket
 
 import pytest
 
-import commands.serve as module
+import moshi_phone.commands.serve as module
 from bot import run_call
-from engines.options import EngineOptions
-from server import running
-from server.options import ServerOptions
-from server.settings import Settings
-from telephony.options import ReachOptions, TwilioOptions
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.server import lifecycle as running
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
 
 

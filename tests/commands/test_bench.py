@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner
 from moshi_mlx.models.lm import LmConfig
 
-from commands.bench import bench
-from engines.moshi import loading, weights
-from tests.tiny_config import tiny_config
-from tests.tiny_listening import listening_config
+from moshi_phone.commands.bench import bench
+from moshi_phone.engines.moshi import find_files as weights
+from moshi_phone.engines.moshi import load_model as loading
+from tests.support.tiny_config import tiny_config
+from tests.support.tiny_listening import listening_config
 
 
 @pytest.mark.slow
@@ -20,7 +21,7 @@ def test_measures_random_weights_where_there_are_none(
     mimi_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "cached", lambda *_: None)
-    monkeypatch.setattr("engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
+    monkeypatch.setattr("moshi_phone.engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
     monkeypatch.setattr(loading, "config_v0_1", lambda: LmConfig.from_config_dict(tiny_config()))
     monkeypatch.setattr(loading, "write_random_mimi", lambda _: mimi_file)
     result = CliRunner().invoke(bench, ["--frames", "4"], catch_exceptions=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner, Result
 
-import commands.cluster as module
-from commands.main import cli
+import moshi_phone.commands.cluster as module
+from moshi_phone.commands.main import cli
 from tests.fakes.twilio_api import AUTH_TOKEN
 
 

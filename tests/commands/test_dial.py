@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from access.tokens import StreamTokens
 from bot import run_call
-from commands.dial import _dial_here
-from commands.main import cli
-from engines.options import EngineOptions
-from server.options import ServerOptions
-from server.running import listen
-from server.settings import Settings
-from telephony.dialling import CallPlan
-from telephony.options import ReachOptions, TwilioOptions
-from telephony.rest import PlacedCall
+from moshi_phone.access.tokens import StreamTokens
+from moshi_phone.commands.dial import _dial_here
+from moshi_phone.commands.main import cli
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.server.lifecycle import listen
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
+from moshi_phone.telephony.dialling import CallPlan
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+from moshi_phone.telephony.rest import PlacedCall
 from tests.fakes.cloudflared import URL, FakeCloudflared
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi, Form
 from tests.fakes.twilio_voice import FakeTwilioVoice
-from tests.program import account, program
+from tests.support.program import account, program
 
 TO = "+15551234567"
 SID = "CA" + "0" * 32
@@ -33,7 +33,7 @@ LOUD = bytes([0x10, 0x90] * 80)
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("telephony.dialling.POLL_SECS", 0.0)
+    monkeypatch.setattr("moshi_phone.telephony.dialling.POLL_SECS", 0.0)
 
 
 def dial(environment: dict[str, str], *arguments: str) -> Result:
@@ -98,7 +98,7 @@ async def test_ctrl_c_in_a_call_that_is_answered_here(
     loop = asyncio.get_running_loop()
     placed: asyncio.Future[tuple[str, Form]] = loop.create_future()
     twilio.on_call = lambda sid, form: loop.call_soon_threadsafe(placed.set_result, (sid, form))
-    monkeypatch.setattr("telephony.dialling.POLL_SECS", 0.01)
+    monkeypatch.setattr("moshi_phone.telephony.dialling.POLL_SECS", 0.01)
     made = Settings(
         ServerOptions(),
         EngineOptions(engine="parrot"),
@@ -166,7 +166,7 @@ def test_a_port_that_another_server_has(twilio: FakeTwilioApi) -> None:
 
 
 def test_a_rate_limit_and_a_server_error(twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("telephony.rest._RETRY_DELAYS_SECS", (0.0, 0.0))
+    monkeypatch.setattr("moshi_phone.telephony.rest._RETRY_DELAYS_SECS", (0.0, 0.0))
     twilio.fail(429, 20429, "Too Many Requests", times=3)
     result = dial(account(twilio), TO, "--url", "wss://a.com")
     assert (result.exit_code, "try again in a minute" in result.stderr) == (2, True)

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.duplex import CallRequest
-from engines.moshi.engine import MoshiEngine
-from engines.options import EngineOptions
-from server.expected_calls import ExpectedCall
-from server.state import ServerState
+from moshi_phone.engines.duplex import CallRequest
+from moshi_phone.engines.moshi.engine import MoshiEngine
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.server.calls.pending import ExpectedCall
+from moshi_phone.server.calls.state import ServerState
 from tests.commands.dialled import PUBLIC, address_of, dialled
 from tests.fakes.twilio_api import FakeTwilioApi
 from tests.fakes.twilio_voice import CALLER, FakeTwilioVoice
-from tests.phone import Phone, serving, start_message
-from tests.program import account, program
+from tests.support.phone import Phone, serving, start_message
+from tests.support.program import account, program
 
 LOUD = bytes([0x10, 0x90] * 80)
 FRAMES = 8

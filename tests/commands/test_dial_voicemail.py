@@ -11,8 +11,8 @@ from websockets.exceptions import ConnectionClosed
 from tests.commands.dialled import PUBLIC, Dialled, dialled
 from tests.fakes.twilio_api import ACCOUNT_SID, NUMBER, FakeTwilioApi
 from tests.fakes.twilio_voice import CALLER
-from tests.phone import Phone
-from tests.program import account, program
+from tests.support.phone import Phone
+from tests.support.program import account, program
 
 LOUD = bytes([0x10, 0x90] * 80)
 STATUS_URL = f"{PUBLIC}/status"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from commands.main import cli
+from moshi_phone.commands.main import cli
 from tests.fakes.twilio_api import AUTH_TOKEN, NUMBER, FakeTwilioApi
-from tests.program import account
+from tests.support.program import account
 
 
 def doctor(environment: dict[str, str], *arguments: str) -> Result:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.dotenv_file import warnings_about
+from moshi_phone.commands.dotenv_file import warnings_about
 
 ROOT = Path(__file__).parents[2]
 

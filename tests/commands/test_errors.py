@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.program import program
+from tests.support.program import program
 
 DOTENV = """# Twilio
 TWILIO_ACCOUNT_SID=AC…

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from commands.logs import LogFormat, log_to_stderr
-from tests.logs import log_put_back
-from tests.program import program
+from moshi_phone.commands.logs import LogFormat, log_to_stderr
+from tests.support.logs import log_put_back
+from tests.support.program import program
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (DEBUG|INFO|WARNING|ERROR) +\S.*")
 ROOT = Path(__file__).parents[2]

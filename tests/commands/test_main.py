@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.version import VERSION
+from moshi_phone.runtime.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +29,7 @@ def test_help_teaches() -> None:
     for word in ("serve", "uv run bot.py --port", ".env"):
         assert word in told.stdout
     loaded = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
-    assert "rehearse.rehearsal" in loaded
+    assert "moshi_phone.rehearse.rehearsal" in loaded
     assert not loaded & {"scipy", "matplotlib", "mlx.core"}, "a second that --help need not wait for"
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from commands.numbers import Number, WholeNumber
+from moshi_phone.commands.numbers import Number, WholeNumber
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import click
 from click.testing import CliRunner
 
-from commands.options import as_environment, command, takes
+from moshi_phone.commands.options import as_environment, command, takes
 
 
 @dataclass(frozen=True)

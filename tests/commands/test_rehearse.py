@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from commands import rehearse
-from commands.main import cli
+from moshi_phone.commands import rehearse
+from moshi_phone.commands.main import cli
 
 SPEED = {"first_audio", "delay", "drift", "gaps", "keeps_up"}
 

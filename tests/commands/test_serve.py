@@ -11,23 +11,23 @@ import pytest
 from twilio.request_validator import RequestValidator
 
 from bot import run_call
-from engines.choose import EngineChoice
-from engines.duplex import Progress
-from engines.options import EngineOptions
-from runtime.stop_signals import REPEAT_SECS, StopSignals
-from server import running
-from server.health import ENGINE_ERROR
-from server.options import ServerOptions
-from server.settings import Settings
-from telephony.options import ReachOptions, TwilioOptions
-from telephony.rest_errors import TwilioError
-from telephony.tunnel import TunnelFailed
+from moshi_phone.engines.choose import EngineChoice
+from moshi_phone.engines.duplex import Progress
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.runtime.stop_signals import REPEAT_SECS, StopSignals
+from moshi_phone.runtime.tunnel import TunnelFailed
+from moshi_phone.server import lifecycle as running
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
+from moshi_phone.server.web.health import ENGINE_ERROR
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+from moshi_phone.telephony.rest_errors import TwilioError
 from tests.commands.serving import Serving, options
-from tests.fake_engines import FakeEngine
 from tests.fakes.cloudflared import FakeCloudflared
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
-from tests.logs import Logged
-from tests.phone import Phone, start_message
+from tests.support.fake_engines import FakeEngine
+from tests.support.logs import Logged
+from tests.support.phone import Phone, start_message
 
 LOUD = bytes([0x10, 0x90] * 80)
 

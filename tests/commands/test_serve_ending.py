@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from runtime.stop_signals import REPEAT_SECS
-from tests.clone import Clone
+from moshi_phone.runtime.stop_signals import REPEAT_SECS
 from tests.fakes.cloudflared import FakeCloudflared
 from tests.fakes.twilio_api import FakeTwilioApi
-from tests.phone import Phone
-from tests.program import ROOT, account, program
+from tests.support.clone import Clone
+from tests.support.phone import Phone
+from tests.support.program import ROOT, account, program
 
 BEFORE = "https://old.example.com/voice"
 

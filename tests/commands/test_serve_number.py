@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from telephony.rest_errors import TwilioError
+from moshi_phone.telephony.rest_errors import TwilioError
 from tests.commands.serving import Serving, options
-from tests.fake_engines import FakeEngine
 from tests.fakes.cloudflared import FakeCloudflared
 from tests.fakes.twilio_api import NUMBER, FakeTwilioApi
-from tests.logs import Logged
+from tests.support.fake_engines import FakeEngine
+from tests.support.logs import Logged
 
 
 async def test_a_number_that_is_not_ours_ends_it_before_anything_is_loaded(
@@ -39,7 +39,7 @@ async def test_a_number_follows_the_tunnel_and_is_put_back(
     monkeypatch: pytest.MonkeyPatch,
     logged: Logged,
 ) -> None:
-    monkeypatch.setattr("telephony.tunnel.RESTART_DELAYS_SECS", (0.0,))
+    monkeypatch.setattr("moshi_phone.runtime.tunnel.RESTART_DELAYS_SECS", (0.0,))
     cloudflared.ready_at_once = True
     serving = Serving(options(twilio, tunnel=True), monkeypatch, NUMBER)
     first = await cloudflared.runs.get()
@@ -57,7 +57,7 @@ async def test_a_number_follows_the_tunnel_and_is_put_back(
 async def test_a_number_that_cannot_be_put_back(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
-    monkeypatch.setattr("telephony.rest._RETRY_DELAYS_SECS", ())
+    monkeypatch.setattr("moshi_phone.telephony.rest._RETRY_DELAYS_SECS", ())
     twilio.number["voice_url"] = "https://old.example.com"
     serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
     await logged.says("rings here now")
@@ -76,8 +76,8 @@ async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
     monkeypatch: pytest.MonkeyPatch,
     logged: Logged,
 ) -> None:
-    monkeypatch.setattr("telephony.tunnel.RESTART_DELAYS_SECS", (0.0,))
-    monkeypatch.setattr("telephony.rest._RETRY_DELAYS_SECS", ())
+    monkeypatch.setattr("moshi_phone.runtime.tunnel.RESTART_DELAYS_SECS", (0.0,))
+    monkeypatch.setattr("moshi_phone.telephony.rest._RETRY_DELAYS_SECS", ())
     cloudflared.ready_at_once = True
     serving = Serving(options(twilio, tunnel=True), monkeypatch, NUMBER)
     first = await cloudflared.runs.get()

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from hooks.signing import is_signed
+from moshi_phone.hooks.signing import is_signed
 from tests.commands.dialled import address_of
 from tests.fakes.hook import hook
-from tests.phone import Phone, start_message
-from tests.program import program
-from tests.waiting import until
+from tests.support.phone import Phone, start_message
+from tests.support.program import program
+from tests.support.waiting import until
 
 LOUD = bytes([0x10, 0x90] * 80)
 CALL = "CA" + "7" * 32

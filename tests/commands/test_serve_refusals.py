@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import commands.serve as module
-from commands.main import cli
+import moshi_phone.commands.serve as module
+from moshi_phone.commands.main import cli
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from commands.main import cli
+from moshi_phone.commands.main import cli
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import moshi_server_beside
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from commands.main import cli
+from moshi_phone.commands.main import cli
 
 
 @pytest.mark.parametrize(

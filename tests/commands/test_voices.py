@@ -10,10 +10,10 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from commands import voices as command
-from commands.checks.machine import _wanted_gb, check_voices
-from commands.voices import voices
-from engines.options import EngineOptions
+from moshi_phone.commands import voices as command
+from moshi_phone.commands.checks.machine import _wanted_gb, check_voices
+from moshi_phone.commands.voices import voices
+from moshi_phone.engines.options import EngineOptions
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import re
 import promql_parser
 import pytest
 
-from cluster.autoscaling import CALM_SECS, Autoscaler
+from moshi_phone.cluster.autoscaling import CALM_SECS, Autoscaler
 from tests.deploy.test_deploy import names_of_samples
 from tests.deploy.test_names import manifest
 

@@ -14,12 +14,12 @@ import yaml
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from audio.histogram import Histogram
-from cluster.fleet import WorkerState
-from cluster.merged_metrics import merged_metrics
-from server.metrics import metrics
-from server.state import ServerState
-from tests.fake_engines import FakeEngine
+from moshi_phone.audio.histogram import Histogram
+from moshi_phone.cluster.fleet import WorkerState
+from moshi_phone.cluster.merged_metrics import merged_metrics
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.web.metrics import metrics
+from tests.support.fake_engines import FakeEngine
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana.json").read_text())

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
 
-from commands.main import COMMANDS, cli
-from server.options import ServerOptions
+from moshi_phone.commands.main import COMMANDS, cli
+from moshi_phone.server.options import ServerOptions
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -27,7 +27,7 @@ DOCKERFILES = {
     "Dockerfile": "deploy/Dockerfile.dockerignore",
     "pipecat-cloud/Dockerfile": None,
 }
-TO_END_SECS = 5  # what the process takes to end after --drain-secs (server/draining.py)
+TO_END_SECS = 5  # what the process takes to end after --drain-secs (server/calls/draining.py)
 
 
 def command(name: str) -> click.Command:
@@ -124,7 +124,7 @@ class TestDockerfiles:
             if path.is_dir() and not path.name.startswith((".", "_")) and any(path.rglob("*.py"))
         }
         not_shipped = {"benchmarks", "docs", "examples", "report", "tests"}
-        assert copied >= (packages - not_shipped) | {"bot.py", "web"}
+        assert copied >= (packages - not_shipped) | {"bot.py"}
 
     def test_what_is_copied_is_not_ignored(self) -> None:
         kept = {

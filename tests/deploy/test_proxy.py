@@ -17,16 +17,16 @@ from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from access.auth import StreamAuth
-from access.public_address import PublicAddress
 from bot import run_call
-from engines.parrot import ParrotEngine
-from server.app import create_app
-from server.listening import listening
-from server.running import listen, uvicorn_config
-from server.state import ServerState
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.lifecycle import listen, uvicorn_config
+from moshi_phone.server.net.http_server import listening
+from moshi_phone.server.web.app import create_app
 from tests.deploy.test_names import manifest
-from tests.phone import Phone, start_message
+from tests.support.phone import Phone, start_message
 
 pytestmark = pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs HAProxy (Debian's haproxy)")
 PUBLIC = "https://phone.example.com"

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import trustme
 
-from runtime.ports import free_port
-from tests.clone import Clone
+from moshi_phone.runtime.ports import free_port
 from tests.cluster.local_cluster import SMALL_PARROT
 from tests.fakes.cloudflared import URL, FakeCloudflared
 from tests.fakes.twilio_api import AUTH_TOKEN
 from tests.fakes.twilio_voice import FakeTwilioVoice
-from tests.first_hour import LOUD, PARROT, Case, FirstHour, answers, local_port, parametrized
-from tests.printed import PAGES, README, commands_in_blocks
-from tests.readme_cases import has_a_persona_answer
+from tests.support.clone import Clone
+from tests.support.doc_commands import LOUD, PARROT, Case, FirstHour, answers, local_port, parametrized
+from tests.support.markdown_blocks import PAGES, README, commands_in_blocks
+from tests.support.readme_cases import has_a_persona_answer
 from tests.test_readme_commands import CASES as CASES_OF_THE_README
 
 NOT_RUN = {
@@ -62,7 +62,7 @@ async def puts_a_caller_through(hour: FirstHour) -> None:
 
 async def writes_a_tiny_model_that_answers(hour: FirstHour) -> None:
     """The two lines of the block, one after the other."""
-    await hour.told({}, command="uv run python -m tests.tiny_moshi tiny")
+    await hour.told({}, command="uv run python -m tests.support.tiny_moshi tiny")
     await answers("Engine: moshi, on ")(hour)
 
 
@@ -128,7 +128,7 @@ WITHIN = {  # run by the case of another command
     "uv run --extra ray bot.py cluster status",
     "uv run --extra ray bot.py cluster scale 5",
     "uv run --extra ray bot.py cluster update",
-    "uv run python -m tests.tiny_moshi tiny",
+    "uv run python -m tests.support.tiny_moshi tiny",
 }
 MARKS = {"uv run --extra ray bot.py cluster --workers 3 --tunnel": pytest.mark.cluster}
 

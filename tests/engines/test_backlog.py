@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audio.formats import FRAME_SAMPLES, Pcm
-from audio.silence import SILENCE_RMS, is_silent
-from engines.backlog import Backlog
+from moshi_phone.audio.formats import FRAME_SAMPLES, Pcm
+from moshi_phone.audio.silence import SILENCE_RMS, is_silent
+from moshi_phone.engines.backlog import Backlog
 
 
 def loud(number: int) -> Pcm:

@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from engines import choose
-from engines.choose import choose_engine
-from engines.duplex import EngineUnavailable
-from engines.options import EngineOptions
-from engines.parrot import ParrotEngine
-from runtime.plugin import PluginUnfit
+from moshi_phone.engines import choose
+from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.duplex import EngineUnavailable
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.runtime.plugin import PluginUnfit
 
 
 def test_without_an_accelerator_the_parrot_answers_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +24,7 @@ def test_the_parrot_says_no_given_words(monkeypatch: pytest.MonkeyPatch) -> None
     greeting = "Hello, this is Anna."
     with pytest.raises(EngineUnavailable, match="The parrot says no given words; leave out --greeting"):
         choose_engine(EngineOptions(engine="parrot", greeting=greeting))
-    monkeypatch.setattr("engines.choose.accelerator", lambda: None)
+    monkeypatch.setattr("moshi_phone.engines.choose.accelerator", lambda: None)
     assert "; --greeting is left out" in choose_engine(EngineOptions(greeting=greeting)).line
     for plain in ("speech", "silence", "none"):
         assert "--greeting" not in choose_engine(EngineOptions(greeting=plain)).line
@@ -38,8 +38,8 @@ def test_the_parrot_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_package_that_moshi_needs_and_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "engines.moshi.engine", None)
-    with pytest.raises(EngineUnavailable, match=r"needs the package engines\.moshi\.engine, .* run uv sync"):
+    monkeypatch.setitem(sys.modules, "moshi_phone.engines.moshi.engine", None)
+    with pytest.raises(EngineUnavailable, match=r"moshi_phone\.engines\.moshi\.engine, .* run uv sync"):
         choose_engine(EngineOptions(engine="moshi"))
 
 
@@ -95,7 +95,7 @@ def test_an_engine_of_one_s_own_takes_the_options() -> None:
             "expected a class derived from DuplexEngine, got tests.engines.test_choose:NoEngine.",
         ),
         (
-            "engines.duplex:DuplexEngine",
+            "moshi_phone.engines.duplex:DuplexEngine",
             "lacks error, open_session, running, start, stop (see engines/duplex.py).",
         ),
         ("tests.engines.test_choose:HalfAnEngine", "cannot be made from EngineOptions ("),
@@ -120,7 +120,7 @@ def test_a_card_that_mlx_does_not_use_is_named_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: None)
-    monkeypatch.setattr("engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
+    monkeypatch.setattr("moshi_phone.engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
     choice = choose_engine(EngineOptions(engine=engine))
     assert "this machine's NVIDIA H200" in choice.reason
     assert "to have Moshi on it: UV_NO_GROUP=cpu uv sync --extra cuda, and" in choice.line

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engines.duplex import NO_REQUEST, CallRequest, EngineError, RequestRefused
-from engines.parrot import ParrotEngine
+from moshi_phone.engines.duplex import NO_REQUEST, CallRequest, EngineError, RequestRefused
+from moshi_phone.engines.parrot import ParrotEngine
 
 
 def test_a_request_names_what_is_asked_for() -> None:

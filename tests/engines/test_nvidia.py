@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.nvidia import nvidia_card
+from moshi_phone.engines.nvidia import nvidia_card
 
 INFORMATION = """Model: \t\t NVIDIA H200
 IRQ:   \t\t 171

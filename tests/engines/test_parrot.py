@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio.formats import FRAME_SAMPLES, Pcm
-from engines.duplex import DuplexStep, EngineBusy
-from engines.parrot import GREETING, GREETING_FILE, ParrotEngine, ParrotSession
+from moshi_phone.audio.formats import FRAME_SAMPLES, Pcm
+from moshi_phone.engines.duplex import DuplexStep, EngineBusy
+from moshi_phone.engines.parrot import GREETING, GREETING_FILE, ParrotEngine, ParrotSession
 
 
 async def started(delay_s: float, capacity: int = 64) -> ParrotEngine:

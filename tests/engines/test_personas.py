@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from engines.choose import choose_engine
-from engines.duplex import NO_REQUEST, CallRequest, EngineUnavailable
-from engines.options import EngineOptions
-from engines.personas import (
+from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.duplex import NO_REQUEST, CallRequest, EngineUnavailable
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.personas import (
     NO_PERSONAS,
     Personas,
     PersonasUnfit,
@@ -19,8 +19,8 @@ from engines.personas import (
     read_persona,
     settle,
 )
-from engines.voices import PERSONAPLEX_REPO
-from tests.fake_engines import FakeEngine
+from moshi_phone.engines.voices import PERSONAPLEX_REPO
+from tests.support.fake_engines import FakeEngine
 
 FILE = """
 [default]

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from engines.duplex import DuplexStep, EngineFailed
-from engines.step_queue import StepQueue
+from moshi_phone.engines.duplex import DuplexStep, EngineFailed
+from moshi_phone.engines.step_queue import StepQueue
 
 
 def step(number: int) -> DuplexStep:

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
-from engines.voices import PERSONAPLEX_VOICE, PERSONAPLEX_VOICES, VOICE_NAME, is_file, needs_personaplex
+from moshi_phone.engines.voices import (
+    PERSONAPLEX_VOICE,
+    PERSONAPLEX_VOICES,
+    VOICE_NAME,
+    is_file,
+    needs_personaplex,
+)
 
 
 def test_nvidia_publishes_18_voices() -> None:

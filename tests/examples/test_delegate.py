@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from engines.duplex import CallerText, DuplexStep
-from server.options import ServerOptions
-from server.state import ServerState
-from tests.fake_engines import FakeEngine, FakeSession
+from moshi_phone.engines.duplex import CallerText, DuplexStep
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.options import ServerOptions
 from tests.fakes.openai_api import ToolCall, fake_openai
 from tests.fakes.twilio_api import FakeTwilioApi
-from tests.logs import Logged
-from tests.phone import Phone, serving, start_message
 from tests.server.talking_line import PERSON, TO_THE_PERSON, Line, TalkingEngine
+from tests.support.fake_engines import FakeEngine, FakeSession
+from tests.support.logs import Logged
+from tests.support.phone import Phone, serving, start_message
 
 LOUD = bytes([0x20, 0xA0]) * 80
 PACKETS_PER_FRAME = 4

@@ -10,10 +10,10 @@ import json
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from audio import g711
-from audio.g711 import SILENCE
-from runtime.ports import free_port
-from tests.program import ROOT, program
+from moshi_phone.audio import g711
+from moshi_phone.audio.g711 import SILENCE
+from moshi_phone.runtime.ports import free_port
+from tests.support.program import ROOT, program
 
 TONE = bytes([0x10, 0x90] * 80)
 

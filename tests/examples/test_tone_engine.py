@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
-from engines.choose import choose_engine
-from engines.duplex import EngineBusy
-from engines.options import EngineOptions
 from examples.tone_engine import HIGH_HZ, LOW_HZ, ToneEngine
-from server.state import ServerState
-from tests.phone import Phone, serving
+from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.duplex import EngineBusy
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.server.calls.state import ServerState
+from tests.support.phone import Phone, serving
 
 SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.remote.dialect import ServerKind
+from moshi_phone.engines.remote.server_profile import ServerKind
 
 Dies = Literal["", "upgrade", "waiting", "handshake", "first frame", "talk", "model"]
 

@@ -16,7 +16,7 @@ import sphn
 from aiohttp import WSMsgType, web
 from numpy.typing import NDArray
 
-from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from tests.fakes.moshi_behaviour import Behaviour, Visit
 
 

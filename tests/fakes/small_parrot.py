@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.parrot import ParrotEngine
+from moshi_phone.engines.parrot import ParrotEngine
 
 
 class SmallParrot(ParrotEngine):

@@ -16,7 +16,7 @@ from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import connect
 
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER
-from tests.phone import Phone, start_message
+from tests.support.phone import Phone, start_message
 
 CALLER = "+15551234567"
 

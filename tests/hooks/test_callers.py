@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from hooks import callers
-from hooks.callers import HOUR_S, BadPattern, CallerRules, parse_pattern
+from moshi_phone.hooks import callers
+from moshi_phone.hooks.callers import HOUR_S, BadPattern, CallerRules, parse_pattern
 
 CALLS = itertools.count()
 

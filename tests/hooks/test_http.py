@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from hooks.http import MOST_ANSWER_BYTES, BadHookUrl, Hook, HookFailed, parse_hook_url
-from hooks.signing import is_signed
+from moshi_phone.hooks.http import MOST_ANSWER_BYTES, BadHookUrl, Hook, HookFailed, parse_hook_url
+from moshi_phone.hooks.signing import is_signed
 from tests.fakes.hook import hook, says
 
 NOW = 1_800_000_000.0

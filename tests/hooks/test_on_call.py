@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.duplex import CallRequest
-from hooks.http import Hook, HookFailed
-from hooks.on_call import HookAnswer, ask, read_answer
-from telephony.incoming_call import IncomingCall
+from moshi_phone.engines.duplex import CallRequest
+from moshi_phone.hooks.http import Hook, HookFailed
+from moshi_phone.hooks.on_call import HookAnswer, ask, read_answer
+from moshi_phone.telephony.incoming_call import IncomingCall
 from tests.fakes.hook import hook, says
 
 CALL = IncomingCall("CA1", "+15551234567", "+15550001111", parameters={"FromCity": "ZÜRICH"})

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from hooks import outbox as module
-from hooks.http import Hook
-from hooks.outbox import Outbox
+from moshi_phone.hooks import outbox as module
+from moshi_phone.hooks.http import Hook
+from moshi_phone.hooks.outbox import Outbox
 from tests.fakes.hook import hook, says
-from tests.logs import Logged
-from tests.waiting import until
+from tests.support.logs import Logged
+from tests.support.waiting import until
 
 
 class Pauses:

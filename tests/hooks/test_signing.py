@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from hooks.signing import is_signed, sign
+from moshi_phone.hooks.signing import is_signed, sign
 
 BODY, SECRET, NOW = '{"from":"Zürich"}'.encode(), "whsec", 1_800_000_000
 

@@ -5,9 +5,9 @@ from inspect import signature
 import pytest
 from pipecat.pipeline.pipeline import Pipeline
 
+from moshi_phone.runtime.plugin import PluginUnfit
 from pipelines.choose import OFFERED, OFFERED_BY_NAME, choose_pipeline, watches
 from pipelines.phone_call import phone_call
-from runtime.plugin import PluginUnfit
 
 
 def whole(**offered: object) -> Pipeline:

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from audio import g711, pcm
-from engines.parrot import ParrotEngine
+from moshi_phone.audio import g711, pcm
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.runtime.plugin import PluginUnfit
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.options import ServerOptions
 from pipelines.gpt_live import GREETING, INSTRUCTIONS, make_service
-from runtime.plugin import PluginUnfit
-from server.options import ServerOptions
-from server.state import ServerState
 from tests.fakes.openai_live import KEY, FakeOpenAILive, openai_live
-from tests.phone import Phone, serving
+from tests.support.phone import Phone, serving
 
 PIPELINE = "pipelines.gpt_live:gpt_live"
 TONE = (0.3 * np.sin(np.arange(160) * 0.35)).astype(np.float32)

@@ -5,12 +5,12 @@ from numpy.typing import NDArray
 
 from benchmarks.bursts import delays_s, talk
 from bot import run_call
-from server.app import create_app
-from server.options import ServerOptions
-from server.state import ServerState
-from tests.fake_engines import FakeEngine
-from tests.phone import start_message
-from tests.simulated import SimulatedPhone, run_simulated
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.web.app import create_app
+from tests.support.fake_engines import FakeEngine
+from tests.support.phone import start_message
+from tests.support.simulated import SimulatedPhone, run_simulated
 
 
 def test_the_caller_hears_themselves_one_frame_later() -> None:

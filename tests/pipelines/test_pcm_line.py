@@ -10,17 +10,17 @@ from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.tests.utils import SleepFrame, run_test
 
-from audio.formats import SAMPLE_RATE_HZ
-from engines.parrot import ParrotEngine
+from moshi_phone.audio.formats import SAMPLE_RATE_HZ
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.records.call_metrics import CallMetrics
+from moshi_phone.records.file_writer import FileWriter
+from moshi_phone.records.recording import Recording
 from processors.meter import Meter
 from processors.moshi import MoshiProcessor
 from processors.playout import PlayoutGovernor
 from processors.recorder import Recorder
 from processors.resampler import Resampler
 from processors.tap import Tap
-from records.call_metrics import CallMetrics
-from records.file_writer import FileWriter
-from records.recording import Recording
 
 RATE_HZ = 16_000
 FRAMES = 12  # below a second, all that may lie in a buffer: they are sent faster than they sound

@@ -5,7 +5,7 @@ from pipecat.transports.base_transport import BaseTransport
 
 from pipelines.phone_call import phone_call
 from processors.tap import Tap
-from tests.fake_engines import FakeEngine, FakeSession
+from tests.support.fake_engines import FakeEngine, FakeSession
 
 
 class Transport(BaseTransport):

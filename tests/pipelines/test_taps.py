@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from moshi_phone.records.file_writer import FileWriter
+from moshi_phone.records.observations import CallObservations
+from moshi_phone.records.options import TapOptions
 from pipelines.taps import make_taps
 from processors.meter import Meter
 from processors.recorder import Recorder
 from processors.tap import Tap
 from processors.transcript import Transcriber
-from records.file_writer import FileWriter
-from records.observations import CallObservations
-from records.options import TapOptions
 
 
 def kinds(stages: list[object]) -> list[type]:

@@ -15,13 +15,13 @@ from pipecat.services.llm_service import FunctionCallParams
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.workers.runner import WorkerRunner
 
-from engines.duplex import CallerText, DuplexStep, Unsupported
+from moshi_phone.engines.duplex import CallerText, DuplexStep, Unsupported
 from processors.delegate import WAITING_TURNS, Delegate
 from processors.words import PAUSE_STEPS, WordFrames
-from tests.fake_engines import FakeEngine, FakeSession
 from tests.fakes.openai_api import FAIL, HANG, FakeOpenAi, ToolCall, fake_openai
-from tests.logs import Logged
 from tests.processors.passing import Passing
+from tests.support.fake_engines import FakeEngine, FakeSession
+from tests.support.logs import Logged
 
 WAIT_S = 20.0
 QUIET = [DuplexStep(None)] * PAUSE_STEPS

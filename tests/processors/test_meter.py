@@ -4,10 +4,10 @@ import pytest
 from pipecat.frames.frames import OutputAudioRawFrame
 from pipecat.tests.utils import run_test
 
+from moshi_phone.records.call_metrics import CallMetrics
 from processors.frames import EngineMetricsFrame, MulawOutputFrame, PlayoutMetricsFrame
 from processors.meter import Meter
 from processors.tap import Tap
-from records.call_metrics import CallMetrics
 
 AUDIO = [
     MulawOutputFrame(b"\xff" * 640),

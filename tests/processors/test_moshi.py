@@ -21,12 +21,12 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.workers.runner import WorkerRunner
 
-from engines.duplex import DuplexStep
+from moshi_phone.engines.duplex import DuplexStep
 from processors.frames import EngineMetricsFrame
 from processors.moshi import MoshiProcessor
-from tests.fake_engines import FakeEngine, FakeSession
 from tests.processors.passing import Passing
-from tests.simulated import run_simulated
+from tests.support.fake_engines import FakeEngine, FakeSession
+from tests.support.simulated import run_simulated
 
 
 def heard(value: float, samples: int = 1_920, rate_hz: int = 24_000) -> InputAudioRawFrame:

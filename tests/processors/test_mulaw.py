@@ -4,7 +4,7 @@ import numpy as np
 from pipecat.frames.frames import ErrorFrame, InputAudioRawFrame, OutputAudioRawFrame, TextFrame
 from pipecat.tests.utils import run_test
 
-from audio import g711
+from moshi_phone.audio import g711
 from processors.frames import MulawInputFrame, MulawOutputFrame
 from processors.mulaw import MulawDecoder, MulawEncoder
 

@@ -9,7 +9,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.utils.text.base_text_aggregator import TextType
 
-from engines.duplex import CallerText
+from moshi_phone.engines.duplex import CallerText
 from processors.phrase_watch import PhraseWatch
 from processors.words import CALLER
 

@@ -14,11 +14,11 @@ from pipecat.frames.frames import (
     UserAudioRawFrame,
 )
 
-from audio import g711
+from moshi_phone.audio import g711
+from moshi_phone.records.file_writer import FileWriter
+from moshi_phone.records.recording import Recording
 from processors.frames import MulawInputFrame, MulawOutputFrame
 from processors.recorder import Recorder
-from records.file_writer import FileWriter
-from records.recording import Recording
 
 SAID = np.full(640, 1_000, "<i2")
 HEARD = np.full(640, -2_000, "<i2")

@@ -9,8 +9,8 @@ from pipecat.frames.frames import InputAudioRawFrame, SpeechOutputAudioRawFrame,
 from pipecat.tests.utils import run_test
 from scipy.signal import firwin, upfirdn
 
-from audio import pcm
-from audio.resampling import StreamResampler, low_pass
+from moshi_phone.audio import pcm
+from moshi_phone.audio.resampling import StreamResampler, low_pass
 from processors.resampler import Resampler
 
 UP, DOWN = (8_000, 24_000), (24_000, 8_000)

@@ -7,8 +7,8 @@ import pytest
 from pipecat.frames.frames import Frame, OutputAudioRawFrame, TextFrame
 from pipecat.tests.utils import run_test
 
-from audio import g711, pcm
-from audio.beeps import beeps
+from moshi_phone.audio import g711, pcm
+from moshi_phone.audio.beeps import beeps
 from processors.frames import MulawOutputFrame
 from processors.tone import ToneOverlay
 

@@ -13,14 +13,14 @@ from pipecat.frames.frames import (
 )
 from pipecat.tests.utils import run_test
 
-from engines.duplex import CallerText, DuplexStep
+from moshi_phone.engines.duplex import CallerText, DuplexStep
+from moshi_phone.records.file_writer import FileWriter
+from moshi_phone.records.transcript import Transcript
+from moshi_phone.records.transcript_file import TEXT, TranscriptFile
+from moshi_phone.records.transcript_line import TranscriptLine
 from processors.tap import Tap
 from processors.transcript import Transcriber
 from processors.words import WordFrames
-from records.file_writer import FileWriter
-from records.transcript import Transcript
-from records.transcript_file import TEXT, TranscriptFile
-from records.transcript_line import TranscriptLine
 
 
 class Clock:

@@ -15,11 +15,11 @@ from pipecat.utils.asyncio.task_manager import TaskManager
 
 from processors.frames import MarkInputFrame, MarkOutputFrame, MulawInputFrame, MulawOutputFrame
 from processors.twilio import STOPPED, UNSENT_MESSAGES, VIOLATED, TwilioOutput, TwilioSerializer
-from tests.logs import Logged
-from tests.phone import start_message
-from tests.simulated import run_simulated
+from tests.support.logs import Logged
+from tests.support.phone import start_message
+from tests.support.simulated import run_simulated
+from tests.support.waiting import until
 from tests.telephony.test_media_stream import JSON, NEARLY
-from tests.waiting import until
 
 
 def media(payload: bytes, timestamp: int | None = None) -> str:

@@ -23,7 +23,7 @@ from pipecat.processors.aggregators.llm_response_universal import (
 from pipecat.tests.utils import run_test
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 
-from engines.duplex import CallerText, DuplexStep
+from moshi_phone.engines.duplex import CallerText, DuplexStep
 from processors.words import NS_PER_S, PAUSE_STEPS, WordFrames
 
 QUIET = DuplexStep(None)

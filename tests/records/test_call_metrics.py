@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from records.call_metrics import CallMetrics
+from moshi_phone.records.call_metrics import CallMetrics
 
 
 def call(delay_ms: float, stage: str) -> CallMetrics:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from records.directories import DirectoryUnusable, make_directories
-from records.options import TapOptions
-from tests.logs import Logged
+from moshi_phone.records.directories import DirectoryUnusable, make_directories
+from moshi_phone.records.options import TapOptions
+from tests.support.logs import Logged
 
 
 def test_new_folders_are_for_their_owner_alone(tmp_path: Path, logged: Logged) -> None:

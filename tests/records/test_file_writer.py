@@ -13,12 +13,12 @@ from typing import BinaryIO
 
 import pytest
 
-from records.file_writer import FileWriter
-from records.options import TapOptions
-from server.state import ServerState
-from tests.fake_engines import FakeEngine
-from tests.logs import Logged
-from tests.phone import Phone, serving, start_message
+from moshi_phone.records.file_writer import FileWriter
+from moshi_phone.records.options import TapOptions
+from moshi_phone.server.calls.state import ServerState
+from tests.support.fake_engines import FakeEngine
+from tests.support.logs import Logged
+from tests.support.phone import Phone, serving, start_message
 
 ROOT = Path(__file__).parents[2]
 LOUD = bytes([0x20, 0xA0]) * 80
@@ -187,7 +187,7 @@ def test_the_end_of_the_process_waits_for_the_disk_but_not_for_ever(
     script = f"""
 import time
 from pathlib import Path
-from records.file_writer import FileWriter
+from moshi_phone.records.file_writer import FileWriter
 
 class Slow:
     def __init__(self, file):

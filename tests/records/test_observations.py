@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from records.observations import CallObservations
+from moshi_phone.records.observations import CallObservations
 
 
 def test_nothing_of_one_call_is_another_s() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from records import private_files
-from records.private_files import create
+from moshi_phone.records import private_files
+from moshi_phone.records.private_files import create
 
 
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from audio import g711
-from records.file_writer import FileWriter
-from records.recording import Recording
-from rehearse.playback import Playback
-from tests.logs import Logged
+from moshi_phone.audio import g711
+from moshi_phone.records.file_writer import FileWriter
+from moshi_phone.records.recording import Recording
+from moshi_phone.rehearse.playback import Playback
+from tests.support.logs import Logged
 
 FRAME_S = 0.08
 

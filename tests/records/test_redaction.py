@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from records.redaction import redact_digits
+from moshi_phone.records.redaction import redact_digits
 
 
 @pytest.mark.parametrize(

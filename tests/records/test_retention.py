@@ -1,4 +1,4 @@
-"""records/retention.py and server/retention.py: old calls go, and nothing else does."""
+"""records/retention.py and records/retention_task.py: old calls go, and nothing else does."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from records.file_writer import FileWriter
-from records.options import TapOptions
-from records.retention import delete_expired, expired
-from server.calls import Call
-from server.retention import retaining
-from telephony.media_stream import Start
-from tests.logs import Logged
+from moshi_phone.records.file_writer import FileWriter
+from moshi_phone.records.options import TapOptions
+from moshi_phone.records.retention import delete_expired, expired
+from moshi_phone.records.retention_task import retaining
+from moshi_phone.server.calls.call import Call
+from moshi_phone.telephony.media_stream import Start
+from tests.support.logs import Logged
 
 NOW = datetime(2026, 11, 21, 16, 0, 0, tzinfo=UTC)
 SID = "CA" + "1" * 32

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from records.timeline import Timeline
+from moshi_phone.records.timeline import Timeline
 
 FRAME_S = 0.08
 

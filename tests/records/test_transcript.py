@@ -6,12 +6,12 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from records.file_writer import FileWriter
-from records.redaction import redact_digits
-from records.transcript import LATE_S, LINE_CHARS, Transcript
-from records.transcript_file import JSON_LINES, NO_HEADING, TEXT, Heading, TranscriptFile, heading
-from records.transcript_line import Speaker, TranscriptLine
-from tests.logs import Logged
+from moshi_phone.records.file_writer import FileWriter
+from moshi_phone.records.redaction import redact_digits
+from moshi_phone.records.transcript import LATE_S, LINE_CHARS, Transcript
+from moshi_phone.records.transcript_file import JSON_LINES, NO_HEADING, TEXT, Heading, TranscriptFile, heading
+from moshi_phone.records.transcript_line import Speaker, TranscriptLine
+from tests.support.logs import Logged
 
 WAIT_S = 5.0
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import resample_poly
 
-from audio import g711, pcm
-from rehearse.clip import CALLER_FILE, caller_speech
-from rehearse.playback import Playback
-from rehearse.record import CallRecord
+from moshi_phone.audio import g711, pcm
+from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
+from moshi_phone.rehearse.playback import Playback
+from moshi_phone.rehearse.record import CallRecord
 
 FRAME = 640
 STEP_S = 0.030

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audio import g711, pcm
-from audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
-from rehearse.alignment import Alignment, Samples, align
-from rehearse.clip import CALLER_FILE, caller_speech
+from moshi_phone.audio import g711, pcm
+from moshi_phone.audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
+from moshi_phone.rehearse.alignment import Alignment, Samples, align
+from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
 
 
 def speech(secs: float = 8.0) -> Samples:

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from rehearse import caller, status_client
-from rehearse.caller import Caller
-from rehearse.clip import CALLER_FILE, caller_speech
-from rehearse.rehearsal import Rehearsed, Target, rehearse
+from moshi_phone.rehearse import caller, status_client
+from moshi_phone.rehearse.caller import Caller
+from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
+from moshi_phone.rehearse.rehearsal import Rehearsed, Target, rehearse
 from tests.rehearse.bad_server import BadServer
 
 SPEED = {"first_audio", "delay", "drift", "gaps", "keeps_up"}

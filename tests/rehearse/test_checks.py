@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from rehearse.checks import CallContext, check, held
-from rehearse.measure import Measurements, measure
-from rehearse.record import CallRecord, StatusSample
+from moshi_phone.rehearse.checks import CallContext, check, held
+from moshi_phone.rehearse.measure import Measurements, measure
+from moshi_phone.rehearse.record import CallRecord, StatusSample
 from tests.rehearse import simulated
 
 GOOD = CallContext(ready=True, ready_s=1.5, spoken_before=[], free=True, free_how="0 calls running")

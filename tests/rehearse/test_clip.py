@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio import g711, pcm
-from rehearse.clip import CALLER_FILE, ClipUnusable, caller_speech
+from moshi_phone.audio import g711, pcm
+from moshi_phone.rehearse.clip import CALLER_FILE, ClipUnusable, caller_speech
 
 
 def test_the_embedded_clip_fills_the_call_and_leaves_its_ends_quiet() -> None:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from rehearse.checks import Criterion
-from rehearse.comparison import NumberSpread, as_json, compare
-from rehearse.rehearsal import Rehearsed
+from moshi_phone.rehearse.checks import Criterion
+from moshi_phone.rehearse.comparison import NumberSpread, as_json, compare
+from moshi_phone.rehearse.rehearsal import Rehearsed
 from tests.rehearse.test_report import rehearsed
 
 

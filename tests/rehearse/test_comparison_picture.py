@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rehearse import comparison_picture
-from rehearse.comparison_picture import draw_comparison
-from rehearse.rehearsal import Rehearsed
+from moshi_phone.rehearse import comparison_picture
+from moshi_phone.rehearse.comparison_picture import draw_comparison
+from moshi_phone.rehearse.rehearsal import Rehearsed
 from tests.rehearse import simulated
 from tests.rehearse.test_report import rehearsed
 

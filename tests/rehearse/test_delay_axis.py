@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rehearse.delay_axis import FINE_SHARE, DelayAxis
+from moshi_phone.rehearse.delay_axis import FINE_SHARE, DelayAxis
 
 LIMIT_MS = 300.0
 

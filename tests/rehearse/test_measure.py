@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio import g711, pcm
-from audio.spread import Spread
-from rehearse.alignment import align
-from rehearse.clip import CALLER_FILE
-from rehearse.measure import measure
-from rehearse.record import StatusSample
+from moshi_phone.audio import g711, pcm
+from moshi_phone.audio.percentiles import Spread
+from moshi_phone.rehearse.alignment import align
+from moshi_phone.rehearse.clip import CALLER_FILE
+from moshi_phone.rehearse.measure import measure
+from moshi_phone.rehearse.record import StatusSample
 from tests.rehearse import simulated
 
 

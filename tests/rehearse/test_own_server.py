@@ -5,8 +5,8 @@ import os
 import aiohttp
 import pytest
 
-from rehearse.own_server import OwnServer, ServerFailed
-from rehearse.status_client import StatusClient
+from moshi_phone.rehearse.own_server import OwnServer, ServerFailed
+from moshi_phone.rehearse.status_client import StatusClient
 
 
 @pytest.mark.slow

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from rehearse.checks import DELAY_MS, CallContext, check
-from rehearse.measure import measure
-from rehearse.picture import compose
-from rehearse.record import CallRecord, StatusSample
+from moshi_phone.rehearse.checks import DELAY_MS, CallContext, check
+from moshi_phone.rehearse.measure import measure
+from moshi_phone.rehearse.picture import compose
+from moshi_phone.rehearse.record import CallRecord, StatusSample
 from tests.rehearse import simulated
 
 SUBTITLE = "parrot · 2026-01-31 12:30 UTC · Linux x, 2 cores · version 1.2.3"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rehearse.playback import MULAW_SILENCE, Gap, MarkEcho, Playback
+from moshi_phone.rehearse.playback import MULAW_SILENCE, Gap, MarkEcho, Playback
 
 FRAME_S = 0.080
 FRAME = bytes(range(1, 129)) * 5  # 640 µ-law bytes, 80 ms

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rehearse.options import RehearseOptions
-from rehearse.provenance import Provenance, machine
-from runtime.version import VERSION
+from moshi_phone.rehearse.options import RehearseOptions
+from moshi_phone.rehearse.provenance import Provenance, machine
+from moshi_phone.runtime.version import VERSION
 
 
 @dataclass(frozen=True)

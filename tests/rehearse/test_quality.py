@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audio import g711, pcm
-from audio.formats import PHONE_FRAME_SAMPLES
-from rehearse.alignment import Alignment, Samples
-from rehearse.clip import CALLER_FILE, caller_speech
-from rehearse.playback import Gap
-from rehearse.quality import clipped_share, line_quality
+from moshi_phone.audio import g711, pcm
+from moshi_phone.audio.formats import PHONE_FRAME_SAMPLES
+from moshi_phone.rehearse.alignment import Alignment, Samples
+from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
+from moshi_phone.rehearse.playback import Gap
+from moshi_phone.rehearse.quality import clipped_share, line_quality
 
 SAID: Samples = pcm.to_float(g711.decode(caller_speech(CALLER_FILE, 8.0)))
 FRAMES = len(SAID) // PHONE_FRAME_SAMPLES

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from rehearse.reachable import Unreachable, check_reachable
+from moshi_phone.rehearse.reachable import Unreachable, check_reachable
 
 
 async def test_a_server_is_reachable_whatever_it_speaks() -> None:

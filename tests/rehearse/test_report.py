@@ -12,18 +12,18 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from rehearse.checks import CallContext, check
-from rehearse.clip import CALLER_FILE, caller_speech
-from rehearse.measure import measure
-from rehearse.provenance import Provenance
-from rehearse.rehearsal import Rehearsed, Target, rehearse
-from rehearse.report import write_report
-from rehearse.table import checklist, distributions
-from server.metrics import metrics
-from server.state import ServerState
-from tests.fake_engines import FakeEngine
-from tests.phone import serving
+from moshi_phone.rehearse.checks import CallContext, check
+from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
+from moshi_phone.rehearse.measure import measure
+from moshi_phone.rehearse.provenance import Provenance
+from moshi_phone.rehearse.rehearsal import Rehearsed, Target, rehearse
+from moshi_phone.rehearse.report import write_report
+from moshi_phone.rehearse.table import checklist, distributions
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.web.metrics import metrics
 from tests.rehearse import simulated
+from tests.support.fake_engines import FakeEngine
+from tests.support.phone import serving
 
 PROVENANCE = Provenance(
     datetime(2026, 1, 31, 12, 30, tzinfo=UTC), "1.2.3", "a machine, 2 cores", "parrot", {"secs": 6.0}

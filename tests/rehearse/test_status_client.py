@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from fastapi import FastAPI, Response
 
-from rehearse import status_client
-from rehearse.record import StatusSample
-from rehearse.status_client import StatusClient, as_sample
-from server.running import uvicorn_config
-from tests.phone import serving_app
-from tests.waiting import until
+from moshi_phone.rehearse import status_client
+from moshi_phone.rehearse.record import StatusSample
+from moshi_phone.rehearse.status_client import StatusClient, as_sample
+from moshi_phone.server.lifecycle import uvicorn_config
+from tests.support.phone import serving_app
+from tests.support.waiting import until
 
 SAYS = {"backlog_frames": 2, "playout_lead_ms": 40.5, "dropped_frames": 1, "trimmed_ms": 80, "more": "x"}
 

@@ -4,8 +4,8 @@ from io import StringIO
 
 from rich.console import Console
 
-from rehearse.checks import Criterion
-from rehearse.table import checklist, distributions, shares
+from moshi_phone.rehearse.checks import Criterion
+from moshi_phone.rehearse.table import checklist, distributions, shares
 from tests.rehearse.test_report import rehearsed
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from rehearse.urls import beside
+from moshi_phone.rehearse.urls import beside
 
 
 def test_the_webhook_stands_beside_the_stream() -> None:

@@ -5,7 +5,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from twilio.request_validator import RequestValidator
 
-from rehearse.webhook import Connection, NoStream, NoWebhook, ask_webhook, read_twiml
+from moshi_phone.rehearse.webhook import Connection, NoStream, NoWebhook, ask_webhook, read_twiml
 
 STREAM = (
     '<Connect><Stream url="wss://a.example/stream"><Parameter name="token" value="t1"/></Stream></Connect>'

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.child_process import ChildProcess
+from moshi_phone.runtime.child_process import ChildProcess
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 60.0
@@ -27,7 +27,7 @@ time.sleep(3600)
 """
 PARENT = """
 import asyncio, sys
-from runtime.child_process import ChildProcess
+from moshi_phone.runtime.child_process import ChildProcess
 async def main():
     child = await ChildProcess.start(sys.argv[1:], grace_secs=0.2)
     print(child._guard.pid, flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.daemon_threads import in_daemon_thread
+from moshi_phone.runtime.daemon_threads import in_daemon_thread
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +41,7 @@ def test_the_process_does_not_wait_for_it() -> None:
     program = """
 import asyncio, time
 from contextlib import suppress
-from runtime.daemon_threads import in_daemon_thread
+from moshi_phone.runtime.daemon_threads import in_daemon_thread
 
 async def main():
     with suppress(TimeoutError):

@@ -8,7 +8,7 @@ import sys
 import pytest
 import uvloop
 
-from runtime import event_loop
+from moshi_phone.runtime import event_loop
 
 
 async def loop() -> asyncio.AbstractEventLoop:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.first_line import first_line
+from moshi_phone.runtime.first_line import first_line
 
 
 @pytest.mark.parametrize(

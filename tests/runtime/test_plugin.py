@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.plugin import PluginUnfit, load
+from moshi_phone.runtime.plugin import PluginUnfit, load
 
 
 @pytest.fixture

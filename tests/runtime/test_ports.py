@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from runtime.ports import free_port
+from moshi_phone.runtime.ports import free_port
 
 
 def test_it_is_free() -> None:

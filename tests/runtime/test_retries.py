@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from runtime.retries import GrowingPauses, later
+from moshi_phone.runtime.retries import GrowingPauses, later
 
 WAIT_S = 30.0
 

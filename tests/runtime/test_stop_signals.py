@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from runtime.stop_signals import REPEAT_SECS, STOPPING, StopSignals, stop_signals
-from tests.simulated import run_simulated
+from moshi_phone.runtime.stop_signals import REPEAT_SECS, STOPPING, StopSignals, stop_signals
+from tests.support.simulated import run_simulated
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.urls import split_url
+from moshi_phone.runtime.urls import split_url
 
 
 def test_a_url_has_its_parts() -> None:

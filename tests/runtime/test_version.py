@@ -3,7 +3,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from runtime.version import VERSION
+from moshi_phone.runtime.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 

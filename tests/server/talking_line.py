@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from access.auth import StreamAuth
-from access.public_address import PublicAddress
-from engines.duplex import NO_REQUEST, CallerText, CallRequest, DuplexStep, Unsupported
-from server.call_options import CallOptions
-from server.state import ServerState
-from telephony.rest import TwilioApi
-from tests.fake_engines import FakeEngine, FakeSession
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.engines.duplex import NO_REQUEST, CallerText, CallRequest, DuplexStep, Unsupported
+from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.telephony.rest import TwilioApi
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
 from tests.fakes.twilio_voice import FakeTwilioVoice
-from tests.naps import Naps
-from tests.phone import Phone, serving
+from tests.support.fake_engines import FakeEngine, FakeSession
+from tests.support.fake_sleep import Naps
+from tests.support.phone import Phone, serving
 
 PUBLIC = "https://phone.example.com"
 CALL = "CA" + "0" * 32

@@ -6,12 +6,12 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.typing import Origin
 
-from access.auth import StreamAuth
-from access.tokens import StreamTokens
-from server.state import ServerState
-from tests.fake_engines import FakeEngine
-from tests.logs import Logged
-from tests.phone import Phone, serving, start_message
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.tokens import StreamTokens
+from moshi_phone.server.calls.state import ServerState
+from tests.support.fake_engines import FakeEngine
+from tests.support.logs import Logged
+from tests.support.phone import Phone, serving, start_message
 
 AUTH_TOKEN = "f" * 32
 CALL, OTHER = "CA" + "1" * 32, "CA" + "2" * 32

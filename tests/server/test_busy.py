@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from twilio.request_validator import RequestValidator
 
-from access.auth import StreamAuth
-from access.public_address import PublicAddress
-from audio.g711 import SILENCE
 from bot import run_call
-from server.app import create_app
-from server.state import ServerState
-from tests.fake_engines import FakeEngine
-from tests.phone import start_message
-from tests.simulated import SimulatedPhone, run_simulated
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.audio.g711 import SILENCE
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.web.app import create_app
+from tests.support.fake_engines import FakeEngine
+from tests.support.phone import start_message
+from tests.support.simulated import SimulatedPhone, run_simulated
 
 AUTH_TOKEN = "f" * 32
 PUBLIC = "https://phone.example.com"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from server.engine_log import EngineLog
-from tests.logs import Logged
+from moshi_phone.server.engine_log import EngineLog
+from tests.support.logs import Logged
 
 
 def test_each_change_is_one_line_and_loading_is_none(logged: Logged) -> None:

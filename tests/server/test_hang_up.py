@@ -9,16 +9,16 @@ from collections.abc import Callable
 import pytest
 
 from bot import run_call
-from server.app import create_app
-from server.options import ServerOptions
-from server.state import ServerState
-from telephony.rest import TwilioApi
-from tests.fake_engines import FakeEngine
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.web.app import create_app
+from moshi_phone.telephony.rest import TwilioApi
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
-from tests.logs import Logged
-from tests.naps import Naps
-from tests.phone import Phone, serving, start_message
-from tests.simulated import SimulatedPhone, run_simulated
+from tests.support.fake_engines import FakeEngine
+from tests.support.fake_sleep import Naps
+from tests.support.logs import Logged
+from tests.support.phone import Phone, serving, start_message
+from tests.support.simulated import SimulatedPhone, run_simulated
 
 CALL = "CA" + "0" * 32
 LOUD = bytes([0x10, 0x90] * 80)

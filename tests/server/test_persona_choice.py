@@ -12,23 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from access.auth import StreamAuth
-from access.options import WebOptions
-from access.public_address import PublicAddress
-from access.tokens import StreamTokens
-from engines.duplex import NO_REQUEST, CallRequest
-from engines.moshi.engine import MoshiEngine
-from engines.options import EngineOptions
-from engines.parrot import ParrotEngine
-from engines.personas import Personas
-from server.state import ServerState
-from telephony.dialling import CallPlan
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.options import WebOptions
+from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.access.tokens import StreamTokens
+from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
+from moshi_phone.engines.moshi.engine import MoshiEngine
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.engines.personas import Personas
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.telephony.dialling import CallPlan
 from tests.fakes.twilio_api import AUTH_TOKEN
 from tests.fakes.twilio_voice import CALLER, FakeTwilioVoice
-from tests.logs import Logged
-from tests.phone import Phone, serving, start_message
-from tests.server.test_incoming import CALL, LOUD, PUBLIC, AskedEngine, rings
-from tests.waiting import until
+from tests.server.calls.test_incoming import CALL, LOUD, PUBLIC, AskedEngine, rings
+from tests.support.logs import Logged
+from tests.support.phone import Phone, serving, start_message
+from tests.support.waiting import until
 
 ANNA = CallRequest("You are Anna.", "NATF2")
 BEN = CallRequest("You are Ben.", "NATM0")

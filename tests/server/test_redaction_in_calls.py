@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hooks.http import Hook
-from hooks.outbox import Outbox
-from records.options import TapOptions
+from moshi_phone.hooks.http import Hook
+from moshi_phone.hooks.outbox import Outbox
+from moshi_phone.records.options import TapOptions
 from tests.fakes.hook import hook, says
 from tests.fakes.twilio_api import FakeTwilioApi
-from tests.logs import Logged
 from tests.server.talking_line import LOUD, Line, TalkingEngine
+from tests.support.logs import Logged
 
 
 async def test_a_card_s_number_is_kept_nowhere(twilio: FakeTwilioApi, tmp_path: Path, logged: Logged) -> None:

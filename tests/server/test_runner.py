@@ -7,16 +7,16 @@ import asyncio
 import pytest
 from fastapi import FastAPI, WebSocket
 
-from engines.choose import EngineChoice
-from engines.duplex import EngineUnavailable, Progress
-from engines.options import EngineOptions
-from server import runner
-from server.options import ServerOptions
-from server.runner import RunnerState
-from server.settings import Settings
-from server.state import ServerState
-from telephony.options import ReachOptions, TwilioOptions
-from tests.fake_engines import FakeEngine
+from moshi_phone.engines.choose import EngineChoice
+from moshi_phone.engines.duplex import EngineUnavailable, Progress
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.server import runner
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.runner import RunnerState
+from moshi_phone.server.settings import Settings
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+from tests.support.fake_engines import FakeEngine
 
 
 class LoadingEngine(FakeEngine):

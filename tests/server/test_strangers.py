@@ -7,13 +7,13 @@ import re
 
 import pytest
 
-from access.auth import StreamAuth
-from access.public_address import PublicAddress
-from server.state import ServerState
-from tests.fake_engines import FakeEngine
-from tests.logs import Logged
-from tests.phone import Phone, serving
-from tests.raw_socket import TEXT, frame, raw_socket
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.server.calls.state import ServerState
+from tests.support.fake_engines import FakeEngine
+from tests.support.logs import Logged
+from tests.support.phone import Phone, serving
+from tests.support.raw_socket import TEXT, frame, raw_socket
 
 FRAMES = {
     "no such opcode": frame(0x3, b"x"),

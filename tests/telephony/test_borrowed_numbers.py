@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from telephony.borrowed_numbers import BorrowedNumber, BorrowedNumbers, NumberHeld
-from telephony.rest import VoiceSettings
-from tests.logs import Logged
+from moshi_phone.telephony.borrowed_numbers import BorrowedNumber, BorrowedNumbers, NumberHeld
+from moshi_phone.telephony.rest import VoiceSettings
+from tests.support.logs import Logged
 
 ROOT = Path(__file__).parents[2]
 NOTE = BorrowedNumber(
@@ -19,7 +19,7 @@ NOTE = BorrowedNumber(
 HOLDER = """
 import sys
 from pathlib import Path
-from telephony.borrowed_numbers import BorrowedNumbers
+from moshi_phone.telephony.borrowed_numbers import BorrowedNumbers
 lock = BorrowedNumbers(Path(sys.argv[1])).hold("PN1")
 print("held", flush=True)
 sys.stdin.read()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from telephony.credentials import BadCredential, check_credentials
+from moshi_phone.telephony.credentials import BadCredential, check_credentials
 
 SID, TOKEN = "AC" + "0123456789abcdef" * 2, "fedcba9876543210" * 2
 

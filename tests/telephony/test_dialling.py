@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from access.tokens import StreamTokens
-from runtime.stop_signals import StopSignals
-from telephony import dialling
-from telephony.dialling import CallPlan, Dialler
-from telephony.rest import TwilioApi
-from telephony.rest_errors import TwilioError
+from moshi_phone.access.tokens import StreamTokens
+from moshi_phone.runtime.stop_signals import StopSignals
+from moshi_phone.telephony import dialling
+from moshi_phone.telephony.dialling import CallPlan, Dialler
+from moshi_phone.telephony.rest import TwilioApi
+from moshi_phone.telephony.rest_errors import TwilioError
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
-from tests.naps import Naps
+from tests.support.fake_sleep import Naps
 
 PLAN = CallPlan("+15551234567", NUMBER, "wss://phone.example.com/stream", "https://phone.example.com/status")
 SID = "CA" + "0" * 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from telephony.e164 import BadNumber, parse_number
+from moshi_phone.telephony.e164 import BadNumber, parse_number
 
 
 @pytest.mark.parametrize("text", ["+15551234567", " +1 (555) 123-4567 ", "+1.555.123.4567", "+1555/1234567"])

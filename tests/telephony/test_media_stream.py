@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telephony import media_stream
-from telephony.media_stream import BadMessage, Connected, Dtmf, Mark, Media, Start, Stop, parse
-from tests.phone import start_message
+from moshi_phone.telephony import media_stream
+from moshi_phone.telephony.media_stream import BadMessage, Connected, Dtmf, Mark, Media, Start, Stop, parse
+from tests.support.phone import start_message
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

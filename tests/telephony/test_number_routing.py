@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from telephony.borrowed_numbers import BorrowedNumbers
-from telephony.number_routing import NumberPointer, put_back_left_numbers
-from telephony.rest import TwilioApi, VoiceSettings
-from telephony.rest_errors import TwilioError
+from moshi_phone.telephony.borrowed_numbers import BorrowedNumbers
+from moshi_phone.telephony.number_routing import NumberPointer, put_back_left_numbers
+from moshi_phone.telephony.rest import TwilioApi, VoiceSettings
+from moshi_phone.telephony.rest_errors import TwilioError
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, NUMBER_SID, FakeTwilioApi
-from tests.naps import Naps
+from tests.support.fake_sleep import Naps
 
 OURS = "https://fast-red-fox-runs.trycloudflare.com/twiml"
 NEXT = "https://slow-blue-whale-swims.trycloudflare.com/twiml"

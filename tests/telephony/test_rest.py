@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from telephony.rest import OwnedNumber, PlacedCall, TwilioApi, VoiceSettings
-from telephony.rest_errors import TwilioError
+from moshi_phone.telephony.rest import OwnedNumber, PlacedCall, TwilioApi, VoiceSettings
+from moshi_phone.telephony.rest_errors import TwilioError
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, NUMBER_SID, FakeTwilioApi
-from tests.naps import Naps
+from tests.support.fake_sleep import Naps
 
 TO = "+15551234567"
 CALLS = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Calls"

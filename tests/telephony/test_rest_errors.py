@@ -7,7 +7,7 @@ from requests import ConnectionError as RequestsConnectionError
 from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http.response import Response
 
-from telephony.rest_errors import as_rest_exception, explain
+from moshi_phone.telephony.rest_errors import as_rest_exception, explain
 
 
 def refused(status: int, code: int | None, message: str = "no") -> TwilioRestException:

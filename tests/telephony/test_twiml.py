@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from access.tokens import ANY_CALL, StreamTokens
-from telephony.twiml import connect_stream, reject
+from moshi_phone.access.tokens import ANY_CALL, StreamTokens
+from moshi_phone.telephony.twiml import connect_stream, reject
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
 

@@ -15,14 +15,14 @@ import pytest
 from starlette.datastructures import FormData, UploadFile
 from twilio.request_validator import RequestValidator
 
-from access.auth import StreamAuth
-from access.public_address import PublicAddress
-from server.reservations import HOLD_SECS
-from server.state import ServerState
-from telephony.webhooks import MAX_BODY_BYTES
-from tests.fake_engines import FakeEngine
-from tests.logs import Logged
-from tests.phone import Phone, serving, start_message
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.server.calls.reservations import HOLD_SECS
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.telephony.webhooks import MAX_BODY_BYTES
+from tests.support.fake_engines import FakeEngine
+from tests.support.logs import Logged
+from tests.support.phone import Phone, serving, start_message
 
 AUTH_TOKEN = "f" * 32
 PUBLIC = "https://phone.example.com"

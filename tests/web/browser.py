@@ -11,7 +11,7 @@ import soundfile
 from playwright.async_api import Page, async_playwright
 from scipy.signal import resample_poly
 
-from rehearse.clip import CALLER_FILE
+from moshi_phone.rehearse.clip import CALLER_FILE
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 # Without these, Chromium looks for hosts that a closed network refuses it.

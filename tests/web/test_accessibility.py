@@ -8,15 +8,15 @@ import json
 import pytest
 from playwright.async_api import expect
 
-from access.auth import StreamAuth
-from access.public_address import PublicAddress
 from bot import run_call
-from engines.parrot import ParrotEngine
-from server.app import create_app
-from server.running import uvicorn_config
-from server.state import ServerState
-from tests.fake_engines import FakeEngine
-from tests.phone import Phone, serving, serving_app
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.web.app import create_app
+from tests.support.fake_engines import FakeEngine
+from tests.support.phone import Phone, serving, serving_app
 from tests.web.axe import violations
 from tests.web.browser import PATIENCE_MS, browsing, state
 from tests.web.test_page_states import SlowEngine

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from hooks.signing import is_signed
+from moshi_phone.hooks.signing import is_signed
 from tests.fakes.hook import hook, says
-from tests.program import program
-from tests.waiting import until
+from tests.support.program import program
+from tests.support.waiting import until
 from tests.web.browser import PATIENCE_MS, browsing, speaking, state
 
 LINES_OF_EACH = 3

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from playwright.async_api import Page, expect
 from scipy.signal import correlate
 
-from access.auth import StreamAuth
-from engines.duplex import CallRequest
-from engines.parrot import GREETING, ParrotEngine
-from engines.personas import Personas
-from server.options import ServerOptions
-from server.state import ServerState
-from tests.phone import serving
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.engines.duplex import CallRequest
+from moshi_phone.engines.parrot import GREETING, ParrotEngine
+from moshi_phone.engines.personas import Personas
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.options import ServerOptions
+from tests.support.phone import serving
 from tests.web.browser import ALLOWED, PATIENCE_MS, browsing, speaking, state
 
 _NUMBER = re.compile(r"[0-9]+")

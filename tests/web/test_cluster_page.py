@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from cluster.options import ClusterOptions
+from moshi_phone.cluster.options import ClusterOptions
 from tests.cluster.local_cluster import local_cluster
 from tests.web.browser import PATIENCE_MS, browsing, state
 

@@ -13,11 +13,11 @@ import pytest
 import soundfile
 from playwright.async_api import Page
 
-from audio import g711, pcm
-from engines.parrot import ParrotEngine
-from server.state import ServerState
-from telephony import media_stream
-from tests.phone import serving
+from moshi_phone.audio import g711, pcm
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.telephony import media_stream
+from tests.support.phone import serving
 from tests.web.browser import browsing
 
 pytestmark = pytest.mark.browser

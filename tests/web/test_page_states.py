@@ -8,13 +8,13 @@ import pytest
 from playwright.async_api import expect
 
 from bot import run_call
-from engines.duplex import Progress
-from engines.parrot import ParrotEngine
-from server.app import create_app
-from server.running import uvicorn_config
-from server.state import ServerState
-from tests.fake_engines import FakeEngine
-from tests.phone import serving, serving_app
+from moshi_phone.engines.duplex import Progress
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.web.app import create_app
+from tests.support.fake_engines import FakeEngine
+from tests.support.phone import serving, serving_app
 from tests.web.browser import PATIENCE_MS, browsing, state
 
 pytestmark = pytest.mark.browser

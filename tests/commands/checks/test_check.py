@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from commands.checks.check import Check
+from moshi_phone.commands.checks.check import Check
 
 
 def test_a_line_says_what_was_found_and_what_to_do() -> None:

@@ -11,27 +11,27 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from access.public_address import PublicAddress
-from commands.checks import line
-from commands.checks.check import Check
-from commands.checks.line import (
+from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.commands.checks import line
+from moshi_phone.commands.checks.check import Check
+from moshi_phone.commands.checks.line import (
     check_cloudflared,
     check_credentials,
     check_number,
     check_port,
     check_public_url,
 )
-from engines.parrot import ParrotEngine
-from server.options import ServerOptions
-from server.running import listen
-from server.settings import Settings
-from server.state import ServerState
-from telephony.options import ReachOptions, TwilioOptions
-from telephony.rest import TwilioApi
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.lifecycle import listen
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+from moshi_phone.telephony.rest import TwilioApi
 from tests.commands.checks.test_machine import PARROT, is_bad
 from tests.fakes.cloudflared import URL, FakeCloudflared
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
-from tests.phone import serving
+from tests.support.phone import serving
 
 OPTIONS = Settings(ServerOptions(port=0), PARROT, TwilioOptions(), ReachOptions())
 
@@ -91,7 +91,7 @@ async def test_a_cloudflared_that_says_nothing_is_not_left_running(
 
 
 async def test_credentials(twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("telephony.rest._RETRY_DELAYS_SECS", ())
+    monkeypatch.setattr("moshi_phone.telephony.rest._RETRY_DELAYS_SECS", ())
 
     async def check(sid: str | None = ACCOUNT_SID, token: str | None = AUTH_TOKEN) -> Check:
         given = replace(OPTIONS, twilio=TwilioOptions(sid, token, twilio.url))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from commands.checks.check import Check
-from commands.checks.machine import (
+from moshi_phone.commands.checks.check import Check
+from moshi_phone.commands.checks.machine import (
     check_accelerator,
     check_disk,
     check_listening,
@@ -16,7 +16,7 @@ from commands.checks.machine import (
     check_python,
     check_weights,
 )
-from engines.options import EngineOptions
+from moshi_phone.engines.options import EngineOptions
 
 PARROT = EngineOptions(engine="parrot")
 
@@ -56,7 +56,7 @@ def test_packages(tmp_path: Path) -> None:
     ],
 )
 def test_the_accelerator(monkeypatch: pytest.MonkeyPatch, engine: str, found: str | None, state: str) -> None:
-    monkeypatch.setattr("commands.checks.machine.accelerator", lambda: found)
+    monkeypatch.setattr("moshi_phone.commands.checks.machine.accelerator", lambda: found)
     check = check_accelerator(EngineOptions(engine=engine))
     assert check.state == state
     assert bool(check.remedy) == (found is None and engine != "parrot")
@@ -64,7 +64,7 @@ def test_the_accelerator(monkeypatch: pytest.MonkeyPatch, engine: str, found: st
 
 @pytest.mark.parametrize(("engine", "state"), [("auto", "note"), ("moshi", "fail")])
 def test_a_card_that_mlx_does_not_use(monkeypatch: pytest.MonkeyPatch, engine: str, state: str) -> None:
-    monkeypatch.setattr("engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
+    monkeypatch.setattr("moshi_phone.engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
     check = check_accelerator(EngineOptions(engine=engine))
     assert (check.state, check.found) == (state, "NVIDIA H200, which mlx does not use")
     assert "uv sync --extra cuda" in check.remedy

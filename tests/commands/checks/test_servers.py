@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from commands.checks.servers import check_servers
-from engines.options import EngineOptions
-from engines.remote.options import RemoteOptions
-from runtime.ports import free_port
+from moshi_phone.commands.checks.servers import check_servers
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.remote.options import RemoteOptions
+from moshi_phone.runtime.ports import free_port
 
 
 async def test_no_line_where_no_server_is_asked_for() -> None:

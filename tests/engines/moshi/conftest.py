@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.moshi.language_model import Quantization
+from moshi_phone.engines.moshi.model.language_model import Quantization
 from tests.engines.moshi.files import write_hollow_mimi
-from tests.tiny_moshi import write_tiny_checkpoint
+from tests.support.tiny_moshi import write_tiny_checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 
-from audio.formats import FRAME_SAMPLES, Pcm
-from engines.duplex import DuplexStep
-from engines.moshi.engine import MoshiEngine
-from engines.moshi.session import MoshiSession
+from moshi_phone.audio.formats import FRAME_SAMPLES, Pcm
+from moshi_phone.engines.duplex import DuplexStep
+from moshi_phone.engines.moshi.engine import MoshiEngine
+from moshi_phone.engines.moshi.session import MoshiSession
 
 WAIT_S = 60.0
 

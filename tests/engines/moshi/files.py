@@ -10,11 +10,11 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from engines.duplex import EngineUnavailable
-from engines.moshi import weights
-from engines.moshi.checkpoint import Checkpoint
-from engines.moshi.mimi_layout import mimi_shapes
-from engines.options import EngineOptions
+from moshi_phone.engines.duplex import EngineUnavailable
+from moshi_phone.engines.moshi import find_files as weights
+from moshi_phone.engines.moshi.checkpoint.checkpoint import Checkpoint
+from moshi_phone.engines.moshi.checkpoint.mimi_layout import mimi_shapes
+from moshi_phone.engines.options import EngineOptions
 
 WEIGHTS_NAME = "model.q4.safetensors"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from audio.formats import FRAME_SAMPLES
-from engines.duplex import DuplexStep
-from engines.moshi.session import MoshiSession
-from engines.options import EngineOptions
+from moshi_phone.audio.formats import FRAME_SAMPLES
+from moshi_phone.engines.duplex import DuplexStep
+from moshi_phone.engines.moshi.session import MoshiSession
+from moshi_phone.engines.options import EngineOptions
 
 WAIT_S = 60.0
 

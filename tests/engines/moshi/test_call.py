@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engines.moshi.engine import MoshiEngine
-from engines.options import EngineOptions
-from server.state import ServerState
-from tests.phone import Phone, serving, start_message
-from tests.program import program
+from moshi_phone.engines.moshi.engine import MoshiEngine
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.server.calls.state import ServerState
+from tests.support.phone import Phone, serving, start_message
+from tests.support.program import program
 
 LOUD = bytes([0x10, 0x90] * 80)
 PACKETS_PER_FRAME = 4

@@ -11,16 +11,16 @@ import httpx
 import numpy as np
 import pytest
 
-from engines.moshi.engine import MoshiEngine
-from engines.options import EngineOptions
-from hooks.http import Hook
-from hooks.outbox import Outbox
-from records.options import TapOptions
-from server.state import ServerState
+from moshi_phone.engines.moshi.engine import MoshiEngine
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.hooks.http import Hook
+from moshi_phone.hooks.outbox import Outbox
+from moshi_phone.records.options import TapOptions
+from moshi_phone.server.calls.state import ServerState
 from tests.engines.moshi.test_call import GREETING_FRAMES, PACKETS_PER_FRAME
 from tests.fakes.hook import hook, says
-from tests.logs import Logged
-from tests.phone import Phone, serving, start_message
+from tests.support.logs import Logged
+from tests.support.phone import Phone, serving, start_message
 
 CALL_SID = "CA" + "4" * 32
 FRAMES = 60

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.duplex import CallRequest, DuplexStep, EngineBusy, EngineFailed, RequestRefused
-from engines.moshi.coders import Decoder
-from engines.moshi.engine import MoshiEngine
-from engines.moshi.forced_prefix import NO_PREFIX
-from engines.options import EngineOptions
+from moshi_phone.engines.duplex import CallRequest, DuplexStep, EngineBusy, EngineFailed, RequestRefused
+from moshi_phone.engines.moshi.codec.stream_codecs import Decoder
+from moshi_phone.engines.moshi.engine import MoshiEngine
+from moshi_phone.engines.moshi.model.forced_prefix import NO_PREFIX
+from moshi_phone.engines.options import EngineOptions
 from tests.engines.moshi.engine_calls import WAIT_S, Clock, frame, read, settle, talk
-from tests.laters import Laters
-from tests.logs import Logged
-from tests.waiting import wait_until
+from tests.support.fake_timer import Laters
+from tests.support.logs import Logged
+from tests.support.waiting import wait_until
 
 GREETING_FRAMES = 3
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from audio.formats import FRAME_MS, Pcm
-from engines.choose import choose_engine
-from engines.duplex import DuplexStep, EngineUnavailable
-from engines.moshi.coders import Decoder
-from engines.moshi.engine import MoshiEngine
-from engines.moshi.token_history import Tokens
-from engines.options import EngineOptions
+from moshi_phone.audio.formats import FRAME_MS, Pcm
+from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.duplex import DuplexStep, EngineUnavailable
+from moshi_phone.engines.moshi.codec.stream_codecs import Decoder
+from moshi_phone.engines.moshi.engine import MoshiEngine
+from moshi_phone.engines.moshi.model.token_history import Tokens
+from moshi_phone.engines.options import EngineOptions
 from tests.engines.moshi.engine_calls import settle, talk
 from tests.engines.moshi.test_engine import GREETING_FRAMES
-from tests.tiny_listening import write_tiny_listening
+from tests.support.tiny_listening import write_tiny_listening
 
 FRAMES = 12
 
@@ -95,6 +95,6 @@ async def test_silence_that_the_model_wants_is_made_by_the_codec(
 def test_the_parrot_does_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineUnavailable, match="The parrot cannot listen for words; leave out --listen"):
         choose_engine(EngineOptions(engine="parrot", listen=True))
-    monkeypatch.setattr("engines.choose.accelerator", lambda: None)
+    monkeypatch.setattr("moshi_phone.engines.choose.accelerator", lambda: None)
     assert "--listen is left out" in choose_engine(EngineOptions(listen=True)).line
     assert "--listen" not in choose_engine(EngineOptions()).line

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from engines.duplex import EngineBusy
-from engines.moshi.engine import MoshiEngine
-from engines.moshi.language_model import LanguageSession, LanguageStep
-from engines.options import EngineOptions
+from moshi_phone.engines.duplex import EngineBusy
+from moshi_phone.engines.moshi.engine import MoshiEngine
+from moshi_phone.engines.moshi.model.language_model import LanguageSession, LanguageStep
+from moshi_phone.engines.options import EngineOptions
 from tests.engines.moshi.engine_calls import WAIT_S, talk
 
 

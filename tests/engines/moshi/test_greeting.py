@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audio.formats import FRAME_SAMPLES
-from engines.moshi.forced_prefix import NO_PREFIX, PrefixFrame, silent_prefix
-from engines.moshi.greeting import TAKES, Take, make_greeting, trim
-from engines.moshi.text_tokens import PADDING_TOKEN
+from moshi_phone.audio.formats import FRAME_SAMPLES
+from moshi_phone.engines.moshi.greeting import TAKES, Take, make_greeting, trim
+from moshi_phone.engines.moshi.model.forced_prefix import NO_PREFIX, PrefixFrame, silent_prefix
+from moshi_phone.engines.moshi.model.text_tokens import PADDING_TOKEN
 
 WORD = 77
 

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from sentencepiece import SentencePieceProcessor
 
-from engines.duplex import EngineUnavailable
-from engines.moshi.call_codecs import CallCodecs
-from engines.moshi.forced_prefix import NO_PREFIX
-from engines.moshi.greeting_recorder import GreetingRecorder
-from engines.moshi.random_model import write_tiny_tokenizer
-from engines.moshi.sampling import GREEDY
-from engines.moshi.text_tokens import PADDING_TOKEN
-from engines.options import NONE, SILENCE, EngineOptions
-from tests.tiny_moshi import tiny_lm
+from moshi_phone.engines.duplex import EngineUnavailable
+from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
+from moshi_phone.engines.moshi.codec.call_codecs import CallCodecs
+from moshi_phone.engines.moshi.greeting_recorder import GreetingRecorder
+from moshi_phone.engines.moshi.model.forced_prefix import NO_PREFIX
+from moshi_phone.engines.moshi.model.sampling import GREEDY
+from moshi_phone.engines.moshi.model.text_tokens import PADDING_TOKEN
+from moshi_phone.engines.options import NONE, SILENCE, EngineOptions
+from tests.support.tiny_moshi import tiny_lm
 
 
 @pytest.fixture(scope="module")

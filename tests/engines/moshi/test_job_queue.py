@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from engines.moshi.job_queue import Job, JobQueue
+from moshi_phone.engines.moshi.job_queue import Job, JobQueue
 
 FRAME_S = 0.08
 

@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from engines.moshi.language_model import LanguageSession
-from engines.moshi.model_thread import Job, ModelThread
-from engines.moshi.sampling import GREEDY
-from tests.tiny_moshi import tiny_lm
+from moshi_phone.engines.moshi.model.language_model import LanguageSession
+from moshi_phone.engines.moshi.model.sampling import GREEDY
+from moshi_phone.engines.moshi.model_thread import Job, ModelThread
+from tests.support.tiny_moshi import tiny_lm
 
 WAIT_S = 30.0  # for what comes at once on any machine
 

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio.formats import FRAME_SAMPLES
-from engines.duplex import CallRequest, EngineFailed, EngineUnavailable, RequestRefused
-from engines.moshi.engine import MoshiEngine
-from engines.moshi.forced_prefix import NO_PREFIX
-from engines.moshi.language_model import LanguageSession
-from engines.moshi.prompts import Role
-from engines.options import EngineOptions
+from moshi_phone.audio.formats import FRAME_SAMPLES
+from moshi_phone.engines.duplex import CallRequest, EngineFailed, EngineUnavailable, RequestRefused
+from moshi_phone.engines.moshi.engine import MoshiEngine
+from moshi_phone.engines.moshi.model.forced_prefix import NO_PREFIX
+from moshi_phone.engines.moshi.model.language_model import LanguageSession
+from moshi_phone.engines.moshi.persona.prompt_cache import Role
+from moshi_phone.engines.options import EngineOptions
 from tests.engines.moshi.persona_engine import ANNA, WAIT_S, options, talk
-from tests.logs import Logged
+from tests.support.logs import Logged
 
 BEN = CallRequest(persona="bibibi koko", voice="NATM0")
 

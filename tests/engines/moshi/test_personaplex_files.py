@@ -9,17 +9,17 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from engines.duplex import EngineUnavailable
-from engines.moshi import weights
-from engines.moshi.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint
-from engines.moshi.language_model import QUANTIZATIONS
-from engines.moshi.loading import Files
-from engines.moshi.random_model import write_tiny_tokenizer
-from engines.moshi.tensor_shapes import read_shapes
-from engines.options import EngineOptions
+from moshi_phone.engines.duplex import EngineUnavailable
+from moshi_phone.engines.moshi import find_files as weights
+from moshi_phone.engines.moshi.checkpoint.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint
+from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
+from moshi_phone.engines.moshi.checkpoint.tensor_shapes import read_shapes
+from moshi_phone.engines.moshi.load_model import Files
+from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS
+from moshi_phone.engines.options import EngineOptions
 from tests.engines.moshi.files import use_endpoint, write_hollow_mimi
 from tests.fakes.hub import COMMIT, FakeHub
-from tests.tiny_personaplex import write_personaplex
+from tests.support.tiny_personaplex import write_personaplex
 
 REPO = "nvidia/personaplex-tiny"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from engines.moshi.model_thread import ModelThread
-from engines.moshi.recovery import Recovery
-from tests.laters import Laters
-from tests.logs import Logged
+from moshi_phone.engines.moshi.model_thread import ModelThread
+from moshi_phone.engines.moshi.recovery import Recovery
+from tests.support.fake_timer import Laters
+from tests.support.logs import Logged
 
 WAIT_S = 30.0
 

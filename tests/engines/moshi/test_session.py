@@ -10,13 +10,13 @@ from functools import partial
 import numpy as np
 import pytest
 
-from audio.formats import FRAME_SAMPLES
-from engines.duplex import EngineFailed
-from engines.moshi.language_model import LanguageSession
-from engines.moshi.model_thread import ModelThread
-from engines.moshi.sampling import MoshiSampling
-from engines.moshi.session import STAGES
-from engines.step_queue import UNREAD_STEPS
+from moshi_phone.audio.formats import FRAME_SAMPLES
+from moshi_phone.engines.duplex import EngineFailed
+from moshi_phone.engines.moshi.model.language_model import LanguageSession
+from moshi_phone.engines.moshi.model.sampling import MoshiSampling
+from moshi_phone.engines.moshi.model_thread import ModelThread
+from moshi_phone.engines.moshi.session import STAGES
+from moshi_phone.engines.step_queue import UNREAD_STEPS
 from tests.engines.moshi.surroundings import (
     WAIT_S,
     Surroundings,

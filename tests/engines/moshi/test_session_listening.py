@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from moshi_mlx.models.lm import Lm
 
-from audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
-from engines.duplex import CallerText, DuplexStep
-from engines.moshi.caller_words import CallerWords
-from engines.moshi.codec import CODEBOOKS, LISTENING_CODEBOOKS
-from engines.moshi.listener import WAITING_FRAMES, DoInSpareTime, Listener
-from engines.moshi.listening import ListeningSession
-from engines.moshi.model_thread import ModelThread
-from engines.moshi.session import MakeListener
-from engines.moshi.token_history import Tokens
+from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
+from moshi_phone.engines.duplex import CallerText, DuplexStep
+from moshi_phone.engines.moshi.codec.codec import CODEBOOKS, LISTENING_CODEBOOKS
+from moshi_phone.engines.moshi.model.token_history import Tokens
+from moshi_phone.engines.moshi.model_thread import ModelThread
+from moshi_phone.engines.moshi.session import MakeListener
+from moshi_phone.engines.moshi.stt.caller_words import CallerWords
+from moshi_phone.engines.moshi.stt.session import ListeningSession
+from moshi_phone.engines.moshi.stt.worker import WAITING_FRAMES, DoInSpareTime, Listener
+from tests.engines.moshi.stt.test_session import listening_lm
 from tests.engines.moshi.surroundings import CARD, WAIT_S, Coder, Pieces, Surroundings, tiny_thread, tokens_of
-from tests.engines.moshi.test_listening import listening_lm
-from tests.tiny_listening import HEADS
+from tests.support.tiny_listening import HEADS
 
 STEPS = 30
 

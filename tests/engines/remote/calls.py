@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
-from engines.duplex import DuplexStep, EngineFailed
-from engines.remote.connection import Access
-from engines.remote.pool import Place
-from engines.remote.query import Wish, make_query
-from engines.remote.server import parse_server
-from engines.remote.session import CallSettings, RemoteSession
+from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
+from moshi_phone.engines.duplex import DuplexStep, EngineFailed
+from moshi_phone.engines.remote.connection import Access
+from moshi_phone.engines.remote.pool import Place
+from moshi_phone.engines.remote.query import Wish, make_query
+from moshi_phone.engines.remote.server import parse_server
+from moshi_phone.engines.remote.session import CallSettings, RemoteSession
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import FakeMoshiServer, moshi_server
-from tests.simulated import run_simulated
+from tests.support.simulated import run_simulated
 
 FRAME_S = FRAME_MS / 1000
 

@@ -12,8 +12,8 @@ import pytest
 import trustme
 from aiohttp import web
 
-from engines.duplex import EngineUnavailable
-from engines.remote.connection import (
+from moshi_phone.engines.duplex import EngineUnavailable
+from moshi_phone.engines.remote.connection import (
     Access,
     ServerFailed,
     ServerUnreachable,
@@ -21,7 +21,7 @@ from engines.remote.connection import (
     open_chat,
     probe,
 )
-from engines.remote.server import Server, parse_server
+from moshi_phone.engines.remote.server import Server, parse_server
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import moshi_server
 

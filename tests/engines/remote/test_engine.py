@@ -9,16 +9,22 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from audio.formats import FRAME_SAMPLES
-from engines.choose import choose_engine
-from engines.duplex import CallRequest, DuplexSession, EngineBusy, EngineUnavailable, RequestRefused
-from engines.options import EngineOptions
-from engines.remote.engine import RemoteEngine
-from engines.remote.options import RemoteOptions
-from engines.remote.query import Wish
+from moshi_phone.audio.formats import FRAME_SAMPLES
+from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.duplex import (
+    CallRequest,
+    DuplexSession,
+    EngineBusy,
+    EngineUnavailable,
+    RequestRefused,
+)
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.remote.engine import RemoteEngine
+from moshi_phone.engines.remote.options import RemoteOptions
+from moshi_phone.engines.remote.query import Wish
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import FakeMoshiServer, moshi_server
-from tests.logs import Logged
+from tests.support.logs import Logged
 
 SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 

@@ -10,8 +10,8 @@ import sphn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
-from engines.remote.ogg import PageSplitter, checksum, is_sound
+from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from moshi_phone.engines.remote.ogg import PageSplitter, checksum, is_sound
 
 
 def ogg(frames: int) -> bytes:

@@ -7,10 +7,10 @@ import pytest
 import soundfile
 from pystoi import stoi
 
-from audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
-from engines.parrot import GREETING_FILE
-from engines.remote.ogg import PageSplitter, checksum
-from engines.remote.opus import PACKET_SAMPLES, OpusDecoder, OpusEncoder
+from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
+from moshi_phone.engines.parrot import GREETING_FILE
+from moshi_phone.engines.remote.ogg import PageSplitter, checksum
+from moshi_phone.engines.remote.opus import PACKET_SAMPLES, OpusDecoder, OpusEncoder
 
 CODEC_DELAY_SAMPLES = 156  # 6.5 ms: 312 samples at 48 kHz, which is Opus's own look-ahead
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from audio.spread import Spread
-from engines.duplex import WIRE
-from engines.pace import Pace
-from engines.remote.pace import holds, report_servers
+from moshi_phone.audio.percentiles import Spread
+from moshi_phone.engines.duplex import WIRE
+from moshi_phone.engines.real_time_benchmark import Pace
+from moshi_phone.engines.remote.pace import holds, report_servers
 
 STAGES = {"server": Spread(150, 180, 200), WIRE: Spread(20, 25, 30), "opus": Spread(53, 54, 55)}
 

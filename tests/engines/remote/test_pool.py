@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from engines.remote.pool import FIRST_PAUSE_S, IDLE_PROBE_S, LONGEST_PAUSE_S, Place, Pool
-from engines.remote.server import parse_server
+from moshi_phone.engines.remote.pool import FIRST_PAUSE_S, IDLE_PROBE_S, LONGEST_PAUSE_S, Place, Pool
+from moshi_phone.engines.remote.server import parse_server
 
 
 def pool_of(*names: str, calls_per_server: int = 1) -> Pool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engines.remote.protocol import Kind, Message, decode, encode_audio
+from moshi_phone.engines.remote.protocol import Kind, Message, decode, encode_audio
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from engines.duplex import CallRequest, EngineUnavailable
-from engines.remote.dialect import DIALECTS
-from engines.remote.query import Wish, cannot, make_query, silent_frames, takes
-from engines.voices import PERSONAPLEX_PERSONA, PERSONAPLEX_VOICES
+from moshi_phone.engines.duplex import CallRequest, EngineUnavailable
+from moshi_phone.engines.remote.query import Wish, cannot, make_query, silent_frames, takes
+from moshi_phone.engines.remote.server_profile import DIALECTS
+from moshi_phone.engines.voices import PERSONAPLEX_PERSONA, PERSONAPLEX_VOICES
 
 KYUTAI, RUST, PERSONAPLEX = (DIALECTS[kind] for kind in ("kyutai", "rust", "personaplex"))
 SAMPLING = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engines.duplex import EngineUnavailable
-from engines.remote.server import parse_server
+from moshi_phone.engines.duplex import EngineUnavailable
+from moshi_phone.engines.remote.server import parse_server
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio.formats import FRAME_MS, FRAME_SAMPLES
-from engines.step_queue import UNREAD_STEPS
+from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES
+from moshi_phone.engines.step_queue import UNREAD_STEPS
 from tests.engines.remote.calls import FRAME_S, TONE, Call, Owner, call_to, level, place_of, simulated
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import FakeMoshiServer, moshi_server
-from tests.simulated import run_simulated
+from tests.support.simulated import run_simulated
 
 
 @pytest.mark.parametrize("kind", ["kyutai", "rust", "personaplex"])
@@ -214,7 +214,7 @@ def test_an_error_of_our_own_ends_the_call_too(monkeypatch: pytest.MonkeyPatch) 
     def broken(*_: object) -> None:
         raise RuntimeError("as asked")
 
-    monkeypatch.setattr("engines.remote.session.decode", broken)
+    monkeypatch.setattr("moshi_phone.engines.remote.session.decode", broken)
     call, _, owner = simulated(Behaviour(), frames=10)
     assert "the session broke (RuntimeError('as asked'))" in call.error
     assert owner.failures == [(call.error, False)]
@@ -224,7 +224,7 @@ def test_an_error_on_the_way_to_the_server_is_not_the_server_s(monkeypatch: pyte
     def fail(_: object, __: object) -> bytes:
         raise RuntimeError("no thread for it")
 
-    monkeypatch.setattr("engines.remote.opus.OpusEncoder.encode", fail)
+    monkeypatch.setattr("moshi_phone.engines.remote.opus.OpusEncoder.encode", fail)
     call, _, owner = simulated(Behaviour(), frames=80)
     assert "the session broke (RuntimeError('no thread for it'))" in call.error
     assert [failed for _, failed in owner.failures] == [False]

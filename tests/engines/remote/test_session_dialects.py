@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio.formats import FRAME_MS
-from engines.remote.query import Wish, make_query
-from engines.remote.session import CallSettings
+from moshi_phone.audio.formats import FRAME_MS
+from moshi_phone.engines.remote.query import Wish, make_query
+from moshi_phone.engines.remote.session import CallSettings
 from tests.engines.remote.calls import FRAME_S, Call, Owner, call_to, level, place_of, simulated
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import moshi_server
-from tests.simulated import run_simulated
+from tests.support.simulated import run_simulated
 
 
 @pytest.mark.parametrize("kind", ["kyutai", "rust", "personaplex"])

@@ -1,1 +1,0 @@
-"""Moshi elsewhere: a server that speaks Kyutai's ``/api/chat`` protocol answers the call."""

@@ -1,0 +1,1 @@
+"""Authentication: stream tokens, Twilio's signatures, the dashboard's password, redaction."""

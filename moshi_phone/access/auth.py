@@ -1,0 +1,143 @@
+"""Who may come in: decides for each stream and each webhook, and says why not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from loguru import logger
+from starlette.datastructures import FormData, Headers
+
+from moshi_phone.access.loopback import is_loopback
+from moshi_phone.access.public_address import STREAM_PATH, PublicAddress
+from moshi_phone.access.refusal import POLICY_VIOLATION, StreamRefused
+from moshi_phone.access.signatures import HEADER, Signatures
+from moshi_phone.access.tokens import (
+    PARAMETER,
+    PERSONA_PARAMETER,
+    VOICE_PARAMETER,
+    StreamTokens,
+    TokenRefused,
+    wishes_text,
+)
+
+_FORWARDED = ("cf-connecting-ip", "forwarded", "x-forwarded-for")
+
+
+@dataclass
+class StreamAuth:
+    """Lets in what we allowed, and nothing else.
+
+    With an auth token, each stream must show a token of ours, wherever it comes from, and each webhook
+    must be signed by Twilio. Without one, programs on this machine may open streams, and nobody else.
+
+    Attributes:
+        tokens: makes and takes back what a stream must show.
+        signatures: checks what Twilio signed; None without an auth token.
+        address: the public URL, which is what Twilio signs.
+        insecure: everybody may come in, where there is no auth token.
+        clock: gives Unix seconds.
+    """
+
+    tokens: StreamTokens = field(default_factory=lambda: StreamTokens.from_auth_token(None))
+    signatures: Signatures | None = None
+    address: PublicAddress = field(default_factory=PublicAddress)
+    insecure: bool = False
+    clock: Callable[[], float] = time.time
+
+    @classmethod
+    def for_account(
+        cls, auth_token: str | None, address: PublicAddress | None = None, *, insecure: bool = False
+    ) -> StreamAuth:
+        """Make what an account's auth token, or the lack of one, calls for.
+
+        Args:
+            auth_token: of the Twilio account; None where there is none.
+            address: the public URL, which may become known later.
+            insecure: without an auth token, let everybody in.
+        """
+        return cls(
+            StreamTokens.from_auth_token(auth_token),
+            Signatures(auth_token) if auth_token else None,
+            address or PublicAddress(),
+            insecure,
+        )
+
+    def admit(
+        self, call_sid: str, custom_parameters: Mapping[str, str], headers: Headers, peer: str | None
+    ) -> None:
+        """Let a stream in, or not. A token that was shown is used up.
+
+        Args:
+            call_sid: of the stream's ``start`` message.
+            custom_parameters: of the same message; they carry the token.
+            headers: of its handshake.
+            peer: the IP address that it comes from, as far as that is known.
+
+        Raises:
+            StreamRefused: saying why, without the token.
+        """
+        self._check_handshake(headers.get(HEADER))
+        token = custom_parameters.get(PARAMETER)
+        try:
+            # A token that is shown counts also without an auth token: the browser phone's pages have one.
+            if self.signatures or token:
+                wishes = wishes_text(
+                    custom_parameters.get(PERSONA_PARAMETER, ""), custom_parameters.get(VOICE_PARAMETER, "")
+                )
+                self.tokens.spend(token, call_sid, self.clock(), bound_to=wishes)
+            elif not self.insecure:
+                _check_local(headers, peer)
+        except TokenRefused as refusal:
+            raise StreamRefused("token", POLICY_VIOLATION, str(refusal)) from refusal
+
+    def knows_sender(self, url: str | None, form: FormData, signature: str | None) -> bool:
+        """Tell whether a webhook comes from Twilio, and log it where it does not.
+
+        Args:
+            url: the public URL that Twilio was told, or None while there is none.
+            form: the body.
+            signature: the header, or None where it is missing.
+        """
+        if self.signatures is None:
+            error = None if self.insecure else "there is no TWILIO_AUTH_TOKEN to check its signature with"
+        elif url is None:
+            error = "there is no public URL to check its signature with: start with --public-url or --tunnel"
+        elif signature is None:
+            error = "it has no signature"
+        elif not self.signatures.signs_webhook(url, form, signature):
+            error = f"its signature is not Twilio's for {url} and this auth token"
+        else:
+            error = None
+        if error:
+            logger.warning("Refused a webhook: {}", error)
+        return error is None
+
+    def _check_handshake(self, signature: str | None) -> None:
+        url = self.address.wss(STREAM_PATH)
+        if self.signatures is None or signature is None or url is None:
+            return  # the token decides; a signature is a further check where there is one to check
+        if not self.signatures.signs_handshake(url, signature):
+            raise StreamRefused(
+                "signature", POLICY_VIOLATION, "the handshake's signature is not Twilio's for this URL"
+            )
+
+
+def _check_local(headers: Headers, peer: str | None) -> None:
+    if peer is None or not is_loopback(peer):
+        raise StreamRefused(
+            "remote",
+            POLICY_VIOLATION,
+            "without TWILIO_AUTH_TOKEN only this machine may open streams, got one from elsewhere",
+        )
+    if forwarded := next((name for name in _FORWARDED if name in headers), None):
+        # A tunnel or a proxy on this machine looks local, and brings callers from anywhere.
+        raise StreamRefused(
+            "remote",
+            POLICY_VIOLATION,
+            f"without TWILIO_AUTH_TOKEN only this machine may open streams, got one with {forwarded}",
+        )
+    if "origin" in headers:
+        # Any page in a browser on this machine can open a WebSocket here, and says so by this header.
+        raise StreamRefused("origin", POLICY_VIOLATION, "a web page opened the stream, and shows no token")

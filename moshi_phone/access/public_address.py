@@ -1,0 +1,59 @@
+"""Where the world finds this server: the one public URL, whoever provides it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from moshi_phone.runtime.urls import split_url
+
+STREAM_PATH = "/stream"
+TWIML_PATH = "/twiml"
+STATUS_PATH = "/status"
+TRANSFERRED_PATH = "/transferred"
+HEALTH_PATH = "/healthz"
+
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+
+
+class BadPublicUrl(ValueError):
+    """The text is not a URL that Twilio can use. The message says what is expected."""
+
+
+@dataclass
+class PublicAddress:
+    """The public URL, or None while there is none. A tunnel that is restarted changes it.
+
+    Attributes:
+        base: ``https://HOST`` or ``https://HOST/PREFIX``, without a slash at its end.
+    """
+
+    base: str | None = None
+
+    def https(self, path: str) -> str | None:
+        """The public URL of one of our paths."""
+        return None if self.base is None else self.base + path
+
+    def wss(self, path: str) -> str | None:
+        """The public URL of one of our paths, for a WebSocket."""
+        return None if self.base is None else "wss" + self.base.removeprefix("https") + path
+
+
+def parse_public_url(text: str) -> str:
+    """Bring what a person gives as public URL to the form of ``PublicAddress.base``.
+
+    Takes ``https://``, ``wss://`` or a bare host name, and any slash at the end.
+
+    Raises:
+        BadPublicUrl: for anything else: Twilio opens streams over TLS only, and strips queries.
+    """
+    given = text.strip()
+    parts = split_url(given if "://" in given else f"https://{given}")
+    if (
+        parts.scheme not in ("https", "wss")
+        or not _HOST.fullmatch(parts.netloc)
+        or parts.query
+        or parts.fragment
+    ):
+        raise BadPublicUrl(f"expected a public URL such as https://phone.example.com, got {text!r}")
+    return f"https://{parts.netloc.lower()}{parts.path.rstrip('/')}"

@@ -1,0 +1,48 @@
+"""Where a request comes from and whom it asks for, as far as its headers can be believed."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from starlette.requests import HTTPConnection
+
+from moshi_phone.access.loopback import is_loopback
+
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9.-]+))(?::[0-9]{1,5})?", re.IGNORECASE)
+_IPV6_SITE_BITS = 64  # a single customer has at least so many addresses
+
+
+def host_of(request: HTTPConnection) -> str:
+    """Give the host that the request names, or "" where it names none, several, or one that is no host.
+
+    Not ``request.url.hostname``: for a name that it cannot read, that falls back to our own address.
+    """
+    given = request.headers.getlist("host")
+    found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
+    return (found["v6"] or found["name"]).lower() if found else ""
+
+
+def source_of(request: HTTPConnection) -> str:
+    """Name who asks: an address, of IPv6 its /64.
+
+    A proxy on this machine is asked whom it speaks for: the last of ``X-Forwarded-For``, which is what the
+    proxy added itself. What other headers say, a client may have written.
+    """
+    peer = request.client.host if request.client else ""
+    if is_loopback(peer) and (forwarded := request.headers.getlist("x-forwarded-for")):
+        # The last header's last name: all before it came with the request.
+        return _site(forwarded[-1].rpartition(",")[2].strip()) or peer
+    return _site(peer) or "an unknown address"
+
+
+def _site(text: str) -> str | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address.packed, _IPV6_SITE_BITS), strict=False))

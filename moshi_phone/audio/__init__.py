@@ -1,0 +1,1 @@
+"""Sound and playout timing, as pure logic: neither pipecat nor I/O."""

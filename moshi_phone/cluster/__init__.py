@@ -1,0 +1,1 @@
+"""Several servers on Ray: gateways for the webhooks, workers for the calls, a manager for both."""

@@ -1,0 +1,124 @@
+"""What the desk tells of all workers together, in the words in which each tells of itself. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from moshi_phone.cluster.fleet import WorkerState
+from moshi_phone.cluster.worker_report import WorkerReport
+from moshi_phone.runtime.version import VERSION
+
+NOBODY = "No worker takes calls now; the cluster's log says why."
+
+
+def state_of(report: WorkerReport | None) -> WorkerState:
+    """Say where in its life a worker is."""
+    if report is None or report.over:
+        return WorkerState.DEAD
+    if report.closing:
+        return WorkerState.DRAINING
+    return WorkerState.READY if report.takes_calls else WorkerState.STARTING
+
+
+def merged_health(
+    reports: dict[str, WorkerReport],
+    names: Collection[str],
+    closing: str | None,
+    *,
+    is_public: bool = False,
+) -> dict[str, Any]:
+    """Say how the cluster is doing, for ``/healthz``.
+
+    Args:
+        reports: of the workers that answer, by name.
+        names: of all workers.
+        closing: why no calls are taken, or None while they are.
+        is_public: everybody reads it: workers are counted, by state, and not named.
+    """
+    taking = [report for report in reports.values() if report.takes_calls]
+    refused = Counter[str]()
+    for report in reports.values():
+        refused.update(report.health.get("refused", {}))
+    error = closing or (None if taking else NOBODY)
+    return {
+        "ready": error is None,
+        "error": error,
+        "engine": _engines(reports.values()),
+        "can": _all_of(taking, "can"),
+        "takes": _all_of(taking, "takes"),
+        "capacity": sum(report.capacity for report in taking),
+        "sessions": sum(report.sessions for report in reports.values()),
+        "free": sum(report.free for report in taking),
+        "calls": _sum(reports.values(), "calls"),
+        "served": _sum(reports.values(), "served"),
+        "lost": _sum(reports.values(), "lost"),
+        "refused": dict(refused),
+        "version": VERSION,
+        "workers": Counter(str(state_of(reports.get(name))) for name in names)
+        if is_public
+        else [_worker(name, reports.get(name)) for name in sorted(names, key=_number)],
+    }
+
+
+def merged_overview(
+    reports: dict[str, WorkerReport],
+    names: Collection[str],
+    closing: str | None,
+    overviews: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """Say which calls run, for ``/calls`` and the page; each has the name of its worker.
+
+    Args:
+        reports: of the workers that answer, by name.
+        names: of all workers.
+        closing: why no calls are taken, or None while they are.
+        overviews: what each worker's ``/calls`` says, and its name as ``worker``.
+    """
+    all_ = merged_health(reports, names, closing)
+    progress = [str(one["progress"]) for one in overviews if one.get("progress")]
+    loading = any(state_of(reports.get(name)) is WorkerState.STARTING for name in reports)
+    running = [{"worker": one["worker"]} | call for one in overviews for call in one.get("running", ())]
+    state = "closing" if closing else "ready" if all_["ready"] else "loading" if loading else "error"
+    return {
+        "state": state,
+        "progress": progress[0] if progress and state == "loading" else None,
+        "error": all_["error"] if state == "error" else None,
+        "engine": all_["engine"],
+        "engine_reason": next((str(one.get("engine_reason", "")) for one in overviews), ""),
+        "sessions": all_["sessions"],
+        "capacity": all_["capacity"],
+        "running": sorted(running, key=lambda call: -float(call["secs"])),
+        "served": all_["served"],
+        "refused": all_["refused"],
+        "workers": all_["workers"],
+    }
+
+
+def _worker(name: str, report: WorkerReport | None) -> dict[str, Any]:
+    told = {"name": name, "state": str(state_of(report))}
+    if report is None:
+        return told
+    return told | {
+        "capacity": report.capacity,
+        "sessions": report.sessions,
+        "calls": report.health.get("calls", 0),
+        "version": report.health.get("version"),
+    }
+
+
+def _engines(reports: Iterable[WorkerReport]) -> str:
+    return ", ".join(sorted({str(one.health["engine"]) for one in reports if "engine" in one.health}))
+
+
+def _sum(reports: Iterable[WorkerReport], what: str) -> int:
+    return sum(int(report.health.get(what, 0)) for report in reports)
+
+
+def _all_of(reports: Iterable[WorkerReport], what: str) -> list[str]:
+    return sorted(set[str]().union(*(report.health.get(what, ()) for report in reports)))
+
+
+def _number(name: str) -> tuple[int, str]:
+    return int("".join(c for c in name if c.isdigit()) or 0), name

@@ -1,0 +1,158 @@
+"""Gives each call that comes in to a worker that has a session for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+from loguru import logger
+
+from moshi_phone.access.redact import redact
+from moshi_phone.cluster.roster import Roster
+from moshi_phone.cluster.rpc import NoAnswer
+from moshi_phone.cluster.worker_client import WorkerClient
+from moshi_phone.cluster.worker_report import WorkerReport
+from moshi_phone.server.calls.fallback import fallback
+from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.calls.pending import ExpectedCall
+from moshi_phone.telephony import twiml
+from moshi_phone.telephony.incoming_call import IncomingCall
+from moshi_phone.telephony.webhooks import CONVERSED
+
+T = TypeVar("T")
+
+LOOKING_SECS = 7.0
+"""How long a session is looked for, so that Twilio, which waits 15 s, hears in time that there is none."""
+
+_NO_SESSION = 503  # HTTP's word for it
+
+Judge = Callable[[IncomingCall], Awaitable[str | None]]
+"""Says, in one sentence, why a call may not come in; None where it may."""
+
+
+class CallRouter:
+    """Asks the workers for sessions, and answers for them.
+
+    Args:
+        options: where calls go that find none.
+        judge: who may call.
+    """
+
+    def __init__(self, options: CallOptions, judge: Judge) -> None:
+        self._options = options
+        self._judge = judge
+        self._roster = Roster()
+        self._workers: Mapping[str, WorkerClient] = {}
+        self._desk_url: str | None = None
+        self.reports: dict[str, WorkerReport] = {}
+        self.closing = False
+
+    @property
+    def workers(self) -> Mapping[str, WorkerClient]:
+        """All workers, by name."""
+        return self._workers
+
+    def set_workers(self, workers: Mapping[str, WorkerClient], desk_url: str | None) -> None:
+        """Say which workers there are, and where webhooks come in."""
+        self._workers, self._desk_url = workers, desk_url
+        self._roster.keep_only(set(workers))
+        self.reports = {name: report for name, report in self.reports.items() if name in workers}
+
+    async def refresh(self) -> None:
+        """Ask all workers how they are."""
+        await asyncio.gather(*(self._look_at(worker) for worker in self._workers.values()))
+
+    async def answer(self, call: IncomingCall) -> str:
+        """Say what to do with a call, as TwiML."""
+        sid, caller = call.call_sid, redact(call.from_)
+        if refusal := await self._judge(call):
+            logger.warning("Call {} from {} is refused: {}", sid[:10], caller, refusal)
+            return twiml.reject("rejected")
+        return await self._with_a_worker(sid, caller, lambda worker: worker.answer(call))
+
+    async def after_transfer(self, call_sid: str, how: str) -> str:
+        """Say what to do with a call that was put through: it is over, or nobody came and it is ours again.
+
+        Args:
+            call_sid: names it.
+            how: Twilio's ``DialCallStatus``.
+        """
+        if how in CONVERSED:
+            return twiml.hang_up()
+        logger.info("Call {} comes back: the other phone was {}", call_sid[:10], redact(how))
+        found = await self.ask_all(lambda worker: worker.hand_over(call_sid))
+        expected: ExpectedCall | None = next(iter(found), None)
+        return await self._with_a_worker(
+            call_sid, "who was put through", lambda worker: worker.take_over(call_sid, expected)
+        )
+
+    async def page_call(self, call_sid: str, body: bytes, content_type: str) -> tuple[int, str, str] | None:
+        """Have a worker make a call of the page ready (see ``Worker.page_call``); None where none can."""
+        await self.refresh()
+        while not self.closing and (name := self._roster.best()):
+            self._roster.gave(name)
+            try:
+                ready = await self._workers[name].page_call(call_sid, body, content_type)
+            except (NoAnswer, KeyError):
+                self._roster.note(name, None)
+                continue
+            if ready[0] != _NO_SESSION:
+                return ready
+            self._roster.failed(name)
+        return None
+
+    async def ask_all(self, question: Callable[[WorkerClient], Awaitable[T | None]]) -> list[T]:
+        """Ask all workers at once; gives what is not None, of those that answer."""
+        answers = await asyncio.gather(
+            *(question(worker) for worker in self._workers.values()), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, NoAnswer):
+                raise answer
+        return [one for one in answers if one is not None and not isinstance(one, BaseException)]
+
+    async def _with_a_worker(
+        self, sid: str, caller: str, question: Callable[[WorkerClient], Awaitable[str | None]]
+    ) -> str:
+        if not self.closing:
+            deadline_s = time.monotonic() + LOOKING_SECS
+            for look_again in (False, True):
+                if look_again:  # a session may have become free since
+                    await self.refresh()
+                while (name := self._roster.best()) and time.monotonic() < deadline_s:
+                    if document := await self._try(name, sid, question):
+                        return document
+        document = fallback(self._options)
+        what = "goes where --fallback says" if document else "gets the busy tone"
+        logger.warning("Call {} from {} {}: no worker has a session free", sid[:10], caller, what)
+        return document or twiml.reject("busy")
+
+    async def _try(
+        self, name: str, sid: str, question: Callable[[WorkerClient], Awaitable[str | None]]
+    ) -> str | None:
+        worker = self._workers.get(name)
+        if worker is None:
+            self._roster.note(name, None)
+            return None
+        self._roster.gave(name)  # before the first await: the next call may come in meanwhile
+        try:
+            # Reserved first, and quickly: a worker that is gone must not cost the time of a hook.
+            if await worker.hold(sid) is None and (document := await question(worker)):
+                logger.info("Call {} is {}'s", sid[:10], name)
+                return document
+        except NoAnswer as error:
+            logger.warning("Call {} goes to another worker: {}", sid[:10], error)
+        self._roster.failed(name)
+        return None
+
+    async def _look_at(self, worker: WorkerClient) -> None:
+        try:
+            report = await worker.report(self._desk_url)
+        except NoAnswer:
+            self._roster.note(worker.name, None)
+            self.reports.pop(worker.name, None)
+        else:
+            self._roster.note(worker.name, report)
+            self.reports[worker.name] = report

@@ -1,0 +1,173 @@
+"""The front desk: answers Twilio's webhooks for all workers, and tells how they are.
+
+Several of them listen on one socket, which the command holds (``runtime/fd_passing.py``), each a process of
+its own. So a connection that one has not accepted when it ends waits for the others, or for its successor.
+Audio never passes here: the TwiML names the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from socket import socket
+from typing import Any, ClassVar
+
+from loguru import logger
+from starlette.types import ASGIApp
+
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.dashboard_auth import DashboardAuth
+from moshi_phone.access.loopback import is_loopback
+from moshi_phone.access.options import WebOptions
+from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.cluster.call_router import CallRouter
+from moshi_phone.cluster.cluster_auth import ClusterAuth
+from moshi_phone.cluster.cluster_view import ClusterView
+from moshi_phone.cluster.gateway_app import create_desk_admin_app, create_desk_app
+from moshi_phone.cluster.last_answers import LastAnswers
+from moshi_phone.cluster.rpc import Answerer, Asker, NoAnswer, Transport
+from moshi_phone.cluster.worker_client import WorkerClient
+from moshi_phone.hooks.callers import CallerRules
+from moshi_phone.runtime.fd_passing import offered, offering
+from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.net.http_server import Listening, listening
+from moshi_phone.server.settings import Settings
+from moshi_phone.telephony.incoming_call import IncomingCall
+
+LOOK_SECS = 1.0
+"""How often each desk asks the workers how they are."""
+JUDGE_SECS = 0.5
+OFFER_SECS = 10.0
+PORT, ADMIN_PORT = "port", "admin-port"
+"""The names of the sockets that the command offers."""
+
+
+class Desk(Answerer):
+    """One desk. What it is first told of the workers opens it.
+
+    Args:
+        name: d1, d2, ….
+        settings: those of the cluster.
+        transport: leads to another process, given what a ``ClusterView`` has of it.
+    """
+
+    ASKED: ClassVar = frozenset(("look", "judge", "close", "offer"))
+
+    def __init__(self, name: str, settings: Settings, transport: Callable[[Any], Transport]) -> None:
+        super().__init__(name, ClusterAuth.from_auth_token(settings.twilio.auth_token or ""))
+        self._settings = settings
+        self._transport = transport
+        hooks = settings.hooks
+        self._rules = CallerRules(hooks.allow, hooks.deny, hooks.calls_per_caller_per_hour)
+        self._address = PublicAddress()
+        self._view = ClusterView({}, {}, None, ports="")
+        self._stack = AsyncExitStack()
+        self._sockets: dict[str, socket] = {}
+        self._servers: list[Listening] = []
+        self._offering: asyncio.Task[None] | None = None
+        self._leaves = False
+        self._looking: asyncio.Task[None] | None = None
+        self._opening = asyncio.Lock()
+        self.router = CallRouter(settings.calls, self._judge)
+        self.stream_auth = StreamAuth.for_account(settings.twilio.auth_token, self._address)
+        self.dashboard_auth = DashboardAuth(settings.web, self.is_public)
+
+    @property
+    def web(self) -> WebOptions:
+        """Who may look on."""
+        return self._settings.web
+
+    @property
+    def closing(self) -> str | None:
+        """Why no calls are taken, or None while they are."""
+        return self._view.closing
+
+    async def look(self, view: ClusterView) -> None:
+        """Take in which workers and desks there are. The first time, begin to answer.
+
+        Raises:
+            NotOffered: when the command that has the port is gone.
+        """
+        self._view, self._address.base = view, view.desk_url
+        workers = {  # made anew: after an update another process may have an old one's name
+            name: WorkerClient(name, self.auth, self._transport(handle))
+            for name, handle in view.workers.items()
+        }
+        self.router.set_workers(workers, view.desk_url)
+        self.router.closing = view.closing is not None
+        async with self._opening:  # two may come at once, where the first was given up
+            if self._looking is None:
+                await self._open()
+
+    async def judge(self, from_: str, call_sid: str) -> str | None:
+        """Say why this number may not call, or None where it may; counts the call."""
+        return self._rules.refusal(from_, call_sid, asyncio.get_running_loop().time())
+
+    async def close(self) -> bool:
+        """Take no new connections; gives whether all requests of those that there were are answered."""
+        if not self._leaves:
+            self._leaves = True
+            for server in self._servers:
+                server.accept_no_more()
+        return not any(server.connections for server in self._servers)
+
+    async def offer(self) -> str | None:
+        """Give the sockets to a command that takes the place of the one before; the path at which to ask."""
+        if self._leaves or not self._servers:
+            return None
+        path = asyncio.get_running_loop().create_future()
+
+        async def offer() -> None:
+            taken = asyncio.Event()
+            async with offering(self._sockets, taken) as where:
+                path.set_result(where)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(taken.wait(), OFFER_SECS)
+
+        self._offering = asyncio.create_task(offer())
+        return str(await path)
+
+    async def stop(self) -> None:
+        """End at once."""
+        if self._offering is not None:
+            self._offering.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+        await self._stack.aclose()
+
+    async def _open(self) -> None:
+        await self.router.refresh()
+        self._sockets = sockets = await offered(self._view.ports)
+        apps: dict[str, ASGIApp] = {PORT: create_desk_app(self), ADMIN_PORT: create_desk_admin_app(self)}
+        for name, listener in sockets.items():
+            config = uvicorn_config(LastAnswers(apps[name], lambda: self._leaves))
+            self._servers.append(await self._stack.enter_async_context(listening(config, listener)))
+        self._looking = asyncio.create_task(self._keep_looking())
+        server = self._settings.server
+        logger.info("Desk {} answers at {}:{}", self.name, server.host, server.port)
+
+    async def _judge(self, call: IncomingCall) -> str | None:
+        """Ask the first desk: how often a number has called must be counted in one place."""
+        for name, handle in self._view.desks.items():
+            if name == self.name or not self._settings.hooks.calls_per_caller_per_hour:
+                break
+            asker = Asker(name, self.auth, self._transport(handle))
+            try:
+                refusal: str | None = await asker.ask(
+                    "judge", call.from_, call.call_sid, within_secs=JUDGE_SECS
+                )
+            except NoAnswer as error:
+                logger.warning("Counting calls of one number: {}", error)
+            else:
+                return refusal
+        return await self.judge(call.from_, call.call_sid)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECS)
+            await self.router.refresh()
+
+    def is_public(self) -> bool:
+        """Tell whether the desk can be reached from elsewhere."""
+        return self._address.base is not None or not is_loopback(self._settings.server.host)

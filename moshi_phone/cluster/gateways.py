@@ -1,0 +1,134 @@
+"""Keeps the desks: as many as there should be, and after an update new ones in their place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loguru import logger
+
+from moshi_phone.cluster.cluster_auth import ClusterAuth
+from moshi_phone.cluster.cluster_view import ClusterView
+from moshi_phone.cluster.rpc import Asker, NoAnswer
+from moshi_phone.cluster.runtime import Runtime, Survivor
+
+LOOK_SECS = 5.0  # a desk looks at all workers before it opens
+CLOSE_SECS = 2.0
+LEAVE_SECS = 20.0
+"""What an old desk may take to answer the requests that it has; Twilio waits 15 s for its own."""
+
+
+@dataclass
+class _ManagedDesk:
+    handle: Any
+    asker: Asker
+    generation: int
+    answers: bool = False
+    error: str = ""
+    leaves_s: float | None = None
+    adopted: bool = False
+
+
+class Desks:
+    """All desks of a cluster.
+
+    Args:
+        runtime: starts and kills them.
+        auth: that of this process.
+        count: how many there should be.
+        clock: gives seconds, monotonic.
+    """
+
+    def __init__(self, runtime: Runtime, auth: ClusterAuth, count: int, clock: Callable[[], float]) -> None:
+        self._runtime = runtime
+        self._auth = auth
+        self._count = count
+        self._clock = clock
+        self._started = 0
+        self._generation = 1
+        self._desks: dict[str, _ManagedDesk] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """All there are."""
+        return list(self._desks)
+
+    @property
+    def ready(self) -> bool:
+        """Whether as many answer as there should be, of the newest."""
+        present = [desk for desk in self._desks.values() if desk.generation == self._generation]
+        return len(present) >= self._count and all(desk.answers for desk in present)
+
+    def adopt(self, survivors: Sequence[Survivor], generation: int) -> None:
+        """Go on with desks of an earlier command; those of an earlier generation leave."""
+        self._generation = generation
+        for one in survivors:
+            self._started = max(self._started, one.number)
+            self._enter(f"d{one.number}", one.handle, one.generation, adopted=True)
+
+    def replace(self) -> None:
+        """Start new ones; the old ones leave when all of the new answer."""
+        self._generation += 1
+
+    async def tell(
+        self, workers: Mapping[str, Any], desk_url: str | None, ports: str, closing: str | None
+    ) -> None:
+        """Tell each how things are, which opens new ones."""
+        present = [desk for desk in self._desks.values() if desk.generation == self._generation]
+        for _ in range(self._count - len(present)):
+            self._start()
+        desks = {name: desk.handle for name, desk in self._desks.items()}
+        view = ClusterView(workers, desks, desk_url, ports, closing)
+        await asyncio.gather(*(self._tell(name, desk, view) for name, desk in self._desks.items()))
+        # Asked anew: meanwhile there may have been an update, and then there are no new ones yet.
+        if self.ready:
+            old = [name for name, desk in self._desks.items() if desk.generation != self._generation]
+            await asyncio.gather(*(self._let_go(name) for name in old))
+
+    def kill_all(self, *, adopted: bool = True) -> None:
+        """End them at once.
+
+        Args:
+            adopted: those of an earlier command, too.
+        """
+        for desk in self._desks.values():
+            if adopted or not desk.adopted:
+                self._runtime.kill(desk.handle, again=False)
+        self._desks.clear()
+
+    def _start(self) -> None:
+        self._started += 1
+        name = f"d{self._started}"
+        handle = self._runtime.start_desk(name, self._started, self._generation)
+        self._enter(name, handle, self._generation)
+
+    def _enter(self, name: str, handle: Any, generation: int, *, adopted: bool = False) -> None:
+        asker = Asker(name, self._auth, self._runtime.transport(handle))
+        self._desks[name] = _ManagedDesk(handle, asker, generation, adopted=adopted)
+
+    async def _tell(self, name: str, desk: _ManagedDesk, view: ClusterView) -> None:
+        try:
+            await desk.asker.ask("look", view, within_secs=LOOK_SECS)
+        except NoAnswer as error:
+            # Not every second; and a process that has just been started takes some.
+            if desk.answers or (not isinstance(error.__cause__, TimeoutError) and str(error) != desk.error):
+                logger.warning("Desk {} does not answer: {}", name, error)
+            desk.answers, desk.error = False, str(error)
+        else:
+            desk.answers, desk.error = True, ""
+
+    async def _let_go(self, name: str) -> None:
+        """Have it take no new connections, and end it when it has answered what it has."""
+        desk = self._desks[name]
+        if desk.leaves_s is None:
+            desk.leaves_s = self._clock()
+        try:
+            is_done = await desk.asker.ask("close", within_secs=CLOSE_SECS)
+        except NoAnswer as error:
+            logger.warning("Desk {} does not close: {}", name, error)
+            is_done = False
+        if is_done or self._clock() - desk.leaves_s > LEAVE_SECS:
+            self._desks.pop(name, None)
+            self._runtime.kill(desk.handle, again=False)

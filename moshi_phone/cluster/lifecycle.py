@@ -1,0 +1,100 @@
+"""Runs a cluster from its first worker to its last call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from socket import socket
+
+from loguru import logger
+
+from moshi_phone.cluster.cluster_auth import ClusterAuth
+from moshi_phone.cluster.control import create_control_app
+from moshi_phone.cluster.manager import LATE_SECS, Manager
+from moshi_phone.runtime.fd_passing import offering
+from moshi_phone.runtime.stop_signals import StopSignals
+from moshi_phone.runtime.tunnel import Tunnel
+from moshi_phone.server.lifecycle import lead_here, listen, uvicorn_config
+from moshi_phone.server.net.http_server import listening
+from moshi_phone.server.settings import Settings, SettingsError
+from moshi_phone.telephony.number_routing import NumberPointer
+
+HANG_UP_SECS = 8.0  # what ending all calls at once may take
+
+
+@asynccontextmanager
+async def cluster_running(
+    manager: Manager,
+    settings: Settings,
+    stop: StopSignals,
+    sockets: Mapping[str, socket],
+    *,
+    control_port: int,
+    pointer: NumberPointer | None = None,
+) -> AsyncIterator[None]:
+    """Answer calls while the block runs. At its end all processes are gone.
+
+    Args:
+        manager: has not begun.
+        settings: those of the cluster, its port known.
+        stop: breaks the start off.
+        sockets: bound ones, which the desks listen on, by name (``cluster/gateway.py``).
+        control_port: of 127.0.0.1, where the cluster is told to update or scale.
+        pointer: makes a number ring here.
+
+    Raises:
+        Stopped: when the process was asked to end before all workers were ready.
+        SettingsError, TunnelFailed, TwilioError: with one sentence that names the remedy.
+    """
+    auth = ClusterAuth.from_auth_token(settings.twilio.auth_token or "")
+    control = listen("127.0.0.1", control_port)
+    manager.desk_url = settings.address().base
+    async with AsyncExitStack() as stack:
+        # What an earlier command has left goes on where this one cannot start.
+        stack.callback(lambda: manager.kill_all(adopted=stop.stop_requested.is_set()))
+        stack.callback(control.close)
+        manager.ports = await stack.enter_async_context(offering(sockets))
+        await stack.enter_async_context(listening(uvicorn_config(create_control_app(manager, auth)), control))
+        keeping = asyncio.create_task(manager.run(), name="cluster")
+        try:
+            await stop.unless_stopped(_all_ready(manager, keeping))
+            if settings.reach.tunnel:
+                wait_secs = settings.reach.tunnel_wait_secs
+
+                async def reached_at(url: str) -> None:
+                    is_another = manager.desk_url not in (None, url)
+                    await manager.be_reached_at(url)
+                    await lead_here(url, pointer, wait_secs=wait_secs, is_another=is_another)
+
+                tunnel = Tunnel(settings.server.port, reached_at)
+                stack.push_async_callback(tunnel.stop)
+                await stop.unless_stopped(tunnel.start())
+            elif manager.desk_url:
+                await stop.unless_stopped(lead_here(manager.desk_url, pointer, wait_secs=0, is_another=False))
+            logger.info(
+                "{} workers take calls; webhooks come in at {}", len(manager.workers), manager.desk_url
+            )
+            yield
+        finally:
+            keeping.cancel()
+            if stop.stop_requested.is_set() and (manager.was_staffed or manager.sessions):
+                await _drain(manager, stop, settings.server.drain_secs)
+
+
+async def _all_ready(manager: Manager, keeping: asyncio.Task[None]) -> None:
+    while not manager.staffed:
+        if keeping.done():
+            keeping.result()
+        if manager.failure:
+            raise SettingsError(manager.failure)
+        await asyncio.sleep(0.1)
+
+
+async def _drain(manager: Manager, stop: StopSignals, drain_secs: float) -> None:
+    logger.info("No new calls; those that run may finish. A second signal hangs up at once.")
+    draining = asyncio.ensure_future(manager.drain_all())
+    if not await stop.wait_unless_forced(draining, within_secs=drain_secs + LATE_SECS):
+        await manager.hang_up_all()
+        await asyncio.wait((draining,), timeout=HANG_UP_SECS)
+        draining.cancel()

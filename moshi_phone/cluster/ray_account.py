@@ -1,0 +1,121 @@
+"""The processes of one account in a Ray cluster that runs without us, which outlive the command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socket import socket
+from typing import Any
+
+from loguru import logger
+
+from moshi_phone.cluster.actor_name import ActorName, parse_actor_name
+from moshi_phone.cluster.cluster_auth import ClusterAuth
+from moshi_phone.cluster.ray_runtime import on_this_machine, transport
+from moshi_phone.cluster.rpc import Asker, NoAnswer
+from moshi_phone.runtime.fd_passing import NotOffered, offered
+from moshi_phone.server.settings import SettingsError
+
+LOCKED_SECS = 10.0
+"""For how long the command that runs is waited for; Ray needs some seconds to find that one was killed."""
+GONE_SECS = 10.0
+OFFER_SECS = 3.0
+
+Left = tuple[ActorName, Any]
+"""A process that runs: its name and its handle."""
+
+
+class _Command:
+    """Stands for the command that runs, and dies with it."""
+
+
+class RayAccount:
+    """The processes of one account. As a context, this process is the only command that looks after them.
+
+    Args:
+        account: the ``digest`` of its auth token.
+        address: of the Ray cluster, which is joined.
+    """
+
+    def __init__(self, account: str, address: str) -> None:
+        import ray  # noqa: PLC0415 - an extra
+
+        self._ray = ray
+        self._account = account
+        self._address = address
+        self._command: Any = None
+
+    def __enter__(self) -> RayAccount:
+        """Be the only command.
+
+        Raises:
+            SettingsError: when one runs already.
+        """
+        name = f"moshi-{self._account}-command"
+        command = self._ray.remote(_Command).options(name=name, num_cpus=0, **on_this_machine())
+        began_s = time.monotonic()
+        while self._command is None:
+            try:
+                self._command = command.remote()
+            except ValueError as error:  # the name is taken
+                if time.monotonic() - began_s > LOCKED_SECS:
+                    raise SettingsError(
+                        f"A cluster command runs already for this account at {self._address}; "
+                        "tell it to update or scale, or stop it first."
+                    ) from error
+                time.sleep(0.5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let the next command begin."""
+        self._ray.kill(self._command)
+
+    def left(self) -> list[Left]:
+        """Give all that run."""
+        names = [parse_actor_name(text) for text in self._ray.util.list_named_actors()]
+        left = []
+        for name in names:
+            if name is not None and name.account == self._account:
+                try:
+                    left.append((name, self._ray.get_actor(str(name))))
+                except ValueError:
+                    continue  # it has just ended
+        return left
+
+    @contextmanager
+    def leaving_nothing(self) -> Iterator[None]:
+        """End at the block's end all that run then; where it fails, all but what ran at its beginning."""
+        before = {name for name, _ in self.left()}
+        try:
+            yield
+        except BaseException:
+            self._end_all(before)
+            raise
+        self._end_all(set())
+
+    def _end_all(self, besides: set[ActorName]) -> None:
+        """Wait until they are gone, too: what is asked of Ray just before leaving it may be lost."""
+        deadline_s = time.monotonic() + GONE_SECS
+        while time.monotonic() < deadline_s:
+            left = [handle for name, handle in self.left() if name not in besides]
+            if not left:
+                return
+            for handle in left:
+                self._ray.kill(handle)
+            time.sleep(0.2)
+
+
+async def sockets_of_desks(left: list[Left], auth_token: str) -> dict[str, socket]:
+    """Ask desks that are left for the sockets at which they listen; by name (``cluster/gateway.py``)."""
+    auth = ClusterAuth.from_auth_token(auth_token)
+    for name, handle in left:
+        if name.kind != "desk":
+            continue
+        desk = Asker(f"d{name.number}", auth, transport(handle))
+        try:
+            if path := await desk.ask("offer", within_secs=OFFER_SECS):
+                return await offered(path)
+        except (NoAnswer, NotOffered) as error:
+            logger.warning("{}", error)
+    return {}

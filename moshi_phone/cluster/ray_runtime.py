@@ -1,0 +1,210 @@
+"""Ray: starts the processes of a cluster on whatever machines there are, and again when they die."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from moshi_phone.cluster.actor_name import ActorName, Kind, digest
+from moshi_phone.cluster.gateway import Desk
+from moshi_phone.cluster.options import ClusterOptions
+from moshi_phone.cluster.rpc import NoAnswer, Transport
+from moshi_phone.cluster.runtime import Survivor
+from moshi_phone.cluster.worker import Worker
+from moshi_phone.cluster.worker_spec import WorkerSpec
+from moshi_phone.runtime.first_line import first_line
+from moshi_phone.runtime.plugin import load
+from moshi_phone.runtime.version import VERSION
+from moshi_phone.server.settings import Settings, SettingsError
+
+StartLog = Callable[[], None]
+
+_OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least that Ray takes; nothing of ours goes through it
+_ALWAYS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # processes run in this environment, not in a copy of it
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without --gpus-per-worker all see the GPU
+    "RAY_worker_niceness": "0",  # 15 by default: whatever else the machine does would come before calls
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_COLOR_PREFIX": "0",
+    "LOGURU_LEVEL": "WARNING",  # until start_log sets it: pipecat greets when it is loaded
+}
+_ON_THIS_MACHINE = {
+    # Ray's own word for "bind to loopback" on every system; --node-ip-address 127.0.0.1 does not (2.60).
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_memory_monitor_refresh_ms": "0",  # Ray kills whoever it likes before the system is out of memory
+}
+
+
+class _WorkerActor(Worker):
+    """A worker in a process of Ray's."""
+
+    def __init__(self, spec: WorkerSpec, run_call: str, start_log: StartLog) -> None:
+        start_log()
+        super().__init__(spec, load(run_call, "run_call"))
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class _DeskActor(Desk):
+    """A desk in a process of Ray's."""
+
+    def __init__(self, name: str, settings: Settings, start_log: StartLog) -> None:
+        start_log()
+        super().__init__(name, settings, transport)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class RayRuntime:
+    """Starts actors. In a Ray cluster that runs without us they outlive this process, and have names.
+
+    Args:
+        settings: those of the cluster.
+        options: what Ray keeps for each worker, and whose cluster it is.
+        run_call: ``MODULE:FUNCTION``, which drives a call.
+        start_log: sets the log of a process up.
+    """
+
+    def __init__(
+        self, settings: Settings, options: ClusterOptions, run_call: str, start_log: StartLog
+    ) -> None:
+        import ray  # noqa: PLC0415 - an extra
+
+        self._ray = ray
+        self._settings = settings
+        self._options = options
+        self._run_call = run_call
+        self._start_log = start_log
+        self._auth_token = settings.twilio.auth_token or ""
+
+    @property
+    def settings_digest(self) -> str:
+        """Tell processes that were set as these are from others."""
+        options = self._options
+        each = (options.worker_url, options.worker_port, options.gpus_per_worker, options.cpus_per_worker)
+        return digest(
+            self._auth_token, repr((VERSION, self._run_call, each, dataclasses.astuple(self._settings)))
+        )
+
+    def start_worker(self, spec: WorkerSpec, number: int, generation: int) -> Any:
+        """See ``Runtime``."""
+        actor = self._ray.remote(_WorkerActor).options(
+            num_cpus=self._options.cpus_per_worker,
+            num_gpus=self._options.gpus_per_worker,
+            max_restarts=-1,
+            scheduling_strategy="SPREAD",
+            **self._life("worker", number, generation),
+        )
+        return actor.remote(spec, self._run_call, self._start_log)
+
+    def start_desk(self, name: str, number: int, generation: int) -> Any:
+        """See ``Runtime``."""
+        actor = self._ray.remote(_DeskActor).options(
+            num_cpus=0, max_restarts=-1, **on_this_machine(), **self._life("desk", number, generation)
+        )
+        return actor.remote(name, self._settings, self._start_log)
+
+    def survivor(self, name: ActorName, handle: Any) -> Survivor:
+        """Say what a process of an earlier command is to this one."""
+        is_current = name.settings == self.settings_digest
+        return Survivor(name.kind, name.number, name.generation, is_current, handle)
+
+    def _life(self, kind: Kind, number: int, generation: int) -> dict[str, str]:
+        if self._options.ray_address is None:
+            return {}
+        account, nonce = digest(self._auth_token), secrets.token_hex(4)
+        name = ActorName(account, kind, number, generation, self.settings_digest, nonce)
+        return {"lifetime": "detached", "name": str(name)}
+
+    def transport(self, handle: Any) -> Transport:
+        """See ``Runtime``."""
+        return transport(handle)
+
+    def kill(self, handle: Any, *, again: bool) -> None:
+        """See ``Runtime``."""
+        self._ray.kill(handle, no_restart=not again)
+
+
+def on_this_machine() -> dict[str, Any]:
+    """Give the options of an actor on the command's machine, where the port leads that the world knows."""
+    import ray  # noqa: PLC0415 - an extra
+    from ray.util.scheduling_strategies import (  # noqa: PLC0415 - likewise
+        NodeAffinitySchedulingStrategy,
+    )
+
+    here = ray.get_runtime_context().get_node_id()
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
+
+
+def transport(handle: Any) -> Transport:
+    """Give what leads to an actor."""
+    return partial(_ask, handle)
+
+
+async def _ask(handle: Any, token: str, what: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+    from ray.exceptions import RayError  # noqa: PLC0415 - an extra
+
+    try:
+        answer: tuple[str, Any] = await handle.ask.remote(token, what, arguments)
+    except RayError as error:
+        # The text holds other machines' paths and a traceback; its first line says what it is.
+        raise NoAnswer(f"{type(error).__name__}: {first_line(error)[:200]}") from error
+    return answer
+
+
+@contextmanager
+def ray_running(address: str | None) -> Iterator[None]:
+    """Join a Ray cluster, or start one on this machine that nobody else can reach, while the block runs.
+
+    Args:
+        address: ``HOST:PORT`` of one that runs, or None.
+
+    Raises:
+        SettingsError: when Ray is not installed, or not to be reached.
+    """
+    os.environ.update(_ALWAYS if address else _ALWAYS | _ON_THIS_MACHINE)
+    if address is None:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    try:
+        import ray  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise SettingsError("cluster needs Ray: uv run --extra ray bot.py cluster …") from error
+    common = {"namespace": "moshi-phone", "logging_level": "warning", "log_to_driver": True}
+    if address:
+        try:
+            ray.init(address=address, **common)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise SettingsError(f"--ray-address {address}: {first_line(error)}.") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    # Not below TMPDIR: the paths of Ray's sockets may have no more than a hundred characters.
+    folder = Path(tempfile.mkdtemp(prefix="moshi-ray-", dir="/tmp"))
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _temp_dir=str(folder / "ray"),
+            **common,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,274 @@
+"""One server of the cluster, engine and all, and what the desk and the manager ask of it.
+
+It is the ordinary server, ``server/lifecycle.py``, with three differences: what its streams must show is made
+with a key of its own, so that no other worker takes it; Twilio's webhooks go to the desk; and who may call is
+decided there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import replace
+from typing import ClassVar
+
+from fastapi import HTTPException
+from loguru import logger
+from prometheus_client.exposition import generate_latest
+
+from moshi_phone.access.loopback import is_loopback
+from moshi_phone.access.public_address import STREAM_PATH, PublicAddress
+from moshi_phone.access.tokens import StreamTokens
+from moshi_phone.cluster.cluster_auth import ClusterAuth
+from moshi_phone.cluster.rpc import Answerer
+from moshi_phone.cluster.worker_report import WorkerReport
+from moshi_phone.cluster.worker_spec import WorkerSpec
+from moshi_phone.cluster.worker_url import BadWorkerUrl, worker_url
+from moshi_phone.engines.duplex import EngineError, Unsupported
+from moshi_phone.runtime.plugin import PluginUnfit
+from moshi_phone.runtime.stop_signals import Stopped, StopSignals
+from moshi_phone.runtime.tunnel import TunnelFailed
+from moshi_phone.server.calls.call import CallOver
+from moshi_phone.server.calls.draining import CLOSING, drain
+from moshi_phone.server.calls.engine_health import reserve
+from moshi_phone.server.calls.incoming import answer_call, connect
+from moshi_phone.server.calls.pending import ExpectedCall
+from moshi_phone.server.calls.state import RunCall, ServerState
+from moshi_phone.server.lifecycle import answering, listen
+from moshi_phone.server.settings import Settings, SettingsError
+from moshi_phone.server.web.health import health
+from moshi_phone.server.web.metrics import metrics
+from moshi_phone.server.web.monitoring import details, overview
+from moshi_phone.server.web.offers import chosen, offers
+from moshi_phone.telephony.incoming_call import IncomingCall
+
+_EXPLAINED = (EngineError, PluginUnfit, SettingsError, TunnelFailed, BadWorkerUrl)
+GONE = "the worker is not there any more"
+LED_SECS = 10.0
+"""For how long a worker that ends waits for the stream of a call that was led to it; it takes about one."""
+
+
+class Worker(Answerer):
+    """One server. The first report starts it; ``end`` lets its calls finish and stops it.
+
+    Args:
+        spec: what makes it this one.
+        run_call: drives one call.
+    """
+
+    ASKED: ClassVar = frozenset(
+        (
+            *("report", "hold", "answer", "hand_over", "take_over", "end", "hang_up"),
+            *("overview", "details", "say", "scrape", "offers", "page_call"),
+        )
+    )
+
+    def __init__(self, spec: WorkerSpec, run_call: RunCall) -> None:
+        super().__init__(spec.name, ClusterAuth.from_auth_token(spec.settings.twilio.auth_token or ""))
+        self._spec = spec
+        self._run_call = run_call
+        self._desk = PublicAddress()
+        self._stop = StopSignals()
+        self._state: ServerState | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._failure: str | None = None
+        self._port = 0
+        self._answering = 0  # calls for which a hook is being asked
+        self._led_s: dict[str, float] = {}  # when calls were led here, by SID; the last few
+
+    async def report(self, desk_url: str | None) -> WorkerReport:
+        """Tell how this worker is.
+
+        Args:
+            desk_url: where Twilio's webhooks go (``PublicAddress.base``); it may change.
+        """
+        self._desk.base = desk_url
+        if self._running is None:
+            self._running = asyncio.create_task(self._run(), name=f"worker {self.name}")
+        state, over = self._state, self._running.done()
+        if state is None:
+            return WorkerReport(self.name, closing=self._leaves is not None, over=over, failure=self._failure)
+        return WorkerReport(
+            self.name,
+            url=state.auth.address.base,
+            loaded=True,
+            closing=self._leaves is not None,
+            over=over,
+            failure=self._failure,
+            capacity=state.engine.capacity,
+            sessions=state.engine.running + state.reservations.count(state.clock(), besides=""),
+            # Not of an engine that is being stopped: it would log that it takes no calls.
+            health={} if state.calls.closing and not state.calls.running else health(state),
+        )
+
+    async def overview(self) -> dict[str, object] | None:
+        """Tell which calls run; None while there is no server."""
+        return None if self._state is None else overview(self._state)
+
+    async def hold(self, call_sid: str) -> str | None:
+        """Reserve a session for a call, or say in one sentence why there is none."""
+        return self._leaves or (GONE if self._state is None else reserve(self._state, call_sid))
+
+    async def answer(self, call: IncomingCall) -> str | None:
+        """Say what to do with a call, as TwiML that leads to this worker; None where it has no session."""
+        if self._state is None or await self.hold(call.call_sid):
+            return None
+        self._answering += 1
+        try:
+            document = await answer_call(call, self._state)
+        finally:
+            self._answering -= 1
+        self._note_led(call.call_sid, self._state)
+        return document
+
+    async def hand_over(self, call_sid: str) -> ExpectedCall | None:
+        """Give up what was decided of a call that comes back from another phone; None if it was not ours."""
+        if self._state is None:
+            return None
+        expected = self._state.expected.take(call_sid, self._state.clock())
+        return None if expected == ExpectedCall() else expected
+
+    async def take_over(self, call_sid: str, expected: ExpectedCall | None) -> str | None:
+        """Take a call that was put through and comes back; TwiML, or None where no session is free."""
+        if self._state is None or await self.hold(call_sid):
+            return None
+        if expected is not None:
+            self._state.expected.add(call_sid, expected, self._state.clock())
+        self._note_led(call_sid, self._state)
+        return connect(call_sid, self._state)
+
+    async def details(self, call_sid: str) -> dict[str, object] | None:
+        """Tell of one call; None if it is not this worker's."""
+        call = None if self._state is None else self._state.calls.find(call_sid)
+        return None if call is None else details(call)
+
+    async def say(self, call_sid: str, text: str) -> tuple[int, str] | None:
+        """Have something said in a call; gives HTTP's status for that, or None if it is not this worker's."""
+        call = None if self._state is None else self._state.calls.find(call_sid)
+        if call is None:
+            return None
+        try:
+            call.say(text)
+        except CallOver as error:
+            return 404, str(error)
+        except Unsupported as error:
+            return 409, str(error)
+        except ValueError as error:
+            return 422, str(error)
+        return 202, ""
+
+    async def scrape(self) -> str:
+        """Give all metrics in Prometheus' text format."""
+        if self._state is None:
+            return ""
+        return generate_latest(metrics(self._state.calls, self._state.engine)).decode()
+
+    async def offers(self) -> dict[str, list[str]]:
+        """Name the personas and the voices that a call may ask for."""
+        return {"personas": [], "voices": []} if self._state is None else offers(self._state)
+
+    async def page_call(self, call_sid: str, body: bytes, content_type: str) -> tuple[int, str, str]:
+        """Make a call of the page ready.
+
+        Args:
+            call_sid: its name.
+            body: what the page asks for (``server/web/offers.py``).
+            content_type: of the body.
+
+        Returns:
+            HTTP's status; the token, or why there is none; the stream's URL, or empty where there is none.
+        """
+        if self._state is None or await self.hold(call_sid):
+            return 503, "all sessions are taken", ""
+        try:
+            wanted = chosen(self._state, body, content_type)
+        except HTTPException as refusal:
+            self._state.reservations.keep(call_sid)
+            return refusal.status_code, str(refusal.detail), ""
+        if wanted.wishes:
+            self._state.expected.add(call_sid, ExpectedCall(request=wanted), self._state.clock())
+        url = self._state.auth.address.wss(STREAM_PATH)
+        if url is None:
+            host = self._spec.settings.server.host
+            url = f"ws://{host}:{self._port}{STREAM_PATH}" if is_loopback(host) else ""
+        self._note_led(call_sid, self._state)
+        return 200, self._state.mint(call_sid), url
+
+    @property
+    def _leaves(self) -> str | None:
+        """Why no new calls are led here, or None while they are."""
+        return CLOSING if self._stop.stop_requested.is_set() else None
+
+    def _note_led(self, call_sid: str, state: ServerState) -> None:
+        now_s = state.clock()
+        self._led_s = {sid: led_s for sid, led_s in self._led_s.items() if now_s - led_s < LED_SECS}
+        self._led_s[call_sid] = now_s
+
+    async def _led_have_come(self, state: ServerState) -> None:
+        """Wait for the streams of calls that were led here: until it comes, each may begin any moment."""
+        while self._answering or any(  # noqa: ASYNC110 - a call that does not come tells nothing
+            state.clock() - led_s < LED_SECS and state.calls.find(call_sid) is None
+            for call_sid, led_s in self._led_s.items()
+        ):
+            await asyncio.sleep(0.05)
+
+    async def end(self) -> None:
+        """Take no new calls, and end when those that run are over. Returns at once."""
+        if not self._stop.stop_requested.is_set():
+            self._stop.take()
+
+    async def hang_up(self) -> None:
+        """End now. Returns at once."""
+        self._stop.stop_requested.set()
+        self._stop.force_requested.set()
+
+    async def _run(self) -> None:
+        spec = self._spec
+        try:
+            listener = listen(spec.settings.server.host, spec.port)
+            self._port = listener.getsockname()[1]
+            settings = self._settings(self._port)
+            async with answering(
+                listener,
+                self._stop,
+                settings,
+                self._run_call,
+                tokens=StreamTokens.from_auth_token(None),  # a key of its own
+                desk=self._desk,
+            ) as state:
+                self._state = state
+                logger.info("Worker {} takes calls at {}", spec.name, state.auth.address.base)
+                await self._stop.stop_requested.wait()
+                coming = asyncio.ensure_future(self._led_have_come(state))
+                await self._stop.wait_unless_forced(coming, within_secs=settings.server.drain_secs)
+                coming.cancel()
+                await drain(state.calls, self._stop, settings.server.drain_secs, logger.info)
+            logger.info("Worker {} has ended", spec.name)
+        except Stopped:
+            logger.info("Worker {} was stopped before it was ready", spec.name)
+        except _EXPLAINED as error:
+            self._failure = str(error)
+            logger.error("Worker {} cannot start: {}", spec.name, error)
+        except Exception as error:
+            self._failure = type(error).__name__
+            logger.exception("Worker {} broke", spec.name)
+
+    def _settings(self, port: int) -> Settings:
+        """Give what the cluster was given, as it is for one worker."""
+        spec, given = self._spec, self._spec.settings
+        template, host = spec.url_template, socket.gethostname()
+        url = worker_url(template, name=spec.name, host=host, port=port) if template else None
+        return replace(
+            given,
+            server=replace(given.server, port=port),
+            web=replace(given.web, admin_port=None),  # the desk's
+            reach=replace(given.reach, public_url=url),
+            hooks=replace(
+                given.hooks,
+                allow=(),
+                deny=(),
+                calls_per_caller_per_hour=0,
+                # Two processes that send one file tell of one call twice.
+                on_end_folder=given.hooks.on_end_folder / spec.name,
+            ),
+        )

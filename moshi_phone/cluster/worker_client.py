@@ -1,0 +1,84 @@
+"""A worker as desk and manager see it: its requests, each with the time that it may take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moshi_phone.cluster.rpc import Asker
+from moshi_phone.cluster.worker_report import WorkerReport
+from moshi_phone.server.calls.pending import ExpectedCall
+from moshi_phone.telephony.incoming_call import IncomingCall
+
+SOON_SECS = 1.0
+"""For what a worker has at hand. One whose machine is gone costs a caller this, once."""
+HOOK_SECS = 6.0
+"""For what a hook is asked about (``hooks/http.py``); Twilio waits 15 s for all."""
+
+
+class WorkerClient(Asker):
+    """Asks one worker; every method may raise ``NoAnswer``."""
+
+    async def report(self, desk_url: str | None, within_secs: float = SOON_SECS) -> WorkerReport:
+        """See ``Worker.report``."""
+        report: WorkerReport = await self.ask("report", desk_url, within_secs=within_secs)
+        return report
+
+    async def hold(self, call_sid: str) -> str | None:
+        """See ``Worker.hold``."""
+        error: str | None = await self.ask("hold", call_sid, within_secs=SOON_SECS)
+        return error
+
+    async def answer(self, call: IncomingCall) -> str | None:
+        """See ``Worker.answer``."""
+        document: str | None = await self.ask("answer", call, within_secs=HOOK_SECS)
+        return document
+
+    async def hand_over(self, call_sid: str) -> ExpectedCall | None:
+        """See ``Worker.hand_over``."""
+        expected: ExpectedCall | None = await self.ask("hand_over", call_sid, within_secs=SOON_SECS)
+        return expected
+
+    async def take_over(self, call_sid: str, expected: ExpectedCall | None) -> str | None:
+        """See ``Worker.take_over``."""
+        document: str | None = await self.ask("take_over", call_sid, expected, within_secs=SOON_SECS)
+        return document
+
+    async def overview(self) -> dict[str, Any] | None:
+        """See ``Worker.overview``; has the worker's name, too."""
+        told: dict[str, Any] | None = await self.ask("overview", within_secs=SOON_SECS)
+        return None if told is None else {"worker": self.name, **told}
+
+    async def details(self, call_sid: str) -> dict[str, Any] | None:
+        """See ``Worker.details``."""
+        details: dict[str, Any] | None = await self.ask("details", call_sid, within_secs=SOON_SECS)
+        return details
+
+    async def say(self, call_sid: str, text: str) -> tuple[int, str] | None:
+        """See ``Worker.say``."""
+        said: tuple[int, str] | None = await self.ask("say", call_sid, text, within_secs=SOON_SECS)
+        return said
+
+    async def scrape(self) -> str:
+        """See ``Worker.scrape``."""
+        text: str = await self.ask("scrape", within_secs=SOON_SECS)
+        return text
+
+    async def offers(self) -> dict[str, list[str]]:
+        """See ``Worker.offers``."""
+        offers: dict[str, list[str]] = await self.ask("offers", within_secs=SOON_SECS)
+        return offers
+
+    async def page_call(self, call_sid: str, body: bytes, content_type: str) -> tuple[int, str, str]:
+        """See ``Worker.page_call``."""
+        ready: tuple[int, str, str] = await self.ask(
+            "page_call", call_sid, body, content_type, within_secs=SOON_SECS
+        )
+        return ready
+
+    async def end(self) -> None:
+        """See ``Worker.end``."""
+        await self.ask("end", within_secs=SOON_SECS)
+
+    async def hang_up(self) -> None:
+        """See ``Worker.hang_up``."""
+        await self.ask("hang_up", within_secs=SOON_SECS)

@@ -1,0 +1,57 @@
+"""The public URL of each worker, made from a template. Pure."""
+
+from __future__ import annotations
+
+from string import Formatter
+
+from moshi_phone.access.public_address import BadPublicUrl, parse_public_url
+
+_KNOWN = frozenset(("name", "host", "port"))
+
+
+class BadWorkerUrl(ValueError):
+    """The template makes no URL, or the same one for all workers. The text is one sentence."""
+
+
+def worker_name(number: int) -> str:
+    """Give what a worker is called in URLs, metrics and the log."""
+    return f"w{number}"
+
+
+def worker_url(template: str, *, name: str, host: str, port: int) -> str:
+    """Fill the template for one worker; gives what ``PublicAddress.base`` wants.
+
+    Args:
+        template: a URL with ``{name}``, ``{host}`` or ``{port}`` in it.
+        name: of the worker.
+        host: the name of its machine.
+        port: where it listens.
+
+    Raises:
+        BadWorkerUrl: when that is no URL.
+    """
+    try:
+        fields = {field for _, field, _, _ in Formatter().parse(template) if field is not None}
+    except ValueError as error:
+        raise BadWorkerUrl(f"--worker-url {template}: {error}.") from error
+    if strange := sorted(fields - _KNOWN):
+        raise BadWorkerUrl(
+            f"--worker-url: expected {{name}}, {{host}} or {{port}}, got {{{strange[0]}}} in {template}."
+        )
+    try:
+        return parse_public_url(template.format(name=name, host=host, port=port))
+    except BadPublicUrl as error:
+        raise BadWorkerUrl(f"--worker-url: {error}.") from error
+
+
+def check_worker_url(template: str) -> None:
+    """Make sure that each worker gets a URL of its own.
+
+    Raises:
+        BadWorkerUrl: when the template makes none, or one for all.
+    """
+    one, another = (worker_url(template, name=f"w{n}", host=f"host{n}", port=5000 + n) for n in (1, 2))
+    if one == another:
+        raise BadWorkerUrl(
+            f"--worker-url {template} is the same for all workers: put {{name}} where they differ."
+        )

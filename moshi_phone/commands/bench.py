@@ -1,0 +1,106 @@
+"""``uv run bot.py bench``: does this machine hold real time with Moshi, and for how many calls?"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import cloup
+
+from moshi_phone.commands.errors import explained
+from moshi_phone.commands.numbers import WholeNumber
+from moshi_phone.commands.options import command, takes
+from moshi_phone.engines import nvidia
+from moshi_phone.engines.choose import accelerator, asks_for_servers, choose_engine, unused_card
+from moshi_phone.engines.duplex import LISTEN
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.personas import settle
+from moshi_phone.engines.real_time_benchmark import Pace, measure, report
+
+SHARED_STAGES = ("language", LISTEN)  # in the model's one thread
+
+
+@command("Does this machine hold real time, and for how many calls?")
+@takes(EngineOptions, without=("parrot_delay", "greeting", "greeting_frames", "hang_secs"))
+@cloup.option(
+    "--frames",
+    type=WholeNumber(1),
+    default=250,
+    show_default=True,
+    help="How long to measure, in frames of 80 ms.",
+)
+def bench(engine_options: EngineOptions, frames: int) -> None:
+    """Measure Moshi at the pace of speech, for --calls at once, and say whether it keeps up.
+
+    Takes the weights that are here, or random ones of the same size where they are not: nothing is
+    fetched. With --persona it also says how long that takes to be read, and to be copied into a call.
+    With --engine remote it is the servers that are measured, and how far away they are; with any
+    other, Moshi on this machine. The exit code is 0 when it keeps up, and 1 when it does not.
+    """
+    with explained():
+        engine_options, _ = settle(engine_options)
+    if asks_for_servers(engine_options):
+        _bench_servers(engine_options, frames)
+    # A call without a greeting is measured from its first frame on.
+    options = dataclasses.replace(engine_options, greeting="none")
+    # In the folder lies Mimi with random weights, 385 MB: nothing of a benchmark stays.
+    with explained(), tempfile.TemporaryDirectory(prefix="moshi-bench-") as folder:
+        pace = asyncio.run(_bench(options, frames, Path(folder)))
+    click.echo(f"mlx on {accelerator() or 'the processor'}, {pace.calls} at once, {frames} frames of 80 ms:")
+    if card := unused_card():
+        click.echo(f"This machine's {card} is not used: {nvidia.REMEDY}.")
+    for line in report(pace, shared_stages=SHARED_STAGES):
+        click.echo(line)
+    raise SystemExit(0 if pace.holds else 1)
+
+
+def _bench_servers(options: EngineOptions, frames: int) -> NoReturn:
+    from moshi_phone.engines.remote.pace import holds, report_servers  # noqa: PLC0415 - as below
+
+    async def bench_them() -> Pace:
+        # The caller is heard from the first frame on, so that all of them are answered alike.
+        choice = choose_engine(dataclasses.replace(options, greeting="none"))
+        click.echo(choice.line)
+        try:
+            await choice.engine.start(click.echo)
+            return await measure(choice.engine, options.calls, frames)
+        finally:
+            await choice.engine.stop()
+
+    with explained():
+        pace = asyncio.run(bench_them())
+    for line in report_servers(pace):
+        click.echo(line)
+    raise SystemExit(0 if holds(pace) else 1)
+
+
+async def _bench(options: EngineOptions, frames: int, folder: Path) -> Pace:
+    # Loads mlx, which other commands need not wait for.
+    from moshi_phone.engines.moshi import find_files  # noqa: PLC0415
+    from moshi_phone.engines.moshi.engine import MoshiEngine  # noqa: PLC0415
+    from moshi_phone.engines.moshi.load_model import Files, RandomValues  # noqa: PLC0415
+    from moshi_phone.engines.moshi.stt.checkpoint import cached_listening  # noqa: PLC0415
+
+    here = find_files.cached(options, lambda _: None) is not None
+    if options.model and not here:
+        click.echo(f"The weights of {options.model} are not here.")
+    if options.listens and cached_listening(options) is None:
+        click.echo("The listening model is not here, so both get random weights.")
+        here = False
+    source = Files() if here else RandomValues(folder)
+    if options.persona and not here:
+        options = dataclasses.replace(options, voice="")  # random weights have none
+    # However slow the machine is, its steps are to be measured, not given up.
+    engine = MoshiEngine(options, source=source, hang_s=math.inf)
+    try:
+        await engine.start(click.echo)
+        if (prompt := await engine.measure_prompt()) is not None:
+            click.echo(str(prompt))
+        return await measure(engine, options.calls, frames)
+    finally:
+        await engine.stop()

@@ -1,0 +1,203 @@
+"""Whether the phone company can reach this machine, and knows who we are."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import secrets
+import shutil
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from moshi_phone.access.public_address import HEALTH_PATH, TWIML_PATH
+from moshi_phone.commands.checks.check import Check
+from moshi_phone.commands.dotenv_file import place_of
+from moshi_phone.runtime.cloudflared import BINARY, how_to_install
+from moshi_phone.runtime.tunnel import Tunnel, TunnelFailed, reaches
+from moshi_phone.server.lifecycle import listen
+from moshi_phone.server.settings import Settings, SettingsError
+from moshi_phone.telephony.borrowed_numbers import BorrowedNumbers
+from moshi_phone.telephony.credentials import BadCredential
+from moshi_phone.telephony.e164 import BadNumber, parse_number
+from moshi_phone.telephony.rest import OwnedNumber, TwilioApi
+from moshi_phone.telephony.rest_errors import TwilioError
+
+ANSWER_SECS = 10.0
+OURS = '"engine"'  # as our /healthz has it
+_CONSOLE = "https://console.twilio.com"
+
+
+async def check_port(options: Settings) -> Check:
+    """The port is free, or our own server has it already."""
+    host, port = options.server.host, options.server.port
+    try:
+        listen(host, port).close()
+    except SettingsError as error:
+        name = f"[{host}]" if ":" in host else host
+        if await _answers_with(f"http://{name}:{port}{HEALTH_PATH}", OURS) is None:
+            return Check("port", "ok", f"{host}:{port} is taken, by this program, which is running")
+        return Check("port", "fail", str(error))
+    return Check("port", "ok", f"{host}:{port} is free")
+
+
+async def check_cloudflared(options: Settings) -> Check:
+    """The tunnel's program is there, where a tunnel is the way in."""
+    path = shutil.which(BINARY)
+    if path is None:
+        install = how_to_install(machine=platform.machine())
+        if options.reach.public_url:
+            return Check("cloudflared", "note", "not installed, and not needed with a public URL")
+        return Check("cloudflared", "fail", "not installed", f"{install}, or set PUBLIC_URL")
+    try:
+        process = await asyncio.create_subprocess_exec(
+            path, "--version", stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
+        )
+    except OSError as error:
+        return Check("cloudflared", "fail", f"{path} does not run ({error})", "install it again")
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), ANSWER_SECS)
+    except TimeoutError:
+        process.kill()  # or it would outlive the doctor
+        await process.wait()
+        why = f"no answer in {ANSWER_SECS:g} s"
+        return Check("cloudflared", "fail", f"{path} does not run ({why})", "install it again")
+    return Check("cloudflared", "ok", output.decode(errors="replace").strip() or path)
+
+
+async def check_credentials(options: Settings) -> tuple[Check, TwilioApi | None]:
+    """Twilio knows the account; gives its API too, where it does."""
+    missing = [
+        name
+        for name, value in (
+            ("TWILIO_ACCOUNT_SID", options.twilio.account_sid),
+            ("TWILIO_AUTH_TOKEN", options.twilio.auth_token),
+        )
+        if not value
+    ]
+    if missing:
+        remedy = f"set {' and '.join(missing)} in .env; they are at {_CONSOLE}"
+        return Check("credentials", "fail", "not set", remedy), None
+    try:
+        api = options.rest_api("doctor")
+    except BadCredential as error:
+        return Check("credentials", "fail", f"{error}{place_of(error.variable)}"), None
+    try:
+        kind = await api.check_account()
+    except TwilioError as error:
+        return Check("credentials", "fail", str(error)), None
+    if kind == "Trial":
+        limits = "a trial account: ten minutes a call, verified numbers only, a message before each call"
+        return Check("credentials", "note", limits, f"upgrade at {_CONSOLE}"), api
+    return Check("credentials", "ok", f"a {kind.lower()} account"), api
+
+
+async def check_number(
+    options: Settings, number: str | None, api: TwilioApi | None, notes: BorrowedNumbers | None = None
+) -> Check:
+    """The number is the account's, and rings here or can be made to."""
+    notes = notes or BorrowedNumbers()
+    if not number:
+        remedy = f"set TWILIO_NUMBER in .env; buy one at {_CONSOLE}"
+        return Check("number", "fail", "not set", remedy)
+    if api is None:
+        return Check("number", "note", "cannot be asked for without credentials")
+    try:
+        found = await api.find_number(parse_number(number, "TWILIO_NUMBER"))
+    except (TwilioError, BadNumber) as error:
+        return Check("number", "fail", str(error))
+    if found.trunk_sid:
+        return Check("number", "fail", "belongs to a SIP trunk", f"take it out of the trunk at {_CONSOLE}")
+    ours = options.address().https(TWIML_PATH)
+    where = found.voice.where
+    if ours and found.voice.url == ours and not found.voice.application_sid:
+        return Check("number", "ok", f"rings at {where}")
+    return _left_number(found, notes) or Check(
+        "number", "ok", f"goes to {where} now; it will ring here while this program runs"
+    )
+
+
+def _left_number(found: OwnedNumber, notes: BorrowedNumbers) -> Check | None:
+    """Give the check of a number that a run of this program points, or pointed and left so."""
+    left = notes.read(found.sid)
+    if left is None or found.voice not in left.ours:
+        return None
+    where = found.voice.where
+    if notes.is_held(found.sid):
+        return Check("number", "ok", f"rings at {where}, where this program runs (process {left.pid})")
+    return Check(
+        "number",
+        "note",
+        f"goes to {where}, where an earlier run left it; before, it went to {left.before.where}",
+        "the next start takes it over, and puts it back at its end",
+    )
+
+
+async def check_public_url(options: Settings) -> Check:
+    """What the world asks at our public URL comes to this machine."""
+    if not options.is_public:
+        return Check("public URL", "note", "none yet", "start with --tunnel, or set PUBLIC_URL")
+    try:
+        listener = listen(options.server.host, 0 if options.reach.tunnel else options.server.port)
+    except SettingsError:
+        # Something has the port; if that is our server, it says so.
+        return await _check_answer(options.address().https(HEALTH_PATH) or "", OURS)
+    secret = secrets.token_hex(16)  # tells an answer of ours from that of whatever else the URL leads to
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(secret)}\r\nConnection: close\r\n\r\n"
+        writer.write((head + secret).encode())
+        await writer.drain()
+        writer.close()
+
+    # A server of a few lines and not ours, which would load an engine to answer one request.
+    async with await asyncio.start_server(answer, sock=listener):
+        try:
+            async with _public_base(options, listener.getsockname()[1]) as base:
+                url = base + HEALTH_PATH
+                if options.reach.tunnel:
+                    await reaches(url, within_secs=options.reach.tunnel_wait_secs, wanted=secret)
+                return await _check_answer(url, secret)
+        except TunnelFailed as failure:
+            return Check("public URL", "fail", str(failure))
+
+
+@asynccontextmanager
+async def _public_base(options: Settings, port: int) -> AsyncIterator[str]:
+    base = options.address().base
+    if base:
+        yield base
+        return
+    urls: list[str] = []
+
+    async def take(url: str) -> None:
+        urls.append(url)
+
+    tunnel = Tunnel(port, take)
+    await tunnel.start()
+    try:
+        yield urls[0]
+    finally:
+        await tunnel.stop()
+
+
+async def _check_answer(url: str, wanted: str) -> Check:
+    error = await _answers_with(url, wanted)
+    if error is None:
+        return Check("public URL", "ok", f"{url} leads here")
+    remedy = "is the tunnel running, and does it lead to this machine and --port?"
+    return Check("public URL", "fail", f"{url} {error}", remedy)
+
+
+async def _answers_with(url: str, wanted: str) -> str | None:
+    """Ask a URL of ours; gives None when the answer holds what it should, and else what is wrong."""
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECS)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http, http.get(url) as answer:
+            text = await answer.text(errors="replace")
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        return f"does not answer ({str(error) or type(error).__name__})"
+    return None if wanted in text else f"answers, but it is not this program (HTTP {answer.status})"

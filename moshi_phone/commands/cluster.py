@@ -1,0 +1,241 @@
+"""``uv run --extra ray bot.py cluster``: answer calls with several servers, on one machine or many."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
+from socket import SOCK_STREAM, getaddrinfo, socket
+from typing import Any, Literal
+
+import click
+import cloup
+from loguru import logger
+
+from moshi_phone.access.options import WebOptions
+from moshi_phone.cluster.actor_name import digest
+from moshi_phone.cluster.control_client import ask_cluster
+from moshi_phone.cluster.gateway import ADMIN_PORT, PORT
+from moshi_phone.cluster.lifecycle import cluster_running
+from moshi_phone.cluster.manager import Manager
+from moshi_phone.cluster.options import ClusterOptions
+from moshi_phone.cluster.ray_account import Left, RayAccount, sockets_of_desks
+from moshi_phone.cluster.ray_runtime import RayRuntime, ray_running
+from moshi_phone.cluster.worker_url import check_worker_url
+from moshi_phone.commands.errors import explained
+from moshi_phone.commands.logs import log_to_stderr
+from moshi_phone.commands.options import command, takes
+from moshi_phone.commands.pointing import number_option, pointer_for, put_back
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.hooks.options import HookOptions
+from moshi_phone.records.options import TapOptions
+from moshi_phone.runtime import event_loop
+from moshi_phone.runtime.stop_signals import Stopped, stop_signals
+from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.calls.state import RunCall
+from moshi_phone.server.lifecycle import listen
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings, SettingsError
+from moshi_phone.telephony.number_routing import put_back_left_numbers
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+
+
+@cloup.command("update")
+@takes(TwilioOptions, only=("auth_token",))
+@takes(ClusterOptions, only=("control_port",))
+def update(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
+    """Replace all servers by new ones, which run what is on the disk now; no call is cut."""
+    _tell(twilio_options, cluster_options, "POST", "/update")
+
+
+@cloup.command("scale")
+@click.argument("workers", type=click.IntRange(1, 1000))
+@takes(TwilioOptions, only=("auth_token",))
+@takes(ClusterOptions, only=("control_port",))
+def scale(workers: int, twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
+    """Have so many servers; those that are too many end with their last calls."""
+    _tell(twilio_options, cluster_options, "POST", f"/scale/{workers}")
+
+
+@cloup.command("status")
+@takes(TwilioOptions, only=("auth_token",))
+@takes(ClusterOptions, only=("control_port",))
+def status(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
+    """Say how the servers are."""
+    _tell(twilio_options, cluster_options, "GET", "")
+
+
+@command(
+    "Answer calls with several servers.",
+    cloup.Group,
+    invoke_without_command=True,
+    commands=(update, scale, status),
+)
+@click.pass_context
+@number_option
+@takes(ClusterOptions)
+@takes(TwilioOptions)
+@takes(ReachOptions, without=("insecure", "stream_url"))
+@takes(EngineOptions)
+@takes(ServerOptions)
+@takes(WebOptions)
+@takes(TapOptions)
+@takes(CallOptions)
+@takes(HookOptions)
+def cluster(
+    context: click.Context,
+    /,
+    *,
+    number: str | None,
+    cluster_options: ClusterOptions,
+    twilio_options: TwilioOptions,
+    reach_options: ReachOptions,
+    engine_options: EngineOptions,
+    server_options: ServerOptions,
+    web_options: WebOptions,
+    tap_options: TapOptions,
+    call_options: CallOptions,
+    hook_options: HookOptions,
+) -> None:
+    """Answer calls with several servers, on this machine or on those of a Ray cluster (docs/cluster.md).
+
+    Twilio's webhooks come in at --port; the answer sends each call to a server that has a session for it.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    settings = Settings(
+        server_options,
+        engine_options,
+        twilio_options,
+        reach_options,
+        taps=tap_options,
+        web=web_options,
+        hooks=hook_options,
+        calls=call_options,
+    )
+    start_log = partial(log_to_stderr, server_options.log_level, settings.secrets, server_options.log_format)
+    start_log()
+    with explained():
+        _check(settings, cluster_options)
+        address, token = cluster_options.ray_address, _auth_token(twilio_options)
+        with ExitStack() as held:
+            account, left = None, list[Left]()
+            if address:  # first: what an earlier command has left has our ports
+                held.enter_context(ray_running(address))
+                account = held.enter_context(RayAccount(digest(token), address))
+                left = account.left()
+            sockets_left = event_loop.run(sockets_of_desks(left, token)) if left else {}
+            settings, sockets = _hold_ports(settings, sockets_left, held)
+            if not address:
+                held.enter_context(ray_running(None))
+            runtime = RayRuntime(settings, cluster_options, _path_of(context.obj), start_log)
+            manager = Manager(runtime, settings, cluster_options)
+            manager.adopt([runtime.survivor(name, handle) for name, handle in left])
+            if account:
+                held.enter_context(account.leaving_nothing())
+            is_back = event_loop.run(_run(manager, settings, cluster_options, sockets, number))
+    if not is_back:
+        sys.exit(1)
+
+
+def _tell(twilio: TwilioOptions, options: ClusterOptions, method: Literal["GET", "POST"], path: str) -> None:
+    with explained():
+        token = _auth_token(twilio)
+        told = asyncio.run(ask_cluster(options.control_port, token, method, path))
+    print(f"{told['wanted']} workers are wanted, {'all ready' if told['ready'] else 'not all ready yet'}.")
+    for worker in told["workers"]:
+        print(_line(worker))
+
+
+def _line(worker: dict[str, Any]) -> str:
+    if worker["failure"]:
+        return f"{worker['name']}  {worker['failure']}"
+    taken = "" if worker["capacity"] is None else f"{worker['sessions']} of {worker['capacity']} taken"
+    return f"{worker['name']}  {worker['state']:<9} {taken}  {worker['url'] or ''}".rstrip()
+
+
+async def _run(
+    manager: Manager,
+    settings: Settings,
+    options: ClusterOptions,
+    sockets: Mapping[str, socket],
+    number: str | None,
+) -> bool:
+    """Answer calls until asked to stop; gives whether the number does again what it did before."""
+    pointer = pointer_for(settings, number)
+    with stop_signals() as stop, suppress(Stopped):
+        try:
+            async with cluster_running(
+                manager, settings, stop, sockets, control_port=options.control_port, pointer=pointer
+            ):
+                if api := settings.rest_api_if_set():
+                    await stop.unless_stopped(put_back_left_numbers(api, logger.info))
+                await stop.stop_requested.wait()
+                await put_back(pointer, stop)
+        finally:
+            await put_back(pointer, stop)
+    return pointer is None or not pointer.rings_here
+
+
+def _check(settings: Settings, options: ClusterOptions) -> None:
+    _auth_token(settings.twilio)
+    settings.check()
+    if options.worker_url:
+        if settings.reach.tunnel:
+            raise SettingsError("--tunnel gives each worker a URL of its own; leave out it or --worker-url.")
+        check_worker_url(options.worker_url)
+    if bool(options.worker_url) != bool(settings.reach.public_url):
+        raise SettingsError(
+            "--public-url (PUBLIC_URL), where webhooks come in, goes with --worker-url, where calls come in."
+        )
+    if options.min_workers > options.max_workers:
+        raise SettingsError(
+            f"--min-workers {options.min_workers} is more than --max-workers {options.max_workers}."
+        )
+
+
+def _auth_token(twilio: TwilioOptions) -> str:
+    if not twilio.auth_token:
+        raise SettingsError(
+            "cluster needs TWILIO_AUTH_TOKEN: its servers know each other by it, and Twilio too."
+        )
+    return twilio.auth_token
+
+
+def _hold_ports(
+    settings: Settings, left: Mapping[str, socket], held: ExitStack
+) -> tuple[Settings, dict[str, socket]]:
+    """Take the desks' ports until ``held`` is closed; gives them as numbers, and as sockets for the desks.
+
+    Args:
+        settings: say which ports.
+        left: the sockets of desks that are left, by name: what waits there is not lost.
+        held: closes them all.
+    """
+
+    def hold(name: str, host: str, port: int, kind: str = "") -> int:
+        old = left.get(name)
+        is_ours = old is not None and any(
+            old.getsockname()[:2] == address[:2] for *_, address in getaddrinfo(host, port, type=SOCK_STREAM)
+        )
+        sockets[name] = held.enter_context(old if old and is_ours else listen(host, port, kind))
+        number: int = sockets[name].getsockname()[1]
+        return number
+
+    for one in left.values():
+        held.enter_context(one)
+    sockets = dict[str, socket]()
+    server, web = settings.server, settings.web
+    server = replace(server, port=hold(PORT, server.host, server.port))
+    if web.admin_port is not None:
+        web = replace(web, admin_port=hold(ADMIN_PORT, web.admin_host, web.admin_port, "admin-"))
+    return replace(settings, server=server, web=web), sockets
+
+
+def _path_of(run_call: RunCall) -> str:
+    """Name a function for other processes; here, bot.py is the program itself."""
+    module = run_call.__module__
+    return f"{'bot' if module == '__main__' else module}:{run_call.__name__}"

@@ -1,0 +1,243 @@
+"""``uv run bot.py dial``: make a phone ring."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from dataclasses import replace
+
+import click
+import cloup
+
+from moshi_phone.access.public_address import STATUS_PATH, STREAM_PATH
+from moshi_phone.access.redact import redact
+from moshi_phone.access.tokens import StreamTokens
+from moshi_phone.commands.errors import Unusable, explained
+from moshi_phone.commands.logs import log_to_stderr
+from moshi_phone.commands.numbers import WholeNumber
+from moshi_phone.commands.options import GROUPS, command, takes
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.personas import read_persona
+from moshi_phone.records.options import TapOptions
+from moshi_phone.runtime import event_loop
+from moshi_phone.runtime.stop_signals import Stopped, stop_signals
+from moshi_phone.runtime.urls import split_url
+from moshi_phone.server.calls.draining import hang_up_all
+from moshi_phone.server.calls.state import RunCall, ServerState
+from moshi_phone.server.calls.voicemail import NO_VOICEMAIL, Voicemail
+from moshi_phone.server.lifecycle import answering, listen
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings, SettingsError
+from moshi_phone.telephony.dialling import COMPLETED, CallPlan, Dialler
+from moshi_phone.telephony.e164 import parse_number
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+from moshi_phone.telephony.rest import PlacedCall, TwilioApi
+
+MOST_PARAMETER_CHARS = 499
+
+
+@command("Call a phone number, and talk.")
+@click.pass_obj
+@cloup.argument("number", help="E.164, such as +15551234567.")
+@cloup.option(
+    "--from",
+    "from_",
+    group=GROUPS["phone"],
+    envvar="TWILIO_NUMBER",
+    show_envvar=True,
+    help="The number to call from: one of yours at Twilio.",
+)
+@cloup.option(
+    "--url",
+    group=GROUPS["phone"],
+    help="The wss URL of a server that runs elsewhere with the same auth token; "
+    "without it this command answers the call itself.",
+)
+@cloup.option(
+    "--ring-secs",
+    group=GROUPS["calls"],
+    type=WholeNumber(5, 600),
+    default=30,
+    show_default=True,
+    help="How long it may ring.",
+)
+@cloup.option(
+    "--limit-secs",
+    group=GROUPS["calls"],
+    type=WholeNumber(10, 86_400),
+    default=3600,
+    show_default=True,
+    help="How long the call may last.",
+)
+@cloup.option(
+    "--voicemail",
+    group=GROUPS["calls"],
+    type=click.Choice(["talk", "hang-up", "message"]),
+    default="talk",
+    show_default=True,
+    help="What to do when a machine answers: talk to it all the same, hang up, or leave --voicemail-message. "
+    "Twilio finds out beside the call, so that a person never waits, and charges for it.",
+)
+@cloup.option(
+    "--voicemail-message",
+    group=GROUPS["calls"],
+    metavar="TEXT",
+    help="What is said to a machine, after its tone.",
+)
+@takes(TwilioOptions)
+@takes(ReachOptions)
+@takes(EngineOptions)
+@takes(ServerOptions)
+@takes(TapOptions)
+def dial(
+    run_call: RunCall,
+    /,
+    *,
+    number: str,
+    from_: str | None,
+    url: str | None,
+    ring_secs: int,
+    limit_secs: int,
+    voicemail: str,
+    voicemail_message: str | None,
+    twilio_options: TwilioOptions,
+    reach_options: ReachOptions,
+    engine_options: EngineOptions,
+    server_options: ServerOptions,
+    tap_options: TapOptions,
+) -> None:
+    """Call NUMBER (E.164, such as +15551234567) and follow the call to its end.
+
+    Ctrl-C hangs up. The exit code is 0 when somebody answered, and 1 when nobody did.
+    """
+    options = Settings(server_options, engine_options, twilio_options, reach_options, taps=tap_options)
+    log_to_stderr(server_options.log_level, options.secrets, server_options.log_format)
+    with explained():
+        to = parse_number(number)
+        if not from_:
+            raise Unusable("Say which of your Twilio numbers calls, with --from or TWILIO_NUMBER.")
+        api = options.rest_api("dial")
+        mail = Voicemail(voicemail, voicemail_message)
+        mail.check(elsewhere=url is not None)
+        plan = CallPlan(
+            to,
+            parse_number(from_, "--from (TWILIO_NUMBER)"),
+            "",
+            None,
+            ring_secs,
+            limit_secs,
+            machine_detection=mail.detection,
+        )
+        if url:
+            plan = replace(plan, persona=_persona(engine_options), voice=engine_options.voice)
+            call = event_loop.run(_dial_elsewhere(plan, _stream_url(url), api, options))
+        else:
+            # Twilio must reach us for the stream: without a URL of ours a tunnel is opened for this one call.
+            call = event_loop.run(_dial_here(plan, api, options.with_public_url(), run_call, mail))
+    sys.exit(0 if call and call.status == COMPLETED else 1)
+
+
+async def _dial_elsewhere(
+    plan: CallPlan, stream_url: str, api: TwilioApi, options: Settings
+) -> PlacedCall | None:
+    with stop_signals() as stop:
+        tokens = StreamTokens.from_auth_token(options.twilio.auth_token)
+        return await _follow(replace(plan, stream_url=stream_url), tokens, Dialler(api, stop, _print))
+
+
+async def _dial_here(
+    plan: CallPlan,
+    api: TwilioApi,
+    options: Settings,
+    run_call: RunCall,
+    mail: Voicemail = NO_VOICEMAIL,
+) -> PlacedCall | None:
+    options.check()
+    listener = _listen(options)
+    news = asyncio.Event()
+
+    def on_status(call_sid: str, status: str) -> None:
+        mail.on_status(call_sid, status, state)
+        news.set()
+
+    with stop_signals() as stop:
+        try:
+            async with answering(
+                listener,
+                stop,
+                options,
+                run_call,
+                on_status=on_status,
+            ) as state:
+                mail.check_engine(state.engine)
+                plan = _with_persona_of_number(plan, state, options.engine)
+                address = state.auth.address
+                stream_url = address.wss(STREAM_PATH)
+                if stream_url is None:
+                    raise Unusable("There is no public URL; set --public-url, or install cloudflared.")
+                here = replace(plan, stream_url=stream_url, status_url=address.https(STATUS_PATH))
+                try:
+                    return await _follow(here, state.auth.tokens, Dialler(api, stop, _print, news))
+                finally:
+                    await hang_up_all(state.calls, _print)
+        except Stopped:
+            return None
+
+
+def _with_persona_of_number(plan: CallPlan, state: ServerState, options: EngineOptions) -> CallPlan:
+    """Ask for what ``--personas`` says of the numbers, by the section's name, and have it made ready.
+
+    Raises:
+        RequestRefused: when the engine cannot answer so.
+    """
+    name = state.personas.name_for_call(called=plan.from_, caller=plan.to)  # who is at the other end first
+    if name is None or options.persona:
+        return plan
+    state.engine.prepare(state.personas.sections[name])
+    return replace(plan, persona=name)
+
+
+def _persona(options: EngineOptions) -> str:
+    """Give the persona for a server elsewhere; it travels as a parameter of Twilio's."""
+    persona = read_persona(options.persona)
+    if len(persona) > MOST_PARAMETER_CHARS:
+        raise Unusable(
+            f"Twilio carries a persona of at most {MOST_PARAMETER_CHARS} characters to the server at --url, "
+            f"got {len(persona)}; give it a name in that server's --personas, and that name here."
+        )
+    return persona
+
+
+def _listen(options: Settings) -> socket.socket:
+    """Take a port: any for a tunnel, and where the public URL leads for a public URL."""
+    if options.reach.tunnel:
+        return listen(options.server.host, 0)
+    try:
+        return listen(options.server.host, options.server.port)
+    except SettingsError as error:
+        url = options.address().wss(STREAM_PATH)
+        raise Unusable(f"{error} If that is this program, let it answer: --url {url}") from error
+
+
+async def _follow(plan: CallPlan, tokens: StreamTokens, dialler: Dialler) -> PlacedCall:
+    _print(f"calling {redact(plan.to)} from {redact(plan.from_)}")
+    return await dialler.dial(plan, plan.twiml(tokens, time.time()))
+
+
+def _stream_url(text: str) -> str:
+    parts = split_url(text)
+    if parts.scheme != "wss" or not parts.hostname or parts.query or parts.fragment:
+        raise Unusable(f"Expected --url wss://HOST{STREAM_PATH}, got {text!r}.")
+    return parts._replace(path=parts.path.rstrip("/") or STREAM_PATH).geturl()
+
+
+def _print(state: str) -> None:
+    """Show a line at once, also where the output goes into a pipe."""
+    try:
+        print(state, flush=True)
+    except OSError:
+        # The terminal has closed. The call is to be hung up all the same, and what follows goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,109 @@
+"""``uv run bot.py doctor``: would a call work, and if not, why not?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import cloup
+
+from moshi_phone.commands.checks.check import Check
+from moshi_phone.commands.checks.line import (
+    check_cloudflared,
+    check_credentials,
+    check_number,
+    check_port,
+    check_public_url,
+)
+from moshi_phone.commands.checks.machine import (
+    check_accelerator,
+    check_disk,
+    check_listening,
+    check_packages,
+    check_python,
+    check_voices,
+    check_weights,
+    moshi_answers,
+)
+from moshi_phone.commands.checks.servers import check_servers
+from moshi_phone.commands.errors import explained
+from moshi_phone.commands.logs import log_to_stderr
+from moshi_phone.commands.options import GROUPS, command, takes
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.personas import settle
+from moshi_phone.runtime import event_loop
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+
+
+@command("Would a call work? And if not, what to do.")
+@cloup.option("--json", "as_json", is_flag=True, help="Say it for a program to read.")
+@cloup.option(
+    "--number", group=GROUPS["phone"], envvar="TWILIO_NUMBER", show_envvar=True, help="Your number at Twilio."
+)
+@takes(TwilioOptions)
+@takes(ReachOptions)
+@takes(EngineOptions)
+@takes(ServerOptions)
+def doctor(
+    *,
+    as_json: bool,
+    number: str | None,
+    twilio_options: TwilioOptions,
+    reach_options: ReachOptions,
+    engine_options: EngineOptions,
+    server_options: ServerOptions,
+) -> None:
+    """Check everything that a phone call needs, one line each, with what to do about it.
+
+    Takes the same options as serve; with --tunnel it opens a tunnel to see whether that works. The exit
+    code is 0 when a call would work, and 1 when it would not.
+    """
+    secrets = [twilio_options.auth_token, engine_options.remote.server_token]
+    # Only errors: what goes wrong on the way is what the lines of the checks say.
+    log_to_stderr("error", secrets, server_options.log_format)
+    with explained():
+        # Not Settings.check(), which ends at the first fault: here each is a line of its own.
+        settled, _ = settle(engine_options)
+        options = Settings(server_options, settled, twilio_options, reach_options)
+        options.address()
+        checks = event_loop.run(_examine(options, number, quiet=as_json))
+    works = all(check.state != "fail" for check in checks)
+    if as_json:
+        print(json.dumps({"works": works, "checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        print("A call would work." if works else "A call would not work yet: see the lines with FAIL.")
+    sys.exit(0 if works else 1)
+
+
+async def _examine(options: Settings, number: str | None, *, quiet: bool) -> list[Check]:
+    """Make one check after the other, and show each as soon as it is made."""
+    checks: list[Check] = []
+
+    def show(check: Check) -> Check:
+        checks.append(check)
+        if not quiet:
+            print(check, flush=True)
+        return check
+
+    show(check_python())
+    show(check_packages())
+    show(check_accelerator(options.engine))
+    weights = show(check_weights(options.engine))
+    if options.engine.listens:
+        show(check_listening(options.engine))
+    here = weights.state == "ok" or not moshi_answers(options.engine)
+    show(check_disk(options.engine, weights_are_here=here))
+    if (voices := check_voices(options.engine)) is not None:
+        show(voices)
+    for server in await check_servers(options.engine):
+        show(server)
+    show(await check_port(options))
+    show(await check_cloudflared(options))
+    credentials, api = await check_credentials(options)
+    show(credentials)
+    show(await check_number(options, number, api))
+    show(await check_public_url(options))
+    return checks

@@ -1,0 +1,31 @@
+"""``uv run bot.py download``: fetch Moshi's weights and nothing else."""
+
+from __future__ import annotations
+
+import click
+
+from moshi_phone.commands.errors import explained
+from moshi_phone.commands.options import command, takes
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.personas import settle
+
+
+@command("Fetch Moshi's weights, and nothing else.")
+@takes(EngineOptions, only=("model", "voice", "persona", "personas", "quantize", "listen", "listen_model"))
+def download(engine_options: EngineOptions) -> None:
+    """Fetch Moshi's weights, check every file, and fetch damaged ones again."""
+    # Loads mlx, which other commands need not wait for.
+    from moshi_phone.engines.moshi import find_files  # noqa: PLC0415
+    from moshi_phone.engines.moshi.stt.checkpoint import find_listening  # noqa: PLC0415
+
+    with explained():
+        engine_options, _ = settle(engine_options)
+        checkpoint = find_files.find(engine_options, click.echo, repair=True)
+        if checkpoint.takes_persona:
+            click.echo(f"Voices: {', '.join(find_files.voices(engine_options, click.echo).names)}")
+        paths = [checkpoint.weights, checkpoint.mimi, checkpoint.tokenizer]
+        if engine_options.listens:
+            listening = find_listening(engine_options, click.echo, repair=True)
+            paths += [listening.weights, listening.tokenizer]
+    for path in paths:
+        click.echo(f"{path}: {path.stat().st_size / 1e6:,.1f} MB, whole")

@@ -1,0 +1,94 @@
+"""Where the log goes, what it looks like, and what never gets into it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
+
+from loguru import logger
+
+from moshi_phone.access.redact import Redactor, visible
+
+if TYPE_CHECKING:
+    from loguru import FormatFunction, Record
+
+LogFormat = Literal["text", "json"]
+_HANDED_ON = "_line"  # in a record's extra: a format function gives a template, and this is what it names
+_TEXT = "{time:YYYY-MM-DD HH:mm:ss} <level>{level: <7}</level> {message}{extra[_line]}\n"
+_JSON = "{extra[_line]}\n"
+
+
+def log_to_stderr(level: str, secrets: Iterable[str | None] = (), form: LogFormat = "text") -> None:
+    """Write the log to the terminal, without phone numbers and without these secrets.
+
+    All of it looks alike: our lines, pipecat's (both come by loguru), and those of uvicorn and others, which
+    come by the standard library's ``logging``, from warnings upwards.
+
+    Args:
+        level: ``debug``, ``info``, ``warning`` or ``error``.
+        secrets: what must not appear, whoever logs it.
+        form: ``text`` for people, coloured on a terminal; ``json`` for programs, an object a line.
+    """
+    redactor = Redactor(secrets)
+    logger.remove()
+    logger.configure(patcher=redactor.patch)
+    logger.add(sys.stderr, level=level.upper(), format=_FORMATS[form](redactor))
+    logging.basicConfig(handlers=[_ToLoguru()], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)
+
+
+class _ToLoguru(logging.Handler):
+    """Takes what is logged by the standard library's ``logging``."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname if record.levelname in _LEVELS else record.levelno
+        named = logger.patch(lambda ours: ours.update({"name": record.name}))
+        named.opt(exception=record.exc_info).log(level, "{}", record.getMessage())
+
+
+_LEVELS = frozenset(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
+
+
+def _text(redactor: Redactor) -> FormatFunction:
+    def line(record: Record) -> str:
+        told = _traceback(record, redactor)
+        record["extra"][_HANDED_ON] = f"\n{told}" if told else ""
+        return _TEXT
+
+    return line
+
+
+def _json(redactor: Redactor) -> FormatFunction:
+    def line(record: Record) -> str:
+        told = {
+            "time": record["time"].isoformat(timespec="milliseconds"),
+            "level": record["level"].name,
+            "logger": record["name"],
+            "message": record["message"],
+        }
+        more = {
+            name: redactor.text(value) if isinstance(value, str) else value
+            for name, value in record["extra"].items()
+        }
+        if exception := _traceback(record, redactor):
+            more["exception"] = exception
+        record["extra"][_HANDED_ON] = json.dumps({**more, **told}, default=str)
+        return _JSON
+
+    return line
+
+
+_FORMATS = {"text": _text, "json": _json}
+
+
+def _traceback(record: Record, redactor: Redactor) -> str:
+    """Write the traceback, if there is one, as Python does: without the values of variables."""
+    exception = record["exception"]
+    if exception is None or exception.value is None:
+        return ""
+    lines = "".join(traceback.format_exception(exception.value)).rstrip("\n").split("\n")
+    return "\n".join(visible(redactor.text(line)) for line in lines)

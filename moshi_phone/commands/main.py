@@ -1,0 +1,77 @@
+"""The command line: ``uv run bot.py [COMMAND] [OPTIONS]``, where no command means ``serve``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+
+import click
+
+from moshi_phone.commands.dotenv_file import load_dotenv_file
+from moshi_phone.runtime.version import VERSION
+
+COMMANDS = ("serve", "cluster", "dial", "rehearse", "doctor", "download", "voices", "bench")
+
+
+class Commands(click.Group):
+    """The commands, each loaded from ``commands/NAME.py`` when it is needed.
+
+    So none waits for what only another one imports, and ``.env`` is read before any library looks at the
+    environment (``HF_HOME``). Without a command, ``serve`` runs.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name them, the most used first."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        """Load one, or say with None that there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"moshi_phone.commands.{cmd_name}"), cmd_name)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``serve`` in front of options that belong to no command."""
+        if not args or (args[0].startswith("-") and args[0] not in ("--help", "--version")):
+            args.insert(0, "serve")
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the one that was probably meant.
+
+        Raises:
+            click.UsageError: when there is no such command.
+        """
+        # click knows "No such command" as well, but names none that is like it.
+        if args[0] not in COMMANDS:
+            like = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f"did you mean {like[0]}?" if like else f"there are {', '.join(COMMANDS)}."
+            raise click.UsageError(f"There is no command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands)
+@click.version_option(package_name=None, version=VERSION, prog_name="moshi-phone")
+def cli() -> None:
+    """Talk with Moshi on the phone.
+
+    Without a command, "serve" runs: "uv run bot.py --port 5001" answers calls.
+    "uv run bot.py COMMAND --help" tells what each command takes. Options that name a variable there can
+    also be set in the environment, or in a file named .env in this folder or above it, and all of them in
+    a settings file (--config FILE.toml), by their own names; the command line wins, then the environment.
+    """
+
+
+def main(run_call: Callable[..., Awaitable[None]]) -> None:
+    """Run the command line, with what ``.env`` adds to the environment.
+
+    Args:
+        run_call: drives one call (``bot.run_call``); the commands that answer calls take it from click's
+            context, so that no command imports the front door.
+    """
+    load_dotenv_file()
+    cli(prog_name="uv run bot.py", obj=run_call)

@@ -1,0 +1,225 @@
+"""Makes command-line options from the fields of a dataclass, and a command from a function.
+
+Each area declares its options beside its code as a dataclass (``EngineOptions``, ``ServerOptions``, …);
+``@takes(EngineOptions)`` gives a command all of them, and hands it one instance. A value comes from the
+command line, else from the environment (or ``.env``), else from the settings file (``--config``), else it
+is the field's default. click does all of that; cloup sorts ``--help`` into groups.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import click
+import cloup
+
+from moshi_phone.commands.numbers import Number, WholeNumber
+from moshi_phone.commands.settings_file import read_settings_file
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+ENVIRONMENT_PREFIX = "MOSHI_"
+GROUPS = {
+    name: cloup.OptionGroup(title)
+    for name, title in {
+        "phone": "Phone (the number, and how callers reach this machine)",
+        "engine": "Engine (what answers)",
+        "voice": "Voice (who answers, and how it begins)",
+        "calls": "Calls (what may happen in one, and who is told)",
+        "cluster": "Cluster (how many servers, and where)",
+        "web": "Page and monitoring",
+        "keep": "Keep (recordings and transcripts)",
+        "rehearsal": "Rehearsal",
+        "tuning": "Tuning",
+    }.items()
+}
+
+
+def command(
+    short_help: str, cls: type[cloup.Command] = cloup.Command, **more: Any
+) -> Callable[[Callable[..., Any]], cloup.Command]:
+    """Make a function a command that reads a settings file and sorts its options into groups.
+
+    Args:
+        short_help: the line that the list of commands has of it.
+        cls: what it is, such as a group of commands.
+        more: what that takes.
+    """
+
+    def decorate(run: Callable[..., Any]) -> cloup.Command:
+        with_config = cloup.option(
+            "--config",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            is_eager=True,  # read before any other option is looked up
+            expose_value=False,
+            callback=read_settings_file,
+            envvar=ENVIRONMENT_PREFIX + "CONFIG",
+            show_envvar=True,
+            help="A TOML file of options, by the same names; the environment and the command line win.",
+        )(run)
+        made: cloup.Command = cloup.command(
+            cls=cls,
+            short_help=short_help,
+            context_settings={"max_content_width": 100},
+            show_constraints=False,
+            **more,
+        )(with_config)
+        made.option_groups = _groups_of(made)
+        return made
+
+    return decorate
+
+
+def _groups_of(made: cloup.Command) -> list[cloup.OptionGroup]:
+    """Give a command groups of its own, in the order of ``GROUPS``: cloup's know one command only."""
+    groups = []
+    for group in GROUPS.values():
+        own = cloup.OptionGroup(group.title)
+        own.options = [one for one in made.params if isinstance(one, cloup.Option) and one.group is group]
+        groups += [own] if own.options else []
+    return groups
+
+
+def takes(
+    settings: type[Any], *, without: Collection[str] = (), only: Collection[str] | None = None
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Give a command every field of a dataclass as an option, and the filled dataclass as an argument.
+
+    The argument is named for the class: ``EngineOptions`` arrives as ``engine_options``. A field that is a
+    dataclass itself stands for its own fields. A field's metadata may say ``help``, ``group`` (a key of
+    ``GROUPS``; the class's ``GROUP`` otherwise), ``envvar`` (default: ``MOSHI_`` and the field's name),
+    ``min``, ``max``, ``metavar``. A field of the type ``tuple[str, ...]`` may be given several times.
+
+    Args:
+        settings: the dataclass.
+        without: fields that are no options of this command; they keep their defaults.
+        only: where given, no other fields are options of this command.
+    """
+    fields = [
+        one for one in _flat(settings) if one[0].name not in without and (only is None or one[0].name in only)
+    ]
+    argument = "".join(f"_{c.lower()}" if c.isupper() else c for c in settings.__name__).lstrip("_")
+
+    def decorate(run: Callable[..., R]) -> Callable[..., R]:
+        @functools.wraps(run)
+        def filled(*args: Any, **values: Any) -> R:
+            own = {item.name: values.pop(item.name) for item, _, _ in fields}
+            return run(*args, **{argument: _filled(settings, own)}, **values)
+
+        wrapped: Callable[..., R] = filled
+        for item, hint, group in reversed(fields):  # the last decorator's option stands first in --help
+            wrapped = _option(item, hint, GROUPS[group])(wrapped)
+        return wrapped
+
+    return decorate
+
+
+def from_environment(settings: type[T]) -> T:
+    """Fill a dataclass from the environment, by the names and with the checks of the command line's options.
+
+    Raises:
+        click.UsageError: when a variable has a value that its option would not take.
+    """
+
+    @cloup.command()
+    @takes(settings)
+    def read(**filled: T) -> T:
+        [one] = filled.values()
+        return one
+
+    # An empty command line: only the environment speaks, and what is wrong in it is raised, not printed.
+    made: T = read.main([], standalone_mode=False)
+    return made
+
+
+def as_environment(settings: Any) -> dict[str, str]:
+    """Give a filled dataclass as the environment variables that make another process fill it alike."""
+    environment = dict[str, str]()
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        environment |= (
+            as_environment(value) if dataclasses.is_dataclass(value) else {_envvar(item): _as_text(value)}
+        )
+    return environment
+
+
+def _flat(settings: type[Any]) -> list[tuple[dataclasses.Field[Any], Any, str]]:
+    """Give the fields of a dataclass, and of those in it, each with its type and the name of its group."""
+    hints = get_type_hints(settings)  # under postponed annotations a field's own type is a text
+    flat = list[tuple[dataclasses.Field[Any], Any, str]]()
+    for item in dataclasses.fields(settings):
+        hint = hints[item.name]
+        own = (item, hint, item.metadata.get("group", settings.GROUP))
+        flat += _flat(hint) if _is_dataclass(hint) else [own]
+    return flat
+
+
+def _filled(settings: type[Any], values: dict[str, Any]) -> Any:
+    """Fill a dataclass, and those in it, with what is there of their fields."""
+    hints = get_type_hints(settings)
+    parts = {name: _filled(hint, values) for name, hint in hints.items() if _is_dataclass(hint)}
+    own = {item.name: values[item.name] for item in dataclasses.fields(settings) if item.name in values}
+    return settings(**parts, **own)
+
+
+def _is_dataclass(hint: Any) -> TypeGuard[type[Any]]:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    return " ".join(value) if isinstance(value, tuple) else str(value)  # click splits variables at blanks
+
+
+def _envvar(item: dataclasses.Field[Any]) -> str:
+    return str(item.metadata.get("envvar", ENVIRONMENT_PREFIX + item.name.upper()))
+
+
+def _option(
+    item: dataclasses.Field[Any], hint: Any, group: cloup.OptionGroup
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    flag = "--" + item.name.replace("_", "-")
+    meta = item.metadata
+    required_type, is_flag, is_multiple = _click_type(hint, meta)
+    return cloup.option(
+        f"{flag}/--no-{flag[2:]}" if is_flag and item.default is True else flag,
+        item.name,
+        group=group,
+        type=required_type,
+        is_flag=is_flag,
+        multiple=is_multiple,
+        default=item.default,
+        show_default=item.default not in (None, False, "", ()),
+        envvar=_envvar(item),
+        show_envvar=True,
+        metavar=meta.get("metavar"),
+        help=meta["help"],
+    )
+
+
+def _click_type(
+    hint: Any, meta: types.MappingProxyType[Any, Any]
+) -> tuple[click.ParamType[Any] | None, bool, bool]:
+    """Give click's type for a field's, and whether it is a flag, and whether it may come several times."""
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = next(arm for arm in get_args(hint) if arm is not type(None))
+    if get_origin(hint) is tuple:
+        return click.STRING, False, True
+    if hint is bool:
+        return None, True, False
+    kinds: dict[Any, click.ParamType[Any]] = {
+        int: WholeNumber(meta.get("min"), meta.get("max")),
+        float: Number(meta.get("min"), meta.get("max")),
+        Path: click.Path(path_type=Path),
+    }
+    if get_origin(hint) is Literal:
+        return click.Choice([str(value) for value in get_args(hint)]), False, False
+    return kinds.get(hint, click.STRING), False, False

@@ -1,0 +1,211 @@
+"""``uv run bot.py rehearse``: a whole call without a phone, checked point by point."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cloup
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from moshi_phone.commands.errors import Unusable
+from moshi_phone.commands.options import GROUPS, as_environment, command, takes
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.hooks.options import HookOptions
+from moshi_phone.records.options import TapOptions
+from moshi_phone.rehearse import rehearsal
+from moshi_phone.rehearse.checks import Criterion, held
+from moshi_phone.rehearse.clip import CALLER_FILE, ClipUnusable, caller_speech
+from moshi_phone.rehearse.options import RehearseOptions
+from moshi_phone.rehearse.own_server import PUBLIC_URL, OwnServer, ServerFailed
+from moshi_phone.rehearse.provenance import Provenance
+from moshi_phone.rehearse.reachable import Unreachable, check_reachable
+from moshi_phone.rehearse.rehearsal import Rehearsed, Target
+from moshi_phone.rehearse.report import make_report_directory, write_report
+from moshi_phone.rehearse.status_client import StatusClient
+from moshi_phone.rehearse.table import BY_SPEED, checklist, distributions, shares
+from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.options import ServerOptions
+
+_MIRROR_SECS = 6.0
+# What a server of the user's own keeps, tells or allows is not for a rehearsal: nothing is recorded, no hook
+# hears of a call that was none, and its caller is let in.
+_NO_ONE_ELSE_S = as_environment(TapOptions()) | as_environment(CallOptions()) | as_environment(HookOptions())
+_WIDTH_WITHOUT_TERMINAL = 140
+
+
+@command("A whole call without a phone, checked point by point.")
+@takes(RehearseOptions)
+@takes(EngineOptions, without=("calls",))
+@takes(ServerOptions, only=("pipeline",))
+@cloup.option(
+    "--auth-token",
+    group=GROUPS["rehearsal"],
+    envvar="TWILIO_AUTH_TOKEN",
+    help="Signs the webhook's request, with --url.",
+)
+@cloup.option(
+    "--public-url",
+    group=GROUPS["rehearsal"],
+    envvar="PUBLIC_URL",
+    help="What that signature is made for, with --url.",
+)
+@cloup.option(
+    "--web-password",
+    group=GROUPS["rehearsal"],
+    envvar="MOSHI_WEB_PASSWORD",
+    help="Of the server's /calls, with --url.",
+)
+def rehearse(
+    *,
+    rehearse_options: RehearseOptions,
+    engine_options: EngineOptions,
+    server_options: ServerOptions,
+    auth_token: str | None,
+    public_url: str | None,
+    web_password: str | None,
+) -> None:
+    """Rehearse a call: play Twilio's part, measure everything at the ear, say point by point how it was.
+
+    Exit code 0 when every point holds, 1 when one fails, 2 when the rehearsal could not be held.
+    """
+    console = Console()
+    if not console.is_terminal:  # rich takes 80 columns there, which break the checklist's lines
+        console = Console(width=_WIDTH_WITHOUT_TERMINAL)
+    engine_options = dataclasses.replace(engine_options, calls=rehearse_options.calls)
+    stage = _Stage(rehearse_options, server_options.pipeline, console)
+    try:
+        # What can be wrong with the options comes out before a server is started or called.
+        caller_speech(stage.caller, rehearse_options.secs)
+        with _writing(rehearse_options.report):
+            make_report_directory(rehearse_options.report)
+        if rehearse_options.url:
+            provenance = Provenance.now(rehearse_options)
+            target = Target(rehearse_options.url, auth_token, public_url, web_password)
+            calls = asyncio.run(stage.visit(target))
+        else:
+            provenance = Provenance.now(rehearse_options, engine_options)
+            calls = asyncio.run(stage.host(engine_options))
+    except (ClipUnusable, ServerFailed, Unreachable) as error:
+        raise Unusable(str(error)) from error
+    provenance = provenance.answered_by((calls[0].health or {}).get("engine"))
+    with _writing(rehearse_options.report):
+        written = write_report(rehearse_options.report, calls, provenance)
+    if not _show(console, calls, written):
+        raise SystemExit(1)
+
+
+@contextmanager
+def _writing(report: Path) -> Iterator[None]:
+    """Turn what goes wrong with the report's folder into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise Unusable(f"Cannot write to {report} ({error.strerror}); choose another --report.") from error
+
+
+@dataclasses.dataclass
+class _Stage:
+    """Where the rehearsal is held, and what it shows while it goes on."""
+
+    options: RehearseOptions
+    pipeline: str
+    console: Console
+
+    @property
+    def caller(self) -> Path:
+        """What the caller says."""
+        return self.options.caller or CALLER_FILE
+
+    async def visit(self, target: Target) -> list[Rehearsed]:
+        """Rehearse with a server that runs already.
+
+        Raises:
+            Unreachable: when there is none.
+        """
+        await check_reachable(target.url)
+        return await self._calls(target, self.options.secs, self.options.calls)
+
+    async def host(self, engine: EngineOptions) -> list[Rehearsed]:
+        """Rehearse with a server of our own, and judge the line by a mirror where the engine is none."""
+        self.console.print("Starting the server")
+        async with OwnServer(self._environment(engine), self._say) as server:
+            health = await StatusClient(server.url).health() or {}
+            parrot = health.get("engine") == "parrot"
+            delay_ms = engine.parrot_delay * 1000 if parrot else None
+            target = _target(server, delay_ms)
+            calls = await self._calls(target, self.options.secs, self.options.calls)
+        # In public, as it stands here, a server only counts what is behind it; we know what we gave it.
+        for call in calls:
+            for server_behind, url in zip(
+                (call.health or {}).get("servers", ()), engine.remote.server, strict=False
+            ):
+                server_behind["name"] = urlsplit(url).netloc
+        if not parrot:
+            line = await self._mirrored(engine)
+            for call in calls:
+                call.points = [line if point.key == line.key else point for point in call.points]
+        return calls
+
+    async def _mirrored(self, engine: EngineOptions) -> Criterion:
+        """Judge the line itself: the same line, but what is said comes straight back."""
+        self.console.print("Once more with a mirror, for the quality of the line")
+        mirror = dataclasses.replace(engine, engine="parrot", parrot_delay=0.0)
+        async with OwnServer(self._environment(mirror)) as server:
+            (call,) = await self._calls(_target(server, 0.0), _MIRROR_SECS, 1)
+        return next(point for point in call.points if point.key == "quality")
+
+    async def _calls(self, target: Target, secs: float, calls: int) -> list[Rehearsed]:
+        said = caller_speech(self.caller, secs)
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f} of {task.total:.0f} s"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        ) as progress:
+            task = progress.add_task("Calling" if calls == 1 else f"{calls} callers", total=secs * calls)
+            return await rehearsal.rehearse(
+                target,
+                said,
+                calls,
+                jitter_ms=self.options.jitter_ms,
+                progress=lambda _: progress.advance(task),
+            )
+
+    def _environment(self, engine: EngineOptions) -> dict[str, str]:
+        return {**_NO_ONE_ELSE_S, **as_environment(engine), "MOSHI_PIPELINE": self.pipeline}
+
+    def _say(self, line: str) -> None:
+        self.console.print(f"  {line}", style="dim", markup=False, highlight=False)
+
+
+def _target(server: OwnServer, repeats_after_ms: float | None) -> Target:
+    return Target(
+        server.url, server.auth_token, PUBLIC_URL, server.password, server.ready_s, repeats_after_ms
+    )
+
+
+def _show(console: Console, calls: list[Rehearsed], written: list[Path]) -> bool:
+    console.print()
+    console.print(checklist(calls[0].points) if len(calls) == 1 else distributions(calls))
+    console.print(BY_SPEED, style="dim")
+    if where_from := shares(calls):
+        console.print(where_from, highlight=False)
+    all_held = all(held(call.points) for call in calls)
+    where = ", ".join(str(path) for path in written[:4])
+    console.print(f"\nReport: {where}", highlight=False)
+    unjudged = {point.title for call in calls for point in call.points if point.passed is None}
+    if all_held:
+        but = f" ({len(unjudged)} could not be judged)" if unjudged else ""
+        console.print(f"Every point holds{but}.", style="bold green")
+    else:
+        failed = sorted({point.title for call in calls for point in call.points if point.passed is False})
+        console.print(f"Failed: {', '.join(failed)}.", style="bold red")
+    return all_held

@@ -1,0 +1,111 @@
+"""``uv run bot.py serve``: answer calls."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+
+import click
+from loguru import logger
+
+from moshi_phone.access.options import WebOptions
+from moshi_phone.access.public_address import TWIML_PATH
+from moshi_phone.access.redact import redact
+from moshi_phone.commands.errors import explained
+from moshi_phone.commands.logs import log_to_stderr
+from moshi_phone.commands.options import command, takes
+from moshi_phone.commands.pointing import number_option, pointer_for, put_back
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.hooks.options import HookOptions
+from moshi_phone.records.options import TapOptions
+from moshi_phone.runtime import event_loop
+from moshi_phone.runtime.stop_signals import Stopped, stop_signals
+from moshi_phone.server.calls.draining import drain
+from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.calls.state import RunCall, ServerState
+from moshi_phone.server.lifecycle import answering, listen
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
+from moshi_phone.telephony.number_routing import put_back_left_numbers
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+
+_HERE = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - all of them take what comes to localhost
+
+
+@command("Answer calls (the default).")
+@click.pass_obj
+@number_option
+@takes(TwilioOptions)
+@takes(ReachOptions)
+@takes(EngineOptions)
+@takes(ServerOptions)
+@takes(WebOptions)
+@takes(TapOptions)
+@takes(CallOptions)
+@takes(HookOptions)
+def serve(
+    run_call: RunCall,
+    /,
+    *,
+    number: str | None,
+    twilio_options: TwilioOptions,
+    reach_options: ReachOptions,
+    engine_options: EngineOptions,
+    server_options: ServerOptions,
+    web_options: WebOptions,
+    tap_options: TapOptions,
+    call_options: CallOptions,
+    hook_options: HookOptions,
+) -> None:
+    """Answer calls at ws://HOST:PORT/stream."""
+    options = Settings(
+        server_options,
+        engine_options,
+        twilio_options,
+        reach_options,
+        taps=tap_options,
+        web=web_options,
+        hooks=hook_options,
+        calls=call_options,
+    )
+    log_to_stderr(server_options.log_level, options.secrets, server_options.log_format)
+    with explained():
+        options.check()
+        is_back = event_loop.run(_serve(options, run_call, number))
+    if not is_back:
+        sys.exit(1)
+
+
+async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bool:
+    """Answer calls until asked to stop; gives whether the number does again what it did before."""
+    pointer = pointer_for(options, number)
+    listener = listen(options.server.host, options.server.port)
+    with stop_signals() as stop, suppress(Stopped):
+        try:
+            async with answering(listener, stop, options, run_call, pointer=pointer) as state:
+                _say_where(options, state, listener.getsockname()[1], number, is_pointed=pointer is not None)
+                if api := options.rest_api_if_set():
+                    await stop.unless_stopped(put_back_left_numbers(api, logger.info))
+                await stop.stop_requested.wait()
+                # The number goes back at once: who calls from now on reaches whoever was there before.
+                await asyncio.gather(
+                    put_back(pointer, stop), drain(state.calls, stop, options.server.drain_secs, logger.info)
+                )
+        finally:
+            await put_back(pointer, stop)  # where the start was broken off; the second time it does nothing
+    return pointer is None or not pointer.rings_here
+
+
+def _say_where(
+    options: Settings, state: ServerState, port: int, number: str | None, *, is_pointed: bool
+) -> None:
+    """Say how to talk to it, and what is missing where a number is set and does not ring."""
+    if options.web.web or not state.is_public():
+        host = options.server.host
+        logger.info("Talk to it: http://{}:{}", "localhost" if host in _HERE else host, port)
+    twiml_url = state.auth.address.https(TWIML_PATH)
+    if twiml_url and not is_pointed:
+        logger.info("A number rings here when its voice URL is {}; --number sets it.", twiml_url)
+    elif number and not is_pointed:
+        logger.info("{} does not ring here: start with --tunnel, or set PUBLIC_URL.", redact(number))

@@ -1,0 +1,1 @@
+"""What answers a call: the interface, the parrot, Moshi, servers elsewhere."""

@@ -1,0 +1,81 @@
+"""The caller's frames that are waiting to be answered, and which of them to give up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from moshi_phone.audio.formats import Pcm
+from moshi_phone.audio.silence import is_silent
+
+LIMIT_FRAMES = 5  # 400 ms: a conversation that is further behind than this is better off with a hole
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A frame that no stage has taken yet."""
+
+    pcm: Pcm
+    silent: bool
+
+
+class Backlog:
+    """Counts frames from the caller's mouth to the answer, and holds those that no stage has taken.
+
+    At most ``limit_frames`` are on their way at a time. When one more comes, the oldest silent one of
+    those that still wait is dropped, or the oldest at all where none is silent; what a stage has taken
+    can't be dropped. So a stall becomes a hole in what the model hears, never a delay that stays. Not
+    thread-safe: the owner locks.
+
+    Attributes:
+        dropped_frames: how many were given up since the start.
+    """
+
+    def __init__(self, limit_frames: int = LIMIT_FRAMES) -> None:
+        self._limit_frames = limit_frames
+        self._waiting: list[Waiting] = []
+        self._taken_frames = 0
+        self.dropped_frames = 0
+
+    @property
+    def frames(self) -> int:
+        """Frames that came in and are neither answered nor dropped."""
+        return len(self._waiting) + self._taken_frames
+
+    @property
+    def waiting_frames(self) -> int:
+        """Frames that no stage has taken."""
+        return len(self._waiting)
+
+    @property
+    def taken_frames(self) -> int:
+        """Frames that the stages are at work on."""
+        return self._taken_frames
+
+    def push(self, pcm: Pcm) -> None:
+        """Take a frame of the caller, and drop one where there are too many."""
+        self._waiting.append(Waiting(pcm, is_silent(pcm)))
+        if self.frames > self._limit_frames:
+            silent = (place for place, frame in enumerate(self._waiting) if frame.silent)
+            # The newest counts among them: where it alone is silent, it is the one that nobody misses.
+            del self._waiting[next(silent, 0)]
+            self.dropped_frames += 1
+
+    def take(self) -> Pcm:
+        """Give the oldest waiting frame to the first stage.
+
+        Raises:
+            IndexError: when none is waiting.
+        """
+        frame = self._waiting.pop(0)
+        self._taken_frames += 1
+        return frame.pcm
+
+    def answered(self) -> None:
+        """Count a taken frame as answered.
+
+        Raises:
+            ValueError: when none was taken.
+        """
+        if self._taken_frames == 0:
+            raise ValueError("expected a frame that was taken, got an answer to none")
+        self._taken_frames -= 1

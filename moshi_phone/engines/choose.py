@@ -1,0 +1,180 @@
+"""Which engine the options mean."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from moshi_phone.engines import nvidia
+from moshi_phone.engines.duplex import DuplexEngine, EngineUnavailable
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.engines.personas import NO_PERSONAS, Personas, settle
+from moshi_phone.runtime.plugin import PluginUnfit, load, told
+
+ENGINES = ("auto", "moshi", "parrot", "remote")
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """An engine, and why it is this one.
+
+    Attributes:
+        engine: not started yet.
+        reason: to be read behind the engine's name: "because …", "on Metal".
+        hint: how to have another one; may be empty.
+        personas: what calls may ask of it, by number or by name.
+    """
+
+    engine: DuplexEngine
+    reason: str
+    hint: str = ""
+    personas: Personas = NO_PERSONAS
+
+    @property
+    def line(self) -> str:
+        """All of it in one line, for the log."""
+        return f"Engine: {self.engine.name}, {self.reason}{'; ' if self.hint else ''}{self.hint}."
+
+
+def accelerator() -> str | None:
+    """Name the accelerator that mlx would run on here, or None where it would run on the processor."""
+    try:
+        import mlx.core as mx  # noqa: PLC0415 - loading mlx takes a moment, and the parrot needs none of it
+    except ImportError:  # mlx without a backend, or with one whose driver is missing
+        return None
+    if mx.metal.is_available():
+        return "Metal"
+    if mx.cuda.is_available():
+        return "CUDA"
+    return None
+
+
+def unused_card() -> str | None:
+    """Name the NVIDIA card of this machine where there is one that mlx does not use."""
+    return None if accelerator() else nvidia.nvidia_card()
+
+
+def asks_for_servers(options: EngineOptions) -> bool:
+    """Say whether servers elsewhere are to answer: who names one means it."""
+    return options.engine == "remote" or (options.engine == "auto" and bool(options.remote.server))
+
+
+def choose_engine(options: EngineOptions) -> EngineChoice:
+    """Make the engine that the options ask for, and say why it is this one and how to have the other.
+
+    Raises:
+        EngineUnavailable: when the options ask for what is not there.
+    """
+    settled, personas = settle(options)
+    return replace(_choose(settled), personas=personas)
+
+
+def _choose(options: EngineOptions) -> EngineChoice:
+    if ":" in options.engine:
+        return EngineChoice(_own_engine(options), "of your own")
+    if options.engine not in ENGINES:
+        raise EngineUnavailable(
+            f"--engine: expected {', '.join(ENGINES)} or MODULE:CLASS, got {options.engine!r}."
+        )
+    remote = asks_for_servers(options)
+    if options.listens and (remote or options.engine == "parrot"):
+        raise EngineUnavailable(
+            f"{'Servers' if remote else 'The parrot'} cannot listen for words; leave out --listen, or take "
+            "--engine moshi."
+        )
+    if remote:
+        return _remote_engine(options)
+    if options.engine == "parrot":
+        if options.persona:
+            raise EngineUnavailable(
+                "The parrot takes no persona; leave out --persona, or take --engine moshi."
+            )
+        if options.greets_in_words:
+            raise EngineUnavailable(
+                "The parrot says no given words; leave out --greeting, or take --engine moshi."
+            )
+        return EngineChoice(ParrotEngine(options.parrot_delay), "as asked")
+    # Only now: loading mlx, and asking the driver, is not for those who have named another engine.
+    found = accelerator()
+    card = unused_card()
+    hint = f"to have Moshi on it: {nvidia.REMEDY}; " if card else ""
+    if options.engine == "auto" and found is None:
+        return EngineChoice(
+            ParrotEngine(options.parrot_delay),
+            f"because mlx does not use this machine's {card}"
+            if card
+            else "because mlx finds no accelerator here (Metal or CUDA)",
+            f"{hint}--engine moshi runs Moshi all the same, --engine parrot says that you meant it"
+            + ("; --listen is left out" if options.listens else "")
+            + ("; --persona is left out" if options.persona else "")
+            + ("; --greeting is left out" if options.greets_in_words else ""),
+        )
+    try:
+        from moshi_phone.engines.moshi.engine import MoshiEngine  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise EngineUnavailable(
+            f"The Moshi engine needs the package {error.name}, which is not installed: run uv sync. "
+            "--engine parrot answers calls without it."
+        ) from error
+    where = f"on {found}" if found else "on the processor, which is too slow for a conversation"
+    if card:
+        where += f", and not on this machine's {card}"
+    return EngineChoice(MoshiEngine(options), where, f"{hint}--engine parrot answers without it")
+
+
+def _own_engine(options: EngineOptions) -> DuplexEngine:
+    """Make an engine of the user's own: a class that takes the options, or nothing."""
+    made = load(options.engine, "--engine")
+    if not (isinstance(made, type) and issubclass(made, DuplexEngine)):
+        raise PluginUnfit(f"--engine: expected a class derived from DuplexEngine, got {options.engine}.")
+    # Making one would say so as well, but in Python's words, and with a traceback.
+    if missing := sorted(getattr(made, "__abstractmethods__", ())):
+        raise PluginUnfit(f"--engine: {options.engine} lacks {', '.join(missing)} (see engines/duplex.py).")
+    for name, is_async in (("start", True), ("stop", True), ("open_session", False)):
+        if inspect.iscoroutinefunction(getattr(made, name)) is not is_async:
+            kinds = ("async def", "def") if is_async else ("def", "async def")
+            raise PluginUnfit(
+                f"--engine: expected {kinds[0]} {name}, got {kinds[1]} in {options.engine} "
+                "(see engines/duplex.py)."
+            )
+    try:
+        make: Callable[..., DuplexEngine] = made
+        return make(options) if inspect.signature(make).parameters else make()
+    except EngineUnavailable:
+        raise
+    except TypeError as error:
+        raise PluginUnfit(
+            f"--engine: {options.engine} cannot be made from EngineOptions ({error})."
+        ) from error
+    except Exception as error:  # whatever the user's own class raises while it is made
+        raise PluginUnfit(f"--engine: {options.engine} cannot be made ({told(error)}).") from error
+
+
+def _remote_engine(options: EngineOptions) -> EngineChoice:
+    from moshi_phone.engines.remote.engine import RemoteEngine  # noqa: PLC0415 - loads Opus, which only servers need
+    from moshi_phone.engines.remote.query import Greeting, Wish  # noqa: PLC0415
+
+    sampling = {
+        "text_temperature": options.text_temperature,
+        "text_top_k": options.text_top_k,
+        "audio_temperature": options.audio_temperature,
+        "audio_top_k": options.audio_top_k,
+        "max_steps": options.remote.max_steps,
+    }
+    greetings: tuple[Greeting, ...] = get_args(Greeting)
+    # What is none of the three is the greeting itself, in words.
+    greeting = next((one for one in greetings if one == options.greeting), None)
+    wish = Wish(
+        persona=options.persona,
+        voice=options.voice,
+        greeting=greeting or "speech",
+        greeting_words="" if greeting else options.greeting,
+        sampling=tuple(sampling.items()),
+        seed=options.seed,
+    )
+    engine = RemoteEngine(options.remote, wish, options.greeting_frames)
+    names = ", ".join(server.name for server in engine.servers)
+    return EngineChoice(engine, f"at {names}", "--engine parrot answers without a server")

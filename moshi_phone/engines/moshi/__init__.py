@@ -1,0 +1,1 @@
+"""Moshi and PersonaPlex in this process, on MLX."""

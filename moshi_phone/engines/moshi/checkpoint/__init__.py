@@ -1,0 +1,1 @@
+"""Files of weights: find, fetch, check, convert, load."""

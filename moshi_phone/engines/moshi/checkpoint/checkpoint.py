@@ -1,0 +1,205 @@
+"""A whole set of Moshi's files, checked: what they are for, and whether they fit together."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx.utils import tree_flatten
+from moshi_mlx.models.lm import LmConfig, config_v0_1
+from sentencepiece import SentencePieceProcessor
+
+from moshi_phone.engines.moshi.checkpoint.mimi_layout import mimi_shapes
+from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, Shapes, check_shapes, read_shapes
+from moshi_phone.engines.moshi.codec import codec
+from moshi_phone.engines.moshi.model.language_model import Quantization, build
+
+CONFIG_NAME = "config.json"
+MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"
+TOKENIZER_NAME = "tokenizer_spm_32k_3.model"
+PERSONAPLEX = "personaplex"  # the ``model_type`` of its ``config.json``
+WEIGHTS_NAMES = {"4": "model.q4.safetensors", "8": "model.q8.safetensors", "none": "model.safetensors"}
+
+_SLICE = re.compile(r"depformer\.slices\.(\d+)\.")
+
+
+class Unfit(Exception):
+    """A file that cannot be used.
+
+    Attributes:
+        path: which.
+    """
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint consists of: ``config.json`` where there is one, Kyutai's first release otherwise.
+
+    Attributes:
+        config: the language model's sizes.
+        mimi_name: of the codec's file.
+        tokenizer_name: of the text tokenizer's file.
+        weights_name: of the language model's file; None where ``--quantize`` decides.
+        takes_persona: whether the model was trained to take a prompt, as PersonaPlex was.
+    """
+
+    config: LmConfig
+    mimi_name: str = MIMI_NAME
+    tokenizer_name: str = TOKENIZER_NAME
+    weights_name: str | None = None
+    takes_persona: bool = False
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The files of a model.
+
+    Attributes:
+        weights: of the language model.
+        mimi: the codec.
+        tokenizer: of the text.
+        config: the language model's sizes.
+        quantization: how its weights are packed; None where they are not.
+        takes_persona: whether it was trained to take a prompt, as PersonaPlex was.
+    """
+
+    weights: Path
+    mimi: Path
+    tokenizer: Path
+    config: LmConfig
+    quantization: Quantization | None
+    takes_persona: bool = False
+
+
+def read_manifest(config: Path | None, *, is_personaplex: bool = False) -> Manifest:
+    """Read ``config.json``.
+
+    Args:
+        config: the file, where there is one.
+        is_personaplex: whether the weights are known to be PersonaPlex's, whatever the file says.
+
+    Raises:
+        Unfit: when it is not that of a full-duplex Moshi.
+    """
+    if config is None:
+        return Manifest(config_v0_1(), takes_persona=is_personaplex)
+    try:
+        data = json.loads(config.read_text())
+        is_personaplex |= data.get("model_type") == PERSONAPLEX or data.get("dep_q") == 2 * codec.CODEBOOKS
+        if is_personaplex and "dim" not in data:  # NVIDIA's own has no sizes: they are Moshi's
+            sizes = config_v0_1()
+        else:
+            # PersonaPlex has slices of the depformer for the caller's codebooks too. Nobody needs them.
+            sizes = LmConfig.from_config_dict(data | {"dep_q": codec.CODEBOOKS} if is_personaplex else data)
+        names = [data.get(key) for key in ("mimi_name", "tokenizer_name", "moshi_name")]
+    except KeyError as error:
+        raise Unfit(config, f"the entry {error} is missing") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise Unfit(config, f"it cannot be read ({error})") from error
+    duplex = (sizes.generated_codebooks, sizes.other_codebooks, len(sizes.audio_delays))
+    if duplex != (codec.CODEBOOKS, codec.CODEBOOKS, 2 * codec.CODEBOOKS):
+        raise Unfit(
+            config,
+            f"expected {codec.CODEBOOKS} codebooks each for Moshi and the caller, "
+            f"got dep_q {duplex[0]}, n_q {duplex[0] + duplex[1]} and {duplex[2]} delays",
+        )
+    if sizes.conditioners or sizes.transformer.cross_attention:
+        raise Unfit(config, "models with conditions or cross attention are not supported")
+    return Manifest(sizes, names[0] or MIMI_NAME, names[1] or TOKENIZER_NAME, names[2], is_personaplex)
+
+
+def check(
+    weights: Path, mimi: Path, tokenizer: Path, config: LmConfig, *, takes_persona: bool = False
+) -> Checkpoint:
+    """Check every file without loading it, and give the checkpoint.
+
+    Args:
+        weights: of the language model, in ``moshi_mlx``'s layout.
+        mimi: the codec.
+        tokenizer: of the text.
+        config: the language model's sizes.
+        takes_persona: whether it was trained to take a prompt.
+
+    Raises:
+        Unfit: naming the first file that cannot be used.
+    """
+    shapes = shapes_of(weights)
+    quantization = quantization_of(weights, shapes, config)
+    expected = dict(tree_flatten(build(config, quantization).parameters()))
+    check_against(weights, shapes, {name: tuple(array.shape) for name, array in expected.items()})
+    surplus = sorted(name for name in shapes.keys() - expected.keys() if not is_unneeded(name))
+    if surplus:
+        raise Unfit(weights, f"the tensor {surplus[0]} belongs to another model")
+    check_against(mimi, shapes_of(mimi), mimi_shapes(codec.CODEBOOKS))
+    pieces = load_tokenizer(tokenizer).get_piece_size()
+    if pieces < config.text_out_vocab_size:
+        raise Unfit(tokenizer, f"expected {config.text_out_vocab_size} pieces, got {pieces}")
+    return Checkpoint(weights, mimi, tokenizer, config, quantization, takes_persona)
+
+
+def is_unneeded(name: str) -> bool:
+    """Whether a tensor belongs to a slice of the depformer that only predicts the caller."""
+    return (found := _SLICE.match(name)) is not None and int(found[1]) >= codec.CODEBOOKS
+
+
+def load_tokenizer(path: Path) -> SentencePieceProcessor:
+    """Load the text tokenizer.
+
+    Raises:
+        Unfit: when it is none.
+    """
+    try:
+        return SentencePieceProcessor(model_file=str(path))
+    except (OSError, RuntimeError) as error:
+        raise Unfit(path, "it is not a sentencepiece model") from error
+
+
+def shapes_of(path: Path) -> Shapes:
+    """Give the shapes of a safetensors file's tensors.
+
+    Raises:
+        Unfit: when it cannot be read or is damaged.
+    """
+    try:
+        return read_shapes(path)
+    except Damaged as error:
+        raise Unfit(path, str(error)) from error
+    except OSError as error:
+        raise Unfit(path, f"it cannot be read ({error.strerror})") from error
+
+
+def check_against(path: Path, found: Shapes, expected: Shapes) -> None:
+    """Check that a file holds all tensors that are expected.
+
+    Raises:
+        Unfit: naming the first that it does not.
+    """
+    try:
+        check_shapes(found, expected)
+    except Damaged as error:
+        raise Unfit(path, str(error)) from error
+
+
+def quantization_of(weights: Path, shapes: Shapes, config: LmConfig) -> Quantization | None:
+    """Read from the shapes how the weights are packed: ``bits / 32`` of a word to a value.
+
+    Raises:
+        Unfit: when that is not possible.
+    """
+    packed, scales = shapes.get("text_linear.weight"), shapes.get("text_linear.scales")
+    if packed is None or scales is None:
+        return None
+    dim: int = config.transformer.d_model
+    bits, bits_left = divmod(32 * packed[-1], dim)
+    group_size, group_left = divmod(dim, max(scales[-1], 1))
+    if bits_left or group_left or bits not in (2, 3, 4, 6, 8):
+        raise Unfit(
+            weights, f"the tensor text_linear.weight: got {list(packed)}, which {dim} inputs do not fit"
+        )
+    return Quantization(bits, group_size)

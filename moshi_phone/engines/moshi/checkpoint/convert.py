@@ -1,0 +1,167 @@
+"""Brings PyTorch's file of a model into ``moshi_mlx``'s layout, packed, one tensor at a time.
+
+So a machine with less memory than the file is long can do it. The result appears under its name when it is
+whole; what an interrupted run leaves behind is written anew by the next one.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import mlx.core as mx
+import numpy as np
+from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # exported all the same
+from mlx.utils import tree_flatten
+from moshi_mlx.models.lm import LmConfig
+
+from moshi_phone.engines.duplex import EngineUnavailable, Progress
+from moshi_phone.engines.moshi.checkpoint.checkpoint import PERSONAPLEX
+from moshi_phone.engines.moshi.checkpoint.pytorch_layout import Origin, expected_shapes, origins, slices_in
+from moshi_phone.engines.moshi.checkpoint.safetensors_writer import SafetensorsWriter, TensorSpec
+from moshi_phone.engines.moshi.checkpoint.tensor_shapes import check_shapes, read_shapes
+from moshi_phone.engines.moshi.model.language_model import Quantization, build
+
+REPORT_BYTES = 10**9  # of the source, from one line of progress to the next
+PERSONAPLEX_SLICES = 16
+
+_DTYPES = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16", mx.uint32: "U32"}
+
+
+def convert(
+    source: Path, target: Path, config: LmConfig, quantization: Quantization | None, progress: Progress
+) -> None:
+    """Write ``target`` from ``source``. Runs in the model's thread.
+
+    Args:
+        source: PyTorch's file. Slices of the depformer beyond those of ``config`` are left out.
+        target: in a folder that exists; another process that converts the same waits for the first.
+        config: the model's sizes.
+        quantization: how to pack it; None keeps the file's own type.
+        progress: hears how far it is.
+
+    Raises:
+        Damaged: when the file is not such a one, or not of these sizes.
+        EngineUnavailable: when there is no room for it.
+    """
+    with WeakFileLock(target.with_name(f"{target.name}.lock")):
+        # Another process may have made it while this one waited for the lock.
+        if target.exists() and target.stat().st_mtime >= source.stat().st_mtime:
+            return
+        part = target.with_name(f"{target.name}.incomplete")
+        try:
+            _convert(source, part, config, quantization, progress)
+        except OSError as error:
+            raise EngineUnavailable(
+                f"{target} cannot be written ({error.strerror or error}); free some space, "
+                "or set HF_HOME to a folder on a larger disk."
+            ) from error
+        part.replace(target)
+        progress(f"Converted: {target}.")
+
+
+def _convert(
+    source: Path, part: Path, config: LmConfig, quantization: Quantization | None, progress: Progress
+) -> None:
+    plan = _Plan(source, config, quantization)
+    with SafetensorsWriter(part, plan.specs, plan.metadata) as file:
+        _check_room(part, file.total_bytes)
+        progress(f"Converting {source.name} to {file.total_bytes / 1e9:.1f} GB; this is done once.")
+        done_bytes = 0
+        for read_bytes, values in plan.tensors():
+            for name, value in values:
+                file.write(name, _bytes_of(value))
+            before_bytes, done_bytes = done_bytes, done_bytes + read_bytes
+            if done_bytes // REPORT_BYTES > before_bytes // REPORT_BYTES:
+                progress(f"Converted {done_bytes / 1e9:.1f} of {source.stat().st_size / 1e9:.1f} GB.")
+        file.flush()
+
+
+class _Plan:
+    """Which tensors to write, in the order of the source's, so that each of those is read once."""
+
+    def __init__(self, source: Path, config: LmConfig, quantization: Quantization | None) -> None:
+        whole = {name: tuple(array.shape) for name, array in _parameters(config, None).items()}
+        found = read_shapes(source)
+        self._slices = slices_in(found)
+        check_shapes(found, expected_shapes(whole, self._slices))
+        self._quantization = quantization
+        self._packed = _parameters(config, quantization)
+        self._tensors = cast(
+            "dict[str, mx.array]", mx.load(str(source))
+        )  # nothing is read before it is wanted
+        origin_of = origins(whole)
+        self._wanted: dict[str, list[tuple[str, Origin]]] = {}
+        for name in sorted(whole, key=lambda name: (origin_of[name].name, origin_of[name].part or 0)):
+            self._wanted.setdefault(origin_of[name].name, []).append((name, origin_of[name]))
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the target's header says of it."""
+        personaplex = {"model_type": PERSONAPLEX} if self._slices == PERSONAPLEX_SLICES else {}
+        return {"format": "mlx"} | personaplex
+
+    @property
+    def specs(self) -> dict[str, TensorSpec]:
+        """The layout of the target."""
+        specs = {}
+        for source_name, wanted in self._wanted.items():
+            own = _DTYPES[self._tensors[source_name].dtype]
+            for part in (part for name, _ in wanted for part in self._parts(name)):
+                array = self._packed[part]
+                specs[part] = TensorSpec("U32" if array.dtype == mx.uint32 else own, tuple(array.shape))
+        return specs
+
+    def tensors(self) -> Iterator[tuple[int, list[tuple[str, mx.array]]]]:
+        """Give what becomes of each of the source's tensors, and how long that is. Call it once."""
+        for source_name, wanted in self._wanted.items():
+            tensor = self._tensors.pop(source_name)
+            values = [value for name, origin in wanted for value in self._pack(name, tensor, origin)]
+            yield tensor.nbytes, values
+            # Before the next one is read: only so is one tensor in memory at a time. mlx keeps freed memory.
+            del tensor, values
+            mx.clear_cache()
+
+    def _pack(self, name: str, tensor: mx.array, origin: Origin) -> list[tuple[str, mx.array]]:
+        value, parts = _cut(tensor, origin, self._slices), self._parts(name)
+        if self._quantization is None or len(parts) == 1:
+            return [(name, value)]
+        quantization = self._quantization
+        packed = mx.quantize(value, group_size=quantization.group_size, bits=quantization.bits)
+        return list(zip(parts, packed, strict=True))
+
+    def _parts(self, name: str) -> list[str]:
+        """Name a tensor's parts: ``NAME.weight`` has scales and biases beside it where it is packed."""
+        stem = name.removesuffix("weight")
+        return [name, *(part for part in (f"{stem}scales", f"{stem}biases") if part in self._packed)]
+
+
+def _parameters(config: LmConfig, quantization: Quantization | None) -> dict[str, mx.array]:
+    """Name what the model consists of; nothing is computed or allocated."""
+    return dict(tree_flatten(build(config, quantization).parameters()))
+
+
+def _cut(tensor: mx.array, origin: Origin, slices: int) -> mx.array:
+    if origin.is_norm:
+        return tensor[0, 0]
+    if origin.part is None:
+        return tensor
+    rows = tensor.shape[0] // slices
+    return tensor[origin.part * rows : (origin.part + 1) * rows]
+
+
+def _bytes_of(array: mx.array) -> memoryview:
+    if array.dtype == mx.bfloat16:  # numpy has no such type
+        array = array.view(mx.uint16)
+    return np.ascontiguousarray(np.array(array)).data.cast("B")
+
+
+def _check_room(part: Path, needed_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(part.parent).free
+    if free_bytes < needed_bytes:
+        raise EngineUnavailable(
+            f"Converting the weights needs {needed_bytes / 1e9:.1f} GB in {part.parent}, and "
+            f"{free_bytes / 1e9:.1f} GB are free; free some space, or set HF_HOME to a larger disk."
+        )

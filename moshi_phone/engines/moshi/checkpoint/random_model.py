@@ -1,0 +1,75 @@
+"""Random weights and a tokenizer in their place: ``bench`` measures with them, without a download."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import sentencepiece
+from mlx.utils import tree_flatten, tree_unflatten
+from moshi_mlx.models.lm import Lm
+
+from moshi_phone.engines.moshi.model.language_model import Quantization
+
+
+def randomize(
+    model: Lm, quantization: Quantization | None = None, *, seed: int, dtype: mx.Dtype = mx.float32
+) -> Lm:
+    """Give a model random values at which its tokens vary as a real one's do. Evaluated on return.
+
+    Quantized layers get random bits and scales directly: packing 15 GB of random floats would take
+    longer than the benchmark that wants them.
+
+    Args:
+        model: laid out by ``build``; gets the values, and is given back.
+        quantization: as ``build`` was given it.
+        seed: the same seed gives the same values.
+        dtype: of what is not packed.
+    """
+    layout = dict(tree_flatten(model.parameters()))
+    rng = np.random.default_rng(seed)
+    values = []
+    for index, (name, place) in enumerate(layout.items()):
+        key = mx.random.key(seed + index)
+        kind = name.rsplit(".", 1)[-1]
+        if place.dtype == mx.uint32:
+            value = mx.array(rng.integers(0, 2**32, place.shape, np.uint32))
+        elif "norm" in name:
+            value = mx.ones(place.shape, dtype)
+        elif quantization is not None and kind in ("scales", "biases"):
+            # Packed values are evenly spread over all levels, whose deviation is their number / sqrt(12).
+            levels = 2**quantization.bits
+            scale = _deviation(name, place.shape[-1] * quantization.group_size) * 12**0.5 / levels
+            value = mx.full(place.shape, scale if kind == "scales" else scale * (1 - levels) / 2, dtype)
+        else:
+            value = (mx.random.normal(place.shape, key=key) * _deviation(name, place.shape[-1])).astype(dtype)
+        mx.eval(value)
+        values.append((name, value))
+    model.update(tree_unflatten(values))
+    return model
+
+
+def _deviation(name: str, inputs: int) -> float:
+    return 1.0 if "emb" in name else float(inputs**-0.5)
+
+
+def write_tiny_tokenizer(path: Path, pieces: int, own: Sequence[str] = ()) -> None:
+    """Train a sentencepiece model of so many pieces on made-up words; ``own`` are some of them."""
+    rng = np.random.default_rng(0)
+    syllables = [consonant + vowel for consonant in "bdfgklmnprstvwz" for vowel in "aeiou"]
+    words = ["".join(rng.choice(syllables, size=int(rng.integers(1, 4)))) for _ in range(2000)]
+    lines = [" ".join(words[at : at + 10]) for at in range(0, len(words), 10)]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_prefix=str(path.with_suffix("")),
+        vocab_size=pieces,
+        pad_id=3,
+        unk_id=0,
+        bos_id=1,
+        eos_id=2,
+        minloglevel=2,
+        user_defined_symbols=list(own),
+    )
+    path.with_suffix(".vocab").unlink()

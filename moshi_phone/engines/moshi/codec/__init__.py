@@ -1,0 +1,1 @@
+"""Mimi: encoders and decoders for calls, each in a thread of its own."""

@@ -1,0 +1,90 @@
+"""The codecs of all calls: one of each pair hears, the other speaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from moshi_phone.engines.duplex import EngineBusy
+from moshi_phone.engines.moshi.codec.codec import CODEBOOKS, LIMIT_FRAMES, LISTENING_CODEBOOKS
+from moshi_phone.engines.moshi.codec.codec_pool import MimiPool
+from moshi_phone.engines.moshi.codec.stream_codecs import Decoder, Encoder
+from moshi_phone.runtime.retries import Later, later
+
+CODECS_PER_CALL = 2
+
+
+@dataclass(frozen=True)
+class CallCodecs:
+    """Pools for both directions. They are one and the same unless words are listened for.
+
+    Attributes:
+        encoders: of 8 codebooks; of 32 where words are listened for, whose first 8 are the same.
+        decoders: of 8.
+    """
+
+    encoders: MimiPool
+    decoders: MimiPool
+
+    @classmethod
+    def for_calls(
+        cls,
+        mimi: Path,
+        calls: int,
+        limit_frames: int = LIMIT_FRAMES,
+        *,
+        listening: bool = False,
+        run_later: Later = later,
+    ) -> CallCodecs:
+        """Make empty pools for so many calls at once.
+
+        Args:
+            mimi: the codec's weights.
+            calls: at once.
+            limit_frames: how many frames each codec can take in its life.
+            listening: whether the caller is read in 32 codebooks.
+            run_later: runs the next try at loading one after a pause.
+        """
+        if not listening:
+            pool = MimiPool(mimi, CODECS_PER_CALL * calls, limit_frames, run_later=run_later)
+            return cls(pool, pool)
+        encoders, decoders = (
+            MimiPool(mimi, calls, limit_frames, codebooks=codebooks, run_later=run_later)
+            for codebooks in (LISTENING_CODEBOOKS, CODEBOOKS)
+        )
+        return cls(encoders, decoders)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next call could have its two."""
+        if self.encoders is self.decoders:
+            return self.decoders.ready >= CODECS_PER_CALL
+        return bool(self.encoders.ready and self.decoders.ready)
+
+    def fill(self) -> None:
+        """Load all of them; takes a second for each.
+
+        Raises:
+            EngineUnavailable: when Mimi cannot be loaded.
+        """
+        self.encoders.fill()
+        self.decoders.fill()
+
+    def close(self) -> None:
+        """Load no more."""
+        self.encoders.close()
+        self.decoders.close()
+
+    def take(self) -> tuple[Encoder, Decoder]:
+        """Take a call's two; each is released by itself.
+
+        Raises:
+            EngineBusy: when there are not two.
+        """
+        encoder = Encoder(self.encoders)
+        try:
+            return encoder, Decoder(self.decoders)
+        except EngineBusy:
+            # Or each call that gets only one of its two would take it away for good.
+            encoder.release()
+            raise

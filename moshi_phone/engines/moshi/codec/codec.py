@@ -1,0 +1,96 @@
+"""Mimi, the codec: clean for each call, and aware of how much longer it can be used.
+
+A ``rustymimi.Tokenizer`` takes 350 MB and a second to load, does one thing at a time, and counts
+positions up to a limit that is fixed when it is made. So a pool keeps them ready (``codec_pool.py``), a call
+takes two, one to encode and one to decode, and changes them for fresh ones in time (``coders.py``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import rustymimi
+from numpy.typing import NDArray
+
+from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
+from moshi_phone.audio.silence import SILENT_FRAME
+from moshi_phone.engines.duplex import EngineFailed, check_frame
+from moshi_phone.engines.moshi.model.token_history import Tokens
+
+CODEBOOKS = 8  # that Moshi reads and writes
+LISTENING_CODEBOOKS = 32  # that the listening model reads; Moshi's are the first of them
+POSITIONS_PER_FRAME = 2  # Mimi's transformers run at 25 Hz
+LIMIT_FRAMES = 4 * 3600 * 1000 // FRAME_MS  # 4 hours; each costs 160 MB more than the shortest would
+USED_SHARE = 1 / 8  # half an hour of use, after which a new call had better begin with another one
+
+
+class Mimi:
+    """A ``rustymimi.Tokenizer`` that knows how much longer it can be used.
+
+    Its ``reset()`` is not all that a new call needs. With 0.4.1 it leaves the last 80 ms of a caller in the
+    downsampling convolution, so they would be in the next caller's first frame; and positions are counted
+    on, so the limit is one for the tokenizer's life, not for a call.
+
+    Args:
+        path: Mimi's weights.
+        limit_frames: how many frames it can take each way.
+        codebooks: how many it writes and reads; the first are the same however many there are.
+    """
+
+    def __init__(self, path: Path, limit_frames: int, codebooks: int = CODEBOOKS) -> None:
+        self._tokenizer = rustymimi.Tokenizer(
+            str(path), num_codebooks=codebooks, max_seq_len=POSITIONS_PER_FRAME * limit_frames
+        )
+        self._codebooks = codebooks
+        self._limit_frames = limit_frames
+        self._encoded_frames = self._decoded_frames = 0
+        self.clean()
+
+    @property
+    def left_frames(self) -> int:
+        """How many frames it can still take."""
+        return self._limit_frames - max(self._encoded_frames, self._decoded_frames)
+
+    @property
+    def near_limit(self) -> bool:
+        """Whether it should not begin another call if there is a choice."""
+        return self.left_frames < self._limit_frames * (1 - USED_SHARE)
+
+    def encode(self, pcm: Pcm) -> Tokens:
+        """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[codebooks]``.
+
+        Raises:
+            EngineFailed: when Mimi gives something else. Beyond its limit rustymimi raises a ValueError.
+        """
+        self._encoded_frames += 1
+        tokens = self._tokenizer.encode_step(check_frame(pcm).reshape(1, 1, FRAME_SAMPLES))
+        if tokens is None or tokens.shape != (1, self._codebooks, 1):
+            raise EngineFailed(
+                f"Mimi: expected tokens [1, {self._codebooks}, 1] for a frame, got {_shape(tokens)}"
+            )
+        return np.ascontiguousarray(tokens[0, :, 0], np.uint32)
+
+    def decode(self, tokens: Tokens) -> Pcm:
+        """Decode uint32 ``[codebooks]`` to float32 ``[1920]`` at 24 kHz.
+
+        Raises:
+            EngineFailed: when Mimi gives something else. Beyond its limit rustymimi raises a ValueError.
+        """
+        self._decoded_frames += 1
+        sound = self._tokenizer.decode_step(tokens.reshape(1, self._codebooks, 1))
+        if sound is None or sound.shape != (1, 1, FRAME_SAMPLES):
+            raise EngineFailed(
+                f"Mimi: expected sound [1, 1, {FRAME_SAMPLES}] for a frame, got {_shape(sound)}"
+            )
+        return np.ascontiguousarray(sound[0, 0], np.float32)
+
+    def clean(self) -> None:
+        """Come into one and the same state, whatever was before: a frame of silence pushes the rest out."""
+        self._tokenizer.reset()
+        self.decode(self.encode(SILENT_FRAME))
+        self._tokenizer.reset()
+
+
+def _shape(array: NDArray[np.generic] | None) -> str:
+    return "none" if array is None else str(list(array.shape))

@@ -1,0 +1,259 @@
+"""Moshi as an engine: loads once, greets every caller, and keeps calls from harming each other."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+
+from moshi_phone.engines.duplex import (
+    NO_REQUEST,
+    CallRequest,
+    DuplexEngine,
+    EngineBusy,
+    EngineUnavailable,
+    Progress,
+)
+from moshi_phone.engines.moshi.codec.codec import LIMIT_FRAMES
+from moshi_phone.engines.moshi.codec.stream_codecs import Decoder, Encoder
+from moshi_phone.engines.moshi.greeting_recorder import GreetingRecorder
+from moshi_phone.engines.moshi.load_model import Files, Source
+from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
+from moshi_phone.engines.moshi.model.forced_text import Steering, words_of
+from moshi_phone.engines.moshi.model.language_model import LanguageSession
+from moshi_phone.engines.moshi.model.sampling import MoshiSampling, Sampling
+from moshi_phone.engines.moshi.model.snapshot import Snapshot
+from moshi_phone.engines.moshi.model.speech_queue import Saying
+from moshi_phone.engines.moshi.persona.prompt_benchmark import PromptPace, measure_prompt
+from moshi_phone.engines.moshi.persona.prompt_cache import Role, open_after
+from moshi_phone.engines.moshi.persona.resolver import RecordedGreetings
+from moshi_phone.engines.moshi.runtime import LoadedMoshi, Loader
+from moshi_phone.engines.moshi.session import MoshiSession
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.runtime.retries import Later, later
+
+HANG_SHARE = 0.6  # of --hang-secs: a hung step is given up before the calls that wait behind it are
+CLOSING_HANG_S = 1.0  # a step of a call that is over already
+
+
+class MoshiEngine(DuplexEngine):
+    """Holds the model, the codecs and the greeting.
+
+    Args:
+        options: how it is set.
+        source: where the model comes from; by default from the files that the options name.
+        hang_s: after how many seconds a step counts as hung; by default as ``options.hang_secs`` says.
+        codec_limit_frames: when a codec is renewed.
+        clock: seconds, monotonic; tells how long a step has been going on.
+        run_later: runs again, after a pause, what has failed.
+    """
+
+    name = "moshi"
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        *,
+        source: Source | None = None,
+        hang_s: float | None = None,
+        codec_limit_frames: int = LIMIT_FRAMES,
+        clock: Callable[[], float] = time.monotonic,
+        run_later: Later = later,
+    ) -> None:
+        self.capacity = options.calls
+        self.abilities = frozenset({"say", "listen"} if options.listens else {"say"})
+        self.sampling = MoshiSampling(
+            Sampling(options.text_temperature, options.text_top_k),
+            Sampling(options.audio_temperature, options.audio_top_k),
+        )
+        self.takes = frozenset({"greeting", "temperature"})
+        self.greetings = RecordedGreetings()
+        self._options = options
+        self._hang_s = HANG_SHARE * options.hang_secs if hang_s is None else hang_s
+        self._lock = threading.Lock()  # of lost_calls: calls are lost in any thread
+        self._sessions: set[MoshiSession] = set()
+        self._absent: str | None = "Moshi is not loaded."
+        self._stopping = threading.Event()
+        self._loader = Loader(
+            options=options,
+            sampling=self.sampling,
+            hang_s=self._hang_s,
+            others_talk=lambda: bool(self._sessions),
+            stopping=self._stopping,
+            source=source or Files(),
+            codec_limit_frames=codec_limit_frames,
+            clock=clock,
+            run_later=run_later,
+        )
+        self._loaded: LoadedMoshi | None = None
+        self._default_start: Future[Snapshot] | None = None
+
+    @property
+    def running(self) -> int:
+        """See ``DuplexEngine``."""
+        return len(self._sessions)
+
+    @property
+    def voices(self) -> Sequence[str]:
+        """See ``DuplexEngine``."""
+        return () if self._loaded is None else self._loaded.roles.voices
+
+    @property
+    def error(self) -> str | None:
+        """See ``DuplexEngine``. Asking also finds out whether the model hangs."""
+        self.watch()
+        loaded = self._loaded
+        if self._absent is not None or loaded is None:
+            return self._absent
+        if loaded.recovery.error is not None:
+            return loaded.recovery.error
+        if self.running < self.capacity and not loaded.codecs.is_ready:
+            return "A codec for the next call is still being loaded; try again in a second."
+        return None
+
+    async def start(self, progress: Progress) -> None:
+        """See ``DuplexEngine``."""
+        loop = asyncio.get_running_loop()
+
+        def tell(line: str) -> None:
+            self._go_on()
+            loop.call_soon_threadsafe(progress, line)
+
+        self._stopping.clear()
+        self._loaded = loaded = await self._loader.load(tell)
+        self.takes = loaded.roles.takes
+        start = None
+        if loaded.roles.default is not None:
+            progress("Moshi reads its persona.")
+            self._default_start = await loaded.prompts.read_at_start(loaded.roles.default)
+            start = self._default_start.result()
+        progress("Moshi warms up.")
+        recording = loaded.thread.call(partial(self._recorder(loaded).record, start, tell))
+        self.greetings = await asyncio.wrap_future(recording)
+        self._absent = None
+        progress(f"Moshi is ready for {self.capacity} call{'s' if self.capacity > 1 else ''} at once.")
+
+    def check_request(self, request: CallRequest) -> None:
+        """See ``DuplexEngine``. Once it is loaded, it also knows its voices and what can be said."""
+        super().check_request(request)
+        if (loaded := self._loaded) is not None:
+            loaded.roles.greeting(request, loaded.roles.role(request), self.greetings)
+
+    def prepare(self, request: CallRequest) -> None:
+        """See ``DuplexEngine``."""
+        self.check_request(request)
+        if (loaded := self._loaded) is not None and (role := loaded.roles.role(request)) is not None:
+            self._start_of(loaded, role)
+
+    async def measure_prompt(self) -> PromptPace | None:
+        """Say how long the default persona takes, for ``bench``; None where there is none.
+
+        Raises:
+            EngineUnavailable: before the start.
+        """
+        if (loaded := self._loaded) is None:
+            raise EngineUnavailable("Moshi is not loaded.")
+        if (role := loaded.roles.default) is None:
+            return None
+        prompt = await asyncio.to_thread(loaded.prompts.compose, role)
+        measuring = loaded.thread.call(partial(measure_prompt, loaded.model, prompt))
+        return await asyncio.wrap_future(measuring)
+
+    def open_session(self, request: CallRequest = NO_REQUEST) -> MoshiSession:
+        """See ``DuplexEngine``."""
+        super().check_request(request)  # the rest is looked at below
+        error, loaded = self.error, self._loaded
+        if error is not None or loaded is None:
+            raise EngineBusy(error or "Moshi is not loaded.")
+        if self.running >= self.capacity:
+            raise EngineBusy(
+                "Moshi holds one call at a time, and it is taken."
+                if self.capacity == 1
+                else f"Moshi holds {self.capacity} calls at once, and all are taken."
+            )
+        role = loaded.roles.role(request)
+        greeting = loaded.roles.greeting(request, role, self.greetings)
+        start = None if role is None else self._start_of(loaded, role)
+        encoder, decoder = loaded.codecs.take()
+        # From the system: without --seed no two calls draw alike.
+        seed = secrets.randbits(32) if self._options.seed is None else self._options.seed
+        session = MoshiSession(
+            owner=self,
+            model_thread=loaded.thread,
+            open_language=partial(
+                open_after,
+                partial(
+                    LanguageSession,
+                    loaded.model,
+                    loaded.roles.sampling(request),
+                    seed,
+                    prefix=greeting.prefix,
+                ),
+                start,
+            ),
+            after=start,  # the call begins at once all the same: its frames wait in the backlog meanwhile
+            encoder=encoder,
+            decoder=decoder,
+            detokenizer=Detokenizer(loaded.tokenizer),
+            saying=Saying(Steering(loaded.word_starts), partial(words_of, tokenizer=loaded.tokenizer)),
+            patience_s=self._hang_s,
+            make_listener=None if loaded.listening is None else loaded.listening.listener,
+        )
+        if greeting.words:
+            session.say(greeting.words)
+        self._sessions.add(session)
+        return session
+
+    async def stop(self) -> None:
+        """See ``DuplexEngine``."""
+        self._absent = "Moshi has been stopped."  # before the first await, so that no call begins meanwhile
+        self._stopping.set()
+        await asyncio.gather(*(session.close() for session in list(self._sessions)))
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            await loaded.close()
+
+    # What the sessions tell.
+
+    def watch(self) -> None:
+        """Leave the model's thread behind if it hangs: its call is lost, the others go on in a new one."""
+        if self._loaded is not None:
+            self._loaded.thread.abandon_if_hung()
+
+    def on_failed(self, session: MoshiSession, reason: str) -> None:  # noqa: ARG002 - whose does not matter
+        """Count a lost call, and let the model prove itself before it takes another."""
+        with self._lock:
+            self.lost_calls += 1
+        loaded = self._loaded  # once: any thread may be here while the event loop stops the engine
+        if loaded is not None:
+            loaded.recovery.begin(reason)
+
+    def closed(self, session: MoshiSession, hung: Sequence[Encoder | Decoder]) -> None:
+        """Take the session's place back, and replace what hangs in it."""
+        self._sessions.discard(session)
+        if self._loaded is None:
+            return
+        for coder in hung:
+            coder.pool.replace()
+        # Sooner than a running call's step is given up: nobody waits for this one's answer.
+        if self._loaded.thread.abandon_if_hung(session, CLOSING_HANG_S):
+            self.on_failed(session, "A call ended in a step that hung")
+
+    def _go_on(self) -> None:
+        """Break off, between two frames or files, what the model's thread does for a start that is over."""
+        if self._stopping.is_set():
+            raise EngineUnavailable("Moshi was stopped before it was ready.")
+
+    def _recorder(self, loaded: LoadedMoshi) -> GreetingRecorder:
+        return GreetingRecorder(
+            self._options, loaded.model, self.sampling, loaded.codecs, loaded.tokenizer, self._go_on
+        )
+
+    def _start_of(self, loaded: LoadedMoshi, role: Role) -> Future[Snapshot]:
+        if role == loaded.roles.default and self._default_start is not None:
+            return self._default_start
+        return loaded.prompts.want(role)

@@ -1,0 +1,159 @@
+"""The opening of a call: what Moshi says first, as tokens that are forced while the caller is heard.
+
+A greeting is Moshi's own voice, generated once at start-up from a silent caller. A call's session steps
+with these tokens forced, one frame for each of the caller's, so the greeting comes out in live time, the
+model hears itself say it and hears what the caller says meanwhile, and no delay is left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from moshi_mlx.models.lm import Lm
+from numpy.typing import NDArray
+
+from moshi_phone.audio.formats import FRAME_SAMPLES
+from moshi_phone.audio.silence import SILENT_FRAME, is_silent
+from moshi_phone.engines.duplex import Progress
+from moshi_phone.engines.moshi.codec.call_codecs import CallCodecs
+from moshi_phone.engines.moshi.codec.codec import CODEBOOKS
+from moshi_phone.engines.moshi.codec.stream_codecs import Encoder
+from moshi_phone.engines.moshi.model.forced_prefix import NO_PREFIX, ForcedPrefix, PrefixFrame
+from moshi_phone.engines.moshi.model.forced_text import Steering
+from moshi_phone.engines.moshi.model.language_model import LanguageSession, LanguageStep
+from moshi_phone.engines.moshi.model.sampling import MoshiSampling
+from moshi_phone.engines.moshi.model.text_tokens import SPECIAL_TOKENS
+from moshi_phone.engines.moshi.model.token_history import Tokens
+
+SPEECH_FRAMES = 3  # a take with fewer audible frames is a click or a breath, not a greeting
+SETTLING_FRAMES = 3
+LONGEST_GREETING_FRAMES = 750  # a minute; who says more than that is no longer greeting
+TAKES = 8  # after so many without speech there is something else to mend
+
+
+@dataclass(frozen=True)
+class Take:
+    """One try at a greeting.
+
+    Attributes:
+        prefix: its tokens.
+        pcm: float32 ``[frames, 1920]``, 24 kHz: how it sounds.
+    """
+
+    prefix: ForcedPrefix
+    pcm: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Check that tokens and sound are of the same length."""
+        if self.pcm.shape != (len(self.prefix), FRAME_SAMPLES):
+            raise ValueError(f"expected [{len(self.prefix)}, {FRAME_SAMPLES}], got {list(self.pcm.shape)}")
+
+
+def trim(take: Take) -> ForcedPrefix | None:
+    """Cut leading silence down to one frame; None where nobody speaks.
+
+    A word is put into words a little before it sounds, so the cut never takes a word's token away.
+    """
+    audible = [place for place, pcm in enumerate(take.pcm) if not is_silent(pcm)]
+    worded = [place for place, frame in enumerate(take.prefix) if frame.text_token not in SPECIAL_TOKENS]
+    if len(audible) < SPEECH_FRAMES or not worded:
+        return None
+    # A frame of silence is left, so that the first sound is not cut into.
+    return take.prefix[min(max(audible[0] - 1, 0), worded[0]) :]
+
+
+def make_greeting(make_take: Callable[[int], Take], seed: int, progress: Progress) -> ForcedPrefix:
+    """Make takes until somebody speaks in one, each with the next seed.
+
+    Args:
+        make_take: makes a take from a seed; the same seed gives the same take.
+        seed: of the first take.
+        progress: hears of takes that were thrown away.
+    """
+    for attempt in range(TAKES):
+        opening = trim(make_take(seed + attempt))
+        if opening is not None:
+            return opening
+        progress(f"The greeting with seed {seed + attempt} has no speech in it; making another.")
+    progress(f"No greeting in {TAKES} takes has speech in it: calls begin without one.")
+    return NO_PREFIX
+
+
+def silence_tokens(codecs: CallCodecs) -> Tokens:
+    """Give what Mimi makes of silence once it has settled, uint32 ``[8]``."""
+    encoder = Encoder(codecs.encoders)
+    try:
+        return [encoder.encode(SILENT_FRAME) for _ in range(SETTLING_FRAMES)][-1][:CODEBOOKS]
+    finally:
+        encoder.release()
+
+
+def record_words(
+    session: LanguageSession,
+    steering: Steering,
+    silence: Tokens,
+    *,
+    before_frame: Callable[[], None] = lambda: None,
+) -> ForcedPrefix:
+    """Let the model say given words to a silent caller. Runs in the model's thread.
+
+    Args:
+        session: a conversation that has not begun; it is closed.
+        steering: has the words.
+        silence: uint32 ``[8]``, the silent caller.
+        before_frame: called before each frame; what it raises ends the take.
+
+    Returns:
+        All frames from shortly before the first word to shortly after the last.
+    """
+    frames: list[PrefixFrame] = []
+    try:
+        while not steering.done and len(frames) < LONGEST_GREETING_FRAMES:
+            before_frame()
+            step = session.step(silence, steer=steering.decide)
+            if step.audio_tokens is not None:
+                frames.append(PrefixFrame(step.text_token, step.audio_tokens))
+    finally:
+        session.close()
+    return tuple(frames)
+
+
+def record(
+    model: Lm,
+    sampling: MoshiSampling,
+    codecs: CallCodecs,
+    frames: int,
+    seed: int,
+    *,
+    before_frame: Callable[[], None] = lambda: None,
+) -> Take:
+    """Let the model talk to a silent caller. Runs in the model's thread.
+
+    Args:
+        model: whose voice it is.
+        sampling: how its tokens are drawn.
+        codecs: gives the two that it takes.
+        frames: how long.
+        seed: of what is drawn.
+        before_frame: called before each frame; what it raises ends the take.
+    """
+    encoder, decoder = codecs.take()
+    session = LanguageSession(model, sampling, seed)
+
+    def step() -> LanguageStep:
+        before_frame()
+        return session.step(encoder.encode(SILENT_FRAME)[:CODEBOOKS])
+
+    try:
+        steps = [step() for _ in range(frames)]
+        # Models whose codebooks are delayed by more than a frame have no sound in their first steps.
+        audio = [step.audio_tokens for step in steps if step.audio_tokens is not None]
+        pcm = np.stack([decoder.decode(tokens) for tokens in audio])
+    finally:
+        session.close()
+        encoder.release()
+        decoder.release()
+    texts = [step.text_token for step in steps[: len(audio)]]
+    return Take(tuple(map(PrefixFrame, texts, audio)), pcm)

@@ -1,0 +1,158 @@
+"""Brings the language model into memory, in the model's thread: from files, or with random values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol, cast
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from moshi_mlx.models.lm import Lm, config_v0_1
+
+from moshi_phone.engines.duplex import EngineUnavailable, Progress
+from moshi_phone.engines.moshi import find_files as weights
+from moshi_phone.engines.moshi.checkpoint.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint, is_unneeded
+from moshi_phone.engines.moshi.checkpoint.random_mimi import write_random_mimi
+from moshi_phone.engines.moshi.checkpoint.random_model import randomize, write_tiny_tokenizer
+from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, build
+from moshi_phone.engines.moshi.persona.voices import Voices
+from moshi_phone.engines.moshi.stt import model as listening_model
+from moshi_phone.engines.moshi.stt.checkpoint import ListeningCheckpoint, find_listening, stt_1b
+from moshi_phone.engines.options import EngineOptions
+
+LISTENING_TOKENIZER_NAME = "listening_tokenizer.model"
+REPORT_BYTES = 10**9  # from one line of progress to the next
+
+
+class Source(Protocol):
+    """Where a model comes from. All are called in the model's thread."""
+
+    def find(self, options: EngineOptions, progress: Progress) -> Checkpoint:
+        """Give the files, checked.
+
+        Raises:
+            EngineUnavailable: with a sentence that names the file and the remedy.
+        """
+
+    def find_voices(self, options: EngineOptions, progress: Progress) -> Voices:
+        """Give the voices of a model that takes personas.
+
+        Raises:
+            EngineUnavailable: with a sentence that names the remedy.
+        """
+
+    def load(self, checkpoint: Checkpoint, progress: Progress) -> Lm:
+        """Give the model, in memory.
+
+        Raises:
+            EngineUnavailable: when it cannot be read or does not fit into memory.
+        """
+
+    def find_listening(self, options: EngineOptions, progress: Progress) -> ListeningCheckpoint:
+        """Give the listening model's files, checked.
+
+        Raises:
+            EngineUnavailable: with a sentence that names the file and the remedy.
+        """
+
+    def load_listening(self, checkpoint: ListeningCheckpoint) -> Lm:
+        """Give the listening model, in memory.
+
+        Raises:
+            EngineUnavailable: when it cannot be read or does not fit into memory.
+        """
+
+
+class Files:
+    """The files that the options name."""
+
+    def find(self, options: EngineOptions, progress: Progress) -> Checkpoint:
+        """See ``Source``."""
+        return weights.find(options, progress)
+
+    def find_voices(self, options: EngineOptions, progress: Progress) -> Voices:
+        """See ``Source``."""
+        return weights.voices(options, progress)
+
+    def load(self, checkpoint: Checkpoint, progress: Progress) -> Lm:
+        """See ``Source``. Reads all of it, so that no call has to wait for the disk."""
+        try:
+            model = build(checkpoint.config, checkpoint.quantization)
+            tensors = cast("dict[str, mx.array]", mx.load(str(checkpoint.weights)))
+            wanted = [(name, tensor) for name, tensor in tensors.items() if not is_unneeded(name)]
+            del tensors
+            model.load_weights(wanted, strict=True)
+            del wanted
+            _evaluate(model, progress)
+        except (OSError, ValueError) as error:
+            raise EngineUnavailable(f"{checkpoint.weights} cannot be loaded: {error}") from error
+        except (RuntimeError, MemoryError) as error:
+            raise EngineUnavailable(
+                f"{checkpoint.weights} cannot be brought into memory ({error}); "
+                "take a smaller one with --quantize 4, or close other programs."
+            ) from error
+        return model
+
+    def find_listening(self, options: EngineOptions, progress: Progress) -> ListeningCheckpoint:
+        """See ``Source``."""
+        return find_listening(options, progress)
+
+    def load_listening(self, checkpoint: ListeningCheckpoint) -> Lm:
+        """See ``Source``."""
+        return listening_model.load(checkpoint)
+
+
+class RandomValues:
+    """Random values in the real one's shapes: as quick as it, without a download, and it talks nonsense.
+
+    Args:
+        folder: takes the codec's file, 385 MB.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, options: EngineOptions, progress: Progress) -> Checkpoint:
+        """See ``Source``."""
+        progress(f"Moshi gets random weights, as large as the real ones with --quantize {options.quantize}.")
+        tokenizer = self._folder / TOKENIZER_NAME
+        write_tiny_tokenizer(tokenizer, 100)
+        mimi = write_random_mimi(self._folder / MIMI_NAME)
+        quantization = None if options.quantize == "none" else QUANTIZATIONS[int(options.quantize)]
+        takes_persona = bool(options.persona)
+        return Checkpoint(self._folder, mimi, tokenizer, config_v0_1(), quantization, takes_persona)
+
+    def find_voices(self, options: EngineOptions, progress: Progress) -> Voices:  # noqa: ARG002 - as Source has it
+        """See ``Source``. There are none: nothing that could be known of random weights' voices."""
+        return Voices(self._folder / "voices")
+
+    def load(self, checkpoint: Checkpoint, progress: Progress) -> Lm:  # noqa: ARG002 - as Source has it
+        """See ``Source``."""
+        model = build(checkpoint.config, checkpoint.quantization)
+        return randomize(model, checkpoint.quantization, seed=0, dtype=mx.bfloat16)
+
+    def find_listening(self, options: EngineOptions, progress: Progress) -> ListeningCheckpoint:  # noqa: ARG002
+        """See ``Source``."""
+        progress("The listening model gets random weights, as large as those of Kyutai's smaller one.")
+        tokenizer = self._folder / LISTENING_TOKENIZER_NAME
+        write_tiny_tokenizer(tokenizer, 100)
+        return ListeningCheckpoint(
+            self._folder, tokenizer, stt_1b(), None, from_pytorch=False, audio_delay_s=0.5, silence_s=0.0
+        )
+
+    def load_listening(self, checkpoint: ListeningCheckpoint) -> Lm:
+        """See ``Source``."""
+        return randomize(build(checkpoint.config, None), seed=0, dtype=mx.bfloat16)
+
+
+def _evaluate(model: Lm, progress: Progress) -> None:
+    arrays = list(dict(tree_flatten(model.parameters())).values())
+    total_bytes = sum(array.nbytes for array in arrays)
+    done_bytes = 0
+    for array in arrays:
+        mx.eval(array)
+        before_bytes, done_bytes = done_bytes, done_bytes + array.nbytes
+        if done_bytes // REPORT_BYTES > before_bytes // REPORT_BYTES:
+            progress(
+                f"Moshi's language model: {done_bytes / 1e9:.1f} of {total_bytes / 1e9:.1f} GB in memory."
+            )

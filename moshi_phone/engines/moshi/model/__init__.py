@@ -1,0 +1,1 @@
+"""The language model: one step, its sampling, its cache, forced text."""

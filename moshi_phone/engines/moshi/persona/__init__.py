@@ -1,0 +1,1 @@
+"""Personas: text and voice prompts, prefilled once and copied into calls."""

@@ -1,0 +1,75 @@
+"""How long a persona takes: to be read, to be copied into a call, and step by step for comparison."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import mlx.core as mx
+from moshi_mlx.models.lm import Lm
+
+from moshi_phone.engines.moshi.model.snapshot import Snapshot
+from moshi_phone.engines.moshi.persona.prompt import Prompt, prefill, prompted
+
+COPIES = 5
+STEPS = 8  # of a prompt that is read one frame at a time, the usual way
+
+
+@dataclass(frozen=True)
+class PromptPace:
+    """What was measured.
+
+    Attributes:
+        positions: how long the prompt is.
+        size_bytes: of its state.
+        read_ms: in one pass.
+        step_ms: for each position, where it is read one at a time.
+        copy_ms: into a new call's ring, at most.
+    """
+
+    positions: int
+    size_bytes: int
+    read_ms: float
+    step_ms: float
+    copy_ms: float
+
+    def __str__(self) -> str:
+        """All of it in one line."""
+        return (
+            f"Persona and voice: {self.positions} frames, read in {self.read_ms:,.0f} ms in one pass "
+            f"({self.positions * self.step_ms:,.0f} ms one by one); {self.size_bytes / 1e6:,.1f} MB, "
+            f"copied into a call in {self.copy_ms:.1f} ms."
+        )
+
+
+def measure_prompt(model: Lm, prompt: Prompt) -> PromptPace:
+    """Measure in the model's thread."""
+    prompted(model, prompt)  # the first time compiles what the others use
+    began_s = time.perf_counter()
+    snapshot = prompted(model, prompt)
+    read_ms = (time.perf_counter() - began_s) * 1000
+    return PromptPace(
+        snapshot.position,
+        snapshot.size_bytes,
+        read_ms,
+        _step_ms(model, prompt),
+        max(_copy_ms(model, snapshot) for _ in range(COPIES)),
+    )
+
+
+def _step_ms(model: Lm, prompt: Prompt) -> float:
+    reading = prefill(model, prompt)
+    steps = min(STEPS, reading.positions_left)
+    if first := reading.positions_left - steps:
+        reading.advance(first)  # the last ones are timed, which have the most to attend to
+    began_s = time.perf_counter()
+    for _ in range(steps):
+        reading.advance(1)
+    return (time.perf_counter() - began_s) * 1000 / steps
+
+
+def _copy_ms(model: Lm, snapshot: Snapshot) -> float:
+    began_s = time.perf_counter()
+    caches = snapshot.caches(model.cfg.transformer.context)
+    mx.eval([array for cache in caches for array in cache.self_attn.state])
+    return (time.perf_counter() - began_s) * 1000

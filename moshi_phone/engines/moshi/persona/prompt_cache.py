@@ -1,0 +1,220 @@
+"""Prompts that calls begin with: read while the phone rings, in slices, and kept for the next call."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+
+from loguru import logger
+from moshi_mlx.models.lm import Lm
+
+from moshi_phone.audio.formats import FRAME_MS
+from moshi_phone.engines.duplex import EngineError, EngineUnavailable
+from moshi_phone.engines.moshi.model.language_model import LanguageSession
+from moshi_phone.engines.moshi.model.prefill import Prefill
+from moshi_phone.engines.moshi.model.snapshot import Snapshot
+from moshi_phone.engines.moshi.model_thread import Job, ModelThread
+from moshi_phone.engines.moshi.persona.prompt import Prompt, compose, prefill, prompted
+from moshi_phone.engines.moshi.persona.voice import Voice
+from moshi_phone.runtime.retries import Later
+
+SLICE_MS = 30.0  # what one slice of a prompt should take while others talk
+FEWEST_POSITIONS = 16  # a pass of so many takes hardly longer than one of a single position
+MOST_POSITIONS = 256
+
+
+@dataclass(frozen=True)
+class Role:
+    """Who answers: what makes one prompt another than the next. Its words are not in the ``repr``.
+
+    Attributes:
+        voice: a name or a file; empty for the model's own.
+        prompt_tokens: of the persona.
+    """
+
+    voice: str
+    prompt_tokens: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        """Name the voice, and say how long the persona is."""
+        return f"Role({self.voice!r}, {len(self.prompt_tokens)} tokens)"
+
+
+class SlicePace:
+    """How much of a prompt to read at a time, and how long to leave the model to those who talk."""
+
+    def __init__(self) -> None:
+        self.positions = FEWEST_POSITIONS
+
+    def after(self, took_ms: float, *, others_talk: bool) -> float:
+        """Learn how long a slice took, and give the seconds until the next one may come.
+
+        While others talk, two thirds of the time stay theirs, and between two slices each of them gets
+        the time for a frame.
+        """
+        # At most doubled each time: one slice that was quick by chance must not make the next a stall.
+        wanted = round(self.positions * SLICE_MS / max(took_ms, 0.1))
+        self.positions = min(max(wanted, FEWEST_POSITIONS), 2 * self.positions, MOST_POSITIONS)
+        return max(2 * took_ms, FRAME_MS) / 1000 if others_talk else 0.0
+
+
+class Prompts:
+    """Reads prompts and keeps the state after the last few.
+
+    Args:
+        model: reads them.
+        thread: where it does.
+        load_voice: gives a voice by name or file; may take seconds, and runs in a thread of its own.
+        others_talk: whether calls are running that must not miss a step.
+        kept: how many states to keep.
+        patience_s: after how many seconds a slice counts as hung.
+        run_later: runs the next slice after a pause.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Lm,
+        thread: ModelThread,
+        load_voice: Callable[[str], Voice | None],
+        others_talk: Callable[[], bool],
+        kept: int,
+        patience_s: float,
+        run_later: Later,
+    ) -> None:
+        self._model = model
+        self._thread = thread
+        self._load_voice = load_voice
+        self._others_talk = others_talk
+        self._kept = kept
+        self._patience_s = patience_s
+        self._run_later = run_later
+        self._lock = threading.Lock()
+        self._snapshots: OrderedDict[Role, Future[Snapshot]] = OrderedDict()
+        self._closed = False
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much memory the states take that are kept now."""
+        with self._lock:
+            done = [one for one in self._snapshots.values() if one.done() and one.exception() is None]
+        return sum(future.result().size_bytes for future in done)
+
+    def want(self, role: Role) -> Future[Snapshot]:
+        """Give the state after a role's prompt, now or when it has been read. Returns at once.
+
+        Whoever holds the result holds the state, even if it is not kept any longer.
+        """
+        with self._lock:
+            known = self._snapshots.get(role)
+            if known is not None and not (known.done() and known.exception()):  # what failed is tried again
+                self._snapshots.move_to_end(role)
+                return known
+            made: Future[Snapshot] = Future()
+            self._snapshots[role] = made
+            self._snapshots.move_to_end(role)
+            while len(self._snapshots) > self._kept:  # also one that is still read: who waits for it holds it
+                self._snapshots.popitem(last=False)
+        # A thread of its own: composing may read a file, or encode a recording for seconds.
+        threading.Thread(target=self._begin, args=(role, made), name="moshi-prompt", daemon=True).start()
+        return made
+
+    async def read_at_start(self, role: Role) -> Future[Snapshot]:
+        """Read a role's prompt in one pass, however long that takes; nobody talks yet. It is not kept here.
+
+        Raises:
+            EngineUnavailable: when it cannot be read.
+        """
+        began_s = time.monotonic()
+        try:
+            prompt = await asyncio.to_thread(self.compose, role)
+            reading = self._thread.call(partial(prompted, self._model, prompt))
+            _log(await asyncio.wrap_future(reading), (time.monotonic() - began_s) * 1000)
+        except EngineError as error:
+            raise EngineUnavailable(str(error)) from error
+        return reading
+
+    def compose(self, role: Role) -> Prompt:
+        """Lay out a role's prompt. Takes seconds for a recorded voice.
+
+        Raises:
+            PromptUnfit, VoiceUnfit: saying what does not fit.
+        """
+        return compose(self._model.cfg, self._load_voice(role.voice), role.prompt_tokens)
+
+    def close(self) -> None:
+        """Read no further, and keep nothing."""
+        with self._lock:
+            self._closed = True
+            self._snapshots.clear()
+
+    def _begin(self, role: Role, made: Future[Snapshot]) -> None:
+        try:
+            prompt = self.compose(role)
+        except Exception as error:
+            _fail(made, error)
+            return
+        pace, began_s = SlicePace(), time.monotonic()
+
+        def start() -> None:
+            go_on(prefill(self._model, prompt))
+
+        def go_on(reading: Prefill) -> None:
+            slice_began_s = time.monotonic()
+            reading.advance(pace.positions)
+            now_s = time.monotonic()
+            if not reading.positions_left:
+                self._finish(reading.snapshot(), (now_s - began_s) * 1000, made)
+                return
+            pause_secs = pace.after((now_s - slice_began_s) * 1000, others_talk=self._others_talk())
+            submit = partial(self._submit, partial(go_on, reading), made)
+            if pause_secs:
+                self._run_later(pause_secs, submit)
+            else:
+                submit()
+
+        self._submit(start, made)
+
+    def _submit(self, work: Callable[[], None], made: Future[Snapshot]) -> None:
+        if self._closed:
+            _fail(made, EngineUnavailable("Moshi has been stopped."))
+            return
+        self._thread.submit(Job(work, partial(_fail, made), self, self._patience_s, in_spare_time=True))
+
+    def _finish(self, snapshot: Snapshot, took_ms: float, made: Future[Snapshot]) -> None:
+        _log(snapshot, took_ms)
+        if not made.done():  # it was given up, and the thread has woken up after all
+            made.set_result(snapshot)
+
+
+def _log(snapshot: Snapshot, took_ms: float) -> None:
+    logger.info(
+        "A persona and its voice take {} frames, {:.1f} MB; read within {:.0f} ms",
+        snapshot.position,
+        snapshot.size_bytes / 1e6,
+        took_ms,
+    )
+
+
+def _fail(made: Future[Snapshot], error: BaseException) -> None:
+    if not made.done():
+        made.set_exception(error)
+
+
+def open_after(make: Callable[..., LanguageSession], start: Future[Snapshot] | None) -> LanguageSession:
+    """Begin a conversation whose prompt has been read.
+
+    Args:
+        make: makes it, given ``start``.
+        start: what the prompt left in the model, done; None for a conversation without one.
+
+    Raises:
+        EngineError: when the prompt could not be read.
+    """
+    return make() if start is None else make(start=start.result())

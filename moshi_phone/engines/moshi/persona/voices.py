@@ -1,0 +1,164 @@
+"""PersonaPlex's voices: where their files are, fetched and unpacked once."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tarfile
+import tempfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from moshi_phone.engines.duplex import EngineUnavailable, Progress
+from moshi_phone.engines.moshi.checkpoint.converted import cache_folder
+from moshi_phone.engines.moshi.checkpoint.hub import HubRepo
+from moshi_phone.engines.moshi.persona.voice import VoiceUnfit
+from moshi_phone.engines.voices import PERSONAPLEX_REPO, VOICE_NAME, is_file
+
+ARCHIVE_NAME = "voices.tgz"
+FOLDER_NAME = "voices"
+LIMIT_VOICES = 1000
+LIMIT_VOICE_BYTES = 64 << 20
+
+
+class Voices:
+    """The voices of a model.
+
+    Args:
+        folder: where their files are, ``NAME.pt`` each; need not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def names(self) -> list[str]:
+        """All that are here."""
+        return sorted(path.stem for path in self.folder.glob("*.pt")) if self.folder.is_dir() else []
+
+    def find(self, voice: str) -> Path:
+        """Give the file of a voice by its name, or the file itself where one is named.
+
+        Raises:
+            VoiceUnfit: when there is none.
+        """
+        if is_file(voice):
+            path = Path(voice).expanduser()
+            if not path.is_file():
+                raise VoiceUnfit(f"There is no file {path} to take the voice from.")
+            return path
+        path = self.folder / f"{voice}.pt"
+        if not VOICE_NAME.fullmatch(voice) or not path.is_file():
+            there = ", ".join(self.names) or "none"
+            raise VoiceUnfit(
+                f"There is no voice {voice!r} in {self.folder} (there are: {there}); "
+                "'uv run bot.py voices' lists them all."
+            )
+        return path
+
+
+def voices_in_folder(folder: Path) -> Voices:
+    """Give the voices of a model in a folder; its ``voices.tgz`` is unpacked there if need be.
+
+    Raises:
+        VoiceUnfit: when the archive holds anything that it should not.
+    """
+    voices = Voices(folder / FOLDER_NAME)
+    if not voices.folder.is_dir() and (folder / ARCHIVE_NAME).is_file():
+        unpack(folder / ARCHIVE_NAME, voices.folder)
+    return voices
+
+
+def voices_of_repo(repo: str, progress: Progress) -> Voices:
+    """Give the voices of a repo of the hub, fetched and unpacked if need be; NVIDIA's where it has none.
+
+    Raises:
+        EngineUnavailable: when they cannot be had.
+        VoiceUnfit: when the archive holds anything that it should not.
+    """
+    if (found := cached_voices(repo)) is not None:
+        return found
+    hub = HubRepo(repo, progress)
+    archive = hub.get(ARCHIVE_NAME, optional=repo != PERSONAPLEX_REPO)
+    if archive is None:
+        return voices_of_repo(PERSONAPLEX_REPO, progress)
+    folder = cache_folder(repo, hub.commit) / FOLDER_NAME
+    progress(f"Unpacking {ARCHIVE_NAME}.")
+    unpack(archive, folder)
+    return Voices(folder)
+
+
+def cached_voices(repo: str) -> Voices | None:
+    """Give the voices of a repo if they are here; asks nobody."""
+    hub = HubRepo(repo, lambda _: None)
+    if hub.cached(ARCHIVE_NAME) is None:
+        return None
+    folder = cache_folder(repo, hub.commit) / FOLDER_NAME
+    return Voices(folder) if folder.is_dir() else None
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack ``voices/NAME.pt`` files, and nothing else. The folder appears when all of them are in it.
+
+    What else a tar can hold (links, devices, ways out of the folder) makes the whole archive unfit.
+
+    Raises:
+        VoiceUnfit: saying what is wrong with it.
+        EngineUnavailable: when the folder cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Beside its place, on the same disk: so it can appear there in one move.
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".voices-") as made:
+            unpacked = Path(made) / FOLDER_NAME
+            unpacked.mkdir()
+            _unpack(archive, unpacked)
+            unpacked.rename(folder)
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise VoiceUnfit(f"{archive} is not a whole archive of voices ({error}).") from error
+    except OSError as error:
+        if folder.is_dir():
+            return  # another process was quicker
+        raise EngineUnavailable(f"{archive} cannot be unpacked ({error}).") from error
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    count = 0
+    with tarfile.open(archive, "r:gz") as tar:
+        for member in tar:
+            count += 1
+            name = _voice_of(member, archive, folder)
+            if count > LIMIT_VOICES:
+                raise VoiceUnfit(
+                    f"{archive} is not an archive of voices: it has more than {LIMIT_VOICES} files."
+                )
+            if name is None:
+                continue
+            data = tar.extractfile(member)
+            with (folder / f"{name}.pt").open("xb") as file:
+                shutil.copyfileobj(data, file)  # type: ignore[arg-type] # a regular file's is never None
+
+
+def _voice_of(member: tarfile.TarInfo, archive: Path, folder: Path) -> str | None:
+    """Give the name of the voice that a member is; None for what may be skipped.
+
+    Raises:
+        VoiceUnfit: when it should not be in such an archive.
+    """
+    try:
+        tarfile.data_filter(member, str(folder))  # Python's own; stricter below, as voices need no links
+    except tarfile.FilterError as error:
+        raise VoiceUnfit(f"{archive} is not an archive of voices: {error}.") from error
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts:
+        raise VoiceUnfit(f"{archive} is not an archive of voices: {member.name!r} leads out of it.")
+    if not (member.isreg() or member.isdir()):
+        raise VoiceUnfit(f"{archive} is not an archive of voices: {member.name!r} is no plain file.")
+    if member.size > LIMIT_VOICE_BYTES:
+        raise VoiceUnfit(
+            f"{archive} is not an archive of voices: {member.name!r} has {member.size:,} bytes, "
+            f"expected at most {LIMIT_VOICE_BYTES:,}."
+        )
+    if member.isdir() or path.parts[-2:-1] != (FOLDER_NAME,) or path.suffix != ".pt":
+        return None
+    return path.stem if VOICE_NAME.fullmatch(path.stem) else None

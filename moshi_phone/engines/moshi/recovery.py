@@ -1,0 +1,86 @@
+"""After a lost call: does the model still work? It is tried, and tried again with growing pauses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from loguru import logger
+
+from moshi_phone.engines.moshi.model_thread import Job, ModelThread
+from moshi_phone.runtime.retries import Cancel, GrowingPauses, Later, later
+
+
+class Recovery:
+    """Takes the engine out of service after a lost call, until the model has shown that it works.
+
+    What fails may be over in a second (another program had the accelerator's memory), so it never gives up.
+
+    Args:
+        thread: the model's.
+        try_model: runs the model a little, in its thread; raises when it does not work.
+        patience_s: after how many seconds a trial counts as hung.
+        run_later: runs the next trial after a pause.
+    """
+
+    def __init__(
+        self,
+        thread: ModelThread,
+        try_model: Callable[[], None],
+        patience_s: float,
+        run_later: Later = later,
+    ) -> None:
+        self._thread = thread
+        self._try_model = try_model
+        self._patience_s = patience_s
+        self._run_later = run_later
+        self._lock = threading.Lock()
+        self._pauses = GrowingPauses()
+        self._error: str | None = None
+        self._cancel: Cancel | None = None
+        self._closed = False
+
+    @property
+    def error(self) -> str | None:
+        """Why no call can be taken now, in one sentence without anybody's exception text; None if one can."""
+        return self._error
+
+    def begin(self, reason: str) -> None:
+        """Let the model prove itself, because of this. Returns at once; may be called from any thread."""
+        logger.warning("The model is being tried before it takes a new call: {}", reason)
+        with self._lock:
+            if self._error is not None or self._closed:
+                return  # it is being tried already
+            self._error = "A call was lost; the model is being tried before it takes a new one."
+        self._try()
+
+    def close(self) -> None:
+        """Try no more."""
+        with self._lock:
+            self._closed = True
+            if self._cancel is not None:
+                self._cancel()
+
+    def _try(self) -> None:
+        self._thread.submit(Job(self._run, self._failed, self, self._patience_s))
+
+    def _run(self) -> None:
+        if self._closed:
+            return
+        self._try_model()
+        with self._lock:
+            # A pause was set: it had failed before. What works at the first trial is not worth a line.
+            tried_before, self._error = self._cancel is not None, None
+            self._cancel = None
+            self._pauses.reset()
+        if tried_before:
+            logger.info("Moshi's model works again.")
+
+    def _failed(self, error: BaseException) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            pause_secs = self._pauses.next_secs()
+            self._error = f"Moshi's model does not work; it is tried again in {pause_secs:g} s."
+            self._cancel = self._run_later(pause_secs, self._try)
+        logger.error("Moshi's model does not work ({}); it is tried again in {:g} s", error, pause_secs)

@@ -1,0 +1,187 @@
+"""What all calls with Moshi share while the engine runs, and the way that it takes into memory."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from moshi_mlx.models.lm import Lm
+from sentencepiece import SentencePieceProcessor
+
+from moshi_phone.engines.duplex import EngineUnavailable, Progress
+from moshi_phone.engines.moshi.checkpoint.checkpoint import Checkpoint, load_tokenizer
+from moshi_phone.engines.moshi.codec.call_codecs import CallCodecs
+from moshi_phone.engines.moshi.codec.codec import LIMIT_FRAMES
+from moshi_phone.engines.moshi.load_model import Source
+from moshi_phone.engines.moshi.model.forced_text import word_starts
+from moshi_phone.engines.moshi.model.language_model import LanguageSession
+from moshi_phone.engines.moshi.model.sampling import MoshiSampling
+from moshi_phone.engines.moshi.model_thread import ModelThread
+from moshi_phone.engines.moshi.persona.prompt_cache import Prompts
+from moshi_phone.engines.moshi.persona.resolver import Roles
+from moshi_phone.engines.moshi.persona.voice_loader import VoiceLoader
+from moshi_phone.engines.moshi.persona.voices import Voices
+from moshi_phone.engines.moshi.recovery import Recovery
+from moshi_phone.engines.moshi.stt.model import ListeningModel, prepare
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.voices import PERSONAPLEX_REPO, needs_personaplex
+from moshi_phone.runtime.retries import Later, later
+
+
+@dataclass(frozen=True)
+class LoadedMoshi:
+    """What all calls share.
+
+    Attributes:
+        thread: where everything of mlx is done.
+        model: evaluated.
+        codecs: full.
+        tokenizer: of the model's text.
+        word_starts: tokens by which the model begins a word.
+        recovery: says whether the model works.
+        listening: reads the caller's words; None where nobody wants them.
+        roles: what a call's request means.
+        prompts: reads personas, and keeps the last few.
+    """
+
+    thread: ModelThread
+    model: Lm
+    codecs: CallCodecs
+    tokenizer: SentencePieceProcessor
+    word_starts: frozenset[int]
+    recovery: Recovery
+    listening: ListeningModel | None
+    roles: Roles
+    prompts: Prompts
+
+    async def close(self) -> None:
+        """Free it; each part waits for what it has under way, within its bound."""
+        self.prompts.close()
+        self.recovery.close()
+        await asyncio.to_thread(self.codecs.close)
+        await asyncio.to_thread(self.thread.stop)
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Brings Moshi into memory.
+
+    Attributes:
+        options: say which model, and for how many calls.
+        sampling: of calls that ask for none of their own.
+        hang_s: after how many seconds a step counts as hung.
+        others_talk: whether calls are running that must not miss a step.
+        stopping: set when the start is over before its end; what is under way then breaks off.
+        source: where the model comes from.
+        codec_limit_frames: when a codec is renewed.
+        clock: seconds, monotonic; tells how long a step has been going on.
+        run_later: runs again, after a pause, what has failed.
+    """
+
+    options: EngineOptions
+    sampling: MoshiSampling
+    hang_s: float
+    others_talk: Callable[[], bool]
+    stopping: threading.Event
+    source: Source
+    codec_limit_frames: int = LIMIT_FRAMES
+    clock: Callable[[], float] = time.monotonic
+    run_later: Later = later
+
+    async def load(self, progress: Progress) -> LoadedMoshi:
+        """Load everything, model and codecs at once.
+
+        Args:
+            progress: hears what is done, from any thread.
+
+        Raises:
+            EngineUnavailable: with one sentence that names the remedy.
+        """
+        # Whatever touches mlx does so in the model's thread, the checks of the weights included.
+        thread = ModelThread(self.clock)
+        codecs: CallCodecs | None = None
+        try:
+            finding = thread.call(partial(self.source.find, self.options, progress))
+            checkpoint = await asyncio.wrap_future(finding)
+            codecs = CallCodecs.for_calls(
+                checkpoint.mimi,
+                self.options.calls,
+                self.codec_limit_frames,
+                listening=self.options.listens,
+                run_later=self.run_later,
+            )
+            model, _ = await asyncio.gather(
+                asyncio.wrap_future(thread.call(partial(self.source.load, checkpoint, progress))),
+                asyncio.to_thread(codecs.fill),
+            )
+            loading = thread.call(partial(self._load_listening, codecs, progress))
+            listening = await asyncio.wrap_future(loading)
+            voices = await asyncio.to_thread(self._find_voices, checkpoint, progress)
+            tokenizer = load_tokenizer(checkpoint.tokenizer)
+            roles = Roles.at_start(self.options, self.sampling, tokenizer, voices)
+        except BaseException:
+            self.stopping.set()  # first: so the thread breaks off what is under way, and is not waited for
+            if codecs is not None:
+                await asyncio.to_thread(codecs.close)
+            await asyncio.to_thread(thread.stop)
+            raise
+        return LoadedMoshi(
+            thread,
+            model,
+            codecs,
+            tokenizer,
+            word_starts(tokenizer),
+            self._recovery(thread, model),
+            listening,
+            roles,
+            self._prompts(thread, model, codecs, voices or Voices(checkpoint.weights.parent)),
+        )
+
+    def _load_listening(self, codecs: CallCodecs, progress: Progress) -> ListeningModel | None:
+        if not self.options.listens:
+            return None
+        checkpoint = self.source.find_listening(self.options, progress)
+        return prepare(checkpoint, self.source.load_listening(checkpoint), codecs.encoders)
+
+    def _find_voices(self, checkpoint: Checkpoint, progress: Progress) -> Voices | None:
+        """Find the voices of a model that takes personas.
+
+        Raises:
+            EngineUnavailable: when they cannot be had, or a persona is wanted of a model that takes none.
+        """
+        if checkpoint.takes_persona:
+            return self.source.find_voices(self.options, progress)
+        if self.options.persona:
+            raise EngineUnavailable(
+                f"{checkpoint.weights} was not trained to take a persona; leave out --persona, "
+                f"or take --model {PERSONAPLEX_REPO}."
+            )
+        if needs_personaplex(self.options.voice):
+            raise EngineUnavailable(
+                f"{checkpoint.weights} has one voice, its own; leave out --voice {self.options.voice}, "
+                f"or take --model {PERSONAPLEX_REPO}."
+            )
+        return None
+
+    def _recovery(self, thread: ModelThread, model: Lm) -> Recovery:
+        def try_model() -> None:
+            # Making a session generates its position 0: a whole step, depformer and all.
+            LanguageSession(model, self.sampling, seed=0).close()
+
+        return Recovery(thread, try_model, self.hang_s, self.run_later)
+
+    def _prompts(self, thread: ModelThread, model: Lm, codecs: CallCodecs, voices: Voices) -> Prompts:
+        return Prompts(
+            model=model,
+            thread=thread,
+            # A codec of its own for a recorded voice: those of the pool are for calls.
+            load_voice=VoiceLoader(voices, codecs.decoders.load_async),
+            others_talk=self.others_talk,
+            kept=self.options.personas_kept,
+            patience_s=self.hang_s,
+            run_later=self.run_later,
+        )

@@ -1,0 +1,315 @@
+"""One call with Moshi: three stages in a line, so that the slowest sets the pace and not their sum.
+
+    feed → backlog → [encoder thread] → [model thread, shared] → [decoder thread] → outputs
+
+At most three frames are between the backlog and the outputs, one for each stage. That bounds every queue
+on the way without any of them having to block; what comes in beyond that waits in the backlog, which
+drops the oldest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from moshi_phone.audio.formats import FRAME_MS, Pcm
+from moshi_phone.engines.backlog import Backlog
+from moshi_phone.engines.duplex import (
+    LISTEN,
+    DuplexSession,
+    DuplexStep,
+    EngineError,
+    EngineFailed,
+    check_frame,
+)
+from moshi_phone.engines.moshi.codec.codec import CODEBOOKS
+from moshi_phone.engines.moshi.codec.coder_thread import CoderThread
+from moshi_phone.engines.moshi.codec.stream_codecs import Decoder, Encoder
+from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
+from moshi_phone.engines.moshi.model.language_model import LanguageSession, LanguageStep
+from moshi_phone.engines.moshi.model.speech_queue import Saying
+from moshi_phone.engines.moshi.model.token_history import Tokens
+from moshi_phone.engines.moshi.model_thread import Job, ModelThread
+from moshi_phone.engines.moshi.stt.worker import DoInSpareTime, Heard, Listener
+from moshi_phone.engines.step_queue import StepQueue
+from moshi_phone.runtime.first_line import first_line
+
+STAGES = 3  # a frame in each: encoding, language model, decoding
+NOTHING_HEARD = Heard()
+CLOSE_GRACE_S = 1.0  # how long a codec may take for its last frame before it is given up
+
+
+MakeListener = Callable[[DoInSpareTime], Listener]
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A frame on its way through the stages."""
+
+    number: int
+    caller_tokens: Tokens  # uint32 [8], or [32] where words are listened for
+    timings_ms: dict[str, float] = field(default_factory=dict[str, float])
+
+
+class SessionOwner(Protocol):
+    """What a session needs of the engine it belongs to."""
+
+    def watch(self) -> None:
+        """Look whether the model's thread hangs; called with every frame."""
+
+    def on_failed(self, session: MoshiSession, reason: str) -> None:
+        """Hear that a session broke, from whichever thread it broke in."""
+
+    def closed(self, session: MoshiSession, hung: Sequence[Encoder | Decoder]) -> None:
+        """Hear that a session was closed, and which of its codecs hang."""
+
+
+class MoshiSession(DuplexSession):
+    """See ``DuplexSession``; made by ``MoshiEngine.open_session`` within a running event loop.
+
+    It begins at once, or else after ``after`` is done: when its prompt has been read.
+
+    Args:
+        owner: the engine.
+        model_thread: where the language model lives, that of all calls.
+        open_language: begins the conversation; called in the model's thread.
+        encoder: of the call's own, given back by ``close``.
+        decoder: of the call's own, given back by ``close``.
+        detokenizer: of the call's own.
+        saying: the words that it is given to say.
+        patience_s: after how many seconds a step of the model counts as hung.
+        make_listener: begins to listen for the caller's words; None where nobody wants them.
+        after: what the conversation has to wait for.
+    """
+
+    def __init__(
+        self,
+        *,
+        owner: SessionOwner,
+        model_thread: ModelThread,
+        open_language: Callable[[], LanguageSession],
+        encoder: Encoder,
+        decoder: Decoder,
+        detokenizer: Detokenizer,
+        saying: Saying,
+        patience_s: float,
+        make_listener: MakeListener | None = None,
+        after: Future[Any] | None = None,
+    ) -> None:
+        self._owner = owner
+        self._model_thread = model_thread
+        self._open_language = open_language
+        self._language: LanguageSession | None = None
+        self._detokenizer = detokenizer
+        self._saying = saying
+        self._patience_s = patience_s
+        self._loop = asyncio.get_running_loop()
+        self._changed = (
+            threading.Condition()
+        )  # guards what the event loop and the threads share, from here on
+        self._backlog = Backlog()
+        # Bounded by STAGES, which the encoder keeps to; None ends the decoder.
+        self._to_decode: queue.SimpleQueue[tuple[_Frame, LanguageStep] | None] = queue.SimpleQueue()
+        self._steps = StepQueue()
+        self._answered_frames = 0  # whose steps are on their way from the decoder's thread to the queue
+        self._closed = False
+        self._error: EngineFailed | None = None
+        self._listener = make_listener(self._submit_spare) if make_listener else None
+        stage = partial(CoderThread, failed=self._fail, tell=self._tell)
+        self._stages = (
+            stage("encoder", encoder, partial(self._encode, encoder)),
+            stage("decoder", decoder, partial(self._decode, decoder)),
+        )
+        if after is None:
+            self._submit(self._begin)
+        else:
+            after.add_done_callback(lambda _: self._submit(self._begin))
+        for one in self._stages:
+            one.start()
+
+    def feed(self, pcm: Pcm) -> None:
+        """See ``DuplexSession``. Frames after the end are let go: a call's last ones may be underway."""
+        check_frame(pcm)
+        with self._changed:
+            if self._closed or self._error is not None:
+                return
+            self._backlog.push(pcm)
+            self._changed.notify_all()
+        self._owner.watch()
+
+    def outputs(self) -> AsyncIterator[DuplexStep]:
+        """See ``DuplexSession``."""
+        return self._steps.read()
+
+    def say(self, text: str) -> None:
+        """See ``DuplexSession``. What a call opens with is said first."""
+        if not self._ended:
+            self._saying.say(text)
+
+    async def said(self) -> None:
+        """See ``DuplexSession``."""
+        await self._saying.said()
+
+    @property
+    def backlog_frames(self) -> int:
+        """See ``DuplexSession``."""
+        with self._changed:
+            return self._backlog.frames + self._answered_frames + len(self._steps)
+
+    @property
+    def dropped_frames(self) -> int:
+        """See ``DuplexSession``."""
+        return self._backlog.dropped_frames
+
+    @property
+    def skipped_frames(self) -> int:
+        """See ``DuplexSession``."""
+        return 0 if self._listener is None else self._listener.skipped_frames
+
+    async def close(self) -> None:
+        """See ``DuplexSession``."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._changed.notify_all()
+        self._steps.close()
+        self._saying.end()
+        self._to_decode.put(None)  # the decoder's thread waits for this queue alone
+        self._submit(self._forget)  # in the model's thread, where a step may be under way
+        both = asyncio.gather(*(stage.released.wait() for stage in self._stages))
+        try:
+            await asyncio.wait_for(both, CLOSE_GRACE_S)
+        except TimeoutError:
+            pass
+        finally:
+            hung = [stage.coder for stage in self._stages if not stage.released.is_set()]
+            self._owner.closed(self, hung)
+
+    # The model's thread.
+
+    def _submit(self, work: Callable[[], None], period_s: float | None = None) -> None:
+        failed = partial(self._fail, "the model")
+        self._model_thread.submit(Job(work, failed, self, self._patience_s, period_s))
+
+    def _submit_spare(
+        self,
+        work: Callable[[], None],
+        failed: Callable[[BaseException], None],
+        needs_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        job = Job(work, failed, self, self._patience_s, in_spare_time=True, needs_s=needs_s)
+        self._model_thread.submit(job)
+
+    def _begin(self) -> None:
+        if self._ended:
+            return
+        try:
+            language = self._open_language()
+        except EngineError as error:  # its prompt could not be read: no fault of the model's
+            self._fail("its persona", error, is_engine_sound=True)
+            return
+        with self._changed:
+            self._language = language
+            self._changed.notify_all()
+
+    def _forget(self) -> None:
+        if self._language is not None:
+            self._language.close()
+        if self._listener is not None:
+            self._listener.close()
+
+    def _speak(self, frame: _Frame) -> None:
+        language = self._language
+        if self._ended or language is None:
+            return
+        began = time.perf_counter()
+        # Steered only while there are words to say: each steered step is evaluated once more.
+        steer = None if self._saying.is_over else self._saying.decide
+        step = language.step(frame.caller_tokens[:CODEBOOKS], steer=steer)
+        frame.timings_ms["language"] = _ms_since(began)
+        self._to_decode.put((frame, step))
+        if self._listener is not None:
+            self._listener.hear(frame.number, frame.caller_tokens)
+
+    # The codecs' threads.
+
+    def _encode(self, encoder: Encoder) -> None:
+        for taken in itertools.count():
+            with self._changed:
+                self._changed.wait_for(self._can_encode)
+                if self._ended:
+                    return
+                pcm, dropped = self._backlog.take(), self._backlog.dropped_frames
+            began = time.perf_counter()
+            # Numbered with those that were dropped: the caller's words get their times by it.
+            frame = _Frame(taken + dropped, encoder.encode(pcm))
+            frame.timings_ms["encode"] = _ms_since(began)
+            self._submit(partial(self._speak, frame), FRAME_MS / 1000)
+
+    def _can_encode(self) -> bool:
+        """Frames wait, for as long as a backlog may, until the conversation has begun."""
+        begun = self._language is not None
+        room = self._backlog.taken_frames < STAGES
+        return self._ended or (begun and room and self._backlog.waiting_frames > 0)
+
+    def _decode(self, decoder: Decoder) -> None:
+        while (item := self._to_decode.get()) is not None:
+            frame, step = item
+            began = time.perf_counter()
+            pcm = None if step.audio_tokens is None else decoder.decode(step.audio_tokens)
+            frame.timings_ms["decode"] = _ms_since(began)
+            heard = NOTHING_HEARD if self._listener is None else self._listener.take()
+            if heard.step_ms is not None:
+                frame.timings_ms[LISTEN] = heard.step_ms
+            with self._changed:
+                self._backlog.answered()
+                self._answered_frames += 1
+                self._changed.notify_all()
+            text = self._detokenizer.push(step.text_token)
+            answer = DuplexStep(pcm, text, frame.timings_ms, heard.text, heard.pause_probabilities)
+            self._tell(partial(self._give, answer))
+
+    # The ends.
+
+    @property
+    def _ended(self) -> bool:
+        return self._closed or self._error is not None
+
+    def _give(self, step: DuplexStep) -> None:
+        with self._changed:
+            self._answered_frames -= 1
+        self._steps.push(step)
+        self._saying.step_given()
+
+    def _fail(self, where: str, reason: BaseException, *, is_engine_sound: bool = False) -> None:
+        """End the conversation, from any thread; what was said before still comes out."""
+        with self._changed:
+            if self._ended:
+                return
+            why = first_line(reason)  # rustymimi's go on with a backtrace
+            self._error = error = EngineFailed(f"This call ended because {where} failed: {why}")
+            error.__cause__ = reason
+            self._changed.notify_all()
+        self._to_decode.put(None)
+        if not is_engine_sound:
+            self._owner.on_failed(self, str(error))
+        self._tell(partial(self._steps.fail, error))
+        self._tell(self._saying.end)
+
+    def _tell(self, what: Callable[[], object]) -> None:
+        """Run something on the event loop, unless the program is ending and the loop is gone."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(what)
+
+
+def _ms_since(began: float) -> float:
+    return (time.perf_counter() - began) * 1000

@@ -1,0 +1,1 @@
+"""The caller's words: Kyutai's speech-to-text on Mimi's tokens."""

@@ -1,0 +1,92 @@
+"""The listening model in memory, and what a call's listening is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import mlx.core as mx
+import numpy as np
+from moshi_mlx.models.lm import Lm
+from sentencepiece import SentencePieceProcessor
+
+from moshi_phone.audio.formats import FRAME_MS
+from moshi_phone.audio.silence import SILENT_FRAME
+from moshi_phone.engines.duplex import EngineUnavailable
+from moshi_phone.engines.moshi.checkpoint.checkpoint import load_tokenizer
+from moshi_phone.engines.moshi.codec.codec import LISTENING_CODEBOOKS
+from moshi_phone.engines.moshi.codec.codec_pool import MimiPool
+from moshi_phone.engines.moshi.codec.stream_codecs import Encoder
+from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
+from moshi_phone.engines.moshi.model.language_model import build
+from moshi_phone.engines.moshi.model.token_history import Tokens
+from moshi_phone.engines.moshi.stt.caller_words import CallerWords
+from moshi_phone.engines.moshi.stt.checkpoint import ListeningCheckpoint
+from moshi_phone.engines.moshi.stt.session import ListeningSession
+from moshi_phone.engines.moshi.stt.worker import DoInSpareTime, Listener
+
+
+@dataclass(frozen=True)
+class ListeningModel:
+    """What the listening of all calls shares.
+
+    Attributes:
+        model: evaluated.
+        tokenizer: of its text.
+        audio_delay_s: how long after the sound it writes.
+        silence: uint32 ``[32]`` each, what it wants to hear before the caller.
+    """
+
+    model: Lm
+    tokenizer: SentencePieceProcessor
+    audio_delay_s: float
+    silence: tuple[Tokens, ...] = ()
+
+    def listener(self, do_in_spare_time: DoInSpareTime) -> Listener:
+        """Begin to listen to a call."""
+        words = CallerWords(Detokenizer(self.tokenizer), self.audio_delay_s)
+        return Listener(partial(ListeningSession, self.model), words, do_in_spare_time, self.silence)
+
+
+def prepare(checkpoint: ListeningCheckpoint, model: Lm, encoders: MimiPool) -> ListeningModel:
+    """Make a loaded model ready for calls, and warm it up. Runs in the model's thread.
+
+    Args:
+        checkpoint: whose model it is.
+        model: evaluated.
+        encoders: of 32 codebooks.
+    """
+    # The first step compiles what all others use: no caller is to wait for that.
+    session = ListeningSession(model)
+    session.step(np.zeros(LISTENING_CODEBOOKS, np.uint32))
+    session.close()
+    encoder = Encoder(encoders)
+    try:
+        frames = round(checkpoint.silence_s * 1000 / FRAME_MS)
+        silence = tuple(encoder.encode(SILENT_FRAME) for _ in range(frames))
+    finally:
+        encoder.release()
+    return ListeningModel(model, load_tokenizer(checkpoint.tokenizer), checkpoint.audio_delay_s, silence)
+
+
+def load(checkpoint: ListeningCheckpoint) -> Lm:
+    """Bring the model into memory. Runs in the model's thread.
+
+    Raises:
+        EngineUnavailable: when the weights cannot be read or do not fit into memory.
+    """
+    try:
+        model = build(checkpoint.config, checkpoint.quantization)
+        if checkpoint.from_pytorch:
+            model.load_pytorch_weights(str(checkpoint.weights), checkpoint.config, strict=True)
+        else:
+            model.load_weights(str(checkpoint.weights), strict=True)
+        mx.eval(model.parameters())
+    except (OSError, ValueError, KeyError) as error:
+        raise EngineUnavailable(f"{checkpoint.weights} cannot be loaded: {error}") from error
+    except (RuntimeError, MemoryError) as error:
+        raise EngineUnavailable(
+            f"{checkpoint.weights} cannot be brought into memory ({error}); "
+            "leave out --listen, or close other programs."
+        ) from error
+    return model

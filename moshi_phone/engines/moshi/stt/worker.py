@@ -1,0 +1,147 @@
+"""A call's listening: in the time that the talk leaves of the model's thread, and never in its way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from loguru import logger
+
+from moshi_phone.engines.duplex import CallerText
+from moshi_phone.engines.moshi.model.token_history import Tokens
+from moshi_phone.engines.moshi.stt.caller_words import CallerWords
+from moshi_phone.engines.moshi.stt.session import ListeningSession
+
+WAITING_FRAMES = 12  # about a second; words that came later than that would be of little use
+
+
+RECENT_STEPS = 9  # whose median tells how long the next will take: a hiccup of the machine does not count
+DOUBT = 0.995  # how much less it is thought to take with each frame that is skipped, until it is tried again
+
+DoInSpareTime = Callable[[Callable[[], None], Callable[[BaseException], None], Callable[[], float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was made out since it was last asked for.
+
+    Attributes:
+        text: the caller's words.
+        pause_probabilities: of the last frame; see ``DuplexStep``.
+        step_ms: how long the last step took, or None where there was none.
+    """
+
+    text: tuple[CallerText, ...] = ()
+    pause_probabilities: tuple[float, ...] = ()
+    step_ms: float | None = None
+
+
+class Listener:
+    """Keeps frames until the model's thread has time for them, and drops the oldest where it has none.
+
+    A model that fails ends the listening, not the call.
+
+    Args:
+        open_session: makes the listening session; called in the model's thread.
+        words: makes words of its tokens.
+        do_in_spare_time: runs work in the model's thread when nothing else waits there, or is due before
+            it would be over; tells its second argument where the work failed, and asks the third how long
+            it will take, in seconds.
+        silence: frames that the model wants to have heard before the caller's first
+            (``stt_config.audio_silence_prefix_seconds``).
+    """
+
+    def __init__(
+        self,
+        open_session: Callable[[], ListeningSession],
+        words: CallerWords,
+        do_in_spare_time: DoInSpareTime,
+        silence: Sequence[Tokens] = (),
+    ) -> None:
+        self.skipped_frames = 0
+        self._open_session = open_session
+        self._session: ListeningSession | None = None
+        self._words = words
+        self._do_in_spare_time = do_in_spare_time
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[int, Tokens]] = deque()
+        self._limit_frames = WAITING_FRAMES + len(silence)
+        self._text: list[CallerText] = []
+        self._pause_probabilities: tuple[float, ...] = ()
+        self._step_ms: float | None = None
+        self._recent_ms: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._doubt = 1.0
+        self._over = False
+        for number, tokens in enumerate(silence, -len(silence)):
+            self.hear(number, tokens)
+
+    def hear(self, number: int, tokens: Tokens) -> None:
+        """Take the caller's frame of this number, uint32 ``[32]``. Returns at once."""
+        with self._lock:
+            if self._over:
+                return
+            self._waiting.append((number, tokens))
+            skipping = len(self._waiting) > self._limit_frames
+            if skipping:
+                self._waiting.popleft()
+                self.skipped_frames += 1
+                self._doubt *= DOUBT
+        if not skipping:  # the work for the frame that was dropped will do this one
+            self._do_in_spare_time(self._step, self._fail, self._step_s)
+        elif self.skipped_frames == 1:
+            logger.warning("This machine has no time to listen to all of the call: words will be missing.")
+
+    def take(self) -> Heard:
+        """Give what was made out since the last time, from any thread."""
+        with self._lock:
+            heard = Heard(tuple(self._text), self._pause_probabilities, self._step_ms)
+            self._text.clear()
+            self._step_ms = None
+        return heard
+
+    def close(self) -> None:
+        """Stop, and free the cache; in the model's thread. May be called twice."""
+        with self._lock:
+            self._over = True
+            self._waiting.clear()
+        if self._session is not None:
+            self._session.close()
+
+    def _step(self) -> None:
+        with self._lock:
+            if self._over or not self._waiting:
+                return
+            number, tokens = self._waiting.popleft()
+        began_s = time.perf_counter()
+        is_first = self._session is None
+        if self._session is None:
+            self._session = self._open_session()
+        token = self._session.step(tokens)
+        step_ms = (time.perf_counter() - began_s) * 1000
+        text = self._words.push(token, number)
+        with self._lock:
+            if text is not None:
+                self._text.append(text)
+            self._pause_probabilities = tuple(self._session.extra_heads[:, 0].tolist())
+            self._step_ms = step_ms
+            self._doubt = 1.0
+            if not is_first:  # which makes the cache
+                self._recent_ms.append(step_ms)
+
+    def _step_s(self) -> float:
+        with self._lock:
+            if (
+                self._over
+            ):  # nothing is left to do: or the queue would hold the work until nobody talks any more
+                return 0.0
+            return self._doubt * median(self._recent_ms) / 1000 if self._recent_ms else 0.0
+
+    def _fail(self, reason: BaseException) -> None:
+        with self._lock:
+            self._over = True
+            self._waiting.clear()
+        logger.error("The rest of this call is not listened to: {}", reason)

@@ -1,0 +1,207 @@
+"""Who answers which call: ``personas.toml``, and a persona in words. Pure; no model, no telephone.
+
+[default]                       # what a section leaves out, and every other call
+persona = "You are Anna, the receptionist of a dental practice. ..."
+voice = "NATF2"
+
+[sales]
+numbers = ["+15551234567"]      # who was called, or who calls
+persona = "@sales.txt"          # a file, beside this one
+greeting = "Hello, this is Ben."
+temperature = 0.6
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from moshi_phone.engines.duplex import (
+    NO_REQUEST,
+    CallRequest,
+    DuplexEngine,
+    EngineUnavailable,
+    RequestRefused,
+)
+from moshi_phone.engines.options import SPEECH, EngineOptions
+from moshi_phone.engines.voices import PERSONAPLEX_REPO, needs_personaplex
+
+DEFAULT = "default"
+MAX_PERSONA_CHARS = 8000
+MAX_TEMPERATURE = 2.0
+
+_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TEXTS = ("persona", "voice", "greeting")
+
+
+class PersonasUnfit(EngineUnavailable):
+    """A persona, or a file of them, that cannot be used; the text never holds a persona's words."""
+
+
+@dataclass(frozen=True)
+class Personas:
+    """Every section of the file, each with what the default adds.
+
+    Attributes:
+        default: for calls that no section is for.
+        sections: by name.
+        names_by_number: which section a number belongs to, E.164.
+    """
+
+    default: CallRequest = NO_REQUEST
+    sections: Mapping[str, CallRequest] = field(default_factory=dict[str, CallRequest])
+    names_by_number: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+    @property
+    def names(self) -> list[str]:
+        """What a person can choose from; sections that are phone numbers are nobody else's business."""
+        return [name for name in self.sections if not _NUMBER.fullmatch(name)]
+
+    def for_call(self, *, called: str, caller: str) -> CallRequest:
+        """Give what a call asks for; the section of who calls comes before that of who was called."""
+        name = self.name_for_call(called=called, caller=caller)
+        return self.default if name is None else self.sections[name]
+
+    def name_for_call(self, *, called: str, caller: str) -> str | None:
+        """Name the section that ``for_call`` gives; None for the default."""
+        return self.names_by_number.get(caller) or self.names_by_number.get(called)
+
+    def chosen(self, name_or_persona: str) -> CallRequest:
+        """Give a section by its name, or else the default with this persona."""
+        section = self.sections.get(name_or_persona)
+        return section if section is not None else replace(self.default, persona=name_or_persona)
+
+
+NO_PERSONAS = Personas()
+
+
+def load_personas(path: Path | None) -> Personas:
+    """Read the file; without one there are no sections.
+
+    Raises:
+        PersonasUnfit: with one sentence that says what is wrong with it.
+    """
+    if path is None:
+        return NO_PERSONAS
+    try:
+        data = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise PersonasUnfit(f"--personas: {path} cannot be read ({error.strerror or error}).") from error
+    except ValueError as error:
+        raise PersonasUnfit(f"--personas: {path} is not TOML ({error}).") from error
+    # Taken out first: the sections that follow are filled up with it.
+    default = _request(path, DEFAULT, data.pop(DEFAULT, {}))
+    sections: dict[str, CallRequest] = {}
+    names_by_number: dict[str, str] = {}
+    for name, table in data.items():
+        if not _NAME.fullmatch(name) and not _NUMBER.fullmatch(name):
+            raise PersonasUnfit(f"--personas: {path}: a section's name has letters, digits, _ and - only.")
+        own = _request(path, name, table)
+        sections[name] = own.or_else(default)
+        for number in _numbers(path, name, table):
+            if number in names_by_number:
+                raise PersonasUnfit(f"--personas: {path}: a number of [{name}] is in another section too.")
+            names_by_number[number] = name
+    return Personas(default, sections, names_by_number)
+
+
+def check_sections(personas: Personas, engine: DuplexEngine) -> None:
+    """Make sure, once the engine is loaded, that it can be each of them.
+
+    Raises:
+        PersonasUnfit: naming the first section that it cannot.
+    """
+    for name, request in personas.sections.items():
+        try:
+            engine.check_request(request)
+        except RequestRefused as refusal:
+            raise PersonasUnfit(f"--personas: [{name}]: {refusal}") from refusal
+
+
+def read_persona(text: str, folder: Path = Path()) -> str:
+    """Give a persona's words: the text, or what is in the file behind an ``@``.
+
+    Raises:
+        PersonasUnfit: when there is no such file, or the words are too many.
+    """
+    if text.startswith("@"):
+        path = folder / Path(text[1:]).expanduser()
+        try:
+            text = path.read_text()
+        except OSError as error:
+            raise PersonasUnfit(
+                f"The persona's file {path} cannot be read ({error.strerror or error})."
+            ) from error
+        except ValueError as error:
+            raise PersonasUnfit(f"The persona's file {path} is no text in UTF-8.") from error
+    text = text.strip()
+    if len(text) > MAX_PERSONA_CHARS:
+        raise PersonasUnfit(
+            f"Expected a persona of at most {MAX_PERSONA_CHARS:,} characters, got {len(text):,}."
+        )
+    return text
+
+
+def settle(options: EngineOptions) -> tuple[EngineOptions, Personas]:
+    """Read what the options name, and fill them up with the default of the file.
+
+    Raises:
+        PersonasUnfit: when something cannot be read.
+    """
+    personas = load_personas(options.personas)
+    default = personas.default
+    persona = read_persona(options.persona) or default.persona or ""
+    requests = (default, *personas.sections.values())
+    # One call that needs PersonaPlex decides for all of them: there is one model in memory.
+    is_prompted = any(request.persona or needs_personaplex(request.voice or "") for request in requests)
+    settled = replace(
+        options,
+        persona=persona,
+        voice=options.voice or default.voice or "",
+        greeting=default.greeting if options.greeting == SPEECH and default.greeting else options.greeting,
+        model=options.model or (PERSONAPLEX_REPO if persona or is_prompted else ""),
+    )
+    return settled, personas
+
+
+def _request(path: Path, name: str, table: object) -> CallRequest:
+    if not isinstance(table, dict):
+        raise PersonasUnfit(f"--personas: {path}: expected [{name}] to be a section, got a value.")
+    if beyond := sorted(table.keys() - {*_TEXTS, "temperature", "numbers"}):
+        raise PersonasUnfit(
+            f"--personas: {path}: [{name}] has {beyond[0]!r}; "
+            "expected persona, voice, greeting, temperature or numbers."
+        )
+    for key in _TEXTS:
+        if not isinstance(table.get(key, ""), str):
+            raise PersonasUnfit(f"--personas: {path}: expected {key} of [{name}] to be text.")
+    temperature = table.get("temperature")
+    if temperature is not None and (
+        isinstance(temperature, bool)  # True is an int to Python
+        or not isinstance(temperature, int | float)
+        or not 0 <= temperature <= MAX_TEMPERATURE
+    ):
+        raise PersonasUnfit(f"--personas: {path}: expected a temperature from 0 to 2 in [{name}].")
+    persona = table.get("persona")
+    return CallRequest(
+        # Files are named from where the TOML file is, wherever the program was started.
+        persona=None if persona is None else read_persona(persona, path.parent),
+        voice=table.get("voice"),
+        greeting=table.get("greeting"),
+        temperature=None if temperature is None else float(temperature),
+    )
+
+
+def _numbers(path: Path, name: str, table: Mapping[str, Any]) -> list[str]:
+    numbers = table.get("numbers", [])
+    if not isinstance(numbers, list) or not all(isinstance(n, str) and _NUMBER.fullmatch(n) for n in numbers):
+        raise PersonasUnfit(
+            f'--personas: {path}: expected numbers of [{name}] as a list such as ["+15551234567"].'
+        )
+    # A section that is called by a number is for that number.
+    return [*numbers, *([name] if _NUMBER.fullmatch(name) else [])]

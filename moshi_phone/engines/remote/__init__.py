@@ -1,0 +1,1 @@
+"""Moshi servers elsewhere, over their WebSocket protocol."""

@@ -1,0 +1,196 @@
+"""Opens a connection to a server, up to its handshake, and turns all that can go wrong into one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+
+import aiohttp
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from moshi_phone.engines.duplex import EngineUnavailable
+from moshi_phone.engines.remote.protocol import Kind, decode
+from moshi_phone.engines.remote.server import Server
+
+PROBE_SECS = 5.0
+CLOSE_SECS = 1.0  # how long a server may take to say goodbye
+MOST_MESSAGE_BYTES = 1 << 16  # 13 s of audio; servers send 80 ms
+
+
+class ServerFailed(Exception):
+    """A server did not do its part; the text is one sentence that names it."""
+
+
+class ServerUnreachable(ServerFailed):
+    """It failed before it took the call at all: another server can take it as well."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What it takes to get in.
+
+    Attributes:
+        token: sent as ``Authorization: Bearer``; empty for none.
+        tls: how certificates are checked; None where no server is encrypted.
+    """
+
+    token: str = field(default="", repr=False)
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each request carries."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+
+def make_tls(ca_file: Path | None, *, insecure: bool) -> ssl.SSLContext:
+    """Decide how servers' certificates are checked.
+
+    Args:
+        ca_file: certificates (PEM) that are trusted instead of the system's; a self-signed one will do.
+        insecure: check nothing.
+
+    Raises:
+        EngineUnavailable: when the file cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise EngineUnavailable(
+            f"--server-ca {ca_file}: cannot read certificates from it ({error})."
+        ) from error
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@asynccontextmanager
+async def open_chat(
+    server: Server, query: dict[str, str], access: Access, wait_secs: float
+) -> AsyncIterator[ClientConnection]:
+    """Connect, wait for the handshake, and give the connection; it is closed when the block ends.
+
+    Nothing is sent before the handshake: some servers lose what comes earlier, others stay behind it.
+
+    Args:
+        server: which.
+        query: what its URL carries for this call.
+        access: what it takes to get in.
+        wait_secs: how long all of this may take.
+
+    Raises:
+        ServerUnreachable: when there is no connection.
+        ServerFailed: when there is no handshake.
+    """
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + wait_secs
+    connecting = connect(
+        server.chat_url(query),
+        additional_headers=access.headers,
+        ssl=access.tls if server.is_encrypted else None,
+        open_timeout=wait_secs,
+        close_timeout=CLOSE_SECS,
+        ping_interval=None,  # the session sends its own, after the handshake
+        compression=None,
+        max_size=MOST_MESSAGE_BYTES,
+    )
+    try:
+        connection = await connecting
+    except (OSError, WebSocketException, TimeoutError) as error:
+        raise ServerUnreachable(f"Server {server.name} {_why(error)}") from error
+    async with connection:
+        try:
+            async with asyncio.timeout_at(until_s):
+                await _handshake(connection, server)
+        except TimeoutError as error:
+            raise ServerFailed(
+                f"Server {server.name} gave no handshake in time (--server-wait-secs): "
+                "it still loads, or is busy with somebody else"
+            ) from error
+        yield connection
+
+
+async def _handshake(connection: ClientConnection, server: Server) -> None:
+    while True:
+        try:
+            message = decode(await connection.recv())
+        except ConnectionClosed as error:
+            raise ServerFailed(
+                f"Server {server.name} closed the connection before its handshake ({close_code(error)})"
+            ) from error
+        if message is not None and message.kind is Kind.HANDSHAKE:
+            return
+        if message is not None and message.kind is Kind.ERROR:
+            raise ServerFailed(f"Server {server.name} reports an error: {message.error}")
+
+
+async def probe(server: Server, access: Access) -> str | None:
+    """Ask whether the server is there, without waking its model or touching a running call.
+
+    A plain GET of the chat's path: all these servers refuse it, because it is no WebSocket, before they do
+    anything else.
+
+    Returns:
+        None where it is there, else one sentence on what is wrong.
+    """
+    timeout = aiohttp.ClientTimeout(total=PROBE_SECS)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=True) as http,  # by the same proxy as the call
+            http.get(
+                server.probe_url,
+                headers=access.headers,
+                ssl=access.tls if server.is_encrypted and access.tls is not None else True,
+                allow_redirects=False,
+            ) as answer,
+        ):
+            why = _why_status(answer.status)
+            return None if why is None else f"Server {server.name} {why}"
+    except aiohttp.ClientConnectorCertificateError as error:
+        return f"Server {server.name} {_why(error.certificate_error)}"
+    except aiohttp.ClientConnectorError as error:
+        return f"Server {server.name} {_why(error.os_error)}"
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        return f"Server {server.name} {_why(error)}"
+
+
+def close_code(error: ConnectionClosed) -> str:
+    """Name the code with which the other side closed."""
+    return f"code {error.rcvd.code}" if error.rcvd is not None else "without a word"
+
+
+def _why(error: BaseException) -> str:
+    """Say what went wrong, without the URL, which may hold a persona."""
+    if isinstance(error, InvalidStatus):
+        status = error.response.status_code
+        return _why_status(status) or f"answered HTTP {status} instead of opening a WebSocket"
+    if isinstance(error, TimeoutError):
+        return "did not answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"has a certificate that is not trusted ({error.verify_message}); --server-ca FILE names one to "
+            "trust, --server-insecure trusts any"
+        )
+    if isinstance(error, ssl.SSLError):
+        return "does not speak TLS as expected; its URL may have to begin with ws: instead of wss:"
+    if isinstance(error, OSError):
+        return f"cannot be reached ({error.strerror or type(error).__name__})"
+    return f"does not speak WebSocket as expected ({type(error).__name__})"
+
+
+def _why_status(status: int) -> str | None:
+    """Say what a status means that is not the refusal of a plain GET."""
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return f"does not let us in (HTTP {status}); --server-token sets the token"
+    if status == HTTPStatus.NOT_FOUND:
+        return "is no Moshi server: it has no /api/chat (HTTP 404)"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return f"is there, but not well (HTTP {status})"
+    return None

@@ -1,0 +1,41 @@
+"""What ``bench`` says of servers: whether they hold real time, and where an answer's delay comes from."""
+
+from __future__ import annotations
+
+from moshi_phone.engines.duplex import WIRE
+from moshi_phone.engines.real_time_benchmark import TOLERATED_DROPS, Pace
+
+SHARES = {"server": "in the server", WIRE: "on the wire", "opus": "in Opus"}
+"""Of an answer's delay, in the order in which they are told; the keys are a step's ``timings_ms``."""
+
+
+def holds(pace: Pace) -> bool:
+    """Whether everything was answered, and (nearly) nothing dropped."""
+    return pace.answers is not None and pace.dropped_frames <= TOLERATED_DROPS * pace.calls * pace.frames
+
+
+def report_servers(pace: Pace) -> list[str]:
+    """Put a measurement of servers into lines, the last of which is the verdict."""
+    lines = [f"{'milliseconds':<14}{'p50':>8}{'p95':>8}{'max':>8}"]
+    rows = [*pace.stages.items(), *([] if pace.answers is None else [("answer", pace.answers)])]
+    lines += [f"{name:<14}{spread.p50:8.1f}{spread.p95:8.1f}{spread.max:8.1f}" for name, spread in rows]
+    lines.append(f"{pace.dropped_frames} of {pace.calls * pace.frames} frames dropped")
+    return [*lines, _verdict(pace)]
+
+
+def _verdict(pace: Pace) -> str:
+    if pace.answers is None:
+        return f"Verdict: too slow: not one of {pace.frames} frames was answered."
+    calls = f"{pace.calls} call{'s' if pace.calls > 1 else ''}"
+    if not holds(pace):
+        return (
+            f"Verdict: does not hold real time for {calls}: {pace.dropped_frames} frames were dropped, "
+            "because the servers were too far behind."
+        )
+    parts = ", ".join(
+        f"{pace.stages[key].p50:.0f} {words}" for key, words in SHARES.items() if key in pace.stages
+    )
+    return (
+        f"Verdict: holds real time for {calls}: an answer takes {pace.answers.p50:.0f} ms at p50 ({parts}), "
+        f"{pace.answers.p95:.0f} at p95."
+    )

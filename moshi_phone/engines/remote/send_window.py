@@ -1,0 +1,108 @@
+"""Which frames are on their way to a server, which it owes an answer, and which of them it never will answer.
+
+A server answers with fewer frames than it hears. Kyutai's drops its first, and each model's first answers
+come out late: such a server stays so many frames short for the whole call, which is its nature and no
+delay. What is short of that is a delay: frames on the wire, and frames that it has not come to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from moshi_phone.audio.formats import FRAME_MS, Pcm
+from moshi_phone.engines.backlog import Backlog
+
+AHEAD_FRAMES = 3  # sent and owed, beside those on the wire; enough for a server to go on after a hiccup
+FIRST_ANSWER_FRAMES = 4  # more of them before the first answer, while it is not known how many are swallowed
+WAITING_FRAMES = 2  # kept here beyond that, 400 ms in all; then frames are dropped, silent ones first
+SWALLOWED_AFTER_S = 1.0  # a server that owes frames and gives none for so long has swallowed them
+_MOST_WIRE_S = 2.0
+_MUCH_SHORTER_S = 0.02
+
+
+class Flow:
+    """Counts one call's frames to a server and back. Pure: time is an argument, in seconds.
+
+    Attributes:
+        swallowed_frames: how many frames the server leaves unanswered for good; None before its first answer.
+    """
+
+    def __init__(self) -> None:
+        self.swallowed_frames: int | None = None
+        self._waiting = Backlog(WAITING_FRAMES)
+        self._unanswered_s: deque[float] = deque()  # when each of these was taken to be sent
+        self._wire_s = self._believed_wire_s = math.inf
+        self._moved_s = -math.inf  # when something was last sent or answered
+
+    @property
+    def behind_frames(self) -> int:
+        """Frames that wait here, are on the wire, or are owed an answer."""
+        return self._waiting.frames + self._owed_frames
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames that were never sent, because the server was too far behind."""
+        return self._waiting.dropped_frames
+
+    @property
+    def wire_s(self) -> float:
+        """How long the way to the server and back is, as far as is known."""
+        return self._wire_s if math.isfinite(self._wire_s) else 0.0
+
+    def set_wire(self, there_and_back_s: float) -> None:
+        """Take note of how long the way to the server and back took; the shortest time counts.
+
+        A server that blocks while its model works answers a ping late, so longer times say nothing.
+        """
+        there_and_back_s = min(max(there_and_back_s, 0.0), _MOST_WIRE_S)
+        self._wire_s = min(self._wire_s, there_and_back_s)
+        if self._believed_wire_s - self._wire_s > _MUCH_SHORTER_S:
+            self._believed_wire_s = self._wire_s
+            self.swallowed_frames = None  # frames were thought to be on the wire that the server had
+
+    def push(self, pcm: Pcm) -> None:
+        """Take the caller's next frame, and drop one where too many wait."""
+        self._waiting.push(pcm)
+
+    def take(self, now_s: float) -> Pcm | None:
+        """Give the next frame to send, or None while the server has enough, or nothing waits."""
+        if not self._waiting.waiting_frames:
+            return None
+        if self._owed_frames >= self._ahead_frames:
+            if now_s - self._moved_s < SWALLOWED_AFTER_S:
+                return None
+            self.swallowed_frames = len(self._unanswered_s)
+        pcm = self._waiting.take()
+        self._waiting.answered()
+        self._unanswered_s.append(now_s)
+        self._moved_s = now_s
+        return pcm
+
+    def answered(self, now_s: float) -> float | None:
+        """Count a frame of the server's.
+
+        Returns:
+            Seconds since the frame was taken that brought this answer about; None where the server says
+            more than it has heard.
+        """
+        self._moved_s = now_s
+        if not self._unanswered_s:
+            return None
+        # Of the frames that can have reached the server and come back by now, this answers the last,
+        # unless there was once an answer with fewer of them open: so many it merely works off.
+        back = sum(sent_s <= now_s - self.wire_s for sent_s in self._unanswered_s)
+        short = max(back - 1, 0)
+        self.swallowed_frames = short if self.swallowed_frames is None else min(short, self.swallowed_frames)
+        delay_s = now_s - self._unanswered_s[min(self.swallowed_frames, len(self._unanswered_s) - 1)]
+        self._unanswered_s.popleft()
+        return delay_s
+
+    @property
+    def _ahead_frames(self) -> int:
+        first = FIRST_ANSWER_FRAMES if self.swallowed_frames is None else 0
+        return AHEAD_FRAMES + first + math.ceil(self.wire_s * 1000 / FRAME_MS)
+
+    @property
+    def _owed_frames(self) -> int:
+        return max(len(self._unanswered_s) - (self.swallowed_frames or 0), 0)

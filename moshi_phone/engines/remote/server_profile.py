@@ -1,0 +1,63 @@
+"""In what the servers differ that speak this protocol, as data: no other file asks which one it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+ServerKind = Literal["kyutai", "rust", "personaplex"]
+KINDS: tuple[ServerKind, ...] = ("kyutai", "rust", "personaplex")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What a kind of server can do, and what it must not be sent.
+
+    Attributes:
+        kind: as ``--server-kind`` spells it.
+        title: for people.
+        sampling: our option's name to the query's, for what a call may set of the sampling.
+        prompts: whether the query must carry a persona and a voice.
+        holds_many: whether it works for several clients at once; others let the second wait in silence.
+        limit_frames: after how many frames it ends every call by itself; None for never.
+        seeds: names of the query for a seed; where there are none a seed must not be sent.
+        forbidden: what the query must not carry, because the server breaks on it.
+    """
+
+    kind: ServerKind
+    title: str
+    sampling: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    prompts: bool = False
+    holds_many: bool = False
+    limit_frames: int | None = None
+    seeds: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+
+
+DIALECTS: Mapping[ServerKind, Dialect] = MappingProxyType(
+    {
+        "kyutai": Dialect("kyutai", "Kyutai's Python server"),
+        "rust": Dialect(
+            "rust",
+            "Kyutai's Rust backend",
+            sampling=MappingProxyType(
+                {
+                    "text_temperature": "text_temperature",
+                    "text_top_k": "text_topk",
+                    "audio_temperature": "audio_temperature",
+                    "audio_top_k": "audio_topk",
+                    "max_steps": "max_steps",
+                }
+            ),
+            holds_many=True,
+            limit_frames=4500,  # 360 s, whatever is asked for
+            seeds=("text_seed", "audio_seed"),
+        ),
+        # A seed raises KeyError there, before the handshake.
+        "personaplex": Dialect(
+            "personaplex", "NVIDIA's PersonaPlex server", prompts=True, forbidden=("seed",)
+        ),
+    }
+)

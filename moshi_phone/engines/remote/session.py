@@ -1,0 +1,301 @@
+"""One call with a server: the caller's frames there, the model's speech back, and nothing in between.
+
+    feed → flow → [Opus] → socket → server → socket → [Opus] → outputs
+
+Until the handshake the caller is heard by nobody: what a server gets before that, it loses or stays behind.
+Each frame is then answered by a step without sound, so that the line's clock goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
+from moshi_phone.audio.silence import SILENT_FRAME
+from moshi_phone.engines.duplex import WIRE, DuplexSession, DuplexStep, EngineFailed, check_frame
+from moshi_phone.engines.remote.connection import (
+    Access,
+    ServerFailed,
+    ServerUnreachable,
+    close_code,
+    open_chat,
+)
+from moshi_phone.engines.remote.opus import OpusDecoder, OpusEncoder
+from moshi_phone.engines.remote.pool import Place
+from moshi_phone.engines.remote.protocol import Kind, decode, encode_audio
+from moshi_phone.engines.remote.send_window import Flow
+from moshi_phone.engines.step_queue import StepQueue
+
+PING_EVERY_S = 5.0
+HUNG_S = 0.8  # twice what a server may be behind; owing an answer for so long is no good end of a call
+MOST_TEXT_CHARS = 1000  # that wait for the next audio; a server says a word a frame at most
+_LIMIT_SLACK_FRAMES = 25  # a server that closes so near to its limit has reached it
+
+
+@dataclass(frozen=True)
+class CallSettings:
+    """What one call is set by.
+
+    Attributes:
+        query: of the chat's URL.
+        silent_frames: for so many frames the model hears silence instead of the caller, and opens the talk.
+        limit_frames: after how many frames the server ends the call by itself; None for never.
+    """
+
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    silent_frames: int = 0
+    limit_frames: int | None = None
+
+
+class SessionOwner(Protocol):
+    """What a session needs of the engine it belongs to."""
+
+    def on_reached(self, place: Place) -> None:
+        """Hear that the call has reached the server's model."""
+
+    def move(self, place: Place, error: str) -> Place | None:
+        """Hear that a server cannot be reached, and give another one for the call, or None."""
+
+    def on_failed(self, place: Place, error: str, *, server_failed: bool) -> None:
+        """Hear that the call is lost, and whether its server is to blame."""
+
+    def on_closed(self, session: RemoteSession, place: Place) -> None:
+        """Hear that the session is over and its server free."""
+
+
+class RemoteSession(DuplexSession):
+    """See ``DuplexSession``; made by ``RemoteEngine.open_session`` within a running event loop.
+
+    Args:
+        owner: the engine.
+        place: the lease; given back by ``on_closed``.
+        access: what it takes to get in.
+        settings_for: says what the call is set by with a server.
+        wait_secs: how long it may take to reach a server's model, all servers that are tried together.
+        coder: where Opus is encoded; None for the event loop itself.
+    """
+
+    def __init__(
+        self,
+        owner: SessionOwner,
+        place: Place,
+        access: Access,
+        *,
+        settings_for: Callable[[Place], CallSettings],
+        wait_secs: float,
+        coder: Executor | None = None,
+    ) -> None:
+        self._owner = owner
+        self._place = place
+        self._access = access
+        self._settings_for = settings_for
+        self._wait_secs = wait_secs
+        self._coder = coder
+        self._loop = asyncio.get_running_loop()
+        self._encoder = OpusEncoder()
+        self._decoder = OpusDecoder()
+        self._flow = Flow()
+        self._to_send = asyncio.Event()
+        self._steps = StepQueue()
+        self._rest = np.zeros(0, np.float32)
+        self._text = ""
+        self._opus_ms = 0.0
+        self._connected = False
+        self._settings = CallSettings()
+        self._began_s = self._loop.time()
+        self._heard_s = 0.0
+        self._sent_s = 0.0
+        self._sent_frames = 0
+        self._error: EngineFailed | None = None
+        self._closed = False
+        self._talking = asyncio.create_task(self._talk())
+
+    @property
+    def answerer(self) -> str:
+        """Who answers, for people."""
+        return f"Server {self._place.server.name}"
+
+    def feed(self, pcm: Pcm) -> None:
+        """See ``DuplexSession``. Frames after the end are let go: a call's last ones may be underway."""
+        check_frame(pcm)
+        if self._closed or self._error is not None:
+            return
+        if not self._connected:
+            self._steps.push(DuplexStep(None))  # or the watchdog of the call would take waiting for hanging
+            return
+        self._flow.push(pcm)
+        self._to_send.set()
+
+    def outputs(self) -> AsyncIterator[DuplexStep]:
+        """See ``DuplexSession``."""
+        return self._steps.read()
+
+    @property
+    def backlog_frames(self) -> int:
+        """See ``DuplexSession``; frames that the server never answers are none of them."""
+        return self._flow.behind_frames + len(self._steps)
+
+    @property
+    def dropped_frames(self) -> int:
+        """See ``DuplexSession``."""
+        return self._flow.dropped_frames
+
+    async def close(self) -> None:
+        """See ``DuplexSession``. The lease goes back when the server has let go of the connection."""
+        if self._closed:
+            return
+        self._closed = True
+        self._steps.close()
+        self._talking.cancel()
+        try:
+            await asyncio.wait([self._talking])
+        finally:  # also for who gives up waiting: a lease that never came back would be a call fewer for good
+            if self._error is None and (error := self._what_hangs()):
+                self._owner.on_failed(self._place, error, server_failed=True)
+            self._owner.on_closed(self, self._place)
+
+    # The talk.
+
+    async def _talk(self) -> None:
+        try:
+            while True:
+                try:
+                    await self._talk_with(self._place)
+                except ServerUnreachable as error:
+                    # Nothing of the call is lost yet, so another server can still take it.
+                    other = self._owner.move(self._place, str(error))
+                    if other is None:
+                        raise
+                    self._place = other
+        except ServerFailed as error:
+            self._fail(str(error), server_failed=True)
+        except _LimitReached as limit:
+            self._fail(str(limit), server_failed=False)
+        except Exception as error:  # whatever it is, the caller must not hear silence for ever
+            self._fail(f"{self.answerer}: the session broke ({error!r})", server_failed=False)
+
+    async def _talk_with(self, place: Place) -> None:
+        settings = self._settings = self._settings_for(place)
+        left_secs = max(self._began_s + self._wait_secs - self._loop.time(), 0.0)
+        async with open_chat(place.server, dict(settings.query), self._access, left_secs) as connection:
+            self._owner.on_reached(place)
+            self._began_s = self._heard_s = self._loop.time()
+            self._connected = True
+            receiving = asyncio.create_task(self._receive(connection))
+            sending = asyncio.create_task(self._send(connection))
+            pinging = asyncio.create_task(self._measure_wire(connection))
+            try:
+                await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    sending.result()  # what broke there is no fault of the server's, which hears nothing now
+                await receiving
+            finally:
+                for task in (receiving, sending, pinging):
+                    task.cancel()
+                await asyncio.wait((receiving, sending, pinging))
+
+    async def _receive(self, connection: ClientConnection) -> None:
+        try:
+            async for data in connection:
+                self._take(data)
+        except ConnectionClosed as error:
+            raise self._closed_early(close_code(error)) from error
+        raise self._closed_early("code 1000")  # the iteration ends without an error
+
+    async def _send(self, connection: ClientConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):  # the receiving side tells
+            while True:
+                await self._to_send.wait()
+                self._to_send.clear()
+                while (pcm := self._flow.take(self._loop.time())) is not None:
+                    self._sent_frames += 1
+                    self._sent_s = self._loop.time()
+                    heard = SILENT_FRAME if self._sent_frames <= self._settings.silent_frames else pcm
+                    began_s = self._loop.time()
+                    ogg = await self._encode(heard)
+                    self._opus_ms = (self._loop.time() - began_s) * 1000
+                    await connection.send(encode_audio(ogg))
+
+    async def _encode(self, pcm: Pcm) -> bytes:
+        if self._coder is None:
+            return self._encoder.encode(pcm)
+        return await self._loop.run_in_executor(self._coder, self._encoder.encode, pcm)
+
+    async def _measure_wire(self, connection: ClientConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                self._flow.set_wire(await (await connection.ping()))
+                await asyncio.sleep(PING_EVERY_S)
+
+    def _take(self, data: bytes | str) -> None:
+        message = decode(data)
+        if message is None:
+            return
+        if message.kind is Kind.ERROR:
+            raise ServerFailed(f"{self.answerer} reports an error: {message.error}")
+        if message.kind is Kind.TEXT:
+            # Kept for the next audio, with which it is said.
+            self._text = (self._text + message.text)[-MOST_TEXT_CHARS:]
+        elif message.kind is Kind.AUDIO:
+            began_s = self._loop.time()
+            self._rest = np.concatenate((self._rest, self._decoder.decode(message.payload)))
+            decode_ms = (self._loop.time() - began_s) * 1000
+            while self._rest.size >= FRAME_SAMPLES:
+                self._answer(self._rest[:FRAME_SAMPLES], decode_ms)
+                self._rest = self._rest[FRAME_SAMPLES:]
+
+    def _answer(self, pcm: Pcm, decode_ms: float) -> None:
+        self._heard_s = self._loop.time()
+        delay_s = self._flow.answered(self._heard_s)
+        self._to_send.set()  # frames may have waited for this
+        timings_ms = dict[str, float]()
+        if delay_s is not None:
+            timings_ms["opus"] = self._opus_ms + decode_ms
+            timings_ms[WIRE] = self._flow.wire_s * 1000
+            timings_ms["server"] = max(delay_s * 1000 - sum(timings_ms.values()), 0.0)
+        text, self._text = self._text, ""
+        self._steps.push(DuplexStep(pcm, text, timings_ms))
+
+    # The ends.
+
+    def _closed_early(self, code: str) -> Exception:
+        secs = self._loop.time() - self._began_s
+        limit = self._settings.limit_frames
+        frames = max(self._sent_frames, secs * 1000 / FRAME_MS)
+        if limit is not None and frames >= limit - _LIMIT_SLACK_FRAMES:
+            return _LimitReached(
+                f"{self.answerer} has reached its limit of {limit * FRAME_MS / 1000:g} s a call, "
+                f"which {self._place.server.dialect.title} sets"
+            )
+        return ServerFailed(f"{self.answerer} closed the connection after {secs:.1f} s of the call ({code})")
+
+    def _what_hangs(self) -> str | None:
+        """Say what the server owed for long when the call was ended from elsewhere."""
+        now_s = self._loop.time()
+        if not self._connected:
+            waited_s = now_s - self._began_s
+            return (
+                f"{self.answerer} gave no handshake for {waited_s:.0f} s"
+                if waited_s >= self._wait_secs / 2
+                else None
+            )
+        owes = self._sent_s > self._heard_s and now_s - self._heard_s >= HUNG_S
+        return f"{self.answerer} gave no answer for {now_s - self._heard_s:.0f} s" if owes else None
+
+    def _fail(self, error: str, *, server_failed: bool) -> None:
+        self._error = EngineFailed(error)
+        self._owner.on_failed(self._place, error, server_failed=server_failed)
+        self._steps.fail(self._error)
+
+
+class _LimitReached(Exception):
+    """A server ended the call because it never holds a longer one."""

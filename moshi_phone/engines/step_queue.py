@@ -1,0 +1,67 @@
+"""What a session has said and nobody has taken yet: from whoever makes the steps to ``outputs()``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from moshi_phone.engines.duplex import DuplexStep, EngineFailed
+
+UNREAD_STEPS = 64  # 5 s of steps that nobody iterates over
+
+
+class StepQueue:
+    """Steps in order, for one reader. Used on the event loop.
+
+    Where nobody takes them the oldest are dropped: speech that comes late is worth nothing.
+
+    Args:
+        limit_steps: how many may wait.
+    """
+
+    def __init__(self, limit_steps: int = UNREAD_STEPS) -> None:
+        self._limit_steps = limit_steps
+        self._steps: deque[DuplexStep] = deque()
+        self._news = asyncio.Event()
+        self._error: EngineFailed | None = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        """How many steps wait."""
+        return len(self._steps)
+
+    def push(self, step: DuplexStep) -> bool:
+        """Add a step; tell whether the oldest was dropped for it."""
+        full = len(self._steps) == self._limit_steps
+        if full:
+            self._steps.popleft()
+        self._steps.append(step)
+        self._news.set()
+        return full
+
+    def fail(self, error: EngineFailed) -> None:
+        """End the steps with this error; those that wait are read before."""
+        self._error = error
+        self._news.set()
+
+    def close(self) -> None:
+        """End the steps at once; those that wait are let go."""
+        self._closed = True
+        self._news.set()
+
+    async def read(self) -> AsyncIterator[DuplexStep]:
+        """Iterate over the steps until the end. Call it once.
+
+        Raises:
+            EngineFailed: what ``fail`` was given.
+        """
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._steps and not self._closed:  # closed perhaps while the reader was busy with a step
+                yield self._steps.popleft()
+            if self._closed:
+                return
+            if self._error is not None:
+                raise self._error

@@ -1,0 +1,1 @@
+"""The user's webhooks: who may call, and reports of calls."""

@@ -1,0 +1,100 @@
+"""``--on-call``: what a hook says of a call that comes in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
+from moshi_phone.hooks.http import Hook, HookFailed
+from moshi_phone.telephony.e164 import BadNumber, parse_number
+from moshi_phone.telephony.incoming_call import IncomingCall
+
+_TEXTS = {"persona": 20_000, "voice": 200, "greeting": 2_000}
+"""What an answer may say in words, and in how many characters at most."""
+_KNOWN = {*_TEXTS, "accept", "temperature", "transfer_to"}
+_HOTTEST = 2.0
+
+
+@dataclass(frozen=True)
+class HookAnswer:
+    """What the hook says.
+
+    Attributes:
+        accept: whether the call is taken.
+        request: what the call asks of its engine.
+        transfer_to: E.164, where a transfer of this call goes; None for ``--transfer-to``.
+    """
+
+    accept: bool = True
+    request: CallRequest = NO_REQUEST
+    transfer_to: str | None = field(default=None, repr=False)
+
+
+async def ask(hook: Hook, call: IncomingCall) -> HookAnswer:
+    """Ask the hook about a call.
+
+    Raises:
+        HookFailed: when it does not answer in time, or not as docs/hooks.md says.
+    """
+    return read_answer(await hook.post({"event": "call", **call.as_json()}))
+
+
+def read_answer(body: bytes) -> HookAnswer:
+    """Understand a hook's answer; an empty one accepts the call as it is.
+
+    Raises:
+        HookFailed: saying what was expected and what came, without its words.
+    """
+    if not body.strip():
+        return HookAnswer()
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise HookFailed("expected JSON, got something else") from error
+    if not isinstance(said, dict):
+        raise HookFailed(f"expected a JSON object, got {type(said).__name__}")
+    # Never let go in silence: with accept spelled wrong, a call that was refused would be taken.
+    if strange := sorted(said.keys() - _KNOWN):
+        raise HookFailed(f"expected {', '.join(sorted(_KNOWN))}, got {strange[0][:40]!r}")
+    accept = said.get("accept", True)
+    if not isinstance(accept, bool):
+        raise HookFailed(f"expected accept to be true or false, got {type(accept).__name__}")
+    words = {name: _text(said.get(name), name, most) for name, most in _TEXTS.items()}
+    return HookAnswer(
+        accept,
+        CallRequest(**words, temperature=_temperature(said.get("temperature"))),
+        _number(said.get("transfer_to")),
+    )
+
+
+def _text(value: object, name: str, most: int) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise HookFailed(f"expected {name} to be text, got {type(value).__name__}")
+    if len(value) > most:
+        raise HookFailed(f"expected at most {most} characters of {name}, got {len(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can spell half a character, which no tokenizer takes
+        raise HookFailed(f"expected {name} to be text, got half a surrogate pair") from error
+    return value or None
+
+
+def _temperature(value: object) -> float | None:
+    if value is None:
+        return None
+    # True is an int to Python.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _HOTTEST:
+        raise HookFailed(f"expected temperature to be a number from 0 to {_HOTTEST:g}")
+    return float(value)
+
+
+def _number(value: object) -> str | None:
+    if value is None:
+        return None
+    try:
+        return parse_number(value if isinstance(value, str) else "")
+    except BadNumber as error:
+        raise HookFailed("expected transfer_to to be a number such as +15551234567") from error

@@ -1,0 +1,79 @@
+"""What is measured of a call, and how calls add up. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from moshi_phone.audio.histogram import Histogram
+
+
+@dataclass
+class CallMetrics:
+    """A call's metrics, from its first frame until now.
+
+    Attributes:
+        frames: of the answer that have left.
+        delay: of each frame, from the caller's mouth to the answer at the ear, less the network.
+        playout_lead: what the other side had still to play when a frame left, of each frame.
+        stages: how long each of the engine's stages took, by name.
+        backlog_frames: of the caller's, unanswered now.
+        most_backlog_frames: unanswered at worst.
+        delay_ms: of the last frame, as in ``delay``.
+        playout_lead_ms: what the other side had still to play before the last frame.
+        dropped_frames: of the caller's, never answered.
+        skipped_frames: of the caller's, answered but not listened to for words.
+        trimmed_ms: silence taken out.
+        underruns: times that the ear ran dry.
+        underrun_ms: for how long the ear was dry, in all.
+        deadline_misses: frames of which a stage took longer than they last.
+    """
+
+    frames: int = 0
+    delay: Histogram = field(default_factory=Histogram)
+    playout_lead: Histogram = field(default_factory=Histogram)
+    stages: dict[str, Histogram] = field(default_factory=dict[str, Histogram])
+    backlog_frames: int = 0
+    most_backlog_frames: int = 0
+    delay_ms: float = 0.0
+    playout_lead_ms: float = 0.0
+    dropped_frames: int = 0
+    skipped_frames: int = 0
+    trimmed_ms: float = 0.0
+    underruns: int = 0
+    underrun_ms: float = 0.0
+    deadline_misses: int = 0
+
+    def include(self, other: CallMetrics) -> None:
+        """Add up with another call's, as far as metrics add up."""
+        self.frames += other.frames
+        self.delay.include(other.delay)
+        self.playout_lead.include(other.playout_lead)
+        for stage, histogram in other.stages.items():
+            self.stages.setdefault(stage, Histogram()).include(histogram)
+        # Not what is true of one moment only: the backlog now, the last frame's delay.
+        self.dropped_frames += other.dropped_frames
+        self.skipped_frames += other.skipped_frames
+        self.trimmed_ms += other.trimmed_ms
+        self.underruns += other.underruns
+        self.underrun_ms += other.underrun_ms
+        self.deadline_misses += other.deadline_misses
+
+    def summary(self) -> dict[str, Any]:
+        """Sum up, for JSON. Milliseconds, but where the name says otherwise."""
+        return {
+            "frames": self.frames,
+            "delay_ms": round(self.delay_ms, 1),
+            "playout_lead_ms": round(self.playout_lead_ms, 1),
+            "backlog_frames": self.backlog_frames,
+            "most_backlog_frames": self.most_backlog_frames,
+            "dropped_frames": self.dropped_frames,
+            "skipped_frames": self.skipped_frames,
+            "trimmed_ms": round(self.trimmed_ms, 1),
+            "underruns": self.underruns,
+            "underrun_ms": round(self.underrun_ms, 1),
+            "deadline_misses": self.deadline_misses,
+            "delay": self.delay.summary(),
+            "playout_lead": self.playout_lead.summary(),
+            "stages": {stage: histogram.summary() for stage, histogram in self.stages.items()},
+        }

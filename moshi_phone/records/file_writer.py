@@ -1,0 +1,162 @@
+"""Writes the files of all calls in one thread, so that a disk that stalls stalls no call.
+
+The event loop only puts what is to be written into a queue. The queue is bounded: what waits in it is at
+most 16 MB, which is eight minutes of one recording. When a disk stalls for longer than that lasts, the file
+whose next piece no longer fits ends there, whole up to that place, and its call goes on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from loguru import logger
+
+from moshi_phone.records import private_files
+
+MOST_WAITING_BYTES = 16 * 1024 * 1024
+AT_EXIT_SECS = 2.0  # how long the end of the process may wait for the disk
+_JOB_BYTES = 512  # what a job takes besides its data, so that many small pieces are bounded too
+
+
+class Sink(Protocol):
+    """What a file's pieces go to. Used in the writer's thread alone."""
+
+    def write(self, data: bytes) -> None:
+        """Write a piece, so that the file is whole without any further one."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+class FileWriter:
+    """Owns the thread and its queue; the thread starts with the first file.
+
+    Args:
+        most_waiting_bytes: how much may wait to be written, of all files together.
+    """
+
+    def __init__(self, most_waiting_bytes: int = MOST_WAITING_BYTES) -> None:
+        self.most_waiting_bytes = most_waiting_bytes
+        self._changed = threading.Condition()
+        self._jobs: deque[tuple[Callable[[], None], int]] = deque()
+        self._waiting_bytes = 0  # the job that runs included
+        self._thread: threading.Thread | None = None
+
+    def open(self, path: Path, make_sink: Callable[[BinaryIO], Sink], what: str) -> WrittenFile:
+        """Give a file that is made, written and closed later, in order. Returns at once.
+
+        Args:
+            path: what it shall be called; ``NAME-2`` where that is taken.
+            make_sink: makes what its pieces go to, of the new file.
+            what: it is, for the log: ``recording``.
+        """
+        return WrittenFile(self, path, make_sink, what)
+
+    def put(self, job: Callable[[], None], data_bytes: int, *, is_last: bool = False) -> bool:
+        """Queue a job, if it fits; tell whether it did. Returns at once.
+
+        Args:
+            job: runs in the writer's thread; must not raise.
+            data_bytes: how much it holds.
+            is_last: of a file that has others in the queue, or had: it is taken in any case.
+        """
+        size = data_bytes + _JOB_BYTES
+        with self._changed:
+            if not is_last and self._waiting_bytes + size > self.most_waiting_bytes:
+                return False
+            self._jobs.append((job, size))
+            self._waiting_bytes += size
+            if self._thread is None:
+                # A daemon: a disk that never answers must not keep the process from ending.
+                self._thread = threading.Thread(target=self._run, name="file-writer", daemon=True)
+                self._thread.start()
+                atexit.register(self.flush, AT_EXIT_SECS)
+            self._changed.notify_all()  # all: flush() waits at the same condition
+        return True
+
+    def flush(self, within_secs: float) -> bool:
+        """Wait until nothing waits to be written; tell whether that came true in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting_bytes, within_secs)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs)
+                job, size = self._jobs.popleft()
+            job()
+            with self._changed:
+                self._waiting_bytes -= size  # only now: what is being written is in memory still
+                self._changed.notify_all()
+
+
+class WrittenFile:
+    """One file of one call. What goes wrong with it is logged once, and ends it: never the call.
+
+    Args:
+        writer: in whose thread it is written.
+        path: what it shall be called.
+        make_sink: makes what its pieces go to, of the new file.
+        what: it is, for the log.
+    """
+
+    def __init__(
+        self, writer: FileWriter, path: Path, make_sink: Callable[[BinaryIO], Sink], what: str
+    ) -> None:
+        self.path = path
+        self._writer = writer
+        self._make_sink = make_sink
+        self._what = what
+        self._sink: Sink | None = None  # of the writer's thread
+        self._failed = False  # likewise: what is still in the queue is let go
+        self._begun = False  # a piece was queued
+        self._over = False  # nothing more is taken
+
+    def write(self, data: bytes) -> None:
+        """Write a piece; the first one makes the file."""
+        if self._over:
+            return
+        if self._writer.put(lambda: self._write(data), len(data)):
+            self._begun = True
+        else:
+            logger.error(
+                "The {} {} ends here: the disk does not keep up, and {} MB wait for it",
+                self._what,
+                self.path,
+                self._writer.most_waiting_bytes // 1_000_000,
+            )
+            self.close()
+
+    def close(self) -> None:
+        """Take nothing more, and close the file when what waits is written. May be called twice."""
+        if not self._over and self._begun:
+            self._writer.put(self._close, 0, is_last=True)
+        self._over = True
+
+    # The writer's thread.
+
+    def _write(self, data: bytes) -> None:
+        if self._failed:
+            return
+        try:
+            if self._sink is None:
+                self.path, file = private_files.create(self.path)
+                self._sink = self._make_sink(file)
+            self._sink.write(data)
+        except Exception as error:  # whatever it is, the other files go on
+            logger.error("The {} {} ends here: {}", self._what, self.path, error)
+            self._failed = self._over = True
+            self._close()
+
+    def _close(self) -> None:
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            try:
+                sink.close()
+            except OSError as error:
+                logger.error("The {} {} was not closed well: {}", self._what, self.path, error)

@@ -1,0 +1,105 @@
+"""What both sides of a call said, line by line in order of time, in memory and in files."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from moshi_phone.records.transcript_file import TranscriptFile
+from moshi_phone.records.transcript_line import Speaker, TranscriptLine
+
+PAUSE_S = 1.0  # after so long without a word of a speaker, a new line begins
+LINE_CHARS = 1_000  # then a new line begins all the same: each piece has its whole line redacted and written
+LATE_S = 10.0  # for so long words may still come in before others: the caller's are made out later
+_SENTENCE_ENDS = (".", "!", "?")
+_LINES_KEPT = 200
+
+
+class Transcript:
+    """What was said: the last 200 lines in memory, and all of them in files if there are any.
+
+    Both speak at once, and the caller's words are made out later than the bot's; lines stand in the order in
+    which they began. Each piece of text is on its way to the files the moment it comes, so a call that is cut
+    loses none; the lines of the last seconds, which may still change, are written anew with it.
+
+    Args:
+        files: that it is written to.
+        redact: what is kept of a line's text, in memory and in the files.
+    """
+
+    def __init__(self, files: Sequence[TranscriptFile] = (), redact: Callable[[str], str] = str) -> None:
+        self.lines: list[TranscriptLine] = []
+        self.pieces = 0
+        self._redact = redact
+        self._changing: list[_Changing] = []  # the end of ``lines``
+        self._latest_s = 0.0
+        self._files = files
+
+    def add(self, text: str, at_s: float, speaker: Speaker = "bot") -> None:
+        """Take a piece of text.
+
+        Args:
+            text: with a space where a word begins.
+            at_s: when it was said, in seconds since the call began; of one speaker, in order.
+            speaker: who said it.
+        """
+        if not text:
+            return
+        self.pieces += 1
+        self._latest_s = max(self._latest_s, at_s)
+        settled = self._settle()
+        line = next((one for one in reversed(self._changing) if one.line.speaker == speaker), None)
+        if line is None or line.is_over(text, at_s):
+            line = self._begin(at_s, speaker)
+        line.raw_text += text
+        line.last_s, line.changed_s = max(line.last_s, at_s), self._latest_s
+        line.line.text = self._redact(line.raw_text.lstrip())
+        for file in self._files:
+            file.write(settled, [one.line for one in self._changing])
+
+    def close(self) -> None:
+        """Finish the files. May be called twice."""
+        for file in self._files:
+            file.close()
+
+    def _begin(self, at_s: float, speaker: Speaker) -> _Changing:
+        # Among those that may still change: words of the caller come later than they were said.
+        place = bisect_right([one.line.at_s for one in self._changing], at_s)
+        begun = _Changing(TranscriptLine(at_s, speaker, ""), at_s)
+        self.lines.insert(len(self.lines) - len(self._changing) + place, begun.line)
+        self._changing.insert(place, begun)
+        if len(self.lines) > max(_LINES_KEPT, len(self._changing)):
+            del self.lines[0]
+        return begun
+
+    def _settle(self) -> list[TranscriptLine]:
+        """Take out the first lines that nothing will change any more, nor come before."""
+        settled = []
+        while self._changing and self._latest_s - self._changing[0].changed_s > LATE_S:
+            settled.append(self._changing.pop(0).line)
+        return settled
+
+
+@dataclass(slots=True)
+class _Changing:
+    """A line that may still grow.
+
+    Attributes:
+        line: as it is shown.
+        last_s: when its last word was said.
+        changed_s: how far the call was when that came.
+        raw_text: its words before any redaction.
+    """
+
+    line: TranscriptLine
+    last_s: float
+    changed_s: float = 0.0
+    raw_text: str = ""
+
+    def is_over(self, text: str, at_s: float) -> bool:
+        """Whether a piece of the same speaker's begins another line."""
+        word_over = text.startswith(" ")
+        sentence_over = self.raw_text.endswith(_SENTENCE_ENDS) and word_over
+        too_long = len(self.raw_text) >= LINE_CHARS and word_over
+        return sentence_over or too_long or at_s - self.last_s > PAUSE_S

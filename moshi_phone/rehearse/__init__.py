@@ -1,0 +1,1 @@
+"""A simulated caller, and the report on its call."""

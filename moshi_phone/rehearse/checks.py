@@ -1,0 +1,274 @@
+"""What makes a call good: the points that a rehearsal checks, each with its figure and its bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moshi_phone.audio.percentiles import Spread
+from moshi_phone.rehearse.measure import Measurements
+from moshi_phone.rehearse.record import CallRecord
+
+FIRST_AUDIO_MS = 1_000.0
+DELAY_MS = 300.0
+FLOW_SHARE = 0.8  # not all: a stall is judged by its gap, not once more here
+BOTH_VOICES_S = 0.5  # whoever waits for a turn never speaks while the caller does
+DRIFT_MS = 50.0
+GAP_SHARE = 0.005
+BACKLOG_FRAMES = 5  # 400 ms, where the engine begins to drop
+LEAD_MS = 400.0
+STOI = 0.95
+CLIPPED_SHARE = 0.001
+CLOSED_WITHIN_S = 2.0
+_STREAM_SHARE = 0.5  # less than this is no stream but single answers
+
+_NO_STREAM = "not judged: no steady stream came back"
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One line of the checklist.
+
+    Attributes:
+        key: its name in ``report.json``.
+        title: its name for people.
+        passed: whether it holds; None where it could not be judged.
+        figure: what was measured, in words.
+        bound: what it must be, in words.
+        by_speed: whether a machine that is too slow for its engine can fail it.
+        numbers: the same as numbers, for ``report.json``.
+    """
+
+    key: str
+    title: str
+    passed: bool | None
+    figure: str
+    bound: str
+    by_speed: bool = False
+    numbers: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
+
+
+@dataclass(frozen=True)
+class CallContext:
+    """What is known of a call beyond its audio.
+
+    Attributes:
+        ready: whether the server said that it was ready; None when it could not be asked.
+        ready_s: how long it took to get ready, where it was started for this rehearsal.
+        spoken_before: what the TwiML has read or played to the caller before the stream is connected;
+            None when there was no TwiML to look at.
+        no_webhook: why there was none.
+        free: whether the session could be taken again after the call; None when that is not known.
+        free_how: how that was found out.
+    """
+
+    ready: bool | None = None
+    ready_s: float | None = None
+    spoken_before: list[str] | None = None
+    no_webhook: str = ""
+    free: bool | None = None
+    free_how: str = ""
+
+
+def check(around: CallContext, record: CallRecord, found: Measurements) -> list[Criterion]:
+    """Judge a call, point by point, in the order of its life.
+
+    Args:
+        around: what is known beyond its audio.
+        record: of the call.
+        found: its measurements.
+    """
+    # Where hardly anything came back, delay and gaps of the little that did would only repeat that.
+    streams = found.flow_share >= _STREAM_SHARE
+    return [
+        _ready(around),
+        _accepted(record),
+        _protocol(record),
+        _first_audio(found),
+        _own_voice(around, found),
+        _duplex(found),
+        _delay(found, streams),
+        _drift(found, streams),
+        _gaps(record, found, streams),
+        _keeps_up(record, found, streams),
+        _quality(found, streams),
+        _clean_end(record),
+        _free(around),
+    ]
+
+
+def _ready(around: CallContext) -> Criterion:
+    took = {} if around.ready_s is None else {"ready_s": around.ready_s}
+    figure = {None: "not asked", True: "ready", False: "not ready"}[around.ready]
+    if around.ready and around.ready_s is not None:
+        figure = f"after {around.ready_s:.1f} s, its engine loaded"
+    return Criterion("ready", "Server ready", around.ready, figure, "ready", numbers=took)
+
+
+def _accepted(record: CallRecord) -> Criterion:
+    return Criterion(
+        "accepted", "Stream accepted", record.refused is None, record.refused or "accepted", "accepted"
+    )
+
+
+def _protocol(record: CallRecord) -> Criterion:
+    count = record.violation_count
+    figure = f"{count} bad: {record.violations[0]}" if count else "all as documented"
+    passed = None if record.refused else count == 0
+    return Criterion(
+        "protocol", "Twilio's protocol", passed, figure, "no bad message", numbers={"bad": count}
+    )
+
+
+def _first_audio(found: Measurements) -> Criterion:
+    first = found.first_audio_ms
+    return Criterion(
+        "first_audio",
+        "First audio after start",
+        first is not None and first <= FIRST_AUDIO_MS,
+        "none came" if first is None else f"{first:.0f} ms",
+        f"≤ {FIRST_AUDIO_MS:.0f} ms",
+        by_speed=True,
+        numbers={"first_audio_ms": first, "first_voice_ms": found.first_voice_ms},
+    )
+
+
+def _own_voice(around: CallContext, found: Measurements) -> Criterion:
+    before = around.spoken_before
+    passed: bool | None = None if before is None else not before
+    figure = f"not judged: {around.no_webhook or 'there was no stream'}"
+    if before:
+        figure = f"<{'>, <'.join(before)}> speaks first"
+    elif before is not None:
+        voice = found.first_voice_ms
+        figure = "nothing before the stream" + (f", first voice at {voice:.0f} ms" if voice else "")
+    return Criterion("own_voice", "The engine's own voice first", passed, figure, "no <Say>, no <Play>")
+
+
+def _duplex(found: Measurements) -> Criterion:
+    passed = found.flow_share >= FLOW_SHARE and found.both_voices_s >= BOTH_VOICES_S
+    return Criterion(
+        "duplex",
+        "Full duplex",
+        passed,
+        f"audio in {found.flow_share:.0%} of the caller's speech; both voices {found.both_voices_s:.1f} s",
+        f"≥ {FLOW_SHARE:.0%}, ≥ {BOTH_VOICES_S:g} s",
+        numbers={"flow_share": found.flow_share, "both_voices_s": found.both_voices_s},
+    )
+
+
+def _delay(found: Measurements, streams: bool) -> Criterion:
+    spread = Spread.of(found.delay_ms)
+    if not streams or spread is None:
+        return Criterion(
+            "delay", "Answer's delay", None, _NO_STREAM, f"p95 ≤ {DELAY_MS:.0f} ms", by_speed=True
+        )
+    return Criterion(
+        "delay",
+        "Answer's delay",
+        spread.p95 <= DELAY_MS,
+        f"p50 {spread.p50:.0f}, p95 {spread.p95:.0f}, max {spread.max:.0f} ms, by {found.delay_by}",
+        f"p95 ≤ {DELAY_MS:.0f} ms",
+        by_speed=True,
+        numbers={"p50_ms": spread.p50, "p95_ms": spread.p95, "max_ms": spread.max},
+    )
+
+
+def _drift(found: Measurements, streams: bool) -> Criterion:
+    drift = found.drift_ms
+    bound = f"within ±{DRIFT_MS:.0f} ms"
+    if not streams or drift is None:
+        return Criterion("drift", "No drift", None, _NO_STREAM, bound, by_speed=True)
+    figure = f"{drift:+.0f} ms from the first quarter to the last"
+    numbers = {"drift_ms": drift}
+    return Criterion(
+        "drift", "No drift", abs(drift) <= DRIFT_MS, figure, bound, by_speed=True, numbers=numbers
+    )
+
+
+def _gaps(record: CallRecord, found: Measurements, streams: bool) -> Criterion:
+    bound = f"≤ {GAP_SHARE:.1%} of the call"
+    if not streams:
+        return Criterion("gaps", "No gaps at the ear", None, _NO_STREAM, bound, by_speed=True)
+    longest = max((gap.ms for gap in found.gaps), default=0.0)
+    return Criterion(
+        "gaps",
+        "No gaps at the ear",
+        found.gap_ms <= GAP_SHARE * record.secs * 1000,
+        f"{len(found.gaps)} gaps, {found.gap_ms:.0f} ms in all, the longest {longest:.0f} ms",
+        bound,
+        by_speed=True,
+        numbers={"gaps": len(found.gaps), "gap_ms": found.gap_ms, "longest_ms": longest},
+    )
+
+
+def _keeps_up(record: CallRecord, found: Measurements, streams: bool) -> Criterion:
+    title, bound = "Keeps up", f"backlog ≤ {BACKLOG_FRAMES}, nothing dropped, lead p95 ≤ {LEAD_MS:.0f} ms"
+    lead = Spread.of(found.lead_ms)
+    if not streams or lead is None:
+        return Criterion("keeps_up", title, None, _NO_STREAM, bound, by_speed=True)
+    figure = f"lead p50 {lead.p50:.0f}, p95 {lead.p95:.0f} ms"
+    passed = lead.p95 <= LEAD_MS
+    numbers: dict[str, float | None] = {"lead_p50_ms": lead.p50, "lead_p95_ms": lead.p95}
+    if record.told:
+        backlog = max(told.backlog_frames for told in record.told)
+        last = record.told[-1]
+        figure = f"backlog {backlog} frames at most, {last.dropped_frames} dropped; {figure}"
+        passed = passed and backlog <= BACKLOG_FRAMES and not last.dropped_frames
+        numbers |= {"backlog_frames": backlog, "dropped_frames": last.dropped_frames}
+        numbers |= {"trimmed_ms": last.trimmed_ms}
+    return Criterion("keeps_up", title, passed, figure, bound, by_speed=True, numbers=numbers)
+
+
+def _quality(found: Measurements, streams: bool) -> Criterion:
+    title, bound = "Line quality", f"STOI ≥ {STOI:g}, clipped ≤ {CLIPPED_SHARE:.1%}"
+    numbers: dict[str, float | None] = {"clipped_share": found.clipped_share}
+    clean = found.clipped_share <= CLIPPED_SHARE
+    clipped = f"clipped {found.clipped_share:.2%}"
+    if found.quality is None:
+        # Without the caller's own words there is nothing to compare; clipping is judged all the same.
+        why = "the engine does not repeat the caller" if streams else _NO_STREAM.partition(": ")[2]
+        if found.clock_skew:
+            how = "slower" if found.clock_skew > 0 else "faster"
+            why = f"the words come back {abs(found.clock_skew):.1%} {how}"
+        passed = None if clean else False
+        return Criterion(
+            "quality", title, passed, f"{clipped}; STOI not judged: {why}", bound, numbers=numbers
+        )
+    stoi, snr_db = found.quality.stoi, found.quality.snr_db
+    numbers |= {"stoi": stoi, "snr_db": snr_db}
+    figure = f"STOI {stoi:.3f}, {snr_db:.0f} dB, {clipped}"
+    return Criterion("quality", title, clean and stoi >= STOI, figure, bound, numbers=numbers)
+
+
+def _clean_end(record: CallRecord) -> Criterion:
+    title, bound = "Clean end", f"closed ≤ {CLOSED_WITHIN_S:g} s after stop"
+    if record.refused:
+        return Criterion("clean_end", title, None, "not judged: there was no stream", bound)
+    if record.broken:
+        return Criterion("clean_end", title, False, record.broken, bound)
+    after = record.closed_after_s
+    if after is None:
+        return Criterion("clean_end", title, False, "the server left the socket open", bound)
+    passed = after <= CLOSED_WITHIN_S and record.close_code in (1000, 1001)
+    figure = f"closed {after * 1000:.0f} ms after stop, code {record.close_code}"
+    return Criterion("clean_end", title, passed, figure, bound, numbers={"closed_after_s": after})
+
+
+def _free(around: CallContext) -> Criterion:
+    return Criterion(
+        "session_free", "Session free again", around.free, around.free_how or "not asked", "free"
+    )
+
+
+def held(points: list[Criterion]) -> bool:
+    """Whether no point failed."""
+    return all(point.passed is not False for point in points)
+
+
+def finite(values: NDArray[np.float64]) -> list[float | None]:
+    """Give numbers as JSON can hold them: rounded, and None for what is not known."""
+    return [round(float(value), 2) if np.isfinite(value) else None for value in values]

@@ -1,0 +1,71 @@
+"""What the caller says: a spoken file as the phone network carries it.
+
+The embedded clip was made with espeak-ng 1.51 (Debian's) and sox::
+
+    espeak-ng -v en-gb-x-rp+f3 -s 165 -w raw.wav "Hello, this is a rehearsal. I keep talking while you speak,
+        because that is how people talk on the phone. The birch canoe slid on the smooth planks. Glue the
+        sheet to the dark blue background. It is easy to tell the depth of a well."
+    sox raw.wav -r 8000 -b 16 -c 1 caller.flac norm -6
+
+Three of its sentences are from the Harvard list 1 (IEEE 1969), written for testing telephones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from moshi_phone.audio import g711, pcm
+from moshi_phone.audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
+
+CALLER_FILE = Path(__file__).with_name("caller.flac")
+LEAD_IN_S = 0.5  # the caller lifts the phone, and talks while the bot still greets
+TAIL_S = 1.0  # and listens a moment before hanging up
+_PAUSE_S = 0.6  # between two rounds of the clip
+
+
+class ClipUnusable(Exception):
+    """The caller's file cannot be played; the text says why."""
+
+
+def caller_speech(path: Path, secs: float) -> bytes:
+    """Give what the caller says in a call: silence, the file as often as it fits, silence.
+
+    Args:
+        path: WAV, FLAC or whatever libsndfile reads, of any rate; its channels are mixed.
+        secs: how long the call is.
+
+    Returns:
+        µ-law, 8 kHz mono, whole frames of 80 ms.
+
+    Raises:
+        ClipUnusable: when the file cannot be read, or is silent.
+    """
+    clip = _read(path)
+    samples = int(secs * PHONE_RATE_HZ) // PHONE_FRAME_SAMPLES * PHONE_FRAME_SAMPLES
+    speech = np.zeros(samples, np.float32)
+    at, end = int(LEAD_IN_S * PHONE_RATE_HZ), samples - int(TAIL_S * PHONE_RATE_HZ)
+    while at < end:
+        part = clip[: end - at]
+        speech[at : at + len(part)] = part
+        at += len(part) + int(_PAUSE_S * PHONE_RATE_HZ)
+    return g711.encode(pcm.to_bytes(speech))
+
+
+def _read(path: Path) -> NDArray[np.float32]:
+    try:
+        samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise ClipUnusable(f"Cannot play {path}: {error}") from error
+    mono: NDArray[np.float32] = samples.mean(axis=1)
+    if rate_hz != PHONE_RATE_HZ:
+        from scipy.signal import resample_poly  # noqa: PLC0415 - slow to load, and seldom needed
+
+        divisor = int(np.gcd(rate_hz, PHONE_RATE_HZ))
+        mono = resample_poly(mono, PHONE_RATE_HZ // divisor, rate_hz // divisor)
+    if not mono.size or float(np.abs(mono).max()) < 1e-3:  # noqa: PLR2004 - 60 dB below full scale
+        raise ClipUnusable(f"{path} is silent; the caller needs something to say.")
+    return mono.astype(np.float32)

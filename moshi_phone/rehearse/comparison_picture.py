@@ -1,0 +1,94 @@
+"""The picture of several calls beside each other: delay, playout lead, gaps and backlog of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from moshi_phone.audio.percentiles import Spread
+from moshi_phone.rehearse.checks import BACKLOG_FRAMES, DELAY_MS, LEAD_MS
+from moshi_phone.rehearse.comparison import compare
+from moshi_phone.rehearse.picture import (
+    BAD,
+    BOT,
+    CALLER,
+    FAINT,
+    INK,
+    draw_limit,
+    dress,
+    dress_frames,
+    legend_above,
+    title,
+)
+from moshi_phone.rehearse.rehearsal import Rehearsed
+
+_MANY = 24  # so many calls have room for numbers of the usual size
+
+
+def draw_comparison(path: Path, calls: Sequence[Rehearsed], subtitle: str = "") -> None:
+    """Draw several calls into a PNG, a column each.
+
+    Args:
+        path: of the picture.
+        calls: all of one rehearsal.
+        subtitle: who answered, when and where, for the line below the title.
+    """
+    figure = Figure(figsize=(12, 8), dpi=120, layout="constrained")
+    delay, lead, gaps = figure.subplots(3, 1, sharex=True, height_ratios=(5, 3, 3))
+    title(figure, _title(calls), subtitle, good=all(call.held for call in calls))
+    _draw_spreads(delay, [Spread.of(call.found.delay_ms) for call in calls], DELAY_MS, INK)
+    delay.set_ylabel("answer's delay (ms)", color=INK)
+    _draw_spreads(lead, [Spread.of(call.found.lead_ms) for call in calls], LEAD_MS, BOT)
+    lead.set_ylabel("playout lead (ms)", color=BOT)
+    _draw_gaps(gaps, calls)
+    gaps.set_xlabel("call; red: a point failed", color=INK)
+    gaps.set_xlim(0.4, len(calls) + 0.6)
+    numbers = gaps.set_xticks(range(1, len(calls) + 1), [str(i + 1) for i in range(len(calls))])
+    for axes in (delay, lead, gaps):
+        dress(axes)
+    for tick, call in zip(numbers, calls, strict=True):
+        tick.label1.set_color(INK if call.held else BAD)
+        tick.label1.set_fontsize(9 if len(calls) <= _MANY else 6)
+    figure.savefig(path)
+
+
+def _title(calls: Sequence[Rehearsed]) -> str:
+    failed = [point for point in compare(calls) if point.passed is False]
+    if not failed:
+        return f"{len(calls)} calls, every point holds in each"
+    named = ", ".join(f"{point.title} ({point.judged - point.held})" for point in failed)
+    return f"{sum(call.held for call in calls)} of {len(calls)} calls hold. Failed: {named}"
+
+
+def _draw_spreads(axes: Axes, spreads: Sequence[Spread | None], limit_ms: float, color: str) -> None:
+    """Draw the median, the p95 and the worst of each call; the limit is the p95's."""
+    known = [(number, spread) for number, spread in enumerate(spreads, start=1) if spread]
+    at = [number for number, _ in known]
+    draw_limit(axes, [value for _, spread in known for value in astuple(spread)], limit_ms)
+    p50, p95 = ([getattr(spread, name) for _, spread in known] for name in ("p50", "p95"))
+    axes.vlines(at, p50, p95, color=color, linewidth=4, alpha=0.35)
+    for name, mark in (("max", "^"), ("p95", "_"), ("p50", "o")):
+        values = [getattr(spread, name) for _, spread in known]
+        shade = FAINT if name == "max" else color
+        axes.plot(at, values, mark, color=shade, markersize=9 if name == "max" else 6, label=name)
+    legend_above(axes, axes.get_legend_handles_labels())
+
+
+def _draw_gaps(axes: Axes, calls: Sequence[Rehearsed]) -> None:
+    """Draw how long the ear was dry in all (left), and the longest backlog that the server told (right)."""
+    at = range(1, len(calls) + 1)
+    gap_ms = [call.found.gap_ms for call in calls]
+    axes.bar(at, gap_ms, width=0.5, color=BAD, alpha=0.6, label="gaps at the ear, in all")
+    axes.set_ylim(0, max(20.0, 1.15 * max(gap_ms)))
+    axes.set_ylabel("gaps (ms)", color=BAD)
+    frames = axes.twinx()
+    most = [max((told.backlog_frames for told in call.record.told), default=np.nan) for call in calls]
+    name = "most frames unanswered, as the server says"
+    frames.plot(at, most, "o", color=CALLER, markersize=5, label=name)
+    frames.set_ylim(-0.3, max(BACKLOG_FRAMES, 1.15 * float(np.nanmax([0, *most]))))
+    dress_frames(axes, frames)

@@ -1,0 +1,164 @@
+"""Twilio's ear: what a phone hears of the audio that a server sends, and when.
+
+Twilio buffers what it receives and plays it in order, 8,000 samples a second. Audio that comes before
+the buffer has run dry is appended without a seam; audio that comes later leaves a gap of silence, and
+everything after it is late by as much. A ``mark`` is echoed when the audio before it has been played,
+at once when nothing is buffered; ``clear`` empties the buffer and sends the waiting marks back.
+Source: Twilio's documentation, voice/media-streams/websocket-messages.
+
+No clock and no socket here: time comes in as an argument, in seconds on any clock that never steps back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moshi_phone.audio.formats import PHONE_RATE_HZ
+
+MULAW_SILENCE = 0xFF
+"""The µ-law byte of the sample 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedSegment:
+    """Audio played without a break, one for each ``media`` message.
+
+    Attributes:
+        heard_sample: when its first byte was heard, in samples since the call's start.
+        received_sample: how many bytes were received before it.
+        mulaw: µ-law bytes, 8 kHz; shorter than what was received if a ``clear`` cut it.
+        arrived_s: when its message came.
+    """
+
+    heard_sample: int
+    received_sample: int
+    mulaw: bytes
+    arrived_s: float
+
+    @property
+    def end_sample(self) -> int:
+        """The sample after its last, on the ear's time line."""
+        return self.heard_sample + len(self.mulaw)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Silence that the ear hears because the buffer ran dry, in samples since the call's start."""
+
+    heard_sample: int
+    samples: int
+
+    @property
+    def ms(self) -> float:
+        """How long it lasts."""
+        return self.samples * 1000 / PHONE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class MarkEcho:
+    """A mark on its way back: its name, when it leaves, and whether its audio was played (or cleared)."""
+
+    name: str
+    at_s: float
+    played: bool
+
+
+class Playback:
+    """Plays what a server sends as Twilio does, and remembers all of it.
+
+    Memory grows with the call (8 kB a second): it is made for calls that are measured afterwards.
+
+    Args:
+        start_s: the call's start on the caller's clock; sample 0 of the ear's time line.
+    """
+
+    def __init__(self, start_s: float = 0.0) -> None:
+        self.start_s = start_s
+        self.segments: list[PlayedSegment] = []
+        self.gaps: list[Gap] = []
+        self.received_samples = 0
+        self._end_sample = 0  # the buffer is dry from here on
+        self._waiting: list[MarkEcho] = []
+        self._last_s = start_s
+
+    def media(self, mulaw: bytes, now_s: float) -> None:
+        """Take the audio of one ``media`` message: µ-law bytes of any number, as it arrives."""
+        now = self._sample(now_s)
+        heard = max(now, self._end_sample)
+        if self.segments and heard > self._end_sample:  # before the first audio nothing can run dry
+            self.gaps.append(Gap(self._end_sample, heard - self._end_sample))
+        self.segments.append(PlayedSegment(heard, self.received_samples, mulaw, now_s))
+        self.received_samples += len(mulaw)
+        self._end_sample = heard + len(mulaw)
+
+    def mark(self, name: str, now_s: float) -> None:
+        """Take a ``mark``; ``echoes`` gives it back once the audio before it has been played."""
+        self._sample(now_s)
+        self._waiting.append(MarkEcho(name, max(now_s, self._seconds(self._end_sample)), played=True))
+
+    def clear(self, now_s: float) -> None:
+        """Empty the buffer: what has not been played never is, and waiting marks come back at once."""
+        now = self._sample(now_s)
+        for at in range(len(self.segments) - 1, -1, -1):
+            segment = self.segments[at]
+            if segment.end_sample <= now:
+                break
+            kept = segment.mulaw[: max(0, now - segment.heard_sample)]
+            self.segments[at] = PlayedSegment(
+                segment.heard_sample, segment.received_sample, kept, segment.arrived_s
+            )
+        self._end_sample = min(self._end_sample, now)  # nothing is buffered from now on
+        self._waiting = [
+            echo if echo.at_s <= now_s else MarkEcho(echo.name, now_s, played=False) for echo in self._waiting
+        ]
+
+    def echoes(self, now_s: float) -> list[MarkEcho]:
+        """Give the marks that are due by now, in order, each once."""
+        due = [echo for echo in self._waiting if echo.at_s <= now_s]
+        self._waiting = self._waiting[len(due) :]
+        return due
+
+    @property
+    def next_echo_s(self) -> float | None:
+        """When the next mark is due, or None when none waits."""
+        return self._waiting[0].at_s if self._waiting else None
+
+    def lead_ms(self, now_s: float) -> float:
+        """How much audio is buffered and not yet played."""
+        return max(0.0, (self._seconds(self._end_sample) - now_s) * 1000)
+
+    def heard(self, until_s: float) -> NDArray[np.uint8]:
+        """What the ear got from the start until a moment: µ-law uint8 ``[n]``, 8 kHz, gaps as silence."""
+        ear = np.full(max(0, self._floor(until_s)), MULAW_SILENCE, np.uint8)
+        for segment in self.segments:
+            part = np.frombuffer(segment.mulaw, np.uint8)[: max(0, len(ear) - segment.heard_sample)]
+            ear[segment.heard_sample : segment.heard_sample + len(part)] = part
+        return ear
+
+    def heard_s(self) -> NDArray[np.float64]:
+        """When each received sample was heard, seconds on the caller's clock: float64 ``[received]``.
+
+        NaN for a sample that a ``clear`` threw away.
+        """
+        times = np.full(self.received_samples, np.nan)
+        for segment in self.segments:
+            first, count = segment.received_sample, len(segment.mulaw)
+            times[first : first + count] = (segment.heard_sample + np.arange(count)) / PHONE_RATE_HZ
+        return times + self.start_s
+
+    def _sample(self, now_s: float) -> int:
+        if now_s < self._last_s:
+            raise ValueError(f"expected time to go on from {self._last_s} s, got {now_s} s")
+        self._last_s = now_s
+        # A hair less than a sample is float noise, not lateness.
+        return math.ceil((now_s - self.start_s) * PHONE_RATE_HZ - 1e-3)
+
+    def _floor(self, at_s: float) -> int:
+        return math.floor((at_s - self.start_s) * PHONE_RATE_HZ + 1e-3)
+
+    def _seconds(self, sample: int) -> float:
+        return self.start_s + sample / PHONE_RATE_HZ

@@ -1,0 +1,131 @@
+"""What a rehearsal leaves in its directory: recordings, transcripts, the measurements and pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.audio.percentiles import Spread
+from moshi_phone.rehearse.checks import finite
+from moshi_phone.rehearse.comparison import as_json, compare
+from moshi_phone.rehearse.provenance import Provenance
+from moshi_phone.rehearse.record import CallRecord
+from moshi_phone.rehearse.rehearsal import Rehearsed
+
+
+def make_report_directory(directory: Path) -> None:
+    """Make the directory, and see that it can be written to, before anything is put off until then.
+
+    Raises:
+        OSError: when it cannot.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=directory):  # or it would be known only after the call
+        pass
+
+
+def write_report(directory: Path, calls: list[Rehearsed], provenance: Provenance) -> list[Path]:
+    """Write the report of one call, or one that compares several, with each one's own in a folder below.
+
+    Args:
+        directory: where to; it is made.
+        calls: all of the rehearsal.
+        provenance: where the report comes from.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OSError: when they cannot be.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    if len(calls) == 1:
+        return _write_one(directory, calls[0], provenance)
+    summary = {
+        "held": all(call.held for call in calls),
+        "points": as_json(compare(calls)),
+        "calls": [_measured(call) for call in calls],
+    }
+    from moshi_phone.rehearse.comparison_picture import draw_comparison  # noqa: PLC0415 - loads matplotlib
+
+    picture = directory / "calls.png"
+    draw_comparison(picture, calls, provenance.line)
+    written = [_write_json(directory / "report.json", provenance.as_json() | summary), picture]
+    for number, call in enumerate(calls, start=1):
+        below = directory / f"call-{number}"
+        below.mkdir(exist_ok=True)
+        written += _write_one(below, call, provenance)
+    return written
+
+
+def _write_one(directory: Path, call: Rehearsed, provenance: Provenance) -> list[Path]:
+    report = provenance.as_json() | _measured(call) | {"series": _series(call)}
+    written = [
+        _write_wav(directory / "call.wav", call.record),
+        _write_json(directory / "report.json", report),
+    ]
+    from moshi_phone.rehearse.picture import draw  # noqa: PLC0415 - loads matplotlib
+
+    picture = directory / "call.png"
+    draw(picture, call.record, call.found, call.points, provenance.line)
+    transcript = directory / "transcript.txt"
+    transcript.write_text(_transcript(call), encoding="utf-8")
+    return [*written, picture, transcript]
+
+
+def _write_wav(path: Path, record: CallRecord) -> Path:
+    """Write both sides on one time line: the caller left, what the caller heard right."""
+    said, heard = record.said_pcm, record.heard_pcm
+    length = max(len(said), len(heard))
+    sides = np.zeros((length, 2), np.float32)
+    sides[: len(said), 0] = said
+    sides[: len(heard), 1] = heard
+    soundfile.write(path, sides, PHONE_RATE_HZ, subtype="PCM_16")
+    return path
+
+
+def _write_json(path: Path, report: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _measured(call: Rehearsed) -> dict[str, Any]:
+    delay, lead = Spread.of(call.found.delay_ms), Spread.of(call.found.lead_ms)
+    return {
+        "call_sid": call.call_sid,
+        "held": call.held,
+        "points": [asdict(point) for point in call.points],
+        "secs": round(call.record.secs, 3),
+        "delay_ms": asdict(delay) if delay else None,
+        "delay_by": call.found.delay_by,
+        "lead_ms": asdict(lead) if lead else None,
+        "caller_late_ms": round(call.found.late_ms, 2),
+        "server": {"health": call.health, "call": call.metrics},
+    }
+
+
+def _series(call: Rehearsed) -> dict[str, Any]:
+    """Give what the picture shows as numbers."""
+    return {
+        "delay_ms": finite(call.found.delay_ms),
+        "lead_at_s": finite(call.found.lead_at_s),
+        "lead_ms": finite(call.found.lead_ms),
+        "in_flight_frames": finite(call.found.in_flight_frames),
+        "gaps": [{"at_s": gap.heard_sample / PHONE_RATE_HZ, "ms": gap.ms} for gap in call.found.gaps],
+    }
+
+
+def _transcript(call: Rehearsed) -> str:
+    words = (call.metrics or {}).get("words")
+    if not words:
+        return "The bot put nothing into words, or the server does not tell.\n"
+    return "".join(
+        f"{float(line['at_s']):7.2f}  {line.get('speaker', 'bot'):<6}  {line['text']}\n" for line in words
+    )

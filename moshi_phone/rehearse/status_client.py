@@ -1,0 +1,103 @@
+"""What a server says of itself: ``/healthz``, and ``/calls`` where it lets us look."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+
+from moshi_phone.rehearse.record import StatusSample
+from moshi_phone.rehearse.urls import beside
+
+POLL_S = 0.25
+FREE_WITHIN_S = 3.0
+
+
+class StatusClient:
+    """Asks a server how it is doing. A server that does not tell is no error: the answer is None.
+
+    Args:
+        stream_url: the stream's; the rest stands beside it.
+        password: of its /calls, where the server wants one.
+    """
+
+    def __init__(self, stream_url: str, password: str | None = None) -> None:
+        self._auth = aiohttp.BasicAuth("rehearsal", password) if password else None
+        self._base = beside(stream_url, "")
+
+    async def health(self) -> dict[str, Any] | None:
+        """Ask ``/healthz``."""
+        return await self._ask("/healthz")
+
+    async def metrics(self, call_sid: str) -> dict[str, Any] | None:
+        """Ask for one call's metrics, while it runs or shortly after."""
+        return await self._ask(f"/calls/{call_sid}")
+
+    async def told(self, call_sid: str) -> StatusSample | None:
+        """Ask what is known of a running call."""
+        asked_s = time.perf_counter()
+        metrics = await self.metrics(call_sid)
+        return None if metrics is None else as_sample(metrics, asked_s)
+
+    async def free(self, sessions_before: int) -> tuple[bool, str] | None:
+        """Wait until no more sessions are open than before the call; say whether that came true."""
+        deadline_s = time.perf_counter() + FREE_WITHIN_S
+        while True:
+            health = await self.health()
+            if health is None or "sessions" not in health:
+                return None
+            open_now = int(health["sessions"])
+            if open_now <= sessions_before:
+                return True, f"{open_now} of {health.get('capacity', '?')} sessions open"
+            if time.perf_counter() > deadline_s:
+                return False, f"{open_now} sessions still open after {FREE_WITHIN_S:g} s"
+            await asyncio.sleep(POLL_S)  # a call's end takes the server some tenths of a second
+
+    @contextlib.asynccontextmanager
+    async def listening(self, call_sid: str, told: list[StatusSample]) -> AsyncIterator[None]:
+        """Collect what the server says of a call while the block runs."""
+
+        async def listen() -> None:
+            while True:
+                said = await self.told(call_sid)
+                if said is not None:
+                    told.append(said)
+                await asyncio.sleep(POLL_S)
+
+        listening = asyncio.create_task(listen())
+        try:
+            yield
+        finally:
+            listening.cancel()
+            await asyncio.wait([listening])  # not awaited itself, which would raise its cancellation here
+
+    async def _ask(self, path: str) -> dict[str, Any] | None:
+        timeout = aiohttp.ClientTimeout(total=5)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as http,
+                http.get(self._base + path, auth=self._auth) as answer,
+            ):
+                said = await answer.json()
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return None
+        # 503 is how /healthz says that no call would be taken; it tells all the rest with it.
+        return said if isinstance(said, dict) and answer.status in (200, 503) else None
+
+
+def as_sample(metrics: dict[str, Any], at_s: float) -> StatusSample | None:
+    """Understand a call's metrics; None when they are not ours."""
+    try:
+        return StatusSample(
+            at_s,
+            int(metrics["backlog_frames"]),
+            float(metrics["playout_lead_ms"]),
+            int(metrics["dropped_frames"]),
+            float(metrics["trimmed_ms"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,75 @@
+"""The checklist as a person reads it on a terminal."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from rich.table import Table
+from rich.text import Text
+
+from moshi_phone.engines.remote.pace import SHARES
+from moshi_phone.rehearse.checks import Criterion
+from moshi_phone.rehearse.comparison import Compared, NumberSpread, compare
+from moshi_phone.rehearse.rehearsal import Rehearsed
+
+_MARKS = {True: Text("✓", "bold green"), False: Text("✗", "bold red"), None: Text("–", "dim")}
+BY_SPEED = "* depends on this machine's speed: one that is too slow for its engine fails it."
+
+
+def checklist(points: list[Criterion]) -> Table:
+    """Lay out one call's points: mark, name, figure, bound."""
+    table = _table("what was measured")
+    for point in points:
+        table.add_row(_MARKS[point.passed], _title(point), Text(point.figure), Text(point.bound, "dim"))
+    return table
+
+
+def shares(calls: list[Rehearsed]) -> str | None:
+    """Say where the delay of a server elsewhere comes from; None where none answered, or nothing is known."""
+    parts = [
+        f"{median(found):.0f} ms {where}"
+        for stage, where in SHARES.items()
+        if (found := [figure for call in calls if (figure := _p50(call, stage)) is not None])
+    ]
+    servers = [str(server.get("name")) for server in (calls[0].health or {}).get("servers", ())]
+    if not parts or not servers:
+        return None
+    return f"Of the answer's delay, by {', '.join(servers)}, p50: {', '.join(parts)}; the rest is the line's."
+
+
+def _p50(call: Rehearsed, stage: str) -> float | None:
+    found = ((call.metrics or {}).get("stages") or {}).get(stage)
+    return None if found is None else float(found["p50"])
+
+
+def distributions(calls: list[Rehearsed]) -> Table:
+    """Lay out the same points for several calls: how many hold each, and how what was measured is spread."""
+    table = _table("over all calls: least, median, most")
+    for point in compare(calls):
+        words = f"{point.held} of {point.judged} hold" if point.judged else "not judged"
+        words = "; ".join((words, *(_spread(name, spread) for name, spread in point.numbers.items())))
+        if point.figure:
+            words += f"; {point.figure}"
+        table.add_row(_MARKS[point.passed], _title(point), Text(words), Text(point.bound, "dim"))
+    return table
+
+
+def _table(figure: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column()
+    table.add_column("point", no_wrap=True)
+    table.add_column(figure, overflow="fold")
+    table.add_column("must be", overflow="fold")
+    return table
+
+
+def _title(point: Criterion | Compared) -> Text:
+    return Text(point.title + (" *" if point.by_speed else ""), "bold" if point.passed is False else "")
+
+
+def _spread(name: str, spread: NumberSpread) -> str:
+    """Give a number's least, median and most over all calls that know it."""
+    words = name.replace("_", " ")
+    if spread.median is None:
+        return f"{words} unknown"
+    return f"{words} {spread.least:.4g}, {spread.median:.4g}, {spread.most:.4g}"

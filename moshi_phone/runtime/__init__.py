@@ -1,0 +1,1 @@
+"""What any program needs: signals, child processes, tunnels, retries."""

@@ -1,0 +1,126 @@
+"""A program that runs beside ours: its lines as they come, and its end with ours, whichever way ours ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from moshi_phone.runtime import supervised_child
+
+GUARD_SECS = 2.0  # what the guard may take for itself once its program is gone
+_LINES_KEPT = 40
+_LINE_BYTES = 1 << 20  # a longer line would end the reading
+
+OnLine = Callable[[str], None]
+
+
+class ChildProcess:
+    """One running program, from its start to its end. Its stdin is empty and its stdout is thrown away.
+
+    It runs in a session of its own, so Ctrl-C on the terminal and the terminal's end are for us alone, and
+    under ``supervised_child``, so it ends when we do, also after a crash or SIGKILL.
+
+    Attributes:
+        lines: the last lines of its stderr.
+    """
+
+    def __init__(
+        self, guard: Process, transport: asyncio.SubprocessTransport, grace_secs: float, on_line: OnLine
+    ) -> None:
+        self.lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._guard = guard
+        self._transport = transport
+        self._grace_secs = grace_secs
+        self._on_line = on_line
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(
+        cls,
+        command: Sequence[str],
+        *,
+        grace_secs: float,
+        on_line: OnLine = lambda _: None,
+        env: Mapping[str, str] | None = None,
+    ) -> ChildProcess:
+        """Start a program.
+
+        Args:
+            command: the program and its arguments.
+            grace_secs: what it may take to end once it is told to; then it is killed.
+            on_line: is told each line of its stderr.
+            env: its environment; by default ours.
+
+        Raises:
+            OSError: when it cannot be run.
+        """
+        loop = asyncio.get_running_loop()
+        # What create_subprocess_exec does, but that it keeps the transport to itself, which must be closed.
+        transport, protocol = await loop.subprocess_exec(
+            lambda: SubprocessStreamProtocol(_LINE_BYTES, loop),
+            # Isolated (-I) and without site-packages (-S): it must start at once, whatever is installed.
+            sys.executable,
+            "-IS",
+            str(Path(supervised_child.__file__)),
+            f"{grace_secs:g}",
+            *command,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=env,
+            start_new_session=True,
+        )
+        guard = Process(transport, protocol, loop)
+        child = cls(guard, transport, grace_secs, on_line)
+        assert guard.stdout is not None  # noqa: S101 - it was asked for as a pipe
+        try:
+            word = (await guard.stdout.readline()).decode().strip()
+        except BaseException:
+            await child.stop()
+            raise
+        if word != supervised_child.STARTED:
+            await child.wait()
+            errno, _, reason = word.partition(" ")
+            raise OSError(int(errno or 0), reason or "it could not be guarded")
+        return child
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, 128 and the signal that ended it, or None while it runs."""
+        return self._guard.returncode
+
+    async def wait(self) -> int:
+        """Wait for its end and its last line; gives its exit code."""
+        code = await self._guard.wait()
+        await asyncio.wait((self._reading,))
+        self._transport.close()
+        return code
+
+    async def stop(self) -> None:
+        """End it, by force where it does not listen. May be called twice."""
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()  # which is how the guard is told
+        try:
+            await asyncio.wait_for(self._guard.wait(), self._grace_secs + GUARD_SECS)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._guard.kill()
+            await self._guard.wait()
+        # Something that the program started may hold its stderr open; that is no reason to wait.
+        self._reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reading
+        self._transport.close()
+
+    async def _read(self) -> None:
+        """Read its lines as long as there are any: a full pipe would block it."""
+        assert self._guard.stderr is not None  # noqa: S101 - it was asked for as a pipe
+        async for raw in self._guard.stderr:
+            if line := raw.decode(errors="replace").strip():
+                self.lines.append(line)
+                self._on_line(line)

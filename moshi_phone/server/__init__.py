@@ -1,0 +1,1 @@
+"""The server: sockets (net), the life of a call (calls), routes (web)."""

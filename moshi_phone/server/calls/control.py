@@ -1,0 +1,113 @@
+"""What is done with a running call on purpose: putting it through to a person, leaving a message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from loguru import logger
+
+from moshi_phone.access.public_address import TRANSFERRED_PATH
+from moshi_phone.engines.duplex import Unsupported
+from moshi_phone.server.calls.call import HANDED_OVER, Call, CallOver
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.telephony import twiml
+from moshi_phone.telephony.rest_errors import TwilioError
+
+NOTICE_SECS = 15.0  # what saying a notice may take, and each of its words beside
+WORD_SECS = 1.0
+
+
+class CallControl:
+    """Acts on one call. Nothing here is waited for by the audio.
+
+    Args:
+        call: it runs.
+        state: what the calls share.
+    """
+
+    def __init__(self, call: Call, state: ServerState) -> None:
+        self._call = call
+        self._state = state
+        self._task: asyncio.Task[None] | None = None
+
+    def transfer(self, why: str, to: str | None = None) -> bool:
+        """Put the caller through to a person, after a word of notice. Returns at once.
+
+        Args:
+            why: a sentence for the log.
+            to: E.164; by default what the call's hook has said, or ``--transfer-to``.
+
+        Returns:
+            Whether that was begun: False where no number or no Twilio account is known, or it is under way.
+        """
+        to = to or self._call.expected.transfer_to or self._state.call_options.transfer_to
+        if to is None or self._state.rest is None:
+            missing = "--transfer-to" if to is None else "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN"
+            logger.warning("Call {}: {}, but {} is not set", self._call.name, why, missing)
+            return False
+        return self._begin(self._transfer(to), why)
+
+    def leave_message(self, text: str, why: str) -> bool:
+        """Say a message, and hang up. Returns at once.
+
+        Args:
+            text: what is said.
+            why: a sentence for the log.
+
+        Returns:
+            Whether that was begun.
+        """
+        return self._begin(self._leave_message(text), why)
+
+    def _begin(self, work: Coroutine[Any, Any, None], why: str) -> bool:
+        if self._task is not None and not self._task.done():
+            work.close()
+            return False
+        logger.info("Call {}: {}", self._call.name, why)
+        self._task = asyncio.create_task(work, name=f"control of call {self._call.name}")
+        return True
+
+    async def _transfer(self, to: str) -> None:
+        call, state = self._call, self._state
+        assert state.rest is not None  # noqa: S101 - the caller looked
+        if notice := state.call_options.transfer_notice:
+            await self._say(notice)
+        if call.ending:
+            logger.info("Call {} is over before it was put through", call.name)
+            return
+        ring_secs = state.call_options.ring_secs
+        document = twiml.dial(to, ring_secs, state.webhooks.https(TRANSFERRED_PATH))
+        # Should nobody answer there, the caller comes back, and is who they were.
+        state.expected.add(call.start.call_sid, call.expected, state.clock(), later_s=ring_secs)
+        call.handed_over = True  # already: Twilio may end the stream before it answers
+        try:
+            await state.rest.redirect(call.start.call_sid, document)
+        except TwilioError as error:
+            call.handed_over = False
+            logger.error("Call {} could not be put through: {}", call.name, error)
+            return
+        call.end(HANDED_OVER)
+
+    async def _leave_message(self, text: str) -> None:
+        was_said = await self._say(text)
+        self._call.end(
+            "a message was left" if was_said else "a machine answered, and no message could be left"
+        )
+
+    async def _say(self, text: str) -> bool:
+        """Have something said, and wait until it was; False where it was not, or not to its end."""
+        session = self._call.session
+        try:
+            self._call.say(text)
+            assert session is not None  # noqa: S101 - a call without one is over
+            async with asyncio.timeout(NOTICE_SECS + WORD_SECS * len(text.split())):
+                await session.said()
+        except (Unsupported, CallOver, ValueError) as error:
+            logger.warning("Call {}: {}", self._call.name, error)
+        except TimeoutError:
+            logger.warning("Call {}: what was to be said took too long", self._call.name)
+        else:
+            return True
+        return False

@@ -1,0 +1,48 @@
+"""How the process ends: asked once, it lets the running calls finish; asked twice, it goes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from moshi_phone.runtime.stop_signals import StopSignals
+from moshi_phone.server.calls.call import Calls
+
+Say = Callable[[str], None]
+
+CLOSING = "the line is shutting down"
+HANG_UP_SECS = 3.0  # what ending a call may take (server/calls/ending.py has the bounds of its parts)
+
+
+async def drain(calls: Calls, stop: StopSignals, drain_secs: float, say: Say) -> None:
+    """Take no more calls, let the running ones finish, and hang up what is left.
+
+    Args:
+        calls: those of this process.
+        stop: ends the waiting when somebody insists.
+        drain_secs: how long the running calls may go on.
+        say: takes one line for a person to read.
+    """
+    calls.closing = CLOSING  # from now on webhooks hear that and streams are refused; what runs goes on
+    if count := len(calls.running):
+        say(
+            f"No new calls; {count} running may finish within {drain_secs:g} s. "
+            "A second signal (or Ctrl-C) hangs up at once."
+        )
+        over = asyncio.ensure_future(calls.all_over())
+        await stop.wait_unless_forced(over, within_secs=drain_secs)
+        over.cancel()  # it is asked anew below, with a bound of its own
+    await hang_up_all(calls, say)
+
+
+async def hang_up_all(calls: Calls, say: Say) -> None:
+    """Take no more calls, and end those that run."""
+    calls.closing = CLOSING
+    if count := len(calls.running):
+        say(f"Hanging up {count}.")
+        calls.end_all(CLOSING)
+    try:
+        async with asyncio.timeout(HANG_UP_SECS):
+            await calls.all_over()
+    except TimeoutError:
+        say(f"{len(calls.running)} could not be ended in {HANG_UP_SECS:g} s.")

@@ -1,0 +1,149 @@
+"""How a call ends: one owner of all that it holds, each part freed within a bound, whatever the others do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from typing import Any
+
+from fastapi import WebSocket
+from loguru import logger
+
+from moshi_phone.access.refusal import INTERNAL_ERROR
+from moshi_phone.engines.duplex import DuplexSession
+from moshi_phone.server.calls.call import Call
+from moshi_phone.server.calls.call_report import call_report
+from moshi_phone.server.calls.fallback import fallback
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.calls.summary import last_words, summary
+from moshi_phone.server.net.socket_closing import CLOSE_SECS, close_socket
+from moshi_phone.telephony.rest_errors import TwilioError
+
+SESSION_SECS = 2.0
+PIPELINE_SECS = 2.5
+HANG_UP_SECS = (
+    2.5  # a call's end waits so long for Twilio's API, which is asked again after that all the same
+)
+HAND_ON_SECS = 2.0  # for so long the socket stays open for a caller who is led elsewhere
+REPORT_SECS = 2.0  # what a slow disk may take
+
+_going_on: set[asyncio.Task[None]] = set()  # or nobody would hold them
+
+
+async def run_to_its_end(
+    run: Coroutine[Any, Any, None],
+    websocket: WebSocket,
+    call: Call,
+    session: DuplexSession,
+    state: ServerState,
+) -> None:
+    """Run a call, and when it is over, for whatever reason, end all that belongs to it.
+
+    Args:
+        run: drives the call; it returns when the pipeline is over, and breaks off when the call ends.
+        websocket: the call's; closed here and nowhere else.
+        call: ends when somebody says so, or when ``run`` is over.
+        session: the call's; closed here and nowhere else.
+        state: loses the call.
+    """
+    # A task of its own, so that nobody who gives up waiting leaves the call half ended.
+    life = asyncio.create_task(_live_and_end(run, websocket, call, session, state), name=f"call {call.name}")
+    try:
+        await asyncio.shield(life)
+    except asyncio.CancelledError:
+        call.end("the call was broken off")
+        await asyncio.shield(life)
+        raise
+
+
+async def _live_and_end(
+    run: Coroutine[Any, Any, None],
+    websocket: WebSocket,
+    call: Call,
+    session: DuplexSession,
+    state: ServerState,
+) -> None:
+    pipeline = asyncio.create_task(run, name=f"pipeline of call {call.name}")
+    pipeline.add_done_callback(lambda done: call.end(*_why(done, call)))
+    reason, code = await call.ended()
+    elsewhere = fallback(state.call_options) if code == INTERNAL_ERROR else None  # it was our fault
+    phone_call = asyncio.create_task(_end_phone_call(call, state, elsewhere))
+
+    async def farewell() -> None:
+        if elsewhere:  # a closed socket would end the phone call before Twilio leads it there
+            await asyncio.wait((phone_call,), timeout=HAND_ON_SECS)
+        await close_socket(websocket, code, reason)
+
+    parts: dict[str, tuple[Awaitable[Any], float]] = {
+        "session": (session.close(), SESSION_SECS),
+        "pipeline": (asyncio.wait((pipeline,)), PIPELINE_SECS),
+        "phone call": (_in_time(phone_call, call), HANG_UP_SECS + 1),
+        # Both have time limits of their own; this one is for what they cannot foresee.
+        "socket": (farewell(), HAND_ON_SECS + CLOSE_SECS + 1),
+    }
+    try:
+        await asyncio.gather(*(_end(name, part, secs, call) for name, (part, secs) in parts.items()))
+    finally:
+        pipeline.cancel()
+        if state.outbox is not None:  # before the call counts as over: the process may end then
+            report = state.outbox.add(call_report(call, reason, state.engine.name))
+            await _end("report", report, REPORT_SECS, call)
+        state.calls.finish(call)
+        told = summary(call, reason)
+        logger.bind(**told).info("Call {} ended after {:.1f} s: {}", call.name, call.secs, last_words(told))
+
+
+def _why(pipeline: asyncio.Task[None], call: Call) -> tuple[str, int]:
+    if pipeline.cancelled():
+        return "the call was broken off", INTERNAL_ERROR
+    if error := pipeline.exception():
+        logger.opt(exception=error).error("The pipeline of call {} broke", call.name)
+        return f"the pipeline broke: {type(error).__name__}", INTERNAL_ERROR
+    return "the pipeline ended", 1000
+
+
+async def _end_phone_call(call: Call, state: ServerState, elsewhere: str | None) -> None:
+    """End the phone call by REST, or lead it ``elsewhere``, where Twilio has not ended it already.
+
+    Closing the socket ends it as well, as long as nothing follows our ``<Connect>``.
+    """
+    if state.rest is None or call.caller_hung_up or call.handed_over:
+        return
+    try:
+        if elsewhere:
+            await state.rest.redirect(call.start.call_sid, elsewhere)
+        else:
+            await state.rest.hang_up(call.start.call_sid)
+    except TwilioError as error:
+        logger.error("Call {} could not be hung up: {}", call.name, error)
+
+
+async def _in_time(phone_call: asyncio.Task[None], call: Call) -> None:
+    """Wait for Twilio's API, but not for all of its tries: they go on without the call."""
+    await asyncio.wait((phone_call,), timeout=HANG_UP_SECS)
+    if phone_call.done():
+        phone_call.result()
+        return
+    _going_on.add(phone_call)
+    phone_call.add_done_callback(_going_on.discard)
+    logger.warning("Call {}: Twilio's API has not answered yet; it is asked on without the call", call.name)
+
+
+async def _end(name: str, part: Awaitable[Any], within_secs: float, call: Call) -> None:
+    """Wait for one part's end, no longer than that; what goes wrong is logged and stops nobody else."""
+    task = asyncio.ensure_future(part)
+    # Not asyncio.timeout, which waits for what it has cancelled: pipecat's runner takes its time for that.
+    await asyncio.wait((task,), timeout=within_secs)
+    if not task.done():
+        task.cancel()
+        task.add_done_callback(_forget)
+        logger.error(
+            "The {} of call {} did not end in {:g} s; it is left behind", name, call.name, within_secs
+        )
+    elif not task.cancelled() and (error := task.exception()):
+        logger.opt(exception=error).error("The {} of call {} did not end well", name, call.name)
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        logger.debug("What was left behind ended with {}", repr(error))

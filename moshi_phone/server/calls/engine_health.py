@@ -1,0 +1,28 @@
+"""Whether the engine takes a call, and a session held for one that is about to be connected."""
+
+from __future__ import annotations
+
+from moshi_phone.server.calls.state import ServerState
+
+
+def reserve(state: ServerState, call_sid: str) -> str | None:
+    """Hold a session for a call that is about to be connected, or say in one sentence why there is none."""
+    engine, now_s = state.engine, state.clock()
+    if error := state.calls.closing or engine_error(state):
+        return error
+    # Two webhooks within a second must not both be promised the last session.
+    if engine.running + state.reservations.count(now_s, besides=call_sid) >= engine.capacity:
+        return (
+            "the only session is taken"
+            if engine.capacity == 1
+            else f"all {engine.capacity} sessions are taken"
+        )
+    state.reservations.make(call_sid, now_s)
+    return None
+
+
+def engine_error(state: ServerState) -> str | None:
+    """Say why the engine takes no call, if it does not; None otherwise."""
+    error = state.engine.error
+    state.engine_log.note(error)
+    return error

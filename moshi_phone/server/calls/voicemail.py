@@ -1,0 +1,77 @@
+"""What happens when a machine answers a call that we have dialled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from moshi_phone.engines.duplex import DuplexEngine
+from moshi_phone.server.calls.control import CallControl
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import SettingsError
+from moshi_phone.telephony.rest import MachineDetection
+
+# Twilio's words for who has answered; the others are human and unknown, who is talked to.
+MACHINE = "machine_"  # machine_start, machine_end_beep, machine_end_silence, machine_end_other
+GREETING_OVER = "machine_end_"
+FAX = "fax"
+
+
+@dataclass(frozen=True)
+class Voicemail:
+    """What to do.
+
+    Attributes:
+        what: ``talk`` (as to a person), ``hang-up`` or ``message``.
+        message: what is said to the machine after its tone, for ``message``.
+    """
+
+    what: str = "talk"
+    message: str | None = None
+
+    @property
+    def detection(self) -> MachineDetection | None:
+        """How Twilio has to find out who answers: at once, or to the end of the machine's greeting."""
+        if self.what == "talk":
+            return None
+        return "Enable" if self.what == "hang-up" else "DetectMessageEnd"
+
+    def check(self, *, elsewhere: bool) -> None:
+        """Make sure that this can be done.
+
+        Args:
+            elsewhere: whether the call is answered by another server.
+
+        Raises:
+            SettingsError: when it cannot.
+        """
+        if self.what == "message" and not self.message:
+            raise SettingsError("--voicemail message needs --voicemail-message, which says what.")
+        if self.message and self.what != "message":
+            raise SettingsError("--voicemail-message needs --voicemail message.")
+        if self.detection and elsewhere:
+            raise SettingsError("--voicemail is for calls that this program answers itself: leave out --url.")
+
+    def check_engine(self, engine: DuplexEngine) -> None:
+        """Make sure that the engine can do its part, before anybody is called for nothing.
+
+        Raises:
+            SettingsError: when it cannot.
+        """
+        if self.message and "say" not in engine.abilities:
+            raise SettingsError(
+                f"The engine {engine.name} cannot say given words, which --voicemail message needs; "
+                "--engine moshi can."
+            )
+
+    def on_status(self, call_sid: str, status: str, state: ServerState) -> None:
+        """Act when Twilio says that a machine has answered: a message, after its greeting, or the end."""
+        call = state.calls.find(call_sid)
+        if not status.startswith((MACHINE, FAX)) or self.what == "talk" or call is None or call.over:
+            return
+        if self.what == "hang-up" or status == FAX:
+            call.end("a machine answered")
+        elif self.message and status.startswith(GREETING_OVER):
+            CallControl(call, state).leave_message(self.message, "a machine answered")
+
+
+NO_VOICEMAIL = Voicemail()

@@ -1,0 +1,238 @@
+"""Runs the line: the server and the engine, then what leads callers to them."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import uvicorn
+from loguru import logger
+
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.public_address import HEALTH_PATH, TWIML_PATH, PublicAddress
+from moshi_phone.access.tokens import StreamTokens
+from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.personas import check_sections
+from moshi_phone.hooks.http import Hook
+from moshi_phone.hooks.outbox import SEND_SECS, Outbox
+from moshi_phone.records.retention_task import retaining
+from moshi_phone.runtime.stop_signals import StopSignals
+from moshi_phone.runtime.tunnel import Tunnel, find_program, reaches
+from moshi_phone.server.calls.state import RunCall, ServerState
+from moshi_phone.server.net.connections import Connections
+from moshi_phone.server.net.http_protocol import HttpProtocol
+from moshi_phone.server.net.http_server import listening
+from moshi_phone.server.net.websocket_protocol import WebSocketProtocol
+from moshi_phone.server.settings import Settings, SettingsError
+from moshi_phone.server.web.admin import create_admin_app
+from moshi_phone.server.web.app import create_app
+from moshi_phone.telephony.number_routing import NumberPointer
+from moshi_phone.telephony.rest_errors import TwilioError
+from moshi_phone.telephony.webhooks import OnStatus
+from pipelines.choose import watches
+
+_HEAD_BYTES = 16 * 1024  # of a request; Twilio's have one or two kilobytes
+_MESSAGE_BYTES = 64 * 1024  # of a WebSocket; Twilio's have less than one kilobyte, but for the start
+_MOST_CONNECTIONS = 512  # then requests get a 503, and calls go on
+
+
+@asynccontextmanager
+async def answering(
+    listener: socket.socket,
+    stop: StopSignals,
+    options: Settings,
+    run_call: RunCall,
+    *,
+    pointer: NumberPointer | None = None,
+    on_status: OnStatus | None = None,
+    tokens: StreamTokens | None = None,
+    desk: PublicAddress | None = None,
+) -> AsyncIterator[ServerState]:
+    """Answer calls while the block runs: the server and the engine, then what leads callers to them.
+
+    Args:
+        listener: bound, not listening yet; closed at the end.
+        stop: breaks the start off.
+        options: how everything is set.
+        run_call: drives one call.
+        pointer: makes a number ring here.
+        on_status: is told of each status that Twilio reports, by the call's SID.
+        tokens: makes and takes back what a stream must show; by default what the auth token calls for.
+        desk: where Twilio's webhooks go, where that is not this server.
+
+    Raises:
+        Stopped: when the process was asked to end before everything was ready.
+        EngineUnavailable, TunnelFailed, TwilioError: with one sentence that names the remedy.
+    """
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        choice = choose_engine(options.engine)
+        logger.info(choice.line)
+        address, streams = options.address(), options.stream_address()
+        auth = StreamAuth.for_account(
+            options.twilio.auth_token, streams or address, insecure=options.reach.insecure
+        )
+        auth.tokens = tokens or auth.tokens
+        state = ServerState(
+            choice.engine,
+            options.server,
+            options.rest_api_if_set(),
+            auth=auth,
+            taps=options.taps,
+            web=options.web,
+            hooks=options.hooks,
+            call_options=options.calls,
+            engine_reason=choice.reason,
+            hang_secs=options.engine.hang_secs,
+            personas=choice.personas,
+            desk=desk or (address if streams else None),
+        )
+        if options.reach.insecure and not options.twilio.auth_token:
+            logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")
+        if not watches(options.server.pipeline):
+            logger.info("{} takes no taps: calls are neither measured nor kept.", options.server.pipeline)
+        if options.hooks.on_end:
+            hook = Hook(options.hooks.on_end, options.hooks.hook_secret, SEND_SECS)
+            state.outbox = Outbox(hook, options.hooks.on_end_folder)
+            state.outbox.start()
+            stack.push_async_callback(state.outbox.stop)  # after the last call has ended
+        await stack.enter_async_context(retaining(options.taps, state.files))
+        if options.web.admin_port is not None:
+            admin = listen(options.web.admin_host, options.web.admin_port, "admin-")
+            stack.callback(admin.close)
+            await stack.enter_async_context(listening(uvicorn_config(create_admin_app(state)), admin))
+            logger.info("Monitoring at http://{}:{}/metrics", *admin.getsockname()[:2])
+        # Before the server: as the stack goes backwards, no request can reach an engine that is stopped.
+        stack.push_async_callback(choice.engine.stop)
+        config = uvicorn_config(create_app(state, run_call, on_status))
+        await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
+        await stop.unless_stopped(_check_reach(options, state, pointer))
+        await stop.unless_stopped(state.startup.run(choice.engine, logger.info))
+        if options.calls.transfer_notice and "say" not in choice.engine.abilities:
+            logger.warning(
+                "The engine {} cannot say given words; --transfer-notice is left out.", choice.engine.name
+            )
+        if choice.engine.takes:
+            check_sections(choice.personas, choice.engine)
+        elif choice.personas.sections:
+            logger.warning("The engine {} takes no personas; --personas is left out.", choice.engine.name)
+        # What is loaded now stays: without this the garbage collector looks at all of it in mid-call.
+        gc.collect()
+        gc.freeze()
+        host, port = listener.getsockname()[:2]
+        logger.info("Answering calls at ws://{}:{}/stream", host, port)
+        if address.base:
+            await stop.unless_stopped(_reached_at(address, address.base, pointer, wait_secs=0))
+        elif options.reach.tunnel:
+            wait_secs = options.reach.tunnel_wait_secs
+            tunnel = Tunnel(port, lambda url: _reached_at(address, url, pointer, wait_secs))
+            stack.push_async_callback(tunnel.stop)
+            logger.info("Opening a tunnel")
+            await stop.unless_stopped(tunnel.start())
+        yield state
+
+
+async def _check_reach(options: Settings, state: ServerState, pointer: NumberPointer | None) -> None:
+    """Find out what would keep callers away before the engine is loaded, which may take an hour.
+
+    Raises:
+        TunnelFailed, TwilioError: with one sentence that names the remedy.
+    """
+    if options.reach.tunnel:
+        find_program()
+    if pointer is not None:
+        await pointer.find()
+    elif options.is_public and state.rest is not None:
+        await state.rest.check_account()
+
+
+async def _reached_at(
+    address: PublicAddress, url: str, pointer: NumberPointer | None, wait_secs: float
+) -> None:
+    is_another = address.base not in (None, url)
+    address.base = url
+    await lead_here(url, pointer, wait_secs=wait_secs, is_another=is_another)
+
+
+async def lead_here(url: str, pointer: NumberPointer | None, *, wait_secs: float, is_another: bool) -> None:
+    """Say what our public URL is, and make the number ring there.
+
+    Args:
+        url: ``PublicAddress.base``.
+        pointer: makes a number ring; None where there is none.
+        wait_secs: for how long it may not answer yet; 0 where it is the user's own.
+        is_another: whether calls are running on an earlier one.
+
+    Raises:
+        TwilioError: when that cannot be done, and calls are running on no earlier URL.
+    """
+    logger.info("Reached at {}", url)
+    if wait_secs and not await reaches(url + HEALTH_PATH, within_secs=wait_secs):
+        logger.warning(
+            "{} does not answer from this machine yet; if calls fail, wait a minute or try another network",
+            url,
+        )
+    if pointer is None:
+        return
+    try:
+        await pointer.point(url + TWIML_PATH)
+    except TwilioError as error:
+        if not is_another:
+            raise
+        logger.error("{}", error)
+
+
+def listen(host: str, port: int, kind: str = "") -> socket.socket:
+    """Take the port before anything slow is loaded.
+
+    Args:
+        host: to listen on.
+        port: to listen on; 0 takes a free one.
+        kind: what the options' names begin with: ``admin-`` for ``--admin-port``.
+
+    Raises:
+        SettingsError: when it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    # A restart finds the port of the last run in TIME_WAIT.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen()  # only now nobody else can have it, a second listener of our own included
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(f"Port {port} is taken; choose another with --{kind}port.") from error
+        raise SettingsError(
+            f"Cannot listen on {host}:{port} ({error.strerror}); choose another --{kind}host."
+        ) from error
+    return listener
+
+
+def uvicorn_config(app: object, connections: Connections | None = None) -> uvicorn.Config:
+    """Set uvicorn for a phone line: small messages, no compression, and a bound on everything.
+
+    Args:
+        app: the server's.
+        connections: has the limits of each connection, and knows those that wait.
+    """
+    connections = connections or Connections()
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_config=None,  # uvicorn's lines go where all others go (commands/logs.py)
+        log_level="warning",
+        access_log=False,
+        http=partial(HttpProtocol, connections),  # type: ignore[arg-type] # uvicorn only ever calls it
+        h11_max_incomplete_event_size=_HEAD_BYTES,
+        limit_concurrency=_MOST_CONNECTIONS,
+        ws=partial(WebSocketProtocol, connections),  # type: ignore[arg-type] # likewise
+        ws_per_message_deflate=False,  # Twilio never asks for it
+        ws_max_size=_MESSAGE_BYTES,
+        ws_ping_interval=connections.limits.ping_secs,
+        ws_ping_timeout=connections.limits.ping_secs,
+    )

@@ -1,0 +1,1 @@
+"""Sockets and protocols with limits: what strangers may send, and how fast."""

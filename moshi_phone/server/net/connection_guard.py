@@ -1,0 +1,84 @@
+"""Watches one connection's other side, and cuts it off where it would hold us up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from moshi_phone.server.net.connections import STALLED, UNCLOSED, Connection, Connections
+
+UNSENT_BYTES = 16 * 1024  # 1.3 s of speech as Twilio's JSON; from here on nothing is read or written
+
+
+class PeerWatch:
+    """Looks at a connection every now and then, until it is lost.
+
+    Args:
+        loop: whose clock and timers it uses.
+        transport: of the connection; its write buffer is made small.
+        connections: has the limits, and counts.
+        connection: is entered there, and is cut off.
+        overdue: given the time, says what the connection is late with, or None.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.Transport,
+        connections: Connections,
+        connection: Connection,
+        overdue: Callable[[float], str | None] = lambda _: None,
+    ) -> None:
+        # asyncio's own is 64 KiB: five seconds of speech that nobody has taken yet.
+        transport.set_write_buffer_limits(high=UNSENT_BYTES)
+        self._loop = loop
+        self._transport = transport
+        self._connections = connections
+        self._connection = connection
+        self._overdue = overdue
+        self._stalled_since_s: float | None = None
+        self._closing_since_s: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._look_again()
+
+    def writing_paused(self) -> None:
+        """Note that the write buffer is full."""
+        self._stalled_since_s = self._loop.time()
+
+    def writing_resumed(self) -> None:
+        """Note that the other side takes something again."""
+        self._stalled_since_s = None
+
+    def stop(self) -> None:
+        """Watch no more: the connection is lost, or another watches it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def cut_off(self, cause: str) -> None:
+        """End the connection at once, and count it."""
+        if self._timer is None:
+            return  # it is lost already
+        self.stop()
+        self._transport.abort()
+        self._connections.note_cut_off(self._connection, cause)
+
+    def _look(self) -> None:
+        if cause := self._cause(self._loop.time()):
+            self.cut_off(cause)
+        else:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        self._timer = self._loop.call_later(self._connections.limits.check_secs, self._look)
+
+    def _cause(self, now_s: float) -> str | None:
+        limits = self._connections.limits
+        if self._stalled_since_s is not None and now_s - self._stalled_since_s > limits.stalled_secs:
+            return STALLED
+        if self._transport.is_closing():
+            # Closing waits until everything is sent, which a peer that reads nothing never lets happen.
+            if self._closing_since_s is None:
+                self._closing_since_s = now_s
+            return UNCLOSED if now_s - self._closing_since_s > limits.closing_secs else None
+        return self._overdue(now_s)

@@ -1,0 +1,47 @@
+"""The one place where a call's or a stranger's socket is closed: with a reason, and within a bound."""
+
+from __future__ import annotations
+
+import asyncio
+
+from loguru import logger
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from moshi_phone.server.net.connections import UNCLOSED
+from moshi_phone.server.net.websocket_protocol import connection_of
+
+CLOSE_SECS = 1.0
+_REASON_BYTES = 123  # RFC 6455, section 5.5: a control frame has 125 bytes, two of them are the code's
+
+
+def shortened(reason: str) -> str:
+    """Cut a reason to what a close frame holds: 123 bytes of UTF-8, with whole characters and an ellipsis."""
+    encoded = reason.encode(errors="replace")
+    if len(encoded) <= _REASON_BYTES:
+        return encoded.decode()
+    return encoded[: _REASON_BYTES - len("…".encode())].decode(errors="ignore") + "…"
+
+
+async def close_socket(
+    websocket: WebSocket, code: int, reason: str, *, within_secs: float = CLOSE_SECS
+) -> None:
+    """Close a socket; never raises, and never waits for a peer that does not read.
+
+    Args:
+        websocket: accepted; may be closed already, by either side.
+        code: of RFC 6455, section 7.4.
+        reason: one sentence of any length; the other side gets what fits, the log has the whole.
+        within_secs: for the farewell to be written; then the connection is cut off.
+    """
+    if websocket.application_state is not WebSocketState.CONNECTED:
+        return
+    try:
+        async with asyncio.timeout(within_secs):
+            await websocket.close(code, shortened(reason))
+    except TimeoutError:
+        if connection := connection_of(websocket):
+            connection.cut_off(UNCLOSED)
+        else:
+            logger.warning("A socket could not be closed in {:g} s", within_secs)
+    except (WebSocketDisconnect, RuntimeError) as error:
+        logger.debug("The other side was quicker to close: {}", error)

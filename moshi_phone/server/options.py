@@ -1,0 +1,72 @@
+"""How the server is set. The command line is made from these fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+
+    GROUP: ClassVar = "tuning"
+
+    host: str = field(
+        default="127.0.0.1",
+        metadata={
+            "group": "phone",
+            "help": "Address to listen on; the default is reached by a tunnel on this machine.",
+        },
+    )
+    port: int = field(
+        default=5001,
+        metadata={"group": "phone", "help": "Port to listen on; 0 takes a free one.", "min": 0, "max": 65535},
+    )
+    pipeline: str = field(
+        default="pipelines.phone_call:phone_call",
+        metadata={
+            "help": "The function that assembles a call, such as pipelines.line_mirror:line_mirror, or "
+            "one of your own.",
+            "metavar": "MODULE:FUNCTION",
+        },
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = field(
+        default="info", metadata={"help": "How much to say on the terminal."}
+    )
+    log_format: Literal["text", "json"] = field(
+        default="text",
+        metadata={"help": "How the log looks: text for people, json (an object a line) for programs."},
+    )
+    playout_lead_ms: float = field(
+        default=DEFAULT_LEAD_MS,
+        metadata={
+            "help": "Milliseconds of audio that may lie in Twilio's buffer, against late frames; "
+            "what is more is taken out of the next pause.",
+            "min": 0.0,
+            "max": 1000.0,
+        },
+    )
+    start_secs: float = field(
+        default=10.0,
+        metadata={"help": "Seconds within which a stream must send its start message.", "min": 0.01},
+    )
+    idle_secs: float = field(
+        default=30.0,
+        metadata={
+            "help": "Seconds without media after which a call is ended; Twilio sends silence too.",
+            "min": 0.01,
+        },
+    )
+    hangup_key: Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"] | None = field(
+        default=None, metadata={"group": "calls", "help": "A key of the phone that ends the call, such as #."}
+    )
+    drain_secs: float = field(
+        default=300.0,
+        metadata={
+            "help": "Seconds that running calls may go on after SIGTERM or Ctrl-C; then they are hung up.",
+            "min": 0.0,
+        },
+    )

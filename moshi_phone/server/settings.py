@@ -1,0 +1,158 @@
+"""All that a command which answers calls is set by, in one piece, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from moshi_phone.access.dashboard_auth import DashboardAuth
+from moshi_phone.access.exposure import check_exposure
+from moshi_phone.access.options import WebOptions
+from moshi_phone.access.public_address import PublicAddress, parse_public_url
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.hooks.check import check_hooks
+from moshi_phone.hooks.options import HookOptions
+from moshi_phone.records.directories import make_directories
+from moshi_phone.records.options import TapOptions
+from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.telephony.credentials import check_credentials
+from moshi_phone.telephony.e164 import BadNumber, parse_number
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+from moshi_phone.telephony.rest import TwilioApi
+from pipelines.choose import choose_pipeline
+from processors.phrases import words_of
+
+_TUNNEL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 - all of them take what comes to 127.0.0.1
+
+
+class SettingsError(Exception):
+    """The options do not go together, or lack something. The text is one sentence that names the remedy."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line said, area by area."""
+
+    server: ServerOptions
+    engine: EngineOptions
+    twilio: TwilioOptions
+    reach: ReachOptions
+    taps: TapOptions = field(default_factory=TapOptions, kw_only=True)
+    web: WebOptions = field(default_factory=WebOptions, kw_only=True)
+    hooks: HookOptions = field(default_factory=HookOptions, kw_only=True)
+    calls: CallOptions = field(default_factory=CallOptions, kw_only=True)
+
+    @property
+    def secrets(self) -> tuple[str | None, ...]:
+        """What must never appear in a log; None where one is not set."""
+        return (
+            self.twilio.auth_token,
+            self.web.web_password,
+            self.engine.remote.server_token,
+            self.hooks.hook_secret,
+        )
+
+    @property
+    def is_public(self) -> bool:
+        """Whether there will be a public URL."""
+        return bool(self.reach.tunnel or self.reach.public_url)
+
+    def check(self) -> None:
+        """Make sure, before anything is started, that the options go together.
+
+        Raises:
+            BadCredential, BadPublicUrl, DashboardUnusable, DirectoryUnusable, Exposed, PluginUnfit,
+                SettingsError: with one sentence that names the remedy.
+        """
+        self.address()
+        if self.stream_address() and not self.reach.public_url:
+            raise SettingsError("--stream-url (MOSHI_STREAM_URL) needs --public-url, where webhooks come in.")
+        check_credentials(self.twilio.account_sid, self.twilio.auth_token)
+        if self.reach.public_url and self.reach.tunnel:
+            raise SettingsError(
+                "--tunnel makes a public URL of its own; leave out either it or --public-url (PUBLIC_URL)."
+            )
+        if self.reach.tunnel and self.server.host not in _TUNNEL_HOSTS:
+            raise SettingsError(f"--tunnel leads to 127.0.0.1; leave out --host {self.server.host}.")
+        check_exposure(
+            host=self.server.host,
+            public_url=self.reach.public_url,
+            tunnel=self.reach.tunnel,
+            auth_token=self.twilio.auth_token,
+            insecure=self.reach.insecure,
+        )
+        choose_pipeline(self.server.pipeline)
+        DashboardAuth(self.web).check_options()
+        check_hooks(self.hooks)
+        self._check_calls()
+        make_directories(self.taps)
+
+    def _check_calls(self) -> None:
+        calls = self.calls
+        for number, option in ((calls.transfer_to, "--transfer-to"), (calls.fallback_to, "--fallback-to")):
+            if number:
+                try:
+                    parse_number(number)
+                except BadNumber as error:
+                    raise SettingsError(f"{option}: {error}.") from error
+        if (calls.transfer_key or calls.transfer_phrase) and not (calls.transfer_to or self.hooks.on_call):
+            raise SettingsError("--transfer-key and --transfer-phrase need --transfer-to, or --on-call.")
+        if (calls.transfer_phrase or calls.hangup_phrase) and not self.engine.listens:
+            raise SettingsError("--transfer-phrase and --hangup-phrase need --listen, which hears words.")
+        if calls.transfer_key and calls.transfer_key == self.server.hangup_key:
+            raise SettingsError(
+                f"--transfer-key and --hangup-key are both {calls.transfer_key}; choose another key."
+            )
+        for option, phrases in (
+            ("--transfer-phrase", calls.transfer_phrase),
+            ("--hangup-phrase", calls.hangup_phrase),
+        ):
+            if nothing := [phrase for phrase in phrases if not words_of(phrase)]:
+                raise SettingsError(f"{option}: expected words to listen for, got {nothing[0]!r}.")
+        if calls.transfer_to or calls.transfer_key or calls.transfer_phrase:
+            self.rest_api("--transfer-to")  # which raises where there is none
+
+    def with_public_url(self) -> Settings:
+        """Give options that have a public URL in any case: by a tunnel, where none is set."""
+        return self if self.reach.public_url else replace(self, reach=replace(self.reach, tunnel=True))
+
+    def address(self) -> PublicAddress:
+        """Give the public URL that is set, or none.
+
+        Raises:
+            BadPublicUrl: when it is not one.
+        """
+        url = self.reach.public_url
+        return PublicAddress(parse_public_url(url) if url else None)
+
+    def stream_address(self) -> PublicAddress | None:
+        """Give the URL that streams come to, where it is another than that of webhooks.
+
+        Raises:
+            BadPublicUrl: when it is not one.
+        """
+        url = self.reach.stream_url
+        return PublicAddress(parse_public_url(url)) if url else None
+
+    def rest_api_if_set(self) -> TwilioApi | None:
+        """Give the account's REST API, where the credentials are set."""
+        return self.rest_api("hanging up") if self.twilio.account_sid and self.twilio.auth_token else None
+
+    def rest_api(self, purpose: str) -> TwilioApi:
+        """Give the account's REST API.
+
+        Args:
+            purpose: what it is for, to say so where it cannot be had.
+
+        Raises:
+            BadCredential: when one cannot be one.
+            SettingsError: when the credentials are not set.
+        """
+        sid, token = self.twilio.account_sid, self.twilio.auth_token
+        check_credentials(sid, token)
+        if not (sid and token):
+            raise SettingsError(
+                f"{purpose} needs TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, in the environment or in .env; "
+                "both are at https://console.twilio.com."
+            )
+        return TwilioApi(sid, token, self.twilio.twilio_api_url)

@@ -1,0 +1,1 @@
+"""Routes: health, metrics, the dashboard and the browser phone."""

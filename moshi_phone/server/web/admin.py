@@ -1,0 +1,51 @@
+"""Monitoring while the server is public: a listener of its own, which no tunnel or proxy leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI
+from loguru import logger
+from starlette.requests import HTTPConnection
+
+from moshi_phone.access.dashboard_auth import DashboardAuth
+from moshi_phone.access.loopback import is_loopback
+from moshi_phone.access.options import WebOptions
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.web.health import healthz
+from moshi_phone.server.web.monitoring import watching
+
+Check = Callable[[HTTPConnection], Awaitable[None]]
+
+
+def create_admin_app(state: ServerState) -> FastAPI:
+    """Make the app of ``--admin-port``: ``/metrics``, ``/healthz`` and ``/calls``, and nothing else.
+
+    On loopback only this machine may look, and no web page by a name that it has bent to this address. On
+    another address, whoever reaches it may: that is what it is set for, as in a network of containers.
+
+    Args:
+        state: what the calls share.
+    """
+    app = FastAPI(
+        title="Moshi on the phone: monitoring",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.include_router(healthz(state))
+    app.include_router(watching(state, admin_check(state.web)))
+    return app
+
+
+def admin_check(web: WebOptions) -> Check:
+    """Give what lets people look at ``--admin-port``, as a dependency of a route."""
+    if is_loopback(web.admin_host):
+        return DashboardAuth().check
+    logger.warning("--admin-host {}: whoever reaches it sees the calls, without a password", web.admin_host)
+    return _anybody
+
+
+async def _anybody(_: HTTPConnection) -> None:
+    pass

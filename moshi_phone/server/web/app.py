@@ -1,0 +1,76 @@
+"""The server: one WebSocket endpoint that becomes a call, and what tells how it is doing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from fastapi import FastAPI, WebSocket
+from loguru import logger
+
+from moshi_phone.access.public_address import STREAM_PATH
+from moshi_phone.server.calls.draining import hang_up_all
+from moshi_phone.server.calls.incoming import after_transfer, answer_call, expect_wishes
+from moshi_phone.server.calls.state import RunCall, ServerState
+from moshi_phone.server.calls.stream import handle_stream
+from moshi_phone.server.web.browser_phone import browser_phone
+from moshi_phone.server.web.health import healthz
+from moshi_phone.server.web.monitoring import watching
+from moshi_phone.server.web.say import saying
+from moshi_phone.telephony.media_stream import Start
+from moshi_phone.telephony.webhooks import OnStatus, webhooks
+
+
+def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None = None) -> FastAPI:
+    """Make the server's app; the engine is started and stopped by whoever made it.
+
+    Args:
+        state: what the calls share.
+        run_call: drives one call to its end (``bot.run_call``).
+        on_status: is told of each status that Twilio reports, by the call's SID.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        if state.calls.closing is None:  # stopped without a drain, which would have waited long enough
+            await hang_up_all(state.calls, logger.info)
+
+    app = FastAPI(
+        title="Moshi on the phone",
+        docs_url=None,  # pages that load scripts from elsewhere, and tell strangers what there is to ask
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # a redirect goes to whatever name the request's Host header says
+        lifespan=lifespan,
+    )
+
+    app.include_router(healthz(state))
+    app.include_router(
+        webhooks(
+            replace(state.auth, address=state.webhooks),  # Twilio signs the URL that it posts to
+            lambda call: answer_call(call, state),
+            lambda call_sid, how: after_transfer(call_sid, how, state),
+            on_status,
+        )
+    )
+
+    app.include_router(watching(state))
+    app.include_router(saying(state.calls, state.dashboard_auth))
+    app.include_router(browser_phone(state))
+
+    @app.websocket(STREAM_PATH)
+    async def stream(websocket: WebSocket) -> None:
+        """One Media Stream, which is one call."""
+        await websocket.accept()
+        peer = websocket.client.host if websocket.client else None
+
+        def admit(start: Start) -> None:
+            state.auth.admit(start.call_sid, start.custom_parameters, websocket.headers, peer)
+            state.reservations.keep(start.call_sid)
+            expect_wishes(start, state)
+
+        await handle_stream(websocket, state, run_call, admit)
+
+    return app

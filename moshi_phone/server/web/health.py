@@ -1,0 +1,73 @@
+"""Whether the next call would be answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from moshi_phone.access.public_address import HEALTH_PATH
+from moshi_phone.engines.duplex import ServerStatus
+from moshi_phone.runtime.version import VERSION
+from moshi_phone.server.calls.engine_health import engine_error
+from moshi_phone.server.calls.state import ServerState
+
+ENGINE_ERROR = "The engine cannot take a call now; the server's log says why."
+
+
+def healthz(state: ServerState) -> APIRouter:
+    """Make ``GET /healthz``, which everybody may ask."""
+    router = APIRouter()
+
+    @router.get(HEALTH_PATH)
+    def answer() -> JSONResponse:
+        """Whether the next call would be answered."""
+        report = health(state)
+        return JSONResponse(report, status_code=200 if report["ready"] else 503)
+
+    return router
+
+
+def health(state: ServerState) -> dict[str, Any]:
+    """Say how the line is doing, for ``/healthz``."""
+    engine = state.engine
+    error = _published_error(state)
+    report: dict[str, Any] = {
+        "ready": error is None,
+        "error": error,
+        "engine": engine.name,
+        "can": sorted(engine.abilities),
+        "takes": sorted(engine.takes),  # what a call may ask for: persona, voice, …
+        "capacity": engine.capacity,
+        "sessions": engine.running,
+        "calls": len(state.calls.running),
+        "served": state.calls.served,
+        "lost": engine.lost_calls,
+        "refused": dict(state.calls.refused),
+        "version": VERSION,
+    }
+    if engine.servers:
+        # Whoever asks a public line need not learn what the machines behind it are called.
+        public = state.is_public()
+        report["servers"] = [
+            _published(server, f"server {number}" if public else server.name)
+            for number, server in enumerate(engine.servers, 1)
+        ]
+    return report
+
+
+def _published(server: ServerStatus, name: str) -> dict[str, Any]:
+    """Say how a server is; why it is out is in the log."""
+    return {
+        "name": name,
+        "kind": server.kind,
+        "up": server.error is None,
+        "calls": server.calls,
+        "capacity": server.capacity,
+    }
+
+
+def _published_error(state: ServerState) -> str | None:
+    """Say why no call is taken, to everybody: what an exception said is in the log and nowhere else."""
+    return ENGINE_ERROR if engine_error(state) else state.calls.closing

@@ -1,0 +1,1 @@
+"""Twilio, and Twilio only: protocol, REST, TwiML, webhooks, numbers."""

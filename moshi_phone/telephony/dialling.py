@@ -1,0 +1,184 @@
+"""Places a call and stays with it until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from moshi_phone.access.tokens import (
+    ANY_CALL,
+    LIFETIME_SECS,
+    PERSONA_PARAMETER,
+    VOICE_PARAMETER,
+    StreamTokens,
+    wishes_text,
+)
+from moshi_phone.runtime.stop_signals import StopSignals
+from moshi_phone.telephony.rest import MachineDetection, PlacedCall, TwilioApi
+from moshi_phone.telephony.rest_errors import TwilioError
+from moshi_phone.telephony.twiml import connect_stream
+
+POLL_SECS = 1.0
+COMPLETED = "completed"
+ENDED = frozenset({COMPLETED, "busy", "no-answer", "failed", "canceled"})
+MOST_ERRORS = 5  # in a row; until then the call goes on, whatever Twilio's API says
+FORCED_SECS = 2.0
+RING_BUFFER_SECS = 5  # which Twilio may add to the time that a phone rings
+
+_WORDS = {
+    "in-progress": "in progress",
+    "busy": "busy: the line was taken, or the call was declined",
+    "no-answer": "no answer",
+    "failed": "failed: Twilio could not connect it; is it a number that can be called?",
+    "canceled": "canceled before it was answered",
+}
+
+Say = Callable[[str], None]
+Sleep = Callable[[float], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True)
+class CallPlan:
+    """What to dial, and where the call shall go.
+
+    Attributes:
+        to: E.164.
+        from_: E.164, a number of the account.
+        stream_url: ``wss://…``, ours or another server's with the same auth token.
+        status_url: where Twilio shall report, or None.
+        ring_secs: how long it may ring.
+        limit_secs: how long the call may last.
+        machine_detection: have Twilio tell ``status_url`` whether a machine answers, as ``place_call`` says.
+        persona: who shall answer there: a name of that server's ``--personas``, or words.
+        voice: with whose voice.
+    """
+
+    to: str = field(repr=False)
+    from_: str = field(repr=False)
+    stream_url: str
+    status_url: str | None = None
+    ring_secs: int = 30
+    limit_secs: int = 3600
+    machine_detection: MachineDetection | None = None
+    persona: str = field(default="", repr=False)
+    voice: str = ""
+
+    def twiml(self, tokens: StreamTokens, now_secs: float) -> str:
+        """Write what the call does when it is answered.
+
+        The token is made before Twilio has named the call, and shown when somebody answers, so it is
+        good for any call, and for as long as it may ring.
+        """
+        lifetime_secs = self.ring_secs + RING_BUFFER_SECS + LIFETIME_SECS
+        wishes = {PERSONA_PARAMETER: self.persona, VOICE_PARAMETER: self.voice}
+        token = tokens.mint(ANY_CALL, now_secs, lifetime_secs, bound_to=wishes_text(self.persona, self.voice))
+        given = {name: value for name, value in wishes.items() if value}
+        return connect_stream(self.stream_url, token, self.status_url, given)
+
+
+@dataclass
+class Dialler:
+    """Follows one call.
+
+    Attributes:
+        api: of the account that pays for it.
+        stop: when a stop is requested, the call is hung up; when it is forced, nobody waits for that.
+        say: takes each new status, one line for a person to read.
+        news: may be set to look again at once.
+        sleep: waits some seconds.
+    """
+
+    api: TwilioApi
+    stop: StopSignals
+    say: Say
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    sleep: Sleep = asyncio.sleep
+
+    async def dial(self, plan: CallPlan, twiml: str) -> PlacedCall:
+        """Place the call, tell of each status, and return when it has ended.
+
+        Raises:
+            TwilioError: when it could not be placed, or Twilio cannot be asked about it any more.
+        """
+        # Shielded: a request under way may place the call whatever happens here, and then it must be ended.
+        placing = asyncio.ensure_future(
+            self.api.place_call(
+                to=plan.to,
+                from_=plan.from_,
+                twiml=twiml,
+                ring_secs=plan.ring_secs,
+                limit_secs=plan.limit_secs,
+                status_url=plan.status_url,
+                machine_detection=plan.machine_detection,
+            )
+        )
+        call: PlacedCall | None = None
+        try:
+            call = await asyncio.shield(placing)
+            self.say(describe(call))
+            async for now in self._changes(call):
+                call = now
+                self.say(describe(call))
+            return call
+        finally:
+            if call is None or call.status not in ENDED:
+                await self._end(placing)
+
+    async def _changes(self, call: PlacedCall) -> AsyncIterator[PlacedCall]:
+        """Give the call each time that its status has changed, until it has ended."""
+        errors, hung_up = 0, False
+        while call.status not in ENDED and not self.stop.force_requested.is_set():
+            if self.stop.stop_requested.is_set() and not hung_up:
+                self.say("hanging up")
+                await self._hang_up(call.sid)
+                hung_up = True
+            else:
+                await self._pause(hung_up)
+            try:
+                now = await self.api.fetch_call(call.sid)
+            except TwilioError:
+                errors += 1  # the call goes on without us knowing of it: no reason to end it yet
+                if errors == MOST_ERRORS:
+                    raise
+                continue
+            errors = 0
+            if now.status != call.status:
+                call = now
+                yield call
+
+    async def _pause(self, hung_up: bool) -> None:
+        """Wait until it is time to look again, or there is a reason to."""
+        signal = self.stop.force_requested if hung_up else self.stop.stop_requested
+        # Polled, and not only told: Twilio's status reports need a URL of ours, which --url has not.
+        waits: list[Awaitable[Any]] = [self.sleep(POLL_SECS), self.news.wait(), signal.wait()]
+        tasks = [asyncio.ensure_future(one) for one in waits]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        self.news.clear()
+
+    async def _end(self, placing: asyncio.Future[PlacedCall]) -> None:
+        """Leave no call behind that nobody follows: it would go on, and cost."""
+        try:
+            call = await placing
+        except TwilioError:
+            return  # none was placed
+        await self._hang_up(call.sid)
+
+    async def _hang_up(self, sid: str) -> None:
+        """End the call, with all the tries that it takes, unless somebody insists on going."""
+        ending = asyncio.ensure_future(self.api.hang_up(sid))
+        if await self.stop.wait_unless_forced(ending, forced_secs=FORCED_SECS):
+            ending.result()
+        else:
+            ending.cancel()
+            self.say("the call may still be running: see https://console.twilio.com")
+
+
+def describe(call: PlacedCall) -> str:
+    """Say how a call stands, in words."""
+    if call.status == COMPLETED and call.duration_secs is not None:
+        return f"completed after {call.duration_secs} s"
+    return _WORDS.get(call.status, call.status)

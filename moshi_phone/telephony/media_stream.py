@@ -1,0 +1,200 @@
+"""Twilio's Media Streams protocol, pure: text in, events out; µ-law in, text out.
+
+https://www.twilio.com/docs/voice/media-streams/websocket-messages
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from moshi_phone.audio.formats import PHONE_RATE_HZ
+
+ENCODING, CHANNELS = "audio/x-mulaw", 1
+INBOUND = "inbound"
+_LONGEST_TIMESTAMP = 12  # digits; 30 years of milliseconds
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class BadMessage(Exception):
+    """A message that cannot be understood; the text says what was expected and what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The first message of a stream; it says nothing yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The stream begins.
+
+    Attributes:
+        stream_sid: names the stream in every message.
+        call_sid: names the phone call.
+        account_sid: whose call it is.
+        media_format: encoding, sampleRate and channels, as they came.
+        custom_parameters: what the TwiML's ``<Parameter>`` elements said.
+    """
+
+    stream_sid: str
+    call_sid: str
+    account_sid: str
+    media_format: Mapping[str, Any]
+    custom_parameters: Mapping[str, str] = field(repr=False)  # they carry the call's token
+
+    @property
+    def is_phone_audio(self) -> bool:
+        """Whether the audio is what this program speaks: µ-law, 8 kHz, mono."""
+        asked = [self.media_format.get(key) for key in ("encoding", "sampleRate", "channels")]
+        return asked == [ENCODING, PHONE_RATE_HZ, CHANNELS]
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A packet of audio.
+
+    Attributes:
+        mulaw: G.711 µ-law, 8 kHz mono.
+        timestamp_ms: when it begins, since the stream's start; None if unsaid.
+        stream_sid: which stream it belongs to; None if unsaid.
+        track: ``inbound`` for the caller, ``outbound`` for what the caller hears; None if unsaid.
+    """
+
+    mulaw: bytes
+    timestamp_ms: int | None
+    stream_sid: str | None = None
+    track: str | None = None
+
+    def is_from_caller(self, stream_sid: str) -> bool:
+        """Whether this is the caller's voice in that stream. What is not said is taken for granted."""
+        return self.stream_sid in (None, stream_sid) and self.track in (None, INBOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The audio before a mark of ours was played, or cleared."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dtmf:
+    """The caller pressed a key."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The stream is over."""
+
+
+Event = Connected | Start | Media | Mark | Dtmf | Stop
+
+
+def parse(data: str | bytes) -> Event:
+    """Understand a message of Twilio's.
+
+    Raises:
+        BadMessage: when it is not one.
+    """
+    if isinstance(data, bytes):
+        raise BadMessage("expected text, got a binary message")
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadMessage("expected JSON, got something else") from error
+    if not isinstance(message, dict):
+        raise BadMessage(f"expected a JSON object, got {type(message).__name__}")
+    event = message.get("event")
+    read = _READERS.get(event) if isinstance(event, str) else None
+    if read is None:
+        # Cut and quoted: a stranger chooses what gets into the log here.
+        raise BadMessage(f"unknown event {str(event)[:40]!r}")
+    return read(message)
+
+
+def media(stream_sid: str, mulaw: bytes) -> str:
+    """Write audio for the caller."""
+    payload = base64.b64encode(mulaw).decode("ascii")
+    return json.dumps({"event": "media", "streamSid": stream_sid, "media": {"payload": payload}})
+
+
+def mark(stream_sid: str, name: str) -> str:
+    """Write a mark, which comes back when the audio before it was played."""
+    return json.dumps({"event": "mark", "streamSid": stream_sid, "mark": {"name": name}})
+
+
+def clear(stream_sid: str) -> str:
+    """Write what empties Twilio's buffer of audio that was not played yet."""
+    return json.dumps({"event": "clear", "streamSid": stream_sid})
+
+
+def _start(message: dict[str, Any]) -> Start:
+    body = _object(message, "start")
+    parameters = body.get("customParameters") or {}
+    if not isinstance(parameters, dict):
+        raise BadMessage(f"expected customParameters to be an object, got {type(parameters).__name__}")
+    return Start(
+        _text(body, "streamSid"),
+        _text(body, "callSid"),
+        _text(body, "accountSid"),
+        _object(body, "mediaFormat"),
+        {str(name): str(value) for name, value in parameters.items()},
+    )
+
+
+def _media(message: dict[str, Any]) -> Media:
+    body = _object(message, "media")
+    try:
+        mulaw = base64.b64decode(_text(body, "payload"), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadMessage("expected a base64 payload, got something else") from error
+    return Media(
+        mulaw, _milliseconds(body.get("timestamp")), _said(message.get("streamSid")), _said(body.get("track"))
+    )
+
+
+def _milliseconds(timestamp: object) -> int | None:
+    """Read a timestamp, a whole number that Twilio writes as a string; what is none of that says nothing."""
+    text = str(timestamp)
+    if text.isascii() and text.isdigit() and len(text) <= _LONGEST_TIMESTAMP:
+        return int(text)
+    return None
+
+
+def _said(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
+    value = body.get(name)
+    if not isinstance(value, dict):
+        raise BadMessage(f"expected {name} to be an object, got {type(value).__name__}")
+    return value
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise BadMessage(f"expected {name} to be text, got {type(value).__name__}")
+    if not value.isascii() and _SURROGATE.search(value):
+        # JSON can spell half a character, which nothing that is written down or sent on can hold.
+        raise BadMessage(f"expected {name} to be text, got half a surrogate pair")
+    return value
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], Event]] = {
+    "connected": lambda _: Connected(),
+    "start": _start,
+    "media": _media,
+    "mark": lambda message: Mark(_text(_object(message, "mark"), "name")),
+    "dtmf": lambda message: Dtmf(_text(_object(message, "dtmf"), "digit")),
+    "stop": lambda _: Stop(),
+}

@@ -1,0 +1,264 @@
+"""Twilio's REST API, as far as a phone line needs it. Twilio's own client does the requests.
+
+That client blocks, so each request runs in a thread; the event loop, and with it every call, goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from requests import RequestException
+from twilio.base.exceptions import TwilioException, TwilioRestException
+from twilio.http.http_client import TwilioHttpClient
+from twilio.rest import Client
+
+from moshi_phone.runtime.daemon_threads import in_daemon_thread
+from moshi_phone.telephony.rest_errors import TwilioError, as_rest_exception, explain
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[None]]
+MachineDetection = Literal["Enable", "DetectMessageEnd"]
+"""Twilio's words: tell who has answered at once, or of a machine only when its greeting is over."""
+
+API_URL = "https://api.twilio.com"
+REQUEST_SECS = 10.0
+_RETRY_DELAYS_SECS = (0.5, 1.0, 2.0, 4.0)  # five tries in all
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 500
+_NOT_FOUND = 20404  # for a call: it has ended already
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedCall:
+    """A call as Twilio sees it now.
+
+    Attributes:
+        sid: its name.
+        status: ``queued``, ``ringing``, ``in-progress``, ``completed``, ``busy``, ``no-answer``,
+            ``failed`` or ``canceled``.
+        duration_secs: how long it was connected, once it has ended.
+    """
+
+    sid: str
+    status: str
+    duration_secs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSettings:
+    """What a number does when it is called.
+
+    Attributes:
+        url: where Twilio asks for TwiML; empty for nowhere.
+        method: how it asks.
+        application_sid: a TwiML application that overrides both; empty for none.
+    """
+
+    url: str
+    method: str = "POST"
+    application_sid: str = ""
+
+    @property
+    def where(self) -> str:
+        """Where calls go, as a person would say it."""
+        return self.application_sid or self.url or "nowhere"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedNumber:
+    """A phone number of the account."""
+
+    sid: str
+    number: str
+    voice: VoiceSettings
+    trunk_sid: str = ""
+
+
+class TwilioApi:
+    """The few requests that we make, with errors that a person can act on.
+
+    A request that Twilio did not process (429) is made again, after a while. One that failed inside
+    Twilio is made again only where doing it twice is the same as doing it once: never to place a call.
+
+    Args:
+        account_sid: ``AC…``.
+        auth_token: of the account.
+        api_url: where the requests go; another one than Twilio's is for proxies and tests.
+        sleep: waits some seconds between two tries.
+    """
+
+    def __init__(
+        self, account_sid: str, auth_token: str, api_url: str = API_URL, sleep: Sleep = asyncio.sleep
+    ) -> None:
+        http: Any = TwilioHttpClient(timeout=REQUEST_SECS)  # by itself it would wait for ever
+        # Only where asked for: with the real one, nothing of ours stands between Twilio's client and Twilio.
+        if api_url != API_URL:
+            http = _AtAnotherUrl(http, api_url)
+        self.account_sid = account_sid
+        self._client = Client(account_sid, auth_token, http_client=http)
+        self._sleep = sleep
+
+    async def check_account(self) -> str:
+        """Ask for the account itself, which changes nothing; returns its kind, ``Full`` or ``Trial``.
+
+        Raises:
+            TwilioError: also where the account is suspended or closed.
+        """
+        account = await self._ask(lambda: self._client.api.accounts(self._client.account_sid).fetch())
+        if account.status != "active":
+            raise TwilioError(f"the Twilio account is {account.status}: see https://console.twilio.com")
+        return str(account.type)
+
+    async def place_call(
+        self,
+        *,
+        to: str,
+        from_: str,
+        twiml: str,
+        ring_secs: int,
+        limit_secs: int,
+        status_url: str | None = None,
+        machine_detection: MachineDetection | None = None,
+    ) -> PlacedCall:
+        """Place a call, which Twilio connects by this TwiML when it is answered.
+
+        Args:
+            to: E.164.
+            from_: E.164; a number of the account, or a verified caller id.
+            twiml: at most 4,000 characters.
+            ring_secs: how long it may ring.
+            limit_secs: how long it may last.
+            status_url: where Twilio reports each change of the status.
+            machine_detection: have Twilio tell that URL, as ``AnsweredBy``, whether a person or a machine has
+                answered: at once (``Enable``), or for a machine when its greeting is over
+                (``DetectMessageEnd``). It is found out beside the call, so that a person never waits for it.
+
+        Raises:
+            TwilioError: when no call was placed.
+        """
+        callback: dict[str, Any] = (
+            {
+                "status_callback": status_url,
+                "status_callback_event": ["initiated", "ringing", "answered", "completed"],
+            }
+            if status_url
+            else {}
+        )
+        if machine_detection:
+            callback |= {
+                "machine_detection": machine_detection,
+                "async_amd": "true",
+                "async_amd_status_callback": status_url,
+            }
+        return _call(
+            await self._ask(
+                lambda: self._client.calls.create(
+                    to=to, from_=from_, twiml=twiml, timeout=ring_secs, time_limit=limit_secs, **callback
+                ),
+                again_after_server_error=False,  # the call may have been placed: two phones must not ring
+            )
+        )
+
+    async def fetch_call(self, sid: str) -> PlacedCall:
+        """Ask how a call stands."""
+        return _call(await self._ask(lambda: self._client.calls(sid).fetch()))
+
+    async def hang_up(self, sid: str) -> None:
+        """End a call, whatever its state. A call that had ended already is no error."""
+        try:
+            await self._ask(lambda: self._client.calls(sid).update(status="completed"))
+        except TwilioError as error:
+            if error.code != _NOT_FOUND:  # which says that it had ended: what we wanted
+                raise
+
+    async def redirect(self, sid: str, twiml: str) -> None:
+        """Have a running call do what this TwiML says; its stream ends with that.
+
+        Raises:
+            TwilioError: when it could not be done, also where the call has ended.
+        """
+        await self._ask(lambda: self._client.calls(sid).update(twiml=twiml))
+
+    async def find_number(self, number: str) -> OwnedNumber:
+        """Find one of the account's numbers.
+
+        Args:
+            number: E.164.
+
+        Raises:
+            TwilioError: also where the account has no such number.
+        """
+        found = await self._ask(
+            lambda: self._client.incoming_phone_numbers.list(phone_number=number, limit=1)
+        )
+        # The filter takes parts of numbers as well, and * as a wildcard.
+        if not found or found[0].phone_number != number:
+            raise TwilioError(
+                f"the Twilio account has no number that ends in {number[-3:]}: check TWILIO_NUMBER or "
+                "--number, or buy one at https://console.twilio.com"
+            )
+        return _number(found[0])
+
+    async def fetch_number(self, sid: str) -> OwnedNumber:
+        """Ask what one of the account's numbers does now."""
+        return _number(await self._ask(lambda: self._client.incoming_phone_numbers(sid).fetch()))
+
+    async def set_voice(self, sid: str, voice: VoiceSettings) -> None:
+        """Change what one of the account's numbers does when it is called."""
+        await self._ask(
+            lambda: self._client.incoming_phone_numbers(sid).update(
+                voice_url=voice.url,
+                voice_method=voice.method,
+                voice_application_sid=voice.application_sid,
+            )
+        )
+
+    async def _ask(self, request: Callable[[], T], *, again_after_server_error: bool = True) -> T:
+        for delay_secs in (*_RETRY_DELAYS_SECS, None):
+            try:
+                return await in_daemon_thread(request, "Twilio's API")
+            except (TwilioException, RequestException) as raised:
+                error = as_rest_exception(raised)
+                again = _was_not_processed(error) or (again_after_server_error and _may_pass(error))
+                if delay_secs is None or not again:
+                    raise explain(error) from raised
+                await self._sleep(delay_secs)
+        raise AssertionError("unreachable: the last round raises or returns")
+
+
+class _AtAnotherUrl:
+    """Makes every request of Twilio's client go to another base URL: a proxy, or a stand-in for tests."""
+
+    is_async = False
+
+    def __init__(self, http: Any, api_url: str) -> None:
+        self._http = http
+        self._api_url = api_url.rstrip("/")
+
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        return self._http.request(method, self._api_url + url.removeprefix(API_URL), *args, **kwargs)
+
+
+def _was_not_processed(error: Exception) -> bool:
+    return isinstance(error, TwilioRestException) and error.status == _TOO_MANY_REQUESTS
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, TwilioRestException):
+        return bool(error.status >= _SERVER_ERROR)
+    return isinstance(error, RequestException)
+
+
+def _call(instance: Any) -> PlacedCall:
+    duration = instance.duration
+    return PlacedCall(str(instance.sid), str(instance.status), int(duration) if duration else None)
+
+
+def _number(instance: Any) -> OwnedNumber:
+    voice = VoiceSettings(
+        instance.voice_url or "", instance.voice_method or "POST", instance.voice_application_sid or ""
+    )
+    return OwnedNumber(instance.sid, instance.phone_number, voice, instance.trunk_sid or "")

@@ -1,0 +1,79 @@
+"""What Twilio's REST API may answer instead of what was asked, in one sentence with the remedy."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+from requests import RequestException
+from twilio.base.exceptions import TwilioException, TwilioRestException
+from twilio.http.response import Response
+
+from moshi_phone.access.redact import redact
+
+_REMEDIES = {
+    20003: "Twilio refused the credentials: check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN",
+    20404: "Twilio knows no such call or number in this account: check TWILIO_ACCOUNT_SID",
+    20429: "Twilio had too many requests from this account: try again in a minute",
+    21210: "the number to call from is not verified: use a number of your Twilio account for --from",
+    21211: "Twilio cannot call that number: check its country code and length",
+    21212: "Twilio cannot call from that number: use a number of your Twilio account for --from",
+    21215: "the account may not call that country: allow it in the voice geographic permissions at "
+    "https://console.twilio.com",
+    21219: "a trial account calls verified numbers only: verify that one, or upgrade, at "
+    "https://console.twilio.com",
+}
+_SERVER_ERROR = 500
+
+
+class TwilioError(Exception):
+    """Twilio did not do what it was asked. The text is one sentence that names the remedy.
+
+    Attributes:
+        code: Twilio's error code, or 0 where there is none.
+    """
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def as_rest_exception(error: Exception) -> Exception:
+    """Make what Twilio's client raises for a list the same as what it raises for anything else.
+
+    For a page of a list that Twilio refuses it raises a plain ``TwilioException`` with the response in it.
+    """
+    if type(error) is not TwilioException:  # not a subclass, which says what it is
+        return error
+    for part in error.args:
+        if isinstance(part, Response) and part.status_code != HTTPStatus.OK:
+            try:
+                told = json.loads(part.text)
+                message, code = str(told["message"]), told["code"]
+            except (ValueError, TypeError, KeyError):
+                message, code = part.text, None
+            refused: Exception = TwilioRestException(part.status_code, "", message, code)
+            return refused
+    return error
+
+
+def explain(error: Exception) -> TwilioError:
+    """Put an error of Twilio's client into words that a person can act on, without phone numbers."""
+    if isinstance(error, RequestException):
+        return TwilioError(
+            f"Twilio's API cannot be reached ({type(error).__name__}): check this machine's network"
+        )
+    if not isinstance(error, TwilioRestException):
+        return TwilioError(f"Twilio's API: {redact(str(error))}")
+    code = int(error.code or error.status)  # what answers in Twilio's place, such as a proxy, has no code
+    if code in _REMEDIES:
+        return TwilioError(f"{_REMEDIES[code]} (Twilio's error {code})", code)
+    if error.status >= _SERVER_ERROR:
+        return TwilioError(
+            f"Twilio's API had an error of its own (HTTP {error.status}): try again, or see "
+            "https://status.twilio.com",
+            code,
+        )
+    return TwilioError(
+        f"Twilio refused: {redact(error.msg)} (see https://www.twilio.com/docs/errors/{code})", code
+    )

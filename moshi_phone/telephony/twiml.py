@@ -1,0 +1,84 @@
+"""What we tell Twilio to do with a call, in its markup language. Made with Twilio's own classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from twilio.twiml.voice_response import Connect, Dial, Reject, Stream, VoiceResponse
+
+from moshi_phone.access.tokens import PARAMETER
+
+
+def connect_stream(
+    stream_url: str,
+    token: str,
+    status_url: str | None = None,
+    parameters: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Connect the call to our stream, both ways, until one side ends it.
+
+    There is no ``<Say>``: the only voice that a caller hears is the engine's.
+
+    Args:
+        stream_url: ``wss://…``, without a query (Twilio strips it).
+        token: what the stream will show us when it comes.
+        status_url: where Twilio reports that the stream started, stopped or failed.
+        parameters: what the stream shall bring beside the token, names and values of under 500 characters.
+
+    Returns:
+        The document; far shorter than the 4,000 characters that a call may be placed with.
+    """
+    stream = Stream(url=stream_url, status_callback=status_url)
+    # As a parameter and not in the URL: of that Twilio strips the query.
+    stream.parameter(name=PARAMETER, value=token)
+    for name, value in parameters.items():
+        stream.parameter(name=name, value=value)
+    # <Connect> and not <Start>, whose streams only listen.
+    connect = Connect()
+    connect.append(stream)
+    response = VoiceResponse()
+    response.append(connect)
+    return str(response)
+
+
+def reject(reason: Literal["busy", "rejected"]) -> str:
+    """Let the caller hear the busy tone, or that the number is not in service. It is never answered.
+
+    Args:
+        reason: Twilio's word for either.
+    """
+    response = VoiceResponse()
+    response.append(Reject(reason=reason))
+    return str(response)
+
+
+def dial(number: str, ring_secs: int, action_url: str | None = None) -> str:
+    """Put the caller through to another phone.
+
+    Args:
+        number: E.164.
+        ring_secs: how long it may ring.
+        action_url: is asked what to do next when that is over, answered or not; None ends the call then.
+    """
+    # Without an action Twilio goes on with what follows, and nothing does: so the call ends.
+    verb = Dial(timeout=ring_secs, action=action_url)
+    verb.number(number)
+    response = VoiceResponse()
+    response.append(verb)
+    return str(response)
+
+
+def say(text: str) -> str:
+    """Let Twilio's own voice say something, and end the call."""
+    response = VoiceResponse()
+    response.say(text)
+    return str(response)
+
+
+def hang_up() -> str:
+    """End the call."""
+    response = VoiceResponse()
+    response.hangup()
+    return str(response)

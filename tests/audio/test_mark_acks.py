@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from moshi_phone.audio.mark_acks import EchoWindow, RoundTrip
+
+
+def test_nothing_is_said_before_ten_echoes() -> None:
+    window = EchoWindow()
+    assert [window.add(1.0) for _ in range(9)] == [None] * 9
+    assert window.add(1.0) == 1.0
+
+
+def test_the_earliest_of_ten_is_near_the_truth_and_their_spread_is_the_jitter() -> None:
+    random = np.random.default_rng(1)
+    window = EchoWindow()
+    earliest = [window.add(1.0 + late_s) for late_s in random.uniform(0, 0.03, 1_000)]
+    known = [began_s for began_s in earliest if began_s is not None]
+    assert np.median(known) == pytest.approx(1.003, abs=0.002)
+    assert window.jitter_s == pytest.approx(0.027, abs=0.004)
+
+
+def test_a_gap_is_known_after_ten_echoes_and_is_no_jitter() -> None:
+    window = EchoWindow()
+    for _ in range(50):
+        window.add(1.0)
+    assert [window.add(1.3) for _ in range(10)] == [1.0] * 9 + [1.3]
+    assert window.jitter_s == 0
+
+
+def test_echoes_that_come_earlier_again_are_believed_at_once() -> None:
+    window = EchoWindow()
+    for _ in range(50):
+        window.add(1.3)
+    assert window.add(1.0) == 1.0
+
+
+def test_a_stall_of_the_way_back_is_no_jitter() -> None:
+    window = EchoWindow()
+    for second in range(60):
+        window.add(1.0 + (3.0 - second + 30 if 30 <= second < 33 else 0.0))
+    assert window.jitter_s == 0
+
+
+def minute(round_trip: RoundTrip, late_s: float, hidden_s: float, trimmed_s: float) -> None:
+    for _ in range(60):
+        round_trip.trimmed(trimmed_s / 60)
+        round_trip.add(late_s, hidden_s, 0.0)
+
+
+def test_the_least_lateness_is_the_round_trip() -> None:
+    round_trip = RoundTrip()
+    for late_s in (0.07, 0.06, 0.09):
+        round_trip.add(late_s, 0.0, 0.0)
+    assert round_trip.least_s == 0.06
+
+
+def test_what_cannot_be_trimmed_away_is_a_longer_way() -> None:
+    round_trip = RoundTrip()
+    minute(round_trip, 0.06, hidden_s=0.0, trimmed_s=0.0)
+    minute(round_trip, 0.16, hidden_s=0.1, trimmed_s=0.5)
+    assert round_trip.least_s == 0.16
+
+
+@pytest.mark.parametrize(("late_s", "trimmed_s"), [(0.36, 0.0), (0.2, 0.3), (0.065, 2.0)])
+def test_what_was_not_or_could_be_trimmed_away_is_not(late_s: float, trimmed_s: float) -> None:
+    """Speech without a pause; half of it is paid back; many stalls, each of them paid back."""
+    round_trip = RoundTrip()
+    minute(round_trip, 0.06, hidden_s=0.0, trimmed_s=0.0)
+    minute(round_trip, late_s, hidden_s=0.3, trimmed_s=trimmed_s)
+    assert round_trip.least_s == 0.06

@@ -1,0 +1,97 @@
+"""cluster/gateways.py with real desks on real sockets: no webhook is lost, whatever becomes of a desk."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from moshi_phone.cluster.cluster_view import ClusterView
+from moshi_phone.cluster.options import ClusterOptions
+from moshi_phone.hooks.options import HookOptions
+from tests.cluster.local_cluster import PUBLIC, local_cluster, settings
+from tests.fakes.hook import hook
+
+TWIML = f"{PUBLIC}/twiml"
+
+
+async def test_an_update_that_begins_while_desks_are_told_closes_none_before_there_are_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Telling takes long where a desk is just being started again after its death."""
+    async with local_cluster(ClusterOptions(workers=1)) as cluster:
+        telling, go_on = asyncio.Event(), asyncio.Event()
+        slow = cluster.desks()[0].runs
+        look = slow.look
+
+        async def look_slowly(view: ClusterView) -> None:
+            telling.set()
+            await go_on.wait()
+            await look(view)
+
+        monkeypatch.setattr(slow, "look", look_slowly)
+        step = asyncio.create_task(cluster.manager.step())
+        await telling.wait()
+        cluster.manager.update()
+        go_on.set()
+        await step
+        assert len(cluster.desks()) == 2, "the old ones: new ones are not there yet"
+        await cluster.step_until(lambda: cluster.manager.status()["desks"] == ["d3", "d4"])
+
+
+async def test_an_update_answers_the_requests_that_its_old_desks_have() -> None:
+    """A hook may take some seconds; the caller of that webhook would hear an error."""
+    go_on = asyncio.Event()
+
+    async def slowly(_: web.Request) -> web.Response:
+        await go_on.wait()
+        return web.json_response({"accept": True})
+
+    async with hook(slowly) as asked:
+        of = settings(hooks=HookOptions(on_call=asked.url))
+        async with local_cluster(ClusterOptions(workers=1), of) as cluster:
+            asking = asyncio.create_task(cluster.voice.call_in(TWIML, f"CA{1:032x}"))
+            while not asked.told:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            cluster.manager.update()
+            await cluster.step_until(lambda: {"d3", "d4"} < set(cluster.manager.status()["desks"]))
+            for _ in range(3):
+                await cluster.manager.step()
+                await asyncio.sleep(
+                    0.5
+                )  # longer than a second in all, which an ordinary server waits at its end
+            go_on.set()
+            assert "<Stream" in await asking
+            await cluster.step_until(lambda: cluster.manager.status()["desks"] == ["d3", "d4"])
+
+
+async def test_a_connection_that_is_kept_open_is_answered_and_then_ended() -> None:
+    """As a tunnel or a proxy does it: the next request goes to a new desk, and none is cut."""
+    async with local_cluster(ClusterOptions(workers=1)) as cluster, aiohttp.ClientSession() as http:
+        url = f"http://{cluster.address}/healthz"
+        async with http.get(url) as answer:
+            assert "close" not in answer.headers.get("Connection", "")
+        cluster.manager.update()
+        await cluster.step_until(lambda: {"d3", "d4"} < set(cluster.manager.status()["desks"]))
+        await cluster.step_until(lambda: any(one.runs._leaves for one in cluster.desks()))
+        async with http.get(url) as answer:
+            assert answer.headers["Connection"] == "close"
+        await cluster.step_until(lambda: cluster.manager.status()["desks"] == ["d3", "d4"])
+        async with http.get(url) as answer:
+            assert answer.status == 200
+
+
+async def test_who_calls_while_no_desk_is_there_waits_for_one() -> None:
+    async with local_cluster(ClusterOptions(workers=1)) as cluster:
+        for desk in cluster.desks():
+            desk.alive = False
+            await desk.runs.stop()
+        asking = asyncio.create_task(cluster.voice.call_in(TWIML, f"CA{1:032x}"))
+        await asyncio.sleep(0.2)
+        for desk in cluster.runtime.processes.values():
+            if desk.runs.name.startswith("d"):
+                cluster.runtime.kill(desk, again=True)  # Ray starts them again
+        await cluster.step_until(asking.done)
+        assert "<Stream" in asking.result()

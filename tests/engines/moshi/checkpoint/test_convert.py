@@ -1,0 +1,154 @@
+"""PyTorch's layout brought into moshi_mlx's: the same bits, in little memory, and never half a file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import pytest
+from mlx import nn
+from mlx.utils import tree_flatten
+from moshi_mlx.models.lm import Lm, LmConfig
+
+from moshi_phone.engines.duplex import EngineUnavailable
+from moshi_phone.engines.moshi.checkpoint.convert import convert
+from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, read_shapes
+from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, Quantization, build
+from tests.support.tiny_personaplex import personaplex_config, write_personaplex
+
+WAIT_S = 60.0
+
+
+def sizes(**config: int) -> LmConfig:
+    return LmConfig.from_config_dict(personaplex_config(**config) | {"dep_q": 8})
+
+
+def loaded_whole(source: Path, config: LmConfig, quantization: Quantization | None) -> dict[str, mx.array]:
+    """What ``moshi_mlx`` makes of the file when it loads all of it and then packs it."""
+    config.depformer.weights_per_step_schedule = list(range(16))
+    model: Lm = build(config, None)
+    model.load_pytorch_weights(str(source), config, strict=True)
+    if quantization is not None:
+        nn.quantize(  # type: ignore[attr-defined]
+            model, bits=quantization.bits, group_size=quantization.group_size
+        )
+    return dict(tree_flatten(model.parameters()))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_personaplex(tmp_path_factory.mktemp("nvidia"), dtype="BF16", dim=256) / "model.safetensors"
+
+
+@pytest.mark.parametrize("quantization", [None, QUANTIZATIONS[4], QUANTIZATIONS[8]])
+def test_gives_the_same_bits_as_loading_all_of_it(
+    source: Path, tmp_path: Path, quantization: Quantization | None
+) -> None:
+    target, lines = tmp_path / "model.safetensors", list[str]()
+    convert(source, target, sizes(dim=256), quantization, lines.append)
+    found, expected = mx.load(str(target)), loaded_whole(source, sizes(dim=256), quantization)
+    assert isinstance(found, dict)
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype, name
+        assert mx.array_equal(found[name], array).item(), name
+    assert lines[-1] == f"Converted: {target}."
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock") == [target.name]
+
+
+@pytest.mark.slow
+def test_takes_a_fraction_of_the_file_s_length_in_memory(tmp_path: Path) -> None:
+    config = {"dim": 512, "layers": 8}
+    source = write_personaplex(tmp_path, dtype="BF16", **config) / "model.safetensors"
+    largest_bytes = max(array.nbytes for array in loaded_lazily(source).values())
+    mx.clear_cache()
+    before_bytes = mx.get_active_memory()
+    mx.reset_peak_memory()
+    convert(source, tmp_path / "packed.safetensors", sizes(**config), QUANTIZATIONS[4], lambda _: None)
+    peak_bytes = mx.get_peak_memory() - before_bytes
+    assert peak_bytes < 4 * largest_bytes
+    assert peak_bytes < source.stat().st_size / 4
+
+
+def loaded_lazily(path: Path) -> dict[str, mx.array]:
+    tensors = mx.load(str(path))
+    assert isinstance(tensors, dict)
+    return tensors
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from moshi_phone.engines.moshi.checkpoint import convert
+from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS
+from tests.engines.moshi.checkpoint.test_convert import sizes
+
+whole = convert._bytes_of
+def slow(array):
+    print("writing", flush=True)
+    time.sleep(0.05)
+    return whole(array)
+convert._bytes_of = slow
+convert.convert(Path(sys.argv[1]), Path(sys.argv[2]), sizes(dim=256), QUANTIZATIONS[4], lambda _: None)
+"""
+
+
+def test_killed_in_the_middle_it_leaves_no_half_file_and_begins_anew(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "model.q4.safetensors"
+    process = subprocess.Popen(  # noqa: S603 - our own words
+        [sys.executable, "-c", KILLED, str(source), str(target)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for _ in range(20):
+        assert process.stdout.readline() == "writing\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(WAIT_S)
+    process.stdout.close()
+    assert not target.exists()
+    assert (tmp_path / f"{target.name}.incomplete").stat().st_size > 0
+    convert(source, target, sizes(dim=256), QUANTIZATIONS[4], lambda _: None)
+    expected = loaded_whole(source, sizes(dim=256), QUANTIZATIONS[4])
+    assert all(mx.array_equal(array, expected[name]).item() for name, array in loaded_lazily(target).items())
+    assert not (tmp_path / f"{target.name}.incomplete").exists()
+
+
+def test_what_is_there_is_not_converted_again(source: Path, tmp_path: Path) -> None:
+    target, lines = tmp_path / "model.q4.safetensors", list[str]()
+    convert(source, target, sizes(dim=256), QUANTIZATIONS[4], lambda _: None)
+    written = target.stat().st_mtime_ns
+    convert(source, target, sizes(dim=256), QUANTIZATIONS[4], lines.append)
+    assert target.stat().st_mtime_ns == written
+    assert lines == []
+    os.utime(target, (0, 0))  # an earlier source's
+    convert(source, target, sizes(dim=256), QUANTIZATIONS[4], lambda _: None)
+    assert target.stat().st_mtime > time.time() - WAIT_S
+
+
+def test_says_how_much_room_it_needs(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Any) -> Any:
+        return type("Usage", (), {"free": 1_000_000})
+
+    monkeypatch.setattr("moshi_phone.engines.moshi.checkpoint.convert.shutil.disk_usage", full)
+    with pytest.raises(EngineUnavailable, match=r"needs 0\.0 GB in .*, and 0\.0 GB are free; free"):
+        convert(source, tmp_path / "packed", sizes(dim=256), QUANTIZATIONS[4], lambda _: None)
+    assert not (tmp_path / "packed").exists()
+
+
+def test_a_file_of_other_sizes_is_named(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(Damaged, match=r"linear_in.weight: expected \[704, 128\], got \[1408, 256\]"):
+        convert(source, tmp_path / "packed", sizes(dim=128), None, lambda _: None)
+    with pytest.raises(Damaged, match=r"the tensor transformer.layers.2.* is missing"):
+        convert(source, tmp_path / "packed", sizes(dim=256, layers=3), None, lambda _: None)
+
+
+def test_the_other_eight_slices_are_left_out(source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path / "packed", sizes(dim=256), None, lambda _: None)
+    names = read_shapes(tmp_path / "packed")
+    assert "depformer.slices.7.linear_in.weight" in names
+    assert not any(name.startswith("depformer.slices.8.") for name in names)

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from mlx.utils import tree_flatten
+from moshi_mlx.models.lm import Lm, LmConfig
+from sentencepiece import SentencePieceProcessor
+
+from moshi_phone.engines.moshi.checkpoint.random_model import randomize, write_tiny_tokenizer
+from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, build
+from tests.support.tiny_config import tiny_config
+
+CONFIG = LmConfig.from_config_dict(tiny_config())
+
+
+def values(model: Lm) -> dict[str, mx.array]:
+    return dict(tree_flatten(model.parameters()))
+
+
+def test_the_same_seed_gives_the_same_values() -> None:
+    one, same, other = (values(randomize(build(CONFIG, None), seed=seed)) for seed in (1, 1, 2))
+    assert all(mx.array_equal(one[name], same[name]) for name in one)
+    assert not mx.array_equal(one["text_emb.weight"], other["text_emb.weight"])
+
+
+def test_packed_weights_are_spread_as_those_that_are_not() -> None:
+    quantization = QUANTIZATIONS[4]  # groups of 32, into which the tiny model's sizes can be divided
+    packed = values(randomize(build(CONFIG, quantization), quantization, seed=0))
+    plain = values(randomize(build(CONFIG, None), seed=0))
+    name = "text_linear"
+    weight, scales, biases = (packed[f"{name}.{kind}"] for kind in ("weight", "scales", "biases"))
+    spread = np.std(
+        np.array(mx.dequantize(weight, scales, biases, quantization.group_size, quantization.bits))
+    )
+    assert spread == pytest.approx(np.std(np.array(plain[f"{name}.weight"])), rel=0.05)
+
+
+def test_a_tokenizer_of_so_many_pieces(tmp_path: Path) -> None:
+    write_tiny_tokenizer(tmp_path / "tiny.model", 100)
+    tokenizer = SentencePieceProcessor(str(tmp_path / "tiny.model"))
+    assert tokenizer.get_piece_size() == 100
+    assert [tokenizer.unk_id(), tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.pad_id()] == [0, 1, 2, 3]
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.model"]

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moshi_phone.engines.duplex import EngineBusy
+from moshi_phone.engines.moshi.codec.call_codecs import CallCodecs
+from moshi_phone.engines.moshi.codec.codec import CODEBOOKS, LISTENING_CODEBOOKS
+
+
+@pytest.mark.slow
+def test_one_pool_serves_both_directions(mimi_file: Path) -> None:
+    codecs = CallCodecs.for_calls(mimi_file, 1)
+    assert codecs.encoders is codecs.decoders
+    assert not codecs.is_ready
+    codecs.fill()
+    assert (codecs.decoders.ready, codecs.is_ready) == (2, True)
+    encoder, decoder = codecs.take()
+    assert not codecs.is_ready
+    encoder.release()
+    assert not codecs.is_ready  # a call needs two
+    decoder.release()
+    assert codecs.is_ready
+
+
+@pytest.mark.slow
+def test_a_call_that_gets_no_decoder_keeps_no_encoder(mimi_file: Path) -> None:
+    codecs = CallCodecs.for_calls(mimi_file, 1)
+    codecs.fill()
+    codecs.decoders.take()
+    with pytest.raises(EngineBusy):
+        codecs.take()
+    assert codecs.encoders.ready == 1
+
+
+@pytest.mark.slow
+def test_who_listens_for_words_hears_with_more_codebooks_than_it_speaks_with(mimi_file: Path) -> None:
+    codecs = CallCodecs.for_calls(mimi_file, 1, listening=True)
+    codecs.fill()
+    assert (codecs.encoders.ready, codecs.decoders.ready) == (1, 1)
+    encoder, decoder = codecs.take()
+    heard = encoder.encode(np.zeros(1920, np.float32))
+    assert heard.shape == (LISTENING_CODEBOOKS,)
+    assert decoder.decode(heard[:CODEBOOKS]).shape == (1920,)

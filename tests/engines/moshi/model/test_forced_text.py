@@ -1,0 +1,111 @@
+"""The machine that puts chosen words into the text stream, next to Kyutai's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from moshi_mlx.models.tts import Entry, StateMachine, TokenIds
+from sentencepiece import SentencePieceProcessor
+
+from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
+from moshi_phone.engines.moshi.model.forced_text import MAX_WORDS, Steering, Word, word_starts, words_of
+
+HELLO, THERE = Word((10, 11)), Word((12,))
+
+
+def decisions(steering: Steering, drawn: list[int]) -> list[int]:
+    return [steering.decide(token) for token in drawn]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> SentencePieceProcessor:
+    path = tmp_path_factory.mktemp("tokenizer") / "tiny.model"
+    write_tiny_tokenizer(path, 200)
+    return SentencePieceProcessor(model_file=str(path))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_decides_as_kyutai_s_machine_does(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    words = [
+        Word(tuple(rng.integers(4, 100, rng.integers(1, 5)).tolist()), int(rng.integers(0, 4)))
+        for _ in range(12)
+    ]
+    machine = StateMachine(TokenIds(8001), max_padding=8, initial_padding=2)
+    state = machine.new_state([Entry(list(word.pieces), "", word.padding_steps) for word in words])
+    steering = Steering()
+    steering.say(words)
+    steps = 0
+    while steering.active:
+        drawn = int(rng.choice([0, 3, 3, 3, 50]))
+        assert steering.decide(drawn) == machine.process(steps, state, drawn)[0], f"step {steps}"
+        steps += 1
+    assert not state.entries
+    assert not state.queued
+    assert steps > 30
+
+
+def test_the_model_chooses_the_moments() -> None:
+    steering = Steering()
+    steering.say([HELLO, THERE])
+    # Two forced, then the word; the model pads twice, then wants a word.
+    assert decisions(steering, [0, 0, 3, 0, 0, 3, 3, 0, 3]) == [3, 3, 0, 10, 11, 3, 3, 0, 12]
+    assert not steering.active
+    assert decisions(steering, [50, 51]) == [50, 51], "after the last word the model is free"
+
+
+def test_a_model_that_only_pads_gets_its_words_all_the_same() -> None:
+    steering = Steering(max_padding_steps=4)
+    steering.say([HELLO, THERE])
+    assert decisions(steering, [3] * 9) == [3, 3, 0, 10, 11, 3, 3, 0, 12]
+
+
+def test_a_word_that_moshi_begins_without_a_pause_is_replaced_by_ours() -> None:
+    steering = Steering(frozenset({0, 50}))
+    steering.say([HELLO, THERE])
+    assert decisions(steering, [3, 3, 3, 3, 3, 50, 3]) == [3, 3, 0, 10, 11, 0, 12]
+
+
+def test_nothing_is_lost_or_doubled_when_more_is_said_meanwhile() -> None:
+    steering = Steering()
+    steering.say([HELLO])
+    said = decisions(steering, [0] * 4)  # in the middle of the word
+    steering.say([THERE])
+    said += decisions(steering, [0] * 3)
+    steering.say([HELLO])  # after the last: the beginning is padded again
+    said += decisions(steering, [0] * 5)
+    assert said == [3, 3, 0, 10, 11, 0, 12, 3, 3, 0, 10, 11]
+
+
+def test_tells_when_the_last_word_has_been_heard() -> None:
+    steering = Steering()
+    assert steering.done
+    steering.say([THERE])
+    done = []
+    for _ in range(8):
+        steering.decide(3)
+        done.append(steering.done)
+    assert done == [False] * 7 + [True]
+
+
+def test_refuses_more_words_than_a_call_could_use() -> None:
+    steering = Steering()
+    steering.say([THERE] * MAX_WORDS)
+    with pytest.raises(ValueError, match="expected at most 1000 words that wait to be said, got 1001"):
+        steering.say([THERE])
+
+
+def test_spells_each_word_by_itself_with_kyutai_s_spelling(tokenizer: SentencePieceProcessor) -> None:
+    words = words_of("Bad’ge (fo): lu", tokenizer)
+    expected = [tokenizer.encode(word) for word in ("Bad'ge", "fo", "lu")]
+    assert [list(word.pieces) for word in words] == [[id_ for id_ in ids if id_ > 3] for ids in expected]
+    assert tokenizer.decode([id_ for word in words_of("fo lu", tokenizer) for id_ in word.pieces]) == "fo lu"
+    with pytest.raises(ValueError, match="expected words to say, got 5 characters without any"):
+        words_of(" : ()", tokenizer)
+
+
+def test_knows_the_tokens_by_which_a_word_begins(tokenizer: SentencePieceProcessor) -> None:
+    starts = word_starts(tokenizer)
+    assert 0 in starts
+    assert 3 not in starts
+    assert {tokenizer.encode(word)[0] for word in ("fo", "lu", "bade")} <= starts

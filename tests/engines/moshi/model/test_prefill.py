@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from moshi_mlx.models.lm import Lm
+
+from moshi_phone.engines.moshi.model.language_model import new_history
+from moshi_phone.engines.moshi.model.prefill import Prefill
+from moshi_phone.engines.moshi.model.snapshot import Snapshot
+from tests.support.tiny_moshi import tiny_lm
+
+POSITIONS = 20
+
+
+@pytest.fixture(scope="module")
+def model() -> Lm:
+    return tiny_lm(dim=64, codebooks=4, card=32)
+
+
+def reading(model: Lm, embeddings: np.ndarray | None = None) -> Prefill:
+    inputs = np.random.default_rng(0).integers(0, 32, (POSITIONS, 9)).astype(np.int32)
+    return Prefill(model, inputs, embeddings, new_history(model.cfg))
+
+
+def in_slices(prefill: Prefill, *slices: int) -> Snapshot:
+    for positions in slices:
+        prefill.advance(positions)
+    return prefill.snapshot()
+
+
+def alike(one: Snapshot, other: Snapshot) -> bool:
+    return all(
+        mx.allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+        for mine, theirs in zip((*one.keys, *one.values), (*other.keys, *other.values), strict=True)
+    )
+
+
+def test_slices_leave_the_same_as_one_pass(model: Lm) -> None:
+    whole = in_slices(reading(model), POSITIONS)
+    assert whole.position == POSITIONS
+    assert whole.keys[0].shape[2] == POSITIONS
+    assert alike(whole, in_slices(reading(model), 1, 7, 12))
+    assert alike(whole, in_slices(reading(model), *[1] * POSITIONS))
+
+
+def test_embeddings_stand_in_place_of_the_first_tokens(model: Lm) -> None:
+    embeddings = np.random.default_rng(1).normal(0, 1, (5, 64)).astype(np.float32)
+    whole = in_slices(reading(model, embeddings), POSITIONS)
+    assert alike(whole, in_slices(reading(model, embeddings), 3, 4, 13))  # across their end
+    assert not alike(whole, in_slices(reading(model), POSITIONS))
+
+
+def test_there_is_no_snapshot_before_the_end(model: Lm) -> None:
+    prefill = reading(model)
+    prefill.advance(POSITIONS - 1)
+    assert prefill.positions_left == 1
+    with pytest.raises(RuntimeError, match="expected no positions left, got 1"):
+        prefill.snapshot()
+    prefill.advance(100)  # more than there are
+    assert prefill.snapshot().position == POSITIONS

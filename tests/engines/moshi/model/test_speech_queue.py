@@ -1,0 +1,136 @@
+"""Words that somebody chose, through a whole session: all of them, once, while the caller is heard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from moshi_phone.engines.moshi.model.forced_text import Steering, Word
+from moshi_phone.engines.moshi.model.language_model import LanguageSession
+from moshi_phone.engines.moshi.model.sampling import GREEDY, MoshiSampling
+from moshi_phone.engines.moshi.model.text_tokens import NEW_WORD_TOKEN, PADDING_TOKEN
+from moshi_phone.engines.moshi.model_thread import ModelThread
+from tests.engines.moshi.surroundings import CARD, WAIT_S, Surroundings, frame, opening, tiny_thread
+from tests.support.tiny_moshi import tiny_lm
+
+STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def thread() -> Iterator[ModelThread]:
+    with tiny_thread() as thread:
+        yield thread
+
+
+async def texts(line: Surroundings, numbers: range) -> list[int]:
+    """Let the caller speak; gives the text tokens that the call says meanwhile."""
+    return [int(step.text) for step in await line.exchange(numbers)]
+
+
+def words(said: list[int], count: int) -> list[int]:
+    """The first so many that are no padding: while words wait, the model puts in none of its own."""
+    return [token for token in said if token not in (NEW_WORD_TOKEN, PADDING_TOKEN)][:count]
+
+
+async def test_says_every_word_once_and_in_order_and_hears_the_caller(thread: ModelThread) -> None:
+    line = Surroundings(thread)
+    await line.exchange(range(3))
+    line.session.say("100,101 102")
+    line.session.say("103,104,105")  # two in a row
+    said = await texts(line, range(3, STEPS))
+    assert words(said, 6) == [100, 101, 102, 103, 104, 105]
+    assert line.session._language is not None
+    assert (
+        line.session._language.history.heard(STEPS - 1).tolist()
+        == line.coder.encode(frame(STEPS - 1)).tolist()
+    )
+    await asyncio.wait_for(line.session.said(), WAIT_S)
+    await line.session.close()
+
+
+async def test_a_call_without_words_to_say_says_what_it_always_did(thread: ModelThread) -> None:
+    """Steering that is over leaves no trace but what was said, and none at all before."""
+    plain, steered = Surroundings(thread), Surroundings(thread)
+    assert await texts(steered, range(6)) == await texts(plain, range(6))
+    steered.session.say("100")
+    said = await texts(steered, range(6, 9))
+    assert said[:2] == [PADDING_TOKEN] * 2
+    assert said != await texts(plain, range(6, 9))
+    await plain.session.close()
+    await steered.session.close()
+
+
+async def test_what_the_call_opens_with_is_said_first(thread: ModelThread) -> None:
+    prepared = opening(5)
+    line = Surroundings(thread, prepared)
+    line.session.say("100")
+    said = await texts(line, range(STEPS))
+    assert said[:5] == [part.text_token for part in prepared]
+    assert words(said[5:], 1) == [100]
+    await line.session.close()
+
+
+async def test_at_the_end_of_a_call_nobody_waits_for_ever(thread: ModelThread) -> None:
+    line = Surroundings(thread)
+    await line.exchange(range(2))
+    line.session.say("100 101")
+    waiting = asyncio.create_task(line.session.said())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await line.session.close()
+    await asyncio.wait_for(waiting, WAIT_S)
+    line.session.say("102")  # too late, and not worth an exception
+    await asyncio.wait_for(line.session.said(), WAIT_S)
+
+
+async def test_a_call_that_breaks_lets_go_of_who_waits(thread: ModelThread) -> None:
+    line = Surroundings(thread)
+    await line.exchange(range(1))
+    line.session.say("100")
+    assert line.session._language is not None
+    line.session._language.step = lambda *_, **__: 1 // 0  # type: ignore[method-assign, assignment]
+    line.session.feed(frame(1))
+    await asyncio.wait_for(line.session.said(), WAIT_S)
+    await line.session.close()
+
+
+def test_the_model_chooses_the_steps_in_which_it_pads() -> None:
+    """Fed tokens follow from drawn ones by Kyutai's rules, and the audio follows the fed ones."""
+    model = tiny_lm(dim=32, layers=1, card=CARD, context=16)
+    caller = np.random.default_rng(0).integers(0, CARD, (STEPS, 8)).astype(np.uint32)
+    steering, mirror = Steering(), Steering()
+    chosen = [Word((100, 101)), Word((102,)), Word((103, 104))]
+    steering.say(chosen)
+    mirror.say(chosen)
+    drawn: list[int] = []
+
+    def steer(token: int) -> int:
+        drawn.append(token)
+        return steering.decide(token)
+
+    session = LanguageSession(model, MoshiSampling(), seed=1)
+    steps = [session.step(tokens, steer=steer) for tokens in caller]
+    assert [step.text_token for step in steps] == [mirror.decide(token) for token in drawn]
+
+    # To be steered is to be forced, one draw later.
+    forced = LanguageSession(model, MoshiSampling(), seed=1)
+    for tokens, step in zip(caller, steps, strict=True):
+        again = forced.step(tokens, force_text=step.text_token)
+        assert again.audio_tokens is not None
+        assert step.audio_tokens is not None
+        assert again.audio_tokens.tolist() == step.audio_tokens.tolist()
+
+
+def test_steering_that_changes_nothing_changes_nothing() -> None:
+    model = tiny_lm(dim=32, layers=1, card=CARD, context=16)
+    caller = np.random.default_rng(0).integers(0, CARD, (STEPS, 8)).astype(np.uint32)
+    free, steered = LanguageSession(model, GREEDY, 0), LanguageSession(model, GREEDY, 0)
+    for tokens in caller:
+        one, other = free.step(tokens), steered.step(tokens, steer=lambda drawn: drawn)
+        assert one.text_token == other.text_token
+        assert one.audio_tokens is not None
+        assert other.audio_tokens is not None
+        assert one.audio_tokens.tolist() == other.audio_tokens.tolist()

@@ -1,0 +1,183 @@
+"""Listening in spare time: each word with its time, frames skipped where there is none."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from moshi_mlx.models.lm import Lm
+
+from moshi_phone.engines.duplex import CallerText
+from moshi_phone.engines.moshi.job_queue import Job, JobQueue
+from moshi_phone.engines.moshi.model.token_history import Tokens
+from moshi_phone.engines.moshi.stt.caller_words import CallerWords
+from moshi_phone.engines.moshi.stt.session import ListeningSession
+from moshi_phone.engines.moshi.stt.worker import WAITING_FRAMES, Listener
+from tests.engines.moshi.stt.test_session import listening_lm
+from tests.support.logs import Logged
+from tests.support.tiny_listening import HEADS, caller
+
+DELAY_S = 0.5
+
+
+class SpareTime:
+    """Work that is done when a test says so."""
+
+    def __init__(self) -> None:
+        self.jobs: deque[tuple[Callable[[], None], Callable[[BaseException], None]]] = deque()
+        self.needs_s: Callable[[], float] = lambda: 0.0
+
+    def __call__(
+        self, work: Callable[[], None], failed: Callable[[BaseException], None], needs_s: Callable[[], float]
+    ) -> None:
+        self.jobs.append((work, failed))
+        self.needs_s = needs_s
+
+    def pass_by(self) -> None:
+        while self.jobs:
+            work, failed = self.jobs.popleft()
+            try:
+                work()
+            except Exception as error:
+                failed(error)
+
+
+class Pieces:
+    """Tokens as text; every third is padding."""
+
+    def push(self, token: int) -> str:
+        return f" {token}" if token % 3 else ""
+
+
+@pytest.fixture(scope="module")
+def model() -> Lm:
+    return listening_lm()
+
+
+def listener(model: Lm, spare: SpareTime, silence: list[Tokens] | None = None) -> Listener:
+    words = CallerWords(Pieces(), DELAY_S)  # type: ignore[arg-type]
+    return Listener(lambda: ListeningSession(model), words, spare, silence or [])
+
+
+def expected(model: Lm, frames: list[tuple[int, Tokens]]) -> list[CallerText]:
+    session = ListeningSession(model)
+    tokens = [(number, session.step(frame)) for number, frame in frames]
+    return [
+        CallerText(f" {token}", max(0.0, (number + 1) * 0.08 - DELAY_S))
+        for number, token in tokens
+        if token % 3
+    ]
+
+
+def test_gives_each_word_once_with_the_time_at_which_it_was_said(model: Lm) -> None:
+    spare = SpareTime()
+    ear = listener(model, spare)
+    frames = list(enumerate(caller(30)))
+    heard: list[CallerText] = []
+    for number, tokens in frames:
+        ear.hear(number, tokens)
+        if number % 4 == 0:  # spare time comes when it comes
+            spare.pass_by()
+        heard += ear.take().text
+    spare.pass_by()
+    last = ear.take()
+    heard += last.text
+    assert heard == expected(model, frames)
+    assert len(last.pause_probabilities) == HEADS
+    assert last.step_ms is not None
+    assert ear.take().step_ms is None
+    assert ear.skipped_frames == 0
+    assert spare.needs_s() > 0
+
+
+def test_skips_the_oldest_and_says_so_once_where_there_is_no_time(model: Lm, logged: Logged) -> None:
+    spare = SpareTime()
+    ear = listener(model, spare)
+    frames = list(enumerate(caller(WAITING_FRAMES + 5)))
+    for number, tokens in frames:
+        ear.hear(number, tokens)
+    assert len(spare.jobs) == WAITING_FRAMES, "work must not pile up either"
+    spare.pass_by()
+    assert ear.skipped_frames == 5
+    assert list(ear.take().text) == expected(model, frames[5:])
+    assert [line for line in logged.lines if "no time to listen" in line] == logged.lines
+    assert len(logged.lines) == 1
+
+
+def test_silence_that_the_model_wants_comes_first_and_counts_as_no_time(model: Lm) -> None:
+    spare = SpareTime()
+    silence = [np.full(32, 7, np.uint32)] * 20
+    ear = listener(model, spare, silence)
+    frames = list(enumerate(caller(10)))
+    for number, tokens in frames:
+        ear.hear(number, tokens)
+    spare.pass_by()
+    assert ear.skipped_frames == 0
+    all_frames = [*zip(range(-20, 0), silence, strict=True), *frames]
+    assert list(ear.take().text) == expected(model, all_frames)
+
+
+def test_a_model_that_fails_ends_the_listening_and_nothing_else(model: Lm, logged: Logged) -> None:
+    spare = SpareTime()
+    ear = listener(model, spare)
+    ear.hear(0, np.zeros(8, np.uint32))  # too few
+    ear.hear(1, caller(1)[0])
+    spare.pass_by()
+    ear.hear(2, caller(1)[0])
+    assert not spare.jobs
+    assert ear.take().text == ()
+    assert len([line for line in logged.lines if "not listened to: caller_tokens: expected" in line]) == 1
+    ear.close()
+
+
+def test_nothing_is_done_after_the_end(model: Lm) -> None:
+    spare = SpareTime()
+    ear = listener(model, spare)
+    ear.hear(0, caller(1)[0])
+    spare.pass_by()
+    ear.hear(1, caller(1)[0])
+    ear.close()
+    ear.close()
+    spare.pass_by()
+    ear.hear(2, caller(1)[0])
+    assert not spare.jobs
+    assert ear._session is not None
+    assert ear._session._cache is None
+
+
+def test_work_for_a_call_that_is_over_waits_for_no_room(model: Lm) -> None:
+    jobs, talking = JobQueue(), object()
+
+    def in_spare_time(
+        work: Callable[[], None], failed: Callable[[BaseException], None], needs_s: Callable[[], float]
+    ) -> None:
+        jobs.put(Job(work, failed, in_spare_time=True, needs_s=needs_s), 0.0)
+
+    words = CallerWords(Pieces(), DELAY_S)  # type: ignore[arg-type]
+    ear = Listener(lambda: ListeningSession(model), words, in_spare_time)
+    ear._recent_ms.extend([70.0])
+    ear.hear(0, caller(1)[0])
+    jobs.put(Job(lambda: None, lambda _: None, talking, period_s=0.05), 0.0)
+    assert jobs.take(0.0) is not None
+    assert jobs.take(0.0) is None, "it needs 70 ms, and the talk is due in 50"
+    ear.close()
+    assert jobs.take(0.0) is not None, "or it would wait for as long as anybody talks"
+    assert len(jobs) == 0
+
+
+def test_knows_how_long_a_step_takes_and_tries_again_after_a_while(model: Lm) -> None:
+    spare = SpareTime()
+    ear = listener(model, spare)
+    ear.hear(0, caller(1)[0])
+    spare.pass_by()
+    assert spare.needs_s() == 0, "the first step makes the cache, and tells nothing"
+    ear._recent_ms.extend([60, 61, 900, 59, 60])
+    assert spare.needs_s() == pytest.approx(0.060)
+    for number in range(WAITING_FRAMES + 300):
+        ear.hear(number, caller(1)[0])
+    assert spare.needs_s() < 0.02
+    spare.pass_by()
+    assert spare.needs_s() > 0
+    assert ear._doubt == 1.0

@@ -1,0 +1,68 @@
+"""What ``bench`` says of its measurements."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from moshi_phone.audio.percentiles import Spread
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.engines.real_time_benchmark import Pace, measure, report, verdict
+
+QUICK = Pace(
+    calls=1,
+    frames=250,
+    stages={"encode": Spread(8, 9, 12), "language": Spread(30, 35, 60), "decode": Spread(7, 8, 9)},
+    answers=Spread(50, 55, 90),
+    dropped_frames=0,
+)
+
+
+def test_holds_real_time_with_headroom() -> None:
+    assert QUICK.holds
+    assert verdict(QUICK, ["language"]) == (
+        "Verdict: holds real time for 1 call: language takes 35 of 80 ms at p95, 45 ms of headroom; "
+        "language alone would have room for 2."
+    )
+    assert verdict(replace(QUICK, calls=2), ["language"]).endswith("not for more.")
+
+
+def test_does_not_hold_real_time() -> None:
+    slow = replace(QUICK, calls=2, stages=QUICK.stages | {"encode": Spread(70, 81, 99)}, dropped_frames=40)
+    assert not slow.holds
+    assert verdict(slow, ["language"]) == (
+        "Verdict: does not hold real time for 2 calls: encode takes 81 ms at p95 for 80 ms of speech; "
+        "40 frames were dropped."
+    )
+    assert not replace(QUICK, dropped_frames=3).holds
+    assert replace(QUICK, dropped_frames=2).holds, "one hiccup in 20 s is the machine's"
+    nothing = Pace(1, 250, {}, None, 245)
+    assert not nothing.holds
+    assert verdict(nothing, ["language"]) == "Verdict: too slow: not one of 250 frames was answered."
+
+
+def test_reports_a_line_for_each_stage() -> None:
+    lines = report(QUICK, ["language"])
+    assert lines[0].split() == ["milliseconds", "p50", "p95", "max", "headroom"]
+    assert lines[2].split() == ["language", "30.0", "35.0", "60.0", "45.0"]
+    assert lines[4].split() == ["answer", "50.0", "55.0", "90.0"]
+    assert lines[5] == "0 of 250 frames dropped"
+    assert lines[6].startswith("Verdict: ")
+
+
+async def test_measures_any_engine() -> None:
+    engine = ParrotEngine(delay_s=0.0)
+    await engine.start(lambda _: None)
+    pace = await measure(engine, calls=2, frames=4)
+    assert (pace.calls, pace.frames, pace.dropped_frames) == (2, 4, 0)
+    assert list(pace.stages) == ["parrot"]
+    assert pace.answers is not None
+    assert engine.running == 0
+    await engine.stop()
+
+
+def test_the_listening_shares_the_model_s_thread() -> None:
+    pace = replace(QUICK, stages=QUICK.stages | {"listen": Spread(3, 4, 9)}, skipped_frames=3)
+    assert "language and listen alone would have room for 2." in verdict(pace, ["language", "listen"])
+    assert "3 of 250 frames answered, but not listened to" in report(pace, ["language", "listen"])
+    heavier = replace(pace, stages=pace.stages | {"listen": Spread(5, 6, 9)})
+    assert verdict(heavier, ["language", "listen"]).endswith("not for more.")

@@ -1,0 +1,65 @@
+"""runtime/fd_passing.py: one listening socket, several holders."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from moshi_phone.runtime.fd_passing import NotOffered, offered, offering
+
+
+async def test_who_waits_at_a_port_is_not_lost_when_one_of_its_holders_goes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as here:
+        async with offering({"desk": here}) as path:
+            theirs = (await offered(path))["desk"]
+        assert theirs.getsockname() == here.getsockname()
+        with socket.create_connection(here.getsockname()) as caller:
+            here.close()
+            caller.sendall(b"hello")
+            theirs.setblocking(False)
+            answerer, _ = await asyncio.get_running_loop().sock_accept(theirs)
+            with theirs, answerer:
+                assert await asyncio.get_running_loop().sock_recv(answerer, 99) == b"hello"
+
+
+async def test_nobody_else_may_ask_and_nothing_is_left() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        async with offering({"desk": one, "admin": other}) as path:
+            assert stat.S_IMODE(Path(path).parent.stat().st_mode) == 0o700
+            taken = await offered(path)
+            assert {name: each.getsockname() for name, each in taken.items()} == {
+                "desk": one.getsockname(),
+                "admin": other.getsockname(),
+            }
+            for each in taken.values():
+                assert not each.get_inheritable()
+                each.close()
+        assert not Path(path).parent.exists()
+    with pytest.raises(NotOffered, match=f"Nobody offers the desks' ports at {path} "):
+        await offered(path)
+
+
+@pytest.fixture
+def dead() -> Path:
+    """What a process has left that was killed."""
+    folder = Path(tempfile.mkdtemp(prefix="moshi-desks-", dir="/tmp"))
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(folder / "s"))
+    os.utime(folder, (0, 0))
+    return folder
+
+
+async def test_what_killed_processes_have_left_goes_and_what_lives_stays(dead: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        async with offering({"desk": port}) as lives:
+            os.utime(Path(lives).parent, (0, 0))
+            async with offering({"desk": port}):
+                assert not await asyncio.to_thread(dead.exists)
+            for each in (await offered(lives)).values():
+                each.close()

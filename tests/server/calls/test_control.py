@@ -1,0 +1,259 @@
+"""Transfers, goodbyes, fallbacks: whole calls over real sockets, and the exact requests to Twilio's API."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from moshi_phone.access.refusal import INTERNAL_ERROR
+from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
+from moshi_phone.hooks.options import HookOptions
+from moshi_phone.server.calls.incoming import connect
+from moshi_phone.server.calls.pending import ExpectedCall
+from tests.fakes.hook import hook, says
+from tests.fakes.twilio_api import FakeTwilioApi
+from tests.fakes.twilio_voice import Rejected
+from tests.server.talking_line import (
+    CALL,
+    HEAD,
+    LOUD,
+    OTHER,
+    PERSON,
+    PUBLIC,
+    TO_THE_PERSON,
+    Line,
+    TalkingEngine,
+    press,
+    talk,
+)
+from tests.support.logs import Logged
+
+
+async def test_a_key_puts_the_caller_through_after_a_notice(twilio: FakeTwilioApi, logged: Logged) -> None:
+    engine = TalkingEngine()
+    made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0", transfer_notice="One moment, please.")
+    async with made.serving() as line, line.call() as phone:
+        await talk(phone)
+        await press(phone, "0")
+        await press(phone, "0")  # impatient
+        assert await phone.closed() == (1000, "the call was put through to a person")
+        await line.state.calls.all_over()
+    assert engine.spoken == ["One moment, please."]
+    assert line.updates() == [{"Twiml": [TO_THE_PERSON]}], "and it is not hung up behind that"
+    assert PERSON not in logged.text
+
+
+async def test_twilio_ends_the_stream_before_it_has_answered(twilio: FakeTwilioApi) -> None:
+    """As it does: a call that is led elsewhere leaves its stream, and that is no hanging up."""
+    loop = asyncio.get_running_loop()
+    made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
+    async with made.serving() as line, line.call() as phone:
+
+        async def stop() -> None:
+            await phone.send({"event": "stop"})
+            await phone.closed()
+
+        twilio.on_redirect = lambda _: asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
+        await talk(phone)
+        (call,) = line.state.calls.running
+        await press(phone, "0")
+        assert await call.ended() == ("the call was put through to a person", 1000)
+        await line.state.calls.all_over()
+    assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
+
+
+async def test_a_socket_that_is_gone_at_once_hangs_nobody_up(twilio: FakeTwilioApi) -> None:
+    loop = asyncio.get_running_loop()
+    made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
+    async with made.serving() as line, line.call() as phone:
+        await talk(phone)
+        (call,) = line.state.calls.running
+
+        async def leave() -> None:
+            await phone.socket.close()
+            await line.state.calls.all_over()
+
+        twilio.on_redirect = lambda _: asyncio.run_coroutine_threadsafe(leave(), loop).result(10)
+        await press(phone, "0")
+        assert (await call.ended())[0] == "the call was put through to a person"
+        await line.state.calls.all_over()
+    assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
+
+
+async def test_who_hangs_up_during_the_notice_is_put_through_to_nobody(
+    twilio: FakeTwilioApi, logged: Logged
+) -> None:
+    engine = TalkingEngine()
+    made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0", transfer_notice="One moment, please.")
+    async with made.serving() as line, line.call() as phone:
+        await talk(phone)
+        await press(phone, "0")
+        await phone.send({"event": "stop"})
+        assert await phone.closed() == (1000, "the caller hung up")
+        await line.state.calls.all_over()
+        await logged.says("is over before it was put through")
+    assert engine.spoken == ["One moment, please."]
+    assert line.updates() == []
+
+
+async def test_words_put_the_caller_through(twilio: FakeTwilioApi, logged: Logged) -> None:
+    engine = TalkingEngine()
+    engine.script = {2: " Let me speak", 3: " to a human", 4: ", please."}
+    made = Line(twilio, engine, transfer_to=PERSON, transfer_phrase=("Speak to a human!",))
+    async with made.serving() as line, line.call() as phone:
+        await phone.say(LOUD, times=24)
+        assert (await phone.closed())[1] == "the call was put through to a person"
+        await line.state.calls.all_over()
+    assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
+    assert "Call CA00000000: the caller asked for it" in logged.text
+    assert "human" not in logged.text
+
+
+async def test_nobody_answers_there_and_the_caller_is_back(twilio: FakeTwilioApi) -> None:
+    engine = TalkingEngine()
+    async with Line(twilio, engine, transfer_to=PERSON, transfer_key="0").serving() as line:
+        async with line.call() as phone:
+            await talk(phone)
+            await press(phone, "0")
+            await phone.closed()
+        twiml = await line.transferred("no-answer")
+        async with line.call(twiml=twiml) as phone:
+            await talk(phone)
+            await phone.send({"event": "stop"})
+            await phone.closed()
+        assert await line.transferred("completed") == f"{HEAD}<Response><Hangup /></Response>"
+    assert engine.opened == 2
+
+
+async def test_who_is_back_after_long_ringing_is_who_they_were(twilio: FakeTwilioApi) -> None:
+    engine = TalkingEngine()
+    engine.takes = frozenset({"persona"})
+    made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0")
+    made.state.call_options = replace(made.state.call_options, ring_secs=600)
+    asked: list[CallRequest] = []
+    open_session = engine.open_session
+    engine.open_session = lambda request=NO_REQUEST: asked.append(request) or open_session(request)  # type: ignore[method-assign, func-returns-value]
+    now_s = 1000.0
+    made.state.clock = lambda: now_s
+    async with made.serving() as line:
+        line.state.expected.add(CALL, ExpectedCall(request=CallRequest("You are Anna.")), now_s)
+        async with line.call(twiml=connect(CALL, line.state)) as phone:
+            await talk(phone)
+            await press(phone, "0")
+            await phone.closed()
+        now_s += 600
+        async with line.call(twiml=await line.transferred("no-answer")) as phone:
+            await talk(phone)
+    assert asked == [CallRequest("You are Anna.")] * 2
+
+
+async def test_the_hook_may_name_who_a_call_is_put_through_to(twilio: FakeTwilioApi) -> None:
+    other = "+15558887777"
+    made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
+    async with hook(says(f'{{"transfer_to": "{other}"}}')) as asked:
+        made.state.hooks = HookOptions(on_call=asked.url)
+        async with made.serving() as line:
+            async with line.call() as phone:
+                await talk(phone)
+                await press(phone, "0")
+                await phone.closed()
+            # Nobody answers there: the caller is back, and may ask once more, without a second hook.
+            async with line.call(twiml=await line.transferred("busy")) as phone:
+                await talk(phone)
+                await press(phone, "0")
+                await phone.closed()
+            await line.state.calls.all_over()
+    assert line.updates() == [{"Twiml": [TO_THE_PERSON.replace(PERSON, other)]}] * 2
+    assert len(asked.told) == 1
+
+
+async def test_an_engine_that_cannot_say_puts_through_without_a_word(twilio: FakeTwilioApi) -> None:
+    engine = TalkingEngine()
+    engine.spoken = None
+    made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0", transfer_notice="One moment.")
+    async with made.serving() as line, line.call() as phone:
+        await talk(phone)
+        await press(phone, "0")
+        await phone.closed()
+    assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
+
+
+async def test_a_transfer_that_twilio_refuses_leaves_the_call_as_it_is(
+    twilio: FakeTwilioApi, logged: Logged
+) -> None:
+    engine = TalkingEngine()
+    made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0")
+    async with made.serving() as line, line.call() as phone:
+        await talk(phone)
+        twilio.fail(400, 21220, "Call is not in-progress. Cannot redirect.")
+        await press(phone, "0")
+        while "could not be put through" not in logged.text:
+            await talk(phone)
+        await phone.send({"event": "stop"})
+        assert await phone.closed() == (1000, "the caller hung up")
+
+
+async def test_without_an_account_the_log_says_what_is_missing(twilio: FakeTwilioApi, logged: Logged) -> None:
+    made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
+    made.state.rest = None
+    async with made.serving() as line, line.call() as phone:
+        await talk(phone)
+        await press(phone, "0")
+        while "but TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN is not set" not in logged.text:
+            await talk(phone)
+
+
+async def test_goodbye_from_both_ends_the_call(twilio: FakeTwilioApi) -> None:
+    engine = TalkingEngine()
+    engine.script, engine.bot_script = {2: " Goodbye."}, {4: " Good", 5: "bye!"}
+    async with Line(twilio, engine, hangup_phrase=("goodbye",)).serving() as line, line.call() as phone:
+        await phone.say(LOUD, times=32)
+        assert await phone.closed() == (1000, "both said goodbye")
+        await line.state.calls.all_over()
+    assert line.updates() == [{"Status": ["completed"]}]
+
+
+@pytest.mark.parametrize(
+    ("options", "document"),
+    [
+        (
+            {"fallback_to": PERSON, "fallback_say": "Sorry."},
+            f'{HEAD}<Response><Dial timeout="20"><Number>{PERSON}</Number></Dial></Response>',
+        ),
+        ({"fallback_say": "Sorry, Zürich."}, f"{HEAD}<Response><Say>Sorry, Zürich.</Say></Response>"),
+    ],
+)
+async def test_who_finds_no_session_or_loses_it_is_not_left_alone(
+    twilio: FakeTwilioApi, options: dict[str, str], document: str
+) -> None:
+    engine = TalkingEngine(capacity=1, fails_at=4)
+    async with Line(twilio, engine, **options).serving() as line, line.call() as phone:
+        await talk(phone)
+        assert await line.voice.call_in(f"{PUBLIC}/twiml", OTHER) == document
+        await phone.say(LOUD, times=12)
+        code, _ = await phone.closed()
+        assert code == INTERNAL_ERROR
+        await line.state.calls.all_over()
+    assert line.updates() == [{"Twiml": [document]}]
+
+
+async def test_without_a_fallback_it_is_the_busy_tone_and_a_hang_up(twilio: FakeTwilioApi) -> None:
+    engine = TalkingEngine(capacity=1, fails_at=4)
+    async with Line(twilio, engine).serving() as line, line.call() as phone:
+        await talk(phone)
+        with pytest.raises(Rejected, match="busy"):
+            async with line.call(OTHER):
+                pass
+        await phone.say(LOUD, times=12)
+        await phone.closed()
+        await line.state.calls.all_over()
+    assert line.updates() == [{"Status": ["completed"]}]
+
+
+async def test_a_stranger_cannot_bring_a_call_back(twilio: FakeTwilioApi) -> None:
+    async with Line(twilio, TalkingEngine()).serving() as line:
+        line.voice._validator = type(line.voice._validator)("another token")
+        form = {"CallSid": CALL, "DialCallStatus": "no-answer"}
+        assert (await line.voice.post(f"{PUBLIC}/transferred", form))[0] == 403

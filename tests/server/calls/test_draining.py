@@ -1,0 +1,152 @@
+"""server/calls/draining.py: asked once, asked twice, and how long it waits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from moshi_phone.runtime.stop_signals import REPEAT_SECS, Stopped, StopSignals, stop_signals
+from moshi_phone.server.calls.call import Call, Calls
+from moshi_phone.server.calls.draining import CLOSING, HANG_UP_SECS, drain
+from moshi_phone.telephony.media_stream import Start
+from tests.support.simulated import run_simulated
+
+
+class Office:
+    """Some calls, and what was said about them."""
+
+    def __init__(self, count: int = 2) -> None:
+        self.calls = Calls()
+        self.stop = StopSignals()
+        self.said: list[str] = []
+        self.running = [self.begin() for _ in range(count)]
+
+    def begin(self) -> Call:
+        call = self.calls.begin(Start("MZ1", "CA1", "AC1", {}, {}))
+        self._task = asyncio.ensure_future(self._run(call))
+        return call
+
+    async def _run(self, call: Call) -> None:
+        await call.ended()
+        self.calls.finish(call)
+
+    def drain(self, secs: float) -> asyncio.Task[None]:
+        return asyncio.ensure_future(drain(self.calls, self.stop, secs, self.said.append))
+
+
+def simulate(test: Coroutine[Any, Any, None]) -> None:
+    run_simulated(test)
+
+
+def test_nothing_runs() -> None:
+    async def test() -> None:
+        office = Office(0)
+        await office.drain(300)
+        assert (office.said, office.calls.closing) == ([], CLOSING)
+        assert asyncio.get_running_loop().time() == 0
+
+    simulate(test())
+
+
+def test_running_calls_may_finish() -> None:
+    async def test() -> None:
+        office = Office()
+        draining = office.drain(300)
+        await asyncio.sleep(100)
+        assert office.calls.closing == CLOSING
+        office.running[0].end("the caller hung up")
+        await asyncio.sleep(100)
+        assert not draining.done()
+        office.running[1].end("the caller hung up")
+        await draining
+        assert asyncio.get_running_loop().time() == 200
+        assert await office.running[1].ended() == ("the caller hung up", 1000)
+        assert office.said == [
+            "No new calls; 2 running may finish within 300 s. A second signal (or Ctrl-C) hangs up at once."
+        ]
+
+    simulate(test())
+
+
+def test_then_they_are_hung_up() -> None:
+    async def test() -> None:
+        office = Office()
+        await office.drain(300)
+        assert asyncio.get_running_loop().time() == 300
+        assert await office.running[0].ended() == (CLOSING, 1000)
+        assert office.said[1:] == ["Hanging up 2."]
+
+    simulate(test())
+
+
+def test_a_second_signal_hangs_up_at_once() -> None:
+    async def test() -> None:
+        office = Office()
+        office.stop.take()
+        draining = office.drain(300)
+        await asyncio.sleep(7)
+        office.stop.take()
+        await draining
+        assert asyncio.get_running_loop().time() == 7
+        assert office.said[1:] == ["Hanging up 2."]
+
+    simulate(test())
+
+
+def test_a_call_that_cannot_be_ended_is_not_waited_for() -> None:
+    async def test() -> None:
+        office = Office(0)
+        office.calls.begin(Start("MZ1", "CA1", "AC1", {}, {}))  # nobody runs it, so nobody ends it
+        await office.drain(0)
+        assert asyncio.get_running_loop().time() == HANG_UP_SECS
+        assert office.said[-1] == "1 could not be ended in 3 s."
+
+    simulate(test())
+
+
+async def test_two_different_signals_are_two() -> None:
+    with stop_signals() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.stop_requested.wait()
+        assert not stop.force_requested.is_set()
+        await asyncio.sleep(REPEAT_SECS)
+        os.kill(os.getpid(), signal.SIGINT)
+        await stop.force_requested.wait()
+
+
+async def test_work_goes_on_unless_asked() -> None:
+    async def work() -> str:
+        return "done"
+
+    assert await StopSignals().unless_stopped(work()) == "done"
+
+
+async def test_work_is_broken_off_and_cleans_up() -> None:
+    cleaned = False
+
+    async def work() -> None:
+        nonlocal cleaned
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned = True
+
+    stop = StopSignals()
+    asyncio.get_running_loop().call_soon(stop.take)
+    with pytest.raises(Stopped):
+        await stop.unless_stopped(work())
+    assert cleaned
+
+
+async def test_what_work_raises_is_raised() -> None:
+    async def work() -> None:
+        raise ValueError("expected")
+
+    with pytest.raises(ValueError, match="expected"):
+        await StopSignals().unless_stopped(work())

@@ -1,0 +1,229 @@
+"""A call ends with all that belongs to it, whatever breaks or hangs on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import httpx
+import pytest
+from fastapi import WebSocket
+
+from moshi_phone.engines.duplex import NO_REQUEST, CallRequest, DuplexSession, EngineBusy, EngineFailed
+from moshi_phone.server.calls import ending as call_ending
+from moshi_phone.server.calls.call import Call
+from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.web.app import create_app
+from moshi_phone.telephony.media_stream import Start
+from moshi_phone.telephony.rest import TwilioApi
+from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
+from tests.server.net.test_socket_closing import OUT_OF_MEMORY
+from tests.support.fake_engines import FakeEngine, FakeSession
+from tests.support.logs import Logged
+from tests.support.phone import Phone, serving, serving_app, start_message
+from tests.support.waiting import until
+
+CALL = "CA" + "0" * 32
+LOUD = bytes([0x10, 0x90] * 80)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_ending, "SESSION_SECS", 0.2)
+    monkeypatch.setattr(call_ending, "PIPELINE_SECS", 0.2)
+
+
+@pytest.fixture
+def line(twilio: FakeTwilioApi) -> ServerState:
+    twilio.calls[CALL] = {"sid": CALL, "status": "in-progress", "duration": None}
+    twilio._steps[CALL] = deque()
+    return ServerState(FakeEngine(), rest=TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url))
+
+
+async def broken_call(
+    line: ServerState, run: Callable[..., object], on_closed: Callable[[], None] = lambda: None
+) -> tuple[int, str]:
+    """Call a line that runs its calls by ``run``; gives how the socket was closed."""
+    await line.engine.start(lambda _: None)
+    config = uvicorn_config(create_app(line, run))  # type: ignore[arg-type]
+    async with (
+        serving_app(config) as address,
+        Phone.calling(address, start_message(call_sid=CALL)) as phone,
+    ):
+        closed = await asyncio.wait_for(phone.closed(), 10)
+        on_closed()
+        await asyncio.wait_for(line.calls.all_over(), 10)
+        return closed
+
+
+def all_is_over(line: ServerState, twilio: FakeTwilioApi) -> None:
+    assert (line.engine.running, len(line.calls.running), line.calls.served) == (0, 0, 1)
+    assert twilio.calls[CALL]["status"] == "completed"
+
+
+async def test_a_pipeline_that_raises(line: ServerState, twilio: FakeTwilioApi, logged: Logged) -> None:
+    async def run(_: WebSocket, __: Call, ___: DuplexSession, ____: ServerState) -> None:
+        raise RuntimeError("no such stage")
+
+    assert await broken_call(line, run) == (1011, "the pipeline broke: RuntimeError")
+    all_is_over(line, twilio)
+    assert "no such stage" in logged.text
+
+
+async def test_a_pipeline_that_ends_by_itself(line: ServerState, twilio: FakeTwilioApi) -> None:
+    async def run(_: WebSocket, __: Call, ___: DuplexSession, ____: ServerState) -> None:
+        return
+
+    assert await broken_call(line, run) == (1000, "the pipeline ended")
+    all_is_over(line, twilio)
+
+
+async def test_a_pipeline_that_does_not_end(line: ServerState, twilio: FakeTwilioApi, logged: Logged) -> None:
+    async def run(__: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
+        call.end("enough")
+        for _ in range(2):  # as pipecat's runner does, it takes the first cancel for a wish
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                continue
+
+    assert await broken_call(line, run) == (1000, "enough")
+    all_is_over(line, twilio)
+    assert "The pipeline of call CA00000000 did not end in 0.2 s; it is left behind" in logged.text
+
+
+async def until_ended(_: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
+    """Run a call that is over at once."""
+    call.end("enough")
+
+
+@pytest.mark.parametrize("how", ["raises", "hangs"])
+async def test_a_session_that_does_not_close(
+    line: ServerState, twilio: FakeTwilioApi, how: str, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def close(session: FakeSession) -> None:
+        if how == "hangs":
+            await asyncio.sleep(3600)
+        raise EngineFailed("it does not want to")
+
+    monkeypatch.setattr(FakeSession, "close", close)
+    assert await broken_call(line, until_ended) == (1000, "enough")
+    assert (len(line.calls.running), line.calls.served) == (0, 1)
+    assert twilio.calls[CALL]["status"] == "completed"
+    assert (
+        "it does not want to" if how == "raises" else "session of call CA00000000 did not end"
+    ) in logged.text
+
+
+async def test_a_rest_api_that_does_not_answer(
+    line: ServerState, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_ending, "HANG_UP_SECS", 0.2)
+
+    class Silent(TwilioApi):
+        async def hang_up(self, sid: str) -> None:
+            await asyncio.sleep(3600)
+
+    line.rest = Silent(ACCOUNT_SID, AUTH_TOKEN)
+    assert await broken_call(line, until_ended) == (1000, "enough")
+    assert (line.engine.running, len(line.calls.running), line.calls.served) == (0, 0, 1)
+    assert "Call CA00000000: Twilio's API has not answered yet" in logged.text
+
+
+async def test_a_caller_is_led_elsewhere_before_the_socket_closes(line: ServerState) -> None:
+    """Closing it first would end the phone call, and nobody would be there to be led."""
+    steps: list[str] = []
+
+    class Slow(TwilioApi):
+        async def redirect(self, sid: str, twiml: str) -> None:
+            await asyncio.sleep(0.3)
+            steps.append("led elsewhere")
+
+    async def run(_: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
+        call.end("our fault", 1011)
+
+    line.rest = Slow(ACCOUNT_SID, AUTH_TOKEN)
+    line.call_options = CallOptions(fallback_say="Sorry.")
+    assert await broken_call(line, run, on_closed=lambda: steps.append("closed")) == (1011, "our fault")
+    assert steps == ["led elsewhere", "closed"]
+
+
+async def test_whoever_breaks_it_off_it_ends(line: ServerState, twilio: FakeTwilioApi) -> None:
+    """uvicorn cancels what still runs when its time is up."""
+
+    async def run(_: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
+        await call.ended()
+
+    await line.engine.start(lambda _: None)
+    session = line.engine.open_session()
+    call = line.calls.begin(Start("MZ1", CALL, "AC1", {}, {}), session)
+    never_accepted = WebSocket({"type": "websocket", "headers": [], "path": "/"}, None, None)  # type: ignore[arg-type]
+    life = asyncio.create_task(
+        call_ending.run_to_its_end(run(None, call, session, line), never_accepted, call, session, line)  # type: ignore[arg-type]
+    )
+    await asyncio.sleep(0)
+    life.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await life
+    all_is_over(line, twilio)
+    assert (await call.ended())[0] == "the call was broken off"
+
+
+async def test_an_engine_that_breaks_with_many_words(twilio: FakeTwilioApi, logged: Logged) -> None:
+    """What Metal says when it is out of memory is longer than a close frame may be."""
+
+    class Session(FakeSession):
+        def feed(self, pcm: object) -> None:
+            raise AssertionError("not reached")
+
+        async def outputs(self):  # type: ignore[no-untyped-def]
+            raise EngineFailed(OUT_OF_MEMORY)
+            yield
+
+    class Engine(FakeEngine):
+        def open_session(self, request: CallRequest = NO_REQUEST) -> Session:
+            self.sessions.append(Session(self))
+            return self.sessions[-1]  # type: ignore[return-value]
+
+    twilio.calls[CALL] = {"sid": CALL, "status": "in-progress", "duration": None}
+    twilio._steps[CALL] = deque()
+    line = ServerState(Engine(), rest=TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url))
+    async with serving(line) as address, Phone.calling(address, start_message(call_sid=CALL)) as phone:
+        code, reason = await asyncio.wait_for(phone.closed(), 10)
+        await asyncio.wait_for(line.calls.all_over(), 10)
+    assert code == 1011
+    assert OUT_OF_MEMORY.startswith(reason.removesuffix("…"))
+    all_is_over(line, twilio)
+    assert OUT_OF_MEMORY in logged.text
+
+
+async def test_a_refusal_with_many_words(logged: Logged) -> None:
+    class Engine(FakeEngine):
+        def open_session(self, request: CallRequest = NO_REQUEST) -> FakeSession:
+            raise EngineBusy("ü" * 200)
+
+    line = ServerState(Engine())
+    async with serving(line) as address, Phone.calling(address) as phone:
+        assert await phone.closed() == (1013, "ü" * 60 + "…")
+    assert "ü" * 200 in logged.text
+    assert "Traceback" not in logged.text
+
+
+async def test_nothing_of_a_call_is_left_on_the_event_loop() -> None:
+    line = ServerState(FakeEngine())
+    async with serving(line) as address:
+        async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+            await client.get("/healthz")  # the server runs
+        before = asyncio.all_tasks()
+        for n in range(5):
+            async with Phone.calling(address, start_message(call_sid=f"CA{n}")) as phone:
+                await phone.say(LOUD, times=4)
+                await phone.listen(frames=1)
+                if n % 2:
+                    phone.socket.transport.abort()
+        await asyncio.wait_for(line.calls.all_over(), 10)
+        await until(lambda: asyncio.all_tasks() == before)
+    assert (line.calls.served, line.engine.running) == (5, 0)

@@ -1,0 +1,187 @@
+"""server/calls/incoming.py over real sockets: who may call, what the hooks say and are told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
+from moshi_phone.hooks.http import Hook
+from moshi_phone.hooks.options import HookOptions
+from moshi_phone.hooks.outbox import Outbox
+from moshi_phone.hooks.signing import is_signed
+from moshi_phone.server.calls.state import ServerState
+from tests.fakes.hook import hook, says
+from tests.fakes.twilio_api import AUTH_TOKEN
+from tests.fakes.twilio_voice import CALLER, FakeTwilioVoice, Rejected
+from tests.support.fake_engines import FakeEngine, FakeSession
+from tests.support.logs import Logged
+from tests.support.phone import serving
+
+PUBLIC = "https://phone.example.com"
+CALL = "CA" + "1" * 32
+LOUD = bytes([0x10, 0x90] * 80)
+
+
+class AskedEngine(FakeEngine):
+    """Remembers what the calls asked for; knows one voice."""
+
+    takes = frozenset({"persona", "voice"})
+
+    def __init__(self) -> None:
+        super().__init__(capacity=1)
+        self.prepared: list[CallRequest] = []
+        self.requests: list[CallRequest] = []
+
+    def prepare(self, request: CallRequest) -> None:
+        super().prepare(request)
+        self.prepared.append(request)
+
+    def open_session(self, request: CallRequest = NO_REQUEST) -> FakeSession:
+        self.requests.append(request)
+        return super().open_session(request)
+
+
+@asynccontextmanager
+async def line(**options: object) -> AsyncIterator[tuple[FakeTwilioVoice, AskedEngine, ServerState]]:
+    """A line with hooks, and Twilio in front of it."""
+    engine = AskedEngine()
+    state = ServerState(
+        engine,
+        auth=StreamAuth.for_account(AUTH_TOKEN, PublicAddress(PUBLIC)),
+        hooks=HookOptions(**options),  # type: ignore[arg-type]
+    )
+    async with serving(state) as address:
+        yield FakeTwilioVoice(PUBLIC, address), engine, state
+
+
+async def rings(voice: FakeTwilioVoice, caller: str = CALLER, call_sid: str = CALL) -> str:
+    """Call, and hang up again; gives why the call was refused, or an empty text."""
+    twiml = await voice.call_in(f"{PUBLIC}/twiml", call_sid, caller)
+    try:
+        async with voice.obey(twiml, call_sid) as (phone, _):
+            await phone.say(LOUD, times=8)
+            await phone.listen(1)
+            await phone.send({"event": "stop"})
+            await phone.closed()
+    except Rejected as rejected:
+        return str(rejected)
+    return ""
+
+
+async def test_the_hook_says_who_answers() -> None:
+    answer = json.dumps({"persona": "You are Anna.", "voice": "NATF2"})
+    async with (
+        hook(says(answer)) as asked,
+        line(on_call=asked.url, hook_secret="whsec") as (voice, engine, _),
+    ):
+        assert await rings(voice) == ""
+        assert await rings(voice, call_sid="CA" + "2" * 32) == ""
+    request = CallRequest(persona="You are Anna.", voice="NATF2")
+    assert engine.prepared == engine.requests == [request, request]
+    assert [told["from"] for told in asked.told] == [CALLER, CALLER]
+    assert asked.told[0]["parameters"]["CallStatus"] == "ringing"
+    assert is_signed(asked.signatures[0] or "", asked.bodies[0], "whsec", int(time.time()))
+
+
+async def test_what_one_call_asks_for_is_not_the_next_one_s() -> None:
+    answers = iter(['{"persona": "You are Anna."}', "{}"])
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=next(answers))
+
+    async with hook(answer) as asked, line(on_call=asked.url) as (voice, engine, _):
+        await rings(voice)
+        await rings(voice)  # the very same call, its stream broken off and made again
+    assert engine.requests == [CallRequest(persona="You are Anna."), NO_REQUEST]
+
+
+async def test_the_hook_refuses(logged: Logged) -> None:
+    async with hook(says('{"accept": false}')) as asked, line(on_call=asked.url) as (voice, engine, state):
+        assert await rings(voice) == "rejected"
+        assert state.reservations.count(state.clock(), besides="") == 0, "the next caller finds it free"
+    assert engine.opened == 0
+    assert CALLER not in logged.text
+
+
+async def test_nobody_is_asked_about_a_call_that_finds_no_session() -> None:
+    async with hook(says()) as asked, line(on_call=asked.url) as (voice, _, __):
+        twiml = await voice.call_in(f"{PUBLIC}/twiml", CALL)
+        async with voice.obey(twiml, CALL) as (phone, _status):
+            await phone.say(LOUD, times=4)
+            await phone.listen(1)
+            assert await rings(voice, call_sid="CA" + "2" * 32) == "busy"
+    assert len(asked.told) == 1
+
+
+async def hang(_: web.Request) -> web.Response:
+    await asyncio.sleep(60)
+    return web.Response()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (says("nonsense"), "expected JSON, got something else"),
+        (says(status=500), "it answers 500"),
+        (says(status=307, Location="http://127.0.0.1:9/"), "it answers 307"),
+        (says("x" * 10_000_000), "it answers with more than 65536 bytes"),
+        (hang, "it does not answer in 0.1 s"),
+        (says('{"greeting": "Hello."}'), "The engine fake takes no greeting for a call; leave it out."),
+    ],
+)
+@pytest.mark.parametrize("policy", ["accept", "reject"])
+async def test_a_hook_that_fails_leaves_it_to_the_option(
+    answer: object, why: str, policy: str, logged: Logged
+) -> None:
+    async with (
+        hook(answer) as asked,  # type: ignore[arg-type]
+        line(on_call=asked.url, on_call_failure=policy) as (voice, engine, state),
+    ):
+        state.on_call = Hook(asked.url, limit_secs=0.1 if answer is hang else 2.0)
+        assert await rings(voice) == ("" if policy == "accept" else "rejected")
+    assert engine.requests == ([NO_REQUEST] if policy == "accept" else [])
+    assert f"--on-call about call CA11111111: {why}; the call is " in logged.text
+
+
+async def test_numbers_that_may_not_call() -> None:
+    async with line(deny=("+1555*",), calls_per_caller_per_hour=1) as (voice, engine, _):
+        assert await rings(voice) == "rejected"
+        assert await rings(voice, "+41441234567") == ""
+        assert await rings(voice, "+41441234567", "CA" + "2" * 32) == "rejected"
+        assert await rings(voice, "anonymous", "CA" + "3" * 32) == ""
+    assert engine.opened == 2
+
+
+async def test_twilio_that_asks_twice_about_one_call_counts_once() -> None:
+    async with line(calls_per_caller_per_hour=1) as (voice, _, __):
+        await voice.call_in(f"{PUBLIC}/twiml", CALL)
+        assert await rings(voice) == ""
+
+
+async def test_on_end_is_told_of_the_call(tmp_path: Path, logged: Logged) -> None:
+    async with hook(says(status=204)) as told, line() as (voice, _, state):
+        state.outbox = Outbox(Hook(told.url, "whsec", clock=lambda: 1_800_000_000.0), tmp_path)
+        state.outbox.start()
+        await rings(voice)
+        await state.calls.all_over()
+        await state.outbox.stop()
+    (report,) = told.told
+    assert is_signed(told.signatures[0] or "", told.bodies[0], "whsec", 1_800_000_000)
+    assert report["call_sid"] == CALL
+    assert (report["from"], report["direction"]) == (CALLER, "inbound")
+    assert (report["event"], report["reason"], report["engine"]) == ("end", "the caller hung up", "fake")
+    assert report["metrics"]["frames"] >= 1
+    assert report["words"][0]["text"].startswith("1")
+    assert report["began_at"] <= report["ended_at"]
+    assert report["files"] == {}
+    assert CALLER not in logged.text

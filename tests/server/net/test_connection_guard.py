@@ -1,0 +1,112 @@
+"""server/net/connection_guard.py in simulated time: when a connection is cut off, and when not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from moshi_phone.server.net.connection_guard import UNSENT_BYTES, PeerWatch
+from moshi_phone.server.net.connections import STALLED, UNCLOSED, ConnectionLimits, Connections
+from tests.support.simulated import run_simulated
+
+LIMITS = ConnectionLimits(stalled_secs=5, closing_secs=2, check_secs=0.5)
+
+
+class Transport(asyncio.Transport):
+    """A transport that only remembers what it was told."""
+
+    closing = aborted = False
+    limit_bytes: int | None = None
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.limit_bytes = high
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Peer:
+    """A watched connection."""
+
+    def __init__(self, overdue: Callable[[float], str | None] = lambda _: None) -> None:
+        self.connections = Connections(LIMITS)
+        self.transport = Transport()
+        loop = asyncio.get_running_loop()
+        self.watch = PeerWatch(loop, self.transport, self.connections, self, overdue)
+
+    def cut_off(self, cause: str) -> None:
+        self.watch.cut_off(cause)
+
+
+def simulate(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    run_simulated(test())
+
+
+def test_who_takes_nothing_is_cut_off() -> None:
+    async def test() -> None:
+        peer = Peer()
+        assert peer.transport.limit_bytes == UNSENT_BYTES
+        peer.watch.writing_paused()
+        await asyncio.sleep(5)
+        assert not peer.transport.aborted
+        await asyncio.sleep(1)
+        assert peer.transport.aborted
+        assert peer.connections.cut_off == {STALLED: 1}
+        await asyncio.sleep(100)
+        assert peer.connections.cut_off == {STALLED: 1}
+
+    simulate(test)
+
+
+def test_who_is_slow_is_not() -> None:
+    async def test() -> None:
+        peer = Peer()
+        for _ in range(10):
+            peer.watch.writing_paused()
+            await asyncio.sleep(4)
+            peer.watch.writing_resumed()
+            await asyncio.sleep(4)
+        assert not peer.connections.cut_off
+
+    simulate(test)
+
+
+def test_closing_has_its_time() -> None:
+    async def test() -> None:
+        peer = Peer()
+        await asyncio.sleep(100)
+        peer.transport.closing = True
+        await asyncio.sleep(2)
+        assert not peer.transport.aborted
+        await asyncio.sleep(1.1)
+        assert peer.connections.cut_off == {UNCLOSED: 1}
+
+    simulate(test)
+
+
+def test_what_is_overdue() -> None:
+    async def test() -> None:
+        peer = Peer(lambda now_s: "it is too late" if now_s > 7 else None)
+        await asyncio.sleep(7)
+        assert not peer.connections.cut_off
+        await asyncio.sleep(1)
+        assert peer.connections.cut_off == {"it is too late": 1}
+
+    simulate(test)
+
+
+def test_a_connection_that_was_lost_is_not_cut_off() -> None:
+    async def test() -> None:
+        peer = Peer()
+        peer.watch.writing_paused()
+        peer.watch.stop()
+        peer.cut_off(STALLED)
+        await asyncio.sleep(100)
+        assert not peer.transport.aborted
+        assert not peer.connections.cut_off
+
+    simulate(test)

@@ -1,0 +1,116 @@
+"""What a request may take: those who send nothing, half of it, or its body in drops."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, suppress
+
+import httpx
+import pytest
+
+from bot import run_call
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.net.connections import (
+    NO_BODY,
+    NO_REQUEST,
+    STALLED,
+    TOO_MANY,
+    ConnectionLimits,
+    Connections,
+)
+from moshi_phone.server.web.app import create_app
+from tests.support.phone import serving_app
+from tests.support.raw_socket import raw_socket
+from tests.support.waiting import until
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+IMPATIENT = ConnectionLimits(
+    head_secs=0.3, body_secs=0.3, stalled_secs=0.3, closing_secs=0.3, check_secs=0.05
+)
+
+
+@pytest.fixture
+def connections() -> Connections:
+    return Connections(IMPATIENT)
+
+
+def app() -> object:
+    return create_app(ServerState(ParrotEngine()), run_call)
+
+
+@pytest.mark.parametrize(
+    "half", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: local", b"POST /twiml HTTP/1.1\r\n"]
+)
+async def test_half_a_request(connections: Connections, half: bytes) -> None:
+    async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
+        if half:
+            await peer.send(half)
+        assert await peer.read() == b""
+    assert connections.cut_off == {NO_REQUEST: 1}
+
+
+async def test_half_a_second_request(connections: Connections) -> None:
+    """The first stops uvicorn's own clock, and every byte of the second stops it again."""
+    async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
+        await peer.send(HEALTH + b"GET /heal")
+        assert (await peer.read()).startswith(b"HTTP/1.1 503 ")
+    assert connections.cut_off == {NO_REQUEST: 1}
+
+
+async def test_a_body_in_drops(connections: Connections) -> None:
+    async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
+        await peer.send(b"POST /twiml HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
+        with suppress(ConnectionError):
+            for _ in range(200):
+                await peer.send(b"x")
+                await asyncio.sleep(0.02)
+    assert connections.cut_off == {NO_BODY: 1}
+
+
+async def test_a_head_that_is_too_long(connections: Connections) -> None:
+    async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
+        await peer.send(b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000)
+        assert (await peer.read()).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_response_that_nobody_takes(connections: Connections) -> None:
+    async def endless(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        if scope["type"] != "http":
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (await asyncio.sleep(0, True)) and not connections.cut_off:
+            await send({"type": "http.response.body", "body": b"x" * 10_000, "more_body": True})
+
+    async with serving_app(uvicorn_config(endless, connections)) as address, raw_socket(address) as peer:
+        await peer.send(HEALTH)
+        await until(lambda: connections.cut_off[STALLED])
+
+
+async def test_slow_requests_within_the_limits(connections: Connections) -> None:
+    patient = Connections(ConnectionLimits(check_secs=0.02))
+    async with serving_app(uvicorn_config(app(), patient)) as address, raw_socket(address) as peer:
+        for _ in range(2):
+            for at in range(0, len(HEALTH), 8):
+                await peer.send(HEALTH[at : at + 8])
+                await asyncio.sleep(0.03)
+        await asyncio.sleep(0.1)
+        assert not patient.cut_off
+        async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+            for _ in range(3):
+                assert (await client.get("/healthz")).status_code == 503
+    assert not patient.cut_off
+    assert patient.waiting == 0
+
+
+async def test_a_crowd_that_waits_keeps_nobody_out() -> None:
+    """1,100 silent connections were held until the process had no files left."""
+    connections = Connections(ConnectionLimits(waiting=20))
+    async with AsyncExitStack() as crowd, serving_app(uvicorn_config(app(), connections)) as address:
+        for _ in range(60):
+            await crowd.enter_async_context(raw_socket(address))
+        async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+            assert (await client.get("/healthz")).status_code == 503
+        assert connections.cut_off[TOO_MANY] >= 40
+        assert connections.waiting <= 20

@@ -1,0 +1,118 @@
+"""server/web/admin.py: monitoring on a port of its own, while the public one keeps it to itself."""
+
+from __future__ import annotations
+
+import socket
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.options import WebOptions
+from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.runtime.ports import free_port
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.web.admin import create_admin_app
+from tests.support.fake_engines import FakeEngine
+from tests.support.logs import Logged
+from tests.support.phone import Phone, serving, serving_app, start_message
+from tests.support.program import program
+
+CALL_SID = "CA" + "4" * 32
+LOUD = bytes([0x20, 0xA0]) * 80
+
+
+def public_line(admin_host: str = "127.0.0.1") -> ServerState:
+    auth = StreamAuth.for_account("f" * 32, PublicAddress("https://phone.example.com"))
+    return ServerState(FakeEngine(), auth=auth, web=WebOptions(admin_port=0, admin_host=admin_host))
+
+
+async def test_while_the_server_is_public_prometheus_asks_the_private_port() -> None:
+    line = public_line()
+    start = start_message(call_sid=CALL_SID, parameters={"token": line.mint(CALL_SID)})
+    async with (
+        serving(line) as address,
+        serving_app(uvicorn_config(create_admin_app(line))) as admin,
+        httpx.AsyncClient() as http,
+        Phone.calling(address, start) as phone,
+    ):
+        await phone.say(LOUD, times=8)
+        await phone.listen(2)
+        for path in ("/metrics", "/calls", f"/calls/{CALL_SID}"):
+            assert (await http.get(f"http://{address}{path}")).status_code == 403
+            assert (await http.get(f"http://{admin}{path}")).status_code == 200
+        assert (await http.get(f"http://{admin}/calls")).json()["running"][0]["name"] == CALL_SID[:10]
+        assert (await http.get(f"http://{admin}/healthz")).json()["calls"] == 1
+        scraped = (await http.get(f"http://{admin}/metrics")).text
+        samples = {
+            sample.name: sample.value
+            for family in text_string_to_metric_families(scraped)
+            for sample in family.samples
+        }
+        assert (samples["moshi_ready"], samples["moshi_calls_running"]) == (1, 1)
+        assert samples["moshi_lost_calls_total"] == samples["moshi_turned_away_total"] == 0
+        await line.engine.stop()
+        assert "moshi_ready 0.0" in (await http.get(f"http://{admin}/metrics")).text
+
+
+async def test_nothing_else_is_there() -> None:
+    async with (
+        serving_app(uvicorn_config(create_admin_app(public_line()))) as admin,
+        httpx.AsyncClient(base_url=f"http://{admin}") as http,
+    ):
+        for path in ("/", "/web/app.js", "/stream", "/docs", "/openapi.json", "/metrics/"):
+            assert (await http.get(path)).status_code == 404
+        for path in ("/twiml", "/status", "/web/call", f"/calls/{CALL_SID}/say"):
+            assert (await http.post(path)).status_code in (404, 405)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "a{b}.evil.com", ""])
+async def test_a_web_page_cannot_bend_its_name_to_it(host: str) -> None:
+    async with (
+        serving_app(uvicorn_config(create_admin_app(public_line()))) as admin,
+        httpx.AsyncClient(base_url=f"http://{admin}") as http,
+    ):
+        for path in ("/metrics", "/calls", f"/calls/{CALL_SID}"):
+            assert (await http.get(path, headers={"Host": host})).status_code == 403
+
+
+async def test_on_another_address_whoever_reaches_it_may_look(logged: Logged) -> None:
+    async with (
+        serving_app(uvicorn_config(create_admin_app(public_line("172.17.0.1")))) as admin,
+        httpx.AsyncClient(base_url=f"http://{admin}") as http,
+    ):
+        assert (await http.get("/metrics", headers={"Host": "moshi:5002"})).status_code == 200
+    assert "--admin-host 172.17.0.1: whoever reaches it sees the calls, without a password" in logged.text
+
+
+async def test_the_program_says_where_it_is() -> None:
+    environment = {"MOSHI_ENGINE": "parrot", "MOSHI_PORT": "0", "MOSHI_ADMIN_PORT": "0"}
+    async with program(environment=environment) as running:
+        line = await running.says("Monitoring at http://127.0.0.1:")
+        await running.says("Answering calls at")
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(line.split()[-1])
+            assert "moshi_ready 1.0" in answer.text
+
+
+async def test_the_other_port_is_taken_too() -> None:
+    """It ended in a traceback: two sockets of ours could be bound to one port, and only one could listen."""
+    port = str(free_port())
+    async with program(
+        environment={"MOSHI_ENGINE": "parrot", "MOSHI_PORT": port, "MOSHI_ADMIN_PORT": port}
+    ) as running:
+        assert await running.ends() == 2
+    assert running.said.splitlines()[-1] == f"Error: Port {port} is taken; choose another with --admin-port."
+
+
+async def test_a_port_that_is_taken_is_one_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        environment = {"MOSHI_ENGINE": "parrot", "MOSHI_PORT": "0", "MOSHI_ADMIN_PORT": str(port)}
+        async with program(environment=environment) as running:
+            assert await running.ends() == 2
+    assert running.said.splitlines()[-1] == f"Error: Port {port} is taken; choose another with --admin-port."

@@ -1,0 +1,36 @@
+"""Takes the place of timers in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from moshi_phone.runtime.retries import Cancel
+
+
+class Laters:
+    """Notes what shall run after a pause, and runs it when the test says so.
+
+    Attributes:
+        secs: the pauses that were asked for, in order.
+    """
+
+    def __init__(self) -> None:
+        self.secs: list[float] = []
+        self._work: list[Callable[[], None]] = []
+
+    def __call__(self, secs: float, work: Callable[[], None]) -> Cancel:
+        """See ``Later``."""
+        self.secs.append(secs)
+        self._work.append(work)
+
+        def cancel() -> None:
+            if work in self._work:
+                self._work.remove(work)
+
+        return cancel
+
+    def run(self) -> None:
+        """Let the pauses be over."""
+        work, self._work = self._work, []
+        for one in work:
+            one()

@@ -1,0 +1,117 @@
+"""The program as a person runs it: a process of its own, its lines as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
+
+ROOT = Path(__file__).parents[2]
+
+
+class Program:
+    """A running ``uv run bot.py …``.
+
+    Attributes:
+        said: everything that it wrote so far, stdout and stderr together.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.said = ""
+
+    @property
+    def pid(self) -> int:
+        """The process, to look at from outside."""
+        return self._process.pid
+
+    async def says(self, words: str) -> str:
+        """Wait for a line with these words; gives the line."""
+        while True:
+            line = await self._line()
+            if words in line:
+                return line
+            assert line, f"it ended without saying {words!r}:\n{self.said}"
+
+    async def ends(self) -> int:
+        """Wait for its end; gives its exit code."""
+        while await self._line():
+            pass
+        return await self._process.wait()
+
+    def deafen(self) -> None:
+        """Read no more of it: from now on it writes into a pipe without an end."""
+        assert self._process.stdout is not None
+        self._process.stdout._transport.close()  # type: ignore[attr-defined]
+
+    async def wait(self) -> int:
+        """Wait for its end without reading it; gives its exit code."""
+        return await self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    async def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = (await self._process.stdout.readline()).decode()
+        self.said += line
+        return line
+
+
+@asynccontextmanager
+async def program(
+    *arguments: str,
+    environment: Mapping[str, str],
+    python: Sequence[str] = (str(ROOT / "bot.py"),),
+    folder: str = "/",  # a .env of whoever runs the tests is not found from there
+) -> AsyncIterator[Program]:
+    """Run it with nothing but this environment (and where programs are); ends it if it has not ended.
+
+    Args:
+        arguments: the program's.
+        environment: added to where programs and the home are.
+        python: what Python runs.
+        folder: where.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *python,
+        *arguments,
+        cwd=folder,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={
+            **{name: os.environ[name] for name in ("PATH", "HOME", "XDG_STATE_HOME") if name in os.environ},
+            **environment,
+        },
+    )
+    try:
+        yield Program(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+def account(twilio: FakeTwilioApi, cloudflared: Path | None = None) -> dict[str, str]:
+    """The environment of somebody who has an account, and cloudflared."""
+    environment = {
+        "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+        "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
+        "TWILIO_NUMBER": NUMBER,
+        "TWILIO_API_URL": twilio.url,
+        "MOSHI_ENGINE": "parrot",
+        "MOSHI_TUNNEL_WAIT_SECS": "0",
+    }
+    if cloudflared:
+        environment["PATH"] = f"{cloudflared.parent}{os.pathsep}{os.environ['PATH']}"
+    return environment
