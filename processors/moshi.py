@@ -20,7 +20,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from moshi_phone.audio import pcm
 from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ
 from moshi_phone.engines.duplex import HANG_SECS, DuplexSession, DuplexStep, EngineFailed
-from moshi_phone.runtime.plugin import told
+from moshi_phone.runtime.errors import describe_error
 from processors.frames import EngineMetricsFrame
 from processors.words import WordFrames
 
@@ -94,7 +94,7 @@ class MoshiProcessor(FrameProcessor):
             await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
         except Exception as error:  # a bug, ours or of an engine of the user's own
             logger.opt(exception=error).error("{} broke", self.session.answerer)
-            said = f"{self.session.answerer} broke ({told(error)})"
+            said = f"{self.session.answerer} broke ({describe_error(error)})"
             await self.push_error(said, exception=error, force_treat_as_permanent=True)
 
     async def _push(self, step: DuplexStep) -> None:

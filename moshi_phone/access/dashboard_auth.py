@@ -17,6 +17,7 @@ from moshi_phone.access.login_throttle import LoginThrottle
 from moshi_phone.access.loopback import is_loopback
 from moshi_phone.access.options import WebOptions
 from moshi_phone.access.source import host_of, source_of
+from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.rate_limited_log import RefusalLog
 
 SHORTEST_PASSWORD = 8
@@ -25,7 +26,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 _basic = HTTPBasic(realm="Moshi on the phone", auto_error=False)
 
 
-class DashboardUnusable(Exception):
+class DashboardUnusable(UserError):
     """The options do not go together; the text says what to set."""
 
 

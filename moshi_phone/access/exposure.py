@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from moshi_phone.access.loopback import is_loopback
+from moshi_phone.runtime.errors import UserError
 
 
-class Exposed(Exception):
+class Exposed(UserError):
     """The server would be open to everybody. The text is one sentence that says what to set."""
 
 

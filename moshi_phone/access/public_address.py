@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.urls import split_url
 
 STREAM_PATH = "/stream"
@@ -16,7 +17,7 @@ HEALTH_PATH = "/healthz"
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 
 
-class BadPublicUrl(ValueError):
+class BadPublicUrl(UserError):
     """The text is not a URL that Twilio can use. The message says what is expected."""
 
 

@@ -7,13 +7,14 @@ from typing import Any, Literal
 import aiohttp
 
 from moshi_phone.cluster.cluster_auth import ClusterAuth
+from moshi_phone.runtime.errors import UserError
 
 CONTROL = "control"
 """Whom a token is for that lets a request in there."""
 WITHIN_SECS = 10.0
 
 
-class ControlError(Exception):
+class ControlError(UserError):
     """The cluster does not do what it was asked. The text is one sentence that names the remedy."""
 
 

@@ -20,7 +20,7 @@ from moshi_phone.cluster.rpc import NoAnswer, Transport
 from moshi_phone.cluster.runtime import Survivor
 from moshi_phone.cluster.worker import Worker
 from moshi_phone.cluster.worker_spec import WorkerSpec
-from moshi_phone.runtime.first_line import first_line
+from moshi_phone.runtime.errors import first_line
 from moshi_phone.runtime.plugin import load
 from moshi_phone.runtime.version import VERSION
 from moshi_phone.server.settings import Settings, SettingsError

@@ -23,11 +23,10 @@ from moshi_phone.cluster.cluster_auth import ClusterAuth
 from moshi_phone.cluster.rpc import Answerer
 from moshi_phone.cluster.worker_report import WorkerReport
 from moshi_phone.cluster.worker_spec import WorkerSpec
-from moshi_phone.cluster.worker_url import BadWorkerUrl, worker_url
-from moshi_phone.engines.duplex import EngineError, Unsupported
-from moshi_phone.runtime.plugin import PluginUnfit
+from moshi_phone.cluster.worker_url import worker_url
+from moshi_phone.engines.duplex import Unsupported
+from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.stop_signals import Stopped, StopSignals
-from moshi_phone.runtime.tunnel import TunnelFailed
 from moshi_phone.server.calls.call import CallOver
 from moshi_phone.server.calls.draining import CLOSING, drain
 from moshi_phone.server.calls.engine_health import reserve
@@ -35,14 +34,13 @@ from moshi_phone.server.calls.incoming import answer_call, connect
 from moshi_phone.server.calls.pending import ExpectedCall
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.lifecycle import answering, listen
-from moshi_phone.server.settings import Settings, SettingsError
+from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.health import health
 from moshi_phone.server.web.metrics import metrics
 from moshi_phone.server.web.monitoring import details, overview
 from moshi_phone.server.web.offers import chosen, offers
 from moshi_phone.telephony.incoming_call import IncomingCall
 
-_EXPLAINED = (EngineError, PluginUnfit, SettingsError, TunnelFailed, BadWorkerUrl)
 GONE = "the worker is not there any more"
 LED_SECS = 10.0
 """For how long a worker that ends waits for the stream of a call that was led to it; it takes about one."""
@@ -246,7 +244,7 @@ class Worker(Answerer):
             logger.info("Worker {} has ended", spec.name)
         except Stopped:
             logger.info("Worker {} was stopped before it was ready", spec.name)
-        except _EXPLAINED as error:
+        except UserError as error:
             self._failure = str(error)
             logger.error("Worker {} cannot start: {}", spec.name, error)
         except Exception as error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from string import Formatter
 
 from moshi_phone.access.public_address import BadPublicUrl, parse_public_url
+from moshi_phone.runtime.errors import UserError
 
 _KNOWN = frozenset(("name", "host", "port"))
 
 
-class BadWorkerUrl(ValueError):
+class BadWorkerUrl(UserError):
     """The template makes no URL, or the same one for all workers. The text is one sentence."""
 
 

@@ -13,18 +13,18 @@ import cloup
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from moshi_phone.commands.errors import Unusable
+from moshi_phone.commands.errors import Unusable, explained
 from moshi_phone.commands.options import GROUPS, as_environment, command, takes
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.records.options import TapOptions
 from moshi_phone.rehearse import rehearsal
 from moshi_phone.rehearse.checks import Criterion, held
-from moshi_phone.rehearse.clip import CALLER_FILE, ClipUnusable, caller_speech
+from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
 from moshi_phone.rehearse.options import RehearseOptions
-from moshi_phone.rehearse.own_server import PUBLIC_URL, OwnServer, ServerFailed
+from moshi_phone.rehearse.own_server import PUBLIC_URL, OwnServer
 from moshi_phone.rehearse.provenance import Provenance
-from moshi_phone.rehearse.reachable import Unreachable, check_reachable
+from moshi_phone.rehearse.reachable import check_reachable
 from moshi_phone.rehearse.rehearsal import Rehearsed, Target
 from moshi_phone.rehearse.report import make_report_directory, write_report
 from moshi_phone.rehearse.status_client import StatusClient
@@ -79,7 +79,7 @@ def rehearse(
         console = Console(width=_WIDTH_WITHOUT_TERMINAL)
     engine_options = dataclasses.replace(engine_options, calls=rehearse_options.calls)
     stage = _Stage(rehearse_options, server_options.pipeline, console)
-    try:
+    with explained():
         # What can be wrong with the options comes out before a server is started or called.
         caller_speech(stage.caller, rehearse_options.secs)
         with _writing(rehearse_options.report):
@@ -91,8 +91,6 @@ def rehearse(
         else:
             provenance = Provenance.now(rehearse_options, engine_options)
             calls = asyncio.run(stage.host(engine_options))
-    except (ClipUnusable, ServerFailed, Unreachable) as error:
-        raise Unusable(str(error)) from error
     provenance = provenance.answered_by((calls[0].health or {}).get("engine"))
     with _writing(rehearse_options.report):
         written = write_report(rehearse_options.report, calls, provenance)

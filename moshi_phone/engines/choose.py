@@ -12,7 +12,8 @@ from moshi_phone.engines.duplex import DuplexEngine, EngineUnavailable
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.engines.personas import NO_PERSONAS, Personas, settle
-from moshi_phone.runtime.plugin import PluginUnfit, load, told
+from moshi_phone.runtime.errors import describe_error
+from moshi_phone.runtime.plugin import PluginUnfit, load
 
 ENGINES = ("auto", "moshi", "parrot", "remote")
 
@@ -150,7 +151,7 @@ def _own_engine(options: EngineOptions) -> DuplexEngine:
             f"--engine: {options.engine} cannot be made from EngineOptions ({error})."
         ) from error
     except Exception as error:  # whatever the user's own class raises while it is made
-        raise PluginUnfit(f"--engine: {options.engine} cannot be made ({told(error)}).") from error
+        raise PluginUnfit(f"--engine: {options.engine} cannot be made ({describe_error(error)}).") from error
 
 
 def _remote_engine(options: EngineOptions) -> EngineChoice:

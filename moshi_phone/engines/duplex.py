@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from moshi_phone.audio.formats import FRAME_SAMPLES, Pcm
+from moshi_phone.runtime.errors import UserError
 
 HANG_SECS = 5.0  # how long a session may owe an answer, but for --hang-secs; then a caller hangs up
 
@@ -26,7 +27,7 @@ LISTEN = "listen"
 """In ``timings_ms``: listening for words, which an answer does not wait for."""
 
 
-class EngineError(Exception):
+class EngineError(UserError):
     """An engine's own failure; its text is one sentence that a person can act on."""
 
 

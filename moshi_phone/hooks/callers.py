@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from moshi_phone.runtime.errors import UserError
+
 HOUR_S = 3600.0
 _MOST_CALLERS = 10_000  # remembered at a time; then those who called longest ago are forgotten
 _PATTERN = re.compile(r"\+[1-9][0-9]{0,14}\*?")
 
 
-class BadPattern(ValueError):
+class BadPattern(UserError):
     """What was given for ``--allow`` or ``--deny`` is no number; the text says what is expected."""
 
 

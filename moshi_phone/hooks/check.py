@@ -5,9 +5,10 @@ from __future__ import annotations
 from moshi_phone.hooks.callers import CallerRules
 from moshi_phone.hooks.http import parse_hook_url
 from moshi_phone.hooks.options import HookOptions
+from moshi_phone.runtime.errors import UserError
 
 
-class HooksUnusable(ValueError):
+class HooksUnusable(UserError):
     """The hooks cannot work like this; the text says what to set."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from moshi_phone.hooks.signing import HEADER, sign
+from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.urls import split_url
 
 MOST_ANSWER_BYTES = 64 * 1024
@@ -29,7 +30,7 @@ class HookFailed(Exception):
         self.answered = answered
 
 
-class BadHookUrl(ValueError):
+class BadHookUrl(UserError):
     """What was given for a hook is no URL that can be asked."""
 
 

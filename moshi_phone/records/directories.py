@@ -11,9 +11,10 @@ from loguru import logger
 
 from moshi_phone.records.options import TapOptions
 from moshi_phone.records.private_files import FOLDER_MODE
+from moshi_phone.runtime.errors import UserError
 
 
-class DirectoryUnusable(Exception):
+class DirectoryUnusable(UserError):
     """A directory that cannot be written to; the text says which, and why."""
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from moshi_phone.audio import g711, pcm
 from moshi_phone.audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
+from moshi_phone.runtime.errors import UserError
 
 CALLER_FILE = Path(__file__).with_name("caller.flac")
 LEAD_IN_S = 0.5  # the caller lifts the phone, and talks while the bot still greets
@@ -27,7 +28,7 @@ TAIL_S = 1.0  # and listens a moment before hanging up
 _PAUSE_S = 0.6  # between two rounds of the clip
 
 
-class ClipUnusable(Exception):
+class ClipUnusable(UserError):
     """The caller's file cannot be played; the text says why."""
 
 

@@ -17,6 +17,7 @@ from typing import Self
 
 from moshi_phone.rehearse.status_client import StatusClient
 from moshi_phone.runtime.child_process import ChildProcess
+from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.ports import free_port
 
 BOT = Path(__file__).resolve().parents[2] / "bot.py"
@@ -26,7 +27,7 @@ _LOOK_EVERY_S = 0.1
 _STOP_SECS = 10.0
 
 
-class ServerFailed(Exception):
+class ServerFailed(UserError):
     """The server did not get ready; the text is its own last word."""
 
 

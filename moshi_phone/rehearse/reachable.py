@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 
+from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.urls import split_url
 
 CONNECT_SECS = 10.0
 _PORTS = {"ws": 80, "wss": 443}
 
 
-class Unreachable(Exception):
+class Unreachable(UserError):
     """Nothing answers there; the text is one sentence that says so, or what the URL should look like."""
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
+from moshi_phone.runtime.errors import UserError, describe_error
 
-class PluginUnfit(Exception):
+
+class PluginUnfit(UserError):
     """What was named is not there, or is no such thing. The text is one sentence that says so."""
 
 
@@ -44,23 +45,10 @@ def load(spec: str, option: str) -> Any:
             f"{option}: {module_name} needs the package {error.name}, which is missing."
         ) from error
     except Exception as error:  # whatever the user's own module raises while it is imported
-        raise PluginUnfit(f"{option}: {module_name} cannot be imported ({told(error)}).") from error
+        raise PluginUnfit(f"{option}: {module_name} cannot be imported ({describe_error(error)}).") from error
     try:
         return getattr(module, name)
     except AttributeError as error:
         like = difflib.get_close_matches(name, vars(module), 1)
         hint = f"; did you mean {like[0]}?" if like else "."
         raise PluginUnfit(f"{option}: the module {module_name} has no {name}{hint}") from error
-
-
-def told(error: BaseException) -> str:
-    """Say in a few words what somebody's own code raised, and at which line of it."""
-    said = f"{type(error).__name__}: {error}".removesuffix(": ")
-    if isinstance(error, SyntaxError):
-        return said  # which names the line itself
-    here = Path.cwd()
-    for one in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(one.filename)
-        if path.is_relative_to(here) and "site-packages" not in path.parts:
-            return f"{said}; {path.relative_to(here)}, line {one.lineno}"
-    return said

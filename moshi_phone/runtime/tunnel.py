@@ -15,6 +15,7 @@ from loguru import logger
 
 from moshi_phone.runtime.child_process import ChildProcess
 from moshi_phone.runtime.cloudflared import BINARY, GRACE_SECS, command, how_to_install, url_in
+from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.ports import free_port
 
 READY_SECS = 60.0
@@ -27,7 +28,7 @@ OnUrl = Callable[[str], Awaitable[None]]
 Sleep = Callable[[float], Awaitable[None]]
 
 
-class TunnelFailed(Exception):
+class TunnelFailed(UserError):
     """There is no tunnel. The text is one sentence that says what to do."""
 
 

@@ -13,6 +13,7 @@ from moshi_phone.hooks.check import check_hooks
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.records.directories import make_directories
 from moshi_phone.records.options import TapOptions
+from moshi_phone.runtime.errors import UserError
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.telephony.credentials import check_credentials
@@ -25,7 +26,7 @@ from processors.phrases import words_of
 _TUNNEL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 - all of them take what comes to 127.0.0.1
 
 
-class SettingsError(Exception):
+class SettingsError(UserError):
     """The options do not go together, or lack something. The text is one sentence that names the remedy."""
 
 

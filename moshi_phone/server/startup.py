@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from loguru import logger
 
 from moshi_phone.engines.duplex import DuplexEngine, EngineError, EngineUnavailable, Progress
-from moshi_phone.runtime.plugin import told
+from moshi_phone.runtime.errors import describe_error
 
 
 @dataclass
@@ -43,5 +43,7 @@ class Startup:
             raise
         except Exception as error:  # a bug, ours or of an engine of the user's own
             logger.opt(exception=error).error("The engine {} did not start", engine.name)
-            raise EngineUnavailable(f"The engine {engine.name} did not start ({told(error)}).") from error
+            raise EngineUnavailable(
+                f"The engine {engine.name} did not start ({describe_error(error)})."
+            ) from error
         self.done = True

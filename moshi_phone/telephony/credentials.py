@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+from moshi_phone.runtime.errors import UserError
+
 _FORMS = {
     "TWILIO_ACCOUNT_SID": (re.compile(r"AC[0-9a-fA-F]{32}"), "AC and 32 hexadecimal digits"),
     "TWILIO_AUTH_TOKEN": (re.compile(r"[0-9a-fA-F]{32}"), "32 hexadecimal digits"),
 }
 
 
-class BadCredential(Exception):
+class BadCredential(UserError):
     """A credential cannot be one. The text is one sentence that names the remedy, and does not show it.
 
     Attributes:

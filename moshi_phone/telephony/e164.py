@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+from moshi_phone.runtime.errors import UserError
+
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _DECORATION = re.compile(r"[\s().\-/\u00a0\u2010-\u2015]")
 
 
-class BadNumber(ValueError):
+class BadNumber(UserError):
     """The text is not a phone number that can be dialled."""
 
 

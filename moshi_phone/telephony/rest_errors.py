@@ -10,6 +10,7 @@ from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http.response import Response
 
 from moshi_phone.access.redact import redact
+from moshi_phone.runtime.errors import UserError
 
 _REMEDIES = {
     20003: "Twilio refused the credentials: check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN",
@@ -26,7 +27,7 @@ _REMEDIES = {
 _SERVER_ERROR = 500
 
 
-class TwilioError(Exception):
+class TwilioError(UserError):
     """Twilio did not do what it was asked. The text is one sentence that names the remedy.
 
     Attributes:

@@ -40,7 +40,7 @@ from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.model_thread import Job, ModelThread
 from moshi_phone.engines.moshi.stt.worker import DoInSpareTime, Heard, Listener
 from moshi_phone.engines.step_queue import StepQueue
-from moshi_phone.runtime.first_line import first_line
+from moshi_phone.runtime.errors import first_line
 
 STAGES = 3  # a frame in each: encoding, language model, decoding
 NOTHING_HEARD = Heard()

@@ -27,7 +27,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined] # exported, if
 )
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
-from moshi_phone.runtime.first_line import first_line
+from moshi_phone.runtime.errors import first_line
 
 REPO = re.compile(r"[\w.-]+/[\w.-]+")  # ORG/NAME
 DOWNLOAD = "uv run bot.py download"

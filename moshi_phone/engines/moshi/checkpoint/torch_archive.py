@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moshi_phone.runtime.first_line import first_line
+from moshi_phone.runtime.errors import first_line
 
 Tensors = dict[str, NDArray[Any]]
 

@@ -10,7 +10,7 @@ from loguru import logger
 
 from moshi_phone.engines.duplex import EngineBusy, EngineUnavailable
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS, LIMIT_FRAMES, Mimi
-from moshi_phone.runtime.first_line import first_line
+from moshi_phone.runtime.errors import first_line
 from moshi_phone.runtime.retries import Cancel, GrowingPauses, Later, later
 
 CLOSE_PATIENCE_S = 3.0  # loading one takes a second

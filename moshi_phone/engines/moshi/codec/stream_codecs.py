@@ -12,7 +12,7 @@ from moshi_phone.engines.duplex import EngineFailed
 from moshi_phone.engines.moshi.codec.codec import Mimi
 from moshi_phone.engines.moshi.codec.codec_pool import MimiPool
 from moshi_phone.engines.moshi.model.token_history import Tokens
-from moshi_phone.runtime.first_line import first_line
+from moshi_phone.runtime.errors import first_line
 
 NOTICE_FRAMES = 60 * 1000 // FRAME_MS  # a fresh one is wanted a minute ahead, to have time for silence
 PRIMING_FRAMES = 4  # what a fresh one is given before it takes over; its convolutions reach back 3.5
