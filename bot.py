@@ -35,6 +35,7 @@ from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.runner import RunnerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+from pipelines.call_parts import CallParts
 from pipelines.taps import make_taps
 from processors.key_watch import Action, KeyWatch
 from processors.phrase_watch import PhraseWatch
@@ -65,14 +66,16 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     taps = make_taps(state.taps, call.file_name, call.observations, state.files, heading, watches=watches)
     tone = ToneOverlay()
     pipeline = state.make_pipeline(
-        transport=transport,
-        session=session,
-        playout_lead_ms=options.playout_lead_ms,
-        hang_secs=state.hang_secs,
-        inbound_taps=taps.inbound_taps,
-        # Before the taps: what is recorded is what the caller hears.
-        taps=[tone, *taps.taps] if state.call_options.call_limit_secs else taps.taps,
-        transfer=control.transfer,
+        CallParts(
+            transport,
+            session,
+            inbound_taps=taps.inbound_taps,
+            # Before the taps: what is recorded is what the caller hears.
+            taps=[tone, *taps.taps] if state.call_options.call_limit_secs else taps.taps,
+            playout_lead_ms=options.playout_lead_ms,
+            hang_secs=state.hang_secs,
+            transfer=control.transfer,
+        )
     )
     worker = PipelineWorker(
         pipeline,

@@ -11,18 +11,15 @@ their place.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.llm_service import FunctionCallParams
 from pipecat.services.openai.llm import OpenAILLMService
-from pipecat.transports.base_transport import BaseTransport
 
-from moshi_phone.engines.duplex import DuplexSession
+from pipelines.call_parts import CallParts
 from pipelines.phone_call import phone_call
 from processors.delegate import Delegate
 
@@ -33,15 +30,8 @@ only where the voice cannot know the answer or something has to be done; otherwi
 """
 
 
-def phone_call_with_delegate(
-    transport: BaseTransport,
-    session: DuplexSession,
-    *,
-    transfer: Callable[[str], bool],
-    taps: Sequence[FrameProcessor] = (),
-    **options: Any,
-) -> Pipeline:
-    """Assemble ``phone_call`` with one stage more. What a call offers is told in ``pipelines/choose.py``.
+def phone_call_with_delegate(parts: CallParts) -> Pipeline:
+    """Assemble ``phone_call`` with one more stage.
 
     The environment says which service: ``DELEGATE_BASE_URL`` (by default Ollama's on this machine),
     ``DELEGATE_MODEL`` and ``DELEGATE_API_KEY``.
@@ -61,12 +51,14 @@ def phone_call_with_delegate(
 
     async def transfer_to_a_person(params: FunctionCallParams) -> None:
         """Put the caller through to a person, when they ask for one."""
-        await params.result_callback({"begun": transfer("the caller asked the delegate for a person")})
+        await params.result_callback({"begun": parts.transfer("the caller asked the delegate for a person")})
 
     async def hang_up(params: FunctionCallParams) -> None:
         """End the call, when the caller has said goodbye."""
         await params.result_callback({"ended": True})
         await delegate.hang_up()
 
-    delegate = Delegate(session, llm, LLMContext(tools=[what_time_is_it, transfer_to_a_person, hang_up]))
-    return phone_call(transport, session, taps=[delegate, *taps], **options)
+    delegate = Delegate(
+        parts.session, llm, LLMContext(tools=[what_time_is_it, transfer_to_a_person, hang_up])
+    )
+    return phone_call(replace(parts, taps=[delegate, *parts.taps]))

@@ -3,72 +3,66 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from loguru import logger
 from pipecat.pipeline.pipeline import Pipeline
+from pipecat.processors.frame_processor import FrameProcessor
 
 from moshi_phone.runtime.plugin import PluginUnfit, load
+from pipelines.call_parts import CallParts
 
 OPTION = "--pipeline"
-OFFERED = ("transport", "session", "playout_lead_ms", "hang_secs", "inbound_taps", "taps")
-"""What ``bot.run_call`` offers a pipeline function; it takes by name what it wants of that."""
 
-OFFERED_BY_NAME = ("transfer",)
-"""What it offers beside, to who names it: ``transfer(why) -> bool`` begins to put the caller through to
-``--transfer-to``, and says whether it has (``server/calls/control.py``). ``phone_call`` needs none of it."""
-
-MakePipeline = Callable[..., Pipeline]
+MakePipeline = Callable[[CallParts], Pipeline]
 
 
 def choose_pipeline(spec: str) -> MakePipeline:
-    """Give the function that assembles a call, as ``phone_call`` does.
+    """Load the function that assembles a call, as ``phone_call`` does.
 
     Args:
         spec: ``MODULE:FUNCTION``.
 
     Returns:
-        A function that takes all of ``OFFERED`` and ``OFFERED_BY_NAME`` by name, whatever of it the chosen
-        one wants.
+        The function, whose results are checked.
 
     Raises:
-        PluginUnfit: when it is not there, or wants what is not offered.
+        PluginUnfit: when there is no such function, or it cannot be called with ``CallParts`` alone.
     """
     function = load(spec, OPTION)
     if not callable(function):
-        raise PluginUnfit(f"{OPTION}: expected a function that gives a Pipeline, got {spec}, which is none.")
+        raise PluginUnfit(f"{OPTION}: expected a function that returns a Pipeline, got {spec}.")
     if inspect.iscoroutinefunction(function):
-        raise PluginUnfit(f"{OPTION}: expected def, got async def {spec}; it gives a Pipeline at once.")
-    # Looked at now, so that what cannot be called is found at the start and not with the first call.
-    parameters = inspect.signature(function).parameters.values()
-    takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters)
-    wanted = [one.name for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
-    needed = [one.name for one in parameters if one.default is one.empty and one.name in wanted]
-    if "transport" not in wanted and not takes_all:
+        raise PluginUnfit(f"{OPTION}: expected def, got async def {spec}; it must return a Pipeline at once.")
+    signature = inspect.signature(function)
+    try:  # now, so that the mistake is found at the start and not with the first call
+        signature.bind(CallParts)
+    except TypeError as error:
         raise PluginUnfit(
-            f"{OPTION}: expected a function of transport, session, …, got {spec}({', '.join(wanted)})."
-        )
-    if strange := [name for name in needed if name not in (*OFFERED, *OFFERED_BY_NAME)]:
-        raise PluginUnfit(
-            f"{OPTION}: {spec} wants {', '.join(strange)}; what a call offers is "
-            f"{', '.join((*OFFERED, *OFFERED_BY_NAME))}."
-        )
-    given = {*wanted, *OFFERED} if takes_all else set(wanted)
+            f"{OPTION}: expected a function of one argument, a CallParts (pipelines/call_parts.py), "
+            f"got {spec}{signature}."
+        ) from error
+    has_warned = False
 
-    def make(**offered: Any) -> Pipeline:
-        return _checked(function(**{name: offered[name] for name in offered.keys() & given}), spec)
+    def make(parts: CallParts) -> Pipeline:
+        nonlocal has_warned
+        pipeline = function(parts)
+        if not isinstance(pipeline, Pipeline):
+            hint = "; does it return the pipeline?" if pipeline is None else "."
+            raise PluginUnfit(
+                f"{OPTION}: expected a Pipeline from {spec}, got {type(pipeline).__name__}{hint}"
+            )
+        if not has_warned and (unused := {*parts.taps, *parts.inbound_taps} - set(_stages(pipeline))):
+            has_warned = True  # once is enough: the function is the same for all calls
+            logger.warning("{} leaves out {} taps: calls are not fully measured or kept.", spec, len(unused))
+        return pipeline
 
     return make
 
 
-def watches(spec: str) -> bool:
-    """Tell whether the function takes the taps, without which a call is neither measured nor recorded."""
-    parameters = inspect.signature(load(spec, OPTION)).parameters.values()
-    return any(one.name == "taps" or one.kind is one.VAR_KEYWORD for one in parameters)
-
-
-def _checked(pipeline: Any, spec: str) -> Pipeline:
-    if not isinstance(pipeline, Pipeline):
-        hint = "; does it return what it makes?" if pipeline is None else "."
-        raise PluginUnfit(f"{OPTION}: expected a Pipeline from {spec}, got {type(pipeline).__name__}{hint}")
-    return pipeline
+def _stages(processor: FrameProcessor) -> Iterator[Any]:
+    """Iterate over a processor and all that it contains."""
+    yield processor
+    for inner in processor.processors:
+        yield from _stages(inner)

@@ -9,7 +9,6 @@ used: ``--engine parrot`` takes nothing, and holds 64 calls.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from pipecat.frames.frames import (
     Frame,
@@ -22,11 +21,10 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.openai.live.llm import OpenAILiveLLMService
-from pipecat.transports.base_transport import BaseTransport
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
-from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
 from moshi_phone.runtime.plugin import PluginUnfit
+from pipelines.call_parts import CallParts
 from processors.mulaw import MulawDecoder, MulawEncoder
 from processors.playout import PlayoutGovernor
 from processors.resampler import Resampler
@@ -76,38 +74,26 @@ class SpeechOnly(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
-def gpt_live(
-    transport: BaseTransport,
-    *,
-    playout_lead_ms: float = DEFAULT_LEAD_MS,
-    inbound_taps: Sequence[FrameProcessor] = (),
-    taps: Sequence[FrameProcessor] = (),
-) -> Pipeline:
+def gpt_live(parts: CallParts) -> Pipeline:
     """Assemble the call.
-
-    Args:
-        transport: the phone company's side; it gives and takes µ-law frames.
-        playout_lead_ms: how much audio may lie in Twilio's buffer before pauses are trimmed.
-        inbound_taps: stages that watch what the caller says, as it comes, and change nothing.
-        taps: stages that watch and change nothing; they stand last, where they see what is sent.
 
     Raises:
         PluginUnfit: when ``OPENAI_API_KEY`` is not set.
     """
     return Pipeline(
         [
-            transport.input(),
-            *inbound_taps,
+            parts.transport.input(),
+            *parts.inbound_taps,
             MulawDecoder(),
             Resampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ),
             OpensTalk(),  # ↓ the stages in MoshiProcessor's place
             make_service(),
             SpeechOnly(),  # ↑
             Resampler(SAMPLE_RATE_HZ, PHONE_RATE_HZ),
-            PlayoutGovernor(playout_lead_ms),
+            PlayoutGovernor(parts.playout_lead_ms),
             MulawEncoder(),
-            *taps,
-            transport.output(),
+            *parts.taps,
+            parts.transport.output(),
         ]
     )
 

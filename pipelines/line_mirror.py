@@ -8,9 +8,9 @@ from __future__ import annotations
 from pipecat.frames.frames import Frame, InputAudioRawFrame, SpeechOutputAudioRawFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.transports.base_transport import BaseTransport
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
+from pipelines.call_parts import CallParts
 from processors.mulaw import MulawDecoder, MulawEncoder
 from processors.playout import PlayoutGovernor
 from processors.resampler import Resampler
@@ -30,17 +30,17 @@ class Mirror(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
-def line_mirror(transport: BaseTransport) -> Pipeline:
+def line_mirror(parts: CallParts) -> Pipeline:
     """Assemble the line with a mirror at its end."""
     return Pipeline(
         [
-            transport.input(),
+            parts.transport.input(),
             MulawDecoder(),
             Resampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ),
             Mirror(),  # ← the one line
             Resampler(SAMPLE_RATE_HZ, PHONE_RATE_HZ),
             PlayoutGovernor(),
             MulawEncoder(),
-            transport.output(),
+            parts.transport.output(),
         ]
     )

@@ -33,7 +33,6 @@ from moshi_phone.server.web.app import create_app
 from moshi_phone.telephony.number_routing import NumberPointer
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.webhooks import OnStatus
-from pipelines.choose import watches
 
 _HEAD_BYTES = 16 * 1024  # of a request; Twilio's have one or two kilobytes
 _MESSAGE_BYTES = 64 * 1024  # of a WebSocket; Twilio's have less than one kilobyte, but for the start
@@ -93,8 +92,6 @@ async def answering(
         )
         if options.reach.insecure and not options.twilio.auth_token:
             logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")
-        if not watches(options.server.pipeline):
-            logger.info("{} takes no taps: calls are neither measured nor kept.", options.server.pipeline)
         if options.hooks.on_end:
             hook = Hook(options.hooks.on_end, options.hooks.hook_secret, SEND_SECS)
             state.outbox = Outbox(hook, options.hooks.on_end_folder)

@@ -19,6 +19,8 @@ class BadCredential(UserError):
         variable: which, by its environment variable.
     """
 
+    variable: str
+
     def __init__(self, variable: str, expected: str, got: str) -> None:
         super().__init__(
             f"{variable}: expected {expected}, got {_shape(got)}; copy it from https://console.twilio.com"

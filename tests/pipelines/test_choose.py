@@ -1,90 +1,90 @@
 from __future__ import annotations
 
-from inspect import signature
-
 import pytest
+from pipecat.pipeline.parallel_pipeline import ParallelPipeline
 from pipecat.pipeline.pipeline import Pipeline
 
 from moshi_phone.runtime.plugin import PluginUnfit
-from pipelines.choose import OFFERED, OFFERED_BY_NAME, choose_pipeline, watches
+from pipelines.call_parts import CallParts
+from pipelines.choose import choose_pipeline
+from pipelines.line_mirror import line_mirror
 from pipelines.phone_call import phone_call
+from processors.tap import Tap
+from tests.pipelines.test_phone_call import Transport
+from tests.support.fake_engines import FakeEngine, FakeSession
+from tests.support.logs import Logged
+
+HERE = "tests.pipelines.test_choose"
+NO_FUNCTION = 5
 
 
-def whole(**offered: object) -> Pipeline:
-    """Takes everything."""
-    assert offered.keys() == set(OFFERED)
-    return Pipeline([])
+def parts(**more: object) -> CallParts:
+    return CallParts(Transport(), FakeSession(FakeEngine()), **more)  # type: ignore[arg-type]
 
 
-MODEST = {7: Pipeline([])}
+def own(parts: CallParts, volume: float = 0.5) -> Pipeline:
+    """Assembles a call, and may have further arguments with defaults."""
+    return phone_call(parts)
 
 
-def modest(transport: object, hang_secs: int) -> Pipeline:
-    """Takes two of what is offered."""
-    return MODEST[hang_secs]
+def inner(parts: CallParts) -> Pipeline:
+    """Has its taps inside another pipeline."""
+    both = ParallelPipeline([*parts.taps], [Tap()])  # type: ignore[no-untyped-call]
+    return Pipeline([parts.transport.input(), both])
 
 
-def naming(transport: object, transfer: object, **more: object) -> Pipeline:
-    """Takes all that phone_call takes, and what it names beside."""
-    assert more.keys() | {"transport"} == set(OFFERED)
-    return MODEST[7]
-
-
-def strange(transport: object, moon: object) -> Pipeline:
-    """Wants what no call has."""
+def old(transport: object, session: object) -> Pipeline:
+    """Takes two arguments."""
     raise NotImplementedError
 
 
-def nothing(transport: object) -> None:
-    """Gives nothing."""
+def nothing(parts: CallParts) -> None:
+    """Returns nothing."""
 
 
-async def late(transport: object) -> Pipeline:
+async def late(parts: CallParts) -> Pipeline:
     """Was written with ``async``."""
     raise NotImplementedError
 
 
-def test_a_function_takes_what_it_wants_of_what_is_offered() -> None:
-    offered = dict.fromkeys(OFFERED)
-    assert isinstance(choose_pipeline("tests.pipelines.test_choose:whole")(**offered), Pipeline)
-    made = choose_pipeline("tests.pipelines.test_choose:modest")(**{**offered, "hang_secs": 7})
-    assert made is MODEST[7]
+async def test_a_function_is_given_the_call_s_parts() -> None:
+    tap = Tap()
+    pipeline = choose_pipeline(f"{HERE}:own")(parts(taps=[tap]))
+    assert tap in pipeline.processors
 
 
-def test_what_phone_call_does_not_need_is_for_who_names_it() -> None:
-    offered = dict.fromkeys((*OFFERED, *OFFERED_BY_NAME))
-    for name in ("whole", "modest", "naming"):
-        made = choose_pipeline(f"tests.pipelines.test_choose:{name}")(**{**offered, "hang_secs": 7})
-        assert isinstance(made, Pipeline)
-
-
-def test_what_a_call_offers_is_what_phone_call_takes() -> None:
-    assert tuple(signature(phone_call).parameters) == OFFERED
+async def test_without_an_account_a_transfer_does_not_begin() -> None:
+    assert not parts().transfer("the caller asked for a person")
 
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("strange", "wants moon; what a call offers is transport, session, playout_lead_ms"),
-        (
-            "late",
-            "expected def, got async def tests.pipelines.test_choose:late; it gives a",
-        ),
-        ("OFFERED", "expected a function that gives a Pipeline, got tests.pipelines.test_choose:OFFERED"),
-        ("test_what_a_call_offers_is_what_phone_call_takes", "expected a function of transport, session"),
+        ("old", "expected a function of one argument, a CallParts (pipelines/call_parts.py), got tests."),
+        ("late", f"expected def, got async def {HERE}:late; it must return a Pipeline at once."),
+        ("NO_FUNCTION", f"expected a function that returns a Pipeline, got {HERE}:NO_FUNCTION."),
+        ("test_without_an_account_a_transfer_does_not_begin", "expected def, got async def"),
     ],
 )
 def test_what_is_no_pipeline_function(name: str, sentence: str) -> None:
     with pytest.raises(PluginUnfit) as unfit:
-        choose_pipeline(f"tests.pipelines.test_choose:{name}")
+        choose_pipeline(f"{HERE}:{name}")
     assert sentence in str(unfit.value)
 
 
-def test_a_function_that_gives_no_pipeline() -> None:
+async def test_a_function_that_returns_no_pipeline() -> None:
     with pytest.raises(PluginUnfit, match=r"expected a Pipeline from .*:nothing, got NoneType"):
-        choose_pipeline("tests.pipelines.test_choose:nothing")(**dict.fromkeys(OFFERED))
+        choose_pipeline(f"{HERE}:nothing")(parts())
 
 
-def test_the_mirror_takes_no_taps() -> None:
-    assert watches("pipelines.phone_call:phone_call")
-    assert not watches("pipelines.line_mirror:line_mirror")
+@pytest.mark.parametrize("name", ["pipelines.phone_call:phone_call", f"{HERE}:inner"])
+async def test_taps_that_are_used_draw_no_warning(logged: Logged, name: str) -> None:
+    choose_pipeline(name)(parts(taps=[Tap()]))
+    assert "taps" not in logged.text
+
+
+async def test_taps_that_are_left_out_are_said_once(logged: Logged) -> None:
+    make = choose_pipeline(f"{line_mirror.__module__}:{line_mirror.__name__}")
+    for _ in range(2):
+        make(parts(taps=[Tap()], inbound_taps=[Tap()]))
+    assert logged.text.count("leaves out 2 taps") == 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.base_transport import BaseTransport
 
+from pipelines.call_parts import CallParts
 from pipelines.phone_call import phone_call
 from processors.tap import Tap
 from tests.support.fake_engines import FakeEngine, FakeSession
@@ -26,7 +27,7 @@ async def test_the_stages_stand_in_this_order() -> None:
     engine = FakeEngine()
     session = FakeSession(engine)
     inbound, outbound = Tap(), Tap()
-    pipeline = phone_call(Transport(), session, inbound_taps=[inbound], taps=[outbound])
+    pipeline = phone_call(CallParts(Transport(), session, inbound_taps=[inbound], taps=[outbound]))
     stages = pipeline.processors[1:-1]  # without the pipeline's own two ends
     assert [stage.name if type(stage) is FrameProcessor else type(stage).__name__ for stage in stages] == [
         "input",

@@ -231,8 +231,8 @@ from processors.moshi import MoshiProcessor
 from pipecat.pipeline.pipeline import Pipeline
 
 
-def FUNCTION(**offered):
-    stages = list(phone_call(**offered).processors[1:-1])
+def FUNCTION(parts):
+    stages = list(phone_call(parts).processors[1:-1])
     behind = next(n for n, stage in enumerate(stages) if isinstance(stage, MoshiProcessor)) + 1
     return Pipeline([*stages[:behind], HalfVolume(), *stages[behind:]])
 """
