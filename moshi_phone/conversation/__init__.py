@@ -1,0 +1,1 @@
+"""Turn-taking of a call: who spoke when, and what follows from it."""

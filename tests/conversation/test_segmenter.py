@@ -1,0 +1,84 @@
+"""Segments of speech against clips whose edges are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.conversation.segmenter import SpeechSegmenter
+from tests.conversation.scripted import clip
+
+EDGE_S = 0.08
+
+
+def speech_at(*at_s: float, secs: float, noise: float = 0.0, name: str = "open-1") -> NDArray[np.int16]:
+    samples = (
+        np.random.default_rng(3).normal(0, noise, round(secs * PHONE_RATE_HZ))
+        if noise
+        else np.zeros(round(secs * PHONE_RATE_HZ))
+    )
+    said = clip("slt", name)
+    for begin_s in at_s:
+        begin = round(begin_s * PHONE_RATE_HZ)
+        part = said[: len(samples) - begin]
+        samples[begin : begin + len(part)] += part
+    return (32767 * np.clip(samples, -1, 1)).astype(np.int16)
+
+
+def segment(samples: NDArray[np.int16], block: int = 640) -> SpeechSegmenter:
+    segmenter = SpeechSegmenter()
+    for begin in range(0, len(samples), block):
+        segmenter.feed(samples[begin : begin + block])
+    return segmenter
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.006, 0.02])
+def test_edges_are_where_the_voice_begins_and_ends(noise: float) -> None:
+    segmenter = segment(speech_at(1.0, 12.0, secs=16, noise=noise))
+    secs = len(clip("slt", "open-1")) / PHONE_RATE_HZ
+    assert [s.begin_s for s in segmenter.segments] == pytest.approx([1.0, 12.0], abs=EDGE_S)
+    assert [s.end_s for s in segmenter.segments] == pytest.approx([1 + secs, 12 + secs], abs=EDGE_S)
+
+
+def test_the_result_does_not_depend_on_the_blocks() -> None:
+    samples = speech_at(1.0, 5.0, secs=9, noise=0.006)
+    expected = segment(samples).segments
+    for block in (1, 160, 333, 4096, len(samples)):
+        assert segment(samples, block).segments == expected
+
+
+def test_speech_after_long_noise_is_heard_at_once() -> None:
+    """Silero's network by itself overlooks the beginning of speech after that."""
+    segmenter = segment(speech_at(60.0, secs=64, noise=0.02))
+    assert [s.begin_s for s in segmenter.segments] == pytest.approx([60.0], abs=EDGE_S)
+
+
+@pytest.mark.parametrize("kind", ["silence", "noise", "tone", "clicks"])
+def test_what_is_no_voice_is_no_speech(kind: str) -> None:
+    samples = np.zeros(20 * PHONE_RATE_HZ)
+    if kind == "noise":
+        samples = np.random.default_rng(1).normal(0, 0.05, samples.size)
+    elif kind == "tone":
+        samples = 0.2 * np.sin(2 * np.pi * 440 * np.arange(samples.size) / PHONE_RATE_HZ)
+    elif kind == "clicks":
+        samples[:: PHONE_RATE_HZ // 2] = 0.9
+    segmenter = segment((32767 * np.clip(samples, -1, 1)).astype(np.int16))
+    segmenter.finish()
+    assert segmenter.segments == []
+
+
+def test_an_open_segment_shows_and_ends_with_the_call() -> None:
+    segmenter = segment(speech_at(1.0, secs=2))
+    assert segmenter.segments == []
+    assert segmenter.open_since_s == pytest.approx(1.0, abs=EDGE_S)
+    assert segmenter.spans[-1].end_s == pytest.approx(2.0, abs=EDGE_S)
+    segmenter.finish()
+    assert [s.end_s for s in segmenter.segments] == pytest.approx([2.0], abs=EDGE_S)
+
+
+def test_memory_does_not_grow_with_the_call() -> None:
+    segmenter = segment(np.zeros(600 * PHONE_RATE_HZ, np.int16))
+    assert len(segmenter._levels) < 512
+    assert segmenter.heard_s == pytest.approx(600, abs=0.04)
