@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipecat.frames.frames import DataFrame, SystemFrame
+from pipecat.frames.frames import DataFrame, OutputAudioRawFrame, SystemFrame
 
 
 @dataclass
@@ -27,9 +27,12 @@ class MulawOutputFrame(DataFrame):
 
     Attributes:
         mulaw: G.711 µ-law, 8 kHz mono, one byte a sample.
+        kind: the class of the frame that was encoded. Continuous speech (``SpeechOutputAudioRawFrame``)
+            comes in real time and is sent at once; all other audio may come faster, and is paced.
     """
 
     mulaw: bytes
+    kind: type[OutputAudioRawFrame] = OutputAudioRawFrame
 
 
 @dataclass
@@ -76,6 +79,17 @@ class EngineMetricsFrame(MeasurementFrame):
     backlog_frames: int
     dropped_frames: int
     skipped_frames: int = 0
+
+
+@dataclass
+class SendMetricsFrame(MeasurementFrame):
+    """Says that audio was dropped because the other side took none; goes upstream from the transport.
+
+    Attributes:
+        dropped_messages: never sent, in all.
+    """
+
+    dropped_messages: int
 
 
 @dataclass

@@ -8,7 +8,7 @@ from moshi_phone.audio.formats import FRAME_MS
 from moshi_phone.audio.histogram import Histogram
 from moshi_phone.engines.duplex import LISTEN, WIRE
 from moshi_phone.records.call_metrics import CallMetrics
-from processors.frames import EngineMetricsFrame, MulawOutputFrame, PlayoutMetricsFrame
+from processors.frames import EngineMetricsFrame, MulawOutputFrame, PlayoutMetricsFrame, SendMetricsFrame
 
 
 class Meter:
@@ -33,6 +33,8 @@ class Meter:
             self._engine(frame)
         elif isinstance(frame, PlayoutMetricsFrame):
             self._playout(frame)
+        elif isinstance(frame, SendMetricsFrame):
+            self.metrics.unsent_messages = frame.dropped_messages
 
     def close(self) -> None:
         """Nothing to finish: the metrics stay."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pipecat.frames.frames import AudioRawFrame, Frame, InputAudioRawFrame
+from loguru import logger
+from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from moshi_phone.audio import g711
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from processors.frames import MulawInputFrame, MulawOutputFrame
+from processors.resampler import Resampling
 
 
 class MulawDecoder(FrameProcessor):
@@ -27,22 +29,51 @@ class MulawDecoder(FrameProcessor):
 
 
 class MulawEncoder(FrameProcessor):
-    """Audio frames (16-bit, 8 kHz mono) in, `MulawOutputFrame` out."""
+    """`OutputAudioRawFrame` (16-bit PCM, mono) in, `MulawOutputFrame` out; the caller's own audio passes.
+
+    Audio of another rate than 8 kHz is resampled here, with one warning: a ``Resampler`` belongs before it.
+    """
 
     def __init__(self) -> None:
         super().__init__(enable_direct_mode=True)
+        self._resampler: Resampling | None = None
+        self._odd_byte = b""  # of a service whose chunks are not whole samples
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Encode audio for the caller; everything else passes.
 
         Raises:
-            ValueError: when the audio is not 8 kHz mono; pipecat reports it as an error frame.
+            ValueError: when the audio has more than one channel; pipecat reports it as an error frame.
         """
         await super().process_frame(frame, direction)
-        if isinstance(frame, AudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
-            if (frame.sample_rate, frame.num_channels) != (PHONE_RATE_HZ, 1):
-                raise ValueError(
-                    f"expected {PHONE_RATE_HZ} Hz mono, got {frame.sample_rate} Hz × {frame.num_channels}"
-                )
-            frame = MulawOutputFrame(g711.encode(frame.audio))
+        if isinstance(frame, OutputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
+            if (encoded := self._encode(frame)) is None:
+                return
+            frame = encoded
         await self.push_frame(frame, direction)
+
+    def _encode(self, frame: OutputAudioRawFrame) -> MulawOutputFrame | None:
+        if frame.num_channels != 1:
+            raise ValueError(f"expected mono audio, got {frame.num_channels} channels")
+        audio = self._odd_byte + frame.audio
+        self._odd_byte = audio[len(audio) & ~1 :]
+        audio = audio[: len(audio) & ~1]
+        if frame.sample_rate != PHONE_RATE_HZ:
+            audio = self._resampled(audio, frame.sample_rate)
+        if not audio:
+            return None
+        encoded = MulawOutputFrame(g711.encode(audio), type(frame))
+        encoded.interruptible = frame.interruptible
+        encoded.transport_destination = frame.transport_destination
+        return encoded
+
+    def _resampled(self, audio: bytes, rate_hz: int) -> bytes:
+        if self._resampler is None:
+            logger.warning(
+                "MulawEncoder expects {0} Hz, got {1} Hz, and resamples; put Resampler({1}, {0}) before it",
+                PHONE_RATE_HZ,
+                rate_hz,
+            )
+        if self._resampler is None or self._resampler.in_hz != rate_hz:
+            self._resampler = Resampling(rate_hz, PHONE_RATE_HZ)
+        return self._resampler.process(audio)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import numpy as np
-from pipecat.frames.frames import Frame, OutputAudioRawFrame, StartFrame
+from pipecat.frames.frames import Frame, InterruptionFrame, SpeechOutputAudioRawFrame, StartFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from moshi_phone.audio.playout_control import PlayoutControl
@@ -17,9 +17,11 @@ from processors.frames import MarkInputFrame, MarkOutputFrame, PlayoutMetricsFra
 class PlayoutGovernor(FrameProcessor):
     """Watches the playout lead, trims pauses while it is too long, and sends marks to check it.
 
-    Takes 16-bit audio of any rate and number of channels, one frame for each of the caller's of the same
-    length, and stands as the last stage that changes its length. Where the transport knows no marks, the
-    lead is known by accounting alone. What is known goes before each frame as a ``PlayoutMetricsFrame``.
+    It acts on continuous speech (``SpeechOutputAudioRawFrame``): 16-bit audio of any rate and number of
+    channels, one frame for each of the caller's of the same length. Other audio passes: a TTS is faster than
+    real time, and the transport paces it. It stands as the last stage that changes the audio's length. Where
+    the transport knows no marks, the lead is known by accounting alone. What is known goes before each frame
+    as a ``PlayoutMetricsFrame``.
 
     Args:
         target_ms: the longest lead that is left alone.
@@ -36,14 +38,16 @@ class PlayoutGovernor(FrameProcessor):
         await super().process_frame(frame, direction)
         if isinstance(frame, MarkInputFrame):
             self.playout.echoed(frame.mark, self._now_s())
-        elif isinstance(frame, OutputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
+        elif isinstance(frame, SpeechOutputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
             await self._send(frame)
             return
+        elif isinstance(frame, InterruptionFrame):
+            self.playout.cleared(self._now_s())
         await self.push_frame(frame, direction)
         if isinstance(frame, StartFrame):
             await self._mark(self._now_s())  # nothing is buffered yet: its echo shows the bare round trip
 
-    async def _send(self, frame: OutputAudioRawFrame) -> None:
+    async def _send(self, frame: SpeechOutputAudioRawFrame) -> None:
         now_s = self._now_s()
         samples = np.frombuffer(frame.audio, "<i2")
         left = self.playout.send(samples, now_s, rate_hz=frame.sample_rate, channels=frame.num_channels)

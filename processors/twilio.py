@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 
-from fastapi import WebSocket, WebSocketDisconnect
+from fastapi import WebSocket
 from loguru import logger
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import (
     CancelFrame,
+    ClientConnectedFrame,
     EndFrame,
     Frame,
+    InputAudioRawFrame,
     InputDTMFFrame,
     InterruptionFrame,
     StartFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 from pipecat.serializers.base_serializer import FrameSerializer
-from pipecat.transports.base_transport import BaseTransport
+from pipecat.transports.base_input import BaseInputTransport
+from pipecat.transports.base_transport import BaseTransport, TransportParams
 
+from moshi_phone.audio import g711
+from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.packet_assembler import PacketAssembler
 from moshi_phone.telephony import media_stream
 from processors.frames import (
@@ -29,11 +33,12 @@ from processors.frames import (
     MulawInputFrame,
     MulawOutputFrame,
 )
+from processors.twilio_output import TwilioOutput
 
 STOPPED = "on_stopped"
 VIOLATED = "on_violated"
+CONNECTED = "on_client_connected"
 DISCONNECTED = "on_client_disconnected"
-UNSENT_MESSAGES = 16  # 1.2 s of speech with its marks: whoever is further behind hears what is new instead
 
 
 class TwilioSerializer(FrameSerializer):
@@ -114,46 +119,75 @@ class TwilioSerializer(FrameSerializer):
         return MulawInputFrame(mulaw) if mulaw else None
 
 
-class TwilioInput(FrameProcessor):
+class TwilioInput(BaseInputTransport):
     """Reads the call's socket: each message becomes a frame and goes down the pipeline at once.
 
     Args:
         transport: is told when the other side has closed the socket.
         websocket: accepted, its ``start`` message read.
         serializer: of the same stream.
+        params: as ``TwilioTransport`` takes them.
     """
 
     def __init__(
-        self, transport: TwilioTransport, websocket: WebSocket, serializer: TwilioSerializer
+        self,
+        transport: TwilioTransport,
+        websocket: WebSocket,
+        serializer: TwilioSerializer,
+        params: TransportParams,
     ) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__(params, enable_direct_mode=True)
         self._transport = transport
         self._websocket = websocket
         self._serializer = serializer
         self._reader: asyncio.Task[None] | None = None
 
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Read from the pipeline's start to its end; pass everything on."""
-        await super().process_frame(frame, direction)
-        if isinstance(frame, (EndFrame, CancelFrame)):
-            await self._stop_reading()
-        await self.push_frame(frame, direction)
-        if isinstance(frame, StartFrame):
-            # Only now: every stage has seen the start before the first packet comes.
-            self._reader = self.create_task(self._read())
+    async def start(self, frame: StartFrame) -> None:
+        """Begin to read: every stage has seen the start before the first packet comes."""
+        await super().start(frame)
+        await self._transport.connected()
+        await self.push_frame(ClientConnectedFrame())
+        self._reader = self.create_task(self._read())
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Stop reading."""
+        await super().stop(frame)
+        await self._stop_reading()
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """Stop reading."""
+        await super().cancel(frame)
+        await self._stop_reading()
 
     async def cleanup(self) -> None:
         """Stop reading, however the pipeline ended."""
         await super().cleanup()  # type: ignore[no-untyped-call]
         await self._stop_reading()
 
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Do as pipecat's own input does; measurements end here."""
+        if not isinstance(frame, MeasurementFrame):
+            await super().process_frame(frame, direction)
+
+    async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
+        """Pass on audio of another source (RTVI's), without a queue."""
+        if self._params.audio_in_filter:
+            frame.audio = await self._params.audio_in_filter.filter(frame.audio)
+        if frame.audio:
+            await self.push_frame(frame)
+
     async def _read(self) -> None:
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
             text: str | None = message.get("text")
             # What is binary goes on as it is: the parser counts it among what cannot be understood.
             data = text if text is not None else bytes(message.get("bytes") or b"")
-            if frame := await self._serializer.deserialize(data):
-                await self.push_frame(frame)
+            if (frame := await self._serializer.deserialize(data)) is None:
+                continue
+            if isinstance(frame, MulawInputFrame) and self._params.audio_in_filter:
+                frame.mulaw = g711.encode(await self._params.audio_in_filter.filter(g711.decode(frame.mulaw)))
+                if not frame.mulaw:
+                    continue  # a filter may gather audio before it gives any
+            await self.push_frame(frame)
         await self._transport.disconnected()
 
     async def _stop_reading(self) -> None:
@@ -163,103 +197,51 @@ class TwilioInput(FrameProcessor):
             await self.cancel_task(reader)
 
 
-class TwilioOutput(FrameProcessor):
-    """Sends what the serializer has words for, the moment it comes: no chunks, no pacing sleeps.
-
-    A pipeline never waits for the socket. While the other side takes nothing, the newest messages wait,
-    and the oldest are dropped: audio that comes late is worth nothing.
-
-    Args:
-        websocket: accepted.
-        serializer: of the same stream.
-
-    Attributes:
-        dropped_messages: how many were never sent.
-    """
-
-    def __init__(self, websocket: WebSocket, serializer: TwilioSerializer) -> None:
-        super().__init__(enable_direct_mode=True)
-        self.dropped_messages = 0
-        self._websocket = websocket
-        self._serializer = serializer
-        self._unsent: deque[str | bytes] = deque()
-        self._news = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Send what the phone network takes; pass the rest on, but for measurements: all have seen them."""
-        await super().process_frame(frame, direction)
-        if isinstance(frame, StartFrame):
-            self._writer = self.create_task(self._write())
-        elif isinstance(frame, (EndFrame, CancelFrame)):
-            await self._stop_writing()
-        elif direction is FrameDirection.DOWNSTREAM and (message := await self._serializer.serialize(frame)):
-            self._send(message)
-        # What was sent ends here; behind this stage nobody knows those frames.
-        if not isinstance(frame, (MulawOutputFrame, MarkOutputFrame, MeasurementFrame)):
-            await self.push_frame(frame, direction)
-
-    async def cleanup(self) -> None:
-        """Stop writing, however the pipeline ended."""
-        await super().cleanup()  # type: ignore[no-untyped-call]
-        await self._stop_writing()
-
-    def _send(self, message: str | bytes) -> None:
-        if len(self._unsent) == UNSENT_MESSAGES:  # not the deque's own maxlen, which drops without a word
-            self._unsent.popleft()
-            self.dropped_messages += 1
-            if self.dropped_messages == 1:
-                logger.warning("The other side takes no audio; the oldest is dropped, and only counted")
-        self._unsent.append(message)
-        self._news.set()
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                await self._news.wait()
-                self._news.clear()
-                while self._unsent:
-                    message = self._unsent.popleft()
-                    if isinstance(message, str):
-                        await self._websocket.send_text(message)
-                    else:
-                        await self._websocket.send_bytes(message)
-        except (WebSocketDisconnect, RuntimeError) as error:
-            # Starlette's RuntimeError says that our side has closed it. The reader hears of either.
-            logger.debug("Nothing more is sent: {}", error)
-
-    async def _stop_writing(self) -> None:
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            await self.cancel_task(writer)
-
-
 class TwilioTransport(BaseTransport):
     """The call's WebSocket as the two ends of the pipeline. It never closes the socket: the call does.
 
-    The event ``on_client_disconnected`` tells that the other side has closed it, or is gone.
+    The event ``on_client_connected`` says that the pipeline has begun to read, ``on_client_disconnected``
+    that the other side has closed the socket, or is gone; each with the socket.
 
     Args:
         websocket: accepted, its ``start`` message read.
         serializer: of the same stream.
+        params: pipecat's, for its audio filters, mixer and volume. What the line itself decides is not taken
+            from them: audio goes both ways, at 8 kHz, mono, and no silence is sent at the end.
     """
 
-    def __init__(self, websocket: WebSocket, serializer: TwilioSerializer) -> None:
+    def __init__(
+        self, websocket: WebSocket, serializer: TwilioSerializer, params: TransportParams | None = None
+    ) -> None:
         super().__init__()
         self._websocket = websocket
-        self._ends = TwilioInput(self, websocket, serializer), TwilioOutput(websocket, serializer)
+        line = {
+            "audio_in_enabled": True,
+            "audio_out_enabled": True,
+            "audio_in_sample_rate": PHONE_RATE_HZ,
+            "audio_out_sample_rate": PHONE_RATE_HZ,
+            "audio_out_end_silence_secs": 0,
+        }
+        params = (params or TransportParams()).model_copy(update=line)
+        self._input = TwilioInput(self, websocket, serializer, params)
+        self._output = TwilioOutput(websocket, serializer, params)
+        self._register_event_handler(CONNECTED)
         self._register_event_handler(DISCONNECTED)
 
     def input(self) -> TwilioInput:
         """Give the end that reads."""
-        return self._ends[0]
+        return self._input
 
     def output(self) -> TwilioOutput:
         """Give the end that writes."""
-        return self._ends[1]
+        return self._output
+
+    async def connected(self) -> None:
+        """Tell handlers that the pipeline has begun to read."""
+        await self._call_event_handler(CONNECTED, self._websocket)
 
     async def disconnected(self) -> None:
-        """Tell whom it concerns that the socket is closed."""
+        """Tell handlers that the socket is closed."""
         await self._call_event_handler(DISCONNECTED, self._websocket)
 
 

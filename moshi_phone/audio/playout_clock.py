@@ -76,6 +76,16 @@ class PlayoutClock:
         if len(self._marks) > _MARKS_KEPT:
             del self._marks[next(iter(self._marks))]
 
+    def cleared(self, now_s: float) -> None:
+        """Account for a ``clear``: what was not played by now never will be, and that is no underrun."""
+        lost_s = self.lead_ms(now_s) / 1000
+        # Not out of the position, by which marks are told apart: as if playing had begun so much earlier.
+        self._sent_began_s = self._began_s - lost_s
+        self._first_began_s -= lost_s
+        self._echo_began_s = -math.inf
+        self._echoes = EchoWindow()
+        self._marks.clear()  # their echoes come at once, and say nothing of playing
+
     def echoed(self, mark: str, now_s: float) -> None:
         """Learn from an echo. One for a mark that nobody sent says nothing."""
         if mark not in self._marks:

@@ -76,3 +76,7 @@ class PlayoutControl:
     def echoed(self, mark: str, now_s: float) -> None:
         """Learn from the echo of a mark."""
         self.clock.echoed(mark, self._far.time_s(now_s))
+
+    def cleared(self, now_s: float) -> None:
+        """Take note that the other side was told to throw away what it has not played."""
+        self.clock.cleared(self._far.time_s(now_s))

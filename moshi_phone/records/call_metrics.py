@@ -23,6 +23,7 @@ class CallMetrics:
         playout_lead_ms: what the other side had still to play before the last frame.
         dropped_frames: of the caller's, never answered.
         skipped_frames: of the caller's, answered but not listened to for words.
+        unsent_messages: dropped because the phone company took no audio.
         trimmed_ms: silence taken out.
         underruns: times that the ear ran dry.
         underrun_ms: for how long the ear was dry, in all.
@@ -39,6 +40,7 @@ class CallMetrics:
     playout_lead_ms: float = 0.0
     dropped_frames: int = 0
     skipped_frames: int = 0
+    unsent_messages: int = 0
     trimmed_ms: float = 0.0
     underruns: int = 0
     underrun_ms: float = 0.0
@@ -54,6 +56,7 @@ class CallMetrics:
         # Not what is true of one moment only: the backlog now, the last frame's delay.
         self.dropped_frames += other.dropped_frames
         self.skipped_frames += other.skipped_frames
+        self.unsent_messages += other.unsent_messages
         self.trimmed_ms += other.trimmed_ms
         self.underruns += other.underruns
         self.underrun_ms += other.underrun_ms
@@ -69,6 +72,7 @@ class CallMetrics:
             "most_backlog_frames": self.most_backlog_frames,
             "dropped_frames": self.dropped_frames,
             "skipped_frames": self.skipped_frames,
+            "unsent_messages": self.unsent_messages,
             "trimmed_ms": round(self.trimmed_ms, 1),
             "underruns": self.underruns,
             "underrun_ms": round(self.underrun_ms, 1),

@@ -45,19 +45,12 @@ def delete_expired(folders: Iterable[Path], now: datetime, keep_days: int) -> No
         keep_days: how many days a call is kept.
     """
     for folder in folders:
-        deleted, stuck = 0, list[OSError]()
+        deleted = 0
         try:
-            names = list(expired([path.name for path in folder.iterdir()], now, keep_days))
-        except OSError as error:
-            logger.error("Old files in {} could not be deleted: {}", folder, error)
-            continue
-        for name in names:
-            try:
+            for name in expired([path.name for path in folder.iterdir()], now, keep_days):
                 (folder / name).unlink(missing_ok=True)
                 deleted += 1
-            except OSError as error:  # a directory of that name, a file of another user's
-                stuck.append(error)
-        if stuck:
-            logger.error("{} old files in {} could not be deleted: {}", len(stuck), folder, stuck[0])
+        except OSError as error:
+            logger.error("Old files in {} could not be deleted: {}", folder, error)
         if deleted:
             logger.info("Deleted {} files of calls older than {} days from {}", deleted, keep_days, folder)

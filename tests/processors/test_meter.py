@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 from pipecat.frames.frames import OutputAudioRawFrame
+from pipecat.processors.frame_processor import FrameDirection
 from pipecat.tests.utils import run_test
 
 from moshi_phone.records.call_metrics import CallMetrics
-from processors.frames import EngineMetricsFrame, MulawOutputFrame, PlayoutMetricsFrame
+from processors.frames import EngineMetricsFrame, MulawOutputFrame, PlayoutMetricsFrame, SendMetricsFrame
 from processors.meter import Meter
 from processors.tap import Tap
 
@@ -50,6 +51,15 @@ async def test_what_no_stage_tells_stays_nothing() -> None:
     await run_test(Tap(Meter(metrics)), frames_to_send=[AUDIO[1]])
     assert metrics.summary()["frames"] == 1
     assert metrics.stages == {}
+
+
+async def test_what_the_other_side_did_not_take_is_counted_in_the_call() -> None:
+    metrics = CallMetrics()
+    frames = [SendMetricsFrame(3), SendMetricsFrame(7)]
+    tap = Tap(Meter(metrics))
+    await run_test(tap, frames_to_send=frames, frames_to_send_direction=FrameDirection.UPSTREAM)
+    assert metrics.unsent_messages == 7
+    assert metrics.summary()["unsent_messages"] == 7
 
 
 async def test_a_long_way_to_a_server_misses_no_deadline() -> None:

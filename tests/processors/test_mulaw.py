@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 import numpy as np
-from pipecat.frames.frames import ErrorFrame, InputAudioRawFrame, OutputAudioRawFrame, TextFrame
+import pytest
+from pipecat.frames.frames import (
+    ErrorFrame,
+    InputAudioRawFrame,
+    OutputAudioRawFrame,
+    SpeechOutputAudioRawFrame,
+    TextFrame,
+    TTSAudioRawFrame,
+)
 from pipecat.tests.utils import run_test
 
 from moshi_phone.audio import g711
 from processors.frames import MulawInputFrame, MulawOutputFrame
 from processors.mulaw import MulawDecoder, MulawEncoder
+from tests.support.logs import Logged
 
 CODES = bytes(range(256))
 
@@ -34,11 +43,51 @@ async def test_encoder_gives_mulaw() -> None:
     assert frames[0].mulaw == g711.encode(audio)
 
 
+@pytest.mark.parametrize("kind", [OutputAudioRawFrame, TTSAudioRawFrame, SpeechOutputAudioRawFrame])
+async def test_the_kind_of_what_was_encoded_is_kept(kind: type[OutputAudioRawFrame]) -> None:
+    frame = kind(bytes(640), 8_000, num_channels=1)
+    frame.interruptible = False
+    (encoded,), _ = await run_test(MulawEncoder(), frames_to_send=[frame])
+    assert isinstance(encoded, MulawOutputFrame)
+    assert (encoded.kind, encoded.interruptible) == (kind, False)
+
+
+async def test_the_callers_own_audio_is_not_encoded() -> None:
+    """The caller heard themselves: a recognizer passes what it hears."""
+    heard = InputAudioRawFrame(bytes(640), 8_000, num_channels=1)
+    frames, _ = await run_test(MulawEncoder(), frames_to_send=[heard])
+    assert frames == [heard]
+
+
+async def test_a_forgotten_resampler_is_told_once_and_made_good(logged: Logged) -> None:
+    frames, errors = await run_test(
+        MulawEncoder(),
+        frames_to_send=[OutputAudioRawFrame(bytes(3_840), 24_000, num_channels=1) for _ in range(3)],
+        expected_down_frames=[MulawOutputFrame] * 3,
+    )
+    assert [len(frame.mulaw) for frame in frames if isinstance(frame, MulawOutputFrame)] == [640] * 3
+    assert not errors
+    assert logged.text.count("expects 8000 Hz, got 24000 Hz") == 1
+    assert "put Resampler(24000, 8000) before it" in logged.text
+
+
+async def test_chunks_that_are_no_whole_samples_are_encoded_whole() -> None:
+    audio = np.arange(-32_000, 32_000, 250).astype("<i2").tobytes()
+    pieces = [audio[at : at + 7] for at in range(0, len(audio), 7)]
+    frames, errors = await run_test(
+        MulawEncoder(), frames_to_send=[OutputAudioRawFrame(piece, 8_000, num_channels=1) for piece in pieces]
+    )
+    assert not errors
+    assert b"".join(frame.mulaw for frame in frames if isinstance(frame, MulawOutputFrame)) == g711.encode(
+        audio
+    )
+
+
 async def test_encoder_reports_audio_that_no_phone_can_play() -> None:
     _, errors = await run_test(
         MulawEncoder(),
-        frames_to_send=[OutputAudioRawFrame(bytes(480), 24_000, num_channels=1)],
+        frames_to_send=[OutputAudioRawFrame(bytes(480), 8_000, num_channels=2)],
         expected_down_frames=[],
     )
     assert [type(frame) for frame in errors] == [ErrorFrame]
-    assert "expected 8000 Hz mono, got 24000 Hz" in errors[0].error  # type: ignore[attr-defined]
+    assert "expected mono audio, got 2 channels" in errors[0].error  # type: ignore[attr-defined]

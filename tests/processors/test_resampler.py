@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pipecat.frames.frames import InputAudioRawFrame, SpeechOutputAudioRawFrame, TextFrame
+from pipecat.frames.frames import Frame, InputAudioRawFrame, SpeechOutputAudioRawFrame, TextFrame
 from pipecat.tests.utils import run_test
 from scipy.signal import firwin, upfirdn
 
@@ -111,3 +111,31 @@ async def test_another_rate_passes_as_it_is() -> None:
     frame = InputAudioRawFrame(audio, 16_000, num_channels=1)
     frames, _ = await run_test(Resampler(*UP), frames_to_send=[frame])
     assert frames == [frame]
+
+
+async def test_what_both_sides_say_does_not_run_into_each_other() -> None:
+    said, heard = tone(440, 8_000, 0.4) / 2, tone(1_000, 8_000, 0.4) / 2
+    pieces: list[Frame] = []
+    for at in range(0, said.size, 640):
+        pieces.append(InputAudioRawFrame(pcm.to_bytes(said[at : at + 640]), 8_000, num_channels=1))
+        pieces.append(SpeechOutputAudioRawFrame(pcm.to_bytes(heard[at : at + 640]), 8_000, num_channels=1))
+    frames, _ = await run_test(Resampler(*UP), frames_to_send=pieces)
+    for kind, alone in ((InputAudioRawFrame, said), (SpeechOutputAudioRawFrame, heard)):
+        audio = b"".join(frame.audio for frame in frames if isinstance(frame, kind))
+        want = StreamResampler(*UP).process(pcm.to_float(pcm.to_bytes(alone)))
+        np.testing.assert_allclose(pcm.to_float(audio), want, atol=1.01 / 32_768)
+
+
+async def test_pieces_of_any_length_are_resampled_as_one_stream() -> None:
+    """A service's chunks end where they will, in the middle of a sample too."""
+    samples = tone(440, 24_000, 0.4)
+    audio = pcm.to_bytes(samples)
+    pieces = [audio[at : at + 1_001] for at in range(0, len(audio), 1_001)]
+    frames, errors = await run_test(
+        Resampler(*DOWN), frames_to_send=[SpeechOutputAudioRawFrame(piece, 24_000, 1) for piece in pieces]
+    )
+    assert not errors
+    got = b"".join(frame.audio for frame in frames if isinstance(frame, SpeechOutputAudioRawFrame))
+    assert len(got) == len(audio) // 3
+    want = StreamResampler(*DOWN).process(samples)
+    np.testing.assert_allclose(pcm.to_float(got), want, atol=1.01 / 32_768)  # rounded, and summed otherwise

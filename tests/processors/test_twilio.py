@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 
@@ -8,17 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipecat.audio.dtmf.types import KeypadEntry
-from pipecat.clocks.system_clock import SystemClock
-from pipecat.frames.frames import Frame, InputDTMFFrame, InterruptionFrame, StartFrame, TextFrame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
-from pipecat.utils.asyncio.task_manager import TaskManager
+from pipecat.frames.frames import Frame, InputDTMFFrame, InterruptionFrame, TextFrame
 
 from processors.frames import MarkInputFrame, MarkOutputFrame, MulawInputFrame, MulawOutputFrame
-from processors.twilio import STOPPED, UNSENT_MESSAGES, VIOLATED, TwilioOutput, TwilioSerializer
+from processors.twilio import STOPPED, VIOLATED, TwilioSerializer
 from tests.support.logs import Logged
 from tests.support.phone import start_message
 from tests.support.simulated import run_simulated
-from tests.support.waiting import until
 from tests.telephony.test_media_stream import JSON, NEARLY
 
 
@@ -84,41 +79,6 @@ async def test_media_that_is_not_the_callers_is_counted_and_skipped(
 async def test_an_interruption_empties_twilios_buffer() -> None:
     said = await TwilioSerializer("MZ1").serialize(InterruptionFrame())
     assert json.loads(str(said)) == {"event": "clear", "streamSid": "MZ1"}
-
-
-class Ear:
-    """A socket of which a test opens and closes the other end's ear."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-        self.listens = asyncio.Event()
-
-    async def send_text(self, text: str) -> None:
-        await self.listens.wait()
-        self.heard.append(json.loads(text)["media"]["payload"])
-
-
-async def test_what_nobody_takes_is_dropped_from_its_old_end(logged: Logged) -> None:
-    ear = Ear()
-    output = TwilioOutput(ear, TwilioSerializer("MZ1"))  # type: ignore[arg-type]
-
-    async def said(_: Frame, __: FrameDirection) -> None:
-        pass
-
-    output.push_frame = said  # type: ignore[assignment, method-assign]
-    task_manager = TaskManager(loop=asyncio.get_running_loop())
-    clock = SystemClock()  # type: ignore[no-untyped-call]
-    await output.setup(FrameProcessorSetup(clock=clock, task_manager=task_manager, pipeline_worker=None))  # type: ignore[arg-type]
-    await output.process_frame(StartFrame(), FrameDirection.DOWNSTREAM)
-    for n in range(100):
-        await output.process_frame(MulawOutputFrame(bytes([n])), FrameDirection.DOWNSTREAM)
-        await asyncio.sleep(0)
-    ear.listens.set()
-    await until(lambda: output.dropped_messages + len(ear.heard) == 100)
-    await output.cleanup()
-    newest = [base64.b64encode(bytes([n])).decode() for n in range(100 - UNSENT_MESSAGES, 100)]
-    assert ear.heard == ["AA==", *newest]  # the first one was on its way
-    assert logged.text.count("The other side takes no audio") == 1
 
 
 async def test_events_of_the_stream() -> None:

@@ -13,7 +13,6 @@ from moshi_phone.engines.duplex import Unsupported
 from moshi_phone.server.calls.call import HANDED_OVER, Call, CallOver
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
-from moshi_phone.telephony.e164 import parse_number
 from moshi_phone.telephony.rest_errors import TwilioError
 
 NOTICE_SECS = 15.0  # what saying a notice may take, and each of its words beside
@@ -48,10 +47,6 @@ class CallControl:
             missing = "--transfer-to" if to is None else "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN"
             logger.warning("Call {}: {}, but {} is not set", self._call.name, why, missing)
             return False
-        incoming = self._call.expected.incoming
-        if incoming and parse_number(to) == incoming.own_number:
-            logger.warning("Call {}: {}, but the number for it is this line's own", self._call.name, why)
-            return False
         return self._begin(self._transfer(to), why)
 
     def leave_message(self, text: str, why: str) -> bool:
@@ -83,13 +78,7 @@ class CallControl:
             logger.info("Call {} is over before it was put through", call.name)
             return
         ring_secs = state.call_options.ring_secs
-        incoming = call.expected.incoming
-        document = twiml.dial(
-            to,
-            ring_secs,
-            state.webhooks.https(TRANSFERRED_PATH),
-            caller_id=incoming.caller_id if incoming else None,
-        )
+        document = twiml.dial(to, ring_secs, state.webhooks.https(TRANSFERRED_PATH))
         # Should nobody answer there, the caller comes back, and is who they were.
         state.expected.add(call.start.call_sid, call.expected, state.clock(), later_s=ring_secs)
         call.handed_over = True  # already: Twilio may end the stream before it answers

@@ -35,7 +35,7 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
         return twiml.reject("rejected")
     # Before the hook is asked: a second caller in those two seconds must not be promised the same session.
     if error := reserve(state, sid):
-        return _busy(call, caller, error, state)
+        return _busy(call.call_sid, caller, error, state)
     answer = await _ask(call, state)
     if not answer.accept:
         state.reservations.keep(sid)
@@ -47,27 +47,27 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
     return connect(sid, state)
 
 
-async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> str:
+async def after_transfer(call_sid: str, how: str, state: ServerState) -> str:
     """Say what to do with a call that was put through: it is over, or nobody came and it is ours again.
 
     Args:
-        call: as the webhook tells of it.
+        call_sid: names it.
         how: Twilio's ``DialCallStatus``: ``completed``, ``answered``, ``busy``, ``no-answer``, ``failed``, ….
         state: what the calls share.
     """
     if how in CONVERSED:
         return twiml.hang_up()
-    logger.info("Call {} comes back: the other phone was {}", call.call_sid[:10], redact(how))
-    if error := reserve(state, call.call_sid):
-        return _busy(call, "who was put through", error, state)
-    return connect(call.call_sid, state)
+    logger.info("Call {} comes back: the other phone was {}", call_sid[:10], redact(how))
+    if error := reserve(state, call_sid):
+        return _busy(call_sid, "who was put through", error, state)
+    return connect(call_sid, state)
 
 
-def _busy(call: IncomingCall, caller: str, error: str, state: ServerState) -> str:
+def _busy(call_sid: str, caller: str, error: str, state: ServerState) -> str:
     state.calls.turned_away += 1
-    document = fallback(state.call_options, call)
+    document = fallback(state.call_options)
     what = "goes where --fallback says" if document else "gets the busy tone"
-    logger.warning("Call {} from {} {}: {}", call.call_sid[:10], caller, what, error)
+    logger.warning("Call {} from {} {}: {}", call_sid[:10], caller, what, error)
     return document or twiml.reject("busy")
 
 

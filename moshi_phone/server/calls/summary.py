@@ -20,6 +20,7 @@ def summary(call: Call, reason: str) -> dict[str, object]:
         "lead_p95_ms": round(metrics.playout_lead.quantile_ms(0.95)),
         "most_backlog": metrics.most_backlog_frames,
         "dropped": metrics.dropped_frames,
+        "unsent": metrics.unsent_messages,
         "trimmed_ms": round(metrics.trimmed_ms),
         "underruns": metrics.underruns,
         "underrun_ms": round(metrics.underrun_ms),

@@ -19,7 +19,7 @@ from moshi_phone.server.web.health import healthz
 from moshi_phone.server.web.monitoring import watching
 from moshi_phone.server.web.say import saying
 from moshi_phone.telephony.media_stream import Start
-from moshi_phone.telephony.webhooks import ENDED, OnStatus, webhooks
+from moshi_phone.telephony.webhooks import OnStatus, webhooks
 
 
 def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None = None) -> FastAPI:
@@ -46,19 +46,13 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         lifespan=lifespan,
     )
 
-    def note_status(call_sid: str, status: str) -> None:
-        if status in ENDED:  # before its stream came, or while another phone rang: nobody waits any more
-            state.reservations.keep(call_sid)
-        if on_status:
-            on_status(call_sid, status)
-
     app.include_router(healthz(state))
     app.include_router(
         webhooks(
             replace(state.auth, address=state.webhooks),  # Twilio signs the URL that it posts to
             lambda call: answer_call(call, state),
-            lambda call, how: after_transfer(call, how, state),
-            note_status,
+            lambda call_sid, how: after_transfer(call_sid, how, state),
+            on_status,
         )
     )
 

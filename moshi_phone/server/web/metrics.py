@@ -88,6 +88,11 @@ class _PhoneCollector(Collector):
                 "Frames of callers that were not listened to for words, for want of time.",
                 totals.skipped_frames,
             ),
+            (
+                "unsent_messages",
+                "Messages dropped because the phone company took no audio.",
+                totals.unsent_messages,
+            ),
             ("trimmed_seconds", "Silence taken out to keep the talk quick.", totals.trimmed_ms / 1000),
             ("playout_underruns", "Times that an ear ran dry.", totals.underruns),
             ("playout_underrun_seconds", "For how long ears were dry.", totals.underrun_ms / 1000),

@@ -1,0 +1,54 @@
+"""Where speech begins and ends in a continuous stream that is mostly silence. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Change(Enum):
+    """What a block of audio changed."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+
+
+class SpeechActivity:
+    """Follows a stream block by block: speech begins with a block that is loud, and ends after a pause.
+
+    Args:
+        pause_s: the shortest silence that ends it.
+
+    Attributes:
+        speaking: whether speech goes on now, its short pauses included.
+    """
+
+    def __init__(self, pause_s: float) -> None:
+        self.speaking = False
+        self._pause_s = pause_s
+        self._silent_s = 0.0
+
+    def add(self, *, loud: bool, audio_s: float) -> Change | None:
+        """Take the next block, and say what it changed.
+
+        Args:
+            loud: whether there is speech in it.
+            audio_s: how long it is.
+        """
+        if loud:
+            self._silent_s = 0.0
+            if not self.speaking:
+                self.speaking = True
+                return Change.STARTED
+        elif self.speaking:
+            self._silent_s += audio_s
+            if self._silent_s >= self._pause_s - 1e-9:  # sums of 0.08 are not exact
+                return self.stop()
+        return None
+
+    def stop(self) -> Change | None:
+        """End it now."""
+        if not self.speaking:
+            return None
+        self.speaking = False
+        self._silent_s = 0.0
+        return Change.STOPPED

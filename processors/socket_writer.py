@@ -1,0 +1,87 @@
+"""Sends a call's messages, so that the pipeline never waits for the socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from fastapi import WebSocket, WebSocketDisconnect
+from loguru import logger
+
+STUCK_S = 1.2  # a send that takes longer: the other side takes nothing
+KEPT_MESSAGES = 16  # while a send is stuck; 1.2 s of speech with its marks
+MAX_UNSENT = 2_000  # of a burst before the writer gets its turn; 160 s of speech
+
+
+class SocketWriter:
+    """Sends messages in order, from a task of its own.
+
+    What waits while a send is stuck is late by as long as it waits, so only the newest messages are kept
+    then: the oldest are dropped and counted.
+
+    Args:
+        websocket: accepted.
+
+    Attributes:
+        dropped_messages: how many were never sent.
+    """
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self.dropped_messages = 0
+        self._websocket = websocket
+        self._unsent: deque[str | bytes] = deque()
+        self._more = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._sent.set()
+        self._sending_since_s: float | None = None
+
+    def send(self, message: str | bytes) -> bool:
+        """Queue a message; returns at once, and says whether everything queued so far may still be sent."""
+        dropped = self.dropped_messages
+        stuck = self._sending_since_s is not None and _now_s() - self._sending_since_s > STUCK_S
+        bound = KEPT_MESSAGES if stuck else MAX_UNSENT
+        while len(self._unsent) >= bound:
+            self._unsent.popleft()
+            self.dropped_messages += 1
+        if self.dropped_messages and not dropped:
+            logger.warning("The other side takes no audio; the oldest is dropped, and only counted")
+        self._unsent.append(message)
+        self._sent.clear()
+        self._more.set()
+        return self.dropped_messages == dropped
+
+    def clear(self) -> None:
+        """Forget what has not been sent."""
+        self._unsent.clear()
+
+    async def run(self) -> None:
+        """Send until cancelled, or until the socket is closed."""
+        try:
+            while True:
+                await self._more.wait()
+                self._more.clear()
+                while self._unsent:
+                    message = self._unsent.popleft()
+                    self._sending_since_s = _now_s()
+                    if isinstance(message, str):
+                        await self._websocket.send_text(message)
+                    else:
+                        await self._websocket.send_bytes(message)
+                    self._sending_since_s = None
+                self._sent.set()
+        except (WebSocketDisconnect, RuntimeError) as error:
+            # Starlette's RuntimeError says that our side has closed it. The reader hears of either.
+            logger.debug("Nothing more is sent: {}", error)
+        finally:
+            self._sent.set()
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until all is sent, for at most so long."""
+        try:
+            await asyncio.wait_for(self._sent.wait(), timeout_s)
+        except TimeoutError:
+            logger.debug("Not all was sent in {:g} s", timeout_s)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

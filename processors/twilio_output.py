@@ -1,0 +1,250 @@
+"""The end of the pipeline that speaks: µ-law audio and marks to Twilio, at once or paced."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import numpy as np
+from fastapi import WebSocket
+from loguru import logger
+from pipecat.audio.dtmf.utils import load_dtmf_audio
+from pipecat.audio.mixers.base_audio_mixer import BaseAudioMixer
+from pipecat.audio.utils import scale_audio
+from pipecat.frames.frames import (
+    BotSpeakingFrame,
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    OutputDTMFFrame,
+    OutputDTMFUrgentFrame,
+    OutputTransportMessageFrame,
+    OutputTransportMessageUrgentFrame,
+    SpeechOutputAudioRawFrame,
+    StartFrame,
+    VolumeFrame,
+    VolumeGainFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.serializers.base_serializer import FrameSerializer
+from pipecat.transports.base_output import BOT_VAD_STOP_SECS, BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
+
+from moshi_phone.audio import g711
+from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.audio.silence import SILENCE_RMS
+from moshi_phone.audio.speech_activity import Change, SpeechActivity
+from processors.frames import MarkOutputFrame, MeasurementFrame, MulawOutputFrame, SendMetricsFrame
+from processors.socket_writer import SocketWriter
+
+PACED_AHEAD_S = 0.1  # paced audio lies in the other side's buffer for so long: a cushion against jitter
+SPEAKING_EVERY_S = 0.2  # between two BotSpeakingFrames, as pipecat's own transports send them
+FLUSH_S = 1.0  # for what is not sent when the pipeline ends
+_SQUARES = np.square(np.frombuffer(g711.decode(bytes(range(256))), "<i2").astype(np.float32) / 32_768)
+
+
+class ClipAudioFrame(OutputAudioRawFrame):
+    """Plain audio on its way through pipecat's queue, told apart from what a mixer plays by itself."""
+
+
+class TwilioOutput(BaseOutputTransport):
+    """Sends audio and marks as Twilio's messages; everything else is pipecat's own output transport.
+
+    Continuous speech (``MulawOutputFrame`` of ``SpeechOutputAudioRawFrame``) comes in real time: it is sent
+    the moment it comes, with no chunks and no sleeps. All other audio (of a TTS, a clip) goes through
+    pipecat's queue in chunks of 40 ms and is sent in real time, so that an interruption can stop it; while
+    it lasts, continuous speech is left out. A pipeline never waits for the socket (``socket_writer.py``).
+
+    What was sent goes on downstream as 8 kHz PCM, as pipecat's own transports pass it.
+
+    Args:
+        websocket: accepted.
+        serializer: of the same stream.
+        params: as ``TwilioTransport`` takes them.
+    """
+
+    def __init__(self, websocket: WebSocket, serializer: FrameSerializer, params: TransportParams) -> None:
+        super().__init__(params, enable_direct_mode=True)
+        self._serializer = serializer
+        self._socket = SocketWriter(websocket)
+        self._writer: asyncio.Task[None] | None = None
+        self._activity = SpeechActivity(BOT_VAD_STOP_SECS)
+        self._said_speaking_s = 0.0
+        self._speech_s = -1.0  # when continuous speech was last sent
+        self._paced_until_s = 0.0  # when the paced audio that was sent will have been played
+        self._volume, self._volume_gain = params.audio_out_volume, 1.0
+        mixer = params.audio_out_mixer
+        self._mixer: BaseAudioMixer | None = mixer.get(None) if isinstance(mixer, Mapping) else mixer
+        self._told: set[str] = set()
+
+    @property
+    def dropped_messages(self) -> int:
+        """How many messages were never sent, because the other side took nothing."""
+        return self._socket.dropped_messages
+
+    async def start(self, frame: StartFrame) -> None:
+        """Begin to write, and be ready for paced audio."""
+        await super().start(frame)
+        self._writer = self.create_task(self._socket.run())
+        await self.set_transport_ready(frame)
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Send what is queued, let it be played, and stop writing."""
+        await super().stop(frame)
+        await asyncio.sleep(max(0.0, self._paced_until_s - self._now_s()))
+        await self._socket.flush(FLUSH_S)
+        await self._stop_writing()
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """Stop writing at once."""
+        await super().cancel(frame)
+        await self._stop_writing()
+
+    async def cleanup(self) -> None:
+        """Stop writing, however the pipeline ended."""
+        await super().cleanup()  # type: ignore[no-untyped-call]
+        await self._stop_writing()
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Send continuous speech and marks at once; leave the rest to pipecat's queue."""
+        if direction is FrameDirection.DOWNSTREAM:
+            if isinstance(frame, MulawOutputFrame):
+                await FrameProcessor.process_frame(self, frame, direction)  # for observers
+                await self._take_mulaw(frame)
+                return
+            if isinstance(frame, MarkOutputFrame):
+                await FrameProcessor.process_frame(self, frame, direction)
+                await self._send(frame)
+                return
+            if isinstance(frame, MeasurementFrame):
+                return  # all have seen it; behind this stage nobody knows it
+            if isinstance(frame, (VolumeFrame, VolumeGainFrame)):
+                self._set_volume(frame)
+            elif isinstance(frame, OutputAudioRawFrame):
+                frame = _as_clip(frame)
+                self._tell(
+                    "PCM audio reached transport.output(), which encodes it but sends it later than it must; "
+                    "put MulawEncoder() before it"
+                )
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InterruptionFrame):
+            await self._interrupt(frame)
+
+    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        """Send a chunk of paced audio (16-bit PCM, 8 kHz) when it is due."""
+        is_mixer_only = type(frame) is OutputAudioRawFrame and self._mixer is not None
+        # Continuous speech has the mixer's part in it already. Not polling: it sleeps up to a deadline.
+        while is_mixer_only and (left_s := self._speech_s + 2 * PACED_AHEAD_S - self._now_s()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(left_s)
+        now_s = self._now_s()
+        self._paced_until_s = max(self._paced_until_s, now_s) + len(frame.audio) / (2 * PHONE_RATE_HZ)
+        await self._send(MulawOutputFrame(g711.encode(frame.audio)))
+        await asyncio.sleep(max(0.0, self._paced_until_s - PACED_AHEAD_S - now_s))
+        return True
+
+    async def write_dtmf(self, frame: OutputDTMFFrame | OutputDTMFUrgentFrame) -> None:
+        """Play the keys' tones: Twilio's stream has no message for keys that go out."""
+        if isinstance(frame, OutputDTMFUrgentFrame):
+            # In a task: what comes behind it in the pipeline does not wait until the tones have been played.
+            self.create_task(self._play_keys(frame))
+        else:
+            await self._play_keys(frame)
+
+    async def send_message(
+        self,
+        frame: OutputTransportMessageFrame | OutputTransportMessageUrgentFrame,  # noqa: ARG002
+    ) -> None:
+        """Say once that Twilio carries no messages of an application, RTVI's included."""
+        self._tell(
+            "Twilio's stream carries audio only: messages of an application (RTVI's too) are not sent; they "
+            "need a transport that carries data, such as pipecat's SmallWebRTC"
+        )
+
+    async def _play_keys(self, frame: OutputDTMFFrame | OutputDTMFUrgentFrame) -> None:
+        for key in frame.buttons or ():
+            tone = await load_dtmf_audio(key, sample_rate=PHONE_RATE_HZ)
+            await self.write_audio_frame(ClipAudioFrame(tone, PHONE_RATE_HZ, num_channels=1))
+
+    async def _take_mulaw(self, frame: MulawOutputFrame) -> None:
+        if not issubclass(frame.kind, SpeechOutputAudioRawFrame):
+            audio = g711.decode(frame.mulaw)
+            paced = frame.kind(audio=audio, sample_rate=PHONE_RATE_HZ, num_channels=1)
+            paced.interruptible = frame.interruptible
+            paced.transport_destination = frame.transport_destination
+            await super().process_frame(_as_clip(paced), FrameDirection.DOWNSTREAM)
+            return
+        now_s = self._now_s()
+        if now_s < self._paced_until_s:
+            return  # a clip is being played: both at once would make each of them late
+        self._speech_s = now_s
+        if self._mixer or self._params.audio_out_filter or self._volume * self._volume_gain != 1.0:
+            frame.mulaw = g711.encode(await self._shaped(g711.decode(frame.mulaw)))
+        await self._send(frame)
+        await self._follow_speech(frame.mulaw)
+        await self.push_frame(
+            SpeechOutputAudioRawFrame(g711.decode(frame.mulaw), PHONE_RATE_HZ, num_channels=1)
+        )
+
+    async def _shaped(self, audio: bytes) -> bytes:
+        """Do to continuous speech what pipecat's queue does to other audio, in the same order."""
+        if self._params.audio_out_filter:
+            audio = await self._params.audio_out_filter.filter(audio)
+        if (volume := self._volume * self._volume_gain) != 1.0:
+            audio = scale_audio(audio, volume)
+        return await self._mixer.mix(audio) if self._mixer else audio
+
+    async def _follow_speech(self, mulaw: bytes) -> None:
+        loud = float(_SQUARES[np.frombuffer(mulaw, np.uint8)].mean()) > SILENCE_RMS**2
+        match self._activity.add(loud=loud, audio_s=len(mulaw) / PHONE_RATE_HZ):
+            case Change.STARTED:
+                await self.broadcast_frame(BotStartedSpeakingFrame)
+            case Change.STOPPED:
+                await self.broadcast_frame(BotStoppedSpeakingFrame)
+        if loud and self._now_s() - self._said_speaking_s >= SPEAKING_EVERY_S:
+            self._said_speaking_s = self._now_s()
+            await self.broadcast_frame(BotSpeakingFrame)
+
+    async def _interrupt(self, frame: InterruptionFrame) -> None:
+        self._socket.clear()
+        await self._send(frame)
+        self._paced_until_s = 0.0
+        if self._activity.stop():
+            await self.broadcast_frame(BotStoppedSpeakingFrame)
+
+    async def _send(self, frame: Frame) -> None:
+        message = await self._serializer.serialize(frame)
+        if message and not self._socket.send(message):
+            # Upstream: the stages that measure stand before this one.
+            await self.push_frame(SendMetricsFrame(self.dropped_messages), FrameDirection.UPSTREAM)
+
+    def _set_volume(self, frame: VolumeFrame | VolumeGainFrame) -> None:
+        if isinstance(frame, VolumeFrame):
+            self._volume = frame.volume
+        else:
+            self._volume_gain = frame.gain
+
+    def _tell(self, mistake: str) -> None:
+        if mistake not in self._told:
+            self._told.add(mistake)
+            logger.warning("{}", mistake)
+
+    async def _stop_writing(self) -> None:
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            await self.cancel_task(writer)
+
+    def _now_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _as_clip(frame: OutputAudioRawFrame) -> OutputAudioRawFrame:
+    if type(frame) is not OutputAudioRawFrame:
+        return frame
+    clip = ClipAudioFrame(frame.audio, frame.sample_rate, frame.num_channels)
+    clip.interruptible = frame.interruptible
+    clip.transport_destination = frame.transport_destination
+    return clip

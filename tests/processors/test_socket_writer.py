@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import WebSocketDisconnect
+
+from processors.socket_writer import KEPT_MESSAGES, MAX_UNSENT, STUCK_S, SocketWriter
+from tests.support.logs import Logged
+from tests.support.simulated import run_simulated
+
+
+class Ear:
+    """A socket of which a test opens and closes the other end's ear."""
+
+    def __init__(self) -> None:
+        self.heard: list[str | bytes] = []
+        self.listens = asyncio.Event()
+
+    async def send_text(self, text: str) -> None:
+        await self.listens.wait()
+        self.heard.append(text)
+
+    async def send_bytes(self, data: bytes) -> None:
+        raise WebSocketDisconnect(1006)
+
+
+def test_what_a_stuck_send_holds_up_is_dropped_from_its_old_end(logged: Logged) -> None:
+    async def main() -> None:
+        ear = Ear()
+        writer = SocketWriter(ear)  # type: ignore[arg-type]
+        task = asyncio.ensure_future(writer.run())
+        kept = []
+        for n in range(100):
+            kept.append(writer.send(str(n)))
+            await asyncio.sleep(0.08)
+        ear.listens.set()
+        await writer.flush(1)
+        # The first one was on its way when the send got stuck.
+        assert ear.heard == [str(n) for n in (0, *range(100 - KEPT_MESSAGES, 100))]
+        assert writer.dropped_messages == 100 - 1 - KEPT_MESSAGES
+        assert kept.index(False) * 0.08 >= STUCK_S
+        task.cancel()
+
+    run_simulated(main())
+    assert logged.text.count("The other side takes no audio") == 1
+
+
+def test_a_burst_that_the_other_side_takes_is_sent_whole() -> None:
+    """By count of messages alone, all but 16 of them were dropped, and a healthy peer was blamed."""
+
+    async def main() -> None:
+        ear = Ear()
+        ear.listens.set()
+        writer = SocketWriter(ear)  # type: ignore[arg-type]
+        task = asyncio.ensure_future(writer.run())
+        await asyncio.sleep(0)
+        kept = [writer.send(str(n)) for n in range(100)]
+        assert all(kept)
+        await writer.flush(1)
+        assert len(ear.heard) == 100
+        task.cancel()
+
+    run_simulated(main())
+
+
+def test_a_burst_without_end_is_bounded() -> None:
+    async def main() -> None:
+        writer = SocketWriter(Ear())  # type: ignore[arg-type]
+        for n in range(MAX_UNSENT + 5):
+            writer.send(str(n))
+        assert writer.dropped_messages == 5
+
+    run_simulated(main())
+
+
+def test_what_was_cleared_is_not_sent() -> None:
+    async def main() -> None:
+        ear = Ear()
+        writer = SocketWriter(ear)  # type: ignore[arg-type]
+        writer.send("old")
+        writer.clear()
+        writer.send("new")
+        ear.listens.set()
+        task = asyncio.ensure_future(writer.run())
+        await writer.flush(1)
+        assert ear.heard == ["new"]
+        task.cancel()
+
+    run_simulated(main())
+
+
+def test_a_closed_socket_ends_the_writing() -> None:
+    async def main() -> None:
+        writer = SocketWriter(Ear())  # type: ignore[arg-type]
+        writer.send(b"to nobody")
+        await writer.run()
+        await writer.flush(1)
+
+    run_simulated(main())
