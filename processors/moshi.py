@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Any
 
 import numpy as np
 from loguru import logger
@@ -12,78 +13,231 @@ from pipecat.frames.frames import (
     EndFrame,
     Frame,
     InputAudioRawFrame,
+    InterimTranscriptionFrame,
+    LLMServiceMetadataFrame,
+    LLMUpdateSettingsFrame,
     SpeechOutputAudioRawFrame,
     StartFrame,
+    TranscriptionFrame,
+    TTSSpeakFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    UserMuteStartedFrame,
+    UserMuteStoppedFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.services.ai_service import AIService
+from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 
 from moshi_phone.audio import pcm
 from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ
-from moshi_phone.engines.duplex import HANG_SECS, DuplexSession, DuplexStep, EngineFailed
+from moshi_phone.audio.silence import SILENT_FRAME, is_silent
+from moshi_phone.audio.speech_activity import Change, SpeechActivity
+from moshi_phone.engines.duplex import HANG_SECS, DuplexSession, DuplexStep, EngineFailed, Unsupported
 from moshi_phone.runtime.errors import describe_error
-from processors.frames import EngineMetricsFrame
+from processors.frames import EngineMetricsFrame, MulawInputFrame
+from processors.moshi_settings import MoshiSettings
+from processors.resampler import Resampling
 from processors.words import WordFrames
 
+SPEECH_PAUSE_S = 0.8  # the silence that ends its speech, as in pipecat's own full-duplex service
+MULAW_FRAMES_WITHOUT_PCM = 12  # a second of them: nobody decodes the caller's audio
+_BOTH_WAYS = (
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
 
-class MoshiProcessor(FrameProcessor):
-    """Caller's audio in (24 kHz), the session's speech (24 kHz, 80 ms a frame) and text out, at once.
+
+class MoshiProcessor(AIService):
+    """A full-duplex service: the caller's audio in, speech (24 kHz, 80 ms a frame) and text out, at once.
 
     The caller's audio is the clock: each 80 ms of it goes to the session the moment it is complete, and
     what the session says is pushed the moment it comes: the words of both sides (``words.py``), an
     ``EngineMetricsFrame`` that says what the step took, and the speech. A session that raises, or that owes
     an answer for ``hang_secs``, is reported as a permanent error, which ends the call.
 
+    As in pipecat's own services of its kind, the caller's words and turns go both ways, so that context
+    aggregators on either side hold the conversation; ``TTSStartedFrame`` and ``TTSStoppedFrame`` enclose
+    the speech; a ``TTSSpeakFrame`` is said in the engine's own voice where the engine can, and else passes;
+    ``LLMUpdateSettingsFrame`` changes the settings. While the caller is muted, the session hears silence.
+    With ``enable_metrics``, the time from the end of the caller's turn to the first speech after it is
+    reported (TTFB), and to the end of that speech (processing).
+
     Args:
         session: of any engine; whoever opened it closes it.
         hang_secs: how long the session may owe an answer.
+        audio_passthrough: whether the caller's audio goes on downstream, for a recorder behind this stage.
+        settings: what the session was opened with, for who wants to read or change it.
     """
 
-    def __init__(self, session: DuplexSession, *, hang_secs: float = HANG_SECS) -> None:
-        super().__init__(enable_direct_mode=True)
+    Settings = MoshiSettings
+    _settings: MoshiSettings
+
+    def __init__(
+        self,
+        session: DuplexSession,
+        *,
+        hang_secs: float = HANG_SECS,
+        audio_passthrough: bool = False,
+        settings: MoshiSettings | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # Direct, as every stage of the call: a queue and a task for each take time.
+        super().__init__(MoshiSettings.complete(settings), enable_direct_mode=True, **kwargs)
         self.session = session
         self._hang_secs = hang_secs
+        self._audio_passthrough = audio_passthrough
+        self._resampling: Resampling | None = None
         self._rest = np.zeros(0, np.float32)  # of a transport whose packets are no whole frames; Twilio's are
         self._words = WordFrames()
+        self._speech = SpeechActivity(SPEECH_PAUSE_S)
         self._fed_frames = 0
+        self._mulaw_frames = 0
         self._fed_at_s: deque[float] = deque()
         self._speaker: asyncio.Task[None] | None = None
+        self._silence: asyncio.Task[None] | None = None
         self._watchdog: asyncio.TimerHandle | None = None
 
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Feed the caller's audio to the session; everything else passes."""
-        await super().process_frame(frame, direction)
-        if isinstance(frame, InputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
-            self._hear(frame)
-            return
-        if isinstance(frame, StartFrame):
-            self._speaker = self.create_task(self._speak())
-        elif isinstance(frame, (EndFrame, CancelFrame)):
-            await self._fall_silent()
-        if isinstance(frame, EndFrame):
-            for words in self._words.finish():
-                await self.push_frame(words)
-        await self.push_frame(frame, direction)
+    def can_generate_metrics(self) -> bool:
+        """Say that it measures its responses."""
+        return True
+
+    def service_metadata_frame(self) -> LLMServiceMetadataFrame:
+        """Say how to tell turns: by this stage's own frames, where the session tells the caller's words.
+
+        Interruptions are left out: the model itself stops when it is talked over.
+        """
+        own = ExternalUserTurnStrategies(enable_interruptions=False) if self.session.listens else None
+        return LLMServiceMetadataFrame(service_name=self.name, user_turn_strategies=own)
+
+    async def start(self, frame: StartFrame) -> None:
+        """Begin to push what the session says."""
+        await super().start(frame)
+        self._speaker = self.create_task(self._speak())
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Stop listening to the session, and finish what is open."""
+        await super().stop(frame)
+        await self._fall_silent()
+        for words in self._words.finish():
+            await self._push_words(words)
+        if self._speech.stop():
+            await self.push_frame(TTSStoppedFrame())
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """Stop listening to the session."""
+        await super().cancel(frame)
+        await self._fall_silent()
 
     async def cleanup(self) -> None:
         """Stop listening to the session, however the pipeline ended."""
         await super().cleanup()  # type: ignore[no-untyped-call]
         await self._fall_silent()
 
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Feed the caller's audio to the session, say what is to be said; everything else passes."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
+            self._hear(frame)
+            if not self._audio_passthrough:
+                return
+        elif isinstance(frame, MulawInputFrame):
+            await self._expect_decoder()
+        elif isinstance(frame, TTSSpeakFrame) and self._say(frame.text):
+            return
+        elif isinstance(frame, LLMUpdateSettingsFrame) and frame.service in (None, self):
+            if frame.delta is not None:
+                await self._update_settings(frame.delta)
+            return
+        elif isinstance(frame, UserStoppedSpeakingFrame):  # of somebody else's turn detection
+            await self._turn_ended()
+        elif isinstance(frame, UserMuteStartedFrame) and self._silence is None:
+            self._silence = self.create_task(self._hear_silence())
+        elif isinstance(frame, UserMuteStoppedFrame):
+            await self._unmute()
+        await self.push_frame(frame, direction)
+
     def _hear(self, frame: InputAudioRawFrame) -> None:
+        if frame.num_channels != 1:
+            raise ValueError(f"expected mono audio, got {frame.num_channels} channels")
+        audio = frame.audio
         if frame.sample_rate != SAMPLE_RATE_HZ:
-            raise ValueError(f"expected {SAMPLE_RATE_HZ} Hz, got {frame.sample_rate} Hz")
-        heard = pcm.to_float(frame.audio)
+            audio = self._resampled(frame)
+        heard = pcm.to_float(audio)
         if self._rest.size:
             heard = np.concatenate((self._rest, heard))
         whole = heard.size // FRAME_SAMPLES * FRAME_SAMPLES
         for block in heard[:whole].reshape(-1, FRAME_SAMPLES):
-            self._fed_at_s.append(asyncio.get_running_loop().time())
-            self._fed_frames += 1
-            self.session.feed(block)
+            self._feed(block)
         self._rest = heard[whole:]
+
+    def _feed(self, block: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+        self._fed_at_s.append(asyncio.get_running_loop().time())
+        self._fed_frames += 1
+        self.session.feed(block)
         # Not anew with every frame: that would put the alarm off for as long as the caller speaks.
-        if whole and self._watchdog is None:
+        if self._watchdog is None:
             self._expect_answer()
+
+    def _resampled(self, frame: InputAudioRawFrame) -> bytes:
+        if self._resampling is None:
+            logger.warning(
+                "MoshiProcessor expects {0} Hz, got {1} Hz, and resamples it; put Resampler({1}, {0}) before "
+                "it, or have the transport give {0} Hz",
+                SAMPLE_RATE_HZ,
+                frame.sample_rate,
+            )
+        if self._resampling is None or self._resampling.in_hz != frame.sample_rate:
+            self._resampling = Resampling(frame.sample_rate, SAMPLE_RATE_HZ)
+        return self._resampling.process(frame.audio)
+
+    async def _expect_decoder(self) -> None:
+        self._mulaw_frames += 1
+        if self._mulaw_frames == MULAW_FRAMES_WITHOUT_PCM and not self._fed_frames:
+            await self.push_error(
+                "MoshiProcessor expects PCM audio, got µ-law: put MulawDecoder() before it",
+                force_treat_as_permanent=True,
+            )
+
+    async def _hear_silence(self) -> None:
+        """Feed silence in real time: the caller's audio, which is the clock, is held back while muted."""
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
+        while True:
+            self._feed(SILENT_FRAME)
+            due_s += FRAME_MS / 1000
+            await asyncio.sleep(due_s - loop.time())
+
+    async def _unmute(self) -> None:
+        if self._silence is not None:
+            silence, self._silence = self._silence, None
+            await self.cancel_task(silence)
+
+    def _say(self, text: str) -> bool:
+        try:
+            self.session.say(text)
+        except (Unsupported, ValueError) as error:
+            logger.warning("A TTSSpeakFrame is not said by MoshiProcessor, and passes on: {}", error)
+            return False
+        return True
+
+    async def _update_settings(self, delta: Any) -> dict[str, Any]:
+        changed = await super()._update_settings(delta)
+        later = set(changed)
+        temperature = self._settings.temperature
+        if "temperature" in changed and isinstance(temperature, (int, float)):
+            try:
+                self.session.set_temperature(temperature)
+                later.remove("temperature")
+            except Unsupported as error:
+                logger.warning("{}", error)
+        if later:
+            logger.warning("{}: {} will be that of the next call", self.name, ", ".join(sorted(later)))
+        return changed
 
     async def _speak(self) -> None:
         try:
@@ -101,7 +255,7 @@ class MoshiProcessor(FrameProcessor):
         fed_at_s = self._fed_at_s.popleft() if self._fed_at_s else asyncio.get_running_loop().time()
         heard_s = self._fed_frames * FRAME_MS / 1000
         for words in self._words.of_step(step, heard_s, self.get_clock().get_time()):
-            await self.push_frame(words)
+            await self._push_words(words)
         # Before the speech, so that the meter knows a frame's delay when it counts the frame.
         await self.push_frame(
             EngineMetricsFrame(
@@ -119,8 +273,31 @@ class MoshiProcessor(FrameProcessor):
                 f"expected float32 [{FRAME_SAMPLES}] in DuplexStep.pcm, got {step.pcm.dtype} "
                 f"{list(step.pcm.shape)}"
             )
+        change = self._speech.add(loud=not is_silent(step.pcm), audio_s=FRAME_MS / 1000)
+        if change is Change.STARTED:
+            await self.stop_ttfb_metrics()
+            # An aggregator opens a turn by it, unless told not to: the words do that, where there are words.
+            started = TTSStartedFrame()
+            started.append_to_context = False
+            await self.push_frame(started)
         speech = SpeechOutputAudioRawFrame(pcm.to_bytes(step.pcm), SAMPLE_RATE_HZ, num_channels=1)
         await self.push_frame(speech)
+        if change is Change.STOPPED:
+            await self.push_frame(TTSStoppedFrame())
+            await self.stop_processing_metrics()
+
+    async def _push_words(self, frame: Frame) -> None:
+        if not isinstance(frame, _BOTH_WAYS):
+            await self.push_frame(frame)
+            return
+        if isinstance(frame, UserStoppedSpeakingFrame):
+            await self._turn_ended()
+        await self.broadcast_frame_instance(frame)
+
+    async def _turn_ended(self) -> None:
+        if self.metrics_enabled and not self._speech.speaking:
+            await self.start_ttfb_metrics()
+            await self.start_processing_metrics()
 
     def _answered(self) -> None:
         # Frames that the session dropped will never be answered; their times go first.
@@ -141,6 +318,7 @@ class MoshiProcessor(FrameProcessor):
         self.create_task(self.push_error(str(error), exception=error, force_treat_as_permanent=True))
 
     async def _fall_silent(self) -> None:
+        await self._unmute()
         if self._watchdog is not None:
             self._watchdog.cancel()
             self._watchdog = None

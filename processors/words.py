@@ -13,6 +13,8 @@ from pipecat.frames.frames import (
     LLMTextFrame,
     TranscriptionFrame,
     TTSTextFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
 )
 from pipecat.utils.text.base_text_aggregator import TextType
 
@@ -32,7 +34,8 @@ class WordFrames:
     The bot's words: ``LLMFullResponseStartFrame``, for each piece an ``LLMTextFrame`` (not for the context)
     and a ``TTSTextFrame``, and after a pause ``LLMFullResponseEndFrame``. The caller's: an
     ``InterimTranscriptionFrame`` with all words since the last pause, whose ``result`` holds the new pieces
-    (``CallerText``), and after the pause a ``TranscriptionFrame``. ``pts`` says when the words were said, on
+    (``CallerText``), and after the pause a ``TranscriptionFrame``; around them the frames of a turn,
+    ``UserStartedSpeakingFrame`` and ``UserStoppedSpeakingFrame``. ``pts`` says when the words were said, on
     the pipeline's clock.
     """
 
@@ -41,6 +44,7 @@ class WordFrames:
         self._caller_text = ""
         self._caller_late_s = 0.0
         self._caller_quiet_steps = 0
+        self._turn_ends = False
 
     def of_step(self, step: DuplexStep, heard_s: float, now_ns: int) -> Iterator[Frame]:
         """Give the frames of a step.
@@ -50,6 +54,7 @@ class WordFrames:
             heard_s: how much of the caller the engine has been given, in seconds.
             now_ns: the pipeline's clock, in nanoseconds.
         """
+        yield from self._turn_ended()
         yield from self._bot(step.text, now_ns)
         turn_over = step.pause_probabilities[TURN_HEAD : TURN_HEAD + 1] > (TURN_PROBABILITY,)
         yield from self._caller(step.caller_text, turn_over, heard_s, now_ns)
@@ -60,6 +65,7 @@ class WordFrames:
             self._bot_quiet_steps = None
             yield LLMFullResponseEndFrame()
         yield from self._caller_finished()
+        yield from self._turn_ended()
 
     def _bot(self, text: str, now_ns: int) -> Iterator[Frame]:
         if text:
@@ -85,6 +91,7 @@ class WordFrames:
             late_s = heard_s - pieces[0].at_s
             if not self._caller_text:
                 self._caller_late_s = late_s
+                yield UserStartedSpeakingFrame()
             self._caller_text += "".join(piece.text for piece in pieces)
             self._caller_quiet_steps = 0
             interim = InterimTranscriptionFrame(
@@ -104,6 +111,13 @@ class WordFrames:
         self._caller_quiet_steps = 0
         if text:
             yield TranscriptionFrame(text, CALLER, _before(self._caller_late_s), finalized=True)
+            self._turn_ends = True
+
+    def _turn_ended(self) -> Iterator[Frame]:
+        # A step after the transcription: as a system frame it would overtake it in an aggregator's queue.
+        if self._turn_ends:
+            self._turn_ends = False
+            yield UserStoppedSpeakingFrame()
 
 
 def _before(late_s: float) -> str:

@@ -70,23 +70,22 @@ class CallRouter:
         if refusal := await self._judge(call):
             logger.warning("Call {} from {} is refused: {}", sid[:10], caller, refusal)
             return twiml.reject("rejected")
-        return await self._with_a_worker(sid, caller, lambda worker: worker.answer(call), call)
+        return await self._with_a_worker(sid, caller, lambda worker: worker.answer(call))
 
-    async def after_transfer(self, call: IncomingCall, how: str) -> str:
+    async def after_transfer(self, call_sid: str, how: str) -> str:
         """Say what to do with a call that was put through: it is over, or nobody came and it is ours again.
 
         Args:
-            call: as the webhook tells of it.
+            call_sid: names it.
             how: Twilio's ``DialCallStatus``.
         """
         if how in CONVERSED:
             return twiml.hang_up()
-        call_sid = call.call_sid
         logger.info("Call {} comes back: the other phone was {}", call_sid[:10], redact(how))
         found = await self.ask_all(lambda worker: worker.hand_over(call_sid))
         expected: ExpectedCall | None = next(iter(found), None)
         return await self._with_a_worker(
-            call_sid, "who was put through", lambda worker: worker.take_over(call_sid, expected), call
+            call_sid, "who was put through", lambda worker: worker.take_over(call_sid, expected)
         )
 
     async def page_call(self, call_sid: str, body: bytes, content_type: str) -> tuple[int, str, str] | None:
@@ -115,11 +114,7 @@ class CallRouter:
         return [one for one in answers if one is not None and not isinstance(one, BaseException)]
 
     async def _with_a_worker(
-        self,
-        sid: str,
-        caller: str,
-        question: Callable[[WorkerClient], Awaitable[str | None]],
-        incoming: IncomingCall | None = None,
+        self, sid: str, caller: str, question: Callable[[WorkerClient], Awaitable[str | None]]
     ) -> str:
         if not self.closing:
             deadline_s = time.monotonic() + LOOKING_SECS
@@ -129,7 +124,7 @@ class CallRouter:
                 while (name := self._roster.best()) and time.monotonic() < deadline_s:
                     if document := await self._try(name, sid, question):
                         return document
-        document = fallback(self._options, incoming)
+        document = fallback(self._options)
         what = "goes where --fallback says" if document else "gets the busy tone"
         logger.warning("Call {} from {} {}: no worker has a session free", sid[:10], caller, what)
         return document or twiml.reject("busy")

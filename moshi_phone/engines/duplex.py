@@ -190,6 +190,19 @@ class DuplexSession(ABC):
         """
         raise Unsupported(f"This engine cannot say given words ({len(text)} characters); --engine moshi can.")
 
+    @property
+    def listens(self) -> bool:
+        """Whether the steps tell the caller's words (``caller_text``)."""
+        return False
+
+    def set_temperature(self, temperature: float) -> None:
+        """Draw at another temperature from the next step on.
+
+        Raises:
+            Unsupported: when the engine cannot change it during a call.
+        """
+        raise Unsupported(f"This engine cannot change the temperature during a call (to {temperature:g}).")
+
     async def said(self) -> None:  # noqa: B027 - an engine that cannot say has never anything to wait for
         """Wait until all that was given to ``say`` has been said, or the session has ended."""
 

@@ -58,8 +58,8 @@ class HookOptions:
     deny: tuple[str, ...] = field(
         default=(),
         metadata={
-            "help": "Take no call from this number, from those that begin so (+1555*), or from withheld "
-            "numbers (anonymous); may be given several times, and wins over --allow.",
+            "help": "Take no call from this number, or from those that begin so (+1555*); may be given "
+            "several times, and wins over --allow.",
             "metavar": "NUMBER",
         },
     )

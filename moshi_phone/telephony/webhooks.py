@@ -16,13 +16,9 @@ from moshi_phone.access.redact import redact
 from moshi_phone.access.request_body import read_body
 from moshi_phone.access.signatures import HEADER
 from moshi_phone.telephony.incoming_call import IncomingCall
-from moshi_phone.telephony.twiml import nothing
 
 MAX_BODY_BYTES = 64 * 1024  # Twilio's forms have one or two kilobytes
 MAX_FIELDS = 500
-
-ENDED = frozenset(("completed", "busy", "no-answer", "failed", "canceled"))
-"""Twilio's ``CallStatus`` of a call that is over."""
 
 CONVERSED = ("completed", "answered")
 """Twilio's ``DialCallStatus`` of a call that was put through, and was talked in."""
@@ -30,7 +26,7 @@ CONVERSED = ("completed", "answered")
 _CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 
 Answer = Callable[[IncomingCall], Awaitable[str]]
-AfterTransfer = Callable[[IncomingCall, str], Awaitable[str]]
+AfterTransfer = Callable[[str, str], Awaitable[str]]
 OnStatus = Callable[[str, str], None]
 
 
@@ -42,38 +38,26 @@ def webhooks(
     Args:
         auth: knows which webhooks are Twilio's, makes the tokens, and has the public URL.
         answer: says what to do with a call that comes in, as TwiML.
-        after_transfer: says, as TwiML, what to do with a call that was put through to another phone, given
-            how that went (Twilio's ``DialCallStatus``).
-        on_status: is told of each call's SID and status, as they are reported, to whichever URL; of a machine
-            that has answered as ``machine_…`` (Twilio's ``AnsweredBy``).
+        after_transfer: says, as TwiML, what to do with a call that was put through to another phone, by its
+            SID and how that went (Twilio's ``DialCallStatus``).
+        on_status: is told of each call's SID and status, as they are reported; of a machine that has answered
+            as ``machine_…`` (Twilio's ``AnsweredBy``).
     """
     router = APIRouter()
-
-    def note_end(form: FormData) -> bool:
-        """Tell whether this is news of a call that is over, and pass it on."""
-        status = str(form.get("CallStatus", "")).lower()
-        if status not in ENDED:
-            return False
-        _log_status(form)
-        if on_status:
-            on_status(str(form["CallSid"]), status)
-        return True
 
     @router.post(TWIML_PATH)
     async def twiml(request: Request) -> Response:
         """Say what to do with a call that comes in."""
         form = await _form_of_call(request, TWIML_PATH, auth)
-        # One URL in both of the console's fields brings the news of a call's end here, too.
-        return _xml(nothing() if note_end(form) else await answer(_call(form)))
+        call = IncomingCall.from_form({name: str(value) for name, value in form.items()})
+        return Response(await answer(call), media_type="application/xml")
 
     @router.post(TRANSFERRED_PATH)
     async def transferred(request: Request) -> Response:
         """Say what to do with a call when the other phone has hung up, or was never answered."""
         form = await _form_of_call(request, TRANSFERRED_PATH, auth)
-        _log_dial_error(form)
-        if note_end(form):
-            return _xml(nothing())  # the caller hung up while the other phone rang
-        return _xml(await after_transfer(_call(form), str(form.get("DialCallStatus", ""))))
+        document = await after_transfer(str(form["CallSid"]), str(form.get("DialCallStatus", "")))
+        return Response(document, media_type="application/xml")
 
     @router.post(STATUS_PATH, status_code=204)
     async def status(request: Request) -> None:
@@ -87,14 +71,6 @@ def webhooks(
             on_status(sid, str(form["CallStatus"]))
 
     return router
-
-
-def _xml(document: str) -> Response:
-    return Response(document, media_type="application/xml")
-
-
-def _call(form: FormData) -> IncomingCall:
-    return IncomingCall.from_form({name: str(value) for name, value in form.items()})
 
 
 async def _form_of_call(request: Request, path: str, auth: StreamAuth) -> FormData:
@@ -143,14 +119,6 @@ def _parse(body: bytes, path: str) -> FormData:
         logger.warning("Refused a webhook to {}: it is no form in UTF-8", path)
         raise HTTPException(400, "expected a form") from error
     return FormData(list[tuple[str, str | UploadFile]](pairs))
-
-
-def _log_dial_error(form: FormData) -> None:
-    """Say why a call could not be put through, which Twilio tells here and nowhere else."""
-    told = [str(form[name]) for name in ("ErrorCode", "ErrorMessage") if form.get(name)]
-    if told:
-        sid = str(form["CallSid"])[:10]
-        logger.error("Call {} was not put through: Twilio's error {}", sid, redact(": ".join(told)))
 
 
 def _log_status(form: FormData) -> None:

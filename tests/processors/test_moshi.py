@@ -14,7 +14,10 @@ from pipecat.frames.frames import (
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     LLMTextFrame,
+    ServiceMetadataFrame,
     SpeechOutputAudioRawFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
     TTSTextFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
@@ -22,10 +25,11 @@ from pipecat.pipeline.worker import PipelineWorker
 from pipecat.workers.runner import WorkerRunner
 
 from moshi_phone.engines.duplex import DuplexStep
-from processors.frames import EngineMetricsFrame
+from processors.frames import EngineMetricsFrame, MulawInputFrame
 from processors.moshi import MoshiProcessor
 from tests.processors.passing import Passing
 from tests.support.fake_engines import FakeEngine, FakeSession
+from tests.support.logs import Logged
 from tests.support.simulated import run_simulated
 
 
@@ -35,7 +39,7 @@ def heard(value: float, samples: int = 1_920, rate_hz: int = 24_000) -> InputAud
 
 
 def talk(
-    engine: FakeEngine, frames: list[Frame], secs: float = 1.0, **options: float
+    engine: FakeEngine, frames: list[Frame], secs: float = 1.0, **options: Any
 ) -> tuple[Passing, Passing]:
     """Send frames through the stage, wait in simulated time, end; gives what came before and after it."""
 
@@ -68,17 +72,20 @@ def talk(
 
 def test_each_frame_is_answered_at_once_with_speech_and_text() -> None:
     _, after = talk(FakeEngine(), [heard(0.25), heard(0.5)])
-    assert [type(frame) for frame in after.frames[1:-1]] == [
+    said = [one for one in after.frames[1:-1] if not isinstance(one, ServiceMetadataFrame)]
+    assert [type(frame) for frame in said] == [
         LLMFullResponseStartFrame,
         LLMTextFrame,
         TTSTextFrame,
         EngineMetricsFrame,
+        TTSStartedFrame,
         SpeechOutputAudioRawFrame,
         LLMTextFrame,
         TTSTextFrame,
         EngineMetricsFrame,
         SpeechOutputAudioRawFrame,
         LLMFullResponseEndFrame,
+        TTSStoppedFrame,
     ]
     assert [text.text for text in after.of(TTSTextFrame)] == [" 1", " 2"]
     assert [frame.audio for frame in after.of(SpeechOutputAudioRawFrame)] == [
@@ -155,9 +162,28 @@ def test_a_caller_who_says_nothing_is_owed_nothing() -> None:
     assert not before.of(ErrorFrame)
 
 
-def test_another_rate_is_reported() -> None:
-    before, _ = talk(FakeEngine(), [heard(0, rate_hz=8_000)])
-    assert "expected 24000 Hz, got 8000 Hz" in before.of(ErrorFrame)[0].error
+def test_another_rate_is_resampled_and_told_once(logged: Logged) -> None:
+    """With pipecat's default of 16 kHz it was a hundred errors and silence."""
+    before, after = talk(FakeEngine(), [heard(0.25, 1_280, rate_hz=16_000) for _ in range(4)])
+    assert not before.of(ErrorFrame)
+    assert len(after.of(SpeechOutputAudioRawFrame)) == 4
+    settled = np.frombuffer(after.of(SpeechOutputAudioRawFrame)[-1].audio, "<i2")
+    np.testing.assert_allclose(settled, 0.25 * 32_768, rtol=0.01)
+    assert logged.text.count("expects 24000 Hz, got 16000 Hz") == 1
+    assert "put Resampler(16000, 24000) before it" in logged.text
+
+
+def test_a_forgotten_decoder_is_told_once() -> None:
+    before, _ = talk(FakeEngine(), [MulawInputFrame(bytes(640)) for _ in range(40)])
+    (error,) = before.of(ErrorFrame)
+    assert error.error == "MoshiProcessor expects PCM audio, got µ-law: put MulawDecoder() before it"
+    assert not error.processor.is_usable
+
+
+def test_mulaw_beside_pcm_is_left_alone() -> None:
+    """A branch of a ParallelPipeline may pass it."""
+    before, _ = talk(FakeEngine(), [frame for _ in range(20) for frame in (MulawInputFrame(b"x"), heard(0))])
+    assert not before.of(ErrorFrame)
 
 
 def test_the_fake_is_a_mirror() -> None:

@@ -114,7 +114,7 @@ async def test_another_rate_passes_as_it_is() -> None:
 
 
 async def test_what_both_sides_say_does_not_run_into_each_other() -> None:
-    said, heard = tone(440, 8_000, 0.4) / 2, tone(1_000, 8_000, 0.4) / 2
+    said, heard = tone(440, 8_000, 0.4) * np.float32(0.5), tone(1_000, 8_000, 0.4) * np.float32(0.5)
     pieces: list[Frame] = []
     for at in range(0, said.size, 640):
         pieces.append(InputAudioRawFrame(pcm.to_bytes(said[at : at + 640]), 8_000, num_channels=1))

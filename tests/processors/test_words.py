@@ -72,7 +72,9 @@ def test_the_caller_s_words_are_interim_until_a_pause() -> None:
     steps += [DuplexStep(None, caller_text=(CallerText(" day", 1.2), CallerText(".", 1.3)))]
     steps += [QUIET] * (PAUSE_STEPS + 3)
     frames = frames_of(words, steps)
-    first, second, final = frames
+    started, first, second, final, stopped = frames
+    assert isinstance(started, UserStartedSpeakingFrame)
+    assert isinstance(stopped, UserStoppedSpeakingFrame)
     assert isinstance(first, InterimTranscriptionFrame)
     assert isinstance(second, InterimTranscriptionFrame)
     assert (first.text, second.text, second.user_id) == ("Good", "Good day.", "caller")
@@ -90,13 +92,22 @@ def test_the_model_s_own_end_of_turn_ends_it_at_once() -> None:
     )
     over = DuplexStep(None, pause_probabilities=(0.9, 0.9, 0.51, 0.1))
     frames = frames_of(words, [spoken, over, over])
-    assert [type(frame) for frame in frames] == [InterimTranscriptionFrame, TranscriptionFrame]
+    assert [type(frame) for frame in frames] == [
+        UserStartedSpeakingFrame,
+        InterimTranscriptionFrame,
+        TranscriptionFrame,
+        UserStoppedSpeakingFrame,
+    ]
 
 
 def test_what_is_open_at_the_call_s_end_is_finished() -> None:
     words = WordFrames()
     frames_of(words, [DuplexStep(None, " Hello", caller_text=(CallerText(" Yes", 0.0),))])
-    assert [type(frame) for frame in words.finish()] == [LLMFullResponseEndFrame, TranscriptionFrame]
+    assert [type(frame) for frame in words.finish()] == [
+        LLMFullResponseEndFrame,
+        TranscriptionFrame,
+        UserStoppedSpeakingFrame,
+    ]
 
 
 async def test_pipecat_s_own_aggregators_make_a_context_of_them() -> None:
@@ -110,7 +121,8 @@ async def test_pipecat_s_own_aggregators_make_a_context_of_them() -> None:
         *[QUIET] * (PAUSE_STEPS + 1),
     ]
     frames = frames_of(words, said)
-    await run_test(pair.assistant(), frames_to_send=frames)
+    turns = (UserStartedSpeakingFrame, UserStoppedSpeakingFrame)
+    await run_test(pair.assistant(), frames_to_send=[one for one in frames if not isinstance(one, turns)])
     assert context.messages == [{"role": "assistant", "content": "Hello there."}]
     (final,) = [frame for frame in frames if isinstance(frame, TranscriptionFrame)]
     turn = [UserStartedSpeakingFrame(), final, UserStoppedSpeakingFrame()]

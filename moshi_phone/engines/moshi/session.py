@@ -149,6 +149,11 @@ class MoshiSession(DuplexSession):
         """See ``DuplexSession``."""
         return self._steps.read()
 
+    @property
+    def listens(self) -> bool:
+        """See ``DuplexSession``."""
+        return self._listener is not None
+
     def say(self, text: str) -> None:
         """See ``DuplexSession``. What a call opens with is said first."""
         if not self._ended:
