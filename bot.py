@@ -26,8 +26,7 @@ from moshi_phone.engines.duplex import DuplexSession
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.call import Call
-from moshi_phone.server.calls.call_limit import end_at_limit
-from moshi_phone.server.calls.control import CallControl
+from moshi_phone.server.calls.control import CallControl, end_at_limit
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.stream import handle_stream

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from pipecat.processors.frame_processor import FrameProcessor
 
+from moshi_phone.records.call_metrics import CallObservations
 from moshi_phone.records.file_writer import FileWriter
-from moshi_phone.records.observations import CallObservations
 from moshi_phone.records.options import TapOptions
 from moshi_phone.records.recording import Recording
 from moshi_phone.records.redaction import redact_digits

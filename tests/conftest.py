@@ -18,7 +18,7 @@ import pytest
 import uvicorn.server
 from loguru import logger
 
-from moshi_phone.engines.moshi.checkpoint.random_mimi import write_random_mimi
+from moshi_phone.engines.moshi.checkpoint.random_model import write_random_mimi
 from tests.fakes.twilio_api import FakeTwilioApi, fake_twilio_api
 from tests.support.clone import Clone
 from tests.support.logs import Logged, logged_lines

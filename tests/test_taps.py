@@ -21,8 +21,7 @@ from moshi_phone.engines.duplex import DuplexEngine
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.app import create_app
-from moshi_phone.server.web.metrics import metrics
-from moshi_phone.server.web.monitoring import details, overview
+from moshi_phone.server.web.monitoring import details, metrics, overview
 from tests.support.fake_engines import FakeEngine
 from tests.support.phone import start_message
 from tests.support.simulated import SimulatedPhone, run_simulated

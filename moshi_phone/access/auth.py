@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from loguru import logger
 from starlette.datastructures import FormData, Headers
 
-from moshi_phone.access.loopback import is_loopback
 from moshi_phone.access.public_address import STREAM_PATH, PublicAddress
 from moshi_phone.access.refusal import POLICY_VIOLATION, StreamRefused
 from moshi_phone.access.signatures import HEADER, Signatures
+from moshi_phone.access.source import is_loopback
 from moshi_phone.access.tokens import (
     PARAMETER,
     PERSONA_PARAMETER,

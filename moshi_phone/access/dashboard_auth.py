@@ -14,9 +14,8 @@ from starlette.requests import HTTPConnection
 
 from moshi_phone.access.known_devices import KnownDevices
 from moshi_phone.access.login_throttle import LoginThrottle
-from moshi_phone.access.loopback import is_loopback
 from moshi_phone.access.options import WebOptions
-from moshi_phone.access.source import host_of, source_of
+from moshi_phone.access.source import host_of, is_loopback, source_of
 from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.rate_limited_log import RefusalLog
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moshi_phone.access.loopback import is_loopback
+from moshi_phone.access.source import is_loopback
 from moshi_phone.runtime.errors import UserError
 
 

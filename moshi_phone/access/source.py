@@ -1,4 +1,4 @@
-"""Where a request comes from and whom it asks for, as far as its headers can be believed."""
+"""Where a request comes from: its address, and whether that is this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ import re
 
 from starlette.requests import HTTPConnection
 
-from moshi_phone.access.loopback import is_loopback
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address, or ``localhost``, is this machine's own."""
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    # ::ffff:127.0.0.1 is how a socket for both families tells of 127.0.0.1; Python 3.11 does not see that.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
 
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9.-]+))(?::[0-9]{1,5})?", re.IGNORECASE)
 _IPV6_SITE_BITS = 64  # a single customer has at least so many addresses

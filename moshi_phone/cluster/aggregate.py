@@ -1,25 +1,23 @@
-"""What the desk tells of all workers together, in the words in which each tells of itself. Pure."""
+"""The calls, health and metrics of all workers in one answer. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from moshi_phone.cluster.fleet import WorkerState
-from moshi_phone.cluster.worker_report import WorkerReport
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from moshi_phone.cluster.fleet import WorkerState, state_of
+from moshi_phone.cluster.worker_client import WorkerReport
 from moshi_phone.runtime.version import VERSION
 
 NOBODY = "No worker takes calls now; the cluster's log says why."
-
-
-def state_of(report: WorkerReport | None) -> WorkerState:
-    """Say where in its life a worker is."""
-    if report is None or report.over:
-        return WorkerState.DEAD
-    if report.closing:
-        return WorkerState.DRAINING
-    return WorkerState.READY if report.takes_calls else WorkerState.STARTING
 
 
 def merged_health(
@@ -122,3 +120,36 @@ def _all_of(reports: Iterable[WorkerReport], what: str) -> list[str]:
 
 def _number(name: str) -> tuple[int, str]:
     return int("".join(c for c in name if c.isdigit()) or 0), name
+
+
+def merged_metrics(texts: Mapping[str, str], states: Mapping[str, WorkerState]) -> bytes:
+    """Put what each worker tells into one text, in Prometheus' format.
+
+    Args:
+        texts: what each worker's ``/metrics`` would say, by its name.
+        states: where in its life each worker is, by its name.
+    """
+    registry = CollectorRegistry()
+    registry.register(_Merged(texts, states))
+    return generate_latest(registry)
+
+
+class _Merged(Collector):
+    def __init__(self, texts: Mapping[str, str], states: Mapping[str, WorkerState]) -> None:
+        self._texts = texts
+        self._states = states
+
+    def collect(self) -> Iterator[Metric]:
+        workers = GaugeMetricFamily("moshi_workers", "Workers of the cluster.", labels=["state"])
+        for state in WorkerState:
+            workers.add_metric([state], sum(one is state for one in self._states.values()))
+        yield workers
+        families = dict[str, Metric]()
+        for worker, text in self._texts.items():
+            for family in text_string_to_metric_families(text):
+                merged = families.setdefault(
+                    family.name, Metric(family.name, family.documentation, family.type)
+                )
+                for sample in family.samples:
+                    merged.add_sample(sample.name, {"worker": worker, **sample.labels}, sample.value)
+        yield from families.values()

@@ -1,25 +1,65 @@
-"""Gives each call that comes in to a worker that has a session for it."""
+"""Which worker takes a call, and what becomes of a call that no worker takes."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 from loguru import logger
 
 from moshi_phone.access.redact import redact
-from moshi_phone.cluster.roster import Roster
 from moshi_phone.cluster.rpc import NoAnswer
-from moshi_phone.cluster.worker_client import WorkerClient
-from moshi_phone.cluster.worker_report import WorkerReport
-from moshi_phone.server.calls.fallback import fallback
-from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.cluster.worker_client import WorkerClient, WorkerReport
+from moshi_phone.server.calls.options import CallOptions, fallback
 from moshi_phone.server.calls.pending import ExpectedCall
 from moshi_phone.telephony import twiml
-from moshi_phone.telephony.incoming_call import IncomingCall
-from moshi_phone.telephony.webhooks import CONVERSED
+from moshi_phone.telephony.webhooks import CONVERSED, IncomingCall
+
+
+@dataclass
+class _Entry:
+    free: int
+    sessions: int
+
+
+class Roster:
+    """What one desk knows of the workers: what they last told, and the calls given out since."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+
+    def note(self, name: str, report: WorkerReport | None) -> None:
+        """Take in what a worker tells; None where it does not answer."""
+        if report is None or not report.takes_calls:
+            self._entries.pop(name, None)
+        else:
+            self._entries[name] = _Entry(report.free, report.sessions)
+
+    def gave(self, name: str) -> None:
+        """Enter that a worker was given a call."""
+        if entry := self._entries.get(name):
+            entry.free -= 1
+            entry.sessions += 1
+
+    def failed(self, name: str) -> None:
+        """Enter that a worker has none free, or does not answer; until it tells anew."""
+        if entry := self._entries.get(name):
+            entry.free = 0
+
+    def keep_only(self, names: set[str]) -> None:
+        """Forget all others."""
+        self._entries = {name: entry for name, entry in self._entries.items() if name in names}
+
+    def best(self) -> str | None:
+        """Name the worker with the fewest calls of those that have a session free; None where none has."""
+        free = [
+            (entry.sessions, -entry.free, name) for name, entry in self._entries.items() if entry.free > 0
+        ]
+        return min(free)[2] if free else None
+
 
 T = TypeVar("T")
 

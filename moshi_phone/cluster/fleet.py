@@ -1,4 +1,4 @@
-"""Which workers to start and which to drain. Pure.
+"""What the manager knows of its workers; which to start and which to drain. Pure.
 
 An update is a new generation: its workers are started beside the old ones, and each that is ready lets one
 old worker go. So there are never fewer that take calls than are wanted, as long as the machines hold both.
@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from moshi_phone.cluster.worker_client import WorkerClient, WorkerReport
 
 NO_PLACE_SECS = 120.0
 """A new worker for which Ray has found no machine by then gets that of an old one."""
@@ -84,3 +87,61 @@ def _free_numbers(taken: set[int], count: int) -> tuple[int, ...]:
             found.append(number)
         number += 1
     return tuple(found)
+
+
+@dataclass
+class ManagedWorker:
+    """What the manager knows of one worker.
+
+    Attributes:
+        number: w1's is 1.
+        generation: counts updates.
+        handle: leads to its process.
+        client: asks it.
+        since_s: when it was started, monotonic.
+        report: what it last told; None where it does not answer.
+        answered: whether it ever has.
+        drained_s: since when it is to end, or None.
+        failed_s: when it was found that it cannot start, or None.
+        adopted: whether an earlier command has started it.
+    """
+
+    number: int
+    generation: int
+    handle: Any
+    client: WorkerClient
+    since_s: float
+    report: WorkerReport | None = None
+    answered: bool = False
+    drained_s: float | None = None
+    failed_s: float | None = None
+    adopted: bool = False
+
+    @property
+    def state(self) -> WorkerState:
+        """Where it is in its life."""
+        if self.drained_s is not None:
+            return WorkerState.DRAINING
+        if self.report is None:
+            return WorkerState.DEAD if self.answered else WorkerState.STARTING
+        return state_of(self.report)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it knows that it is to end."""
+        return self.report is not None and (self.report.closing or self.report.over)
+
+    def member(self, now_s: float) -> Member:
+        """Give what planning needs of it."""
+        sessions = self.report.sessions if self.report else 0
+        unplaced_s = 0.0 if self.answered else now_s - self.since_s
+        return Member(self.number, self.generation, self.state, sessions, unplaced_s)
+
+
+def state_of(report: WorkerReport | None) -> WorkerState:
+    """Say where in its life a worker is."""
+    if report is None or report.over:
+        return WorkerState.DEAD
+    if report.closing:
+        return WorkerState.DRAINING
+    return WorkerState.READY if report.takes_calls else WorkerState.STARTING

@@ -8,24 +8,23 @@ Audio never passes here: the TwiML names the worker.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from socket import socket
 from typing import Any, ClassVar
 
 from loguru import logger
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.dashboard_auth import DashboardAuth
-from moshi_phone.access.loopback import is_loopback
 from moshi_phone.access.options import WebOptions
 from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.access.source import is_loopback
 from moshi_phone.cluster.call_router import CallRouter
 from moshi_phone.cluster.cluster_auth import ClusterAuth
-from moshi_phone.cluster.cluster_view import ClusterView
 from moshi_phone.cluster.gateway_app import create_desk_admin_app, create_desk_app
-from moshi_phone.cluster.last_answers import LastAnswers
 from moshi_phone.cluster.rpc import Answerer, Asker, NoAnswer, Transport
 from moshi_phone.cluster.worker_client import WorkerClient
 from moshi_phone.hooks.callers import CallerRules
@@ -33,7 +32,50 @@ from moshi_phone.runtime.fd_passing import offered, offering
 from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.net.http_server import Listening, listening
 from moshi_phone.server.settings import Settings
-from moshi_phone.telephony.incoming_call import IncomingCall
+from moshi_phone.telephony.webhooks import IncomingCall
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """What the manager tells a desk.
+
+    Attributes:
+        workers: how each worker is reached, by name.
+        desks: how each desk is reached, by name; the first that answers counts calls of one number.
+        desk_url: where webhooks come in (``PublicAddress.base``), or None while there is none.
+        ports: where desks get the sockets to listen on (``runtime/fd_passing.py``).
+        closing: why no calls are taken, or None while they are.
+    """
+
+    workers: Mapping[str, Any]
+    desks: Mapping[str, Any]
+    desk_url: str | None
+    ports: str
+    closing: str | None = None
+
+
+class LastAnswers:
+    """An app, whose answers end their connections while it is closing.
+
+    Args:
+        app: answers.
+        is_closing: tells whether it is.
+    """
+
+    def __init__(self, app: ASGIApp, is_closing: Callable[[], bool]) -> None:
+        self._app = app
+        self._is_closing = is_closing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_last(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._is_closing():
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        await self._app(scope, receive, send_last)
+
 
 LOOK_SECS = 1.0
 """How often each desk asks the workers how they are."""

@@ -13,12 +13,11 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from moshi_phone.access.request_body import read_body
-from moshi_phone.cluster.aggregate import merged_health, merged_overview, state_of
-from moshi_phone.cluster.merged_metrics import merged_metrics
+from moshi_phone.cluster.aggregate import merged_health, merged_metrics, merged_overview
+from moshi_phone.cluster.fleet import state_of
 from moshi_phone.cluster.rpc import NoAnswer
 from moshi_phone.server.web.admin import Check, admin_check
-from moshi_phone.server.web.browser_phone import page_files
-from moshi_phone.server.web.offers import MAX_BODY_BYTES
+from moshi_phone.server.web.browser_phone import MAX_BODY_BYTES, page_files
 from moshi_phone.server.web.say import read_text
 from moshi_phone.telephony.webhooks import webhooks
 

@@ -10,7 +10,7 @@ from typing import Any
 from loguru import logger
 
 from moshi_phone.cluster.cluster_auth import ClusterAuth
-from moshi_phone.cluster.cluster_view import ClusterView
+from moshi_phone.cluster.gateway import ClusterView
 from moshi_phone.cluster.rpc import Asker, NoAnswer
 from moshi_phone.cluster.runtime import Runtime, Survivor
 

@@ -11,14 +11,12 @@ from loguru import logger
 
 from moshi_phone.cluster.autoscaling import Autoscaler
 from moshi_phone.cluster.cluster_auth import ClusterAuth
-from moshi_phone.cluster.fleet import WorkerState, plan
+from moshi_phone.cluster.fleet import ManagedWorker, WorkerState, plan
 from moshi_phone.cluster.gateways import Desks
-from moshi_phone.cluster.managed_worker import ManagedWorker
 from moshi_phone.cluster.options import ClusterOptions
 from moshi_phone.cluster.rpc import NoAnswer
 from moshi_phone.cluster.runtime import Runtime, Survivor
-from moshi_phone.cluster.worker_client import WorkerClient
-from moshi_phone.cluster.worker_spec import WorkerSpec
+from moshi_phone.cluster.worker_client import WorkerClient, WorkerSpec
 from moshi_phone.cluster.worker_url import worker_name
 from moshi_phone.server.calls.draining import CLOSING
 from moshi_phone.server.settings import Settings

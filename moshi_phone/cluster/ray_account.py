@@ -10,10 +10,10 @@ from typing import Any
 
 from loguru import logger
 
-from moshi_phone.cluster.actor_name import ActorName, parse_actor_name
 from moshi_phone.cluster.cluster_auth import ClusterAuth
 from moshi_phone.cluster.ray_runtime import on_this_machine, transport
 from moshi_phone.cluster.rpc import Asker, NoAnswer
+from moshi_phone.cluster.runtime import ActorName, parse_actor_name
 from moshi_phone.runtime.fd_passing import NotOffered, offered
 from moshi_phone.server.settings import SettingsError
 

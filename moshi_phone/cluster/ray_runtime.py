@@ -13,13 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from moshi_phone.cluster.actor_name import ActorName, Kind, digest
 from moshi_phone.cluster.gateway import Desk
 from moshi_phone.cluster.options import ClusterOptions
 from moshi_phone.cluster.rpc import NoAnswer, Transport
-from moshi_phone.cluster.runtime import Survivor
+from moshi_phone.cluster.runtime import ActorName, Kind, Survivor, digest
 from moshi_phone.cluster.worker import Worker
-from moshi_phone.cluster.worker_spec import WorkerSpec
+from moshi_phone.cluster.worker_client import WorkerSpec
 from moshi_phone.runtime.errors import first_line
 from moshi_phone.runtime.plugin import load
 from moshi_phone.runtime.version import VERSION

@@ -16,13 +16,12 @@ from fastapi import HTTPException
 from loguru import logger
 from prometheus_client.exposition import generate_latest
 
-from moshi_phone.access.loopback import is_loopback
 from moshi_phone.access.public_address import STREAM_PATH, PublicAddress
+from moshi_phone.access.source import is_loopback
 from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.cluster.cluster_auth import ClusterAuth
 from moshi_phone.cluster.rpc import Answerer
-from moshi_phone.cluster.worker_report import WorkerReport
-from moshi_phone.cluster.worker_spec import WorkerSpec
+from moshi_phone.cluster.worker_client import WorkerReport, WorkerSpec
 from moshi_phone.cluster.worker_url import worker_url
 from moshi_phone.engines.duplex import Unsupported
 from moshi_phone.runtime.errors import UserError
@@ -35,11 +34,10 @@ from moshi_phone.server.calls.pending import ExpectedCall
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.lifecycle import answering, listen
 from moshi_phone.server.settings import Settings
+from moshi_phone.server.web.browser_phone import chosen, offers
 from moshi_phone.server.web.health import health
-from moshi_phone.server.web.metrics import metrics
-from moshi_phone.server.web.monitoring import details, overview
-from moshi_phone.server.web.offers import chosen, offers
-from moshi_phone.telephony.incoming_call import IncomingCall
+from moshi_phone.server.web.monitoring import details, metrics, overview
+from moshi_phone.telephony.webhooks import IncomingCall
 
 GONE = "the worker is not there any more"
 LED_SECS = 10.0
@@ -170,7 +168,7 @@ class Worker(Answerer):
 
         Args:
             call_sid: its name.
-            body: what the page asks for (``server/web/offers.py``).
+            body: what the page asks for (``server/web/browser_phone.py``).
             content_type: of the body.
 
         Returns:

@@ -1,13 +1,52 @@
-"""A worker as desk and manager see it: its requests, each with the time that it may take."""
+"""A worker as gateways and the manager see it: its specification, its reports, calls to it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from moshi_phone.cluster.rpc import Asker
-from moshi_phone.cluster.worker_report import WorkerReport
 from moshi_phone.server.calls.pending import ExpectedCall
-from moshi_phone.telephony.incoming_call import IncomingCall
+from moshi_phone.server.settings import Settings
+from moshi_phone.telephony.webhooks import IncomingCall
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker tells of itself.
+
+    Attributes:
+        name: w1, w2, ….
+        url: its public URL, or None while there is none.
+        loaded: whether its engine and its URL are there.
+        closing: whether it takes no new calls, and ends with its last.
+        over: whether it has ended; its process can go.
+        failure: one sentence, where it could not start.
+        capacity: how many sessions it has.
+        sessions: how many are taken, reserved ones among them.
+        health: what its ``/healthz`` says.
+    """
+
+    name: str
+    url: str | None = None
+    loaded: bool = False
+    closing: bool = False
+    over: bool = False
+    failure: str | None = None
+    capacity: int = 0
+    sessions: int = 0
+    health: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether it takes new calls, as far as sessions are free."""
+        return self.loaded and not self.closing and not self.over and bool(self.health.get("ready"))
+
+    @property
+    def free(self) -> int:
+        """How many sessions are free for new calls."""
+        return max(0, self.capacity - self.sessions) if self.takes_calls else 0
+
 
 SOON_SECS = 1.0
 """For what a worker has at hand. One whose machine is gone costs a caller this, once."""
@@ -82,3 +121,20 @@ class WorkerClient(Asker):
     async def hang_up(self) -> None:
         """See ``Worker.hang_up``."""
         await self.ask("hang_up", within_secs=SOON_SECS)
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What makes a worker the one that it is.
+
+    Attributes:
+        name: w1, w2, ….
+        settings: those of the whole cluster; they hold its secrets, so this is never logged.
+        port: where it listens; 0 takes a free one.
+        url_template: its public URL, for ``worker_url``; None where a tunnel makes one or there is none.
+    """
+
+    name: str
+    settings: Settings
+    port: int = 0
+    url_template: str | None = None

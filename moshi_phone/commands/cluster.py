@@ -16,14 +16,14 @@ import cloup
 from loguru import logger
 
 from moshi_phone.access.options import WebOptions
-from moshi_phone.cluster.actor_name import digest
-from moshi_phone.cluster.control_client import ask_cluster
+from moshi_phone.cluster.control import ask_cluster
 from moshi_phone.cluster.gateway import ADMIN_PORT, PORT
 from moshi_phone.cluster.lifecycle import cluster_running
 from moshi_phone.cluster.manager import Manager
 from moshi_phone.cluster.options import ClusterOptions
 from moshi_phone.cluster.ray_account import Left, RayAccount, sockets_of_desks
 from moshi_phone.cluster.ray_runtime import RayRuntime, ray_running
+from moshi_phone.cluster.runtime import digest
 from moshi_phone.cluster.worker_url import check_worker_url
 from moshi_phone.commands.errors import explained
 from moshi_phone.commands.logs import log_to_stderr

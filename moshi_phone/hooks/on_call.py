@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
 from moshi_phone.hooks.http import Hook, HookFailed
 from moshi_phone.telephony.e164 import BadNumber, parse_number
-from moshi_phone.telephony.incoming_call import IncomingCall
+from moshi_phone.telephony.webhooks import IncomingCall
 
 _TEXTS = {"persona": 20_000, "voice": 200, "greeting": 2_000}
 """What an answer may say in words, and in how many characters at most."""

@@ -1,11 +1,13 @@
-"""What is measured of a call, and how calls add up. Pure."""
+"""What is measured and observed of one call, while it runs and after it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from moshi_phone.audio.histogram import Histogram
+from moshi_phone.records.transcript import Transcript
 
 
 @dataclass
@@ -81,3 +83,26 @@ class CallMetrics:
             "playout_lead": self.playout_lead.summary(),
             "stages": {stage: histogram.summary() for stage, histogram in self.stages.items()},
         }
+
+
+class KeptFile(Protocol):
+    """A file that is kept of a call."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+
+@dataclass
+class CallObservations:
+    """What the taps of one call fill: read it at any time.
+
+    Attributes:
+        kept: its files, by what they are: ``recording``, ``transcript``.
+        metrics: of the call.
+        transcript: of what both sides said.
+    """
+
+    kept: dict[str, KeptFile] = field(default_factory=dict[str, "KeptFile"])
+    metrics: CallMetrics = field(default_factory=CallMetrics)
+    transcript: Transcript = field(default_factory=Transcript)

@@ -1,13 +1,18 @@
-"""Deletes what was kept of calls when it has become too old: ``--keep-days``."""
+"""Deletes old recordings and transcripts, at the start and while the server runs."""
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from loguru import logger
+
+from moshi_phone.records.file_writer import FileWriter
+from moshi_phone.records.options import TapOptions
 
 # As Call.file_name and private_files.create name them; nothing else in the folder is touched.
 _OURS = re.compile(
@@ -54,3 +59,33 @@ def delete_expired(folders: Iterable[Path], now: datetime, keep_days: int) -> No
             logger.error("Old files in {} could not be deleted: {}", folder, error)
         if deleted:
             logger.info("Deleted {} files of calls older than {} days from {}", deleted, keep_days, folder)
+
+
+EVERY_S = 3600.0
+
+
+@asynccontextmanager
+async def retaining(options: TapOptions, files: FileWriter) -> AsyncIterator[None]:
+    """Delete what is older than ``--keep-days``, now and every hour, while the block runs.
+
+    It is done in the thread that writes the files: a slow disk holds up no call.
+    """
+    folders = {folder for folder in (options.record, options.transcripts) if folder is not None}
+    keep_days = options.keep_days
+    if keep_days is None or not folders:
+        if keep_days is not None:
+            # Whoever records no more may still count on it.
+            logger.warning("--keep-days deletes nothing: neither --record nor --transcripts names a folder.")
+        yield
+        return
+
+    async def delete_hourly() -> None:
+        while True:
+            files.put(lambda: delete_expired(folders, datetime.now(UTC), keep_days), 0)
+            await asyncio.sleep(EVERY_S)
+
+    deleting = asyncio.create_task(delete_hourly())
+    try:
+        yield
+    finally:
+        deleting.cancel()

@@ -6,8 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from moshi_phone.records.transcript_file import TranscriptFile
-from moshi_phone.records.transcript_line import Speaker, TranscriptLine
+from moshi_phone.records.transcript_file import Speaker, TranscriptFile, TranscriptLine
 
 PAUSE_S = 1.0  # after so long without a word of a speaker, a new line begins
 LINE_CHARS = 1_000  # then a new line begins all the same: each piece has its whole line redacted and written

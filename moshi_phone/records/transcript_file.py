@@ -1,4 +1,4 @@
-"""A transcript as a file: for people or for programs, with lines at its end that may still change."""
+"""A transcript's lines, and the file that they go to."""
 
 from __future__ import annotations
 
@@ -8,10 +8,27 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from moshi_phone.records.file_writer import FileWriter, WrittenFile
-from moshi_phone.records.transcript_line import TranscriptLine
+
+Speaker = Literal["caller", "bot"]
+
+
+@dataclass(slots=True)
+class TranscriptLine:
+    """Words that one speaker said together.
+
+    Attributes:
+        at_s: when the first of them was said, since the start of the call.
+        speaker: who said them.
+        text: the words.
+    """
+
+    at_s: float
+    speaker: Speaker
+    text: str
+
 
 Heading = Mapping[str, str]
 NO_HEADING: Heading = MappingProxyType({})

@@ -19,7 +19,7 @@ from moshi_phone.engines.choose import choose_engine
 from moshi_phone.engines.personas import check_sections
 from moshi_phone.hooks.http import Hook
 from moshi_phone.hooks.outbox import SEND_SECS, Outbox
-from moshi_phone.records.retention_task import retaining
+from moshi_phone.records.retention import retaining
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.runtime.tunnel import Tunnel, find_program, reaches
 from moshi_phone.server.calls.state import RunCall, ServerState

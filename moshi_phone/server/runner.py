@@ -9,7 +9,7 @@ from fastapi import FastAPI, WebSocket
 from loguru import logger
 
 from moshi_phone.engines.choose import choose_engine
-from moshi_phone.records.directories import make_directories
+from moshi_phone.records.private_files import make_directories
 from moshi_phone.server.calls.draining import hang_up_all
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings

@@ -9,10 +9,9 @@ from moshi_phone.access.exposure import check_exposure
 from moshi_phone.access.options import WebOptions
 from moshi_phone.access.public_address import PublicAddress, parse_public_url
 from moshi_phone.engines.options import EngineOptions
-from moshi_phone.hooks.check import check_hooks
-from moshi_phone.hooks.options import HookOptions
-from moshi_phone.records.directories import make_directories
+from moshi_phone.hooks.options import HookOptions, check_hooks
 from moshi_phone.records.options import TapOptions
+from moshi_phone.records.private_files import make_directories
 from moshi_phone.runtime.errors import UserError
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.options import ServerOptions
@@ -21,7 +20,7 @@ from moshi_phone.telephony.e164 import BadNumber, parse_number
 from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from moshi_phone.telephony.rest import TwilioApi
 from pipelines.choose import choose_pipeline
-from processors.phrases import words_of
+from processors.phrase_watch import words_of
 
 _TUNNEL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 - all of them take what comes to 127.0.0.1
 

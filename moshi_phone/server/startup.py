@@ -1,4 +1,4 @@
-"""How far the engine has come on its way to the first call."""
+"""How the engine's start goes, and a line in the log for each change of its health."""
 
 from __future__ import annotations
 
@@ -47,3 +47,29 @@ class Startup:
                 f"The engine {engine.name} did not start ({describe_error(error)})."
             ) from error
         self.done = True
+
+
+class EngineLog:
+    """Logs why the engine takes no calls, once, and once that it takes them again.
+
+    Until it has been ready for the first time it loads, and tells of that itself.
+    """
+
+    def __init__(self) -> None:
+        self._was_ready = False
+        self._last: str | None = None
+
+    def note(self, error: str | None) -> None:
+        """Take what the engine says of itself now.
+
+        Args:
+            error: one sentence, or None while it takes calls.
+        """
+        self._was_ready |= error is None
+        if not self._was_ready or error == self._last:
+            return
+        self._last = error
+        if error:
+            logger.warning("The engine takes no calls: {}", error)
+        else:
+            logger.info("The engine takes calls again")

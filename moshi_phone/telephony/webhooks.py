@@ -1,9 +1,11 @@
-"""What Twilio asks us over HTTP: what to do with a call, and that a call has changed."""
+"""Twilio's webhooks: verify, parse, answer."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -15,7 +17,48 @@ from moshi_phone.access.public_address import STATUS_PATH, TRANSFERRED_PATH, TWI
 from moshi_phone.access.redact import redact
 from moshi_phone.access.request_body import read_body
 from moshi_phone.access.signatures import HEADER
-from moshi_phone.telephony.incoming_call import IncomingCall
+
+
+@dataclass(frozen=True)
+class IncomingCall:
+    """A call that comes in, as Twilio's webhook tells of it.
+
+    Attributes:
+        call_sid: its name.
+        from_: who calls; E.164, or a word for one who hides it.
+        to: the number that was called.
+        direction: ``inbound``, or ``outbound-api`` for one that was dialled.
+        parameters: the webhook's other fields, by name.
+    """
+
+    call_sid: str
+    from_: str = field(repr=False)
+    to: str = field(repr=False)
+    direction: str = "inbound"
+    parameters: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+    @classmethod
+    def from_form(cls, form: Mapping[str, str]) -> IncomingCall:
+        """Read Twilio's form."""
+        own = {"CallSid", "From", "To", "Direction", "AccountSid"}
+        return cls(
+            form.get("CallSid", ""),
+            form.get("From", "anonymous"),
+            form.get("To", ""),
+            form.get("Direction", "inbound"),
+            {name: value for name, value in form.items() if name not in own},
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as hooks are told of it."""
+        return {
+            "call_sid": self.call_sid,
+            "from": self.from_,
+            "to": self.to,
+            "direction": self.direction,
+            "parameters": dict(self.parameters),
+        }
+
 
 MAX_BODY_BYTES = 64 * 1024  # Twilio's forms have one or two kilobytes
 MAX_FIELDS = 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moshi_phone.access.source import source_of
+from moshi_phone.access.source import is_loopback, source_of
 from tests.access.test_dashboard_auth import request
 
 
@@ -25,3 +25,13 @@ from tests.access.test_dashboard_auth import request
 )
 def test_whom_a_request_comes_from(peer: str, forwarded: list[str], source: str) -> None:
     assert source_of(request(peer=peer, more=[("x-forwarded-for", each) for each in forwarded])) == source
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+def test_this_machine(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "::ffff:10.0.0.1", "example.com", "127.1", ""])  # noqa: S104
+def test_others_or_all_of_its_addresses(host: str) -> None:
+    assert not is_loopback(host)

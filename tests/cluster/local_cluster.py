@@ -9,14 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot import run_call
-from moshi_phone.cluster.actor_name import Kind
 from moshi_phone.cluster.gateway import PORT, Desk
 from moshi_phone.cluster.manager import Manager
 from moshi_phone.cluster.options import ClusterOptions
 from moshi_phone.cluster.rpc import NoAnswer, Transport
-from moshi_phone.cluster.runtime import Survivor
+from moshi_phone.cluster.runtime import Kind, Survivor
 from moshi_phone.cluster.worker import Worker
-from moshi_phone.cluster.worker_spec import WorkerSpec
+from moshi_phone.cluster.worker_client import WorkerSpec
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.runtime.fd_passing import offering
 from moshi_phone.server.lifecycle import listen

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from moshi_phone.cluster.aggregate import NOBODY, merged_health, merged_overview
+from moshi_phone.cluster.aggregate import NOBODY, merged_health, merged_metrics, merged_overview
 from moshi_phone.cluster.fleet import WorkerState
-from moshi_phone.cluster.merged_metrics import merged_metrics
-from moshi_phone.cluster.worker_report import WorkerReport
+from moshi_phone.cluster.worker_client import WorkerReport
 
 
 def worker(name: str, sessions: int, *, closing: bool = False) -> WorkerReport:

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from moshi_phone.cluster.cluster_view import ClusterView
+from moshi_phone.cluster.gateway import ClusterView
 from moshi_phone.cluster.options import ClusterOptions
 from moshi_phone.hooks.options import HookOptions
 from tests.cluster.local_cluster import PUBLIC, local_cluster, settings

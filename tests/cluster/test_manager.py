@@ -11,8 +11,7 @@ import pytest
 
 import moshi_phone.cluster.manager as manager_module
 from moshi_phone.cluster.cluster_auth import ClusterAuth
-from moshi_phone.cluster.control import create_control_app
-from moshi_phone.cluster.control_client import ControlError, ask_cluster
+from moshi_phone.cluster.control import ControlError, ask_cluster, create_control_app
 from moshi_phone.cluster.fleet import WorkerState
 from moshi_phone.cluster.gateway import PORT
 from moshi_phone.cluster.lifecycle import cluster_running

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from moshi_phone.access.loopback import is_loopback
+from moshi_phone.access.source import is_loopback
 from moshi_phone.audio.g711 import SILENCE
 from tests.cluster.live_call import check_no_gap, one_server, place_call, place_calls
 from tests.cluster.ray_cluster import TWIML, RayCluster, call_sid, ray_cluster

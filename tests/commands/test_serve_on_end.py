@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from moshi_phone.hooks.signing import is_signed
+from moshi_phone.hooks.http import is_signed
 from tests.commands.dialled import address_of
 from tests.fakes.hook import hook
 from tests.support.phone import Phone, start_message

@@ -15,10 +15,10 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from moshi_phone.audio.histogram import Histogram
+from moshi_phone.cluster.aggregate import merged_metrics
 from moshi_phone.cluster.fleet import WorkerState
-from moshi_phone.cluster.merged_metrics import merged_metrics
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.web.metrics import metrics
+from moshi_phone.server.web.monitoring import metrics
 from tests.support.fake_engines import FakeEngine
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

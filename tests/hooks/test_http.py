@@ -1,23 +1,32 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 
 import pytest
 from aiohttp import web
 
-from moshi_phone.hooks.http import MOST_ANSWER_BYTES, BadHookUrl, Hook, HookFailed, parse_hook_url
-from moshi_phone.hooks.signing import is_signed
+from moshi_phone.hooks.http import (
+    MOST_ANSWER_BYTES,
+    BadHookUrl,
+    Hook,
+    HookFailed,
+    is_signed,
+    parse_hook_url,
+    sign,
+)
 from tests.fakes.hook import hook, says
 
-NOW = 1_800_000_000.0
+NOW = 1_800_000_000
 
 
 async def test_what_is_sent_is_signed_and_whole() -> None:
     async with hook(says('{"accept": true}')) as fake:
-        answer = await Hook(fake.url, "whsec", clock=lambda: NOW).post({"from": "Zürich 🐦"})
+        answer = await Hook(fake.url, "whsec", clock=lambda: float(NOW)).post({"from": "Zürich 🐦"})
     assert answer == b'{"accept": true}'
     assert fake.told == [{"from": "Zürich 🐦"}]
-    assert is_signed(fake.signatures[0] or "", fake.bodies[0], "whsec", int(NOW))
+    assert is_signed(fake.signatures[0] or "", fake.bodies[0], "whsec", NOW)
 
 
 async def test_without_a_secret_nothing_is_signed() -> None:
@@ -92,3 +101,22 @@ def test_what_is_no_hook(url: str) -> None:
 def test_a_hook_s_url_and_secret_are_not_in_its_repr() -> None:
     assert "a.example" not in repr(Hook("https://a.example/?key=k", "whsec"))
     assert "whsec" not in repr(Hook("https://a.example", "whsec"))
+
+
+BODY, SECRET = '{"from":"Zürich"}'.encode(), "whsec"
+
+
+def test_a_signature_is_what_the_documentation_says() -> None:
+    mac = hmac.new(b"whsec", b"1800000000." + BODY, hashlib.sha256).hexdigest()
+    assert sign(BODY, SECRET, NOW) == f"t=1800000000,v1={mac}"
+
+
+def test_what_a_receiver_accepts_and_what_not() -> None:
+    header = sign(BODY, SECRET, NOW)
+    assert is_signed(header, BODY, SECRET, NOW + 299)
+    assert not is_signed(header, BODY, SECRET, NOW + 301), "replayed"
+    assert not is_signed(header, BODY + b" ", SECRET, NOW)
+    assert not is_signed(header, BODY, "another", NOW)
+    assert not is_signed(header.replace("t=18", "t=19"), BODY, SECRET, NOW + 100_000_000)
+    for nonsense in ("", "t=1", "v1=2", "t=x,v1=y", "=,=", header + ",", "t=1,v1=ü"):
+        assert not is_signed(nonsense, BODY, SECRET, NOW)

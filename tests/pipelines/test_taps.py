@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from moshi_phone.records.call_metrics import CallObservations
 from moshi_phone.records.file_writer import FileWriter
-from moshi_phone.records.observations import CallObservations
 from moshi_phone.records.options import TapOptions
 from pipelines.taps import make_taps
 from processors.meter import Meter

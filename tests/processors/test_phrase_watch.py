@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pipecat.frames.frames import (
     Frame,
     InterimTranscriptionFrame,
@@ -10,7 +13,7 @@ from pipecat.frames.frames import (
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from moshi_phone.engines.duplex import CallerText
-from processors.phrase_watch import PhraseWatch
+from processors.phrase_watch import PhraseMatcher, PhraseWatch, words_of
 from processors.words import CALLER
 
 
@@ -62,3 +65,48 @@ def test_another_recognizer_s_sentences() -> None:
     done: list[str] = []
     PhraseWatch(["a human"], done.append, by_both=False).observe(TranscriptionFrame("a human", "x", ""))
     assert done == ["the caller asked for it"]
+
+
+PHRASES = ["speak to a human", "Operator!"]
+
+
+def heard(*pieces: str) -> list[bool]:
+    matcher = PhraseMatcher(PHRASES)
+    return [matcher.hear(piece) for piece in pieces]
+
+
+def test_words_without_what_writing_adds() -> None:
+    assert words_of(" I'd like, please: Zürich’s — 42.") == ["i'd", "like", "please", "zürich's", "42"]
+
+
+def test_a_phrase_in_pieces_is_found_when_its_last_word_is_over() -> None:
+    assert heard(" Could I", " sp", "eak", " to a", " hu", "man", " please") == [False] * 6 + [True]
+    assert heard(" Speak, to A human.") == [True]
+    assert heard(" operator", ",") == [False, True]
+
+
+def test_a_pause_ends_a_word() -> None:
+    matcher = PhraseMatcher(PHRASES)
+    assert not matcher.hear(" operator")
+    assert matcher.pause()
+    assert not matcher.pause(), "it is told once"
+
+
+@pytest.mark.parametrize("said", [" speak to a humanist.", " speak to some human.", " cooperator.", ""])
+def test_what_is_no_phrase(said: str) -> None:
+    assert heard(said) == [False]
+
+
+def test_no_phrases_are_never_found() -> None:
+    matcher = PhraseMatcher(["", "…"])
+    assert not matcher.hear(" … anything at all.")
+
+
+@given(st.lists(st.sampled_from([" so", " what", "ever", ".", " to a human", " speak"]), max_size=60))
+def test_memory_is_bounded_and_the_phrase_still_found(pieces: list[str]) -> None:
+    matcher = PhraseMatcher(PHRASES)
+    for piece in pieces:
+        matcher.hear(piece)
+    assert len(words_of(matcher._text)) <= 40
+    matcher.hear(" well")
+    assert matcher.hear(" speak to a human.")

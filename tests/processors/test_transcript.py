@@ -16,8 +16,7 @@ from pipecat.tests.utils import run_test
 from moshi_phone.engines.duplex import CallerText, DuplexStep
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.transcript import Transcript
-from moshi_phone.records.transcript_file import TEXT, TranscriptFile
-from moshi_phone.records.transcript_line import TranscriptLine
+from moshi_phone.records.transcript_file import TEXT, TranscriptFile, TranscriptLine
 from processors.tap import Tap
 from processors.transcript import Transcriber
 from processors.words import WordFrames

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from moshi_phone.records.call_metrics import CallMetrics
+from moshi_phone.records.call_metrics import CallMetrics, CallObservations
 
 
 def call(delay_ms: float, stage: str) -> CallMetrics:
@@ -48,3 +48,13 @@ def test_the_summary_is_json() -> None:
     summary = json.loads(json.dumps(call(100, "encode").summary()))
     assert summary["stages"]["encode"]["p50"] == 100
     assert summary["deadline_misses"] == 4
+
+
+def test_nothing_of_one_call_is_another_s() -> None:
+    one, other = CallObservations(), CallObservations()
+    one.metrics.frames = 3
+    one.transcript.add("Hello.", 0.0)
+    one.transcript.close()
+    assert other.metrics.frames == 0
+    assert other.transcript.lines == []
+    assert one.kept is not other.kept

@@ -1,4 +1,4 @@
-"""records/retention.py and records/retention_task.py: old calls go, and nothing else does."""
+"""records/retention.py and records/retention.py: old calls go, and nothing else does."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.options import TapOptions
-from moshi_phone.records.retention import delete_expired, expired
-from moshi_phone.records.retention_task import retaining
+from moshi_phone.records.retention import delete_expired, expired, retaining
 from moshi_phone.server.calls.call import Call
 from moshi_phone.telephony.media_stream import Start
 from tests.support.logs import Logged

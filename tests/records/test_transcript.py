@@ -9,8 +9,16 @@ from pathlib import Path
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.redaction import redact_digits
 from moshi_phone.records.transcript import LATE_S, LINE_CHARS, Transcript
-from moshi_phone.records.transcript_file import JSON_LINES, NO_HEADING, TEXT, Heading, TranscriptFile, heading
-from moshi_phone.records.transcript_line import Speaker, TranscriptLine
+from moshi_phone.records.transcript_file import (
+    JSON_LINES,
+    NO_HEADING,
+    TEXT,
+    Heading,
+    Speaker,
+    TranscriptFile,
+    TranscriptLine,
+    heading,
+)
 from tests.support.logs import Logged
 
 WAIT_S = 5.0

@@ -20,7 +20,7 @@ from moshi_phone.rehearse.rehearsal import Rehearsed, Target, rehearse
 from moshi_phone.rehearse.report import write_report
 from moshi_phone.rehearse.table import checklist, distributions
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.web.metrics import metrics
+from moshi_phone.server.web.monitoring import metrics
 from tests.rehearse import simulated
 from tests.support.fake_engines import FakeEngine
 from tests.support.phone import serving

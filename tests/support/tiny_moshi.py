@@ -20,8 +20,11 @@ from moshi_phone.engines.moshi.checkpoint.checkpoint import (
     TOKENIZER_NAME,
     WEIGHTS_NAMES,
 )
-from moshi_phone.engines.moshi.checkpoint.random_mimi import write_random_mimi
-from moshi_phone.engines.moshi.checkpoint.random_model import randomize, write_tiny_tokenizer
+from moshi_phone.engines.moshi.checkpoint.random_model import (
+    randomize,
+    write_random_mimi,
+    write_tiny_tokenizer,
+)
 from moshi_phone.engines.moshi.model.language_model import Quantization, build
 from tests.support.tiny_config import tiny_config
 

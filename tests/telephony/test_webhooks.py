@@ -17,7 +17,7 @@ from twilio.request_validator import RequestValidator
 
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.public_address import PublicAddress
-from moshi_phone.server.calls.reservations import HOLD_SECS
+from moshi_phone.server.calls.pending import HOLD_SECS
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony.webhooks import MAX_BODY_BYTES
 from tests.support.fake_engines import FakeEngine

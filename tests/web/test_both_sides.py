@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from moshi_phone.hooks.signing import is_signed
+from moshi_phone.hooks.http import is_signed
 from tests.fakes.hook import hook, says
 from tests.support.program import program
 from tests.support.waiting import until

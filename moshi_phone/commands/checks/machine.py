@@ -115,7 +115,7 @@ def check_voices(options: EngineOptions) -> Check | None:
         return None
     from moshi_phone.engines.moshi.find_files import cached_voices_of  # noqa: PLC0415
     from moshi_phone.engines.moshi.persona.voice import VoiceUnfit  # noqa: PLC0415 - as above
-    from moshi_phone.engines.moshi.persona.voice_loader import check_voice  # noqa: PLC0415
+    from moshi_phone.engines.moshi.persona.voices import check_voice  # noqa: PLC0415
 
     try:
         voices = cached_voices_of(options)

@@ -20,13 +20,13 @@ from moshi_phone.engines.duplex import (
 )
 from moshi_phone.engines.moshi.codec.codec import LIMIT_FRAMES
 from moshi_phone.engines.moshi.codec.stream_codecs import Decoder, Encoder
-from moshi_phone.engines.moshi.greeting_recorder import GreetingRecorder
+from moshi_phone.engines.moshi.greeting import GreetingRecorder
 from moshi_phone.engines.moshi.load_model import Files, Source
 from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
 from moshi_phone.engines.moshi.model.forced_text import Steering, words_of
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
+from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling, Sampling
-from moshi_phone.engines.moshi.model.snapshot import Snapshot
 from moshi_phone.engines.moshi.model.speech_queue import Saying
 from moshi_phone.engines.moshi.persona.prompt_benchmark import PromptPace, measure_prompt
 from moshi_phone.engines.moshi.persona.prompt_cache import Role, open_after

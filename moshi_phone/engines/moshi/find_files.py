@@ -19,7 +19,7 @@ from moshi_phone.engines.moshi.checkpoint.checkpoint import (
     check,
     read_manifest,
 )
-from moshi_phone.engines.moshi.checkpoint.converted import (
+from moshi_phone.engines.moshi.checkpoint.convert import (
     CONVERTED_NAMES,
     SOURCE_NAME,
     Conversion,
@@ -32,8 +32,13 @@ from moshi_phone.engines.moshi.checkpoint.converted import (
 from moshi_phone.engines.moshi.checkpoint.hub import DOWNLOAD, REPO, HubRepo
 from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, Quantization
 from moshi_phone.engines.moshi.persona.voice import VoiceUnfit
-from moshi_phone.engines.moshi.persona.voice_loader import check_voice
-from moshi_phone.engines.moshi.persona.voices import Voices, cached_voices, voices_in_folder, voices_of_repo
+from moshi_phone.engines.moshi.persona.voices import (
+    Voices,
+    cached_voices,
+    check_voice,
+    voices_in_folder,
+    voices_of_repo,
+)
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.voices import (
     MOSHI_VOICES,

@@ -12,8 +12,11 @@ from moshi_mlx.models.lm import Lm, config_v0_1
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
 from moshi_phone.engines.moshi import find_files as weights
 from moshi_phone.engines.moshi.checkpoint.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint, is_unneeded
-from moshi_phone.engines.moshi.checkpoint.random_mimi import write_random_mimi
-from moshi_phone.engines.moshi.checkpoint.random_model import randomize, write_tiny_tokenizer
+from moshi_phone.engines.moshi.checkpoint.random_model import (
+    randomize,
+    write_random_mimi,
+    write_tiny_tokenizer,
+)
 from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, build
 from moshi_phone.engines.moshi.persona.voices import Voices
 from moshi_phone.engines.moshi.stt import model as listening_model

@@ -23,8 +23,7 @@ from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.engines.moshi.model_thread import ModelThread
 from moshi_phone.engines.moshi.persona.prompt_cache import Prompts
 from moshi_phone.engines.moshi.persona.resolver import Roles
-from moshi_phone.engines.moshi.persona.voice_loader import VoiceLoader
-from moshi_phone.engines.moshi.persona.voices import Voices
+from moshi_phone.engines.moshi.persona.voices import VoiceLoader, Voices
 from moshi_phone.engines.moshi.recovery import Recovery
 from moshi_phone.engines.moshi.stt.model import ListeningModel, prepare
 from moshi_phone.engines.options import EngineOptions

@@ -31,8 +31,7 @@ from moshi_phone.engines.duplex import (
     check_frame,
 )
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS
-from moshi_phone.engines.moshi.codec.coder_thread import CoderThread
-from moshi_phone.engines.moshi.codec.stream_codecs import Decoder, Encoder
+from moshi_phone.engines.moshi.codec.stream_codecs import CoderThread, Decoder, Encoder
 from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
 from moshi_phone.engines.moshi.model.language_model import LanguageSession, LanguageStep
 from moshi_phone.engines.moshi.model.speech_queue import Saying

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from moshi_phone.engines.duplex import DuplexSession
-from moshi_phone.records.call_metrics import CallMetrics
-from moshi_phone.records.observations import CallObservations
+from moshi_phone.records.call_metrics import CallMetrics, CallObservations
 from moshi_phone.records.transcript_file import Heading, heading
 from moshi_phone.server.calls.pending import ExpectedCall
 from moshi_phone.telephony.media_stream import Start

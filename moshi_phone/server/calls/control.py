@@ -1,9 +1,9 @@
-"""What is done with a running call on purpose: putting it through to a person, leaving a message."""
+"""What can happen to a running call: transfer, goodbye, the limit on its length."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from loguru import logger
@@ -111,3 +111,29 @@ class CallControl:
         else:
             return True
         return False
+
+
+LIMIT_NOTICE_SECS = 30.0
+NOTICE = "This call ends in half a minute."
+SHORT_NOTICE = "This call is about to end."
+
+
+async def end_at_limit(call: Call, limit_secs: float, sound: Callable[[], None]) -> None:
+    """Wait, give notice, wait again, and end the call. Cancelled when the call ends before.
+
+    Args:
+        call: has just begun.
+        limit_secs: how long it may last.
+        sound: makes a tone, where the engine cannot say the notice.
+    """
+    notice_secs = min(LIMIT_NOTICE_SECS, limit_secs / 2)
+    await asyncio.sleep(limit_secs - notice_secs)
+    try:
+        call.say(NOTICE if notice_secs == LIMIT_NOTICE_SECS else SHORT_NOTICE)
+    except Unsupported:
+        sound()
+    except (CallOver, ValueError) as error:
+        logger.warning("Call {}: {}", call.name, error)
+    # Not counted from the notice's end: who pays by the minute has asked for this limit and no other.
+    await asyncio.sleep(notice_secs)
+    call.end(f"it lasted {limit_secs:g} s, which --call-limit-secs allows")

@@ -12,10 +12,9 @@ from loguru import logger
 from moshi_phone.access.refusal import INTERNAL_ERROR
 from moshi_phone.engines.duplex import DuplexSession
 from moshi_phone.server.calls.call import Call
-from moshi_phone.server.calls.call_report import call_report
-from moshi_phone.server.calls.fallback import fallback
+from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.calls.summary import last_words, summary
+from moshi_phone.server.calls.summary import call_report, last_words, summary
 from moshi_phone.server.net.socket_closing import CLOSE_SECS, close_socket
 from moshi_phone.telephony.rest_errors import TwilioError
 

@@ -14,13 +14,12 @@ from moshi_phone.hooks import on_call
 from moshi_phone.hooks.http import HookFailed
 from moshi_phone.hooks.on_call import HookAnswer
 from moshi_phone.server.calls.engine_health import reserve
-from moshi_phone.server.calls.fallback import fallback
+from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.pending import ExpectedCall
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
-from moshi_phone.telephony.incoming_call import IncomingCall
 from moshi_phone.telephony.media_stream import Start
-from moshi_phone.telephony.webhooks import CONVERSED
+from moshi_phone.telephony.webhooks import CONVERSED, IncomingCall
 
 
 async def answer_call(call: IncomingCall, state: ServerState) -> str:

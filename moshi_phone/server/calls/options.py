@@ -1,9 +1,11 @@
-"""What may happen in a call beside talking. The command line is made from these fields."""
+"""Options of calls, and what callers get who cannot be served."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
+
+from moshi_phone.telephony import twiml
 
 Key = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"]
 
@@ -74,3 +76,12 @@ class CallOptions:
             "metavar": "TEXT",
         },
     )
+
+
+def fallback(options: CallOptions) -> str | None:
+    """Give the TwiML of ``--fallback-to`` or ``--fallback-say``; None where neither is set."""
+    if options.fallback_to:
+        return twiml.dial(options.fallback_to, options.ring_secs)
+    if options.fallback_say:
+        return twiml.say(options.fallback_say)
+    return None

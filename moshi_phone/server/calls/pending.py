@@ -1,11 +1,11 @@
-"""What was decided of calls that were connected and whose streams are still to come. Pure."""
+"""Calls whose stream has not come yet: what was decided on them, and their sessions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
-from moshi_phone.telephony.incoming_call import IncomingCall
+from moshi_phone.telephony.webhooks import IncomingCall
 
 KEPT_S = 120.0  # longer than the token of such a stream lives
 _MOST = 1_000  # then the oldest is forgotten, and its call begins as any other
@@ -53,3 +53,36 @@ class ExpectedCalls:
         }
         _, expected = self._calls.pop(call_sid, (now_s, ExpectedCall()))
         return expected
+
+
+HOLD_SECS = 3.0
+
+
+class Reservations:
+    """Remembers each call for three seconds: who has hung up by then does not keep the next one out."""
+
+    def __init__(self) -> None:
+        self._made_s: dict[str, float] = {}
+
+    def make(self, call: str, now_s: float) -> None:
+        """Remember that this call was connected.
+
+        Args:
+            call: its SID.
+            now_s: on a monotonic clock; one that is set back would keep the line busy meanwhile.
+        """
+        self._made_s[call] = now_s
+
+    def keep(self, call: str) -> None:
+        """Forget it: its stream is here."""
+        self._made_s.pop(call, None)
+
+    def count(self, now_s: float, *, besides: str) -> int:
+        """Count the calls whose streams are still to come.
+
+        Args:
+            now_s: on the clock of ``make``.
+            besides: a call that does not count; Twilio asks twice where it had no answer.
+        """
+        self._made_s = {call: made for call, made in self._made_s.items() if now_s - made < HOLD_SECS}
+        return len(self._made_s.keys() - {besides})

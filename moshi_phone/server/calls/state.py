@@ -12,9 +12,9 @@ from fastapi import WebSocket
 
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.dashboard_auth import DashboardAuth
-from moshi_phone.access.loopback import is_loopback
 from moshi_phone.access.options import WebOptions
 from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.access.source import is_loopback
 from moshi_phone.engines.duplex import HANG_SECS, DuplexEngine, DuplexSession
 from moshi_phone.engines.personas import NO_PERSONAS, Personas
 from moshi_phone.hooks.callers import CallerRules
@@ -25,11 +25,9 @@ from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.call import Call, Calls
 from moshi_phone.server.calls.options import CallOptions
-from moshi_phone.server.calls.pending import ExpectedCalls
-from moshi_phone.server.calls.reservations import Reservations
-from moshi_phone.server.engine_log import EngineLog
+from moshi_phone.server.calls.pending import ExpectedCalls, Reservations
 from moshi_phone.server.options import ServerOptions
-from moshi_phone.server.startup import Startup
+from moshi_phone.server.startup import EngineLog, Startup
 from moshi_phone.telephony.rest import TwilioApi
 from pipelines.choose import MakePipeline, choose_pipeline
 

@@ -1,20 +1,70 @@
-"""One Media Stream, from its accepted socket to the end of its call."""
+"""One Twilio stream: its first messages, its session, its call."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from fastapi import WebSocket
 from loguru import logger
 
-from moshi_phone.access.refusal import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER, StreamRefused
+from moshi_phone.access.refusal import (
+    INTERNAL_ERROR,
+    POLICY_VIOLATION,
+    PROTOCOL_ERROR,
+    TRY_AGAIN_LATER,
+    UNSUPPORTED,
+    StreamRefused,
+)
 from moshi_phone.engines.duplex import CallRequest, DuplexSession, EngineBusy, RequestRefused
 from moshi_phone.server.calls.ending import run_to_its_end
 from moshi_phone.server.calls.state import RunCall, ServerState
-from moshi_phone.server.calls.stream_start import read_start
 from moshi_phone.server.net.socket_closing import close_socket
 from moshi_phone.server.net.websocket_protocol import connection_of
-from moshi_phone.telephony.media_stream import Start
+from moshi_phone.telephony.media_stream import BadMessage, Connected, Start, parse
+
+
+async def read_start(websocket: WebSocket, *, within_secs: float) -> Start:
+    """Read an accepted socket up to the ``start`` message.
+
+    Raises:
+        StreamRefused: when something else comes, or nothing does, or the audio is not µ-law at 8 kHz.
+    """
+    try:
+        async with asyncio.timeout(within_secs):
+            start = await _first_start(websocket)
+    except TimeoutError as error:
+        raise StreamRefused(
+            "late", POLICY_VIOLATION, f"expected a start within {within_secs:g} s, got none"
+        ) from error
+    if not start.is_phone_audio:
+        raise StreamRefused(
+            "format", UNSUPPORTED, "expected audio/x-mulaw at 8000 Hz with 1 channel, got another mediaFormat"
+        )
+    return start
+
+
+async def _first_start(websocket: WebSocket) -> Start:
+    while True:
+        try:
+            event = parse(await _receive(websocket))
+        except BadMessage:
+            continue  # as in a running stream: what cannot be understood is skipped
+        if isinstance(event, Start):
+            return event
+        if not isinstance(event, Connected):
+            raise StreamRefused(
+                "protocol", PROTOCOL_ERROR, f"expected start first, got {type(event).__name__.lower()}"
+            )
+
+
+async def _receive(websocket: WebSocket) -> str | bytes:
+    message = await websocket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise StreamRefused("protocol", PROTOCOL_ERROR, "expected a start, but the socket was closed")
+    text: str | None = message.get("text")
+    return text if text is not None else bytes(message.get("bytes") or b"")
+
 
 _NO_SESSION = "The engine opened no session; the server's log says why."
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from loguru import logger
 
-from moshi_phone.access.loopback import is_loopback
+from moshi_phone.access.source import is_loopback
 
 NO_REQUEST, NO_BODY = "no whole request came in time", "a request's body did not come in time"
 TOO_MANY, TOO_MANY_OF_ONE = "too many waited", "too many of one address waited"

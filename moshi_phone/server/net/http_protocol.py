@@ -8,9 +8,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from moshi_phone.server.net.connection_guard import PeerWatch
+from moshi_phone.server.net.connection_guard import PeerWatch, WatchedProtocol
 from moshi_phone.server.net.connections import NO_BODY, NO_REQUEST, Connections
-from moshi_phone.server.net.watched_protocol import WatchedProtocol
 
 
 class HttpProtocol(WatchedProtocol, H11Protocol):

@@ -18,9 +18,8 @@ from uvicorn._types import ASGIReceiveEvent  # the types of uvicorn's own interf
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
-from moshi_phone.server.net.connection_guard import PeerWatch
+from moshi_phone.server.net.connection_guard import PeerWatch, WatchedProtocol
 from moshi_phone.server.net.connections import FLOOD, FRAGMENTS, NO_PONG, Connections
-from moshi_phone.server.net.watched_protocol import WatchedProtocol
 
 EXTENSION = "moshi_phone.connection"
 PIECE_BYTES = 4 * 1024  # at most 680 messages, the smallest having 6 bytes

@@ -9,8 +9,8 @@ from loguru import logger
 from starlette.requests import HTTPConnection
 
 from moshi_phone.access.dashboard_auth import DashboardAuth
-from moshi_phone.access.loopback import is_loopback
 from moshi_phone.access.options import WebOptions
+from moshi_phone.access.source import is_loopback
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.health import healthz
 from moshi_phone.server.web.monitoring import watching

@@ -1,19 +1,120 @@
-"""The browser phone: serves its page, and lets each call of it in with a token of its own."""
+"""The browser phone: its page, its files, its calls, and the page of a refusal."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
 import secrets
 from pathlib import Path
+from string import Template
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
 from moshi_phone.access.dashboard_auth import DashboardAuth
-from moshi_phone.access.request_body import read_body
+from moshi_phone.access.request_body import parse_json, read_body
+from moshi_phone.engines.duplex import NO_REQUEST, CallRequest, RequestRefused
 from moshi_phone.server.calls.pending import ExpectedCall
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.web.offers import MAX_BODY_BYTES, chosen, offers
-from moshi_phone.server.web.refusal_page import refusal_page
+
+_STYLE = """
+html { background: Canvas; color: CanvasText; }
+body { max-width: 36rem; margin: 12vh auto; padding: 0 1.5rem; font: 1rem/1.6 system-ui, sans-serif; }
+h1 { font-size: 1.35rem; }
+code { padding: 0.1em 0.3em; border-radius: 0.3em; background: rgb(128 128 128 / 15%); }
+li { margin-bottom: 0.8rem; overflow-wrap: anywhere; }
+"""
+_PAGE = Template("""<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="light dark">
+    <title>Moshi on the phone: not open</title>
+    <style>$style</style>
+  </head>
+  <body>
+    <main>
+      <h1>Moshi on the phone</h1>
+      <p>$reason</p>
+      $how
+    </main>
+  </body>
+</html>
+""")
+_HOW = {
+    401: """<p>The user name may be anything; the password is the server’s <code>MOSHI_WEB_PASSWORD</code>.
+        Reload the page to be asked again.</p>""",
+    403: """<p>There are two ways in:</p>
+      <ul>
+        <li>With a password, from anywhere. Choose one of 8 characters or more, put it into <code>.env</code>
+          as <code>MOSHI_WEB_PASSWORD=…</code>, and start the server with
+          <code>uv run bot.py --web</code>.</li>
+        <li>Without a password, on the machine that runs the server, while nothing makes it public: start it
+          without a tunnel, public URL or host, and open <code>http://localhost:5001</code>.</li>
+      </ul>""",
+}
+# By its hash the policy below lets this one style in, without 'unsafe-inline'.
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_REFUSAL_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def refusal_page(refusal: HTTPException) -> HTMLResponse:
+    """Make the page; its status and headers are the refusal's."""
+    content = _PAGE.substitute(
+        style=_STYLE, reason=html.escape(str(refusal.detail)), how=_HOW.get(refusal.status_code, "")
+    )
+    return HTMLResponse(content, refusal.status_code, _REFUSAL_HEADERS | dict(refusal.headers or {}))
+
+
+MAX_BODY_BYTES = 4 * 1024
+
+
+def offers(state: ServerState) -> dict[str, list[str]]:
+    """Name the personas and voices that a call may have; the words of a persona stay here."""
+    takes = state.engine.takes
+    return {
+        "personas": state.personas.names if "persona" in takes else [],
+        "voices": list(state.engine.voices) if "voice" in takes else [],
+    }
+
+
+def chosen(state: ServerState, body: bytes, content_type: str) -> CallRequest:
+    """Understand what a page asks for, and have it made ready.
+
+    Args:
+        state: says what is offered.
+        body: ``{"persona": NAME, "voice": NAME}``; either may be left out, and so may all of it.
+        content_type: of the body.
+
+    Raises:
+        HTTPException: 415 or 422 where it asks for something else, 409 where the engine cannot.
+    """
+    if not body.strip():
+        return NO_REQUEST
+    asked = parse_json(body, content_type)
+    if not isinstance(asked, dict) or not all(isinstance(value, str) for value in asked.values()):
+        raise HTTPException(422, 'expected {"persona": "...", "voice": "..."}')
+    offered = offers(state)
+    for name, names in (("persona", offered["personas"]), ("voice", offered["voices"])):
+        if asked.get(name) and asked[name] not in names:
+            raise HTTPException(422, f"{name}: expected one of those that are offered")
+    request = CallRequest(voice=asked.get("voice") or None)
+    if asked.get("persona"):
+        request = request.or_else(state.personas.chosen(asked["persona"]))
+    try:
+        state.engine.prepare(request)
+    except RequestRefused as refusal:
+        raise HTTPException(409, str(refusal)) from refusal
+    return request
+
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 # Listed beforehand: so no name from outside is ever looked up on the disk.

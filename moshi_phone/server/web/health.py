@@ -1,8 +1,8 @@
-"""Whether the next call would be answered."""
+"""``GET /healthz``, and the status that the page shows."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
@@ -71,3 +71,33 @@ def _published(server: ServerStatus, name: str) -> dict[str, Any]:
 def _published_error(state: ServerState) -> str | None:
     """Say why no call is taken, to everybody: what an exception said is in the log and nowhere else."""
     return ENGINE_ERROR if engine_error(state) else state.calls.closing
+
+
+State = Literal["loading", "ready", "error", "closing"]
+
+
+def status(state: ServerState) -> dict[str, Any]:
+    """Say in which state the server is, and who answers.
+
+    ``progress`` is the engine's last line while the state is ``loading``, ``error`` a sentence while it is
+    ``error``; otherwise they are None.
+    """
+    now = _state(state)
+    return {
+        "state": now,
+        "progress": state.startup.progress if now == "loading" else None,
+        "error": state.engine.error if now == "error" else None,
+        "engine": state.engine.name,
+        "engine_reason": state.engine_reason,
+        "sessions": state.engine.running,
+        "capacity": state.engine.capacity,
+    }
+
+
+def _state(state: ServerState) -> State:
+    if state.calls.closing is not None:  # first: an engine that has been stopped is no error then
+        return "closing"
+    if state.engine.error is None:
+        return "ready"
+    # An engine that is still loading has an error, too, as it takes no calls; only later it is a defect.
+    return "error" if state.startup.done else "loading"

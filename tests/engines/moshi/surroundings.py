@@ -13,12 +13,11 @@ import numpy as np
 from moshi_phone.audio.formats import FRAME_SAMPLES, Pcm
 from moshi_phone.engines.duplex import DuplexStep
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS
-from moshi_phone.engines.moshi.model.forced_prefix import ForcedPrefix, PrefixFrame
 from moshi_phone.engines.moshi.model.forced_text import Steering, Word
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.engines.moshi.model.speech_queue import Saying
-from moshi_phone.engines.moshi.model.token_history import Tokens
+from moshi_phone.engines.moshi.model.token_history import ForcedPrefix, PrefixFrame, Tokens
 from moshi_phone.engines.moshi.model_thread import ModelThread
 from moshi_phone.engines.moshi.session import MakeListener, MoshiSession
 from tests.support.tiny_moshi import tiny_lm

@@ -15,7 +15,7 @@ import pytest
 from moshi_phone.engines.duplex import CallRequest, DuplexStep, EngineBusy, EngineFailed, RequestRefused
 from moshi_phone.engines.moshi.codec.stream_codecs import Decoder
 from moshi_phone.engines.moshi.engine import MoshiEngine
-from moshi_phone.engines.moshi.model.forced_prefix import NO_PREFIX
+from moshi_phone.engines.moshi.model.token_history import NO_PREFIX
 from moshi_phone.engines.options import EngineOptions
 from tests.engines.moshi.engine_calls import WAIT_S, Clock, frame, read, settle, talk
 from tests.support.fake_timer import Laters

@@ -16,8 +16,8 @@ import soundfile
 from moshi_phone.audio.formats import FRAME_SAMPLES
 from moshi_phone.engines.duplex import CallRequest, EngineFailed, EngineUnavailable, RequestRefused
 from moshi_phone.engines.moshi.engine import MoshiEngine
-from moshi_phone.engines.moshi.model.forced_prefix import NO_PREFIX
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
+from moshi_phone.engines.moshi.model.token_history import NO_PREFIX
 from moshi_phone.engines.moshi.persona.prompt_cache import Role
 from moshi_phone.engines.options import EngineOptions
 from tests.engines.moshi.persona_engine import ANNA, WAIT_S, options, talk

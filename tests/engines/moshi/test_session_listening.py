@@ -17,9 +17,8 @@ from moshi_phone.engines.moshi.codec.codec import CODEBOOKS, LISTENING_CODEBOOKS
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.model_thread import ModelThread
 from moshi_phone.engines.moshi.session import MakeListener
-from moshi_phone.engines.moshi.stt.caller_words import CallerWords
 from moshi_phone.engines.moshi.stt.session import ListeningSession
-from moshi_phone.engines.moshi.stt.worker import WAITING_FRAMES, DoInSpareTime, Listener
+from moshi_phone.engines.moshi.stt.worker import WAITING_FRAMES, CallerWords, DoInSpareTime, Listener
 from tests.engines.moshi.stt.test_session import listening_lm
 from tests.engines.moshi.surroundings import CARD, WAIT_S, Coder, Pieces, Surroundings, tiny_thread, tokens_of
 from tests.support.tiny_listening import HEADS

@@ -15,10 +15,9 @@ from aiohttp import web
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
-from moshi_phone.hooks.http import Hook
+from moshi_phone.hooks.http import Hook, is_signed
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.hooks.outbox import Outbox
-from moshi_phone.hooks.signing import is_signed
 from moshi_phone.server.calls.state import ServerState
 from tests.fakes.hook import hook, says
 from tests.fakes.twilio_api import AUTH_TOKEN

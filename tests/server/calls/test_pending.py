@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from moshi_phone.engines.duplex import CallRequest
-from moshi_phone.server.calls.pending import KEPT_S, ExpectedCall, ExpectedCalls
-from moshi_phone.telephony.incoming_call import IncomingCall
+from moshi_phone.server.calls.pending import HOLD_SECS, KEPT_S, ExpectedCall, ExpectedCalls, Reservations
+from moshi_phone.telephony.webhooks import IncomingCall
 
 ANNA = ExpectedCall(request=CallRequest(persona="You are Anna."))
 NOW_S = 100.0
@@ -42,3 +42,25 @@ def test_callers_who_never_come_take_no_memory_without_end() -> None:
 
 def test_where_a_transfer_goes_is_in_no_log() -> None:
     assert "555" not in repr(ExpectedCall(transfer_to="+15551234567"))
+
+
+NOW = 100.0
+
+
+def test_a_promise_is_kept_or_forgotten() -> None:
+    reservations = Reservations()
+    reservations.make("CA1", NOW)
+    reservations.make("CA2", NOW + 1)
+    assert reservations.count(NOW + 1, besides="CA3") == 2
+    assert reservations.count(NOW + 1, besides="CA2") == 1
+    reservations.keep("CA1")
+    reservations.keep("CA9")
+    assert reservations.count(NOW + 1, besides="CA3") == 1
+    assert reservations.count(NOW + 1 + HOLD_SECS, besides="CA3") == 0
+
+
+def test_a_promise_that_is_made_again_counts_from_then() -> None:
+    reservations = Reservations()
+    reservations.make("CA1", NOW)
+    reservations.make("CA1", NOW + 2)
+    assert reservations.count(NOW + HOLD_SECS, besides="") == 1

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+
 import httpx
+import pytest
+from fastapi import HTTPException
 
 from bot import run_call
+from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
+from moshi_phone.engines.personas import Personas
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.app import create_app
-from moshi_phone.server.web.browser_phone import WEB
+from moshi_phone.server.web.browser_phone import WEB, chosen, offers, refusal_page
 from tests.support.fake_engines import FakeEngine
 
 
@@ -38,3 +46,77 @@ async def test_each_call_has_a_name_and_a_token_of_its_own() -> None:
     assert calls[0]["token"] != calls[1]["token"]
     assert all(len(call["callSid"]) == 34 for call in calls)
     assert all(answer.headers["cache-control"] == "no-store" for answer in answers)
+
+
+JSON = "application/json; charset=utf-8"
+
+
+class Versatile(FakeEngine):
+    """Takes personas and two voices."""
+
+    takes = frozenset({"persona", "voice"})
+    voices = ("NATF2", "NATM0")
+
+    def prepare(self, request: CallRequest) -> None:
+        self.prepared = request
+
+
+ANNA = CallRequest(persona="You are Anna.", voice="NATM0")
+STATE = ServerState(Versatile(), personas=Personas(sections={"anna": ANNA}))
+
+
+def test_an_engine_that_takes_nothing_offers_nothing() -> None:
+    assert offers(ServerState(FakeEngine())) == {"personas": [], "voices": []}
+
+
+def test_the_words_of_a_persona_stay_here() -> None:
+    assert offers(STATE) == {"personas": ["anna"], "voices": ["NATF2", "NATM0"]}
+
+
+def test_a_voice_of_its_own_goes_before_the_persona_s() -> None:
+    assert chosen(STATE, b" ", "") == NO_REQUEST
+    assert chosen(STATE, b'{"persona": "anna"}', JSON) == ANNA
+    request = chosen(STATE, b'{"persona": "anna", "voice": "NATF2"}', JSON)
+    assert request == CallRequest(persona="You are Anna.", voice="NATF2")
+    assert isinstance(STATE.engine, Versatile)
+    assert STATE.engine.prepared == request
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"{}", "text/plain", 415),
+        (b"{", JSON, 422),
+        (b"[]", JSON, 422),
+        (b'{"persona": 1}', JSON, 422),
+        (b'{"persona": "You are a thief."}', JSON, 422),
+        (b'{"voice": "../x"}', JSON, 422),
+    ],
+)
+def test_nothing_but_what_is_offered(body: bytes, content_type: str, status: int) -> None:
+    with pytest.raises(HTTPException) as refused:
+        chosen(STATE, body, content_type)
+    assert refused.value.status_code == status
+
+
+def test_it_says_why_and_how_to_get_in_and_keeps_the_refusal_s_headers() -> None:
+    page = refusal_page(HTTPException(401, "a <b>password</b>", {"WWW-Authenticate": "Basic"}))
+    text = bytes(page.body).decode()
+    assert page.status_code == 401
+    assert page.headers["www-authenticate"] == "Basic"
+    assert "a &lt;b&gt;password&lt;/b&gt;" in text
+    assert "MOSHI_WEB_PASSWORD" in text
+
+
+def test_one_with_nothing_to_do_about_it() -> None:
+    page = refusal_page(HTTPException(429, "too many wrong passwords"))
+    assert "too many wrong passwords" in bytes(page.body).decode()
+
+
+def test_its_policy_lets_its_own_style_in_and_nothing_else() -> None:
+    page = refusal_page(HTTPException(403, "not open"))
+    found = re.search(r"<style>(.*?)</style>", bytes(page.body).decode(), re.DOTALL)
+    assert found is not None
+    digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}';")

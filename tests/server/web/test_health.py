@@ -1,10 +1,14 @@
 from __future__ import annotations
 
-from moshi_phone.engines.duplex import NO_REQUEST
+import pytest
+
+from moshi_phone.engines.duplex import NO_REQUEST, EngineUnavailable, Progress
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.web.health import ENGINE_ERROR, health
+from moshi_phone.server.startup import Startup
+from moshi_phone.server.web.health import ENGINE_ERROR, health, status
 from tests.support.fake_engines import FakeEngine
+from tests.support.logs import Logged
 
 
 async def line(capacity: int) -> ServerState:
@@ -48,3 +52,62 @@ async def test_everybody_may_know_that_it_is_the_engine_but_not_why() -> None:
     state = ServerState(FakeEngine())
     assert reserve(state, "CA1") == "The fake engine is not ready."  # for the log
     assert (health(state)["ready"], health(state)["error"]) == (False, ENGINE_ERROR)
+
+
+class TalkativeEngine(FakeEngine):
+    """Says how far it is, and may break at the end of it or later."""
+
+    broken: str | None = None
+    never_ready = False
+
+    @property
+    def error(self) -> str | None:
+        return self.broken or super().error
+
+    async def start(self, progress: Progress) -> None:
+        progress("One of two.")
+        progress("Two of two.")
+        if self.never_ready:
+            raise EngineUnavailable("The weights are missing.")
+        await super().start(progress)
+
+
+async def test_an_engine_of_ones_own_that_raises_is_one_sentence_and_a_traceback_of_its_own(
+    logged: Logged,
+) -> None:
+    class Broken(FakeEngine):
+        async def start(self, progress: Progress) -> None:
+            raise RuntimeError("the key is wrong")
+
+    engine = Broken()
+    with pytest.raises(EngineUnavailable, match=r"^The engine fake did not start \(RuntimeError: the key is"):
+        await ServerState(engine).startup.run(engine, lambda _: None)
+    assert "ERROR The engine fake did not start" in logged.text
+
+
+async def test_each_state_in_the_order_of_a_server_s_life() -> None:
+    engine = TalkativeEngine()
+    state = ServerState(engine, engine_reason="on Metal")
+    told = status(state)
+    assert (told["state"], told["progress"], told["error"]) == ("loading", "", None)
+    assert (told["engine"], told["engine_reason"]) == ("fake", "on Metal")
+    said: list[str] = []
+    await state.startup.run(engine, said.append)
+    assert said == ["One of two.", "Two of two."]
+    told = status(state)
+    assert (told["state"], told["progress"], told["error"]) == ("ready", None, None)
+    assert (told["sessions"], told["capacity"]) == (0, 4)
+    engine.broken = "The model broke."
+    told = status(state)
+    assert (told["state"], told["progress"], told["error"]) == ("error", None, "The model broke.")
+    state.calls.closing = "the line is shutting down"
+    told = status(state)
+    assert (told["state"], told["error"]) == ("closing", None)
+
+
+async def test_an_engine_that_does_not_start_has_not_come_to_the_end_of_it() -> None:
+    engine, startup = TalkativeEngine(), Startup()
+    engine.never_ready = True
+    with pytest.raises(EngineUnavailable):
+        await startup.run(engine, lambda _: None)
+    assert (startup.progress, startup.done) == ("Two of two.", False)

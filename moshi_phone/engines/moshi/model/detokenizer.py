@@ -1,4 +1,4 @@
-"""Moshi's inner monologue as text, token by token."""
+"""Text tokens to words; the numbers of the text stream that are not pieces of words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import codecs
 
 from sentencepiece import SentencePieceProcessor
 
-from moshi_phone.engines.moshi.model.text_tokens import SPECIAL_TOKENS
+NEW_WORD_TOKEN = 0  # ends a padding: a word begins
+PADDING_TOKEN = 3
+FIRST_SPOKEN_TOKEN = 4  # 1 and 2 begin and end a text; all from here on are pieces of words
+SPECIAL_TOKENS = frozenset(range(FIRST_SPOKEN_TOKEN))
 
 
 class Detokenizer:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sentencepiece import SentencePieceProcessor
 
-from moshi_phone.engines.moshi.model.text_tokens import FIRST_SPOKEN_TOKEN, NEW_WORD_TOKEN, PADDING_TOKEN
+from moshi_phone.engines.moshi.model.detokenizer import FIRST_SPOKEN_TOKEN, NEW_WORD_TOKEN, PADDING_TOKEN
 
 MAX_PADDING_STEPS = 8  # from a word's 0 to the next one at most; the word's own pieces count as well
 INITIAL_PADDING_STEPS = 2  # before the first word, so that its beginning is not swallowed

@@ -18,11 +18,9 @@ import numpy as np
 from mlx import nn
 from moshi_mlx.models.lm import Lm, LmConfig, ScaledEmbedding
 
-from moshi_phone.engines.moshi.model.forced_prefix import NO_PREFIX, ForcedPrefix
-from moshi_phone.engines.moshi.model.ring_kv_cache import LayerCache, ListKVCache, RingKVCache
+from moshi_phone.engines.moshi.model.ring_kv_cache import LayerCache, ListKVCache, RingKVCache, Snapshot
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling, Noise
-from moshi_phone.engines.moshi.model.snapshot import Snapshot
-from moshi_phone.engines.moshi.model.token_history import TokenHistory, Tokens
+from moshi_phone.engines.moshi.model.token_history import NO_PREFIX, ForcedPrefix, TokenHistory, Tokens
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from moshi_mlx.models.lm import Lm
 from numpy.typing import NDArray
 
 from moshi_phone.engines.moshi.model.language_model import look_up
-from moshi_phone.engines.moshi.model.ring_kv_cache import ListKVCache
-from moshi_phone.engines.moshi.model.snapshot import Snapshot
+from moshi_phone.engines.moshi.model.ring_kv_cache import ListKVCache, Snapshot
 from moshi_phone.engines.moshi.model.token_history import TokenHistory
 
 

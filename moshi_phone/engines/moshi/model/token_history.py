@@ -1,4 +1,4 @@
-"""Which tokens go into which position: the delays between Moshi's streams, kept on the host.
+"""The tokens of the last steps, and tokens that are forced at a call's beginning.
 
 Row 0 is the text, then come Moshi's own codebooks, then the caller's. "Time" counts frames of speech, and
 "position" counts steps of the model; a codebook with delay d speaks of time t at position t + d.
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from moshi_phone.engines.moshi.model.detokenizer import PADDING_TOKEN
 
 Tokens = NDArray[np.uint32]
 
@@ -94,3 +97,25 @@ class TokenHistory:
     def heard(self, time: int) -> Tokens:
         """uint32 ``[caller's codebooks]``: the caller's frame of a recent time."""
         return self._cells[self._caller, time % self.length].astype(np.uint32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PrefixFrame:
+    """One frame of a forced prefix: what the model is made to put into words and to say."""
+
+    text_token: int
+    audio_tokens: Tokens
+
+
+ForcedPrefix = tuple[PrefixFrame, ...]
+NO_PREFIX: ForcedPrefix = ()
+
+
+def silent_prefix(frames: int, silence: Tokens) -> ForcedPrefix:
+    """An opening in which Moshi keeps still, so that the caller speaks first.
+
+    Args:
+        frames: how long.
+        silence: uint32 ``[8]``, what Mimi makes of a silent frame.
+    """
+    return (PrefixFrame(PADDING_TOKEN, silence),) * frames

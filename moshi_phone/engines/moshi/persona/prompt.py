@@ -17,11 +17,11 @@ from moshi_mlx.models.lm import Lm, LmConfig
 from numpy.typing import NDArray
 
 from moshi_phone.engines.duplex import EngineError
+from moshi_phone.engines.moshi.model.detokenizer import PADDING_TOKEN
 from moshi_phone.engines.moshi.model.language_model import LanguageSession, look_up, new_history
 from moshi_phone.engines.moshi.model.prefill import Prefill
+from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
-from moshi_phone.engines.moshi.model.snapshot import Snapshot
-from moshi_phone.engines.moshi.model.text_tokens import PADDING_TOKEN
 from moshi_phone.engines.moshi.persona.voice import EmbeddedVoice, SpokenVoice, Voice, VoiceUnfit, read_voice
 
 SILENCE_TOKENS = (948, 243, 1178, 546, 1736, 1030, 1978, 2008)  # Mimi's, of silence

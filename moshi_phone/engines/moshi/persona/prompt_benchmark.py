@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import mlx.core as mx
 from moshi_mlx.models.lm import Lm
 
-from moshi_phone.engines.moshi.model.snapshot import Snapshot
+from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.persona.prompt import Prompt, prefill, prompted
 
 COPIES = 5

@@ -18,7 +18,7 @@ from moshi_phone.audio.formats import FRAME_MS
 from moshi_phone.engines.duplex import EngineError, EngineUnavailable
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
 from moshi_phone.engines.moshi.model.prefill import Prefill
-from moshi_phone.engines.moshi.model.snapshot import Snapshot
+from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.model_thread import Job, ModelThread
 from moshi_phone.engines.moshi.persona.prompt import Prompt, compose, prefill, prompted
 from moshi_phone.engines.moshi.persona.voice import Voice

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.engines.duplex import NO_REQUEST, CallRequest, EngineUnavailable, RequestRefused
-from moshi_phone.engines.moshi.model.forced_prefix import NO_PREFIX, ForcedPrefix
 from moshi_phone.engines.moshi.model.forced_text import MAX_WORDS, words_of
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling, Sampling
+from moshi_phone.engines.moshi.model.token_history import NO_PREFIX, ForcedPrefix
 from moshi_phone.engines.moshi.persona.prompt_cache import Role
 from moshi_phone.engines.moshi.persona.voice import VoiceUnfit
 from moshi_phone.engines.moshi.persona.voices import Voices

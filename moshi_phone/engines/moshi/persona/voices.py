@@ -1,4 +1,4 @@
-"""PersonaPlex's voices: where their files are, fetched and unpacked once."""
+"""Which voices there are, and a voice by its name."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ import shutil
 import tarfile
 import tempfile
 import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path, PurePosixPath
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
-from moshi_phone.engines.moshi.checkpoint.converted import cache_folder
+from moshi_phone.engines.moshi.checkpoint.convert import cache_folder
 from moshi_phone.engines.moshi.checkpoint.hub import HubRepo
-from moshi_phone.engines.moshi.persona.voice import VoiceUnfit
+from moshi_phone.engines.moshi.codec.codec import Mimi
+from moshi_phone.engines.moshi.persona.voice import (
+    SpokenVoice,
+    Voice,
+    VoiceUnfit,
+    encode_recording,
+    read_recording,
+    read_voice,
+)
 from moshi_phone.engines.voices import PERSONAPLEX_REPO, VOICE_NAME, is_file
 
 ARCHIVE_NAME = "voices.tgz"
@@ -162,3 +173,52 @@ def _voice_of(member: tarfile.TarInfo, archive: Path, folder: Path) -> str | Non
     if member.isdir() or path.parts[-2:-1] != (FOLDER_NAME,) or path.suffix != ".pt":
         return None
     return path.stem if VOICE_NAME.fullmatch(path.stem) else None
+
+
+RECORDINGS_KEPT = 16  # a few kilobytes each
+
+
+class VoiceLoader:
+    """Loads voices, and remembers the tokens of recordings: encoding one takes half its length.
+
+    Args:
+        voices: finds their files.
+        load_mimi: gives a clean codec for a recording.
+    """
+
+    def __init__(self, voices: Voices, load_mimi: Callable[[], Future[Mimi]]) -> None:
+        self._voices = voices
+        self._load_mimi = load_mimi
+        self._recordings: OrderedDict[tuple[Path, int], SpokenVoice] = OrderedDict()
+
+    def __call__(self, voice: str) -> Voice | None:
+        """Give a voice; None for the model's own. Takes seconds for a recording.
+
+        Raises:
+            VoiceUnfit: when there is none, or it cannot be used.
+        """
+        if not voice:
+            return None
+        path = self._voices.find(voice)
+        if path.suffix == ".pt":
+            return read_voice(path)
+        # Its tokens are the same for every call, and take seconds; a .pt is read in milliseconds.
+        key = (path, path.stat().st_mtime_ns)  # a file that is written anew is another voice
+        if key not in self._recordings:
+            pcm = read_recording(path)
+            self._recordings[key] = encode_recording(pcm, self._load_mimi().result())
+            while len(self._recordings) > RECORDINGS_KEPT:
+                self._recordings.popitem(last=False)
+        return self._recordings[key]
+
+
+def check_voice(path: Path) -> None:
+    """Make sure that a voice's file can be used, without a model.
+
+    Raises:
+        VoiceUnfit: saying why not.
+    """
+    if path.suffix == ".pt":
+        read_voice(path)
+    else:
+        read_recording(path)

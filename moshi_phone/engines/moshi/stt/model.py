@@ -20,10 +20,9 @@ from moshi_phone.engines.moshi.codec.stream_codecs import Encoder
 from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
 from moshi_phone.engines.moshi.model.language_model import build
 from moshi_phone.engines.moshi.model.token_history import Tokens
-from moshi_phone.engines.moshi.stt.caller_words import CallerWords
 from moshi_phone.engines.moshi.stt.checkpoint import ListeningCheckpoint
 from moshi_phone.engines.moshi.stt.session import ListeningSession
-from moshi_phone.engines.moshi.stt.worker import DoInSpareTime, Listener
+from moshi_phone.engines.moshi.stt.worker import CallerWords, DoInSpareTime, Listener
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,10 @@ from moshi_mlx.models.generate import LmGen
 from moshi_mlx.models.lm import Lm
 from moshi_mlx.utils.sampling import Sampler
 
-from moshi_phone.engines.moshi.model.forced_prefix import PrefixFrame
 from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, LanguageSession, Quantization
 from moshi_phone.engines.moshi.model.ring_kv_cache import LayerCache
 from moshi_phone.engines.moshi.model.sampling import GREEDY, MoshiSampling
-from moshi_phone.engines.moshi.model.token_history import Tokens
+from moshi_phone.engines.moshi.model.token_history import PrefixFrame, Tokens
 from tests.support.tiny_moshi import tiny_lm
 
 CARD, CODEBOOKS = 64, 2  # fewer than Mimi's, for speed; nothing here depends on how many

@@ -7,7 +7,7 @@ from moshi_mlx.models.lm import Lm
 
 from moshi_phone.engines.moshi.model.language_model import new_history
 from moshi_phone.engines.moshi.model.prefill import Prefill
-from moshi_phone.engines.moshi.model.snapshot import Snapshot
+from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from tests.support.tiny_moshi import tiny_lm
 
 POSITIONS = 20

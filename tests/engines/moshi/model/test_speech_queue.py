@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from moshi_phone.engines.moshi.model.detokenizer import NEW_WORD_TOKEN, PADDING_TOKEN
 from moshi_phone.engines.moshi.model.forced_text import Steering, Word
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
 from moshi_phone.engines.moshi.model.sampling import GREEDY, MoshiSampling
-from moshi_phone.engines.moshi.model.text_tokens import NEW_WORD_TOKEN, PADDING_TOKEN
 from moshi_phone.engines.moshi.model_thread import ModelThread
 from tests.engines.moshi.surroundings import CARD, WAIT_S, Surroundings, frame, opening, tiny_thread
 from tests.support.tiny_moshi import tiny_lm

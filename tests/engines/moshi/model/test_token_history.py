@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from moshi_phone.engines.moshi.model.token_history import TokenHistory
+from moshi_phone.engines.moshi.model.detokenizer import PADDING_TOKEN
+from moshi_phone.engines.moshi.model.token_history import NO_PREFIX, TokenHistory, silent_prefix
 
 TEXT_START, AUDIO_START = 1000, 2000
 
@@ -68,3 +69,11 @@ def test_the_caller_s_frames_stay_for_a_while() -> None:
     tokens = history([0, 1, 0, 1])
     tokens.hear(3, frame(3))
     assert tokens.heard(3).tolist() == frame(3).tolist()
+
+
+def test_a_silent_prefix_says_nothing_for_so_many_frames() -> None:
+    silence = np.arange(8, dtype=np.uint32)
+    prefix = silent_prefix(3, silence)
+    assert [frame.text_token for frame in prefix] == [PADDING_TOKEN] * 3
+    assert all(frame.audio_tokens is silence for frame in prefix)
+    assert silent_prefix(0, silence) == NO_PREFIX

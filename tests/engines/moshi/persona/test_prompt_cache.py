@@ -13,7 +13,7 @@ import pytest
 from moshi_phone.audio.formats import FRAME_SAMPLES
 from moshi_phone.engines.duplex import CallRequest
 from moshi_phone.engines.moshi.engine import MoshiEngine
-from moshi_phone.engines.moshi.model.snapshot import Snapshot
+from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.persona.prompt_cache import Role
 from tests.engines.moshi.persona_engine import WAIT_S, options
 from tests.support.fake_timer import Laters

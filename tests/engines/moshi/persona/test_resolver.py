@@ -7,10 +7,10 @@ from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.engines.duplex import CallRequest, EngineUnavailable, RequestRefused
 from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
-from moshi_phone.engines.moshi.model.forced_prefix import PrefixFrame
+from moshi_phone.engines.moshi.model.detokenizer import PADDING_TOKEN
 from moshi_phone.engines.moshi.model.forced_text import MAX_WORDS
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling, Sampling
-from moshi_phone.engines.moshi.model.text_tokens import PADDING_TOKEN
+from moshi_phone.engines.moshi.model.token_history import PrefixFrame
 from moshi_phone.engines.moshi.persona.resolver import (
     PERSONA_LIMIT_TOKENS,
     Greeting,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,23 @@ import soundfile
 
 from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from moshi_phone.engines.duplex import EngineError
-from moshi_phone.engines.moshi.persona.spoken_voice import encode_recording, read_recording
-from moshi_phone.engines.moshi.persona.voice import VoiceUnfit, read_voice
-from moshi_phone.engines.moshi.persona.voices import LIMIT_VOICES, Voices, unpack, voices_in_folder
+from moshi_phone.engines.moshi.codec.codec import Mimi
+from moshi_phone.engines.moshi.persona.voice import (
+    EmbeddedVoice,
+    SpokenVoice,
+    VoiceUnfit,
+    encode_recording,
+    read_recording,
+    read_voice,
+)
+from moshi_phone.engines.moshi.persona.voices import (
+    LIMIT_VOICES,
+    VoiceLoader,
+    Voices,
+    check_voice,
+    unpack,
+    voices_in_folder,
+)
 from moshi_phone.engines.voices import PERSONAPLEX_VOICES, needs_personaplex
 
 VOICE = Path(__file__).parents[1] / "data" / "personaplex_voice.pt"
@@ -203,3 +219,65 @@ def test_the_last_frame_of_a_recording_is_filled_up() -> None:
     voice = encode_recording(np.ones(2 * FRAME_SAMPLES + 5, np.float32), mimi)  # type: ignore[arg-type]
     assert voice.tokens.tolist() == [[1] * 8, [2] * 8, [3] * 8]
     assert mimi.frames[2].sum() == 5
+
+
+PT = Path(__file__).parents[1] / "data" / "personaplex_voice.pt"
+
+
+class Codecs:
+    """Counts the codecs that were asked for; their tokens are zeros."""
+
+    def __init__(self) -> None:
+        self.loaded = 0
+
+    def __call__(self) -> Future[Mimi]:
+        self.loaded += 1
+        loading: Future[Mimi] = Future()
+        loading.set_result(self)  # type: ignore[arg-type]
+        return loading
+
+    def encode(self, _: np.ndarray) -> np.ndarray:
+        return np.zeros(8, np.uint32)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "anna.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 2 * 8000), 8000)
+    return path
+
+
+def test_the_model_s_own_voice_needs_no_file(tmp_path: Path) -> None:
+    assert VoiceLoader(Voices(tmp_path), Codecs())("") is None
+
+
+def test_a_recording_is_encoded_once_until_it_changes(tmp_path: Path, recording: Path) -> None:
+    codecs = Codecs()
+    load = VoiceLoader(Voices(tmp_path), codecs)
+    voice = load(str(recording))
+    assert isinstance(voice, SpokenVoice)
+    assert voice.frames == 25
+    assert load(str(recording)) is voice
+    assert codecs.loaded == 1
+    os.utime(recording, (1, 1))
+    load(str(recording))
+    assert codecs.loaded == 2
+
+
+def test_nvidia_s_own_need_no_codec(tmp_path: Path) -> None:
+    (tmp_path / "NATF2.pt").symlink_to(PT)
+    codecs = Codecs()
+    load = VoiceLoader(Voices(tmp_path), codecs)
+    assert isinstance(load("NATF2"), EmbeddedVoice)
+    assert codecs.loaded == 0
+    with pytest.raises(VoiceUnfit, match="There is no voice 'NATM0'"):
+        load("NATM0")
+
+
+def test_a_file_is_checked_without_a_model(tmp_path: Path, recording: Path) -> None:
+    check_voice(PT)
+    check_voice(recording)
+    for name in ("bad.pt", "bad.wav"):
+        (tmp_path / name).write_bytes(b"neither")
+        with pytest.raises(VoiceUnfit):
+            check_voice(tmp_path / name)

@@ -10,11 +10,10 @@ import pytest
 from moshi_mlx.models.lm import Lm
 
 from moshi_phone.engines.duplex import CallerText
-from moshi_phone.engines.moshi.job_queue import Job, JobQueue
 from moshi_phone.engines.moshi.model.token_history import Tokens
-from moshi_phone.engines.moshi.stt.caller_words import CallerWords
+from moshi_phone.engines.moshi.model_thread import Job, JobQueue
 from moshi_phone.engines.moshi.stt.session import ListeningSession
-from moshi_phone.engines.moshi.stt.worker import WAITING_FRAMES, Listener
+from moshi_phone.engines.moshi.stt.worker import WAITING_FRAMES, CallerWords, Listener
 from tests.engines.moshi.stt.test_session import listening_lm
 from tests.support.logs import Logged
 from tests.support.tiny_listening import HEADS, caller

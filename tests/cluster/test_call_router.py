@@ -1,9 +1,9 @@
-"""cluster/roster.py: whom the next call goes to."""
+"""cluster/call_router.py: whom the next call goes to."""
 
 from __future__ import annotations
 
-from moshi_phone.cluster.roster import Roster
-from moshi_phone.cluster.worker_report import WorkerReport
+from moshi_phone.cluster.call_router import Roster
+from moshi_phone.cluster.worker_client import WorkerReport
 
 
 def tells(name: str, sessions: int, capacity: int = 2, **more: object) -> WorkerReport:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from moshi_phone.telephony.incoming_call import IncomingCall
+from moshi_phone.telephony.webhooks import IncomingCall
 
 FORM = {
     "CallSid": "CA1", "From": "+15551234567", "To": "+15557654321", "Direction": "outbound-api",

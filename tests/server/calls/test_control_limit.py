@@ -1,4 +1,4 @@
-"""server/calls/call_limit.py: a notice, by words or by a tone, and then the end."""
+"""server/calls/control.py: a notice, by words or by a tone, and then the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from moshi_phone.audio import g711
 from moshi_phone.engines.duplex import Unsupported
 from moshi_phone.server.calls.call import Call
-from moshi_phone.server.calls.call_limit import NOTICE, SHORT_NOTICE, end_at_limit
+from moshi_phone.server.calls.control import NOTICE, SHORT_NOTICE, end_at_limit
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony.media_stream import Start

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from moshi_phone.hooks.callers import BadPattern
-from moshi_phone.hooks.check import HooksUnusable, check_hooks
 from moshi_phone.hooks.http import BadHookUrl
-from moshi_phone.hooks.options import HookOptions
+from moshi_phone.hooks.options import HookOptions, HooksUnusable, check_hooks
 
 
 def test_good_options_pass_and_the_outbox_is_made_for_its_owner_only(tmp_path: Path) -> None:

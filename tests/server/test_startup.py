@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from moshi_phone.server.engine_log import EngineLog
+from moshi_phone.server.startup import EngineLog
 from tests.support.logs import Logged
 
 

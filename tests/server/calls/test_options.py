@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from moshi_phone.server.calls.fallback import fallback
-from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.calls.options import CallOptions, fallback
 
 
 def test_a_number_goes_before_a_sentence_and_nothing_is_the_busy_tone() -> None:

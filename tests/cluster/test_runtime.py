@@ -1,4 +1,4 @@
-"""cluster/actor_name.py: what outlives the command is known again."""
+"""cluster/runtime.py: what outlives the command is known again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from moshi_phone.cluster.actor_name import ActorName, digest, parse_actor_name
+from moshi_phone.cluster.runtime import ActorName, digest, parse_actor_name
 
 TOKEN = "f" * 32
 
