@@ -48,7 +48,7 @@ def stalling(step: int) -> float:
 
 
 def scraped(line: ServerState) -> str:
-    return generate_latest(metrics(line.calls, line.engine)).decode()
+    return generate_latest(metrics(line)).decode()
 
 
 def families(line: ServerState) -> dict[str, float]:
@@ -56,9 +56,7 @@ def families(line: ServerState) -> dict[str, float]:
         sample.name + "".join(f",{value}" for key, value in sorted(sample.labels.items()) if key != "le"): (
             sample.value
         )
-        for family in text_string_to_metric_families(
-            generate_latest(metrics(line.calls, line.engine)).decode()
-        )
+        for family in text_string_to_metric_families(generate_latest(metrics(line)).decode())
         for sample in family.samples
     }
 

@@ -45,7 +45,7 @@ async def test_a_call_comes_in_and_finishes_although_the_server_was_told_to_stop
                 await phone.listen(2)
                 assert await voice.tell(status_url, FIRST, StreamEvent="stream-started") == 204
                 assert await voice.tell(status_url, FIRST, CallStatus="in-progress") == 204
-                await server.says("Call CA11111111: Twilio says in-progress")
+                await server.says("CA11111111 Twilio says in-progress")
 
                 server.signal(signal.SIGTERM)
                 await server.says("No new calls; 1 running may finish within 300 s.")

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from loguru import logger
 from starlette.datastructures import FormData, Headers
 
 from moshi_phone.access.public_address import STREAM_PATH, PublicAddress
-from moshi_phone.access.refusal import POLICY_VIOLATION, StreamRefused
+from moshi_phone.access.refusal import RefusalCause, StreamRefused, WebhookRefused
 from moshi_phone.access.signatures import HEADER, Signatures
 from moshi_phone.access.source import is_loopback
 from moshi_phone.access.tokens import (
@@ -90,29 +89,37 @@ class StreamAuth:
             elif not self.insecure:
                 _check_local(headers, peer)
         except TokenRefused as refusal:
-            raise StreamRefused("token", POLICY_VIOLATION, str(refusal)) from refusal
+            raise StreamRefused(refusal.cause, str(refusal)) from refusal
 
-    def knows_sender(self, url: str | None, form: FormData, signature: str | None) -> bool:
-        """Tell whether a webhook comes from Twilio, and log it where it does not.
+    def verify_webhook(self, url: str | None, form: FormData, signature: str | None) -> None:
+        """Make sure that a webhook comes from Twilio.
 
         Args:
             url: the public URL that Twilio was told, or None while there is none.
             form: the body.
             signature: the header, or None where it is missing.
+
+        Raises:
+            WebhookRefused: when it does not, or that cannot be known.
         """
         if self.signatures is None:
-            error = None if self.insecure else "there is no TWILIO_AUTH_TOKEN to check its signature with"
-        elif url is None:
-            error = "there is no public URL to check its signature with: start with --public-url or --tunnel"
-        elif signature is None:
-            error = "it has no signature"
-        elif not self.signatures.signs_webhook(url, form, signature):
-            error = f"its signature is not Twilio's for {url} and this auth token"
-        else:
-            error = None
-        if error:
-            logger.warning("Refused a webhook: {}", error)
-        return error is None
+            if not self.insecure:
+                raise WebhookRefused(
+                    RefusalCause.NO_AUTH_TOKEN, "there is no TWILIO_AUTH_TOKEN to check its signature with"
+                )
+            return
+        if url is None:
+            raise WebhookRefused(
+                RefusalCause.NO_PUBLIC_URL,
+                "there is no public URL to check its signature with: start with --public-url or --tunnel",
+            )
+        if signature is None:
+            raise WebhookRefused(RefusalCause.UNSIGNED, "it has no signature")
+        if not self.signatures.signs_webhook(url, form, signature):
+            raise WebhookRefused(
+                RefusalCause.SIGNATURE,
+                f"its signature is not Twilio's for {_without_query(url)} and this auth token",
+            )
 
     def _check_handshake(self, signature: str | None) -> None:
         url = self.address.wss(STREAM_PATH)
@@ -120,24 +127,27 @@ class StreamAuth:
             return  # the token decides; a signature is a further check where there is one to check
         if not self.signatures.signs_handshake(url, signature):
             raise StreamRefused(
-                "signature", POLICY_VIOLATION, "the handshake's signature is not Twilio's for this URL"
+                RefusalCause.SIGNATURE,
+                "the handshake's signature is not Twilio's for this URL",
             )
+
+
+def _without_query(url: str) -> str:
+    return url.partition("?")[0]  # a stranger may have written it, at any length
 
 
 def _check_local(headers: Headers, peer: str | None) -> None:
     if peer is None or not is_loopback(peer):
         raise StreamRefused(
-            "remote",
-            POLICY_VIOLATION,
+            RefusalCause.REMOTE,
             "without TWILIO_AUTH_TOKEN only this machine may open streams, got one from elsewhere",
         )
     if forwarded := next((name for name in _FORWARDED if name in headers), None):
         # A tunnel or a proxy on this machine looks local, and brings callers from anywhere.
         raise StreamRefused(
-            "remote",
-            POLICY_VIOLATION,
+            RefusalCause.REMOTE,
             f"without TWILIO_AUTH_TOKEN only this machine may open streams, got one with {forwarded}",
         )
     if "origin" in headers:
         # Any page in a browser on this machine can open a WebSocket here, and says so by this header.
-        raise StreamRefused("origin", POLICY_VIOLATION, "a web page opened the stream, and shows no token")
+        raise StreamRefused(RefusalCause.ORIGIN, "a web page opened the stream, and shows no token")

@@ -17,7 +17,7 @@ from moshi_phone.access.login_throttle import LoginThrottle
 from moshi_phone.access.options import WebOptions
 from moshi_phone.access.source import host_of, is_loopback, source_of
 from moshi_phone.runtime.errors import UserError
-from moshi_phone.runtime.rate_limited_log import RefusalLog
+from moshi_phone.runtime.rate_limited_log import RateLimitedLog
 
 SHORTEST_PASSWORD = 8
 WRONG_DELAY_S = 0.5
@@ -51,7 +51,7 @@ class DashboardAuth:
     throttle: LoginThrottle = field(default_factory=LoginThrottle)
     devices: KnownDevices = field(default_factory=KnownDevices)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    _log: RefusalLog = field(default_factory=RefusalLog)
+    _log: RateLimitedLog = field(default_factory=RateLimitedLog)
 
     def check_options(self) -> None:
         """Make sure that the password is one.

@@ -1,21 +1,119 @@
-"""Why a stream may not become a call, and what its socket is closed with (codes: RFC 6455, section 7.4)."""
+"""Why a call may not begin: one cause for the log, the metrics and docs/access.md."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
+
+# What a refused stream's socket is closed with (RFC 6455, section 7.4).
 PROTOCOL_ERROR, UNSUPPORTED, POLICY_VIOLATION, INTERNAL_ERROR, TRY_AGAIN_LATER = 1002, 1003, 1008, 1011, 1013
+
+
+class Where(StrEnum):
+    """At which of our entrances a call was refused."""
+
+    WEBHOOK = "webhook"
+    STREAM = "stream"
+    BROWSER = "browser"
+
+
+class RefusalCause(StrEnum):
+    """Why a call was refused; docs/access.md says of each what it means and what to do."""
+
+    # The caller is genuine, and may not call.
+    DENIED = "denied"
+    RATE = "rate"
+    HOOK = "hook"
+    HOOK_FAILED = "hook_failed"
+    REQUEST = "request"
+
+    # The server cannot take the call.
+    BUSY = "busy"
+    CLOSING = "closing"
+    ENGINE = "engine"
+
+    # The sender is not known to be genuine.
+    FORM = "form"
+    UNSIGNED = "unsigned"
+    SIGNATURE = "signature"
+    NO_AUTH_TOKEN = "no_auth_token"  # noqa: S105 - a name, no secret
+    NO_PUBLIC_URL = "no_public_url"
+    TOKEN_MISSING = "token_missing"  # noqa: S105
+    TOKEN_INVALID = "token_invalid"  # noqa: S105
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105
+    TOKEN_OTHER_CALL = "token_other_call"  # noqa: S105
+    TOKEN_REUSED = "token_reused"  # noqa: S105
+    REMOTE = "remote"
+    ORIGIN = "origin"
+    LATE = "late"
+    PROTOCOL = "protocol"
+    FORMAT = "format"
+
+
+_SERVER = (RefusalCause.BUSY, RefusalCause.CLOSING, RefusalCause.ENGINE)
+CAUSES = {
+    Where.WEBHOOK: (
+        *(RefusalCause.DENIED, RefusalCause.RATE, RefusalCause.HOOK, RefusalCause.HOOK_FAILED),
+        *_SERVER,
+        *(RefusalCause.FORM, RefusalCause.UNSIGNED, RefusalCause.SIGNATURE),
+        *(RefusalCause.NO_AUTH_TOKEN, RefusalCause.NO_PUBLIC_URL),
+    ),
+    Where.STREAM: (
+        RefusalCause.REQUEST,
+        *_SERVER,
+        *(RefusalCause.SIGNATURE, RefusalCause.TOKEN_MISSING, RefusalCause.TOKEN_INVALID),
+        *(RefusalCause.TOKEN_EXPIRED, RefusalCause.TOKEN_OTHER_CALL, RefusalCause.TOKEN_REUSED),
+        *(RefusalCause.REMOTE, RefusalCause.ORIGIN),
+        *(RefusalCause.LATE, RefusalCause.PROTOCOL, RefusalCause.FORMAT),
+    ),
+    Where.BROWSER: _SERVER,
+}
+"""Which causes there are at each entrance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why one call was refused.
+
+    Attributes:
+        cause: for the metrics.
+        reason: one sentence for the log, without numbers or secrets.
+    """
+
+    cause: RefusalCause
+    reason: str
+
+
+_CODES = {
+    RefusalCause.PROTOCOL: PROTOCOL_ERROR,
+    RefusalCause.FORMAT: UNSUPPORTED,
+    RefusalCause.BUSY: TRY_AGAIN_LATER,
+    RefusalCause.CLOSING: TRY_AGAIN_LATER,
+    RefusalCause.ENGINE: INTERNAL_ERROR,
+}
 
 
 class StreamRefused(Exception):
     """A stream that may not become a call.
 
     Attributes:
-        cause: a word for the metrics: ``protocol``, ``format``, ``late``, ``token``, ``busy``, ….
+        refusal: why; its reason is also for the other side.
         code: what the socket is closed with (RFC 6455, section 7.4).
-        reason: one sentence, for the other side and for the log.
     """
 
-    def __init__(self, cause: str, code: int, reason: str) -> None:
+    def __init__(self, cause: RefusalCause, reason: str) -> None:
         super().__init__(reason)
-        self.cause = cause
-        self.code = code
-        self.reason = reason
+        self.refusal = Refusal(cause, reason)
+        self.code = _CODES.get(cause, POLICY_VIOLATION)
+
+
+class WebhookRefused(Exception):
+    """A webhook that is not known to be Twilio's.
+
+    Attributes:
+        refusal: why.
+    """
+
+    def __init__(self, cause: RefusalCause, reason: str) -> None:
+        super().__init__(reason)
+        self.refusal = Refusal(cause, reason)

@@ -21,6 +21,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 
+from moshi_phone.access.refusal import RefusalCause
+
 PARAMETER = "token"
 """The name of the ``<Parameter>``, and so the key in ``start.customParameters``."""
 
@@ -43,27 +45,15 @@ _EXPIRY = re.compile(r"[0-9]{1,15}")
 
 
 class TokenRefused(Exception):
-    """The stream may not come in. The text says why, and never holds the token."""
+    """The stream may not come in. The text says why, and never holds the token.
 
+    Attributes:
+        cause: one of the causes that begin with ``TOKEN_``.
+    """
 
-class TokenMissing(TokenRefused):
-    """The stream showed no token at all."""
-
-
-class TokenForged(TokenRefused):
-    """The token is not one that we made: cut short, changed, or made with another key."""
-
-
-class TokenExpired(TokenRefused):
-    """The token is ours, but too old."""
-
-
-class TokenForAnotherCall(TokenRefused):
-    """The token is ours, but was made for a call with another name."""
-
-
-class TokenReplayed(TokenRefused):
-    """The token is ours, and has let a stream in before."""
+    def __init__(self, cause: RefusalCause, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
 
 
 def wishes_text(persona: str, voice: str) -> str:
@@ -133,27 +123,28 @@ class StreamTokens:
             bound_to: what the stream says beside it.
 
         Raises:
-            TokenRefused: one of its subclasses, saying why.
+            TokenRefused: saying why.
         """
         if token is None or token == "":
-            raise TokenMissing("the stream shows no token")
+            raise TokenRefused(RefusalCause.TOKEN_MISSING, "the stream shows no token")
         if not isinstance(token, str) or len(token) > _MAX_CHARS:
-            raise TokenForged("the stream's token is not one of ours")
+            raise TokenRefused(RefusalCause.TOKEN_INVALID, "the stream's token is not one of ours")
         body, _, mac = token.rpartition(".")
         # As bytes: compare_digest refuses text that is not ASCII, and this may be anything.
         if not hmac.compare_digest(self._mac(body, bound_to).encode(), mac.encode(errors="replace")):
-            raise TokenForged("the stream's token is not one of ours")
+            raise TokenRefused(RefusalCause.TOKEN_INVALID, "the stream's token is not one of ours")
         # Taken apart only now: what has the right MAC has the form that we gave it.
         made_for, expiry_text, nonce = body.split(".")
         expiry = int(expiry_text) if _EXPIRY.fullmatch(expiry_text) else 0
         if now_secs >= expiry:
-            raise TokenExpired(f"the stream's token expired {now_secs - expiry:.0f} s ago")
+            ago_s = now_secs - expiry
+            raise TokenRefused(RefusalCause.TOKEN_EXPIRED, f"the stream's token expired {ago_s:.0f} s ago")
         if made_for not in (ANY_CALL, call):
-            raise TokenForAnotherCall("the stream's token was made for another call")
+            raise TokenRefused(RefusalCause.TOKEN_OTHER_CALL, "the stream's token was made for another call")
         now_s = self._clock()
         self._forget_old(now_s)
         if nonce in self._spent:
-            raise TokenReplayed("the stream's token has been used before")
+            raise TokenRefused(RefusalCause.TOKEN_REUSED, "the stream's token has been used before")
         self._spent.add(nonce)
         self._spent_at.append((now_s, nonce))
 

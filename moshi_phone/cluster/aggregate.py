@@ -13,9 +13,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from moshi_phone.access.refusals import RefusalCounts
 from moshi_phone.cluster.fleet import WorkerState, state_of
 from moshi_phone.cluster.worker_client import WorkerReport
 from moshi_phone.runtime.version import VERSION
+from moshi_phone.server.web.monitoring import refusals_metric
 
 NOBODY = "No worker takes calls now; the cluster's log says why."
 
@@ -24,6 +26,7 @@ def merged_health(
     reports: dict[str, WorkerReport],
     names: Collection[str],
     closing: str | None,
+    refused: Mapping[str, int] | None = None,
     *,
     is_public: bool = False,
 ) -> dict[str, Any]:
@@ -33,12 +36,13 @@ def merged_health(
         reports: of the workers that answer, by name.
         names: of all workers.
         closing: why no calls are taken, or None while they are.
+        refused: what the gateways have refused, by cause.
         is_public: everybody reads it: workers are counted, by state, and not named.
     """
     taking = [report for report in reports.values() if report.takes_calls]
-    refused = Counter[str]()
+    all_refused = Counter[str](refused or {})
     for report in reports.values():
-        refused.update(report.health.get("refused", {}))
+        all_refused.update(report.health.get("refused", {}))
     error = closing or (None if taking else NOBODY)
     return {
         "ready": error is None,
@@ -52,7 +56,7 @@ def merged_health(
         "calls": _sum(reports.values(), "calls"),
         "served": _sum(reports.values(), "served"),
         "lost": _sum(reports.values(), "lost"),
-        "refused": dict(refused),
+        "refused": dict(all_refused),
         "version": VERSION,
         "workers": Counter(str(state_of(reports.get(name))) for name in names)
         if is_public
@@ -65,6 +69,7 @@ def merged_overview(
     names: Collection[str],
     closing: str | None,
     overviews: Sequence[dict[str, Any]],
+    refused: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Say which calls run, for ``/calls`` and the page; each has the name of its worker.
 
@@ -73,8 +78,9 @@ def merged_overview(
         names: of all workers.
         closing: why no calls are taken, or None while they are.
         overviews: what each worker's ``/calls`` says, and its name as ``worker``.
+        refused: what the gateways have refused, by cause.
     """
-    all_ = merged_health(reports, names, closing)
+    all_ = merged_health(reports, names, closing, refused)
     progress = [str(one["progress"]) for one in overviews if one.get("progress")]
     loading = any(state_of(reports.get(name)) is WorkerState.STARTING for name in reports)
     running = [{"worker": one["worker"]} | call for one in overviews for call in one.get("running", ())]
@@ -122,22 +128,31 @@ def _number(name: str) -> tuple[int, str]:
     return int("".join(c for c in name if c.isdigit()) or 0), name
 
 
-def merged_metrics(texts: Mapping[str, str], states: Mapping[str, WorkerState]) -> bytes:
+def merged_metrics(
+    texts: Mapping[str, str], states: Mapping[str, WorkerState], refusals: Mapping[str, RefusalCounts]
+) -> bytes:
     """Put what each worker tells into one text, in Prometheus' format.
 
     Args:
         texts: what each worker's ``/metrics`` would say, by its name.
         states: where in its life each worker is, by its name.
+        refusals: what each gateway has refused, by its name, which stands as ``worker`` too.
     """
     registry = CollectorRegistry()
-    registry.register(_Merged(texts, states))
+    registry.register(_Merged(texts, states, refusals))
     return generate_latest(registry)
 
 
 class _Merged(Collector):
-    def __init__(self, texts: Mapping[str, str], states: Mapping[str, WorkerState]) -> None:
+    def __init__(
+        self,
+        texts: Mapping[str, str],
+        states: Mapping[str, WorkerState],
+        refusals: Mapping[str, RefusalCounts],
+    ) -> None:
         self._texts = texts
         self._states = states
+        self._refusals = refusals
 
     def collect(self) -> Iterator[Metric]:
         workers = GaugeMetricFamily("moshi_workers", "Workers of the cluster.", labels=["state"])
@@ -152,4 +167,8 @@ class _Merged(Collector):
                 )
                 for sample in family.samples:
                     merged.add_sample(sample.name, {"worker": worker, **sample.labels}, sample.value)
+        family = families.setdefault("moshi_refusals", refusals_metric({}))
+        for gateway, counts in self._refusals.items():
+            for sample in refusals_metric(counts).samples:
+                family.add_sample(sample.name, {"worker": gateway, **sample.labels}, sample.value)
         yield from families.values()

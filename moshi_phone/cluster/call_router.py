@@ -11,9 +11,13 @@ from typing import TypeVar
 from loguru import logger
 
 from moshi_phone.access.redact import redact
+from moshi_phone.access.refusal import Refusal, RefusalCause, Where
+from moshi_phone.access.refusals import Refusals
 from moshi_phone.cluster.rpc import NoAnswer
 from moshi_phone.cluster.worker_client import WorkerClient, WorkerReport
-from moshi_phone.server.calls.options import CallOptions, fallback
+from moshi_phone.server.calls.draining import CLOSING
+from moshi_phone.server.calls.incoming import refuse
+from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.pending import ExpectedCall
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.webhooks import CONVERSED, IncomingCall
@@ -68,8 +72,8 @@ LOOKING_SECS = 7.0
 
 _NO_SESSION = 503  # HTTP's word for it
 
-Judge = Callable[[IncomingCall], Awaitable[str | None]]
-"""Says, in one sentence, why a call may not come in; None where it may."""
+Judge = Callable[[IncomingCall], Awaitable[Refusal | None]]
+"""Says why a call may not come in; None where it may."""
 
 
 class CallRouter:
@@ -88,6 +92,7 @@ class CallRouter:
         self._desk_url: str | None = None
         self.reports: dict[str, WorkerReport] = {}
         self.closing = False
+        self.refusals = Refusals()
 
     @property
     def workers(self) -> Mapping[str, WorkerClient]:
@@ -108,7 +113,7 @@ class CallRouter:
         """Say what to do with a call, as TwiML."""
         sid, caller = call.call_sid, redact(call.from_)
         if refusal := await self._judge(call):
-            logger.warning("Call {} from {} is refused: {}", sid[:10], caller, refusal)
+            self.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer=caller)
             return twiml.reject("rejected")
         return await self._with_a_worker(sid, caller, lambda worker: worker.answer(call))
 
@@ -121,11 +126,11 @@ class CallRouter:
         """
         if how in CONVERSED:
             return twiml.hang_up()
-        logger.info("Call {} comes back: the other phone was {}", call_sid[:10], redact(how))
+        logger.info("The call comes back: the other phone was {}", redact(how))
         found = await self.ask_all(lambda worker: worker.hand_over(call_sid))
         expected: ExpectedCall | None = next(iter(found), None)
         return await self._with_a_worker(
-            call_sid, "who was put through", lambda worker: worker.take_over(call_sid, expected)
+            call_sid, "a transfer", lambda worker: worker.take_over(call_sid, expected)
         )
 
     async def page_call(self, call_sid: str, body: bytes, content_type: str) -> tuple[int, str, str] | None:
@@ -164,10 +169,15 @@ class CallRouter:
                 while (name := self._roster.best()) and time.monotonic() < deadline_s:
                     if document := await self._try(name, sid, question):
                         return document
-        document = fallback(self._options)
-        what = "goes where --fallback says" if document else "gets the busy tone"
-        logger.warning("Call {} from {} {}: no worker has a session free", sid[:10], caller, what)
-        return document or twiml.reject("busy")
+        return refuse(self.no_session(), sid, caller, self.refusals, self._options)
+
+    def no_session(self) -> Refusal:
+        """Say why no worker takes a call."""
+        if self.closing:
+            return Refusal(RefusalCause.CLOSING, CLOSING)
+        if any(report.takes_calls for report in self.reports.values()):
+            return Refusal(RefusalCause.BUSY, "no worker has a session free")
+        return Refusal(RefusalCause.ENGINE, "no worker takes calls")
 
     async def _try(
         self, name: str, sid: str, question: Callable[[WorkerClient], Awaitable[str | None]]
@@ -180,10 +190,10 @@ class CallRouter:
         try:
             # Reserved first, and quickly: a worker that is gone must not cost the time of a hook.
             if await worker.hold(sid) is None and (document := await question(worker)):
-                logger.info("Call {} is {}'s", sid[:10], name)
+                logger.info("The call is routed to {}", name)
                 return document
         except NoAnswer as error:
-            logger.warning("Call {} goes to another worker: {}", sid[:10], error)
+            logger.warning("The call goes to another worker: {}", error)
         self._roster.failed(name)
         return None
 

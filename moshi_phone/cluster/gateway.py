@@ -21,6 +21,8 @@ from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.dashboard_auth import DashboardAuth
 from moshi_phone.access.options import WebOptions
 from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.access.refusal import Refusal
+from moshi_phone.access.refusals import RefusalCounts, by_cause
 from moshi_phone.access.source import is_loopback
 from moshi_phone.cluster.call_router import CallRouter
 from moshi_phone.cluster.cluster_auth import ClusterAuth
@@ -94,7 +96,7 @@ class Desk(Answerer):
         transport: leads to another process, given what a ``ClusterView`` has of it.
     """
 
-    ASKED: ClassVar = frozenset(("look", "judge", "close", "offer"))
+    ASKED: ClassVar = frozenset(("look", "judge", "refusals", "close", "offer"))
 
     def __init__(self, name: str, settings: Settings, transport: Callable[[Any], Transport]) -> None:
         super().__init__(name, ClusterAuth.from_auth_token(settings.twilio.auth_token or ""))
@@ -109,6 +111,7 @@ class Desk(Answerer):
         self._servers: list[Listening] = []
         self._offering: asyncio.Task[None] | None = None
         self._leaves = False
+        self._peers = dict[str, RefusalCounts]()
         self._looking: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
         self.router = CallRouter(settings.calls, self._judge)
@@ -142,7 +145,11 @@ class Desk(Answerer):
             if self._looking is None:
                 await self._open()
 
-    async def judge(self, from_: str, call_sid: str) -> str | None:
+    async def refusals(self) -> RefusalCounts:
+        """Give what this gateway has refused."""
+        return self.router.refusals.counts
+
+    async def judge(self, from_: str, call_sid: str) -> Refusal | None:
         """Say why this number may not call, or None where it may; counts the call."""
         return self._rules.refusal(from_, call_sid, asyncio.get_running_loop().time())
 
@@ -189,14 +196,14 @@ class Desk(Answerer):
         server = self._settings.server
         logger.info("Desk {} answers at {}:{}", self.name, server.host, server.port)
 
-    async def _judge(self, call: IncomingCall) -> str | None:
+    async def _judge(self, call: IncomingCall) -> Refusal | None:
         """Ask the first desk: how often a number has called must be counted in one place."""
         for name, handle in self._view.desks.items():
             if name == self.name or not self._settings.hooks.calls_per_caller_per_hour:
                 break
             asker = Asker(name, self.auth, self._transport(handle))
             try:
-                refusal: str | None = await asker.ask(
+                refusal: Refusal | None = await asker.ask(
                     "judge", call.from_, call.call_sid, within_secs=JUDGE_SECS
                 )
             except NoAnswer as error:
@@ -208,7 +215,29 @@ class Desk(Answerer):
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECS)
-            await self.router.refresh()
+            await asyncio.gather(self.router.refresh(), self._ask_peers())
+
+    async def _ask_peers(self) -> None:
+        """Learn what the other gateways have refused: whichever is asked for metrics answers for all."""
+
+        async def ask(name: str, handle: Any) -> tuple[str, RefusalCounts] | None:
+            asker = Asker(name, self.auth, self._transport(handle))
+            try:
+                return name, await asker.ask("refusals", within_secs=JUDGE_SECS)
+            except NoAnswer:
+                return None
+
+        others = [(name, handle) for name, handle in self._view.desks.items() if name != self.name]
+        answers = await asyncio.gather(*(ask(name, handle) for name, handle in others))
+        self._peers = dict(answer for answer in answers if answer is not None)
+
+    def all_refusals(self) -> dict[str, RefusalCounts]:
+        """Give what each gateway has refused, by its name; of the others, as of a second ago."""
+        return {self.name: self.router.refusals.counts, **self._peers}
+
+    def refused_by_cause(self) -> dict[str, int]:
+        """Give what all gateways have refused, by cause."""
+        return by_cause(*self.all_refusals().values())
 
     def is_public(self) -> bool:
         """Tell whether the desk can be reached from elsewhere."""

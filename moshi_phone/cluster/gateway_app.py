@@ -12,7 +12,9 @@ from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from moshi_phone.access.refusal import Where
 from moshi_phone.access.request_body import read_body
+from moshi_phone.access.source import source_of
 from moshi_phone.cluster.aggregate import merged_health, merged_metrics, merged_overview
 from moshi_phone.cluster.fleet import state_of
 from moshi_phone.cluster.rpc import NoAnswer
@@ -32,7 +34,7 @@ _CALL_EVERY_S = 0.5
 def create_desk_app(desk: Desk) -> FastAPI:
     """Make the app of one desk."""
     app, router = _app_with_health(desk, desk.is_public), desk.router
-    app.include_router(webhooks(desk.stream_auth, router.answer, router.after_transfer))
+    app.include_router(webhooks(desk.stream_auth, router.refusals, router.answer, router.after_transfer))
     app.include_router(_watching(desk, desk.dashboard_auth.check))
     app.include_router(_page_calls(desk))
     # Streams of the page go to the workers, which are other origins.
@@ -56,7 +58,13 @@ def _app_with_health(desk: Desk, is_public: Callable[[], bool]) -> FastAPI:
     def healthz() -> JSONResponse:
         """Whether the next call would find somebody."""
         router = desk.router
-        report = merged_health(router.reports, router.workers.keys(), desk.closing, is_public=is_public())
+        report = merged_health(
+            router.reports,
+            router.workers.keys(),
+            desk.closing,
+            desk.refused_by_cause(),
+            is_public=is_public(),
+        )
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
 
     return app
@@ -68,7 +76,9 @@ def _watching(desk: Desk, check: Check) -> APIRouter:
 
     async def overview() -> dict[str, Any]:
         overviews = await router.ask_all(lambda worker: worker.overview())
-        return merged_overview(router.reports, router.workers.keys(), desk.closing, overviews)
+        return merged_overview(
+            router.reports, router.workers.keys(), desk.closing, overviews, desk.refused_by_cause()
+        )
 
     @routes.get("/metrics")
     async def scrape() -> Response:
@@ -79,7 +89,7 @@ def _watching(desk: Desk, check: Check) -> APIRouter:
 
         texts = dict(await router.ask_all(lambda worker: of(worker.name)))
         states = {name: state_of(router.reports.get(name)) for name in router.workers}
-        return Response(merged_metrics(texts, states), media_type=CONTENT_TYPE_LATEST)
+        return Response(merged_metrics(texts, states, desk.all_refusals()), media_type=CONTENT_TYPE_LATEST)
 
     @routes.get("/calls")
     async def list_calls() -> dict[str, Any]:
@@ -143,7 +153,9 @@ def _page_calls(desk: Desk) -> APIRouter:
         call_sid = f"CA{secrets.token_hex(16)}"
         ready = await desk.router.page_call(call_sid, body, request.headers.get("content-type", ""))
         if ready is None:
-            raise HTTPException(503, "no worker has a session free")
+            refusal = desk.router.no_session()
+            desk.router.refusals.note(Where.BROWSER, refusal, call_sid=call_sid, peer=source_of(request))
+            raise HTTPException(503, refusal.reason)
         status, token, stream = ready
         if status != 200:  # noqa: PLR2004
             raise HTTPException(status, token)

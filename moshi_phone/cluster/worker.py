@@ -17,6 +17,7 @@ from loguru import logger
 from prometheus_client.exposition import generate_latest
 
 from moshi_phone.access.public_address import STREAM_PATH, PublicAddress
+from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.access.source import is_loopback
 from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.cluster.cluster_auth import ClusterAuth
@@ -101,9 +102,13 @@ class Worker(Answerer):
         """Tell which calls run; None while there is no server."""
         return None if self._state is None else overview(self._state)
 
-    async def hold(self, call_sid: str) -> str | None:
-        """Reserve a session for a call, or say in one sentence why there is none."""
-        return self._leaves or (GONE if self._state is None else reserve(self._state, call_sid))
+    async def hold(self, call_sid: str) -> Refusal | None:
+        """Reserve a session for a call, or say why there is none."""
+        if leaves := self._leaves:
+            return Refusal(RefusalCause.CLOSING, leaves)
+        if self._state is None:
+            return Refusal(RefusalCause.ENGINE, GONE)
+        return reserve(self._state, call_sid)
 
     async def answer(self, call: IncomingCall) -> str | None:
         """Say what to do with a call, as TwiML that leads to this worker; None where it has no session."""
@@ -157,7 +162,7 @@ class Worker(Answerer):
         """Give all metrics in Prometheus' text format."""
         if self._state is None:
             return ""
-        return generate_latest(metrics(self._state.calls, self._state.engine)).decode()
+        return generate_latest(metrics(self._state)).decode()
 
     async def offers(self) -> dict[str, list[str]]:
         """Name the personas and the voices that a call may ask for."""

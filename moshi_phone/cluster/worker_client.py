@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from moshi_phone.access.refusal import Refusal
 from moshi_phone.cluster.rpc import Asker
 from moshi_phone.server.calls.pending import ExpectedCall
 from moshi_phone.server.settings import Settings
@@ -62,10 +63,10 @@ class WorkerClient(Asker):
         report: WorkerReport = await self.ask("report", desk_url, within_secs=within_secs)
         return report
 
-    async def hold(self, call_sid: str) -> str | None:
+    async def hold(self, call_sid: str) -> Refusal | None:
         """See ``Worker.hold``."""
-        error: str | None = await self.ask("hold", call_sid, within_secs=SOON_SECS)
-        return error
+        refusal: Refusal | None = await self.ask("hold", call_sid, within_secs=SOON_SECS)
+        return refusal
 
     async def answer(self, call: IncomingCall) -> str | None:
         """See ``Worker.answer``."""

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from loguru import FormatFunction, Record
 
 LogFormat = Literal["text", "json"]
+_CALL = "_call"  # likewise: the call that the line belongs to, and a space
 _HANDED_ON = "_line"  # in a record's extra: a format function gives a template, and this is what it names
-_TEXT = "{time:YYYY-MM-DD HH:mm:ss} <level>{level: <7}</level> {message}{extra[_line]}\n"
+_TEXT = "{time:YYYY-MM-DD HH:mm:ss} <level>{level: <7}</level> {extra[_call]}{message}{extra[_line]}\n"
 _JSON = "{extra[_line]}\n"
 
 
@@ -55,8 +56,10 @@ _LEVELS = frozenset(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
 
 def _text(redactor: Redactor) -> FormatFunction:
     def line(record: Record) -> str:
-        told = _traceback(record, redactor)
-        record["extra"][_HANDED_ON] = f"\n{told}" if told else ""
+        lines = _traceback(record, redactor)
+        call = record["extra"].get("call")
+        record["extra"][_HANDED_ON] = f"\n{lines}" if lines else ""
+        record["extra"][_CALL] = f"{visible(redactor.text(str(call)))} " if call else ""
         return _TEXT
 
     return line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.runtime.errors import UserError
 
 HOUR_S = 3600.0
@@ -43,8 +44,8 @@ class CallerRules:
         self._calls_per_hour = calls_per_hour
         self._calls: dict[str, dict[str, float]] = {}  # when each call came, by its number and SID
 
-    def refusal(self, number: str, call_sid: str, now_s: float) -> str | None:
-        """Say in one sentence why this number may not call now, or count its call and give None.
+    def refusal(self, number: str, call_sid: str, now_s: float) -> Refusal | None:
+        """Say why this number may not call now, or count its call and give None.
 
         Args:
             number: E.164, or whatever Twilio says of a caller who hides it.
@@ -52,12 +53,12 @@ class CallerRules:
             now_s: monotonic.
         """
         if any(_fits(number, pattern) for pattern in self._deny):
-            return "the number is on the --deny list"
+            return Refusal(RefusalCause.DENIED, "the number is on the --deny list")
         if self._allow and not any(_fits(number, pattern) for pattern in self._allow):
-            return "the number is not on the --allow list"
+            return Refusal(RefusalCause.DENIED, "the number is not on the --allow list")
         return self._over_limit(number, call_sid, now_s)
 
-    def _over_limit(self, number: str, call_sid: str, now_s: float) -> str | None:
+    def _over_limit(self, number: str, call_sid: str, now_s: float) -> Refusal | None:
         if not self._calls_per_hour:
             return None
         calls = self._calls.pop(number, {})  # put back below, as the latest
@@ -67,7 +68,7 @@ class CallerRules:
             del self._calls[next(iter(self._calls))]
         if len(calls) >= self._calls_per_hour and call_sid not in calls:
             # Not counted: or who goes on trying would never be let in again.
-            return f"the number has called {len(calls)} times within an hour"
+            return Refusal(RefusalCause.RATE, f"the number has called {len(calls)} times within an hour")
         calls.setdefault(call_sid, now_s)
         return None
 

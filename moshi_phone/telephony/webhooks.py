@@ -15,8 +15,12 @@ from starlette.datastructures import FormData, UploadFile
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.public_address import STATUS_PATH, TRANSFERRED_PATH, TWIML_PATH
 from moshi_phone.access.redact import redact
+from moshi_phone.access.refusal import RefusalCause, WebhookRefused, Where
+from moshi_phone.access.refusals import Refusals
 from moshi_phone.access.request_body import read_body
 from moshi_phone.access.signatures import HEADER
+from moshi_phone.access.source import source_of
+from moshi_phone.runtime.call_log import call_context
 
 
 @dataclass(frozen=True)
@@ -68,18 +72,30 @@ CONVERSED = ("completed", "answered")
 
 _CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 
+_STATUS = {RefusalCause.FORM: 400, RefusalCause.NO_PUBLIC_URL: 503}
+_ANSWERS = {
+    400: "expected a form that names a call",
+    403: "the signature is missing or wrong",
+    503: "no public URL is known: start with --public-url or --tunnel",
+}
+
 Answer = Callable[[IncomingCall], Awaitable[str]]
 AfterTransfer = Callable[[str, str], Awaitable[str]]
 OnStatus = Callable[[str, str], None]
 
 
 def webhooks(
-    auth: StreamAuth, answer: Answer, after_transfer: AfterTransfer, on_status: OnStatus | None = None
+    auth: StreamAuth,
+    refusals: Refusals,
+    answer: Answer,
+    after_transfer: AfterTransfer,
+    on_status: OnStatus | None = None,
 ) -> APIRouter:
     """Make ``POST /twiml``, ``POST /transferred`` and ``POST /status``.
 
     Args:
         auth: knows which webhooks are Twilio's, makes the tokens, and has the public URL.
+        refusals: counts and logs those that are not.
         answer: says what to do with a call that comes in, as TwiML.
         after_transfer: says, as TwiML, what to do with a call that was put through to another phone, by its
             SID and how that went (Twilio's ``DialCallStatus``).
@@ -91,63 +107,61 @@ def webhooks(
     @router.post(TWIML_PATH)
     async def twiml(request: Request) -> Response:
         """Say what to do with a call that comes in."""
-        form = await _form_of_call(request, TWIML_PATH, auth)
+        form = await read(request, TWIML_PATH)
         call = IncomingCall.from_form({name: str(value) for name, value in form.items()})
-        return Response(await answer(call), media_type="application/xml")
+        with call_context(call.call_sid):
+            return Response(await answer(call), media_type="application/xml")
 
     @router.post(TRANSFERRED_PATH)
     async def transferred(request: Request) -> Response:
         """Say what to do with a call when the other phone has hung up, or was never answered."""
-        form = await _form_of_call(request, TRANSFERRED_PATH, auth)
-        document = await after_transfer(str(form["CallSid"]), str(form.get("DialCallStatus", "")))
+        form = await read(request, TRANSFERRED_PATH)
+        sid = str(form["CallSid"])
+        with call_context(sid):
+            document = await after_transfer(sid, str(form.get("DialCallStatus", "")))
         return Response(document, media_type="application/xml")
 
     @router.post(STATUS_PATH, status_code=204)
     async def status(request: Request) -> None:
         """Take note of a call's new status, or of its stream's."""
-        form = await _form_of_twilio(request, STATUS_PATH, auth)
-        _log_status(form)
+        form = await read(request, STATUS_PATH, is_call=False)
         sid = str(form.get("CallSid", ""))
-        if on_status and "AnsweredBy" in form:
-            on_status(sid, str(form["AnsweredBy"]))
-        elif on_status and "CallStatus" in form:  # the stream's own events have none
-            on_status(sid, str(form["CallStatus"]))
+        with call_context(sid):
+            _log_status(form)
+            if on_status and "AnsweredBy" in form:
+                on_status(sid, str(form["AnsweredBy"]))
+            elif on_status and "CallStatus" in form:  # the stream's own events have none
+                on_status(sid, str(form["CallStatus"]))
+
+    async def read(request: Request, path: str, *, is_call: bool = True) -> FormData:
+        body, form = await read_body(request, MAX_BODY_BYTES), FormData()
+        try:
+            form = _parse(body)
+            auth.verify_webhook(_signed_url(request, path, auth), form, request.headers.get(HEADER))
+            if is_call:
+                _check_call(form, auth)
+        except WebhookRefused as refused:
+            sid, peer = str(form.get("CallSid", "")), source_of(request)
+            refusals.note(Where.WEBHOOK, refused.refusal, call_sid=sid, peer=peer)
+            status = _STATUS.get(refused.refusal.cause, 403)
+            raise HTTPException(status, _ANSWERS[status]) from refused
+        return form
 
     return router
 
 
-async def _form_of_call(request: Request, path: str, auth: StreamAuth) -> FormData:
-    """Read the form of a webhook whose answer may connect its call with a stream.
-
-    Raises:
-        HTTPException: as ``_form_of_twilio``; 400 when it names no call, 503 while we have no URL.
-    """
-    form = await _form_of_twilio(request, path, auth)
-    # Though Twilio signs it: with --insecure anybody may ask, and a token is made for this name.
-    if not _CALL_SID.fullmatch(str(form.get("CallSid", ""))):
-        raise HTTPException(400, "expected a CallSid")
-    if auth.address.base is None:
-        raise HTTPException(503, "no public URL is known: start with --public-url or --tunnel")
-    return form
-
-
-async def _form_of_twilio(request: Request, path: str, auth: StreamAuth) -> FormData:
-    """Read the form, and make sure that Twilio sent it.
-
-    Raises:
-        HTTPException: 400 when it is no form or was not sent to its end, 403 when Twilio did not sign it,
-            413 when it is far too long to be one of Twilio's.
-    """
-    form = _parse(await read_body(request, MAX_BODY_BYTES), path)
+def _signed_url(request: Request, path: str, auth: StreamAuth) -> str | None:
+    """Give the URL that Twilio signed: as the number has it, query and all."""
     url = auth.address.https(path)
-    if url and request.url.query:  # Twilio signs the URL as the number has it, query and all
-        url += f"?{request.url.query}"
-    if not auth.knows_sender(url, form, request.headers.get(HEADER)):
-        raise HTTPException(403, "the signature is missing or wrong")
-    return form
+    return f"{url}?{request.url.query}" if url and request.url.query else url
 
 
-def _parse(body: bytes, path: str) -> FormData:
+def _parse(body: bytes) -> FormData:
+    """Read a form.
+
+    Raises:
+        WebhookRefused: when it is none.
+    """
     try:
         # Text, not bytes: of bytes parse_qsl makes ASCII again, and a caller from Zürich would be refused.
         # Every name and value is UTF-8, or it is not Twilio's: nothing is replaced in what is signed.
@@ -159,18 +173,31 @@ def _parse(body: bytes, path: str) -> FormData:
             errors="strict",
         )
     except ValueError as error:
-        logger.warning("Refused a webhook to {}: it is no form in UTF-8", path)
-        raise HTTPException(400, "expected a form") from error
+        raise WebhookRefused(RefusalCause.FORM, "it is no form in UTF-8") from error
     return FormData(list[tuple[str, str | UploadFile]](pairs))
 
 
+def _check_call(form: FormData, auth: StreamAuth) -> None:
+    """Make sure that the answer can connect the call with a stream.
+
+    Raises:
+        WebhookRefused: when the form names no call, or there is no public URL.
+    """
+    # Though Twilio signs it: with --insecure anybody may ask, and a token is made for this name.
+    if not _CALL_SID.fullmatch(str(form.get("CallSid", ""))):
+        raise WebhookRefused(RefusalCause.FORM, "it names no call")
+    if auth.address.base is None:
+        raise WebhookRefused(
+            RefusalCause.NO_PUBLIC_URL, "no public URL is known: start with --public-url or --tunnel"
+        )
+
+
 def _log_status(form: FormData) -> None:
-    sid = str(form.get("CallSid", "?"))[:10]
     if event := form.get("StreamEvent"):
         error = form.get("StreamError")
         level = "WARNING" if error else "DEBUG"
-        logger.log(level, "Call {}: Twilio says {} {}", sid, event, redact(str(error or "")))
+        logger.log(level, "Twilio says {} {}", event, redact(str(error or "")))
         return
     names = ("AnsweredBy", "CallDuration", "SipResponseCode", "ErrorCode")
     more = [f"{name} {form[name]}" for name in names if name in form]
-    logger.info("Call {}: Twilio says {} {}", sid, form.get("CallStatus", "?"), redact(", ".join(more)))
+    logger.info("Twilio says {} {}", form.get("CallStatus", "?"), redact(", ".join(more)))

@@ -10,7 +10,7 @@ from moshi_phone.access.dashboard_auth import WRONG_DELAY_S, DashboardAuth, Dash
 from moshi_phone.access.known_devices import COOKIE
 from moshi_phone.access.login_throttle import LoginThrottle
 from moshi_phone.access.options import WebOptions
-from moshi_phone.runtime.rate_limited_log import RefusalLog
+from moshi_phone.runtime.rate_limited_log import RateLimitedLog
 from tests.support.logs import Logged
 
 PASSWORD = "correct horse"
@@ -57,7 +57,7 @@ class Locked:
             lambda: True,
             LoginThrottle(lambda: self.now_s),
             sleep=self.sleep,
-            _log=RefusalLog(lambda: self.now_s),
+            _log=RateLimitedLog(lambda: self.now_s),
         )
 
     async def sleep(self, secs: float) -> None:

@@ -79,7 +79,7 @@ def test_metrics_carry_their_worker() -> None:
         'moshi_stage_seconds_count{{stage="lm"}} 5\nmoshi_stage_seconds_sum{{stage="lm"}} 0.4\n'
     )
     states = {"w1": WorkerState.READY, "w2": WorkerState.READY, "w3": WorkerState.DEAD}
-    merged = merged_metrics({"w1": text.format(3), "w2": text.format(4)}, states).decode()
+    merged = merged_metrics({"w1": text.format(3), "w2": text.format(4)}, states, {}).decode()
     families = {one.name: one for one in text_string_to_metric_families(merged)}
     calls = {one.labels["worker"]: one.value for one in families["moshi_calls"].samples}
     assert calls == {"w1": 3, "w2": 4}

@@ -7,15 +7,13 @@ from typing import Any, ClassVar
 
 import pytest
 
+from moshi_phone.access.refusal import RefusalCause
 from moshi_phone.access.tokens import (
     StreamTokens,
-    TokenExpired,
-    TokenForAnotherCall,
-    TokenForged,
-    TokenReplayed,
 )
 from moshi_phone.cluster.cluster_auth import ClusterAuth
 from moshi_phone.cluster.rpc import Answerer, Asker, NoAnswer
+from tests.support.refused import refused
 
 TOKEN = "f" * 32
 
@@ -31,14 +29,14 @@ def test_a_request_is_let_in_once_in_time_and_where_it_was_meant_for() -> None:
     clock = Clock()
     here, there = (ClusterAuth(b"key", clock) for _ in range(2))
     token = here.request("w1")
-    with pytest.raises(TokenForAnotherCall):
+    with refused(RefusalCause.TOKEN_OTHER_CALL):
         there.admit(token, "w2")
     here.check_reply(there.admit(token, "w1"), token)
-    with pytest.raises(TokenReplayed):
+    with refused(RefusalCause.TOKEN_REUSED):
         there.admit(token, "w1")
     old = here.request("w1")
     clock.now_secs += 61
-    with pytest.raises(TokenExpired):
+    with refused(RefusalCause.TOKEN_EXPIRED):
         there.admit(old, "w1")
 
 
@@ -53,13 +51,13 @@ def test_a_request_is_let_in_once_in_time_and_where_it_was_meant_for() -> None:
     ],
 )
 def test_what_was_made_without_the_key_is_refused(forged: object) -> None:
-    with pytest.raises((TokenForged, Exception), match="token"):
+    with pytest.raises(Exception, match="token"):
         ClusterAuth(b"key").admit(forged, "w1")
 
 
 def test_a_stream_s_token_is_no_request() -> None:
     """Both keys come from one auth token; whoever has a caller's token must get nowhere with it."""
-    with pytest.raises(TokenForged):
+    with refused(RefusalCause.TOKEN_INVALID):
         ClusterAuth.from_auth_token(TOKEN).admit(
             StreamTokens.from_auth_token(TOKEN).mint("w1", 1_800_000_000.0), "w1"
         )

@@ -11,8 +11,11 @@ from xml.etree import ElementTree as ET
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from moshi_phone.access.options import WebOptions
 from moshi_phone.access.tokens import StreamTokens
+from moshi_phone.cluster.aggregate import merged_metrics
 from moshi_phone.cluster.options import ClusterOptions
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.server.calls.options import CallOptions
@@ -108,6 +111,43 @@ async def test_webhooks_that_twilio_did_not_sign_are_refused() -> None:
         for path in ("/twiml", "/status", "/transferred"):
             async with http.post(f"http://{cluster.address}{path}", data={"CallSid": sid(1)}) as answer:
                 assert answer.status == 403, path
+
+
+async def test_what_the_gateways_refuse_is_counted_with_them() -> None:
+    """A full cluster refused everybody, and the counter that the alert reads stayed at 0."""
+    of = settings(hooks=HookOptions(deny=("+44*",)), web=WebOptions(admin_port=0))
+    async with local_cluster(ClusterOptions(workers=1, desks=2), of) as cluster, AsyncExitStack() as calls:
+        assert "rejected" in await cluster.voice.call_in(TWIML, sid(1), "+441234567890")
+        async with aiohttp.ClientSession() as http:
+            await http.post(f"http://{cluster.address}/twiml", data={"CallSid": sid(1)})
+        for number in (2, 3):
+            twiml = await cluster.voice.call_in(TWIML, sid(number))
+            phone, _ = await calls.enter_async_context(cluster.voice.obey(twiml, sid(number)))
+            await phone.say(times=4)
+            await phone.listen(1)
+        for number in range(4, 9):
+            assert "busy" in await cluster.voice.call_in(TWIML, sid(number))
+        for process in cluster.desks():  # whichever is asked
+            await process.runs._ask_peers()
+            assert process.runs.refused_by_cause() == {"denied": 1, "unsigned": 1, "busy": 5}
+            text = merged_metrics({}, {}, process.runs.all_refusals()).decode()
+            assert refused_by(text) == {
+                ("webhook", "denied"): 1,
+                ("webhook", "unsigned"): 1,
+                ("webhook", "busy"): 5,
+            }
+        told = json.loads((await get(cluster, "/healthz"))[1])
+        assert told["refused"] == {"denied": 1, "unsigned": 1, "busy": 5}
+
+
+def refused_by(text: str) -> dict[tuple[str, str], float]:
+    """Add up a scrape's refusals over all processes, without zeros."""
+    counted = Counter[tuple[str, str]]()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == "moshi_refusals_total":
+                counted[sample.labels["where"], sample.labels["cause"]] += int(sample.value)
+    return dict(+counted)
 
 
 async def test_hooks_numbers_and_limits_through_the_desk() -> None:

@@ -33,12 +33,11 @@ OF_PROMETHEUS = {"up"}
 def names_of_samples() -> set[str]:
     """Every sample that ``/metrics`` may have."""
     state = ServerState(FakeEngine())
-    state.calls.refused["busy"] += 1
     stage = Histogram()
     stage.add(10)
     state.calls.past.stages["fake"] = stage
-    text = generate_latest(metrics(state.calls, state.engine)).decode()
-    text = merged_metrics({"w1": text}, {"w1": WorkerState.READY}).decode()
+    text = generate_latest(metrics(state)).decode()
+    text = merged_metrics({"w1": text}, {"w1": WorkerState.READY}, {}).decode()
     return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
 
 

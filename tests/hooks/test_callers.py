@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from moshi_phone.access.refusal import Refusal
 from moshi_phone.hooks import callers
 from moshi_phone.hooks.callers import HOUR_S, BadPattern, CallerRules, parse_pattern
 
@@ -18,23 +19,28 @@ def sid() -> str:
 ANNA, BEN, HIDDEN = "+15551234567", "+41441234567", "anonymous"
 
 
+def why(refusal: Refusal | None) -> str:
+    assert refusal is not None
+    return refusal.reason
+
+
 def test_without_rules_everybody_may_call() -> None:
     assert CallerRules().refusal(HIDDEN, sid(), 0.0) is None
 
 
 def test_the_lists() -> None:
     rules = CallerRules(allow=["+1555*", BEN], deny=["+1 555 123-4567"])
-    assert rules.refusal(ANNA, sid(), 0.0) == "the number is on the --deny list"
+    assert why(rules.refusal(ANNA, sid(), 0.0)) == "the number is on the --deny list"
     assert rules.refusal("+15559999999", sid(), 0.0) is None
     assert rules.refusal(BEN, sid(), 0.0) is None
-    assert rules.refusal(BEN + "8", sid(), 0.0) == "the number is not on the --allow list"
-    assert rules.refusal(HIDDEN, sid(), 0.0) == "the number is not on the --allow list"
+    assert why(rules.refusal(BEN + "8", sid(), 0.0)) == "the number is not on the --allow list"
+    assert why(rules.refusal(HIDDEN, sid(), 0.0)) == "the number is not on the --allow list"
 
 
 def test_so_many_calls_within_an_hour_and_refused_ones_do_not_count() -> None:
     rules = CallerRules(calls_per_hour=2)
     assert [rules.refusal(ANNA, sid(), at_s) for at_s in (0.0, 1.0)] == [None, None]
-    assert rules.refusal(ANNA, sid(), 2.0) == "the number has called 2 times within an hour"
+    assert why(rules.refusal(ANNA, sid(), 2.0)) == "the number has called 2 times within an hour"
     assert rules.refusal(BEN, sid(), 2.0) is None
     assert rules.refusal(ANNA, sid(), HOUR_S) is None
     assert rules.refusal(ANNA, sid(), HOUR_S + 0.5) is not None

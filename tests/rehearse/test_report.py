@@ -107,7 +107,7 @@ def test_the_tables_say_what_failed_and_what_depends_on_speed() -> None:
 
 
 def scraped(line: ServerState) -> str:
-    return generate_latest(metrics(line.calls, line.engine)).decode()
+    return generate_latest(metrics(line)).decode()
 
 
 @pytest.mark.slow
@@ -119,9 +119,7 @@ async def test_metrics_agree_with_the_report_of_the_same_call(tmp_path: Path) ->
     told = json.loads((tmp_path / "report.json").read_text())["server"]["call"]
     samples = {
         sample.name: sample.value
-        for family in text_string_to_metric_families(
-            generate_latest(metrics(line.calls, line.engine)).decode()
-        )
+        for family in text_string_to_metric_families(generate_latest(metrics(line)).decode())
         for sample in family.samples
     }
     assert told["frames"] == samples["moshi_delay_seconds_count"] >= 28

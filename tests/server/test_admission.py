@@ -32,16 +32,16 @@ def minted(kind: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "why"),
+    ("kind", "cause", "why"),
     [
-        ("missing", "the stream shows no token"),
-        ("expired", "the stream's token expired 1 s ago"),
-        ("forged", "the stream's token is not one of ours"),
-        ("another key", "the stream's token is not one of ours"),
-        ("another call", "the stream's token was made for another call"),
+        ("missing", "token_missing", "the stream shows no token"),
+        ("expired", "token_expired", "the stream's token expired 1 s ago"),
+        ("forged", "token_invalid", "the stream's token is not one of ours"),
+        ("another key", "token_invalid", "the stream's token is not one of ours"),
+        ("another call", "token_other_call", "the stream's token was made for another call"),
     ],
 )
-async def test_a_stream_that_may_not_come_in(kind: str, why: str, logged: Logged) -> None:
+async def test_a_stream_that_may_not_come_in(kind: str, cause: str, why: str, logged: Logged) -> None:
     engine, token = FakeEngine(), minted(kind)
     line = ServerState(engine, auth=StreamAuth.for_account(AUTH_TOKEN))
     line.auth.clock = lambda: NOW
@@ -49,8 +49,8 @@ async def test_a_stream_that_may_not_come_in(kind: str, why: str, logged: Logged
     async with serving(line) as address, Phone.calling(address, start) as phone:
         assert await phone.closed() == (1008, why)
     assert engine.opened == 0
-    assert dict(line.calls.refused) == {"token": 1}
-    assert f"WARNING Refused a stream: {why}" in logged.text
+    assert line.refusals.by_cause == {cause: 1}
+    assert f"Refused a stream (cause {cause}, from 127.0.0.1): {why}" in logged.text
     assert not any(part in logged.text for part in token.split(".") if len(part) > 11)
 
 

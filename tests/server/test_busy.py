@@ -55,7 +55,7 @@ def talk(disturbed: bool) -> tuple[SimulatedPhone, NDArray[np.float32]]:
         if disturbed:
             await disturb()
         heard = await talking
-        assert (engine.opened, dict(line.calls.refused)) == (1, {"busy": 1} if disturbed else {})
+        assert (engine.opened, line.refusals.by_cause) == (1, {"busy": 2} if disturbed else {})
         return first, heard
 
     return run_simulated(main())

@@ -64,7 +64,7 @@ async def test_a_number_s_persona_is_prepared_while_the_phone_rings() -> None:
 async def test_an_engine_that_takes_no_persona_answers_as_ever(logged: Logged) -> None:
     async with serving(state_of(ParrotEngine(delay_s=0))) as address:
         assert await rings(FakeTwilioVoice(PUBLIC, address)) == ""
-    assert "is answered as any other: The engine parrot takes no persona" in logged.text
+    assert "is answered without its persona: The engine parrot takes no persona" in logged.text
     assert "You are" not in logged.text
 
 

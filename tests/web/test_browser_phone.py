@@ -186,4 +186,4 @@ async def test_a_busy_line_has_its_word() -> None:
     async with serving(line) as address, browsing(f"http://{address}/", ALLOWED) as page:
         await page.get_by_role("button", name="Call").click()
         await expect(page.get_by_role("status")).to_contain_text("The line is busy", timeout=PATIENCE_MS)
-    assert line.calls.refused["busy"] == 1
+    assert line.refusals.by_cause["busy"] == 1

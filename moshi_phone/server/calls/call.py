@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from moshi_phone.engines.duplex import DuplexSession
 from moshi_phone.records.call_metrics import CallMetrics, CallObservations
 from moshi_phone.records.transcript_file import Heading, heading
+from moshi_phone.runtime.call_log import short_sid
 from moshi_phone.server.calls.pending import ExpectedCall
 from moshi_phone.telephony.media_stream import Start
 
@@ -56,7 +57,7 @@ class Call:
     @property
     def name(self) -> str:
         """The call's SID, shortened for the log."""
-        return self.start.call_sid[:10]
+        return short_sid(self.start.call_sid)
 
     def end(self, reason: str, code: int = 1000) -> None:
         """Ask the call to end; the first reason counts.
@@ -136,8 +137,6 @@ class Calls:
         over: the last few that have ended.
         past: the metrics of all that have ended, added up.
         served: how many have ended.
-        turned_away: how many callers got the busy tone, or the fallback, because no session was free.
-        refused: streams that were not let in, by cause.
         closing: why no new calls are taken, or None while they are.
     """
 
@@ -145,8 +144,6 @@ class Calls:
     past: CallMetrics = field(default_factory=CallMetrics)
     over: deque[Call] = field(default_factory=lambda: deque(maxlen=_OVER_KEPT))
     served: int = 0
-    turned_away: int = 0
-    refused: Counter[str] = field(default_factory=Counter[str])
     closing: str | None = None
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -45,7 +45,7 @@ class CallControl:
         to = to or self._call.expected.transfer_to or self._state.call_options.transfer_to
         if to is None or self._state.rest is None:
             missing = "--transfer-to" if to is None else "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN"
-            logger.warning("Call {}: {}, but {} is not set", self._call.name, why, missing)
+            logger.warning("{}, but {} is not set", why, missing)
             return False
         return self._begin(self._transfer(to), why)
 
@@ -65,7 +65,7 @@ class CallControl:
         if self._task is not None and not self._task.done():
             work.close()
             return False
-        logger.info("Call {}: {}", self._call.name, why)
+        logger.info("{}", why)
         self._task = asyncio.create_task(work, name=f"control of call {self._call.name}")
         return True
 
@@ -75,7 +75,7 @@ class CallControl:
         if notice := state.call_options.transfer_notice:
             await self._say(notice)
         if call.ending:
-            logger.info("Call {} is over before it was put through", call.name)
+            logger.info("The call is over before it was put through")
             return
         ring_secs = state.call_options.ring_secs
         document = twiml.dial(to, ring_secs, state.webhooks.https(TRANSFERRED_PATH))
@@ -86,7 +86,7 @@ class CallControl:
             await state.rest.redirect(call.start.call_sid, document)
         except TwilioError as error:
             call.handed_over = False
-            logger.error("Call {} could not be put through: {}", call.name, error)
+            logger.error("The call could not be put through: {}", error)
             return
         call.end(HANDED_OVER)
 
@@ -105,9 +105,9 @@ class CallControl:
             async with asyncio.timeout(NOTICE_SECS + WORD_SECS * len(text.split())):
                 await session.said()
         except (Unsupported, CallOver, ValueError) as error:
-            logger.warning("Call {}: {}", self._call.name, error)
+            logger.warning("Not said: {}", error)
         except TimeoutError:
-            logger.warning("Call {}: what was to be said took too long", self._call.name)
+            logger.warning("What was to be said took too long")
         else:
             return True
         return False
@@ -133,7 +133,7 @@ async def end_at_limit(call: Call, limit_secs: float, sound: Callable[[], None])
     except Unsupported:
         sound()
     except (CallOver, ValueError) as error:
-        logger.warning("Call {}: {}", call.name, error)
+        logger.warning("No notice of the end: {}", error)
     # Not counted from the notice's end: who pays by the minute has asked for this limit and no other.
     await asyncio.sleep(notice_secs)
     call.end(f"it lasted {limit_secs:g} s, which --call-limit-secs allows")

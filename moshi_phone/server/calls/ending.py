@@ -63,7 +63,7 @@ async def _live_and_end(
     state: ServerState,
 ) -> None:
     pipeline = asyncio.create_task(run, name=f"pipeline of call {call.name}")
-    pipeline.add_done_callback(lambda done: call.end(*_why(done, call)))
+    pipeline.add_done_callback(lambda done: call.end(*_why(done)))
     reason, code = await call.ended()
     elsewhere = fallback(state.call_options) if code == INTERNAL_ERROR else None  # it was our fault
     phone_call = asyncio.create_task(_end_phone_call(call, state, elsewhere))
@@ -76,27 +76,27 @@ async def _live_and_end(
     parts: dict[str, tuple[Awaitable[Any], float]] = {
         "session": (session.close(), SESSION_SECS),
         "pipeline": (asyncio.wait((pipeline,)), PIPELINE_SECS),
-        "phone call": (_in_time(phone_call, call), HANG_UP_SECS + 1),
+        "phone call": (_in_time(phone_call), HANG_UP_SECS + 1),
         # Both have time limits of their own; this one is for what they cannot foresee.
         "socket": (farewell(), HAND_ON_SECS + CLOSE_SECS + 1),
     }
     try:
-        await asyncio.gather(*(_end(name, part, secs, call) for name, (part, secs) in parts.items()))
+        await asyncio.gather(*(_end(name, part, secs) for name, (part, secs) in parts.items()))
     finally:
         pipeline.cancel()
         if state.outbox is not None:  # before the call counts as over: the process may end then
             report = state.outbox.add(call_report(call, reason, state.engine.name))
-            await _end("report", report, REPORT_SECS, call)
+            await _end("report", report, REPORT_SECS)
         state.calls.finish(call)
         told = summary(call, reason)
-        logger.bind(**told).info("Call {} ended after {:.1f} s: {}", call.name, call.secs, last_words(told))
+        logger.bind(**told).info("The call ended after {:.1f} s: {}", call.secs, last_words(told))
 
 
-def _why(pipeline: asyncio.Task[None], call: Call) -> tuple[str, int]:
+def _why(pipeline: asyncio.Task[None]) -> tuple[str, int]:
     if pipeline.cancelled():
         return "the call was broken off", INTERNAL_ERROR
     if error := pipeline.exception():
-        logger.opt(exception=error).error("The pipeline of call {} broke", call.name)
+        logger.opt(exception=error).error("The call's pipeline broke")
         return f"the pipeline broke: {type(error).__name__}", INTERNAL_ERROR
     return "the pipeline ended", 1000
 
@@ -114,10 +114,10 @@ async def _end_phone_call(call: Call, state: ServerState, elsewhere: str | None)
         else:
             await state.rest.hang_up(call.start.call_sid)
     except TwilioError as error:
-        logger.error("Call {} could not be hung up: {}", call.name, error)
+        logger.error("The call could not be hung up: {}", error)
 
 
-async def _in_time(phone_call: asyncio.Task[None], call: Call) -> None:
+async def _in_time(phone_call: asyncio.Task[None]) -> None:
     """Wait for Twilio's API, but not for all of its tries: they go on without the call."""
     await asyncio.wait((phone_call,), timeout=HANG_UP_SECS)
     if phone_call.done():
@@ -125,10 +125,10 @@ async def _in_time(phone_call: asyncio.Task[None], call: Call) -> None:
         return
     _going_on.add(phone_call)
     phone_call.add_done_callback(_going_on.discard)
-    logger.warning("Call {}: Twilio's API has not answered yet; it is asked on without the call", call.name)
+    logger.warning("Twilio's API has not answered yet; it is asked on without the call")
 
 
-async def _end(name: str, part: Awaitable[Any], within_secs: float, call: Call) -> None:
+async def _end(name: str, part: Awaitable[Any], within_secs: float) -> None:
     """Wait for one part's end, no longer than that; what goes wrong is logged and stops nobody else."""
     task = asyncio.ensure_future(part)
     # Not asyncio.timeout, which waits for what it has cancelled: pipecat's runner takes its time for that.
@@ -136,11 +136,9 @@ async def _end(name: str, part: Awaitable[Any], within_secs: float, call: Call) 
     if not task.done():
         task.cancel()
         task.add_done_callback(_forget)
-        logger.error(
-            "The {} of call {} did not end in {:g} s; it is left behind", name, call.name, within_secs
-        )
+        logger.error("The call's {} did not end in {:g} s; it is left behind", name, within_secs)
     elif not task.cancelled() and (error := task.exception()):
-        logger.opt(exception=error).error("The {} of call {} did not end well", name, call.name)
+        logger.opt(exception=error).error("The call's {} did not end well", name)
 
 
 def _forget(task: asyncio.Future[Any]) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.server.calls.state import ServerState
 
 
-def reserve(state: ServerState, call_sid: str) -> str | None:
-    """Hold a session for a call that is about to be connected, or say in one sentence why there is none."""
+def reserve(state: ServerState, call_sid: str) -> Refusal | None:
+    """Hold a session for a call that is about to be connected, or say why there is none."""
     engine, now_s = state.engine, state.clock()
-    if error := state.calls.closing or engine_error(state):
-        return error
+    if closing := state.calls.closing:
+        return Refusal(RefusalCause.CLOSING, closing)
+    if error := engine_error(state):
+        return Refusal(RefusalCause.ENGINE, error)
     # Two webhooks within a second must not both be promised the last session.
     if engine.running + state.reservations.count(now_s, besides=call_sid) >= engine.capacity:
-        return (
+        taken = (
             "the only session is taken"
             if engine.capacity == 1
             else f"all {engine.capacity} sessions are taken"
         )
+        return Refusal(RefusalCause.BUSY, taken)
     state.reservations.make(call_sid, now_s)
     return None
 

@@ -8,13 +8,15 @@ from loguru import logger
 
 from moshi_phone.access.public_address import STATUS_PATH, STREAM_PATH
 from moshi_phone.access.redact import redact
+from moshi_phone.access.refusal import Refusal, RefusalCause, Where
+from moshi_phone.access.refusals import Refusals
 from moshi_phone.access.tokens import PARAMETER, PERSONA_PARAMETER, VOICE_PARAMETER
 from moshi_phone.engines.duplex import NO_REQUEST, CallRequest, RequestRefused
 from moshi_phone.hooks import on_call
 from moshi_phone.hooks.http import HookFailed
 from moshi_phone.hooks.on_call import HookAnswer
 from moshi_phone.server.calls.engine_health import reserve
-from moshi_phone.server.calls.options import fallback
+from moshi_phone.server.calls.options import CallOptions, fallback
 from moshi_phone.server.calls.pending import ExpectedCall
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
@@ -30,19 +32,19 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
     sid, caller = call.call_sid, redact(call.from_)
     # Before anything is held: who may not call must not keep the line busy by trying.
     if refusal := state.caller_rules.refusal(call.from_, sid, state.clock()):
-        logger.warning("Call {} from {} is refused: {}", sid[:10], caller, refusal)
+        state.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer=caller)
         return twiml.reject("rejected")
     # Before the hook is asked: a second caller in those two seconds must not be promised the same session.
-    if error := reserve(state, sid):
-        return _busy(call.call_sid, caller, error, state)
+    if refusal := reserve(state, sid):
+        return refuse(refusal, sid, caller, state.refusals, state.call_options)
     answer = await _ask(call, state)
-    if not answer.accept:
+    if isinstance(answer, Refusal):
         state.reservations.keep(sid)
-        logger.info("Call {} from {} is refused by --on-call", sid[:10], caller)
+        state.refusals.note(Where.WEBHOOK, answer, call_sid=sid, peer=caller)
         return twiml.reject("rejected")
     request = answer.request if answer.request.wishes else _by_number(call, state)
     state.expected.add(sid, ExpectedCall(call, request, answer.transfer_to), state.clock())
-    logger.info("Call {} from {} is connected", sid[:10], caller)
+    logger.info("The call from {} is connected", caller)
     return connect(sid, state)
 
 
@@ -56,40 +58,47 @@ async def after_transfer(call_sid: str, how: str, state: ServerState) -> str:
     """
     if how in CONVERSED:
         return twiml.hang_up()
-    logger.info("Call {} comes back: the other phone was {}", call_sid[:10], redact(how))
-    if error := reserve(state, call_sid):
-        return _busy(call_sid, "who was put through", error, state)
+    logger.info("The call comes back: the other phone was {}", redact(how))
+    if refusal := reserve(state, call_sid):
+        return refuse(refusal, call_sid, "a transfer", state.refusals, state.call_options)
     return connect(call_sid, state)
 
 
-def _busy(call_sid: str, caller: str, error: str, state: ServerState) -> str:
-    state.calls.turned_away += 1
-    document = fallback(state.call_options)
-    what = "goes where --fallback says" if document else "gets the busy tone"
-    logger.warning("Call {} from {} {}: {}", call_sid[:10], caller, what, error)
+def refuse(refusal: Refusal, call_sid: str, caller: str, refusals: Refusals, options: CallOptions) -> str:
+    """Refuse a call that finds no session; gives the TwiML of the fallback, or of the busy tone.
+
+    Args:
+        refusal: why.
+        call_sid: names the call.
+        caller: who calls, for the log.
+        refusals: counts and logs it.
+        options: have the fallback.
+    """
+    document = fallback(options)
+    outcome = "the caller gets the fallback" if document else "the caller gets the busy tone"
+    said = replace(refusal, reason=f"{refusal.reason}; {outcome}")
+    refusals.note(Where.WEBHOOK, said, call_sid=call_sid, peer=caller)
     return document or twiml.reject("busy")
 
 
-async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer:
+async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer | Refusal:
     """Ask the hook, where there is one; what goes wrong is decided by ``--on-call-failure``."""
     if state.on_call is None:
         return HookAnswer()
     try:
         answer = await on_call.ask(state.on_call, call)
-        if not (answer.accept and answer.request.wishes):
+        if not answer.accept:
+            return Refusal(RefusalCause.HOOK, "--on-call does not accept it")
+        if not answer.request.wishes:
             return answer
         request = answer.request.or_else(state.personas.for_call(called=call.to, caller=call.from_))
         state.engine.prepare(request)
         return replace(answer, request=request)
     except (HookFailed, RequestRefused) as failure:
-        accept = state.hooks.on_call_failure == "accept"
-        logger.error(
-            "--on-call about call {}: {}; the call is {}",
-            call.call_sid[:10],
-            failure,
-            "taken as it is" if accept else "refused",
-        )
-        return HookAnswer(accept=accept)
+        if state.hooks.on_call_failure == "reject":
+            return Refusal(RefusalCause.HOOK_FAILED, f"--on-call failed: {failure}")
+        logger.error("--on-call failed: {}; the call is taken all the same", failure)
+        return HookAnswer()
 
 
 def _by_number(call: IncomingCall, state: ServerState) -> CallRequest:
@@ -98,7 +107,7 @@ def _by_number(call: IncomingCall, state: ServerState) -> CallRequest:
     try:
         state.engine.prepare(request)
     except RequestRefused as refusal:
-        logger.warning("Call {} is answered as any other: {}", call.call_sid[:10], refusal)
+        logger.warning("The call is answered without its persona: {}", refusal)
         return NO_REQUEST
     return request
 

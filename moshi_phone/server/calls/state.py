@@ -14,6 +14,7 @@ from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.dashboard_auth import DashboardAuth
 from moshi_phone.access.options import WebOptions
 from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.access.refusals import Refusals
 from moshi_phone.access.source import is_loopback
 from moshi_phone.engines.duplex import HANG_SECS, DuplexEngine, DuplexSession
 from moshi_phone.engines.personas import NO_PERSONAS, Personas
@@ -42,6 +43,7 @@ class ServerState:
         rest: for hanging up by REST, where there are credentials.
         calls: those that run.
         auth: who may come in.
+        refusals: who was not let in.
         reservations: the calls that were connected and are not here yet.
         taps: what is kept of them.
         web: who may talk and watch in a browser.
@@ -65,6 +67,7 @@ class ServerState:
     rest: TwilioApi | None = None
     calls: Calls = field(default_factory=Calls)
     auth: StreamAuth = field(default_factory=StreamAuth)
+    refusals: Refusals = field(default_factory=Refusals)
     reservations: Reservations = field(default_factory=Reservations)
     taps: TapOptions = field(default_factory=TapOptions)
     web: WebOptions = field(default_factory=WebOptions)

@@ -8,15 +8,10 @@ from collections.abc import Callable
 from fastapi import WebSocket
 from loguru import logger
 
-from moshi_phone.access.refusal import (
-    INTERNAL_ERROR,
-    POLICY_VIOLATION,
-    PROTOCOL_ERROR,
-    TRY_AGAIN_LATER,
-    UNSUPPORTED,
-    StreamRefused,
-)
+from moshi_phone.access.refusal import RefusalCause, StreamRefused, Where
+from moshi_phone.access.source import source_of
 from moshi_phone.engines.duplex import CallRequest, DuplexSession, EngineBusy, RequestRefused
+from moshi_phone.runtime.call_log import call_context
 from moshi_phone.server.calls.ending import run_to_its_end
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.net.socket_closing import close_socket
@@ -35,11 +30,11 @@ async def read_start(websocket: WebSocket, *, within_secs: float) -> Start:
             start = await _first_start(websocket)
     except TimeoutError as error:
         raise StreamRefused(
-            "late", POLICY_VIOLATION, f"expected a start within {within_secs:g} s, got none"
+            RefusalCause.LATE, f"expected a start within {within_secs:g} s, got none"
         ) from error
     if not start.is_phone_audio:
         raise StreamRefused(
-            "format", UNSUPPORTED, "expected audio/x-mulaw at 8000 Hz with 1 channel, got another mediaFormat"
+            RefusalCause.FORMAT, "expected audio/x-mulaw at 8000 Hz with 1 channel, got another mediaFormat"
         )
     return start
 
@@ -54,14 +49,14 @@ async def _first_start(websocket: WebSocket) -> Start:
             return event
         if not isinstance(event, Connected):
             raise StreamRefused(
-                "protocol", PROTOCOL_ERROR, f"expected start first, got {type(event).__name__.lower()}"
+                RefusalCause.PROTOCOL, f"expected start first, got {type(event).__name__.lower()}"
             )
 
 
 async def _receive(websocket: WebSocket) -> str | bytes:
     message = await websocket.receive()
     if message["type"] == "websocket.disconnect":
-        raise StreamRefused("protocol", PROTOCOL_ERROR, "expected a start, but the socket was closed")
+        raise StreamRefused(RefusalCause.PROTOCOL, "expected a start, but the socket was closed")
     text: str | None = message.get("text")
     return text if text is not None else bytes(message.get("bytes") or b"")
 
@@ -80,14 +75,16 @@ async def handle_stream(
         run_call: drives the call to its end.
         admit: raises ``StreamRefused`` for whom it does not let in.
     """
+    start: Start | None = None
     try:
         start = await read_start(websocket, within_secs=state.options.start_secs)
-        admit(start)
-        await answer(websocket, start, state, run_call)
-    except StreamRefused as refusal:
-        state.calls.refused[refusal.cause] += 1
-        logger.warning("Refused a stream: {}", refusal)
-        await close_socket(websocket, refusal.code, refusal.reason)
+        with call_context(start.call_sid):
+            admit(start)
+            await answer(websocket, start, state, run_call)
+    except StreamRefused as refused:
+        call_sid = start.call_sid if start else ""
+        state.refusals.note(Where.STREAM, refused.refusal, call_sid=call_sid, peer=source_of(websocket))
+        await close_socket(websocket, refused.code, refused.refusal.reason)
 
 
 async def answer(websocket: WebSocket, start: Start, state: ServerState, run_call: RunCall) -> None:
@@ -108,27 +105,27 @@ async def answer(websocket: WebSocket, start: Start, state: ServerState, run_cal
     if connection := connection_of(websocket):
         connection.admitted()
     call = state.calls.begin(start, session, expected)
-    logger.info("Call {} began; {} running", call.name, len(state.calls.running))
+    logger.info("The call began; {} running", len(state.calls.running))
     await run_to_its_end(run_call(websocket, call, session, state), websocket, call, session, state)
 
 
 def _open_session(state: ServerState, request: CallRequest) -> DuplexSession:
     if state.calls.closing:
-        raise StreamRefused("closing", TRY_AGAIN_LATER, state.calls.closing)
+        raise StreamRefused(RefusalCause.CLOSING, state.calls.closing)
     try:
         session = state.engine.open_session(request)
     except EngineBusy as busy:
-        raise StreamRefused("busy", TRY_AGAIN_LATER, str(busy)) from busy
+        raise StreamRefused(RefusalCause.BUSY, str(busy)) from busy
     except RequestRefused as refused:
-        raise StreamRefused("request", POLICY_VIOLATION, str(refused)) from refused
+        raise StreamRefused(RefusalCause.REQUEST, str(refused)) from refused
     except Exception as error:  # a bug, ours or of an engine of the user's own
         logger.opt(exception=error).error("The engine {} opened no session", state.engine.name)
-        raise StreamRefused("engine", INTERNAL_ERROR, _NO_SESSION) from error
+        raise StreamRefused(RefusalCause.ENGINE, _NO_SESSION) from error
     if not isinstance(session, DuplexSession):
         logger.error(
             "expected a DuplexSession from open_session of the engine {}, got {}",
             state.engine.name,
             type(session).__name__,
         )
-        raise StreamRefused("engine", INTERNAL_ERROR, _NO_SESSION)
+        raise StreamRefused(RefusalCause.ENGINE, _NO_SESSION)
     return session

@@ -13,7 +13,7 @@ def summary(call: Call, reason: str) -> dict[str, object]:
     """Say how a call went, by name: counts, and milliseconds or seconds where the name says so."""
     metrics = call.observations.metrics
     return {
-        "call": call.start.call_sid,
+        "call_sid": call.start.call_sid,
         "secs": round(call.secs, 1),
         "reason": reason,
         "frames": metrics.frames,

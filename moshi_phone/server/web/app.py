@@ -50,6 +50,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
     app.include_router(
         webhooks(
             replace(state.auth, address=state.webhooks),  # Twilio signs the URL that it posts to
+            state.refusals,
             lambda call: answer_call(call, state),
             lambda call_sid, how: after_transfer(call_sid, how, state),
             on_status,

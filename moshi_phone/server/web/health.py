@@ -44,7 +44,7 @@ def health(state: ServerState) -> dict[str, Any]:
         "calls": len(state.calls.running),
         "served": state.calls.served,
         "lost": engine.lost_calls,
-        "refused": dict(state.calls.refused),
+        "refused": state.refusals.by_cause,
         "version": VERSION,
     }
     if engine.servers:

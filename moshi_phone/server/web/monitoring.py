@@ -20,6 +20,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.requests import HTTPConnection
 
+from moshi_phone.access.refusals import RefusalCounts
 from moshi_phone.audio.histogram import Histogram
 from moshi_phone.engines.duplex import DuplexEngine
 from moshi_phone.runtime.version import VERSION
@@ -32,15 +33,14 @@ _BUCKETS_MS = (5, 10, 20, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, 1000, 2
 """Finest around 80 ms, where a frame stops being in time, and 300 ms, the target of the delay."""
 
 
-def metrics(calls: Calls, engine: DuplexEngine) -> CollectorRegistry:
+def metrics(state: ServerState) -> CollectorRegistry:
     """Make a registry of all metrics of this process.
 
     Args:
-        calls: those that run and have run.
-        engine: who answers them.
+        state: what the calls share.
     """
     registry = CollectorRegistry()  # not the library's global one, which two servers in a process would share
-    registry.register(_PhoneCollector(calls, engine))
+    registry.register(_PhoneCollector(state))
     ProcessCollector(registry=registry)
     return registry
 
@@ -48,12 +48,12 @@ def metrics(calls: Calls, engine: DuplexEngine) -> CollectorRegistry:
 class _PhoneCollector(Collector):
     """Reads at each scrape what the calls count anyway."""
 
-    def __init__(self, calls: Calls, engine: DuplexEngine) -> None:
-        self._calls = calls
-        self._engine = engine
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
 
     def collect(self) -> Iterator[Metric]:
-        calls, engine, totals = self._calls, self._engine, self._calls.metrics()
+        calls, engine = self._state.calls, self._state.engine
+        totals = calls.metrics()
         yield CounterMetricFamily("moshi_calls", "Calls that have ended.", value=calls.served)
         yield GaugeMetricFamily("moshi_calls_running", "Calls that run.", value=len(calls.running))
         yield GaugeMetricFamily("moshi_sessions", "Sessions that are open.", value=engine.running)
@@ -65,15 +65,9 @@ class _PhoneCollector(Collector):
         yield CounterMetricFamily(
             "moshi_lost_calls", "Calls that ended because their session broke.", value=engine.lost_calls
         )
-        yield CounterMetricFamily(
-            "moshi_turned_away", "Callers for whom no session was free.", value=calls.turned_away
-        )
         if engine.servers:
             yield from _servers(engine)
-        refused = CounterMetricFamily("moshi_refusals", "Streams that were not let in.", labels=["cause"])
-        for cause, count in calls.refused.items():
-            refused.add_metric([cause], count)
-        yield refused
+        yield refusals_metric(self._state.refusals.counts)
         stages = HistogramMetricFamily(
             "moshi_stage_seconds", "How long a stage of the engine took.", labels=["stage"]
         )
@@ -105,6 +99,15 @@ class _PhoneCollector(Collector):
         ):
             yield CounterMetricFamily(f"moshi_{name}", help_, value=value)
         yield InfoMetricFamily("moshi_phone", "What runs.", value={"version": VERSION, "engine": engine.name})
+
+
+def refusals_metric(counts: RefusalCounts) -> Metric:
+    """Give the counter of all refusals; docs/access.md explains each cause."""
+    family = CounterMetricFamily("moshi_refusals", "Calls that were refused.", labels=["where", "cause"])
+    for where, causes in counts.items():
+        for cause, count in causes.items():
+            family.add_metric([where, cause], count)
+    return family
 
 
 def _servers(engine: DuplexEngine) -> Iterator[Metric]:
@@ -142,7 +145,7 @@ def watching(state: ServerState, check: Check | None = None) -> APIRouter:
         check: raises HTTPException for who may not look; the state's ``dashboard_auth`` unless given.
     """
     calls = state.calls
-    registry = metrics(calls, state.engine)
+    registry = metrics(state)
     router = APIRouter(dependencies=[Depends(check or state.dashboard_auth.check)])
 
     @router.get("/metrics")
@@ -194,7 +197,7 @@ def overview(state: ServerState) -> dict[str, Any]:
     return status(state) | {
         "running": [{"name": call.name} | metrics_of(call) for call in running],
         "served": calls.served,
-        "refused": dict(calls.refused),
+        "refused": state.refusals.by_cause,
     }
 
 

@@ -107,7 +107,7 @@ async def test_words_put_the_caller_through(twilio: FakeTwilioApi, logged: Logge
         assert (await phone.closed())[1] == "the call was put through to a person"
         await line.state.calls.all_over()
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
-    assert "Call CA00000000: the caller asked for it" in logged.text
+    assert "CA00000000 the caller asked for it" in logged.text
     assert "human" not in logged.text
 
 

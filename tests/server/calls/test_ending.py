@@ -92,7 +92,7 @@ async def test_a_pipeline_that_does_not_end(line: ServerState, twilio: FakeTwili
 
     assert await broken_call(line, run) == (1000, "enough")
     all_is_over(line, twilio)
-    assert "The pipeline of call CA00000000 did not end in 0.2 s; it is left behind" in logged.text
+    assert "CA00000000 The call's pipeline did not end in 0.2 s; it is left behind" in logged.text
 
 
 async def until_ended(_: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
@@ -114,7 +114,7 @@ async def test_a_session_that_does_not_close(
     assert (len(line.calls.running), line.calls.served) == (0, 1)
     assert twilio.calls[CALL]["status"] == "completed"
     assert (
-        "it does not want to" if how == "raises" else "session of call CA00000000 did not end"
+        "it does not want to" if how == "raises" else "CA00000000 The call's session did not end"
     ) in logged.text
 
 
@@ -130,7 +130,7 @@ async def test_a_rest_api_that_does_not_answer(
     line.rest = Silent(ACCOUNT_SID, AUTH_TOKEN)
     assert await broken_call(line, until_ended) == (1000, "enough")
     assert (line.engine.running, len(line.calls.running), line.calls.served) == (0, 0, 1)
-    assert "Call CA00000000: Twilio's API has not answered yet" in logged.text
+    assert "CA00000000 Twilio's API has not answered yet" in logged.text
 
 
 async def test_a_caller_is_led_elsewhere_before_the_socket_closes(line: ServerState) -> None:

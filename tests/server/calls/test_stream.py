@@ -84,7 +84,7 @@ async def test_media_before_the_start_closes_the_socket(line: ServerState) -> No
         phone = Phone(socket)
         await phone.say()
         assert await phone.closed() == (1002, "expected start first, got media")
-    assert line.calls.refused == {"protocol": 1}
+    assert line.refusals.by_cause == {"protocol": 1}
     assert line.calls.served == 0
 
 
@@ -134,7 +134,7 @@ async def test_no_start_in_time_closes_the_socket() -> None:
     line = ServerState(ParrotEngine(), ServerOptions(start_secs=0.05))
     async with serving(line) as address, connect(f"ws://{address}/stream") as socket:
         assert await Phone(socket).closed() == (1008, "expected a start within 0.05 s, got none")
-    assert line.calls.refused == {"late": 1}
+    assert line.refusals.by_cause == {"late": 1}
 
 
 async def test_a_socket_that_closes_before_the_start_is_no_call(line: ServerState) -> None:
@@ -144,7 +144,7 @@ async def test_a_socket_that_closes_before_the_start_is_no_call(line: ServerStat
         async with Phone.calling(address) as phone:  # the server lives on
             await phone.say(times=4)
             assert await phone.listen(frames=1)
-    assert line.calls.refused["protocol"] == 1
+    assert line.refusals.by_cause["protocol"] == 1
 
 
 async def test_no_media_ends_the_call_and_frees_its_session() -> None:
@@ -174,7 +174,7 @@ async def test_every_session_taken_refuses_and_running_calls_notice_nothing() ->
             assert await second.closed() == (1013, "All 1 parrots are talking.")
         await first.say(TONE, times=4)
         assert len(await first.listen(frames=1)) == 1_280
-    assert line.calls.refused == {"busy": 1}
+    assert line.refusals.by_cause == {"busy": 1}
 
 
 async def test_an_engine_that_raises_ends_that_call_and_no_other() -> None:
@@ -191,8 +191,11 @@ async def test_an_engine_that_raises_ends_that_call_and_no_other() -> None:
 @pytest.mark.parametrize(
     ("opens", "told"),
     [
-        (lambda _: 1 / 0, "ERROR The engine fake opened no session"),
-        (lambda _: None, "ERROR expected a DuplexSession from open_session of the engine fake, got NoneType"),
+        (lambda _: 1 / 0, "ERROR CA1 The engine fake opened no session"),
+        (
+            lambda _: None,
+            "ERROR CA1 expected a DuplexSession from open_session of the engine fake, got NoneType",
+        ),
     ],
 )
 async def test_an_engine_of_ones_own_that_opens_no_session(
@@ -203,7 +206,7 @@ async def test_an_engine_of_ones_own_that_opens_no_session(
     monkeypatch.setattr(line.engine, "open_session", opens)
     async with serving(line) as address, Phone.calling(address) as phone:
         assert await phone.closed() == (1011, "The engine opened no session; the server's log says why.")
-    assert line.calls.refused == {"engine": 1}
+    assert line.refusals.by_cause == {"engine": 1}
     assert told in logged.text
 
 
@@ -253,7 +256,7 @@ def socket(*messages: object) -> WebSocket:
 async def refused(*messages: object) -> tuple[str, int]:
     with pytest.raises(StreamRefused) as refusal:
         await read_start(socket(*messages), within_secs=5)
-    return refusal.value.cause, refusal.value.code
+    return refusal.value.refusal.cause, refusal.value.code
 
 
 async def test_the_start_comes_after_connected_and_what_cannot_be_understood_is_skipped() -> None:

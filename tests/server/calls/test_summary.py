@@ -13,7 +13,7 @@ async def test_the_line_has_what_was_measured() -> None:
     for ms in (100.2, 200.0):
         call.observations.metrics.delay.add(ms)
     said = summary(call, "the caller hung up")
-    assert (said["call"], said["reason"], said["frames"]) == ("CA1", "the caller hung up", 7)
+    assert (said["call_sid"], said["reason"], said["frames"]) == ("CA1", "the caller hung up", 7)
     assert (said["delay_p50_ms"], said["delay_p95_ms"]) == (100, 200)
 
 

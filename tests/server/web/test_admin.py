@@ -52,7 +52,7 @@ async def test_while_the_server_is_public_prometheus_asks_the_private_port() -> 
             for sample in family.samples
         }
         assert (samples["moshi_ready"], samples["moshi_calls_running"]) == (1, 1)
-        assert samples["moshi_lost_calls_total"] == samples["moshi_turned_away_total"] == 0
+        assert samples["moshi_lost_calls_total"] == samples["moshi_refusals_total"] == 0
         await line.engine.stop()
         assert "moshi_ready 0.0" in (await http.get(f"http://{admin}/metrics")).text
 

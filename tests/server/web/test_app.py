@@ -3,6 +3,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.runtime.version import VERSION
 from moshi_phone.server.calls.engine_health import reserve
@@ -65,7 +66,7 @@ async def test_healthz_publishes_no_text_of_an_exception_and_the_log_has_it_once
             answer = await client.get("/healthz")
             assert (answer.status_code, answer.json()["error"]) == (503, ENGINE_ERROR)
             assert "secret" not in answer.text
-        assert reserve(line, "CA1") == engine.failure
+        assert reserve(line, "CA1") == Refusal(RefusalCause.ENGINE, str(engine.failure))
         engine.failure = None
         assert (await client.get("/healthz")).json()["error"] is None
     assert logged.text.count("secret.safetensors") == 1

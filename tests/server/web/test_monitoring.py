@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.options import WebOptions
 from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.access.refusal import CAUSES, Refusal, RefusalCause, Where
 from moshi_phone.audio import g711
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.call import Calls
@@ -169,7 +170,7 @@ START = Start("MZ1", "CA1", "AC1", {}, {})
 
 def samples(calls: Calls) -> dict[str, float]:
     """What a scrape gives, by name and labels."""
-    text = generate_latest(metrics(calls, FakeEngine(capacity=3))).decode()
+    text = generate_latest(metrics(ServerState(FakeEngine(capacity=3), calls=calls))).decode()
     return {
         sample.name + "".join(f"{{{key}={value}}}" for key, value in sample.labels.items()): sample.value
         for family in text_string_to_metric_families(text)
@@ -204,6 +205,22 @@ async def test_the_end_of_a_call_changes_no_total() -> None:
 
 
 async def test_refusals_by_cause() -> None:
-    calls = Calls()
-    calls.refused["token"] += 2
-    assert samples(calls)["moshi_refusals_total{cause=token}"] == 2
+    state = ServerState(FakeEngine())
+    state.refusals.note(Where.WEBHOOK, Refusal(RefusalCause.BUSY, "all sessions are taken"))
+    counted = refusals_of(state)
+    assert counted["webhook", "busy"] == 1
+    # All others are there, at zero: Prometheus sees the first of a cause as a rise.
+    assert counted.total() == 1
+    assert set(counted) == {(where, cause) for where, causes in CAUSES.items() for cause in causes}
+
+
+def refusals_of(state: ServerState) -> Counter[tuple[str, str]]:
+    text = generate_latest(metrics(state)).decode()
+    return Counter(
+        {
+            (sample.labels["where"], sample.labels["cause"]): int(sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "moshi_refusals_total"
+        }
+    )

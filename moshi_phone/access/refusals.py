@@ -1,0 +1,78 @@
+"""Counts the calls that were refused, and logs each in one line."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from moshi_phone.access.refusal import CAUSES, Refusal, RefusalCause, Where
+from moshi_phone.runtime.call_log import short_sid
+from moshi_phone.runtime.rate_limited_log import RateLimitedLog
+
+GENUINE = frozenset(
+    (
+        *(RefusalCause.DENIED, RefusalCause.RATE, RefusalCause.HOOK, RefusalCause.HOOK_FAILED),
+        *(RefusalCause.REQUEST, RefusalCause.BUSY, RefusalCause.CLOSING, RefusalCause.ENGINE),
+    )
+)
+"""Causes of callers who have shown that they come from Twilio; all others, strangers can cause at will."""
+GENUINE_LINES = 20
+"""How many lines of one such cause are logged within ten seconds; of any other cause, one."""
+
+
+RefusalCounts = dict[Where, dict[RefusalCause, int]]
+
+
+class Refusals:
+    """What was refused by one process since its start.
+
+    Args:
+        clock: gives seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._counts = Counter[tuple[Where, RefusalCause]]()
+        self._logs = {
+            (where, cause): RateLimitedLog(clock, GENUINE_LINES if cause in GENUINE else 1)
+            for where, causes in CAUSES.items()
+            for cause in causes
+        }
+
+    def note(self, where: Where, refusal: Refusal, *, call_sid: str = "", peer: str = "") -> None:
+        """Count a refusal, and log it.
+
+        Args:
+            where: at which entrance.
+            refusal: why.
+            call_sid: of the call, as far as it is known; a stranger may have made it up.
+            peer: who asked: an address, or the caller's redacted number.
+        """
+        self._counts[where, refusal.cause] += 1
+        who = peer or "an unknown peer"
+        line = f"Refused a {where} (cause {refusal.cause}, from {who}): {refusal.reason}"
+        fields = {"where": str(where), "cause": str(refusal.cause), "peer": peer}
+        if call_sid:
+            fields["call"] = short_sid(call_sid)
+        self._logs[where, refusal.cause].warn(line, **fields)
+
+    @property
+    def counts(self) -> RefusalCounts:
+        """How many were refused, by entrance and cause; zeros among them, so that a first one is a rise."""
+        return {
+            where: {cause: self._counts[where, cause] for cause in causes} for where, causes in CAUSES.items()
+        }
+
+    @property
+    def by_cause(self) -> dict[str, int]:
+        """How many were refused, by cause; without zeros."""
+        return by_cause(self.counts)
+
+
+def by_cause(*counts: RefusalCounts) -> dict[str, int]:
+    """Add up what several processes have refused, by cause; without zeros."""
+    totals = Counter[str]()
+    for process in counts:
+        for causes in process.values():
+            totals.update({str(cause): count for cause, count in causes.items() if count})
+    return dict(totals)
