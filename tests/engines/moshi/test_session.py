@@ -180,7 +180,7 @@ async def test_closing_ends_the_outputs_and_frees_the_memory_even_in_mid_step(th
     assert line.coder.released == 2
     thread.call(lambda: None).result(WAIT_S)
     assert line.session._language is not None
-    assert line.session._language._cache is None
+    assert line.session._language._rings is None
 
 
 async def test_a_codec_that_hangs_is_reported_as_lost(thread: ModelThread) -> None:

@@ -1,24 +1,25 @@
 """Moshi's language model: shared weights, and one conversation's state in a ``LanguageSession``.
 
-``moshi_mlx`` gives the modules; stepping them is done here, because its generator keeps the KV cache in
-the model (calls would share it), ends after a fixed number of steps, forgets wrongly after 4,096, and
-answers one frame later than it could.
+``moshi_mlx`` gives the modules; stepping them is done here (``batch_step.py``), because its generator keeps
+the KV cache in the model (calls would share it), ends after a fixed number of steps, forgets wrongly after
+4,096, and answers one frame later than it could.
 
 mlx's streams belong to threads: everything here is used in the model's one thread (``model_thread.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import mlx.core as mx
 import numpy as np
 from mlx import nn
-from moshi_mlx.models.lm import Lm, LmConfig, ScaledEmbedding
+from moshi_mlx.models.lm import Lm, LmConfig
 
-from moshi_phone.engines.moshi.model.ring_kv_cache import LayerCache, ListKVCache, RingKVCache, Snapshot
+from moshi_phone.engines.moshi.model.batch_step import Generated, StepRow, generate
+from moshi_phone.engines.moshi.model.ring_kv_cache import RingKVCache, Snapshot
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling, Noise
 from moshi_phone.engines.moshi.model.token_history import NO_PREFIX, ForcedPrefix, TokenHistory, Tokens
 
@@ -60,6 +61,25 @@ class LanguageStep:
     audio_tokens: Tokens | None
 
 
+@dataclass(frozen=True, eq=False)
+class Overrides:
+    """What somebody else decides of a step; the rest is drawn.
+
+    Attributes:
+        text: the text token to put into words; the audio follows it.
+        audio: uint32 ``[8]``, the frame to say. The model hears itself say it.
+        choose_text: makes of the text token that was drawn the one to put into words; the audio follows
+            it. It is not asked where ``text`` is given.
+    """
+
+    text: int | None = None
+    audio: Tokens | None = None
+    choose_text: Callable[[int], int] | None = None
+
+
+NO_OVERRIDES = Overrides()
+
+
 class LanguageSession:
     """One call's conversation with the model, of any length.
 
@@ -73,6 +93,7 @@ class LanguageSession:
         seed: the same seed gives the same draws.
         start: what a prompt left in the model; None for a conversation without one.
         prefix: what it is made to say first. Each of its frames costs one pass of the main transformer.
+        context: how many positions it attends to; the model's own number unless a trial needs fewer.
     """
 
     def __init__(
@@ -83,10 +104,10 @@ class LanguageSession:
         *,
         start: Snapshot | None = None,
         prefix: ForcedPrefix = NO_PREFIX,
+        context: int | None = None,
     ) -> None:
         config = model.cfg
         self._model = model
-        self._sampling = sampling
         self._codebooks = config.generated_codebooks
         self._caller_codebooks = config.other_codebooks
         # One audio token fewer than can be read: the padding is never drawn.
@@ -94,26 +115,31 @@ class LanguageSession:
             sampling, seed, config.text_out_vocab_size, config.audio_vocab_size - 1, self._codebooks
         )
         self._prefix = prefix
-        self._cache: list[Any] | None
+        self._rings: list[RingKVCache] | None
+        context = context or config.transformer.context
         if start is None:
             self.history = new_history(config)
             self._first = 0
-            self._cache = [
-                LayerCache(RingKVCache(config.transformer.context)) for _ in model.transformer.layers
-            ]
+            self._rings = [RingKVCache(context) for _ in model.transformer.layers]
         else:
             self.history = start.history.copy()
             self._first = start.position
-            self._cache = list(start.caches(config.transformer.context))
+            self._rings = start.caches(context)
         self._position = self._first
-        self.text_logits: mx.array | None = None  # of the last position, [1, 1, vocabulary]
+        self._generated: Generated | None = None
         self._force(0)
-        self._generate(None)
+        self._finish(results_or_raise(generate(model, [self._row()]))[0])
 
     @property
     def frames(self) -> int:
         """How many of the caller's frames it has heard."""
         return self._position - self._first - 1
+
+    @property
+    def text_logits(self) -> mx.array | None:
+        """Of the last position, ``[1, 1, vocabulary]``; None after ``close()``."""
+        last = self._generated
+        return None if last is None else last.text_logits[last.row : last.row + 1]
 
     def step(
         self,
@@ -127,33 +153,50 @@ class LanguageSession:
 
         Args:
             caller_tokens: uint32 ``[8]``, the caller's frame.
-            force_text: the text token to put into words, in place of a drawn one; the audio follows it.
-            force_audio: uint32 ``[8]``, the frame to say, in place of a drawn one. The model hears
-                itself say it.
-            steer: makes of the text token that was drawn the one to put into words; the audio follows it.
-                It is not asked where ``force_text`` is given.
+            force_text: see ``Overrides.text``.
+            force_audio: see ``Overrides.audio``.
+            steer: see ``Overrides.choose_text``.
 
         Raises:
             ValueError: when an array has another shape or dtype.
             RuntimeError: after ``close()``.
             FloatingPointError: when the model's numbers have become none, which they would stay for ever.
         """
-        check_tokens("caller_tokens", caller_tokens, self._caller_codebooks)
-        frame, time = self.frames, self._position - 1
-        self.history.hear(time, caller_tokens)
-        if frame < len(self._prefix):
-            force_text = self._prefix[frame].text_token
-            self._force(frame + 1)
-        elif force_audio is not None:
-            check_tokens("force_audio", force_audio, self._codebooks)
-            self.history.force(time, force_audio)
-        text_token = self._generate(force_text, steer)
-        return LanguageStep(text_token, self.history.spoken(self._position - 1))
+        return step_together([self], [caller_tokens], [Overrides(force_text, force_audio, steer)])[0]
 
     def close(self) -> None:
-        """Free the memory. May be called twice."""
-        self._cache = None
-        self.text_logits = None
+        """Free the memory. May be called twice, and while a step is under way in the same thread."""
+        self._rings = None
+        self._generated = None
+
+    def _hear(self, caller_tokens: Tokens, overrides: Overrides) -> StepRow:
+        """Take the caller's frame, and lay the step out. Repeated for the same frame, it changes nothing."""
+        check_tokens("caller_tokens", caller_tokens, self._caller_codebooks)
+        frame, time, text = self.frames, self._position - 1, overrides.text
+        self.history.hear(time, caller_tokens)
+        if frame < len(self._prefix):
+            text = self._prefix[frame].text_token
+            self._force(frame + 1)
+        elif overrides.audio is not None:
+            check_tokens("force_audio", overrides.audio, self._codebooks)
+            self.history.force(time, overrides.audio)
+        return self._row(text, overrides.choose_text)
+
+    def _row(self, text: int | None = None, choose_text: Callable[[int], int] | None = None) -> StepRow:
+        if self._rings is None:
+            raise RuntimeError("expected an open session, got a closed one")
+        return StepRow(self._position, self.history, self._rings, self._noise, text, choose_text)
+
+    def _finish(self, generated: Generated) -> LanguageStep:
+        """Count the position that was generated."""
+        position = self._position
+        self.history.say(position, generated.tokens)
+        if self._rings is not None:  # it may have been closed by what the step asked
+            self._generated = generated
+            for ring in self._rings:
+                ring.advance()
+        self._position += 1
+        return LanguageStep(int(generated.tokens[0]), self.history.spoken(position))
 
     def _force(self, frame: int) -> None:
         """Fix a frame of the prefix while the frame before it is said: its first codebook has no delay."""
@@ -161,70 +204,71 @@ class LanguageSession:
             check_tokens("prefix", self._prefix[frame].audio_tokens, self._codebooks)
             self.history.force(self._first + frame, self._prefix[frame].audio_tokens)
 
-    def _generate(self, force_text: int | None, steer: Callable[[int], int] | None = None) -> int:
-        if self._cache is None:
-            raise RuntimeError("expected an open session, got a closed one")
-        model, position = self._model, self._position
-        text_noise, audio_noise = self._noise.at(position)
-        hidden = model.out_norm(model.transformer(self._embed(position), cache=self._cache))
-        self.text_logits = model.text_linear(hidden)
-        if force_text is None:
-            text = self._sampling.text.draw(self.text_logits, text_noise)
-            if steer is not None:  # one evaluation more, but only while there are words to say
-                text = mx.array([[steer(int(np.array(text)[0, 0]))]], mx.uint32)
+
+def step_together(
+    sessions: Sequence[LanguageSession],
+    caller_frames: Sequence[Tokens],
+    overrides: Sequence[Overrides] | None = None,
+) -> list[LanguageStep]:
+    """Step several conversations at once: the model's weights are read once for all of them.
+
+    Each says what it would say alone; see ``try_together`` for steps that may fail.
+
+    Args:
+        sessions: each once.
+        caller_frames: uint32 ``[8]`` for each session, the caller's frame.
+        overrides: for each session, what is not drawn.
+
+    Raises:
+        ValueError, RuntimeError, FloatingPointError: see ``LanguageSession.step``; the first of those that
+            were raised. All other sessions have been stepped then.
+    """
+    return results_or_raise(try_together(sessions, caller_frames, overrides))
+
+
+def try_together(
+    sessions: Sequence[LanguageSession],
+    caller_frames: Sequence[Tokens],
+    overrides: Sequence[Overrides] | None = None,
+) -> list[LanguageStep | Exception]:
+    """Step several conversations at once, and give what was raised in place of the steps that failed.
+
+    A session whose step failed is as it was before, and the others go on as if alone.
+
+    Args:
+        sessions: each once, all of one model.
+        caller_frames: uint32 ``[8]`` for each session, the caller's frame.
+        overrides: for each session, what is not drawn.
+    """
+    if len({id(session) for session in sessions}) < len(sessions):
+        raise ValueError("expected each session once in a step")
+    results: dict[int, LanguageStep | Exception] = {}
+    batches: dict[tuple[int, int], list[tuple[int, StepRow]]] = {}
+    given = zip(sessions, caller_frames, overrides or [NO_OVERRIDES] * len(sessions), strict=True)
+    for index, (session, frame, override) in enumerate(given):
+        try:
+            row = session._hear(frame, override)
+        except Exception as error:  # also of a session that was closed meanwhile
+            results[index] = error
         else:
-            text = mx.array([[force_text]], mx.uint32)
-        fixed = self.history.fixed(position)
-        audio = self._depformer(hidden, text, fixed, audio_noise)
-        drawn = mx.concatenate([text, *audio], axis=1)[0]
-        # The last codebook drawn has attended to those before it: what is wrong with one shows in it.
-        is_sound = mx.isfinite(self.text_logits).all() & mx.isfinite(self._audio_logits).all()
-        # The one evaluation, which also brings the ring up to date.
-        mx.eval(drawn, self.text_logits, is_sound)
-        if not is_sound.item():
-            raise FloatingPointError("expected finite logits, got some that are not")
-        generated = np.concatenate([np.array(drawn, np.int32), np.array(fixed[len(audio) :], np.int32)])
-        self.history.say(position, generated)
-        self._position += 1
-        return int(generated[0])
+            # All calls of a server draw from as many choices; whoever does not is stepped by itself.
+            batches.setdefault(row.noise.choices, []).append((index, row))
+    for batch in batches.values():
+        model = sessions[batch[0][0]]._model
+        for (index, _), made in zip(batch, generate(model, [row for _, row in batch]), strict=True):
+            results[index] = made if isinstance(made, Exception) else sessions[index]._finish(made)
+    return [results[index] for index in range(len(sessions))]
 
-    def _embed(self, position: int) -> mx.array:
-        model = self._model
-        text, *audio = self.history.inputs(position).tolist()
-        hidden = embed(model.text_emb, text)
-        for token, embedding in zip(audio, model.audio_embs, strict=True):
-            hidden = hidden + embed(embedding, token)
-        return hidden
 
-    def _depformer(
-        self,
-        hidden: mx.array,
-        text: mx.array,
-        fixed: list[int | None],
-        noise: list[mx.array | None],
-    ) -> list[mx.array]:
-        """Draw the codebooks of one position one after the other, each knowing those before it.
+T = TypeVar("T")
 
-        Nothing is run for those behind the last that is free: nobody would look at it.
-        """
-        free = [codebook for codebook, token in enumerate(fixed) if token is None]
-        slices = self._model.depformer.slices[: free[-1] + 1 if free else 0]
-        caches: list[Any] = [LayerCache(ListKVCache()) for _ in slices[0].transformer.layers] if free else []
-        token, tokens = text, []
-        self._audio_logits = hidden  # where nothing is drawn
-        for part, known, gumbel in zip(
-            slices, fixed, noise, strict=False
-        ):  # the slices end with the last free
-            state = part.linear_in(hidden) + look_up(part.emb, token)
-            if known is None:
-                logits = part.linear_out(part.transformer(state, cache=caches))
-                token = self._sampling.audio.draw(logits, gumbel)
-                self._audio_logits = logits
-            else:
-                part.transformer(state, cache=caches)  # for its keys alone: those after it attend to them
-                token = mx.array([[known]], mx.uint32)
-            tokens.append(token)
-        return tokens
+
+def results_or_raise(results: Sequence[T | Exception]) -> list[T]:
+    """Give the results if none of them is an exception."""
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return list(results)  # type: ignore[arg-type]
 
 
 def new_history(config: LmConfig) -> TokenHistory:
@@ -235,25 +279,6 @@ def new_history(config: LmConfig) -> TokenHistory:
         text_start=config.text_out_vocab_size,
         audio_start=config.audio_padding_token,
     )
-
-
-def embed(embedding: Any, token: int) -> mx.array:
-    """Give a token's embedding, ``[1, 1, dim]``."""
-    return look_up(embedding, mx.array([[token]], mx.uint32))
-
-
-def look_up(embedding: Any, tokens: mx.array) -> mx.array:
-    """Embed tokens of any shape, none of them negative."""
-    # Tokens here are never negative, so the zeroing of negative ones, five operations, can be left out.
-    if (
-        type(embedding) is ScaledEmbedding
-        and embedding.low_rank is None
-        and not embedding.demux_second_stream
-    ):
-        embedded: mx.array = embedding.weight[tokens]
-    else:
-        embedded = embedding(tokens)
-    return embedded
 
 
 def check_tokens(name: str, tokens: Tokens, codebooks: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from moshi_mlx.models.lm import Lm
 from numpy.typing import NDArray
 
-from moshi_phone.engines.moshi.model.language_model import look_up
+from moshi_phone.engines.moshi.model.embeddings import look_up
 from moshi_phone.engines.moshi.model.ring_kv_cache import ListKVCache, Snapshot
 from moshi_phone.engines.moshi.model.token_history import TokenHistory
 

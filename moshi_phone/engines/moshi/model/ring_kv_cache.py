@@ -10,35 +10,59 @@ from moshi_phone.engines.moshi.model.token_history import TokenHistory
 
 
 class RingKVCache:
-    """A ring of ``context`` slots, in the shape that ``moshi_mlx``'s attention takes for a cache.
+    """Keys and values of exactly the last ``context`` positions of one layer of one call.
 
     Exactly ``context``: Kyutai's model attends to that many positions, the current one included, so one
     slot more or fewer is another model from then on. All slots are allocated at once, so that a call
     which begins can also go on.
+
+    A position is written first and counted only once its step has succeeded (``advance``), so a step that
+    failed can be repeated: it writes the same slot again.
     """
 
     def __init__(self, context: int) -> None:
         self.context = context
         self.offset = 0  # the position of the next key; rotary embeddings count from it
-        self._keys: mx.array | None = None
-        self._values: mx.array | None = None
+        self._state: mx.array | None = None  # [1, 2 * heads, context, dim]: the keys, then the values
+        # The state before the position that is being written. While it is held, mlx would copy the ring
+        # instead of writing into it, so it is held only until the step is evaluated.
+        self._before: mx.array | None = None
 
-    def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Take one position, ``[1, heads, 1, dim]``, and give all that may be attended to.
+    def write(self, position: mx.array) -> tuple[mx.array, mx.array]:
+        """Write the keys and values of the current position, and give all that it attends to.
 
         The order within the ring does not matter: positions are in the keys, by rotation.
+
+        Args:
+            position: ``[1, 2 * heads, 1, dim]``, the keys of all heads, then their values.
+
+        Returns:
+            Keys and values, ``[1, heads, positions, dim]`` each.
         """
-        if self._keys is None or self._values is None:
-            batch, heads, _, dim = keys.shape
-            self._keys = mx.zeros((batch, heads, self.context, dim), keys.dtype)
-            self._values = mx.zeros((batch, heads, self.context, values.shape[3]), values.dtype)
+        if self._state is None:
+            _, heads, _, dim = position.shape
+            self._state = mx.zeros((1, heads, self.context, dim), position.dtype)
+        self._before = self._state
         slot = self.offset % self.context
-        self._keys[..., slot : slot + 1, :] = keys
-        self._values[..., slot : slot + 1, :] = values
+        self._state = written = mx.slice_update(self._state, position, mx.array([slot]), axes=(2,))
+        heads = position.shape[1] // 2
+        if self.offset + 1 >= self.context:
+            return written[:, :heads], written[:, heads:]
+        return written[:, :heads, : self.offset + 1], written[:, heads:, : self.offset + 1]
+
+    def settle(self) -> None:
+        """Let go of the state before the written position: the step is about to be evaluated."""
+        self._before = None
+
+    def undo(self) -> None:
+        """Forget what was written since the last ``settle``."""
+        if self._before is not None:
+            self._state, self._before = self._before, None
+
+    def advance(self) -> None:
+        """Count the written position."""
+        self._before = None
         self.offset += 1
-        if self.offset >= self.context:
-            return self._keys, self._values
-        return self._keys[..., : self.offset, :], self._values[..., : self.offset, :]
 
     @property
     def state(self) -> tuple[mx.array, mx.array]:
@@ -47,7 +71,10 @@ class RingKVCache:
         Raises:
             RuntimeError: when there are none.
         """
-        return _held(self._keys, self._values)
+        if self._state is None:
+            raise RuntimeError("expected keys and values, got none yet")
+        heads = self._state.shape[1] // 2
+        return self._state[:, :heads], self._state[:, heads:]
 
     def fill(self, keys: mx.array, values: mx.array) -> None:
         """Begin with the keys and values of the first positions, ``[1, heads, positions, dim]``: copies them.
@@ -55,13 +82,12 @@ class RingKVCache:
         Raises:
             ValueError: when they are more than fit.
         """
-        batch, heads, positions, dim = keys.shape
+        _, heads, positions, dim = keys.shape
         if self.offset or positions > self.context:
             raise ValueError(f"expected at most {self.context} first positions, got {positions}")
-        self._keys = mx.zeros((batch, heads, self.context, dim), keys.dtype)
-        self._values = mx.zeros((batch, heads, self.context, values.shape[3]), values.dtype)
-        self._keys[..., :positions, :] = keys
-        self._values[..., :positions, :] = values
+        self._state = mx.zeros((1, 2 * heads, self.context, dim), keys.dtype)
+        self._state[:, :heads, :positions] = keys
+        self._state[:, heads:, :positions] = values
         self.offset = positions
 
 
@@ -89,21 +115,9 @@ class ListKVCache:
         Raises:
             RuntimeError: when there are none.
         """
-        return _held(self._keys, self._values)
-
-
-@dataclass(frozen=True, slots=True)
-class LayerCache:
-    """What ``moshi_mlx``'s layers take for their cache."""
-
-    self_attn: RingKVCache | ListKVCache
-    cross_attn: None = None
-
-
-def _held(keys: mx.array | None, values: mx.array | None) -> tuple[mx.array, mx.array]:
-    if keys is None or values is None:
-        raise RuntimeError("expected keys and values, got none yet")
-    return keys, values
+        if self._keys is None or self._values is None:
+            raise RuntimeError("expected keys and values, got none yet")
+        return self._keys, self._values
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +141,9 @@ class Snapshot:
         """How much memory the keys and values take."""
         return sum(array.nbytes for array in (*self.keys, *self.values))
 
-    def caches(self, context: int) -> list[LayerCache]:
+    def caches(self, context: int) -> list[RingKVCache]:
         """Give a new call's caches, of ``context`` positions each, with a copy of this in them."""
         rings = [RingKVCache(context) for _ in self.keys]
         for ring, keys, values in zip(rings, self.keys, self.values, strict=True):
             ring.fill(keys, values)  # a copy: writing into an mlx array changes it for all who hold it
-        return [LayerCache(ring) for ring in rings]
+        return rings

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import mlx.core as mx
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -18,26 +21,43 @@ class Sampling:
         """How many tokens are drawn from."""
         return min(self.top_k, vocabulary) if self.top_k > 0 else vocabulary
 
-    def draw(self, logits: mx.array, noise: mx.array | None) -> mx.array:
-        """Draw one token. There are nine draws a step, so every operation counts.
 
-        Args:
-            logits: ``[1, 1, vocabulary]``, any float type.
-            noise: float32 ``[choices]``, Gumbel noise times the temperature; None for temperature 0.
+class StreamDraws(NamedTuple):
+    """What the draws of one stream take, at one position of several rows.
 
-        Returns:
-            uint32 ``[1, 1]``.
-        """
-        if noise is None:
-            return mx.argmax(logits, axis=-1)
-        logits = logits.astype(mx.float32)  # bfloat16 would round the noise off beside large logits
-        left_out = logits.shape[-1] - noise.shape[-1]
-        if left_out == 0:
-            return mx.argmax(logits + noise, axis=-1)
-        tokens = mx.argpartition(logits, kth=left_out, axis=-1)[..., left_out:]
+    Attributes:
+        noise: float32 ``[rows, draws, choices]``, one draw for the text, one for each codebook of the
+            audio; None where all rows are greedy.
+        greedy: bool ``[rows, 1]``, which rows take the likeliest; None where none or all do.
+    """
+
+    noise: mx.array | None
+    greedy: mx.array | None = None
+
+
+def draw(logits: mx.array, draws: StreamDraws) -> mx.array:
+    """Draw one token for each row. There are nine draws a step, so every operation counts.
+
+    Args:
+        logits: ``[rows, 1, vocabulary]``, any float type.
+        draws: of the stream, for one draw.
+
+    Returns:
+        uint32 ``[rows, 1]``.
+    """
+    noise, greedy = draws
+    if noise is None:
+        return mx.argmax(logits, axis=-1)
+    widened = logits.astype(mx.float32)  # bfloat16 would round the noise off beside large logits
+    left_out = logits.shape[-1] - noise.shape[-1]
+    if left_out == 0:
+        drawn = mx.argmax(widened + noise, axis=-1)
+    else:
+        tokens = mx.argpartition(widened, kth=left_out, axis=-1)[..., left_out:]
         # The largest of logit / temperature + noise is the largest of logit + noise * temperature.
-        best = mx.argmax(mx.take_along_axis(logits, tokens, axis=-1) + noise, axis=-1, keepdims=True)
-        return mx.take_along_axis(tokens, best, axis=-1)[..., 0]
+        best = mx.argmax(mx.take_along_axis(widened, tokens, axis=-1) + noise, axis=-1, keepdims=True)
+        drawn = mx.take_along_axis(tokens, best, axis=-1)[..., 0]
+    return drawn if greedy is None else mx.where(greedy, mx.argmax(logits, axis=-1), drawn)
 
 
 @dataclass(frozen=True)
@@ -54,7 +74,8 @@ GREEDY = MoshiSampling(Sampling(0.0, 0), Sampling(0.0, 0))
 class Noise:
     """Gumbel noise times temperature for every draw: a function of seed and position, of nothing else.
 
-    So sessions cannot disturb each other, and the order in which they are stepped does not matter.
+    So sessions cannot disturb each other, and neither the order in which they are stepped nor the batch
+    that they are stepped in matters.
 
     Args:
         sampling: of both streams; where a temperature is 0 there is no noise.
@@ -65,23 +86,71 @@ class Noise:
     """
 
     def __init__(self, sampling: MoshiSampling, seed: int, text_size: int, audio_size: int, codebooks: int):
-        self._seed = seed & 0xFFFFFFFF
-        self._text = sampling.text.choices(text_size) if sampling.text.temperature > 0 else 0
-        self._audio = sampling.audio.choices(audio_size) if sampling.audio.temperature > 0 else 0
-        self._codebooks = codebooks
-        temperatures = [sampling.text.temperature] * self._text
-        self._temperatures = mx.array(temperatures + [sampling.audio.temperature] * self._audio * codebooks)
+        self.seed = seed & 0xFFFFFFFF
+        self.sampling = sampling
+        self.codebooks = codebooks
+        # Rows are drawn together only where they draw from as many choices.
+        self.choices = (sampling.text.choices(text_size), sampling.audio.choices(audio_size))
+        self.text = self.choices[0] if sampling.text.temperature > 0 else 0
+        self.audio = self.choices[1] if sampling.audio.temperature > 0 else 0
 
-    def at(self, position: int) -> tuple[mx.array | None, list[mx.array | None]]:
-        """Give the noise for the text draw and for each codebook's draw at a position."""
-        size = self._text + self._audio * self._codebooks
-        if size == 0:
-            return None, [None] * self._codebooks
-        # mlx's keys are two words of 32 bits; with one of our own nothing is kept between two positions.
-        key = mx.array([self._seed, position & 0xFFFFFFFF], mx.uint32)
-        noise = mx.random.gumbel((size,), key=key) * self._temperatures
-        text = noise[: self._text] if self._text else None
-        if not self._audio:
-            return text, [None] * self._codebooks
-        rows = noise[self._text :].reshape(self._codebooks, self._audio)
-        return text, [rows[codebook] for codebook in range(self._codebooks)]
+
+def draws_at(noises: Sequence[Noise], positions: Sequence[int]) -> tuple[StreamDraws, StreamDraws]:
+    """Give what each row's draws of text and audio take at its position; all have the same ``choices``."""
+    rows_of: dict[tuple[int, int], list[int]] = {}
+    for row, noise in enumerate(noises):
+        rows_of.setdefault((noise.text, noise.audio), []).append(row)
+    parts = [
+        _noise([noises[row] for row in rows], [positions[row] for row in rows]) for rows in rows_of.values()
+    ]
+    if len(parts) == 1:
+        return StreamDraws(parts[0][0]), StreamDraws(parts[0][1])
+    # A call with a temperature of its own, 0, beside others that draw.
+    place = mx.array(np.argsort([row for rows in rows_of.values() for row in rows]).astype(np.int32))
+    sizes = [len(rows) for rows in rows_of.values()]
+    return (
+        _merged([text for text, _ in parts], sizes, place),
+        _merged([audio for _, audio in parts], sizes, place),
+    )
+
+
+def _noise(noises: Sequence[Noise], positions: Sequence[int]) -> tuple[mx.array | None, mx.array | None]:
+    """Give the noise of rows that draw alike: ``[rows, 1, text]`` and ``[rows, codebooks, audio]``."""
+    first = noises[0]
+    if not first.text and not first.audio:
+        return None, None
+    # mlx's keys are two words of 32 bits; with one of our own nothing is kept between two positions.
+    keys = mx.array(
+        [[noise.seed, position & 0xFFFFFFFF] for noise, position in zip(noises, positions, strict=True)],
+        mx.uint32,
+    )
+    temperatures = mx.array(
+        [(noise.sampling.text.temperature, noise.sampling.audio.temperature) for noise in noises]
+    )
+    text, audio = _scaled_gumbel(keys, temperatures, first.text, first.audio, first.codebooks)
+    return text if first.text else None, audio if first.audio else None
+
+
+@mx.compile
+def _scaled_gumbel(
+    keys: mx.array, temperatures: mx.array, text: int, audio: int, codebooks: int
+) -> tuple[mx.array, mx.array]:
+    rows = len(keys)
+    noise = mx.vmap(lambda key: mx.random.gumbel((text + audio * codebooks,), key=key))(keys)
+    return (
+        noise[:, None, :text] * temperatures[:, :1, None],
+        noise[:, text:].reshape(rows, codebooks, audio) * temperatures[:, 1:, None],
+    )
+
+
+def _merged(parts: Sequence[mx.array | None], sizes: Sequence[int], place: mx.array) -> StreamDraws:
+    """Put groups of rows together, row ``i`` from ``place[i]``; those without noise are greedy."""
+    some = next((part for part in parts if part is not None), None)
+    if some is None:
+        return StreamDraws(None)
+    filled = [
+        mx.zeros((size, *some.shape[1:]), some.dtype) if part is None else part
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+    greedy = np.repeat([part is None for part in parts], sizes)[:, None]
+    return StreamDraws(mx.concatenate(filled)[place], mx.array(greedy)[place] if greedy.any() else None)

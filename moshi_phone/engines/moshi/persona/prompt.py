@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from moshi_phone.engines.duplex import EngineError
 from moshi_phone.engines.moshi.model.detokenizer import PADDING_TOKEN
-from moshi_phone.engines.moshi.model.language_model import LanguageSession, look_up, new_history
+from moshi_phone.engines.moshi.model.embeddings import look_up
+from moshi_phone.engines.moshi.model.language_model import LanguageSession, new_history
 from moshi_phone.engines.moshi.model.prefill import Prefill
 from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling

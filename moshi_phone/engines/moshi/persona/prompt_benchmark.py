@@ -71,5 +71,5 @@ def _step_ms(model: Lm, prompt: Prompt) -> float:
 def _copy_ms(model: Lm, snapshot: Snapshot) -> float:
     began_s = time.perf_counter()
     caches = snapshot.caches(model.cfg.transformer.context)
-    mx.eval([array for cache in caches for array in cache.self_attn.state])
+    mx.eval([array for cache in caches for array in cache.state])
     return (time.perf_counter() - began_s) * 1000

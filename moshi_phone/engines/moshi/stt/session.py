@@ -6,15 +6,17 @@ Moshi's 8 are the first, and writes text. Used in the model's thread, as everyth
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import mlx.core as mx
 import numpy as np
 from moshi_mlx.models.lm import Lm
 from numpy.typing import NDArray
 
-from moshi_phone.engines.moshi.model.language_model import check_tokens, embed
-from moshi_phone.engines.moshi.model.ring_kv_cache import LayerCache, RingKVCache
+from moshi_phone.engines.moshi.model.batch_step import parts_of
+from moshi_phone.engines.moshi.model.embeddings import sum_up
+from moshi_phone.engines.moshi.model.language_model import check_tokens, results_or_raise
+from moshi_phone.engines.moshi.model.ring_kv_cache import RingKVCache
 from moshi_phone.engines.moshi.model.token_history import Tokens
 
 
@@ -40,13 +42,14 @@ class ListeningSession:
             )
         self._model = model
         self._codebooks = config.audio_codebooks
-        self._cache: list[Any] | None = [
-            LayerCache(RingKVCache(config.transformer.context)) for _ in model.transformer.layers
+        self._rings: list[RingKVCache] | None = [
+            RingKVCache(config.transformer.context) for _ in model.transformer.layers
         ]
         self._position = 0
         self._text_token = config.text_out_vocab_size
         self._extra_heads = np.zeros((0, 0), np.float32)
-        self._generate([config.audio_padding_token] * self._codebooks)
+        start = np.full(self._codebooks, config.audio_padding_token, np.uint32)
+        results_or_raise(transcribe_together([self], [start]))
 
     @property
     def frames(self) -> int:
@@ -71,26 +74,84 @@ class ListeningSession:
             ValueError: when the array has another shape or dtype.
             RuntimeError: after ``close()``.
         """
-        check_tokens("caller_tokens", caller_tokens, self._codebooks)
-        return self._generate(caller_tokens.tolist())
+        return results_or_raise(transcribe_together([self], [caller_tokens]))[0]
 
     def close(self) -> None:
         """Free the cache. May be called twice."""
-        self._cache = None
+        self._rings = None
 
-    def _generate(self, audio: list[int]) -> int:
-        if self._cache is None:
+    def _inputs(self, caller_tokens: Tokens) -> NDArray[np.uint32]:
+        """Give what the next position reads, uint32 ``[1 + codebooks]``, the text first."""
+        check_tokens("caller_tokens", caller_tokens, self._codebooks)
+        if self._rings is None:
             raise RuntimeError("expected an open session, got a closed one")
-        model = self._model
-        hidden = embed(model.text_emb, self._text_token)
-        for token, embedding in zip(audio, model.audio_embs, strict=True):
-            hidden = hidden + embed(embedding, token)
-        hidden = model.out_norm(model.transformer(hidden, cache=self._cache))
+        return np.concatenate([[np.uint32(self._text_token)], caller_tokens])
+
+    def _finish(self, text_token: int, extra_heads: NDArray[np.float32]) -> int:
+        """Count the position that was read."""
+        self._text_token, self._extra_heads = text_token, extra_heads
+        for ring in self._rings or ():
+            ring.advance()
+        self._position += 1
+        return text_token
+
+
+def transcribe_together(
+    sessions: Sequence[ListeningSession], caller_frames: Sequence[Tokens]
+) -> list[int | Exception]:
+    """Read 80 ms of several callers at once: the model's weights are read once for all of them.
+
+    When the step of all raises, each session is tried alone, from the state before.
+
+    Args:
+        sessions: each once, all of one model.
+        caller_frames: uint32 ``[32]`` for each session.
+
+    Returns:
+        For each session the text token, or what was raised in its place.
+    """
+    results: dict[int, int | Exception] = {}
+    inputs: dict[int, NDArray[np.uint32]] = {}
+    for index, (session, frame) in enumerate(zip(sessions, caller_frames, strict=True)):
+        try:
+            inputs[index] = session._inputs(frame)
+        except (ValueError, RuntimeError) as error:
+            results[index] = error
+    if inputs:
+        indices = list(inputs)
+        results |= dict(
+            zip(
+                indices,
+                _transcribe([sessions[index] for index in indices], np.stack(list(inputs.values()))),
+                strict=True,
+            )
+        )
+    return [results[index] for index in range(len(sessions))]
+
+
+def _transcribe(sessions: Sequence[ListeningSession], inputs: NDArray[np.uint32]) -> list[int | Exception]:
+    model = sessions[0]._model
+    rows = [session._rings or [] for session in sessions]
+    try:
+        hidden = sum_up(model.text_emb, model.audio_embs, mx.array(inputs))
+        hidden = model.out_norm(parts_of(model).transformer(hidden, rows))
         text = mx.argmax(model.text_linear(hidden), axis=-1)
         heads = [mx.softmax(head(hidden).astype(mx.float32), axis=-1) for head in model.extra_heads]
-        mx.eval(text, *heads)  # the one evaluation, which also brings the ring up to date
-        if heads:
-            self._extra_heads = np.stack([np.array(head)[0, 0] for head in heads])
-        self._text_token = int(np.array(text)[0, 0])
-        self._position += 1
-        return self._text_token
+        for ring in (ring for rings in rows for ring in rings):
+            ring.settle()
+        mx.eval(text, *heads)  # the one evaluation, which also brings the rings up to date
+    except Exception as error:
+        for ring in (ring for rings in rows for ring in rings):
+            ring.undo()
+        if len(sessions) == 1:
+            return [error]
+        return [
+            _transcribe([session], inputs[index : index + 1])[0] for index, session in enumerate(sessions)
+        ]
+    probabilities = np.stack([np.array(head)[:, 0] for head in heads], axis=1) if heads else None
+    return [
+        session._finish(
+            int(token), np.zeros((0, 0), np.float32) if probabilities is None else probabilities[index]
+        )
+        for index, (session, token) in enumerate(zip(sessions, np.array(text)[:, 0], strict=True))
+    ]

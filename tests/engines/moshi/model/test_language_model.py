@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from moshi_mlx.models.generate import LmGen
 from moshi_mlx.models.lm import Lm
+from moshi_mlx.modules.transformer import LayerCache
 from moshi_mlx.utils.sampling import Sampler
 
 from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, LanguageSession, Quantization
-from moshi_phone.engines.moshi.model.ring_kv_cache import LayerCache
 from moshi_phone.engines.moshi.model.sampling import GREEDY, MoshiSampling
 from moshi_phone.engines.moshi.model.token_history import PrefixFrame, Tokens
 from tests.support.tiny_moshi import tiny_lm

@@ -7,14 +7,21 @@ from collections import Counter
 import mlx.core as mx
 import numpy as np
 
-from moshi_phone.engines.moshi.model.sampling import GREEDY, MoshiSampling, Noise, Sampling
+from moshi_phone.engines.moshi.model.sampling import (
+    GREEDY,
+    MoshiSampling,
+    Noise,
+    Sampling,
+    draw,
+    draws_at,
+)
 
 LOGITS = mx.array([[[0.0, 2.0, 1.0, -1.0, 1.5]]])
 
 
 def draws(sampling: Sampling, times: int) -> Counter[int]:
     noise = Noise(MoshiSampling(sampling, sampling), seed=1, text_size=5, audio_size=5, codebooks=1)
-    return Counter(int(sampling.draw(LOGITS, noise.at(position)[0])) for position in range(times))
+    return Counter(int(draw(LOGITS, draws_at([noise], [position])[0])) for position in range(times))
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:
@@ -39,9 +46,9 @@ def test_draws_from_the_k_likeliest_only() -> None:
 
 def test_noise_is_a_function_of_seed_and_position() -> None:
     def noise(seed: int, position: int) -> list[float]:
-        text, _ = Noise(MoshiSampling(), seed, 100, 100, 8).at(position)
-        assert text is not None
-        return text.tolist()  # type: ignore[return-value]
+        text, _ = draws_at([Noise(MoshiSampling(), seed, 100, 100, 8)], [position])
+        assert text.noise is not None
+        return text.noise[0, 0].tolist()  # type: ignore[return-value]
 
     first = noise(1, 7)
     mx.random.seed(99)  # the global state has no part in it
@@ -51,13 +58,34 @@ def test_noise_is_a_function_of_seed_and_position() -> None:
 
 
 def test_greedy_needs_no_noise() -> None:
-    assert Noise(GREEDY, 0, 100, 100, 2).at(0) == (None, [None, None])
-    text, audio = Noise(MoshiSampling(text=Sampling(0.0, 0)), 0, 100, 100, 2).at(0)
-    assert text is None
-    assert audio[0] is not None
-    text, audio = Noise(MoshiSampling(audio=Sampling(0.0, 0)), 0, 100, 100, 2).at(0)
-    assert text is not None
-    assert audio == [None, None]
+    def noise(sampling: MoshiSampling) -> tuple[bool, bool]:
+        text, audio = draws_at([Noise(sampling, 0, 100, 100, 2)], [0])
+        return text.noise is not None, audio.noise is not None
+
+    assert noise(GREEDY) == (False, False)
+    assert noise(MoshiSampling(text=Sampling(0.0, 0))) == (False, True)
+    assert noise(MoshiSampling(audio=Sampling(0.0, 0))) == (True, False)
+
+
+def test_rows_draw_together_what_each_draws_alone() -> None:
+    logits = mx.random.normal((4, 1, 50), key=mx.random.key(3)) * 3
+    rows = [
+        (Noise(MoshiSampling(Sampling(temperature, 25), Sampling(0.8, 9)), seed, 50, 40, 2), position)
+        for temperature, seed, position in ((0.7, 1, 5), (0.0, 2, 900), (1.5, 3, 5), (0.0, 1, 5))
+    ]
+    alone = [
+        draw(logits[index : index + 1], draws_at([noise], [position])[0]).item()
+        for index, (noise, position) in enumerate(rows)
+    ]
+    text, audio = draws_at([noise for noise, _ in rows], [position for _, position in rows])
+    assert np.array(draw(logits, text))[:, 0].tolist() == alone
+    assert audio.greedy is None
+    assert audio.noise is not None
+    assert audio.noise.shape == (4, 2, 9)
+    for index, (noise, position) in enumerate(rows):
+        own = draws_at([noise], [position])[1].noise
+        assert own is not None
+        assert mx.array_equal(audio.noise[index], own[0]).item()
 
 
 def test_the_defaults_are_those_of_kyutai_s_pytorch_code() -> None:

@@ -18,7 +18,13 @@ from moshi_mlx.models.lm import Lm, LmConfig
 from numpy.typing import NDArray
 
 from moshi_phone.engines.moshi.checkpoint.random_model import randomize
-from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, LanguageSession, Quantization, build
+from moshi_phone.engines.moshi.model.language_model import (
+    QUANTIZATIONS,
+    LanguageSession,
+    Quantization,
+    build,
+    step_together,
+)
 from moshi_phone.engines.moshi.model.sampling import GREEDY, MoshiSampling
 from moshi_phone.engines.moshi.persona.prompt import PromptUnfit, compose, prefill, prompted, prompted_session
 from moshi_phone.engines.moshi.persona.voice import EmbeddedVoice, SpokenVoice, VoiceUnfit, read_voice
@@ -87,6 +93,23 @@ def test_says_what_nvidia_s_code_says_after_the_same_prompt(
     assert session.frames == len(CALLER)
     assert same_tokens(said, theirs)
     assert len(set(said[:, 0].tolist())) > 20, "the weights should make it say many things"
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_says_the_same_in_one_step_with_others_that_come_and_go(models: dict[int, Lm], context: int) -> None:
+    model = models[context]
+    session = prompted_session(model, GREEDY, 0, voice=VOICE, prompt_tokens=PROMPT)
+    others: list[LanguageSession] = []
+    rows, rng = [], np.random.default_rng(1)
+    for number, frame in enumerate(CALLER):
+        if number % 20 == 3:
+            others = [*others, LanguageSession(model, MoshiSampling(), number)][-2:]
+        talking = [other for other in others if (number + other.frames) % 9]  # a late frame now and then
+        fed = [rng.integers(0, 2048, 8).astype(np.uint32) for _ in talking]
+        step = step_together([*talking, session], [*fed, frame])[-1]
+        assert step.audio_tokens is not None
+        rows.append([step.text_token, *step.audio_tokens.tolist()])
+    assert same_tokens(np.array(rows), GOLDEN[f"voice_{context}"])
 
 
 @pytest.mark.slow

@@ -143,7 +143,7 @@ def test_nothing_is_done_after_the_end(model: Lm) -> None:
     ear.hear(2, caller(1)[0])
     assert not spare.jobs
     assert ear._session is not None
-    assert ear._session._cache is None
+    assert ear._session._rings is None
 
 
 def test_work_for_a_call_that_is_over_waits_for_no_room(model: Lm) -> None:

@@ -1,0 +1,97 @@
+"""The main transformer for one position of several calls: shared weights, one cache for each call.
+
+Whatever multiplies by weights runs on all rows at once; attention runs row by row, over exactly the
+positions of that row's call. So nothing is padded or masked, and no row can see another.
+
+The parts between two attentions have a constant shape for a number of rows and are compiled. ``mx.compile``
+keeps its traces by thread and by shape, so another thread, or another number of rows, traces them once more.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import mlx.core as mx
+from moshi_mlx.models.lm import Lm
+
+from moshi_phone.engines.moshi.model.ring_kv_cache import RingKVCache
+
+Rings = Sequence[RingKVCache]  # one for each layer
+
+
+class BatchedTransformer:
+    """Runs the layers of a model.
+
+    Args:
+        model: its weights are read at each call, so replacing one takes effect.
+    """
+
+    def __init__(self, model: Lm) -> None:
+        layers: list[Any] = model.transformer.layers
+        self._heads: int = model.cfg.transformer.num_heads
+        self._scale: float = model.cfg.transformer.head_dim**-0.5
+        self._first = mx.compile(partial(_project, layers[0]), inputs=[layers[0]])
+        self._between: list[Callable[..., tuple[mx.array, mx.array, mx.array]]] = [
+            mx.compile(partial(_finish_and_project, layer, following), inputs=[layer, following])
+            for layer, following in itertools.pairwise(layers)
+        ]
+        self._last = mx.compile(partial(_finish, layers[-1]), inputs=[layers[-1]])
+
+    def __call__(self, hidden: mx.array, rows: Sequence[Rings]) -> mx.array:
+        """Run one position of each row.
+
+        Args:
+            hidden: ``[rows, 1, dim]``.
+            rows: their caches; the position is written to each, and not counted yet.
+
+        Returns:
+            ``[rows, 1, dim]``, before the output norm.
+        """
+        offsets = mx.array([rings[0].offset for rings in rows], mx.int32)
+        queries, written = self._first(hidden, offsets)
+        last = len(self._between)
+        for index in range(last + 1):
+            attended = self._attend(queries, written, [rings[index] for rings in rows])
+            if index < last:
+                hidden, queries, written = self._between[index](hidden, attended, offsets)
+        return self._last(hidden, attended)
+
+    def _attend(self, queries: mx.array, written: mx.array, rings: Sequence[RingKVCache]) -> mx.array:
+        if len(rings) == 1:
+            keys, values = rings[0].write(written)
+            return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self._scale)
+        attended = []
+        for ring, query, position in zip(
+            rings, mx.split(queries, len(rings)), mx.split(written, len(rings)), strict=True
+        ):
+            keys, values = ring.write(position)
+            attended.append(mx.fast.scaled_dot_product_attention(query, keys, values, scale=self._scale))
+        return mx.concatenate(attended)
+
+
+def _project(layer: Any, hidden: mx.array, offsets: mx.array) -> tuple[mx.array, mx.array]:
+    """Give the queries, ``[rows, heads, 1, dim]``, and keys and values, ``[rows, 2 * heads, 1, dim]``."""
+    attention = layer.self_attn
+    heads, dim = attention.cfg.num_heads, attention.cfg.head_dim
+    projected = attention.in_proj(layer.norm1(hidden)).reshape(-1, 3 * heads, 1, dim)
+    rotated, values = mx.split(projected, [2 * heads], axis=1)
+    if attention.rope is not None:
+        rotated = attention.rope(rotated, offset=offsets)
+    queries, keys = mx.split(rotated, 2, axis=1)
+    return queries, mx.concatenate([keys, values], axis=1)
+
+
+def _finish(layer: Any, hidden: mx.array, attended: mx.array) -> mx.array:
+    """Run what follows a layer's attention."""
+    hidden = hidden + layer.layer_scale_1(layer.self_attn.out_proj(attended.reshape(hidden.shape)))
+    return hidden + layer.layer_scale_2(layer.gating(layer.norm2(hidden)))  # type: ignore[no-any-return]
+
+
+def _finish_and_project(
+    layer: Any, following: Any, hidden: mx.array, attended: mx.array, offsets: mx.array
+) -> tuple[mx.array, mx.array, mx.array]:
+    hidden = _finish(layer, hidden, attended)
+    return hidden, *_project(following, hidden, offsets)

@@ -1,0 +1,30 @@
+"""Looking tokens up in the model's tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+from moshi_mlx.models.lm import ScaledEmbedding
+
+
+def look_up(embedding: Any, tokens: mx.array) -> mx.array:
+    """Embed tokens of any shape, none of them negative."""
+    # Tokens here are never negative, so the zeroing of negative ones, five operations, can be left out.
+    if (
+        type(embedding) is ScaledEmbedding
+        and embedding.low_rank is None
+        and not embedding.demux_second_stream
+    ):
+        embedded: mx.array = embedding.weight[tokens]
+    else:
+        embedded = embedding(tokens)
+    return embedded
+
+
+def sum_up(text_table: Any, audio_tables: Any, tokens: mx.array) -> mx.array:
+    """Add the embeddings of all streams, uint32 ``[rows, 1 + codebooks]``: ``[rows, 1, dim]``."""
+    hidden = look_up(text_table, tokens[:, :1])
+    for row, table in enumerate(audio_tables, start=1):
+        hidden = hidden + look_up(table, tokens[:, row : row + 1])
+    return hidden
