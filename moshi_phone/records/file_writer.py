@@ -14,9 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from loguru import logger
-
 from moshi_phone.records import private_files
+from moshi_phone.runtime.call_log import call_logger
 
 MOST_WAITING_BYTES = 16 * 1024 * 1024
 AT_EXIT_SECS = 2.0  # how long the end of the process may wait for the disk
@@ -112,6 +111,7 @@ class WrittenFile:
         self._writer = writer
         self._make_sink = make_sink
         self._what = what
+        self._log = call_logger()  # the lines of the writer's thread, too
         self._sink: Sink | None = None  # of the writer's thread
         self._failed = False  # likewise: what is still in the queue is let go
         self._begun = False  # a piece was queued
@@ -124,7 +124,7 @@ class WrittenFile:
         if self._writer.put(lambda: self._write(data), len(data)):
             self._begun = True
         else:
-            logger.error(
+            self._log.error(
                 "The {} {} ends here: the disk does not keep up, and {} MB wait for it",
                 self._what,
                 self.path,
@@ -149,7 +149,7 @@ class WrittenFile:
                 self._sink = self._make_sink(file)
             self._sink.write(data)
         except Exception as error:  # whatever it is, the other files go on
-            logger.error("The {} {} ends here: {}", self._what, self.path, error)
+            self._log.error("The {} {} ends here: {}", self._what, self.path, error)
             self._failed = self._over = True
             self._close()
 
@@ -159,4 +159,4 @@ class WrittenFile:
             try:
                 sink.close()
             except OSError as error:
-                logger.error("The {} {} was not closed well: {}", self._what, self.path, error)
+                self._log.error("The {} {} was not closed well: {}", self._what, self.path, error)

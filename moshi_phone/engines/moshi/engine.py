@@ -224,13 +224,13 @@ class MoshiEngine(DuplexEngine):
         if self._loaded is not None:
             self._loaded.thread.abandon_if_hung()
 
-    def on_failed(self, session: MoshiSession, reason: str) -> None:  # noqa: ARG002 - whose does not matter
+    def on_failed(self, session: MoshiSession, reason: str) -> None:
         """Count a lost call, and let the model prove itself before it takes another."""
         with self._lock:
             self.lost_calls += 1
         loaded = self._loaded  # once: any thread may be here while the event loop stops the engine
         if loaded is not None:
-            loaded.recovery.begin(reason)
+            loaded.recovery.begin(reason, session.log)
 
     def closed(self, session: MoshiSession, hung: Sequence[Encoder | Decoder]) -> None:
         """Take the session's place back, and replace what hangs in it."""

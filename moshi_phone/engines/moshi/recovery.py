@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
 from moshi_phone.engines.moshi.model_thread import Job, ModelThread
 from moshi_phone.runtime.retries import Cancel, GrowingPauses, Later, later
+
+if TYPE_CHECKING:
+    from loguru import Logger
 
 
 class Recovery:
@@ -45,9 +49,14 @@ class Recovery:
         """Why no call can be taken now, in one sentence without anybody's exception text; None if one can."""
         return self._error
 
-    def begin(self, reason: str) -> None:
-        """Let the model prove itself, because of this. Returns at once; may be called from any thread."""
-        logger.warning("The model is being tried before it takes a new call: {}", reason)
+    def begin(self, reason: str, lost_call: Logger = logger) -> None:
+        """Let the model prove itself, because of this. Returns at once; may be called from any thread.
+
+        Args:
+            reason: one sentence.
+            lost_call: logs for the call that was lost.
+        """
+        lost_call.warning("The model is being tried before it takes a new call: {}", reason)
         with self._lock:
             if self._error is not None or self._closed:
                 return  # it is being tried already

@@ -39,6 +39,7 @@ from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.model_thread import Job, ModelThread
 from moshi_phone.engines.moshi.stt.worker import DoInSpareTime, Heard, Listener
 from moshi_phone.engines.step_queue import StepQueue
+from moshi_phone.runtime.call_log import call_logger
 from moshi_phone.runtime.errors import first_line
 
 STAGES = 3  # a frame in each: encoding, language model, decoding
@@ -111,6 +112,7 @@ class MoshiSession(DuplexSession):
         self._saying = saying
         self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
+        self.log = call_logger()  # for lines that other threads write about this call
         self._changed = (
             threading.Condition()
         )  # guards what the event loop and the threads share, from here on

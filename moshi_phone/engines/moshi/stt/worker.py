@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from loguru import logger
-
 from moshi_phone.audio.formats import FRAME_MS
 from moshi_phone.engines.duplex import CallerText
 from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.stt.session import ListeningSession
+from moshi_phone.runtime.call_log import call_logger
 
 
 class CallerWords:
@@ -103,6 +102,7 @@ class Listener:
         self._recent_ms: deque[float] = deque(maxlen=RECENT_STEPS)
         self._doubt = 1.0
         self._over = False
+        self._log = call_logger()  # the lines of the model's thread, too
         for number, tokens in enumerate(silence, -len(silence)):
             self.hear(number, tokens)
 
@@ -120,7 +120,7 @@ class Listener:
         if not skipping:  # the work for the frame that was dropped will do this one
             self._do_in_spare_time(self._step, self._fail, self._step_s)
         elif self.skipped_frames == 1:
-            logger.warning("This machine has no time to listen to all of the call: words will be missing.")
+            self._log.warning("This machine has no time to listen to all of the call: words will be missing.")
 
     def take(self) -> Heard:
         """Give what was made out since the last time, from any thread."""
@@ -171,4 +171,4 @@ class Listener:
         with self._lock:
             self._over = True
             self._waiting.clear()
-        logger.error("The rest of this call is not listened to: {}", reason)
+        self._log.error("The rest of this call is not listened to: {}", reason)
