@@ -36,8 +36,8 @@ from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from pipelines.call_parts import CallParts
 from pipelines.taps import make_taps
-from processors.key_watch import Action, KeyWatch
-from processors.phrase_watch import PhraseWatch
+from processors.dtmf_actions import Action, DtmfActions
+from processors.phrase_trigger import PhraseTrigger
 from processors.tap import FrameObserver
 from processors.tone import ToneOverlay
 from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
@@ -136,11 +136,11 @@ def _watches(call: Call, state: ServerState, control: CallControl) -> list[Frame
         keys[state.options.hangup_key] = call.end
     if asked.transfer_key:
         keys[asked.transfer_key] = control.transfer
-    watches: list[FrameObserver] = [KeyWatch(keys)] if keys else []
+    watches: list[FrameObserver] = [DtmfActions(keys)] if keys else []
     if asked.transfer_phrase:
-        watches.append(PhraseWatch(asked.transfer_phrase, control.transfer, by_both=False))
+        watches.append(PhraseTrigger(asked.transfer_phrase, control.transfer, by_both=False))
     if asked.hangup_phrase:
-        watches.append(PhraseWatch(asked.hangup_phrase, call.end, by_both=True))
+        watches.append(PhraseTrigger(asked.hangup_phrase, call.end, by_both=True))
     return watches
 
 

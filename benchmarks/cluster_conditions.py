@@ -38,7 +38,7 @@ class Conditions:
     life_hours: float = math.inf
     update_hours: float = math.inf
     drain_s: float = HOUR_S
-    places: int = 1_000_000
+    backends: int = 1_000_000
     seed: int = 1
 
 

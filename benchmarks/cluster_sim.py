@@ -86,7 +86,7 @@ def with_failures() -> Iterator[str]:
         for spare in (4, 8, 12):
             sessions = round(LOAD) + spare
             workers = sessions // BREAKING.capacity_each
-            conditions = replace(BREAKING, places=workers + room, drain_s=drain_s)
+            conditions = replace(BREAKING, backends=workers + room, drain_s=drain_s)
             outcomes = runs(conditions, lambda one, n=workers: simulate(one, fixed(n)))  # type: ignore[misc]
             formula = f"{100 * erlang_b(LOAD, sessions):.2f}"
             yield row(spare, name, formula, refused(outcomes), cut(outcomes))

@@ -78,7 +78,7 @@ async def stream(websocket: WebSocket) -> None:
 
 
 @app.get("/healthz")
-def healthz() -> dict[str, bool]:
+def health_router() -> dict[str, bool]:
     """Ready as soon as it listens."""
     return {"ready": True}
 

@@ -180,7 +180,7 @@ class SimulatedCluster:
     def _place_the_next(self, now_s: float) -> None:
         placed = sum(one.unplaced_since_s is None for one in self._workers)
         for worker in self._workers:
-            if worker.unplaced_since_s is not None and placed < self.conditions.places:
+            if worker.unplaced_since_s is not None and placed < self.conditions.backends:
                 worker.unplaced_since_s = None
                 placed += 1
                 self._start(worker, now_s)
@@ -244,4 +244,4 @@ def simulate(conditions: Conditions, policy: Policy) -> Outcome:
 
 def autoscaled(conditions: Conditions, spare_calls: int) -> Outcome:
     """Live through them with so many sessions kept free by the product's own rule."""
-    return simulate(conditions, Autoscaler(spare_calls, 1, conditions.places).wanted)
+    return simulate(conditions, Autoscaler(spare_calls, 1, conditions.backends).wanted)

@@ -12,7 +12,7 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.workers.runner import WorkerRunner
 
 from moshi_phone.commands.options import from_environment
-from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.choose import create_engine
 from moshi_phone.engines.duplex import DuplexEngine, DuplexSession
 from moshi_phone.engines.options import EngineOptions
 
@@ -29,7 +29,7 @@ async def session() -> AsyncIterator[DuplexSession]:
     """
     async with _loading:  # who calls meanwhile waits, and does not load another
         if not _engines:
-            choice = choose_engine(from_environment(EngineOptions))
+            choice = create_engine(from_environment(EngineOptions))
             logger.info(choice.line)
             await choice.engine.start(logger.info)
             _engines.append(choice.engine)

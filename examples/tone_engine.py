@@ -16,7 +16,7 @@ from moshi_phone.engines import duplex
 from moshi_phone.engines.step_queue import StepQueue
 
 LOW_HZ, HIGH_HZ, LOUDNESS = 220.0, 440.0, 0.1
-MOST_STEPS = 64  # what nobody takes beyond that, 5 s, is let go
+MAX_STEPS = 64  # what nobody takes beyond that, 5 s, is let go
 
 
 class ToneSession(duplex.DuplexSession):
@@ -26,7 +26,7 @@ class ToneSession(duplex.DuplexSession):
 
     def __init__(self, engine: ToneEngine) -> None:
         self._engine = engine
-        self._steps = StepQueue(MOST_STEPS)
+        self._steps = StepQueue(MAX_STEPS)
         self._phase = 0.0
         self._closed = False
 
@@ -63,7 +63,7 @@ class ToneEngine(duplex.DuplexEngine):
         """Load nothing."""
         progress("The tone sounds.")
 
-    def open_session(self, request: duplex.CallRequest = duplex.NO_REQUEST) -> ToneSession:
+    def open_session(self, request: duplex.CallOverrides = duplex.NO_OVERRIDES) -> ToneSession:
         """Give a session, if one is free."""
         self.check_request(request)  # a tone takes no persona, and says so
         if self.running >= self.capacity:

@@ -41,7 +41,7 @@ from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.workers.runner import WorkerRunner
 
 from moshi_phone.engines.duplex import DuplexSession, Unsupported
-from processors.words import CALLER
+from processors.transcription_frames import CALLER
 
 NOTHING = "-"  # what the model answers where it has nothing to say
 ANSWER_SECS = 20.0

@@ -78,7 +78,7 @@ class EngineMetricsFrame(MeasurementFrame):
     timings_ms: Mapping[str, float]
     backlog_frames: int
     dropped_frames: int
-    skipped_frames: int = 0
+    untranscribed_frames: int = 0
 
 
 @dataclass

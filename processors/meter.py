@@ -52,7 +52,7 @@ class Meter:
         metrics.backlog_frames = frame.backlog_frames
         metrics.most_backlog_frames = max(metrics.most_backlog_frames, frame.backlog_frames)
         metrics.dropped_frames = frame.dropped_frames  # the stages count over the whole call
-        metrics.skipped_frames = frame.skipped_frames
+        metrics.untranscribed_frames = frame.untranscribed_frames
 
     def _playout(self, frame: PlayoutMetricsFrame) -> None:
         metrics = self.metrics

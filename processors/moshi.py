@@ -40,7 +40,7 @@ from moshi_phone.runtime.errors import describe_error
 from processors.frames import EngineMetricsFrame, MulawInputFrame
 from processors.moshi_settings import MoshiSettings
 from processors.resampler import Resampling
-from processors.words import WordFrames
+from processors.transcription_frames import WordFrames
 
 SPEECH_PAUSE_S = 0.8  # the silence that ends its speech, as in pipecat's own full-duplex service
 MULAW_FRAMES_WITHOUT_PCM = 12  # a second of them: nobody decodes the caller's audio
@@ -122,7 +122,7 @@ class MoshiProcessor(AIService):
     async def stop(self, frame: EndFrame) -> None:
         """Stop listening to the session, and finish what is open."""
         await super().stop(frame)
-        await self._fall_silent()
+        await self._stop_output()
         for words in self._words.finish():
             await self._push_words(words)
         if self._speech.stop():
@@ -131,12 +131,12 @@ class MoshiProcessor(AIService):
     async def cancel(self, frame: CancelFrame) -> None:
         """Stop listening to the session."""
         await super().cancel(frame)
-        await self._fall_silent()
+        await self._stop_output()
 
     async def cleanup(self) -> None:
         """Stop listening to the session, however the pipeline ended."""
         await super().cleanup()  # type: ignore[no-untyped-call]
-        await self._fall_silent()
+        await self._stop_output()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Feed the caller's audio to the session, say what is to be said; everything else passes."""
@@ -247,8 +247,8 @@ class MoshiProcessor(AIService):
         except EngineFailed as error:
             await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
         except Exception as error:  # a bug, ours or of an engine of the user's own
-            logger.opt(exception=error).error("{} broke", self.session.answerer)
-            said = f"{self.session.answerer} broke ({describe_error(error)})"
+            logger.opt(exception=error).error("{} broke", self.session.display_name)
+            said = f"{self.session.display_name} broke ({describe_error(error)})"
             await self.push_error(said, exception=error, force_treat_as_permanent=True)
 
     async def _push(self, step: DuplexStep) -> None:
@@ -263,7 +263,7 @@ class MoshiProcessor(AIService):
                 step.timings_ms,
                 self.session.backlog_frames,
                 self.session.dropped_frames,
-                self.session.skipped_frames,
+                self.session.untranscribed_frames,
             )
         )
         if step.pcm is None:
@@ -314,10 +314,10 @@ class MoshiProcessor(AIService):
 
     def _give_up(self) -> None:
         self._watchdog = None
-        error = EngineFailed(f"{self.session.answerer} gave no answer for {self._hang_secs:g} s")
+        error = EngineFailed(f"{self.session.display_name} gave no answer for {self._hang_secs:g} s")
         self.create_task(self.push_error(str(error), exception=error, force_treat_as_permanent=True))
 
-    async def _fall_silent(self) -> None:
+    async def _stop_output(self) -> None:
         await self._unmute()
         if self._watchdog is not None:
             self._watchdog.cancel()

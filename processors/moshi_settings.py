@@ -8,7 +8,7 @@ from typing import TypeVar
 from pipecat.services.settings import LLMSettings
 from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given
 
-from moshi_phone.engines.duplex import CallRequest
+from moshi_phone.engines.duplex import CallOverrides
 
 T = TypeVar("T")
 
@@ -39,9 +39,9 @@ class MoshiSettings(LLMSettings):
             settings.apply_update(given)
         return settings
 
-    def request(self) -> CallRequest:
+    def request(self) -> CallOverrides:
         """Give what to open the next session with: ``engine.open_session(settings.request())``."""
-        return CallRequest(
+        return CallOverrides(
             persona=_value(self.system_instruction),
             voice=_value(self.voice),
             greeting=_value(self.greeting),

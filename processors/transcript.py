@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pipecat.frames.frames import Frame, InterimTranscriptionFrame, TranscriptionFrame, TTSTextFrame
 
 from moshi_phone.records.transcript import Transcript
-from processors.words import CALLER, HEARD_S
+from processors.transcription_frames import CALLER, HEARD_S
 
 
 class Transcriber:

@@ -93,10 +93,10 @@ class Soak:
     async def call_often(self, count: int, at_once: int, seed: int) -> None:
         """Make so many calls, each ended in a way that the seed chooses."""
         dice = random.Random(seed)
-        places = asyncio.Semaphore(at_once)
+        backends = asyncio.Semaphore(at_once)
 
         async def call(way: Callable[[Phone, int], Awaitable[None]], frames: int) -> None:
-            async with places:
+            async with backends:
                 await self._call(way, frames)
                 self.ended[way.__name__] += 1
 

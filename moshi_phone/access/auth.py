@@ -18,7 +18,7 @@ from moshi_phone.access.tokens import (
     VOICE_PARAMETER,
     StreamTokens,
     TokenRefused,
-    wishes_text,
+    overrides_digest_input,
 )
 
 _FORWARDED = ("cf-connecting-ip", "forwarded", "x-forwarded-for")
@@ -82,10 +82,10 @@ class StreamAuth:
         try:
             # A token that is shown counts also without an auth token: the browser phone's pages have one.
             if self.signatures or token:
-                wishes = wishes_text(
+                requested = overrides_digest_input(
                     custom_parameters.get(PERSONA_PARAMETER, ""), custom_parameters.get(VOICE_PARAMETER, "")
                 )
-                self.tokens.spend(token, call_sid, self.clock(), bound_to=wishes)
+                self.tokens.spend(token, call_sid, self.clock(), bound_to=requested)
             elif not self.insecure:
                 _check_local(headers, peer)
         except TokenRefused as refusal:

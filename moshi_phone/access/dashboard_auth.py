@@ -90,14 +90,14 @@ class DashboardAuth:
 
     def remember(self, request: HTTPConnection, response: Response) -> None:
         """Make a device that has just been let in known, where there is a password."""
-        if self.options.web and self.devices.recognise(request) is None:
-            self.devices.introduce(response)
+        if self.options.web and self.devices.identify(request) is None:
+            self.devices.issue_cookie(response)
 
     async def _check_password(self, request: HTTPConnection) -> None:
         given = await _basic(request)
         if given is None:
             raise _not_let_in()
-        device = self.devices.recognise(request)
+        device = self.devices.identify(request)
         source, is_known = device or source_of(request), device is not None
         if wait_s := self.throttle.wait_s(source, is_known=is_known):
             secs = math.ceil(wait_s)

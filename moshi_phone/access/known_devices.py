@@ -22,14 +22,14 @@ class KnownDevices:
             32
         )  # of this process: after a restart every device shows the password
 
-    def introduce(self, response: Response) -> None:
+    def issue_cookie(self, response: Response) -> None:
         """Give the device that gets this response a name of its own."""
         device = secrets.token_hex(_ID_BYTES)
         response.set_cookie(
             COOKIE, f"{device}.{self._mac(device)}", max_age=_KEPT_SECS, httponly=True, samesite="strict"
         )
 
-    def recognise(self, request: HTTPConnection) -> str | None:
+    def identify(self, request: HTTPConnection) -> str | None:
         """Name the device that a request comes from; None for one that has never shown the password."""
         device, _, mac = request.cookies.get(COOKIE, "").partition(".")
         # In constant time, and as bytes: compare_digest refuses text that is not ASCII.

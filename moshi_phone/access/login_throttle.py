@@ -15,11 +15,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 FREE_FAILURES = 5
-LONGEST_LOCK_S = 60.0
+MAX_LOCK_S = 60.0
 FORGOTTEN_AFTER_S = 15 * 60.0
 ALL_FAILURES = 60
 ALL_REFILL_HZ = 1.0
-_MOST_SOURCES = 4096
+_MAX_SOURCES = 4096
 
 
 class LoginThrottle:
@@ -67,10 +67,10 @@ class LoginThrottle:
     def _forget(self, now_s: float) -> None:
         while self._failures:
             source, (_, last_s) = next(iter(self._failures.items()))
-            if now_s - last_s < FORGOTTEN_AFTER_S and len(self._failures) < _MOST_SOURCES:
+            if now_s - last_s < FORGOTTEN_AFTER_S and len(self._failures) < _MAX_SOURCES:
                 return
             del self._failures[source]
 
 
 def _lock_s(failures: int) -> float:
-    return min(LONGEST_LOCK_S, 2.0 ** min(failures - FREE_FAILURES, 10))
+    return min(MAX_LOCK_S, 2.0 ** min(failures - FREE_FAILURES, 10))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from loguru import Record
 
 _TAIL_DIGITS = 3
-_FEWEST_IN_GROUPS = 10  # three numbers in a row are no phone number yet
+_MIN_IN_GROUPS = 10  # three numbers in a row are no phone number yet
 _SEPARATORS = r"(?:[ .\-()/\u00a0\u2011]|%20){0,2}"
 _MORE_DIGITS = rf"(?:{_SEPARATORS}[0-9]){{6,}}"
 _NOT_INSIDE = r"(?<![0-9A-Za-z_.…\-])"  # of a SID, a hash, a file's name, a fraction or a date
@@ -93,6 +93,6 @@ def visible(text: str) -> str:
 
 def _tail(found: re.Match[str]) -> str:
     digits = [character for character in found[0] if character.isdecimal()]
-    if found.lastgroup == "groups" and len(digits) < _FEWEST_IN_GROUPS:
+    if found.lastgroup == "groups" and len(digits) < _MIN_IN_GROUPS:
         return found[0]
     return f"{found[found.lastgroup or 0]}…{''.join(digits[-_TAIL_DIGITS:])}"

@@ -56,7 +56,7 @@ class TokenRefused(Exception):
         self.cause = cause
 
 
-def wishes_text(persona: str, voice: str) -> str:
+def overrides_digest_input(persona: str, voice: str) -> str:
     """Write what a call asks for as a token is bound to it; empty where it asks for nothing."""
     return f"{len(persona)}:{persona}{voice}" if persona or voice else ""
 

@@ -16,7 +16,7 @@ _PHASE_GAIN = 0.3  # slowly: one late window must not move the time by all that 
 _LARGEST_DRIFT = 0.01  # 1 %: far beyond any clock that works; more is not a clock's doing
 
 
-class FarClock:
+class FarEndClock:
     """Tells the time by the other side's clock, from one audio frame of ours for each of theirs.
 
     The other side sends its audio, and plays ours, by its own clock, which runs a little fast or slow. The

@@ -42,7 +42,7 @@ class Histogram:
         self.max_ms = max(self.max_ms, other.max_ms)
         self._slots = [mine + theirs for mine, theirs in zip(self._slots, other._slots, strict=True)]
 
-    def up_to(self, ms: float) -> int:
+    def cumulative_count(self, ms: float) -> int:
         """Give how many values are no more than this; exact where a slot ends there."""
         return sum(self._slots[: _slot(ms) + 1])
 

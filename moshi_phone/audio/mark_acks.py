@@ -13,7 +13,7 @@ _TRIAL_ECHOES = 60  # a minute, at a mark a second
 _TRIAL_MARGIN_S = 0.015
 
 
-class EchoWindow:
+class MarkAckWindow:
     """When the other side's playing began, as seen through the jitter of the way back.
 
     An echo that comes at time t for a mark behind p seconds of audio says that this audio would have been

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Percentiles:
     """The spread of many values.
 
     Attributes:
@@ -23,7 +23,7 @@ class Spread:
     max: float
 
     @classmethod
-    def of(cls, values: ArrayLike) -> Spread | None:
+    def of(cls, values: ArrayLike) -> Percentiles | None:
         """Sum up the values that are numbers; None when none is."""
         given = np.asarray(values, np.float64)
         known = given[np.isfinite(given)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from moshi_phone.audio.mark_acks import EchoWindow, RoundTrip
+from moshi_phone.audio.mark_acks import MarkAckWindow, RoundTrip
 
 _MARKS_KEPT = 64  # echoes that never come are forgotten, oldest first
 _UNDERRUN_WORTH_COUNTING_MS = 1.0
@@ -23,7 +23,7 @@ class PlayoutClock:
     way is played late, which the account cannot see. The later of the two is believed, as long as it holds:
     when echoes come earlier again, the belief goes back to the account.
 
-    All times are the other side's (``FarClock``), in seconds.
+    All times are the other side's (``FarEndClock``), in seconds.
 
     Attributes:
         underruns: how often the buffer ran dry, but for its first audio.
@@ -49,7 +49,7 @@ class PlayoutClock:
         self._sent_began_s = -math.inf
         self._echo_began_s = -math.inf
         self._marks: dict[str, tuple[float, float, float]] = {}
-        self._echoes = EchoWindow()
+        self._echoes = MarkAckWindow()
         self._round_trip = RoundTrip()
 
     def lead_ms(self, now_s: float) -> float:
@@ -83,7 +83,7 @@ class PlayoutClock:
         self._sent_began_s = self._began_s - lost_s
         self._first_began_s -= lost_s
         self._echo_began_s = -math.inf
-        self._echoes = EchoWindow()
+        self._echoes = MarkAckWindow()
         self._marks.clear()  # their echoes come at once, and say nothing of playing
 
     def echoed(self, mark: str, now_s: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from moshi_phone.audio.far_end_clock import FarClock
+from moshi_phone.audio.far_end_clock import FarEndClock
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.playout_clock import PlayoutClock
 from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS, SilenceTrimmer
@@ -31,7 +31,7 @@ class PlayoutControl:
         self.lead_ms = 0.0
         self.clock = PlayoutClock()
         self.trimmer = SilenceTrimmer(target_ms)
-        self._far = FarClock()
+        self._far = FarEndClock()
         self._drift = 0.0
         self._next_mark_s = 0.0
         self._marks_sent = 0

@@ -13,7 +13,7 @@ from moshi_phone.audio.silence import SILENCE_RMS
 
 DEFAULT_LEAD_MS = 40.0
 SPARE_MS = 3.0  # what the lowest lead of late is left at
-LONGEST_LEAD_MS = 1_000.0  # beyond this even speech is cut
+MAX_LEAD_MS = 1_000.0  # beyond this even speech is cut
 SLICE_MS = 5
 _SILENT_RMS = int(SILENCE_RMS * pcm.FULL_SCALE)  # not tried on Moshi's own silence, which could not be had
 _PAUSE_KEPT_SLICES = 12  # 60 ms: shorter silences are the stops inside words (p, t, k), not pauses
@@ -108,7 +108,7 @@ class SilenceTrimmer:
         for index, is_silent in enumerate(silent.tolist()):
             self._quiet_slices = self._quiet_slices + 1 if is_silent else 0
             in_pause = self._quiet_slices > _PAUSE_KEPT_SLICES
-            if (in_pause and excess_ms >= SLICE_MS) or lead_ms > LONGEST_LEAD_MS:
+            if (in_pause and excess_ms >= SLICE_MS) or lead_ms > MAX_LEAD_MS:
                 keep[index] = False
                 excess_ms -= SLICE_MS
                 lead_ms -= SLICE_MS

@@ -22,7 +22,7 @@ from moshi_phone.server.web.monitoring import refusals_metric
 NOBODY = "No worker takes calls now; the cluster's log says why."
 
 
-def merged_health(
+def aggregate_health(
     reports: dict[str, WorkerReport],
     names: Collection[str],
     closing: str | None,
@@ -48,8 +48,8 @@ def merged_health(
         "ready": error is None,
         "error": error,
         "engine": _engines(reports.values()),
-        "can": _all_of(taking, "can"),
-        "takes": _all_of(taking, "takes"),
+        "capabilities": _all_of(taking, "capabilities"),
+        "supported_overrides": _all_of(taking, "supported_overrides"),
         "capacity": sum(report.capacity for report in taking),
         "sessions": sum(report.sessions for report in reports.values()),
         "free": sum(report.free for report in taking),
@@ -80,7 +80,7 @@ def merged_overview(
         overviews: what each worker's ``/calls`` says, and its name as ``worker``.
         refused: what the gateways have refused, by cause.
     """
-    all_ = merged_health(reports, names, closing, refused)
+    all_ = aggregate_health(reports, names, closing, refused)
     progress = [str(one["progress"]) for one in overviews if one.get("progress")]
     loading = any(state_of(reports.get(name)) is WorkerState.STARTING for name in reports)
     running = [{"worker": one["worker"]} | call for one in overviews for call in one.get("running", ())]

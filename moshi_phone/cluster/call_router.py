@@ -13,12 +13,12 @@ from loguru import logger
 from moshi_phone.access.redact import redact
 from moshi_phone.access.refusal import Refusal, RefusalCause, Where
 from moshi_phone.access.refusals import Refusals
-from moshi_phone.cluster.rpc import NoAnswer
+from moshi_phone.cluster.rpc import RpcError
 from moshi_phone.cluster.worker_client import WorkerClient, WorkerReport
 from moshi_phone.server.calls.draining import CLOSING
 from moshi_phone.server.calls.incoming import refuse
 from moshi_phone.server.calls.options import CallOptions
-from moshi_phone.server.calls.pending import ExpectedCall
+from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.webhooks import CONVERSED, IncomingCall
 
@@ -29,7 +29,7 @@ class _Entry:
     sessions: int
 
 
-class Roster:
+class WorkerLoad:
     """What one desk knows of the workers: what they last told, and the calls given out since."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class CallRouter:
     def __init__(self, options: CallOptions, judge: Judge) -> None:
         self._options = options
         self._judge = judge
-        self._roster = Roster()
+        self._roster = WorkerLoad()
         self._workers: Mapping[str, WorkerClient] = {}
         self._desk_url: str | None = None
         self.reports: dict[str, WorkerReport] = {}
@@ -127,20 +127,22 @@ class CallRouter:
         if how in CONVERSED:
             return twiml.hang_up()
         logger.info("The call comes back: the other phone was {}", redact(how))
-        found = await self.ask_all(lambda worker: worker.hand_over(call_sid))
-        expected: ExpectedCall | None = next(iter(found), None)
+        found = await self.ask_all(lambda worker: worker.export_call(call_sid))
+        expected: PendingCall | None = next(iter(found), None)
         return await self._with_a_worker(
-            call_sid, "a transfer", lambda worker: worker.take_over(call_sid, expected)
+            call_sid, "a transfer", lambda worker: worker.import_call(call_sid, expected)
         )
 
-    async def page_call(self, call_sid: str, body: bytes, content_type: str) -> tuple[int, str, str] | None:
-        """Have a worker make a call of the page ready (see ``Worker.page_call``); None where none can."""
+    async def create_browser_call(
+        self, call_sid: str, body: bytes, content_type: str
+    ) -> tuple[int, str, str] | None:
+        """Create a call for the page; None where no worker has a session free."""
         await self.refresh()
         while not self.closing and (name := self._roster.best()):
             self._roster.gave(name)
             try:
-                ready = await self._workers[name].page_call(call_sid, body, content_type)
-            except (NoAnswer, KeyError):
+                ready = await self._workers[name].create_browser_call(call_sid, body, content_type)
+            except (RpcError, KeyError):
                 self._roster.note(name, None)
                 continue
             if ready[0] != _NO_SESSION:
@@ -154,7 +156,7 @@ class CallRouter:
             *(question(worker) for worker in self._workers.values()), return_exceptions=True
         )
         for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, NoAnswer):
+            if isinstance(answer, BaseException) and not isinstance(answer, RpcError):
                 raise answer
         return [one for one in answers if one is not None and not isinstance(one, BaseException)]
 
@@ -192,7 +194,7 @@ class CallRouter:
             if await worker.hold(sid) is None and (document := await question(worker)):
                 logger.info("The call is routed to {}", name)
                 return document
-        except NoAnswer as error:
+        except RpcError as error:
             logger.warning("The call goes to another worker: {}", error)
         self._roster.failed(name)
         return None
@@ -200,7 +202,7 @@ class CallRouter:
     async def _look_at(self, worker: WorkerClient) -> None:
         try:
             report = await worker.report(self._desk_url)
-        except NoAnswer:
+        except RpcError:
             self._roster.note(worker.name, None)
             self.reports.pop(worker.name, None)
         else:

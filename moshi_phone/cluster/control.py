@@ -56,7 +56,7 @@ async def ask_cluster(
     return told
 
 
-MOST_WORKERS = 1000
+MAX_WORKERS = 1000
 
 
 def create_control_app(manager: Manager, auth: ClusterAuth) -> FastAPI:
@@ -91,8 +91,8 @@ def create_control_app(manager: Manager, auth: ClusterAuth) -> FastAPI:
     @app.post("/cluster/scale/{workers}", status_code=202)
     async def scale(workers: int) -> dict[str, Any]:
         """Have so many workers."""
-        if not 1 <= workers <= MOST_WORKERS:
-            raise HTTPException(422, f"expected 1 to {MOST_WORKERS} workers, got {workers}")
+        if not 1 <= workers <= MAX_WORKERS:
+            raise HTTPException(422, f"expected 1 to {MAX_WORKERS} workers, got {workers}")
         manager.scale(workers)
         return manager.status()
 

@@ -27,7 +27,7 @@ from moshi_phone.access.source import is_loopback
 from moshi_phone.cluster.call_router import CallRouter
 from moshi_phone.cluster.cluster_auth import ClusterAuth
 from moshi_phone.cluster.gateway_app import create_desk_admin_app, create_desk_app
-from moshi_phone.cluster.rpc import Answerer, Asker, NoAnswer, Transport
+from moshi_phone.cluster.rpc import RpcClient, RpcError, RpcServer, Transport
 from moshi_phone.cluster.worker_client import WorkerClient
 from moshi_phone.hooks.callers import CallerRules
 from moshi_phone.runtime.fd_passing import offered, offering
@@ -50,7 +50,7 @@ class ClusterView:
     """
 
     workers: Mapping[str, Any]
-    desks: Mapping[str, Any]
+    gateways: Mapping[str, Any]
     desk_url: str | None
     ports: str
     closing: str | None = None
@@ -87,7 +87,7 @@ PORT, ADMIN_PORT = "port", "admin-port"
 """The names of the sockets that the command offers."""
 
 
-class Desk(Answerer):
+class Gateway(RpcServer):
     """One desk. What it is first told of the workers opens it.
 
     Args:
@@ -198,15 +198,15 @@ class Desk(Answerer):
 
     async def _judge(self, call: IncomingCall) -> Refusal | None:
         """Ask the first desk: how often a number has called must be counted in one place."""
-        for name, handle in self._view.desks.items():
+        for name, handle in self._view.gateways.items():
             if name == self.name or not self._settings.hooks.calls_per_caller_per_hour:
                 break
-            asker = Asker(name, self.auth, self._transport(handle))
+            asker = RpcClient(name, self.auth, self._transport(handle))
             try:
                 refusal: Refusal | None = await asker.ask(
                     "judge", call.from_, call.call_sid, within_secs=JUDGE_SECS
                 )
-            except NoAnswer as error:
+            except RpcError as error:
                 logger.warning("Counting calls of one number: {}", error)
             else:
                 return refusal
@@ -221,13 +221,13 @@ class Desk(Answerer):
         """Learn what the other gateways have refused: whichever is asked for metrics answers for all."""
 
         async def ask(name: str, handle: Any) -> tuple[str, RefusalCounts] | None:
-            asker = Asker(name, self.auth, self._transport(handle))
+            asker = RpcClient(name, self.auth, self._transport(handle))
             try:
                 return name, await asker.ask("refusals", within_secs=JUDGE_SECS)
-            except NoAnswer:
+            except RpcError:
                 return None
 
-        others = [(name, handle) for name, handle in self._view.desks.items() if name != self.name]
+        others = [(name, handle) for name, handle in self._view.gateways.items() if name != self.name]
         answers = await asyncio.gather(*(ask(name, handle) for name, handle in others))
         self._peers = dict(answer for answer in answers if answer is not None)
 

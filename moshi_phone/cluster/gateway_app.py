@@ -15,54 +15,54 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from moshi_phone.access.refusal import Where
 from moshi_phone.access.request_body import read_body
 from moshi_phone.access.source import source_of
-from moshi_phone.cluster.aggregate import merged_health, merged_metrics, merged_overview
+from moshi_phone.cluster.aggregate import aggregate_health, merged_metrics, merged_overview
 from moshi_phone.cluster.fleet import state_of
-from moshi_phone.cluster.rpc import NoAnswer
+from moshi_phone.cluster.rpc import RpcError
 from moshi_phone.server.web.admin import Check, admin_check
-from moshi_phone.server.web.browser_phone import MAX_BODY_BYTES, page_files
+from moshi_phone.server.web.browser_phone import MAX_BODY_BYTES, page_files_router
 from moshi_phone.server.web.say import read_text
 from moshi_phone.telephony.webhooks import webhooks
 
 if TYPE_CHECKING:
-    from moshi_phone.cluster.gateway import Desk
+    from moshi_phone.cluster.gateway import Gateway
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _LIST_EVERY_S = 1.0
 _CALL_EVERY_S = 0.5
 
 
-def create_desk_app(desk: Desk) -> FastAPI:
+def create_desk_app(gateway: Gateway) -> FastAPI:
     """Make the app of one desk."""
-    app, router = _app_with_health(desk, desk.is_public), desk.router
-    app.include_router(webhooks(desk.stream_auth, router.refusals, router.answer, router.after_transfer))
-    app.include_router(_watching(desk, desk.dashboard_auth.check))
-    app.include_router(_page_calls(desk))
+    app, router = _app_with_health(gateway, gateway.is_public), gateway.router
+    app.include_router(webhooks(gateway.stream_auth, router.refusals, router.answer, router.after_transfer))
+    app.include_router(_watching(gateway, gateway.dashboard_auth.check))
+    app.include_router(_page_calls(gateway))
     # Streams of the page go to the workers, which are other origins.
-    app.include_router(page_files(desk.dashboard_auth, connect_to="'self' ws: wss:"))
+    app.include_router(page_files_router(gateway.dashboard_auth, connect_to="'self' ws: wss:"))
     return app
 
 
-def create_desk_admin_app(desk: Desk) -> FastAPI:
+def create_desk_admin_app(gateway: Gateway) -> FastAPI:
     """Make the app of ``--admin-port``, as one server has it (``server/admin_app.py``)."""
-    app = _app_with_health(desk, lambda: False)
-    app.include_router(_watching(desk, admin_check(desk.web)))
+    app = _app_with_health(gateway, lambda: False)
+    app.include_router(_watching(gateway, admin_check(gateway.web)))
     return app
 
 
-def _app_with_health(desk: Desk, is_public: Callable[[], bool]) -> FastAPI:
+def _app_with_health(gateway: Gateway, is_public: Callable[[], bool]) -> FastAPI:
     app = FastAPI(
         title="Moshi on the phone", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
 
     @app.get("/healthz")
-    def healthz() -> JSONResponse:
+    def health_router() -> JSONResponse:
         """Whether the next call would find somebody."""
-        router = desk.router
-        report = merged_health(
+        router = gateway.router
+        report = aggregate_health(
             router.reports,
             router.workers.keys(),
-            desk.closing,
-            desk.refused_by_cause(),
+            gateway.closing,
+            gateway.refused_by_cause(),
             is_public=is_public(),
         )
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
@@ -70,14 +70,14 @@ def _app_with_health(desk: Desk, is_public: Callable[[], bool]) -> FastAPI:
     return app
 
 
-def _watching(desk: Desk, check: Check) -> APIRouter:
+def _watching(gateway: Gateway, check: Check) -> APIRouter:
     routes = APIRouter(dependencies=[Depends(check)])
-    router = desk.router
+    router = gateway.router
 
     async def overview() -> dict[str, Any]:
         overviews = await router.ask_all(lambda worker: worker.overview())
         return merged_overview(
-            router.reports, router.workers.keys(), desk.closing, overviews, desk.refused_by_cause()
+            router.reports, router.workers.keys(), gateway.closing, overviews, gateway.refused_by_cause()
         )
 
     @routes.get("/metrics")
@@ -89,7 +89,7 @@ def _watching(desk: Desk, check: Check) -> APIRouter:
 
         texts = dict(await router.ask_all(lambda worker: of(worker.name)))
         states = {name: state_of(router.reports.get(name)) for name in router.workers}
-        return Response(merged_metrics(texts, states, desk.all_refusals()), media_type=CONTENT_TYPE_LATEST)
+        return Response(merged_metrics(texts, states, gateway.all_refusals()), media_type=CONTENT_TYPE_LATEST)
 
     @routes.get("/calls")
     async def list_calls() -> dict[str, Any]:
@@ -106,14 +106,14 @@ def _watching(desk: Desk, check: Check) -> APIRouter:
     @routes.get("/calls/{call_sid}")
     async def show_call(call_sid: str) -> dict[str, Any]:
         """One call, while it runs and for a while after."""
-        return await _details(desk, call_sid)
+        return await _details(gateway, call_sid)
 
     @routes.get("/calls/{call_sid}/events", response_class=EventSourceResponse)
     async def follow_call(call_sid: str) -> AsyncIterator[ServerSentEvent]:
         """One call as it goes: ``metrics`` and ``words`` twice a second, ``end``."""
         told: dict[str, Any] | None = None
         try:
-            while not (told := await _details(desk, call_sid))["over"]:
+            while not (told := await _details(gateway, call_sid))["over"]:
                 yield ServerSentEvent(
                     event="metrics", data={name: told[name] for name in told.keys() - {"words", "name"}}
                 )
@@ -135,13 +135,13 @@ def _watching(desk: Desk, check: Check) -> APIRouter:
     return routes
 
 
-def _page_calls(desk: Desk) -> APIRouter:
-    routes = APIRouter(dependencies=[Depends(desk.dashboard_auth.check)])
+def _page_calls(gateway: Gateway) -> APIRouter:
+    routes = APIRouter(dependencies=[Depends(gateway.dashboard_auth.check)])
 
     @routes.get("/offers")
     async def offered() -> JSONResponse:
         """Name the personas and the voices that a call may ask for."""
-        found = await desk.router.ask_all(lambda worker: worker.offers())
+        found = await gateway.router.ask_all(lambda worker: worker.offers())
         # Of an update that changes them, only what all workers have is offered.
         names = {what: _common([one[what] for one in found]) for what in ("personas", "voices")}
         return JSONResponse(names, headers=_NO_STORE)
@@ -151,10 +151,12 @@ def _page_calls(desk: Desk) -> APIRouter:
         """Name a new call of the page, and say which worker's stream takes it, and with which token."""
         body = await read_body(request, MAX_BODY_BYTES)
         call_sid = f"CA{secrets.token_hex(16)}"
-        ready = await desk.router.page_call(call_sid, body, request.headers.get("content-type", ""))
+        ready = await gateway.router.create_browser_call(
+            call_sid, body, request.headers.get("content-type", "")
+        )
         if ready is None:
-            refusal = desk.router.no_session()
-            desk.router.refusals.note(Where.BROWSER, refusal, call_sid=call_sid, peer=source_of(request))
+            refusal = gateway.router.no_session()
+            gateway.router.refusals.note(Where.BROWSER, refusal, call_sid=call_sid, peer=source_of(request))
             raise HTTPException(503, refusal.reason)
         status, token, stream = ready
         if status != 200:  # noqa: PLR2004
@@ -168,10 +170,10 @@ def _common(lists: list[list[str]]) -> list[str]:
     return [name for name in (lists[0] if lists else ()) if all(name in one for one in lists)]
 
 
-async def _details(desk: Desk, call_sid: str) -> dict[str, Any]:
+async def _details(gateway: Gateway, call_sid: str) -> dict[str, Any]:
     try:
-        found = await desk.router.ask_all(lambda worker: worker.details(call_sid))
-    except NoAnswer as error:
+        found = await gateway.router.ask_all(lambda worker: worker.details(call_sid))
+    except RpcError as error:
         raise HTTPException(503, str(error)) from error
     if not found:
         raise HTTPException(404, "no such call, or it has been over for long")

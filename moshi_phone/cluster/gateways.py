@@ -11,8 +11,8 @@ from loguru import logger
 
 from moshi_phone.cluster.cluster_auth import ClusterAuth
 from moshi_phone.cluster.gateway import ClusterView
-from moshi_phone.cluster.rpc import Asker, NoAnswer
-from moshi_phone.cluster.runtime import Runtime, Survivor
+from moshi_phone.cluster.rpc import RpcClient, RpcError
+from moshi_phone.cluster.runtime import ExistingActor, Runtime
 
 LOOK_SECS = 5.0  # a desk looks at all workers before it opens
 CLOSE_SECS = 2.0
@@ -23,7 +23,7 @@ LEAVE_SECS = 20.0
 @dataclass
 class _ManagedDesk:
     handle: Any
-    asker: Asker
+    asker: RpcClient
     generation: int
     answers: bool = False
     error: str = ""
@@ -31,7 +31,7 @@ class _ManagedDesk:
     adopted: bool = False
 
 
-class Desks:
+class Gateways:
     """All desks of a cluster.
 
     Args:
@@ -58,10 +58,10 @@ class Desks:
     @property
     def ready(self) -> bool:
         """Whether as many answer as there should be, of the newest."""
-        present = [desk for desk in self._desks.values() if desk.generation == self._generation]
-        return len(present) >= self._count and all(desk.answers for desk in present)
+        present = [gateway for gateway in self._desks.values() if gateway.generation == self._generation]
+        return len(present) >= self._count and all(gateway.answers for gateway in present)
 
-    def adopt(self, survivors: Sequence[Survivor], generation: int) -> None:
+    def adopt(self, survivors: Sequence[ExistingActor], generation: int) -> None:
         """Go on with desks of an earlier command; those of an earlier generation leave."""
         self._generation = generation
         for one in survivors:
@@ -76,15 +76,15 @@ class Desks:
         self, workers: Mapping[str, Any], desk_url: str | None, ports: str, closing: str | None
     ) -> None:
         """Tell each how things are, which opens new ones."""
-        present = [desk for desk in self._desks.values() if desk.generation == self._generation]
+        present = [gateway for gateway in self._desks.values() if gateway.generation == self._generation]
         for _ in range(self._count - len(present)):
             self._start()
-        desks = {name: desk.handle for name, desk in self._desks.items()}
-        view = ClusterView(workers, desks, desk_url, ports, closing)
-        await asyncio.gather(*(self._tell(name, desk, view) for name, desk in self._desks.items()))
+        gateways = {name: gateway.handle for name, gateway in self._desks.items()}
+        view = ClusterView(workers, gateways, desk_url, ports, closing)
+        await asyncio.gather(*(self._tell(name, gateway, view) for name, gateway in self._desks.items()))
         # Asked anew: meanwhile there may have been an update, and then there are no new ones yet.
         if self.ready:
-            old = [name for name, desk in self._desks.items() if desk.generation != self._generation]
+            old = [name for name, gateway in self._desks.items() if gateway.generation != self._generation]
             await asyncio.gather(*(self._let_go(name) for name in old))
 
     def kill_all(self, *, adopted: bool = True) -> None:
@@ -93,9 +93,9 @@ class Desks:
         Args:
             adopted: those of an earlier command, too.
         """
-        for desk in self._desks.values():
-            if adopted or not desk.adopted:
-                self._runtime.kill(desk.handle, again=False)
+        for gateway in self._desks.values():
+            if adopted or not gateway.adopted:
+                self._runtime.kill(gateway.handle, again=False)
         self._desks.clear()
 
     def _start(self) -> None:
@@ -105,30 +105,32 @@ class Desks:
         self._enter(name, handle, self._generation)
 
     def _enter(self, name: str, handle: Any, generation: int, *, adopted: bool = False) -> None:
-        asker = Asker(name, self._auth, self._runtime.transport(handle))
+        asker = RpcClient(name, self._auth, self._runtime.transport(handle))
         self._desks[name] = _ManagedDesk(handle, asker, generation, adopted=adopted)
 
-    async def _tell(self, name: str, desk: _ManagedDesk, view: ClusterView) -> None:
+    async def _tell(self, name: str, gateway: _ManagedDesk, view: ClusterView) -> None:
         try:
-            await desk.asker.ask("look", view, within_secs=LOOK_SECS)
-        except NoAnswer as error:
+            await gateway.asker.ask("look", view, within_secs=LOOK_SECS)
+        except RpcError as error:
             # Not every second; and a process that has just been started takes some.
-            if desk.answers or (not isinstance(error.__cause__, TimeoutError) and str(error) != desk.error):
+            if gateway.answers or (
+                not isinstance(error.__cause__, TimeoutError) and str(error) != gateway.error
+            ):
                 logger.warning("Desk {} does not answer: {}", name, error)
-            desk.answers, desk.error = False, str(error)
+            gateway.answers, gateway.error = False, str(error)
         else:
-            desk.answers, desk.error = True, ""
+            gateway.answers, gateway.error = True, ""
 
     async def _let_go(self, name: str) -> None:
         """Have it take no new connections, and end it when it has answered what it has."""
-        desk = self._desks[name]
-        if desk.leaves_s is None:
-            desk.leaves_s = self._clock()
+        gateway = self._desks[name]
+        if gateway.leaves_s is None:
+            gateway.leaves_s = self._clock()
         try:
-            is_done = await desk.asker.ask("close", within_secs=CLOSE_SECS)
-        except NoAnswer as error:
+            is_done = await gateway.asker.ask("close", within_secs=CLOSE_SECS)
+        except RpcError as error:
             logger.warning("Desk {} does not close: {}", name, error)
             is_done = False
-        if is_done or self._clock() - desk.leaves_s > LEAVE_SECS:
+        if is_done or self._clock() - gateway.leaves_s > LEAVE_SECS:
             self._desks.pop(name, None)
-            self._runtime.kill(desk.handle, again=False)
+            self._runtime.kill(gateway.handle, again=False)

@@ -15,10 +15,10 @@ from moshi_phone.cluster.manager import LATE_SECS, Manager
 from moshi_phone.runtime.fd_passing import offering
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.runtime.tunnel import Tunnel
-from moshi_phone.server.lifecycle import lead_here, listen, uvicorn_config
+from moshi_phone.server.lifecycle import listen, publish_url, uvicorn_config
 from moshi_phone.server.net.http_server import listening
 from moshi_phone.server.settings import Settings, SettingsError
-from moshi_phone.telephony.number_routing import NumberPointer
+from moshi_phone.telephony.number_routing import VoiceWebhookOverride
 
 HANG_UP_SECS = 8.0  # what ending all calls at once may take
 
@@ -31,7 +31,7 @@ async def cluster_running(
     sockets: Mapping[str, socket],
     *,
     control_port: int,
-    pointer: NumberPointer | None = None,
+    pointer: VoiceWebhookOverride | None = None,
 ) -> AsyncIterator[None]:
     """Answer calls while the block runs. At its end all processes are gone.
 
@@ -64,14 +64,16 @@ async def cluster_running(
 
                 async def reached_at(url: str) -> None:
                     is_another = manager.desk_url not in (None, url)
-                    await manager.be_reached_at(url)
-                    await lead_here(url, pointer, wait_secs=wait_secs, is_another=is_another)
+                    await manager.set_public_url(url)
+                    await publish_url(url, pointer, wait_secs=wait_secs, is_another=is_another)
 
                 tunnel = Tunnel(settings.server.port, reached_at)
                 stack.push_async_callback(tunnel.stop)
                 await stop.unless_stopped(tunnel.start())
             elif manager.desk_url:
-                await stop.unless_stopped(lead_here(manager.desk_url, pointer, wait_secs=0, is_another=False))
+                await stop.unless_stopped(
+                    publish_url(manager.desk_url, pointer, wait_secs=0, is_another=False)
+                )
             logger.info(
                 "{} workers take calls; webhooks come in at {}", len(manager.workers), manager.desk_url
             )
@@ -83,7 +85,7 @@ async def cluster_running(
 
 
 async def _all_ready(manager: Manager, keeping: asyncio.Task[None]) -> None:
-    while not manager.staffed:
+    while not manager.has_ready_workers:
         if keeping.done():
             keeping.result()
         if manager.failure:

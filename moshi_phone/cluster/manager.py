@@ -12,10 +12,10 @@ from loguru import logger
 from moshi_phone.cluster.autoscaling import Autoscaler
 from moshi_phone.cluster.cluster_auth import ClusterAuth
 from moshi_phone.cluster.fleet import ManagedWorker, WorkerState, plan
-from moshi_phone.cluster.gateways import Desks
+from moshi_phone.cluster.gateways import Gateways
 from moshi_phone.cluster.options import ClusterOptions
-from moshi_phone.cluster.rpc import NoAnswer
-from moshi_phone.cluster.runtime import Runtime, Survivor
+from moshi_phone.cluster.rpc import RpcError
+from moshi_phone.cluster.runtime import ExistingActor, Runtime
 from moshi_phone.cluster.worker_client import WorkerClient, WorkerSpec
 from moshi_phone.cluster.worker_url import worker_name
 from moshi_phone.server.calls.draining import CLOSING
@@ -57,7 +57,7 @@ class Manager:
         )
         self._generation = 1
         self._workers: dict[int, ManagedWorker] = {}
-        self._desks = Desks(runtime, self._auth, options.desks, clock)
+        self._desks = Gateways(runtime, self._auth, options.gateways, clock)
         self._closing: str | None = None
         self.desk_url: str | None = None
         self.ports = ""
@@ -85,7 +85,7 @@ class Manager:
         )
 
     @property
-    def staffed(self) -> bool:
+    def has_ready_workers(self) -> bool:
         """Whether as many take calls as are wanted, old ones among them, and the desks answer."""
         ready = sum(one.state is WorkerState.READY for one in self.workers)
         return ready >= self._wanted and self._desks.ready
@@ -95,7 +95,7 @@ class Manager:
         """How many are taken, reserved ones among them."""
         return sum(one.report.sessions for one in self.workers if one.report)
 
-    def adopt(self, survivors: Sequence[Survivor]) -> None:
+    def adopt(self, survivors: Sequence[ExistingActor]) -> None:
         """Go on with what an earlier command has left; what is set otherwise is replaced, as by an update.
 
         Args:
@@ -177,9 +177,9 @@ class Manager:
             if not self.was_staffed:
                 raise
             logger.exception("The cluster could not be looked after; trying again")
-        self.was_staffed = self.was_staffed or self.staffed
+        self.was_staffed = self.was_staffed or self.has_ready_workers
 
-    async def be_reached_at(self, url: str) -> None:
+    async def set_public_url(self, url: str) -> None:
         """Take note of where webhooks come in, and return when workers and desks know it.
 
         Args:
@@ -218,7 +218,7 @@ class Manager:
     async def _look_at(self, one: ManagedWorker) -> None:
         try:
             one.report = await one.client.report(self.desk_url, REPORT_SECS)
-        except NoAnswer as error:
+        except RpcError as error:
             if one.report is not None:
                 logger.warning("Worker {} does not answer: {}", worker_name(one.number), error)
             one.report = None
@@ -267,7 +267,7 @@ class Manager:
         self._workers[number] = ManagedWorker(number, self._generation, handle, client, now_s)
         logger.info("Worker {} starts", name)
 
-    def _adopt_worker(self, one: Survivor) -> None:
+    def _adopt_worker(self, one: ExistingActor) -> None:
         client = WorkerClient(worker_name(one.number), self._auth, self._runtime.transport(one.handle))
         managed = ManagedWorker(one.number, one.generation, one.handle, client, self._clock())
         managed.adopted = True

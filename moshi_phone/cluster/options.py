@@ -66,7 +66,7 @@ class ClusterOptions:
     max_workers: int = field(
         default=16, metadata={"help": "How many there may be, with --spare-calls.", "min": 1}
     )
-    desks: int = field(
+    gateways: int = field(
         default=2,
         metadata={
             "help": "Processes that answer webhooks at --port; while one is gone the others do.",

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from moshi_phone.cluster.gateway import Desk
+from moshi_phone.cluster.gateway import Gateway
 from moshi_phone.cluster.options import ClusterOptions
-from moshi_phone.cluster.rpc import NoAnswer, Transport
-from moshi_phone.cluster.runtime import ActorName, Kind, Survivor, digest
+from moshi_phone.cluster.rpc import RpcError, Transport
+from moshi_phone.cluster.runtime import ActorName, ExistingActor, Kind, digest
 from moshi_phone.cluster.worker import Worker
 from moshi_phone.cluster.worker_client import WorkerSpec
 from moshi_phone.runtime.errors import first_line
@@ -55,7 +55,7 @@ class _WorkerActor(Worker):
         return self.name
 
 
-class _DeskActor(Desk):
+class _DeskActor(Gateway):
     """A desk in a process of Ray's."""
 
     def __init__(self, name: str, settings: Settings, start_log: StartLog) -> None:
@@ -115,10 +115,10 @@ class RayRuntime:
         )
         return actor.remote(name, self._settings, self._start_log)
 
-    def survivor(self, name: ActorName, handle: Any) -> Survivor:
+    def survivor(self, name: ActorName, handle: Any) -> ExistingActor:
         """Say what a process of an earlier command is to this one."""
         is_current = name.settings == self.settings_digest
-        return Survivor(name.kind, name.number, name.generation, is_current, handle)
+        return ExistingActor(name.kind, name.number, name.generation, is_current, handle)
 
     def _life(self, kind: Kind, number: int, generation: int) -> dict[str, str]:
         if self._options.ray_address is None:
@@ -159,7 +159,7 @@ async def _ask(handle: Any, token: str, what: str, arguments: tuple[Any, ...]) -
         answer: tuple[str, Any] = await handle.ask.remote(token, what, arguments)
     except RayError as error:
         # The text holds other machines' paths and a traceback; its first line says what it is.
-        raise NoAnswer(f"{type(error).__name__}: {first_line(error)[:200]}") from error
+        raise RpcError(f"{type(error).__name__}: {first_line(error)[:200]}") from error
     return answer
 
 

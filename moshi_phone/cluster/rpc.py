@@ -13,11 +13,11 @@ Transport = Callable[[str, str, tuple[Any, ...]], Awaitable[tuple[str, Any]]]
 """Brings token, name and arguments of a request to another process; gives its token and its answer."""
 
 
-class NoAnswer(Exception):
+class RpcError(Exception):
     """Another process is gone, or too slow, or is not who it should be. The text says which."""
 
 
-class Answerer:
+class RpcServer:
     """Base of what is asked. Only the methods named in ``ASKED`` are."""
 
     ASKED: ClassVar[frozenset[str]] = frozenset()
@@ -39,7 +39,7 @@ class Answerer:
         return reply, await getattr(self, what)(*arguments)
 
 
-class Asker:
+class RpcClient:
     """Asks one other process.
 
     Args:
@@ -57,7 +57,7 @@ class Asker:
         """Ask, and wait no longer than that.
 
         Raises:
-            NoAnswer: when none comes, or none that can be believed.
+            RpcError: when none comes, or none that can be believed.
         """
         token = self._auth.request(self.name)
         try:
@@ -65,7 +65,7 @@ class Asker:
                 reply, answer = await self._transport(token, what, arguments)
             self._auth.check_reply(reply, token)
         except TimeoutError as error:
-            raise NoAnswer(f"{self.name} did not answer {what} in {within_secs:g} s") from error
+            raise RpcError(f"{self.name} did not answer {what} in {within_secs:g} s") from error
         except TokenRefused as error:
-            raise NoAnswer(f"{self.name}: {error}") from error
+            raise RpcError(f"{self.name}: {error}") from error
         return answer

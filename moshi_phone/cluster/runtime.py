@@ -68,7 +68,7 @@ def parse_actor_name(text: str) -> ActorName | None:
 
 
 @dataclass(frozen=True)
-class Survivor:
+class ExistingActor:
     """A process that an earlier command has left.
 
     Attributes:

@@ -21,7 +21,7 @@ from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.access.source import is_loopback
 from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.cluster.cluster_auth import ClusterAuth
-from moshi_phone.cluster.rpc import Answerer
+from moshi_phone.cluster.rpc import RpcServer
 from moshi_phone.cluster.worker_client import WorkerReport, WorkerSpec
 from moshi_phone.cluster.worker_url import worker_url
 from moshi_phone.engines.duplex import Unsupported
@@ -31,9 +31,9 @@ from moshi_phone.server.calls.call import CallOver
 from moshi_phone.server.calls.draining import CLOSING, drain
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.incoming import answer_call, connect
-from moshi_phone.server.calls.pending import ExpectedCall
+from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import RunCall, ServerState
-from moshi_phone.server.lifecycle import answering, listen
+from moshi_phone.server.lifecycle import listen, running_server
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.browser_phone import chosen, offers
 from moshi_phone.server.web.health import health
@@ -41,11 +41,11 @@ from moshi_phone.server.web.monitoring import details, metrics, overview
 from moshi_phone.telephony.webhooks import IncomingCall
 
 GONE = "the worker is not there any more"
-LED_SECS = 10.0
+ROUTED_GRACE_SECS = 10.0
 """For how long a worker that ends waits for the stream of a call that was led to it; it takes about one."""
 
 
-class Worker(Answerer):
+class Worker(RpcServer):
     """One server. The first report starts it; ``end`` lets its calls finish and stops it.
 
     Args:
@@ -122,14 +122,14 @@ class Worker(Answerer):
         self._note_led(call.call_sid, self._state)
         return document
 
-    async def hand_over(self, call_sid: str) -> ExpectedCall | None:
+    async def export_call(self, call_sid: str) -> PendingCall | None:
         """Give up what was decided of a call that comes back from another phone; None if it was not ours."""
         if self._state is None:
             return None
         expected = self._state.expected.take(call_sid, self._state.clock())
-        return None if expected == ExpectedCall() else expected
+        return None if expected == PendingCall() else expected
 
-    async def take_over(self, call_sid: str, expected: ExpectedCall | None) -> str | None:
+    async def import_call(self, call_sid: str, expected: PendingCall | None) -> str | None:
         """Take a call that was put through and comes back; TwiML, or None where no session is free."""
         if self._state is None or await self.hold(call_sid):
             return None
@@ -168,7 +168,9 @@ class Worker(Answerer):
         """Name the personas and the voices that a call may ask for."""
         return {"personas": [], "voices": []} if self._state is None else offers(self._state)
 
-    async def page_call(self, call_sid: str, body: bytes, content_type: str) -> tuple[int, str, str]:
+    async def create_browser_call(
+        self, call_sid: str, body: bytes, content_type: str
+    ) -> tuple[int, str, str]:
         """Make a call of the page ready.
 
         Args:
@@ -186,8 +188,8 @@ class Worker(Answerer):
         except HTTPException as refusal:
             self._state.reservations.keep(call_sid)
             return refusal.status_code, str(refusal.detail), ""
-        if wanted.wishes:
-            self._state.expected.add(call_sid, ExpectedCall(request=wanted), self._state.clock())
+        if wanted.requested:
+            self._state.expected.add(call_sid, PendingCall(request=wanted), self._state.clock())
         url = self._state.auth.address.wss(STREAM_PATH)
         if url is None:
             host = self._spec.settings.server.host
@@ -202,13 +204,13 @@ class Worker(Answerer):
 
     def _note_led(self, call_sid: str, state: ServerState) -> None:
         now_s = state.clock()
-        self._led_s = {sid: led_s for sid, led_s in self._led_s.items() if now_s - led_s < LED_SECS}
+        self._led_s = {sid: led_s for sid, led_s in self._led_s.items() if now_s - led_s < ROUTED_GRACE_SECS}
         self._led_s[call_sid] = now_s
 
     async def _led_have_come(self, state: ServerState) -> None:
         """Wait for the streams of calls that were led here: until it comes, each may begin any moment."""
         while self._answering or any(  # noqa: ASYNC110 - a call that does not come tells nothing
-            state.clock() - led_s < LED_SECS and state.calls.find(call_sid) is None
+            state.clock() - led_s < ROUTED_GRACE_SECS and state.calls.find(call_sid) is None
             for call_sid, led_s in self._led_s.items()
         ):
             await asyncio.sleep(0.05)
@@ -229,13 +231,13 @@ class Worker(Answerer):
             listener = listen(spec.settings.server.host, spec.port)
             self._port = listener.getsockname()[1]
             settings = self._settings(self._port)
-            async with answering(
+            async with running_server(
                 listener,
                 self._stop,
                 settings,
                 self._run_call,
                 tokens=StreamTokens.from_auth_token(None),  # a key of its own
-                desk=self._desk,
+                webhook_base_url=self._desk,
             ) as state:
                 self._state = state
                 logger.info("Worker {} takes calls at {}", spec.name, state.auth.address.base)

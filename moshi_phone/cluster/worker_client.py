@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moshi_phone.access.refusal import Refusal
-from moshi_phone.cluster.rpc import Asker
-from moshi_phone.server.calls.pending import ExpectedCall
+from moshi_phone.cluster.rpc import RpcClient
+from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.webhooks import IncomingCall
 
@@ -55,8 +55,8 @@ HOOK_SECS = 6.0
 """For what a hook is asked about (``hooks/http.py``); Twilio waits 15 s for all."""
 
 
-class WorkerClient(Asker):
-    """Asks one worker; every method may raise ``NoAnswer``."""
+class WorkerClient(RpcClient):
+    """Asks one worker; every method may raise ``RpcError``."""
 
     async def report(self, desk_url: str | None, within_secs: float = SOON_SECS) -> WorkerReport:
         """See ``Worker.report``."""
@@ -73,13 +73,13 @@ class WorkerClient(Asker):
         document: str | None = await self.ask("answer", call, within_secs=HOOK_SECS)
         return document
 
-    async def hand_over(self, call_sid: str) -> ExpectedCall | None:
-        """See ``Worker.hand_over``."""
-        expected: ExpectedCall | None = await self.ask("hand_over", call_sid, within_secs=SOON_SECS)
+    async def export_call(self, call_sid: str) -> PendingCall | None:
+        """See ``Worker.export_call``."""
+        expected: PendingCall | None = await self.ask("hand_over", call_sid, within_secs=SOON_SECS)
         return expected
 
-    async def take_over(self, call_sid: str, expected: ExpectedCall | None) -> str | None:
-        """See ``Worker.take_over``."""
+    async def import_call(self, call_sid: str, expected: PendingCall | None) -> str | None:
+        """See ``Worker.import_call``."""
         document: str | None = await self.ask("take_over", call_sid, expected, within_secs=SOON_SECS)
         return document
 
@@ -108,8 +108,10 @@ class WorkerClient(Asker):
         offers: dict[str, list[str]] = await self.ask("offers", within_secs=SOON_SECS)
         return offers
 
-    async def page_call(self, call_sid: str, body: bytes, content_type: str) -> tuple[int, str, str]:
-        """See ``Worker.page_call``."""
+    async def create_browser_call(
+        self, call_sid: str, body: bytes, content_type: str
+    ) -> tuple[int, str, str]:
+        """See ``Worker.create_browser_call``."""
         ready: tuple[int, str, str] = await self.ask(
             "page_call", call_sid, body, content_type, within_secs=SOON_SECS
         )

@@ -14,19 +14,19 @@ import cloup
 
 from moshi_phone.commands.errors import explained
 from moshi_phone.commands.numbers import WholeNumber
-from moshi_phone.commands.options import command, takes
+from moshi_phone.commands.options import command, options_from
 from moshi_phone.engines import nvidia
-from moshi_phone.engines.choose import accelerator, asks_for_servers, choose_engine, unused_card
+from moshi_phone.engines.choose import accelerator, create_engine, unused_gpu, uses_backends
 from moshi_phone.engines.duplex import LISTEN
 from moshi_phone.engines.options import EngineOptions
-from moshi_phone.engines.personas import settle
+from moshi_phone.engines.personas import resolve_personas
 from moshi_phone.engines.real_time_benchmark import Pace, measure, report
 
 SHARED_STAGES = ("language", LISTEN)  # in the model's one thread
 
 
 @command("Does this machine hold real time, and for how many calls?")
-@takes(EngineOptions, without=("parrot_delay", "greeting", "greeting_frames", "hang_secs"))
+@options_from(EngineOptions, without=("parrot_delay", "greeting", "greeting_frames", "hang_secs"))
 @cloup.option(
     "--frames",
     type=WholeNumber(1),
@@ -43,8 +43,8 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
     other, Moshi on this machine. The exit code is 0 when it keeps up, and 1 when it does not.
     """
     with explained():
-        engine_options, _ = settle(engine_options)
-    if asks_for_servers(engine_options):
+        engine_options, _ = resolve_personas(engine_options)
+    if uses_backends(engine_options):
         _bench_servers(engine_options, frames)
     # A call without a greeting is measured from its first frame on.
     options = dataclasses.replace(engine_options, greeting="none")
@@ -52,7 +52,7 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
     with explained(), tempfile.TemporaryDirectory(prefix="moshi-bench-") as folder:
         pace = asyncio.run(_bench(options, frames, Path(folder)))
     click.echo(f"mlx on {accelerator() or 'the processor'}, {pace.calls} at once, {frames} frames of 80 ms:")
-    if card := unused_card():
+    if card := unused_gpu():
         click.echo(f"This machine's {card} is not used: {nvidia.REMEDY}.")
     for line in report(pace, shared_stages=SHARED_STAGES):
         click.echo(line)
@@ -64,7 +64,7 @@ def _bench_servers(options: EngineOptions, frames: int) -> NoReturn:
 
     async def bench_them() -> Pace:
         # The caller is heard from the first frame on, so that all of them are answered alike.
-        choice = choose_engine(dataclasses.replace(options, greeting="none"))
+        choice = create_engine(dataclasses.replace(options, greeting="none"))
         click.echo(choice.line)
         try:
             await choice.engine.start(click.echo)

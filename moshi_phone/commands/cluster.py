@@ -21,14 +21,14 @@ from moshi_phone.cluster.gateway import ADMIN_PORT, PORT
 from moshi_phone.cluster.lifecycle import cluster_running
 from moshi_phone.cluster.manager import Manager
 from moshi_phone.cluster.options import ClusterOptions
-from moshi_phone.cluster.ray_account import Left, RayAccount, sockets_of_desks
+from moshi_phone.cluster.ray_account import Left, RayAccount, sockets_of_gateways
 from moshi_phone.cluster.ray_runtime import RayRuntime, ray_running
 from moshi_phone.cluster.runtime import digest
 from moshi_phone.cluster.worker_url import check_worker_url
 from moshi_phone.commands.errors import explained
 from moshi_phone.commands.logs import log_to_stderr
-from moshi_phone.commands.options import command, takes
-from moshi_phone.commands.pointing import number_option, pointer_for, put_back
+from moshi_phone.commands.options import command, options_from
+from moshi_phone.commands.pointing import number_option, pointer_for, restore
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.records.options import TapOptions
@@ -44,8 +44,8 @@ from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 
 
 @cloup.command("update")
-@takes(TwilioOptions, only=("auth_token",))
-@takes(ClusterOptions, only=("control_port",))
+@options_from(TwilioOptions, only=("auth_token",))
+@options_from(ClusterOptions, only=("control_port",))
 def update(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
     """Replace all servers by new ones, which run what is on the disk now; no call is cut."""
     _tell(twilio_options, cluster_options, "POST", "/update")
@@ -53,16 +53,16 @@ def update(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> No
 
 @cloup.command("scale")
 @click.argument("workers", type=click.IntRange(1, 1000))
-@takes(TwilioOptions, only=("auth_token",))
-@takes(ClusterOptions, only=("control_port",))
+@options_from(TwilioOptions, only=("auth_token",))
+@options_from(ClusterOptions, only=("control_port",))
 def scale(workers: int, twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
     """Have so many servers; those that are too many end with their last calls."""
     _tell(twilio_options, cluster_options, "POST", f"/scale/{workers}")
 
 
 @cloup.command("status")
-@takes(TwilioOptions, only=("auth_token",))
-@takes(ClusterOptions, only=("control_port",))
+@options_from(TwilioOptions, only=("auth_token",))
+@options_from(ClusterOptions, only=("control_port",))
 def status(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
     """Say how the servers are."""
     _tell(twilio_options, cluster_options, "GET", "")
@@ -76,15 +76,15 @@ def status(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> No
 )
 @click.pass_context
 @number_option
-@takes(ClusterOptions)
-@takes(TwilioOptions)
-@takes(ReachOptions, without=("insecure", "stream_url"))
-@takes(EngineOptions)
-@takes(ServerOptions)
-@takes(WebOptions)
-@takes(TapOptions)
-@takes(CallOptions)
-@takes(HookOptions)
+@options_from(ClusterOptions)
+@options_from(TwilioOptions)
+@options_from(ReachOptions, without=("insecure", "stream_url"))
+@options_from(EngineOptions)
+@options_from(ServerOptions)
+@options_from(WebOptions)
+@options_from(TapOptions)
+@options_from(CallOptions)
+@options_from(HookOptions)
 def cluster(
     context: click.Context,
     /,
@@ -127,7 +127,7 @@ def cluster(
                 held.enter_context(ray_running(address))
                 account = held.enter_context(RayAccount(digest(token), address))
                 left = account.left()
-            sockets_left = event_loop.run(sockets_of_desks(left, token)) if left else {}
+            sockets_left = event_loop.run(sockets_of_gateways(left, token)) if left else {}
             settings, sockets = _hold_ports(settings, sockets_left, held)
             if not address:
                 held.enter_context(ray_running(None))
@@ -174,9 +174,9 @@ async def _run(
                 if api := settings.rest_api_if_set():
                     await stop.unless_stopped(put_back_left_numbers(api, logger.info))
                 await stop.stop_requested.wait()
-                await put_back(pointer, stop)
+                await restore(pointer, stop)
         finally:
-            await put_back(pointer, stop)
+            await restore(pointer, stop)
     return pointer is None or not pointer.rings_here
 
 

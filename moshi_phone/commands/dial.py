@@ -18,7 +18,7 @@ from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.commands.errors import Unusable, explained
 from moshi_phone.commands.logs import log_to_stderr
 from moshi_phone.commands.numbers import WholeNumber
-from moshi_phone.commands.options import GROUPS, command, takes
+from moshi_phone.commands.options import GROUPS, command, options_from
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.personas import read_persona
 from moshi_phone.records.options import TapOptions
@@ -28,7 +28,7 @@ from moshi_phone.runtime.urls import split_url
 from moshi_phone.server.calls.draining import hang_up_all
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.voicemail import NO_VOICEMAIL, Voicemail
-from moshi_phone.server.lifecycle import answering, listen
+from moshi_phone.server.lifecycle import listen, running_server
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.telephony.dialling import COMPLETED, CallPlan, Dialler
@@ -36,7 +36,7 @@ from moshi_phone.telephony.e164 import parse_number
 from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from moshi_phone.telephony.rest import PlacedCall, TwilioApi
 
-MOST_PARAMETER_CHARS = 499
+MAX_PARAMETER_CHARS = 499
 
 
 @command("Call a phone number, and talk.")
@@ -87,11 +87,11 @@ MOST_PARAMETER_CHARS = 499
     metavar="TEXT",
     help="What is said to a machine, after its tone.",
 )
-@takes(TwilioOptions)
-@takes(ReachOptions)
-@takes(EngineOptions)
-@takes(ServerOptions)
-@takes(TapOptions)
+@options_from(TwilioOptions)
+@options_from(ReachOptions)
+@options_from(EngineOptions)
+@options_from(ServerOptions)
+@options_from(TapOptions)
 def dial(
     run_call: RunCall,
     /,
@@ -165,7 +165,7 @@ async def _dial_here(
 
     with stop_signals() as stop:
         try:
-            async with answering(
+            async with running_server(
                 listener,
                 stop,
                 options,
@@ -203,9 +203,9 @@ def _with_persona_of_number(plan: CallPlan, state: ServerState, options: EngineO
 def _persona(options: EngineOptions) -> str:
     """Give the persona for a server elsewhere; it travels as a parameter of Twilio's."""
     persona = read_persona(options.persona)
-    if len(persona) > MOST_PARAMETER_CHARS:
+    if len(persona) > MAX_PARAMETER_CHARS:
         raise Unusable(
-            f"Twilio carries a persona of at most {MOST_PARAMETER_CHARS} characters to the server at --url, "
+            f"Twilio carries a persona of at most {MAX_PARAMETER_CHARS} characters to the server at --url, "
             f"got {len(persona)}; give it a name in that server's --personas, and that name here."
         )
     return persona

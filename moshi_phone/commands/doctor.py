@@ -29,9 +29,9 @@ from moshi_phone.commands.checks.machine import (
 from moshi_phone.commands.checks.servers import check_servers
 from moshi_phone.commands.errors import explained
 from moshi_phone.commands.logs import log_to_stderr
-from moshi_phone.commands.options import GROUPS, command, takes
+from moshi_phone.commands.options import GROUPS, command, options_from
 from moshi_phone.engines.options import EngineOptions
-from moshi_phone.engines.personas import settle
+from moshi_phone.engines.personas import resolve_personas
 from moshi_phone.runtime import event_loop
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
@@ -43,10 +43,10 @@ from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 @cloup.option(
     "--number", group=GROUPS["phone"], envvar="TWILIO_NUMBER", show_envvar=True, help="Your number at Twilio."
 )
-@takes(TwilioOptions)
-@takes(ReachOptions)
-@takes(EngineOptions)
-@takes(ServerOptions)
+@options_from(TwilioOptions)
+@options_from(ReachOptions)
+@options_from(EngineOptions)
+@options_from(ServerOptions)
 def doctor(
     *,
     as_json: bool,
@@ -66,7 +66,7 @@ def doctor(
     log_to_stderr("error", secrets, server_options.log_format)
     with explained():
         # Not Settings.check(), which ends at the first fault: here each is a line of its own.
-        settled, _ = settle(engine_options)
+        settled, _ = resolve_personas(engine_options)
         options = Settings(server_options, settled, twilio_options, reach_options)
         options.address()
         checks = event_loop.run(_examine(options, number, quiet=as_json))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import click
 
 from moshi_phone.commands.errors import explained
-from moshi_phone.commands.options import command, takes
+from moshi_phone.commands.options import command, options_from
 from moshi_phone.engines.options import EngineOptions
-from moshi_phone.engines.personas import settle
+from moshi_phone.engines.personas import resolve_personas
 
 
 @command("Fetch Moshi's weights, and nothing else.")
-@takes(EngineOptions, only=("model", "voice", "persona", "personas", "quantize", "listen", "listen_model"))
+@options_from(
+    EngineOptions, only=("model", "voice", "persona", "personas", "quantize", "listen", "listen_model")
+)
 def download(engine_options: EngineOptions) -> None:
     """Fetch Moshi's weights, check every file, and fetch damaged ones again."""
     # Loads mlx, which other commands need not wait for.
@@ -19,7 +21,7 @@ def download(engine_options: EngineOptions) -> None:
     from moshi_phone.engines.moshi.stt.checkpoint import find_listening  # noqa: PLC0415
 
     with explained():
-        engine_options, _ = settle(engine_options)
+        engine_options, _ = resolve_personas(engine_options)
         checkpoint = find_files.find(engine_options, click.echo, repair=True)
         if checkpoint.takes_persona:
             click.echo(f"Voices: {', '.join(find_files.voices(engine_options, click.echo).names)}")

@@ -87,7 +87,7 @@ def _groups_of(made: cloup.Command) -> list[cloup.OptionGroup]:
     return groups
 
 
-def takes(
+def options_from(
     settings: type[Any], *, without: Collection[str] = (), only: Collection[str] | None = None
 ) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Give a command every field of a dataclass as an option, and the filled dataclass as an argument.
@@ -129,7 +129,7 @@ def from_environment(settings: type[T]) -> T:
     """
 
     @cloup.command()
-    @takes(settings)
+    @options_from(settings)
     def read(**filled: T) -> T:
         [one] = filled.values()
         return one

@@ -11,7 +11,7 @@ from moshi_phone.commands.options import GROUPS
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.e164 import parse_number
-from moshi_phone.telephony.number_routing import NumberPointer
+from moshi_phone.telephony.number_routing import VoiceWebhookOverride
 
 PUT_BACK_SECS = 10.0
 FORCED_SECS = 2.0  # what a request under way may still take when somebody insists on going
@@ -25,7 +25,7 @@ number_option = cloup.option(
 )
 
 
-def pointer_for(options: Settings, number: str | None) -> NumberPointer | None:
+def pointer_for(options: Settings, number: str | None) -> VoiceWebhookOverride | None:
     """Make what points the number here; None where there is no number, or no URL to point it at.
 
     Raises:
@@ -33,16 +33,16 @@ def pointer_for(options: Settings, number: str | None) -> NumberPointer | None:
     """
     if not number or not options.is_public:
         return None  # TWILIO_NUMBER may be set for other commands; without a URL there is nothing to point at
-    return NumberPointer(
+    return VoiceWebhookOverride(
         options.rest_api("--number"), parse_number(number, "--number (TWILIO_NUMBER)"), logger.info
     )
 
 
-async def put_back(pointer: NumberPointer | None, stop: StopSignals) -> None:
+async def restore(pointer: VoiceWebhookOverride | None, stop: StopSignals) -> None:
     """Make the number do again what it did before, in a bounded time."""
     if pointer is None:
         return
-    putting = asyncio.ensure_future(pointer.put_back())  # a task, to be left behind where it takes too long
+    putting = asyncio.ensure_future(pointer.restore())  # a task, to be left behind where it takes too long
     if not await stop.wait_unless_forced(putting, within_secs=PUT_BACK_SECS, forced_secs=FORCED_SECS):
         putting.cancel()
         logger.error("The number was not put back in time; the next start puts it back")

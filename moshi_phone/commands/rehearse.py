@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from moshi_phone.commands.errors import Unusable, explained
-from moshi_phone.commands.options import GROUPS, as_environment, command, takes
+from moshi_phone.commands.options import GROUPS, as_environment, command, options_from
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.records.options import TapOptions
@@ -25,7 +25,7 @@ from moshi_phone.rehearse.options import RehearseOptions
 from moshi_phone.rehearse.own_server import PUBLIC_URL, OwnServer
 from moshi_phone.rehearse.provenance import Provenance
 from moshi_phone.rehearse.reachable import check_reachable
-from moshi_phone.rehearse.rehearsal import Rehearsed, Target
+from moshi_phone.rehearse.rehearsal import RehearsalResult, Target
 from moshi_phone.rehearse.report import make_report_directory, write_report
 from moshi_phone.rehearse.status_client import StatusClient
 from moshi_phone.rehearse.table import BY_SPEED, checklist, distributions, shares
@@ -40,9 +40,9 @@ _WIDTH_WITHOUT_TERMINAL = 140
 
 
 @command("A whole call without a phone, checked point by point.")
-@takes(RehearseOptions)
-@takes(EngineOptions, without=("calls",))
-@takes(ServerOptions, only=("pipeline",))
+@options_from(RehearseOptions)
+@options_from(EngineOptions, without=("calls",))
+@options_from(ServerOptions, only=("pipeline",))
 @cloup.option(
     "--auth-token",
     group=GROUPS["rehearsal"],
@@ -120,7 +120,7 @@ class _Stage:
         """What the caller says."""
         return self.options.caller or CALLER_FILE
 
-    async def visit(self, target: Target) -> list[Rehearsed]:
+    async def visit(self, target: Target) -> list[RehearsalResult]:
         """Rehearse with a server that runs already.
 
         Raises:
@@ -129,7 +129,7 @@ class _Stage:
         await check_reachable(target.url)
         return await self._calls(target, self.options.secs, self.options.calls)
 
-    async def host(self, engine: EngineOptions) -> list[Rehearsed]:
+    async def host(self, engine: EngineOptions) -> list[RehearsalResult]:
         """Rehearse with a server of our own, and judge the line by a mirror where the engine is none."""
         self.console.print("Starting the server")
         async with OwnServer(self._environment(engine), self._say) as server:
@@ -158,7 +158,7 @@ class _Stage:
             (call,) = await self._calls(_target(server, 0.0), _MIRROR_SECS, 1)
         return next(point for point in call.points if point.key == "quality")
 
-    async def _calls(self, target: Target, secs: float, calls: int) -> list[Rehearsed]:
+    async def _calls(self, target: Target, secs: float, calls: int) -> list[RehearsalResult]:
         said = caller_speech(self.caller, secs)
         with Progress(
             TextColumn("{task.description}"),
@@ -190,7 +190,7 @@ def _target(server: OwnServer, repeats_after_ms: float | None) -> Target:
     )
 
 
-def _show(console: Console, calls: list[Rehearsed], written: list[Path]) -> bool:
+def _show(console: Console, calls: list[RehearsalResult], written: list[Path]) -> bool:
     console.print()
     console.print(checklist(calls[0].points) if len(calls) == 1 else distributions(calls))
     console.print(BY_SPEED, style="dim")

@@ -14,8 +14,8 @@ from moshi_phone.access.public_address import TWIML_PATH
 from moshi_phone.access.redact import redact
 from moshi_phone.commands.errors import explained
 from moshi_phone.commands.logs import log_to_stderr
-from moshi_phone.commands.options import command, takes
-from moshi_phone.commands.pointing import number_option, pointer_for, put_back
+from moshi_phone.commands.options import command, options_from
+from moshi_phone.commands.pointing import number_option, pointer_for, restore
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.records.options import TapOptions
@@ -24,7 +24,7 @@ from moshi_phone.runtime.stop_signals import Stopped, stop_signals
 from moshi_phone.server.calls.draining import drain
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import RunCall, ServerState
-from moshi_phone.server.lifecycle import answering, listen
+from moshi_phone.server.lifecycle import listen, running_server
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.number_routing import put_back_left_numbers
@@ -36,14 +36,14 @@ _HERE = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - all of them take w
 @command("Answer calls (the default).")
 @click.pass_obj
 @number_option
-@takes(TwilioOptions)
-@takes(ReachOptions)
-@takes(EngineOptions)
-@takes(ServerOptions)
-@takes(WebOptions)
-@takes(TapOptions)
-@takes(CallOptions)
-@takes(HookOptions)
+@options_from(TwilioOptions)
+@options_from(ReachOptions)
+@options_from(EngineOptions)
+@options_from(ServerOptions)
+@options_from(WebOptions)
+@options_from(TapOptions)
+@options_from(CallOptions)
+@options_from(HookOptions)
 def serve(
     run_call: RunCall,
     /,
@@ -83,17 +83,17 @@ async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bo
     listener = listen(options.server.host, options.server.port)
     with stop_signals() as stop, suppress(Stopped):
         try:
-            async with answering(listener, stop, options, run_call, pointer=pointer) as state:
+            async with running_server(listener, stop, options, run_call, pointer=pointer) as state:
                 _say_where(options, state, listener.getsockname()[1], number, is_pointed=pointer is not None)
                 if api := options.rest_api_if_set():
                     await stop.unless_stopped(put_back_left_numbers(api, logger.info))
                 await stop.stop_requested.wait()
                 # The number goes back at once: who calls from now on reaches whoever was there before.
                 await asyncio.gather(
-                    put_back(pointer, stop), drain(state.calls, stop, options.server.drain_secs, logger.info)
+                    restore(pointer, stop), drain(state.calls, stop, options.server.drain_secs, logger.info)
                 )
         finally:
-            await put_back(pointer, stop)  # where the start was broken off; the second time it does nothing
+            await restore(pointer, stop)  # where the start was broken off; the second time it does nothing
     return pointer is None or not pointer.rings_here
 
 

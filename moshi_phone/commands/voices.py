@@ -14,10 +14,10 @@ import soundfile
 
 from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ
 from moshi_phone.commands.errors import Unusable, explained
-from moshi_phone.commands.options import command, takes
+from moshi_phone.commands.options import command, options_from
 from moshi_phone.engines.duplex import DuplexEngine, EngineUnavailable
 from moshi_phone.engines.options import EngineOptions
-from moshi_phone.engines.personas import settle
+from moshi_phone.engines.personas import resolve_personas
 from moshi_phone.engines.voices import MOSHI_VOICES, PERSONAPLEX_REPO, PERSONAPLEX_VOICE, PERSONAPLEX_VOICES
 
 SAMPLE_SECS = 6.0
@@ -26,7 +26,7 @@ KINDS = {"NATF": "natural, female", "NATM": "natural, male", "VARF": "varied, fe
 
 
 @command("List the voices, or hear one.")
-@takes(EngineOptions, only=("model", "quantize", "persona", "personas"))
+@options_from(EngineOptions, only=("model", "quantize", "persona", "personas"))
 @cloup.option("--play", metavar="NAME|FILE", help="Write a sample of this voice, made by the model.")
 @cloup.option(
     "--out",
@@ -40,7 +40,7 @@ def voices(engine_options: EngineOptions, play: str | None, out: Path | None) ->
     Any of PersonaPlex's can be a file of your own as well: a .pt of NVIDIA's kind, or a .wav of 1 to 30 s.
     """
     with explained():
-        options, _ = settle(engine_options)
+        options, _ = resolve_personas(engine_options)
         if play:
             target = out or Path(f"{Path(play).stem}.wav")
             if not os.access(target.parent, os.W_OK) or target.is_dir():

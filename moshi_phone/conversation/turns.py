@@ -20,7 +20,7 @@ TAKEOVER_S = 1.0
 """An utterance of so long takes the turn; a shorter one is a backchannel, where the other one speaks on."""
 
 _PAUSE_S = 0.2  # shorter silences are inside words
-_LONGEST_PAUSE_S = 2.0  # after a longer one the caller begins a new turn
+_MAX_PAUSE_S = 2.0  # after a longer one the caller begins a new turn
 _RESUMED_S = 1.2  # who speaks on so soon after the other's start had not finished
 _CUT_OFF_S = 0.6  # an utterance of so long that the caller's speaking on cut off had taken the turn, too
 _EARLY_S = 1.0  # a bot that starts so long before the end of a turn answers it; before that, it interrupts
@@ -142,12 +142,12 @@ class _Finder:
         said = self._caller[index]
         if index + 1 == len(self._caller):
             # Within a pause's time, and while it is not clear whose turn it is, the caller may go on.
-            if self._over or self._until_s - said.end_s > _LONGEST_PAUSE_S + CALLER_BRIDGE_S:
+            if self._over or self._until_s - said.end_s > _MAX_PAUSE_S + CALLER_BRIDGE_S:
                 return None
             raise _Undecided
         resumed = self._caller[index + 1]
         secs = resumed.begin_s - said.end_s
-        if secs > _LONGEST_PAUSE_S or covering(self._bot, said.end_s - _OVERLAP_S):
+        if secs > _MAX_PAUSE_S or covering(self._bot, said.end_s - _OVERLAP_S):
             return None
         starts = self._bot_starts(said.end_s - _OVERLAP_S, resumed.begin_s)
         if not starts:

@@ -11,7 +11,7 @@ from moshi_phone.engines import nvidia
 from moshi_phone.engines.duplex import DuplexEngine, EngineUnavailable
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
-from moshi_phone.engines.personas import NO_PERSONAS, Personas, settle
+from moshi_phone.engines.personas import NO_PERSONAS, Personas, resolve_personas
 from moshi_phone.runtime.errors import describe_error
 from moshi_phone.runtime.plugin import PluginUnfit, load
 
@@ -53,23 +53,23 @@ def accelerator() -> str | None:
     return None
 
 
-def unused_card() -> str | None:
+def unused_gpu() -> str | None:
     """Name the NVIDIA card of this machine where there is one that mlx does not use."""
     return None if accelerator() else nvidia.nvidia_card()
 
 
-def asks_for_servers(options: EngineOptions) -> bool:
+def uses_backends(options: EngineOptions) -> bool:
     """Say whether servers elsewhere are to answer: who names one means it."""
     return options.engine == "remote" or (options.engine == "auto" and bool(options.remote.server))
 
 
-def choose_engine(options: EngineOptions) -> EngineChoice:
+def create_engine(options: EngineOptions) -> EngineChoice:
     """Make the engine that the options ask for, and say why it is this one and how to have the other.
 
     Raises:
         EngineUnavailable: when the options ask for what is not there.
     """
-    settled, personas = settle(options)
+    settled, personas = resolve_personas(options)
     return replace(_choose(settled), personas=personas)
 
 
@@ -80,7 +80,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
         raise EngineUnavailable(
             f"--engine: expected {', '.join(ENGINES)} or MODULE:CLASS, got {options.engine!r}."
         )
-    remote = asks_for_servers(options)
+    remote = uses_backends(options)
     if options.listens and (remote or options.engine == "parrot"):
         raise EngineUnavailable(
             f"{'Servers' if remote else 'The parrot'} cannot listen for words; leave out --listen, or take "
@@ -100,7 +100,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
         return EngineChoice(ParrotEngine(options.parrot_delay), "as asked")
     # Only now: loading mlx, and asking the driver, is not for those who have named another engine.
     found = accelerator()
-    card = unused_card()
+    card = unused_gpu()
     hint = f"to have Moshi on it: {nvidia.REMEDY}; " if card else ""
     if options.engine == "auto" and found is None:
         return EngineChoice(
@@ -156,7 +156,7 @@ def _own_engine(options: EngineOptions) -> DuplexEngine:
 
 def _remote_engine(options: EngineOptions) -> EngineChoice:
     from moshi_phone.engines.remote.engine import RemoteEngine  # noqa: PLC0415 - loads Opus, which only servers need
-    from moshi_phone.engines.remote.query import Greeting, Wish  # noqa: PLC0415
+    from moshi_phone.engines.remote.query import Greeting, RemoteCallSetting  # noqa: PLC0415
 
     sampling = {
         "text_temperature": options.text_temperature,
@@ -168,7 +168,7 @@ def _remote_engine(options: EngineOptions) -> EngineChoice:
     greetings: tuple[Greeting, ...] = get_args(Greeting)
     # What is none of the three is the greeting itself, in words.
     greeting = next((one for one in greetings if one == options.greeting), None)
-    wish = Wish(
+    wish = RemoteCallSetting(
         persona=options.persona,
         voice=options.voice,
         greeting=greeting or "speech",

@@ -52,7 +52,7 @@ class RequestRefused(EngineError):
 
 
 @dataclass(frozen=True, slots=True)
-class CallRequest:
+class CallOverrides:
     """What one call asks of its engine; None takes what the engine was started with.
 
     Attributes:
@@ -68,17 +68,17 @@ class CallRequest:
     temperature: float | None = None
 
     @property
-    def wishes(self) -> frozenset[str]:
+    def requested(self) -> frozenset[str]:
         """The names of what is asked for."""
         return frozenset(item.name for item in fields(self) if getattr(self, item.name) is not None)
 
-    def or_else(self, other: CallRequest) -> CallRequest:
+    def or_else(self, other: CallOverrides) -> CallOverrides:
         """Take from another request what this one leaves open."""
         own = {item.name: getattr(self, item.name) for item in fields(self)}
         return replace(other, **{name: value for name, value in own.items() if value is not None})
 
 
-NO_REQUEST = CallRequest()
+NO_OVERRIDES = CallOverrides()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class DuplexSession(ABC):
     """
 
     @property
-    def answerer(self) -> str:
+    def display_name(self) -> str:
         """Who owes the answers, to begin a sentence with."""
         return "The engine"
 
@@ -207,7 +207,7 @@ class DuplexSession(ABC):
         """Wait until all that was given to ``say`` has been said, or the session has ended."""
 
     @property
-    def skipped_frames(self) -> int:
+    def untranscribed_frames(self) -> int:
         """Frames of the caller that were answered, but not listened to for words, for want of time."""
         return 0
 
@@ -226,14 +226,14 @@ class DuplexEngine(ABC):
         abilities: what its sessions can do beside talking: ``say`` (given words), ``listen`` (tell
             the caller's words).
         lost_calls: how many calls ended since the start because their session broke.
-        takes: which fields of a ``CallRequest`` it can fulfil.
+        takes: which fields of a ``CallOverrides`` it can fulfil.
     """
 
     name: str
     capacity: int
-    abilities: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
     lost_calls: int = 0
-    takes: frozenset[str] = frozenset()
+    supported_overrides: frozenset[str] = frozenset()
 
     @property
     @abstractmethod
@@ -263,7 +263,7 @@ class DuplexEngine(ABC):
             EngineUnavailable: with one sentence that names the remedy.
         """
 
-    def prepare(self, request: CallRequest) -> None:
+    def prepare(self, request: CallOverrides) -> None:
         """Get ready what a call that will come in a moment asks for. Returns at once.
 
         The webhook calls it while the phone rings. What is not ready when the call begins is waited for then.
@@ -274,7 +274,7 @@ class DuplexEngine(ABC):
         self.check_request(request)
 
     @abstractmethod
-    def open_session(self, request: CallRequest = NO_REQUEST) -> DuplexSession:
+    def open_session(self, request: CallOverrides = NO_OVERRIDES) -> DuplexSession:
         """Give a session at once.
 
         Args:
@@ -285,13 +285,13 @@ class DuplexEngine(ABC):
             RequestRefused: when this engine cannot fulfil the request.
         """
 
-    def check_request(self, request: CallRequest) -> None:
+    def check_request(self, request: CallOverrides) -> None:
         """Make sure that the request asks for nothing that this engine does not take.
 
         Raises:
             RequestRefused: naming the first thing that it does not.
         """
-        if beyond := sorted(request.wishes - self.takes):
+        if beyond := sorted(request.requested - self.supported_overrides):
             raise RequestRefused(f"The engine {self.name} takes no {beyond[0]} for a call; leave it out.")
 
     @abstractmethod

@@ -17,8 +17,8 @@ import soundfile
 
 from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
 from moshi_phone.engines.duplex import (
-    NO_REQUEST,
-    CallRequest,
+    NO_OVERRIDES,
+    CallOverrides,
     DuplexEngine,
     DuplexSession,
     DuplexStep,
@@ -137,7 +137,7 @@ class ParrotEngine(DuplexEngine):
             progress("The parrot is a mirror: every frame of the caller comes straight back.")
         self._ready = True
 
-    def open_session(self, request: CallRequest = NO_REQUEST) -> ParrotSession:
+    def open_session(self, request: CallOverrides = NO_OVERRIDES) -> ParrotSession:
         """Give a parrot.
 
         Raises:

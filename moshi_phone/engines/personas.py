@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from moshi_phone.engines.duplex import (
-    NO_REQUEST,
-    CallRequest,
+    NO_OVERRIDES,
+    CallOverrides,
     DuplexEngine,
     EngineUnavailable,
     RequestRefused,
@@ -53,8 +53,8 @@ class Personas:
         names_by_number: which section a number belongs to, E.164.
     """
 
-    default: CallRequest = NO_REQUEST
-    sections: Mapping[str, CallRequest] = field(default_factory=dict[str, CallRequest])
+    default: CallOverrides = NO_OVERRIDES
+    sections: Mapping[str, CallOverrides] = field(default_factory=dict[str, CallOverrides])
     names_by_number: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     @property
@@ -62,7 +62,7 @@ class Personas:
         """What a person can choose from; sections that are phone numbers are nobody else's business."""
         return [name for name in self.sections if not _NUMBER.fullmatch(name)]
 
-    def for_call(self, *, called: str, caller: str) -> CallRequest:
+    def for_call(self, *, called: str, caller: str) -> CallOverrides:
         """Give what a call asks for; the section of who calls comes before that of who was called."""
         name = self.name_for_call(called=called, caller=caller)
         return self.default if name is None else self.sections[name]
@@ -71,7 +71,7 @@ class Personas:
         """Name the section that ``for_call`` gives; None for the default."""
         return self.names_by_number.get(caller) or self.names_by_number.get(called)
 
-    def chosen(self, name_or_persona: str) -> CallRequest:
+    def chosen(self, name_or_persona: str) -> CallOverrides:
         """Give a section by its name, or else the default with this persona."""
         section = self.sections.get(name_or_persona)
         return section if section is not None else replace(self.default, persona=name_or_persona)
@@ -96,7 +96,7 @@ def load_personas(path: Path | None) -> Personas:
         raise PersonasUnfit(f"--personas: {path} is not TOML ({error}).") from error
     # Taken out first: the sections that follow are filled up with it.
     default = _request(path, DEFAULT, data.pop(DEFAULT, {}))
-    sections: dict[str, CallRequest] = {}
+    sections: dict[str, CallOverrides] = {}
     names_by_number: dict[str, str] = {}
     for name, table in data.items():
         if not _NAME.fullmatch(name) and not _NUMBER.fullmatch(name):
@@ -147,7 +147,7 @@ def read_persona(text: str, folder: Path = Path()) -> str:
     return text
 
 
-def settle(options: EngineOptions) -> tuple[EngineOptions, Personas]:
+def resolve_personas(options: EngineOptions) -> tuple[EngineOptions, Personas]:
     """Read what the options name, and fill them up with the default of the file.
 
     Raises:
@@ -169,7 +169,7 @@ def settle(options: EngineOptions) -> tuple[EngineOptions, Personas]:
     return settled, personas
 
 
-def _request(path: Path, name: str, table: object) -> CallRequest:
+def _request(path: Path, name: str, table: object) -> CallOverrides:
     if not isinstance(table, dict):
         raise PersonasUnfit(f"--personas: {path}: expected [{name}] to be a section, got a value.")
     if beyond := sorted(table.keys() - {*_TEXTS, "temperature", "numbers"}):
@@ -188,7 +188,7 @@ def _request(path: Path, name: str, table: object) -> CallRequest:
     ):
         raise PersonasUnfit(f"--personas: {path}: expected a temperature from 0 to 2 in [{name}].")
     persona = table.get("persona")
-    return CallRequest(
+    return CallOverrides(
         # Files are named from where the TOML file is, wherever the program was started.
         persona=None if persona is None else read_persona(persona, path.parent),
         voice=table.get("voice"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES
-from moshi_phone.audio.percentiles import Spread
+from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.engines.duplex import DuplexEngine, DuplexSession
 
 TOLERATED_DROPS = 0.01  # a hiccup of the machine is not the engine's
@@ -32,10 +32,10 @@ class Pace:
 
     calls: int
     frames: int
-    stages: dict[str, Spread]
-    answers: Spread | None
+    stages: dict[str, Percentiles]
+    answers: Percentiles | None
     dropped_frames: int
-    skipped_frames: int = 0
+    untranscribed_frames: int = 0
 
     @property
     def slowest(self) -> str:
@@ -66,9 +66,9 @@ def report(pace: Pace, shared_stages: Sequence[str]) -> list[str]:
         headroom = "" if name == "answer" else f"{FRAME_MS - spread.p95:10.1f}"
         lines.append(f"{name:<14}{spread.p50:8.1f}{spread.p95:8.1f}{spread.max:8.1f}{headroom}")
     lines.append(f"{pace.dropped_frames} of {pace.calls * pace.frames} frames dropped")
-    if pace.skipped_frames:
+    if pace.untranscribed_frames:
         lines.append(
-            f"{pace.skipped_frames} of {pace.calls * pace.frames} frames answered, but not listened to"
+            f"{pace.untranscribed_frames} of {pace.calls * pace.frames} frames answered, but not listened to"
         )
     return [*lines, verdict(pace, shared_stages)]
 
@@ -119,10 +119,10 @@ async def measure(engine: DuplexEngine, calls: int, frames: int) -> Pace:
     return Pace(
         calls,
         frames,
-        {name: spread for name, times_ms in stages.items() if (spread := Spread.of(times_ms))},
-        Spread.of(answers_ms),
+        {name: spread for name, times_ms in stages.items() if (spread := Percentiles.of(times_ms))},
+        Percentiles.of(answers_ms),
         sum(session.dropped_frames for session in sessions),
-        sum(session.skipped_frames for session in sessions),
+        sum(session.untranscribed_frames for session in sessions),
     )
 
 

@@ -9,7 +9,7 @@ from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.runtime.errors import UserError
 
 HOUR_S = 3600.0
-_MOST_CALLERS = 10_000  # remembered at a time; then those who called longest ago are forgotten
+_MAX_CALLERS = 10_000  # remembered at a time; then those who called longest ago are forgotten
 _PATTERN = re.compile(r"\+[1-9][0-9]{0,14}\*?")
 
 
@@ -64,7 +64,7 @@ class CallerRules:
         calls = self._calls.pop(number, {})  # put back below, as the latest
         calls = {sid: at_s for sid, at_s in calls.items() if now_s - at_s < HOUR_S}
         self._calls[number] = calls
-        if len(self._calls) > _MOST_CALLERS:
+        if len(self._calls) > _MAX_CALLERS:
             del self._calls[next(iter(self._calls))]
         if len(calls) >= self._calls_per_hour and call_sid not in calls:
             # Not counted: or who goes on trying would never be let in again.

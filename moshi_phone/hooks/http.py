@@ -49,7 +49,7 @@ def is_signed(header: str, body: bytes, secret: str, now_secs: int, within_secs:
     return abs(now_secs - signed_secs) <= within_secs and hmac.compare_digest(header, expected)
 
 
-MOST_ANSWER_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 64 * 1024
 HTTP_OK, HTTP_BAD = 200, 300
 
 
@@ -131,6 +131,6 @@ async def _bounded(content: aiohttp.StreamReader) -> bytes:
     body = bytearray()
     async for chunk in content.iter_any():
         body += chunk
-        if len(body) > MOST_ANSWER_BYTES:
-            raise HookFailed(f"it answers with more than {MOST_ANSWER_BYTES} bytes")
+        if len(body) > MAX_ANSWER_BYTES:
+            raise HookFailed(f"it answers with more than {MAX_ANSWER_BYTES} bytes")
     return bytes(body)

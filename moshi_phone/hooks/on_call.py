@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
 from moshi_phone.hooks.http import Hook, HookFailed
 from moshi_phone.telephony.e164 import BadNumber, parse_number
 from moshi_phone.telephony.webhooks import IncomingCall
@@ -27,7 +27,7 @@ class HookAnswer:
     """
 
     accept: bool = True
-    request: CallRequest = NO_REQUEST
+    request: CallOverrides = NO_OVERRIDES
     transfer_to: str | None = field(default=None, repr=False)
 
 
@@ -63,7 +63,7 @@ def read_answer(body: bytes) -> HookAnswer:
     words = {name: _text(said.get(name), name, most) for name, most in _TEXTS.items()}
     return HookAnswer(
         accept,
-        CallRequest(**words, temperature=_temperature(said.get("temperature"))),
+        CallOverrides(**words, temperature=_temperature(said.get("temperature"))),
         _number(said.get("transfer_to")),
     )
 

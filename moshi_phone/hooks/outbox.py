@@ -17,9 +17,9 @@ from typing import Any
 from loguru import logger
 
 from moshi_phone.hooks.http import Hook, HookFailed
-from moshi_phone.runtime.retries import GrowingPauses
+from moshi_phone.runtime.retries import ExponentialBackoff
 
-MOST_FILES = 10_000
+MAX_FILES = 10_000
 """What may wait; then the oldest goes, and the log says so."""
 PAUSES_SECS = (1.0, 5.0, 30.0, 60.0, 300.0, 900.0)
 SEND_SECS = 10.0
@@ -78,9 +78,9 @@ class Outbox:
 
     def _write(self, what: dict[str, Any]) -> None:
         files = self._files()
-        for oldest in files[: max(0, len(files) - MOST_FILES + 1)]:
+        for oldest in files[: max(0, len(files) - MAX_FILES + 1)]:
             oldest.unlink(missing_ok=True)
-            logger.error("{} calls wait to be told to --on-end; the oldest is forgotten", MOST_FILES)
+            logger.error("{} calls wait to be told to --on-end; the oldest is forgotten", MAX_FILES)
         # Sorted by name they are sorted by time; the id keeps two of one second apart.
         name = f"{what.get('ended_at', '')}-{what['id']}".replace(":", "-").replace("/", "-")
         # Under another name until it is whole and on the disk: a crash must leave nothing half told.
@@ -96,7 +96,7 @@ class Outbox:
         return sorted(self._folder.glob("*.json"))
 
     async def _send_all(self) -> None:
-        pauses = GrowingPauses(PAUSES_SECS)
+        pauses = ExponentialBackoff(PAUSES_SECS)
         while True:
             await self._added.wait()
             self._added.clear()
@@ -133,7 +133,7 @@ class Outbox:
         try:
             what = json.loads(await asyncio.to_thread(path.read_text, encoding="utf-8"))
         except FileNotFoundError:
-            return  # somebody has taken it out, or MOST_FILES were reached: nothing is left to tell
+            return  # somebody has taken it out, or MAX_FILES were reached: nothing is left to tell
         except (OSError, ValueError) as error:
             logger.error("{} cannot be read, and is put aside: {}", path, error)
             # Kept for whoever wants to know, but out of the way: it would be read again for ever.

@@ -41,7 +41,7 @@ class CallMetrics:
     delay_ms: float = 0.0
     playout_lead_ms: float = 0.0
     dropped_frames: int = 0
-    skipped_frames: int = 0
+    untranscribed_frames: int = 0
     unsent_messages: int = 0
     trimmed_ms: float = 0.0
     underruns: int = 0
@@ -57,7 +57,7 @@ class CallMetrics:
             self.stages.setdefault(stage, Histogram()).include(histogram)
         # Not what is true of one moment only: the backlog now, the last frame's delay.
         self.dropped_frames += other.dropped_frames
-        self.skipped_frames += other.skipped_frames
+        self.untranscribed_frames += other.untranscribed_frames
         self.unsent_messages += other.unsent_messages
         self.trimmed_ms += other.trimmed_ms
         self.underruns += other.underruns
@@ -73,7 +73,7 @@ class CallMetrics:
             "backlog_frames": self.backlog_frames,
             "most_backlog_frames": self.most_backlog_frames,
             "dropped_frames": self.dropped_frames,
-            "skipped_frames": self.skipped_frames,
+            "skipped_frames": self.untranscribed_frames,
             "unsent_messages": self.unsent_messages,
             "trimmed_ms": round(self.trimmed_ms, 1),
             "underruns": self.underruns,

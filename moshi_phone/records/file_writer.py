@@ -17,7 +17,7 @@ from typing import BinaryIO, Protocol
 from moshi_phone.records import private_files
 from moshi_phone.runtime.call_log import call_logger
 
-MOST_WAITING_BYTES = 16 * 1024 * 1024
+MAX_WAITING_BYTES = 16 * 1024 * 1024
 AT_EXIT_SECS = 2.0  # how long the end of the process may wait for the disk
 _JOB_BYTES = 512  # what a job takes besides its data, so that many small pieces are bounded too
 
@@ -39,7 +39,7 @@ class FileWriter:
         most_waiting_bytes: how much may wait to be written, of all files together.
     """
 
-    def __init__(self, most_waiting_bytes: int = MOST_WAITING_BYTES) -> None:
+    def __init__(self, most_waiting_bytes: int = MAX_WAITING_BYTES) -> None:
         self.most_waiting_bytes = most_waiting_bytes
         self._changed = threading.Condition()
         self._jobs: deque[tuple[Callable[[], None], int]] = deque()

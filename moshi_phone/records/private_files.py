@@ -14,7 +14,7 @@ from moshi_phone.records.options import TapOptions
 from moshi_phone.runtime.errors import UserError
 
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
-_MOST_NAMES = 1000
+_MAX_NAMES = 1000
 
 
 def create(path: Path) -> tuple[Path, BinaryIO]:
@@ -26,14 +26,14 @@ def create(path: Path) -> tuple[Path, BinaryIO]:
     Raises:
         OSError: when it cannot be made.
     """
-    for number in range(1, _MOST_NAMES + 1):
+    for number in range(1, _MAX_NAMES + 1):
         candidate = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
         try:
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
             return candidate, os.fdopen(os.open(candidate, flags, FILE_MODE), "wb")
         except FileExistsError:
             continue
-    raise FileExistsError(17, f"{_MOST_NAMES} files of that name are there already", str(path))
+    raise FileExistsError(17, f"{_MAX_NAMES} files of that name are there already", str(path))
 
 
 class DirectoryUnusable(UserError):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from moshi_phone.audio.far_end_clock import FarClock
+from moshi_phone.audio.far_end_clock import FarEndClock
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 
 
@@ -25,7 +25,7 @@ class Timeline:
     def __init__(self, rate_hz: int = PHONE_RATE_HZ) -> None:
         self.written_samples = 0
         self._rate_hz = rate_hz
-        self._far = FarClock()
+        self._far = FarEndClock()
         self._origin_s = math.inf
         self._bot_end = 0
         self._bot: list[tuple[int, NDArray[np.int16]]] = []

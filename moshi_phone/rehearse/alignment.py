@@ -17,7 +17,7 @@ from moshi_phone.audio.silence import SILENCE_RMS
 Samples = NDArray[np.float32]
 
 _MARGIN_SAMPLES = 960  # the window reaches 120 ms to either side of its frame
-_LONGEST_S = 6.0  # words that come back later than this are not found
+_MAX_S = 6.0  # words that come back later than this are not found
 _SCOUTS = 40  # frames that are looked for in all of that; the rest only near where these were found
 _ALIKE = 0.6  # speech at an equal loudness of noise is 0.7; strange speech reaches 0.5 by chance
 _SCOUTS_AGREE = 0.4  # the others may be in holes, or under the bot's own voice
@@ -63,7 +63,7 @@ def align(said: Samples, heard: Samples) -> Alignment | None:
     ]
     if not loud:
         return None
-    longest = int(_LONGEST_S * PHONE_RATE_HZ)
+    longest = int(_MAX_S * PHONE_RATE_HZ)
     scouts = [_find(said, heard, k, 0, longest) for k in loud[:: max(1, len(loud) // _SCOUTS)]]
     found = np.array([lag for lag, correlation in scouts if correlation >= _ALIKE])
     if len(found) < _SCOUTS_AGREE * len(scouts):

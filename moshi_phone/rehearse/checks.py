@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from moshi_phone.audio.percentiles import Spread
+from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.rehearse.measure import Measurements
 from moshi_phone.rehearse.record import CallRecord
 
@@ -67,10 +67,10 @@ class CallContext:
 
     ready: bool | None = None
     ready_s: float | None = None
-    spoken_before: list[str] | None = None
+    prompts_before_stream: list[str] | None = None
     no_webhook: str = ""
     free: bool | None = None
-    free_how: str = ""
+    session_free_detail: str = ""
 
 
 def check(around: CallContext, record: CallRecord, found: Measurements) -> list[Criterion]:
@@ -137,7 +137,7 @@ def _first_audio(found: Measurements) -> Criterion:
 
 
 def _own_voice(around: CallContext, found: Measurements) -> Criterion:
-    before = around.spoken_before
+    before = around.prompts_before_stream
     passed: bool | None = None if before is None else not before
     figure = f"not judged: {around.no_webhook or 'there was no stream'}"
     if before:
@@ -161,7 +161,7 @@ def _duplex(found: Measurements) -> Criterion:
 
 
 def _delay(found: Measurements, streams: bool) -> Criterion:
-    spread = Spread.of(found.delay_ms)
+    spread = Percentiles.of(found.delay_ms)
     if not streams or spread is None:
         return Criterion(
             "delay", "Answer's delay", None, _NO_STREAM, f"p95 ≤ {DELAY_MS:.0f} ms", by_speed=True
@@ -207,7 +207,7 @@ def _gaps(record: CallRecord, found: Measurements, streams: bool) -> Criterion:
 
 def _keeps_up(record: CallRecord, found: Measurements, streams: bool) -> Criterion:
     title, bound = "Keeps up", f"backlog ≤ {BACKLOG_FRAMES}, nothing dropped, lead p95 ≤ {LEAD_MS:.0f} ms"
-    lead = Spread.of(found.lead_ms)
+    lead = Percentiles.of(found.lead_ms)
     if not streams or lead is None:
         return Criterion("keeps_up", title, None, _NO_STREAM, bound, by_speed=True)
     figure = f"lead p50 {lead.p50:.0f}, p95 {lead.p95:.0f} ms"
@@ -260,7 +260,7 @@ def _clean_end(record: CallRecord) -> Criterion:
 
 def _free(around: CallContext) -> Criterion:
     return Criterion(
-        "session_free", "Session free again", around.free, around.free_how or "not asked", "free"
+        "session_free", "Session free again", around.free, around.session_free_detail or "not asked", "free"
     )
 
 

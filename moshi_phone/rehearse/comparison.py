@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from moshi_phone.rehearse.checks import Criterion
-from moshi_phone.rehearse.rehearsal import Rehearsed
+from moshi_phone.rehearse.rehearsal import RehearsalResult
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Compared:
         return self.held == self.judged if self.judged else None
 
 
-def compare(calls: Sequence[Rehearsed]) -> list[Compared]:
+def compare(calls: Sequence[RehearsalResult]) -> list[Compared]:
     """Hold the calls against each other, in the order of the checklist."""
     return [_compared(points) for points in zip(*(call.points for call in calls), strict=True)]
 

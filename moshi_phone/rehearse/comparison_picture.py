@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from moshi_phone.audio.percentiles import Spread
+from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.rehearse.checks import BACKLOG_FRAMES, DELAY_MS, LEAD_MS
 from moshi_phone.rehearse.comparison import compare
 from moshi_phone.rehearse.picture import (
@@ -25,12 +25,12 @@ from moshi_phone.rehearse.picture import (
     legend_above,
     title,
 )
-from moshi_phone.rehearse.rehearsal import Rehearsed
+from moshi_phone.rehearse.rehearsal import RehearsalResult
 
 _MANY = 24  # so many calls have room for numbers of the usual size
 
 
-def draw_comparison(path: Path, calls: Sequence[Rehearsed], subtitle: str = "") -> None:
+def draw_comparison(path: Path, calls: Sequence[RehearsalResult], subtitle: str = "") -> None:
     """Draw several calls into a PNG, a column each.
 
     Args:
@@ -41,9 +41,9 @@ def draw_comparison(path: Path, calls: Sequence[Rehearsed], subtitle: str = "") 
     figure = Figure(figsize=(12, 8), dpi=120, layout="constrained")
     delay, lead, gaps = figure.subplots(3, 1, sharex=True, height_ratios=(5, 3, 3))
     title(figure, _title(calls), subtitle, good=all(call.held for call in calls))
-    _draw_spreads(delay, [Spread.of(call.found.delay_ms) for call in calls], DELAY_MS, INK)
+    _draw_spreads(delay, [Percentiles.of(call.found.delay_ms) for call in calls], DELAY_MS, INK)
     delay.set_ylabel("answer's delay (ms)", color=INK)
-    _draw_spreads(lead, [Spread.of(call.found.lead_ms) for call in calls], LEAD_MS, BOT)
+    _draw_spreads(lead, [Percentiles.of(call.found.lead_ms) for call in calls], LEAD_MS, BOT)
     lead.set_ylabel("playout lead (ms)", color=BOT)
     _draw_gaps(gaps, calls)
     gaps.set_xlabel("call; red: a point failed", color=INK)
@@ -57,7 +57,7 @@ def draw_comparison(path: Path, calls: Sequence[Rehearsed], subtitle: str = "") 
     figure.savefig(path)
 
 
-def _title(calls: Sequence[Rehearsed]) -> str:
+def _title(calls: Sequence[RehearsalResult]) -> str:
     failed = [point for point in compare(calls) if point.passed is False]
     if not failed:
         return f"{len(calls)} calls, every point holds in each"
@@ -65,7 +65,7 @@ def _title(calls: Sequence[Rehearsed]) -> str:
     return f"{sum(call.held for call in calls)} of {len(calls)} calls hold. Failed: {named}"
 
 
-def _draw_spreads(axes: Axes, spreads: Sequence[Spread | None], limit_ms: float, color: str) -> None:
+def _draw_spreads(axes: Axes, spreads: Sequence[Percentiles | None], limit_ms: float, color: str) -> None:
     """Draw the median, the p95 and the worst of each call; the limit is the p95's."""
     known = [(number, spread) for number, spread in enumerate(spreads, start=1) if spread]
     at = [number for number, _ in known]
@@ -79,7 +79,7 @@ def _draw_spreads(axes: Axes, spreads: Sequence[Spread | None], limit_ms: float,
     legend_above(axes, axes.get_legend_handles_labels())
 
 
-def _draw_gaps(axes: Axes, calls: Sequence[Rehearsed]) -> None:
+def _draw_gaps(axes: Axes, calls: Sequence[RehearsalResult]) -> None:
     """Draw how long the ear was dry in all (left), and the longest backlog that the server told (right)."""
     at = range(1, len(calls) + 1)
     gap_ms = [call.found.gap_ms for call in calls]

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from moshi_phone.audio.percentiles import Spread
+from moshi_phone.audio.percentiles import Percentiles
 
 FINE_SHARE = 0.7  # of the axis, from its foot to the break
 _WORTH_MS = 2.5  # a break is made where the axis would be so many times longer than what is in its fine part
@@ -36,7 +36,7 @@ class DelayAxis:
             delay_ms: all that are to be drawn.
             limit_ms: is to be seen, too.
         """
-        spread = Spread.of(delay_ms)
+        spread = Percentiles.of(delay_ms)
         if spread is None:
             return cls(limit_ms * _ROOM, None)
         top_ms = max(limit_ms, spread.max) * _ROOM

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moshi_phone.audio.formats import FRAME_MS, PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
-from moshi_phone.audio.percentiles import Spread
+from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.audio.silence import SILENCE_RMS
 from moshi_phone.rehearse.alignment import Alignment, Samples, align
 from moshi_phone.rehearse.playback import Gap
@@ -148,7 +148,7 @@ def _delay_by_content(
 
 def _drift_ms(delay_ms: NDArray[np.float64]) -> float | None:
     quarter = len(delay_ms) // _QUARTER
-    first, last = Spread.of(delay_ms[:quarter]), Spread.of(delay_ms[len(delay_ms) - quarter :])
+    first, last = Percentiles.of(delay_ms[:quarter]), Percentiles.of(delay_ms[len(delay_ms) - quarter :])
     return last.p50 - first.p50 if first and last else None
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from moshi_phone.audio.formats import FRAME_MS, PHONE_RATE_HZ
-from moshi_phone.audio.percentiles import Spread
+from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.rehearse.alignment import Samples
 from moshi_phone.rehearse.checks import BACKLOG_FRAMES, DELAY_MS, Criterion, held
 from moshi_phone.rehearse.delay_axis import DelayAxis
@@ -155,7 +155,7 @@ def _draw_delay(axes: Axes, found: Measurements) -> None:
         axes.plot(at_s, found.order_ms, ".", color=FAINT, markersize=3, label="by order")
     axes.plot(at_s, found.delay_ms, ".", color=INK, markersize=5, label=f"by {found.delay_by}")
     legend_above(axes, axes.get_legend_handles_labels())
-    if spread := Spread.of(found.delay_ms):
+    if spread := Percentiles.of(found.delay_ms):
         words = f"p50 {spread.p50:.0f} ms    p95 {spread.p95:.0f} ms    max {spread.max:.0f} ms"
         axes.set_title(words, loc="left", fontsize=10, color=INK)
     axes.set_ylabel("answer's delay (ms)", color=INK)

@@ -13,7 +13,7 @@ from moshi_phone.audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
 from moshi_phone.rehearse.alignment import Alignment, Samples
 from moshi_phone.rehearse.playback import Gap
 
-MOST_SKEW = 0.003
+MAX_SKEW = 0.003
 _BLOCK_FRAMES = 25  # 2 s of speech; the measure needs at least 0.4 s
 _LEAST_FRAMES = 10
 _FULL_SCALE = 32_000 / 32_768  # µ-law's outermost code is 32,124
@@ -49,7 +49,7 @@ def line_quality(
         alignment: where the frames of the one are in the other.
         gaps: where the ear got nothing.
     """
-    if abs(alignment.clock_skew) > MOST_SKEW:
+    if abs(alignment.clock_skew) > MAX_SKEW:
         return None
     found = np.flatnonzero(np.isfinite(alignment.lag_samples))
     there = found * PHONE_FRAME_SAMPLES + alignment.lag_samples[found]

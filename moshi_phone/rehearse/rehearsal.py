@@ -41,7 +41,7 @@ class Target:
 
 
 @dataclass
-class Rehearsed:
+class RehearsalResult:
     """All there is to say of one rehearsed call.
 
     Attributes:
@@ -73,7 +73,7 @@ async def rehearse(
     *,
     jitter_ms: float = 0.0,
     progress: Callable[[int], None] = lambda _: None,
-) -> list[Rehearsed]:
+) -> list[RehearsalResult]:
     """Make one call, or several at once, and judge each when all are over.
 
     Args:
@@ -106,7 +106,7 @@ class _Call:
     call_sid: str
     record: CallRecord
     metrics: dict[str, Any] | None = None
-    spoken_before: list[str] | None = None
+    prompts_before_stream: list[str] | None = None
     no_webhook: str = ""
 
 
@@ -117,7 +117,7 @@ async def _call(target: Target, caller: Caller) -> _Call:
         connection = await ask_webhook(
             beside(target.url, "/twiml"), call_sid, auth_token=target.auth_token, public_url=target.public_url
         )
-        call.spoken_before = connection.spoken_before
+        call.prompts_before_stream = connection.prompts_before_stream
         caller.parameters = connection.parameters
     except NoWebhook as error:
         call.no_webhook = str(error)
@@ -132,15 +132,15 @@ async def _call(target: Target, caller: Caller) -> _Call:
 
 def _judge(
     target: Target, call: _Call, health: dict[str, Any] | None, free: tuple[bool, str] | None
-) -> Rehearsed:
+) -> RehearsalResult:
     around = CallContext(
         ready=bool(health.get("ready")) if health else None,
         ready_s=target.ready_s,
-        spoken_before=call.spoken_before,
+        prompts_before_stream=call.prompts_before_stream,
         no_webhook=call.no_webhook,
         free=free[0] if free else None,
-        free_how=free[1] if free else "",
+        session_free_detail=free[1] if free else "",
     )
     found = measure(call.record, repeats_after_ms=target.repeats_after_ms)
     points = check(around, call.record, found)
-    return Rehearsed(call.call_sid, call.record, found, points, health, call.metrics)
+    return RehearsalResult(call.call_sid, call.record, found, points, health, call.metrics)

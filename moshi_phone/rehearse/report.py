@@ -12,12 +12,12 @@ import numpy as np
 import soundfile
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
-from moshi_phone.audio.percentiles import Spread
+from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.rehearse.checks import finite
 from moshi_phone.rehearse.comparison import as_json, compare
 from moshi_phone.rehearse.provenance import Provenance
 from moshi_phone.rehearse.record import CallRecord
-from moshi_phone.rehearse.rehearsal import Rehearsed
+from moshi_phone.rehearse.rehearsal import RehearsalResult
 
 
 def make_report_directory(directory: Path) -> None:
@@ -31,7 +31,7 @@ def make_report_directory(directory: Path) -> None:
         pass
 
 
-def write_report(directory: Path, calls: list[Rehearsed], provenance: Provenance) -> list[Path]:
+def write_report(directory: Path, calls: list[RehearsalResult], provenance: Provenance) -> list[Path]:
     """Write the report of one call, or one that compares several, with each one's own in a folder below.
 
     Args:
@@ -65,7 +65,7 @@ def write_report(directory: Path, calls: list[Rehearsed], provenance: Provenance
     return written
 
 
-def _write_one(directory: Path, call: Rehearsed, provenance: Provenance) -> list[Path]:
+def _write_one(directory: Path, call: RehearsalResult, provenance: Provenance) -> list[Path]:
     report = provenance.as_json() | _measured(call) | {"series": _series(call)}
     written = [
         _write_wav(directory / "call.wav", call.record),
@@ -96,8 +96,8 @@ def _write_json(path: Path, report: dict[str, Any]) -> Path:
     return path
 
 
-def _measured(call: Rehearsed) -> dict[str, Any]:
-    delay, lead = Spread.of(call.found.delay_ms), Spread.of(call.found.lead_ms)
+def _measured(call: RehearsalResult) -> dict[str, Any]:
+    delay, lead = Percentiles.of(call.found.delay_ms), Percentiles.of(call.found.lead_ms)
     return {
         "call_sid": call.call_sid,
         "held": call.held,
@@ -111,7 +111,7 @@ def _measured(call: Rehearsed) -> dict[str, Any]:
     }
 
 
-def _series(call: Rehearsed) -> dict[str, Any]:
+def _series(call: RehearsalResult) -> dict[str, Any]:
     """Give what the picture shows as numbers."""
     return {
         "delay_ms": finite(call.found.delay_ms),
@@ -122,7 +122,7 @@ def _series(call: Rehearsed) -> dict[str, Any]:
     }
 
 
-def _transcript(call: Rehearsed) -> str:
+def _transcript(call: RehearsalResult) -> str:
     words = (call.metrics or {}).get("words")
     if not words:
         return "The bot put nothing into words, or the server does not tell.\n"

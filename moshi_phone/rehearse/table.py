@@ -10,7 +10,7 @@ from rich.text import Text
 from moshi_phone.engines.remote.pace import SHARES
 from moshi_phone.rehearse.checks import Criterion
 from moshi_phone.rehearse.comparison import Compared, NumberSpread, compare
-from moshi_phone.rehearse.rehearsal import Rehearsed
+from moshi_phone.rehearse.rehearsal import RehearsalResult
 
 _MARKS = {True: Text("✓", "bold green"), False: Text("✗", "bold red"), None: Text("–", "dim")}
 BY_SPEED = "* depends on this machine's speed: one that is too slow for its engine fails it."
@@ -24,7 +24,7 @@ def checklist(points: list[Criterion]) -> Table:
     return table
 
 
-def shares(calls: list[Rehearsed]) -> str | None:
+def shares(calls: list[RehearsalResult]) -> str | None:
     """Say where the delay of a server elsewhere comes from; None where none answered, or nothing is known."""
     parts = [
         f"{median(found):.0f} ms {where}"
@@ -37,12 +37,12 @@ def shares(calls: list[Rehearsed]) -> str | None:
     return f"Of the answer's delay, by {', '.join(servers)}, p50: {', '.join(parts)}; the rest is the line's."
 
 
-def _p50(call: Rehearsed, stage: str) -> float | None:
+def _p50(call: RehearsalResult, stage: str) -> float | None:
     found = ((call.metrics or {}).get("stages") or {}).get(stage)
     return None if found is None else float(found["p50"])
 
 
-def distributions(calls: list[Rehearsed]) -> Table:
+def distributions(calls: list[RehearsalResult]) -> Table:
     """Lay out the same points for several calls: how many hold each, and how what was measured is spread."""
     table = _table("over all calls: least, median, most")
     for point in compare(calls):

@@ -30,7 +30,7 @@ class Connection:
         parameters: the stream's ``<Parameter>`` elements, by name.
     """
 
-    spoken_before: list[str] = field(default_factory=list[str])
+    prompts_before_stream: list[str] = field(default_factory=list[str])
     parameters: dict[str, str] = field(default_factory=dict[str, str])
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 PAUSES_SECS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 Cancel = Callable[[], None]
-Later = Callable[[float, Callable[[], None]], Cancel]
+CallLater = Callable[[float, Callable[[], None]], Cancel]
 """Runs something in so many seconds, in a thread of its own; calling the result takes that back."""
 
 
-class GrowingPauses:
+class ExponentialBackoff:
     """Says how long to wait before the next try.
 
     Args:
@@ -35,7 +35,7 @@ class GrowingPauses:
 
 
 def later(secs: float, work: Callable[[], None]) -> Cancel:
-    """See ``Later``. The thread does not keep the program from ending."""
+    """See ``CallLater``. The thread does not keep the program from ending."""
     timer = threading.Timer(secs, work)
     timer.daemon = True
     timer.start()

@@ -15,7 +15,7 @@ from loguru import logger
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.public_address import HEALTH_PATH, TWIML_PATH, PublicAddress
 from moshi_phone.access.tokens import StreamTokens
-from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.choose import create_engine
 from moshi_phone.engines.personas import check_sections
 from moshi_phone.hooks.http import Hook
 from moshi_phone.hooks.outbox import SEND_SECS, Outbox
@@ -30,26 +30,26 @@ from moshi_phone.server.net.websocket_protocol import WebSocketProtocol
 from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.server.web.admin import create_admin_app
 from moshi_phone.server.web.app import create_app
-from moshi_phone.telephony.number_routing import NumberPointer
+from moshi_phone.telephony.number_routing import VoiceWebhookOverride
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.webhooks import OnStatus
 
 _HEAD_BYTES = 16 * 1024  # of a request; Twilio's have one or two kilobytes
 _MESSAGE_BYTES = 64 * 1024  # of a WebSocket; Twilio's have less than one kilobyte, but for the start
-_MOST_CONNECTIONS = 512  # then requests get a 503, and calls go on
+_MAX_CONNECTIONS = 512  # then requests get a 503, and calls go on
 
 
 @asynccontextmanager
-async def answering(
+async def running_server(
     listener: socket.socket,
     stop: StopSignals,
     options: Settings,
     run_call: RunCall,
     *,
-    pointer: NumberPointer | None = None,
+    pointer: VoiceWebhookOverride | None = None,
     on_status: OnStatus | None = None,
     tokens: StreamTokens | None = None,
-    desk: PublicAddress | None = None,
+    webhook_base_url: PublicAddress | None = None,
 ) -> AsyncIterator[ServerState]:
     """Answer calls while the block runs: the server and the engine, then what leads callers to them.
 
@@ -61,7 +61,7 @@ async def answering(
         pointer: makes a number ring here.
         on_status: is told of each status that Twilio reports, by the call's SID.
         tokens: makes and takes back what a stream must show; by default what the auth token calls for.
-        desk: where Twilio's webhooks go, where that is not this server.
+        webhook_base_url: where Twilio's webhooks go, where that is not this server.
 
     Raises:
         Stopped: when the process was asked to end before everything was ready.
@@ -69,7 +69,7 @@ async def answering(
     """
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
-        choice = choose_engine(options.engine)
+        choice = create_engine(options.engine)
         logger.info(choice.line)
         address, streams = options.address(), options.stream_address()
         auth = StreamAuth.for_account(
@@ -88,7 +88,7 @@ async def answering(
             engine_reason=choice.reason,
             hang_secs=options.engine.hang_secs,
             personas=choice.personas,
-            desk=desk or (address if streams else None),
+            webhook_base_url=webhook_base_url or (address if streams else None),
         )
         if options.reach.insecure and not options.twilio.auth_token:
             logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")
@@ -109,11 +109,11 @@ async def answering(
         await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
         await stop.unless_stopped(_check_reach(options, state, pointer))
         await stop.unless_stopped(state.startup.run(choice.engine, logger.info))
-        if options.calls.transfer_notice and "say" not in choice.engine.abilities:
+        if options.calls.transfer_notice and "say" not in choice.engine.capabilities:
             logger.warning(
                 "The engine {} cannot say given words; --transfer-notice is left out.", choice.engine.name
             )
-        if choice.engine.takes:
+        if choice.engine.supported_overrides:
             check_sections(choice.personas, choice.engine)
         elif choice.personas.sections:
             logger.warning("The engine {} takes no personas; --personas is left out.", choice.engine.name)
@@ -133,7 +133,7 @@ async def answering(
         yield state
 
 
-async def _check_reach(options: Settings, state: ServerState, pointer: NumberPointer | None) -> None:
+async def _check_reach(options: Settings, state: ServerState, pointer: VoiceWebhookOverride | None) -> None:
     """Find out what would keep callers away before the engine is loaded, which may take an hour.
 
     Raises:
@@ -148,14 +148,16 @@ async def _check_reach(options: Settings, state: ServerState, pointer: NumberPoi
 
 
 async def _reached_at(
-    address: PublicAddress, url: str, pointer: NumberPointer | None, wait_secs: float
+    address: PublicAddress, url: str, pointer: VoiceWebhookOverride | None, wait_secs: float
 ) -> None:
     is_another = address.base not in (None, url)
     address.base = url
-    await lead_here(url, pointer, wait_secs=wait_secs, is_another=is_another)
+    await publish_url(url, pointer, wait_secs=wait_secs, is_another=is_another)
 
 
-async def lead_here(url: str, pointer: NumberPointer | None, *, wait_secs: float, is_another: bool) -> None:
+async def publish_url(
+    url: str, pointer: VoiceWebhookOverride | None, *, wait_secs: float, is_another: bool
+) -> None:
     """Say what our public URL is, and make the number ring there.
 
     Args:
@@ -226,7 +228,7 @@ def uvicorn_config(app: object, connections: Connections | None = None) -> uvico
         access_log=False,
         http=partial(HttpProtocol, connections),  # type: ignore[arg-type] # uvicorn only ever calls it
         h11_max_incomplete_event_size=_HEAD_BYTES,
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=_MAX_CONNECTIONS,
         ws=partial(WebSocketProtocol, connections),  # type: ignore[arg-type] # likewise
         ws_per_message_deflate=False,  # Twilio never asks for it
         ws_max_size=_MESSAGE_BYTES,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fastapi import FastAPI, WebSocket
 from loguru import logger
 
-from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.choose import create_engine
 from moshi_phone.records.private_files import make_directories
 from moshi_phone.server.calls.draining import hang_up_all
 from moshi_phone.server.calls.state import ServerState
@@ -54,7 +54,7 @@ class RunnerState:
 
 async def _load(settings: Settings) -> ServerState:
     make_directories(settings.taps)
-    choice = choose_engine(settings.engine)
+    choice = create_engine(settings.engine)
     logger.info(choice.line)
     state = ServerState(
         choice.engine,

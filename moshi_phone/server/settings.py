@@ -20,7 +20,7 @@ from moshi_phone.telephony.e164 import BadNumber, parse_number
 from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from moshi_phone.telephony.rest import TwilioApi
 from pipelines.choose import choose_pipeline
-from processors.phrase_watch import words_of
+from processors.phrase_trigger import words_of
 
 _TUNNEL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 - all of them take what comes to 127.0.0.1
 

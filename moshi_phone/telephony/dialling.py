@@ -13,7 +13,7 @@ from moshi_phone.access.tokens import (
     PERSONA_PARAMETER,
     VOICE_PARAMETER,
     StreamTokens,
-    wishes_text,
+    overrides_digest_input,
 )
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.telephony.rest import MachineDetection, PlacedCall, TwilioApi
@@ -23,7 +23,7 @@ from moshi_phone.telephony.twiml import connect_stream
 POLL_SECS = 1.0
 COMPLETED = "completed"
 ENDED = frozenset({COMPLETED, "busy", "no-answer", "failed", "canceled"})
-MOST_ERRORS = 5  # in a row; until then the call goes on, whatever Twilio's API says
+MAX_ERRORS = 5  # in a row; until then the call goes on, whatever Twilio's API says
 FORCED_SECS = 2.0
 RING_BUFFER_SECS = 5  # which Twilio may add to the time that a phone rings
 
@@ -72,9 +72,11 @@ class CallPlan:
         good for any call, and for as long as it may ring.
         """
         lifetime_secs = self.ring_secs + RING_BUFFER_SECS + LIFETIME_SECS
-        wishes = {PERSONA_PARAMETER: self.persona, VOICE_PARAMETER: self.voice}
-        token = tokens.mint(ANY_CALL, now_secs, lifetime_secs, bound_to=wishes_text(self.persona, self.voice))
-        given = {name: value for name, value in wishes.items() if value}
+        requested = {PERSONA_PARAMETER: self.persona, VOICE_PARAMETER: self.voice}
+        token = tokens.mint(
+            ANY_CALL, now_secs, lifetime_secs, bound_to=overrides_digest_input(self.persona, self.voice)
+        )
+        given = {name: value for name, value in requested.items() if value}
         return connect_stream(self.stream_url, token, self.status_url, given)
 
 
@@ -140,7 +142,7 @@ class Dialler:
                 now = await self.api.fetch_call(call.sid)
             except TwilioError:
                 errors += 1  # the call goes on without us knowing of it: no reason to end it yet
-                if errors == MOST_ERRORS:
+                if errors == MAX_ERRORS:
                     raise
                 continue
             errors = 0

@@ -17,7 +17,7 @@ from moshi_phone.audio.formats import PHONE_RATE_HZ
 
 ENCODING, CHANNELS = "audio/x-mulaw", 1
 INBOUND = "inbound"
-_LONGEST_TIMESTAMP = 12  # digits; 30 years of milliseconds
+_MAX_TIMESTAMP = 12  # digits; 30 years of milliseconds
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -164,7 +164,7 @@ def _media(message: dict[str, Any]) -> Media:
 def _milliseconds(timestamp: object) -> int | None:
     """Read a timestamp, a whole number that Twilio writes as a string; what is none of that says nothing."""
     text = str(timestamp)
-    if text.isascii() and text.isdigit() and len(text) <= _LONGEST_TIMESTAMP:
+    if text.isascii() and text.isdigit() and len(text) <= _MAX_TIMESTAMP:
         return int(text)
     return None
 

@@ -10,14 +10,14 @@ from dataclasses import replace
 from filelock import FileLock
 
 from moshi_phone.access.redact import redact
-from moshi_phone.telephony.borrowed_numbers import BorrowedNumber, BorrowedNumbers, NumberHeld
 from moshi_phone.telephony.rest import TwilioApi, VoiceSettings
 from moshi_phone.telephony.rest_errors import TwilioError
+from moshi_phone.telephony.saved_numbers import NumberHeld, SavedNumber, SavedNumbers
 
 Say = Callable[[str], None]
 
 
-class NumberPointer:
+class VoiceWebhookOverride:
     """Points one number at our webhook for as long as this process runs.
 
     What the number did before is noted on disk before it is changed. A run that ended without putting it
@@ -31,12 +31,12 @@ class NumberPointer:
         notes: where numbers are noted.
     """
 
-    def __init__(self, api: TwilioApi, number: str, say: Say, notes: BorrowedNumbers | None = None) -> None:
+    def __init__(self, api: TwilioApi, number: str, say: Say, notes: SavedNumbers | None = None) -> None:
         self._api = api
         self._number = number
         self._say = say
-        self._notes = notes or BorrowedNumbers()
-        self._borrowed: BorrowedNumber | None = None
+        self._notes = notes or SavedNumbers()
+        self._borrowed: SavedNumber | None = None
         self._lock: FileLock | None = None
         self._setting: asyncio.Future[None] | None = None
         self._is_back = False
@@ -75,7 +75,7 @@ class NumberPointer:
         await asyncio.shield(self._setting)
         self._say(f"{borrowed.label} rings here now; before, it went to {borrowed.before.where}.")
 
-    async def put_back(self) -> None:
+    async def restore(self) -> None:
         """Undo what ``point`` has done, unless somebody has changed the number in the meantime. Tries once.
 
         Raises:
@@ -96,7 +96,7 @@ class NumberPointer:
             if self._lock is not None:
                 self._lock.release()
 
-    async def _borrow(self) -> BorrowedNumber:
+    async def _borrow(self) -> SavedNumber:
         found = await self._api.find_number(self._number)
         label = redact(self._number)
         if found.trunk_sid:
@@ -119,9 +119,9 @@ class NumberPointer:
         if left is not None and found.voice in left.ours:
             self._say(f"{label} was not put back by an earlier run; this one will.")
             return replace(left, pid=os.getpid())
-        return BorrowedNumber(self._api.account_sid, found.sid, label, found.voice, pid=os.getpid())
+        return SavedNumber(self._api.account_sid, found.sid, label, found.voice, pid=os.getpid())
 
-    async def _set(self, borrowed: BorrowedNumber, wanted: VoiceSettings) -> None:
+    async def _set(self, borrowed: SavedNumber, wanted: VoiceSettings) -> None:
         try:
             await asyncio.to_thread(self._notes.write, borrowed)
         except OSError as error:
@@ -130,7 +130,7 @@ class NumberPointer:
         await self._api.set_voice(borrowed.sid, wanted)
 
 
-async def put_back_left_numbers(api: TwilioApi, say: Say, notes: BorrowedNumbers | None = None) -> None:
+async def put_back_left_numbers(api: TwilioApi, say: Say, notes: SavedNumbers | None = None) -> None:
     """Put back what earlier runs left ringing here, but for the numbers that a running process points.
 
     Args:
@@ -138,7 +138,7 @@ async def put_back_left_numbers(api: TwilioApi, say: Say, notes: BorrowedNumbers
         say: takes one line for a person to read.
         notes: where numbers are noted.
     """
-    notes = notes or BorrowedNumbers()
+    notes = notes or SavedNumbers()
     for left in await asyncio.to_thread(notes.of_account, api.account_sid):
         try:
             lock = await asyncio.to_thread(notes.hold, left.sid)
@@ -153,7 +153,7 @@ async def put_back_left_numbers(api: TwilioApi, say: Say, notes: BorrowedNumbers
             lock.release()
 
 
-async def _put_back(borrowed: BorrowedNumber, api: TwilioApi, say: Say) -> None:
+async def _put_back(borrowed: SavedNumber, api: TwilioApi, say: Say) -> None:
     """Make a number do what it did before us, if it still does what we told it.
 
     Raises:

@@ -147,11 +147,11 @@ async def test_a_wrong_password_is_answered_late_and_five_lock_their_source() ->
 @pytest.mark.slow
 async def test_how_many_guesses_a_day_has() -> None:
     page = Locked()
-    looked_at = 0
+    record_probe = 0
     for _ in range(24 * 3600):
         page.now_s += 1
-        looked_at += await page.asked("wrong") == 401
-    assert looked_at < 1500
+        record_probe += await page.asked("wrong") == 401
+    assert record_probe < 1500
 
 
 async def test_a_device_that_has_shown_the_password_is_not_locked_out_by_others() -> None:

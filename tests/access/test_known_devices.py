@@ -7,7 +7,7 @@ from moshi_phone.access.known_devices import COOKIE, KnownDevices
 
 def cookie_of(devices: KnownDevices) -> str:
     response = Response()
-    devices.introduce(response)
+    devices.issue_cookie(response)
     return response.headers["set-cookie"]
 
 
@@ -18,7 +18,7 @@ def shows(cookie: str) -> Request:
 def test_a_device_is_known_again_by_its_cookie() -> None:
     devices = KnownDevices()
     value = cookie_of(devices).partition(";")[0].removeprefix(f"{COOKIE}=")
-    assert devices.recognise(shows(value)) == f"device {value.partition('.')[0]}"
+    assert devices.identify(shows(value)) == f"device {value.partition('.')[0]}"
 
 
 def test_each_device_has_a_name_of_its_own() -> None:
@@ -37,5 +37,5 @@ def test_a_cookie_of_one_s_own_making_is_nobody_s() -> None:
     value = cookie_of(devices).partition(";")[0].removeprefix(f"{COOKIE}=")
     device, _, mac = value.partition(".")
     for forged in ("", device, f"{device}.", f"{device}0.{mac}", f"{device}.{mac[:-1]}", f"ä.{mac}"):
-        assert devices.recognise(shows(forged)) is None, forged
-    assert KnownDevices().recognise(shows(value)) is None  # another process's key
+        assert devices.identify(shows(forged)) is None, forged
+    assert KnownDevices().identify(shows(value)) is None  # another process's key

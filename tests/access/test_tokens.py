@@ -12,7 +12,7 @@ from moshi_phone.access.tokens import (
     LIFETIME_SECS,
     StreamTokens,
     TokenRefused,
-    wishes_text,
+    overrides_digest_input,
 )
 from tests.support.refused import refused
 
@@ -142,10 +142,14 @@ def test_nothing_from_outside_raises_anything_else(token: str, call: str) -> Non
 
 
 def test_a_token_that_is_bound_lets_in_who_says_just_that(tokens: StreamTokens) -> None:
-    token = tokens.mint(CALL, NOW, bound_to=wishes_text("You are Anna.", "NATF2"))
-    for said in ("", wishes_text("You are Anna.", ""), wishes_text("You are Anna.NATF2", "")):
+    token = tokens.mint(CALL, NOW, bound_to=overrides_digest_input("You are Anna.", "NATF2"))
+    for said in (
+        "",
+        overrides_digest_input("You are Anna.", ""),
+        overrides_digest_input("You are Anna.NATF2", ""),
+    ):
         with refused(RefusalCause.TOKEN_INVALID):
             tokens.spend(token, CALL, NOW, bound_to=said)
-    tokens.spend(token, CALL, NOW, bound_to=wishes_text("You are Anna.", "NATF2"))
+    tokens.spend(token, CALL, NOW, bound_to=overrides_digest_input("You are Anna.", "NATF2"))
     with refused(RefusalCause.TOKEN_INVALID):
-        tokens.spend(tokens.mint(CALL, NOW), CALL, NOW, bound_to=wishes_text("You are Anna.", ""))
+        tokens.spend(tokens.mint(CALL, NOW), CALL, NOW, bound_to=overrides_digest_input("You are Anna.", ""))

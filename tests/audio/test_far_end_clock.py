@@ -3,12 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from moshi_phone.audio.far_end_clock import FarClock
+from moshi_phone.audio.far_end_clock import FarEndClock
 
 FRAME_S = 0.08
 
 
-def followed(clock: FarClock, secs: float, fast: float, jitter_s: float, event_s: float = 0.0) -> list[float]:
+def followed(
+    clock: FarEndClock, secs: float, fast: float, jitter_s: float, event_s: float = 0.0
+) -> list[float]:
     """Let a clock follow frames of theirs; gives by how much it differs from theirs at each frame.
 
     Args:
@@ -32,7 +34,7 @@ def followed(clock: FarClock, secs: float, fast: float, jitter_s: float, event_s
 @pytest.mark.parametrize("fast", [0.0, 0.001, -0.001, 0.005, -0.005])
 @pytest.mark.parametrize("jitter_s", [0.0, 0.05])
 def test_their_clock_is_known_in_seconds_and_never_lost(fast: float, jitter_s: float) -> None:
-    clock = FarClock()
+    clock = FarEndClock()
     off_s = followed(clock, 3_600, fast, jitter_s)
     assert clock.drift == pytest.approx(-fast / (1 + fast), abs=2e-4)
     settled = off_s[round(60 / FRAME_S) :]
@@ -42,14 +44,14 @@ def test_their_clock_is_known_in_seconds_and_never_lost(fast: float, jitter_s: f
 def test_an_event_is_not_drift() -> None:
     """Frames were dropped, or the way became longer: everything is later from now on."""
     for event_s in (0.02, 0.08, 2.0):
-        clock = FarClock()
+        clock = FarEndClock()
         followed(clock, 600, 0.0, 0.01, event_s)
         assert abs(clock.drift) < 2e-4
         assert abs(clock.time_s(600) - 600) < 0.01
 
 
 def test_what_no_clock_does_is_not_believed() -> None:
-    clock = FarClock()
+    clock = FarEndClock()
     for frame in range(1_000):
         clock.answered(FRAME_S, frame * 0.01)  # speech from a machine that is eight times as fast
     assert clock.drift == 0

@@ -39,5 +39,5 @@ def test_two_are_one_and_buckets_are_exact_at_their_bounds() -> None:
     one.include(other)
     assert one.count == 8
     assert one.max_ms == 4_000
-    assert [one.up_to(ms) for ms in (5, 80, 300, 600, 2_000)] == [2, 4, 6, 7, 7]
+    assert [one.cumulative_count(ms) for ms in (5, 80, 300, 600, 2_000)] == [2, 4, 6, 7, 7]
     assert one.quantile_ms(1) == 4_000

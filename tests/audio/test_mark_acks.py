@@ -3,18 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from moshi_phone.audio.mark_acks import EchoWindow, RoundTrip
+from moshi_phone.audio.mark_acks import MarkAckWindow, RoundTrip
 
 
 def test_nothing_is_said_before_ten_echoes() -> None:
-    window = EchoWindow()
+    window = MarkAckWindow()
     assert [window.add(1.0) for _ in range(9)] == [None] * 9
     assert window.add(1.0) == 1.0
 
 
 def test_the_earliest_of_ten_is_near_the_truth_and_their_spread_is_the_jitter() -> None:
     random = np.random.default_rng(1)
-    window = EchoWindow()
+    window = MarkAckWindow()
     earliest = [window.add(1.0 + late_s) for late_s in random.uniform(0, 0.03, 1_000)]
     known = [began_s for began_s in earliest if began_s is not None]
     assert np.median(known) == pytest.approx(1.003, abs=0.002)
@@ -22,7 +22,7 @@ def test_the_earliest_of_ten_is_near_the_truth_and_their_spread_is_the_jitter() 
 
 
 def test_a_gap_is_known_after_ten_echoes_and_is_no_jitter() -> None:
-    window = EchoWindow()
+    window = MarkAckWindow()
     for _ in range(50):
         window.add(1.0)
     assert [window.add(1.3) for _ in range(10)] == [1.0] * 9 + [1.3]
@@ -30,14 +30,14 @@ def test_a_gap_is_known_after_ten_echoes_and_is_no_jitter() -> None:
 
 
 def test_echoes_that_come_earlier_again_are_believed_at_once() -> None:
-    window = EchoWindow()
+    window = MarkAckWindow()
     for _ in range(50):
         window.add(1.3)
     assert window.add(1.0) == 1.0
 
 
 def test_a_stall_of_the_way_back_is_no_jitter() -> None:
-    window = EchoWindow()
+    window = MarkAckWindow()
     for second in range(60):
         window.add(1.0 + (3.0 - second + 30 if 30 <= second < 33 else 0.0))
     assert window.jitter_s == 0

@@ -25,5 +25,5 @@ def test_a_burst_that_does_not_come_is_lost() -> None:
 
 
 def test_bursts_fall_on_every_place_within_a_frame() -> None:
-    places = {at % 640 // 80 for at in talk(120, seed=1).spoken}
-    assert places == set(range(8))
+    backends = {at % 640 // 80 for at in talk(120, seed=1).spoken}
+    assert backends == set(range(8))

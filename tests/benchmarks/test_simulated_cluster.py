@@ -85,7 +85,7 @@ class TestUpdates:
         assert with_them.mean_sessions > without.mean_sessions  # both generations are there for a while
 
     def test_with_room_for_one_more_nobody_is_cut_either(self) -> None:
-        without, with_them = self.held(places=8)
+        without, with_them = self.held(backends=8)
         assert with_them.cut_share == 0
         assert without.refused_share < with_them.refused_share < without.refused_share + 0.03
         assert with_them.mean_sessions <= 16

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot import run_call
-from moshi_phone.cluster.gateway import PORT, Desk
+from moshi_phone.cluster.gateway import PORT, Gateway
 from moshi_phone.cluster.manager import Manager
 from moshi_phone.cluster.options import ClusterOptions
-from moshi_phone.cluster.rpc import NoAnswer, Transport
-from moshi_phone.cluster.runtime import Kind, Survivor
+from moshi_phone.cluster.rpc import RpcError, Transport
+from moshi_phone.cluster.runtime import ExistingActor, Kind
 from moshi_phone.cluster.worker import Worker
 from moshi_phone.cluster.worker_client import WorkerSpec
 from moshi_phone.engines.options import EngineOptions
@@ -55,13 +55,13 @@ class LocalRuntime:
         return self._start(spec.name, Process(Worker(spec, run_call), "worker", number, generation))
 
     def start_desk(self, name: str, number: int, generation: int) -> Process:
-        desk = Desk(name, self.settings, self.transport)
-        return self._start(name, Process(desk, "desk", number, generation))
+        gateway = Gateway(name, self.settings, self.transport)
+        return self._start(name, Process(gateway, "desk", number, generation))
 
     def transport(self, handle: Process) -> Transport:
         async def ask(token: str, what: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
             if not handle.alive:
-                raise NoAnswer("the process is dead")
+                raise RpcError("the process is dead")
             answer: tuple[str, Any] = await handle.runs.ask(token, what, arguments)
             return answer
 
@@ -78,7 +78,7 @@ class LocalRuntime:
             handle.runs = (
                 Worker(runs._spec, run_call)
                 if isinstance(runs, Worker)
-                else Desk(runs.name, self.settings, self.transport)
+                else Gateway(runs.name, self.settings, self.transport)
             )
 
     def _start(self, name: str, process: Process) -> Process:
@@ -122,18 +122,18 @@ class LocalCluster:
 
     async def refresh(self) -> None:
         """Have all desks look at all workers now."""
-        await asyncio.gather(*(one.runs.router.refresh() for one in self.desks()))
+        await asyncio.gather(*(one.runs.router.refresh() for one in self.gateways()))
 
-    def survivors(self, *, is_current: bool = True) -> list[Survivor]:
+    def survivors(self, *, is_current: bool = True) -> list[ExistingActor]:
         """Give what a command leaves that was killed."""
         return [
-            Survivor(one.kind, one.number, one.generation, is_current, one)
+            ExistingActor(one.kind, one.number, one.generation, is_current, one)
             for one in self.runtime.processes.values()
             if one.alive
         ]
 
-    def desks(self) -> list[Process]:
-        return [one for one in self.runtime.processes.values() if isinstance(one.runs, Desk) and one.alive]
+    def gateways(self) -> list[Process]:
+        return [one for one in self.runtime.processes.values() if isinstance(one.runs, Gateway) and one.alive]
 
 
 def settings(**more: Any) -> Settings:

@@ -87,7 +87,7 @@ class RayCluster:
             if one.status == psutil.CONN_LISTEN and getattr(one.laddr, "port", None) == port and one.pid
         )
 
-    def desks(self) -> list[psutil.Process]:
+    def gateways(self) -> list[psutil.Process]:
         """Find the processes of the desks that listen. The command holds their socket, too."""
         port = int(self.address.rpartition(":")[2])
         return [one for one in actors("_DeskActor") if _listens(one, port)]

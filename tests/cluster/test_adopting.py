@@ -13,7 +13,7 @@ from moshi_phone.cluster.gateway import PORT
 from moshi_phone.cluster.lifecycle import cluster_running
 from moshi_phone.cluster.manager import Manager
 from moshi_phone.cluster.options import ClusterOptions
-from moshi_phone.cluster.runtime import Survivor
+from moshi_phone.cluster.runtime import ExistingActor
 from moshi_phone.runtime.fd_passing import offered
 from moshi_phone.runtime.stop_signals import Stopped, StopSignals
 from moshi_phone.server.lifecycle import listen
@@ -26,7 +26,7 @@ from tests.support.phone import Phone
 TWIML = f"{PUBLIC}/twiml"
 
 
-def next_manager(cluster: LocalCluster, survivors: list[Survivor]) -> Manager:
+def next_manager(cluster: LocalCluster, survivors: list[ExistingActor]) -> Manager:
     """Make the manager of the command that is started after the death of the one before."""
     before = cluster.manager
     cluster.manager = Manager(before._runtime, before._settings, before._options)
@@ -62,7 +62,7 @@ async def test_all_goes_on_and_nothing_is_started() -> None:
 async def test_other_settings_are_an_update() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster, calling(cluster, 1) as phone:
         manager = next_manager(cluster, cluster.survivors(is_current=False))
-        await cluster.step_until(lambda: manager.staffed)
+        await cluster.step_until(lambda: manager.has_ready_workers)
         await cluster.step_until(lambda: states(cluster) == {1: "draining", 2: "ready"})
         await cluster.step_until(lambda: manager.status()["desks"] == ["d3", "d4"])
         await goes_on(phone)
@@ -131,8 +131,8 @@ async def test_a_start_that_is_broken_off_lets_the_calls_finish_that_it_found(
 
 async def test_a_desk_hands_its_port_to_the_next_command() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
-        desk, *_ = cluster.desks()
-        path = await desk.runs.offer()
+        gateway, *_ = cluster.gateways()
+        path = await gateway.runs.offer()
         taken = await offered(path)
         try:
             assert "{}:{}".format(*taken[PORT].getsockname()) == cluster.address
@@ -173,8 +173,8 @@ async def test_what_ray_raises_does_not_end_the_looking_after(
 
 async def test_a_twin_that_was_being_killed_is_killed() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
-        (worker, *desks) = sorted(cluster.survivors(), key=lambda one: one.kind == "desk")
-        old = Survivor(
+        (worker, *gateways) = sorted(cluster.survivors(), key=lambda one: one.kind == "desk")
+        old = ExistingActor(
             "worker",
             1,
             0,
@@ -182,6 +182,6 @@ async def test_a_twin_that_was_being_killed_is_killed() -> None:
             handle=cluster.runtime.start_worker(cluster.worker("w1")._spec, 1, 0),
         )
         cluster.runtime.processes["w1"] = worker.handle
-        manager = next_manager(cluster, [worker, *desks, old])
+        manager = next_manager(cluster, [worker, *gateways, old])
         assert not old.handle.alive
         await cluster.step_until(lambda: manager.ready)

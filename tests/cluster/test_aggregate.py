@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from moshi_phone.cluster.aggregate import NOBODY, merged_health, merged_metrics, merged_overview
+from moshi_phone.cluster.aggregate import NOBODY, aggregate_health, merged_metrics, merged_overview
 from moshi_phone.cluster.fleet import WorkerState
 from moshi_phone.cluster.worker_client import WorkerReport
 
@@ -13,8 +13,8 @@ def worker(name: str, sessions: int, *, closing: bool = False) -> WorkerReport:
     health = {
         "ready": not closing,
         "engine": "parrot",
-        "can": ["say"],
-        "takes": ["persona", "voice"],
+        "capabilities": ["say"],
+        "supported_overrides": ["persona", "voice"],
         "calls": sessions,
         "served": 3,
         "lost": 1,
@@ -38,12 +38,12 @@ def overview(name: str, sessions: int) -> dict[str, object]:
 
 def test_sums() -> None:
     reports = {"w1": worker("w1", 1), "w10": worker("w10", 2), "w2": worker("w2", 4, closing=True)}
-    told = merged_health(reports, ["w1", "w2", "w3", "w10"], None)
+    told = aggregate_health(reports, ["w1", "w2", "w3", "w10"], None)
     assert told["ready"]
     assert (told["capacity"], told["sessions"], told["free"]) == (8, 7, 5)
     assert (told["calls"], told["served"], told["lost"], told["refused"]) == (7, 9, 3, {"token": 6})
     assert told["engine"] == "parrot"
-    assert (told["can"], told["takes"]) == (["say"], ["persona", "voice"])
+    assert (told["capabilities"], told["supported_overrides"]) == (["say"], ["persona", "voice"])
     assert [(one["name"], one["state"]) for one in told["workers"]] == [
         ("w1", "ready"),
         ("w2", "draining"),
@@ -53,7 +53,7 @@ def test_sums() -> None:
 
 
 def test_nobody_takes_calls() -> None:
-    told = merged_health({"w1": worker("w1", 1, closing=True)}, ["w1"], None)
+    told = aggregate_health({"w1": worker("w1", 1, closing=True)}, ["w1"], None)
     assert (told["ready"], told["error"]) == (False, NOBODY)
     assert merged_overview({}, ["w1"], None, [])["state"] == "error"
     assert merged_overview({"w1": WorkerReport("w1")}, ["w1"], None, [])["state"] == "loading"

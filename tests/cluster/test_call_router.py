@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moshi_phone.cluster.call_router import Roster
+from moshi_phone.cluster.call_router import WorkerLoad
 from moshi_phone.cluster.worker_client import WorkerReport
 
 
@@ -12,7 +12,7 @@ def tells(name: str, sessions: int, capacity: int = 2, **more: object) -> Worker
 
 
 def test_calls_are_spread() -> None:
-    roster = Roster()
+    roster = WorkerLoad()
     for name in ("w1", "w2", "w3"):
         roster.note(name, tells(name, 0))
     given = list[str]()
@@ -23,7 +23,7 @@ def test_calls_are_spread() -> None:
 
 
 def test_who_takes_no_calls_is_given_none() -> None:
-    roster = Roster()
+    roster = WorkerLoad()
     roster.note("w1", tells("w1", 0, closing=True))
     roster.note("w2", tells("w2", 0, loaded=False))
     roster.note("w3", tells("w3", 0, health={"ready": False}))
@@ -36,7 +36,7 @@ def test_who_takes_no_calls_is_given_none() -> None:
 
 
 def test_who_failed_is_asked_again_when_it_has_told_anew() -> None:
-    roster = Roster()
+    roster = WorkerLoad()
     roster.note("w1", tells("w1", 0))
     roster.failed("w1")
     assert roster.best() is None

@@ -12,7 +12,7 @@ from moshi_phone.access.tokens import (
     StreamTokens,
 )
 from moshi_phone.cluster.cluster_auth import ClusterAuth
-from moshi_phone.cluster.rpc import Answerer, Asker, NoAnswer
+from moshi_phone.cluster.rpc import RpcClient, RpcError, RpcServer
 from tests.support.refused import refused
 
 TOKEN = "f" * 32
@@ -63,7 +63,7 @@ def test_a_stream_s_token_is_no_request() -> None:
         )
 
 
-class Greeter(Answerer):
+class Greeter(RpcServer):
     ASKED: ClassVar = frozenset(("greet", "hang"))
 
     async def greet(self, name: str) -> str:
@@ -76,18 +76,18 @@ class Greeter(Answerer):
         return "not for you"
 
 
-def asker(answerer: Answerer, key: bytes = b"key") -> Asker:
-    return Asker(answerer.name, ClusterAuth(key), answerer.ask)
+def asker(display_name: RpcServer, key: bytes = b"key") -> RpcClient:
+    return RpcClient(display_name.name, ClusterAuth(key), display_name.ask)
 
 
 async def test_asking() -> None:
     greeter = Greeter("w1", ClusterAuth(b"key"))
     assert await asker(greeter).ask("greet", "d1", within_secs=5) == "Hello, d1."
-    with pytest.raises(NoAnswer, match=r"w1 did not answer hang in 0\.01 s"):
+    with pytest.raises(RpcError, match=r"w1 did not answer hang in 0\.01 s"):
         await asker(greeter).ask("hang", within_secs=0.01)
     with pytest.raises(ValueError, match="expected one of greet, hang, got 'secret'"):
         await asker(greeter).ask("secret", within_secs=5)
-    with pytest.raises(NoAnswer, match="not one of ours"):
+    with pytest.raises(RpcError, match="not one of ours"):
         await asker(greeter, b"another").ask("greet", "d1", within_secs=5)
 
 
@@ -95,5 +95,5 @@ async def test_whoever_answers_in_another_s_place_is_not_believed() -> None:
     async def impostor(token: str, what: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
         return token, "Hello."
 
-    with pytest.raises(NoAnswer, match="another call"):
-        await Asker("w1", ClusterAuth(b"key"), impostor).ask("greet", "d1", within_secs=5)
+    with pytest.raises(RpcError, match="another call"):
+        await RpcClient("w1", ClusterAuth(b"key"), impostor).ask("greet", "d1", within_secs=5)

@@ -116,7 +116,7 @@ async def test_webhooks_that_twilio_did_not_sign_are_refused() -> None:
 async def test_what_the_gateways_refuse_is_counted_with_them() -> None:
     """A full cluster refused everybody, and the counter that the alert reads stayed at 0."""
     of = settings(hooks=HookOptions(deny=("+44*",)), web=WebOptions(admin_port=0))
-    async with local_cluster(ClusterOptions(workers=1, desks=2), of) as cluster, AsyncExitStack() as calls:
+    async with local_cluster(ClusterOptions(workers=1, gateways=2), of) as cluster, AsyncExitStack() as calls:
         assert "rejected" in await cluster.voice.call_in(TWIML, sid(1), "+441234567890")
         async with aiohttp.ClientSession() as http:
             await http.post(f"http://{cluster.address}/twiml", data={"CallSid": sid(1)})
@@ -127,7 +127,7 @@ async def test_what_the_gateways_refuse_is_counted_with_them() -> None:
             await phone.listen(1)
         for number in range(4, 9):
             assert "busy" in await cluster.voice.call_in(TWIML, sid(number))
-        for process in cluster.desks():  # whichever is asked
+        for process in cluster.gateways():  # whichever is asked
             await process.runs._ask_peers()
             assert process.runs.refused_by_cause() == {"denied": 1, "unsigned": 1, "busy": 5}
             text = merged_metrics({}, {}, process.runs.all_refusals()).decode()
@@ -196,9 +196,9 @@ async def test_a_call_that_comes_back_from_another_phone_is_who_it_was() -> None
 async def test_the_page_metrics_and_calls_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     async with local_cluster(ClusterOptions(workers=2)) as cluster, AsyncExitStack() as calls:
         assert (await get(cluster, "/calls"))[0] == 403, "off while the cluster is public"
-        for desk in cluster.desks():
-            monkeypatch.setattr(desk.runs._address, "base", None)
-            object.__setattr__(desk.runs.dashboard_auth, "is_public", lambda: False)
+        for gateway in cluster.gateways():
+            monkeypatch.setattr(gateway.runs._address, "base", None)
+            object.__setattr__(gateway.runs.dashboard_auth, "is_public", lambda: False)
         status, text = await get(cluster, "/calls")
         assert status == 200
         assert [one["name"] for one in json.loads(text)["workers"]] == ["w1", "w2"]

@@ -23,7 +23,7 @@ async def test_an_update_that_begins_while_desks_are_told_closes_none_before_the
     """Telling takes long where a desk is just being started again after its death."""
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         telling, go_on = asyncio.Event(), asyncio.Event()
-        slow = cluster.desks()[0].runs
+        slow = cluster.gateways()[0].runs
         look = slow.look
 
         async def look_slowly(view: ClusterView) -> None:
@@ -37,7 +37,7 @@ async def test_an_update_that_begins_while_desks_are_told_closes_none_before_the
         cluster.manager.update()
         go_on.set()
         await step
-        assert len(cluster.desks()) == 2, "the old ones: new ones are not there yet"
+        assert len(cluster.gateways()) == 2, "the old ones: new ones are not there yet"
         await cluster.step_until(lambda: cluster.manager.status()["desks"] == ["d3", "d4"])
 
 
@@ -75,7 +75,7 @@ async def test_a_connection_that_is_kept_open_is_answered_and_then_ended() -> No
             assert "close" not in answer.headers.get("Connection", "")
         cluster.manager.update()
         await cluster.step_until(lambda: {"d3", "d4"} < set(cluster.manager.status()["desks"]))
-        await cluster.step_until(lambda: any(one.runs._leaves for one in cluster.desks()))
+        await cluster.step_until(lambda: any(one.runs._leaves for one in cluster.gateways()))
         async with http.get(url) as answer:
             assert answer.headers["Connection"] == "close"
         await cluster.step_until(lambda: cluster.manager.status()["desks"] == ["d3", "d4"])
@@ -85,13 +85,13 @@ async def test_a_connection_that_is_kept_open_is_answered_and_then_ended() -> No
 
 async def test_who_calls_while_no_desk_is_there_waits_for_one() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
-        for desk in cluster.desks():
-            desk.alive = False
-            await desk.runs.stop()
+        for gateway in cluster.gateways():
+            gateway.alive = False
+            await gateway.runs.stop()
         asking = asyncio.create_task(cluster.voice.call_in(TWIML, f"CA{1:032x}"))
         await asyncio.sleep(0.2)
-        for desk in cluster.runtime.processes.values():
-            if desk.runs.name.startswith("d"):
-                cluster.runtime.kill(desk, again=True)  # Ray starts them again
+        for gateway in cluster.runtime.processes.values():
+            if gateway.runs.name.startswith("d"):
+                cluster.runtime.kill(gateway, again=True)  # Ray starts them again
         await cluster.step_until(asking.done)
         assert "<Stream" in asking.result()

@@ -59,7 +59,7 @@ async def test_an_update_cuts_nobody_and_refuses_nobody() -> None:
         async with calling(cluster, 1) as one, calling(cluster, 2) as two:
             cluster.manager.update()
             await cluster.step_until(lambda: states(cluster).get(4) == "ready" == states(cluster).get(3))
-            await cluster.step_until(lambda: len(cluster.desks()) == 2)
+            await cluster.step_until(lambda: len(cluster.gateways()) == 2)
             assert states(cluster) == {1: "draining", 2: "draining", 3: "ready", 4: "ready"}
             for phone in (one, two):  # still there
                 await phone.say(times=4)

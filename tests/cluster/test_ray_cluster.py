@@ -80,7 +80,7 @@ async def test_workers_run_at_the_priority_of_the_command(cluster: RayCluster) -
     """Left alone, Ray makes its processes wait for all others (nice 15), and the calls with them."""
     own = psutil.Process(cluster.program.pid).nice()
     workers = [cluster.process_at(cluster.worker_port + number).nice() for number in range(3)]
-    assert workers + [desk.nice() for desk in cluster.desks()] == [own] * 5
+    assert workers + [gateway.nice() for gateway in cluster.gateways()] == [own] * 5
 
 
 async def test_a_worker_that_is_killed_loses_its_own_calls_and_no_others(
@@ -122,13 +122,13 @@ async def test_a_desk_that_is_killed_costs_nothing(cluster: RayCluster, single: 
         await asyncio.sleep(1.0)
         for call in (*live, control):
             call.watch()
-        one, *_ = desks = cluster.desks()
-        assert len(desks) == 2
+        one, *_ = gateways = cluster.gateways()
+        assert len(gateways) == 2
         one.send_signal(signal.SIGKILL)
         await asyncio.to_thread(one.wait, 20)
         live = live + await place_calls(cluster, 2, stack, 510)
         async with asyncio.timeout(60):
-            while len(cluster.desks()) < 2:  # noqa: ASYNC110
+            while len(cluster.gateways()) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         live += await place_calls(cluster, 2, stack, 520)
         assert [call.broken for call in live] == [None] * 6

@@ -46,8 +46,8 @@ async def test_a_machine_that_dies_takes_its_own_calls_and_no_others() -> None:
             await has_raylet(two)
             arguments = ("--ray-address", f"127.0.0.2:{port}", "--cpus-per-worker", "1")
             async with ray_cluster(*arguments, workers=2, **environment) as cluster:
-                (desk, *_) = cluster.desks()
-                doomed = two if one in desk.parents() else one
+                (gateway, *_) = cluster.gateways()
+                doomed = two if one in gateway.parents() else one
                 assert doomed is two, "the command joins the head"
                 there = [n for n in (1, 2) if await worker_is_below(cluster, n, doomed)]
                 assert len(there) == 1, "workers are spread over machines"

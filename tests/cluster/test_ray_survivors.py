@@ -44,7 +44,7 @@ async def test_a_command_that_is_killed_cuts_nobody_and_the_next_one_goes_on() -
         ):
             live = await place_calls(cluster, 2, stack, 100)
             control = await place_call(await stack.enter_async_context(one_server()), 1, stack)
-            desks = cluster.desks()
+            gateways = cluster.gateways()
             await asyncio.sleep(1.0)
             for call in (*live, control):
                 call.watch()
@@ -57,7 +57,7 @@ async def test_a_command_that_is_killed_cuts_nobody_and_the_next_one_goes_on() -
             second = replace(cluster, program=await stack.enter_async_context(cluster.again()))
             await second.takes_calls()
             assert "4 processes of an earlier command go on" in second.program.said
-            assert cluster.desks() == desks, "the same processes"
+            assert cluster.gateways() == gateways, "the same processes"
             assert await cluster.states() == READY
             live += await place_calls(cluster, 1, stack, 120)
             check_no_gap(live[:2], control)

@@ -44,7 +44,7 @@ async def test_the_number_leads_to_the_desks_and_calls_to_the_workers(
                 begun.set()
                 await stop.stop_requested.wait()
             assert pointer is not None
-            await pointer.put_back()
+            await pointer.restore()
 
     monkeypatch.setattr(manager_module, "STEP_SECS", 0.1)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moshi_phone.engines.duplex import CallRequest
+from moshi_phone.engines.duplex import CallOverrides
 from moshi_phone.engines.moshi.engine import MoshiEngine
 from moshi_phone.engines.options import EngineOptions
-from moshi_phone.server.calls.pending import ExpectedCall
+from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
 from tests.commands.dialled import PUBLIC, address_of, dialled
 from tests.fakes.twilio_api import FakeTwilioApi
@@ -25,7 +25,7 @@ LOUD = bytes([0x10, 0x90] * 80)
 FRAMES = 8
 INCOMING = "CA" + "2" * 32
 ANNA, BEN = "dadada lolo memi", "bibibi koko"  # of the syllables that the tiny tokenizer knows
-AS_ANNA, AS_BEN = CallRequest(ANNA, "NATM0"), CallRequest(BEN, "NATF2")
+AS_ANNA, AS_BEN = CallOverrides(ANNA, "NATM0"), CallOverrides(BEN, "NATF2")
 DIFFERENT, SAME = 0.5, 0.9  # of a call's bytes; what is drawn is seeded, and sounds differ by rounding
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ async def talk(phone: Phone) -> bytes:
     return phone.heard
 
 
-async def heard_of(model: Path, requests: Sequence[CallRequest]) -> list[bytes]:
+async def heard_of(model: Path, requests: Sequence[CallOverrides]) -> list[bytes]:
     """What a caller hears of each of them, from an engine of this process that is told of them in code."""
     options = EngineOptions(model=str(model), quantize="none", seed=1)
     state = ServerState(MoshiEngine(options, codec_limit_frames=3000))
@@ -48,7 +48,7 @@ async def heard_of(model: Path, requests: Sequence[CallRequest]) -> list[bytes]:
     async with serving(state) as address:
         for number, request in enumerate(requests):
             sid = f"CA{number:032x}"
-            state.expected.add(sid, ExpectedCall(request=request), state.clock())
+            state.expected.add(sid, PendingCall(request=request), state.clock())
             async with Phone.calling(address, start_message(call_sid=sid)) as phone:
                 heard.append(await talk(phone))
             await state.calls.all_over()

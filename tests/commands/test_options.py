@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import click
 from click.testing import CliRunner
 
-from moshi_phone.commands.options import as_environment, command, takes
+from moshi_phone.commands.options import as_environment, command, options_from
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TeaOptions:
 
 
 @command("Brew tea, quickly.")
-@takes(TeaOptions)
+@options_from(TeaOptions)
 def brew(tea_options: TeaOptions) -> None:
     """Brew tea."""
     click.echo(repr(tea_options))

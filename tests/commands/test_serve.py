@@ -161,7 +161,7 @@ async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answere
     over = asyncio.Event()
 
     async def serve() -> None:
-        async with running.answering(listener, StopSignals(), made, run_call):
+        async with running.running_server(listener, StopSignals(), made, run_call):
             ready.set()
             await over.wait()
 
@@ -190,7 +190,7 @@ async def test_streams_come_to_a_url_of_their_own_and_webhooks_to_one_that_serve
     listener = running.listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     form = {"CallSid": "CA" + "1" * 32, "From": "+15551234567", "To": NUMBER}
-    async with running.answering(listener, StopSignals(), made, run_call), httpx.AsyncClient() as http:
+    async with running.running_server(listener, StopSignals(), made, run_call), httpx.AsyncClient() as http:
 
         async def ask(signed_for: str) -> httpx.Response:
             signature = RequestValidator(AUTH_TOKEN).compute_signature(signed_for, form)

@@ -60,7 +60,7 @@ async def pods() -> AsyncIterator[tuple[int, dict[str, ServerState]]]:
             own = PublicAddress(f"{PUBLIC}/pods/{host}")
             engine = ParrotEngine(delay_s=0, capacity=1)
             auth = StreamAuth.for_account(AUTH_TOKEN, own)
-            states[host] = state = ServerState(engine, auth=auth, desk=PublicAddress(PUBLIC))
+            states[host] = state = ServerState(engine, auth=auth, webhook_base_url=PublicAddress(PUBLIC))
             await state.startup.run(engine, lambda _: None)
             stack.push_async_callback(engine.stop)
             await stack.enter_async_context(listening(uvicorn_config(create_app(state, run_call)), listener))

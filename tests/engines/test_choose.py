@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from moshi_phone.engines import choose
-from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.choose import create_engine
 from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
@@ -14,7 +14,7 @@ from moshi_phone.runtime.plugin import PluginUnfit
 
 def test_without_an_accelerator_the_parrot_answers_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: None)
-    choice = choose_engine(EngineOptions())
+    choice = create_engine(EngineOptions())
     assert isinstance(choice.engine, ParrotEngine)
     assert choice.reason == "because mlx finds no accelerator here (Metal or CUDA)"
     assert choice.line.startswith(f"Engine: parrot, {choice.reason}; --engine moshi")
@@ -23,16 +23,16 @@ def test_without_an_accelerator_the_parrot_answers_and_says_why(monkeypatch: pyt
 def test_the_parrot_says_no_given_words(monkeypatch: pytest.MonkeyPatch) -> None:
     greeting = "Hello, this is Anna."
     with pytest.raises(EngineUnavailable, match="The parrot says no given words; leave out --greeting"):
-        choose_engine(EngineOptions(engine="parrot", greeting=greeting))
+        create_engine(EngineOptions(engine="parrot", greeting=greeting))
     monkeypatch.setattr("moshi_phone.engines.choose.accelerator", lambda: None)
-    assert "; --greeting is left out" in choose_engine(EngineOptions(greeting=greeting)).line
+    assert "; --greeting is left out" in create_engine(EngineOptions(greeting=greeting)).line
     for plain in ("speech", "silence", "none"):
-        assert "--greeting" not in choose_engine(EngineOptions(greeting=plain)).line
+        assert "--greeting" not in create_engine(EngineOptions(greeting=plain)).line
 
 
 def test_the_parrot_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: "Metal")
-    choice = choose_engine(EngineOptions(engine="parrot", parrot_delay=0))
+    choice = create_engine(EngineOptions(engine="parrot", parrot_delay=0))
     assert isinstance(choice.engine, ParrotEngine)
     assert choice.line == "Engine: parrot, as asked."
 
@@ -40,7 +40,7 @@ def test_the_parrot_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_package_that_moshi_needs_and_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "moshi_phone.engines.moshi.engine", None)
     with pytest.raises(EngineUnavailable, match=r"moshi_phone\.engines\.moshi\.engine, .* run uv sync"):
-        choose_engine(EngineOptions(engine="moshi"))
+        create_engine(EngineOptions(engine="moshi"))
 
 
 class NoEngine:
@@ -83,7 +83,7 @@ class OwnEngine(ParrotEngine):
 
 
 def test_an_engine_of_one_s_own_takes_the_options() -> None:
-    choice = choose_engine(EngineOptions(engine="tests.engines.test_choose:OwnEngine", parrot_delay=0))
+    choice = create_engine(EngineOptions(engine="tests.engines.test_choose:OwnEngine", parrot_delay=0))
     assert isinstance(choice.engine, OwnEngine)
 
 
@@ -106,13 +106,13 @@ def test_an_engine_of_one_s_own_takes_the_options() -> None:
 )
 def test_what_is_no_engine(name: str, sentence: str) -> None:
     with pytest.raises(PluginUnfit) as unfit:
-        choose_engine(EngineOptions(engine=name))
+        create_engine(EngineOptions(engine=name))
     assert sentence in str(unfit.value)
 
 
 def test_a_name_that_is_no_engine_s() -> None:
     with pytest.raises(EngineUnavailable, match=r"expected auto, .* or MODULE:CLASS, got 'parot'"):
-        choose_engine(EngineOptions(engine="parot"))
+        create_engine(EngineOptions(engine="parot"))
 
 
 @pytest.mark.parametrize("engine", ["auto", "moshi"])
@@ -121,8 +121,8 @@ def test_a_card_that_mlx_does_not_use_is_named_with_the_remedy(
 ) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: None)
     monkeypatch.setattr("moshi_phone.engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
-    choice = choose_engine(EngineOptions(engine=engine))
+    choice = create_engine(EngineOptions(engine=engine))
     assert "this machine's NVIDIA H200" in choice.reason
     assert "to have Moshi on it: UV_NO_GROUP=cpu uv sync --extra cuda, and" in choice.line
     monkeypatch.setattr(choose, "accelerator", lambda: "CUDA")
-    assert "H200" not in choose_engine(EngineOptions(engine="moshi")).line
+    assert "H200" not in create_engine(EngineOptions(engine="moshi")).line

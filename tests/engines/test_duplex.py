@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from moshi_phone.engines.duplex import NO_REQUEST, CallRequest, EngineError, RequestRefused
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, EngineError, RequestRefused
 from moshi_phone.engines.parrot import ParrotEngine
 
 
 def test_a_request_names_what_is_asked_for() -> None:
-    assert NO_REQUEST.wishes == frozenset()
-    assert CallRequest(voice="NATF2", temperature=0.0).wishes == {"voice", "temperature"}
+    assert NO_OVERRIDES.requested == frozenset()
+    assert CallOverrides(voice="NATF2", temperature=0.0).requested == {"voice", "temperature"}
 
 
 def test_a_request_does_not_show_its_words() -> None:
-    shown = repr(CallRequest("You are Anna.", "NATF2", "Hello, this is Anna."))
+    shown = repr(CallOverrides("You are Anna.", "NATF2", "Hello, this is Anna."))
     assert "NATF2" in shown
     assert "Anna." not in shown
 
@@ -24,10 +24,10 @@ async def test_the_parrot_says_that_it_takes_no_persona() -> None:
     await engine.start(lambda _: None)
     expected = "The engine parrot takes no persona for a call; leave it out."
     with pytest.raises(RequestRefused, match=expected):
-        engine.prepare(CallRequest("You are Anna."))
+        engine.prepare(CallOverrides("You are Anna."))
     with pytest.raises(EngineError, match=expected):
-        engine.open_session(CallRequest("You are Anna."))
+        engine.open_session(CallOverrides("You are Anna."))
     assert engine.running == 0
-    engine.prepare(NO_REQUEST)
-    await engine.open_session(NO_REQUEST).close()
+    engine.prepare(NO_OVERRIDES)
+    await engine.open_session(NO_OVERRIDES).close()
     await engine.stop()

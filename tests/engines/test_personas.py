@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from moshi_phone.engines.choose import choose_engine
-from moshi_phone.engines.duplex import NO_REQUEST, CallRequest, EngineUnavailable
+from moshi_phone.engines.choose import create_engine
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, EngineUnavailable
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.personas import (
     NO_PERSONAS,
@@ -17,7 +17,7 @@ from moshi_phone.engines.personas import (
     check_sections,
     load_personas,
     read_persona,
-    settle,
+    resolve_personas,
 )
 from moshi_phone.engines.voices import PERSONAPLEX_REPO
 from tests.support.fake_engines import FakeEngine
@@ -47,11 +47,11 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_section_is_found_by_who_is_called_or_who_calls(file: Path) -> None:
     personas = load_personas(file)
-    ben = CallRequest("You are Ben.", "NATF2", "Hello, this is Ben.", 0.6)
-    assert personas.default == CallRequest("You are Anna.", "NATF2")
+    ben = CallOverrides("You are Ben.", "NATF2", "Hello, this is Ben.", 0.6)
+    assert personas.default == CallOverrides("You are Anna.", "NATF2")
     assert personas.for_call(called="+15551234567", caller="+4512345678") == ben
     assert personas.for_call(called="+15559999999", caller="+15551234567") == ben
-    known = CallRequest("You are Anna.", "NATM1")
+    known = CallOverrides("You are Anna.", "NATM1")
     assert personas.for_call(called="+15551234567", caller="+15550000001") == known, "who calls comes first"
     assert personas.for_call(called="+1", caller="anonymous") == personas.default
     assert personas.names == ["sales"], "phone numbers are not for everybody's eyes"
@@ -61,8 +61,8 @@ def test_a_section_is_found_by_who_is_called_or_who_calls(file: Path) -> None:
 def test_a_section_is_chosen_by_name_or_a_persona_by_its_words(file: Path) -> None:
     personas = load_personas(file)
     assert personas.chosen("sales").voice == "NATF2"
-    assert personas.chosen("You are Eve.") == CallRequest("You are Eve.", "NATF2")
-    assert NO_PERSONAS.chosen("You are Eve.") == CallRequest("You are Eve.")
+    assert personas.chosen("You are Eve.") == CallOverrides("You are Eve.", "NATF2")
+    assert NO_PERSONAS.chosen("You are Eve.") == CallOverrides("You are Eve.")
 
 
 @pytest.mark.parametrize(
@@ -103,25 +103,25 @@ def test_says_what_is_wrong_with_a_persona(tmp_path: Path) -> None:
 
 
 def test_the_file_s_default_fills_up_the_options(file: Path) -> None:
-    settled, _ = settle(EngineOptions(personas=file))
+    settled, _ = resolve_personas(EngineOptions(personas=file))
     assert (settled.persona, settled.voice, settled.greeting) == ("You are Anna.", "NATF2", "speech")
     assert settled.model == PERSONAPLEX_REPO
     given = EngineOptions(personas=file, persona="You are Eve.", voice="VARM0", greeting="none", model="x/y")
-    assert settle(given)[0] == given
-    assert settle(settled)[0] == settled, "twice is once"
+    assert resolve_personas(given)[0] == given
+    assert resolve_personas(settled)[0] == settled, "twice is once"
     plain = EngineOptions()
-    assert settle(plain) == (plain, NO_PERSONAS)
+    assert resolve_personas(plain) == (plain, NO_PERSONAS)
     file.write_text("[a]\npersona = 'You are Ben.'")
-    assert settle(replace(plain, personas=file))[0].model == PERSONAPLEX_REPO
+    assert resolve_personas(replace(plain, personas=file))[0].model == PERSONAPLEX_REPO
 
 
 async def test_a_section_that_the_engine_cannot_be_is_named() -> None:
     engine = FakeEngine()
-    check_sections(Personas(sections={"a": NO_REQUEST}), engine)
+    check_sections(Personas(sections={"a": NO_OVERRIDES}), engine)
     with pytest.raises(PersonasUnfit, match=r"--personas: \[b\]: The engine fake takes no voice for a call"):
-        check_sections(Personas(sections={"a": NO_REQUEST, "b": CallRequest(voice="NATF2")}), engine)
+        check_sections(Personas(sections={"a": NO_OVERRIDES, "b": CallOverrides(voice="NATF2")}), engine)
 
 
 def test_the_parrot_takes_no_persona() -> None:
     with pytest.raises(EngineUnavailable, match="The parrot takes no persona; leave out --persona"):
-        choose_engine(EngineOptions(engine="parrot", persona="You are Anna."))
+        create_engine(EngineOptions(engine="parrot", persona="You are Anna."))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from moshi_phone.audio.percentiles import Spread
+from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.engines.real_time_benchmark import Pace, measure, report, verdict
 
 QUICK = Pace(
     calls=1,
     frames=250,
-    stages={"encode": Spread(8, 9, 12), "language": Spread(30, 35, 60), "decode": Spread(7, 8, 9)},
-    answers=Spread(50, 55, 90),
+    stages={
+        "encode": Percentiles(8, 9, 12),
+        "language": Percentiles(30, 35, 60),
+        "decode": Percentiles(7, 8, 9),
+    },
+    answers=Percentiles(50, 55, 90),
     dropped_frames=0,
 )
 
@@ -27,7 +31,9 @@ def test_holds_real_time_with_headroom() -> None:
 
 
 def test_does_not_hold_real_time() -> None:
-    slow = replace(QUICK, calls=2, stages=QUICK.stages | {"encode": Spread(70, 81, 99)}, dropped_frames=40)
+    slow = replace(
+        QUICK, calls=2, stages=QUICK.stages | {"encode": Percentiles(70, 81, 99)}, dropped_frames=40
+    )
     assert not slow.holds
     assert verdict(slow, ["language"]) == (
         "Verdict: does not hold real time for 2 calls: encode takes 81 ms at p95 for 80 ms of speech; "
@@ -61,8 +67,8 @@ async def test_measures_any_engine() -> None:
 
 
 def test_the_listening_shares_the_model_s_thread() -> None:
-    pace = replace(QUICK, stages=QUICK.stages | {"listen": Spread(3, 4, 9)}, skipped_frames=3)
+    pace = replace(QUICK, stages=QUICK.stages | {"listen": Percentiles(3, 4, 9)}, untranscribed_frames=3)
     assert "language and listen alone would have room for 2." in verdict(pace, ["language", "listen"])
     assert "3 of 250 frames answered, but not listened to" in report(pace, ["language", "listen"])
-    heavier = replace(pace, stages=pace.stages | {"listen": Spread(5, 6, 9)})
+    heavier = replace(pace, stages=pace.stages | {"listen": Percentiles(5, 6, 9)})
     assert verdict(heavier, ["language", "listen"]).endswith("not for more.")

@@ -5,7 +5,7 @@ import pytest
 
 from examples.tone_engine import HIGH_HZ, LOW_HZ, ToneEngine
 from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ
-from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.choose import create_engine
 from moshi_phone.engines.duplex import EngineBusy
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.server.calls.state import ServerState
@@ -47,7 +47,7 @@ async def test_it_holds_four_calls() -> None:
 
 
 async def test_a_call_with_it_by_its_name_on_the_command_line() -> None:
-    choice = choose_engine(EngineOptions(engine="examples.tone_engine:ToneEngine"))
+    choice = create_engine(EngineOptions(engine="examples.tone_engine:ToneEngine"))
     assert choice.line == "Engine: tone, of your own."
     async with serving(ServerState(choice.engine)) as address, Phone.calling(address) as phone:
         await phone.say(times=8)

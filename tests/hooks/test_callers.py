@@ -48,7 +48,7 @@ def test_so_many_calls_within_an_hour_and_refused_ones_do_not_count() -> None:
 
 
 def test_strangers_cannot_take_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callers, "_MOST_CALLERS", 3)
+    monkeypatch.setattr(callers, "_MAX_CALLERS", 3)
     rules = CallerRules(calls_per_hour=1)
     for number in range(10):
         rules.refusal(f"+1555{number}", sid(), 0.0)

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from moshi_phone.hooks.http import (
-    MOST_ANSWER_BYTES,
+    MAX_ANSWER_BYTES,
     BadHookUrl,
     Hook,
     HookFailed,
@@ -82,7 +82,7 @@ async def test_a_hook_that_sends_ten_megabytes_is_cut_off() -> None:
         return answer
 
     async with hook(flood) as fake:
-        with pytest.raises(HookFailed, match=f"more than {MOST_ANSWER_BYTES} bytes"):
+        with pytest.raises(HookFailed, match=f"more than {MAX_ANSWER_BYTES} bytes"):
             await Hook(fake.url).post({})
     assert sent < 10 * 1024 * 1024
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moshi_phone.engines.duplex import CallRequest
+from moshi_phone.engines.duplex import CallOverrides
 from moshi_phone.hooks.http import Hook, HookFailed
 from moshi_phone.hooks.on_call import HookAnswer, ask, read_answer
 from moshi_phone.telephony.webhooks import IncomingCall
@@ -39,7 +39,7 @@ async def test_the_hook_is_told_who_calls_and_says_who_answers() -> None:
         }
     ]
     assert said == HookAnswer(
-        True, CallRequest("You are Anna.", "NATF2", "Hello, Zürich.", 0.5), "+15559876543"
+        True, CallOverrides("You are Anna.", "NATF2", "Hello, Zürich.", 0.5), "+15559876543"
     )
 
 

@@ -160,7 +160,7 @@ async def test_what_cannot_be_put_aside_does_not_end_the_telling(tmp_path: Path,
 async def test_the_folder_is_bounded_and_forgets_the_oldest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_FILES", 2)
+    monkeypatch.setattr(module, "MAX_FILES", 2)
     box = Outbox(Hook("http://127.0.0.1:9/hook"), tmp_path)
     for call in (1, 2, 3):
         await asyncio.to_thread(box._write, {"id": str(call), **of(call)})

@@ -36,8 +36,8 @@ class PhoneSocket:
     def __init__(self, said: NDArray[np.float32] | None = None) -> None:
         self.playback = Playback(_now_s())
         self.messages: list[dict[str, Any]] = []
-        self.takes = asyncio.Event()  # cleared: sends get stuck
-        self.takes.set()
+        self.supported_overrides = asyncio.Event()  # cleared: sends get stuck
+        self.supported_overrides.set()
         self._said = g711.encode(pcm.to_bytes(said)) if said is not None else b""
         self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._talk = asyncio.ensure_future(self._speak())
@@ -46,7 +46,7 @@ class PhoneSocket:
         return await self._inbox.get()
 
     async def send_text(self, text: str) -> None:
-        await self.takes.wait()
+        await self.supported_overrides.wait()
         event = json.loads(text)
         self.messages.append(event)
         if event["event"] == "media":

@@ -17,7 +17,7 @@ from pipecat.workers.runner import WorkerRunner
 
 from moshi_phone.engines.duplex import CallerText, DuplexStep, Unsupported
 from processors.delegate import WAITING_TURNS, Delegate
-from processors.words import PAUSE_STEPS, WordFrames
+from processors.transcription_frames import PAUSE_STEPS, WordFrames
 from tests.fakes.openai_api import FAIL, HANG, FakeOpenAi, ToolCall, fake_openai
 from tests.processors.passing import Passing
 from tests.support.fake_engines import FakeEngine, FakeSession

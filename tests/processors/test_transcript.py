@@ -19,7 +19,7 @@ from moshi_phone.records.transcript import Transcript
 from moshi_phone.records.transcript_file import TEXT, TranscriptFile, TranscriptLine
 from processors.tap import Tap
 from processors.transcript import Transcriber
-from processors.words import WordFrames
+from processors.transcription_frames import WordFrames
 
 
 class Clock:

@@ -186,9 +186,9 @@ def test_what_a_stuck_send_holds_up_is_dropped_and_counted(logged: Logged) -> No
     async def stick(_: PipelineWorker, transport: TwilioTransport) -> None:
         socket: PhoneSocket = transport.output()._socket._websocket  # type: ignore[assignment]
         await asyncio.sleep(1)
-        socket.takes.clear()
+        socket.supported_overrides.clear()
         await asyncio.sleep(4)
-        socket.takes.set()
+        socket.supported_overrides.set()
 
     call(lambda t: line(t, before, Speaks()), 2, script=stick)
     assert logged.text.count("The other side takes no audio") == 1

@@ -7,7 +7,8 @@ from moshi_phone.records.call_metrics import CallMetrics, CallObservations
 
 def call(delay_ms: float, stage: str) -> CallMetrics:
     metrics = CallMetrics(
-        frames=10, backlog_frames=2, dropped_frames=1, skipped_frames=3, unsent_messages=5, trimmed_ms=40.0,
+        frames=10, backlog_frames=2, dropped_frames=1, untranscribed_frames=3,
+        unsent_messages=5, trimmed_ms=40.0,
         underruns=2, underrun_ms=12.0, deadline_misses=4,
     )  # fmt: skip
     metrics.delay.add(delay_ms)
@@ -20,7 +21,7 @@ def test_calls_add_up() -> None:
     total = CallMetrics()
     total.include(call(100, "encode"))
     total.include(call(300, "decode"))
-    assert (total.frames, total.dropped_frames, total.skipped_frames) == (20, 2, 6)
+    assert (total.frames, total.dropped_frames, total.untranscribed_frames) == (20, 2, 6)
     assert total.unsent_messages == 10
     assert (total.trimmed_ms, total.underruns, total.underrun_ms, total.deadline_misses) == (80.0, 4, 24.0, 8)
     assert (total.delay.count, total.delay.max_ms, total.playout_lead.max_ms) == (2, 300, 150)

@@ -29,7 +29,7 @@ def test_no_file_is_written_over(tmp_path: Path) -> None:
 
 
 def test_there_is_an_end_to_the_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private_files, "_MOST_NAMES", 2)
+    monkeypatch.setattr(private_files, "_MAX_NAMES", 2)
     for _ in range(2):
         create(tmp_path / "call.wav")[1].close()
     with pytest.raises(FileExistsError, match="2 files of that name"):

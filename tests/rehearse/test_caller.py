@@ -9,7 +9,7 @@ import pytest
 from moshi_phone.rehearse import caller, status_client
 from moshi_phone.rehearse.caller import Caller
 from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
-from moshi_phone.rehearse.rehearsal import Rehearsed, Target, rehearse
+from moshi_phone.rehearse.rehearsal import RehearsalResult, Target, rehearse
 from tests.rehearse.bad_server import BadServer
 
 SPEED = {"first_audio", "delay", "drift", "gaps", "keeps_up"}
@@ -23,13 +23,13 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status_client, "POLL_S", 0.02)
 
 
-async def rehearsed(server: BadServer, said: bytes) -> Rehearsed:
+async def rehearsed(server: BadServer, said: bytes) -> RehearsalResult:
     async with server.serving() as url:
         (call,) = await rehearse(Target(url, repeats_after_ms=0.0), said)
         return call
 
 
-def failed(call: Rehearsed) -> set[str]:
+def failed(call: RehearsalResult) -> set[str]:
     return {point.key for point in call.points if point.passed is False}
 
 

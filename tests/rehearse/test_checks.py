@@ -11,7 +11,9 @@ from moshi_phone.rehearse.measure import Measurements, measure
 from moshi_phone.rehearse.record import CallRecord, StatusSample
 from tests.rehearse import simulated
 
-GOOD = CallContext(ready=True, ready_s=1.5, spoken_before=[], free=True, free_how="0 calls running")
+GOOD = CallContext(
+    ready=True, ready_s=1.5, prompts_before_stream=[], free=True, session_free_detail="0 calls running"
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +67,12 @@ def test_a_steady_stream_that_falls_silent_under_the_caller_is_no_duplex() -> No
 
 
 def test_a_say_before_the_stream_fails_the_own_voice(good_call: Measurements) -> None:
-    around = replace(GOOD, spoken_before=["Say"])
+    around = replace(GOOD, prompts_before_stream=["Say"])
     assert failed(simulated.call(simulated.mirror), around, found=good_call) == ["own_voice"]
 
 
 def test_a_leaked_session_fails_on_being_free(good_call: Measurements) -> None:
-    around = replace(GOOD, free=False, free_how="1 call still running 3 s after its end")
+    around = replace(GOOD, free=False, session_free_detail="1 call still running 3 s after its end")
     assert failed(simulated.call(simulated.mirror), around, found=good_call) == ["session_free"]
 
 

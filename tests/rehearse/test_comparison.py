@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from moshi_phone.rehearse.checks import Criterion
 from moshi_phone.rehearse.comparison import NumberSpread, as_json, compare
-from moshi_phone.rehearse.rehearsal import Rehearsed
+from moshi_phone.rehearse.rehearsal import RehearsalResult
 from tests.rehearse.test_report import rehearsed
 
 
-def call(*points: Criterion) -> Rehearsed:
+def call(*points: Criterion) -> RehearsalResult:
     whole = rehearsed()
     whole.points = list(points)
     return whole

@@ -7,12 +7,12 @@ from PIL import Image
 
 from moshi_phone.rehearse import comparison_picture
 from moshi_phone.rehearse.comparison_picture import draw_comparison
-from moshi_phone.rehearse.rehearsal import Rehearsed
+from moshi_phone.rehearse.rehearsal import RehearsalResult
 from tests.rehearse import simulated
 from tests.rehearse.test_report import rehearsed
 
 
-def bad_shade_in(path: Path, calls: list[Rehearsed]) -> int:
+def bad_shade_in(path: Path, calls: list[RehearsalResult]) -> int:
     """How many pixels of the picture are nearly pure red."""
     draw_comparison(path, calls, "parrot")
     red, green, blue = np.asarray(Image.open(path).convert("RGB"), int).transpose(2, 0, 1)

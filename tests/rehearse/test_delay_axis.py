@@ -11,9 +11,9 @@ LIMIT_MS = 300.0
 def test_a_good_call_s_shape_and_the_limit_are_both_seen() -> None:
     delay_ms = np.random.default_rng(1).normal(10, 1, 250)
     axis = DelayAxis.of(delay_ms, LIMIT_MS)
-    places = axis.forward(delay_ms)
-    assert np.ptp(places) > 0.2  # against 0.015 on an axis of one scale up to the limit
-    assert places.max() < FINE_SHARE < axis.forward(LIMIT_MS) < 1
+    backends = axis.forward(delay_ms)
+    assert np.ptp(backends) > 0.2  # against 0.015 on an axis of one scale up to the limit
+    assert backends.max() < FINE_SHARE < axis.forward(LIMIT_MS) < 1
     assert axis.ticks_ms(LIMIT_MS)[-1] == LIMIT_MS
 
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from moshi_phone.audio import g711, pcm
-from moshi_phone.audio.percentiles import Spread
+from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.rehearse.alignment import align
 from moshi_phone.rehearse.clip import CALLER_FILE
 from moshi_phone.rehearse.measure import measure
@@ -46,17 +46,17 @@ def test_frames_that_were_told_to_be_lost_are_no_delay() -> None:
         return messages[:50] + messages[52:]
 
     record = simulated.call(drops_two)
-    late = Spread.of(measure(record).delay_ms[60:])
+    late = Percentiles.of(measure(record).delay_ms[60:])
     assert late is not None
     assert late.p50 == pytest.approx(190, abs=1)
     record.told = [StatusSample(simulated.BEGAN_S + 4.1, 1, 40.0, 2, 0.0)]
-    true = Spread.of(measure(record).delay_ms[60:])
+    true = Percentiles.of(measure(record).delay_ms[60:])
     assert true is not None
     assert true.p50 == pytest.approx(30, abs=1)
 
 
 def test_a_server_that_holds_everything_back_is_slow_even_if_nobody_knows_its_engine() -> None:
-    spread = Spread.of(measure(simulated.call(simulated.slow)).delay_ms)
+    spread = Percentiles.of(measure(simulated.call(simulated.slow)).delay_ms)
     assert spread is not None
     assert spread.p50 == pytest.approx(430, abs=1)
 
@@ -65,7 +65,7 @@ def test_a_server_that_puts_silence_in_front_is_slow_too() -> None:
     def padded(frames: list[bytes]) -> list[tuple[float, bytes]]:
         return simulated.parrot(frames, delay_frames=5)
 
-    spread = Spread.of(measure(simulated.call(padded), repeats_after_ms=0).delay_ms)
+    spread = Percentiles.of(measure(simulated.call(padded), repeats_after_ms=0).delay_ms)
     assert spread is not None
     assert spread.p50 == pytest.approx(430, abs=1)
 
@@ -94,7 +94,7 @@ def test_a_caller_who_repeats_himself_is_found_at_the_first_time(tmp_path: Path)
     soundfile.write(tmp_path / "short.wav", clip, rate_hz)
     record = simulated.call(simulated.parrot, secs=12, clip=tmp_path / "short.wav")
     found = measure(record, repeats_after_ms=960)
-    spread = Spread.of(found.delay_ms)
+    spread = Percentiles.of(found.delay_ms)
     assert spread is not None
     assert spread.p50 == pytest.approx(30, abs=0.2)
     assert spread.max == pytest.approx(30, abs=0.2)

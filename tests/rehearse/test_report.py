@@ -16,7 +16,7 @@ from moshi_phone.rehearse.checks import CallContext, check
 from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
 from moshi_phone.rehearse.measure import measure
 from moshi_phone.rehearse.provenance import Provenance
-from moshi_phone.rehearse.rehearsal import Rehearsed, Target, rehearse
+from moshi_phone.rehearse.rehearsal import RehearsalResult, Target, rehearse
 from moshi_phone.rehearse.report import write_report
 from moshi_phone.rehearse.table import checklist, distributions
 from moshi_phone.server.calls.state import ServerState
@@ -31,7 +31,7 @@ PROVENANCE = Provenance(
 PNG = b"\x89PNG\r\n"
 
 
-def rehearsed(server: simulated.Server = simulated.mirror) -> Rehearsed:
+def rehearsed(server: simulated.Server = simulated.mirror) -> RehearsalResult:
     record = simulated.call(server, secs=6)
     found = measure(record, repeats_after_ms=0)
     metrics = {
@@ -40,7 +40,7 @@ def rehearsed(server: simulated.Server = simulated.mirror) -> Rehearsed:
             {"at_s": 12.25, "speaker": "caller", "text": "How are you?"},
         ]
     }
-    return Rehearsed("CA1", record, found, check(CallContext(), record, found), None, metrics)
+    return RehearsalResult("CA1", record, found, check(CallContext(), record, found), None, metrics)
 
 
 def text(table: object) -> str:

@@ -18,7 +18,7 @@ def test_a_stream_and_its_parameters() -> None:
 
 def test_what_speaks_before_the_stream_is_told() -> None:
     twiml = f"<Response><Say>One moment.</Say><Pause/><Play>x.mp3</Play>{STREAM}<Say>Bye</Say></Response>"
-    assert read_twiml(twiml).spoken_before == ["Say", "Play"]
+    assert read_twiml(twiml).prompts_before_stream == ["Say", "Play"]
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ async def test_who_waits_at_a_port_is_not_lost_when_one_of_its_holders_goes() ->
             here.close()
             caller.sendall(b"hello")
             theirs.setblocking(False)
-            answerer, _ = await asyncio.get_running_loop().sock_accept(theirs)
-            with theirs, answerer:
-                assert await asyncio.get_running_loop().sock_recv(answerer, 99) == b"hello"
+            display_name, _ = await asyncio.get_running_loop().sock_accept(theirs)
+            with theirs, display_name:
+                assert await asyncio.get_running_loop().sock_recv(display_name, 99) == b"hello"
 
 
 async def test_nobody_else_may_ask_and_nothing_is_left() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 
-from moshi_phone.runtime.retries import GrowingPauses, later
+from moshi_phone.runtime.retries import ExponentialBackoff, later
 
 WAIT_S = 30.0
 
 
 def test_pauses_grow_and_the_last_one_stays() -> None:
-    pauses = GrowingPauses((1.0, 2.0, 5.0))
+    pauses = ExponentialBackoff((1.0, 2.0, 5.0))
     assert [pauses.next_secs() for _ in range(4)] == [1.0, 2.0, 5.0, 5.0]
     pauses.reset()
     assert pauses.next_secs() == 1.0

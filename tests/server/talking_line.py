@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.public_address import PublicAddress
-from moshi_phone.engines.duplex import NO_REQUEST, CallerText, CallRequest, DuplexStep, Unsupported
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallerText, CallOverrides, DuplexStep, Unsupported
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony.rest import TwilioApi
@@ -63,7 +63,7 @@ class TalkingEngine(FakeEngine):
         self.bot_script: dict[int, str] = {}
         self.spoken: list[str] | None = []
 
-    def open_session(self, request: CallRequest = NO_REQUEST) -> TalkingSession:
+    def open_session(self, request: CallOverrides = NO_OVERRIDES) -> TalkingSession:
         super().open_session(request)
         self.sessions[-1] = session = TalkingSession(self)
         return session

@@ -16,7 +16,7 @@ from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.options import WebOptions
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.tokens import StreamTokens
-from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
 from moshi_phone.engines.moshi.engine import MoshiEngine
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
@@ -30,10 +30,10 @@ from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, start_message
 from tests.support.waiting import until
 
-ANNA = CallRequest("You are Anna.", "NATF2")
-BEN = CallRequest("You are Ben.", "NATM0")
-EVE = CallRequest("You are Eve.", "NATF2")  # the voice is the default's
-PERSONAS = Personas(ANNA, {"ben": BEN, CALLER: CallRequest("You know me.")}, {CALLER: "ben"})
+ANNA = CallOverrides("You are Anna.", "NATF2")
+BEN = CallOverrides("You are Ben.", "NATM0")
+EVE = CallOverrides("You are Eve.", "NATF2")  # the voice is the default's
+PERSONAS = Personas(ANNA, {"ben": BEN, CALLER: CallOverrides("You know me.")}, {CALLER: "ben"})
 
 
 class Voices(AskedEngine):
@@ -95,10 +95,10 @@ async def test_the_page_chooses_from_what_is_offered() -> None:
         )
         for asked, request in (
             ({"persona": "ben"}, BEN),
-            ({"persona": "ben", "voice": "NATF2"}, CallRequest("You are Ben.", "NATF2")),
-            ({"voice": "NATM0", "persona": ""}, CallRequest(voice="NATM0")),
-            ({}, NO_REQUEST),
-            (b"", NO_REQUEST),
+            ({"persona": "ben", "voice": "NATF2"}, CallOverrides("You are Ben.", "NATF2")),
+            ({"voice": "NATM0", "persona": ""}, CallOverrides(voice="NATM0")),
+            ({}, NO_OVERRIDES),
+            (b"", NO_OVERRIDES),
         ):
             status, call = await asyncio.to_thread(ask, address, "/web/call", asked)
             assert status == 200
@@ -156,10 +156,10 @@ async def test_a_call_dialled_elsewhere_brings_its_persona() -> None:
             (CallPlan("", "", f"{PUBLIC}/stream", persona="ben"), BEN),
             (
                 CallPlan("", "", f"{PUBLIC}/stream", persona="You are Eve."),
-                CallRequest("You are Eve.", "NATF2"),
+                CallOverrides("You are Eve.", "NATF2"),
             ),
-            (CallPlan("", "", f"{PUBLIC}/stream", voice="NATM0"), CallRequest(voice="NATM0")),
-            (CallPlan("", "", f"{PUBLIC}/stream"), NO_REQUEST),
+            (CallPlan("", "", f"{PUBLIC}/stream", voice="NATM0"), CallOverrides(voice="NATM0")),
+            (CallPlan("", "", f"{PUBLIC}/stream"), NO_OVERRIDES),
         ):
             twiml = plan.twiml(tokens, state.auth.clock()).replace("https://", "wss://")
             async with voice.obey(twiml, CALL) as (phone, _):
@@ -185,7 +185,7 @@ async def test_a_persona_that_the_token_does_not_vouch_for_is_refused() -> None:
     ):
         await phone.say(LOUD, times=8)
         await phone.listen(1)
-    assert engine.requests == [NO_REQUEST]
+    assert engine.requests == [NO_OVERRIDES]
 
 
 # The real model, tiny.
@@ -193,7 +193,7 @@ async def test_a_persona_that_the_token_does_not_vouch_for_is_refused() -> None:
 
 async def test_two_personas_on_the_phone(tiny_personaplex: Path) -> None:
     options = EngineOptions(model=str(tiny_personaplex), quantize="none", seed=1, persona="dada lolo")
-    personas = Personas(NO_REQUEST, {"ben": CallRequest("bibi koko", "NATM0")}, {CALLER: "ben"})
+    personas = Personas(NO_OVERRIDES, {"ben": CallOverrides("bibi koko", "NATM0")}, {CALLER: "ben"})
     engine = MoshiEngine(options, codec_limit_frames=3000)
     heard: dict[str, list[bytes]] = {}
     async with serving(state := state_of(engine, personas)) as address:

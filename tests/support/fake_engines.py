@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 
 from moshi_phone.audio.formats import Pcm
 from moshi_phone.engines.duplex import (
-    NO_REQUEST,
-    CallRequest,
+    NO_OVERRIDES,
+    CallOverrides,
     DuplexEngine,
     DuplexSession,
     DuplexStep,
@@ -88,7 +88,7 @@ class FakeEngine(DuplexEngine):
     async def start(self, progress: Progress) -> None:
         self._ready = True
 
-    def open_session(self, request: CallRequest = NO_REQUEST) -> FakeSession:
+    def open_session(self, request: CallOverrides = NO_OVERRIDES) -> FakeSession:
         self.check_request(request)
         if self.running >= self.capacity:
             raise EngineBusy(f"All {self.capacity} sessions are taken.")

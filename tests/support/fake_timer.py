@@ -19,7 +19,7 @@ class Laters:
         self._work: list[Callable[[], None]] = []
 
     def __call__(self, secs: float, work: Callable[[], None]) -> Cancel:
-        """See ``Later``."""
+        """See ``CallLater``."""
         self.secs.append(secs)
         self._work.append(work)
 

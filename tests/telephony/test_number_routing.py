@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from moshi_phone.telephony.borrowed_numbers import BorrowedNumbers
-from moshi_phone.telephony.number_routing import NumberPointer, put_back_left_numbers
+from moshi_phone.telephony.number_routing import VoiceWebhookOverride, put_back_left_numbers
 from moshi_phone.telephony.rest import TwilioApi, VoiceSettings
 from moshi_phone.telephony.rest_errors import TwilioError
+from moshi_phone.telephony.saved_numbers import SavedNumbers
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, NUMBER_SID, FakeTwilioApi
 from tests.support.fake_sleep import Naps
 
@@ -26,15 +26,15 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def pointer(twilio: FakeTwilioApi, said: list[str]) -> NumberPointer:
+def pointer(twilio: FakeTwilioApi, said: list[str]) -> VoiceWebhookOverride:
     twilio.number.update(voice_url=BEFORE, voice_method="GET")
-    return NumberPointer(TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url, Naps()), NUMBER, said.append)
+    return VoiceWebhookOverride(TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url, Naps()), NUMBER, said.append)
 
 
-async def test_there_and_back(pointer: NumberPointer, twilio: FakeTwilioApi, said: list[str]) -> None:
+async def test_there_and_back(pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]) -> None:
     await pointer.point(OURS)
     assert (twilio.number["voice_url"], twilio.number["voice_method"]) == (OURS, "POST")
-    await pointer.put_back()
+    await pointer.restore()
     assert (twilio.number["voice_url"], twilio.number["voice_method"]) == (BEFORE, "GET")
     assert said == [
         "+…006 rings here now; before, it went to https://old.example.com/voice.",
@@ -44,45 +44,45 @@ async def test_there_and_back(pointer: NumberPointer, twilio: FakeTwilioApi, sai
         {"VoiceUrl": [OURS], "VoiceMethod": ["POST"], "VoiceApplicationSid": [""]},
         {"VoiceUrl": [BEFORE], "VoiceMethod": ["GET"], "VoiceApplicationSid": [""]},
     ]
-    await pointer.put_back()
+    await pointer.restore()
     assert len(twilio.made("POST", PATH)) == 2
 
 
 async def test_a_tunnel_that_was_opened_again(
-    pointer: NumberPointer, twilio: FakeTwilioApi, said: list[str]
+    pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
     await pointer.point(OURS)
     await pointer.point(NEXT)
     assert twilio.number["voice_url"] == NEXT
-    await pointer.put_back()
+    await pointer.restore()
     assert twilio.number["voice_url"] == BEFORE
     await pointer.point(NEXT)  # the tunnel goes on while the last calls finish
     assert twilio.number["voice_url"] == BEFORE
 
 
 async def test_a_number_that_went_nowhere(
-    pointer: NumberPointer, twilio: FakeTwilioApi, said: list[str]
+    pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
     twilio.number.update(voice_url=None)
     await pointer.point(OURS)
-    await pointer.put_back()
+    await pointer.restore()
     assert twilio.number["voice_url"] == ""
     assert "before, it went to nowhere." in said[0]
 
 
 async def test_a_number_with_an_application(
-    pointer: NumberPointer, twilio: FakeTwilioApi, said: list[str]
+    pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
     """As long as it has one, Twilio does not look at its voice URL."""
     twilio.number.update(voice_application_sid="AP1")
     await pointer.point(OURS)
     assert twilio.number["voice_application_sid"] == ""
-    await pointer.put_back()
+    await pointer.restore()
     assert (twilio.number["voice_application_sid"], twilio.number["voice_url"]) == ("AP1", BEFORE)
     assert said[-1] == "+…006 goes to AP1 again."
 
 
-async def test_a_number_of_a_trunk(pointer: NumberPointer, twilio: FakeTwilioApi) -> None:
+async def test_a_number_of_a_trunk(pointer: VoiceWebhookOverride, twilio: FakeTwilioApi) -> None:
     twilio.number.update(trunk_sid="TK1")
     with pytest.raises(TwilioError, match=r"\+…006 belongs to a SIP trunk, .*: take it out of the trunk"):
         await pointer.point(OURS)
@@ -90,33 +90,33 @@ async def test_a_number_of_a_trunk(pointer: NumberPointer, twilio: FakeTwilioApi
 
 
 async def test_a_number_that_rings_here_already(
-    pointer: NumberPointer, twilio: FakeTwilioApi, said: list[str]
+    pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
     twilio.number.update(voice_url=OURS, voice_method="POST")
     await pointer.point(OURS)
-    await pointer.put_back()
+    await pointer.restore()
     assert said == ["+…006 rings here already."]
     assert twilio.made("POST", PATH) == []
 
 
 async def test_a_number_that_somebody_else_changed(
-    pointer: NumberPointer, twilio: FakeTwilioApi, said: list[str]
+    pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
     await pointer.point(OURS)
     twilio.number.update(voice_url="https://new.example.com")
-    await pointer.put_back()
+    await pointer.restore()
     assert twilio.number["voice_url"] == "https://new.example.com"
     assert said[-1] == "+…006 was changed by somebody else, and stays as it is."
 
 
-async def test_it_cannot_be_put_back(pointer: NumberPointer, twilio: FakeTwilioApi) -> None:
+async def test_it_cannot_be_put_back(pointer: VoiceWebhookOverride, twilio: FakeTwilioApi) -> None:
     await pointer.point(OURS)
     twilio.fail(500, times=100)
     with pytest.raises(
         TwilioError,
         match=r"still rings here; the next start puts it back, or set it to https://old\S+ by hand \(Twi",
     ):
-        await pointer.put_back()
+        await pointer.restore()
 
 
 async def test_told_to_stop_while_it_is_being_pointed(twilio: FakeTwilioApi, said: list[str]) -> None:
@@ -129,32 +129,34 @@ async def test_told_to_stop_while_it_is_being_pointed(twilio: FakeTwilioApi, sai
             await super().set_voice(sid, voice)
 
     twilio.number.update(voice_url=BEFORE)
-    pointer = NumberPointer(SlowApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url), NUMBER, said.append)
+    pointer = VoiceWebhookOverride(SlowApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url), NUMBER, said.append)
     pointing = asyncio.ensure_future(pointer.point(OURS))
     await asked.wait()
     pointing.cancel()
-    putting = asyncio.ensure_future(pointer.put_back())
+    putting = asyncio.ensure_future(pointer.restore())
     answers.set()
     await putting
     assert [form["VoiceUrl"] for form in twilio.made("POST", PATH)] == [[OURS], [BEFORE]]
 
 
 async def test_it_could_not_be_pointed(
-    pointer: NumberPointer, twilio: FakeTwilioApi, said: list[str]
+    pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
     twilio.fail(500, times=5, only="POST")
     with pytest.raises(TwilioError):
         await pointer.point(OURS)
-    await pointer.put_back()
+    await pointer.restore()
     assert said == []
     assert twilio.number["voice_url"] == BEFORE
 
 
 async def test_a_number_of_somebody_else(twilio: FakeTwilioApi, said: list[str]) -> None:
-    pointer = NumberPointer(TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url), "+15551234567", said.append)
+    pointer = VoiceWebhookOverride(
+        TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url), "+15551234567", said.append
+    )
     with pytest.raises(TwilioError, match="the Twilio account has no number that ends in 567"):
         await pointer.point(OURS)
-    await pointer.put_back()
+    await pointer.restore()
 
 
 class Runs:
@@ -162,13 +164,13 @@ class Runs:
 
     def __init__(self, twilio: FakeTwilioApi, folder: Path, said: list[str]) -> None:
         self.api = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url, Naps())
-        self.notes = BorrowedNumbers(folder)
+        self.notes = SavedNumbers(folder)
         self.said = said
 
-    def start(self) -> NumberPointer:
-        return NumberPointer(self.api, NUMBER, self.said.append, self.notes)
+    def start(self) -> VoiceWebhookOverride:
+        return VoiceWebhookOverride(self.api, NUMBER, self.said.append, self.notes)
 
-    def crash(self, pointer: NumberPointer) -> None:
+    def crash(self, pointer: VoiceWebhookOverride) -> None:
         assert pointer._lock is not None
         pointer._lock.release()
 
@@ -193,13 +195,13 @@ async def test_after_a_crash_the_next_run_knows_what_was_before(
         "+…006 was not put back by an earlier run; this one will.",
         f"+…006 rings here now; before, it went to {BEFORE}.",
     ]
-    await last.put_back()
+    await last.restore()
     assert (twilio.number["voice_url"], twilio.number["voice_method"]) == (BEFORE, "GET")
     assert not last.rings_here
     assert runs.notes.of_account(ACCOUNT_SID) == []
     again = runs.start()
     await again.point(OURS)
-    await again.put_back()
+    await again.restore()
     assert said[-1] == f"+…006 goes to {BEFORE} again."
 
 
@@ -209,7 +211,7 @@ async def test_after_a_crash_with_the_same_public_url(runs: Runs, twilio: FakeTw
     runs.crash(crashed)
     second = runs.start()
     await second.point(OURS)
-    await second.put_back()
+    await second.restore()
     assert twilio.number["voice_url"] == BEFORE
 
 
@@ -231,7 +233,7 @@ async def test_after_a_crash_somebody_else_changed_it(runs: Runs, twilio: FakeTw
     twilio.number.update(voice_url="https://new.example.com", voice_method="POST")
     second = runs.start()
     await second.point(NEXT)
-    await second.put_back()
+    await second.restore()
     assert twilio.number["voice_url"] == "https://new.example.com"
 
 
@@ -259,9 +261,9 @@ async def test_two_runs_at_once(runs: Runs, twilio: FakeTwilioApi) -> None:
         TwilioError, match=r"another run of this program on this machine \(process \d+\): stop"
     ):
         await second.point(NEXT)
-    await second.put_back()
+    await second.restore()
     assert twilio.number["voice_url"] == OURS
-    await first.put_back()
+    await first.restore()
     assert twilio.number["voice_url"] == BEFORE
 
 
@@ -270,13 +272,13 @@ async def test_when_it_could_not_be_put_back_the_next_run_does(runs: Runs, twili
     await first.point(OURS)
     twilio.fail(500, times=100)
     with pytest.raises(TwilioError):
-        await first.put_back()
+        await first.restore()
     assert first.rings_here
-    await first.put_back()  # once is enough
+    await first.restore()  # once is enough
     twilio.failures.clear()
     second = runs.start()
     await second.point(NEXT)
-    await second.put_back()
+    await second.restore()
     assert twilio.number["voice_url"] == BEFORE
 
 
@@ -287,5 +289,5 @@ async def test_without_a_place_for_notes(twilio: FakeTwilioApi, tmp_path: Path, 
     await pointer.point(OURS)
     assert "There is no place for notes" in said[0]
     assert f"+…006 goes to {BEFORE}, which cannot be noted" in said[1]
-    await pointer.put_back()
+    await pointer.restore()
     assert twilio.number["voice_url"] == BEFORE

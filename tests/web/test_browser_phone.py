@@ -13,7 +13,7 @@ from playwright.async_api import Page, expect
 from scipy.signal import correlate
 
 from moshi_phone.access.auth import StreamAuth
-from moshi_phone.engines.duplex import CallRequest
+from moshi_phone.engines.duplex import CallOverrides
 from moshi_phone.engines.parrot import GREETING, ParrotEngine
 from moshi_phone.engines.personas import Personas
 from moshi_phone.server.calls.state import ServerState
@@ -152,11 +152,11 @@ async def test_devices_and_volume_can_be_changed_in_a_call() -> None:
 
 async def test_who_answers_can_be_chosen_where_the_server_offers_it() -> None:
     engine = ParrotEngine()
-    line = ServerState(engine, personas=Personas(sections={"dentist": CallRequest("You are Anna.")}))
+    line = ServerState(engine, personas=Personas(sections={"dentist": CallOverrides("You are Anna.")}))
     async with serving(line) as address, browsing(f"http://{address}/") as page:
         await state(page, "server", "ready")
         await expect(page.get_by_role("group", name="Who answers")).to_be_hidden()
-        engine.takes = frozenset({"persona"})
+        engine.supported_overrides = frozenset({"persona"})
         await page.reload()
         await page.get_by_label("Persona").select_option("dentist")
         async with page.expect_request("**/web/call") as asking:

@@ -19,11 +19,11 @@ from moshi_phone.runtime.cloudflared import BINARY, how_to_install
 from moshi_phone.runtime.tunnel import Tunnel, TunnelFailed, reaches
 from moshi_phone.server.lifecycle import listen
 from moshi_phone.server.settings import Settings, SettingsError
-from moshi_phone.telephony.borrowed_numbers import BorrowedNumbers
 from moshi_phone.telephony.credentials import BadCredential
 from moshi_phone.telephony.e164 import BadNumber, parse_number
 from moshi_phone.telephony.rest import OwnedNumber, TwilioApi
 from moshi_phone.telephony.rest_errors import TwilioError
+from moshi_phone.telephony.saved_numbers import SavedNumbers
 
 ANSWER_SECS = 10.0
 OURS = '"engine"'  # as our /healthz has it
@@ -95,10 +95,10 @@ async def check_credentials(options: Settings) -> tuple[Check, TwilioApi | None]
 
 
 async def check_number(
-    options: Settings, number: str | None, api: TwilioApi | None, notes: BorrowedNumbers | None = None
+    options: Settings, number: str | None, api: TwilioApi | None, notes: SavedNumbers | None = None
 ) -> Check:
     """The number is the account's, and rings here or can be made to."""
-    notes = notes or BorrowedNumbers()
+    notes = notes or SavedNumbers()
     if not number:
         remedy = f"set TWILIO_NUMBER in .env; buy one at {_CONSOLE}"
         return Check("number", "fail", "not set", remedy)
@@ -119,7 +119,7 @@ async def check_number(
     )
 
 
-def _left_number(found: OwnedNumber, notes: BorrowedNumbers) -> Check | None:
+def _left_number(found: OwnedNumber, notes: SavedNumbers) -> Check | None:
     """Give the check of a number that a run of this program points, or pointed and left so."""
     left = notes.read(found.sid)
     if left is None or found.voice not in left.ours:

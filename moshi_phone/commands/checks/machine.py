@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 from moshi_phone.commands.checks.check import Check
 from moshi_phone.engines import nvidia
-from moshi_phone.engines.choose import accelerator, asks_for_servers, unused_card
+from moshi_phone.engines.choose import accelerator, unused_gpu, uses_backends
 from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.voices import PERSONAPLEX_VOICE, needs_personaplex
@@ -60,12 +60,12 @@ def check_packages(project: Path = PROJECT) -> Check:
 
 def check_accelerator(options: EngineOptions) -> Check:
     """What Moshi runs on."""
-    if options.engine == "parrot" or asks_for_servers(options):
+    if options.engine == "parrot" or uses_backends(options):
         return Check("accelerator", "note", _not_needed(options))
     found = accelerator()
     if found:
         return Check("accelerator", "ok", found)
-    if card := unused_card():
+    if card := unused_gpu():
         state: Literal["fail", "note"] = "fail" if options.engine == "moshi" else "note"
         return Check("accelerator", state, f"{card}, which mlx does not use", nvidia.REMEDY)
     if options.engine == "moshi":
@@ -85,13 +85,13 @@ def check_accelerator(options: EngineOptions) -> Check:
 
 def moshi_answers(options: EngineOptions) -> bool:
     """Whether it will be Moshi who answers, and not the parrot."""
-    if asks_for_servers(options):
+    if uses_backends(options):
         return False
     return options.engine == "moshi" or (options.engine == "auto" and accelerator() is not None)
 
 
 def _not_needed(options: EngineOptions) -> str:
-    return f"not needed for {'servers elsewhere' if asks_for_servers(options) else 'the parrot'}"
+    return f"not needed for {'servers elsewhere' if uses_backends(options) else 'the parrot'}"
 
 
 def check_weights(options: EngineOptions) -> Check:

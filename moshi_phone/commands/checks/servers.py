@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from moshi_phone.commands.checks.check import Check
-from moshi_phone.engines.choose import asks_for_servers, choose_engine
+from moshi_phone.engines.choose import create_engine, uses_backends
 from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.options import EngineOptions
 
 
 async def check_servers(options: EngineOptions) -> list[Check]:
     """Every server answers; one line for each, and none where no server is asked for."""
-    if not asks_for_servers(options):
+    if not uses_backends(options):
         return []
     from moshi_phone.engines.remote.connection import Access, make_tls, probe  # noqa: PLC0415 - only servers need it
     from moshi_phone.engines.remote.server import Server, parse_server  # noqa: PLC0415
@@ -25,7 +25,7 @@ async def check_servers(options: EngineOptions) -> list[Check]:
 
     remote = options.remote
     try:
-        choose_engine(options)  # finds what the options have wrong, beside the servers themselves
+        create_engine(options)  # finds what the options have wrong, beside the servers themselves
         servers = [parse_server(given, remote.server_kind) for given in remote.server]
         encrypted = any(server.is_encrypted for server in servers)
         tls = make_tls(remote.server_ca, insecure=remote.server_insecure) if encrypted else None

@@ -11,8 +11,8 @@ from concurrent.futures import Future
 from functools import partial
 
 from moshi_phone.engines.duplex import (
-    NO_REQUEST,
-    CallRequest,
+    NO_OVERRIDES,
+    CallOverrides,
     DuplexEngine,
     EngineBusy,
     EngineUnavailable,
@@ -23,18 +23,18 @@ from moshi_phone.engines.moshi.codec.stream_codecs import Decoder, Encoder
 from moshi_phone.engines.moshi.greeting import GreetingRecorder
 from moshi_phone.engines.moshi.load_model import Files, Source
 from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
-from moshi_phone.engines.moshi.model.forced_text import Steering, words_of
+from moshi_phone.engines.moshi.model.forced_text import ForcedTextScheduler, words_of
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
 from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling, Sampling
-from moshi_phone.engines.moshi.model.speech_queue import Saying
+from moshi_phone.engines.moshi.model.speech_queue import SpeechQueue
 from moshi_phone.engines.moshi.persona.prompt_benchmark import PromptPace, measure_prompt
-from moshi_phone.engines.moshi.persona.prompt_cache import Role, open_after
+from moshi_phone.engines.moshi.persona.prompt_cache import PersonaPrompt, open_after_prefill
 from moshi_phone.engines.moshi.persona.resolver import RecordedGreetings
 from moshi_phone.engines.moshi.runtime import LoadedMoshi, Loader
 from moshi_phone.engines.moshi.session import MoshiSession
 from moshi_phone.engines.options import EngineOptions
-from moshi_phone.runtime.retries import Later, later
+from moshi_phone.runtime.retries import CallLater, later
 
 HANG_SHARE = 0.6  # of --hang-secs: a hung step is given up before the calls that wait behind it are
 CLOSING_HANG_S = 1.0  # a step of a call that is over already
@@ -62,21 +62,21 @@ class MoshiEngine(DuplexEngine):
         hang_s: float | None = None,
         codec_limit_frames: int = LIMIT_FRAMES,
         clock: Callable[[], float] = time.monotonic,
-        run_later: Later = later,
+        run_later: CallLater = later,
     ) -> None:
         self.capacity = options.calls
-        self.abilities = frozenset({"say", "listen"} if options.listens else {"say"})
+        self.capabilities = frozenset({"say", "listen"} if options.listens else {"say"})
         self.sampling = MoshiSampling(
             Sampling(options.text_temperature, options.text_top_k),
             Sampling(options.audio_temperature, options.audio_top_k),
         )
-        self.takes = frozenset({"greeting", "temperature"})
+        self.supported_overrides = frozenset({"greeting", "temperature"})
         self.greetings = RecordedGreetings()
         self._options = options
         self._hang_s = HANG_SHARE * options.hang_secs if hang_s is None else hang_s
         self._lock = threading.Lock()  # of lost_calls: calls are lost in any thread
         self._sessions: set[MoshiSession] = set()
-        self._absent: str | None = "Moshi is not loaded."
+        self._not_loaded_reason: str | None = "Moshi is not loaded."
         self._stopping = threading.Event()
         self._loader = Loader(
             options=options,
@@ -107,8 +107,8 @@ class MoshiEngine(DuplexEngine):
         """See ``DuplexEngine``. Asking also finds out whether the model hangs."""
         self.watch()
         loaded = self._loaded
-        if self._absent is not None or loaded is None:
-            return self._absent
+        if self._not_loaded_reason is not None or loaded is None:
+            return self._not_loaded_reason
         if loaded.recovery.error is not None:
             return loaded.recovery.error
         if self.running < self.capacity and not loaded.codecs.is_ready:
@@ -120,12 +120,12 @@ class MoshiEngine(DuplexEngine):
         loop = asyncio.get_running_loop()
 
         def tell(line: str) -> None:
-            self._go_on()
+            self._raise_if_stopping()
             loop.call_soon_threadsafe(progress, line)
 
         self._stopping.clear()
         self._loaded = loaded = await self._loader.load(tell)
-        self.takes = loaded.roles.takes
+        self.supported_overrides = loaded.roles.supported_overrides
         start = None
         if loaded.roles.default is not None:
             progress("Moshi reads its persona.")
@@ -134,16 +134,16 @@ class MoshiEngine(DuplexEngine):
         progress("Moshi warms up.")
         recording = loaded.thread.call(partial(self._recorder(loaded).record, start, tell))
         self.greetings = await asyncio.wrap_future(recording)
-        self._absent = None
+        self._not_loaded_reason = None
         progress(f"Moshi is ready for {self.capacity} call{'s' if self.capacity > 1 else ''} at once.")
 
-    def check_request(self, request: CallRequest) -> None:
+    def check_request(self, request: CallOverrides) -> None:
         """See ``DuplexEngine``. Once it is loaded, it also knows its voices and what can be said."""
         super().check_request(request)
         if (loaded := self._loaded) is not None:
             loaded.roles.greeting(request, loaded.roles.role(request), self.greetings)
 
-    def prepare(self, request: CallRequest) -> None:
+    def prepare(self, request: CallOverrides) -> None:
         """See ``DuplexEngine``."""
         self.check_request(request)
         if (loaded := self._loaded) is not None and (role := loaded.roles.role(request)) is not None:
@@ -163,7 +163,7 @@ class MoshiEngine(DuplexEngine):
         measuring = loaded.thread.call(partial(measure_prompt, loaded.model, prompt))
         return await asyncio.wrap_future(measuring)
 
-    def open_session(self, request: CallRequest = NO_REQUEST) -> MoshiSession:
+    def open_session(self, request: CallOverrides = NO_OVERRIDES) -> MoshiSession:
         """See ``DuplexEngine``."""
         super().check_request(request)  # the rest is looked at below
         error, loaded = self.error, self._loaded
@@ -185,7 +185,7 @@ class MoshiEngine(DuplexEngine):
             owner=self,
             model_thread=loaded.thread,
             open_language=partial(
-                open_after,
+                open_after_prefill,
                 partial(
                     LanguageSession,
                     loaded.model,
@@ -199,7 +199,9 @@ class MoshiEngine(DuplexEngine):
             encoder=encoder,
             decoder=decoder,
             detokenizer=Detokenizer(loaded.tokenizer),
-            saying=Saying(Steering(loaded.word_starts), partial(words_of, tokenizer=loaded.tokenizer)),
+            speech_queue=SpeechQueue(
+                ForcedTextScheduler(loaded.word_starts), partial(words_of, tokenizer=loaded.tokenizer)
+            ),
             patience_s=self._hang_s,
             make_listener=None if loaded.listening is None else loaded.listening.listener,
         )
@@ -210,7 +212,9 @@ class MoshiEngine(DuplexEngine):
 
     async def stop(self) -> None:
         """See ``DuplexEngine``."""
-        self._absent = "Moshi has been stopped."  # before the first await, so that no call begins meanwhile
+        self._not_loaded_reason = (
+            "Moshi has been stopped."  # before the first await, so that no call begins meanwhile
+        )
         self._stopping.set()
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
         loaded, self._loaded = self._loaded, None
@@ -243,17 +247,22 @@ class MoshiEngine(DuplexEngine):
         if self._loaded.thread.abandon_if_hung(session, CLOSING_HANG_S):
             self.on_failed(session, "A call ended in a step that hung")
 
-    def _go_on(self) -> None:
+    def _raise_if_stopping(self) -> None:
         """Break off, between two frames or files, what the model's thread does for a start that is over."""
         if self._stopping.is_set():
             raise EngineUnavailable("Moshi was stopped before it was ready.")
 
     def _recorder(self, loaded: LoadedMoshi) -> GreetingRecorder:
         return GreetingRecorder(
-            self._options, loaded.model, self.sampling, loaded.codecs, loaded.tokenizer, self._go_on
+            self._options,
+            loaded.model,
+            self.sampling,
+            loaded.codecs,
+            loaded.tokenizer,
+            self._raise_if_stopping,
         )
 
-    def _start_of(self, loaded: LoadedMoshi, role: Role) -> Future[Snapshot]:
+    def _start_of(self, loaded: LoadedMoshi, role: PersonaPrompt) -> Future[Snapshot]:
         if role == loaded.roles.default and self._default_start is not None:
             return self._default_start
         return loaded.prompts.want(role)

@@ -24,7 +24,7 @@ from moshi_phone.engines.moshi.codec.call_codecs import CallCodecs
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS
 from moshi_phone.engines.moshi.codec.stream_codecs import Encoder
 from moshi_phone.engines.moshi.model.detokenizer import SPECIAL_TOKENS
-from moshi_phone.engines.moshi.model.forced_text import Steering, word_starts, words_of
+from moshi_phone.engines.moshi.model.forced_text import ForcedTextScheduler, word_starts, words_of
 from moshi_phone.engines.moshi.model.language_model import LanguageSession, LanguageStep
 from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
@@ -40,7 +40,7 @@ from moshi_phone.engines.options import NONE, SILENCE, SPEECH, EngineOptions
 
 SPEECH_FRAMES = 3  # a take with fewer audible frames is a click or a breath, not a greeting
 SETTLING_FRAMES = 3
-LONGEST_GREETING_FRAMES = 750  # a minute; who says more than that is no longer greeting
+MAX_GREETING_FRAMES = 750  # a minute; who says more than that is no longer greeting
 TAKES = 8  # after so many without speech there is something else to mend
 
 
@@ -103,7 +103,7 @@ def silence_tokens(codecs: CallCodecs) -> Tokens:
 
 def record_words(
     session: LanguageSession,
-    steering: Steering,
+    steering: ForcedTextScheduler,
     silence: Tokens,
     *,
     before_frame: Callable[[], None] = lambda: None,
@@ -121,7 +121,7 @@ def record_words(
     """
     frames: list[PrefixFrame] = []
     try:
-        while not steering.done and len(frames) < LONGEST_GREETING_FRAMES:
+        while not steering.done and len(frames) < MAX_GREETING_FRAMES:
             before_frame()
             step = session.step(silence, steer=steering.decide)
             if step.audio_tokens is not None:
@@ -218,7 +218,7 @@ class GreetingRecorder:
         take(WARM_UP_FRAMES, seed)  # thrown away: it compiles what the first call would have to wait for
         if greeting in (SPEECH, SILENCE, NONE):  # who has a persona begins by it
             return NO_PREFIX
-        steering = Steering(word_starts(self.tokenizer))
+        steering = ForcedTextScheduler(word_starts(self.tokenizer))
         try:
             steering.say(words_of(greeting, self.tokenizer))
         except ValueError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from moshi_phone.engines.moshi.model_thread import Job, ModelThread
-from moshi_phone.runtime.retries import Cancel, GrowingPauses, Later, later
+from moshi_phone.runtime.retries import CallLater, Cancel, ExponentialBackoff, later
 
 if TYPE_CHECKING:
     from loguru import Logger
@@ -32,14 +32,14 @@ class Recovery:
         thread: ModelThread,
         try_model: Callable[[], None],
         patience_s: float,
-        run_later: Later = later,
+        run_later: CallLater = later,
     ) -> None:
         self._thread = thread
         self._try_model = try_model
         self._patience_s = patience_s
         self._run_later = run_later
         self._lock = threading.Lock()
-        self._pauses = GrowingPauses()
+        self._pauses = ExponentialBackoff()
         self._error: str | None = None
         self._cancel: Cancel | None = None
         self._closed = False

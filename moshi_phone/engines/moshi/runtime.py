@@ -21,14 +21,14 @@ from moshi_phone.engines.moshi.model.forced_text import word_starts
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.engines.moshi.model_thread import ModelThread
-from moshi_phone.engines.moshi.persona.prompt_cache import Prompts
-from moshi_phone.engines.moshi.persona.resolver import Roles
+from moshi_phone.engines.moshi.persona.prompt_cache import PromptCache
+from moshi_phone.engines.moshi.persona.resolver import RequestResolver
 from moshi_phone.engines.moshi.persona.voices import VoiceLoader, Voices
 from moshi_phone.engines.moshi.recovery import Recovery
 from moshi_phone.engines.moshi.stt.model import ListeningModel, prepare
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.voices import PERSONAPLEX_REPO, needs_personaplex
-from moshi_phone.runtime.retries import Later, later
+from moshi_phone.runtime.retries import CallLater, later
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class LoadedMoshi:
     word_starts: frozenset[int]
     recovery: Recovery
     listening: ListeningModel | None
-    roles: Roles
-    prompts: Prompts
+    roles: RequestResolver
+    prompts: PromptCache
 
     async def close(self) -> None:
         """Free it; each part waits for what it has under way, within its bound."""
@@ -89,7 +89,7 @@ class Loader:
     source: Source
     codec_limit_frames: int = LIMIT_FRAMES
     clock: Callable[[], float] = time.monotonic
-    run_later: Later = later
+    run_later: CallLater = later
 
     async def load(self, progress: Progress) -> LoadedMoshi:
         """Load everything, model and codecs at once.
@@ -121,7 +121,7 @@ class Loader:
             listening = await asyncio.wrap_future(loading)
             voices = await asyncio.to_thread(self._find_voices, checkpoint, progress)
             tokenizer = load_tokenizer(checkpoint.tokenizer)
-            roles = Roles.at_start(self.options, self.sampling, tokenizer, voices)
+            roles = RequestResolver.at_start(self.options, self.sampling, tokenizer, voices)
         except BaseException:
             self.stopping.set()  # first: so the thread breaks off what is under way, and is not waited for
             if codecs is not None:
@@ -173,8 +173,8 @@ class Loader:
 
         return Recovery(thread, try_model, self.hang_s, self.run_later)
 
-    def _prompts(self, thread: ModelThread, model: Lm, codecs: CallCodecs, voices: Voices) -> Prompts:
-        return Prompts(
+    def _prompts(self, thread: ModelThread, model: Lm, codecs: CallCodecs, voices: Voices) -> PromptCache:
+        return PromptCache(
             model=model,
             thread=thread,
             # A codec of its own for a recorded voice: those of the pool are for calls.

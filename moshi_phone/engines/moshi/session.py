@@ -34,10 +34,10 @@ from moshi_phone.engines.moshi.codec.codec import CODEBOOKS
 from moshi_phone.engines.moshi.codec.stream_codecs import CoderThread, Decoder, Encoder
 from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
 from moshi_phone.engines.moshi.model.language_model import LanguageSession, LanguageStep
-from moshi_phone.engines.moshi.model.speech_queue import Saying
+from moshi_phone.engines.moshi.model.speech_queue import SpeechQueue
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.model_thread import Job, ModelThread
-from moshi_phone.engines.moshi.stt.worker import DoInSpareTime, Heard, Listener
+from moshi_phone.engines.moshi.stt.worker import DoInSpareTime, Heard, TranscriptionWorker
 from moshi_phone.engines.step_queue import StepQueue
 from moshi_phone.runtime.call_log import call_logger
 from moshi_phone.runtime.errors import first_line
@@ -47,7 +47,7 @@ NOTHING_HEARD = Heard()
 CLOSE_GRACE_S = 1.0  # how long a codec may take for its last frame before it is given up
 
 
-MakeListener = Callable[[DoInSpareTime], Listener]
+MakeListener = Callable[[DoInSpareTime], TranscriptionWorker]
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class MoshiSession(DuplexSession):
         encoder: Encoder,
         decoder: Decoder,
         detokenizer: Detokenizer,
-        saying: Saying,
+        speech_queue: SpeechQueue,
         patience_s: float,
         make_listener: MakeListener | None = None,
         after: Future[Any] | None = None,
@@ -109,7 +109,7 @@ class MoshiSession(DuplexSession):
         self._open_language = open_language
         self._language: LanguageSession | None = None
         self._detokenizer = detokenizer
-        self._saying = saying
+        self._saying = speech_queue
         self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
         self.log = call_logger()  # for lines that other threads write about this call
@@ -176,9 +176,9 @@ class MoshiSession(DuplexSession):
         return self._backlog.dropped_frames
 
     @property
-    def skipped_frames(self) -> int:
+    def untranscribed_frames(self) -> int:
         """See ``DuplexSession``."""
-        return 0 if self._listener is None else self._listener.skipped_frames
+        return 0 if self._listener is None else self._listener.untranscribed_frames
 
     async def close(self) -> None:
         """See ``DuplexSession``."""

@@ -20,7 +20,7 @@ from moshi_phone.engines.remote.server import Server
 
 PROBE_SECS = 5.0
 CLOSE_SECS = 1.0  # how long a server may take to say goodbye
-MOST_MESSAGE_BYTES = 1 << 16  # 13 s of audio; servers send 80 ms
+MAX_MESSAGE_BYTES = 1 << 16  # 13 s of audio; servers send 80 ms
 
 
 class ServerFailed(Exception):
@@ -99,7 +99,7 @@ async def open_chat(
         close_timeout=CLOSE_SECS,
         ping_interval=None,  # the session sends its own, after the handshake
         compression=None,
-        max_size=MOST_MESSAGE_BYTES,
+        max_size=MAX_MESSAGE_BYTES,
     )
     try:
         connection = await connecting

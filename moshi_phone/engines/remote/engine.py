@@ -12,8 +12,8 @@ from functools import partial
 from loguru import logger
 
 from moshi_phone.engines.duplex import (
-    NO_REQUEST,
-    CallRequest,
+    NO_OVERRIDES,
+    CallOverrides,
     DuplexEngine,
     EngineBusy,
     EngineUnavailable,
@@ -23,8 +23,14 @@ from moshi_phone.engines.duplex import (
 )
 from moshi_phone.engines.remote.connection import Access, make_tls, probe
 from moshi_phone.engines.remote.options import RemoteOptions
-from moshi_phone.engines.remote.pool import Place, Pool
-from moshi_phone.engines.remote.query import Wish, cannot, make_query, silent_frames, takes
+from moshi_phone.engines.remote.pool import Backend, BackendPool
+from moshi_phone.engines.remote.query import (
+    RemoteCallSetting,
+    cannot,
+    make_query,
+    silent_frames,
+    supported_overrides,
+)
 from moshi_phone.engines.remote.server import Server, parse_server
 from moshi_phone.engines.remote.session import CallSettings, RemoteSession
 
@@ -51,14 +57,14 @@ class RemoteEngine(DuplexEngine):
     def __init__(
         self,
         options: RemoteOptions,
-        wish: Wish | None = None,
+        wish: RemoteCallSetting | None = None,
         greeting_frames: int = 25,
         *,
         probe: Probe = probe,
         coder: Executor | None = None,
     ) -> None:
         self._options = options
-        self._wish = wish or Wish()
+        self._wish = wish or RemoteCallSetting()
         self._greeting_frames = greeting_frames
         servers = [parse_server(one, options.server_kind) for one in options.server]
         if not servers:
@@ -75,14 +81,16 @@ class RemoteEngine(DuplexEngine):
         encrypted = any(server.is_encrypted for server in servers)
         tls = make_tls(options.server_ca, insecure=options.server_insecure) if encrypted else None
         self._access = Access(options.server_token, tls)
-        self._pool = Pool(servers, options.calls_per_server)
+        self._pool = BackendPool(servers, options.calls_per_server)
         self._sessions: set[RemoteSession] = set()
         self._probe = probe
         self._coder = coder or ThreadPoolExecutor(CODER_THREADS, thread_name_prefix="opus")
         self._watching: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self.capacity = 0
-        self.takes = frozenset.intersection(*(takes(server.dialect) for server in servers))
+        self.supported_overrides = frozenset.intersection(
+            *(supported_overrides(server.dialect) for server in servers)
+        )
 
     @property
     def running(self) -> int:
@@ -101,13 +109,13 @@ class RemoteEngine(DuplexEngine):
             ServerStatus(
                 place.server.name, place.server.dialect.kind, place.calls, place.capacity, place.error
             )
-            for place in self._pool.places
+            for place in self._pool.backends
         ]
 
     async def start(self, progress: Progress) -> None:
         """See ``DuplexEngine``."""
-        await self._look(self._pool.places)
-        for place in self._pool.places:
+        await self._look(self._pool.backends)
+        for place in self._pool.backends:
             name, dialect = place.server.name, place.server.dialect
             progress(place.error or f"Server {name} ({dialect.title}): it is there.")
             if place.capacity > 1 and not dialect.holds_many:
@@ -120,7 +128,7 @@ class RemoteEngine(DuplexEngine):
                     f"--server-token goes to {name} unencrypted; with wss: nobody in between can read it."
                 )
         for line in dict.fromkeys(
-            line for place in self._pool.places for line in cannot(self._wish, place.server.dialect)
+            line for place in self._pool.backends for line in cannot(self._wish, place.server.dialect)
         ):
             progress(line)
         if self._pool.error is not None:
@@ -129,16 +137,16 @@ class RemoteEngine(DuplexEngine):
         self._count()
         progress(f"Ready for {self.capacity} call{'s' if self.capacity > 1 else ''} at once.")
 
-    def check_request(self, request: CallRequest) -> None:
+    def check_request(self, request: CallOverrides) -> None:
         """See ``DuplexEngine``. Any server may get the call, so all of them must be able to."""
         super().check_request(request)
         try:
-            for place in self._pool.places:
+            for place in self._pool.backends:
                 make_query(self._wish.with_request(request), place.server.dialect)
         except EngineUnavailable as error:
             raise RequestRefused(str(error)) from error
 
-    def open_session(self, request: CallRequest = NO_REQUEST) -> RemoteSession:
+    def open_session(self, request: CallOverrides = NO_OVERRIDES) -> RemoteSession:
         """See ``DuplexEngine``."""
         self.check_request(request)
         if self.error is not None:
@@ -160,16 +168,16 @@ class RemoteEngine(DuplexEngine):
 
     async def stop(self) -> None:
         """See ``DuplexEngine``."""
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.wait([watching])
+        monitoring_router, self._watching = self._watching, None
+        if monitoring_router is not None:
+            monitoring_router.cancel()
+            await asyncio.wait([monitoring_router])
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
         self._coder.shutdown(wait=False)
 
     # What the sessions tell.
 
-    def _settings_for(self, wish: Wish, place: Place) -> CallSettings:
+    def _settings_for(self, wish: RemoteCallSetting, place: Backend) -> CallSettings:
         """Say what a call with this server is set by."""
         dialect = place.server.dialect
         limit_frames = dialect.limit_frames
@@ -179,11 +187,11 @@ class RemoteEngine(DuplexEngine):
             None if limit_frames is None else min(limit_frames, self._options.max_steps),
         )
 
-    def on_reached(self, place: Place) -> None:
+    def on_reached(self, place: Backend) -> None:
         """Hear that a call has reached a server's model."""
         self._pool.reached(place)
 
-    def move(self, place: Place, error: str) -> Place | None:
+    def move(self, place: Backend, error: str) -> Backend | None:
         """Take a server out that cannot be reached, and give another one for the call, or None."""
         self._take_out(place, error)
         other = self._pool.lease()
@@ -194,20 +202,20 @@ class RemoteEngine(DuplexEngine):
         logger.info("The call goes to server {} instead", other.server.name)
         return other
 
-    def on_failed(self, place: Place, error: str, *, server_failed: bool) -> None:
+    def on_failed(self, place: Backend, error: str, *, server_failed: bool) -> None:
         """Count a lost call, and take its server out if that is to blame."""
         if server_failed:
             self.lost_calls += 1
             if place.error != error:  # it was not taken out for this already
                 self._take_out(place, error)
 
-    def on_closed(self, session: RemoteSession, place: Place) -> None:
+    def on_closed(self, session: RemoteSession, place: Backend) -> None:
         """Take a lease back."""
         self._sessions.discard(session)
         self._pool.release(place, self._now_s())
         self._count()
 
-    def _take_out(self, place: Place, error: str) -> None:
+    def _take_out(self, place: Backend, error: str) -> None:
         if place.error is None:
             logger.warning("{}; it gets no calls until it answers again", error)
         self._pool.failed(place, error, self._now_s())
@@ -226,18 +234,18 @@ class RemoteEngine(DuplexEngine):
                     await self._changed.wait()
             await self._look(self._pool.due(self._now_s()))
 
-    async def _look(self, places: Sequence[Place]) -> None:
-        async def look(place: Place) -> None:
+    async def _look(self, backends: Sequence[Backend]) -> None:
+        async def look(place: Backend) -> None:
             error = await self._probe(place.server, self._access)
             before = place.error
-            self._pool.looked_at(place, error, self._now_s())
+            self._pool.record_probe(place, error, self._now_s())
             self._count()
             if error is None and before is not None and self._watching is not None:
                 logger.info("Server {} answers again", place.server.name)
             elif error is not None and before is None:
                 logger.warning("{}; it gets no calls until it answers again", error)
 
-        await asyncio.gather(*(look(place) for place in places))
+        await asyncio.gather(*(look(place) for place in backends))
 
     def _count(self) -> None:
         """A server that is out counts for the calls that it holds still, and for no more."""

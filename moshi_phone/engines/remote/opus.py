@@ -14,7 +14,7 @@ from moshi_phone.engines.duplex import check_frame
 from moshi_phone.engines.remote.ogg import PageSplitter
 
 PACKET_SAMPLES = SAMPLE_RATE_HZ * 40 // 1000  # of sphn's packets
-MOST_PAGE_SAMPLES = SAMPLE_RATE_HZ  # servers send 20 to 80 ms a page; of an empty packet sphn makes 5 s
+MAX_PAGE_SAMPLES = SAMPLE_RATE_HZ  # servers send 20 to 80 ms a page; of an empty packet sphn makes 5 s
 
 
 class OpusEncoder:
@@ -53,9 +53,9 @@ class OpusDecoder:
             except ValueError:  # an Ogg page, but no Opus in it
                 self._reader = sphn.OpusStreamReader(SAMPLE_RATE_HZ)
             else:
-                if 0 < pcm.size <= MOST_PAGE_SAMPLES:
+                if 0 < pcm.size <= MAX_PAGE_SAMPLES:
                     self._packet_samples = pcm.size
-                if pcm.size <= MOST_PAGE_SAMPLES:
+                if pcm.size <= MAX_PAGE_SAMPLES:
                     return pcm
         self.damaged_pages += 1
         # As much silence as the page before it had speech, so that what follows comes at its time.

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from moshi_phone.engines.remote.server import Server
 
 FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 60.0
+MAX_PAUSE_S = 60.0
 IDLE_PROBE_S = 10.0  # how often a server is looked at that has nothing to do
 
 
 @dataclass
-class Place:
+class Backend:
     """A server and what is known of it.
 
     Attributes:
@@ -33,7 +33,7 @@ class Place:
     served: int = 0
     error: str | None = "It has not been looked at yet."
     failures: int = 0
-    look_s: float = -math.inf
+    next_probe_s: float = -math.inf
 
     @property
     def free(self) -> int:
@@ -41,7 +41,7 @@ class Place:
         return 0 if self.error is not None else max(self.capacity - self.calls, 0)
 
 
-class Pool:
+class BackendPool:
     """Hands out servers, one lease a call.
 
     Args:
@@ -50,34 +50,34 @@ class Pool:
     """
 
     def __init__(self, servers: Sequence[Server], calls_per_server: int = 1) -> None:
-        self.places = [Place(server, calls_per_server) for server in servers]
+        self.backends = [Backend(server, calls_per_server) for server in servers]
 
     @property
     def calls(self) -> int:
         """Leases that are out."""
-        return sum(place.calls for place in self.places)
+        return sum(place.calls for place in self.backends)
 
     @property
     def free(self) -> int:
         """Leases that can be had now."""
-        return sum(place.free for place in self.places)
+        return sum(place.free for place in self.backends)
 
     @property
     def error(self) -> str | None:
         """One sentence where no server is in, else None."""
-        errors = [place.error for place in self.places if place.error is not None]
-        return None if len(errors) < len(self.places) else " ".join(f"{one.rstrip('.')}." for one in errors)
+        errors = [place.error for place in self.backends if place.error is not None]
+        return None if len(errors) < len(self.backends) else " ".join(f"{one.rstrip('.')}." for one in errors)
 
-    def lease(self) -> Place | None:
+    def lease(self) -> Backend | None:
         """Take a place on the server that has the most room; None when there is none."""
-        place = max(self.places, key=lambda place: place.free, default=None)
+        place = max(self.backends, key=lambda place: place.free, default=None)
         if place is None or not place.free:
             return None
         place.calls += 1
         place.served += 1
         return place
 
-    def release(self, place: Place, now_s: float) -> None:
+    def release(self, place: Backend, now_s: float) -> None:
         """Give a lease back. The server is looked at soon: it may still be clearing up.
 
         Raises:
@@ -87,36 +87,36 @@ class Pool:
             raise ValueError(f"expected a lease of {place.server.name}, got one more than were given")
         place.calls -= 1
         if place.error is None:
-            place.look_s = now_s + IDLE_PROBE_S
+            place.next_probe_s = now_s + IDLE_PROBE_S
 
-    def reached(self, place: Place) -> None:
+    def reached(self, place: Backend) -> None:
         """Take note that a call has reached the server's model: it is well."""
         place.failures = 0
 
-    def failed(self, place: Place, error: str, now_s: float) -> None:
+    def failed(self, place: Backend, error: str, now_s: float) -> None:
         """Take a server out, for longer each time."""
         place.error = error
-        place.look_s = now_s + min(FIRST_PAUSE_S * 2**place.failures, LONGEST_PAUSE_S)
+        place.next_probe_s = now_s + min(FIRST_PAUSE_S * 2**place.failures, MAX_PAUSE_S)
         place.failures += 1
 
-    def due(self, now_s: float) -> list[Place]:
+    def due(self, now_s: float) -> list[Backend]:
         """Give the servers that are to be looked at: those that are out, and those that have nothing to do.
 
         One with a call is left alone: the call tells how it is.
         """
-        return [place for place in self._to_look_at() if place.look_s <= now_s]
+        return [place for place in self._to_look_at() if place.next_probe_s <= now_s]
 
     def next_look_s(self) -> float:
         """Give the time at which a server is due next."""
-        return min((place.look_s for place in self._to_look_at()), default=math.inf)
+        return min((place.next_probe_s for place in self._to_look_at()), default=math.inf)
 
-    def looked_at(self, place: Place, error: str | None, now_s: float) -> None:
+    def record_probe(self, place: Backend, error: str | None, now_s: float) -> None:
         """Take note of what was seen: a server that answers is put back, any other is taken out."""
         if error is not None:
             self.failed(place, error, now_s)
             return
         place.error = None
-        place.look_s = now_s + IDLE_PROBE_S
+        place.next_probe_s = now_s + IDLE_PROBE_S
 
-    def _to_look_at(self) -> list[Place]:
-        return [place for place in self.places if place.error is not None or not place.calls]
+    def _to_look_at(self) -> list[Backend]:
+        return [place for place in self.backends if place.error is not None or not place.calls]

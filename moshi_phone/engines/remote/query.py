@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlencode
 
-from moshi_phone.engines.duplex import CallRequest, EngineUnavailable
-from moshi_phone.engines.remote.server import MOST_QUERY_BYTES
-from moshi_phone.engines.remote.server_profile import Dialect
+from moshi_phone.engines.duplex import CallOverrides, EngineUnavailable
+from moshi_phone.engines.remote.server import MAX_QUERY_BYTES
+from moshi_phone.engines.remote.server_profile import ServerProfile
 from moshi_phone.engines.voices import PERSONAPLEX_PERSONA, PERSONAPLEX_VOICE, PERSONAPLEX_VOICES
 
 Greeting = Literal["speech", "silence", "none"]
 
 
 @dataclass(frozen=True)
-class Wish:
+class RemoteCallSetting:
     """What is wished for; servers differ in what of it they can do.
 
     Attributes:
@@ -34,7 +34,7 @@ class Wish:
     sampling: tuple[tuple[str, float], ...] = ()
     seed: int | None = None
 
-    def with_request(self, request: CallRequest) -> Wish:
+    def with_request(self, request: CallOverrides) -> RemoteCallSetting:
         """Give the wish of a call that asks for something of its own."""
         sampling = dict(self.sampling)
         if request.temperature is not None:
@@ -49,13 +49,13 @@ class Wish:
         )
 
 
-def takes(dialect: Dialect) -> frozenset[str]:
-    """Say which fields of a ``CallRequest`` this kind of server can fulfil."""
+def supported_overrides(dialect: ServerProfile) -> frozenset[str]:
+    """Say which fields of a ``CallOverrides`` this kind of server can fulfil."""
     by_prompt = frozenset({"persona", "voice", "greeting"}) if dialect.prompts else frozenset[str]()
     return by_prompt | (frozenset({"temperature"}) if "text_temperature" in dialect.sampling else frozenset())
 
 
-def make_query(wish: Wish, dialect: Dialect) -> dict[str, str]:
+def make_query(wish: RemoteCallSetting, dialect: ServerProfile) -> dict[str, str]:
     """Put what this kind of server understands of a wish into a query.
 
     Raises:
@@ -78,9 +78,9 @@ def make_query(wish: Wish, dialect: Dialect) -> dict[str, str]:
             "text_prompt": persona,
             "voice_prompt": f"{check_voice(wish.voice or PERSONAPLEX_VOICE)}.pt",
         }
-    if len(urlencode(query)) > MOST_QUERY_BYTES:
+    if len(urlencode(query)) > MAX_QUERY_BYTES:
         raise EngineUnavailable(
-            f"The persona is too long for {dialect.title}: expected at most {MOST_QUERY_BYTES} bytes in its "
+            f"The persona is too long for {dialect.title}: expected at most {MAX_QUERY_BYTES} bytes in its "
             f"URL, got {len(urlencode(query))}."
         )
     return query
@@ -106,7 +106,7 @@ def check_voice(name: str) -> str:
     return name
 
 
-def cannot(wish: Wish, dialect: Dialect) -> list[str]:
+def cannot(wish: RemoteCallSetting, dialect: ServerProfile) -> list[str]:
     """Say in one sentence each what of a wish this kind of server cannot do."""
     lines = list[str]()
     if wish.greeting == "silence":
@@ -120,7 +120,7 @@ def cannot(wish: Wish, dialect: Dialect) -> list[str]:
     return lines
 
 
-def silent_frames(wish: Wish, dialect: Dialect, greeting_frames: int) -> int:
+def silent_frames(wish: RemoteCallSetting, dialect: ServerProfile, greeting_frames: int) -> int:
     """Say for how many frames the model hears silence, so that it speaks first.
 
     Where a prompt says that it does, the caller is heard from the first frame on.

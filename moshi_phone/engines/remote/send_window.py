@@ -17,11 +17,11 @@ AHEAD_FRAMES = 3  # sent and owed, beside those on the wire; enough for a server
 FIRST_ANSWER_FRAMES = 4  # more of them before the first answer, while it is not known how many are swallowed
 WAITING_FRAMES = 2  # kept here beyond that, 400 ms in all; then frames are dropped, silent ones first
 SWALLOWED_AFTER_S = 1.0  # a server that owes frames and gives none for so long has swallowed them
-_MOST_WIRE_S = 2.0
+_MAX_WIRE_S = 2.0
 _MUCH_SHORTER_S = 0.02
 
 
-class Flow:
+class SendWindow:
     """Counts one call's frames to a server and back. Pure: time is an argument, in seconds.
 
     Attributes:
@@ -29,7 +29,7 @@ class Flow:
     """
 
     def __init__(self) -> None:
-        self.swallowed_frames: int | None = None
+        self.unanswered_offset_frames: int | None = None
         self._waiting = Backlog(WAITING_FRAMES)
         self._unanswered_s: deque[float] = deque()  # when each of these was taken to be sent
         self._wire_s = self._believed_wire_s = math.inf
@@ -55,11 +55,11 @@ class Flow:
 
         A server that blocks while its model works answers a ping late, so longer times say nothing.
         """
-        there_and_back_s = min(max(there_and_back_s, 0.0), _MOST_WIRE_S)
+        there_and_back_s = min(max(there_and_back_s, 0.0), _MAX_WIRE_S)
         self._wire_s = min(self._wire_s, there_and_back_s)
         if self._believed_wire_s - self._wire_s > _MUCH_SHORTER_S:
             self._believed_wire_s = self._wire_s
-            self.swallowed_frames = None  # frames were thought to be on the wire that the server had
+            self.unanswered_offset_frames = None  # frames were thought to be on the wire that the server had
 
     def push(self, pcm: Pcm) -> None:
         """Take the caller's next frame, and drop one where too many wait."""
@@ -72,7 +72,7 @@ class Flow:
         if self._owed_frames >= self._ahead_frames:
             if now_s - self._moved_s < SWALLOWED_AFTER_S:
                 return None
-            self.swallowed_frames = len(self._unanswered_s)
+            self.unanswered_offset_frames = len(self._unanswered_s)
         pcm = self._waiting.take()
         self._waiting.answered()
         self._unanswered_s.append(now_s)
@@ -93,16 +93,18 @@ class Flow:
         # unless there was once an answer with fewer of them open: so many it merely works off.
         back = sum(sent_s <= now_s - self.wire_s for sent_s in self._unanswered_s)
         short = max(back - 1, 0)
-        self.swallowed_frames = short if self.swallowed_frames is None else min(short, self.swallowed_frames)
-        delay_s = now_s - self._unanswered_s[min(self.swallowed_frames, len(self._unanswered_s) - 1)]
+        self.unanswered_offset_frames = (
+            short if self.unanswered_offset_frames is None else min(short, self.unanswered_offset_frames)
+        )
+        delay_s = now_s - self._unanswered_s[min(self.unanswered_offset_frames, len(self._unanswered_s) - 1)]
         self._unanswered_s.popleft()
         return delay_s
 
     @property
     def _ahead_frames(self) -> int:
-        first = FIRST_ANSWER_FRAMES if self.swallowed_frames is None else 0
+        first = FIRST_ANSWER_FRAMES if self.unanswered_offset_frames is None else 0
         return AHEAD_FRAMES + first + math.ceil(self.wire_s * 1000 / FRAME_MS)
 
     @property
     def _owed_frames(self) -> int:
-        return max(len(self._unanswered_s) - (self.swallowed_frames or 0), 0)
+        return max(len(self._unanswered_s) - (self.unanswered_offset_frames or 0), 0)

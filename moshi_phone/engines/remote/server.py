@@ -7,12 +7,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.remote.protocol import CHAT_PATH
-from moshi_phone.engines.remote.server_profile import DIALECTS, KINDS, Dialect, ServerKind
+from moshi_phone.engines.remote.server_profile import DIALECTS, KINDS, ServerKind, ServerProfile
 from moshi_phone.runtime.urls import split_url
 
 _USUAL_PORT = 8998  # of all these servers; a URL without a port means 80 or 443, as everywhere
 _SCHEMES = {"ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
-MOST_QUERY_BYTES = 6000  # aiohttp, on which two of the servers are built, takes 8,190 for the whole line
+MAX_QUERY_BYTES = 6000  # aiohttp, on which two of the servers are built, takes 8,190 for the whole line
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Server:
 
     name: str
     url: str
-    dialect: Dialect
+    dialect: ServerProfile
 
     @property
     def is_encrypted(self) -> bool:

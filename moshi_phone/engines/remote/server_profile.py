@@ -12,7 +12,7 @@ KINDS: tuple[ServerKind, ...] = ("kyutai", "rust", "personaplex")
 
 
 @dataclass(frozen=True)
-class Dialect:
+class ServerProfile:
     """What a kind of server can do, and what it must not be sent.
 
     Attributes:
@@ -36,10 +36,10 @@ class Dialect:
     forbidden: tuple[str, ...] = ()
 
 
-DIALECTS: Mapping[ServerKind, Dialect] = MappingProxyType(
+DIALECTS: Mapping[ServerKind, ServerProfile] = MappingProxyType(
     {
-        "kyutai": Dialect("kyutai", "Kyutai's Python server"),
-        "rust": Dialect(
+        "kyutai": ServerProfile("kyutai", "Kyutai's Python server"),
+        "rust": ServerProfile(
             "rust",
             "Kyutai's Rust backend",
             sampling=MappingProxyType(
@@ -56,7 +56,7 @@ DIALECTS: Mapping[ServerKind, Dialect] = MappingProxyType(
             seeds=("text_seed", "audio_seed"),
         ),
         # A seed raises KeyError there, before the handshake.
-        "personaplex": Dialect(
+        "personaplex": ServerProfile(
             "personaplex", "NVIDIA's PersonaPlex server", prompts=True, forbidden=("seed",)
         ),
     }

@@ -30,14 +30,14 @@ from moshi_phone.engines.remote.connection import (
     open_chat,
 )
 from moshi_phone.engines.remote.opus import OpusDecoder, OpusEncoder
-from moshi_phone.engines.remote.pool import Place
+from moshi_phone.engines.remote.pool import Backend
 from moshi_phone.engines.remote.protocol import Kind, decode, encode_audio
-from moshi_phone.engines.remote.send_window import Flow
+from moshi_phone.engines.remote.send_window import SendWindow
 from moshi_phone.engines.step_queue import StepQueue
 
 PING_EVERY_S = 5.0
 HUNG_S = 0.8  # twice what a server may be behind; owing an answer for so long is no good end of a call
-MOST_TEXT_CHARS = 1000  # that wait for the next audio; a server says a word a frame at most
+MAX_TEXT_CHARS = 1000  # that wait for the next audio; a server says a word a frame at most
 _LIMIT_SLACK_FRAMES = 25  # a server that closes so near to its limit has reached it
 
 
@@ -59,16 +59,16 @@ class CallSettings:
 class SessionOwner(Protocol):
     """What a session needs of the engine it belongs to."""
 
-    def on_reached(self, place: Place) -> None:
+    def on_reached(self, place: Backend) -> None:
         """Hear that the call has reached the server's model."""
 
-    def move(self, place: Place, error: str) -> Place | None:
+    def move(self, place: Backend, error: str) -> Backend | None:
         """Hear that a server cannot be reached, and give another one for the call, or None."""
 
-    def on_failed(self, place: Place, error: str, *, server_failed: bool) -> None:
+    def on_failed(self, place: Backend, error: str, *, server_failed: bool) -> None:
         """Hear that the call is lost, and whether its server is to blame."""
 
-    def on_closed(self, session: RemoteSession, place: Place) -> None:
+    def on_closed(self, session: RemoteSession, place: Backend) -> None:
         """Hear that the session is over and its server free."""
 
 
@@ -87,10 +87,10 @@ class RemoteSession(DuplexSession):
     def __init__(
         self,
         owner: SessionOwner,
-        place: Place,
+        place: Backend,
         access: Access,
         *,
-        settings_for: Callable[[Place], CallSettings],
+        settings_for: Callable[[Backend], CallSettings],
         wait_secs: float,
         coder: Executor | None = None,
     ) -> None:
@@ -103,7 +103,7 @@ class RemoteSession(DuplexSession):
         self._loop = asyncio.get_running_loop()
         self._encoder = OpusEncoder()
         self._decoder = OpusDecoder()
-        self._flow = Flow()
+        self._flow = SendWindow()
         self._to_send = asyncio.Event()
         self._steps = StepQueue()
         self._rest = np.zeros(0, np.float32)
@@ -120,7 +120,7 @@ class RemoteSession(DuplexSession):
         self._talking = asyncio.create_task(self._talk())
 
     @property
-    def answerer(self) -> str:
+    def display_name(self) -> str:
         """Who answers, for people."""
         return f"Server {self._place.server.name}"
 
@@ -181,9 +181,9 @@ class RemoteSession(DuplexSession):
         except _LimitReached as limit:
             self._fail(str(limit), server_failed=False)
         except Exception as error:  # whatever it is, the caller must not hear silence for ever
-            self._fail(f"{self.answerer}: the session broke ({error!r})", server_failed=False)
+            self._fail(f"{self.display_name}: the session broke ({error!r})", server_failed=False)
 
-    async def _talk_with(self, place: Place) -> None:
+    async def _talk_with(self, place: Backend) -> None:
         settings = self._settings = self._settings_for(place)
         left_secs = max(self._began_s + self._wait_secs - self._loop.time(), 0.0)
         async with open_chat(place.server, dict(settings.query), self._access, left_secs) as connection:
@@ -241,10 +241,10 @@ class RemoteSession(DuplexSession):
         if message is None:
             return
         if message.kind is Kind.ERROR:
-            raise ServerFailed(f"{self.answerer} reports an error: {message.error}")
+            raise ServerFailed(f"{self.display_name} reports an error: {message.error}")
         if message.kind is Kind.TEXT:
             # Kept for the next audio, with which it is said.
-            self._text = (self._text + message.text)[-MOST_TEXT_CHARS:]
+            self._text = (self._text + message.text)[-MAX_TEXT_CHARS:]
         elif message.kind is Kind.AUDIO:
             began_s = self._loop.time()
             self._rest = np.concatenate((self._rest, self._decoder.decode(message.payload)))
@@ -273,10 +273,12 @@ class RemoteSession(DuplexSession):
         frames = max(self._sent_frames, secs * 1000 / FRAME_MS)
         if limit is not None and frames >= limit - _LIMIT_SLACK_FRAMES:
             return _LimitReached(
-                f"{self.answerer} has reached its limit of {limit * FRAME_MS / 1000:g} s a call, "
+                f"{self.display_name} has reached its limit of {limit * FRAME_MS / 1000:g} s a call, "
                 f"which {self._place.server.dialect.title} sets"
             )
-        return ServerFailed(f"{self.answerer} closed the connection after {secs:.1f} s of the call ({code})")
+        return ServerFailed(
+            f"{self.display_name} closed the connection after {secs:.1f} s of the call ({code})"
+        )
 
     def _what_hangs(self) -> str | None:
         """Say what the server owed for long when the call was ended from elsewhere."""
@@ -284,12 +286,12 @@ class RemoteSession(DuplexSession):
         if not self._connected:
             waited_s = now_s - self._began_s
             return (
-                f"{self.answerer} gave no handshake for {waited_s:.0f} s"
+                f"{self.display_name} gave no handshake for {waited_s:.0f} s"
                 if waited_s >= self._wait_secs / 2
                 else None
             )
         owes = self._sent_s > self._heard_s and now_s - self._heard_s >= HUNG_S
-        return f"{self.answerer} gave no answer for {now_s - self._heard_s:.0f} s" if owes else None
+        return f"{self.display_name} gave no answer for {now_s - self._heard_s:.0f} s" if owes else None
 
     def _fail(self, error: str, *, server_failed: bool) -> None:
         self._error = EngineFailed(error)

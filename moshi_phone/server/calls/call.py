@@ -12,7 +12,7 @@ from moshi_phone.engines.duplex import DuplexSession
 from moshi_phone.records.call_metrics import CallMetrics, CallObservations
 from moshi_phone.records.transcript_file import Heading, heading
 from moshi_phone.runtime.call_log import short_sid
-from moshi_phone.server.calls.pending import ExpectedCall
+from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.telephony.media_stream import Start
 
 _OVER_KEPT = 32  # for who asks shortly after the end: the call's page, a rehearsal
@@ -48,7 +48,7 @@ class Call:
     session: DuplexSession | None = None
     caller_hung_up: bool = False
     handed_over: bool = False
-    expected: ExpectedCall = field(default_factory=ExpectedCall)
+    expected: PendingCall = field(default_factory=PendingCall)
     _over_s: float | None = None
     _ended: asyncio.Future[tuple[str, int]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -148,7 +148,7 @@ class Calls:
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def begin(
-        self, start: Start, session: DuplexSession | None = None, expected: ExpectedCall | None = None
+        self, start: Start, session: DuplexSession | None = None, expected: PendingCall | None = None
     ) -> Call:
         """Enter a call that is about to run.
 
@@ -157,7 +157,7 @@ class Calls:
             session: who will talk with the caller.
             expected: what was decided of it before its stream came.
         """
-        call = Call(start, session=session, expected=expected or ExpectedCall())
+        call = Call(start, session=session, expected=expected or PendingCall())
         self.running.add(call)
         self._idle.clear()
         return call

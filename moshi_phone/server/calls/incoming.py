@@ -11,13 +11,13 @@ from moshi_phone.access.redact import redact
 from moshi_phone.access.refusal import Refusal, RefusalCause, Where
 from moshi_phone.access.refusals import Refusals
 from moshi_phone.access.tokens import PARAMETER, PERSONA_PARAMETER, VOICE_PARAMETER
-from moshi_phone.engines.duplex import NO_REQUEST, CallRequest, RequestRefused
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, RequestRefused
 from moshi_phone.hooks import on_call
 from moshi_phone.hooks.http import HookFailed
 from moshi_phone.hooks.on_call import HookAnswer
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.options import CallOptions, fallback
-from moshi_phone.server.calls.pending import ExpectedCall
+from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.media_stream import Start
@@ -42,8 +42,8 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
         state.reservations.keep(sid)
         state.refusals.note(Where.WEBHOOK, answer, call_sid=sid, peer=caller)
         return twiml.reject("rejected")
-    request = answer.request if answer.request.wishes else _by_number(call, state)
-    state.expected.add(sid, ExpectedCall(call, request, answer.transfer_to), state.clock())
+    request = answer.request if answer.request.requested else _by_number(call, state)
+    state.expected.add(sid, PendingCall(call, request, answer.transfer_to), state.clock())
     logger.info("The call from {} is connected", caller)
     return connect(sid, state)
 
@@ -89,7 +89,7 @@ async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer | Refusal:
         answer = await on_call.ask(state.on_call, call)
         if not answer.accept:
             return Refusal(RefusalCause.HOOK, "--on-call does not accept it")
-        if not answer.request.wishes:
+        if not answer.request.requested:
             return answer
         request = answer.request.or_else(state.personas.for_call(called=call.to, caller=call.from_))
         state.engine.prepare(request)
@@ -101,14 +101,14 @@ async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer | Refusal:
         return HookAnswer()
 
 
-def _by_number(call: IncomingCall, state: ServerState) -> CallRequest:
+def _by_number(call: IncomingCall, state: ServerState) -> CallOverrides:
     """Give what ``--personas`` says of who is called or who calls, and have it made ready meanwhile."""
     request = state.personas.for_call(called=call.to, caller=call.from_)
     try:
         state.engine.prepare(request)
     except RequestRefused as refusal:
         logger.warning("The call is answered without its persona: {}", refusal)
-        return NO_REQUEST
+        return NO_OVERRIDES
     return request
 
 
@@ -122,10 +122,10 @@ def expect_wishes(start: Start, state: ServerState) -> None:
     persona, voice = parameters.get(PERSONA_PARAMETER), parameters.get(VOICE_PARAMETER)
     if not (persona or voice) or not parameters.get(PARAMETER):
         return
-    request = CallRequest(voice=voice or None)
+    request = CallOverrides(voice=voice or None)
     if persona:
         request = request.or_else(state.personas.chosen(persona))
-    state.expected.add(start.call_sid, ExpectedCall(request=request), state.clock())
+    state.expected.add(start.call_sid, PendingCall(request=request), state.clock())
 
 
 def connect(call_sid: str, state: ServerState) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
 from moshi_phone.telephony.webhooks import IncomingCall
 
 KEPT_S = 120.0  # longer than the token of such a stream lives
@@ -12,7 +12,7 @@ _MOST = 1_000  # then the oldest is forgotten, and its call begins as any other
 
 
 @dataclass(frozen=True)
-class ExpectedCall:
+class PendingCall:
     """A call between its webhook and its stream.
 
     Attributes:
@@ -22,17 +22,17 @@ class ExpectedCall:
     """
 
     incoming: IncomingCall | None = None
-    request: CallRequest = NO_REQUEST
+    request: CallOverrides = NO_OVERRIDES
     transfer_to: str | None = field(default=None, repr=False)
 
 
-class ExpectedCalls:
+class PendingCalls:
     """Remembers each until its stream is here, or for two minutes where nobody says longer."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, tuple[float, ExpectedCall]] = {}  # until when, by SID
+        self._calls: dict[str, tuple[float, PendingCall]] = {}  # until when, by SID
 
-    def add(self, call_sid: str, expected: ExpectedCall, now_s: float, later_s: float = 0.0) -> None:
+    def add(self, call_sid: str, expected: PendingCall, now_s: float, later_s: float = 0.0) -> None:
         """Remember what was decided; the last word counts, since Twilio asks twice where it had no answer.
 
         Args:
@@ -46,12 +46,12 @@ class ExpectedCalls:
         if len(self._calls) > _MOST:
             del self._calls[next(iter(self._calls))]
 
-    def take(self, call_sid: str, now_s: float) -> ExpectedCall:
+    def take(self, call_sid: str, now_s: float) -> PendingCall:
         """Give what was decided of a call whose stream is here, once; nothing special where nothing was."""
         self._calls = {
             sid: (until_s, expected) for sid, (until_s, expected) in self._calls.items() if now_s < until_s
         }
-        _, expected = self._calls.pop(call_sid, (now_s, ExpectedCall()))
+        _, expected = self._calls.pop(call_sid, (now_s, PendingCall()))
         return expected
 
 

@@ -26,7 +26,7 @@ from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.call import Call, Calls
 from moshi_phone.server.calls.options import CallOptions
-from moshi_phone.server.calls.pending import ExpectedCalls, Reservations
+from moshi_phone.server.calls.pending import PendingCalls, Reservations
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.startup import EngineLog, Startup
 from moshi_phone.telephony.rest import TwilioApi
@@ -74,7 +74,7 @@ class ServerState:
     call_options: CallOptions = field(default_factory=CallOptions)
     hooks: HookOptions = field(default_factory=HookOptions)
     personas: Personas = NO_PERSONAS
-    expected: ExpectedCalls = field(default_factory=ExpectedCalls)
+    expected: PendingCalls = field(default_factory=PendingCalls)
     outbox: Outbox | None = None
     startup: Startup = field(default_factory=Startup)
     engine_reason: str = ""
@@ -82,12 +82,12 @@ class ServerState:
     hang_secs: float = HANG_SECS
     clock: Callable[[], float] = time.monotonic
     engine_log: EngineLog = field(default_factory=EngineLog)
-    desk: PublicAddress | None = None
+    webhook_base_url: PublicAddress | None = None
 
     @property
     def webhooks(self) -> PublicAddress:
         """Where Twilio's webhooks go."""
-        return self.desk or self.auth.address
+        return self.webhook_base_url or self.auth.address
 
     @cached_property  # one for all calls: it counts how often a number has called
     def caller_rules(self) -> CallerRules:

@@ -10,7 +10,7 @@ from loguru import logger
 
 from moshi_phone.access.refusal import RefusalCause, StreamRefused, Where
 from moshi_phone.access.source import source_of
-from moshi_phone.engines.duplex import CallRequest, DuplexSession, EngineBusy, RequestRefused
+from moshi_phone.engines.duplex import CallOverrides, DuplexSession, EngineBusy, RequestRefused
 from moshi_phone.runtime.call_log import call_context
 from moshi_phone.server.calls.ending import run_to_its_end
 from moshi_phone.server.calls.state import RunCall, ServerState
@@ -109,7 +109,7 @@ async def answer(websocket: WebSocket, start: Start, state: ServerState, run_cal
     await run_to_its_end(run_call(websocket, call, session, state), websocket, call, session, state)
 
 
-def _open_session(state: ServerState, request: CallRequest) -> DuplexSession:
+def _open_session(state: ServerState, request: CallOverrides) -> DuplexSession:
     if state.calls.closing:
         raise StreamRefused(RefusalCause.CLOSING, state.calls.closing)
     try:

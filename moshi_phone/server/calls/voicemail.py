@@ -57,7 +57,7 @@ class Voicemail:
         Raises:
             SettingsError: when it cannot.
         """
-        if self.message and "say" not in engine.abilities:
+        if self.message and "say" not in engine.capabilities:
             raise SettingsError(
                 f"The engine {engine.name} cannot say given words, which --voicemail message needs; "
                 "--engine moshi can."

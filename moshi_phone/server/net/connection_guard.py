@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from moshi_phone.server.net.connections import STALLED, UNCLOSED, Connection, Connections
+from moshi_phone.server.net.connections import CLOSE_TIMEOUT, SEND_STALLED, Connection, Connections
 
 UNSENT_BYTES = 16 * 1024  # 1.3 s of speech as Twilio's JSON; from here on nothing is read or written
 
 
-class PeerWatch:
+class ConnectionGuard:
     """Looks at a connection every now and then, until it is lost.
 
     Args:
@@ -76,12 +76,12 @@ class PeerWatch:
     def _cause(self, now_s: float) -> str | None:
         limits = self._connections.limits
         if self._stalled_since_s is not None and now_s - self._stalled_since_s > limits.stalled_secs:
-            return STALLED
+            return SEND_STALLED
         if self._transport.is_closing():
             # Closing waits until everything is sent, which a peer that reads nothing never lets happen.
             if self._closing_since_s is None:
                 self._closing_since_s = now_s
-            return UNCLOSED if now_s - self._closing_since_s > limits.closing_secs else None
+            return CLOSE_TIMEOUT if now_s - self._closing_since_s > limits.closing_secs else None
         return self._overdue(now_s)
 
 
@@ -99,7 +99,7 @@ class WatchedProtocol(asyncio.Protocol):
     def __init__(self, connections: Connections, *uvicorn: Any, **named: Any) -> None:
         super().__init__(*uvicorn, **named)
         self.watched = connections
-        self._watch: PeerWatch | None = None  # from the connection's beginning to its end
+        self._watch: ConnectionGuard | None = None  # from the connection's beginning to its end
 
     def pause_writing(self) -> None:
         """Note that the other side is slow to take what is sent."""

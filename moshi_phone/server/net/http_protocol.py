@@ -8,8 +8,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from moshi_phone.server.net.connection_guard import PeerWatch, WatchedProtocol
-from moshi_phone.server.net.connections import NO_BODY, NO_REQUEST, Connections
+from moshi_phone.server.net.connection_guard import ConnectionGuard, WatchedProtocol
+from moshi_phone.server.net.connections import NO_BODY, NO_OVERRIDES, Connections
 
 
 class HttpProtocol(WatchedProtocol, H11Protocol):
@@ -29,7 +29,7 @@ class HttpProtocol(WatchedProtocol, H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
-        self._watch = PeerWatch(self.loop, transport, self.watched, self, self._overdue)
+        self._watch = ConnectionGuard(self.loop, transport, self.watched, self, self._overdue)
         self._note_progress()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -66,7 +66,7 @@ class HttpProtocol(WatchedProtocol, H11Protocol):
     def _overdue(self, now_s: float) -> str | None:
         waited_s, limits = now_s - self._since_s, self.watched.limits
         if self._waits_for is h11.IDLE and waited_s > limits.head_secs:
-            return NO_REQUEST
+            return NO_OVERRIDES
         if self._waits_for is h11.SEND_BODY and waited_s > limits.body_secs:
             return NO_BODY
         return None

@@ -7,7 +7,7 @@ import asyncio
 from loguru import logger
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from moshi_phone.server.net.connections import UNCLOSED
+from moshi_phone.server.net.connections import CLOSE_TIMEOUT
 from moshi_phone.server.net.websocket_protocol import connection_of
 
 CLOSE_SECS = 1.0
@@ -40,7 +40,7 @@ async def close_socket(
             await websocket.close(code, shortened(reason))
     except TimeoutError:
         if connection := connection_of(websocket):
-            connection.cut_off(UNCLOSED)
+            connection.cut_off(CLOSE_TIMEOUT)
         else:
             logger.warning("A socket could not be closed in {:g} s", within_secs)
     except (WebSocketDisconnect, RuntimeError) as error:

@@ -18,14 +18,14 @@ from uvicorn._types import ASGIReceiveEvent  # the types of uvicorn's own interf
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
-from moshi_phone.server.net.connection_guard import PeerWatch, WatchedProtocol
+from moshi_phone.server.net.connection_guard import ConnectionGuard, WatchedProtocol
 from moshi_phone.server.net.connections import FLOOD, FRAGMENTS, NO_PONG, Connections
 
 EXTENSION = "moshi_phone.connection"
 PIECE_BYTES = 4 * 1024  # at most 680 messages, the smallest having 6 bytes
 _KERNEL_UNSENT_BYTES = 32 * 1024  # 2.7 s of speech; more would only hide for longer that nobody reads
 _CONTROL_BURST, _CONTROL_PER_S = 50.0, 10.0  # a phone company's own pings come some seconds apart
-_MOST_FRAGMENTS = 64
+_MAX_FRAGMENTS = 64
 _NO_UTF_8 = 1007  # RFC 6455, section 7.4
 _SHUTDOWN_SECS = 0.5
 
@@ -51,7 +51,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         if underneath := transport.get_extra_info("socket"):
             with suppress(OSError):  # a bound that the system may not offer
                 underneath.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_UNSENT_BYTES)
-        self._watch = PeerWatch(self.loop, self.transport, self.watched, self)
+        self._watch = ConnectionGuard(self.loop, self.transport, self.watched, self)
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -126,7 +126,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
 
     def handle_cont(self, event: Frame) -> None:
         """Take one more piece of a message; empty ones would count towards no limit of bytes."""
-        if len(self.frames) >= _MOST_FRAGMENTS:
+        if len(self.frames) >= _MAX_FRAGMENTS:
             self.cut_off(FRAGMENTS)
             return
         super().handle_cont(event)

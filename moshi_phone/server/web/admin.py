@@ -12,8 +12,8 @@ from moshi_phone.access.dashboard_auth import DashboardAuth
 from moshi_phone.access.options import WebOptions
 from moshi_phone.access.source import is_loopback
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.web.health import healthz
-from moshi_phone.server.web.monitoring import watching
+from moshi_phone.server.web.health import health_router
+from moshi_phone.server.web.monitoring import monitoring_router
 
 Check = Callable[[HTTPConnection], Awaitable[None]]
 
@@ -34,8 +34,8 @@ def create_admin_app(state: ServerState) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.include_router(healthz(state))
-    app.include_router(watching(state, admin_check(state.web)))
+    app.include_router(health_router(state))
+    app.include_router(monitoring_router(state, admin_check(state.web)))
     return app
 
 

@@ -15,9 +15,9 @@ from moshi_phone.server.calls.incoming import after_transfer, answer_call, expec
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.stream import handle_stream
 from moshi_phone.server.web.browser_phone import browser_phone
-from moshi_phone.server.web.health import healthz
-from moshi_phone.server.web.monitoring import watching
-from moshi_phone.server.web.say import saying
+from moshi_phone.server.web.health import health_router
+from moshi_phone.server.web.monitoring import monitoring_router
+from moshi_phone.server.web.say import say_router
 from moshi_phone.telephony.media_stream import Start
 from moshi_phone.telephony.webhooks import OnStatus, webhooks
 
@@ -46,7 +46,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         lifespan=lifespan,
     )
 
-    app.include_router(healthz(state))
+    app.include_router(health_router(state))
     app.include_router(
         webhooks(
             replace(state.auth, address=state.webhooks),  # Twilio signs the URL that it posts to
@@ -57,8 +57,8 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         )
     )
 
-    app.include_router(watching(state))
-    app.include_router(saying(state.calls, state.dashboard_auth))
+    app.include_router(monitoring_router(state))
+    app.include_router(say_router(state.calls, state.dashboard_auth))
     app.include_router(browser_phone(state))
 
     @app.websocket(STREAM_PATH)

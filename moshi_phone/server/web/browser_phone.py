@@ -14,8 +14,8 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
 from moshi_phone.access.dashboard_auth import DashboardAuth
 from moshi_phone.access.request_body import parse_json, read_body
-from moshi_phone.engines.duplex import NO_REQUEST, CallRequest, RequestRefused
-from moshi_phone.server.calls.pending import ExpectedCall
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, RequestRefused
+from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
 
 _STYLE = """
@@ -79,14 +79,14 @@ MAX_BODY_BYTES = 4 * 1024
 
 def offers(state: ServerState) -> dict[str, list[str]]:
     """Name the personas and voices that a call may have; the words of a persona stay here."""
-    takes = state.engine.takes
+    supported_overrides = state.engine.supported_overrides
     return {
-        "personas": state.personas.names if "persona" in takes else [],
-        "voices": list(state.engine.voices) if "voice" in takes else [],
+        "personas": state.personas.names if "persona" in supported_overrides else [],
+        "voices": list(state.engine.voices) if "voice" in supported_overrides else [],
     }
 
 
-def chosen(state: ServerState, body: bytes, content_type: str) -> CallRequest:
+def chosen(state: ServerState, body: bytes, content_type: str) -> CallOverrides:
     """Understand what a page asks for, and have it made ready.
 
     Args:
@@ -98,7 +98,7 @@ def chosen(state: ServerState, body: bytes, content_type: str) -> CallRequest:
         HTTPException: 415 or 422 where it asks for something else, 409 where the engine cannot.
     """
     if not body.strip():
-        return NO_REQUEST
+        return NO_OVERRIDES
     asked = parse_json(body, content_type)
     if not isinstance(asked, dict) or not all(isinstance(value, str) for value in asked.values()):
         raise HTTPException(422, 'expected {"persona": "...", "voice": "..."}')
@@ -106,7 +106,7 @@ def chosen(state: ServerState, body: bytes, content_type: str) -> CallRequest:
     for name, names in (("persona", offered["personas"]), ("voice", offered["voices"])):
         if asked.get(name) and asked[name] not in names:
             raise HTTPException(422, f"{name}: expected one of those that are offered")
-    request = CallRequest(voice=asked.get("voice") or None)
+    request = CallOverrides(voice=asked.get("voice") or None)
     if asked.get("persona"):
         request = request.or_else(state.personas.chosen(asked["persona"]))
     try:
@@ -128,7 +128,7 @@ _HEADERS = {
 }
 
 
-def page_files(dashboard_auth: DashboardAuth, connect_to: str = "'self'") -> APIRouter:
+def page_files_router(dashboard_auth: DashboardAuth, connect_to: str = "'self'") -> APIRouter:
     """Make the routes of the page itself.
 
     Args:
@@ -168,7 +168,7 @@ def browser_phone(state: ServerState) -> APIRouter:
         state: says who may talk, and with whom; makes the token that lets one stream of a call in.
     """
     router, checked = APIRouter(), [Depends(state.dashboard_auth.check)]
-    router.include_router(page_files(state.dashboard_auth))
+    router.include_router(page_files_router(state.dashboard_auth))
 
     @router.get("/offers", dependencies=checked)
     def offered() -> JSONResponse:
@@ -182,8 +182,8 @@ def browser_phone(state: ServerState) -> APIRouter:
         wanted = chosen(state, body, request.headers.get("content-type", ""))
         # As hard to guess as Twilio's own: whoever knows it may follow the call's words.
         call_sid = f"CA{secrets.token_hex(16)}"
-        if wanted.wishes:
-            state.expected.add(call_sid, ExpectedCall(request=wanted), state.clock())
+        if wanted.requested:
+            state.expected.add(call_sid, PendingCall(request=wanted), state.clock())
         return JSONResponse(
             {"callSid": call_sid, "token": state.mint(call_sid)}, headers={"Cache-Control": "no-store"}
         )

@@ -16,7 +16,7 @@ from moshi_phone.server.calls.state import ServerState
 ENGINE_ERROR = "The engine cannot take a call now; the server's log says why."
 
 
-def healthz(state: ServerState) -> APIRouter:
+def health_router(state: ServerState) -> APIRouter:
     """Make ``GET /healthz``, which everybody may ask."""
     router = APIRouter()
 
@@ -37,8 +37,10 @@ def health(state: ServerState) -> dict[str, Any]:
         "ready": error is None,
         "error": error,
         "engine": engine.name,
-        "can": sorted(engine.abilities),
-        "takes": sorted(engine.takes),  # what a call may ask for: persona, voice, …
+        "capabilities": sorted(engine.capabilities),
+        "supported_overrides": sorted(
+            engine.supported_overrides
+        ),  # what a call may ask for: persona, voice, …
         "capacity": engine.capacity,
         "sessions": engine.running,
         "calls": len(state.calls.running),

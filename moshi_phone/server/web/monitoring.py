@@ -86,7 +86,7 @@ class _PhoneCollector(Collector):
             (
                 "skipped_frames",
                 "Frames of callers that were not listened to for words, for want of time.",
-                totals.skipped_frames,
+                totals.untranscribed_frames,
             ),
             (
                 "unsent_messages",
@@ -122,7 +122,7 @@ def _servers(engine: DuplexEngine) -> Iterator[Metric]:
 
 def _add(family: HistogramMetricFamily, histogram: Histogram, *labels: str) -> HistogramMetricFamily:
     # Each bucket ends where a slot of the histogram does, so these counts are exact.
-    buckets = [(str(ms / 1000), float(histogram.up_to(ms))) for ms in _BUCKETS_MS]
+    buckets = [(str(ms / 1000), float(histogram.cumulative_count(ms))) for ms in _BUCKETS_MS]
     family.add_metric(labels, [*buckets, ("+Inf", float(histogram.count))], histogram.total_ms / 1000)
     return family
 
@@ -134,7 +134,7 @@ _LIST_EVERY_S = 1.0
 Check = Callable[[HTTPConnection], Awaitable[None]]
 
 
-def watching(state: ServerState, check: Check | None = None) -> APIRouter:
+def monitoring_router(state: ServerState, check: Check | None = None) -> APIRouter:
     """Make the routes that tell of calls.
 
     The list names calls by the beginning of their SID only. Whoever knows a whole SID, which is as good

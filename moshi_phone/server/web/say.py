@@ -12,7 +12,7 @@ from moshi_phone.server.calls.call import CallOver, Calls
 MAX_BODY_BYTES = 16 * 1024
 
 
-def saying(calls: Calls, dashboard_auth: DashboardAuth) -> APIRouter:
+def say_router(calls: Calls, dashboard_auth: DashboardAuth) -> APIRouter:
     """Make the route. It takes ``{"text": "..."}``, and answers 202 once the words wait to be said.
 
     Args:

@@ -13,10 +13,10 @@ import numpy as np
 from moshi_phone.audio.formats import FRAME_SAMPLES, Pcm
 from moshi_phone.engines.duplex import DuplexStep
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS
-from moshi_phone.engines.moshi.model.forced_text import Steering, Word
+from moshi_phone.engines.moshi.model.forced_text import ForcedTextScheduler, Word
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
-from moshi_phone.engines.moshi.model.speech_queue import Saying
+from moshi_phone.engines.moshi.model.speech_queue import SpeechQueue
 from moshi_phone.engines.moshi.model.token_history import ForcedPrefix, PrefixFrame, Tokens
 from moshi_phone.engines.moshi.model_thread import ModelThread
 from moshi_phone.engines.moshi.session import MakeListener, MoshiSession
@@ -108,7 +108,7 @@ class Surroundings:
             encoder=self.coder,  # type: ignore[arg-type]
             decoder=self.coder,  # type: ignore[arg-type]
             detokenizer=Pieces(),  # type: ignore[arg-type]
-            saying=Saying(Steering(), spell),
+            speech_queue=SpeechQueue(ForcedTextScheduler(), spell),
             patience_s=1e9,
             make_listener=make_listener,
         )

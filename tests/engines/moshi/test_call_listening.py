@@ -59,7 +59,7 @@ async def test_a_call_s_words_have_both_sides_in_one_order_everywhere(
             httpx.AsyncClient(base_url=f"http://{address}", timeout=30) as http,
         ):
             health = (await http.get("/healthz")).json()
-            assert health["can"] == ["listen", "say"]
+            assert health["capabilities"] == ["listen", "say"]
             async with Phone.calling(address, start_message(call_sid=CALL_SID)) as phone:
                 await babble(phone, 5)
                 for chosen in ("bafo delu", "niko"):  # two in a row

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moshi_phone.engines.duplex import CallRequest, DuplexStep, EngineBusy, EngineFailed, RequestRefused
+from moshi_phone.engines.duplex import CallOverrides, DuplexStep, EngineBusy, EngineFailed, RequestRefused
 from moshi_phone.engines.moshi.codec.stream_codecs import Decoder
 from moshi_phone.engines.moshi.engine import MoshiEngine
 from moshi_phone.engines.moshi.model.token_history import NO_PREFIX
 from moshi_phone.engines.options import EngineOptions
-from tests.engines.moshi.engine_calls import WAIT_S, Clock, frame, read, settle, talk
+from tests.engines.moshi.engine_calls import WAIT_S, Clock, frame, read, resolve_personas, talk
 from tests.support.fake_timer import Laters
 from tests.support.logs import Logged
 from tests.support.waiting import wait_until
@@ -150,7 +150,7 @@ async def test_a_model_that_raises_ends_its_call_only(engine: MoshiEngine) -> No
         await talk(broken, range(1, 2))
     await broken.close()
     assert len(await talk(sound, range(1, 3))) == 2
-    await settle(engine)
+    await resolve_personas(engine)
     assert (engine.error, engine.lost_calls, engine.running) == (None, lost + 1, 1)
     again = engine.open_session()
     assert len(await talk(again, range(1))) == 1
@@ -180,7 +180,7 @@ async def test_a_model_that_hangs_ends_its_call_only(engine: MoshiEngine, clock:
         await read(hung.outputs())
     await hung.close()
     assert len(await talk(sound, range(1, 3))) == 2, "the other call goes on in a new thread"
-    await settle(engine)
+    await resolve_personas(engine)
     assert (engine.error, engine.lost_calls, engine.running) == (None, lost + 1, 1)
     again = engine.open_session()
     assert len(await talk(again, range(1))) == 1
@@ -212,7 +212,7 @@ async def test_a_call_that_ends_in_a_hung_step_gives_its_place_back(
     assert await asyncio.to_thread(entered.wait, WAIT_S)
     clock.now_s += 1.0
     await session.close()
-    await settle(engine)
+    await resolve_personas(engine)
     assert (engine.error, engine.lost_calls, engine.running) == (None, lost + 1, 0)
     let_go.set()
 
@@ -225,16 +225,16 @@ async def test_a_model_that_fails_is_tried_again_until_it_works(
     norm, model.out_norm = model.out_norm, None
     engine.on_failed(None, "A test broke it.")  # type: ignore[arg-type]
     for pause_s in (1.0, 2.0, 5.0, 10.0):
-        await settle(engine)
+        await resolve_personas(engine)
         assert laters.secs.pop() == pause_s
         assert engine.error == f"Moshi's model does not work; it is tried again in {pause_s:g} s."
         with pytest.raises(EngineBusy, match="tried again"):
             engine.open_session()
         laters.run()
     model.out_norm = norm
-    await settle(engine)
+    await resolve_personas(engine)
     laters.run()
-    await settle(engine)
+    await resolve_personas(engine)
     assert engine.error is None
     assert any("A test broke it." in line for line in logged.lines)
     assert any("NoneType" in line for line in logged.lines), "the log has the reason"
@@ -264,7 +264,7 @@ async def test_a_greeting_that_cannot_be_said_is_refused_before_the_call_is_conn
     for ask in (engine.prepare, engine.open_session):
         for greeting in ("()", "ba " * 2000):
             with pytest.raises(RequestRefused, match="The greeting"):
-                ask(CallRequest(greeting=greeting))
+                ask(CallOverrides(greeting=greeting))
     assert engine.error is None, "no codec was lost over it"
 
 

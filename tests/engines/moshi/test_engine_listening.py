@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from moshi_phone.audio.formats import FRAME_MS, Pcm
-from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.choose import create_engine
 from moshi_phone.engines.duplex import DuplexStep, EngineUnavailable
 from moshi_phone.engines.moshi.codec.stream_codecs import Decoder
 from moshi_phone.engines.moshi.engine import MoshiEngine
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.options import EngineOptions
-from tests.engines.moshi.engine_calls import settle, talk
+from tests.engines.moshi.engine_calls import resolve_personas, talk
 from tests.engines.moshi.test_engine import GREETING_FRAMES
 from tests.support.tiny_listening import write_tiny_listening
 
@@ -24,10 +24,10 @@ async def a_call(options: EngineOptions) -> tuple[list[DuplexStep], list[str]]:
     engine, lines = MoshiEngine(options, codec_limit_frames=200), list[str]()
     await engine.start(lines.append)
     try:
-        assert engine.abilities == ({"say", "listen"} if options.listens else {"say"})
+        assert engine.capabilities == ({"say", "listen"} if options.listens else {"say"})
         session = engine.open_session()
         steps = await talk(session, range(FRAMES))
-        await settle(engine)
+        await resolve_personas(engine)
         await session.close()
         assert engine.error is None
     finally:
@@ -94,7 +94,7 @@ async def test_silence_that_the_model_wants_is_made_by_the_codec(
 
 def test_the_parrot_does_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineUnavailable, match="The parrot cannot listen for words; leave out --listen"):
-        choose_engine(EngineOptions(engine="parrot", listen=True))
+        create_engine(EngineOptions(engine="parrot", listen=True))
     monkeypatch.setattr("moshi_phone.engines.choose.accelerator", lambda: None)
-    assert "--listen is left out" in choose_engine(EngineOptions(listen=True)).line
-    assert "--listen" not in choose_engine(EngineOptions()).line
+    assert "--listen is left out" in create_engine(EngineOptions(listen=True)).line
+    assert "--listen" not in create_engine(EngineOptions()).line

@@ -14,16 +14,16 @@ import pytest
 import soundfile
 
 from moshi_phone.audio.formats import FRAME_SAMPLES
-from moshi_phone.engines.duplex import CallRequest, EngineFailed, EngineUnavailable, RequestRefused
+from moshi_phone.engines.duplex import CallOverrides, EngineFailed, EngineUnavailable, RequestRefused
 from moshi_phone.engines.moshi.engine import MoshiEngine
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
 from moshi_phone.engines.moshi.model.token_history import NO_PREFIX
-from moshi_phone.engines.moshi.persona.prompt_cache import Role
+from moshi_phone.engines.moshi.persona.prompt_cache import PersonaPrompt
 from moshi_phone.engines.options import EngineOptions
 from tests.engines.moshi.persona_engine import ANNA, WAIT_S, options, talk
 from tests.support.logs import Logged
 
-BEN = CallRequest(persona="bibibi koko", voice="NATM0")
+BEN = CallOverrides(persona="bibibi koko", voice="NATM0")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def engine(tiny_personaplex: Path) -> Iterator[MoshiEngine]:
     asyncio.run(engine.stop())
 
 
-async def call(engine: MoshiEngine, request: CallRequest, frames: int = 6) -> list[str]:
+async def call(engine: MoshiEngine, request: CallOverrides, frames: int = 6) -> list[str]:
     session = engine.open_session(request)
     steps = await talk(session, frames)
     await session.close()
@@ -45,7 +45,7 @@ async def call(engine: MoshiEngine, request: CallRequest, frames: int = 6) -> li
     return [f"{step.text} {np.asarray(step.pcm).sum():.3f}" for step in steps]
 
 
-async def in_thread(engine: MoshiEngine, role: Role | None, frames: int) -> list[int]:
+async def in_thread(engine: MoshiEngine, role: PersonaPrompt | None, frames: int) -> list[int]:
     """What the model says after a role's prompt, without an engine."""
     assert engine._loaded is not None
     assert role is not None
@@ -63,8 +63,8 @@ async def in_thread(engine: MoshiEngine, role: Role | None, frames: int) -> list
 
 @pytest.mark.slow
 async def test_each_call_has_the_persona_that_it_asks_for(engine: MoshiEngine) -> None:
-    assert engine.takes == {"persona", "voice", "greeting", "temperature"}
-    default, ben = CallRequest(), BEN
+    assert engine.supported_overrides == {"persona", "voice", "greeting", "temperature"}
+    default, ben = CallOverrides(), BEN
     engine.prepare(ben)
     alone = [await call(engine, request) for request in (default, ben, replace(ben, voice="VARF1"))]
     assert len({str(said) for said in alone}) == 3, "persona and voice make a difference"
@@ -88,7 +88,7 @@ async def test_the_last_few_are_kept_and_what_each_takes_is_logged_without_its_w
 ) -> None:
     loaded = engine._loaded
     assert loaded is not None
-    requests = [CallRequest(persona=persona) for persona in ("baba", "bebe", "bibi")]
+    requests = [CallOverrides(persona=persona) for persona in ("baba", "bebe", "bibi")]
     roles = [loaded.roles.role(request) for request in requests]
     assert None not in roles
     made = [loaded.prompts.want(role) for role in roles if role is not None]
@@ -118,7 +118,7 @@ async def test_a_call_that_comes_before_its_prompt_is_ready_waits_and_leaves_no_
 
     loaded.prompts._load_voice = slow  # type: ignore[assignment]
     try:
-        session = engine.open_session(CallRequest(persona="nunu", voice="VARF1"))
+        session = engine.open_session(CallOverrides(persona="nunu", voice="VARF1"))
         for number in range(20):
             session.feed(np.full(FRAME_SAMPLES, number / 100, np.float32))
         await asyncio.sleep(0.2)
@@ -137,7 +137,7 @@ async def test_a_call_that_comes_before_its_prompt_is_ready_waits_and_leaves_no_
 
 async def test_a_voice_that_cannot_be_read_ends_its_own_call(engine: MoshiEngine, tmp_path: Path) -> None:
     (tmp_path / "bad.pt").write_bytes(b"no voice")
-    session = engine.open_session(CallRequest(voice=str(tmp_path / "bad.pt")))
+    session = engine.open_session(CallOverrides(voice=str(tmp_path / "bad.pt")))
     session.feed(np.zeros(FRAME_SAMPLES, np.float32))
     with pytest.raises(EngineFailed, match="is not a voice: it is no whole zip archive"):
         await asyncio.wait_for(anext(session.outputs()), WAIT_S)
@@ -146,10 +146,10 @@ async def test_a_voice_that_cannot_be_read_ends_its_own_call(engine: MoshiEngine
 
 async def test_what_cannot_be_is_refused_before_the_call(engine: MoshiEngine) -> None:
     for request, complaint in (
-        (CallRequest(voice="NATF9"), r"There is no voice 'NATF9' in .* \(there are: NATF2, NATM0, VARF1\)"),
-        (CallRequest(voice="../NATF2"), "There is no voice"),
-        (CallRequest(persona="bibi " * 600), r"The persona has \d+ tokens, expected at most 500"),
-        (CallRequest(greeting="()"), "The greeting cannot be said"),
+        (CallOverrides(voice="NATF9"), r"There is no voice 'NATF9' in .* \(there are: NATF2, NATM0, VARF1\)"),
+        (CallOverrides(voice="../NATF2"), "There is no voice"),
+        (CallOverrides(persona="bibi " * 600), r"The persona has \d+ tokens, expected at most 500"),
+        (CallOverrides(greeting="()"), "The greeting cannot be said"),
     ):
         for ask in (engine.check_request, engine.prepare, engine.open_session):
             with pytest.raises(RequestRefused, match=complaint):
@@ -160,7 +160,7 @@ async def test_what_cannot_be_is_refused_before_the_call(engine: MoshiEngine) ->
 @pytest.mark.slow
 async def test_a_greeting_in_words_is_said_whoever_answers(engine: MoshiEngine) -> None:
     words = "dada bibi koko"
-    for request in (CallRequest(greeting=words), replace(BEN, greeting=words)):
+    for request in (CallOverrides(greeting=words), replace(BEN, greeting=words)):
         session = engine.open_session(request)
         said = "".join(step.text for step in await talk(session, 40))
         await session.close()
@@ -196,8 +196,8 @@ async def test_a_persona_begins_by_itself(engine: MoshiEngine) -> None:
 async def test_a_recording_is_a_voice(engine: MoshiEngine, tmp_path: Path) -> None:
     times = np.arange(3 * 16_000) / 16_000
     soundfile.write(tmp_path / "me.wav", 0.1 * np.sin(2 * np.pi * 200 * times), 16_000)
-    said = await call(engine, CallRequest(voice=str(tmp_path / "me.wav")))
-    assert said != await call(engine, CallRequest())
+    said = await call(engine, CallOverrides(voice=str(tmp_path / "me.wav")))
+    assert said != await call(engine, CallOverrides())
 
 
 @pytest.mark.slow
@@ -211,12 +211,12 @@ async def test_a_model_without_personas_says_so(tiny_checkpoint: Path) -> None:
     engine = MoshiEngine(EngineOptions(model=str(tiny_checkpoint), greeting="none"), codec_limit_frames=500)
     await engine.start(lambda _: None)
     try:
-        assert engine.takes == {"greeting", "temperature"}
+        assert engine.supported_overrides == {"greeting", "temperature"}
         with pytest.raises(
             RequestRefused, match="The engine moshi takes no persona for a call; leave it out"
         ):
-            engine.open_session(CallRequest(persona=ANNA))
-        await call(engine, CallRequest(temperature=0.0))
+            engine.open_session(CallOverrides(persona=ANNA))
+        await call(engine, CallOverrides(temperature=0.0))
     finally:
         await engine.stop()
 
@@ -235,7 +235,7 @@ async def test_a_call_that_waits_for_its_prompt_takes_no_time_of_the_model_s_thr
 
     loaded.prompts._load_voice = slow  # type: ignore[assignment]
     try:
-        session = engine.open_session(CallRequest(persona="nono"))
+        session = engine.open_session(CallOverrides(persona="nono"))
         jobs = 0
 
         def count() -> None:

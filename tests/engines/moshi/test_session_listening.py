@@ -18,7 +18,12 @@ from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.model_thread import ModelThread
 from moshi_phone.engines.moshi.session import MakeListener
 from moshi_phone.engines.moshi.stt.session import ListeningSession
-from moshi_phone.engines.moshi.stt.worker import WAITING_FRAMES, CallerWords, DoInSpareTime, Listener
+from moshi_phone.engines.moshi.stt.worker import (
+    WAITING_FRAMES,
+    DoInSpareTime,
+    TimedTranscript,
+    TranscriptionWorker,
+)
 from tests.engines.moshi.stt.test_session import listening_lm
 from tests.engines.moshi.surroundings import CARD, WAIT_S, Coder, Pieces, Surroundings, tiny_thread, tokens_of
 from tests.support.tiny_listening import HEADS
@@ -52,9 +57,9 @@ def listening_model(thread: ModelThread) -> Lm:
 
 
 def make_listener(model: Lm) -> MakeListener:
-    def make(do_in_spare_time: DoInSpareTime) -> Listener:
-        words = CallerWords(Pieces(), audio_delay_s=0.5)  # type: ignore[arg-type]
-        return Listener(partial(ListeningSession, model), words, do_in_spare_time)
+    def make(do_in_spare_time: DoInSpareTime) -> TranscriptionWorker:
+        words = TimedTranscript(Pieces(), audio_delay_s=0.5)  # type: ignore[arg-type]
+        return TranscriptionWorker(partial(ListeningSession, model), words, do_in_spare_time)
 
     return make
 
@@ -105,7 +110,7 @@ async def test_the_caller_s_words_come_with_the_steps_and_their_own_time(
     assert heard[:STEPS] == thread.call(listen).result(WAIT_S)
     assert len(steps[-1].pause_probabilities) == HEADS
     assert any("listen" in step.timings_ms for step in steps)
-    assert line.session.skipped_frames == 0
+    assert line.session.untranscribed_frames == 0
 
 
 async def test_the_talk_does_not_wait_for_the_listening(thread: ModelThread, listening_model: Lm) -> None:
@@ -117,7 +122,7 @@ async def test_the_talk_does_not_wait_for_the_listening(thread: ModelThread, lis
     assert len(steps) == STEPS
     assert all(step.caller_text == () for step in steps)
     assert len(held) == WAITING_FRAMES
-    assert line.session.skipped_frames == STEPS - WAITING_FRAMES
+    assert line.session.untranscribed_frames == STEPS - WAITING_FRAMES
     await line.session.close()
 
 

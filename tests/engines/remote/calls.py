@@ -10,8 +10,8 @@ import numpy as np
 from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
 from moshi_phone.engines.duplex import DuplexStep, EngineFailed
 from moshi_phone.engines.remote.connection import Access
-from moshi_phone.engines.remote.pool import Place
-from moshi_phone.engines.remote.query import Wish, make_query
+from moshi_phone.engines.remote.pool import Backend
+from moshi_phone.engines.remote.query import RemoteCallSetting, make_query
 from moshi_phone.engines.remote.server import parse_server
 from moshi_phone.engines.remote.session import CallSettings, RemoteSession
 from tests.fakes.moshi_behaviour import Behaviour
@@ -36,19 +36,19 @@ class Owner:
     reached: int = 0
     failures: list[tuple[str, bool]] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
-    others: list[Place] = field(default_factory=list)
+    others: list[Backend] = field(default_factory=list)
 
-    def on_reached(self, place: Place) -> None:
+    def on_reached(self, place: Backend) -> None:
         self.reached += 1
 
-    def move(self, place: Place, error: str) -> Place | None:
+    def move(self, place: Backend, error: str) -> Backend | None:
         self.failures.append((error, True))
         return self.others.pop(0) if self.others else None
 
-    def on_failed(self, place: Place, error: str, *, server_failed: bool) -> None:
+    def on_failed(self, place: Backend, error: str, *, server_failed: bool) -> None:
         self.failures.append((error, server_failed))
 
-    def on_closed(self, session: RemoteSession, place: Place) -> None:
+    def on_closed(self, session: RemoteSession, place: Backend) -> None:
         self.closed.append(place.server.name)
 
 
@@ -89,15 +89,15 @@ class Call:
         return "".join(step.text for _, step in self.steps)
 
 
-def place_of(server: FakeMoshiServer) -> Place:
-    return Place(parse_server(f"{server.url}#{server.behaviour.kind}", "kyutai"), 1)
+def place_of(server: FakeMoshiServer) -> Backend:
+    return Backend(parse_server(f"{server.url}#{server.behaviour.kind}", "kyutai"), 1)
 
 
 def call_to(
-    place: Place, owner: Owner, settings: CallSettings | None = None, wait_secs: float = 20.0
+    place: Backend, owner: Owner, settings: CallSettings | None = None, wait_secs: float = 20.0
 ) -> Call:
-    def settings_for(one: Place) -> CallSettings:
-        return settings or CallSettings(make_query(Wish(greeting="none"), one.server.dialect))
+    def settings_for(one: Backend) -> CallSettings:
+        return settings or CallSettings(make_query(RemoteCallSetting(greeting="none"), one.server.dialect))
 
     return Call(
         RemoteSession(owner, place, Access(), settings_for=settings_for, wait_secs=wait_secs, coder=None)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from moshi_phone.audio.formats import FRAME_SAMPLES
-from moshi_phone.engines.choose import choose_engine
+from moshi_phone.engines.choose import create_engine
 from moshi_phone.engines.duplex import (
-    CallRequest,
+    CallOverrides,
     DuplexSession,
     EngineBusy,
     EngineUnavailable,
@@ -21,7 +21,7 @@ from moshi_phone.engines.duplex import (
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.remote.engine import RemoteEngine
 from moshi_phone.engines.remote.options import RemoteOptions
-from moshi_phone.engines.remote.query import Wish
+from moshi_phone.engines.remote.query import RemoteCallSetting
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import FakeMoshiServer, moshi_server
 from tests.support.logs import Logged
@@ -42,7 +42,7 @@ async def started(engine: RemoteEngine) -> AsyncIterator[list[str]]:
 
 def engine_for(*servers: FakeMoshiServer, **options: object) -> RemoteEngine:
     given = tuple(f"{server.url}#{server.behaviour.kind}" for server in servers)
-    return RemoteEngine(RemoteOptions(server=given, **options), Wish(greeting="none"))  # type: ignore[arg-type]
+    return RemoteEngine(RemoteOptions(server=given, **options), RemoteCallSetting(greeting="none"))  # type: ignore[arg-type]
 
 
 async def reach(session: DuplexSession) -> None:
@@ -79,7 +79,7 @@ async def test_each_kind_gets_what_it_understands() -> None:
             greeting="none",
             remote=RemoteOptions(server=given, max_steps=1000),
         )
-        engine = choose_engine(options).engine
+        engine = create_engine(options).engine
         assert isinstance(engine, RemoteEngine)
         async with started(engine):
             sessions = [engine.open_session() for _ in range(3)]
@@ -103,8 +103,11 @@ async def test_two_calls_with_two_personas() -> None:
     async with moshi_server(behaviour) as one, moshi_server(behaviour) as two:
         engine = engine_for(one, two)
         async with started(engine):
-            assert engine.takes == {"persona", "voice", "greeting"}
-            requests = [CallRequest("You are Anna.", "NATF0"), CallRequest("You are Ben.", greeting="Hi.")]
+            assert engine.supported_overrides == {"persona", "voice", "greeting"}
+            requests = [
+                CallOverrides("You are Anna.", "NATF0"),
+                CallOverrides("You are Ben.", greeting="Hi."),
+            ]
             sessions = [engine.open_session(request) for request in requests]
             await asyncio.gather(*(reach(session) for session in sessions))
         assert [server.visits[0].persona for server in (one, two)] == [
@@ -118,19 +121,21 @@ async def test_what_no_server_can_do_is_refused() -> None:
     async with moshi_server(Behaviour("personaplex")) as prompted, moshi_server() as plain:
         engine = engine_for(prompted)
         with pytest.raises(RequestRefused, match=r"has no voice '\.\./x'"):
-            engine.prepare(CallRequest(voice="../x"))
+            engine.prepare(CallOverrides(voice="../x"))
         with pytest.raises(RequestRefused, match="takes no temperature for a call"):
-            engine.prepare(CallRequest(temperature=0.5))
+            engine.prepare(CallOverrides(temperature=0.5))
         with pytest.raises(RequestRefused, match="takes no persona for a call"):
             # Whichever server takes the call must be able to.
-            engine_for(prompted, plain).open_session(CallRequest("You are Anna."))
+            engine_for(prompted, plain).open_session(CallOverrides("You are Anna."))
 
 
 async def test_says_what_its_servers_cannot_do_and_what_is_risky() -> None:
     async with moshi_server() as kyutai, moshi_server(Behaviour("rust")) as rust:
         given = (kyutai.url, f"{rust.url}#rust")
         options = RemoteOptions(server=given, calls_per_server=2, server_token="s3cret")
-        async with started(RemoteEngine(options, Wish("You are Anna.", greeting="silence"))) as said:
+        async with started(
+            RemoteEngine(options, RemoteCallSetting("You are Anna.", greeting="silence"))
+        ) as said:
             text = "\n".join(said)
         name = kyutai.url.removeprefix("ws://")
         assert f"Server {name} (Kyutai's Python server): it is there." in said
@@ -237,7 +242,7 @@ def test_options_that_make_no_sense(given: tuple[str, ...], said: str) -> None:
 
 def test_who_names_a_server_means_it() -> None:
     named = EngineOptions(remote=RemoteOptions(server=("ws://a:1",)))
-    assert choose_engine(named).engine.name == "remote"
-    assert choose_engine(named).line == ("Engine: remote, at a:1; --engine parrot answers without a server.")
+    assert create_engine(named).engine.name == "remote"
+    assert create_engine(named).line == ("Engine: remote, at a:1; --engine parrot answers without a server.")
     parrot = EngineOptions(engine="parrot", remote=RemoteOptions(server=("ws://a:1",)))
-    assert choose_engine(parrot).engine.name == "parrot"
+    assert create_engine(parrot).engine.name == "parrot"

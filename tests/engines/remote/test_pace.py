@@ -1,15 +1,19 @@
 from __future__ import annotations
 
-from moshi_phone.audio.percentiles import Spread
+from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.engines.duplex import WIRE
 from moshi_phone.engines.real_time_benchmark import Pace
 from moshi_phone.engines.remote.pace import holds, report_servers
 
-STAGES = {"server": Spread(150, 180, 200), WIRE: Spread(20, 25, 30), "opus": Spread(53, 54, 55)}
+STAGES = {
+    "server": Percentiles(150, 180, 200),
+    WIRE: Percentiles(20, 25, 30),
+    "opus": Percentiles(53, 54, 55),
+}
 
 
 def test_the_verdict_says_where_the_delay_comes_from() -> None:
-    pace = Pace(1, 100, STAGES, Spread(230, 260, 300), 0)
+    pace = Pace(1, 100, STAGES, Percentiles(230, 260, 300), 0)
     assert holds(pace)
     assert report_servers(pace)[-1] == (
         "Verdict: holds real time for 1 call: an answer takes 230 ms at p50 "
@@ -18,12 +22,12 @@ def test_the_verdict_says_where_the_delay_comes_from() -> None:
 
 
 def test_frames_that_were_dropped_are_too_slow() -> None:
-    pace = Pace(2, 100, STAGES, Spread(230, 260, 300), 3)
+    pace = Pace(2, 100, STAGES, Percentiles(230, 260, 300), 3)
     assert not holds(pace)
     *_, count, verdict = report_servers(pace)
     assert count == "3 of 200 frames dropped"
     assert verdict.startswith("Verdict: does not hold real time for 2 calls: 3 frames")
-    assert holds(Pace(2, 100, STAGES, Spread(230, 260, 300), 2))  # one in a hundred is the machine's
+    assert holds(Pace(2, 100, STAGES, Percentiles(230, 260, 300), 2))  # one in a hundred is the machine's
 
 
 def test_no_answer_at_all() -> None:

@@ -6,29 +6,29 @@ import math
 
 import pytest
 
-from moshi_phone.engines.remote.pool import FIRST_PAUSE_S, IDLE_PROBE_S, LONGEST_PAUSE_S, Place, Pool
+from moshi_phone.engines.remote.pool import FIRST_PAUSE_S, IDLE_PROBE_S, MAX_PAUSE_S, Backend, BackendPool
 from moshi_phone.engines.remote.server import parse_server
 
 
-def pool_of(*names: str, calls_per_server: int = 1) -> Pool:
+def pool_of(*names: str, calls_per_server: int = 1) -> BackendPool:
     """A pool whose servers have all been seen."""
-    pool = Pool([parse_server(f"ws://{name}:1", "kyutai") for name in names], calls_per_server)
+    pool = BackendPool([parse_server(f"ws://{name}:1", "kyutai") for name in names], calls_per_server)
     for place in pool.due(0.0):
-        pool.looked_at(place, None, 0.0)
+        pool.record_probe(place, None, 0.0)
     return pool
 
 
-def leased(pool: Pool) -> Place:
+def leased(pool: BackendPool) -> Backend:
     place = pool.lease()
     assert place is not None
     return place
 
 
 def test_gives_nothing_before_a_server_was_seen() -> None:
-    pool = Pool([parse_server("ws://a:1", "kyutai")])
+    pool = BackendPool([parse_server("ws://a:1", "kyutai")])
     assert pool.lease() is None
     assert pool.error == "It has not been looked at yet."
-    assert pool.due(0.0) == pool.places
+    assert pool.due(0.0) == pool.backends
 
 
 def test_one_call_a_server() -> None:
@@ -68,26 +68,26 @@ def test_a_server_that_fails_is_out_and_comes_back() -> None:
     assert pool.next_look_s() == 10.0 + FIRST_PAUSE_S
     assert pool.due(10.9) == []
     assert pool.due(11.0) == [place]
-    pool.looked_at(place, None, 11.0)
+    pool.record_probe(place, None, 11.0)
     assert leased(pool) is place
 
 
 def test_pauses_grow_and_end_growing() -> None:
     pool = pool_of("a")
-    (place,) = pool.places
+    (place,) = pool.backends
     pauses, now_s = list[float](), 0.0
     pool.failed(place, "gone", now_s)
     for _ in range(9):
         pauses.append(pool.next_look_s() - now_s)
         now_s = pool.next_look_s()
-        pool.looked_at(place, "gone", now_s)
-    assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
+        pool.record_probe(place, "gone", now_s)
+    assert pauses == [1, 2, 4, 8, 16, 32, MAX_PAUSE_S, MAX_PAUSE_S, MAX_PAUSE_S]
     assert pool.error == "gone."
 
 
 def test_a_server_that_answers_the_probe_but_fails_its_calls_is_tried_less_and_less() -> None:
     pool = pool_of("a")
-    (place,) = pool.places
+    (place,) = pool.backends
     now_s, pauses = 0.0, list[float]()
     for _ in range(4):
         assert leased(pool) is place
@@ -95,7 +95,7 @@ def test_a_server_that_answers_the_probe_but_fails_its_calls_is_tried_less_and_l
         pool.release(place, now_s)
         pauses.append(pool.next_look_s() - now_s)
         now_s = pool.next_look_s()
-        pool.looked_at(place, None, now_s)
+        pool.record_probe(place, None, now_s)
     assert pauses == [1, 2, 4, 8]
     pool.reached(leased(pool))
     pool.failed(place, "died", now_s)
@@ -104,10 +104,10 @@ def test_a_server_that_answers_the_probe_but_fails_its_calls_is_tried_less_and_l
 
 def test_idle_servers_are_looked_at_and_busy_ones_left_alone() -> None:
     pool = pool_of("a", "b")
-    assert pool.due(IDLE_PROBE_S) == pool.places
+    assert pool.due(IDLE_PROBE_S) == pool.backends
     busy = leased(pool)
-    assert pool.due(IDLE_PROBE_S) == [place for place in pool.places if place is not busy]
-    pool.looked_at(pool.places[1], "Server b:1 is gone", IDLE_PROBE_S)
+    assert pool.due(IDLE_PROBE_S) == [place for place in pool.backends if place is not busy]
+    pool.record_probe(pool.backends[1], "Server b:1 is gone", IDLE_PROBE_S)
     assert pool.lease() is None
     pool.failed(busy, "Server a:1 is gone too.", 20.0)
     assert pool.error == "Server a:1 is gone too. Server b:1 is gone."

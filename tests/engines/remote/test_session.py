@@ -26,7 +26,7 @@ def test_a_call_comes_back_frame_by_frame(kind: Any, swallows: int) -> None:
     assert level(call.heard[-1][1]) == pytest.approx(level(TONE), abs=0.02)
     assert call.text == " Hello there"
     assert (call.error, owner.failures) == ("", [])
-    assert owner.closed == [call.session.answerer.removeprefix("Server ")]
+    assert owner.closed == [call.session.display_name.removeprefix("Server ")]
     # Nothing of ours waits for a second frame: each answer comes in the moment of its frame.
     gaps = np.diff([at_s for at_s, _ in call.heard])
     assert np.allclose(gaps, FRAME_S)
@@ -133,7 +133,7 @@ def test_garbage_in_pages_is_silence_and_costs_no_frame(splits: bool) -> None:
 
 def test_an_error_ends_the_call_with_the_server_s_own_words() -> None:
     call, _, owner = simulated(Behaviour(error="CUDA out of\nmemory"))
-    assert call.error == f"{call.session.answerer} reports an error: CUDA out of memory"
+    assert call.error == f"{call.session.display_name} reports an error: CUDA out of memory"
     assert owner.failures == [(call.error, True)]
 
 
@@ -168,14 +168,14 @@ def test_a_server_that_says_no_more_is_told_when_its_call_ends() -> None:
 @pytest.mark.parametrize("kind", ["kyutai", "rust"])
 def test_a_server_that_dies_ends_the_call_with_one_sentence(kind: Any, dies: Any, said: str) -> None:
     call, _, owner = simulated(Behaviour(kind, dies=dies))
-    assert call.error.startswith(f"{call.session.answerer} {said}")
+    assert call.error.startswith(f"{call.session.display_name} {said}")
     assert owner.failures == [(call.error, True)]
     assert len(owner.closed) == 1
 
 
 def test_a_server_that_refuses_the_websocket_is_named() -> None:
     call, _, owner = simulated(Behaviour(dies="upgrade"), frames=5)
-    assert call.error == f"{call.session.answerer} is there, but not well (HTTP 500)"
+    assert call.error == f"{call.session.display_name} is there, but not well (HTTP 500)"
     assert owner.failures[0] == (call.error, True)
 
 
@@ -194,7 +194,7 @@ def test_a_server_that_is_not_there_hands_the_call_to_another() -> None:
     assert len(call.heard) >= 47
     assert len(owner.failures) == 1
     assert owner.failures[0][0].startswith(f"Server {gone} cannot be reached (")
-    assert owner.closed == [call.session.answerer.removeprefix("Server ")]
+    assert owner.closed == [call.session.display_name.removeprefix("Server ")]
 
 
 def test_no_other_server_is_tried_once_one_has_heard_the_caller() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from moshi_phone.audio.formats import FRAME_MS
-from moshi_phone.engines.remote.query import Wish, make_query
+from moshi_phone.engines.remote.query import RemoteCallSetting, make_query
 from moshi_phone.engines.remote.session import CallSettings
 from tests.engines.remote.calls import FRAME_S, Call, Owner, call_to, level, place_of, simulated
 from tests.fakes.moshi_behaviour import Behaviour
@@ -45,7 +45,8 @@ def test_a_second_client_waits_and_is_told_so() -> None:
 
     second, owner = run_simulated(run())
     assert second.error == (
-        f"{second.session.answerer} gave no handshake in time (--server-wait-secs): it still loads, or is "
+        f"{second.session.display_name} gave no handshake in time (--server-wait-secs): "
+        "it still loads, or is "
         "busy with somebody else"
     )
     assert owner.failures == [(second.error, True)]
@@ -78,7 +79,9 @@ def test_a_waiting_client_would_replace_a_running_persona() -> None:
         async with moshi_server(Behaviour("personaplex", load_s=0.1)) as server:
             calls = []
             for persona in ("Anna", "Ben"):
-                query = make_query(Wish(persona, greeting="none"), place_of(server).server.dialect)
+                query = make_query(
+                    RemoteCallSetting(persona, greeting="none"), place_of(server).server.dialect
+                )
                 call = call_to(place_of(server), Owner(), CallSettings(query), wait_secs=5)
                 calls.append(asyncio.create_task(call.talk(20)))
                 await asyncio.sleep(0.01)
@@ -90,7 +93,9 @@ def test_a_waiting_client_would_replace_a_running_persona() -> None:
 
 def test_a_server_whose_model_failed_closes_normally_and_that_is_a_failure() -> None:
     call, _, owner = simulated(Behaviour("personaplex", dies="model", dies_at=10))
-    assert call.error == f"{call.session.answerer} closed the connection after 0.8 s of the call (code 1000)"
+    assert (
+        call.error == f"{call.session.display_name} closed the connection after 0.8 s of the call (code 1000)"
+    )
     assert owner.failures == [(call.error, True)]
 
 
@@ -99,7 +104,7 @@ def test_the_rust_backend_ends_each_call_and_is_not_to_blame() -> None:
     call, server, owner = simulated(Behaviour("rust"), 100, settings)
     assert server.visits[0].query == {"max_steps": "60"}
     assert call.error == (
-        f"{call.session.answerer} has reached its limit of 4.8 s a call, which Kyutai's Rust backend sets"
+        f"{call.session.display_name} has reached its limit of 4.8 s a call, which Kyutai's Rust backend sets"
     )
     assert owner.failures == [(call.error, False)]
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from moshi_phone.access.refusal import INTERNAL_ERROR
-from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.server.calls.incoming import connect
-from moshi_phone.server.calls.pending import ExpectedCall
+from moshi_phone.server.calls.pending import PendingCall
 from tests.fakes.hook import hook, says
 from tests.fakes.twilio_api import FakeTwilioApi
 from tests.fakes.twilio_voice import Rejected
@@ -129,16 +129,16 @@ async def test_nobody_answers_there_and_the_caller_is_back(twilio: FakeTwilioApi
 
 async def test_who_is_back_after_long_ringing_is_who_they_were(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine()
-    engine.takes = frozenset({"persona"})
+    engine.supported_overrides = frozenset({"persona"})
     made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0")
     made.state.call_options = replace(made.state.call_options, ring_secs=600)
-    asked: list[CallRequest] = []
+    asked: list[CallOverrides] = []
     open_session = engine.open_session
-    engine.open_session = lambda request=NO_REQUEST: asked.append(request) or open_session(request)  # type: ignore[method-assign, func-returns-value]
+    engine.open_session = lambda request=NO_OVERRIDES: asked.append(request) or open_session(request)  # type: ignore[method-assign, func-returns-value]
     now_s = 1000.0
     made.state.clock = lambda: now_s
     async with made.serving() as line:
-        line.state.expected.add(CALL, ExpectedCall(request=CallRequest("You are Anna.")), now_s)
+        line.state.expected.add(CALL, PendingCall(request=CallOverrides("You are Anna.")), now_s)
         async with line.call(twiml=connect(CALL, line.state)) as phone:
             await talk(phone)
             await press(phone, "0")
@@ -146,7 +146,7 @@ async def test_who_is_back_after_long_ringing_is_who_they_were(twilio: FakeTwili
         now_s += 600
         async with line.call(twiml=await line.transferred("no-answer")) as phone:
             await talk(phone)
-    assert asked == [CallRequest("You are Anna.")] * 2
+    assert asked == [CallOverrides("You are Anna.")] * 2
 
 
 async def test_the_hook_may_name_who_a_call_is_put_through_to(twilio: FakeTwilioApi) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import WebSocket
 
-from moshi_phone.engines.duplex import NO_REQUEST, CallRequest, DuplexSession, EngineBusy, EngineFailed
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, DuplexSession, EngineBusy, EngineFailed
 from moshi_phone.server.calls import ending as call_ending
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.options import CallOptions
@@ -184,7 +184,7 @@ async def test_an_engine_that_breaks_with_many_words(twilio: FakeTwilioApi, logg
             yield
 
     class Engine(FakeEngine):
-        def open_session(self, request: CallRequest = NO_REQUEST) -> Session:
+        def open_session(self, request: CallOverrides = NO_OVERRIDES) -> Session:
             self.sessions.append(Session(self))
             return self.sessions[-1]  # type: ignore[return-value]
 
@@ -202,7 +202,7 @@ async def test_an_engine_that_breaks_with_many_words(twilio: FakeTwilioApi, logg
 
 async def test_a_refusal_with_many_words(logged: Logged) -> None:
     class Engine(FakeEngine):
-        def open_session(self, request: CallRequest = NO_REQUEST) -> FakeSession:
+        def open_session(self, request: CallOverrides = NO_OVERRIDES) -> FakeSession:
             raise EngineBusy("ü" * 200)
 
     line = ServerState(Engine())

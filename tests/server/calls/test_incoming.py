@@ -14,7 +14,7 @@ from aiohttp import web
 
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.public_address import PublicAddress
-from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
 from moshi_phone.hooks.http import Hook, is_signed
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.hooks.outbox import Outbox
@@ -34,18 +34,18 @@ LOUD = bytes([0x10, 0x90] * 80)
 class AskedEngine(FakeEngine):
     """Remembers what the calls asked for; knows one voice."""
 
-    takes = frozenset({"persona", "voice"})
+    supported_overrides = frozenset({"persona", "voice"})
 
     def __init__(self) -> None:
         super().__init__(capacity=1)
-        self.prepared: list[CallRequest] = []
-        self.requests: list[CallRequest] = []
+        self.prepared: list[CallOverrides] = []
+        self.requests: list[CallOverrides] = []
 
-    def prepare(self, request: CallRequest) -> None:
+    def prepare(self, request: CallOverrides) -> None:
         super().prepare(request)
         self.prepared.append(request)
 
-    def open_session(self, request: CallRequest = NO_REQUEST) -> FakeSession:
+    def open_session(self, request: CallOverrides = NO_OVERRIDES) -> FakeSession:
         self.requests.append(request)
         return super().open_session(request)
 
@@ -85,7 +85,7 @@ async def test_the_hook_says_who_answers() -> None:
     ):
         assert await rings(voice) == ""
         assert await rings(voice, call_sid="CA" + "2" * 32) == ""
-    request = CallRequest(persona="You are Anna.", voice="NATF2")
+    request = CallOverrides(persona="You are Anna.", voice="NATF2")
     assert engine.prepared == engine.requests == [request, request]
     assert [told["from"] for told in asked.told] == [CALLER, CALLER]
     assert asked.told[0]["parameters"]["CallStatus"] == "ringing"
@@ -101,7 +101,7 @@ async def test_what_one_call_asks_for_is_not_the_next_one_s() -> None:
     async with hook(answer) as asked, line(on_call=asked.url) as (voice, engine, _):
         await rings(voice)
         await rings(voice)  # the very same call, its stream broken off and made again
-    assert engine.requests == [CallRequest(persona="You are Anna."), NO_REQUEST]
+    assert engine.requests == [CallOverrides(persona="You are Anna."), NO_OVERRIDES]
 
 
 async def test_the_hook_refuses(logged: Logged) -> None:
@@ -148,7 +148,7 @@ async def test_a_hook_that_fails_leaves_it_to_the_option(
     ):
         state.on_call = Hook(asked.url, limit_secs=0.1 if answer is hang else 2.0)
         assert await rings(voice) == ("" if policy == "accept" else "rejected")
-    assert engine.requests == ([NO_REQUEST] if policy == "accept" else [])
+    assert engine.requests == ([NO_OVERRIDES] if policy == "accept" else [])
     assert f"--on-call failed: {why}" in logged.text
 
 

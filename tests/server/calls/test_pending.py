@@ -1,47 +1,47 @@
 from __future__ import annotations
 
-from moshi_phone.engines.duplex import CallRequest
-from moshi_phone.server.calls.pending import HOLD_SECS, KEPT_S, ExpectedCall, ExpectedCalls, Reservations
+from moshi_phone.engines.duplex import CallOverrides
+from moshi_phone.server.calls.pending import HOLD_SECS, KEPT_S, PendingCall, PendingCalls, Reservations
 from moshi_phone.telephony.webhooks import IncomingCall
 
-ANNA = ExpectedCall(request=CallRequest(persona="You are Anna."))
+ANNA = PendingCall(request=CallOverrides(persona="You are Anna."))
 NOW_S = 100.0
 
 
 def test_what_was_decided_is_taken_once() -> None:
-    calls = ExpectedCalls()
+    calls = PendingCalls()
     calls.add("CA1", ANNA, NOW_S)
-    assert calls.take("CA2", NOW_S) == ExpectedCall()
+    assert calls.take("CA2", NOW_S) == PendingCall()
     assert calls.take("CA1", NOW_S) is ANNA
-    assert calls.take("CA1", NOW_S) == ExpectedCall()
+    assert calls.take("CA1", NOW_S) == PendingCall()
 
 
 def test_the_last_word_counts() -> None:
-    calls, last = ExpectedCalls(), ExpectedCall(IncomingCall("CA1", "", ""))
+    calls, last = PendingCalls(), PendingCall(IncomingCall("CA1", "", ""))
     calls.add("CA1", ANNA, NOW_S)
     calls.add("CA1", last, NOW_S + 1)
     assert calls.take("CA1", NOW_S + 1) is last
 
 
 def test_it_is_forgotten_in_time() -> None:
-    calls = ExpectedCalls()
+    calls = PendingCalls()
     calls.add("CA1", ANNA, NOW_S)
-    assert calls.take("CA1", NOW_S + KEPT_S) == ExpectedCall()
+    assert calls.take("CA1", NOW_S + KEPT_S) == PendingCall()
     calls.add("CA1", ANNA, NOW_S, later_s=30.0)  # it is being put through, and the other phone rings
-    assert calls.take("CA2", NOW_S + KEPT_S + 29) == ExpectedCall()
+    assert calls.take("CA2", NOW_S + KEPT_S + 29) == PendingCall()
     assert calls.take("CA1", NOW_S + KEPT_S + 29) is ANNA
 
 
 def test_callers_who_never_come_take_no_memory_without_end() -> None:
-    calls = ExpectedCalls()
+    calls = PendingCalls()
     for number in range(1001):
         calls.add(f"CA{number}", ANNA, NOW_S)
-    assert calls.take("CA0", NOW_S) == ExpectedCall()
+    assert calls.take("CA0", NOW_S) == PendingCall()
     assert calls.take("CA1", NOW_S) is ANNA
 
 
 def test_where_a_transfer_goes_is_in_no_log() -> None:
-    assert "555" not in repr(ExpectedCall(transfer_to="+15551234567"))
+    assert "555" not in repr(PendingCall(transfer_to="+15551234567"))
 
 
 NOW = 100.0

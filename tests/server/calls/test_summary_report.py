@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 from moshi_phone.server.calls.call import Call
-from moshi_phone.server.calls.pending import ExpectedCall
+from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.summary import call_report
 from moshi_phone.telephony.media_stream import Start
 from moshi_phone.telephony.webhooks import IncomingCall
@@ -14,7 +14,7 @@ START = Start("MZ1", "CA1", "AC1", {}, {})
 
 async def test_what_the_webhook_told_and_what_was_seen() -> None:
     incoming = IncomingCall("CA1", "+15551234567", "+15557654321", "inbound")
-    call = Call(START, began=datetime(2026, 1, 31, 12, 30, tzinfo=UTC), expected=ExpectedCall(incoming))
+    call = Call(START, began=datetime(2026, 1, 31, 12, 30, tzinfo=UTC), expected=PendingCall(incoming))
     call.observations.transcript.add("Hello.", 0.5)
     call.observations.metrics.frames = 7
     report = json.loads(json.dumps(call_report(call, "the caller hung up", "parrot")))

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from moshi_phone.server.net.connection_guard import UNSENT_BYTES, PeerWatch
-from moshi_phone.server.net.connections import STALLED, UNCLOSED, ConnectionLimits, Connections
+from moshi_phone.server.net.connection_guard import UNSENT_BYTES, ConnectionGuard
+from moshi_phone.server.net.connections import CLOSE_TIMEOUT, SEND_STALLED, ConnectionLimits, Connections
 from tests.support.simulated import run_simulated
 
 LIMITS = ConnectionLimits(stalled_secs=5, closing_secs=2, check_secs=0.5)
@@ -36,7 +36,7 @@ class Peer:
         self.connections = Connections(LIMITS)
         self.transport = Transport()
         loop = asyncio.get_running_loop()
-        self.watch = PeerWatch(loop, self.transport, self.connections, self, overdue)
+        self.watch = ConnectionGuard(loop, self.transport, self.connections, self, overdue)
 
     def cut_off(self, cause: str) -> None:
         self.watch.cut_off(cause)
@@ -55,9 +55,9 @@ def test_who_takes_nothing_is_cut_off() -> None:
         assert not peer.transport.aborted
         await asyncio.sleep(1)
         assert peer.transport.aborted
-        assert peer.connections.cut_off == {STALLED: 1}
+        assert peer.connections.cut_off == {SEND_STALLED: 1}
         await asyncio.sleep(100)
-        assert peer.connections.cut_off == {STALLED: 1}
+        assert peer.connections.cut_off == {SEND_STALLED: 1}
 
     simulate(test)
 
@@ -83,7 +83,7 @@ def test_closing_has_its_time() -> None:
         await asyncio.sleep(2)
         assert not peer.transport.aborted
         await asyncio.sleep(1.1)
-        assert peer.connections.cut_off == {UNCLOSED: 1}
+        assert peer.connections.cut_off == {CLOSE_TIMEOUT: 1}
 
     simulate(test)
 
@@ -104,7 +104,7 @@ def test_a_connection_that_was_lost_is_not_cut_off() -> None:
         peer = Peer()
         peer.watch.writing_paused()
         peer.watch.stop()
-        peer.cut_off(STALLED)
+        peer.cut_off(SEND_STALLED)
         await asyncio.sleep(100)
         assert not peer.transport.aborted
         assert not peer.connections.cut_off

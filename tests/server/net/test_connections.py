@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from moshi_phone.server.net.connections import (
-    NO_REQUEST,
-    STALLED,
+    NO_OVERRIDES,
+    SEND_STALLED,
     TOO_MANY,
     TOO_MANY_OF_ONE,
     ConnectionLimits,
@@ -68,7 +68,7 @@ def test_one_address_may_not_take_all_places(hosts: list[str | None], lost: list
 def test_the_log_cannot_be_filled(logged: Logged) -> None:
     connections = Connections()
     for guest in [Guest(connections) for _ in range(120)]:
-        guest.cut_off(STALLED)
+        guest.cut_off(SEND_STALLED)
     assert [line.rstrip().rpartition("; ")[2] for line in logged.lines] == [
         "1 so far",
         "10 so far",
@@ -78,5 +78,5 @@ def test_the_log_cannot_be_filled(logged: Logged) -> None:
 
 def test_a_browsers_spare_connection_is_no_warning(logged: Logged) -> None:
     connections = Connections()
-    Guest(connections).cut_off(NO_REQUEST)
+    Guest(connections).cut_off(NO_OVERRIDES)
     assert logged.text.startswith("DEBUG")

@@ -15,11 +15,11 @@ from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.net.connections import (
+    CLOSE_TIMEOUT,
     FLOOD,
     FRAGMENTS,
     NO_PONG,
-    STALLED,
-    UNCLOSED,
+    SEND_STALLED,
     ConnectionLimits,
     Connections,
 )
@@ -117,10 +117,10 @@ async def test_one_read_is_not_forty_thousand_messages(connections: Connections)
                 longest = max(longest, connection.queue.qsize())
                 await asyncio.sleep(0)
 
-        watching = asyncio.ensure_future(watch())
+        monitoring_router = asyncio.ensure_future(watch())
         await peer.send(frame(TEXT, b"{}") * 40_000)
         await until(lambda: app.received == 40_000)
-        watching.cancel()
+        monitoring_router.cancel()
     assert longest < 1_000
 
 
@@ -144,7 +144,7 @@ async def test_who_does_not_read_is_gone(connections: Connections) -> None:
     app = Talker()
     async with serving_app(uvicorn_config(app, connections)) as address, raw_socket(address) as peer:
         await peer.upgrade()
-        await until(lambda: connections.cut_off[STALLED])
+        await until(lambda: connections.cut_off[SEND_STALLED])
         await asyncio.wait_for(app.over.wait(), 10)
 
 
@@ -173,7 +173,7 @@ async def test_closing_waits_for_nobody() -> None:
     async with serving_app(uvicorn_config(app, connections)) as address, raw_socket(address) as peer:
         await peer.upgrade()
         await asyncio.wait_for(app.over.wait(), 10)
-        await until(lambda: connections.cut_off[UNCLOSED])
+        await until(lambda: connections.cut_off[CLOSE_TIMEOUT])
 
 
 class Leaver(App):
@@ -191,7 +191,7 @@ async def test_what_is_unsent_holds_no_closed_socket() -> None:
     connections = Connections(ConnectionLimits(stalled_secs=60, closing_secs=0.3, check_secs=0.05))
     async with serving_app(uvicorn_config(Leaver(), connections)) as address, raw_socket(address) as peer:
         await peer.upgrade()
-        await until(lambda: connections.cut_off[UNCLOSED])
+        await until(lambda: connections.cut_off[CLOSE_TIMEOUT])
 
 
 async def test_the_server_stops_though_somebody_does_not_read() -> None:

@@ -9,7 +9,7 @@ import pytest
 from fastapi import HTTPException
 
 from bot import run_call
-from moshi_phone.engines.duplex import NO_REQUEST, CallRequest
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
 from moshi_phone.engines.personas import Personas
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.app import create_app
@@ -54,14 +54,14 @@ JSON = "application/json; charset=utf-8"
 class Versatile(FakeEngine):
     """Takes personas and two voices."""
 
-    takes = frozenset({"persona", "voice"})
+    supported_overrides = frozenset({"persona", "voice"})
     voices = ("NATF2", "NATM0")
 
-    def prepare(self, request: CallRequest) -> None:
+    def prepare(self, request: CallOverrides) -> None:
         self.prepared = request
 
 
-ANNA = CallRequest(persona="You are Anna.", voice="NATM0")
+ANNA = CallOverrides(persona="You are Anna.", voice="NATM0")
 STATE = ServerState(Versatile(), personas=Personas(sections={"anna": ANNA}))
 
 
@@ -74,10 +74,10 @@ def test_the_words_of_a_persona_stay_here() -> None:
 
 
 def test_a_voice_of_its_own_goes_before_the_persona_s() -> None:
-    assert chosen(STATE, b" ", "") == NO_REQUEST
+    assert chosen(STATE, b" ", "") == NO_OVERRIDES
     assert chosen(STATE, b'{"persona": "anna"}', JSON) == ANNA
     request = chosen(STATE, b'{"persona": "anna", "voice": "NATF2"}', JSON)
-    assert request == CallRequest(persona="You are Anna.", voice="NATF2")
+    assert request == CallOverrides(persona="You are Anna.", voice="NATF2")
     assert isinstance(STATE.engine, Versatile)
     assert STATE.engine.prepared == request
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from moshi_phone.engines.duplex import NO_REQUEST, EngineUnavailable, Progress
+from moshi_phone.engines.duplex import NO_OVERRIDES, EngineUnavailable, Progress
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.startup import Startup
@@ -33,7 +33,7 @@ async def test_a_reservation_counts_as_a_session() -> None:
 
 async def test_the_only_session() -> None:
     state = await line(1)
-    session = state.engine.open_session(NO_REQUEST)
+    session = state.engine.open_session(NO_OVERRIDES)
     assert why(state, "CA1") == "the only session is taken"
     await session.close()
     assert reserve(state, "CA1") is None
@@ -41,10 +41,13 @@ async def test_the_only_session() -> None:
 
 async def test_what_a_call_may_ask_for() -> None:
     state = await line(1)
-    assert (health(state)["can"], health(state)["takes"]) == ([], [])
-    state.engine.abilities = frozenset({"say"})
-    state.engine.takes = frozenset({"voice", "persona"})
-    assert (health(state)["can"], health(state)["takes"]) == (["say"], ["persona", "voice"])
+    assert (health(state)["capabilities"], health(state)["supported_overrides"]) == ([], [])
+    state.engine.capabilities = frozenset({"say"})
+    state.engine.supported_overrides = frozenset({"voice", "persona"})
+    assert (health(state)["capabilities"], health(state)["supported_overrides"]) == (
+        ["say"],
+        ["persona", "voice"],
+    )
 
 
 async def test_a_line_that_is_closing_takes_no_call() -> None:

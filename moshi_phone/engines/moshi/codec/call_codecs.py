@@ -9,7 +9,7 @@ from moshi_phone.engines.duplex import EngineBusy
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS, LIMIT_FRAMES, LISTENING_CODEBOOKS
 from moshi_phone.engines.moshi.codec.codec_pool import MimiPool
 from moshi_phone.engines.moshi.codec.stream_codecs import Decoder, Encoder
-from moshi_phone.runtime.retries import Later, later
+from moshi_phone.runtime.retries import CallLater, later
 
 CODECS_PER_CALL = 2
 
@@ -34,7 +34,7 @@ class CallCodecs:
         limit_frames: int = LIMIT_FRAMES,
         *,
         listening: bool = False,
-        run_later: Later = later,
+        run_later: CallLater = later,
     ) -> CallCodecs:
         """Make empty pools for so many calls at once.
 

@@ -11,7 +11,7 @@ from loguru import logger
 from moshi_phone.engines.duplex import EngineBusy, EngineUnavailable
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS, LIMIT_FRAMES, Mimi
 from moshi_phone.runtime.errors import first_line
-from moshi_phone.runtime.retries import Cancel, GrowingPauses, Later, later
+from moshi_phone.runtime.retries import CallLater, Cancel, ExponentialBackoff, later
 
 CLOSE_PATIENCE_S = 3.0  # loading one takes a second
 
@@ -34,7 +34,7 @@ class MimiPool:
         limit_frames: int = LIMIT_FRAMES,
         *,
         codebooks: int = CODEBOOKS,
-        run_later: Later = later,
+        run_later: CallLater = later,
     ) -> None:
         self.limit_frames = limit_frames
         self._codebooks = codebooks
@@ -44,7 +44,7 @@ class MimiPool:
         self._ready: list[Mimi] = []
         self._lock = threading.Lock()
         self._wanted = 0  # those that are being loaded in place of others, one after the other
-        self._pauses = GrowingPauses()
+        self._pauses = ExponentialBackoff()
         self._cancel: Cancel | None = None
         self._closed = False
         self._loading: list[threading.Thread] = []

@@ -58,7 +58,7 @@ def word_starts(tokenizer: SentencePieceProcessor) -> frozenset[int]:
     return frozenset({NEW_WORD_TOKEN, *(id_ for id_ in pieces if tokenizer.id_to_piece(id_).startswith("▁"))})
 
 
-class Steering:
+class ForcedTextScheduler:
     """Decides what the text stream is fed, step by step, while there are words to say.
 
     Args:

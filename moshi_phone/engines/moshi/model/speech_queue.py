@@ -6,10 +6,10 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from moshi_phone.engines.moshi.model.forced_text import Steering, Word
+from moshi_phone.engines.moshi.model.forced_text import ForcedTextScheduler, Word
 
 
-class Saying:
+class SpeechQueue:
     """What one call is to say, and whether it has been said.
 
     Args:
@@ -17,7 +17,7 @@ class Saying:
         spell: makes words of a text; raises ``ValueError`` where there are none in it.
     """
 
-    def __init__(self, steering: Steering, spell: Callable[[str], list[Word]]) -> None:
+    def __init__(self, steering: ForcedTextScheduler, spell: Callable[[str], list[Word]]) -> None:
         self._steering = steering
         self._spell = spell
         self._lock = threading.Lock()  # between say(), on the event loop, and decide(), in the model's thread

@@ -22,15 +22,15 @@ from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.model_thread import Job, ModelThread
 from moshi_phone.engines.moshi.persona.prompt import Prompt, compose, prefill, prompted
 from moshi_phone.engines.moshi.persona.voice import Voice
-from moshi_phone.runtime.retries import Later
+from moshi_phone.runtime.retries import CallLater
 
 SLICE_MS = 30.0  # what one slice of a prompt should take while others talk
-FEWEST_POSITIONS = 16  # a pass of so many takes hardly longer than one of a single position
-MOST_POSITIONS = 256
+MIN_POSITIONS = 16  # a pass of so many takes hardly longer than one of a single position
+MAX_POSITIONS = 256
 
 
 @dataclass(frozen=True)
-class Role:
+class PersonaPrompt:
     """Who answers: what makes one prompt another than the next. Its words are not in the ``repr``.
 
     Attributes:
@@ -46,11 +46,11 @@ class Role:
         return f"Role({self.voice!r}, {len(self.prompt_tokens)} tokens)"
 
 
-class SlicePace:
+class ChunkedPrefillScheduler:
     """How much of a prompt to read at a time, and how long to leave the model to those who talk."""
 
     def __init__(self) -> None:
-        self.positions = FEWEST_POSITIONS
+        self.positions = MIN_POSITIONS
 
     def after(self, took_ms: float, *, others_talk: bool) -> float:
         """Learn how long a slice took, and give the seconds until the next one may come.
@@ -60,11 +60,11 @@ class SlicePace:
         """
         # At most doubled each time: one slice that was quick by chance must not make the next a stall.
         wanted = round(self.positions * SLICE_MS / max(took_ms, 0.1))
-        self.positions = min(max(wanted, FEWEST_POSITIONS), 2 * self.positions, MOST_POSITIONS)
+        self.positions = min(max(wanted, MIN_POSITIONS), 2 * self.positions, MAX_POSITIONS)
         return max(2 * took_ms, FRAME_MS) / 1000 if others_talk else 0.0
 
 
-class Prompts:
+class PromptCache:
     """Reads prompts and keeps the state after the last few.
 
     Args:
@@ -86,7 +86,7 @@ class Prompts:
         others_talk: Callable[[], bool],
         kept: int,
         patience_s: float,
-        run_later: Later,
+        run_later: CallLater,
     ) -> None:
         self._model = model
         self._thread = thread
@@ -96,7 +96,7 @@ class Prompts:
         self._patience_s = patience_s
         self._run_later = run_later
         self._lock = threading.Lock()
-        self._snapshots: OrderedDict[Role, Future[Snapshot]] = OrderedDict()
+        self._snapshots: OrderedDict[PersonaPrompt, Future[Snapshot]] = OrderedDict()
         self._closed = False
 
     @property
@@ -106,7 +106,7 @@ class Prompts:
             done = [one for one in self._snapshots.values() if one.done() and one.exception() is None]
         return sum(future.result().size_bytes for future in done)
 
-    def want(self, role: Role) -> Future[Snapshot]:
+    def want(self, role: PersonaPrompt) -> Future[Snapshot]:
         """Give the state after a role's prompt, now or when it has been read. Returns at once.
 
         Whoever holds the result holds the state, even if it is not kept any longer.
@@ -125,7 +125,7 @@ class Prompts:
         threading.Thread(target=self._begin, args=(role, made), name="moshi-prompt", daemon=True).start()
         return made
 
-    async def read_at_start(self, role: Role) -> Future[Snapshot]:
+    async def read_at_start(self, role: PersonaPrompt) -> Future[Snapshot]:
         """Read a role's prompt in one pass, however long that takes; nobody talks yet. It is not kept here.
 
         Raises:
@@ -140,7 +140,7 @@ class Prompts:
             raise EngineUnavailable(str(error)) from error
         return reading
 
-    def compose(self, role: Role) -> Prompt:
+    def compose(self, role: PersonaPrompt) -> Prompt:
         """Lay out a role's prompt. Takes seconds for a recorded voice.
 
         Raises:
@@ -154,13 +154,13 @@ class Prompts:
             self._closed = True
             self._snapshots.clear()
 
-    def _begin(self, role: Role, made: Future[Snapshot]) -> None:
+    def _begin(self, role: PersonaPrompt, made: Future[Snapshot]) -> None:
         try:
             prompt = self.compose(role)
         except Exception as error:
             _fail(made, error)
             return
-        pace, began_s = SlicePace(), time.monotonic()
+        pace, began_s = ChunkedPrefillScheduler(), time.monotonic()
 
         def start() -> None:
             go_on(prefill(self._model, prompt))
@@ -207,7 +207,9 @@ def _fail(made: Future[Snapshot], error: BaseException) -> None:
         made.set_exception(error)
 
 
-def open_after(make: Callable[..., LanguageSession], start: Future[Snapshot] | None) -> LanguageSession:
+def open_after_prefill(
+    make: Callable[..., LanguageSession], start: Future[Snapshot] | None
+) -> LanguageSession:
     """Begin a conversation whose prompt has been read.
 
     Args:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 from sentencepiece import SentencePieceProcessor
 
-from moshi_phone.engines.duplex import NO_REQUEST, CallRequest, EngineUnavailable, RequestRefused
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, EngineUnavailable, RequestRefused
 from moshi_phone.engines.moshi.model.forced_text import MAX_WORDS, words_of
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling, Sampling
 from moshi_phone.engines.moshi.model.token_history import NO_PREFIX, ForcedPrefix
-from moshi_phone.engines.moshi.persona.prompt_cache import Role
+from moshi_phone.engines.moshi.persona.prompt_cache import PersonaPrompt
 from moshi_phone.engines.moshi.persona.voice import VoiceUnfit
 from moshi_phone.engines.moshi.persona.voices import Voices
 from moshi_phone.engines.options import NONE, SILENCE, SPEECH, EngineOptions
@@ -48,7 +48,7 @@ class RecordedGreetings:
     silence: ForcedPrefix = NO_PREFIX
 
 
-class Roles:
+class RequestResolver:
     """Reads requests.
 
     Args:
@@ -69,7 +69,7 @@ class Roles:
         self._sampling = sampling
         self._tokenizer = tokenizer
         self._voices = voices
-        self.default = self.role(NO_REQUEST)
+        self.default = self.role(NO_OVERRIDES)
 
     @classmethod
     def at_start(
@@ -78,7 +78,7 @@ class Roles:
         sampling: MoshiSampling,
         tokenizer: SentencePieceProcessor,
         voices: Voices | None,
-    ) -> Roles:
+    ) -> RequestResolver:
         """Make it while the engine starts.
 
         Raises:
@@ -90,7 +90,7 @@ class Roles:
             raise EngineUnavailable(str(refusal)) from refusal
 
     @property
-    def takes(self) -> frozenset[str]:
+    def supported_overrides(self) -> frozenset[str]:
         """Which wishes the model can fulfil."""
         beyond = {"persona", "voice"} if self._voices is not None else set[str]()
         return frozenset({"greeting", "temperature"} | beyond)
@@ -100,7 +100,7 @@ class Roles:
         """The voices that a call may ask for by name."""
         return [] if self._voices is None else self._voices.names
 
-    def role(self, request: CallRequest) -> Role | None:
+    def role(self, request: CallOverrides) -> PersonaPrompt | None:
         """Say who answers; None where the model takes no persona.
 
         Raises:
@@ -109,7 +109,9 @@ class Roles:
         if self._voices is None:
             return None
         persona = self._options.persona if request.persona is None else request.persona
-        return Role(self._voice(request, self._voices), self.prompt_tokens(persona or PERSONAPLEX_PERSONA))
+        return PersonaPrompt(
+            self._voice(request, self._voices), self.prompt_tokens(persona or PERSONAPLEX_PERSONA)
+        )
 
     def prompt_tokens(self, persona: str) -> tuple[int, ...]:
         """Spell a persona as PersonaPlex learned it: with the word ``<system>`` on both sides.
@@ -128,7 +130,7 @@ class Roles:
             )
         return tokens
 
-    def sampling(self, request: CallRequest) -> MoshiSampling:
+    def sampling(self, request: CallOverrides) -> MoshiSampling:
         """Say how this call's tokens are drawn."""
         if request.temperature is None:
             return self._sampling
@@ -137,7 +139,9 @@ class Roles:
         )
         return replace(self._sampling, text=text, audio=audio)
 
-    def greeting(self, request: CallRequest, role: Role | None, recorded: RecordedGreetings) -> Greeting:
+    def greeting(
+        self, request: CallOverrides, role: PersonaPrompt | None, recorded: RecordedGreetings
+    ) -> Greeting:
         """Say how this call opens.
 
         Args:
@@ -170,7 +174,7 @@ class Roles:
                 f"The greeting has {words:,} words, expected at most {MAX_WORDS} words; shorten it."
             )
 
-    def _voice(self, request: CallRequest, voices: Voices) -> str:
+    def _voice(self, request: CallOverrides, voices: Voices) -> str:
         voice = request.voice or self._options.voice
         if not voice:
             return PERSONAPLEX_VOICE if PERSONAPLEX_VOICE in voices.names else ""

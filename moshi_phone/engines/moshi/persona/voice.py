@@ -94,7 +94,7 @@ def read_voice(path: Path) -> EmbeddedVoice:
 
 LOUDNESS_LUFS = -24.0  # NVIDIA's code brings a recording to this before it encodes it
 SHORTEST_SECS = 1.0  # loudness is measured in blocks of 0.4 s
-LONGEST_SECS = 30.0  # each second takes 12.5 of the positions that the model remembers
+MAX_SECS = 30.0  # each second takes 12.5 of the positions that the model remembers
 
 
 def read_recording(path: Path) -> Pcm:
@@ -109,10 +109,10 @@ def read_recording(path: Path) -> Pcm:
     try:
         with soundfile.SoundFile(path) as file:
             rate_hz, secs = int(file.samplerate), file.frames / file.samplerate
-            if not SHORTEST_SECS <= secs <= LONGEST_SECS:
+            if not SHORTEST_SECS <= secs <= MAX_SECS:
                 raise VoiceUnfit(
                     f"The voice {path} lasts {secs:.1f} s; "
-                    f"expected a recording of {SHORTEST_SECS:g} to {LONGEST_SECS:g} s."
+                    f"expected a recording of {SHORTEST_SECS:g} to {MAX_SECS:g} s."
                 )
             # As many as it says: of what cannot be sought in (GSM 6.10) soundfile would not know how many.
             heard = file.read(file.frames, dtype="float32", always_2d=True).mean(axis=1)

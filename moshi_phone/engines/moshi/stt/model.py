@@ -22,7 +22,7 @@ from moshi_phone.engines.moshi.model.language_model import build
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.stt.checkpoint import ListeningCheckpoint
 from moshi_phone.engines.moshi.stt.session import ListeningSession
-from moshi_phone.engines.moshi.stt.worker import CallerWords, DoInSpareTime, Listener
+from moshi_phone.engines.moshi.stt.worker import DoInSpareTime, TimedTranscript, TranscriptionWorker
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,12 @@ class ListeningModel:
     audio_delay_s: float
     silence: tuple[Tokens, ...] = ()
 
-    def listener(self, do_in_spare_time: DoInSpareTime) -> Listener:
+    def listener(self, do_in_spare_time: DoInSpareTime) -> TranscriptionWorker:
         """Begin to listen to a call."""
-        words = CallerWords(Detokenizer(self.tokenizer), self.audio_delay_s)
-        return Listener(partial(ListeningSession, self.model), words, do_in_spare_time, self.silence)
+        words = TimedTranscript(Detokenizer(self.tokenizer), self.audio_delay_s)
+        return TranscriptionWorker(
+            partial(ListeningSession, self.model), words, do_in_spare_time, self.silence
+        )
 
 
 def prepare(checkpoint: ListeningCheckpoint, model: Lm, encoders: MimiPool) -> ListeningModel:

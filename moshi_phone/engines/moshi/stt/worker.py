@@ -17,7 +17,7 @@ from moshi_phone.engines.moshi.stt.session import ListeningSession
 from moshi_phone.runtime.call_log import call_logger
 
 
-class CallerWords:
+class TimedTranscript:
     """One caller's words.
 
     Args:
@@ -66,7 +66,7 @@ class Heard:
     step_ms: float | None = None
 
 
-class Listener:
+class TranscriptionWorker:
     """Keeps frames until the model's thread has time for them, and drops the oldest where it has none.
 
     A model that fails ends the listening, not the call.
@@ -84,11 +84,11 @@ class Listener:
     def __init__(
         self,
         open_session: Callable[[], ListeningSession],
-        words: CallerWords,
+        words: TimedTranscript,
         do_in_spare_time: DoInSpareTime,
         silence: Sequence[Tokens] = (),
     ) -> None:
-        self.skipped_frames = 0
+        self.untranscribed_frames = 0
         self._open_session = open_session
         self._session: ListeningSession | None = None
         self._words = words
@@ -115,11 +115,11 @@ class Listener:
             skipping = len(self._waiting) > self._limit_frames
             if skipping:
                 self._waiting.popleft()
-                self.skipped_frames += 1
+                self.untranscribed_frames += 1
                 self._doubt *= DOUBT
         if not skipping:  # the work for the frame that was dropped will do this one
             self._do_in_spare_time(self._step, self._fail, self._step_s)
-        elif self.skipped_frames == 1:
+        elif self.untranscribed_frames == 1:
             self._log.warning("This machine has no time to listen to all of the call: words will be missing.")
 
     def take(self) -> Heard:

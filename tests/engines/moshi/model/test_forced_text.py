@@ -8,12 +8,18 @@ from moshi_mlx.models.tts import Entry, StateMachine, TokenIds
 from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
-from moshi_phone.engines.moshi.model.forced_text import MAX_WORDS, Steering, Word, word_starts, words_of
+from moshi_phone.engines.moshi.model.forced_text import (
+    MAX_WORDS,
+    ForcedTextScheduler,
+    Word,
+    word_starts,
+    words_of,
+)
 
 HELLO, THERE = Word((10, 11)), Word((12,))
 
 
-def decisions(steering: Steering, drawn: list[int]) -> list[int]:
+def decisions(steering: ForcedTextScheduler, drawn: list[int]) -> list[int]:
     return [steering.decide(token) for token in drawn]
 
 
@@ -33,7 +39,7 @@ def test_decides_as_kyutai_s_machine_does(seed: int) -> None:
     ]
     machine = StateMachine(TokenIds(8001), max_padding=8, initial_padding=2)
     state = machine.new_state([Entry(list(word.pieces), "", word.padding_steps) for word in words])
-    steering = Steering()
+    steering = ForcedTextScheduler()
     steering.say(words)
     steps = 0
     while steering.active:
@@ -46,7 +52,7 @@ def test_decides_as_kyutai_s_machine_does(seed: int) -> None:
 
 
 def test_the_model_chooses_the_moments() -> None:
-    steering = Steering()
+    steering = ForcedTextScheduler()
     steering.say([HELLO, THERE])
     # Two forced, then the word; the model pads twice, then wants a word.
     assert decisions(steering, [0, 0, 3, 0, 0, 3, 3, 0, 3]) == [3, 3, 0, 10, 11, 3, 3, 0, 12]
@@ -55,19 +61,19 @@ def test_the_model_chooses_the_moments() -> None:
 
 
 def test_a_model_that_only_pads_gets_its_words_all_the_same() -> None:
-    steering = Steering(max_padding_steps=4)
+    steering = ForcedTextScheduler(max_padding_steps=4)
     steering.say([HELLO, THERE])
     assert decisions(steering, [3] * 9) == [3, 3, 0, 10, 11, 3, 3, 0, 12]
 
 
 def test_a_word_that_moshi_begins_without_a_pause_is_replaced_by_ours() -> None:
-    steering = Steering(frozenset({0, 50}))
+    steering = ForcedTextScheduler(frozenset({0, 50}))
     steering.say([HELLO, THERE])
     assert decisions(steering, [3, 3, 3, 3, 3, 50, 3]) == [3, 3, 0, 10, 11, 0, 12]
 
 
 def test_nothing_is_lost_or_doubled_when_more_is_said_meanwhile() -> None:
-    steering = Steering()
+    steering = ForcedTextScheduler()
     steering.say([HELLO])
     said = decisions(steering, [0] * 4)  # in the middle of the word
     steering.say([THERE])
@@ -78,7 +84,7 @@ def test_nothing_is_lost_or_doubled_when_more_is_said_meanwhile() -> None:
 
 
 def test_tells_when_the_last_word_has_been_heard() -> None:
-    steering = Steering()
+    steering = ForcedTextScheduler()
     assert steering.done
     steering.say([THERE])
     done = []
@@ -89,7 +95,7 @@ def test_tells_when_the_last_word_has_been_heard() -> None:
 
 
 def test_refuses_more_words_than_a_call_could_use() -> None:
-    steering = Steering()
+    steering = ForcedTextScheduler()
     steering.say([THERE] * MAX_WORDS)
     with pytest.raises(ValueError, match="expected at most 1000 words that wait to be said, got 1001"):
         steering.say([THERE])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from moshi_phone.engines.moshi.model.detokenizer import NEW_WORD_TOKEN, PADDING_TOKEN
-from moshi_phone.engines.moshi.model.forced_text import Steering, Word
+from moshi_phone.engines.moshi.model.forced_text import ForcedTextScheduler, Word
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
 from moshi_phone.engines.moshi.model.sampling import GREEDY, MoshiSampling
 from moshi_phone.engines.moshi.model_thread import ModelThread
@@ -101,7 +101,7 @@ def test_the_model_chooses_the_steps_in_which_it_pads() -> None:
     """Fed tokens follow from drawn ones by Kyutai's rules, and the audio follows the fed ones."""
     model = tiny_lm(dim=32, layers=1, card=CARD, context=16)
     caller = np.random.default_rng(0).integers(0, CARD, (STEPS, 8)).astype(np.uint32)
-    steering, mirror = Steering(), Steering()
+    steering, mirror = ForcedTextScheduler(), ForcedTextScheduler()
     chosen = [Word((100, 101)), Word((102,)), Word((103, 104))]
     steering.say(chosen)
     mirror.say(chosen)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from moshi_phone.audio.formats import FRAME_SAMPLES
-from moshi_phone.engines.duplex import CallRequest
+from moshi_phone.engines.duplex import CallOverrides
 from moshi_phone.engines.moshi.engine import MoshiEngine
 from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
-from moshi_phone.engines.moshi.persona.prompt_cache import Role
+from moshi_phone.engines.moshi.persona.prompt_cache import PersonaPrompt
 from tests.engines.moshi.persona_engine import WAIT_S, options
 from tests.support.fake_timer import Laters
 from tests.support.waiting import wait_until
@@ -28,7 +28,7 @@ async def test_running_calls_keep_their_steps_while_a_prompt_is_read(tiny_person
     await engine.start(lambda _: None)
     try:
         session = engine.open_session()
-        engine.prepare(CallRequest(persona="bababa " * 40))
+        engine.prepare(CallOverrides(persona="bababa " * 40))
         loaded = engine._loaded
         assert loaded is not None
         read = loaded.prompts.want(long_role(engine))
@@ -52,8 +52,8 @@ def paused_or_read(laters: Laters, number: int, read: Future[Snapshot]) -> bool:
     return len(laters.secs) > number or read.done()
 
 
-def long_role(engine: MoshiEngine) -> Role:
+def long_role(engine: MoshiEngine) -> PersonaPrompt:
     assert engine._loaded is not None
-    role = engine._loaded.roles.role(CallRequest(persona="bababa " * 40))
+    role = engine._loaded.roles.role(CallOverrides(persona="bababa " * 40))
     assert role is not None
     return role

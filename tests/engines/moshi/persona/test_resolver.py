@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sentencepiece import SentencePieceProcessor
 
-from moshi_phone.engines.duplex import CallRequest, EngineUnavailable, RequestRefused
+from moshi_phone.engines.duplex import CallOverrides, EngineUnavailable, RequestRefused
 from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
 from moshi_phone.engines.moshi.model.detokenizer import PADDING_TOKEN
 from moshi_phone.engines.moshi.model.forced_text import MAX_WORDS
@@ -15,7 +15,7 @@ from moshi_phone.engines.moshi.persona.resolver import (
     PERSONA_LIMIT_TOKENS,
     Greeting,
     RecordedGreetings,
-    Roles,
+    RequestResolver,
 )
 from moshi_phone.engines.moshi.persona.voices import Voices
 from moshi_phone.engines.options import NONE, SILENCE, SPEECH, EngineOptions
@@ -40,29 +40,29 @@ def voices(tmp_path: Path) -> Voices:
 
 
 def test_moshi_takes_no_persona(tokenizer: SentencePieceProcessor) -> None:
-    roles = Roles(EngineOptions(), SAMPLING, tokenizer, None)
-    assert roles.takes == {"greeting", "temperature"}
+    roles = RequestResolver(EngineOptions(), SAMPLING, tokenizer, None)
+    assert roles.supported_overrides == {"greeting", "temperature"}
     assert roles.voices == []
-    assert roles.role(CallRequest(persona="You are Anna.")) is None
+    assert roles.role(CallOverrides(persona="You are Anna.")) is None
 
 
 def test_a_request_goes_before_the_options_and_these_before_nvidia_s_default(
     tokenizer: SentencePieceProcessor, voices: Voices
 ) -> None:
-    roles = Roles(EngineOptions(persona="badi"), SAMPLING, tokenizer, voices)
-    assert roles.takes == {"greeting", "temperature", "persona", "voice"}
+    roles = RequestResolver(EngineOptions(persona="badi"), SAMPLING, tokenizer, voices)
+    assert roles.supported_overrides == {"greeting", "temperature", "persona", "voice"}
     default = roles.default
     assert default is not None
     assert default.voice == "NATF2"
-    asked = roles.role(CallRequest(persona="gulo", voice="NATM0"))
+    asked = roles.role(CallOverrides(persona="gulo", voice="NATM0"))
     assert asked is not None
     assert asked.voice == "NATM0"
     assert asked.prompt_tokens != default.prompt_tokens
-    assert roles.role(CallRequest()) == default
+    assert roles.role(CallOverrides()) == default
 
 
 def test_the_word_system_is_put_on_both_sides_once(tokenizer: SentencePieceProcessor, voices: Voices) -> None:
-    roles = Roles(EngineOptions(), SAMPLING, tokenizer, voices)
+    roles = RequestResolver(EngineOptions(), SAMPLING, tokenizer, voices)
     assert roles.prompt_tokens(" badi ") == roles.prompt_tokens("<system> badi <system>")
     assert roles.prompt_tokens("<system>") != roles.prompt_tokens("<system> <system>")
 
@@ -70,21 +70,21 @@ def test_the_word_system_is_put_on_both_sides_once(tokenizer: SentencePieceProce
 def test_what_cannot_be_is_refused_and_at_the_start_is_a_reason_not_to(
     tokenizer: SentencePieceProcessor, voices: Voices
 ) -> None:
-    roles = Roles(EngineOptions(), SAMPLING, tokenizer, voices)
+    roles = RequestResolver(EngineOptions(), SAMPLING, tokenizer, voices)
     with pytest.raises(RequestRefused, match=f"expected at most {PERSONA_LIMIT_TOKENS}"):
-        roles.role(CallRequest(persona="badi " * PERSONA_LIMIT_TOKENS))
+        roles.role(CallOverrides(persona="badi " * PERSONA_LIMIT_TOKENS))
     with pytest.raises(RequestRefused, match="There is no voice 'NATM3'"):
-        roles.role(CallRequest(voice="NATM3"))
+        roles.role(CallOverrides(voice="NATM3"))
     with pytest.raises(EngineUnavailable, match="There is no voice 'NATM3'"):
-        Roles.at_start(EngineOptions(voice="NATM3"), SAMPLING, tokenizer, voices)
+        RequestResolver.at_start(EngineOptions(voice="NATM3"), SAMPLING, tokenizer, voices)
 
 
 def test_a_temperature_is_for_words_and_voice_and_changes_nothing_else(
     tokenizer: SentencePieceProcessor,
 ) -> None:
-    roles = Roles(EngineOptions(), SAMPLING, tokenizer, None)
-    assert roles.sampling(CallRequest()) is SAMPLING
-    drawn = roles.sampling(CallRequest(temperature=0.3))
+    roles = RequestResolver(EngineOptions(), SAMPLING, tokenizer, None)
+    assert roles.sampling(CallOverrides()) is SAMPLING
+    drawn = roles.sampling(CallOverrides(temperature=0.3))
     assert (drawn.text, drawn.audio) == (Sampling(0.3, 25), Sampling(0.3, 250))
 
 
@@ -102,21 +102,21 @@ def test_a_temperature_is_for_words_and_voice_and_changes_nothing_else(
 def test_how_a_call_opens(
     tokenizer: SentencePieceProcessor, option: str, request_: str | None, expected: Greeting
 ) -> None:
-    roles = Roles(EngineOptions(greeting=option), SAMPLING, tokenizer, None)
-    assert roles.greeting(CallRequest(greeting=request_), roles.default, RECORDED) == expected
+    roles = RequestResolver(EngineOptions(greeting=option), SAMPLING, tokenizer, None)
+    assert roles.greeting(CallOverrides(greeting=request_), roles.default, RECORDED) == expected
 
 
 def test_another_persona_does_not_say_the_default_s_greeting(
     tokenizer: SentencePieceProcessor, voices: Voices
 ) -> None:
-    roles = Roles(EngineOptions(), SAMPLING, tokenizer, voices)
-    request = CallRequest(persona="gulo")
+    roles = RequestResolver(EngineOptions(), SAMPLING, tokenizer, voices)
+    request = CallOverrides(persona="gulo")
     assert roles.greeting(request, roles.role(request), RECORDED) == Greeting()
 
 
 def test_a_greeting_without_words_is_refused(tokenizer: SentencePieceProcessor) -> None:
-    roles = Roles(EngineOptions(), SAMPLING, tokenizer, None)
+    roles = RequestResolver(EngineOptions(), SAMPLING, tokenizer, None)
     with pytest.raises(RequestRefused, match="The greeting cannot be said"):
-        roles.greeting(CallRequest(greeting="()"), None, RECORDED)
+        roles.greeting(CallOverrides(greeting="()"), None, RECORDED)
     with pytest.raises(RequestRefused, match=f"at most {MAX_WORDS} words"):
-        roles.greeting(CallRequest(greeting="ba " * (MAX_WORDS + 1)), None, RECORDED)
+        roles.greeting(CallOverrides(greeting="ba " * (MAX_WORDS + 1)), None, RECORDED)

@@ -13,7 +13,7 @@ from moshi_phone.engines.duplex import CallerText
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.model_thread import Job, JobQueue
 from moshi_phone.engines.moshi.stt.session import ListeningSession
-from moshi_phone.engines.moshi.stt.worker import WAITING_FRAMES, CallerWords, Listener
+from moshi_phone.engines.moshi.stt.worker import WAITING_FRAMES, TimedTranscript, TranscriptionWorker
 from tests.engines.moshi.stt.test_session import listening_lm
 from tests.support.logs import Logged
 from tests.support.tiny_listening import HEADS, caller
@@ -55,9 +55,9 @@ def model() -> Lm:
     return listening_lm()
 
 
-def listener(model: Lm, spare: SpareTime, silence: list[Tokens] | None = None) -> Listener:
-    words = CallerWords(Pieces(), DELAY_S)  # type: ignore[arg-type]
-    return Listener(lambda: ListeningSession(model), words, spare, silence or [])
+def listener(model: Lm, spare: SpareTime, silence: list[Tokens] | None = None) -> TranscriptionWorker:
+    words = TimedTranscript(Pieces(), DELAY_S)  # type: ignore[arg-type]
+    return TranscriptionWorker(lambda: ListeningSession(model), words, spare, silence or [])
 
 
 def expected(model: Lm, frames: list[tuple[int, Tokens]]) -> list[CallerText]:
@@ -87,7 +87,7 @@ def test_gives_each_word_once_with_the_time_at_which_it_was_said(model: Lm) -> N
     assert len(last.pause_probabilities) == HEADS
     assert last.step_ms is not None
     assert ear.take().step_ms is None
-    assert ear.skipped_frames == 0
+    assert ear.untranscribed_frames == 0
     assert spare.needs_s() > 0
 
 
@@ -99,7 +99,7 @@ def test_skips_the_oldest_and_says_so_once_where_there_is_no_time(model: Lm, log
         ear.hear(number, tokens)
     assert len(spare.jobs) == WAITING_FRAMES, "work must not pile up either"
     spare.pass_by()
-    assert ear.skipped_frames == 5
+    assert ear.untranscribed_frames == 5
     assert list(ear.take().text) == expected(model, frames[5:])
     assert [line for line in logged.lines if "no time to listen" in line] == logged.lines
     assert len(logged.lines) == 1
@@ -113,7 +113,7 @@ def test_silence_that_the_model_wants_comes_first_and_counts_as_no_time(model: L
     for number, tokens in frames:
         ear.hear(number, tokens)
     spare.pass_by()
-    assert ear.skipped_frames == 0
+    assert ear.untranscribed_frames == 0
     all_frames = [*zip(range(-20, 0), silence, strict=True), *frames]
     assert list(ear.take().text) == expected(model, all_frames)
 
@@ -154,8 +154,8 @@ def test_work_for_a_call_that_is_over_waits_for_no_room(model: Lm) -> None:
     ) -> None:
         jobs.put(Job(work, failed, in_spare_time=True, needs_s=needs_s), 0.0)
 
-    words = CallerWords(Pieces(), DELAY_S)  # type: ignore[arg-type]
-    ear = Listener(lambda: ListeningSession(model), words, in_spare_time)
+    words = TimedTranscript(Pieces(), DELAY_S)  # type: ignore[arg-type]
+    ear = TranscriptionWorker(lambda: ListeningSession(model), words, in_spare_time)
     ear._recent_ms.extend([70.0])
     ear.hear(0, caller(1)[0])
     jobs.put(Job(lambda: None, lambda _: None, talking, period_s=0.05), 0.0)

@@ -13,8 +13,8 @@ from pipecat.frames.frames import (
     TTSTextFrame,
 )
 
-from processors.key_watch import Action
-from processors.words import CALLER
+from processors.dtmf_actions import Action
+from processors.transcription_frames import CALLER
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -65,7 +65,7 @@ class PhraseMatcher:
         return found
 
 
-class PhraseWatch:
+class PhraseTrigger:
     """Listens for phrases in the words of both sides: an observer of a ``Tap``. Acts once.
 
     The phrase itself is in no sentence that could reach a log: what a caller says stays out of it.

@@ -11,7 +11,7 @@ Action = Callable[[str], object]
 """Takes a sentence that says why."""
 
 
-class KeyWatch:
+class DtmfActions:
     """Watches for keys: an observer of a ``Tap``.
 
     Args:

@@ -24,7 +24,7 @@ from pipecat.tests.utils import run_test
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 
 from moshi_phone.engines.duplex import CallerText, DuplexStep
-from processors.words import NS_PER_S, PAUSE_STEPS, WordFrames
+from processors.transcription_frames import NS_PER_S, PAUSE_STEPS, WordFrames
 
 QUIET = DuplexStep(None)
 

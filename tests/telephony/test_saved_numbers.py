@@ -1,4 +1,4 @@
-"""telephony/borrowed_numbers.py: notes that survive a crash, and that no other user can read."""
+"""telephony/saved_numbers.py: notes that survive a crash, and that no other user can read."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from pathlib import Path
 
 import pytest
 
-from moshi_phone.telephony.borrowed_numbers import BorrowedNumber, BorrowedNumbers, NumberHeld
 from moshi_phone.telephony.rest import VoiceSettings
+from moshi_phone.telephony.saved_numbers import NumberHeld, SavedNumber, SavedNumbers
 from tests.support.logs import Logged
 
 ROOT = Path(__file__).parents[2]
-NOTE = BorrowedNumber(
+NOTE = SavedNumber(
     "AC1", "PN1", "+…006", VoiceSettings("https://old.example.com", "GET"), (VoiceSettings("https://a.b"),), 7
 )
 HOLDER = """
 import sys
 from pathlib import Path
-from moshi_phone.telephony.borrowed_numbers import BorrowedNumbers
-lock = BorrowedNumbers(Path(sys.argv[1])).hold("PN1")
+from moshi_phone.telephony.saved_numbers import SavedNumbers
+lock = SavedNumbers(Path(sys.argv[1])).hold("PN1")
 print("held", flush=True)
 sys.stdin.read()
 """
 
 
 @pytest.fixture
-def notes(tmp_path: Path) -> BorrowedNumbers:
-    return BorrowedNumbers(tmp_path / "numbers")
+def notes(tmp_path: Path) -> SavedNumbers:
+    return SavedNumbers(tmp_path / "numbers")
 
 
-def test_there_and_back(notes: BorrowedNumbers) -> None:
+def test_there_and_back(notes: SavedNumbers) -> None:
     assert notes.read("PN1") is None
     notes.write(NOTE)
     assert notes.read("PN1") == NOTE
@@ -42,7 +42,7 @@ def test_there_and_back(notes: BorrowedNumbers) -> None:
     assert notes.of_account("AC1") == []
 
 
-def test_only_this_user_can_read_them(notes: BorrowedNumbers, tmp_path: Path) -> None:
+def test_only_this_user_can_read_them(notes: SavedNumbers, tmp_path: Path) -> None:
     notes.hold("PN1").release()
     notes.write(NOTE)
     folder = tmp_path / "numbers"
@@ -54,9 +54,7 @@ def test_only_this_user_can_read_them(notes: BorrowedNumbers, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"before": 1, "ours": []}', '{"before": {"url": "x"}, "ours": [{}]}']
 )
-def test_one_that_was_damaged_is_none(
-    notes: BorrowedNumbers, tmp_path: Path, text: str, logged: Logged
-) -> None:
+def test_one_that_was_damaged_is_none(notes: SavedNumbers, tmp_path: Path, text: str, logged: Logged) -> None:
     notes.write(NOTE)
     (tmp_path / "numbers" / "PN1.json").write_text(text)
     assert notes.read("PN1") is None
@@ -64,7 +62,7 @@ def test_one_that_was_damaged_is_none(
     assert "PN1.json cannot be read" in logged.text
 
 
-def test_one_process_at_a_time_also_after_a_crash(notes: BorrowedNumbers, tmp_path: Path) -> None:
+def test_one_process_at_a_time_also_after_a_crash(notes: SavedNumbers, tmp_path: Path) -> None:
     other = subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", HOLDER, str(tmp_path / "numbers")],
         cwd=ROOT,

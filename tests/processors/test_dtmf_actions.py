@@ -3,12 +3,12 @@ from __future__ import annotations
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import InputDTMFFrame, TextFrame
 
-from processors.key_watch import KeyWatch
+from processors.dtmf_actions import DtmfActions
 
 
 def test_each_key_does_what_it_is_for() -> None:
     done: list[str] = []
-    watch = KeyWatch({"#": done.append, "0": lambda why: done.append(why.upper())})
+    watch = DtmfActions({"#": done.append, "0": lambda why: done.append(why.upper())})
     for digit in ("1", "#", "0"):
         watch.observe(InputDTMFFrame(KeypadEntry(digit)))
     watch.observe(TextFrame("#"))

@@ -26,7 +26,7 @@ class NumberHeld(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class BorrowedNumber:
+class SavedNumber:
     """A number that rings here, or was left ringing here.
 
     Attributes:
@@ -46,7 +46,7 @@ class BorrowedNumber:
     pid: int = 0
 
 
-class BorrowedNumbers:
+class SavedNumbers:
     """The notes of one user of this machine.
 
     Args:
@@ -80,21 +80,21 @@ class BorrowedNumbers:
             return True
         return False
 
-    def read(self, sid: str) -> BorrowedNumber | None:
+    def read(self, sid: str) -> SavedNumber | None:
         """Give the note on a number; None where there is none, or one that cannot be read."""
         path = self._path(sid, ".json")
         try:
             noted = json.loads(path.read_text())
             noted["before"] = VoiceSettings(**noted["before"])
             noted["ours"] = tuple(VoiceSettings(**one) for one in noted["ours"])
-            return BorrowedNumber(**noted)
+            return SavedNumber(**noted)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
             logger.warning("{} cannot be read ({}): it says where a number went before", path, error)
             return None
 
-    def write(self, borrowed: BorrowedNumber) -> None:
+    def write(self, borrowed: SavedNumber) -> None:
         """Note a number, whole and on the disk when this returns.
 
         Raises:
@@ -118,7 +118,7 @@ class BorrowedNumbers:
         with suppress(OSError):
             self._path(sid, ".json").unlink()
 
-    def of_account(self, account_sid: str) -> list[BorrowedNumber]:
+    def of_account(self, account_sid: str) -> list[SavedNumber]:
         """Give the notes on all numbers of an account."""
         notes = (self.read(path.stem) for path in sorted(self._folder.glob("*.json")))
         return [note for note in notes if note is not None and note.account_sid == account_sid]

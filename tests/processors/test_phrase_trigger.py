@@ -13,8 +13,8 @@ from pipecat.frames.frames import (
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from moshi_phone.engines.duplex import CallerText
-from processors.phrase_watch import PhraseMatcher, PhraseWatch, words_of
-from processors.words import CALLER
+from processors.phrase_trigger import PhraseMatcher, PhraseTrigger, words_of
+from processors.transcription_frames import CALLER
 
 
 def caller(*pieces: str) -> Frame:
@@ -29,7 +29,7 @@ def bot(text: str) -> Frame:
 
 def test_what_the_caller_says_acts_once() -> None:
     done: list[str] = []
-    watch = PhraseWatch(["a human"], done.append, by_both=False)
+    watch = PhraseTrigger(["a human"], done.append, by_both=False)
     watch.observe(bot(" I am no human, a human. "))
     assert done == []
     watch.observe(caller(" Give me a", " human"))
@@ -41,7 +41,7 @@ def test_what_the_caller_says_acts_once() -> None:
 
 def test_goodbye_takes_both() -> None:
     done: list[str] = []
-    watch = PhraseWatch(["goodbye", "bye"], done.append, by_both=True)
+    watch = PhraseTrigger(["goodbye", "bye"], done.append, by_both=True)
     watch.observe(caller(" Goodbye."))
     watch.observe(caller(" Goodbye."))
     assert done == []
@@ -53,7 +53,7 @@ def test_goodbye_takes_both() -> None:
 
 def test_a_pause_ends_what_the_bot_said_as_well() -> None:
     done: list[str] = []
-    watch = PhraseWatch(["goodbye"], done.append, by_both=True)
+    watch = PhraseTrigger(["goodbye"], done.append, by_both=True)
     watch.observe(caller(" Goodbye."))
     watch.observe(bot(" Goodbye"))
     assert done == []
@@ -63,7 +63,7 @@ def test_a_pause_ends_what_the_bot_said_as_well() -> None:
 
 def test_another_recognizer_s_sentences() -> None:
     done: list[str] = []
-    PhraseWatch(["a human"], done.append, by_both=False).observe(TranscriptionFrame("a human", "x", ""))
+    PhraseTrigger(["a human"], done.append, by_both=False).observe(TranscriptionFrame("a human", "x", ""))
     assert done == ["the caller asked for it"]
 
 
