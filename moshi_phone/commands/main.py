@@ -11,7 +11,7 @@ import click
 from moshi_phone.commands.dotenv_file import load_dotenv_file
 from moshi_phone.runtime.version import VERSION
 
-COMMANDS = ("serve", "cluster", "dial", "rehearse", "doctor", "download", "voices", "bench")
+COMMANDS = ("serve", "cluster", "dial", "rehearse", "review", "doctor", "download", "voices", "bench")
 
 
 class Commands(click.Group):

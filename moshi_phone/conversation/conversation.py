@@ -5,6 +5,7 @@ The same for a call that runs and for a recording: what comes out does not depen
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import asdict
 from statistics import median
 from typing import Any
@@ -21,6 +22,10 @@ from moshi_phone.conversation.turns import BOT_BRIDGE_S, CALLER_BRIDGE_S, Voices
 class Conversation:
     """Who spoke when, and what follows from it, from the call's start until now.
 
+    Args:
+        second: where given, the bot's voice is judged there while the caller's is judged here: the network
+            releases the interpreter, so a recording takes two cores and half the time.
+
     Attributes:
         caller: finds the caller's speech.
         bot: finds the bot's.
@@ -28,7 +33,8 @@ class Conversation:
         secs: how long the call has lasted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, second: Executor | None = None) -> None:
+        self._second = second
         self.caller = SpeechSegmenter()
         self.bot = SpeechSegmenter()
         self.events: list[Event] = []
@@ -42,8 +48,13 @@ class Conversation:
         Args:
             both: int16 ``[n, 2]``, 8 kHz: the caller, and the bot as the caller hears it, on one time line.
         """
-        self.caller.feed(both[:, 0])
-        self.bot.feed(both[:, 1])
+        if self._second is not None:
+            judged = self._second.submit(self.bot.feed, both[:, 1])
+            self.caller.feed(both[:, 0])
+            judged.result()
+        else:
+            self.caller.feed(both[:, 0])
+            self.bot.feed(both[:, 1])
         self._samples += len(both)
         self.secs = self._samples / 8_000
         return self._find()

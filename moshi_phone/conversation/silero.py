@@ -35,7 +35,7 @@ class SpeechProbability:
         Args:
             window: float32 ``[256]``, 8 kHz mono, -1 to 1.
         """
-        return float(self._model(window, PHONE_RATE_HZ)[0, 0])
+        return float(self._model(window[np.newaxis], PHONE_RATE_HZ)[0, 0])
 
 
 @cache

@@ -1,0 +1,130 @@
+"""What is known of a call beside its sound: when, who answered, where, and what both said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moshi_phone.conversation.criteria import NO_FACTS, LineFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What one speaker said together.
+
+    Attributes:
+        at_s: when the first word was said, since the start of the call.
+        speaker: ``caller`` or ``bot``.
+        text: the words.
+    """
+
+    at_s: float
+    speaker: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What a report says of a call beside its figures; empty where it is not known.
+
+    Attributes:
+        name: of the call, for the report's title.
+        date: when it began.
+        answered_by: the engine, with its model, quantization and voice as far as known.
+        machine: on which it ran.
+        version: of this program.
+        call: its SID, shortened.
+        ended: why it ended.
+        own_voice: whether all that was heard was the engine's own voice; None where it is not known.
+        line: what is known of the line.
+        words: of both speakers, in order.
+    """
+
+    name: str = ""
+    date: str = ""
+    answered_by: str = ""
+    machine: str = ""
+    version: str = ""
+    call: str = ""
+    ended: str = ""
+    own_voice: bool | None = None
+    line: LineFacts = NO_FACTS
+    words: Sequence[Words] = ()
+
+    @property
+    def line_of_text(self) -> str:
+        """All of it in one line, for a picture."""
+        known = (self.answered_by, self.date, self.call, self.machine, self.version)
+        return " · ".join(part for part in known if part)
+
+
+def facts_beside(recording: Path) -> CallFacts:
+    """Read what lies beside a recording: ``NAME.json`` (``--review`` leaves it) and ``NAME.jsonl`` (words).
+
+    What is not there, or cannot be understood, is not known; nothing of it is needed.
+    """
+    told = _read_json(recording.with_suffix(".json"))
+    heading, words = _read_words(recording.with_suffix(".jsonl"))
+    metrics = told.get("metrics")
+    metrics = metrics if isinstance(metrics, dict) else {}
+    told_words = words_of(told.get("words"))
+    return CallFacts(
+        name=recording.stem,
+        date=_text(told.get("began_at") or heading.get("date")),
+        answered_by=_text(told.get("answered_by") or told.get("engine") or heading.get("engine")),
+        machine=_text(told.get("machine")),
+        version=_text(told.get("version")),
+        call=_text(told.get("call_sid") or heading.get("call"))[:10],
+        ended=_text(told.get("reason")),
+        line=line_facts(metrics, told.get("secs")),
+        words=words or told_words,
+    )
+
+
+def line_facts(metrics: Mapping[str, Any], secs: object) -> LineFacts:
+    """Take what a server says of a call's line from its metrics (``/calls``, ``--on-end``)."""
+    try:
+        delay = metrics.get("delay") or {}
+        underrun_ms = metrics.get("underrun_ms")
+        known_secs = isinstance(secs, (int, float)) and secs > 0 and underrun_ms is not None
+        return LineFacts(
+            delay_p95_ms=float(delay["p95"]) if delay.get("count") else None,
+            underrun_share=float(underrun_ms) / 1000 / float(secs) if known_secs else None,  # type: ignore[arg-type]
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return NO_FACTS
+
+
+def words_of(lines: object) -> list[Words]:
+    """Understand a list of words as ``/calls`` and the transcript's files write them; skips what is none."""
+    words: list[Words] = []
+    for line in lines if isinstance(lines, list) else ():
+        try:
+            words.append(Words(float(line["at_s"]), str(line.get("speaker", "bot")), str(line["text"])))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            continue
+    return words
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _read_words(path: Path) -> tuple[dict[str, Any], list[Words]]:
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError):
+        return {}, []
+    heading = lines[0] if lines and isinstance(lines[0], dict) and "text" not in lines[0] else {}
+    return heading, words_of(lines)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,180 @@
+"""The test report of a call: what one would send to a colleague, as Markdown and as JSON. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from moshi_phone.audio.percentiles import Spread
+from moshi_phone.conversation.criteria import Criterion, LineFacts
+from moshi_phone.conversation.facts import CallFacts
+
+
+def as_markdown(
+    facts: CallFacts,
+    talked: Mapping[str, Any],
+    criteria: Sequence[Criterion],
+    *,
+    picture: str = "",
+    more: Sequence[str] = (),
+) -> str:
+    """Write the report.
+
+    Args:
+        facts: what is known of the call.
+        talked: its conversation's summary.
+        criteria: its points.
+        picture: the picture's file name, where there is one.
+        more: further paragraphs, before the picture.
+    """
+    failed = [point for point in criteria if point.passed is False]
+    verdict = (
+        "Every point that could be judged holds." if not failed else f"{len(failed)} points do not hold."
+    )
+    parts = [
+        f"# Test report: {facts.name or 'a call'}",
+        _table(facts, talked),
+        f"**{verdict}** {headline(talked)}",
+        "## Criteria",
+        "\n".join(_line(point) for point in criteria),
+        "## Questions",
+        "\n".join(
+            f"{number}. **{question}** {answer}" for number, (question, answer) in _questions(facts, talked)
+        ),
+        *more,
+    ]
+    if failed:
+        parts += ["## What to do", "\n".join(f"- **{point.title}**: {point.remedy}" for point in failed)]
+    if picture:
+        parts += ["## The call", f"![who spoke when]({picture})"]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(facts: CallFacts, talked: Mapping[str, Any], criteria: Sequence[Criterion]) -> dict[str, Any]:
+    """Give the report as ``report.json`` and ``review --json`` have it."""
+    known = {name: value for name, value in asdict(facts).items() if name not in ("words", "line")}
+    return {
+        **known,
+        "conversation": dict(talked),
+        "criteria": [asdict(point) for point in criteria],
+        "line": asdict(facts.line),
+    }
+
+
+def headline(talked: Mapping[str, Any]) -> str:
+    """Say in a sentence how it talked: as in the log's last line of a call."""
+    gaps = Spread.of([response["gap_ms"] for response in talked["responses"]])
+    stops = [one["stop_ms"] for one in talked["interruptions"] if one["stop_ms"] is not None]
+    parts = []
+    if gaps:
+        parts.append(f"answered after {gaps.p50 / 1000:.2f} s (median of {len(talked['responses'])})")
+    elif talked["turns"]:
+        parts.append(f"answered none of {talked['turns']} turns")
+    if count := len(talked["interruptions"]):
+        stop = Spread.of(stops)
+        after = f"stopped after {stop.p50 / 1000:.1f} s" if stop else "did not stop"
+        parts.append(f"{after} ({count} interruption{'s' if count > 1 else ''})")
+    if talked["first_speaker"] is None:
+        parts.append("nobody spoke")
+    parts.append(f"longest silence {talked['longest_silence_s']:.1f} s")
+    sentence = ", ".join(parts)
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+def _table(facts: CallFacts, talked: Mapping[str, Any]) -> str:
+    rows = {
+        "date": facts.date,
+        "answered by": facts.answered_by,
+        "machine": facts.machine,
+        "version": facts.version,
+        "call": facts.call,
+        "length": f"{talked['secs']:.0f} s",
+        "ended": facts.ended,
+    }
+    lines = [f"| {name} | {value.replace('|', '/')} |" for name, value in rows.items() if value]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _line(point: Criterion) -> str:
+    if point.passed is None:
+        return f"- {point.title}: {point.figure}"  # which begins with "not judged"
+    return f"- [{'x' if point.passed else ' '}] {point.title} ({point.bound}): {point.figure}"
+
+
+def _questions(facts: CallFacts, talked: Mapping[str, Any]) -> list[tuple[int, tuple[str, str]]]:
+    share = talked["share"]
+    answers = (
+        ("What did you hear first?", _first(talked)),
+        ("Was it in the engine's own voice?", _voice(facts)),
+        (
+            "Could you have a conversation?",
+            f"{len(talked['responses'])} of {talked['turns']} turns were answered. Of the time, the caller "
+            f"spoke {share['caller']:.0%}, the bot {share['bot']:.0%}, both at once {share['both']:.0%}, "
+            f"nobody {share['nobody']:.0%}.",
+        ),
+        ("How was the latency?", _latency(facts.line, talked)),
+        ("Could you interrupt?", _interrupted(talked)),
+        ("How did it sound?", _sounded(facts.line)),
+        ("Was there silence, or an echo?", _silent(facts.line, talked)),
+        ("Any errors?", _errors(facts)),
+    )
+    return list(enumerate(answers, start=1))
+
+
+def _first(talked: Mapping[str, Any]) -> str:
+    if talked["first_speaker"] is None:
+        return "Nothing: nobody spoke."
+    return f"The {talked['first_speaker']}, {talked['first_speech_s']:.2f} s after the start."
+
+
+def _voice(facts: CallFacts) -> str:
+    if facts.own_voice is None:
+        return "Not known: a recording does not tell."
+    return "Yes, nothing else was played." if facts.own_voice else "No: something else was played first."
+
+
+def _latency(line: LineFacts, talked: Mapping[str, Any]) -> str:
+    spread = Spread.of([response["gap_ms"] for response in talked["responses"]])
+    answered = (
+        f"It answered {spread.p50:.0f} ms after the caller's end (median; p95 {spread.p95:.0f}, slowest "
+        f"{spread.max:.0f} ms)."
+        if spread
+        else "Nothing was answered."
+    )
+    if line.delay_p95_ms is not None:
+        answered += f" The line's own delay: p95 {line.delay_p95_ms:.0f} ms."
+    return answered
+
+
+def _interrupted(talked: Mapping[str, Any]) -> str:
+    interruptions = talked["interruptions"]
+    if not interruptions:
+        return "Not judged: the caller did not interrupt."
+    yielded = [one for one in interruptions if one["yielded"]]
+    spread = Spread.of([one["stop_ms"] for one in yielded if one["stop_ms"] is not None])
+    after = f", {spread.p50:.0f} ms after the caller's start (median)" if spread else ""
+    return f"It stopped in {len(yielded)} of {len(interruptions)} interruptions{after}."
+
+
+def _sounded(line: LineFacts) -> str:
+    figures = []
+    if line.stoi is not None:
+        figures.append(f"STOI {line.stoi:.3f}")
+    if line.clipped_share is not None:
+        figures.append(f"{line.clipped_share:.2%} of the bot's voice at full scale")
+    if line.underrun_share is not None:
+        figures.append(f"gaps at the ear {line.underrun_share:.2%} of the call")
+    return f"By its figures: {', '.join(figures)}." if figures else "Not judged: the line was not measured."
+
+
+def _silent(line: LineFacts, talked: Mapping[str, Any]) -> str:
+    silence = f"The longest silence was {talked['longest_silence_s']:.1f} s."
+    echo = "the echo was not measured" if line.echo_db is None else f"an echo {line.echo_db:.0f} dB down"
+    return f"{silence} {echo[0].upper()}{echo[1:]}."
+
+
+def _errors(facts: CallFacts) -> str:
+    errors = list(facts.line.errors)
+    ended = f"The call ended: {facts.ended}." if facts.ended else ""
+    return " ".join([*errors, ended]) or "None are known."

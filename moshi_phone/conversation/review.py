@@ -1,0 +1,83 @@
+"""Judges a recorded call: sound in, figures, points and what its picture needs out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moshi_phone.conversation.conversation import Conversation, summary
+from moshi_phone.conversation.criteria import Criterion, judge
+from moshi_phone.conversation.events import Event
+from moshi_phone.conversation.facts import CallFacts, facts_beside
+from moshi_phone.conversation.recordings import read_call
+from moshi_phone.conversation.sound import Sound
+from moshi_phone.conversation.turns import Voices
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """All that there is to say of a call's conversation.
+
+    Attributes:
+        facts: what is known beside the sound.
+        voices: who spoke when.
+        events: what happened.
+        sound: both voices' loudness.
+    """
+
+    facts: CallFacts
+    voices: Voices
+    events: Sequence[Event]
+    sound: Sound
+
+    @property
+    def talked(self) -> dict[str, Any]:
+        """The summary, as ``report.json`` has it."""
+        return summary(self.voices, list(self.events))
+
+    @property
+    def criteria(self) -> list[Criterion]:
+        """The points of its test report."""
+        return judge(self.talked, self.facts.line)
+
+    @property
+    def failed(self) -> int:
+        """How many points do not hold."""
+        return sum(point.passed is False for point in self.criteria)
+
+
+def review_recording(paths: Sequence[Path]) -> Reviewed:
+    """Judge a recording, in memory that does not grow with its length.
+
+    Args:
+        paths: one stereo file (the caller left), or two mono ones (the caller's first).
+
+    Raises:
+        RecordingUnusable: when it cannot be read.
+    """
+    return review(read_call(paths), facts_beside(paths[0]))
+
+
+def review(blocks: Iterable[NDArray[np.int16]], facts: CallFacts) -> Reviewed:
+    """Judge a call by its sound.
+
+    Args:
+        blocks: int16 ``[n, 2]``, 8 kHz: the caller, and the bot as the caller hears it.
+        facts: what is known beside it.
+    """
+    sound = Sound()
+    with ThreadPoolExecutor(1, "second voice") as second:
+        talked = Conversation(second)
+        for block in blocks:
+            talked.feed(block)
+            sound.feed(block)
+    talked.finish()
+    if facts.line.clipped_share is None:
+        facts = replace(facts, line=replace(facts.line, clipped_share=sound.clipped_share(1)))
+    return Reviewed(facts, talked.voices, talked.events, sound)
