@@ -7,8 +7,15 @@ own runner (and Pipecat Cloud) calls for each connection.
 from __future__ import annotations
 
 import asyncio
+import sys
+from importlib.util import find_spec
 
 if __name__ == "__main__":
+    if missing := [name for name in ("loguru", "click", "fastapi", "pipecat") if find_spec(name) is None]:
+        sys.exit(
+            f"The packages of this program are not installed here ({missing[0]} is missing). Run it as "
+            "uv run bot.py, which installs them; https://docs.astral.sh/uv says how to get uv."
+        )
     # pipecat greets with a banner when it is loaded, before anybody has said how the log shall look.
     from moshi_phone.commands.logs import log_to_stderr
 

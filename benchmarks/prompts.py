@@ -18,7 +18,6 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from moshi_mlx.models.lm import Lm, config_v0_1
 from numpy.typing import NDArray
 
 from moshi_phone.engines.choose import accelerator
@@ -27,6 +26,7 @@ from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, Langua
 from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.model.sampling import GREEDY
 from moshi_phone.engines.moshi.persona.prompt import Prompt, compose, prefill, prompted
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm, config_v0_1
 
 LAYERS_ON_A_PROCESSOR = 2
 PROMPT_FRAMES, PROMPT_FRAMES_ON_A_PROCESSOR = 170, 33  # 170 are a voice and a few sentences

@@ -55,6 +55,17 @@ def test_elsewhere_the_processor_s_is_the_default(tmp_path: Path) -> None:
     assert "+ mlx-cpu" in plan(tmp_path)[1]
 
 
+def test_what_deploy_installs_is_what_it_runs(tmp_path: Path) -> None:
+    """deploy/Dockerfile has all but the tests' packages, deploy/pipecat-cloud all but Moshi's too."""
+    _, container = plan(tmp_path, "--no-default-groups", "--group", "app", "--group", "cpu")
+    for package in ("uvicorn", "twilio", "mlx-cpu", "rustymimi", "matplotlib"):
+        assert f"+ {package}==" in container
+    assert "+ pytest==" not in container
+    _, cloud = plan(tmp_path, "--no-default-groups", "--extra", "server")
+    assert "+ uvicorn==" in cloud
+    assert "+ mlx" not in cloud
+
+
 def test_ray_comes_with_its_extra_alone(tmp_path: Path) -> None:
     assert "+ ray==" not in plan(tmp_path)[1]
     assert "+ ray==" in plan(tmp_path, "--extra", "ray")[1]

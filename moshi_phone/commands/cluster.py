@@ -236,6 +236,9 @@ def _hold_ports(
 
 
 def _path_of(run_call: RunCall) -> str:
-    """Name a function for other processes; here, bot.py is the program itself."""
+    """Name a function for other processes; here, its module is the program itself."""
     module = run_call.__module__
-    return f"{'bot' if module == '__main__' else module}:{run_call.__name__}"
+    if module == "__main__":  # run as bot.py, or with -m
+        spec = sys.modules["__main__"].__spec__
+        module = spec.name if spec else "bot"
+    return f"{module}:{run_call.__name__}"

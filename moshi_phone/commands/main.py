@@ -29,11 +29,28 @@ class Commands(click.Group):
         """Load one, or say with None that there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"moshi_phone.commands.{cmd_name}"), cmd_name)
+        try:
+            command: click.Command = getattr(import_module(f"moshi_phone.commands.{cmd_name}"), cmd_name)
+        except ModuleNotFoundError as error:
+            package = (error.name or str(error)).partition(".")[0]
+            raise click.ClickException(
+                f"{cmd_name} needs the package {package}, which is not installed: run uv sync in the "
+                "repository, or install moshi-phone[server,moshi,rehearse]."
+            ) from error
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put ``serve`` in front of options that belong to no command."""
+        """Put ``serve`` in front of options that belong to no command.
+
+        Raises:
+            click.UsageError: when they are pipecat's runner's.
+        """
+        if args and args[0] in ("-t", "--transport"):
+            raise click.UsageError(
+                f"{args[0]} is an option of pipecat's own runner: "
+                f"uv run --extra runner python -m pipecat.runner.run {' '.join(args)}",
+                ctx,
+            )
         if not args or (args[0].startswith("-") and args[0] not in ("--help", "--version")):
             args.insert(0, "serve")
         return super().parse_args(ctx, args)

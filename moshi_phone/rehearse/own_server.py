@@ -20,7 +20,8 @@ from moshi_phone.runtime.child_process import ChildProcess
 from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.ports import free_port
 
-BOT = Path(__file__).resolve().parents[2] / "bot.py"
+_BOT = Path(__file__).resolve().parents[2] / "bot.py"
+PROGRAM = [str(_BOT)] if _BOT.exists() else ["-m", "moshi_phone.bot"]  # where it is installed as a package
 PUBLIC_URL = "https://rehearsal.example"
 """A name that nobody looks up: what the webhook's signature is made for."""
 _LOOK_EVERY_S = 0.1
@@ -79,7 +80,7 @@ class OwnServer:
         """
         began_s = time.perf_counter()
         self._process = process = await ChildProcess.start(
-            [sys.executable, str(BOT), "serve"],
+            [sys.executable, *PROGRAM, "serve"],
             grace_secs=_STOP_SECS,
             on_line=self._hear,
             env={**os.environ, **self._settings},

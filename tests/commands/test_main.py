@@ -39,6 +39,31 @@ def test_a_command_that_is_almost_one() -> None:
     assert told.stderr.splitlines()[-1] == "Error: There is no command 'srve'; did you mean serve?"
 
 
+def test_an_option_of_pipecat_s_runner_names_the_command_that_was_meant() -> None:
+    told = run("-t", "twilio", "-x", "phone.example.com")
+    assert told.returncode == 2
+    assert told.stderr.splitlines()[-1] == (
+        "Error: -t is an option of pipecat's own runner: "
+        "uv run --extra runner python -m pipecat.runner.run -t twilio -x phone.example.com"
+    )
+
+
+def test_a_command_whose_packages_are_not_installed_says_how_to_get_them() -> None:
+    without = "import sys; sys.modules['streamdouble'] = None; del sys.argv[0]; import runpy; "
+    told = run("rehearse", "--help", python=("-c", without + "runpy.run_path('bot.py', run_name='__main__')"))
+    assert told.returncode == 1
+    assert "rehearse needs the package streamdouble, which is not installed" in told.stderr
+    assert "moshi-phone[server,moshi,rehearse]" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_python_without_the_packages_says_what_to_do() -> None:
+    told = run(python=("-S",))  # without what is installed
+    assert told.returncode == 1
+    assert "uv run bot.py, which installs them" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
 @pytest.mark.slow
 def test_the_list_of_commands_is_not_cut() -> None:
     assert "..." not in run("--help").stdout.partition("Commands:")[2]

@@ -72,6 +72,7 @@ async def program(
     environment: Mapping[str, str],
     python: Sequence[str] = (str(ROOT / "bot.py"),),
     folder: str = "/",  # a .env of whoever runs the tests is not found from there
+    interpreter: str = sys.executable,
 ) -> AsyncIterator[Program]:
     """Run it with nothing but this environment (and where programs are); ends it if it has not ended.
 
@@ -80,9 +81,10 @@ async def program(
         environment: added to where programs and the home are.
         python: what Python runs.
         folder: where.
+        interpreter: of the environment that it runs in.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
+        interpreter,
         *python,
         *arguments,
         cwd=folder,

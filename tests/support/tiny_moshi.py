@@ -12,7 +12,6 @@ from pathlib import Path
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from moshi_mlx.models.lm import Lm, LmConfig
 
 from moshi_phone.engines.moshi.checkpoint.checkpoint import (
     CONFIG_NAME,
@@ -26,6 +25,7 @@ from moshi_phone.engines.moshi.checkpoint.random_model import (
     write_tiny_tokenizer,
 )
 from moshi_phone.engines.moshi.model.language_model import Quantization, build
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 from tests.support.tiny_config import tiny_config
 
 

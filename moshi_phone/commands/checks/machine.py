@@ -19,7 +19,10 @@ from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.voices import PERSONAPLEX_VOICE, needs_personaplex
 
-PROJECT = Path(__file__).parents[3] / "pyproject.toml"
+PROJECT = (
+    Path(__file__).parents[3] / "pyproject.toml"
+)  # of the repository; an installed package has none there
+EXTRAS = ("server", "moshi", "rehearse")
 GIGABYTE = 1_000_000_000
 WEIGHTS_GB = {"4": 5.3, "8": 8.7, "none": 15.9}
 """What Moshi's files take, by quantization: 4.81, 8.17 or 15.4, Mimi's 0.39, and some room."""
@@ -39,11 +42,9 @@ def check_python(found: tuple[int, ...] = sys.version_info[:3]) -> Check:
 
 def check_packages(project: Path = PROJECT) -> Check:
     """Every package that the program needs is here, and new enough."""
-    needed = [Requirement(line) for line in tomllib.loads(project.read_text())["project"]["dependencies"]]
+    needed = _requirements(project)
     wrong = []
     for requirement in needed:
-        if requirement.marker and not requirement.marker.evaluate():
-            continue
         try:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
@@ -56,6 +57,22 @@ def check_packages(project: Path = PROJECT) -> Check:
         return Check("packages", "fail", "; ".join(wrong), "uv sync")
     named = ", ".join(f"{name} {metadata.version(name)}" for name in ("pipecat-ai", "twilio", "mlx"))
     return Check("packages", "ok", f"{len(needed)} of {len(needed)}: {named}, …")
+
+
+def _requirements(project: Path) -> list[Requirement]:
+    """Give what the program needs on this machine, as the project's file or the installed package says."""
+    if project.exists():
+        declared = tomllib.loads(project.read_text())["project"]
+        extras = declared.get("optional-dependencies", {})
+        lines = [*declared["dependencies"], *(line for extra in EXTRAS for line in extras.get(extra, ()))]
+    else:
+        lines = metadata.requires("moshi-phone") or []
+    needed = [Requirement(line) for line in lines]
+    return [
+        one
+        for one in needed
+        if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in EXTRAS)
+    ]
 
 
 def check_accelerator(options: EngineOptions) -> Check:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from moshi_mlx.models.lm import Lm
 from numpy.typing import NDArray
 from sentencepiece import SentencePieceProcessor
 
@@ -37,6 +36,7 @@ from moshi_phone.engines.moshi.model.token_history import (
 )
 from moshi_phone.engines.moshi.persona.resolver import RecordedGreetings
 from moshi_phone.engines.options import NONE, SILENCE, SPEECH, EngineOptions
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 SPEECH_FRAMES = 3  # a take with fewer audible frames is a click or a breath, not a greeting
 SETTLING_FRAMES = 3

@@ -7,7 +7,6 @@ from typing import Protocol, cast
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from moshi_mlx.models.lm import Lm, config_v0_1
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
 from moshi_phone.engines.moshi import find_files as weights
@@ -22,6 +21,7 @@ from moshi_phone.engines.moshi.persona.voices import Voices
 from moshi_phone.engines.moshi.stt import model as listening_model
 from moshi_phone.engines.moshi.stt.checkpoint import ListeningCheckpoint, find_listening, stt_1b
 from moshi_phone.engines.options import EngineOptions
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm, config_v0_1
 
 LISTENING_TOKENIZER_NAME = "listening_tokenizer.model"
 REPORT_BYTES = 10**9  # from one line of progress to the next

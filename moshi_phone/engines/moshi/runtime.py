@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from moshi_mlx.models.lm import Lm
 from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
@@ -29,6 +28,7 @@ from moshi_phone.engines.moshi.stt.model import ListeningModel, prepare
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.voices import PERSONAPLEX_REPO, needs_personaplex
 from moshi_phone.runtime.retries import CallLater, later
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,28 @@ def test_packages(tmp_path: Path) -> None:
     assert is_bad(bad, "wanted >=999; no-such-package is missing", "uv sync")
 
 
+def test_the_packages_of_what_it_runs_count_too(tmp_path: Path) -> None:
+    project = tmp_path / "pyproject.toml"
+    project.write_text(
+        "[project]\ndependencies = []\n[project.optional-dependencies]\n"
+        'server = ["no-such-server"]\nray = ["no-such-cluster"]\n'
+    )
+    bad = check_packages(project)
+    assert is_bad(bad, "no-such-server is missing", "uv sync")
+    assert "no-such-cluster" not in str(bad)
+
+
+def test_an_installed_package_says_what_it_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lines = [
+        "numpy>=2",
+        "no-such-server; extra == 'server'",
+        "ray; extra == 'ray'",
+        "x; sys_platform == 'none'",
+    ]
+    monkeypatch.setattr("moshi_phone.commands.checks.machine.metadata.requires", lambda _: lines)
+    assert is_bad(check_packages(tmp_path / "none.toml"), "no-such-server is missing", "uv sync")
+
+
 @pytest.mark.parametrize(
     ("engine", "found", "state"),
     [

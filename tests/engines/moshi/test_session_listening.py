@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from moshi_mlx.models.lm import Lm
 
 from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
 from moshi_phone.engines.duplex import CallerText, DuplexStep
@@ -24,6 +23,7 @@ from moshi_phone.engines.moshi.stt.worker import (
     TimedTranscript,
     TranscriptionWorker,
 )
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 from tests.engines.moshi.stt.test_session import listening_lm
 from tests.engines.moshi.surroundings import CARD, WAIT_S, Coder, Pieces, Surroundings, tiny_thread, tokens_of
 from tests.support.tiny_listening import HEADS

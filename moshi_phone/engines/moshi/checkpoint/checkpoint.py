@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx.utils import tree_flatten
-from moshi_mlx.models.lm import LmConfig, config_v0_1
 from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.engines.moshi.checkpoint.mimi_layout import mimi_shapes
 from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, Shapes, check_shapes, read_shapes
 from moshi_phone.engines.moshi.codec import codec
 from moshi_phone.engines.moshi.model.language_model import Quantization, build
+from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig, config_v0_1
 
 CONFIG_NAME = "config.json"
 MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"

@@ -17,7 +17,6 @@ import numpy as np
 from huggingface_hub import constants
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # exported all the same
 from mlx.utils import tree_flatten
-from moshi_mlx.models.lm import LmConfig
 from safetensors import SafetensorError, safe_open
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
@@ -32,6 +31,7 @@ from moshi_phone.engines.moshi.checkpoint.pytorch_layout import (
 from moshi_phone.engines.moshi.checkpoint.safetensors_writer import SafetensorsWriter, TensorSpec
 from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, check_shapes, read_shapes
 from moshi_phone.engines.moshi.model.language_model import Quantization, build
+from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
 
 REPORT_BYTES = 10**9  # of the source, from one line of progress to the next
 PERSONAPLEX_SLICES = 16

@@ -9,12 +9,12 @@ import mlx.core as mx
 import numpy as np
 import sentencepiece
 from mlx.utils import tree_flatten, tree_unflatten
-from moshi_mlx.models.lm import Lm
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from moshi_phone.engines.moshi.checkpoint.mimi_layout import mimi_shapes
 from moshi_phone.engines.moshi.model.language_model import Quantization
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 
 def randomize(

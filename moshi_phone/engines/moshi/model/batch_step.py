@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import mlx.core as mx
 import numpy as np
-from moshi_mlx.models.lm import Lm
 from numpy.typing import NDArray
 
 from moshi_phone.engines.moshi.model.batched_transformer import BatchedTransformer
@@ -20,6 +19,7 @@ from moshi_phone.engines.moshi.model.embeddings import sum_up
 from moshi_phone.engines.moshi.model.ring_kv_cache import RingKVCache
 from moshi_phone.engines.moshi.model.sampling import Noise, StreamDraws, draw, draws_at
 from moshi_phone.engines.moshi.model.token_history import TokenHistory
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 
 @dataclass

@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any
 
 import mlx.core as mx
-from moshi_mlx.models.lm import Lm
 
 from moshi_phone.engines.moshi.model.ring_kv_cache import RingKVCache
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 Rings = Sequence[RingKVCache]  # one for each layer
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import mlx.core as mx
-from moshi_mlx.models.lm import ScaledEmbedding
+
+from moshi_phone.vendor.moshi_mlx.models.lm import ScaledEmbedding
 
 
 def look_up(embedding: Any, tokens: mx.array) -> mx.array:

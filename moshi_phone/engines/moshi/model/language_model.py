@@ -16,12 +16,12 @@ from typing import TypeVar
 import mlx.core as mx
 import numpy as np
 from mlx import nn
-from moshi_mlx.models.lm import Lm, LmConfig
 
 from moshi_phone.engines.moshi.model.batch_step import Generated, StepRow, generate
 from moshi_phone.engines.moshi.model.ring_kv_cache import RingKVCache, Snapshot
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling, Noise
 from moshi_phone.engines.moshi.model.token_history import NO_PREFIX, ForcedPrefix, TokenHistory, Tokens
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from moshi_mlx.models.lm import Lm
 from numpy.typing import NDArray
 
 from moshi_phone.engines.moshi.model.embeddings import look_up
 from moshi_phone.engines.moshi.model.ring_kv_cache import ListKVCache, Snapshot
 from moshi_phone.engines.moshi.model.token_history import TokenHistory
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 
 class Prefill:

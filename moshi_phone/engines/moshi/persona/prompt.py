@@ -13,7 +13,6 @@ from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
-from moshi_mlx.models.lm import Lm, LmConfig
 from numpy.typing import NDArray
 
 from moshi_phone.engines.duplex import EngineError
@@ -24,6 +23,7 @@ from moshi_phone.engines.moshi.model.prefill import Prefill
 from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.engines.moshi.persona.voice import EmbeddedVoice, SpokenVoice, Voice, VoiceUnfit, read_voice
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 
 SILENCE_TOKENS = (948, 243, 1178, 546, 1736, 1030, 1978, 2008)  # Mimi's, of silence
 TONE_TOKENS = (430, 1268, 381, 1611, 1095, 1495, 56, 472)  # Mimi's, of a sine of 440 Hz

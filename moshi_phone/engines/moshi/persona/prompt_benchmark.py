@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 
 import mlx.core as mx
-from moshi_mlx.models.lm import Lm
 
 from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.persona.prompt import Prompt, prefill, prompted
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 COPIES = 5
 STEPS = 8  # of a prompt that is read one frame at a time, the usual way

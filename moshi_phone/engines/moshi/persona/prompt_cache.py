@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from loguru import logger
-from moshi_mlx.models.lm import Lm
 
 from moshi_phone.audio.formats import FRAME_MS
 from moshi_phone.engines.duplex import EngineError, EngineUnavailable
@@ -23,6 +22,7 @@ from moshi_phone.engines.moshi.model_thread import Job, ModelThread
 from moshi_phone.engines.moshi.persona.prompt import Prompt, compose, prefill, prompted
 from moshi_phone.engines.moshi.persona.voice import Voice
 from moshi_phone.runtime.retries import CallLater
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 SLICE_MS = 30.0  # what one slice of a prompt should take while others talk
 MIN_POSITIONS = 16  # a pass of so many takes hardly longer than one of a single position

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from mlx.utils import tree_flatten
-from moshi_mlx.models.lm import LmConfig
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
 from moshi_phone.engines.moshi.checkpoint.checkpoint import (
@@ -28,6 +27,7 @@ from moshi_phone.engines.moshi.checkpoint.hub import DOWNLOAD, REPO, HubRepo
 from moshi_phone.engines.moshi.codec.codec import LISTENING_CODEBOOKS
 from moshi_phone.engines.moshi.model.language_model import Quantization, build
 from moshi_phone.engines.options import EngineOptions
+from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
 
 LISTENING_DOWNLOAD = f"{DOWNLOAD} --listen"
 DEFAULT_REPO = "kyutai/stt-1b-en_fr-mlx"

@@ -7,7 +7,6 @@ from functools import partial
 
 import mlx.core as mx
 import numpy as np
-from moshi_mlx.models.lm import Lm
 from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.audio.formats import FRAME_MS
@@ -23,6 +22,7 @@ from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.stt.checkpoint import ListeningCheckpoint
 from moshi_phone.engines.moshi.stt.session import ListeningSession
 from moshi_phone.engines.moshi.stt.worker import DoInSpareTime, TimedTranscript, TranscriptionWorker
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 
 @dataclass(frozen=True)

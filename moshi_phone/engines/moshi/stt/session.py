@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import mlx.core as mx
 import numpy as np
-from moshi_mlx.models.lm import Lm
 from numpy.typing import NDArray
 
 from moshi_phone.engines.moshi.model.batch_step import parts_of
@@ -18,6 +17,7 @@ from moshi_phone.engines.moshi.model.embeddings import sum_up
 from moshi_phone.engines.moshi.model.language_model import check_tokens, results_or_raise
 from moshi_phone.engines.moshi.model.ring_kv_cache import RingKVCache
 from moshi_phone.engines.moshi.model.token_history import Tokens
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 
 class ListeningSession:

@@ -14,7 +14,6 @@ import mlx.core as mx
 import pytest
 from mlx import nn
 from mlx.utils import tree_flatten
-from moshi_mlx.models.lm import Lm, LmConfig
 
 from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.moshi.checkpoint.convert import (
@@ -27,6 +26,7 @@ from moshi_phone.engines.moshi.checkpoint.convert import (
 )
 from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, read_shapes
 from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, Quantization, build
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 from tests.support.tiny_personaplex import personaplex_config, write_personaplex
 
 WAIT_S = 60.0

@@ -6,13 +6,13 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from mlx.utils import tree_flatten
-from moshi_mlx.models.lm import Lm, LmConfig
 from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.engines.moshi.checkpoint.mimi_layout import mimi_shapes
 from moshi_phone.engines.moshi.checkpoint.random_model import GAINS, randomize, write_tiny_tokenizer
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS, Mimi
 from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, build
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 from tests.support.tiny_config import tiny_config
 
 CONFIG = LmConfig.from_config_dict(tiny_config())

@@ -10,7 +10,6 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
-from moshi_mlx.models.lm import Lm
 
 from moshi_phone.engines.moshi.model.language_model import (
     QUANTIZATIONS,
@@ -23,6 +22,7 @@ from moshi_phone.engines.moshi.model.language_model import (
 )
 from moshi_phone.engines.moshi.model.sampling import GREEDY, MoshiSampling, Sampling
 from moshi_phone.engines.moshi.model.token_history import ForcedPrefix, PrefixFrame, Tokens
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 from tests.support.tiny_moshi import tiny_lm
 
 CARD, CODEBOOKS, CONTEXT, FRAMES = 64, 2, 16, 60

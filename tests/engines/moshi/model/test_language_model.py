@@ -12,13 +12,14 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from moshi_mlx.models.generate import LmGen
-from moshi_mlx.models.lm import Lm
-from moshi_mlx.modules.transformer import LayerCache
-from moshi_mlx.utils.sampling import Sampler
+from moshi_mlx.utils import sampling
 
 from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, LanguageSession, Quantization
 from moshi_phone.engines.moshi.model.sampling import GREEDY, MoshiSampling
 from moshi_phone.engines.moshi.model.token_history import PrefixFrame, Tokens
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
+from moshi_phone.vendor.moshi_mlx.modules.transformer import LayerCache
+from moshi_phone.vendor.moshi_mlx.utils.sampling import Sampler
 from tests.support.tiny_moshi import tiny_lm
 
 CARD, CODEBOOKS = 64, 2  # fewer than Mimi's, for speed; nothing here depends on how many
@@ -106,7 +107,7 @@ def test_says_what_moshi_mlx_says_one_frame_sooner(quantization: Quantization | 
 
     model.transformer_cache = model.transformer.make_rot_cache()
     model.depformer_cache = model.depformer.slices[0].transformer.make_cache()
-    generator = LmGen(model, len(frames) + 1, Sampler(temp=0), Sampler(temp=0))
+    generator = LmGen(model, len(frames) + 1, sampling.Sampler(temp=0), sampling.Sampler(temp=0))
     theirs = []
     for frame in frames:
         text, _ = generator.step(mx.array(frame.astype(np.int32))[None])

@@ -3,11 +3,11 @@ from __future__ import annotations
 import mlx.core as mx
 import numpy as np
 import pytest
-from moshi_mlx.models.lm import Lm
 
 from moshi_phone.engines.moshi.model.language_model import new_history
 from moshi_phone.engines.moshi.model.prefill import Prefill
 from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 from tests.support.tiny_moshi import tiny_lm
 
 POSITIONS = 20

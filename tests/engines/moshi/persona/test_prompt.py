@@ -14,7 +14,6 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
-from moshi_mlx.models.lm import Lm, LmConfig
 from numpy.typing import NDArray
 
 from moshi_phone.engines.moshi.checkpoint.random_model import randomize
@@ -28,6 +27,7 @@ from moshi_phone.engines.moshi.model.language_model import (
 from moshi_phone.engines.moshi.model.sampling import GREEDY, MoshiSampling
 from moshi_phone.engines.moshi.persona.prompt import PromptUnfit, compose, prefill, prompted, prompted_session
 from moshi_phone.engines.moshi.persona.voice import EmbeddedVoice, SpokenVoice, VoiceUnfit, read_voice
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 from tests.support.tiny_personaplex import personaplex_config, write_personaplex
 
 DATA = Path(__file__).parents[1] / "data"

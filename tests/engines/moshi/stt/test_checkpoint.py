@@ -11,7 +11,6 @@ import huggingface_hub.constants
 import mlx.core as mx
 import pytest
 from mlx.utils import tree_flatten
-from moshi_mlx.models.lm import LmConfig
 
 from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.moshi.checkpoint.random_model import randomize
@@ -20,6 +19,7 @@ from moshi_phone.engines.moshi.stt.checkpoint import LISTENING_DOWNLOAD, cached_
 from moshi_phone.engines.moshi.stt.model import load
 from moshi_phone.engines.moshi.stt.session import ListeningSession
 from moshi_phone.engines.options import EngineOptions
+from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
 from tests.engines.moshi.files import use_endpoint
 from tests.fakes.hub import FakeHub
 from tests.support.tiny_listening import GOLDEN, caller, listening_config, write_tiny_listening

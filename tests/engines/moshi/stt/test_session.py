@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 from moshi_mlx.models.generate import LmGen
-from moshi_mlx.models.lm import Lm, LmConfig
 from moshi_mlx.utils.sampling import Sampler
 
 from moshi_phone.engines.moshi.stt.session import ListeningSession
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 from tests.support.tiny_listening import (
     CLASSES,
     CODEBOOKS,

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from moshi_mlx.models.lm import Lm
 
 from moshi_phone.engines.duplex import CallerText
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.model_thread import Job, JobQueue
 from moshi_phone.engines.moshi.stt.session import ListeningSession
 from moshi_phone.engines.moshi.stt.worker import WAITING_FRAMES, TimedTranscript, TranscriptionWorker
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 from tests.engines.moshi.stt.test_session import listening_lm
 from tests.support.logs import Logged
 from tests.support.tiny_listening import HEADS, caller

@@ -1,0 +1,1 @@
+"""As in moshi_mlx, but for what is not here."""
