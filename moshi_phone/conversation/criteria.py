@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from moshi_phone.audio.percentiles import Spread
+from moshi_phone.audio.percentiles import Percentiles
 
 RESPONSE_MS = 400.0
 """The median: 300 ms of the model's, and 100 of the line's, which the caller's ear has in it, too."""
@@ -103,7 +103,7 @@ def _naturally(talked: Mapping[str, Any]) -> Criterion:
 
 
 def _in_time(talked: Mapping[str, Any]) -> Criterion:
-    spread = Spread.of([response["gap_ms"] for response in talked["responses"]])
+    spread = Percentiles.of([response["gap_ms"] for response in talked["responses"]])
     if spread is None:
         return _not_judged("in_time", "nothing was answered")
     count = len(talked["responses"])
@@ -133,7 +133,7 @@ def _interruptible(talked: Mapping[str, Any]) -> Criterion:
         return _not_judged("interruptible", "the caller did not interrupt")
     yielded = [one for one in interruptions if one["yielded"]]
     figure = f"it stopped in {len(yielded)} of {len(interruptions)}"
-    spread = Spread.of([one["stop_ms"] for one in yielded if one["stop_ms"] is not None])
+    spread = Percentiles.of([one["stop_ms"] for one in yielded if one["stop_ms"] is not None])
     if spread is not None:
         figure += f", after {spread.p50:.0f} ms (slowest {spread.max:.0f} ms)"
     passed = len(yielded) == len(interruptions) and spread is not None and spread.p50 <= STOP_MS

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from moshi_phone.audio.percentiles import Spread
+from moshi_phone.audio.percentiles import Percentiles
 
 _RESAMPLES = 2000
 _LEVEL = 0.95
@@ -116,7 +116,7 @@ def distributions(calls: Sequence[Talked]) -> dict[str, dict[str, float] | None]
     found = {}
     for name, (take, by_median) in FIGURES.items():
         if by_median:
-            spread = Spread.of([value for call in calls for value in take(call)])
+            spread = Percentiles.of([value for call in calls for value in take(call)])
             found[name] = asdict(spread) if spread else None
     return found
 

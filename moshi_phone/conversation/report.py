@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from moshi_phone.audio.percentiles import Spread
+from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.conversation.criteria import Criterion, LineFacts
 from moshi_phone.conversation.facts import CallFacts
 
@@ -64,7 +64,7 @@ def as_json(facts: CallFacts, talked: Mapping[str, Any], criteria: Sequence[Crit
 
 def headline(talked: Mapping[str, Any]) -> str:
     """Say in a sentence how it talked: as in the log's last line of a call."""
-    gaps = Spread.of([response["gap_ms"] for response in talked["responses"]])
+    gaps = Percentiles.of([response["gap_ms"] for response in talked["responses"]])
     stops = [one["stop_ms"] for one in talked["interruptions"] if one["stop_ms"] is not None]
     parts = []
     if gaps:
@@ -72,7 +72,7 @@ def headline(talked: Mapping[str, Any]) -> str:
     elif talked["turns"]:
         parts.append(f"answered none of {talked['turns']} turns")
     if count := len(talked["interruptions"]):
-        stop = Spread.of(stops)
+        stop = Percentiles.of(stops)
         after = f"stopped after {stop.p50 / 1000:.1f} s" if stop else "did not stop"
         parts.append(f"{after} ({count} interruption{'s' if count > 1 else ''})")
     if talked["first_speaker"] is None:
@@ -135,7 +135,7 @@ def _voice(facts: CallFacts) -> str:
 
 
 def _latency(line: LineFacts, talked: Mapping[str, Any]) -> str:
-    spread = Spread.of([response["gap_ms"] for response in talked["responses"]])
+    spread = Percentiles.of([response["gap_ms"] for response in talked["responses"]])
     answered = (
         f"It answered {spread.p50:.0f} ms after the caller's end (median; p95 {spread.p95:.0f}, slowest "
         f"{spread.max:.0f} ms)."
@@ -152,7 +152,7 @@ def _interrupted(talked: Mapping[str, Any]) -> str:
     if not interruptions:
         return "Not judged: the caller did not interrupt."
     yielded = [one for one in interruptions if one["yielded"]]
-    spread = Spread.of([one["stop_ms"] for one in yielded if one["stop_ms"] is not None])
+    spread = Percentiles.of([one["stop_ms"] for one in yielded if one["stop_ms"] is not None])
     after = f", {spread.p50:.0f} ms after the caller's start (median)" if spread else ""
     return f"It stopped in {len(yielded)} of {len(interruptions)} interruptions{after}."
 
