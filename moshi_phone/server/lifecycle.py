@@ -36,6 +36,8 @@ from moshi_phone.telephony.webhooks import OnStatus
 
 _HEAD_BYTES = 16 * 1024  # of a request; Twilio's have one or two kilobytes
 _MESSAGE_BYTES = 64 * 1024  # of a WebSocket; Twilio's have less than one kilobyte, but for the start
+_KEEP_ALIVE_SECS = 75  # longer than a balancer's 60, or it sends a request into a connection that we close
+_BACKLOG = 128  # connections that one turn of the loop accepts, at most
 _MAX_CONNECTIONS = 512  # then requests get a 503, and calls go on
 
 
@@ -229,6 +231,8 @@ def uvicorn_config(app: object, connections: Connections | None = None) -> uvico
         http=partial(HttpProtocol, connections),  # type: ignore[arg-type] # uvicorn only ever calls it
         h11_max_incomplete_event_size=_HEAD_BYTES,
         limit_concurrency=_MAX_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_SECS,
+        backlog=_BACKLOG,
         ws=partial(WebSocketProtocol, connections),  # type: ignore[arg-type] # likewise
         ws_per_message_deflate=False,  # Twilio never asks for it
         ws_max_size=_MESSAGE_BYTES,

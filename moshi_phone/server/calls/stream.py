@@ -18,12 +18,15 @@ from moshi_phone.server.net.socket_closing import close_socket
 from moshi_phone.server.net.websocket_protocol import connection_of
 from moshi_phone.telephony.media_stream import BadMessage, Connected, Start, parse
 
+MAX_MESSAGES, MAX_BYTES = 8, 64 * 1024  # Twilio sends two messages of together one or two kilobytes
+
 
 async def read_start(websocket: WebSocket, *, within_secs: float) -> Start:
     """Read an accepted socket up to the ``start`` message.
 
     Raises:
-        StreamRefused: when something else comes, or nothing does, or the audio is not µ-law at 8 kHz.
+        StreamRefused: when something else comes, too much of anything, or nothing, or the audio is not µ-law
+            at 8 kHz.
     """
     try:
         async with asyncio.timeout(within_secs):
@@ -40,9 +43,14 @@ async def read_start(websocket: WebSocket, *, within_secs: float) -> Start:
 
 
 async def _first_start(websocket: WebSocket) -> Start:
-    while True:
+    left_bytes = MAX_BYTES
+    for _ in range(MAX_MESSAGES):
+        message = await _receive(websocket)
+        left_bytes -= len(message)
+        if left_bytes < 0:
+            break
         try:
-            event = parse(await _receive(websocket))
+            event = parse(message)
         except BadMessage:
             continue  # as in a running stream: what cannot be understood is skipped
         if isinstance(event, Start):
@@ -51,6 +59,10 @@ async def _first_start(websocket: WebSocket) -> Start:
             raise StreamRefused(
                 RefusalCause.PROTOCOL, f"expected start first, got {type(event).__name__.lower()}"
             )
+    raise StreamRefused(
+        RefusalCause.PROTOCOL,
+        f"expected a start within {MAX_MESSAGES} messages and {MAX_BYTES // 1024} kB, got none",
+    )
 
 
 async def _receive(websocket: WebSocket) -> str | bytes:

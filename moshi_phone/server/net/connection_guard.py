@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from moshi_phone.server.net.connections import CLOSE_TIMEOUT, SEND_STALLED, Connection, Connections
+from loguru import logger
+
+from moshi_phone.server.net.connections import CLOSE_TIMEOUT, INTERNAL, SEND_STALLED, Connection, Connections
+from moshi_phone.server.net.read_gate import ReadGate, gated
 
 UNSENT_BYTES = 16 * 1024  # 1.3 s of speech as Twilio's JSON; from here on nothing is read or written
+FULL_BYTES = 16 * 1024  # waits to be parsed; then nothing is read
 
 
 class ConnectionGuard:
@@ -88,18 +92,59 @@ class ConnectionGuard:
 class WatchedProtocol(asyncio.Protocol):
     """Goes before one of uvicorn's protocols in a class's bases.
 
+    It watches the connection. What comes in is kept, at most one read of it, and parsed in small pieces when
+    this connection's turn comes (``read_turns.py``).
+
     Args:
         connections: those of this server.
         uvicorn: what uvicorn gives its protocols.
         named: what uvicorn gives them by name: its configuration and state.
     """
 
+    piece_bytes = 1024
+
     client: tuple[str, int] | None  # uvicorn's: where the connection comes from
+    transport: asyncio.Transport
+    loop: asyncio.AbstractEventLoop
 
     def __init__(self, connections: Connections, *uvicorn: Any, **named: Any) -> None:
         super().__init__(*uvicorn, **named)
         self.watched = connections
         self._watch: ConnectionGuard | None = None  # from the connection's beginning to its end
+        self._unread = bytearray()
+        self._gate: ReadGate | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to watch the connection."""
+        if isinstance(transport, ReadGate):  # of the HTTP connection that this one was
+            transport = transport.ungated()
+        gated_transport, self._gate = gated(cast("asyncio.Transport", transport), self._ask)
+        super().connection_made(gated_transport)
+        self._watch = ConnectionGuard(self.loop, self.transport, self.watched, self, self._overdue)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Watch no more."""
+        super().connection_lost(exc)
+        self._unread.clear()
+        self.watched.turns.forget(self)
+        self._stop_watching()
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what was read until it is this connection's turn."""
+        self._unread += data
+        self._regulate()
+        self._ask()
+
+    def parse_piece(self) -> bool:
+        """Parse the next piece; tell whether another one could be parsed now."""
+        if self._may_parse():
+            try:
+                self._parse(self._next_piece())
+            except Exception as error:  # of uvicorn's or ours: it must not end the turns of all others
+                logger.opt(exception=error).error("A connection's bytes could not be parsed")
+                self.cut_off(INTERNAL)
+            self._regulate()
+        return self._may_parse()
 
     def pause_writing(self) -> None:
         """Note that the other side is slow to take what is sent."""
@@ -115,8 +160,39 @@ class WatchedProtocol(asyncio.Protocol):
 
     def cut_off(self, cause: str) -> None:
         """End the connection at once, whatever is unsent."""
+        self._unread.clear()
         if self._watch:
             self._watch.cut_off(cause)
+
+    def shutdown(self) -> None:
+        """Close it because the server stops. Never raises: the other connections are to be told as well."""
+        try:
+            super().shutdown()  # type: ignore[misc] # uvicorn's
+        except Exception as error:  # whatever state a stranger has brought it into
+            logger.debug("A connection could not be closed in order: {}", repr(error))
+            self.transport.abort()
+
+    def _parse(self, piece: bytes) -> None:
+        super().data_received(piece)
+
+    def _may_parse(self) -> bool:
+        return bool(self._unread) and not self.transport.is_closing()
+
+    def _overdue(self, now_s: float) -> str | None:  # noqa: ARG002 - the protocols know more
+        return None
+
+    def _next_piece(self) -> bytes:
+        piece = bytes(self._unread[: self.piece_bytes])
+        del self._unread[: self.piece_bytes]
+        return piece
+
+    def _regulate(self) -> None:
+        if self._gate:
+            self._gate.set_full(len(self._unread) >= FULL_BYTES)
+
+    def _ask(self) -> None:
+        if self._may_parse():
+            self.watched.turns.ask(self)
 
     def _wait(self) -> None:
         """Enter it among those that wait to become a request or a call."""

@@ -16,12 +16,16 @@ from typing import Protocol
 from loguru import logger
 
 from moshi_phone.access.source import is_loopback
+from moshi_phone.server.net.read_turns import ReadTurns
 
-NO_OVERRIDES, NO_BODY = "no whole request came in time", "a request's body did not come in time"
+NO_REQUEST, NO_BODY = "no whole request came in time", "a request's body did not come in time"
 TOO_MANY, TOO_MANY_OF_ONE = "too many waited", "too many of one address waited"
 SEND_STALLED, CLOSE_TIMEOUT = "it took nothing of what was sent", "it did not let itself be closed"
 NO_PONG, FLOOD = "it answered no ping", "it sent pings without end"
 FRAGMENTS = "it sent a message in too many pieces"
+NO_HANDSHAKE = "it did not become a WebSocket in time"
+AFTER_CLOSE = "it sent on after it was closed"
+INTERNAL = "of an error of ours"
 _IPV6_SITE_BITS = 64  # a single customer has at least so much to choose addresses from
 
 
@@ -66,10 +70,12 @@ class Connections:
     Attributes:
         limits: what each may take.
         cut_off: how many were cut off, by cause.
+        turns: in which they parse what they have read.
     """
 
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     cut_off: Counter[str] = field(default_factory=Counter[str])
+    turns: ReadTurns = field(default_factory=ReadTurns)
     _waiting: dict[Connection, str | None] = field(default_factory=dict[Connection, str | None])
 
     @property
@@ -103,7 +109,7 @@ class Connections:
         self.cut_off[cause] += 1
         if str(self.cut_off[cause]).strip("0") == "1":  # an attacker must not be able to fill the log
             # Browsers open connections that they then do not need.
-            level = "DEBUG" if cause == NO_OVERRIDES else "WARNING"
+            level = "DEBUG" if cause == NO_REQUEST else "WARNING"
             logger.log(level, "Cut off a connection, because {}; {} so far", cause, self.cut_off[cause])
 
 

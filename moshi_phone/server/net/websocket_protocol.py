@@ -18,11 +18,22 @@ from uvicorn._types import ASGIReceiveEvent  # the types of uvicorn's own interf
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
-from moshi_phone.server.net.connection_guard import ConnectionGuard, WatchedProtocol
-from moshi_phone.server.net.connections import FLOOD, FRAGMENTS, NO_PONG, Connections
+from moshi_phone.server.net.connection_guard import WatchedProtocol
+from moshi_phone.server.net.connections import (
+    AFTER_CLOSE,
+    FLOOD,
+    FRAGMENTS,
+    NO_HANDSHAKE,
+    NO_PONG,
+    Connections,
+)
 
 EXTENSION = "moshi_phone.connection"
-PIECE_BYTES = 4 * 1024  # at most 680 messages, the smallest having 6 bytes
+_PIECE_BYTES = 512  # at most 85 messages, the smallest having 6 bytes
+_CALL_PIECE_BYTES = 4 * 1024  # a burst after a stall of half a second
+MAX_AFTER_CLOSE_BYTES = 64 * 1024  # 3 s of a caller's speech: what was on its way, and more
+_MESSAGES_A_TURN = 16
+_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _KERNEL_UNSENT_BYTES = 32 * 1024  # 2.7 s of speech; more would only hide for longer that nobody reads
 _CONTROL_BURST, _CONTROL_PER_S = 50.0, 10.0  # a phone company's own pings come some seconds apart
 _MAX_FRAGMENTS = 64
@@ -42,23 +53,19 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     def __init__(self, connections: Connections, *uvicorn: Any, **named: Any) -> None:
         super().__init__(connections, *uvicorn, **named)
         self.close_timeout = connections.limits.closing_secs
-        self._unread = b""
-        self._control_left, self._control_at_s = _CONTROL_BURST, self.loop.time()
+        self._is_call = False
+        self._began_s = self.loop.time()
+        self._after_close_bytes = 0
+        self._taken = 0
+        self._control_left, self._control_at_s = _CONTROL_BURST, self._began_s
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin to wait for what makes it a call."""
         super().connection_made(transport)
-        if underneath := transport.get_extra_info("socket"):
+        if underneath := self.transport.get_extra_info("socket"):
             with suppress(OSError):  # a bound that the system may not offer
                 underneath.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_UNSENT_BYTES)
-        self._watch = ConnectionGuard(self.loop, self.transport, self.watched, self)
         self._wait()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Watch no more."""
-        super().connection_lost(exc)
-        self._unread = b""
-        self._stop_watching()
 
     async def run_asgi(self) -> None:
         """Tell the app of the connection, which it needs to end it (see ``connection_of``)."""
@@ -67,13 +74,9 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         await super().run_asgi()
 
     def admitted(self) -> None:
-        """Note that it is a call now, and waits no more."""
+        """Note that it is a call now, and waits no more: neither for a place nor for its turn."""
+        self._is_call = True
         self.watched.leave(self)
-
-    def cut_off(self, cause: str) -> None:
-        """End the connection at once, whatever is unsent."""
-        self._unread = b""
-        super().cut_off(cause)
 
     def shutdown(self) -> None:
         """Close it because the server stops; whoever does not read that loses it."""
@@ -83,8 +86,8 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     # What comes in
 
     def data_received(self, data: bytes) -> None:
-        """Take in as much as the app, and the other side, have room for."""
-        self._unread += data
+        """Take in as much as the app, and the other side, have room for: a call at once."""
+        super().data_received(data)
         self._take_in()
 
     async def receive(self) -> ASGIReceiveEvent:
@@ -92,9 +95,12 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         message = await super().receive()
         if self._unread:
             self._take_in()
-            await asyncio.sleep(0)  # a flood must leave the other calls their turns
+            self._ask()
         if not self.writable.is_set():
             self.transport.pause_reading()
+        self._taken += 1
+        if self._unread or self._taken % _MESSAGES_A_TURN == 0:
+            await asyncio.sleep(0)  # a flood must leave the other calls their turns
         return message
 
     def pause_writing(self) -> None:
@@ -109,10 +115,39 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         if not self.read_paused:
             self.transport.resume_reading()
 
+    @property
+    def piece_bytes(self) -> int:  # type: ignore[override]
+        """How much is parsed at a time."""
+        return _CALL_PIECE_BYTES if self._is_call and not self.close_sent else _PIECE_BYTES
+
     def _take_in(self) -> None:
-        while self._unread and not self.read_paused and self.writable.is_set():
-            piece, self._unread = self._unread[:PIECE_BYTES], self._unread[PIECE_BYTES:]
-            super().data_received(piece)
+        while self._is_call and not self.close_sent and self.parse_piece():
+            pass
+
+    def _parse(self, piece: bytes) -> None:
+        if self.close_sent:
+            self._after_close_bytes += len(piece)
+            if self._after_close_bytes > MAX_AFTER_CLOSE_BYTES:
+                self.cut_off(AFTER_CLOSE)
+                return
+        super()._parse(piece)
+        if self.conn.handshake_exc is not None and not self.handshake_complete:
+            self._refuse_handshake()
+
+    def _may_parse(self) -> bool:
+        return super()._may_parse() and not self.read_paused and self.writable.is_set()
+
+    def _overdue(self, now_s: float) -> str | None:
+        waited_s = now_s - self._began_s
+        return (
+            NO_HANDSHAKE if not self.handshake_complete and waited_s > self.watched.limits.head_secs else None
+        )
+
+    def _refuse_handshake(self) -> None:
+        """Answer a handshake that websockets could not read; uvicorn does not look for that."""
+        self.transport.write(b"".join(self.conn.data_to_send()) or _BAD_REQUEST)
+        self.handshake_complete = self.close_sent = True
+        self.transport.close()
 
     def handle_ping(self) -> None:
         """Answer, within reason."""

@@ -17,7 +17,7 @@ from moshi_phone.access.refusal import POLICY_VIOLATION, PROTOCOL_ERROR, UNSUPPO
 from moshi_phone.audio.g711 import SILENCE
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.calls.stream import read_start
+from moshi_phone.server.calls.stream import MAX_BYTES, MAX_MESSAGES, read_start
 from moshi_phone.server.options import ServerOptions
 from tests.support.fake_engines import FakeEngine
 from tests.support.logs import Logged
@@ -278,3 +278,14 @@ async def test_another_sound_than_the_phone_s() -> None:
 
 async def test_no_start_at_all() -> None:
     assert await refused(build_connected()) == ("late", POLICY_VIOLATION)
+
+
+async def test_no_more_messages_are_read_than_a_start_needs() -> None:
+    """Ten seconds of anything, as fast as it was taken: 120 sockets gave gaps in every call."""
+    assert await refused(*[{}] * MAX_MESSAGES, start_message()) == ("protocol", PROTOCOL_ERROR)
+    assert (await read_start(socket(*[{}] * (MAX_MESSAGES - 1), start_message()), within_secs=5)).call_sid
+
+
+async def test_no_more_bytes_are_read_than_a_start_needs() -> None:
+    halves = "x" * (MAX_BYTES // 2), "y" * (MAX_BYTES // 2)
+    assert await refused(*halves, start_message()) == ("protocol", PROTOCOL_ERROR)

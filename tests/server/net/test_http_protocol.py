@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AsyncExitStack, suppress
 
 import httpx
@@ -14,13 +15,14 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.net.connections import (
     NO_BODY,
-    NO_OVERRIDES,
+    NO_REQUEST,
     SEND_STALLED,
     TOO_MANY,
     ConnectionLimits,
     Connections,
 )
 from moshi_phone.server.web.app import create_app
+from tests.support.logs import Logged
 from tests.support.phone import serving_app
 from tests.support.raw_socket import raw_socket
 from tests.support.waiting import until
@@ -48,7 +50,7 @@ async def test_half_a_request(connections: Connections, half: bytes) -> None:
         if half:
             await peer.send(half)
         assert await peer.read() == b""
-    assert connections.cut_off == {NO_OVERRIDES: 1}
+    assert connections.cut_off == {NO_REQUEST: 1}
 
 
 async def test_half_a_second_request(connections: Connections) -> None:
@@ -56,7 +58,7 @@ async def test_half_a_second_request(connections: Connections) -> None:
     async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
         await peer.send(HEALTH + b"GET /heal")
         assert (await peer.read()).startswith(b"HTTP/1.1 503 ")
-    assert connections.cut_off == {NO_OVERRIDES: 1}
+    assert connections.cut_off == {NO_REQUEST: 1}
 
 
 async def test_a_body_in_drops(connections: Connections) -> None:
@@ -114,3 +116,85 @@ async def test_a_crowd_that_waits_keeps_nobody_out() -> None:
             assert (await client.get("/healthz")).status_code == 503
         assert connections.cut_off[TOO_MANY] >= 40
         assert connections.waiting <= 20
+
+
+POST = b"POST %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("path", [b"/nowhere", b"/healthz", b"/calls", b"/twiml"])
+async def test_who_is_answered_before_the_body_is_there_is_read_no_further(path: bytes) -> None:
+    """7 MB of chunks of one byte to any path: 11 to 14 s without a turn of the loop."""
+    patient = Connections(ConnectionLimits(check_secs=0.02))
+    chunks = b"1\r\na\r\n" * 100_000  # 65,536 bytes are read where a form may be
+    async with serving_app(uvicorn_config(app(), patient)) as address, raw_socket(address) as peer:
+        await peer.send(POST % path)
+        with suppress(ConnectionError):
+            await peer.send(chunks)
+        answer = await peer.read()
+    assert re.match(rb"HTTP/1.1 (404|405|413|403) ", answer) or answer == b""  # lost in what was unread
+    assert b"connection: close" in answer.lower() or answer == b""
+
+
+async def test_the_answer_to_half_a_request_says_that_the_connection_ends(connections: Connections) -> None:
+    async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
+        await peer.send(POST % b"/nowhere" + b"1\r\na\r\n")
+        answer = await peer.read(within_secs=5)
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"connection: close" in answer.lower()
+    assert not connections.cut_off
+
+
+async def test_a_length_and_chunks_in_one_request_end_the_connection(connections: Connections) -> None:
+    """RFC 9112, section 6.3: what follows may be another request than a proxy has seen."""
+    both = (
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
+        await peer.send(both + b"0\r\n\r\n" + HEALTH)
+        answer = await peer.read()
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in answer.lower()
+
+
+@pytest.mark.parametrize("ending", [b"", b"\r\n"])
+async def test_too_many_headers(connections: Connections, ending: bytes) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"a:\r\n" * 3_000 + ending
+    async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
+        await peer.send(head)
+        assert (await peer.read()).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_requests_behind_each_other_are_answered_in_turn(connections: Connections) -> None:
+    async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
+        await peer.send(HEALTH * 50 + HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert (await peer.read()).count(b"HTTP/1.1 503 ") == 51
+    assert not connections.cut_off
+
+
+async def test_between_requests_a_balancer_may_wait(connections: Connections) -> None:
+    """Idle connections were closed after 5 s; a balancer, which keeps them for 60, lost webhooks."""
+    config = uvicorn_config(app(), connections)
+    async with serving_app(config) as address, httpx.AsyncClient(base_url=f"http://{address}") as client:
+        assert (await client.get("/healthz")).status_code == 503
+        await asyncio.sleep(3 * IMPATIENT.head_secs)
+        assert not connections.cut_off
+        assert (await client.get("/healthz")).status_code == 503
+    assert config.timeout_keep_alive > 60
+
+
+async def test_a_bad_chunk_is_no_traceback(logged: Logged, caplog: pytest.LogCaptureFixture) -> None:
+    connections = Connections()
+    async with serving_app(uvicorn_config(app(), connections)) as address:
+        for path in (b"/nowhere", b"/healthz", b"/twiml"):
+            for _ in range(3):
+                async with raw_socket(address) as peer:
+                    await peer.send(POST % path + b"zz\r\n")
+                    await peer.read()
+                async with raw_socket(address) as peer:
+                    await peer.send(POST % path)
+                    await asyncio.sleep(0.01)
+                    with suppress(ConnectionError):
+                        await peer.send(b"zz\r\n")
+                        await peer.read()
+    assert "Traceback" not in logged.text
+    assert not [each for each in caplog.records if each.exc_info]

@@ -15,9 +15,11 @@ from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.net.connections import (
+    AFTER_CLOSE,
     CLOSE_TIMEOUT,
     FLOOD,
     FRAGMENTS,
+    NO_HANDSHAKE,
     NO_PONG,
     SEND_STALLED,
     ConnectionLimits,
@@ -31,7 +33,7 @@ from tests.support.phone import Phone, serving_app, start_message
 from tests.support.raw_socket import CONTINUATION, PING, TEXT, RawSocket, frame, raw_socket, text
 from tests.support.waiting import until
 
-IMPATIENT = ConnectionLimits(stalled_secs=0.3, closing_secs=0.3, check_secs=0.05)
+IMPATIENT = ConnectionLimits(head_secs=0.3, stalled_secs=0.3, closing_secs=0.3, check_secs=0.05)
 
 
 @pytest.fixture
@@ -243,3 +245,102 @@ async def test_a_call_is_still_a_call(connections: Connections) -> None:
         await peer.send(start[20:] + text(media) * 10)
         await until(lambda: line.calls.running)
     await asyncio.wait_for(line.calls.all_over(), 10)
+
+
+def refusing() -> object:
+    """The server's app, which refuses every stream: its engine was not started."""
+    return create_app(ServerState(ParrotEngine()), run_call)
+
+
+@pytest.mark.parametrize(
+    "message", [frame(TEXT), frame(TEXT, b"x" * 500), frame(TEXT, last=False) + frame(CONTINUATION)]
+)
+async def test_who_sends_on_after_our_close_is_cut_off(message: bytes) -> None:
+    """All of it was parsed: 3.4 s of work in one turn of the loop, again and again."""
+    patient = Connections(ConnectionLimits(closing_secs=20, check_secs=0.05))
+    async with serving_app(uvicorn_config(refusing(), patient)) as address, raw_socket(address) as peer:
+        await peer.upgrade()
+        await peer.send(text({"event": "media", "media": {"payload": "AAAA"}}))
+        with suppress(ConnectionError):
+            await peer.send(message * (300_000 // len(message)))
+        await until(lambda: patient.cut_off)
+    assert patient.cut_off == {AFTER_CLOSE: 1}
+
+
+async def test_what_was_on_its_way_when_we_closed_costs_no_farewell(connections: Connections) -> None:
+    async with (
+        serving_app(uvicorn_config(refusing(), connections)) as address,
+        Phone.calling(address) as phone,
+    ):
+        for _ in range(100):
+            await phone.send({"event": "media", "media": {"payload": "AAAA" * 50}})
+        assert (await phone.closed())[0] == 1013
+    assert not connections.cut_off
+
+
+HANDSHAKE = (
+    b"GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n"
+)
+MALFORMED = {
+    "a body": (HANDSHAKE % (b"/stream", b"Content-Length: 3\r\n") + b"abc", 400),
+    "a body in chunks": (HANDSHAKE % (b"/stream", b"Transfer-Encoding: chunked\r\n") + b"0\r\n\r\n", 400),
+    "too many headers": (HANDSHAKE % (b"/stream", b"a: b\r\n" * 125), 431),
+    "a header that is too long": (HANDSHAKE % (b"/stream", b"a: " + b"b" * 8_200 + b"\r\n"), 431),
+    "a path that is too long": (HANDSHAKE % (b"/" + b"s" * 8_200, b""), 414),
+    "a key that is none": (HANDSHAKE.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"x") % (b"/stream", b""), 400),
+    "another version": (HANDSHAKE.replace(b"Version: 13", b"Version: 7") % (b"/stream", b""), 400),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_a_malformed_handshake_is_answered(name: str, connections: Connections) -> None:
+    """Some were never answered, and never timed out."""
+    data, status = MALFORMED[name]
+    async with serving_app(uvicorn_config(refusing(), connections)) as address:
+        async with raw_socket(address) as peer:
+            await peer.send(data)
+            assert (await peer.read()).startswith(b"HTTP/1.1 %d " % status)
+        async with Phone.calling(address) as phone:
+            assert (await phone.closed())[0] == 1013
+    assert connections.waiting == 0
+
+
+async def test_a_handshake_has_a_time_limit(connections: Connections) -> None:
+    async def undecided(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        if scope["type"] == "websocket":
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+
+    async with serving_app(uvicorn_config(undecided, connections)) as address, raw_socket(address) as peer:
+        await peer.send(HANDSHAKE % (b"/stream", b""))
+        assert await peer.read() == b""
+    assert connections.cut_off == {NO_HANDSHAKE: 1}
+
+
+async def test_what_came_with_the_handshake_is_heard(connections: Connections) -> None:
+    async with serving_app(uvicorn_config(refusing(), connections)) as address, raw_socket(address) as peer:
+        await peer.send(HANDSHAKE % (b"/stream", b"") + text({"event": "stop"}))
+        assert b"expected start first, got stop" in await peer.read()
+
+
+async def test_a_connection_that_cannot_be_closed_keeps_no_other_from_being_told(
+    monkeypatch: pytest.MonkeyPatch, connections: Connections
+) -> None:
+    """A handshake that was not looked at ended SIGTERM in an AssertionError, and the others were not told."""
+    app = App()
+
+    def fails(*_: object) -> None:
+        raise AssertionError
+
+    async with AsyncExitStack() as stack:
+        async with serving_app(uvicorn_config(app, connections)) as address:
+            peers = [await stack.enter_async_context(raw_socket(address)) for _ in range(3)]
+            for peer in peers:
+                await peer.upgrade()
+            await until(lambda: len(app.sockets) == len(peers))
+            for broken in (connection_of(websocket) for websocket in app.sockets[::2]):
+                assert broken
+                monkeypatch.setattr(broken.conn, "send_close", fails)
+        farewells = [await peer.read() for peer in peers]
+    assert sorted(farewell[:1] for farewell in farewells) == [b"", b"", b"\x88"]
