@@ -85,6 +85,7 @@ def test_it_holds_one_package_and_nothing_generic_beside_it(wheel: Path) -> None
     for name in (
         "processors/moshi.py",
         "pipelines/phone_call.py",
+        "testing/clock.py",
         "web/index.html",
         "bot.py",
     ):

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import selectors
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from fastapi import FastAPI
@@ -20,33 +19,12 @@ from streamdouble.protocol import StreamIdentity, build_connected, build_mark, b
 
 from moshi_phone.audio import g711, pcm
 from moshi_phone.rehearse.playback import Playback
+from moshi_phone.testing import run_simulated
 
-T = TypeVar("T")
+__all__ = ["SimulatedPhone", "run_simulated"]
+
 PACKET_S = 0.020
 PACKET_BYTES = 160
-
-
-class _InstantSelector(selectors.DefaultSelector):
-    """Never waits: where it would have, it moves the clock."""
-
-    now_s = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0 if timeout is not None else None)
-        if not ready and timeout:
-            self.now_s += timeout
-        return ready
-
-
-def run_simulated(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on a loop whose clock is simulated."""
-    selector = _InstantSelector()
-    loop = asyncio.SelectorEventLoop(selector)
-    loop.time = lambda: selector.now_s  # type: ignore[method-assign]
-    try:
-        return loop.run_until_complete(main)
-    finally:
-        loop.close()
 
 
 class SimulatedPhone:
