@@ -242,7 +242,7 @@ class MoshiEngine(DuplexEngine):
         if self._loaded is None:
             return
         for coder in hung:
-            coder.pool.replace()
+            coder.abandon()
         # Sooner than a running call's step is given up: nobody waits for this one's answer.
         if self._loaded.thread.abandon_if_hung(session, CLOSING_HANG_S):
             self.on_failed(session, "A call ended in a step that hung")

@@ -177,8 +177,8 @@ class Loader:
         return PromptCache(
             model=model,
             thread=thread,
-            # A codec of its own for a recorded voice: those of the pool are for calls.
-            load_voice=VoiceLoader(voices, codecs.decoders.load_async),
+            # A spare codec for a recorded voice: the others of the pool are for calls.
+            load_voice=VoiceLoader(voices, codecs.decoders.borrow),
             others_talk=self.others_talk,
             kept=self.options.personas_kept,
             patience_s=self.hang_s,

@@ -273,7 +273,7 @@ async def test_without_codecs_for_a_call_it_says_so_until_they_are_there(
 ) -> None:
     assert engine._loaded is not None
     pool, path = engine._loaded.codecs.decoders, engine._loaded.codecs.decoders._path
-    lost = [pool.take() for _ in range(3)]  # as if they hung
+    lost = [pool.take() for _ in range(4)]  # as if they hung
     pool._path = path / "gone"
     pool.replace()
     await asyncio.to_thread(wait_until, lambda: laters.secs[-1:] == [1.0])
@@ -284,7 +284,7 @@ async def test_without_codecs_for_a_call_it_says_so_until_they_are_there(
     laters.run()
     await asyncio.to_thread(wait_until, lambda: pool.ready == 2)
     assert engine.error is None
-    for mimi in lost[:2]:
+    for mimi in lost[:3]:
         pool.give_back(mimi)
 
 

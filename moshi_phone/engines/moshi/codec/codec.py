@@ -1,12 +1,14 @@
 """Mimi, the codec: clean for each call, and aware of how much longer it can be used.
 
-A ``rustymimi.Tokenizer`` takes 350 MB and a second to load, does one thing at a time, and counts
-positions up to a limit that is fixed when it is made. So a pool keeps them ready (``codec_pool.py``), a call
-takes two, one to encode and one to decode, and changes them for fresh ones in time (``coders.py``).
+A ``rustymimi.Tokenizer`` takes 530 MB and one to three seconds to load, in which it holds the interpreter's
+lock; it does one thing at a time, keeps everything that it has heard until it is reset, and counts positions
+up to a limit that is fixed when it is made. So a pool keeps them ready (``codec_pool.py``), a call takes two,
+one to encode and one to decode, and each hands over to another one in a long call (``handover.py``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,13 @@ from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
 from moshi_phone.audio.silence import SILENT_FRAME
 from moshi_phone.engines.duplex import EngineFailed, check_frame
 from moshi_phone.engines.moshi.model.token_history import Tokens
+from moshi_phone.runtime.free_memory import return_free_memory
 
 CODEBOOKS = 8  # that Moshi reads and writes
 LISTENING_CODEBOOKS = 32  # that the listening model reads; Moshi's are the first of them
 POSITIONS_PER_FRAME = 2  # Mimi's transformers run at 25 Hz
-LIMIT_FRAMES = 4 * 3600 * 1000 // FRAME_MS  # 4 hours; each costs 160 MB more than the shortest would
-USED_SHARE = 1 / 8  # half an hour of use, after which a new call had better begin with another one
+LIMIT_FRAMES = 4 * 3600 * 1000 // FRAME_MS  # 4 hours each way; costs 160 MB more than the shortest would
+RESERVE_SHARE = 1 / 16  # of its life, a quarter of an hour: what one must have left to be given to a call
 
 
 class Mimi:
@@ -30,7 +33,7 @@ class Mimi:
 
     Its ``reset()`` is not all that a new call needs. With 0.4.1 it leaves the last 80 ms of a caller in the
     downsampling convolution, so they would be in the next caller's first frame; and positions are counted
-    on, so the limit is one for the tokenizer's life, not for a call.
+    on, so the limit is one for the tokenizer's life, not for a call. It does free the memory of all frames.
 
     Args:
         path: Mimi's weights.
@@ -44,7 +47,7 @@ class Mimi:
         )
         self._codebooks = codebooks
         self._limit_frames = limit_frames
-        self._encoded_frames = self._decoded_frames = 0
+        self._encoded_frames = self._decoded_frames = self._held_frames = 0
         self.clean()
 
     @property
@@ -53,9 +56,19 @@ class Mimi:
         return self._limit_frames - max(self._encoded_frames, self._decoded_frames)
 
     @property
-    def near_limit(self) -> bool:
-        """Whether it should not begin another call if there is a choice."""
-        return self.left_frames < self._limit_frames * (1 - USED_SHARE)
+    def held_frames(self) -> int:
+        """How many frames it keeps in memory: 65 kB each."""
+        return self._held_frames
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it should not be given to a call any more."""
+        return self.left_frames < self._limit_frames * RESERVE_SHARE
+
+    @property
+    def is_half_used(self) -> bool:
+        """Whether it had better be replaced while nobody talks."""
+        return self.left_frames < self._limit_frames / 2
 
     def encode(self, pcm: Pcm) -> Tokens:
         """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[codebooks]``.
@@ -64,12 +77,25 @@ class Mimi:
             EngineFailed: when Mimi gives something else. Beyond its limit rustymimi raises a ValueError.
         """
         self._encoded_frames += 1
+        self._held_frames += 1
         tokens = self._tokenizer.encode_step(check_frame(pcm).reshape(1, 1, FRAME_SAMPLES))
         if tokens is None or tokens.shape != (1, self._codebooks, 1):
             raise EngineFailed(
                 f"Mimi: expected tokens [1, {self._codebooks}, 1] for a frame, got {_shape(tokens)}"
             )
         return np.ascontiguousarray(tokens[0, :, 0], np.uint32)
+
+    def prime_encoder(self, frames: Sequence[Pcm]) -> None:
+        """Hear some frames at once, each as ``encode`` takes it. Takes half of the time of one by one."""
+        self._encoded_frames += len(frames)
+        self._held_frames += len(frames)
+        self._tokenizer.encode_step(np.concatenate(frames).reshape(1, 1, len(frames) * FRAME_SAMPLES))
+
+    def prime_decoder(self, frames: Sequence[Tokens]) -> None:
+        """Say some frames at once, each as ``decode`` takes it. Takes half of the time of one by one."""
+        self._decoded_frames += len(frames)
+        self._held_frames += len(frames)
+        self._tokenizer.decode_step(np.stack(frames, axis=1).reshape(1, self._codebooks, len(frames)))
 
     def decode(self, tokens: Tokens) -> Pcm:
         """Decode uint32 ``[codebooks]`` to float32 ``[1920]`` at 24 kHz.
@@ -78,6 +104,7 @@ class Mimi:
             EngineFailed: when Mimi gives something else. Beyond its limit rustymimi raises a ValueError.
         """
         self._decoded_frames += 1
+        self._held_frames += 1
         sound = self._tokenizer.decode_step(tokens.reshape(1, self._codebooks, 1))
         if sound is None or sound.shape != (1, 1, FRAME_SAMPLES):
             raise EngineFailed(
@@ -90,6 +117,12 @@ class Mimi:
         self._tokenizer.reset()
         self.decode(self.encode(SILENT_FRAME))
         self._tokenizer.reset()
+        self._held_frames = 0
+
+    def free(self) -> None:
+        """Give its memory back to the system. It must not be used again."""
+        del self._tokenizer
+        return_free_memory()
 
 
 def _shape(array: NDArray[np.generic] | None) -> str:

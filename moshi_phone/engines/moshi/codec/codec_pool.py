@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 from loguru import logger
 
+from moshi_phone.audio.formats import FRAME_MS
 from moshi_phone.engines.duplex import EngineBusy, EngineUnavailable
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS, LIMIT_FRAMES, Mimi
 from moshi_phone.runtime.errors import first_line
 from moshi_phone.runtime.retries import CallLater, Cancel, ExponentialBackoff, later
 
 CLOSE_PATIENCE_S = 3.0  # loading one takes a second
+HANDOVER_FRAMES = 100 * 1000 // FRAME_MS  # after which a codec holds 82 MB, and another takes its place
+DIRECTIONS_PER_SPARE = 8  # each keeps a spare busy for some seconds of those 100, ten on a slow processor
 
 
 class MimiPool:
-    """Codecs that are loaded and clean.
+    """Codecs that are loaded and clean: so many for calls, and spare ones that take over from those in use.
+
+    None is loaded during a call if that can be helped: rustymimi holds the interpreter's lock meanwhile, so
+    all calls stand still for one to three seconds.
 
     Args:
         path: Mimi's weights.
-        size: how many to keep; two for each call.
+        size: how many calls can take at once: two for each.
         limit_frames: how many frames each can take in its life.
         codebooks: how many each writes and reads.
+        handover_frames: after how many frames one in use hands over to a spare one.
         run_later: runs the next try at loading one after a pause.
     """
 
@@ -34,28 +43,33 @@ class MimiPool:
         limit_frames: int = LIMIT_FRAMES,
         *,
         codebooks: int = CODEBOOKS,
+        handover_frames: int = HANDOVER_FRAMES,
         run_later: CallLater = later,
     ) -> None:
         self.limit_frames = limit_frames
+        self.handover_frames = handover_frames
+        self.spares = spares_for(size)
         self._codebooks = codebooks
         self._path = path
-        self._size = size
+        self._size = size + self.spares
         self._run_later = run_later
         self._ready: list[Mimi] = []
-        self._lock = threading.Lock()
+        self._lent: set[Mimi] = set()
+        self._lent_spares: set[Mimi] = set()
+        self._lock = threading.Condition()
         self._wanted = 0  # those that are being loaded in place of others, one after the other
         self._pauses = ExponentialBackoff()
         self._cancel: Cancel | None = None
         self._closed = False
-        self._loading: list[threading.Thread] = []
+        self._threads: list[threading.Thread] = []
 
     @property
     def ready(self) -> int:
-        """How many can be taken now."""
+        """How many can be taken now, spare ones included."""
         return len(self._ready)
 
     def fill(self) -> None:
-        """Load until the pool is full, or closed; takes a second for each.
+        """Load until the pool is full, or closed; takes a second or more for each.
 
         Raises:
             EngineUnavailable: when Mimi cannot be loaded.
@@ -77,25 +91,85 @@ class MimiPool:
         with self._lock:
             if not self._ready:
                 raise EngineBusy("The codec of an earlier call is not free yet; try again in a second.")
-            return self._ready.pop(0)
+            return self._lend()
 
     def give_back(self, mimi: Mimi) -> None:
-        """Clean it for the next call, and have it replaced in the background if it is near its limit."""
-        if mimi.left_frames > 1:
-            mimi.clean()
-            self._keep(mimi)
-        if mimi.near_limit:
+        """Clean it for the next call, or have it replaced if it is used up. Takes two steps of a codec."""
+        used_up = mimi.is_used_up
+        if not used_up:
+            try:
+                mimi.clean()
+            except Exception as error:  # rustymimi raises what it likes
+                logger.warning("A codec cannot be used any more, another is loaded: {}", first_line(error))
+                used_up = True
+        if used_up:
+            mimi.free()
+        with self._lock:
+            self._lent.discard(mimi)
+        if used_up:
             self.replace()
+        else:
+            self._keep(mimi)
+            self._replace_in_a_pause()
+
+    def lose(self, mimi: Mimi) -> None:
+        """Replace one that will not come back."""
+        with self._lock:
+            self._lent.discard(mimi)
+        self.replace()
+
+    def take_spare(self) -> Mimi | None:
+        """Take one beyond those for calls; None where all of them are lent already."""
+        with self._lock:
+            if not self._ready or len(self._lent_spares) >= self.spares or self._closed:
+                return None
+            mimi = self._lend()
+            self._lent_spares.add(mimi)
+            return mimi
+
+    def return_spare(self, spare: Mimi, instead: Mimi) -> None:
+        """End a loan: ``instead`` comes back, which may be the spare itself or the one that it replaced."""
+        try:
+            self.give_back(instead)
+        finally:
+            self._end_loan(spare)
+
+    def lose_spare(self, spare: Mimi) -> None:
+        """Replace a spare one that cannot be used."""
+        self._end_loan(spare)
+        self.lose(spare)
+
+    @contextmanager
+    def borrow(self) -> Iterator[Mimi]:
+        """Lend a clean spare codec, waiting until there is one."""
+        with self._lock:
+            while (spare := self.take_spare()) is None:
+                if self._closed:
+                    raise EngineUnavailable("Moshi has been stopped.")
+                self._lock.wait()
+        try:
+            yield spare
+        finally:
+            self.return_spare(spare, spare)
 
     def close(self) -> None:
-        """Load no more, and wait for what is being loaded: a thread in Rust aborts a program that ends."""
+        """Load no more, and wait for what is under way: a thread in Rust aborts a program that ends."""
         with self._lock:
             self._closed = True
             if self._cancel is not None:
                 self._cancel()
-            loading = list(self._loading)
-        for thread in loading:
+            threads = list(self._threads)
+            self._lock.notify_all()
+        for thread in threads:
             thread.join(CLOSE_PATIENCE_S)
+
+    def run(self, work: Callable[[], None], name: str) -> None:
+        """Run something that uses a codec, in a thread that ``close`` waits for."""
+        # A daemon: a codec that hangs in Rust must not keep the program from ending.
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        with self._lock:
+            self._threads = [one for one in self._threads if one.is_alive()] + [thread]
+            thread.start()
 
     def load_async(self) -> Future[Mimi]:
         """Load another one in a thread of its own."""
@@ -107,14 +181,11 @@ class MimiPool:
             except BaseException as error:
                 result.set_exception(error)
 
-        thread = threading.Thread(target=load, name="mimi-load", daemon=True)
-        with self._lock:
-            self._loading = [one for one in self._loading if one.is_alive()] + [thread]
-            thread.start()
+        self.run(load, name="mimi-load")
         return result
 
     def replace(self) -> None:
-        """Load one, in the background, in place of one that is near its limit or will not come back.
+        """Load one, in the background, in place of one that is used up or will not come back.
 
         It is tried until it is there: what fails (memory, files) may be well again in a second.
         """
@@ -123,6 +194,13 @@ class MimiPool:
             if self._wanted > 1 or self._closed:
                 return  # the one under way will be followed by this one
         self._load_next()
+
+    def _replace_in_a_pause(self) -> None:
+        """Replace one that is half used while there is no call that would have to wait for it."""
+        with self._lock:
+            if self._lent or self._wanted or not any(mimi.is_half_used for mimi in self._ready):
+                return
+        self.replace()
 
     def _load_next(self) -> None:
         self.load_async().add_done_callback(self._loaded)
@@ -142,12 +220,33 @@ class MimiPool:
         with self._lock:
             self._pauses.reset()
             self._wanted -= 1
-            if not self._wanted or self._closed:
-                return
-        self._load_next()
+            goes_on = self._wanted and not self._closed
+        if goes_on:
+            self._load_next()
+        else:
+            self._replace_in_a_pause()
+
+    def _lend(self) -> Mimi:
+        mimi = self._ready.pop(0)
+        self._lent.add(mimi)
+        return mimi
+
+    def _end_loan(self, spare: Mimi) -> None:
+        with self._lock:
+            self._lent_spares.discard(spare)
+            self._lock.notify_all()
 
     def _keep(self, mimi: Mimi) -> None:
         with self._lock:
             self._ready.append(mimi)
             self._ready.sort(key=lambda one: -one.left_frames)
+            surplus = self._ready[self._size :]
             del self._ready[self._size :]
+            self._lock.notify_all()
+        for one in surplus:
+            one.free()
+
+
+def spares_for(directions: int) -> int:
+    """Say how many spare codecs so many directions of calls need."""
+    return -(-directions // DIRECTIONS_PER_SPARE)

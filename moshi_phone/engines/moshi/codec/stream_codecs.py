@@ -1,70 +1,97 @@
-"""A call's encoder and decoder, each in a thread of its own."""
+"""A call's encoder and decoder, each in a thread of its own; in a long call each is exchanged for another."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 from moshi_phone.audio.formats import FRAME_MS, Pcm
-from moshi_phone.audio.silence import is_silent
-from moshi_phone.engines.duplex import EngineFailed
 from moshi_phone.engines.moshi.codec.codec import Mimi
 from moshi_phone.engines.moshi.codec.codec_pool import MimiPool
+from moshi_phone.engines.moshi.codec.handover import Handover
 from moshi_phone.engines.moshi.model.token_history import Tokens
-from moshi_phone.runtime.errors import first_line
 
-NOTICE_FRAMES = 60 * 1000 // FRAME_MS  # a fresh one is wanted a minute ahead, to have time for silence
-PRIMING_FRAMES = 4  # what a fresh one is given before it takes over; its convolutions reach back 3.5
-CLEANING_FRAMES = 1  # kept back: a call that ends gives its codec back, and cleaning takes a frame
+# What a spare is primed with. Mimi attends to ten seconds in each of its layers; after twenty there is no
+# token that differs, and after ten the sound is the same but for a difference at -73 dB.
+ENCODER_PRIMING_FRAMES = 20 * 1000 // FRAME_MS
+DECODER_PRIMING_FRAMES = 10 * 1000 // FRAME_MS
+MAX_HANDOVER_FRAMES = 60 * 1000 // FRAME_MS  # a spare that has not caught up in a minute is needed elsewhere
+
+FrameT = TypeVar("FrameT")
+ResultT = TypeVar("ResultT")
 
 
-class _Renewable:
-    """A codec in use for one direction of one call."""
+class _StreamCodec(Generic[FrameT, ResultT]):
+    """A codec in use for one direction of one call.
 
-    def __init__(self, pool: MimiPool) -> None:
+    Args:
+        pool: gives the codec, and each that follows in a long call.
+        step: gives a codec one frame.
+        prime: gives a codec some frames at once.
+        priming_frames: how many of the last frames a spare is primed with.
+        first_share: after what share of the usual time the first handover is due.
+    """
+
+    def __init__(
+        self,
+        pool: MimiPool,
+        step: Callable[[Mimi, FrameT], ResultT],
+        prime: Callable[[Mimi, Sequence[FrameT]], object],
+        *,
+        priming_frames: int,
+        first_share: float = 1.0,
+    ) -> None:
         self.pool = pool
+        self._step = step
+        self._prime = prime
         self._mimi = pool.take()
-        self._next: Future[Mimi] | None = None
-        self._renew_at_frames = min(NOTICE_FRAMES, pool.limit_frames // 2)
+        self._recent: deque[FrameT] = deque(maxlen=priming_frames)
+        self._due_at_frames = round(pool.handover_frames * first_share)
+        self._handover: Handover[FrameT] | None = None
+        self._handover_frames = 0  # since the handover began
 
     def release(self) -> None:
         """Give it back to the pool. It must not be used again."""
+        if self._handover is not None:
+            self._handover.cancel()
         self.pool.give_back(self._mimi)
 
-    def _renew(self, *, silent: bool, prime: Callable[[Mimi], object]) -> None:
-        """Change to a fresh one when the limit is near: in silence, or else at the limit itself.
+    def abandon(self) -> None:
+        """Have it replaced: it hangs, and will never be released."""
+        if self._handover is not None:
+            self._handover.cancel()
+        self.pool.lose(self._mimi)
 
-        Args:
-            silent: whether this is a good moment.
-            prime: brings the fresh one up to the present frame.
-        """
-        if self._mimi.left_frames > self._renew_at_frames:
+    def _advance(self, frame: FrameT) -> ResultT:
+        if self._handover is not None:
+            self._finish_handover(self._handover)
+        elif self._mimi.held_frames >= self._due_at_frames and (spare := self.pool.take_spare()) is not None:
+            self._handover = Handover(self.pool, spare, self._recent, self._prime)
+            self._handover_frames = 0
+        if self._handover is not None:
+            self._handover.push(frame)
+            self._handover_frames += 1
+        self._recent.append(frame)
+        return self._step(self._mimi, frame)
+
+    def _finish_handover(self, handover: Handover[FrameT]) -> None:
+        if (successor := handover.take_over(self._mimi)) is not None:
+            self._mimi = successor
+            self._due_at_frames = self.pool.handover_frames
+        elif handover.failed or self._handover_frames >= MAX_HANDOVER_FRAMES:
+            if not handover.failed:
+                handover.give_up()
+            # Not at once: others may have more use for the spare.
+            self._due_at_frames = self._mimi.held_frames + self.pool.handover_frames // 2
+        else:
             return
-        if self._next is None:
-            self._next = self.pool.load_async()
-        last_moment = self._mimi.left_frames <= CLEANING_FRAMES
-        if not last_moment and not (silent and self._next.done()):
-            return
-        fresh, self._next = self._next, None
-        try:
-            mimi = fresh.result()
-        except Exception as error:
-            if last_moment:
-                raise EngineFailed(
-                    f"Mimi could not be loaded anew for a long call: {first_line(error)}"
-                ) from error
-            # Again after half of the time that is left, and not with every frame: loading takes a second.
-            self._renew_at_frames = self._mimi.left_frames // 2
-            return
-        prime(mimi)
-        self._mimi = mimi
-        self._renew_at_frames = min(NOTICE_FRAMES, self.pool.limit_frames // 2)
+        self._handover = None
 
 
-class Encoder(_Renewable):
+class Encoder(_StreamCodec[Pcm, Tokens]):
     """Turns the caller's sound into tokens.
 
     Args:
@@ -75,21 +102,17 @@ class Encoder(_Renewable):
     """
 
     def __init__(self, pool: MimiPool) -> None:
-        super().__init__(pool)
-        self._recent: deque[Pcm] = deque(maxlen=PRIMING_FRAMES)
+        # Half a period before the decoder's, so that a call's two do not hold most at the same time.
+        super().__init__(
+            pool, Mimi.encode, Mimi.prime_encoder, priming_frames=ENCODER_PRIMING_FRAMES, first_share=0.5
+        )
 
     def encode(self, pcm: Pcm) -> Tokens:
-        """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[codebooks of the pool]``.
-
-        Raises:
-            EngineFailed: when its codec is used up, and no other could be loaded.
-        """
-        self._renew(silent=is_silent(pcm), prime=lambda mimi: [mimi.encode(frame) for frame in self._recent])
-        self._recent.append(pcm)
-        return self._mimi.encode(pcm)
+        """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[codebooks of the pool]``."""
+        return self._advance(pcm)
 
 
-class Decoder(_Renewable):
+class Decoder(_StreamCodec[Tokens, Pcm]):
     """Turns tokens into sound.
 
     Args:
@@ -100,21 +123,11 @@ class Decoder(_Renewable):
     """
 
     def __init__(self, pool: MimiPool) -> None:
-        super().__init__(pool)
-        self._recent: deque[Tokens] = deque(maxlen=PRIMING_FRAMES)
-        self._silent = True
+        super().__init__(pool, Mimi.decode, Mimi.prime_decoder, priming_frames=DECODER_PRIMING_FRAMES)
 
     def decode(self, tokens: Tokens) -> Pcm:
-        """Decode uint32 ``[8]`` to float32 ``[1920]`` at 24 kHz.
-
-        Raises:
-            EngineFailed: when its codec is used up, and no other could be loaded.
-        """
-        self._renew(silent=self._silent, prime=lambda mimi: [mimi.decode(frame) for frame in self._recent])
-        self._recent.append(tokens)
-        pcm = self._mimi.decode(tokens)
-        self._silent = is_silent(pcm)
-        return pcm
+        """Decode uint32 ``[8]`` to float32 ``[1920]`` at 24 kHz."""
+        return self._advance(tokens)
 
 
 class CoderThread:

@@ -9,7 +9,7 @@ import tempfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
@@ -183,12 +183,12 @@ class VoiceLoader:
 
     Args:
         voices: finds their files.
-        load_mimi: gives a clean codec for a recording.
+        borrow_mimi: lends a clean codec for a recording.
     """
 
-    def __init__(self, voices: Voices, load_mimi: Callable[[], Future[Mimi]]) -> None:
+    def __init__(self, voices: Voices, borrow_mimi: Callable[[], AbstractContextManager[Mimi]]) -> None:
         self._voices = voices
-        self._load_mimi = load_mimi
+        self._borrow_mimi = borrow_mimi
         self._recordings: OrderedDict[tuple[Path, int], SpokenVoice] = OrderedDict()
 
     def __call__(self, voice: str) -> Voice | None:
@@ -206,7 +206,8 @@ class VoiceLoader:
         key = (path, path.stat().st_mtime_ns)  # a file that is written anew is another voice
         if key not in self._recordings:
             pcm = read_recording(path)
-            self._recordings[key] = encode_recording(pcm, self._load_mimi().result())
+            with self._borrow_mimi() as mimi:
+                self._recordings[key] = encode_recording(pcm, mimi)
             while len(self._recordings) > RECORDINGS_KEPT:
                 self._recordings.popitem(last=False)
         return self._recordings[key]

@@ -16,7 +16,7 @@ def test_one_pool_serves_both_directions(mimi_file: Path) -> None:
     assert codecs.encoders is codecs.decoders
     assert not codecs.is_ready
     codecs.fill()
-    assert (codecs.decoders.ready, codecs.is_ready) == (2, True)
+    assert (codecs.decoders.ready, codecs.is_ready) == (3, True)
     encoder, decoder = codecs.take()
     assert not codecs.is_ready
     encoder.release()

@@ -21,6 +21,11 @@ def tokens(seed: int) -> Tokens:
     return np.random.default_rng(seed).integers(0, 2048, CODEBOOKS).astype(np.uint32)
 
 
+def snr_db(found: Pcm, expected: Pcm) -> float:
+    """How far below the expected sound the difference is."""
+    return float(10 * np.log10(np.sum(np.square(expected)) / max(np.sum(np.square(found - expected)), 1e-30)))
+
+
 def test_rustymimi_s_own_reset_is_not_enough(mimi_file: Path) -> None:
     """Why ``Mimi.clean`` exists, and why its limit is one for life. If this fails, both can be simpler."""
     mimi = rustymimi.Tokenizer(str(mimi_file), num_codebooks=CODEBOOKS, max_seq_len=8)

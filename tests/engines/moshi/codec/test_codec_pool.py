@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from moshi_phone.engines.duplex import EngineBusy, EngineUnavailable
@@ -12,6 +14,8 @@ from tests.engines.moshi.codec.test_codec import noise
 from tests.support.fake_timer import Laters
 from tests.support.logs import Logged
 from tests.support.waiting import wait_until
+
+MB = 1_000_000
 
 
 def test_says_so_when_it_cannot_be_loaded(tmp_path: Path) -> None:
@@ -25,20 +29,62 @@ def test_says_so_when_none_is_free(mimi_file: Path) -> None:
         MimiPool(mimi_file, size=1).take()
 
 
-def test_those_near_their_limit_are_replaced_between_calls(mimi_file: Path) -> None:
-    pool = MimiPool(mimi_file, size=1, limit_frames=16)
+def test_one_that_is_used_up_is_replaced_and_its_memory_given_back(mimi_file: Path) -> None:
+    pool = MimiPool(mimi_file, size=1, limit_frames=64)
     pool.fill()
-    near_limit = pool.take()
-    for number in range(4):
-        near_limit.encode(noise(number))
-    assert near_limit.near_limit
-    near_limit.clean()
-    pool._keep(near_limit)
-    assert pool.ready == 1, "it can still be taken while another is made"
-    pool.replace()
+    used_up, other = pool.take(), pool.take()
+    for number in range(60):
+        used_up.encode(noise(number))
+    assert used_up.is_used_up
+    held_bytes = psutil.Process().memory_info().rss
+    pool.give_back(used_up)
     wait_until(lambda: not pool._wanted)
+    assert psutil.Process().memory_info().rss < held_bytes + 50 * MB, "one went, another came"
     assert pool.ready == 1
-    assert pool.take() is not near_limit
+    assert pool.take() is not used_up
+    pool.give_back(other)
+
+
+def test_half_used_ones_are_replaced_while_nobody_talks(mimi_file: Path) -> None:
+    """Loading one holds the interpreter's lock for a second or more: no call is to stand still for it."""
+    pool = MimiPool(mimi_file, size=1, limit_frames=64)
+    pool.fill()
+    half_used, talking = pool.take(), pool.take()
+    for number in range(40):
+        half_used.encode(noise(number))
+    pool.give_back(half_used)
+    assert not pool._wanted, "somebody talks"
+    pool.give_back(talking)
+    wait_until(lambda: not pool._wanted)
+    assert pool.ready == 2
+    assert half_used not in (pool.take(), pool.take())
+
+
+def test_a_spare_one_is_lent_beyond_those_for_calls(mimi_file: Path) -> None:
+    pool = MimiPool(mimi_file, size=1, limit_frames=64)
+    pool.fill()
+    spare = pool.take_spare()
+    assert spare is not None
+    assert pool.take_spare() is None
+    pool.take()
+    pool.return_spare(spare, spare)
+    assert pool.take_spare() is spare
+    lent = threading.Event()
+
+    def borrow() -> None:
+        with pool.borrow():
+            lent.set()
+
+    pool.run(borrow, "borrower")
+    assert not lent.wait(0.1)
+    pool.return_spare(spare, spare)
+    assert lent.wait(10)
+    pool.close()
+
+
+@pytest.mark.parametrize(("calls", "spares"), [(1, 1), (4, 1), (5, 2), (16, 4)])
+def test_the_spares_are_as_many_as_the_calls_need(tmp_path: Path, calls: int, spares: int) -> None:
+    assert MimiPool(tmp_path, size=2 * calls).spares == spares
 
 
 def test_a_reload_that_fails_is_tried_again_until_it_works(mimi_file: Path, logged: Logged) -> None:
@@ -54,7 +100,7 @@ def test_a_reload_that_fails_is_tried_again_until_it_works(mimi_file: Path, logg
             pool._path = mimi_file
         laters.run()
     wait_until(lambda: not pool._wanted)
-    assert pool.ready == 2
+    assert pool.ready == 3
     assert laters.secs == [1.0, 2.0]
     assert sum("Mimi cannot be loaded" in line for line in logged.lines) == 2
 

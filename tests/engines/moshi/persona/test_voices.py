@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -225,16 +225,15 @@ PT = Path(__file__).parents[1] / "data" / "personaplex_voice.pt"
 
 
 class Codecs:
-    """Counts the codecs that were asked for; their tokens are zeros."""
+    """Counts the codecs that were lent; their tokens are zeros."""
 
     def __init__(self) -> None:
-        self.loaded = 0
+        self.loaned = 0
 
-    def __call__(self) -> Future[Mimi]:
-        self.loaded += 1
-        loading: Future[Mimi] = Future()
-        loading.set_result(self)  # type: ignore[arg-type]
-        return loading
+    @contextmanager
+    def borrow(self) -> Iterator[Mimi]:
+        self.loaned += 1
+        yield self  # type: ignore[misc]
 
     def encode(self, _: np.ndarray) -> np.ndarray:
         return np.zeros(8, np.uint32)
@@ -248,28 +247,28 @@ def recording(tmp_path: Path) -> Path:
 
 
 def test_the_model_s_own_voice_needs_no_file(tmp_path: Path) -> None:
-    assert VoiceLoader(Voices(tmp_path), Codecs())("") is None
+    assert VoiceLoader(Voices(tmp_path), Codecs().borrow)("") is None
 
 
 def test_a_recording_is_encoded_once_until_it_changes(tmp_path: Path, recording: Path) -> None:
     codecs = Codecs()
-    load = VoiceLoader(Voices(tmp_path), codecs)
+    load = VoiceLoader(Voices(tmp_path), codecs.borrow)
     voice = load(str(recording))
     assert isinstance(voice, SpokenVoice)
     assert voice.frames == 25
     assert load(str(recording)) is voice
-    assert codecs.loaded == 1
+    assert codecs.loaned == 1
     os.utime(recording, (1, 1))
     load(str(recording))
-    assert codecs.loaded == 2
+    assert codecs.loaned == 2
 
 
 def test_nvidia_s_own_need_no_codec(tmp_path: Path) -> None:
     (tmp_path / "NATF2.pt").symlink_to(PT)
     codecs = Codecs()
-    load = VoiceLoader(Voices(tmp_path), codecs)
+    load = VoiceLoader(Voices(tmp_path), codecs.borrow)
     assert isinstance(load("NATF2"), EmbeddedVoice)
-    assert codecs.loaded == 0
+    assert codecs.loaned == 0
     with pytest.raises(VoiceUnfit, match="There is no voice 'NATM0'"):
         load("NATM0")
 

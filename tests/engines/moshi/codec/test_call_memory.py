@@ -1,0 +1,59 @@
+"""A call of any length takes a bounded memory. Measured in a process of its own: ``python -m`` this file.
+
+``uv run pytest -m slow tests/engines/moshi/codec/test_call_memory.py`` takes some minutes on two quiet cores.
+"""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from moshi_phone.engines.moshi.codec.call_codecs import CallCodecs
+from moshi_phone.engines.moshi.codec.codec import CODEBOOKS
+from moshi_phone.engines.moshi.codec.stream_codecs import Encoder
+from moshi_phone.engines.moshi.model.token_history import Tokens
+from tests.engines.moshi.codec.test_codec import noise
+
+MB = 1_000_000
+FRAMES = 8000  # 10 min 40 s of a call
+EVERY_FRAMES = 100
+
+
+@pytest.mark.slow
+def test_a_call_takes_no_more_memory_after_ten_minutes_than_after_three(mimi_file: Path) -> None:
+    script = [sys.executable, "-m", "tests.engines.moshi.codec.test_call_memory", str(mimi_file)]
+    run = subprocess.run(script, capture_output=True, text=True, check=True, timeout=3600)  # noqa: S603
+    held_mb = {int(frame): float(held) for frame, held in map(str.split, run.stdout.splitlines())}
+    before, early = held_mb[600], max(held_mb[frame] for frame in held_mb if 600 <= frame <= 3400)
+    late = max(held_mb[frame] for frame in held_mb if frame > 3400)
+    assert early - before < 150
+    assert late < early + 30, "there is a trend"
+
+
+def main(mimi: Path) -> None:
+    """Feed a call as fast as it takes frames, and print the resident memory now and then."""
+    codecs = CallCodecs.for_calls(mimi, 1)
+    codecs.fill()
+    encoder, decoder = codecs.take()
+    heard: queue.Queue[Tokens] = queue.Queue(5)
+    threading.Thread(target=_encode, args=(encoder, heard), daemon=True).start()
+    for frame in range(1, FRAMES + 1):
+        decoder.decode(heard.get()[:CODEBOOKS])
+        if frame % EVERY_FRAMES == 0:
+            print(frame, psutil.Process().memory_info().rss / MB, flush=True)  # noqa: T201
+
+
+def _encode(encoder: Encoder, heard: queue.Queue[Tokens]) -> None:
+    for number in range(FRAMES):
+        heard.put(encoder.encode(noise(number)))
+    encoder.release()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
