@@ -30,17 +30,12 @@ from pipecat.workers.runner import WorkerRunner
 from moshi_phone.access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.engines.duplex import DuplexSession
-from moshi_phone.engines.options import EngineOptions
-from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.control import CallControl, end_at_limit
-from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.stream import handle_stream
-from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.runner import RunnerState
 from moshi_phone.server.settings import Settings
-from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from pipelines.call_parts import CallParts
 from pipelines.taps import make_taps
 from processors.dtmf_actions import Action, DtmfActions
@@ -65,11 +60,13 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     """
     serializer = TwilioSerializer(call.start.stream_sid)
     transport = TwilioTransport(websocket, serializer)
-    options = state.options
+    options = state.settings.server
     heading = call.heading(state.engine.name)
     control = CallControl(call, state)
     watches = _watches(call, state, control)
-    taps = make_taps(state.taps, call.file_name, call.observations, state.files, heading, watches=watches)
+    taps = make_taps(
+        state.settings.taps, call.file_name, call.observations, state.files, heading, watches=watches
+    )
     tone = ToneOverlay()
     pipeline = state.make_pipeline(
         CallParts(
@@ -77,9 +74,9 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
             session,
             inbound_taps=taps.inbound_taps,
             # Before the taps: what is recorded is what the caller hears.
-            taps=[tone, *taps.taps] if state.call_options.call_limit_secs else taps.taps,
+            taps=[tone, *taps.taps] if state.settings.calls.call_limit_secs else taps.taps,
             playout_lead_ms=options.playout_lead_ms,
-            hang_secs=state.hang_secs,
+            hang_secs=state.settings.engine.hang_secs,
             transfer=control.transfer,
         )
     )
@@ -126,7 +123,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     runner = WorkerRunner(handle_sigint=False)  # signals are the program's: it lets the calls finish first
     await runner.add_workers(worker)
     watchers = [asyncio.create_task(watch()) for watch in (end_when_idle, cancel_when_ended)]
-    if limit_secs := state.call_options.call_limit_secs:
+    if limit_secs := state.settings.calls.call_limit_secs:
         watchers.append(asyncio.create_task(end_at_limit(call, limit_secs, tone.sound)))
     try:
         await runner.run()
@@ -137,10 +134,10 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
 
 def _watches(call: Call, state: ServerState, control: CallControl) -> list[FrameObserver]:
     """Make what looks out for keys and phrases that do something."""
-    asked = state.call_options
+    asked = state.settings.calls
     keys: dict[str, Action] = {}
-    if state.options.hangup_key:
-        keys[state.options.hangup_key] = call.end
+    if state.settings.server.hangup_key:
+        keys[state.settings.server.hangup_key] = call.end
     if asked.transfer_key:
         keys[asked.transfer_key] = control.transfer
     watches: list[FrameObserver] = [DtmfActions(keys)] if keys else []
@@ -155,14 +152,7 @@ def _settings() -> Settings:
     """Read how everything is set from the environment, by the command line's own names and defaults."""
     from moshi_phone.commands.options import from_environment  # noqa: PLC0415 - click is for the command line
 
-    return Settings(
-        from_environment(ServerOptions),
-        from_environment(EngineOptions),
-        from_environment(TwilioOptions),
-        from_environment(ReachOptions),
-        taps=from_environment(TapOptions),
-        calls=from_environment(CallOptions),
-    )
+    return from_environment(Settings)
 
 
 _runner_state = RunnerState(_settings)

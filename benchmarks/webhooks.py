@@ -19,7 +19,6 @@ from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.public_address import TWIML_PATH, PublicAddress
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.web.app import create_app
 
 AUTH_TOKEN = "f" * 32
@@ -31,7 +30,7 @@ async def cpu_ms() -> float:
     """Give the CPU of one answer, in ms."""
     engine = ParrotEngine(delay_s=0)
     address = PublicAddress(PUBLIC)
-    state = ServerState(engine, ServerOptions(), auth=StreamAuth.for_account(AUTH_TOKEN, address))
+    state = ServerState(engine, auth=StreamAuth.for_account(AUTH_TOKEN, address))
     app = create_app(state, _no_call, None)
     await engine.start(lambda _: None)
     try:

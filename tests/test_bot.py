@@ -14,10 +14,8 @@ from websockets.asyncio.client import connect
 import bot
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.runtime.ports import free_port
-from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.runner import RunnerState
 from moshi_phone.server.settings import Settings
-from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from tests.support.phone import Phone, serving_app, start_message
 from tests.support.program import ROOT, program
 
@@ -39,7 +37,7 @@ def _runner() -> FastAPI:
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is loaded yet, and nothing comes from the environment of whoever runs the tests."""
-    made = Settings(ServerOptions(), EngineOptions(engine="parrot"), TwilioOptions(), ReachOptions())
+    made = Settings(engine=EngineOptions(engine="parrot"))
     monkeypatch.setattr(bot, "_runner_state", RunnerState(lambda: made))
 
 

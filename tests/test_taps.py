@@ -20,6 +20,7 @@ from moshi_phone.audio import g711, pcm
 from moshi_phone.engines.duplex import DuplexEngine
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from moshi_phone.server.web.monitoring import details, metrics, overview
 from tests.support.fake_engines import FakeEngine
@@ -33,7 +34,7 @@ def call(
     engine: DuplexEngine, said: NDArray[np.float32], taps: TapOptions, late_s: tuple[float, ...] = ()
 ) -> tuple[SimulatedPhone, ServerState]:
     async def main() -> tuple[SimulatedPhone, ServerState]:
-        line = ServerState(engine, taps=taps)
+        line = ServerState(engine, Settings(taps=taps))
         await engine.start(lambda _: None)
         phone = SimulatedPhone(create_app(line, run_call), start_message(call_sid=CALL_SID))
         await phone.talk(said, late_s=late_s)

@@ -15,7 +15,6 @@ import click
 import cloup
 from loguru import logger
 
-from moshi_phone.access.options import WebOptions
 from moshi_phone.cluster.control import ask_cluster
 from moshi_phone.cluster.gateway import ADMIN_PORT, PORT
 from moshi_phone.cluster.lifecycle import cluster_running
@@ -29,18 +28,13 @@ from moshi_phone.commands.errors import explained
 from moshi_phone.commands.logs import log_to_stderr
 from moshi_phone.commands.options import command, options_from
 from moshi_phone.commands.pointing import number_option, pointer_for, restore
-from moshi_phone.engines.options import EngineOptions
-from moshi_phone.hooks.options import HookOptions
-from moshi_phone.records.options import TapOptions
 from moshi_phone.runtime import event_loop
 from moshi_phone.runtime.stop_signals import Stopped, stop_signals
-from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import RunCall
 from moshi_phone.server.lifecycle import listen
-from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.telephony.number_routing import put_back_left_numbers
-from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+from moshi_phone.telephony.options import TwilioOptions
 
 
 @cloup.command("update")
@@ -77,28 +71,14 @@ def status(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> No
 @click.pass_context
 @number_option
 @options_from(ClusterOptions)
-@options_from(TwilioOptions)
-@options_from(ReachOptions, without=("insecure", "stream_url"))
-@options_from(EngineOptions)
-@options_from(ServerOptions)
-@options_from(WebOptions)
-@options_from(TapOptions)
-@options_from(CallOptions)
-@options_from(HookOptions)
+@options_from(Settings, without=("insecure", "stream_url"))
 def cluster(
     context: click.Context,
     /,
     *,
     number: str | None,
     cluster_options: ClusterOptions,
-    twilio_options: TwilioOptions,
-    reach_options: ReachOptions,
-    engine_options: EngineOptions,
-    server_options: ServerOptions,
-    web_options: WebOptions,
-    tap_options: TapOptions,
-    call_options: CallOptions,
-    hook_options: HookOptions,
+    settings: Settings,
 ) -> None:
     """Answer calls with several servers, on this machine or on those of a Ray cluster (docs/cluster.md).
 
@@ -106,21 +86,13 @@ def cluster(
     """
     if context.invoked_subcommand is not None:
         return
-    settings = Settings(
-        server_options,
-        engine_options,
-        twilio_options,
-        reach_options,
-        taps=tap_options,
-        web=web_options,
-        hooks=hook_options,
-        calls=call_options,
+    start_log = partial(
+        log_to_stderr, settings.server.log_level, settings.secrets, settings.server.log_format
     )
-    start_log = partial(log_to_stderr, server_options.log_level, settings.secrets, server_options.log_format)
     start_log()
     with explained():
         _check(settings, cluster_options)
-        address, token = cluster_options.ray_address, _auth_token(twilio_options)
+        address, token = cluster_options.ray_address, _auth_token(settings.twilio)
         with ExitStack() as held:
             account, left = None, list[Left]()
             if address:  # first: what an earlier command has left has our ports

@@ -113,7 +113,13 @@ def dial(
 
     Ctrl-C hangs up. The exit code is 0 when somebody answered, and 1 when nobody did.
     """
-    options = Settings(server_options, engine_options, twilio_options, reach_options, taps=tap_options)
+    options = Settings(
+        server=server_options,
+        engine=engine_options,
+        twilio=twilio_options,
+        reach=reach_options,
+        taps=tap_options,
+    )
     log_to_stderr(server_options.log_level, options.secrets, server_options.log_format)
     with explained():
         to = parse_number(number)

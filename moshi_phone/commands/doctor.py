@@ -67,7 +67,7 @@ def doctor(
     with explained():
         # Not Settings.check(), which ends at the first fault: here each is a line of its own.
         settled, _ = resolve_personas(engine_options)
-        options = Settings(server_options, settled, twilio_options, reach_options)
+        options = Settings(server=server_options, engine=settled, twilio=twilio_options, reach=reach_options)
         options.address()
         checks = event_loop.run(_examine(options, number, quiet=as_json))
     works = all(check.state != "fail" for check in checks)

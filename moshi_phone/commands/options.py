@@ -156,8 +156,10 @@ def _flat(settings: type[Any]) -> list[tuple[dataclasses.Field[Any], Any, str]]:
     flat = list[tuple[dataclasses.Field[Any], Any, str]]()
     for item in dataclasses.fields(settings):
         hint = hints[item.name]
-        own = (item, hint, item.metadata.get("group", settings.GROUP))
-        flat += _flat(hint) if _is_dataclass(hint) else [own]
+        if _is_dataclass(hint):
+            flat += _flat(hint)
+        else:
+            flat.append((item, hint, item.metadata.get("group") or settings.GROUP))
     return flat
 
 
@@ -165,8 +167,9 @@ def _filled(settings: type[Any], values: dict[str, Any]) -> Any:
     """Fill a dataclass, and those in it, with what is there of their fields."""
     hints = get_type_hints(settings)
     parts = {name: _filled(hint, values) for name, hint in hints.items() if _is_dataclass(hint)}
-    own = {item.name: values[item.name] for item in dataclasses.fields(settings) if item.name in values}
-    return settings(**parts, **own)
+    # Not of the parts: one may have the name of another part's option.
+    names = [item.name for item in dataclasses.fields(settings) if item.name not in parts]
+    return settings(**parts, **{name: values[name] for name in names if name in values})
 
 
 def _is_dataclass(hint: Any) -> TypeGuard[type[Any]]:

@@ -9,26 +9,19 @@ from contextlib import suppress
 import click
 from loguru import logger
 
-from moshi_phone.access.options import WebOptions
 from moshi_phone.access.public_address import TWIML_PATH
 from moshi_phone.access.redact import redact
 from moshi_phone.commands.errors import explained
 from moshi_phone.commands.logs import log_to_stderr
 from moshi_phone.commands.options import command, options_from
 from moshi_phone.commands.pointing import number_option, pointer_for, restore
-from moshi_phone.engines.options import EngineOptions
-from moshi_phone.hooks.options import HookOptions
-from moshi_phone.records.options import TapOptions
 from moshi_phone.runtime import event_loop
 from moshi_phone.runtime.stop_signals import Stopped, stop_signals
 from moshi_phone.server.calls.draining import drain
-from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.lifecycle import listen, running_server
-from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.number_routing import put_back_left_numbers
-from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 
 _HERE = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - all of them take what comes to localhost
 
@@ -36,43 +29,13 @@ _HERE = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - all of them take w
 @command("Answer calls (the default).")
 @click.pass_obj
 @number_option
-@options_from(TwilioOptions)
-@options_from(ReachOptions)
-@options_from(EngineOptions)
-@options_from(ServerOptions)
-@options_from(WebOptions)
-@options_from(TapOptions)
-@options_from(CallOptions)
-@options_from(HookOptions)
-def serve(
-    run_call: RunCall,
-    /,
-    *,
-    number: str | None,
-    twilio_options: TwilioOptions,
-    reach_options: ReachOptions,
-    engine_options: EngineOptions,
-    server_options: ServerOptions,
-    web_options: WebOptions,
-    tap_options: TapOptions,
-    call_options: CallOptions,
-    hook_options: HookOptions,
-) -> None:
+@options_from(Settings)
+def serve(run_call: RunCall, /, *, number: str | None, settings: Settings) -> None:
     """Answer calls at ws://HOST:PORT/stream."""
-    options = Settings(
-        server_options,
-        engine_options,
-        twilio_options,
-        reach_options,
-        taps=tap_options,
-        web=web_options,
-        hooks=hook_options,
-        calls=call_options,
-    )
-    log_to_stderr(server_options.log_level, options.secrets, server_options.log_format)
+    log_to_stderr(settings.server.log_level, settings.secrets, settings.server.log_format)
     with explained():
-        options.check()
-        is_back = event_loop.run(_serve(options, run_call, number))
+        settings.check()
+        is_back = event_loop.run(_serve(settings, run_call, number))
     if not is_back:
         sys.exit(1)
 

@@ -12,14 +12,10 @@ from functools import partial
 import uvicorn
 from loguru import logger
 
-from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.public_address import HEALTH_PATH, TWIML_PATH, PublicAddress
 from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.engines.choose import create_engine
 from moshi_phone.engines.personas import check_sections
-from moshi_phone.hooks.http import Hook
-from moshi_phone.hooks.outbox import SEND_SECS, Outbox
-from moshi_phone.records.retention import retaining
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.runtime.tunnel import Tunnel, find_program, reaches
 from moshi_phone.server.calls.state import RunCall, ServerState
@@ -73,33 +69,12 @@ async def running_server(
         stack.callback(listener.close)
         choice = create_engine(options.engine)
         logger.info(choice.line)
-        address, streams = options.address(), options.stream_address()
-        auth = StreamAuth.for_account(
-            options.twilio.auth_token, streams or address, insecure=options.reach.insecure
-        )
-        auth.tokens = tokens or auth.tokens
-        state = ServerState(
-            choice.engine,
-            options.server,
-            options.rest_api_if_set(),
-            auth=auth,
-            taps=options.taps,
-            web=options.web,
-            hooks=options.hooks,
-            call_options=options.calls,
-            engine_reason=choice.reason,
-            hang_secs=options.engine.hang_secs,
-            personas=choice.personas,
-            webhook_base_url=webhook_base_url or (address if streams else None),
-        )
+        state = ServerState.create(options, choice, tokens=tokens, webhook_base_url=webhook_base_url)
+        # A worker's public URL is its own, not the gateway's.
+        address = state.auth.address if webhook_base_url else state.webhooks
         if options.reach.insecure and not options.twilio.auth_token:
             logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")
-        if options.hooks.on_end:
-            hook = Hook(options.hooks.on_end, options.hooks.hook_secret, SEND_SECS)
-            state.outbox = Outbox(hook, options.hooks.on_end_folder)
-            state.outbox.start()
-            stack.push_async_callback(state.outbox.stop)  # after the last call has ended
-        await stack.enter_async_context(retaining(options.taps, state.files))
+        await stack.enter_async_context(state.background())
         if options.web.admin_port is not None:
             admin = listen(options.web.admin_host, options.web.admin_port, "admin-")
             stack.callback(admin.close)

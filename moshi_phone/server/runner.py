@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 from fastapi import FastAPI, WebSocket
 from loguru import logger
 
 from moshi_phone.engines.choose import create_engine
+from moshi_phone.hooks.options import check_hooks
 from moshi_phone.records.private_files import make_directories
 from moshi_phone.server.calls.draining import hang_up_all
 from moshi_phone.server.calls.state import ServerState
@@ -38,12 +40,13 @@ class RunnerState:
         """
         async with self._loading:  # or two calls at once would load two engines
             if self._state is None:
-                self._state = state = await _load(self._settings())
+                stack = AsyncExitStack()
+                self._state = state = await _load(self._settings(), stack)
 
                 async def stop() -> None:
                     self._state = None
                     await hang_up_all(state.calls, logger.info)
-                    await state.engine.stop()
+                    await stack.aclose()
 
                 app = websocket.scope.get("app")
                 if isinstance(app, FastAPI):
@@ -52,23 +55,18 @@ class RunnerState:
             return self._state
 
 
-async def _load(settings: Settings) -> ServerState:
+async def _load(settings: Settings, stack: AsyncExitStack) -> ServerState:
+    """Start what the settings call for; ``stack`` stops it."""
     make_directories(settings.taps)
+    check_hooks(settings.hooks)
     choice = create_engine(settings.engine)
     logger.info(choice.line)
-    state = ServerState(
-        choice.engine,
-        settings.server,
-        settings.rest_api_if_set(),
-        taps=settings.taps,
-        call_options=settings.calls,
-        engine_reason=choice.reason,
-        hang_secs=settings.engine.hang_secs,
-        personas=choice.personas,
-    )
+    state = ServerState.create(settings, choice)
     try:
+        await stack.enter_async_context(state.background())
+        stack.push_async_callback(choice.engine.stop)
         await state.startup.run(choice.engine, logger.info)
     except BaseException:
-        await choice.engine.stop()
+        await stack.aclose()
         raise
     return state

@@ -29,18 +29,18 @@ class SettingsError(UserError):
     """The options do not go together, or lack something. The text is one sentence that names the remedy."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the command line said, area by area."""
+    """All options of a server, one dataclass for each area; ``--help`` lists them in this order."""
 
-    server: ServerOptions
-    engine: EngineOptions
-    twilio: TwilioOptions
-    reach: ReachOptions
-    taps: TapOptions = field(default_factory=TapOptions, kw_only=True)
-    web: WebOptions = field(default_factory=WebOptions, kw_only=True)
-    hooks: HookOptions = field(default_factory=HookOptions, kw_only=True)
-    calls: CallOptions = field(default_factory=CallOptions, kw_only=True)
+    twilio: TwilioOptions = field(default_factory=TwilioOptions)
+    reach: ReachOptions = field(default_factory=ReachOptions)
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    server: ServerOptions = field(default_factory=ServerOptions)
+    web: WebOptions = field(default_factory=WebOptions)
+    taps: TapOptions = field(default_factory=TapOptions)
+    calls: CallOptions = field(default_factory=CallOptions)
+    hooks: HookOptions = field(default_factory=HookOptions)
 
     @property
     def secrets(self) -> tuple[str | None, ...]:

@@ -139,10 +139,10 @@ class LocalCluster:
 def settings(**more: Any) -> Settings:
     """Give a cluster's settings: small parrots, a public URL."""
     return Settings(
-        ServerOptions(port=free_ports(), drain_secs=20.0),
-        EngineOptions(engine=SMALL_PARROT),
-        TwilioOptions(auth_token=AUTH_TOKEN),
-        ReachOptions(public_url=PUBLIC),
+        server=ServerOptions(port=free_ports(), drain_secs=20.0),
+        engine=EngineOptions(engine=SMALL_PARROT),
+        twilio=TwilioOptions(auth_token=AUTH_TOKEN),
+        reach=ReachOptions(public_url=PUBLIC),
         **more,
     )
 

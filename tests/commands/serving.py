@@ -11,7 +11,6 @@ import pytest
 
 import moshi_phone.commands.serve as module
 from bot import run_call
-from moshi_phone.engines.options import EngineOptions
 from moshi_phone.server import lifecycle as running
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
@@ -21,10 +20,9 @@ from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
 
 def options(twilio: FakeTwilioApi, **reach: object) -> Settings:
     return Settings(
-        ServerOptions(port=0),
-        EngineOptions(),
-        TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url),
-        ReachOptions(tunnel_wait_secs=0, **reach),  # type: ignore[arg-type]
+        server=ServerOptions(port=0),
+        twilio=TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url),
+        reach=ReachOptions(tunnel_wait_secs=0, **reach),  # type: ignore[arg-type]
     )
 
 

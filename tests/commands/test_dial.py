@@ -16,7 +16,6 @@ from moshi_phone.commands.dial import _dial_here
 from moshi_phone.commands.main import cli
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.server.lifecycle import listen
-from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.dialling import CallPlan
 from moshi_phone.telephony.options import ReachOptions, TwilioOptions
@@ -100,10 +99,9 @@ async def test_ctrl_c_in_a_call_that_is_answered_here(
     twilio.on_call = lambda sid, form: loop.call_soon_threadsafe(placed.set_result, (sid, form))
     monkeypatch.setattr("moshi_phone.telephony.dialling.POLL_SECS", 0.01)
     made = Settings(
-        ServerOptions(),
-        EngineOptions(engine="parrot"),
-        TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url),
-        ReachOptions(tunnel_wait_secs=0),
+        engine=EngineOptions(engine="parrot"),
+        twilio=TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url),
+        reach=ReachOptions(tunnel_wait_secs=0),
     ).with_public_url()
     plan = CallPlan(TO, NUMBER, "")
     async with FakeCloudflared(tmp_path, ready_at_once=True) as cloudflared:

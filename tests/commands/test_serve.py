@@ -13,14 +13,13 @@ from twilio.request_validator import RequestValidator
 from bot import run_call
 from moshi_phone.engines.choose import EngineChoice
 from moshi_phone.engines.duplex import Progress
-from moshi_phone.engines.options import EngineOptions
 from moshi_phone.runtime.stop_signals import REPEAT_SECS, StopSignals
 from moshi_phone.runtime.tunnel import TunnelFailed
 from moshi_phone.server import lifecycle as running
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.health import ENGINE_ERROR
-from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+from moshi_phone.telephony.options import TwilioOptions
 from moshi_phone.telephony.rest_errors import TwilioError
 from tests.commands.serving import Serving, options
 from tests.fakes.cloudflared import FakeCloudflared
@@ -156,7 +155,7 @@ async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answere
     monkeypatch.setattr(running, "choose_engine", lambda _: EngineChoice(engine, "slow"))
     listener = running.listen("127.0.0.1", 0)
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    made = Settings(ServerOptions(port=0), EngineOptions(), TwilioOptions(), ReachOptions())
+    made = Settings(server=ServerOptions(port=0))
     ready = asyncio.Event()
     over = asyncio.Event()
 

@@ -11,6 +11,7 @@ import pytest
 from moshi_phone.engines.duplex import CallerText, DuplexStep
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
 from tests.fakes.openai_api import ToolCall, fake_openai
 from tests.fakes.twilio_api import FakeTwilioApi
 from tests.server.talking_line import PERSON, TO_THE_PERSON, Line, TalkingEngine
@@ -41,7 +42,7 @@ async def test_an_answer_is_said_and_a_tool_ends_the_call(monkeypatch: pytest.Mo
         monkeypatch.setenv("DELEGATE_BASE_URL", api.url)
         monkeypatch.setenv("DELEGATE_MODEL", "tiny")
         options = ServerOptions(pipeline="examples.delegate:phone_call_with_delegate")
-        state = ServerState(FakeEngine(), options)
+        state = ServerState(FakeEngine(), Settings(server=options))
         async with serving(state) as address, Phone.calling(address, start_message()) as phone:
             await phone.say(LOUD, times=30 * PACKETS_PER_FRAME)
             async with asyncio.timeout(WAIT_S):
@@ -62,7 +63,8 @@ async def test_a_tool_puts_the_caller_through(
     engine = TalkingEngine()
     engine.script = {2: " Is there a human being?"}
     made = Line(twilio, engine, transfer_to=PERSON, transfer_notice="One moment, please.")
-    made.state.options = ServerOptions(pipeline="examples.delegate:phone_call_with_delegate")
+    server = ServerOptions(pipeline="examples.delegate:phone_call_with_delegate")
+    made.state.settings = replace(made.state.settings, server=server)
     with fake_openai(ToolCall("transfer_to_a_person")) as api:
         monkeypatch.setenv("DELEGATE_BASE_URL", api.url)
         async with made.serving() as line, line.call() as phone:

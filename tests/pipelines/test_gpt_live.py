@@ -16,6 +16,7 @@ from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.runtime.plugin import PluginUnfit
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
 from pipelines.gpt_live import GREETING, INSTRUCTIONS, make_service
 from tests.fakes.openai_live import KEY, FakeOpenAILive, openai_live
 from tests.support.phone import Phone, serving
@@ -30,7 +31,7 @@ async def calling(
 ) -> AsyncIterator[tuple[Phone, ServerState]]:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_LIVE_URL", fake.url)
-    state = ServerState(ParrotEngine(), options=ServerOptions(pipeline=PIPELINE))
+    state = ServerState(ParrotEngine(), Settings(server=ServerOptions(pipeline=PIPELINE)))
     async with serving(state) as address, Phone.calling(address) as phone:
         yield phone, state
 

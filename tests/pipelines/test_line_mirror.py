@@ -7,6 +7,7 @@ from benchmarks.bursts import delays_s, talk
 from bot import run_call
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from tests.support.fake_engines import FakeEngine
 from tests.support.phone import start_message
@@ -18,7 +19,9 @@ def test_the_caller_hears_themselves_one_frame_later() -> None:
     said = talk(8, seed=1)
 
     async def main() -> NDArray[np.float32]:
-        line = ServerState(FakeEngine(), ServerOptions(pipeline="pipelines.line_mirror:line_mirror"))
+        line = ServerState(
+            FakeEngine(), Settings(server=ServerOptions(pipeline="pipelines.line_mirror:line_mirror"))
+        )
         await line.engine.start(lambda _: None)
         return await SimulatedPhone(create_app(line, run_call), start_message()).talk(said.samples)
 

@@ -16,6 +16,7 @@ import pytest
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import Settings
 from tests.support.fake_engines import FakeEngine
 from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, start_message
@@ -167,7 +168,7 @@ async def test_a_call_goes_on_and_ends_while_its_recording_waits_for_the_disk(
         writes(wav, data)
 
     monkeypatch.setattr(wave.Wave_write, "writeframes", stalling)
-    line = ServerState(FakeEngine(), taps=TapOptions(record=tmp_path))
+    line = ServerState(FakeEngine(), Settings(taps=TapOptions(record=tmp_path)))
     async with serving(line) as address:
         for _ in range(2):
             async with Phone.calling(address, start_message(call_sid="CA" + "3" * 32)) as phone:

@@ -11,6 +11,7 @@ from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallerText, CallOverrides, DuplexStep, Unsupported
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.rest import TwilioApi
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
 from tests.fakes.twilio_voice import FakeTwilioVoice
@@ -78,9 +79,9 @@ class Line:
         self.twilio = twilio
         self.state = ServerState(
             engine,
+            Settings(calls=CallOptions(ring_secs=20, **options)),  # type: ignore[arg-type]
             rest=TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url, sleep=Naps()),
             auth=StreamAuth.for_account(AUTH_TOKEN, PublicAddress(PUBLIC)),
-            call_options=CallOptions(ring_secs=20, **options),  # type: ignore[arg-type]
         )
         self.voice = FakeTwilioVoice(PUBLIC, "")
 

@@ -11,6 +11,7 @@ import pytest
 from bot import run_call
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from moshi_phone.telephony.rest import TwilioApi
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
@@ -48,7 +49,7 @@ class Caller(SimulatedPhone):
 def test_the_session_is_free_within_a_second(how: str, after_secs: float) -> None:
     async def test() -> None:
         engine = FakeEngine()
-        line = ServerState(engine, ServerOptions(hangup_key="#"))
+        line = ServerState(engine, Settings(server=ServerOptions(hangup_key="#")))
         await engine.start(lambda _: None)
         caller = Caller(create_app(line, run_call), start_message())
         caller.begin()
@@ -75,7 +76,7 @@ def line(twilio: FakeTwilioApi) -> ServerState:
     twilio.calls[CALL] = {"sid": CALL, "status": "in-progress", "duration": None}
     twilio._steps[CALL] = deque()
     rest = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url, sleep=Naps())
-    return ServerState(FakeEngine(), ServerOptions(hangup_key="#"), rest)
+    return ServerState(FakeEngine(), Settings(server=ServerOptions(hangup_key="#")), rest=rest)
 
 
 async def in_a_call(line: ServerState, then: Callable[[Phone], object]) -> tuple[int, str]:
@@ -120,7 +121,7 @@ async def test_without_the_option_no_key_hangs_up(line: ServerState) -> None:
         await phone.listen(1)
         await phone.send({"event": "stop"})
 
-    line.options = ServerOptions()
+    line.settings = Settings()
     assert await in_a_call(line, keys) == (1000, "the caller hung up")
 
 

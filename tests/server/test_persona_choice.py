@@ -22,6 +22,7 @@ from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.engines.personas import Personas
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.dialling import CallPlan
 from tests.fakes.twilio_api import AUTH_TOKEN
 from tests.fakes.twilio_voice import CALLER, FakeTwilioVoice
@@ -133,7 +134,7 @@ async def test_the_page_gets_nothing_else(body: object, content_type: str, refus
 
 
 async def test_strangers_learn_nothing_of_the_offers() -> None:
-    state = state_of(Voices(), web=WebOptions(web_password="twelve letters"))
+    state = state_of(Voices(), settings=Settings(web=WebOptions(web_password="twelve letters")))
     async with serving(state) as address:
         status, _ = await asyncio.to_thread(ask, address, "/offers")
         assert status in (401, 403)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from moshi_phone.hooks.http import Hook
@@ -19,7 +20,9 @@ async def test_a_card_s_number_is_kept_nowhere(twilio: FakeTwilioApi, tmp_path: 
     engine.bot_script = {6: " Your code is 99", 7: "17."}
     async with hook(says()) as told:
         made = Line(twilio, engine)
-        made.state.taps = TapOptions(transcripts=tmp_path, redact="digits")
+        made.state.settings = replace(
+            made.state.settings, taps=TapOptions(transcripts=tmp_path, redact="digits")
+        )
         made.state.outbox = Outbox(Hook(told.url), tmp_path / "outbox")
         made.state.outbox.start()
         async with made.serving() as line, line.call() as phone:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI, WebSocket
 
+from moshi_phone.commands.options import from_environment
 from moshi_phone.engines.choose import EngineChoice
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.server import runner
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.runner import RunnerState
 from moshi_phone.server.settings import Settings
-from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+from tests.fakes.hook import hook, says
 from tests.support.fake_engines import FakeEngine
 
 
@@ -48,7 +49,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[LoadingEngine]:
         made.append(LoadingEngine())
         return EngineChoice(made[-1], "as asked")
 
-    monkeypatch.setattr(runner, "choose_engine", choose)
+    monkeypatch.setattr(runner, "create_engine", choose)
     return made
 
 
@@ -60,7 +61,7 @@ def websocket(app: object) -> WebSocket:
 
 
 def state() -> RunnerState:
-    return RunnerState(lambda: Settings(ServerOptions(), EngineOptions(), TwilioOptions(), ReachOptions()))
+    return RunnerState(Settings)
 
 
 async def both(shared: RunnerState, app: FastAPI) -> list[ServerState | BaseException]:
@@ -104,3 +105,26 @@ async def test_an_app_of_another_kind_will_do(engines: list[LoadingEngine]) -> N
     await asyncio.sleep(0)
     engines[0].loaded.set()
     assert (await getting).engine is engines[0]
+
+
+async def test_all_settings_count_under_the_runner_too(
+    engines: list[LoadingEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``MOSHI_ON_END`` was ignored: the runner made its state by hand, without the hooks."""
+    app = FastAPI()
+    async with hook(says("")) as asked:
+        for name, value in {"ON_END": asked.url, "ON_END_FOLDER": str(tmp_path), "HANG_SECS": "7"}.items():
+            monkeypatch.setenv(f"MOSHI_{name}", value)
+        getting = asyncio.ensure_future(RunnerState(lambda: from_environment(Settings)).get(websocket(app)))
+        await asyncio.sleep(0)
+        engines[0].loaded.set()
+        shared = await getting
+        assert shared.settings.engine.hang_secs == 7
+        assert shared.outbox is not None
+        await shared.outbox.add({"event": "end", "call_sid": "CA1"})
+        async with asyncio.timeout(5):
+            while not asked.told:  # noqa: ASYNC110 - it is delivered in the background
+                await asyncio.sleep(0.01)
+        assert [told["call_sid"] for told in asked.told] == ["CA1"]
+        for stop in app.router.on_shutdown:
+            await stop()

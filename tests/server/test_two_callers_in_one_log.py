@@ -13,6 +13,7 @@ from moshi_phone.commands.logs import LogFormat, log_to_stderr
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import Settings
 from tests.support.logs import log_put_back
 from tests.support.phone import Phone, serving, start_message
 
@@ -30,7 +31,7 @@ def _put_back() -> Iterator[None]:
 async def two_calls_and_a_stranger(folder: Path) -> None:
     """Log from the server's tasks, from pipecat's, and from the thread that writes recordings."""
     taps = TapOptions(record=folder)
-    async with serving(ServerState(ParrotEngine(delay_s=0, capacity=2), taps=taps)) as address:
+    async with serving(ServerState(ParrotEngine(delay_s=0, capacity=2), Settings(taps=taps))) as address:
         put_a_file_in_its_place(folder)
         async with (
             Phone.calling(address, start_message("MZ1", call_sid=ANNA)) as anna,

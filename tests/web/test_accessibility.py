@@ -11,9 +11,11 @@ from playwright.async_api import expect
 from bot import run_call
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from tests.support.fake_engines import FakeEngine
 from tests.support.phone import Phone, serving, serving_app
@@ -100,7 +102,7 @@ async def test_both_speakers_and_a_choice_of_who_answers() -> None:
 
 async def test_calling_and_refused() -> None:
     silent = FakeEngine(capacity=1, step_secs=lambda _: 3600)  # it takes the call and says nothing
-    line = ServerState(silent, hang_secs=600)
+    line = ServerState(silent, Settings(engine=EngineOptions(hang_secs=600)))
     async with serving(line) as address, browsing(f"http://{address}/") as page:
         await page.get_by_role("button", name="Call").click()
         await expect(page.get_by_role("status")).to_have_text("Connecting …", timeout=PATIENCE_MS)

@@ -18,6 +18,7 @@ from moshi_phone.engines.parrot import GREETING, ParrotEngine
 from moshi_phone.engines.personas import Personas
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
 from tests.support.phone import serving
 from tests.web.browser import ALLOWED, PATIENCE_MS, browsing, speaking, state
 
@@ -82,7 +83,7 @@ async def test_a_whole_call(tmp_path: Path) -> None:
 
 
 async def test_the_keypad_sends_keys_and_the_hangup_key_hangs_up() -> None:
-    line = ServerState(ParrotEngine(), ServerOptions(hangup_key="#"))
+    line = ServerState(ParrotEngine(), Settings(server=ServerOptions(hangup_key="#")))
     async with serving(line) as address, browsing(f"http://{address}/") as page:
         toggle = page.get_by_role("button", name="Keypad")
         await state(page, "server", "ready")

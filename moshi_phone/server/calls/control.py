@@ -42,7 +42,7 @@ class CallControl:
         Returns:
             Whether that was begun: False where no number or no Twilio account is known, or it is under way.
         """
-        to = to or self._call.expected.transfer_to or self._state.call_options.transfer_to
+        to = to or self._call.expected.transfer_to or self._state.settings.calls.transfer_to
         if to is None or self._state.rest is None:
             missing = "--transfer-to" if to is None else "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN"
             logger.warning("{}, but {} is not set", why, missing)
@@ -72,12 +72,12 @@ class CallControl:
     async def _transfer(self, to: str) -> None:
         call, state = self._call, self._state
         assert state.rest is not None  # noqa: S101 - the caller looked
-        if notice := state.call_options.transfer_notice:
+        if notice := state.settings.calls.transfer_notice:
             await self._say(notice)
         if call.ending:
             logger.info("The call is over before it was put through")
             return
-        ring_secs = state.call_options.ring_secs
+        ring_secs = state.settings.calls.ring_secs
         document = twiml.dial(to, ring_secs, state.webhooks.https(TRANSFERRED_PATH))
         # Should nobody answer there, the caller comes back, and is who they were.
         state.expected.add(call.start.call_sid, call.expected, state.clock(), later_s=ring_secs)

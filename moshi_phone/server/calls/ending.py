@@ -65,7 +65,7 @@ async def _live_and_end(
     pipeline = asyncio.create_task(run, name=f"pipeline of call {call.name}")
     pipeline.add_done_callback(lambda done: call.end(*_why(done)))
     reason, code = await call.ended()
-    elsewhere = fallback(state.call_options) if code == INTERNAL_ERROR else None  # it was our fault
+    elsewhere = fallback(state.settings.calls) if code == INTERNAL_ERROR else None  # it was our fault
     phone_call = asyncio.create_task(_end_phone_call(call, state, elsewhere))
 
     async def farewell() -> None:

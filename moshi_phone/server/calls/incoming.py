@@ -36,7 +36,7 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
         return twiml.reject("rejected")
     # Before the hook is asked: a second caller in those two seconds must not be promised the same session.
     if refusal := reserve(state, sid):
-        return refuse(refusal, sid, caller, state.refusals, state.call_options)
+        return refuse(refusal, sid, caller, state.refusals, state.settings.calls)
     answer = await _ask(call, state)
     if isinstance(answer, Refusal):
         state.reservations.keep(sid)
@@ -60,7 +60,7 @@ async def after_transfer(call_sid: str, how: str, state: ServerState) -> str:
         return twiml.hang_up()
     logger.info("The call comes back: the other phone was {}", redact(how))
     if refusal := reserve(state, call_sid):
-        return refuse(refusal, call_sid, "a transfer", state.refusals, state.call_options)
+        return refuse(refusal, call_sid, "a transfer", state.refusals, state.settings.calls)
     return connect(call_sid, state)
 
 
@@ -95,7 +95,7 @@ async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer | Refusal:
         state.engine.prepare(request)
         return replace(answer, request=request)
     except (HookFailed, RequestRefused) as failure:
-        if state.hooks.on_call_failure == "reject":
+        if state.settings.hooks.on_call_failure == "reject":
             return Refusal(RefusalCause.HOOK_FAILED, f"--on-call failed: {failure}")
         logger.error("--on-call failed: {}; the call is taken all the same", failure)
         return HookAnswer()

@@ -89,7 +89,7 @@ async def handle_stream(
     """
     start: Start | None = None
     try:
-        start = await read_start(websocket, within_secs=state.options.start_secs)
+        start = await read_start(websocket, within_secs=state.settings.server.start_secs)
         with call_context(start.call_sid):
             admit(start)
             await answer(websocket, start, state, run_call)

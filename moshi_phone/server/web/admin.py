@@ -35,7 +35,7 @@ def create_admin_app(state: ServerState) -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(health_router(state))
-    app.include_router(monitoring_router(state, admin_check(state.web)))
+    app.include_router(monitoring_router(state, admin_check(state.settings.web)))
     return app
 
 

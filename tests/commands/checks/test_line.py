@@ -33,7 +33,7 @@ from tests.fakes.cloudflared import URL, FakeCloudflared
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
 from tests.support.phone import serving
 
-OPTIONS = Settings(ServerOptions(port=0), PARROT, TwilioOptions(), ReachOptions())
+OPTIONS = Settings(server=ServerOptions(port=0), engine=PARROT)
 
 
 @pytest.fixture
@@ -144,11 +144,10 @@ class OnLoopback(Settings):
 def on_loopback(base: str) -> OnLoopback:
     port = urlsplit(base).port or 0
     return OnLoopback(
-        ServerOptions(port=port),
-        PARROT,
-        TwilioOptions(),
-        ReachOptions(public_url="https://x.com"),
         base=base,
+        server=ServerOptions(port=port),
+        engine=PARROT,
+        reach=ReachOptions(public_url="https://x.com"),
     )
 
 

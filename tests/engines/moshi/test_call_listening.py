@@ -17,6 +17,7 @@ from moshi_phone.hooks.http import Hook
 from moshi_phone.hooks.outbox import Outbox
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import Settings
 from tests.engines.moshi.test_call import GREETING_FRAMES, PACKETS_PER_FRAME
 from tests.fakes.hook import hook, says
 from tests.support.logs import Logged
@@ -50,7 +51,7 @@ async def test_a_call_s_words_have_both_sides_in_one_order_everywhere(
     )
     (kept := tmp_path / "transcripts").mkdir()
     taps = TapOptions(transcripts=kept)
-    state = ServerState(MoshiEngine(options, codec_limit_frames=500), taps=taps)
+    state = ServerState(MoshiEngine(options, codec_limit_frames=500), Settings(taps=taps))
     async with hook(says(status=204)) as told:
         state.outbox = Outbox(Hook(told.url), tmp_path / "outbox")
         state.outbox.start()

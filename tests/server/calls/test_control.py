@@ -131,7 +131,8 @@ async def test_who_is_back_after_long_ringing_is_who_they_were(twilio: FakeTwili
     engine = TalkingEngine()
     engine.supported_overrides = frozenset({"persona"})
     made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0")
-    made.state.call_options = replace(made.state.call_options, ring_secs=600)
+    calls = replace(made.state.settings.calls, ring_secs=600)
+    made.state.settings = replace(made.state.settings, calls=calls)
     asked: list[CallOverrides] = []
     open_session = engine.open_session
     engine.open_session = lambda request=NO_OVERRIDES: asked.append(request) or open_session(request)  # type: ignore[method-assign, func-returns-value]
@@ -153,7 +154,7 @@ async def test_the_hook_may_name_who_a_call_is_put_through_to(twilio: FakeTwilio
     other = "+15558887777"
     made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
     async with hook(says(f'{{"transfer_to": "{other}"}}')) as asked:
-        made.state.hooks = HookOptions(on_call=asked.url)
+        made.state.settings = replace(made.state.settings, hooks=HookOptions(on_call=asked.url))
         async with made.serving() as line:
             async with line.call() as phone:
                 await talk(phone)

@@ -13,6 +13,7 @@ from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.control import NOTICE, SHORT_NOTICE, end_at_limit
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.media_stream import Start
 from tests.support.fake_engines import FakeEngine, FakeSession
 from tests.support.phone import Phone, serving
@@ -72,7 +73,7 @@ def test_a_short_call_is_told_at_half_time() -> None:
 
 @pytest.mark.parametrize("limit_secs", [None, 1.0])
 async def test_a_whole_call(limit_secs: float | None) -> None:
-    line = ServerState(FakeEngine(), call_options=CallOptions(call_limit_secs=limit_secs))
+    line = ServerState(FakeEngine(), Settings(calls=CallOptions(call_limit_secs=limit_secs)))
     async with serving(line) as address, Phone.calling(address) as phone:
 
         async def talk() -> None:

@@ -16,6 +16,7 @@ from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from moshi_phone.telephony.media_stream import Start
 from moshi_phone.telephony.rest import TwilioApi
@@ -146,7 +147,7 @@ async def test_a_caller_is_led_elsewhere_before_the_socket_closes(line: ServerSt
         call.end("our fault", 1011)
 
     line.rest = Slow(ACCOUNT_SID, AUTH_TOKEN)
-    line.call_options = CallOptions(fallback_say="Sorry.")
+    line.settings = Settings(calls=CallOptions(fallback_say="Sorry."))
     assert await broken_call(line, run, on_closed=lambda: steps.append("closed")) == (1011, "our fault")
     assert steps == ["led elsewhere", "closed"]
 

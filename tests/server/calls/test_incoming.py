@@ -19,6 +19,7 @@ from moshi_phone.hooks.http import Hook, is_signed
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.hooks.outbox import Outbox
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import Settings
 from tests.fakes.hook import hook, says
 from tests.fakes.twilio_api import AUTH_TOKEN
 from tests.fakes.twilio_voice import CALLER, FakeTwilioVoice, Rejected
@@ -56,8 +57,8 @@ async def line(**options: object) -> AsyncIterator[tuple[FakeTwilioVoice, AskedE
     engine = AskedEngine()
     state = ServerState(
         engine,
+        Settings(hooks=HookOptions(**options)),  # type: ignore[arg-type]
         auth=StreamAuth.for_account(AUTH_TOKEN, PublicAddress(PUBLIC)),
-        hooks=HookOptions(**options),  # type: ignore[arg-type]
     )
     async with serving(state) as address:
         yield FakeTwilioVoice(PUBLIC, address), engine, state

@@ -7,6 +7,7 @@ from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
 from tests.support.fake_engines import FakeEngine
 
 
@@ -20,7 +21,10 @@ from tests.support.fake_engines import FakeEngine
 )
 def test_public_is_what_can_be_reached_from_elsewhere(host: str, url: str | None, expected: bool) -> None:
     auth = StreamAuth.for_account("f" * 32, PublicAddress(url))
-    assert ServerState(FakeEngine(), ServerOptions(host=host), auth=auth).is_public() is expected
+    assert (
+        ServerState(FakeEngine(), Settings(server=ServerOptions(host=host)), auth=auth).is_public()
+        is expected
+    )
 
 
 def test_a_token_is_the_call_s_own() -> None:
@@ -30,5 +34,5 @@ def test_a_token_is_the_call_s_own() -> None:
 
 def test_a_hook_is_asked_only_where_one_is_named() -> None:
     assert ServerState(FakeEngine()).on_call is None
-    asked = ServerState(FakeEngine(), hooks=HookOptions(on_call="https://example.com/call")).on_call
+    asked = ServerState(FakeEngine(), Settings(hooks=HookOptions(on_call="https://example.com/call"))).on_call
     assert asked is not None

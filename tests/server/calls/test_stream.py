@@ -15,10 +15,12 @@ from websockets.asyncio.client import connect
 
 from moshi_phone.access.refusal import POLICY_VIOLATION, PROTOCOL_ERROR, UNSUPPORTED, StreamRefused
 from moshi_phone.audio.g711 import SILENCE
+from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.stream import MAX_BYTES, MAX_MESSAGES, read_start
 from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
 from tests.support.fake_engines import FakeEngine
 from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, start_message
@@ -131,7 +133,7 @@ async def test_a_jump_of_the_clock_is_believed(line: ServerState) -> None:
 
 
 async def test_no_start_in_time_closes_the_socket() -> None:
-    line = ServerState(ParrotEngine(), ServerOptions(start_secs=0.05))
+    line = ServerState(ParrotEngine(), Settings(server=ServerOptions(start_secs=0.05)))
     async with serving(line) as address, connect(f"ws://{address}/stream") as socket:
         assert await Phone(socket).closed() == (1008, "expected a start within 0.05 s, got none")
     assert line.refusals.by_cause == {"late": 1}
@@ -148,7 +150,7 @@ async def test_a_socket_that_closes_before_the_start_is_no_call(line: ServerStat
 
 
 async def test_no_media_ends_the_call_and_frees_its_session() -> None:
-    line = ServerState(ParrotEngine(), ServerOptions(idle_secs=0.2))
+    line = ServerState(ParrotEngine(), Settings(server=ServerOptions(idle_secs=0.2)))
     async with serving(line) as address, Phone.calling(address) as phone:
         assert await phone.closed() == (1000, "no media came for 0.2 s")
     assert (line.calls.served, line.engine.running) == (1, 0)
@@ -211,7 +213,7 @@ async def test_an_engine_of_ones_own_that_opens_no_session(
 
 
 async def test_an_engine_that_hangs_ends_that_call() -> None:
-    line = ServerState(FakeEngine(step_secs=lambda _: 3600), hang_secs=0.2)
+    line = ServerState(FakeEngine(step_secs=lambda _: 3600), Settings(engine=EngineOptions(hang_secs=0.2)))
     async with serving(line) as address, Phone.calling(address) as phone:
         await phone.say(times=4)
         assert await phone.closed() == (1011, "The engine gave no answer for 0.2 s")

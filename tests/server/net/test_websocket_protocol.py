@@ -28,6 +28,7 @@ from moshi_phone.server.net.connections import (
 from moshi_phone.server.net.socket_closing import close_socket
 from moshi_phone.server.net.websocket_protocol import connection_of
 from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from tests.support.phone import Phone, serving_app, start_message
 from tests.support.raw_socket import CONTINUATION, PING, TEXT, RawSocket, frame, raw_socket, text
@@ -215,7 +216,7 @@ async def raw_socket_to_a(app: App, connections: Connections) -> AsyncIterator[R
 
 async def test_those_who_wait_too_long_make_room() -> None:
     """Strangers hold every place; a caller comes in all the same."""
-    line = ServerState(ParrotEngine(delay_s=0), ServerOptions(start_secs=60))
+    line = ServerState(ParrotEngine(delay_s=0), Settings(server=ServerOptions(start_secs=60)))
     await line.engine.start(lambda _: None)
     connections = Connections(ConnectionLimits(waiting=8))
     config = uvicorn_config(create_app(line, run_call), connections)

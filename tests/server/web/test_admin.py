@@ -14,6 +14,7 @@ from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.runtime.ports import free_port
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.admin import create_admin_app
 from tests.support.fake_engines import FakeEngine
 from tests.support.logs import Logged
@@ -26,7 +27,7 @@ LOUD = bytes([0x20, 0xA0]) * 80
 
 def public_line(admin_host: str = "127.0.0.1") -> ServerState:
     auth = StreamAuth.for_account("f" * 32, PublicAddress("https://phone.example.com"))
-    return ServerState(FakeEngine(), auth=auth, web=WebOptions(admin_port=0, admin_host=admin_host))
+    return ServerState(FakeEngine(), Settings(web=WebOptions(admin_port=0, admin_host=admin_host)), auth=auth)
 
 
 async def test_while_the_server_is_public_prometheus_asks_the_private_port() -> None:

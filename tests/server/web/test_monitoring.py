@@ -22,6 +22,7 @@ from moshi_phone.audio import g711
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.call import Calls
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.monitoring import metrics
 from moshi_phone.telephony.media_stream import Start
 from tests.support.fake_engines import FakeEngine
@@ -92,7 +93,7 @@ async def test_a_call_can_be_watched_while_it_runs_and_after() -> None:
 
 
 async def test_a_killed_socket_leaves_a_readable_recording(tmp_path: Path) -> None:
-    line = ServerState(FakeEngine(), taps=TapOptions(record=tmp_path))
+    line = ServerState(FakeEngine(), Settings(taps=TapOptions(record=tmp_path)))
     async with serving(line) as address:
         async with Phone.calling(address, start_message(call_sid=CALL_SID)) as phone:
             await phone.say(LOUD, times=40)
@@ -120,7 +121,7 @@ async def test_a_public_server_hides_it_all_but_from_those_who_know_the_password
         assert "uv run bot.py --web" in page.text
         assert "style-src 'sha256-" in page.headers["content-security-policy"]
     web = WebOptions(web=True, web_password="correct horse")
-    async with serving(ServerState(FakeEngine(), auth=auth, web=web)) as address:
+    async with serving(ServerState(FakeEngine(), Settings(web=web), auth=auth)) as address:
         async with httpx.AsyncClient(base_url=f"http://{address}") as http:
             assert [(await http.get(path)).status_code for path in paths] == [401] * len(paths)
             page = await http.get("/", headers=BROWSER)
@@ -153,7 +154,7 @@ async def test_the_page_its_parts_and_a_token_that_lets_one_stream_in() -> None:
 
 async def test_many_guesses_at_once_are_five() -> None:
     """Over real HTTP, where 1,140 a second were looked at."""
-    line = ServerState(FakeEngine(), web=WebOptions(web=True, web_password="correct horse"))
+    line = ServerState(FakeEngine(), Settings(web=WebOptions(web=True, web_password="correct horse")))
     async with (
         serving(line) as address,
         httpx.AsyncClient(base_url=f"http://{address}", timeout=20) as http,

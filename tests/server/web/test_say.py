@@ -9,6 +9,7 @@ from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.options import WebOptions
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.say import MAX_BODY_BYTES
 from tests.support.fake_engines import FakeEngine, FakeSession
 from tests.support.phone import Phone, serving, start_message
@@ -58,7 +59,7 @@ async def test_whoever_may_not_look_may_not_speak() -> None:
     web = WebOptions(web=True, web_password="correct horse")
     for options, status in ((WebOptions(), 403), (web, 401)):
         async with (
-            serving(ServerState(FakeEngine(), auth=auth, web=options)) as address,
+            serving(ServerState(FakeEngine(), Settings(web=options), auth=auth)) as address,
             httpx.AsyncClient(base_url=f"http://{address}") as http,
         ):
             assert (await http.post(PATH, json={"text": "Hello."})).status_code == status
