@@ -55,8 +55,8 @@ class Worker(RpcServer):
 
     ASKED: ClassVar = frozenset(
         (
-            *("report", "hold", "answer", "hand_over", "take_over", "end", "hang_up"),
-            *("overview", "details", "say", "scrape", "offers", "page_call"),
+            *("report", "hold", "answer", "export_call", "import_call", "end", "hang_up"),
+            *("overview", "details", "say", "scrape", "offers", "create_browser_call"),
         )
     )
 

@@ -75,12 +75,12 @@ class WorkerClient(RpcClient):
 
     async def export_call(self, call_sid: str) -> PendingCall | None:
         """See ``Worker.export_call``."""
-        expected: PendingCall | None = await self.ask("hand_over", call_sid, within_secs=SOON_SECS)
+        expected: PendingCall | None = await self.ask("export_call", call_sid, within_secs=SOON_SECS)
         return expected
 
     async def import_call(self, call_sid: str, expected: PendingCall | None) -> str | None:
         """See ``Worker.import_call``."""
-        document: str | None = await self.ask("take_over", call_sid, expected, within_secs=SOON_SECS)
+        document: str | None = await self.ask("import_call", call_sid, expected, within_secs=SOON_SECS)
         return document
 
     async def overview(self) -> dict[str, Any] | None:
@@ -113,7 +113,7 @@ class WorkerClient(RpcClient):
     ) -> tuple[int, str, str]:
         """See ``Worker.create_browser_call``."""
         ready: tuple[int, str, str] = await self.ask(
-            "page_call", call_sid, body, content_type, within_secs=SOON_SECS
+            "create_browser_call", call_sid, body, content_type, within_secs=SOON_SECS
         )
         return ready
 
