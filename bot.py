@@ -23,12 +23,11 @@ if __name__ == "__main__":
 
 from fastapi import WebSocket
 from pipecat.frames.frames import ErrorFrame
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.pipeline.worker import PipelineWorker
 from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
 from pipecat.workers.runner import WorkerRunner
 
 from moshi_phone.access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR
-from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.engines.duplex import DuplexSession
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.control import CallControl, end_at_limit
@@ -37,14 +36,13 @@ from moshi_phone.server.calls.stream import handle_stream
 from moshi_phone.server.runner import RunnerState
 from moshi_phone.server.settings import Settings
 from pipelines.call_parts import CallParts
+from pipelines.choose import parse_options
 from pipelines.taps import make_taps
 from processors.dtmf_actions import Action, DtmfActions
 from processors.phrase_trigger import PhraseTrigger
 from processors.tap import FrameObserver
 from processors.tone import ToneOverlay
 from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
-
-CANCEL_SECS = 2.0  # what pipecat gives its stages to end, before it ends without them
 
 
 async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, state: ServerState) -> None:
@@ -68,7 +66,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
         state.settings.taps, call.file_name, call.observations, state.files, heading, watches=watches
     )
     tone = ToneOverlay()
-    pipeline = state.make_pipeline(
+    worker = state.make_pipeline(
         CallParts(
             transport,
             session,
@@ -78,17 +76,8 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
             playout_lead_ms=options.playout_lead_ms,
             hang_secs=state.settings.engine.hang_secs,
             transfer=control.transfer,
+            options=parse_options(options.pipeline_option),
         )
-    )
-    worker = PipelineWorker(
-        pipeline,
-        params=PipelineParams(audio_in_sample_rate=PHONE_RATE_HZ, audio_out_sample_rate=PHONE_RATE_HZ),
-        # pipecat takes a pipeline without its own speaking frames for idle, and ends it after 300 s.
-        idle_timeout_secs=None,
-        cancel_timeout_secs=CANCEL_SECS,
-        # pipecat's own observers look at every frame of every stage, which costs a tenth of the call.
-        enable_turn_tracking=False,
-        enable_rtvi=False,
     )
 
     async def on_stopped(_: TwilioSerializer) -> None:

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from loguru import logger
 from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameProcessor
 
 from moshi_phone.runtime.plugin import PluginUnfit, load
 from pipelines.call_parts import CallParts
 
 OPTION = "--pipeline"
+OPTION_OF_ITS_OWN = "--pipeline-option"
 
-MakePipeline = Callable[[CallParts], Pipeline]
+MakePipeline = Callable[[CallParts], PipelineWorker]
+
+
+def parse_options(lines: Sequence[str]) -> dict[str, str]:
+    """Parse what ``--pipeline-option`` was given.
+
+    Raises:
+        PluginUnfit: when one is no KEY=VALUE, or a key comes twice.
+    """
+    options = dict[str, str]()
+    for line in lines:
+        key, equals, value = line.partition("=")
+        if not (key and equals):
+            raise PluginUnfit(f"{OPTION_OF_ITS_OWN}: expected KEY=VALUE, got {line!r}.")
+        if key in options:
+            raise PluginUnfit(f"{OPTION_OF_ITS_OWN}: {key} is there twice.")
+        options[key] = value
+    return options
 
 
 def choose_pipeline(spec: str) -> MakePipeline:
@@ -25,7 +44,7 @@ def choose_pipeline(spec: str) -> MakePipeline:
         spec: ``MODULE:FUNCTION``.
 
     Returns:
-        The function, whose results are checked.
+        A function that makes what runs the call, of the pipeline or the worker that the chosen one returns.
 
     Raises:
         PluginUnfit: when there is no such function, or it cannot be called with ``CallParts`` alone.
@@ -45,18 +64,20 @@ def choose_pipeline(spec: str) -> MakePipeline:
         ) from error
     has_warned = False
 
-    def make(parts: CallParts) -> Pipeline:
+    def make(parts: CallParts) -> PipelineWorker:
         nonlocal has_warned
-        pipeline = function(parts)
-        if not isinstance(pipeline, Pipeline):
-            hint = "; does it return the pipeline?" if pipeline is None else "."
+        made = function(parts)
+        if not isinstance(made, (Pipeline, PipelineWorker)):
+            hint = "; does it return the pipeline?" if made is None else "."
             raise PluginUnfit(
-                f"{OPTION}: expected a Pipeline from {spec}, got {type(pipeline).__name__}{hint}"
+                f"{OPTION}: expected a Pipeline or a PipelineWorker from {spec}, "
+                f"got {type(made).__name__}{hint}"
             )
-        if not has_warned and (unused := {*parts.taps, *parts.inbound_taps} - set(_stages(pipeline))):
+        worker = made if isinstance(made, PipelineWorker) else parts.worker(made)
+        if not has_warned and (unused := {*parts.taps, *parts.inbound_taps} - set(_stages(worker.pipeline))):
             has_warned = True  # once is enough: the function is the same for all calls
             logger.warning("{} leaves out {} taps: calls are not fully measured or kept.", spec, len(unused))
-        return pipeline
+        return worker
 
     return make
 

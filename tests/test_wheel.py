@@ -154,7 +154,7 @@ import server
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.pipelines.phone_call import phone_call
 from moshi_phone.processors.twilio import TwilioSerializer, TwilioTransport
-from moshi_phone.server.calls.stream_start import read_start
+from moshi_phone.telephony.stream_start import read_start
 
 assert (server.MINE, processors.MINE) == ("mine", "mine")
 engine = ParrotEngine(delay_s=0)

@@ -33,6 +33,14 @@ class ServerOptions:
             "metavar": "MODULE:FUNCTION",
         },
     )
+    pipeline_option: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "An option of your own pipeline function, which finds it in CallParts.options; "
+            "can be given several times.",
+            "metavar": "KEY=VALUE",
+        },
+    )
     log_level: Literal["debug", "info", "warning", "error"] = field(
         default="info", metadata={"help": "How much to say on the terminal."}
     )

@@ -19,7 +19,7 @@ from moshi_phone.telephony.credentials import check_credentials
 from moshi_phone.telephony.e164 import BadNumber, parse_number
 from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from moshi_phone.telephony.rest import TwilioApi
-from pipelines.choose import choose_pipeline
+from pipelines.choose import choose_pipeline, parse_options
 from processors.phrase_trigger import words_of
 
 _TUNNEL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 - all of them take what comes to 127.0.0.1
@@ -82,6 +82,7 @@ class Settings:
             insecure=self.reach.insecure,
         )
         choose_pipeline(self.server.pipeline)
+        parse_options(self.server.pipeline_option)
         DashboardAuth(self.web).check_options()
         check_hooks(self.hooks)
         self._check_calls()

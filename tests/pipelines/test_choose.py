@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from pipecat.pipeline.parallel_pipeline import ParallelPipeline
 from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineWorker
 
 from moshi_phone.runtime.plugin import PluginUnfit
 from pipelines.call_parts import CallParts
-from pipelines.choose import choose_pipeline
+from pipelines.choose import choose_pipeline, parse_options
 from pipelines.line_mirror import line_mirror
 from pipelines.phone_call import phone_call
 from processors.tap import Tap
@@ -33,6 +36,12 @@ def inner(parts: CallParts) -> Pipeline:
     return Pipeline([parts.transport.input(), both])
 
 
+def whole(parts: CallParts) -> PipelineWorker:
+    """Returns what runs the call."""
+    pipeline = Pipeline([parts.transport.input(), parts.transport.output()])
+    return parts.worker(pipeline, name=parts.options["colour"])
+
+
 def old(transport: object, session: object) -> Pipeline:
     """Takes two arguments."""
     raise NotImplementedError
@@ -49,8 +58,34 @@ async def late(parts: CallParts) -> Pipeline:
 
 async def test_a_function_is_given_the_call_s_parts() -> None:
     tap = Tap()
-    pipeline = choose_pipeline(f"{HERE}:own")(parts(taps=[tap]))
+    worker = choose_pipeline(f"{HERE}:own")(parts(taps=[tap]))
+    (pipeline,) = worker.pipeline.processors[1:-1]  # inside the worker's own
     assert tap in pipeline.processors
+
+
+async def test_a_function_may_return_the_worker() -> None:
+    worker = choose_pipeline(f"{HERE}:whole")(parts(options={"colour": "red"}))
+    assert worker.name == "red"
+
+
+async def test_a_worker_with_taps_left_out_is_told_too(logged: Logged) -> None:
+    choose_pipeline(f"{HERE}:whole")(parts(taps=[Tap()], options={"colour": "red"}))
+    assert "leaves out 1 taps" in logged.text
+
+
+def test_options_of_one_s_own() -> None:
+    assert parse_options(["colour=red", "sum=1+1=2", "empty="]) == {
+        "colour": "red",
+        "sum": "1+1=2",
+        "empty": "",
+    }
+    for lines, sentence in (
+        (["colour"], "expected KEY=VALUE, got 'colour'"),
+        (["=red"], "expected KEY=VALUE, got '=red'"),
+        (["colour=red", "colour=blue"], "colour is there twice"),
+    ):
+        with pytest.raises(PluginUnfit, match=f"--pipeline-option: {re.escape(sentence)}"):
+            parse_options(lines)
 
 
 async def test_without_an_account_a_transfer_does_not_begin() -> None:
@@ -73,7 +108,9 @@ def test_what_is_no_pipeline_function(name: str, sentence: str) -> None:
 
 
 async def test_a_function_that_returns_no_pipeline() -> None:
-    with pytest.raises(PluginUnfit, match=r"expected a Pipeline from .*:nothing, got NoneType"):
+    with pytest.raises(
+        PluginUnfit, match=r"expected a Pipeline or a PipelineWorker from .*:nothing, got NoneType"
+    ):
         choose_pipeline(f"{HERE}:nothing")(parts())
 
 

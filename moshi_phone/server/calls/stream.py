@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from fastapi import WebSocket
@@ -16,62 +15,8 @@ from moshi_phone.server.calls.ending import run_to_its_end
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.net.socket_closing import close_socket
 from moshi_phone.server.net.websocket_protocol import connection_of
-from moshi_phone.telephony.media_stream import BadMessage, Connected, Start, parse
-
-MAX_MESSAGES, MAX_BYTES = 8, 64 * 1024  # Twilio sends two messages of together one or two kilobytes
-
-
-async def read_start(websocket: WebSocket, *, within_secs: float) -> Start:
-    """Read an accepted socket up to the ``start`` message.
-
-    Raises:
-        StreamRefused: when something else comes, too much of anything, or nothing, or the audio is not µ-law
-            at 8 kHz.
-    """
-    try:
-        async with asyncio.timeout(within_secs):
-            start = await _first_start(websocket)
-    except TimeoutError as error:
-        raise StreamRefused(
-            RefusalCause.LATE, f"expected a start within {within_secs:g} s, got none"
-        ) from error
-    if not start.is_phone_audio:
-        raise StreamRefused(
-            RefusalCause.FORMAT, "expected audio/x-mulaw at 8000 Hz with 1 channel, got another mediaFormat"
-        )
-    return start
-
-
-async def _first_start(websocket: WebSocket) -> Start:
-    left_bytes = MAX_BYTES
-    for _ in range(MAX_MESSAGES):
-        message = await _receive(websocket)
-        left_bytes -= len(message)
-        if left_bytes < 0:
-            break
-        try:
-            event = parse(message)
-        except BadMessage:
-            continue  # as in a running stream: what cannot be understood is skipped
-        if isinstance(event, Start):
-            return event
-        if not isinstance(event, Connected):
-            raise StreamRefused(
-                RefusalCause.PROTOCOL, f"expected start first, got {type(event).__name__.lower()}"
-            )
-    raise StreamRefused(
-        RefusalCause.PROTOCOL,
-        f"expected a start within {MAX_MESSAGES} messages and {MAX_BYTES // 1024} kB, got none",
-    )
-
-
-async def _receive(websocket: WebSocket) -> str | bytes:
-    message = await websocket.receive()
-    if message["type"] == "websocket.disconnect":
-        raise StreamRefused(RefusalCause.PROTOCOL, "expected a start, but the socket was closed")
-    text: str | None = message.get("text")
-    return text if text is not None else bytes(message.get("bytes") or b"")
-
+from moshi_phone.telephony.media_stream import Start
+from moshi_phone.telephony.stream_start import read_start
 
 _NO_SESSION = "The engine opened no session; the server's log says why."
 

@@ -6,19 +6,15 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from fastapi import WebSocket
-from streamdouble.protocol import MEDIA_FORMAT, build_connected
+from streamdouble.protocol import MEDIA_FORMAT
 from websockets.asyncio.client import connect
 
-from moshi_phone.access.refusal import POLICY_VIOLATION, PROTOCOL_ERROR, UNSUPPORTED, StreamRefused
 from moshi_phone.audio.g711 import SILENCE
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.calls.stream import MAX_BYTES, MAX_MESSAGES, read_start
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
 from tests.support.fake_engines import FakeEngine
@@ -233,61 +229,3 @@ async def test_calls_at_once_hear_only_themselves(line: ServerState) -> None:
         together = await asyncio.gather(*(call(address, n) for n in range(8)))
     assert together == alone
     assert len(set(alone)) == 8
-
-
-def socket(*messages: object) -> WebSocket:
-    """A socket on which these come, and then nothing more."""
-    waiting = [
-        message if isinstance(message, dict) and "type" in message else {"text": json.dumps(message)}
-        for message in messages
-    ]
-
-    async def receive() -> dict[str, Any]:
-        if not waiting:
-            raise TimeoutError  # as the time limit would
-        return {"type": "websocket.receive"} | waiting.pop(0)
-
-    async def send(_: object) -> None:
-        pass
-
-    made = WebSocket({"type": "websocket"}, receive, send)
-    made.client_state = made.client_state.CONNECTED
-    return made
-
-
-async def refused(*messages: object) -> tuple[str, int]:
-    with pytest.raises(StreamRefused) as refusal:
-        await read_start(socket(*messages), within_secs=5)
-    return refusal.value.refusal.cause, refusal.value.code
-
-
-async def test_the_start_comes_after_connected_and_what_cannot_be_understood_is_skipped() -> None:
-    start = await read_start(
-        socket(build_connected(), [], {"event": "strange"}, start_message("MZ7")), within_secs=5
-    )
-    assert start.stream_sid == "MZ7"
-
-
-async def test_what_may_not_come_first() -> None:
-    assert await refused({"event": "stop"}) == ("protocol", PROTOCOL_ERROR)
-    assert await refused({"type": "websocket.disconnect", "code": 1006}) == ("protocol", PROTOCOL_ERROR)
-
-
-async def test_another_sound_than_the_phone_s() -> None:
-    wide = {"encoding": "audio/x-mulaw", "sampleRate": 16000, "channels": 1}
-    assert await refused(start_message(media_format=wide)) == ("format", UNSUPPORTED)
-
-
-async def test_no_start_at_all() -> None:
-    assert await refused(build_connected()) == ("late", POLICY_VIOLATION)
-
-
-async def test_no_more_messages_are_read_than_a_start_needs() -> None:
-    """Ten seconds of anything, as fast as it was taken: 120 sockets gave gaps in every call."""
-    assert await refused(*[{}] * MAX_MESSAGES, start_message()) == ("protocol", PROTOCOL_ERROR)
-    assert (await read_start(socket(*[{}] * (MAX_MESSAGES - 1), start_message()), within_secs=5)).call_sid
-
-
-async def test_no_more_bytes_are_read_than_a_start_needs() -> None:
-    halves = "x" * (MAX_BYTES // 2), "y" * (MAX_BYTES // 2)
-    assert await refused(*halves, start_message()) == ("protocol", PROTOCOL_ERROR)
