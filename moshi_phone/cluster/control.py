@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import time
 from typing import Any, Literal
 
 import aiohttp
 from fastapi import Depends, FastAPI, HTTPException, Request
 from loguru import logger
 
-from moshi_phone.access.tokens import TokenRefused
-from moshi_phone.cluster.cluster_auth import ClusterAuth
+from moshi_phone.access.tokens import StreamTokens, TokenRefused
 from moshi_phone.cluster.manager import Manager
 from moshi_phone.runtime.errors import UserError
 
-CONTROL = "control"
-"""Whom a token is for that lets a request in there."""
 WITHIN_SECS = 10.0
+_RECEIVER = "control"
+_PURPOSE = b"moshi-phone cluster token 1"
+_KEPT_SPENT_S = 600.0  # tokens live a minute
+
+
+class ControlAuth:
+    """Makes and checks the tokens of the control port, which other users of the machine can reach, too.
+
+    Args:
+        auth_token: Twilio's, which the command and the cluster know.
+    """
+
+    def __init__(self, auth_token: str) -> None:
+        key = hmac.digest(auth_token.encode(), _PURPOSE, hashlib.sha256)
+        self._tokens = StreamTokens(key, kept_spent_s=_KEPT_SPENT_S)
+
+    def token(self) -> str:
+        """Make a token for one request."""
+        return self._tokens.mint(_RECEIVER, time.time())
+
+    def check(self, token: str) -> None:
+        """Accept a token, once.
+
+        Raises:
+            TokenRefused: saying why.
+        """
+        self._tokens.spend(token, _RECEIVER, time.time())
 
 
 class ControlError(UserError):
@@ -36,7 +63,7 @@ async def ask_cluster(
     Raises:
         ControlError: when there is no cluster, or it refuses.
     """
-    token = ClusterAuth.from_auth_token(auth_token).request(CONTROL)
+    token = ControlAuth(auth_token).token()
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(WITHIN_SECS)) as http,
@@ -59,7 +86,7 @@ async def ask_cluster(
 MAX_WORKERS = 1000
 
 
-def create_control_app(manager: Manager, auth: ClusterAuth) -> FastAPI:
+def create_control_app(manager: Manager, auth: ControlAuth) -> FastAPI:
     """Make the app.
 
     Args:
@@ -70,7 +97,7 @@ def create_control_app(manager: Manager, auth: ClusterAuth) -> FastAPI:
     def check(request: Request) -> None:
         _, _, token = request.headers.get("authorization", "").partition("Bearer ")
         try:
-            auth.admit(token, CONTROL)
+            auth.check(token)
         except TokenRefused as error:
             logger.warning("Refused a request to the cluster: {}", error)
             raise HTTPException(403, str(error)) from error

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from socket import socket
-from typing import Any, ClassVar
+from typing import Any
 
 from loguru import logger
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,7 +25,6 @@ from moshi_phone.access.refusal import Refusal
 from moshi_phone.access.refusals import RefusalCounts, by_cause
 from moshi_phone.access.source import is_loopback
 from moshi_phone.cluster.call_router import CallRouter
-from moshi_phone.cluster.cluster_auth import ClusterAuth
 from moshi_phone.cluster.gateway_app import create_desk_admin_app, create_desk_app
 from moshi_phone.cluster.rpc import RpcClient, RpcError, RpcServer, Transport
 from moshi_phone.cluster.worker_client import WorkerClient
@@ -96,10 +95,8 @@ class Gateway(RpcServer):
         transport: leads to another process, given what a ``ClusterView`` has of it.
     """
 
-    ASKED: ClassVar = frozenset(("look", "judge", "refusals", "close", "offer"))
-
     def __init__(self, name: str, settings: Settings, transport: Callable[[Any], Transport]) -> None:
-        super().__init__(name, ClusterAuth.from_auth_token(settings.twilio.auth_token or ""))
+        super().__init__(name)
         self._settings = settings
         self._transport = transport
         hooks = settings.hooks
@@ -136,8 +133,7 @@ class Gateway(RpcServer):
         """
         self._view, self._address.base = view, view.desk_url
         workers = {  # made anew: after an update another process may have an old one's name
-            name: WorkerClient(name, self.auth, self._transport(handle))
-            for name, handle in view.workers.items()
+            name: WorkerClient(name, self._transport(handle)) for name, handle in view.workers.items()
         }
         self.router.set_workers(workers, view.desk_url)
         self.router.closing = view.closing is not None
@@ -201,7 +197,7 @@ class Gateway(RpcServer):
         for name, handle in self._view.gateways.items():
             if name == self.name or not self._settings.hooks.calls_per_caller_per_hour:
                 break
-            asker = RpcClient(name, self.auth, self._transport(handle))
+            asker = RpcClient(name, self._transport(handle))
             try:
                 refusal: Refusal | None = await asker.ask(
                     "judge", call.from_, call.call_sid, within_secs=JUDGE_SECS
@@ -221,7 +217,7 @@ class Gateway(RpcServer):
         """Learn what the other gateways have refused: whichever is asked for metrics answers for all."""
 
         async def ask(name: str, handle: Any) -> tuple[str, RefusalCounts] | None:
-            asker = RpcClient(name, self.auth, self._transport(handle))
+            asker = RpcClient(name, self._transport(handle))
             try:
                 return name, await asker.ask("refusals", within_secs=JUDGE_SECS)
             except RpcError:

@@ -9,7 +9,6 @@ from typing import Any
 
 from loguru import logger
 
-from moshi_phone.cluster.cluster_auth import ClusterAuth
 from moshi_phone.cluster.gateway import ClusterView
 from moshi_phone.cluster.rpc import RpcClient, RpcError
 from moshi_phone.cluster.runtime import ExistingActor, Runtime
@@ -36,14 +35,12 @@ class Gateways:
 
     Args:
         runtime: starts and kills them.
-        auth: that of this process.
         count: how many there should be.
         clock: gives seconds, monotonic.
     """
 
-    def __init__(self, runtime: Runtime, auth: ClusterAuth, count: int, clock: Callable[[], float]) -> None:
+    def __init__(self, runtime: Runtime, count: int, clock: Callable[[], float]) -> None:
         self._runtime = runtime
-        self._auth = auth
         self._count = count
         self._clock = clock
         self._started = 0
@@ -105,7 +102,7 @@ class Gateways:
         self._enter(name, handle, self._generation)
 
     def _enter(self, name: str, handle: Any, generation: int, *, adopted: bool = False) -> None:
-        asker = RpcClient(name, self._auth, self._runtime.transport(handle))
+        asker = RpcClient(name, self._runtime.transport(handle))
         self._desks[name] = _ManagedDesk(handle, asker, generation, adopted=adopted)
 
     async def _tell(self, name: str, gateway: _ManagedDesk, view: ClusterView) -> None:

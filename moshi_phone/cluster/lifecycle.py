@@ -9,8 +9,7 @@ from socket import socket
 
 from loguru import logger
 
-from moshi_phone.cluster.cluster_auth import ClusterAuth
-from moshi_phone.cluster.control import create_control_app
+from moshi_phone.cluster.control import ControlAuth, create_control_app
 from moshi_phone.cluster.manager import LATE_SECS, Manager
 from moshi_phone.runtime.fd_passing import offering
 from moshi_phone.runtime.stop_signals import StopSignals
@@ -47,7 +46,7 @@ async def cluster_running(
         Stopped: when the process was asked to end before all workers were ready.
         SettingsError, TunnelFailed, TwilioError: with one sentence that names the remedy.
     """
-    auth = ClusterAuth.from_auth_token(settings.twilio.auth_token or "")
+    auth = ControlAuth(settings.twilio.auth_token or "")
     control = listen("127.0.0.1", control_port)
     manager.desk_url = settings.address().base
     async with AsyncExitStack() as stack:

@@ -10,7 +10,6 @@ from typing import Any
 from loguru import logger
 
 from moshi_phone.cluster.autoscaling import Autoscaler
-from moshi_phone.cluster.cluster_auth import ClusterAuth
 from moshi_phone.cluster.fleet import ManagedWorker, WorkerState, plan
 from moshi_phone.cluster.gateways import Gateways
 from moshi_phone.cluster.options import ClusterOptions
@@ -48,7 +47,6 @@ class Manager:
         self._settings = settings
         self._options = options
         self._clock = clock
-        self._auth = ClusterAuth.from_auth_token(settings.twilio.auth_token or "")
         self._wanted = options.workers
         self._autoscaler = (
             None
@@ -57,7 +55,7 @@ class Manager:
         )
         self._generation = 1
         self._workers: dict[int, ManagedWorker] = {}
-        self._desks = Gateways(runtime, self._auth, options.gateways, clock)
+        self._desks = Gateways(runtime, options.gateways, clock)
         self._closing: str | None = None
         self.desk_url: str | None = None
         self.ports = ""
@@ -263,12 +261,12 @@ class Manager:
         port = self._options.worker_port + number - 1 if self._options.worker_port else 0
         spec = WorkerSpec(name, self._settings, port, self._options.worker_url)
         handle = self._runtime.start_worker(spec, number, self._generation)
-        client = WorkerClient(name, self._auth, self._runtime.transport(handle))
+        client = WorkerClient(name, self._runtime.transport(handle))
         self._workers[number] = ManagedWorker(number, self._generation, handle, client, now_s)
         logger.info("Worker {} starts", name)
 
     def _adopt_worker(self, one: ExistingActor) -> None:
-        client = WorkerClient(worker_name(one.number), self._auth, self._runtime.transport(one.handle))
+        client = WorkerClient(worker_name(one.number), self._runtime.transport(one.handle))
         managed = ManagedWorker(one.number, one.generation, one.handle, client, self._clock())
         managed.adopted = True
         self._workers[one.number] = managed

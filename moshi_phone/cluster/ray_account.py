@@ -10,7 +10,6 @@ from typing import Any
 
 from loguru import logger
 
-from moshi_phone.cluster.cluster_auth import ClusterAuth
 from moshi_phone.cluster.ray_runtime import on_this_machine, transport
 from moshi_phone.cluster.rpc import RpcClient, RpcError
 from moshi_phone.cluster.runtime import ActorName, parse_actor_name
@@ -106,13 +105,12 @@ class RayAccount:
             time.sleep(0.2)
 
 
-async def sockets_of_gateways(left: list[Left], auth_token: str) -> dict[str, socket]:
+async def sockets_of_gateways(left: list[Left]) -> dict[str, socket]:
     """Ask desks that are left for the sockets at which they listen; by name (``cluster/gateway.py``)."""
-    auth = ClusterAuth.from_auth_token(auth_token)
     for name, handle in left:
         if name.kind != "desk":
             continue
-        gateway = RpcClient(f"d{name.number}", auth, transport(handle))
+        gateway = RpcClient(f"d{name.number}", transport(handle))
         try:
             if path := await gateway.ask("offer", within_secs=OFFER_SECS):
                 return await offered(path)

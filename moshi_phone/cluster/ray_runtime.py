@@ -152,15 +152,14 @@ def transport(handle: Any) -> Transport:
     return partial(_ask, handle)
 
 
-async def _ask(handle: Any, token: str, what: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+async def _ask(handle: Any, method: str, arguments: tuple[Any, ...]) -> Any:
     from ray.exceptions import RayError  # noqa: PLC0415 - an extra
 
     try:
-        answer: tuple[str, Any] = await handle.ask.remote(token, what, arguments)
+        return await handle.ask.remote(method, arguments)
     except RayError as error:
         # The text holds other machines' paths and a traceback; its first line says what it is.
         raise RpcError(f"{type(error).__name__}: {first_line(error)[:200]}") from error
-    return answer
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import replace
-from typing import ClassVar
 
 from fastapi import HTTPException
 from loguru import logger
@@ -20,7 +19,6 @@ from moshi_phone.access.public_address import STREAM_PATH, PublicAddress
 from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.access.source import is_loopback
 from moshi_phone.access.tokens import StreamTokens
-from moshi_phone.cluster.cluster_auth import ClusterAuth
 from moshi_phone.cluster.rpc import RpcServer
 from moshi_phone.cluster.worker_client import WorkerReport, WorkerSpec
 from moshi_phone.cluster.worker_url import worker_url
@@ -53,15 +51,8 @@ class Worker(RpcServer):
         run_call: drives one call.
     """
 
-    ASKED: ClassVar = frozenset(
-        (
-            *("report", "hold", "answer", "export_call", "import_call", "end", "hang_up"),
-            *("overview", "details", "say", "scrape", "offers", "create_browser_call"),
-        )
-    )
-
     def __init__(self, spec: WorkerSpec, run_call: RunCall) -> None:
-        super().__init__(spec.name, ClusterAuth.from_auth_token(spec.settings.twilio.auth_token or ""))
+        super().__init__(spec.name)
         self._spec = spec
         self._run_call = run_call
         self._desk = PublicAddress()

@@ -99,7 +99,7 @@ def cluster(
                 held.enter_context(ray_running(address))
                 account = held.enter_context(RayAccount(digest(token), address))
                 left = account.left()
-            sockets_left = event_loop.run(sockets_of_gateways(left, token)) if left else {}
+            sockets_left = event_loop.run(sockets_of_gateways(left)) if left else {}
             settings, sockets = _hold_ports(settings, sockets_left, held)
             if not address:
                 held.enter_context(ray_running(None))

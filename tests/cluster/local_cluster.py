@@ -59,11 +59,10 @@ class LocalRuntime:
         return self._start(name, Process(gateway, "desk", number, generation))
 
     def transport(self, handle: Process) -> Transport:
-        async def ask(token: str, what: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+        async def ask(method: str, arguments: tuple[Any, ...]) -> Any:
             if not handle.alive:
                 raise RpcError("the process is dead")
-            answer: tuple[str, Any] = await handle.runs.ask(token, what, arguments)
-            return answer
+            return await handle.runs.ask(method, arguments)
 
         return ask
 

@@ -10,8 +10,7 @@ import aiohttp
 import pytest
 
 import moshi_phone.cluster.manager as manager_module
-from moshi_phone.cluster.cluster_auth import ClusterAuth
-from moshi_phone.cluster.control import ControlError, ask_cluster, create_control_app
+from moshi_phone.cluster.control import ControlAuth, ControlError, ask_cluster, create_control_app
 from moshi_phone.cluster.fleet import WorkerState
 from moshi_phone.cluster.gateway import PORT
 from moshi_phone.cluster.lifecycle import cluster_running
@@ -207,7 +206,7 @@ async def test_at_its_end_calls_may_finish_and_nobody_else_comes_in(monkeypatch:
 
 async def test_control_is_for_those_who_have_the_token(logged: Logged) -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
-        app = create_control_app(cluster.manager, ClusterAuth.from_auth_token(AUTH_TOKEN))
+        app = create_control_app(cluster.manager, ControlAuth(AUTH_TOKEN))
         async with serving_app(uvicorn_config(app)) as address:
             port = int(address.rpartition(":")[2])
             with pytest.raises(ControlError, match="not one of ours"):

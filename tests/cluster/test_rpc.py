@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from moshi_phone.cluster.rpc import RpcClient, RpcError, RpcServer
+
+
+class Greeter(RpcServer):
+    async def greet(self, name: str) -> str:
+        return f"Hello, {name}."
+
+    async def hang(self) -> None:
+        await asyncio.sleep(60)
+
+
+async def test_a_request_is_answered_in_time_or_names_who_did_not() -> None:
+    client = RpcClient("w1", Greeter("w1").ask)
+    assert await client.ask("greet", "d1", within_secs=5) == "Hello, d1."
+    with pytest.raises(RpcError, match=r"w1 did not answer hang in 0\.01 s"):
+        await client.ask("hang", within_secs=0.01)
