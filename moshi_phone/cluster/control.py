@@ -14,6 +14,7 @@ from loguru import logger
 from moshi_phone.access.tokens import StreamTokens, TokenRefused
 from moshi_phone.cluster.manager import Manager
 from moshi_phone.runtime.errors import UserError
+from moshi_phone.server.web.bare_app import bare_app
 
 WITHIN_SECS = 10.0
 _RECEIVER = "control"
@@ -102,7 +103,7 @@ def create_control_app(manager: Manager, auth: ControlAuth) -> FastAPI:
             logger.warning("Refused a request to the cluster: {}", error)
             raise HTTPException(403, str(error)) from error
 
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(check)])
+    app = bare_app("Moshi on the phone: control", dependencies=[Depends(check)])
 
     @app.get("/cluster")
     async def status() -> dict[str, Any]:

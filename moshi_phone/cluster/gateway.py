@@ -19,13 +19,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.dashboard_auth import DashboardAuth
-from moshi_phone.access.options import WebOptions
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.refusal import Refusal
-from moshi_phone.access.refusals import RefusalCounts, by_cause
+from moshi_phone.access.refusals import RefusalCounts
 from moshi_phone.access.source import is_loopback
 from moshi_phone.cluster.call_router import CallRouter
-from moshi_phone.cluster.gateway_app import create_desk_admin_app, create_desk_app
+from moshi_phone.cluster.cluster_calls import ClusterCalls
+from moshi_phone.cluster.gateway_app import create_gateway_app
 from moshi_phone.cluster.rpc import RpcClient, RpcError, RpcServer, Transport
 from moshi_phone.cluster.worker_client import WorkerClient
 from moshi_phone.hooks.callers import CallerRules
@@ -33,6 +33,7 @@ from moshi_phone.runtime.fd_passing import offered, offering
 from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.net.http_server import Listening, listening
 from moshi_phone.server.settings import Settings
+from moshi_phone.server.web.admin import create_admin_app
 from moshi_phone.telephony.webhooks import IncomingCall
 
 
@@ -116,11 +117,6 @@ class Gateway(RpcServer):
         self.dashboard_auth = DashboardAuth(settings.web, self.is_public)
 
     @property
-    def web(self) -> WebOptions:
-        """Who may look on."""
-        return self._settings.web
-
-    @property
     def closing(self) -> str | None:
         """Why no calls are taken, or None while they are."""
         return self._view.closing
@@ -184,7 +180,9 @@ class Gateway(RpcServer):
     async def _open(self) -> None:
         await self.router.refresh()
         self._sockets = sockets = await offered(self._view.ports)
-        apps: dict[str, ASGIApp] = {PORT: create_desk_app(self), ADMIN_PORT: create_desk_admin_app(self)}
+        calls = ClusterCalls(self.router, lambda: self._view.closing, self.all_refusals)
+        app = create_gateway_app(calls, self.router, self.stream_auth, self.dashboard_auth, self.is_public)
+        apps: dict[str, ASGIApp] = {PORT: app, ADMIN_PORT: create_admin_app(calls, self._settings.web)}
         for name, listener in sockets.items():
             config = uvicorn_config(LastAnswers(apps[name], lambda: self._leaves))
             self._servers.append(await self._stack.enter_async_context(listening(config, listener)))
@@ -230,10 +228,6 @@ class Gateway(RpcServer):
     def all_refusals(self) -> dict[str, RefusalCounts]:
         """Give what each gateway has refused, by its name; of the others, as of a second ago."""
         return {self.name: self.router.refusals.counts, **self._peers}
-
-    def refused_by_cause(self) -> dict[str, int]:
-        """Give what all gateways have refused, by cause."""
-        return by_cause(*self.all_refusals().values())
 
     def is_public(self) -> bool:
         """Tell whether the desk can be reached from elsewhere."""

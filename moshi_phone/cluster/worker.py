@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import replace
+from typing import Any
 
 from fastapi import HTTPException
 from loguru import logger
-from prometheus_client.exposition import generate_latest
 
 from moshi_phone.access.public_address import STREAM_PATH, PublicAddress
 from moshi_phone.access.refusal import Refusal, RefusalCause
@@ -22,10 +22,8 @@ from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.cluster.rpc import RpcServer
 from moshi_phone.cluster.worker_client import WorkerReport, WorkerSpec
 from moshi_phone.cluster.worker_url import worker_url
-from moshi_phone.engines.duplex import Unsupported
 from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.stop_signals import Stopped, StopSignals
-from moshi_phone.server.calls.call import CallOver
 from moshi_phone.server.calls.draining import CLOSING, drain
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.incoming import answer_call, connect
@@ -33,9 +31,10 @@ from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.lifecycle import listen, running_server
 from moshi_phone.server.settings import Settings
-from moshi_phone.server.web.browser_phone import chosen, offers
+from moshi_phone.server.web.browser_phone import chosen
+from moshi_phone.server.web.calls_source import CallUpdate
 from moshi_phone.server.web.health import health
-from moshi_phone.server.web.monitoring import details, metrics, overview
+from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.telephony.webhooks import IncomingCall
 
 GONE = "the worker is not there any more"
@@ -58,6 +57,7 @@ class Worker(RpcServer):
         self._desk = PublicAddress()
         self._stop = StopSignals()
         self._state: ServerState | None = None
+        self._calls: LocalCalls | None = None
         self._running: asyncio.Task[None] | None = None
         self._failure: str | None = None
         self._port = 0
@@ -89,9 +89,9 @@ class Worker(RpcServer):
             health={} if state.calls.closing and not state.calls.running else health(state),
         )
 
-    async def overview(self) -> dict[str, object] | None:
-        """Tell which calls run; None while there is no server."""
-        return None if self._state is None else overview(self._state)
+    async def overview(self) -> dict[str, Any] | None:
+        """See ``CallsSource``; None while there is no server."""
+        return await self._calls.overview() if self._calls else None
 
     async def hold(self, call_sid: str) -> Refusal | None:
         """Reserve a session for a call, or say why there is none."""
@@ -129,35 +129,25 @@ class Worker(RpcServer):
         self._note_led(call_sid, self._state)
         return connect(call_sid, self._state)
 
-    async def details(self, call_sid: str) -> dict[str, object] | None:
-        """Tell of one call; None if it is not this worker's."""
-        call = None if self._state is None else self._state.calls.find(call_sid)
-        return None if call is None else details(call)
+    async def details(self, call_sid: str) -> dict[str, Any] | None:
+        """See ``CallsSource``; None if the call is not this worker's."""
+        return await self._calls.details(call_sid) if self._calls else None
+
+    async def update(self, call_sid: str, pieces: int) -> CallUpdate | None:
+        """See ``CallsSource``; None if the call is not this worker's."""
+        return await self._calls.update(call_sid, pieces) if self._calls else None
 
     async def say(self, call_sid: str, text: str) -> tuple[int, str] | None:
-        """Have something said in a call; gives HTTP's status for that, or None if it is not this worker's."""
-        call = None if self._state is None else self._state.calls.find(call_sid)
-        if call is None:
-            return None
-        try:
-            call.say(text)
-        except CallOver as error:
-            return 404, str(error)
-        except Unsupported as error:
-            return 409, str(error)
-        except ValueError as error:
-            return 422, str(error)
-        return 202, ""
+        """See ``CallsSource``; None if the call is not this worker's."""
+        return await self._calls.say(call_sid, text) if self._calls else None
 
     async def scrape(self) -> str:
-        """Give all metrics in Prometheus' text format."""
-        if self._state is None:
-            return ""
-        return generate_latest(metrics(self._state)).decode()
+        """See ``CallsSource``."""
+        return (await self._calls.scrape()).decode() if self._calls else ""
 
     async def offers(self) -> dict[str, list[str]]:
-        """Name the personas and the voices that a call may ask for."""
-        return {"personas": [], "voices": []} if self._state is None else offers(self._state)
+        """See ``CallsSource``."""
+        return await self._calls.offers() if self._calls else {"personas": [], "voices": []}
 
     async def create_browser_call(
         self, call_sid: str, body: bytes, content_type: str
@@ -230,7 +220,7 @@ class Worker(RpcServer):
                 tokens=StreamTokens.from_auth_token(None),  # a key of its own
                 webhook_base_url=self._desk,
             ) as state:
-                self._state = state
+                self._state, self._calls = state, LocalCalls(state)
                 logger.info("Worker {} takes calls at {}", spec.name, state.auth.address.base)
                 await self._stop.stop_requested.wait()
                 coming = asyncio.ensure_future(self._led_have_come(state))

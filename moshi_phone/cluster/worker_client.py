@@ -9,6 +9,7 @@ from moshi_phone.access.refusal import Refusal
 from moshi_phone.cluster.rpc import RpcClient
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.settings import Settings
+from moshi_phone.server.web.calls_source import CallUpdate
 from moshi_phone.telephony.webhooks import IncomingCall
 
 
@@ -92,6 +93,11 @@ class WorkerClient(RpcClient):
         """See ``Worker.details``."""
         details: dict[str, Any] | None = await self.ask("details", call_sid, within_secs=SOON_SECS)
         return details
+
+    async def update(self, call_sid: str, pieces: int) -> CallUpdate | None:
+        """See ``Worker.update``."""
+        update: CallUpdate | None = await self.ask("update", call_sid, pieces, within_secs=SOON_SECS)
+        return update
 
     async def say(self, call_sid: str, text: str) -> tuple[int, str] | None:
         """See ``Worker.say``."""

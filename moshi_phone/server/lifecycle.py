@@ -26,6 +26,7 @@ from moshi_phone.server.net.websocket_protocol import WebSocketProtocol
 from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.server.web.admin import create_admin_app
 from moshi_phone.server.web.app import create_app
+from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.telephony.number_routing import VoiceWebhookOverride
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.webhooks import OnStatus
@@ -78,7 +79,9 @@ async def running_server(
         if options.web.admin_port is not None:
             admin = listen(options.web.admin_host, options.web.admin_port, "admin-")
             stack.callback(admin.close)
-            await stack.enter_async_context(listening(uvicorn_config(create_admin_app(state)), admin))
+            await stack.enter_async_context(
+                listening(uvicorn_config(create_admin_app(LocalCalls(state), options.web)), admin)
+            )
             logger.info("Monitoring at http://{}:{}/metrics", *admin.getsockname()[:2])
         # Before the server: as the stack goes backwards, no request can reach an engine that is stopped.
         stack.push_async_callback(choice.engine.stop)

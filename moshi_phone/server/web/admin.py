@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from fastapi import FastAPI
 from loguru import logger
 from starlette.requests import HTTPConnection
@@ -11,31 +9,25 @@ from starlette.requests import HTTPConnection
 from moshi_phone.access.dashboard_auth import DashboardAuth
 from moshi_phone.access.options import WebOptions
 from moshi_phone.access.source import is_loopback
-from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.web.bare_app import bare_app
+from moshi_phone.server.web.calls_source import CallsSource
 from moshi_phone.server.web.health import health_router
-from moshi_phone.server.web.monitoring import monitoring_router
-
-Check = Callable[[HTTPConnection], Awaitable[None]]
+from moshi_phone.server.web.monitoring import Check, monitoring_router
 
 
-def create_admin_app(state: ServerState) -> FastAPI:
+def create_admin_app(calls: CallsSource, web: WebOptions) -> FastAPI:
     """Make the app of ``--admin-port``: ``/metrics``, ``/healthz`` and ``/calls``, and nothing else.
 
     On loopback only this machine may look, and no web page by a name that it has bent to this address. On
     another address, whoever reaches it may: that is what it is set for, as in a network of containers.
 
     Args:
-        state: what the calls share.
+        calls: those that there are.
+        web: has ``--admin-host``.
     """
-    app = FastAPI(
-        title="Moshi on the phone: monitoring",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-    )
-    app.include_router(health_router(state))
-    app.include_router(monitoring_router(state, admin_check(state.settings.web)))
+    app = bare_app("Moshi on the phone: monitoring")
+    app.include_router(health_router(calls, lambda: False))
+    app.include_router(monitoring_router(calls, admin_check(web)))
     return app
 
 

@@ -14,8 +14,10 @@ from moshi_phone.server.calls.draining import hang_up_all
 from moshi_phone.server.calls.incoming import after_transfer, answer_call, expect_wishes
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.stream import handle_stream
-from moshi_phone.server.web.browser_phone import browser_phone
+from moshi_phone.server.web.bare_app import bare_app
+from moshi_phone.server.web.browser_phone import browser_phone_router
 from moshi_phone.server.web.health import health_router
+from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.server.web.monitoring import monitoring_router
 from moshi_phone.server.web.say import say_router
 from moshi_phone.telephony.media_stream import Start
@@ -37,16 +39,10 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         if state.calls.closing is None:  # stopped without a drain, which would have waited long enough
             await hang_up_all(state.calls, logger.info)
 
-    app = FastAPI(
-        title="Moshi on the phone",
-        docs_url=None,  # pages that load scripts from elsewhere, and tell strangers what there is to ask
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,  # a redirect goes to whatever name the request's Host header says
-        lifespan=lifespan,
-    )
+    app, calls = bare_app("Moshi on the phone", lifespan=lifespan), LocalCalls(state)
+    check = state.dashboard_auth.check
 
-    app.include_router(health_router(state))
+    app.include_router(health_router(calls, state.is_public))
     app.include_router(
         webhooks(
             replace(state.auth, address=state.webhooks),  # Twilio signs the URL that it posts to
@@ -57,9 +53,9 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         )
     )
 
-    app.include_router(monitoring_router(state))
-    app.include_router(say_router(state.calls, state.dashboard_auth))
-    app.include_router(browser_phone(state))
+    app.include_router(monitoring_router(calls, check))
+    app.include_router(say_router(calls, check))
+    app.include_router(browser_phone_router(calls, state.dashboard_auth))
 
     @app.websocket(STREAM_PATH)
     async def stream(websocket: WebSocket) -> None:

@@ -14,9 +14,10 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
 from moshi_phone.access.dashboard_auth import DashboardAuth
 from moshi_phone.access.request_body import parse_json, read_body
+from moshi_phone.access.source import source_of
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, RequestRefused
-from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.web.calls_source import CallsSource
 
 _STYLE = """
 html { background: Canvas; color: CanvasText; }
@@ -161,31 +162,31 @@ def page_files_router(dashboard_auth: DashboardAuth, connect_to: str = "'self'")
     return router
 
 
-def browser_phone(state: ServerState) -> APIRouter:
+def browser_phone_router(
+    calls: CallsSource, dashboard_auth: DashboardAuth, connect_to: str = "'self'"
+) -> APIRouter:
     """Make the routes of the page and of its calls.
 
     Args:
-        state: says who may talk, and with whom; makes the token that lets one stream of a call in.
+        calls: prepares those of the page.
+        dashboard_auth: who may see it, and call.
+        connect_to: where the page may open streams, as its Content-Security-Policy says it.
     """
-    router, checked = APIRouter(), [Depends(state.dashboard_auth.check)]
-    router.include_router(page_files_router(state.dashboard_auth))
+    router, checked = APIRouter(), [Depends(dashboard_auth.check)]
+    router.include_router(page_files_router(dashboard_auth, connect_to))
 
     @router.get("/offers", dependencies=checked)
-    def offered() -> JSONResponse:
+    async def offered() -> JSONResponse:
         """Name the personas and the voices that a call may ask for."""
-        return JSONResponse(offers(state), headers={"Cache-Control": "no-store"})
+        return JSONResponse(await calls.offers(), headers={"Cache-Control": "no-store"})
 
     @router.post("/web/call", dependencies=checked)
     async def new_call(request: Request) -> JSONResponse:
         """Name a new call, and give the token that its stream must show; what it asks for is made ready."""
-        body = await read_body(request, MAX_BODY_BYTES)
-        wanted = chosen(state, body, request.headers.get("content-type", ""))
+        body, content_type = await read_body(request, MAX_BODY_BYTES), request.headers.get("content-type", "")
         # As hard to guess as Twilio's own: whoever knows it may follow the call's words.
         call_sid = f"CA{secrets.token_hex(16)}"
-        if wanted.requested:
-            state.expected.add(call_sid, PendingCall(request=wanted), state.clock())
-        return JSONResponse(
-            {"callSid": call_sid, "token": state.mint(call_sid)}, headers={"Cache-Control": "no-store"}
-        )
+        ready = await calls.create_browser_call(call_sid, body, content_type, source_of(request))
+        return JSONResponse(ready, headers={"Cache-Control": "no-store"})
 
     return router

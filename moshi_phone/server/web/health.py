@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from fastapi import APIRouter
@@ -12,24 +13,30 @@ from moshi_phone.engines.duplex import ServerStatus
 from moshi_phone.runtime.version import VERSION
 from moshi_phone.server.calls.engine_health import engine_error
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.web.calls_source import CallsSource
 
 ENGINE_ERROR = "The engine cannot take a call now; the server's log says why."
 
 
-def health_router(state: ServerState) -> APIRouter:
-    """Make ``GET /healthz``, which everybody may ask."""
+def health_router(calls: CallsSource, is_public: Callable[[], bool]) -> APIRouter:
+    """Make ``GET /healthz``, which everybody may ask.
+
+    Args:
+        calls: those that there are.
+        is_public: tells whether strangers may ask.
+    """
     router = APIRouter()
 
     @router.get(HEALTH_PATH)
-    def answer() -> JSONResponse:
+    async def answer() -> JSONResponse:
         """Whether the next call would be answered."""
-        report = health(state)
+        report = await calls.health(is_public=is_public())
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
 
     return router
 
 
-def health(state: ServerState) -> dict[str, Any]:
+def health(state: ServerState, *, is_public: bool = False) -> dict[str, Any]:
     """Say how the line is doing, for ``/healthz``."""
     engine = state.engine
     error = _published_error(state)
@@ -51,9 +58,8 @@ def health(state: ServerState) -> dict[str, Any]:
     }
     if engine.servers:
         # Whoever asks a public line need not learn what the machines behind it are called.
-        public = state.is_public()
         report["servers"] = [
-            _published(server, f"server {number}" if public else server.name)
+            _published(server, f"server {number}" if is_public else server.name)
             for number, server in enumerate(engine.servers, 1)
         ]
     return report

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 from fastapi import APIRouter, Depends, HTTPException, Response
+from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -15,7 +16,7 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     InfoMetricFamily,
 )
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.requests import HTTPConnection
@@ -24,9 +25,10 @@ from moshi_phone.access.refusals import RefusalCounts
 from moshi_phone.audio.histogram import Histogram
 from moshi_phone.engines.duplex import DuplexEngine
 from moshi_phone.runtime.version import VERSION
-from moshi_phone.server.calls.call import Call, Calls
+from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import words
+from moshi_phone.server.web.calls_source import CallsSource
 from moshi_phone.server.web.health import status
 
 _BUCKETS_MS = (5, 10, 20, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, 1000, 2000)
@@ -127,65 +129,64 @@ def _add(family: HistogramMetricFamily, histogram: Histogram, *labels: str) -> H
     return family
 
 
-EVERY_S = 0.25
 _LIST_EVERY_S = 1.0
+_NO_STORE = {"Cache-Control": "no-store"}
 
 
 Check = Callable[[HTTPConnection], Awaitable[None]]
 
 
-def monitoring_router(state: ServerState, check: Check | None = None) -> APIRouter:
+def monitoring_router(calls: CallsSource, check: Check) -> APIRouter:
     """Make the routes that tell of calls.
 
     The list names calls by the beginning of their SID only. Whoever knows a whole SID, which is as good
     as a secret, may follow the call's words: its own page, and a rehearsal.
 
     Args:
-        state: what the calls share.
-        check: raises HTTPException for who may not look; the state's ``dashboard_auth`` unless given.
+        calls: those that there are.
+        check: raises HTTPException for who may not look.
     """
-    calls = state.calls
-    registry = metrics(state)
-    router = APIRouter(dependencies=[Depends(check or state.dashboard_auth.check)])
+    router = APIRouter(dependencies=[Depends(check)])
 
     @router.get("/metrics")
     async def scrape() -> Response:
         """Everything since the start of the process."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(await calls.scrape(), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/calls")
-    def list_calls() -> dict[str, Any]:
+    async def list_calls() -> dict[str, Any]:
         """The calls that run, with their metrics."""
-        return overview(state)
+        return await calls.overview()
 
     @router.get("/calls/events", response_class=EventSourceResponse)
     async def follow_calls() -> AsyncIterator[ServerSentEvent]:
-        """The same, again and again, until the server is closing and the last call is over."""
+        """The same once a second, until the server is closing and the last call is over."""
         while True:
-            yield ServerSentEvent(event="calls", data=overview(state))
-            if calls.closing is not None and not calls.running:
+            yield ServerSentEvent(event="calls", data=await calls.overview())
+            if calls.is_over():
                 return
             await asyncio.sleep(_LIST_EVERY_S)
 
     @router.get("/calls/{call_sid}")
-    def show_call(call_sid: str) -> dict[str, Any]:
+    async def show_call(call_sid: str) -> JSONResponse:
         """One call, while it runs and for a while after: its metrics and what was said."""
-        return details(_found(calls, call_sid))
+        call = await calls.details(call_sid)
+        if call is None:
+            raise HTTPException(404, "no such call, or it has been over for long")
+        return JSONResponse(call, headers=_NO_STORE)
 
     @router.get("/calls/{call_sid}/events", response_class=EventSourceResponse)
     async def follow_call(call_sid: str) -> AsyncIterator[ServerSentEvent]:
-        """One call as it goes: ``metrics`` four times a second, ``words`` if there are new ones, ``end``."""
-        call = calls.find(call_sid)
+        """One call as it goes: ``metrics``, ``words`` if there are new ones, and in the end ``end``."""
         pieces = 0
-        while call is not None and not call.over:
-            yield ServerSentEvent(event="metrics", data=metrics_of(call))
-            transcript = call.observations.transcript
-            if transcript.pieces != pieces:  # not the number of lines: a word may go into one that is there
-                pieces = transcript.pieces
-                yield ServerSentEvent(event="words", data=words(call))
-            await asyncio.sleep(EVERY_S)
-        # Also for a call that is not there: an EventSource without an end connects anew for ever.
-        yield ServerSentEvent(event="end", data=None if call is None else details(call))
+        while (update := await calls.update(call_sid, pieces)) and not update.metrics["over"]:
+            yield ServerSentEvent(event="metrics", data=update.metrics)
+            if update.words is not None:
+                yield ServerSentEvent(event="words", data=update.words)
+            pieces = update.pieces
+            await asyncio.sleep(calls.update_s)
+        # Also for a call that is not there: an EventSource without an end connects again and again.
+        yield ServerSentEvent(event="end", data=await calls.details(call_sid))
 
     return router
 
@@ -209,10 +210,3 @@ def metrics_of(call: Call) -> dict[str, Any]:
 def details(call: Call) -> dict[str, Any]:
     """Give a call's metrics and words."""
     return {"name": call.name} | metrics_of(call) | {"words": words(call)}
-
-
-def _found(calls: Calls, call_sid: str) -> Call:
-    call = calls.find(call_sid)
-    if call is None:
-        raise HTTPException(404, "no such call, or it has been over for long")
-    return call

@@ -4,38 +4,30 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 
-from moshi_phone.access.dashboard_auth import DashboardAuth
 from moshi_phone.access.request_body import parse_json, read_body
-from moshi_phone.engines.duplex import Unsupported
-from moshi_phone.server.calls.call import CallOver, Calls
+from moshi_phone.server.web.calls_source import CallsSource
+from moshi_phone.server.web.monitoring import Check
 
 MAX_BODY_BYTES = 16 * 1024
+_ERRORS = 400  # HTTP's begin there
 
 
-def say_router(calls: Calls, dashboard_auth: DashboardAuth) -> APIRouter:
+def say_router(calls: CallsSource, check: Check) -> APIRouter:
     """Make the route. It takes ``{"text": "..."}``, and answers 202 once the words wait to be said.
 
     Args:
-        calls: those of this process.
-        dashboard_auth: who may speak; the same as may look.
+        calls: those that there are.
+        check: raises HTTPException for who may not speak; the same as may look.
     """
-    router = APIRouter(dependencies=[Depends(dashboard_auth.check)])
+    router = APIRouter(dependencies=[Depends(check)])
 
     @router.post("/calls/{call_sid}/say", status_code=202)
     async def say(call_sid: str, request: Request) -> None:
         """Have these words said; 409 where the engine cannot, 404 where there is no such call."""
         text = await read_text(request)
-        call = calls.find(call_sid)
-        if call is None:
-            raise HTTPException(404, "no such call")
-        try:
-            call.say(text)
-        except CallOver as error:
-            raise HTTPException(404, str(error)) from error
-        except Unsupported as error:
-            raise HTTPException(409, str(error)) from error
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from error
+        status, reason = await calls.say(call_sid, text) or (404, "no such call")
+        if status >= _ERRORS:
+            raise HTTPException(status, reason)
 
     return router
 

@@ -6,6 +6,7 @@ import socket
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from moshi_phone.access.auth import StreamAuth
@@ -16,6 +17,7 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.admin import create_admin_app
+from moshi_phone.server.web.local_calls import LocalCalls
 from tests.support.fake_engines import FakeEngine
 from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, serving_app, start_message
@@ -23,6 +25,10 @@ from tests.support.program import program
 
 CALL_SID = "CA" + "4" * 32
 LOUD = bytes([0x20, 0xA0]) * 80
+
+
+def admin_app(state: ServerState) -> FastAPI:
+    return create_admin_app(LocalCalls(state), state.settings.web)
 
 
 def public_line(admin_host: str = "127.0.0.1") -> ServerState:
@@ -35,7 +41,7 @@ async def test_while_the_server_is_public_prometheus_asks_the_private_port() -> 
     start = start_message(call_sid=CALL_SID, parameters={"token": line.mint(CALL_SID)})
     async with (
         serving(line) as address,
-        serving_app(uvicorn_config(create_admin_app(line))) as admin,
+        serving_app(uvicorn_config(admin_app(line))) as admin,
         httpx.AsyncClient() as http,
         Phone.calling(address, start) as phone,
     ):
@@ -60,7 +66,7 @@ async def test_while_the_server_is_public_prometheus_asks_the_private_port() -> 
 
 async def test_nothing_else_is_there() -> None:
     async with (
-        serving_app(uvicorn_config(create_admin_app(public_line()))) as admin,
+        serving_app(uvicorn_config(admin_app(public_line()))) as admin,
         httpx.AsyncClient(base_url=f"http://{admin}") as http,
     ):
         for path in ("/", "/web/app.js", "/stream", "/docs", "/openapi.json", "/metrics/"):
@@ -72,7 +78,7 @@ async def test_nothing_else_is_there() -> None:
 @pytest.mark.parametrize("host", ["evil.example", "a{b}.evil.com", ""])
 async def test_a_web_page_cannot_bend_its_name_to_it(host: str) -> None:
     async with (
-        serving_app(uvicorn_config(create_admin_app(public_line()))) as admin,
+        serving_app(uvicorn_config(admin_app(public_line()))) as admin,
         httpx.AsyncClient(base_url=f"http://{admin}") as http,
     ):
         for path in ("/metrics", "/calls", f"/calls/{CALL_SID}"):
@@ -81,7 +87,7 @@ async def test_a_web_page_cannot_bend_its_name_to_it(host: str) -> None:
 
 async def test_on_another_address_whoever_reaches_it_may_look(logged: Logged) -> None:
     async with (
-        serving_app(uvicorn_config(create_admin_app(public_line("172.17.0.1")))) as admin,
+        serving_app(uvicorn_config(admin_app(public_line("172.17.0.1")))) as admin,
         httpx.AsyncClient(base_url=f"http://{admin}") as http,
     ):
         assert (await http.get("/metrics", headers={"Host": "moshi:5002"})).status_code == 200

@@ -1,0 +1,112 @@
+"""The calls of all workers, for the routes of a gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import HTTPException
+
+from moshi_phone.access.refusal import Where
+from moshi_phone.access.refusals import RefusalCounts, by_cause
+from moshi_phone.cluster.aggregate import aggregate_health, merged_metrics, merged_overview
+from moshi_phone.cluster.call_router import CallRouter
+from moshi_phone.cluster.fleet import state_of
+from moshi_phone.server.web.calls_source import CallUpdate
+
+_OK = 200
+
+
+class ClusterCalls:
+    """See ``CallsSource``. Asks all workers at once; what one does not answer is left out.
+
+    Args:
+        router: knows the workers.
+        closing: says why no calls are taken, or None while they are.
+        refusals: gives what each gateway has refused, by its name.
+    """
+
+    update_s = 0.5
+
+    def __init__(
+        self,
+        router: CallRouter,
+        closing: Callable[[], str | None],
+        refusals: Callable[[], Mapping[str, RefusalCounts]],
+    ) -> None:
+        self._router = router
+        self._closing = closing
+        self._refusals = refusals
+
+    async def health(self, *, is_public: bool) -> dict[str, Any]:
+        """See ``CallsSource``; as of a second ago."""
+        router = self._router
+        return aggregate_health(
+            router.reports, router.workers.keys(), self._closing(), self._refused(), is_public=is_public
+        )
+
+    async def overview(self) -> dict[str, Any]:
+        """See ``CallsSource``; each call has the name of its worker."""
+        router = self._router
+        overviews = await router.ask_all(lambda worker: worker.overview())
+        return merged_overview(
+            router.reports, router.workers.keys(), self._closing(), overviews, self._refused()
+        )
+
+    async def details(self, call_sid: str) -> dict[str, Any] | None:
+        """See ``CallsSource``."""
+        found = await self._router.ask_all(lambda worker: worker.details(call_sid))
+        return found[0] if found else None
+
+    async def update(self, call_sid: str, pieces: int) -> CallUpdate | None:
+        """See ``CallsSource``."""
+        found = await self._router.ask_all(lambda worker: worker.update(call_sid, pieces))
+        return found[0] if found else None
+
+    async def say(self, call_sid: str, text: str) -> tuple[int, str] | None:
+        """See ``CallsSource``."""
+        answers = await self._router.ask_all(lambda worker: worker.say(call_sid, text))
+        return answers[0] if answers else None
+
+    async def scrape(self) -> bytes:
+        """See ``CallsSource``; each sample has the name of its process as ``worker``."""
+        router = self._router
+
+        async def of(name: str) -> tuple[str, str] | None:
+            return name, await router.workers[name].scrape()
+
+        texts = dict(await router.ask_all(lambda worker: of(worker.name)))
+        states = {name: state_of(router.reports.get(name)) for name in router.workers}
+        return merged_metrics(texts, states, self._refusals())
+
+    async def offers(self) -> dict[str, list[str]]:
+        """See ``CallsSource``. During an update that changes them, only what all workers have."""
+        found = await self._router.ask_all(lambda worker: worker.offers())
+        return {what: _common([offers[what] for offers in found]) for what in ("personas", "voices")}
+
+    async def create_browser_call(
+        self, call_sid: str, body: bytes, content_type: str, peer: str
+    ) -> dict[str, str]:
+        """See ``CallsSource``; names the worker's stream, too."""
+        ready = await self._router.create_browser_call(call_sid, body, content_type)
+        if ready is None:
+            refusal = self._router.no_session()
+            self._router.refusals.note(Where.BROWSER, refusal, call_sid=call_sid, peer=peer)
+            raise HTTPException(503, refusal.reason)
+        status, token, stream = ready
+        if status != _OK:
+            raise HTTPException(status, token)
+        return {"callSid": call_sid, "token": token, "stream": stream}
+
+    def is_over(self) -> bool:
+        """See ``CallsSource``."""
+        return self._closing() is not None and not any(
+            report.health.get("calls") for report in self._router.reports.values()
+        )
+
+    def _refused(self) -> dict[str, int]:
+        return by_cause(*self._refusals().values())
+
+
+def _common(lists: list[list[str]]) -> list[str]:
+    return [name for name in (lists[0] if lists else ()) if all(name in names for names in lists)]

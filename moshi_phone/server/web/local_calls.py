@@ -1,0 +1,93 @@
+"""The calls of this server, for its routes and for the gateways of a cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client.exposition import generate_latest
+
+from moshi_phone.engines.duplex import Unsupported
+from moshi_phone.server.calls.call import CallOver
+from moshi_phone.server.calls.pending import PendingCall
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.calls.summary import words
+from moshi_phone.server.web.browser_phone import chosen, offers
+from moshi_phone.server.web.calls_source import CallUpdate
+from moshi_phone.server.web.health import health
+from moshi_phone.server.web.monitoring import details, metrics, metrics_of, overview
+
+
+class LocalCalls:
+    """See ``CallsSource``.
+
+    Args:
+        state: what the calls share.
+    """
+
+    update_s = 0.25
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        self._registry = metrics(state)
+
+    async def health(self, *, is_public: bool) -> dict[str, Any]:
+        """See ``CallsSource``."""
+        return health(self._state, is_public=is_public)
+
+    async def overview(self) -> dict[str, Any]:
+        """See ``CallsSource``."""
+        return overview(self._state)
+
+    async def details(self, call_sid: str) -> dict[str, Any] | None:
+        """See ``CallsSource``."""
+        call = self._state.calls.find(call_sid)
+        return None if call is None else details(call)
+
+    async def update(self, call_sid: str, pieces: int) -> CallUpdate | None:
+        """See ``CallsSource``."""
+        call = self._state.calls.find(call_sid)
+        if call is None:
+            return None
+        # Not the number of lines: a word may go into one that is there.
+        now = call.observations.transcript.pieces
+        return CallUpdate(metrics_of(call), now, None if now == pieces else words(call))
+
+    async def say(self, call_sid: str, text: str) -> tuple[int, str] | None:
+        """See ``CallsSource``."""
+        call = self._state.calls.find(call_sid)
+        if call is None:
+            return None
+        try:
+            call.say(text)
+        except CallOver as error:
+            return 404, str(error)
+        except Unsupported as error:
+            return 409, str(error)
+        except ValueError as error:
+            return 422, str(error)
+        return 202, ""
+
+    async def scrape(self) -> bytes:
+        """See ``CallsSource``."""
+        return generate_latest(self._registry)
+
+    async def offers(self) -> dict[str, list[str]]:
+        """See ``CallsSource``."""
+        return offers(self._state)
+
+    async def create_browser_call(
+        self,
+        call_sid: str,
+        body: bytes,
+        content_type: str,
+        peer: str,  # noqa: ARG002 - who finds no session is refused with the stream
+    ) -> dict[str, str]:
+        """See ``CallsSource``."""
+        wanted = chosen(self._state, body, content_type)
+        if wanted.requested:
+            self._state.expected.add(call_sid, PendingCall(request=wanted), self._state.clock())
+        return {"callSid": call_sid, "token": self._state.mint(call_sid)}
+
+    def is_over(self) -> bool:
+        """See ``CallsSource``."""
+        return self._state.calls.closing is not None and not self._state.calls.running

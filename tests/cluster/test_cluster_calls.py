@@ -1,0 +1,61 @@
+"""cluster/cluster_calls.py: what one server tells of itself, a gateway tells of all, by the same routes."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from bot import run_call
+from moshi_phone.access.auth import StreamAuth
+from moshi_phone.access.dashboard_auth import DashboardAuth
+from moshi_phone.cluster.call_router import CallRouter
+from moshi_phone.cluster.cluster_calls import ClusterCalls
+from moshi_phone.cluster.gateway_app import create_gateway_app
+from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.web.app import create_app
+from moshi_phone.server.web.calls_source import CallsSource
+from moshi_phone.server.web.local_calls import LocalCalls
+from tests.support.fake_engines import FakeEngine
+
+
+async def nobody_refuses(_: object) -> None:
+    return None
+
+
+def cluster_calls(router: CallRouter) -> ClusterCalls:
+    return ClusterCalls(router, lambda: None, dict)
+
+
+def routes(app: FastAPI) -> set[tuple[str, str]]:
+    """Give all routes but the streams' with their method, also those inside included routers."""
+    found = {
+        (method, path) for path, operations in FastAPI.openapi(app)["paths"].items() for method in operations
+    }
+    assert found
+    return found
+
+
+def test_a_gateway_has_every_route_of_a_server() -> None:
+    """They were written twice; one had stopped at the end of all calls, and the other had not."""
+    router = CallRouter(CallOptions(), nobody_refuses)
+    gateway = create_gateway_app(
+        cluster_calls(router), router, StreamAuth(), DashboardAuth(), is_public=lambda: False
+    )
+    server = create_app(ServerState(FakeEngine()), run_call)
+    assert routes(gateway) == routes(server)
+
+
+async def test_both_answer_alike_when_there_is_nothing() -> None:
+    router = CallRouter(CallOptions(), nobody_refuses)
+    local, cluster = LocalCalls(ServerState(FakeEngine())), cluster_calls(router)
+    sources: list[CallsSource] = [local, cluster]
+    for source in sources:
+        assert await source.details("CA1") is None
+        assert await source.update("CA1", 0) is None
+        assert await source.say("CA1", "hello") is None
+        assert await source.offers() == {"personas": [], "voices": []}
+        assert not source.is_over()
+        assert (await source.health(is_public=True))["ready"] is False
+    one, all_ = [await source.overview() for source in sources]
+    assert one.keys() <= all_.keys(), "the page reads the same names of both"
+    assert (await local.health(is_public=True)).keys() <= (await cluster.health(is_public=True)).keys()
