@@ -52,7 +52,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
 
     Args:
         websocket: accepted, its ``start`` message read.
-        call: what was read; ``call.end(...)`` ends the call from anywhere.
+        call: what was read; ``call.request_end(...)`` ends the call from anywhere.
         session: opened for this call.
         state: what all calls share.
     """
@@ -82,16 +82,16 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
 
     async def on_stopped(_: TwilioSerializer) -> None:
         call.caller_hung_up = True
-        call.left("the caller hung up")
+        call.stream_ended("the caller hung up")
 
     async def on_violated(_: TwilioSerializer, reason: str) -> None:
-        call.end(reason, PROTOCOL_ERROR)
+        call.request_end(reason, PROTOCOL_ERROR)
 
     async def on_client_disconnected(_: TwilioTransport, __: WebSocket) -> None:
-        call.left("the socket was closed")
+        call.stream_ended("the socket was closed")
 
     async def on_pipeline_error(_: PipelineWorker, error: ErrorFrame) -> None:
-        call.end(error.error, INTERNAL_ERROR)
+        call.request_end(error.error, INTERNAL_ERROR)
 
     serializer.add_event_handler(STOPPED, on_stopped)
     serializer.add_event_handler(VIOLATED, on_violated)
@@ -103,10 +103,10 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
         # Not polling: it sleeps up to a deadline that media has moved, seldom more than once in 30 s.
         while (left_secs := serializer.media_s + options.idle_secs - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left_secs)
-        call.end(f"no media came for {options.idle_secs:g} s")
+        call.request_end(f"no media came for {options.idle_secs:g} s")
 
     async def cancel_when_ended() -> None:
-        reason, _ = await call.ended()
+        reason, _ = await call.wait_for_end()
         await worker.cancel(reason=reason)
 
     runner = WorkerRunner(handle_sigint=False)  # signals are the program's: it lets the calls finish first
@@ -126,14 +126,14 @@ def _watches(call: Call, state: ServerState, control: CallControl) -> list[Frame
     asked = state.settings.calls
     keys: dict[str, Action] = {}
     if state.settings.server.hangup_key:
-        keys[state.settings.server.hangup_key] = call.end
+        keys[state.settings.server.hangup_key] = call.request_end
     if asked.transfer_key:
         keys[asked.transfer_key] = control.transfer
     watches: list[FrameObserver] = [DtmfActions(keys)] if keys else []
     if asked.transfer_phrase:
         watches.append(PhraseTrigger(asked.transfer_phrase, control.transfer, by_both=False))
     if asked.hangup_phrase:
-        watches.append(PhraseTrigger(asked.hangup_phrase, call.end, by_both=True))
+        watches.append(PhraseTrigger(asked.hangup_phrase, call.request_end, by_both=True))
     return watches
 
 

@@ -115,7 +115,7 @@ def test_taps_change_nothing_of_what_is_heard(tmp_path: Path) -> None:
 
 def test_metrics_parse_and_agree_with_the_call_s_own_figures() -> None:
     phone, line = call(FakeEngine(step_secs=stalling), talk(8, seed=4).samples, TapOptions())
-    (over,) = line.calls.over
+    (over,) = line.calls.recent
     metrics, told = details(over), families(line)
     assert told["moshi_calls_total"] == 1
     assert told["moshi_calls_running"] == 0
@@ -140,7 +140,7 @@ def test_the_meter_tells_the_gaps_that_the_ear_hears() -> None:
     jitter = tuple(np.random.default_rng(5).uniform(0, 0.030, 2_000))
     engine = FakeEngine(step_secs=lambda step: 0.7 if step in (50, 200, 400) else 0.01 * (step % 3))
     phone, line = call(engine, talk(40, seed=4).samples, TapOptions(), jitter)
-    (over,) = line.calls.over
+    (over,) = line.calls.recent
     heard_ms = sum(gap.ms for gap in phone.playback.gaps)
     assert heard_ms > 1_500
     assert details(over)["underrun_ms"] == pytest.approx(heard_ms, rel=0.1)

@@ -76,7 +76,7 @@ async def test_a_whole_call(tmp_path: Path) -> None:
         await line.calls.all_over()
         assert line.engine.running == 0
         assert call.observations.metrics.frames >= frames > 0
-        reason, _ = await call.ended()
+        reason, _ = await call.wait_for_end()
         assert reason == "the caller hung up"
         await expect(page.get_by_text("Nobody is on the phone.")).to_be_visible(timeout=PATIENCE_MS)
         await expect(page.get_by_role("timer")).to_have_text("")
@@ -103,7 +103,7 @@ async def test_the_keypad_sends_keys_and_the_hangup_key_hangs_up() -> None:
         await toggle.click()
         await keypad.get_by_role("button", name="#").click()
         await expect(page.locator("#status")).to_have_text("The call is over.", timeout=PATIENCE_MS)
-        assert await call.ended() == ("the caller pressed #", 1000)
+        assert await call.wait_for_end() == ("the caller pressed #", 1000)
         await expect(keypad).to_be_hidden()
 
 

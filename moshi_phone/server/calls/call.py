@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import Enum, auto
+from typing import Any
+
+from loguru import logger
 
 from moshi_phone.engines.duplex import DuplexSession
 from moshi_phone.records.call_metrics import CallMetrics, CallObservations
@@ -22,20 +27,32 @@ HANDED_OVER = "the call was put through to a person"
 """Why a call ends whose phone call goes on elsewhere."""
 
 
-class CallOver(Exception):
-    """The call has ended; nothing can be done in it."""
+class CallClosed(Exception):
+    """The call is ending or closed; nothing can be done in it."""
+
+
+class CallState(Enum):
+    """Where a call is in its life; it only ever moves down this list."""
+
+    ACTIVE = auto()
+    """It has a session."""
+    ENDING = auto()
+    """Somebody has asked it to end; it may still hold a session, a socket, a phone call."""
+    CLOSED = auto()
+    """It holds nothing any more."""
 
 
 @dataclass(eq=False)  # calls are kept in a set, and no two are the same
 class Call:
-    """One running call: its names, and the word that ends it.
+    """One call: its names, its state, and what ends it.
 
     Attributes:
+        state: where it is in its life.
         start: Twilio's ``start`` message.
         began_s: when it came, on the monotonic clock.
         began: the same, by the calendar (UTC).
         observations: what its taps have seen.
-        session: who talks with the caller; None before and after.
+        session: who talks with the caller; None once it is closed.
         expected: what was decided of it before its stream came.
         caller_hung_up: whether Twilio has said that the phone call is over.
         handed_over: whether the phone call goes on without us, or is about to.
@@ -49,8 +66,10 @@ class Call:
     caller_hung_up: bool = False
     handed_over: bool = False
     expected: PendingCall = field(default_factory=PendingCall)
-    _over_s: float | None = None
-    _ended: asyncio.Future[tuple[str, int]] = field(
+    state: CallState = CallState.ACTIVE
+    _closed_s: float | None = None
+    _action: asyncio.Task[None] | None = None  # kept here: whoever acts on a call, one thing at a time
+    _end_requested: asyncio.Future[tuple[str, int]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
@@ -59,41 +78,54 @@ class Call:
         """The call's SID, shortened for the log."""
         return short_sid(self.start.call_sid)
 
-    def end(self, reason: str, code: int = 1000) -> None:
+    def request_end(self, reason: str, code: int = 1000) -> None:
         """Ask the call to end; the first reason counts.
 
         Args:
             reason: one sentence, which the log and the closed socket carry.
             code: what the socket is closed with (RFC 6455, section 7.4).
         """
-        if not self.ending:
-            self._ended.set_result((reason, code))
+        if self.state is CallState.ACTIVE:
+            self.state = CallState.ENDING
+            self._end_requested.set_result((reason, code))
 
     def say(self, text: str) -> None:
         """Have these words said to the caller. Returns at once.
 
         Raises:
-            CallOver: when the call is over.
+            CallClosed: when the call is ending or closed.
             Unsupported: when the engine cannot.
             ValueError: when there is nothing in the text to say, or too much.
         """
-        if self.session is None or self.ending:
-            raise CallOver(f"The call {self.name} is over.")
+        if self.session is None or self.state is not CallState.ACTIVE:
+            raise CallClosed(f"The call {self.name} is over.")
         self.session.say(text)
 
-    def left(self, reason: str) -> None:
-        """Ask the call to end because its stream has, which is no news where it was handed over."""
-        self.end(HANDED_OVER if self.handed_over else reason)
+    def stream_ended(self, reason: str) -> None:
+        """Ask the call to end because its stream has, which a transfer expects."""
+        self.request_end(HANDED_OVER if self.handed_over else reason)
 
-    async def ended(self) -> tuple[str, int]:
-        """Wait for the call's end; gives its reason and code."""
+    async def wait_for_end(self) -> tuple[str, int]:
+        """Wait until the call is asked to end; gives the reason and the code."""
         # Several wait for it: without the shield, one that gives up would cancel it for all.
-        return await asyncio.shield(self._ended)
+        return await asyncio.shield(self._end_requested)
 
-    @property
-    def ending(self) -> bool:
-        """Whether somebody has ended it; it may still hold something."""
-        return self._ended.done()
+    def start_action(self, work: Coroutine[Any, Any, None], reason: str) -> bool:
+        """Run something that is done with the call on purpose, such as a transfer; one thing at a time.
+
+        Args:
+            work: it is closed where something else is under way.
+            reason: a sentence for the log.
+
+        Returns:
+            Whether it was started.
+        """
+        if self._action is not None and not self._action.done():
+            work.close()
+            return False
+        logger.info("{}", reason)
+        self._action = asyncio.create_task(work, name=f"action in call {self.name}")
+        return True
 
     @property
     def file_name(self) -> str:
@@ -114,18 +146,24 @@ class Call:
 
     @property
     def over(self) -> bool:
-        """Whether it has ended and holds nothing any more."""
-        return self._over_s is not None
+        """Whether it is closed."""
+        return self.state is CallState.CLOSED
 
     @property
     def secs(self) -> float:
         """How long it has run, or ran."""
-        return (time.monotonic() if self._over_s is None else self._over_s) - self.began_s
+        return (time.monotonic() if self._closed_s is None else self._closed_s) - self.began_s
 
-    def finish(self) -> None:
-        """Stop its clock."""
-        self.session = None
-        self._over_s = time.monotonic()
+    def close(self) -> None:
+        """Let go of the session, and stop the call's clock.
+
+        Raises:
+            RuntimeError: when it is closed already.
+        """
+        if self.state is CallState.CLOSED:
+            raise RuntimeError(f"The call {self.name} is closed already.")
+        self.request_end("the call was closed")
+        self.state, self.session, self._closed_s = CallState.CLOSED, None, time.monotonic()
 
 
 @dataclass
@@ -134,7 +172,7 @@ class Calls:
 
     Attributes:
         running: those that have a session now.
-        over: the last few that have ended.
+        recent: the last few that have ended.
         past: the metrics of all that have ended, added up.
         served: how many have ended.
         closing: why no new calls are taken, or None while they are.
@@ -142,7 +180,7 @@ class Calls:
 
     running: set[Call] = field(default_factory=set[Call])
     past: CallMetrics = field(default_factory=CallMetrics)
-    over: deque[Call] = field(default_factory=lambda: deque(maxlen=_OVER_KEPT))
+    recent: deque[Call] = field(default_factory=lambda: deque(maxlen=_OVER_KEPT))
     served: int = 0
     closing: str | None = None
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -164,9 +202,9 @@ class Calls:
 
     def finish(self, call: Call) -> None:
         """Enter that it is over and holds nothing any more."""
-        call.finish()
+        call.close()
         # Both in one turn of the event loop: a scrape in between would count the call twice, or not at all.
-        self.over.append(call)
+        self.recent.append(call)
         self.past.include(call.observations.metrics)
         self.running.discard(call)
         self.served += 1
@@ -184,14 +222,14 @@ class Calls:
         """Find a call that runs, or has not been over for long."""
         known = (
             *self.running,
-            *reversed(self.over),
+            *reversed(self.recent),
         )  # a stream that was broken off may come again by its SID
         return next((call for call in known if call.start.call_sid == call_sid), None)
 
     def end_all(self, reason: str) -> None:
         """Ask every call to end."""
         for call in self.running:
-            call.end(reason)
+            call.request_end(reason)
 
     async def all_over(self) -> None:
         """Wait until no call runs."""

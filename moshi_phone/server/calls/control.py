@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from loguru import logger
 
 from moshi_phone.access.public_address import TRANSFERRED_PATH
 from moshi_phone.engines.duplex import Unsupported
-from moshi_phone.server.calls.call import HANDED_OVER, Call, CallOver
+from moshi_phone.server.calls.call import HANDED_OVER, Call, CallClosed, CallState
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.rest_errors import TwilioError
@@ -20,7 +19,7 @@ WORD_SECS = 1.0
 
 
 class CallControl:
-    """Acts on one call. Nothing here is waited for by the audio.
+    """Acts on one call, one thing at a time (``Call.start_action``). The audio waits for none of it.
 
     Args:
         call: it runs.
@@ -30,7 +29,6 @@ class CallControl:
     def __init__(self, call: Call, state: ServerState) -> None:
         self._call = call
         self._state = state
-        self._task: asyncio.Task[None] | None = None
 
     def transfer(self, why: str, to: str | None = None) -> bool:
         """Put the caller through to a person, after a word of notice. Returns at once.
@@ -47,7 +45,7 @@ class CallControl:
             missing = "--transfer-to" if to is None else "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN"
             logger.warning("{}, but {} is not set", why, missing)
             return False
-        return self._begin(self._transfer(to), why)
+        return self._call.start_action(self._transfer(to), why)
 
     def leave_message(self, text: str, why: str) -> bool:
         """Say a message, and hang up. Returns at once.
@@ -59,22 +57,14 @@ class CallControl:
         Returns:
             Whether that was begun.
         """
-        return self._begin(self._leave_message(text), why)
-
-    def _begin(self, work: Coroutine[Any, Any, None], why: str) -> bool:
-        if self._task is not None and not self._task.done():
-            work.close()
-            return False
-        logger.info("{}", why)
-        self._task = asyncio.create_task(work, name=f"control of call {self._call.name}")
-        return True
+        return self._call.start_action(self._leave_message(text), why)
 
     async def _transfer(self, to: str) -> None:
         call, state = self._call, self._state
         assert state.rest is not None  # noqa: S101 - the caller looked
         if notice := state.settings.calls.transfer_notice:
             await self._say(notice)
-        if call.ending:
+        if call.state is not CallState.ACTIVE:
             logger.info("The call is over before it was put through")
             return
         ring_secs = state.settings.calls.ring_secs
@@ -88,11 +78,11 @@ class CallControl:
             call.handed_over = False
             logger.error("The call could not be put through: {}", error)
             return
-        call.end(HANDED_OVER)
+        call.request_end(HANDED_OVER)
 
     async def _leave_message(self, text: str) -> None:
         was_said = await self._say(text)
-        self._call.end(
+        self._call.request_end(
             "a message was left" if was_said else "a machine answered, and no message could be left"
         )
 
@@ -104,7 +94,7 @@ class CallControl:
             assert session is not None  # noqa: S101 - a call without one is over
             async with asyncio.timeout(NOTICE_SECS + WORD_SECS * len(text.split())):
                 await session.said()
-        except (Unsupported, CallOver, ValueError) as error:
+        except (Unsupported, CallClosed, ValueError) as error:
             logger.warning("Not said: {}", error)
         except TimeoutError:
             logger.warning("What was to be said took too long")
@@ -132,8 +122,8 @@ async def end_at_limit(call: Call, limit_secs: float, sound: Callable[[], None])
         call.say(NOTICE if notice_secs == LIMIT_NOTICE_SECS else SHORT_NOTICE)
     except Unsupported:
         sound()
-    except (CallOver, ValueError) as error:
+    except (CallClosed, ValueError) as error:
         logger.warning("No notice of the end: {}", error)
     # Not counted from the notice's end: who pays by the minute has asked for this limit and no other.
     await asyncio.sleep(notice_secs)
-    call.end(f"it lasted {limit_secs:g} s, which --call-limit-secs allows")
+    call.request_end(f"it lasted {limit_secs:g} s, which --call-limit-secs allows")

@@ -50,7 +50,7 @@ async def run_to_its_end(
     try:
         await asyncio.shield(life)
     except asyncio.CancelledError:
-        call.end("the call was broken off")
+        call.request_end("the call was broken off")
         await asyncio.shield(life)
         raise
 
@@ -63,8 +63,8 @@ async def _live_and_end(
     state: ServerState,
 ) -> None:
     pipeline = asyncio.create_task(run, name=f"pipeline of call {call.name}")
-    pipeline.add_done_callback(lambda done: call.end(*_why(done)))
-    reason, code = await call.ended()
+    pipeline.add_done_callback(lambda done: call.request_end(*_why(done)))
+    reason, code = await call.wait_for_end()
     elsewhere = fallback(state.settings.calls) if code == INTERNAL_ERROR else None  # it was our fault
     phone_call = asyncio.create_task(_end_phone_call(call, state, elsewhere))
 

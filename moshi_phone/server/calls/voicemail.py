@@ -69,7 +69,7 @@ class Voicemail:
         if not status.startswith((MACHINE, FAX)) or self.what == "talk" or call is None or call.over:
             return
         if self.what == "hang-up" or status == FAX:
-            call.end("a machine answered")
+            call.request_end("a machine answered")
         elif self.message and status.startswith(GREETING_OVER):
             CallControl(call, state).leave_message(self.message, "a machine answered")
 

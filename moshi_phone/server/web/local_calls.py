@@ -7,7 +7,7 @@ from typing import Any
 from prometheus_client.exposition import generate_latest
 
 from moshi_phone.engines.duplex import Unsupported
-from moshi_phone.server.calls.call import CallOver
+from moshi_phone.server.calls.call import CallClosed
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import words
@@ -59,7 +59,7 @@ class LocalCalls:
             return None
         try:
             call.say(text)
-        except CallOver as error:
+        except CallClosed as error:
             return 404, str(error)
         except Unsupported as error:
             return 409, str(error)

@@ -6,30 +6,32 @@ from datetime import UTC, datetime
 
 import pytest
 
-from moshi_phone.server.calls.call import Call, CallOver, Calls
+from moshi_phone.server.calls.call import Call, CallClosed, Calls, CallState
 from moshi_phone.telephony.media_stream import Start
+from tests.support.fake_engines import FakeEngine, FakeSession
+from tests.support.logs import Logged
 
 START = Start("MZ1", "CA" + "1" * 32, "AC1", {}, {})
 
 
 async def test_the_first_reason_to_end_counts() -> None:
     call = Call(START)
-    call.end("the caller hung up", 1000)
-    call.end("the engine failed", 1011)
-    assert await call.ended() == ("the caller hung up", 1000)
+    call.request_end("the caller hung up", 1000)
+    call.request_end("the engine failed", 1011)
+    assert await call.wait_for_end() == ("the caller hung up", 1000)
 
 
 async def test_who_waits_for_the_end_and_gives_up_does_not_end_it() -> None:
     call = Call(START)
-    waiting = asyncio.ensure_future(call.ended())
+    waiting = asyncio.ensure_future(call.wait_for_end())
     await asyncio.sleep(0)
     waiting.cancel()
-    call.end("over")
-    assert (await call.ended())[0] == "over"
+    call.request_end("over")
+    assert (await call.wait_for_end())[0] == "over"
 
 
 async def test_nothing_is_said_in_a_call_that_is_over() -> None:
-    with pytest.raises(CallOver):
+    with pytest.raises(CallClosed):
         Call(START).say("Hello.")
 
 
@@ -45,7 +47,7 @@ async def test_a_call_moves_from_those_that_run_to_those_that_are_over() -> None
     one.observations.metrics.frames = 3
     other.observations.metrics.frames = 4
     calls.finish(one)
-    assert (calls.running, list(calls.over), calls.served) == ({other}, [one], 1)
+    assert (calls.running, list(calls.recent), calls.served) == ({other}, [one], 1)
     assert one.over
     assert calls.metrics().frames == 7
     assert calls.find(START.call_sid) is one
@@ -63,7 +65,7 @@ async def test_only_the_last_few_are_remembered() -> None:
     calls = Calls()
     for number in range(40):
         calls.finish(calls.begin(replace(START, call_sid=f"CA{number}")))
-    assert (len(calls.over), calls.served) == (32, 40)
+    assert (len(calls.recent), calls.served) == (32, 40)
     assert calls.find("CA7") is None
     assert calls.find("CA8") is not None
 
@@ -74,9 +76,44 @@ async def test_all_over_waits_for_the_last() -> None:
     one, other = calls.begin(START), calls.begin(START)
     waiting = asyncio.ensure_future(calls.all_over())
     calls.end_all("the line is shutting down")
-    assert (await one.ended())[0] == (await other.ended())[0] == "the line is shutting down"
+    assert (await one.wait_for_end())[0] == (await other.wait_for_end())[0] == "the line is shutting down"
     calls.finish(one)
     await asyncio.sleep(0)
     assert not waiting.done()
     calls.finish(other)
     await asyncio.wait_for(waiting, 10)
+
+
+async def test_a_call_only_moves_on_through_its_states() -> None:
+    call = Call(START, session=FakeSession(FakeEngine()))
+    states = [call.state]
+    call.request_end("the caller hung up")
+    states.append(call.state)
+    with pytest.raises(CallClosed):
+        call.say("hello")
+    call.close()
+    call.request_end("too late")
+    states.append(call.state)
+    assert states == [CallState.ACTIVE, CallState.ENDING, CallState.CLOSED]
+    assert call.session is None
+    assert await call.wait_for_end() == ("the caller hung up", 1000)
+    with pytest.raises(RuntimeError, match="closed already"):
+        call.close()
+
+
+async def test_one_action_at_a_time_whoever_starts_it(logged: Logged) -> None:
+    """The guard stood in CallControl, of which a dialled call had two: one for keys, one for voicemail."""
+    call = Call(START)
+    done: list[str] = []
+
+    async def act(name: str) -> None:
+        await asyncio.sleep(0)
+        done.append(name)
+
+    assert call.start_action(act("transfer"), "the caller pressed 0")
+    assert not call.start_action(act("message"), "a machine answered")
+    await asyncio.sleep(0.01)
+    assert call.start_action(act("another"), "the caller pressed 0 again")
+    await asyncio.sleep(0.01)
+    assert done == ["transfer", "another"]
+    assert "a machine answered" not in logged.text

@@ -59,7 +59,7 @@ async def test_twilio_ends_the_stream_before_it_has_answered(twilio: FakeTwilioA
         await talk(phone)
         (call,) = line.state.calls.running
         await press(phone, "0")
-        assert await call.ended() == ("the call was put through to a person", 1000)
+        assert await call.wait_for_end() == ("the call was put through to a person", 1000)
         await line.state.calls.all_over()
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
 
@@ -77,7 +77,7 @@ async def test_a_socket_that_is_gone_at_once_hangs_nobody_up(twilio: FakeTwilioA
 
         twilio.on_redirect = lambda _: asyncio.run_coroutine_threadsafe(leave(), loop).result(10)
         await press(phone, "0")
-        assert (await call.ended())[0] == "the call was put through to a person"
+        assert (await call.wait_for_end())[0] == "the call was put through to a person"
         await line.state.calls.all_over()
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
 

@@ -45,7 +45,7 @@ def limited(session: Session, limit_secs: float) -> tuple[list[float], str, floa
         loop = asyncio.get_running_loop()
         call = Call(Start("MZ1", "CA1", "AC1", {}, {}), session=session)
         await end_at_limit(call, limit_secs, lambda: tones.append(loop.time()))
-        ended.append(((await call.ended())[0], loop.time()))
+        ended.append(((await call.wait_for_end())[0], loop.time()))
 
     run_simulated(test())
     [(reason, at_s)] = ended

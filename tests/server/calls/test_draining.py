@@ -32,7 +32,7 @@ class Office:
         return call
 
     async def _run(self, call: Call) -> None:
-        await call.ended()
+        await call.wait_for_end()
         self.calls.finish(call)
 
     def drain(self, secs: float) -> asyncio.Task[None]:
@@ -59,13 +59,13 @@ def test_running_calls_may_finish() -> None:
         draining = office.drain(300)
         await asyncio.sleep(100)
         assert office.calls.closing == CLOSING
-        office.running[0].end("the caller hung up")
+        office.running[0].request_end("the caller hung up")
         await asyncio.sleep(100)
         assert not draining.done()
-        office.running[1].end("the caller hung up")
+        office.running[1].request_end("the caller hung up")
         await draining
         assert asyncio.get_running_loop().time() == 200
-        assert await office.running[1].ended() == ("the caller hung up", 1000)
+        assert await office.running[1].wait_for_end() == ("the caller hung up", 1000)
         assert office.said == [
             "No new calls; 2 running may finish within 300 s. A second signal (or Ctrl-C) hangs up at once."
         ]
@@ -78,7 +78,7 @@ def test_then_they_are_hung_up() -> None:
         office = Office()
         await office.drain(300)
         assert asyncio.get_running_loop().time() == 300
-        assert await office.running[0].ended() == (CLOSING, 1000)
+        assert await office.running[0].wait_for_end() == (CLOSING, 1000)
         assert office.said[1:] == ["Hanging up 2."]
 
     simulate(test())

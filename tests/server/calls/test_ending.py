@@ -84,7 +84,7 @@ async def test_a_pipeline_that_ends_by_itself(line: ServerState, twilio: FakeTwi
 
 async def test_a_pipeline_that_does_not_end(line: ServerState, twilio: FakeTwilioApi, logged: Logged) -> None:
     async def run(__: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
-        call.end("enough")
+        call.request_end("enough")
         for _ in range(2):  # as pipecat's runner does, it takes the first cancel for a wish
             try:
                 await asyncio.sleep(3600)
@@ -98,7 +98,7 @@ async def test_a_pipeline_that_does_not_end(line: ServerState, twilio: FakeTwili
 
 async def until_ended(_: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
     """Run a call that is over at once."""
-    call.end("enough")
+    call.request_end("enough")
 
 
 @pytest.mark.parametrize("how", ["raises", "hangs"])
@@ -144,7 +144,7 @@ async def test_a_caller_is_led_elsewhere_before_the_socket_closes(line: ServerSt
             steps.append("led elsewhere")
 
     async def run(_: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
-        call.end("our fault", 1011)
+        call.request_end("our fault", 1011)
 
     line.rest = Slow(ACCOUNT_SID, AUTH_TOKEN)
     line.settings = Settings(calls=CallOptions(fallback_say="Sorry."))
@@ -156,7 +156,7 @@ async def test_whoever_breaks_it_off_it_ends(line: ServerState, twilio: FakeTwil
     """uvicorn cancels what still runs when its time is up."""
 
     async def run(_: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
-        await call.ended()
+        await call.wait_for_end()
 
     await line.engine.start(lambda _: None)
     session = line.engine.open_session()
@@ -170,7 +170,7 @@ async def test_whoever_breaks_it_off_it_ends(line: ServerState, twilio: FakeTwil
     with pytest.raises(asyncio.CancelledError):
         await life
     all_is_over(line, twilio)
-    assert (await call.ended())[0] == "the call was broken off"
+    assert (await call.wait_for_end())[0] == "the call was broken off"
 
 
 async def test_an_engine_that_breaks_with_many_words(twilio: FakeTwilioApi, logged: Logged) -> None:
