@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -108,7 +109,10 @@ def cluster(
             manager.adopt([runtime.survivor(name, handle) for name, handle in left])
             if account:
                 held.enter_context(account.leaving_nothing())
-            is_back = event_loop.run(_run(manager, settings, cluster_options, sockets, number))
+            is_back = event_loop.run(
+                _run(manager, settings, cluster_options, sockets, number),
+                exit_code=operator.not_,
+            )
     if not is_back:
         sys.exit(1)
 

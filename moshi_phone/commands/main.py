@@ -9,6 +9,8 @@ from importlib import import_module
 import click
 
 from moshi_phone.commands.dotenv_file import load_dotenv_file
+from moshi_phone.runtime.event_loop import CLEANUP_SECS
+from moshi_phone.runtime.last_resort import last_resort
 from moshi_phone.runtime.version import VERSION
 
 COMMANDS = ("serve", "cluster", "dial", "rehearse", "review", "doctor", "download", "voices", "bench")
@@ -91,4 +93,8 @@ def main(run_call: Callable[..., Awaitable[None]]) -> None:
             context, so that no command imports the front door.
     """
     load_dotenv_file()
-    cli(prog_name="uv run bot.py", obj=run_call)
+    try:
+        cli(prog_name="uv run bot.py", obj=run_call)
+    except SystemExit as end:  # click's way to end, whatever came
+        last_resort.arm(CLEANUP_SECS, end.code if isinstance(end.code, int) else 1)
+        raise

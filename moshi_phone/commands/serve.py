@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import sys
 from contextlib import suppress
 
@@ -16,6 +17,7 @@ from moshi_phone.commands.logs import log_to_stderr
 from moshi_phone.commands.options import command, options_from
 from moshi_phone.commands.pointing import number_option, pointer_for, restore
 from moshi_phone.runtime import event_loop
+from moshi_phone.runtime.last_resort import last_resort
 from moshi_phone.runtime.stop_signals import Stopped, stop_signals
 from moshi_phone.server.calls.draining import drain
 from moshi_phone.server.calls.state import RunCall, ServerState
@@ -23,6 +25,7 @@ from moshi_phone.server.lifecycle import listen, running_server
 from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.number_routing import put_back_left_numbers
 
+AFTER_DRAIN_SECS, FORCED_SECS = 60.0, 20.0  # more than all bounds of the end's parts together
 _HERE = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - all of them take what comes to localhost
 
 
@@ -35,7 +38,7 @@ def serve(run_call: RunCall, /, *, number: str | None, settings: Settings) -> No
     log_to_stderr(settings.server.log_level, settings.secrets, settings.server.log_format)
     with explained():
         settings.check()
-        is_back = event_loop.run(_serve(settings, run_call, number))
+        is_back = event_loop.run(_serve(settings, run_call, number), exit_code=operator.not_)
     if not is_back:
         sys.exit(1)
 
@@ -44,7 +47,12 @@ async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bo
     """Answer calls until asked to stop; gives whether the number does again what it did before."""
     pointer = pointer_for(options, number)
     listener = listen(options.server.host, options.server.port)
-    with stop_signals() as stop, suppress(Stopped):
+
+    def end_at_last(requests: int) -> None:
+        """See to the process's end, also where the event loop hangs and hears of no signal."""
+        last_resort.arm(FORCED_SECS if requests > 1 else options.server.drain_secs + AFTER_DRAIN_SECS, 1)
+
+    with stop_signals(end_at_last) as stop, suppress(Stopped):
         try:
             async with running_server(listener, stop, options, run_call, pointer=pointer) as state:
                 _say_where(options, state, listener.getsockname()[1], number, is_pointed=pointer is not None)

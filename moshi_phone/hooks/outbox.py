@@ -11,12 +11,14 @@ import json
 import os
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from loguru import logger
 
 from moshi_phone.hooks.http import Hook, HookFailed
+from moshi_phone.runtime.daemon_threads import in_daemon_thread
 from moshi_phone.runtime.retries import ExponentialBackoff
 
 MAX_FILES = 10_000
@@ -24,6 +26,7 @@ MAX_FILES = 10_000
 PAUSES_SECS = (1.0, 5.0, 30.0, 60.0, 300.0, 900.0)
 SEND_SECS = 10.0
 
+T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -69,7 +72,7 @@ class Outbox:
     async def add(self, what: dict[str, Any]) -> None:
         """Keep what is to be told; returns when it is on the disk."""
         try:
-            await asyncio.to_thread(self._write, {"id": secrets.token_hex(8), **what})
+            await _on_disk(partial(self._write, {"id": secrets.token_hex(8), **what}))
         except OSError as error:
             logger.error("A call cannot be told to --on-end: {} cannot be written ({})", self._folder, error)
             return
@@ -100,7 +103,7 @@ class Outbox:
         while True:
             await self._added.wait()
             self._added.clear()
-            while waiting := await asyncio.to_thread(self._files):
+            while waiting := await _on_disk(self._files):
                 if await self._send_some(waiting):
                     pauses.reset()
                 else:
@@ -131,17 +134,22 @@ class Outbox:
 
     async def _send(self, path: Path) -> None:
         try:
-            what = json.loads(await asyncio.to_thread(path.read_text, encoding="utf-8"))
+            what = json.loads(await _on_disk(partial(path.read_text, encoding="utf-8")))
         except FileNotFoundError:
             return  # somebody has taken it out, or MAX_FILES were reached: nothing is left to tell
         except (OSError, ValueError) as error:
             logger.error("{} cannot be read, and is put aside: {}", path, error)
             # Kept for whoever wants to know, but out of the way: it would be read again for ever.
             try:
-                await asyncio.to_thread(path.rename, path.with_suffix(".bad"))
+                await _on_disk(partial(path.rename, path.with_suffix(".bad")))
             except OSError as stuck:
                 raise HookFailed(f"it can be neither read nor put aside ({stuck.strerror})") from stuck
             return
         # Removed only when it was taken: a crash in between tells it twice, which its id shows.
         await self._hook.post(what)
-        await asyncio.to_thread(path.unlink, missing_ok=True)
+        await _on_disk(partial(path.unlink, missing_ok=True))
+
+
+async def _on_disk(work: Callable[[], T]) -> T:
+    """Work with files in a thread that the process's end does not wait for: a disk may never answer."""
+    return await in_daemon_thread(work, "outbox")

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from moshi_phone.runtime.last_resort import last_resort
 
 T = TypeVar("T")
 
+CLEANUP_SECS = 3.0  # for the tasks and threads that are left when all is done
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run this to its end, on the fastest loop that this system has."""
+
+def run(main: Coroutine[Any, Any, T], *, exit_code: Callable[[T], int] = lambda _: 0) -> T:
+    """Run this to its end, on the fastest loop that this system has.
+
+    Tasks and threads that are left have some seconds to end. Then the process ends without them.
+
+    Args:
+        main: what to run.
+        exit_code: given its result, says what such a process ends with.
+    """
+
+    async def main_and_its_end() -> T:
+        try:
+            result = await main
+        except BaseException:
+            last_resort.arm(CLEANUP_SECS, 1)
+            raise
+        last_resort.arm(CLEANUP_SECS, exit_code(result))
+        return result
+
+    try:
+        return _run(main_and_its_end())
+    finally:
+        last_resort.disarm()
+
+
+def _run(main: Coroutine[Any, Any, T]) -> T:
     try:
         import uvloop  # noqa: PLC0415 - it is not made for every system
     except ModuleNotFoundError:

@@ -7,7 +7,7 @@ import math
 import signal
 import time
 from asyncio import Future
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -21,6 +21,8 @@ REPEAT_SECS = 0.4
 Where a terminal closes, or a service manager tells all processes of a group, it comes from there, from the
 shell, and from ``uv run``, which passes signals on to what it runs (uv 0.13: SIGINT after 0.2 s).
 """
+
+CANCEL_SECS = 5.0  # what work that is broken off may take to clean up
 
 STOPPING = tuple(
     getattr(signal, name)
@@ -58,7 +60,7 @@ class StopSignals:
         """Do something that may take long, and break it off when the process is asked to end.
 
         Raises:
-            Stopped: when it was broken off; the work has cleaned up by then.
+            Stopped: when it was broken off; the work has cleaned up by then, or has not within five seconds.
         """
         task = asyncio.ensure_future(work)
         asked = asyncio.ensure_future(self.stop_requested.wait())
@@ -66,7 +68,7 @@ class StopSignals:
             await asyncio.wait((task, asked), return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 task.cancel()
-                await asyncio.wait((task,))
+                await asyncio.wait((task,), timeout=CANCEL_SECS)
                 raise Stopped
             return task.result()
         finally:
@@ -97,14 +99,19 @@ class StopSignals:
 
 
 @contextmanager
-def stop_signals() -> Iterator[StopSignals]:
+def stop_signals(on_request: Callable[[int], None] = lambda _: None) -> Iterator[StopSignals]:
     """Take the signals of ``STOPPING``, instead of whatever they did before, while the block runs.
 
     One that is ignored stays ignored: ``nohup`` has asked for that. Those that come within ``REPEAT_SECS`` of
     each other count as one, also where the block has ended by then: what they did before would cut the
     process's own end short.
+
+    Args:
+        on_request: called with 1 by the first request, with 2 by the second: at once, in the handler,
+            also while the event loop hangs.
     """
     stop = StopSignals()
+    requests = 0
     loop = asyncio.get_running_loop()
     came_s = -math.inf
 
@@ -114,7 +121,10 @@ def stop_signals() -> Iterator[StopSignals]:
         return came_s - last_s < REPEAT_SECS
 
     def handle(_: int, __: FrameType | None) -> None:
+        nonlocal requests
         if not is_repeated():
+            requests += 1
+            on_request(requests)
             # Not loop.add_signal_handler, which Windows does not have.
             loop.call_soon_threadsafe(stop.take)
 

@@ -16,6 +16,7 @@ from moshi_phone.access.public_address import HEALTH_PATH, TWIML_PATH, PublicAdd
 from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.engines.choose import create_engine
 from moshi_phone.engines.personas import check_sections
+from moshi_phone.engines.stop_engine import stop_engine
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.runtime.tunnel import Tunnel, find_program, reaches
 from moshi_phone.server.calls.state import RunCall, ServerState
@@ -84,7 +85,7 @@ async def running_server(
             )
             logger.info("Monitoring at http://{}:{}/metrics", *admin.getsockname()[:2])
         # Before the server: as the stack goes backwards, no request can reach an engine that is stopped.
-        stack.push_async_callback(choice.engine.stop)
+        stack.push_async_callback(stop_engine, choice.engine)
         config = uvicorn_config(create_app(state, run_call, on_status))
         await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
         await stop.unless_stopped(_check_reach(options, state, pointer))

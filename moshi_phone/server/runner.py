@@ -10,6 +10,7 @@ from fastapi import FastAPI, WebSocket
 from loguru import logger
 
 from moshi_phone.engines.choose import create_engine
+from moshi_phone.engines.stop_engine import stop_engine
 from moshi_phone.hooks.options import check_hooks
 from moshi_phone.records.private_files import make_directories
 from moshi_phone.server.calls.draining import hang_up_all
@@ -64,7 +65,7 @@ async def _load(settings: Settings, stack: AsyncExitStack) -> ServerState:
     state = ServerState.create(settings, choice)
     try:
         await stack.enter_async_context(state.background())
-        stack.push_async_callback(choice.engine.stop)
+        stack.push_async_callback(stop_engine, choice.engine)
         await state.startup.run(choice.engine, logger.info)
     except BaseException:
         await stack.aclose()

@@ -11,6 +11,7 @@ from moshi_phone.access.refusal import RefusalCause, StreamRefused
 from moshi_phone.telephony.media_stream import BadMessage, Connected, Start, parse
 
 MAX_MESSAGES, MAX_BYTES = 8, 64 * 1024  # Twilio sends two messages of together one or two kilobytes
+_MAX_START_BYTES = 16 * 1024  # TwiML has at most 4,000 characters, and so have its parameters
 
 
 async def read_start(websocket: WebSocket, *, within_secs: float, first: Sequence[str] = ()) -> Start:
@@ -46,6 +47,8 @@ async def _first_start(websocket: WebSocket, first: Sequence[str]) -> Start:
         left_bytes -= len(message)
         if left_bytes < 0:
             break
+        if len(message) > _MAX_START_BYTES:
+            continue  # not even parsed: that is work of milliseconds
         try:
             event = parse(message)
         except BadMessage:

@@ -1,0 +1,69 @@
+"""Ends the process where something in it does not end: a thread, a task that is deaf, a disk.
+
+Python waits for ever for the threads of the loop's executor and for cancelled tasks. Whoever has asked the
+process to end has a right to its end, once what must be done before it is done.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from loguru import logger
+
+LOG_SECS = 0.5  # what the last line may take, on a terminal that takes nothing
+
+
+class LastResort:
+    """Ends the process after some time, unless that is taken back.
+
+    Args:
+        exit_process: ends it at once, with a code.
+    """
+
+    def __init__(self, exit_process: Callable[[int], None] = os._exit) -> None:
+        self._exit_process = exit_process
+        self._lock = threading.RLock()  # a signal's handler may come in the midst of another call of ours
+        self._timer: threading.Timer | None = None
+        self._due_s = 0.0
+
+    def arm(self, secs: float, code: int) -> None:
+        """End the process in so many seconds. The earliest time counts, with its code.
+
+        Args:
+            secs: from now.
+            code: what the process ends with.
+        """
+        with self._lock:
+            due_s = time.monotonic() + secs
+            if self._timer is not None and self._due_s <= due_s:
+                return
+            self.disarm()
+            self._due_s = due_s
+            self._timer = threading.Timer(secs, self._end, (code,))
+            self._timer.daemon = True
+            self._timer.start()
+
+    def disarm(self) -> None:
+        """Let the process run on: it has come to its end by itself."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _end(self, code: int) -> None:
+        saying = threading.Thread(target=self._say, daemon=True)
+        saying.start()
+        saying.join(LOG_SECS)
+        self._exit_process(code)
+
+    @staticmethod
+    def _say() -> None:
+        names = ", ".join(thread.name for thread in threading.enumerate() if not thread.daemon)
+        logger.error("Something does not end, and the process ends without it; its threads: {}", names)
+
+
+last_resort = LastResort()
+"""The one of this process."""

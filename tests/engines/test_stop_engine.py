@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from moshi_phone.engines.stop_engine import stop_engine
+from tests.support.fake_engines import FakeEngine
+from tests.support.logs import Logged
+
+
+class Stubborn(FakeEngine):
+    """Does as it is told when it is to stop."""
+
+    def __init__(self, error: BaseException | None = None, *, deaf: bool = False) -> None:
+        super().__init__()
+        self._error, self._deaf = error, deaf
+
+    async def stop(self) -> None:
+        if self._error is not None:
+            raise self._error
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if not self._deaf:
+                    raise
+                self._deaf = False  # for one time: the test itself is to end
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_an_engine_that_hangs_is_left_behind(logged: Logged, *, deaf: bool) -> None:
+    async with asyncio.timeout(5):
+        await stop_engine(Stubborn(deaf=deaf), within_secs=0.05)
+    assert "did not stop in 0.05 s" in logged.text
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(1), KeyboardInterrupt()])
+async def test_an_engine_that_raises_ends_nothing_else(logged: Logged, error: BaseException) -> None:
+    await stop_engine(Stubborn(error))
+    assert "did not stop in order" in logged.text

@@ -1,0 +1,59 @@
+"""Strangers who flood the server cost the calls that run nothing, and do not keep it from ending."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+import time
+from asyncio.subprocess import DEVNULL
+
+import pytest
+
+from tests.support.floods import KINDS
+from tests.support.paced_call import paced_call
+from tests.support.program import ROOT, program
+
+pytestmark = pytest.mark.slow  # each starts the program, and real time passes
+QUIET_SECS, CALL_SECS, FLOOD_SECS = 2, 7, 10
+P95_MS = 200
+TIMES_QUIET = 2  # on a machine that has other things to do: what there was without the flood, twice
+END_SECS = 3
+LOG_BYTES = 20_000
+
+
+@pytest.mark.parametrize("connections", [1, 16])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_flood_beside_a_call(kind: str, connections: int) -> None:
+    options = ("--port", "0", "--drain-secs", "0", "--parrot-delay", "0")
+    async with program(*options, environment={"MOSHI_ENGINE": "parrot"}) as run:
+        said = await run.says("Answering calls at ws://")
+        found = re.search(r"ws://([\w.]+:\d+)/", said)
+        assert found
+        ending = asyncio.create_task(run.ends())  # reads on: a full pipe would hold the program up
+        calling = asyncio.create_task(paced_call(found[1], CALL_SECS))
+        await asyncio.sleep(QUIET_SECS)
+        flooding = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "tests.support.floods", kind, found[1]),
+            *("--connections", str(connections), "--secs", str(FLOOD_SECS)),
+            cwd=ROOT,
+            stdout=DEVNULL,
+        )
+        call = await calling
+        assert flooding.returncode is None, "the flood was over before the call"
+        began_s = time.monotonic()
+        run.signal(signal.SIGTERM)  # in the midst of it
+        assert await asyncio.wait_for(ending, 60) == 0
+        ended_s = time.monotonic() - began_s
+        flooding.kill()
+        await flooding.wait()
+    quiet_ms, beside_ms = call.p95_ms(to_s=QUIET_SECS), call.p95_ms(from_s=QUIET_SECS)
+    sys.stdout.write(f"{kind} × {connections}: {quiet_ms:.0f} → {beside_ms:.0f} ms, end {ended_s:.1f} s\n")
+    assert call.closed is None
+    assert call.lost_frames == 0
+    assert beside_ms <= max(P95_MS, TIMES_QUIET * quiet_ms)
+    assert ended_s < END_SECS
+    assert "Traceback" not in run.said
+    assert len(run.said) < LOG_BYTES
