@@ -15,23 +15,24 @@ class WebOptions:
     web: bool = field(
         default=False,
         metadata={
-            "help": "Serve the browser phone, /calls and /metrics to the public too, behind --web-password. "
-            "Without it they are for this machine only, and off while the server is public."
+            "help": "Serve the browser phone, /calls and /metrics publicly, behind --web-password. "
+            "Without it they are available on this machine only, and off while the server is "
+            "public."
         },
     )
     web_password: str | None = field(
         default=None,
         repr=False,
         metadata={
-            "help": "The password for --web, 8 characters or more; the user name may be anything. "
-            "Better in the environment or in .env: a command line can be read by others."
+            "help": "Password for --web, at least 8 characters, with any user name. Set it in the "
+            "environment or in .env: other users can read a command line."
         },
     )
     admin_port: int | None = field(
         default=None,
         metadata={
-            "help": "A port for /metrics, /healthz and /calls alone, without a password and also while the "
-            "server is public; 0 takes a free one.",
+            "help": "Additional port for /metrics, /healthz and /calls without a password, available "
+            "while the server is public; 0 takes a free one.",
             "min": 0,
             "max": 65535,
         },
@@ -39,6 +40,8 @@ class WebOptions:
     admin_host: str = field(
         default="127.0.0.1",
         metadata={
-            "help": "Address of --admin-port; another one than this machine's is open to all who reach it."
+            "group": "advanced",
+            "help": "Address of --admin-port. Anyone who reaches another address than this machine's can "
+            "read it.",
         },
     )

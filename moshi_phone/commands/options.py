@@ -25,18 +25,20 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 ENVIRONMENT_PREFIX = "MOSHI_"
+ADVANCED = "advanced"  # the group that --help leaves out and --help-all shows
 GROUPS = {
     name: cloup.OptionGroup(title)
     for name, title in {
-        "phone": "Phone (the number, and how callers reach this machine)",
-        "engine": "Engine (what answers)",
-        "voice": "Voice (who answers, and how it begins)",
-        "calls": "Calls (what may happen in one, and who is told)",
-        "cluster": "Cluster (how many servers, and where)",
-        "web": "Page and monitoring",
-        "keep": "Keep (recordings and transcripts)",
+        "parts": "Engine and pipeline",
+        "engine": "Model and servers",
+        "voice": "Voice and persona",
+        "phone": "Phone number and network",
+        "calls": "During a call",
+        "cluster": "Cluster",
+        "web": "Dashboard and monitoring",
+        "keep": "Recordings and transcripts",
         "rehearsal": "Rehearsal",
-        "tuning": "Tuning",
+        ADVANCED: "Advanced",
     }.items()
 }
 
@@ -72,6 +74,8 @@ def command(
             **more,
         )(with_config)
         made.option_groups = _groups_of(made)
+        if any(group.hidden for group in made.option_groups):
+            made.params.append(_help_all())
         return made
 
     return decorate
@@ -83,8 +87,34 @@ def _groups_of(made: cloup.Command) -> list[cloup.OptionGroup]:
     for group in GROUPS.values():
         own = cloup.OptionGroup(group.title)
         own.options = [one for one in made.params if isinstance(one, cloup.Option) and one.group is group]
+        own.hidden = group is GROUPS[ADVANCED]
         groups += [own] if own.options else []
     return groups
+
+
+def _help_all() -> cloup.Option:
+    """Make the option that shows the help of every option, the advanced ones too."""
+
+    def show(context: click.Context, _: click.Parameter, *, is_given: bool) -> None:
+        if not is_given:
+            return
+        made = context.command
+        assert isinstance(made, cloup.Command)  # noqa: S101 - only ``command`` adds this option
+        for group in made.option_groups:
+            group.hidden = False
+            for option in group.options:
+                option.hidden = False
+        click.echo(context.get_help())
+        context.exit()
+
+    return cloup.Option(
+        ["--help-all"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=lambda context, parameter, is_given: show(context, parameter, is_given=is_given),
+        help="Show all options, the advanced ones too, and exit.",
+    )
 
 
 def options_from(

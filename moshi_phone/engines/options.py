@@ -31,29 +31,32 @@ class EngineOptions:
     engine: str = field(
         default="auto",
         metadata={
-            "help": "What answers: moshi (the model), parrot (repeats the caller, needs nothing), remote "
-            "(the servers that --server names), auto (servers where some are named, else moshi where there "
-            "is an accelerator, else the parrot), or a class of your own, MODULE:CLASS.",
+            "group": "parts",
+            "help": "What answers calls: moshi (the model), parrot (repeats the caller; needs no "
+            "download), remote (the servers given by --server), auto (remote if --server is "
+            "given, else moshi on a Mac or an NVIDIA GPU, else parrot), or a class of your own, "
+            "MODULE:CLASS.",
             "metavar": "[auto|moshi|parrot|remote|MODULE:CLASS]",
         },
     )
     parrot_delay: float = field(
         default=1.0,
         metadata={
-            "group": "tuning",
-            "help": "Seconds after which the parrot repeats the caller; 0 makes it a mirror.",
+            "group": "advanced",
+            "help": "Seconds after which the parrot repeats the caller; 0 repeats at once.",
             "min": 0.0,
             "max": 10.0,
         },
     )
     calls: int = field(
-        default=1, metadata={"help": "How many calls Moshi holds at once (the parrot: 64).", "min": 1}
+        default=1, metadata={"help": "Number of calls that the engine holds at once.", "min": 1}
     )
     model: str = field(
         default="",
         metadata={
-            "help": "Moshi's weights: a folder, or a repo of the Hugging Face hub; by default the repo of "
-            "Kyutai's that --voice and --quantize name, or nvidia/personaplex-7b-v1 for a persona.",
+            "help": "Moshi's weights: a folder, or a repository on the Hugging Face hub. Default: "
+            "Kyutai's repository for --voice and --quantize, or nvidia/personaplex-7b-v1 with a "
+            "persona.",
             "metavar": "DIR|REPO",
         },
     )
@@ -61,8 +64,8 @@ class EngineOptions:
         default="",
         metadata={
             "group": "voice",
-            "help": "Moshi's moshiko (male, the default) or moshika (female); one of PersonaPlex's "
-            "(its default is NATF2; 'voices' lists them); or a file: .pt, .wav.",
+            "help": "Moshi: moshiko (male, the default) or moshika (female). PersonaPlex: a name from "
+            "'voices' (default NATF2), or a .pt or .wav file.",
             "metavar": "NAME|FILE",
         },
     )
@@ -70,9 +73,9 @@ class EngineOptions:
         default="",
         metadata={
             "group": "voice",
-            "help": "Who answers, in words: \"You are …\". Takes NVIDIA's PersonaPlex in Moshi's place. "
-            "At most 500 tokens of text; each takes half a megabyte, and one of the 3,000 frames that "
-            "it remembers.",
+            "help": 'The role of the bot, in words: "You are …". Uses NVIDIA\'s PersonaPlex instead of '
+            "Moshi. At most 500 tokens; each takes 0.5 MB of memory and one of the 3,000 frames "
+            "of context.",
             "metavar": "TEXT|@FILE",
         },
     )
@@ -80,16 +83,16 @@ class EngineOptions:
         default=None,
         metadata={
             "group": "voice",
-            "help": "A TOML file: a default, and sections by the number that was called or that calls, with "
-            "persona, voice, greeting and temperature.",
+            "help": "TOML file with a persona, voice, greeting and temperature for each called or calling"
+            " number, and a default.",
             "metavar": "FILE",
         },
     )
     personas_kept: int = field(
         default=4,
         metadata={
-            "group": "tuning",
-            "help": "How many personas are kept ready beside the default, 90 MB each or more.",
+            "group": "advanced",
+            "help": "Number of prepared personas to keep in memory besides the default, 90 MB or more each.",
             "min": 1,
             "max": 1000,
         },
@@ -102,17 +105,16 @@ class EngineOptions:
         default=SPEECH,
         metadata={
             "group": "voice",
-            "help": "How a call opens: with speech of Moshi's own (speech; PersonaPlex begins by its "
-            "persona), with silence for as long (silence), with nothing prepared (none), or with "
-            "these words.",
+            "help": "How a call begins: speech (Moshi's own greeting), silence (as long as a greeting), "
+            "none, or the words to say.",
             "metavar": "[speech|silence|none|WORDS]",
         },
     )
     greeting_frames: int = field(
         default=25,
         metadata={
-            "group": "voice",
-            "help": "How long the greeting is, in frames of 80 ms.",
+            "group": "advanced",
+            "help": "Length of the greeting in frames of 80 ms.",
             "min": 1,
             "max": 250,
         },
@@ -120,15 +122,15 @@ class EngineOptions:
     listen: bool = field(
         default=False,
         metadata={
-            "help": "Listen for the caller's words with a second model, Kyutai's speech to text: they are "
-            "in transcripts, on the page, and in the pipeline."
+            "help": "Transcribe the caller with a second model, Kyutai's speech-to-text: for transcripts,"
+            " the dashboard and the pipeline."
         },
     )
     listen_model: str = field(
         default="",
         metadata={
-            "help": "The model that listens: a folder, or a repo of the hub; by default "
-            "kyutai/stt-1b-en_fr-mlx (English and French, half a second late).",
+            "help": "Model for --listen: a folder, or a repository on the hub. Default: "
+            "kyutai/stt-1b-en_fr-mlx (English and French, 0.5 s delay).",
             "metavar": "DIR|REPO",
         },
     )
@@ -136,29 +138,32 @@ class EngineOptions:
         default=None,
         metadata={
             "group": "voice",
-            "help": "The random seed: with one, the greeting and what each call draws are the same every "
-            "time; by default they differ.",
+            "help": "Random seed. With a seed, greeting and sampling are the same in every run.",
             "min": 0,
         },
     )
     text_temperature: float = field(
         default=0.7,
         metadata={
-            "group": "tuning",
-            "help": "Temperature by which Moshi's words are drawn; 0 always takes the likeliest.",
+            "group": "advanced",
+            "help": "Sampling temperature of Moshi's words; 0 is greedy.",
             "min": 0.0,
             "max": 2.0,
         },
     )
     text_top_k: int = field(
         default=25,
-        metadata={"group": "tuning", "help": "Draw each word's token from so many; 0 from all.", "min": 0},
+        metadata={
+            "group": "advanced",
+            "help": "Sample each text token from the k most likely; 0 for all.",
+            "min": 0,
+        },
     )
     audio_temperature: float = field(
         default=0.8,
         metadata={
-            "group": "tuning",
-            "help": "Temperature by which Moshi's voice is drawn; 0 always takes the likeliest.",
+            "group": "advanced",
+            "help": "Sampling temperature of Moshi's voice; 0 is greedy.",
             "min": 0.0,
             "max": 2.0,
         },
@@ -166,16 +171,16 @@ class EngineOptions:
     audio_top_k: int = field(
         default=250,
         metadata={
-            "group": "tuning",
-            "help": "Draw each token of the voice from so many; 0 from all.",
+            "group": "advanced",
+            "help": "Sample each audio token from the k most likely; 0 for all.",
             "min": 0,
         },
     )
     hang_secs: float = field(
         default=HANG_SECS,
         metadata={
-            "group": "tuning",
-            "help": "Seconds for which the engine may owe an answer before its call is ended.",
+            "group": "advanced",
+            "help": "Seconds without output after which the engine counts as hung and its call is ended.",
             "min": 0.01,
         },
     )

@@ -20,27 +20,30 @@ class HookOptions:
     on_call: str | None = field(
         default=None,
         metadata={
-            "help": "A URL of yours that is asked, with JSON, when a call comes in; it may refuse the call, "
-            "or give it a persona, a voice, a greeting or a number to transfer to (docs/hooks.md).",
+            "help": "URL called (POST, JSON) for each incoming call; it can reject the call or set "
+            "persona, voice, greeting or transfer number (docs/hooks.md).",
             "metavar": "URL",
         },
     )
     on_call_failure: Literal["accept", "reject"] = field(
         default="accept",
-        metadata={"help": "What becomes of a call when --on-call does not answer in 2 s, or not rightly."},
+        metadata={
+            "help": "Accept or reject a call if --on-call times out (2 s) or returns an invalid response."
+        },
     )
     on_end: str | None = field(
         default=None,
         metadata={
-            "help": "A URL of yours that is told, with JSON, of each call that is over: reason, duration, "
-            "both sides' words, metrics, files. It is told again until it answers 2xx.",
+            "help": "URL called (POST, JSON) after each call with reason, duration, words, metrics and "
+            "files. Repeated until it answers 2xx.",
             "metavar": "URL",
         },
     )
     on_end_folder: Path = field(
         default=Path("outbox"),
         metadata={
-            "help": "Where that waits until it was taken, so that a restart loses none.",
+            "group": "advanced",
+            "help": "Directory for undelivered --on-end reports; they survive restarts.",
             "metavar": "DIR",
         },
     )
@@ -48,28 +51,31 @@ class HookOptions:
         default=None,
         repr=False,
         metadata={
-            "help": "Signs what the hooks are sent (HMAC-SHA256). Better in the environment or in .env.",
+            "help": "Key that signs requests to hooks (HMAC-SHA256). Set it in the environment or in .env.",
         },
     )
     allow: tuple[str, ...] = field(
         default=(),
         metadata={
-            "help": "Take calls from this number only, or from all that begin so (+1555*); may be given "
-            "several times.",
+            "help": "Accept calls only from this number or prefix (+1555*); may be repeated.",
             "metavar": "NUMBER",
         },
     )
     deny: tuple[str, ...] = field(
         default=(),
         metadata={
-            "help": "Take no call from this number, or from those that begin so (+1555*); may be given "
-            "several times, and wins over --allow.",
+            "help": "Reject calls from this number or prefix (+1555*), or from hidden numbers "
+            "(anonymous); may be repeated, and overrides --allow.",
             "metavar": "NUMBER",
         },
     )
     calls_per_caller_per_hour: int = field(
         default=0,
-        metadata={"help": "How often one number may call within an hour; 0 for no limit.", "min": 0},
+        metadata={
+            "help": "Maximum number of calls an hour from one number; 0 for no limit. Hidden numbers "
+            "share one limit.",
+            "min": 0,
+        },
     )
 
 

@@ -16,38 +16,38 @@ class TapOptions:
     meter: bool = field(
         default=True,
         metadata={
-            "group": "tuning",
-            "help": "Measure each call: the metrics of /calls, /metrics and the log's line at its end.",
+            "group": "advanced",
+            "help": "Measure each call for /calls, /metrics and the summary in the log.",
         },
     )
     record: Path | None = field(
         default=None,
         metadata={
-            "help": "Record each call into this directory (stereo WAV, the caller left). "
-            "Both parties must have agreed to it.",
+            "help": "Record each call into this directory as stereo WAV, the caller on the left. Both "
+            "parties must have consented.",
             "metavar": "DIR",
         },
     )
     transcripts: Path | None = field(
         default=None,
         metadata={
-            "help": "Write what is said in each call into this directory, with times, as text and as JSON "
-            "lines: the bot's words, and with --listen the caller's.",
+            "help": "Write a transcript of each call into this directory, as text and as JSON lines: the "
+            "bot's words and, with --listen, the caller's.",
             "metavar": "DIR",
         },
     )
     keep_days: int | None = field(
         default=None,
         metadata={
-            "help": "Delete recordings and transcripts of calls older than so many days, at the start and "
-            "every hour; without it they stay.",
+            "help": "Delete recordings and transcripts older than this, at the start and every hour. "
+            "Default: keep them.",
             "min": 1,
         },
     )
     redact: Literal["none", "digits"] = field(
         default="none",
         metadata={
-            "help": "Keep numbers out of transcripts, the page and /calls: digits masks every digit, and "
-            "numbers that are read out in words (English and French). Recordings are not changed."
+            "help": "digits: mask every digit, and numbers spoken in words (English and French), in "
+            "transcripts, on the page and in /calls. Recordings are not changed."
         },
     )

@@ -16,8 +16,8 @@ class RehearseOptions:
     url: str | None = field(
         default=None,
         metadata={
-            "help": "The stream of a server that runs already, ws://HOST:PORT/stream; without it, one is "
-            "started for the rehearsal, with the engine that the other options choose.",
+            "help": "Stream URL of a running server, ws://HOST:PORT/stream. Default: start a server with "
+            "the engine that the other options choose.",
             "envvar": "REHEARSE_URL",
             "metavar": "URL",
         },
@@ -25,7 +25,7 @@ class RehearseOptions:
     caller: Path | None = field(
         default=None,
         metadata={
-            "help": "What the caller says: a WAV or FLAC file of speech; without it, an embedded clip.",
+            "help": "WAV or FLAC file of speech that the caller plays. Default: an embedded clip.",
             "envvar": "REHEARSE_CALLER",
             "metavar": "FILE",
         },
@@ -33,7 +33,7 @@ class RehearseOptions:
     secs: float = field(
         default=20.0,
         metadata={
-            "help": "Seconds that the call lasts.",
+            "help": "Length of the call in seconds.",
             "envvar": "REHEARSE_SECS",
             "min": 6.0,
             "max": 3600.0,
@@ -41,12 +41,12 @@ class RehearseOptions:
     )
     calls: int = field(
         default=1,
-        metadata={"help": "How many callers at once.", "envvar": "REHEARSE_CALLS", "min": 1, "max": 64},
+        metadata={"help": "Number of simultaneous callers.", "envvar": "REHEARSE_CALLS", "min": 1, "max": 64},
     )
     jitter_ms: float = field(
         default=0.0,
         metadata={
-            "help": "Hold up each of the caller's packets by a random time, at most so many milliseconds.",
+            "help": "Delay each packet of the caller by a random time of up to this many milliseconds.",
             "envvar": "REHEARSE_JITTER_MS",
             "min": 0.0,
             "max": 500.0,

@@ -12,13 +12,14 @@ from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
 class ServerOptions:
     """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
 
-    GROUP: ClassVar = "tuning"
+    GROUP: ClassVar = "advanced"
 
     host: str = field(
         default="127.0.0.1",
         metadata={
             "group": "phone",
-            "help": "Address to listen on; the default is reached by a tunnel on this machine.",
+            "help": "Address to listen on. The default accepts local connections only, which is enough "
+            "for --tunnel.",
         },
     )
     port: int = field(
@@ -28,8 +29,9 @@ class ServerOptions:
     pipeline: str = field(
         default="pipelines.phone_call:phone_call",
         metadata={
-            "help": "The function that assembles a call, such as pipelines.line_mirror:line_mirror, or "
-            "one of your own.",
+            "group": "parts",
+            "help": "Function that assembles a call from its stages, such as "
+            "pipelines.line_mirror:line_mirror, or one of your own.",
             "metavar": "MODULE:FUNCTION",
         },
     )
@@ -42,17 +44,17 @@ class ServerOptions:
         },
     )
     log_level: Literal["debug", "info", "warning", "error"] = field(
-        default="info", metadata={"help": "How much to say on the terminal."}
+        default="info", metadata={"help": "Minimum level to log."}
     )
     log_format: Literal["text", "json"] = field(
         default="text",
-        metadata={"help": "How the log looks: text for people, json (an object a line) for programs."},
+        metadata={"help": "Log format: text, or json for JSON Lines."},
     )
     playout_lead_ms: float = field(
         default=DEFAULT_LEAD_MS,
         metadata={
-            "help": "Milliseconds of audio that may lie in Twilio's buffer, against late frames; "
-            "what is more is taken out of the next pause.",
+            "help": "Milliseconds of audio to keep in Twilio's buffer against late frames; more than that"
+            " is trimmed in the next pause.",
             "min": 0.0,
             "max": 1000.0,
         },
@@ -64,17 +66,18 @@ class ServerOptions:
     idle_secs: float = field(
         default=30.0,
         metadata={
-            "help": "Seconds without media after which a call is ended; Twilio sends silence too.",
+            "help": "Seconds without media after which a call is ended. Twilio sends silence as media.",
             "min": 0.01,
         },
     )
     hangup_key: Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"] | None = field(
-        default=None, metadata={"group": "calls", "help": "A key of the phone that ends the call, such as #."}
+        default=None, metadata={"group": "calls", "help": "Key that ends the call, such as #."}
     )
     drain_secs: float = field(
         default=300.0,
         metadata={
-            "help": "Seconds that running calls may go on after SIGTERM or Ctrl-C; then they are hung up.",
+            "help": "Seconds that running calls may continue after SIGTERM or Ctrl-C before they are hung"
+            " up.",
             "min": 0.0,
         },
     )

@@ -19,15 +19,15 @@ class TwilioOptions:
         default=None,
         repr=False,
         metadata={
-            "help": "Auth token. Better in the environment or in .env: a command line can be read by others.",
+            "help": "Auth token. Set it in the environment or in .env: other users can read a command line.",
             "envvar": "TWILIO_AUTH_TOKEN",
         },
     )
     twilio_api_url: str = field(
         default="https://api.twilio.com",
         metadata={
-            "group": "tuning",
-            "help": "Base URL of the REST API; another one for a proxy, or a stand-in in tests.",
+            "group": "advanced",
+            "help": "Base URL of Twilio's REST API, for a proxy or a test server.",
             "envvar": "TWILIO_API_URL",
         },
     )
@@ -42,31 +42,32 @@ class ReachOptions:
     public_url: str | None = field(
         default=None,
         metadata={
-            "help": "The https URL by which the world reaches this server: a host name, or any tunnel.",
+            "help": "Public https URL of this server: a host name of yours, or any tunnel.",
             "envvar": "PUBLIC_URL",
         },
     )
     stream_url: str | None = field(
         default=None,
         metadata={
-            "group": "tuning",
-            "help": "This server's own URL for streams, where several share --public-url for webhooks: a "
-            "call's stream must come to the server that was asked for it (docs/deploy.md).",
+            "group": "advanced",
+            "help": "This server's own URL for streams, if several servers share --public-url for "
+            "webhooks (docs/deploy.md).",
         },
     )
     tunnel: bool = field(
         default=False,
-        metadata={"help": "Open a cloudflared quick tunnel, which gives a public URL without an account."},
+        metadata={"help": "Open a cloudflared quick tunnel: a public URL without an account."},
     )
     tunnel_wait_secs: float = field(
         default=15.0,
         metadata={
-            "group": "tuning",
-            "help": "Seconds to wait until the tunnel's URL can be reached from here, too; 0 does not look.",
+            "group": "advanced",
+            "help": "Seconds to wait until the tunnel's URL is reachable from this machine; 0 skips the "
+            "check.",
             "min": 0.0,
         },
     )
     insecure: bool = field(
         default=False,
-        metadata={"help": "Be public without TWILIO_AUTH_TOKEN: anybody may open a stream."},
+        metadata={"help": "Run in public without TWILIO_AUTH_TOKEN. Anyone can then open a stream."},
     )

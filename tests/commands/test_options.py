@@ -16,7 +16,7 @@ from moshi_phone.server.settings import Settings
 class CakeOptions:
     """What there is with it."""
 
-    GROUP: ClassVar = "tuning"
+    GROUP: ClassVar = "advanced"
 
     slices: int = field(default=0, metadata={"help": "How many slices."})
     toppings: tuple[str, ...] = field(default=(), metadata={"help": "What is on them."})
@@ -34,7 +34,7 @@ class TeaOptions:
     milk: bool = field(default=False, metadata={"help": "With milk."})
     pot: Path | None = field(default=None, metadata={"help": "Which pot."})
     secret: str | None = field(
-        default=None, metadata={"help": "A spice.", "envvar": "SPICE", "group": "tuning"}
+        default=None, metadata={"help": "A spice.", "envvar": "SPICE", "group": "advanced"}
     )
     guests: tuple[str, ...] = field(default=(), metadata={"help": "Who comes."})
     cake: CakeOptions = field(default_factory=CakeOptions)

@@ -1,8 +1,8 @@
 """Measures the code: ``uv run python -m tests.support.metrics``, for this checkout or for ``--root FOLDER``.
 
-Tests, benchmarks, examples and docs are left out. A function's length counts its lines from ``def`` to its end, its
-parameters leave out ``self`` and ``cls``. A comment is a line of its own or one that follows code; docstrings are
-counted apart.
+Tests, benchmarks, examples and docs are left out. A function's length counts its lines from ``def`` to its
+end; its parameters leave out ``self`` and ``cls``. A comment is a line of its own or follows code; docstrings
+do not count.
 """
 
 from __future__ import annotations

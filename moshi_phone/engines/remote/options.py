@@ -18,31 +18,32 @@ class RemoteOptions:
     server: tuple[str, ...] = field(
         default=(),
         metadata={
-            "help": "A Moshi server that answers calls, like ws://gpu-1:8998; several take a call each. "
-            "#kyutai, #rust or #personaplex after it says of which kind it is.",
+            "help": "URL of a Moshi server that answers calls, such as ws://gpu-1:8998; repeat it for "
+            "several. Append #kyutai, #rust or #personaplex to name its type.",
             "metavar": "URL",
         },
     )
     server_kind: ServerKind = field(
         default="kyutai",
         metadata={
-            "help": "Of servers without a #kind: Kyutai's Python server, Kyutai's Rust backend, or "
-            "NVIDIA's PersonaPlex server."
+            "group": "advanced",
+            "help": "Type of --server URLs without a #type: Kyutai's Python server, Kyutai's Rust "
+            "backend, or NVIDIA's PersonaPlex server.",
         },
     )
     calls_per_server: int = field(
         default=1,
         metadata={
-            "help": "How many calls a server holds at once. Only Kyutai's Rust backend holds several by "
-            "itself; the others make the second caller wait in silence.",
+            "help": "Number of calls that one server holds at once. Only Kyutai's Rust backend holds "
+            "several; with the others a second caller waits in silence.",
             "min": 1,
         },
     )
     server_wait_secs: float = field(
         default=20.0,
         metadata={
-            "group": "tuning",
-            "help": "How long a server may take until its model is ready for a call.",
+            "group": "advanced",
+            "help": "Seconds to wait for a server to load its model for a call.",
             "min": 0.5,
             "max": 120.0,
         },
@@ -50,24 +51,25 @@ class RemoteOptions:
     server_ca: Path | None = field(
         default=None,
         metadata={
-            "help": "Certificates (PEM) to trust instead of the system's; a self-signed one will do.",
+            "help": "PEM file of certificates to trust instead of the system's, for example a self-signed"
+            " one.",
             "metavar": "FILE",
         },
     )
     server_insecure: bool = field(
         default=False,
-        metadata={"help": "Trust any certificate of a server, also of whoever is in between."},
+        metadata={"help": "Do not verify server certificates. Anyone in between can listen and speak."},
     )
     server_token: str = field(
         default="",
         repr=False,  # a secret
-        metadata={"help": "Sent to servers as Authorization: Bearer, for a proxy that asks for it."},
+        metadata={"help": "Token sent to servers as Authorization: Bearer, for a proxy that requires it."},
     )
     max_steps: int = field(
         default=4500,
         metadata={
-            "group": "tuning",
-            "help": "After how many frames of 80 ms Kyutai's Rust backend ends a call; it allows no more.",
+            "group": "advanced",
+            "help": "Frames of 80 ms after which Kyutai's Rust backend ends a call; 4500 is its limit.",
             "min": 1,
             "max": 4500,
         },

@@ -19,29 +19,29 @@ class CallOptions:
     transfer_to: str | None = field(
         default=None,
         metadata={
-            "help": "A number that calls are put through to, where the caller asks for a person: by "
-            "--transfer-key or --transfer-phrase.",
+            "help": "Number to transfer callers to who ask for a person, by --transfer-key or "
+            "--transfer-phrase.",
             "metavar": "NUMBER",
         },
     )
     transfer_key: Key | None = field(
-        default=None, metadata={"help": "The key of the phone that asks for it, such as 0."}
+        default=None, metadata={"help": "Key that triggers a transfer, such as 0."}
     )
     transfer_phrase: tuple[str, ...] = field(
         default=(),
         metadata={
-            "help": "What a caller says who wants it; may be given several times. Needs --listen.",
+            "help": "Phrase of the caller's that triggers a transfer; may be repeated. Requires --listen.",
             "metavar": "TEXT",
         },
     )
     transfer_notice: str | None = field(
         default=None,
-        metadata={"help": "What the bot says before it puts a caller through.", "metavar": "TEXT"},
+        metadata={"help": "Words that the bot says before a transfer.", "metavar": "TEXT"},
     )
     ring_secs: int = field(
         default=30,
         metadata={
-            "help": "How long the other phone may ring; then the caller is back with the bot.",
+            "help": "Seconds that the other phone rings before the caller returns to the bot.",
             "min": 5,
             "max": 600,
         },
@@ -49,30 +49,30 @@ class CallOptions:
     hangup_phrase: tuple[str, ...] = field(
         default=(),
         metadata={
-            "help": "What ends the call when both have said it, such as goodbye; may be given several times. "
-            "Needs --listen.",
+            "help": "Phrase that ends the call once both have said it, such as goodbye; may be repeated. "
+            "Requires --listen.",
             "metavar": "TEXT",
         },
     )
     call_limit_secs: float | None = field(
         default=None,
         metadata={
-            "help": "How long a call may last; half a minute before, the caller is told, by words or by a "
-            "tone. Twilio's own limit is four hours.",
+            "help": "Maximum length of a call; 30 s before, the caller is warned by words or a tone. "
+            "Twilio's own limit is four hours.",
             "min": 1.0,
         },
     )
     fallback_to: str | None = field(
         default=None,
         metadata={
-            "help": "A number that takes calls when no session is free, or the engine fails in mid-call.",
+            "help": "Number that takes calls if no session is free, or if the engine fails during a call.",
             "metavar": "NUMBER",
         },
     )
     fallback_say: str | None = field(
         default=None,
         metadata={
-            "help": "What Twilio's voice says then, where there is no --fallback-to.",
+            "help": "Words that Twilio's voice says instead, without --fallback-to.",
             "metavar": "TEXT",
         },
     )
