@@ -12,7 +12,7 @@ from moshi_phone.audio.percentiles import Percentiles
 
 _RESAMPLES = 2000
 _LEVEL = 0.95
-_FEWEST_CALLS = 2  # one call has no spread between calls
+_MIN_CALLS = 2  # one call has no spread between calls
 
 Talked = Mapping[str, Any]
 
@@ -127,7 +127,7 @@ def _interval(by_call: Sequence[Sequence[float]], by_median: bool) -> Interval |
         return None
     count = sum(len(values) for values in known)
     value = _summed_up(known, by_median)
-    if len(known) < _FEWEST_CALLS:
+    if len(known) < _MIN_CALLS:
         return Interval(value, None, None, len(known), count)
     low, high = _edges(_resampled(known, by_median, seed=1))
     return Interval(value, low, high, len(known), count)
@@ -137,7 +137,7 @@ def _difference(
     first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], by_median: bool
 ) -> Difference | None:
     sides = [[np.asarray(values) for values in side if len(values)] for side in (first, second)]
-    if any(len(side) < _FEWEST_CALLS for side in sides):
+    if any(len(side) < _MIN_CALLS for side in sides):
         return None
     one, other = (_summed_up(side, by_median) for side in sides)
     drawn = _resampled(sides[1], by_median, seed=2) - _resampled(sides[0], by_median, seed=1)

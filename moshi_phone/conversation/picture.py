@@ -35,7 +35,7 @@ CALLER, BOT, INK, SOFT, FAINT, BAD, GOOD = (
     "#2b7a4b",
 )
 _ROW_S = 45.0  # of a call that fits into a few rows; a longer one is drawn coarser
-_MOST_ROWS = 8
+_MAX_ROWS = 8
 _LABELS_UP_TO_S = 150.0  # a row of more has no room for figures beside its marks
 _SILENT_S = 3.0  # silences from here on are shaded
 _WIDTH_IN, _ROW_IN, _REST_IN = 13.0, 1.35, 2.9
@@ -50,7 +50,7 @@ def draw(path: Path, call: Reviewed) -> None:
 def compose(call: Reviewed) -> Figure:
     """Draw a call: rows of time with both voices, and below them the distribution of what was timed."""
     secs = max(call.voices.until_s, 1.0)
-    rows = min(_MOST_ROWS, math.ceil(secs / _ROW_S))
+    rows = min(_MAX_ROWS, math.ceil(secs / _ROW_S))
     row_s = _row_length(secs / rows)
     rows = math.ceil(secs / row_s)
     has_words = bool(call.facts.words) and row_s <= _LABELS_UP_TO_S

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 
-_MOST_COLUMNS = 4096
+_MAX_COLUMNS = 4096
 _FULL_SCALE = 32_000  # of 32,767: µ-law's largest value is 32,124
 
 
@@ -35,7 +35,7 @@ class Sound:
         self._rest = waiting[whole:]
         peaks = waiting[:whole].reshape(-1, self.column_samples, 2).max(axis=1, initial=0)
         self._columns = np.concatenate((self._columns, peaks))
-        while len(self._columns) > _MOST_COLUMNS:
+        while len(self._columns) > _MAX_COLUMNS:
             if len(self._columns) % 2:  # the odd one out waits as if it had come just now
                 last = np.repeat(self._columns[-1:], self.column_samples, axis=0)
                 self._rest = np.concatenate((last, self._rest))

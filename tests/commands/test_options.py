@@ -83,16 +83,17 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2() -> None:
 
 
 def test_help_names_default_and_variable() -> None:
-    output = run("--help")[1]
+    output = run("--help-all")[1]
     assert "env var: MOSHI_KIND" in output
     assert "default: green" in output
     assert "env var: SPICE" in output
 
 
-def test_help_is_sorted_into_groups() -> None:
-    output = run("--help")[1]
-    assert output.index("Keep (recordings") < output.index("--kind") < output.index("Tuning:")
-    assert output.index("Tuning:") < output.index("--secret") < output.index("--config")
+def test_help_is_sorted_into_groups_and_leaves_out_the_advanced_one() -> None:
+    short, full = run("--help")[1], run("--help-all")[1]
+    assert short.index("Recordings and transcripts:") < short.index("--kind") < short.index("--config")
+    assert "--secret" not in short
+    assert full.index("--kind") < full.index("Advanced:") < full.index("--secret") < full.index("--config")
 
 
 def test_what_may_come_several_times() -> None:
