@@ -100,11 +100,12 @@ def _help_all() -> cloup.Option:
             return
         made = context.command
         assert isinstance(made, cloup.Command)  # noqa: S101 - only ``command`` adds this option
-        for group in made.option_groups:
+        hidden = [group for group in made.option_groups if group.hidden]
+        for group in hidden:
             group.hidden = False
-            for option in group.options:
-                option.hidden = False
         click.echo(context.get_help())
+        for group in hidden:  # one command object serves every invocation of the process
+            group.hidden = True
         context.exit()
 
     return cloup.Option(

@@ -113,7 +113,7 @@ def test_options_within_options_are_options_too() -> None:
 
 @dataclass(frozen=True)
 class Area:
-    GROUP: ClassVar = "tuning"
+    GROUP: ClassVar = "advanced"
 
     host: str = field(default="here", metadata={"help": "A host."})
     other: int = field(default=1, metadata={"help": "An option with the name of another area."})
@@ -121,7 +121,7 @@ class Area:
 
 @dataclass(frozen=True)
 class Other:
-    GROUP: ClassVar = "tuning"
+    GROUP: ClassVar = "advanced"
 
     port: int = field(default=2, metadata={"help": "A port."})
 
