@@ -31,6 +31,7 @@ from moshi_phone.access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR
 from moshi_phone.engines.duplex import DuplexSession
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.control import CallControl, end_at_limit
+from moshi_phone.server.calls.silence import watch_conversation
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.stream import handle_stream
 from moshi_phone.server.runner import RunnerState
@@ -62,6 +63,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     heading = call.heading(state.engine.name)
     control = CallControl(call, state)
     watches = _watches(call, state, control)
+    call.observations.conversation = watch_conversation(call, state)
     taps = make_taps(
         state.settings.taps, call.file_name, call.observations, state.files, heading, watches=watches
     )

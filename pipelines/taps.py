@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pipecat.processors.frame_processor import FrameProcessor
 
+from moshi_phone.records.call_audio import AudioSink, CallAudio
 from moshi_phone.records.call_metrics import CallObservations
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.options import TapOptions
@@ -16,6 +17,7 @@ from moshi_phone.records.transcript import Transcript
 from moshi_phone.records.transcript_file import JSON_LINES, NO_HEADING, TEXT, Heading, TranscriptFile
 from processors.meter import Meter
 from processors.recorder import Recorder
+from processors.repetition_watch import RepetitionWatch
 from processors.tap import FrameObserver, Tap
 from processors.transcript import Transcriber
 
@@ -47,7 +49,7 @@ def make_taps(
     Args:
         options: what to keep.
         name: of the call's files, without their ending.
-        observations: is filled.
+        observations: is filled; its ``conversation``, where there is one, gets both voices.
         files: writes the call's files.
         heading: what its transcript's files begin with.
         watches: what looks out for keys and phrases.
@@ -55,7 +57,7 @@ def make_taps(
     inbound_taps: list[FrameObserver] = []
     observers: list[FrameObserver] = [*watches]
     if options.meter:
-        observers.append(Meter(observations.metrics))
+        observers += [Meter(observations.metrics), RepetitionWatch(observations.metrics.conversation)]
     transcripts = []
     if options.transcripts:  # the words are kept in memory all the same, for the page and --on-end
         path = options.transcripts / name
@@ -64,9 +66,15 @@ def make_taps(
     redact = redact_digits if options.redact == "digits" else str
     observations.transcript = Transcript(transcripts, redact)
     observers.append(Transcriber(observations.transcript))
+    sinks: list[AudioSink] = []
     if options.record:
         recording = Recording(options.record / f"{name}.wav", files)
         observations.kept["recording"] = recording
-        inbound_taps.append(Recorder(recording))
-        observers.append(Recorder(recording))
+        sinks.append(recording)
+    if observations.conversation is not None:
+        sinks.append(observations.conversation)
+    if sinks:
+        audio = CallAudio(sinks)  # one time line for all that look at both voices
+        inbound_taps.append(Recorder(audio))
+        observers.append(Recorder(audio))
     return Taps([Tap(*inbound_taps)] if inbound_taps else [], [Tap(*observers)])

@@ -1,4 +1,4 @@
-"""Gives the audio that passes to a recording.
+"""Puts the audio that passes on the call's time line.
 
 pipecat's own ``AudioBufferProcessor`` is not used: it keeps the whole call in memory, resamples, and
 lines the sides up by when frames pass, not by when the phone plays them.
@@ -12,7 +12,7 @@ from pipecat.frames.frames import AudioRawFrame, Frame, InputAudioRawFrame, Outp
 
 from moshi_phone.audio import g711
 from moshi_phone.audio.formats import PHONE_RATE_HZ
-from moshi_phone.records.recording import Recording
+from moshi_phone.records.call_audio import CallAudio
 from processors.frames import MulawInputFrame, MulawOutputFrame
 
 
@@ -23,26 +23,26 @@ class Recorder:
     goes out must be seen where nothing behind changes its length.
 
     Args:
-        recording: is closed with the call.
+        audio: is closed with the call.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+    def __init__(self, audio: CallAudio) -> None:
+        self._audio = audio
 
     def observe(self, frame: Frame) -> None:
         """Take audio, whichever way it goes."""
         if isinstance(frame, MulawOutputFrame):
-            self._recording.heard(_decoded(frame.mulaw), PHONE_RATE_HZ)
+            self._audio.heard(_decoded(frame.mulaw), PHONE_RATE_HZ)
         elif isinstance(frame, MulawInputFrame):
-            self._recording.said(_decoded(frame.mulaw), PHONE_RATE_HZ)
+            self._audio.said(_decoded(frame.mulaw), PHONE_RATE_HZ)
         elif isinstance(frame, OutputAudioRawFrame):
-            self._recording.heard(_mono(frame), frame.sample_rate)
+            self._audio.heard(_mono(frame), frame.sample_rate)
         elif isinstance(frame, InputAudioRawFrame):
-            self._recording.said(_mono(frame), frame.sample_rate)
+            self._audio.said(_mono(frame), frame.sample_rate)
 
     def close(self) -> None:
-        """Finish the recording."""
-        self._recording.close()
+        """Close the time line."""
+        self._audio.close()
 
 
 def _decoded(mulaw: bytes) -> NDArray[np.int16]:

@@ -6,12 +6,14 @@ The detector says what is speech; but it notices an onset some 30 ms late and ho
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.audio.silence import SILENCE_RMS
 from moshi_phone.conversation.silero import WINDOW_SAMPLES, SpeechProbability
 from moshi_phone.conversation.span import Span
 
@@ -36,6 +38,7 @@ _HOLE_SLICES = 9  # silences of 72 ms are inside a sound: a stop and its release
 # would overlook the beginning of speech, so it starts on each sound as if it had heard nothing before.
 _SOUND_ABOVE_BACKGROUND_DB = 3.0
 _SOUND_DB = -62.0
+_SILENCE_DB = 20 * math.log10(SILENCE_RMS)
 _SOUND_WINDOWS = 16  # 0.5 s after the last sound
 _REPLAYED_WINDOWS = 3
 _BACKGROUND_WINDOWS = 250  # the background is the softest window of the last 8 s
@@ -57,12 +60,13 @@ class SpeechSegmenter:
     Attributes:
         segments: that are over, in order.
         open_since_s: when the segment began that is not over; None while there is none.
-        heard_s: how much was judged; less than what was fed by less than a window.
+        sound_until_s: when anything was last heard that is not silence, speech or not; 0 while nothing was.
     """
 
     def __init__(self) -> None:
         self.segments: list[Span] = []
         self.open_since_s: float | None = None
+        self.sound_until_s = 0.0
         self._network = SpeechProbability()
         self._rest = np.zeros(0, np.int16)
         self._windows = 0
@@ -108,6 +112,8 @@ class SpeechSegmenter:
             self._background.append(max(level_db, _LOWEST_BACKGROUND_DB))
             self._judge(self._probability(window, level_db))
             self._windows += 1
+            if level_db > _SILENCE_DB:
+                self.sound_until_s = self.heard_s
         if len(self._levels) > 2 * _KEPT_SLICES:
             forgotten = len(self._levels) - _KEPT_SLICES
             del self._levels[:forgotten]

@@ -38,6 +38,11 @@ class SpeechProbability:
         return float(self._model(window[np.newaxis], PHONE_RATE_HZ)[0, 0])
 
 
+def load() -> None:
+    """Load the network, which takes a second, before a call needs it."""
+    _loaded()
+
+
 @cache
 def _loaded() -> Any:
     # Loads onnxruntime, which takes a second: nobody else needs to wait for it.

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from moshi_phone.audio.histogram import Histogram
+from moshi_phone.conversation.live import LiveConversation
+from moshi_phone.conversation.metrics import ConversationMetrics
 from moshi_phone.records.transcript import Transcript
 
 
@@ -30,6 +32,7 @@ class CallMetrics:
         underruns: times that the ear ran dry.
         underrun_ms: for how long the ear was dry, in all.
         deadline_misses: frames of which a stage took longer than they last.
+        conversation: who spoke when, in numbers.
     """
 
     frames: int = 0
@@ -47,6 +50,7 @@ class CallMetrics:
     underruns: int = 0
     underrun_ms: float = 0.0
     deadline_misses: int = 0
+    conversation: ConversationMetrics = field(default_factory=ConversationMetrics)
 
     def include(self, other: CallMetrics) -> None:
         """Add up with another call's, as far as metrics add up."""
@@ -63,6 +67,7 @@ class CallMetrics:
         self.underruns += other.underruns
         self.underrun_ms += other.underrun_ms
         self.deadline_misses += other.deadline_misses
+        self.conversation.include(other.conversation)
 
     def summary(self) -> dict[str, Any]:
         """Sum up, for JSON. Milliseconds, but where the name says otherwise."""
@@ -82,6 +87,7 @@ class CallMetrics:
             "delay": self.delay.summary(),
             "playout_lead": self.playout_lead.summary(),
             "stages": {stage: histogram.summary() for stage, histogram in self.stages.items()},
+            "conversation": self.conversation.summary(),
         }
 
 
@@ -101,8 +107,10 @@ class CallObservations:
         kept: its files, by what they are: ``recording``, ``transcript``.
         metrics: of the call.
         transcript: of what both sides said.
+        conversation: judges who speaks when; None where nobody does.
     """
 
     kept: dict[str, KeptFile] = field(default_factory=dict[str, "KeptFile"])
     metrics: CallMetrics = field(default_factory=CallMetrics)
     transcript: Transcript = field(default_factory=Transcript)
+    conversation: LiveConversation | None = None

@@ -12,6 +12,7 @@ from pipecat.tests.utils import SleepFrame, run_test
 
 from moshi_phone.audio.formats import SAMPLE_RATE_HZ
 from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.records.call_audio import CallAudio
 from moshi_phone.records.call_metrics import CallMetrics
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.recording import Recording
@@ -31,7 +32,7 @@ async def test_governor_meter_and_recorder_serve_any_transport(tmp_path: Path) -
     await engine.start(lambda _: None)
     session = engine.open_session()
     files = FileWriter()
-    recording = Recording(tmp_path / "call.wav", files, rate_hz=RATE_HZ)
+    recording = CallAudio([Recording(tmp_path / "call.wav", files, RATE_HZ)], rate_hz=RATE_HZ)
     metrics = CallMetrics()
     line = Pipeline(
         [

@@ -15,6 +15,7 @@ from pipecat.frames.frames import (
 )
 
 from moshi_phone.audio import g711
+from moshi_phone.records.call_audio import CallAudio
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.recording import Recording
 from processors.frames import MulawInputFrame, MulawOutputFrame
@@ -53,7 +54,7 @@ FRAMES: dict[str, tuple[Frame, Frame]] = {
 def test_audio_of_any_kind_is_recorded(tmp_path: Path, kind: str) -> None:
     now_s = 0.0
     files = FileWriter()
-    recorder = Recorder(Recording(tmp_path / "call.wav", files, now_s=lambda: now_s))
+    recorder = Recorder(CallAudio([Recording(tmp_path / "call.wav", files)], now_s=lambda: now_s))
     said, heard = FRAMES[kind]
     for frame in range(20):
         now_s = (frame + 1) * 0.08

@@ -9,6 +9,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from moshi_phone.audio import g711
+from moshi_phone.records.call_audio import CallAudio
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.recording import Recording
 from moshi_phone.rehearse.playback import Playback
@@ -28,7 +29,7 @@ def pcm16(mulaw: bytes) -> NDArray[np.int16]:
 def test_both_sides_lie_where_the_ear_has_them(tmp_path: Path) -> None:
     now_s = 0.0
     files = FileWriter()
-    recording = Recording(tmp_path / "call.wav", files, now_s=lambda: now_s)
+    recording = CallAudio([Recording(tmp_path / "call.wav", files)], now_s=lambda: now_s)
     ear = Playback()
     said = []
     for k in range(50):
@@ -59,7 +60,7 @@ def test_both_sides_lie_where_the_ear_has_them(tmp_path: Path) -> None:
 def test_the_file_is_whole_at_any_moment_but_for_the_last_second(tmp_path: Path) -> None:
     now_s = 0.0
     files = FileWriter()
-    recording = Recording(tmp_path / "call.wav", files, now_s=lambda: now_s)
+    recording = CallAudio([Recording(tmp_path / "call.wav", files)], now_s=lambda: now_s)
     said = np.concatenate([noise(k, 640) for k in range(30)])
     heard = np.concatenate([noise(100 + k, 640) for k in range(30)])
     for k in range(30):
@@ -83,7 +84,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     files = FileWriter()
-    recording = Recording(tmp_path / "call.wav", files, now_s=lambda: 0.08)
+    recording = CallAudio([Recording(tmp_path / "call.wav", files)], now_s=lambda: 0.08)
 
     def full(_: wave.Wave_write, __: bytes) -> None:
         raise OSError(28, "No space left on device")
@@ -102,7 +103,7 @@ def test_sides_of_different_rates_meet_at_the_file_s(tmp_path: Path, rate_hz: in
     """The caller at 16 kHz in blocks of 20 ms, the bot at 24 kHz in blocks of an odd length."""
     now_s = 0.0
     files = FileWriter()
-    recording = Recording(tmp_path / "call.wav", files, now_s=lambda: now_s, rate_hz=rate_hz)
+    recording = CallAudio([Recording(tmp_path / "call.wav", files, rate_hz)], lambda: now_s, rate_hz)
     for k in range(200):
         now_s = (k + 1) * 0.02
         recording.said(tone(400, 16_000, k * 320, 320), 16_000)

@@ -19,8 +19,10 @@ clip() { # VOICE NAME LEVEL_DB TEXT…: the texts, with 1.2 s of silence between
     for text; do
         number=$((number + 1))
         synthesize "$voice" "$text" "$tmp/raw.wav"
-        # The edges are where the voice begins and ends, without a click.
+        # The edges are where the voice begins and ends, without a click; silences inside last 0.15 s at most, so
+        # that no pause is there but those that are meant.
         sox "$tmp/raw.wav" -r 8000 -b 16 -c 1 "$tmp/part-$number.wav" norm -3 \
+            silence -l 1 0.01 0.5% -1 0.15 0.5% \
             silence 1 0.01 0.5% fade t 0.005 reverse silence 1 0.01 0.5% fade t 0.005 reverse
         parts="$parts ${parts:+$tmp/pause.wav} $tmp/part-$number.wav"
     done
@@ -44,9 +46,13 @@ and a piece of cheese, and when I came home I found that I had lost my keys on t
     clip "$voice" interruption-2 -6 "Hold on a moment, please. That is not what I wanted to know from you."
     clip "$voice" aside -16 "No, put it over there on the table, please. I will be with you in a minute."
 done
-clip slt backchannel-1 -10 "uh huh"
-clip slt backchannel-2 -10 "right"
-clip rms backchannel-1 -10 "yeah"
-clip rms backchannel-2 -10 "okay"
-clip espeak backchannel-1 -10 "uh huh"
-clip espeak backchannel-2 -10 "yeah"
+# Short, as they are: who stops for what lasts 0.3 s must not stop for these.
+for voice in slt rms espeak; do
+    clip "$voice" backchannel-1 -10 "uh huh"
+    clip "$voice" backchannel-2 -10 "right"
+    for number in 1 2; do
+        sox -R -D "$voice/backchannel-$number.flac" "$tmp/short.flac" tempo -s "$(soxi -D "$voice/backchannel-$number.flac" |
+            awk '{ print $1 / 0.22 < 1 ? 1 : $1 / 0.22 }')"
+        mv "$tmp/short.flac" "$voice/backchannel-$number.flac"
+    done
+done

@@ -24,6 +24,7 @@ HANG_UP_SECS = (
     2.5  # a call's end waits so long for Twilio's API, which is asked again after that all the same
 )
 HAND_ON_SECS = 2.0  # for so long the socket stays open for a caller who is led elsewhere
+CONVERSATION_SECS = 1.0  # what judging its last half second may take
 REPORT_SECS = 2.0  # what a slow disk may take
 
 _going_on: set[asyncio.Task[None]] = set()  # or nobody would hold them
@@ -84,12 +85,17 @@ async def _live_and_end(
         await asyncio.gather(*(_end(name, part, secs) for name, (part, secs) in parts.items()))
     finally:
         pipeline.cancel()
+        if talk := call.observations.conversation:
+            talk.close()  # which a pipeline that hangs has not done
+            await _end("conversation", talk.finished(), CONVERSATION_SECS)
         if state.outbox is not None:  # before the call counts as over: the process may end then
             report = state.outbox.add(call_report(call, reason, state.engine.name))
             await _end("report", report, REPORT_SECS)
         state.calls.finish(call)
         told = summary(call, reason)
-        logger.bind(**told).info("The call ended after {:.1f} s: {}", call.secs, last_words(told))
+        talked = call.observations.metrics.conversation.sentence
+        how = f" ({talked})" if talked else ""
+        logger.bind(**told).info("The call ended after {:.1f} s{}: {}", call.secs, how, last_words(told))
 
 
 def _why(pipeline: asyncio.Task[None]) -> tuple[str, int]:

@@ -62,10 +62,33 @@ class CallOptions:
             "min": 1.0,
         },
     )
+    silence_secs: float = field(
+        default=120.0,
+        metadata={
+            "help": "Seconds without a word of the caller's after which a call ends; 0 lets it last.",
+            "min": 0.0,
+        },
+    )
+    silence_notice: str = field(
+        default="Are you still there?",
+        metadata={
+            "help": "What the bot says after two thirds of that, where it can say given words.",
+            "metavar": "TEXT",
+        },
+    )
+    mute_secs: float = field(
+        default=60.0,
+        metadata={
+            "help": "Seconds that the bot may leave the caller without an answer, in silence; then it is "
+            "logged and counted, and the call goes to --fallback-to where that is set. 0: never.",
+            "min": 0.0,
+        },
+    )
     fallback_to: str | None = field(
         default=None,
         metadata={
-            "help": "Number that takes calls if no session is free, or if the engine fails during a call.",
+            "help": "Number that takes calls if no session is free, or if the engine fails or falls silent "
+            "during a call.",
             "metavar": "NUMBER",
         },
     )

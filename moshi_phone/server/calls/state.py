@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,7 @@ from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.refusals import Refusals
 from moshi_phone.access.source import is_loopback
 from moshi_phone.access.tokens import StreamTokens
+from moshi_phone.conversation import silero
 from moshi_phone.engines.choose import EngineChoice
 from moshi_phone.engines.duplex import DuplexEngine, DuplexSession
 from moshi_phone.engines.personas import NO_PERSONAS, Personas
@@ -51,6 +53,7 @@ class ServerState:
         startup: how far the engine has come.
         engine_reason: why this engine answers, to be read behind its name.
         files: writes what is kept of them.
+        judge: the thread in which their conversations are measured.
         clock: gives seconds, monotonic.
         engine_log: what was logged of the engine's health.
         desk: where Twilio's webhooks go, where that is not where streams come to: the desk of a cluster, or
@@ -70,6 +73,7 @@ class ServerState:
     startup: Startup = field(default_factory=Startup)
     engine_reason: str = ""
     files: FileWriter = field(default_factory=FileWriter)
+    judge: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "conversation"))
     clock: Callable[[], float] = time.monotonic
     engine_log: EngineLog = field(default_factory=EngineLog)
     webhook_base_url: PublicAddress | None = None
@@ -121,6 +125,8 @@ class ServerState:
         At its end, the last call should be over: its report is still delivered, or kept for the next start.
         """
         async with AsyncExitStack() as stack:
+            self.judge.submit(silero.load)  # a second's work, which no call should wait for
+            stack.callback(self.judge.shutdown, wait=False)
             if self.outbox is not None:
                 self.outbox.start()
                 stack.push_async_callback(self.outbox.stop)

@@ -12,6 +12,7 @@ from moshi_phone.server.calls.call import Call
 def summary(call: Call, reason: str) -> dict[str, object]:
     """Say how a call went, by name: counts, and milliseconds or seconds where the name says so."""
     metrics = call.observations.metrics
+    talk = metrics.conversation
     return {
         "call_sid": call.start.call_sid,
         "secs": round(call.secs, 1),
@@ -27,6 +28,11 @@ def summary(call: Call, reason: str) -> dict[str, object]:
         "underruns": metrics.underruns,
         "underrun_ms": round(metrics.underrun_ms),
         "deadline_misses": metrics.deadline_misses,
+        "responses": talk.response.count,
+        "response_p50_ms": round(talk.response.quantile_ms(0.5)),
+        "interruptions": talk.interruptions,
+        "stop_p50_ms": round(talk.stop.quantile_ms(0.5)),
+        "longest_silence_s": round(talk.longest_silence_s, 1),
     }
 
 

@@ -14,11 +14,13 @@ class CallUpdate:
         metrics: as ``/calls/SID`` shows them; ``over`` says whether the call has ended.
         pieces: how many pieces of words there are.
         words: the lines that were said; None where no piece is new.
+        turns: who spoke when in the last minute; None where nobody measures it.
     """
 
     metrics: dict[str, Any]
     pieces: int
     words: list[dict[str, Any]] | None
+    turns: dict[str, Any] | None = None
 
 
 class CallsSource(Protocol):

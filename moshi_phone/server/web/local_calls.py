@@ -50,7 +50,10 @@ class LocalCalls:
             return None
         # Not the number of lines: a word may go into one that is there.
         now = call.observations.transcript.pieces
-        return CallUpdate(metrics_of(call), now, None if now == pieces else words(call))
+        talk = call.observations.conversation
+        return CallUpdate(
+            metrics_of(call), now, None if now == pieces else words(call), talk.strip if talk else None
+        )
 
     async def say(self, call_sid: str, text: str) -> tuple[int, str] | None:
         """See ``CallsSource``."""

@@ -23,6 +23,7 @@ from starlette.requests import HTTPConnection
 
 from moshi_phone.access.refusals import RefusalCounts
 from moshi_phone.audio.histogram import Histogram
+from moshi_phone.conversation.metrics import ConversationMetrics
 from moshi_phone.engines.duplex import DuplexEngine
 from moshi_phone.runtime.version import VERSION
 from moshi_phone.server.calls.call import Call
@@ -82,6 +83,7 @@ class _PhoneCollector(Collector):
         yield _add(delay, totals.delay)
         lead = HistogramMetricFamily("moshi_playout_lead_seconds", "What was left to play before a frame.")
         yield _add(lead, totals.playout_lead)
+        yield from _conversation(totals.conversation)
         for name, help_, value in (
             ("deadline_misses", "Frames of which a stage took longer than 80 ms.", totals.deadline_misses),
             ("dropped_frames", "Frames of callers that were never answered.", totals.dropped_frames),
@@ -110,6 +112,27 @@ def refusals_metric(counts: RefusalCounts) -> Metric:
         for cause, count in causes.items():
             family.add_metric([where, cause], count)
     return family
+
+
+def _conversation(talk: ConversationMetrics) -> Iterator[Metric]:
+    response = HistogramMetricFamily(
+        "moshi_response_seconds", "From the end of a caller's turn to the bot's next start, at the ear."
+    )
+    yield _add(response, talk.response)
+    stop = HistogramMetricFamily(
+        "moshi_stop_seconds", "From the start of an interruption to the bot's end, at the ear."
+    )
+    yield _add(stop, talk.stop)
+    for name, help_, value in (
+        ("turns", "Turns of callers.", talk.turns),
+        ("unanswered_turns", "Turns that the bot did not answer.", talk.unanswered_turns),
+        ("interruptions", "Turns that began while the bot spoke.", talk.interruptions),
+        ("takeovers_in_pauses", "Pauses within a turn in which the bot took it.", talk.takeovers_in_pauses),
+        ("backchannel_stops", 'Times that a "mm-hm" made the bot stop.', talk.backchannel_stops),
+        ("mutes", "Times that the bot left a caller without an answer for --mute-secs.", talk.mutes),
+        ("repetitions", "Times that the bot began to repeat itself.", talk.repetitions),
+    ):
+        yield CounterMetricFamily(f"moshi_{name}", help_, value=value)
 
 
 def _servers(engine: DuplexEngine) -> Iterator[Metric]:
@@ -177,13 +200,15 @@ def monitoring_router(calls: CallsSource, check: Check) -> APIRouter:
 
     @router.get("/calls/{call_sid}/events", response_class=EventSourceResponse)
     async def follow_call(call_sid: str) -> AsyncIterator[ServerSentEvent]:
-        """One call as it goes: ``metrics``, ``words`` if there are new ones, and in the end ``end``."""
-        pieces = 0
+        """One call as it goes: ``metrics``, ``words`` and ``turns`` if they are new, at last ``end``."""
+        pieces, turns = 0, None
         while (update := await calls.update(call_sid, pieces)) and not update.metrics["over"]:
             yield ServerSentEvent(event="metrics", data=update.metrics)
             if update.words is not None:
                 yield ServerSentEvent(event="words", data=update.words)
-            pieces = update.pieces
+            if update.turns and update.turns != turns:
+                yield ServerSentEvent(event="turns", data=update.turns)
+            pieces, turns = update.pieces, update.turns
             await asyncio.sleep(calls.update_s)
         # Also for a call that is not there: an EventSource without an end connects again and again.
         yield ServerSentEvent(event="end", data=await calls.details(call_sid))

@@ -1,0 +1,95 @@
+"""Calls in which somebody says nothing: the caller (a muted phone, a pocket), or the bot."""
+
+from __future__ import annotations
+
+from loguru import logger
+
+from moshi_phone.access.refusal import INTERNAL_ERROR
+from moshi_phone.conversation.live import LiveConversation, Moment
+from moshi_phone.engines.duplex import Unsupported
+from moshi_phone.server.calls.call import Call, CallClosed
+from moshi_phone.server.calls.state import ServerState
+
+NOTICE_SHARE = 2 / 3  # of the silence, after which the caller is asked
+
+
+def watch_conversation(call: Call, state: ServerState) -> LiveConversation | None:
+    """Measure a call's conversation, and act on silence as the options say; None where nobody asks for it."""
+    options = state.settings.calls
+    if not (state.settings.taps.meter or options.silence_secs or options.mute_secs):
+        return None
+    talk = LiveConversation(state.judge, call.observations.metrics.conversation)
+    if options.silence_secs:
+        talk.watchers.append(SilentCaller(call, options.silence_secs, options.silence_notice))
+    if options.mute_secs:
+        talk.watchers.append(SilentBot(call, options.mute_secs, ends=options.fallback_to is not None))
+    return talk
+
+
+class SilentCaller:
+    """Asks a caller who says nothing whether they are there, and ends the call if they go on so.
+
+    Time is that of the caller's audio, which Twilio sends in silence, too.
+
+    Args:
+        call: is ended.
+        silence_secs: for how long the caller may say nothing.
+        notice: what is asked; nothing if empty.
+    """
+
+    def __init__(self, call: Call, silence_secs: float, notice: str) -> None:
+        self._call = call
+        self._silence_secs = silence_secs
+        self._notice = notice
+        self._was_asked = False
+
+    def __call__(self, moment: Moment) -> None:
+        """Look at the conversation as it stands."""
+        silent_s = moment.heard_s - moment.caller_until_s
+        if silent_s >= self._silence_secs:
+            self._call.request_end(f"the caller said nothing for {self._silence_secs:g} s")
+        elif silent_s < NOTICE_SHARE * self._silence_secs:
+            self._was_asked = False
+        elif not self._was_asked:
+            self._was_asked = True
+            self._ask()
+
+    def _ask(self) -> None:
+        if not self._notice:
+            return
+        try:
+            self._call.say(self._notice)
+        except Unsupported:
+            logger.debug("The engine cannot ask whether the caller is there")
+        except (CallClosed, ValueError) as error:
+            logger.warning("The caller cannot be asked whether they are there: {}", error)
+
+
+class SilentBot:
+    """Notices that the caller has spoken and nothing came back but silence.
+
+    Args:
+        call: is counted, and where it can go elsewhere, ended.
+        mute_secs: for how long the bot may leave the caller without an answer.
+        ends: whether the call ends for it, as if the engine had failed.
+    """
+
+    def __init__(self, call: Call, mute_secs: float, *, ends: bool) -> None:
+        self._call = call
+        self._mute_secs = mute_secs
+        self._ends = ends
+        self._is_mute = False
+
+    def __call__(self, moment: Moment) -> None:
+        """Look at the conversation as it stands."""
+        since_s = moment.unanswered_since_s
+        was_mute = self._is_mute
+        self._is_mute = since_s is not None and moment.heard_s - since_s >= self._mute_secs
+        if not self._is_mute or was_mute:
+            return
+        self._call.observations.metrics.conversation.mutes += 1
+        reason = f"the bot did not answer for {self._mute_secs:g} s"
+        if self._ends:
+            self._call.request_end(reason, INTERNAL_ERROR)
+        else:
+            logger.warning("Mute: {}", reason)

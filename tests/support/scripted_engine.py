@@ -1,0 +1,187 @@
+"""An engine whose turn-taking is known: what a measure must find, and a rehearsal must judge."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import soundfile
+
+from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
+from moshi_phone.audio.resampling import StreamResampler
+from moshi_phone.engines import duplex
+from moshi_phone.engines.step_queue import StepQueue
+from moshi_phone.rehearse.clips import CLIPS
+
+_LOUD = 0.02  # of a slice's peak; the caller's clips have 0.5
+_SLICE = SAMPLE_RATE_HZ // 200  # 5 ms
+_BRIDGE_S = 0.2
+_LONGEST_PAUSE_S = 1.6
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How it talks.
+
+    Attributes:
+        answer_ms: how long after the caller's end it begins to answer.
+        stop_ms: after how long of an interruption it stops; None: it speaks on.
+        takes_pauses: whether it takes every silence for the end of a turn.
+        stops_for_backchannels: whether it stops for whatever it hears.
+        greets: whether it speaks first.
+        answers: whether it answers at all.
+        answers_asides: whether it answers what is said softly, to somebody else.
+    """
+
+    answer_ms: float = 240.0
+    stop_ms: float | None = 320.0
+    takes_pauses: bool = False
+    stops_for_backchannels: bool = False
+    greets: bool = True
+    answers: bool = True
+    answers_asides: bool = False
+
+
+@cache
+def _voice(name: str) -> Pcm:
+    samples, rate_hz = soundfile.read(CLIPS / "rms" / f"{name}.flac", dtype="float32")
+    return StreamResampler(rate_hz, SAMPLE_RATE_HZ).process(samples)
+
+
+class ScriptedSession(duplex.DuplexSession):
+    """One call. It knows the caller's clips, so it knows a pause from an end, as a good model would."""
+
+    dropped_frames = 0
+
+    def __init__(self, engine: ScriptedEngine) -> None:
+        self._engine = engine
+        self._steps = StepQueue(200)
+        self._closed = False
+        self._heard = 0  # samples
+        self._turn_begin_s: float | None = None
+        self._last_loud_s = -10.0
+        self._loudest = 0.0
+        self._speaking = _voice("question-1") if engine.behaviour.greets else np.zeros(0, np.float32)
+        self._said = 0  # of what it is saying
+        self._starts_at_s: float | None = None
+        self._stops_at_s: float | None = None
+        self._overlapped = False
+
+    def feed(self, pcm: Pcm) -> None:
+        for begin in range(0, FRAME_SAMPLES, _SLICE):
+            self._hear(float(np.abs(pcm[begin : begin + _SLICE]).max()))
+        self._steps.push(duplex.DuplexStep(self._next()))
+
+    def _hear(self, peak: float) -> None:
+        how = self._engine.behaviour
+        self._heard += _SLICE
+        now_s = self._heard / SAMPLE_RATE_HZ
+        if peak > _LOUD:
+            if self._turn_begin_s is None or now_s - self._last_loud_s > _LONGEST_PAUSE_S + 0.2:
+                self._turn_begin_s, self._loudest = now_s - _SLICE / SAMPLE_RATE_HZ, 0.0
+                self._overlapped = self._is_speaking
+            if self._turn_begin_s is not None and self._is_speaking and self._stops_at_s is None:
+                self._consider_stopping(now_s)
+            self._loudest = max(self._loudest, peak)
+            self._last_loud_s = now_s
+            self._starts_at_s = None  # the caller speaks on
+            return
+        silent_s = now_s - self._last_loud_s
+        if self._turn_begin_s is None or silent_s < how.answer_ms / 1000 - 0.1 or silent_s < 0.1:
+            return
+        spoken_s = self._last_loud_s - self._turn_begin_s
+        is_pause = spoken_s < self._engine.pause_after_s and not how.takes_pauses
+        is_backchannel = self._overlapped and spoken_s < 0.6
+        is_aside = self._loudest < 0.25 and not how.answers_asides
+        if (is_pause and silent_s < _LONGEST_PAUSE_S and self._is_known_pause(spoken_s)) or is_backchannel:
+            if is_backchannel and silent_s > 0.5:
+                self._turn_begin_s = None
+            return
+        self._turn_begin_s = None
+        if how.answers and not is_aside and not (self._is_speaking and self._stops_at_s is None):
+            self._starts_at_s = self._last_loud_s + how.answer_ms / 1000
+
+    def _is_known_pause(self, spoken_s: float) -> bool:
+        return any(abs(spoken_s - known) < 0.12 for known in self._engine.pauses_after_s)
+
+    def _consider_stopping(self, now_s: float) -> None:
+        how = self._engine.behaviour
+        assert self._turn_begin_s is not None
+        if how.stops_for_backchannels:
+            self._stops_at_s = self._turn_begin_s + 0.32
+        elif how.stop_ms is not None and now_s - self._turn_begin_s >= min(how.stop_ms / 1000, 0.3):
+            self._stops_at_s = self._turn_begin_s + how.stop_ms / 1000
+
+    @property
+    def _is_speaking(self) -> bool:
+        return self._said < len(self._speaking)
+
+    def _next(self) -> Pcm:
+        """Give the frame that sounds from now on."""
+        begin_s = self._heard / SAMPLE_RATE_HZ
+        out = np.zeros(FRAME_SAMPLES, np.float32)
+        if self._stops_at_s is not None:
+            left = max(0, round((self._stops_at_s - begin_s) * SAMPLE_RATE_HZ))
+            if left < FRAME_SAMPLES:
+                out[:left] = self._speech(left)
+                self._speaking, self._said, self._stops_at_s = np.zeros(0, np.float32), 0, None
+                return out
+        if self._starts_at_s is not None and self._starts_at_s < begin_s + FRAME_SAMPLES / SAMPLE_RATE_HZ:
+            late = max(0, round((self._starts_at_s - begin_s) * SAMPLE_RATE_HZ))
+            self._speaking, self._said, self._starts_at_s = _voice("story"), 0, None
+            out[late:] = self._speech(FRAME_SAMPLES - late)
+            return out
+        out[:] = self._speech(FRAME_SAMPLES)
+        return out
+
+    def _speech(self, samples: int) -> Pcm:
+        said = self._speaking[self._said : self._said + samples]
+        self._said += samples
+        return np.concatenate((said, np.zeros(samples - len(said), np.float32)))
+
+    def outputs(self) -> AsyncIterator[duplex.DuplexStep]:
+        return self._steps.read()
+
+    @property
+    def backlog_frames(self) -> int:
+        return len(self._steps)
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._engine.running -= 1
+            self._steps.close()
+
+
+class ScriptedEngine(duplex.DuplexEngine):
+    name, capacity, running, error = "scripted", 8, 0, None
+
+    def __init__(self, behaviour: Behaviour = Behaviour()) -> None:
+        self.behaviour = behaviour
+        self.pauses_after_s = _pauses_after_s()
+        self.pause_after_s = max(self.pauses_after_s) + 0.2
+
+    async def start(self, progress: duplex.Progress) -> None:
+        for name in ("question-1", "story"):
+            _voice(name)
+
+    def open_session(self, request: duplex.CallOverrides = duplex.NO_OVERRIDES) -> ScriptedSession:
+        self.check_request(request)
+        self.running += 1
+        return ScriptedSession(self)
+
+    async def stop(self) -> None:
+        pass
+
+
+def _pauses_after_s() -> list[float]:
+    """How long the caller's clips speak before their pause."""
+    after = []
+    for path in CLIPS.glob("*/pause-*.flac"):
+        samples, rate_hz = soundfile.read(path, dtype="float32")
+        loud = np.flatnonzero(np.abs(samples) > _LOUD)
+        gap = int(np.argmax(np.diff(loud)))
+        after.append(float(loud[gap]) / rate_hz)
+    return after
