@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from moshi_phone.audio.formats import FRAME_SAMPLES, Pcm
+from moshi_phone.audio.histogram import Histogram
 from moshi_phone.runtime.errors import UserError
 
 HANG_SECS = 5.0  # how long a session may owe an answer, but for --hang-secs; then a caller hangs up
@@ -249,6 +250,11 @@ class DuplexEngine(ABC):
     def voices(self) -> Sequence[str]:
         """The voices that a call may ask for by name; none where it has no choice."""
         return ()
+
+    @property
+    def step_times(self) -> Mapping[int, Histogram]:
+        """How long steps took, by how many calls were in them; empty where calls are not stepped together."""
+        return {}
 
     @property
     def servers(self) -> Sequence[ServerStatus]:

@@ -28,6 +28,11 @@ class EngineOptions:
         """Whether somebody chose the words that a call opens with."""
         return self.greeting not in (SPEECH, SILENCE, NONE)
 
+    @property
+    def most_rows(self) -> int:
+        """How many calls go through the model in one step, at most."""
+        return self.calls if self.batch is None else min(self.batch, self.calls)
+
     engine: str = field(
         default="auto",
         metadata={
@@ -50,6 +55,14 @@ class EngineOptions:
     )
     calls: int = field(
         default=1, metadata={"help": "Number of calls that the engine holds at once.", "min": 1}
+    )
+    batch: int | None = field(
+        default=None,
+        metadata={
+            "group": "advanced",
+            "help": "How many calls go through the model in one step, at most; by default all of --calls.",
+            "min": 1,
+        },
     )
     model: str = field(
         default="",

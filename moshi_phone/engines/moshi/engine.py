@@ -6,10 +6,11 @@ import asyncio
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 
+from moshi_phone.audio.histogram import Histogram
 from moshi_phone.engines.duplex import (
     NO_OVERRIDES,
     CallOverrides,
@@ -33,6 +34,7 @@ from moshi_phone.engines.moshi.persona.prompt_cache import PersonaPrompt, open_a
 from moshi_phone.engines.moshi.persona.resolver import RecordedGreetings
 from moshi_phone.engines.moshi.runtime import LoadedMoshi, Loader
 from moshi_phone.engines.moshi.session import MoshiSession
+from moshi_phone.engines.moshi.warm_up import warm_up
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.runtime.retries import CallLater, later
 
@@ -103,6 +105,11 @@ class MoshiEngine(DuplexEngine):
         return () if self._loaded is None else self._loaded.roles.voices
 
     @property
+    def step_times(self) -> Mapping[int, Histogram]:
+        """See ``DuplexEngine``."""
+        return {} if self._loaded is None else self._loaded.steps.times.histograms
+
+    @property
     def error(self) -> str | None:
         """See ``DuplexEngine``. Asking also finds out whether the model hangs."""
         self.watch()
@@ -132,6 +139,9 @@ class MoshiEngine(DuplexEngine):
             self._default_start = await loaded.prompts.read_at_start(loaded.roles.default)
             start = self._default_start.result()
         progress("Moshi warms up.")
+        await asyncio.wrap_future(
+            loaded.thread.call(partial(warm_up, loaded.model, self.sampling, loaded.steps.times, tell))
+        )
         recording = loaded.thread.call(partial(self._recorder(loaded).record, start, tell))
         self.greetings = await asyncio.wrap_future(recording)
         self._not_loaded_reason = None
@@ -184,6 +194,7 @@ class MoshiEngine(DuplexEngine):
         session = MoshiSession(
             owner=self,
             model_thread=loaded.thread,
+            steps=loaded.steps,
             open_language=partial(
                 open_after_prefill,
                 partial(

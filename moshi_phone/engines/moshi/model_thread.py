@@ -1,7 +1,8 @@
 """The one thread that owns the model, and the order of its jobs.
 
-mlx's streams belong to threads, and one accelerator steps one session at a time anyway: so all sessions
-take turns in one thread, first come, first served; what can wait is done in the pauses (``job_queue.py``).
+mlx's streams belong to threads, and one accelerator makes one step at a time anyway: so everything is done in
+one thread, first come, first served; steps that wait are made together (``step_batch.py``), and what can wait
+is done in the pauses.
 Evaluated weights and KV rings may be used from another thread, so a thread that hangs is left behind and a
 new one goes on with the queue.
 """
@@ -12,14 +13,24 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 
 def _no_time() -> float:
     return 0.0
+
+
+class Batch(Protocol):
+    """What makes one piece of work of several jobs."""
+
+    def rows_for(self, waiting: int, room_s: float) -> int:
+        """How many of the jobs that wait to take at once, at least one, within so many seconds."""
+
+    def run(self, parts: Sequence[Any]) -> None:
+        """Do the work of all, given what their ``run`` gave. What fails of one must not fail the others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +38,7 @@ class Job:
     """Work for the model's thread.
 
     Attributes:
-        run: the work.
+        run: the work; of a job in a batch, what gives its part in it, or None where it has none any more.
         failed: called with the reason when it raised, or when its thread was given up.
         owner: whose work it is.
         patience_s: after how many seconds it counts as hung.
@@ -36,15 +47,17 @@ class Job:
         in_spare_time: whether it waits until there is no other work.
         needs_s: how long it will take, of those that wait for spare time: it is not begun when a job of a
             series is due before that.
+        batch: does the work of the jobs with this batch that wait, one of each owner, at once.
     """
 
-    run: Callable[[], None]
+    run: Callable[[], object]
     failed: Callable[[BaseException], None]
     owner: object = None
     patience_s: float = math.inf
     period_s: float | None = None
     in_spare_time: bool = False
     needs_s: Callable[[], float] = _no_time
+    batch: Batch | None = None
 
 
 class JobQueue:
@@ -69,21 +82,20 @@ class JobQueue:
             due_s = now_s + job.period_s
             self._due[id(job.owner)] = (due_s, due_s + job.period_s)
 
-    def take(self, now_s: float, *, ending: bool = False) -> Job | None:
-        """Take out the job that is to be done now; None where there is nothing to do yet.
+    def take(self, now_s: float, *, ending: bool = False) -> list[Job]:
+        """Take out what is to be done now: one job, or several of a batch; none where nothing is to be done.
 
         Args:
             now_s: the time.
             ending: whether what waits for spare time need not wait any more.
         """
         if self._jobs:
-            return self._jobs.popleft()
+            return _take_with(self._jobs[0], self._jobs, math.inf)
         room_s = math.inf if ending else self._room_s(now_s)
         for job in self._spare:
             if job.needs_s() <= room_s:
-                self._spare.remove(job)
-                return job
-        return None
+                return _take_with(job, self._spare, room_s)
+        return []
 
     def wait_s(self, now_s: float) -> float | None:
         """Tell when to look again even if no job is added; None where only that can change anything."""
@@ -97,7 +109,17 @@ class JobQueue:
         return min((due_s - now_s for due_s, _ in self._due.values()), default=math.inf)
 
 
-__all__ = ["Job", "ModelThread"]
+def _take_with(first: Job, jobs: deque[Job], room_s: float) -> list[Job]:
+    """Take a job out, and those of its batch that can be done with it: the next one of each other owner."""
+    taken = [first]
+    if first.batch is not None:
+        by_owner = {id(job.owner): job for job in reversed(jobs) if job.batch is first.batch}
+        others = [job for job in jobs if job is by_owner.get(id(job.owner)) and job.owner is not first.owner]
+        taken += others[: first.batch.rows_for(1 + len(others), room_s) - 1]
+    for job in taken:
+        jobs.remove(job)
+    return taken
+
 
 T = TypeVar("T")
 
@@ -116,7 +138,7 @@ class ModelThread:
         self._jobs = JobQueue()
         self._stopping = False
         self._lock = threading.Condition()
-        self._current: Job | None = None
+        self._current: list[Job] = []  # what is being done
         self._since = 0.0
         self._generation = 0
         self._resting = threading.Event()
@@ -144,23 +166,24 @@ class ModelThread:
         """Give up the thread if its job hangs, and go on with the next job in a new one.
 
         Args:
-            owner: give it up only if the job is this owner's.
-            patience_s: where the job's own patience is longer than this, this counts.
+            owner: give it up only if nothing but this owner's work is being done.
+            patience_s: where a job's own patience is longer than this, this counts.
 
         Returns:
             Whether the thread was given up.
         """
         with self._lock:
-            job = self._current
-            if job is None or (owner is not None and job.owner is not owner):
+            jobs = self._current
+            if not jobs or (owner is not None and any(job.owner is not owner for job in jobs)):
                 return False
-            patience_s = min(patience_s, job.patience_s)
+            patience_s = min(patience_s, *(job.patience_s for job in jobs))
             if self._clock() - self._since < patience_s:
                 return False
-            self._current = None
+            self._current = []
             self._generation += 1
             self._start_thread()
-        job.failed(TimeoutError(f"a step took more than {patience_s:g} s"))
+        for job in jobs:  # whose work hangs cannot be known: it is one step
+            job.failed(TimeoutError(f"a step took more than {patience_s:g} s"))
         return True
 
     def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
@@ -186,30 +209,48 @@ class ModelThread:
             self._resting.set()
         threading.Event().wait()
 
-    def _next(self, generation: int) -> Job | None:
-        """Wait for a job; None when there will be none for this thread."""
+    def _next(self, generation: int) -> list[Job]:
+        """Wait for something to do; nothing when there will be none for this thread."""
         with self._lock:
             while generation == self._generation:
                 now_s = self._clock()
-                if (job := self._jobs.take(now_s, ending=self._stopping)) is not None:
-                    self._current, self._since = job, now_s
-                    return job
+                if jobs := self._jobs.take(now_s, ending=self._stopping):
+                    self._current, self._since = jobs, now_s
+                    return jobs
                 if self._stopping:
-                    return None
+                    return []
                 self._lock.wait(self._jobs.wait_s(now_s))
-            return None
+            return []
 
     def _work(self, generation: int) -> None:
-        while (job := self._next(generation)) is not None:
-            error: BaseException | None = None
-            try:
-                job.run()
-            except BaseException as raised:
-                error = raised
+        while jobs := self._next(generation):
+            failures = _do(jobs)
             with self._lock:
                 if generation != self._generation:
-                    return  # another thread has taken over, and the job was reported as failed
-                self._current = None
-            if error is not None:
-                job.failed(error)
-            del job, error  # while the thread waits it must not keep a session alive
+                    return  # another thread has taken over, and the jobs were reported as failed
+                self._current = []
+            _report(failures)
+            del jobs, failures  # while the thread waits it must not keep a session alive
+
+
+def _do(jobs: Sequence[Job]) -> list[tuple[Job, BaseException]]:
+    """Do one job, or several of a batch; give what was raised."""
+    failures: list[tuple[Job, BaseException]] = []
+    parts = []
+    for job in jobs:
+        try:
+            parts.append(job.run())
+        except BaseException as error:
+            failures.append((job, error))
+    batch = jobs[0].batch
+    if batch is not None:
+        try:
+            batch.run([part for part in parts if part is not None])
+        except BaseException as error:
+            failures = [(job, error) for job in jobs]
+    return failures
+
+
+def _report(failures: Sequence[tuple[Job, BaseException]]) -> None:
+    for job, error in failures:
+        job.failed(error)

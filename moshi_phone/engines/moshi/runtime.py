@@ -24,6 +24,7 @@ from moshi_phone.engines.moshi.persona.prompt_cache import PromptCache
 from moshi_phone.engines.moshi.persona.resolver import RequestResolver
 from moshi_phone.engines.moshi.persona.voices import VoiceLoader, Voices
 from moshi_phone.engines.moshi.recovery import Recovery
+from moshi_phone.engines.moshi.step_batch import LanguageBatch, language_batch
 from moshi_phone.engines.moshi.stt.model import ListeningModel, prepare
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.voices import PERSONAPLEX_REPO, needs_personaplex
@@ -42,6 +43,7 @@ class LoadedMoshi:
         tokenizer: of the model's text.
         word_starts: tokens by which the model begins a word.
         recovery: says whether the model works.
+        steps: makes the steps of all calls that wait at once.
         listening: reads the caller's words; None where nobody wants them.
         roles: what a call's request means.
         prompts: reads personas, and keeps the last few.
@@ -53,6 +55,7 @@ class LoadedMoshi:
     tokenizer: SentencePieceProcessor
     word_starts: frozenset[int]
     recovery: Recovery
+    steps: LanguageBatch
     listening: ListeningModel | None
     roles: RequestResolver
     prompts: PromptCache
@@ -135,6 +138,7 @@ class Loader:
             tokenizer,
             word_starts(tokenizer),
             self._recovery(thread, model),
+            language_batch(self.options.most_rows),
             listening,
             roles,
             self._prompts(thread, model, codecs, voices or Voices(checkpoint.weights.parent)),
@@ -144,7 +148,8 @@ class Loader:
         if not self.options.listens:
             return None
         checkpoint = self.source.find_listening(self.options, progress)
-        return prepare(checkpoint, self.source.load_listening(checkpoint), codecs.encoders)
+        model = self.source.load_listening(checkpoint)
+        return prepare(checkpoint, model, codecs.encoders, self.options.most_rows)
 
     def _find_voices(self, checkpoint: Checkpoint, progress: Progress) -> Voices | None:
         """Find the voices of a model that takes personas.

@@ -33,10 +33,16 @@ from moshi_phone.engines.duplex import (
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS
 from moshi_phone.engines.moshi.codec.stream_codecs import CoderThread, Decoder, Encoder
 from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
-from moshi_phone.engines.moshi.model.language_model import LanguageSession, LanguageStep
+from moshi_phone.engines.moshi.model.language_model import (
+    NO_OVERRIDES,
+    LanguageSession,
+    LanguageStep,
+    Overrides,
+)
 from moshi_phone.engines.moshi.model.speech_queue import SpeechQueue
 from moshi_phone.engines.moshi.model.token_history import Tokens
-from moshi_phone.engines.moshi.model_thread import Job, ModelThread
+from moshi_phone.engines.moshi.model_thread import Batch, Job, ModelThread
+from moshi_phone.engines.moshi.step_batch import BatchPart, LanguageBatch, LanguagePart
 from moshi_phone.engines.moshi.stt.worker import DoInSpareTime, Heard, TranscriptionWorker
 from moshi_phone.engines.step_queue import StepQueue
 from moshi_phone.runtime.call_log import call_logger
@@ -80,6 +86,7 @@ class MoshiSession(DuplexSession):
     Args:
         owner: the engine.
         model_thread: where the language model lives, that of all calls.
+        steps: makes the steps of all calls that wait at once.
         open_language: begins the conversation; called in the model's thread.
         encoder: of the call's own, given back by ``close``.
         decoder: of the call's own, given back by ``close``.
@@ -95,6 +102,7 @@ class MoshiSession(DuplexSession):
         *,
         owner: SessionOwner,
         model_thread: ModelThread,
+        steps: LanguageBatch,
         open_language: Callable[[], LanguageSession],
         encoder: Encoder,
         decoder: Decoder,
@@ -106,6 +114,7 @@ class MoshiSession(DuplexSession):
     ) -> None:
         self._owner = owner
         self._model_thread = model_thread
+        self._steps_of_all = steps
         self._open_language = open_language
         self._language: LanguageSession | None = None
         self._detokenizer = detokenizer
@@ -202,17 +211,20 @@ class MoshiSession(DuplexSession):
 
     # The model's thread.
 
-    def _submit(self, work: Callable[[], None], period_s: float | None = None) -> None:
+    def _submit(
+        self, work: Callable[[], object], period_s: float | None = None, batch: Batch | None = None
+    ) -> None:
         failed = partial(self._fail, "the model")
-        self._model_thread.submit(Job(work, failed, self, self._patience_s, period_s))
+        self._model_thread.submit(Job(work, failed, self, self._patience_s, period_s, batch=batch))
 
     def _submit_spare(
         self,
-        work: Callable[[], None],
+        work: Callable[[], object],
         failed: Callable[[BaseException], None],
         needs_s: Callable[[], float] = lambda: 0.0,
+        batch: Batch | None = None,
     ) -> None:
-        job = Job(work, failed, self, self._patience_s, in_spare_time=True, needs_s=needs_s)
+        job = Job(work, failed, self, self._patience_s, in_spare_time=True, needs_s=needs_s, batch=batch)
         self._model_thread.submit(job)
 
     def _begin(self) -> None:
@@ -233,15 +245,21 @@ class MoshiSession(DuplexSession):
         if self._listener is not None:
             self._listener.close()
 
-    def _speak(self, frame: _Frame) -> None:
+    def _speak(self, frame: _Frame) -> BatchPart[LanguagePart, LanguageStep] | None:
+        """Give this call's part in the next step; None once it has ended."""
         language = self._language
         if self._ended or language is None:
-            return
-        began = time.perf_counter()
+            return None
         # Steered only while there are words to say: each steered step is evaluated once more.
-        steer = None if self._saying.is_over else self._saying.decide
-        step = language.step(frame.caller_tokens[:CODEBOOKS], steer=steer)
-        frame.timings_ms["language"] = _ms_since(began)
+        overrides = NO_OVERRIDES if self._saying.is_over else Overrides(choose_text=self._saying.decide)
+        return BatchPart(
+            (language, frame.caller_tokens[:CODEBOOKS], overrides),
+            partial(self._spoke, frame),
+            partial(self._fail, "the model"),
+        )
+
+    def _spoke(self, frame: _Frame, step: LanguageStep, step_ms: float) -> None:
+        frame.timings_ms["language"] = step_ms
         self._to_decode.put((frame, step))
         if self._listener is not None:
             self._listener.hear(frame.number, frame.caller_tokens)
@@ -259,7 +277,7 @@ class MoshiSession(DuplexSession):
             # Numbered with those that were dropped: the caller's words get their times by it.
             frame = _Frame(taken + dropped, encoder.encode(pcm))
             frame.timings_ms["encode"] = _ms_since(began)
-            self._submit(partial(self._speak, frame), FRAME_MS / 1000)
+            self._submit(partial(self._speak, frame), FRAME_MS / 1000, self._steps_of_all)
 
     def _can_encode(self) -> bool:
         """Frames wait, for as long as a backlog may, until the conversation has begun."""

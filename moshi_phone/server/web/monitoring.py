@@ -68,6 +68,8 @@ class _PhoneCollector(Collector):
         yield CounterMetricFamily(
             "moshi_lost_calls", "Calls that ended because their session broke.", value=engine.lost_calls
         )
+        if engine.step_times:
+            yield _steps(engine)
         if engine.servers:
             yield from _servers(engine)
         yield refusals_metric(self._state.refusals.counts)
@@ -143,6 +145,17 @@ def _servers(engine: DuplexEngine) -> Iterator[Metric]:
         calls.add_metric([server.name], server.calls)
     yield up
     yield calls
+
+
+def _steps(engine: DuplexEngine) -> Metric:
+    """Give how long steps took by how many calls were in them; the counts are how often that was so."""
+    steps = HistogramMetricFamily(
+        "moshi_step_seconds", "How long one step of the model took, by the calls in it.", labels=["rows"]
+    )
+    for rows, histogram in engine.step_times.items():
+        if histogram.count:
+            _add(steps, histogram, str(rows))
+    return steps
 
 
 def _add(family: HistogramMetricFamily, histogram: Histogram, *labels: str) -> HistogramMetricFamily:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from moshi_phone.audio.formats import FRAME_SAMPLES, Pcm
 from moshi_phone.engines.duplex import DuplexStep
 from moshi_phone.engines.moshi.engine import MoshiEngine
 from moshi_phone.engines.moshi.session import MoshiSession
+from tests.support.waiting import wait_until
 
 WAIT_S = 60.0
 
@@ -42,3 +45,18 @@ async def resolve_personas(engine: MoshiEngine) -> None:
     """Wait until the model's thread has done what it has been asked to."""
     assert engine._loaded is not None
     await asyncio.wrap_future(engine._loaded.thread.call(lambda: None))
+
+
+async def feed_together(
+    engine: MoshiEngine, sessions: Sequence[MoshiSession], pcm: Pcm
+) -> list[AsyncIterator[DuplexStep]]:
+    """Give each session a frame, hold the model's thread until all wait for it, and give their outputs."""
+    assert engine._loaded is not None
+    thread, go_on = engine._loaded.thread, threading.Event()
+    held = thread.call(partial(go_on.wait, WAIT_S))
+    for session in sessions:
+        session.feed(pcm)
+    await asyncio.to_thread(wait_until, lambda: len(thread._jobs) == len(sessions))
+    go_on.set()
+    await asyncio.wrap_future(held)
+    return [session.outputs() for session in sessions]

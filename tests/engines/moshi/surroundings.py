@@ -20,6 +20,7 @@ from moshi_phone.engines.moshi.model.speech_queue import SpeechQueue
 from moshi_phone.engines.moshi.model.token_history import ForcedPrefix, PrefixFrame, Tokens
 from moshi_phone.engines.moshi.model_thread import ModelThread
 from moshi_phone.engines.moshi.session import MakeListener, MoshiSession
+from moshi_phone.engines.moshi.step_batch import LanguageBatch, language_batch
 from tests.support.tiny_moshi import tiny_lm
 
 CARD = 64
@@ -96,6 +97,7 @@ class Surroundings:
         seed: int = 3,
         *,
         coder: Coder | None = None,
+        steps: LanguageBatch | None = None,
         make_listener: MakeListener | None = None,
     ) -> None:
         self.owner, self.coder, self.thread = SessionOwner(), coder or Coder(), thread
@@ -104,6 +106,7 @@ class Surroundings:
         self.session = MoshiSession(
             owner=self.owner,
             model_thread=thread,
+            steps=steps or language_batch(1),
             open_language=self.open_language,
             encoder=self.coder,  # type: ignore[arg-type]
             decoder=self.coder,  # type: ignore[arg-type]

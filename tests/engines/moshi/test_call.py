@@ -64,7 +64,7 @@ async def test_moshi_answers_the_phone(tiny_checkpoint: Path) -> None:
             await talk(phone, 1)
             [session] = engine._sessions
             assert session._language is not None
-            session._language.step = lambda *_, **__: 1 // 0  # type: ignore[method-assign, assignment]
+            session._language._hear = lambda *_: 1 // 0  # type: ignore[method-assign, assignment]
             await phone.say(LOUD, times=PACKETS_PER_FRAME)
             code, reason = await phone.closed()
             assert code != 1000, reason

@@ -8,16 +8,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from loguru import logger
 
 from moshi_phone.engines.duplex import CallOverrides, DuplexStep, EngineBusy, EngineFailed, RequestRefused
 from moshi_phone.engines.moshi.codec.stream_codecs import Decoder
 from moshi_phone.engines.moshi.engine import MoshiEngine
 from moshi_phone.engines.moshi.model.token_history import NO_PREFIX
 from moshi_phone.engines.options import EngineOptions
-from tests.engines.moshi.engine_calls import WAIT_S, Clock, frame, read, resolve_personas, talk
+from tests.engines.moshi.engine_calls import WAIT_S, Clock, feed_together, frame, read, resolve_personas, talk
 from tests.support.fake_timer import Laters
 from tests.support.logs import Logged
 from tests.support.waiting import wait_until
@@ -145,11 +147,13 @@ async def test_a_model_that_raises_ends_its_call_only(engine: MoshiEngine) -> No
     broken, sound = engine.open_session(), engine.open_session()
     await asyncio.gather(talk(broken, range(1)), talk(sound, range(1)))
     assert broken._language is not None
-    broken._language.step = lambda *_, **__: 1 // 0  # type: ignore[method-assign, assignment]
+    broken._language._hear = lambda *_: 1 // 0  # type: ignore[method-assign, assignment]
+    broken_outputs, sound_outputs = await feed_together(engine, [broken, sound], frame(1))
     with pytest.raises(EngineFailed, match="division"):
-        await talk(broken, range(1, 2))
+        await read(broken_outputs)
+    await read(sound_outputs)
     await broken.close()
-    assert len(await talk(sound, range(1, 3))) == 2
+    assert len(await talk(sound, range(2, 4))) == 2
     await resolve_personas(engine)
     assert (engine.error, engine.lost_calls, engine.running) == (None, lost + 1, 1)
     again = engine.open_session()
@@ -168,7 +172,7 @@ async def test_a_model_that_hangs_ends_its_call_only(engine: MoshiEngine, clock:
         let_go.wait(WAIT_S)
 
     assert hung._language is not None
-    hung._language.step = hang  # type: ignore[method-assign, assignment]
+    hung._language._hear = hang  # type: ignore[method-assign, assignment]
     hung.feed(frame(1))
     assert await asyncio.to_thread(entered.wait, WAIT_S)
     clock.now_s += 2.0
@@ -207,7 +211,7 @@ async def test_a_call_that_ends_in_a_hung_step_gives_its_place_back(
         let_go.wait(WAIT_S)
 
     assert session._language is not None
-    session._language.step = hang  # type: ignore[method-assign, assignment]
+    session._language._hear = hang  # type: ignore[method-assign, assignment]
     session.feed(frame(1))
     assert await asyncio.to_thread(entered.wait, WAIT_S)
     clock.now_s += 1.0
@@ -223,7 +227,7 @@ async def test_a_model_that_fails_is_tried_again_until_it_works(
     assert engine._loaded is not None
     model = engine._loaded.model
     norm, model.out_norm = model.out_norm, None
-    engine.on_failed(None, "A test broke it.")  # type: ignore[arg-type]
+    engine.on_failed(SimpleNamespace(log=logger), "A test broke it.")  # type: ignore[arg-type]
     for pause_s in (1.0, 2.0, 5.0, 10.0):
         await resolve_personas(engine)
         assert laters.secs.pop() == pause_s

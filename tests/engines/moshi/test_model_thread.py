@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,7 +14,7 @@ import pytest
 
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
 from moshi_phone.engines.moshi.model.sampling import GREEDY
-from moshi_phone.engines.moshi.model_thread import Job, JobQueue, ModelThread
+from moshi_phone.engines.moshi.model_thread import Batch, Job, JobQueue, ModelThread
 from tests.support.tiny_moshi import tiny_lm
 
 WAIT_S = 30.0  # for what comes at once on any machine
@@ -72,7 +72,7 @@ def test_runs_jobs_in_order_in_one_thread(thread: ModelThread) -> None:
 
 def test_tells_the_owner_of_a_job_that_raises_and_goes_on(thread: ModelThread) -> None:
     errors: list[BaseException] = []
-    thread.submit(Job(lambda: 1 // 0, errors.append))  # type: ignore[arg-type]
+    thread.submit(Job(lambda: 1 // 0, errors.append))
     assert thread.call(lambda: "on").result(WAIT_S) == "on"
     assert [type(error) for error in errors] == [ZeroDivisionError]
     with pytest.raises(ZeroDivisionError):
@@ -185,8 +185,9 @@ def job(
 
 
 def drain(jobs: JobQueue, now_s: float, order: list[str]) -> list[str]:
-    while (one := jobs.take(now_s)) is not None:
-        one.run()
+    while taken := jobs.take(now_s):
+        for one in taken:
+            one.run()
     return order
 
 
@@ -196,7 +197,7 @@ def test_first_come_first_served_and_what_can_wait_comes_last() -> None:
         jobs.put(job(name, order, spare=name.startswith("listen")), 0.0)
     assert len(jobs) == 4
     assert drain(jobs, 0.0, order) == ["speak 1", "speak 2", "listen 1", "listen 2"]
-    assert jobs.take(0.0) is None
+    assert not jobs.take(0.0)
     assert jobs.wait_s(0.0) is None
 
 
@@ -223,9 +224,107 @@ def test_at_the_end_nothing_waits() -> None:
     jobs = JobQueue()
     jobs.put(job("speak", owner=object(), period_s=FRAME_S), 0.0)
     jobs.put(job("long", spare=True, needs_s=1.0), 0.0)
-    assert jobs.take(0.0) is not None
-    assert jobs.take(0.0) is None
-    assert jobs.take(0.0, ending=True) is not None
+    assert jobs.take(0.0)
+    assert not jobs.take(0.0)
+    assert jobs.take(0.0, ending=True)
+
+
+class Together:
+    """Takes as many as it may."""
+
+    def __init__(self, most: int = 64) -> None:
+        self.most = most
+        self.runs: list[list[object]] = []
+
+    def rows_for(self, waiting: int, room_s: float) -> int:
+        return min(waiting, self.most) if room_s > 0.01 else 1
+
+    def run(self, parts: Sequence[object]) -> None:
+        self.runs.append(list(parts))
+
+
+def part(batch: Batch, owner: object, name: str, *, spare: bool = False) -> Job:
+    return Job(lambda: name, errors_are_unexpected, owner, in_spare_time=spare, batch=batch)
+
+
+def names(jobs: JobQueue, now_s: float = 0.0) -> list[list[object]]:
+    found = []
+    while taken := jobs.take(now_s):
+        found.append([one.run() for one in taken])
+    return found
+
+
+def test_takes_what_waits_of_a_batch_at_once_and_the_next_of_each_owner_only() -> None:
+    jobs, batch, other = JobQueue(), Together(), Together()
+    owners = [object() for _ in range(3)]
+    jobs.put(part(batch, owners[0], "a1"), 0.0)
+    jobs.put(job("begin", []), 0.0)
+    jobs.put(part(batch, owners[1], "b1"), 0.0)
+    jobs.put(part(batch, owners[0], "a2"), 0.0)
+    jobs.put(part(other, owners[1], "listen"), 0.0)
+    jobs.put(part(batch, owners[2], "c1"), 0.0)
+    assert names(jobs) == [["a1", "b1", "c1"], [None], ["a2"], ["listen"]]
+
+
+def test_takes_no_more_at_once_than_the_batch_wants() -> None:
+    jobs, batch = JobQueue(), Together(most=2)
+    for number in range(5):
+        jobs.put(part(batch, object(), str(number)), 0.0)
+    assert names(jobs) == [["0", "1"], ["2", "3"], ["4"]]
+
+
+def test_in_spare_time_only_as_many_as_fit_into_it() -> None:
+    jobs, batch, call = JobQueue(), Together(), object()
+    for number in range(3):
+        jobs.put(part(batch, object(), str(number), spare=True), 0.0)
+    jobs.put(job("speak", [], owner=call, period_s=FRAME_S), 0.0)
+    assert jobs.take(0.0)[0].owner is call
+    assert len(jobs.take(0.075)) == 1, "5 ms are left"
+    assert len(jobs.take(0.010)) == 2
+
+
+def test_what_fails_of_one_job_of_a_batch_fails_for_it_alone(thread: ModelThread) -> None:
+    batch, errors, blocked = Together(), list[BaseException](), threading.Event()
+    thread.call(partial(blocked.wait, WAIT_S))
+    thread.submit(part(batch, object(), "a"))
+    thread.submit(Job(lambda: 1 // 0, errors.append, object(), batch=batch))
+    thread.submit(Job(lambda: None, errors_are_unexpected, object(), batch=batch))  # has ended meanwhile
+    thread.submit(part(batch, object(), "b"))
+    blocked.set()
+    thread.call(lambda: None).result(WAIT_S)
+    assert batch.runs == [["a", "b"]]
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+
+
+def test_a_batch_that_raises_fails_for_all_and_one_that_hangs_too(thread: ModelThread, clock: Clock) -> None:
+    class Broken(Together):
+        def run(self, parts: Sequence[object]) -> None:
+            entered.set()
+            let_go.wait(WAIT_S)
+            raise MemoryError
+
+    entered, let_go, blocked = threading.Event(), threading.Event(), threading.Event()
+    batch, errors, owners = Broken(), list[BaseException](), [object(), object()]
+    for is_hung in (False, True):
+        errors.clear()
+        entered.clear()
+        blocked.clear()
+        let_go.clear() if is_hung else let_go.set()
+        thread.call(partial(blocked.wait, WAIT_S))
+        for owner in owners:
+            thread.submit(Job(lambda: "part", errors.append, owner, patience_s=3.0, batch=batch))
+        blocked.set()
+        assert entered.wait(WAIT_S)
+        if is_hung:
+            clock.now_s += 2.0
+            assert not thread.abandon_if_hung(owners[0], 1.0), "the other call is not hung up for this one"
+            clock.now_s += 1.0
+            assert thread.abandon_if_hung()
+        else:
+            thread.call(lambda: None).result(WAIT_S)
+        assert len(errors) == 2
+        assert isinstance(errors[0], TimeoutError if is_hung else MemoryError)
+    let_go.set()
 
 
 @dataclass
@@ -235,6 +334,9 @@ class Simulation:
     calls: int
     speak_s: float
     listen_s: float | None
+    batch: Batch | None = None
+    row_s: float = 0.0  # that each further row adds to a step
+    apart_s: float = 0.011  # between the frames of two calls
     answers_s: list[float] = field(default_factory=list[float])
     listened: int = 0
 
@@ -242,7 +344,7 @@ class Simulation:
         jobs, free_s = JobQueue(), 0.0
         owners = [object() for _ in range(self.calls)]
         arrivals = [
-            (frame * FRAME_S + 0.011 * call, call)
+            (frame * FRAME_S + self.apart_s * call, call)
             for call, frame in itertools.product(range(self.calls), range(frames))
         ]
         heapq.heapify(arrivals)
@@ -251,13 +353,14 @@ class Simulation:
         while arrivals or len(jobs):
             while arrivals and arrivals[0][0] <= now_s + 1e-9:
                 self._arrive(jobs, costs, owners, *heapq.heappop(arrivals))
-            one = jobs.take(now_s, ending=not arrivals)
-            if one is None:
+            taken = jobs.take(now_s, ending=not arrivals)
+            if not taken:
                 now_s = arrivals[0][0] if arrivals else now_s + FRAME_S
                 continue
-            cost_s, done = costs.pop(one)
-            now_s = free_s = now_s + cost_s
-            done(free_s)
+            all_costs = [costs.pop(one) for one in taken]
+            now_s = free_s = now_s + all_costs[0][0] + self.row_s * (len(taken) - 1)
+            for _, done in all_costs:
+                done(free_s)
         return self
 
     def _arrive(
@@ -278,9 +381,26 @@ class Simulation:
         def heard(_: float) -> None:
             self.listened += 1
 
-        speaking = job("speak", owner=owners[call], period_s=FRAME_S)
+        speaking = Job(lambda: None, errors_are_unexpected, owners[call], period_s=FRAME_S, batch=self.batch)
         costs[speaking] = (self.speak_s, answered)
         jobs.put(speaking, at_s)
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 0.007, 0.011, 0.019, 0.08 / 6])
+def test_with_a_batch_a_frame_waits_for_the_step_under_way_at_most(apart_s: float) -> None:
+    """Six calls, 20 ms a step: in turn it takes 120 ms for each 80 ms of speech."""
+    in_turn = Simulation(6, 0.020, None, apart_s=apart_s).run()
+    assert max(in_turn.answers_s) > 1.0
+    together = Simulation(6, 0.020, None, Together(), row_s=0.003, apart_s=apart_s).run()
+    longest_step_s = 0.020 + 5 * 0.003
+    assert max(together.answers_s) <= 2 * longest_step_s
+    assert len(together.answers_s) == 600
+
+
+def test_with_one_call_a_batch_changes_nothing() -> None:
+    in_turn, together = (Simulation(1, 0.030, 0.008, batch).run() for batch in (None, Together()))
+    assert together.answers_s == in_turn.answers_s
+    assert together.listened == in_turn.listened == 100
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ async def test_a_model_that_raises_ends_the_call_after_what_was_said(thread: Mod
     line = Surroundings(thread)
     await line.exchange(range(2))
     assert line.session._language is not None
-    line.session._language.step = lambda *_, **__: 1 // 0  # type: ignore[method-assign, assignment]
+    line.session._language._hear = lambda *_: 1 // 0  # type: ignore[method-assign, assignment]
     line.session.feed(frame(2))
     with pytest.raises(EngineFailed, match=r"This call ended because the model failed: .*zero"):
         await line.step()

@@ -22,6 +22,7 @@ from moshi_phone.engines.moshi.stt.worker import (
     DoInSpareTime,
     TimedTranscript,
     TranscriptionWorker,
+    listening_batch,
 )
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 from tests.engines.moshi.stt.test_session import listening_lm
@@ -59,7 +60,9 @@ def listening_model(thread: ModelThread) -> Lm:
 def make_listener(model: Lm) -> MakeListener:
     def make(do_in_spare_time: DoInSpareTime) -> TranscriptionWorker:
         words = TimedTranscript(Pieces(), audio_delay_s=0.5)  # type: ignore[arg-type]
-        return TranscriptionWorker(partial(ListeningSession, model), words, do_in_spare_time)
+        return TranscriptionWorker(
+            partial(ListeningSession, model), words, do_in_spare_time, listening_batch(1)
+        )
 
     return make
 

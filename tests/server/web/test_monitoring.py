@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 import soundfile
 from numpy.typing import NDArray
 from prometheus_client.exposition import generate_latest
@@ -19,6 +20,7 @@ from moshi_phone.access.options import WebOptions
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.refusal import CAUSES, Refusal, RefusalCause, Where
 from moshi_phone.audio import g711
+from moshi_phone.audio.histogram import Histogram
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.call import Calls
 from moshi_phone.server.calls.state import ServerState
@@ -90,6 +92,32 @@ async def test_a_call_can_be_watched_while_it_runs_and_after() -> None:
         assert scraped.headers["content-type"].startswith("text/plain")
         names = {family.name for family in text_string_to_metric_families(scraped.text)}
         assert {"moshi_calls", "moshi_delay_seconds", "process_cpu_seconds"} <= names
+
+
+def test_steps_are_counted_by_the_calls_in_them() -> None:
+    class Batching(FakeEngine):
+        @property
+        def step_times(self) -> dict[int, Histogram]:
+            return times
+
+    times, engine = {rows: Histogram() for rows in (1, 2, 4)}, Batching()
+    for rows, step_ms in ((1, 20.0), (4, 30.0), (4, 50.0)):
+        times[rows].add(step_ms)
+    text = generate_latest(metrics(ServerState(engine))).decode()
+    found = {
+        (sample.name, sample.labels["rows"]): sample.value
+        for family in text_string_to_metric_families(text)
+        if family.name == "moshi_step_seconds"
+        for sample in family.samples
+        if not sample.name.endswith("_bucket")
+    }
+    assert found == {
+        ("moshi_step_seconds_count", "1"): 1,
+        ("moshi_step_seconds_sum", "1"): 0.02,
+        ("moshi_step_seconds_count", "4"): 2,
+        ("moshi_step_seconds_sum", "4"): pytest.approx(0.08),
+    }
+    assert b"moshi_step_seconds" not in generate_latest(metrics(ServerState(FakeEngine())))
 
 
 async def test_a_killed_socket_leaves_a_readable_recording(tmp_path: Path) -> None:

@@ -20,9 +20,17 @@ from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
 from moshi_phone.engines.moshi.model.language_model import build
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.stt.checkpoint import ListeningCheckpoint
-from moshi_phone.engines.moshi.stt.session import ListeningSession
-from moshi_phone.engines.moshi.stt.worker import DoInSpareTime, TimedTranscript, TranscriptionWorker
+from moshi_phone.engines.moshi.stt.session import ListeningSession, transcribe_together
+from moshi_phone.engines.moshi.stt.worker import (
+    DoInSpareTime,
+    ListeningBatch,
+    TimedTranscript,
+    TranscriptionWorker,
+    listening_batch,
+)
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
+
+WARM_UP_CONTEXT = 16  # positions: a cache of the model's own size would be made for nothing
 
 
 @dataclass(frozen=True)
@@ -33,41 +41,52 @@ class ListeningModel:
         model: evaluated.
         tokenizer: of its text.
         audio_delay_s: how long after the sound it writes.
+        steps: makes the steps of all calls that wait at once.
         silence: uint32 ``[32]`` each, what it wants to hear before the caller.
     """
 
     model: Lm
     tokenizer: SentencePieceProcessor
     audio_delay_s: float
+    steps: ListeningBatch
     silence: tuple[Tokens, ...] = ()
 
     def listener(self, do_in_spare_time: DoInSpareTime) -> TranscriptionWorker:
         """Begin to listen to a call."""
         words = TimedTranscript(Detokenizer(self.tokenizer), self.audio_delay_s)
-        return TranscriptionWorker(
-            partial(ListeningSession, self.model), words, do_in_spare_time, self.silence
-        )
+        open_session = partial(ListeningSession, self.model)
+        return TranscriptionWorker(open_session, words, do_in_spare_time, self.steps, self.silence)
 
 
-def prepare(checkpoint: ListeningCheckpoint, model: Lm, encoders: MimiPool) -> ListeningModel:
+def prepare(
+    checkpoint: ListeningCheckpoint, model: Lm, encoders: MimiPool, most_rows: int = 1
+) -> ListeningModel:
     """Make a loaded model ready for calls, and warm it up. Runs in the model's thread.
 
     Args:
         checkpoint: whose model it is.
         model: evaluated.
         encoders: of 32 codebooks.
+        most_rows: how many calls are listened to in one step.
     """
-    # The first step compiles what all others use: no caller is to wait for that.
-    session = ListeningSession(model)
-    session.step(np.zeros(LISTENING_CODEBOOKS, np.uint32))
-    session.close()
+    # The first step of each number of calls compiles what all others use: no caller is to wait for that.
+    sessions = [ListeningSession(model, context=WARM_UP_CONTEXT) for _ in range(most_rows)]
+    for rows in range(1, most_rows + 1):
+        transcribe_together(sessions[:rows], [np.zeros(LISTENING_CODEBOOKS, np.uint32)] * rows)
+    del sessions
     encoder = Encoder(encoders)
     try:
         frames = round(checkpoint.silence_s * 1000 / FRAME_MS)
         silence = tuple(encoder.encode(SILENT_FRAME) for _ in range(frames))
     finally:
         encoder.release()
-    return ListeningModel(model, load_tokenizer(checkpoint.tokenizer), checkpoint.audio_delay_s, silence)
+    return ListeningModel(
+        model,
+        load_tokenizer(checkpoint.tokenizer),
+        checkpoint.audio_delay_s,
+        listening_batch(most_rows),
+        silence,
+    )
 
 
 def load(checkpoint: ListeningCheckpoint) -> Lm:

@@ -28,12 +28,13 @@ class ListeningSession:
 
     Args:
         model: reads audio only: ``dep_q`` 0, all delays 0.
+        context: how many positions it attends to; the model's own number unless a trial needs fewer.
 
     Raises:
         ValueError: for a model that speaks, or that delays its streams.
     """
 
-    def __init__(self, model: Lm) -> None:
+    def __init__(self, model: Lm, *, context: int | None = None) -> None:
         config = model.cfg
         if config.generated_codebooks or any(config.audio_delays):
             raise ValueError(
@@ -43,7 +44,7 @@ class ListeningSession:
         self._model = model
         self._codebooks = config.audio_codebooks
         self._rings: list[RingKVCache] | None = [
-            RingKVCache(config.transformer.context) for _ in model.transformer.layers
+            RingKVCache(context or config.transformer.context) for _ in model.transformer.layers
         ]
         self._position = 0
         self._text_token = config.text_out_vocab_size

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 from moshi_phone.audio.formats import FRAME_MS
 from moshi_phone.engines.duplex import CallerText
 from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
 from moshi_phone.engines.moshi.model.token_history import Tokens
-from moshi_phone.engines.moshi.stt.session import ListeningSession
+from moshi_phone.engines.moshi.model_thread import Batch
+from moshi_phone.engines.moshi.step_batch import BatchPart, StepBatch
+from moshi_phone.engines.moshi.stt.session import ListeningSession, transcribe_together
 from moshi_phone.runtime.call_log import call_logger
 
 
@@ -48,7 +50,20 @@ WAITING_FRAMES = 12  # about a second; words that came later than that would be 
 RECENT_STEPS = 9  # whose median tells how long the next will take: a hiccup of the machine does not count
 DOUBT = 0.995  # how much less it is thought to take with each frame that is skipped, until it is tried again
 
-DoInSpareTime = Callable[[Callable[[], None], Callable[[BaseException], None], Callable[[], float]], None]
+DoInSpareTime = Callable[
+    [Callable[[], object], Callable[[BaseException], None], Callable[[], float], Batch], None
+]
+ListeningBatch = StepBatch[tuple[ListeningSession, Tokens], int]
+
+
+def listening_batch(most_rows: int) -> ListeningBatch:
+    """Make what listens to so many calls at once."""
+
+    def step(parts: Sequence[tuple[ListeningSession, Tokens]]) -> list[int | Exception]:
+        sessions, frames = zip(*parts, strict=True)
+        return transcribe_together(sessions, frames)
+
+    return StepBatch(step, most_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +91,8 @@ class TranscriptionWorker:
         words: makes words of its tokens.
         do_in_spare_time: runs work in the model's thread when nothing else waits there, or is due before
             it would be over; tells its second argument where the work failed, and asks the third how long
-            it will take, in seconds.
+            it will take, in seconds. Work of one batch, the fourth, is done for several calls at once.
+        steps: makes the steps of all calls that wait.
         silence: frames that the model wants to have heard before the caller's first
             (``stt_config.audio_silence_prefix_seconds``).
     """
@@ -86,6 +102,7 @@ class TranscriptionWorker:
         open_session: Callable[[], ListeningSession],
         words: TimedTranscript,
         do_in_spare_time: DoInSpareTime,
+        steps: ListeningBatch,
         silence: Sequence[Tokens] = (),
     ) -> None:
         self.untranscribed_frames = 0
@@ -93,6 +110,7 @@ class TranscriptionWorker:
         self._session: ListeningSession | None = None
         self._words = words
         self._do_in_spare_time = do_in_spare_time
+        self._steps = steps
         self._lock = threading.Lock()
         self._waiting: deque[tuple[int, Tokens]] = deque()
         self._limit_frames = WAITING_FRAMES + len(silence)
@@ -118,7 +136,7 @@ class TranscriptionWorker:
                 self.untranscribed_frames += 1
                 self._doubt *= DOUBT
         if not skipping:  # the work for the frame that was dropped will do this one
-            self._do_in_spare_time(self._step, self._fail, self._step_s)
+            self._do_in_spare_time(self._part, self._fail, self._step_s, self._steps)
         elif self.untranscribed_frames == 1:
             self._log.warning("This machine has no time to listen to all of the call: words will be missing.")
 
@@ -138,22 +156,26 @@ class TranscriptionWorker:
         if self._session is not None:
             self._session.close()
 
-    def _step(self) -> None:
+    def _part(self) -> BatchPart[tuple[ListeningSession, Tokens], int] | None:
+        """Give this call's part in the next step; None where nothing waits any more."""
         with self._lock:
             if self._over or not self._waiting:
-                return
+                return None
             number, tokens = self._waiting.popleft()
-        began_s = time.perf_counter()
         is_first = self._session is None
         if self._session is None:
             self._session = self._open_session()
-        token = self._session.step(tokens)
-        step_ms = (time.perf_counter() - began_s) * 1000
+        heard = partial(self._heard, self._session, number, is_first)
+        return BatchPart((self._session, tokens), heard, self._fail)
+
+    def _heard(
+        self, session: ListeningSession, number: int, is_first: bool, token: int, step_ms: float
+    ) -> None:
         text = self._words.push(token, number)
         with self._lock:
             if text is not None:
                 self._text.append(text)
-            self._pause_probabilities = tuple(self._session.extra_heads[:, 0].tolist())
+            self._pause_probabilities = tuple(session.extra_heads[:, 0].tolist())
             self._step_ms = step_ms
             self._doubt = 1.0
             if not is_first:  # which makes the cache

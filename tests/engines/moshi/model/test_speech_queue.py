@@ -91,7 +91,7 @@ async def test_a_call_that_breaks_lets_go_of_who_waits(thread: ModelThread) -> N
     await line.exchange(range(1))
     line.session.say("100")
     assert line.session._language is not None
-    line.session._language.step = lambda *_, **__: 1 // 0  # type: ignore[method-assign, assignment]
+    line.session._language._hear = lambda *_: 1 // 0  # type: ignore[method-assign, assignment]
     line.session.feed(frame(1))
     await asyncio.wait_for(line.session.said(), WAIT_S)
     await line.session.close()

@@ -10,9 +10,14 @@ import pytest
 
 from moshi_phone.engines.duplex import CallerText
 from moshi_phone.engines.moshi.model.token_history import Tokens
-from moshi_phone.engines.moshi.model_thread import Job, JobQueue
+from moshi_phone.engines.moshi.model_thread import Batch, Job, JobQueue
 from moshi_phone.engines.moshi.stt.session import ListeningSession
-from moshi_phone.engines.moshi.stt.worker import WAITING_FRAMES, TimedTranscript, TranscriptionWorker
+from moshi_phone.engines.moshi.stt.worker import (
+    WAITING_FRAMES,
+    TimedTranscript,
+    TranscriptionWorker,
+    listening_batch,
+)
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 from tests.engines.moshi.stt.test_session import listening_lm
 from tests.support.logs import Logged
@@ -25,20 +30,25 @@ class SpareTime:
     """Work that is done when a test says so."""
 
     def __init__(self) -> None:
-        self.jobs: deque[tuple[Callable[[], None], Callable[[BaseException], None]]] = deque()
+        self.jobs: deque[tuple[Callable[[], object], Callable[[BaseException], None], Batch]] = deque()
         self.needs_s: Callable[[], float] = lambda: 0.0
 
     def __call__(
-        self, work: Callable[[], None], failed: Callable[[BaseException], None], needs_s: Callable[[], float]
+        self,
+        work: Callable[[], object],
+        failed: Callable[[BaseException], None],
+        needs_s: Callable[[], float],
+        batch: Batch,
     ) -> None:
-        self.jobs.append((work, failed))
+        self.jobs.append((work, failed, batch))
         self.needs_s = needs_s
 
     def pass_by(self) -> None:
         while self.jobs:
-            work, failed = self.jobs.popleft()
+            work, failed, batch = self.jobs.popleft()
             try:
-                work()
+                if (part := work()) is not None:
+                    batch.run([part])
             except Exception as error:
                 failed(error)
 
@@ -57,7 +67,9 @@ def model() -> Lm:
 
 def listener(model: Lm, spare: SpareTime, silence: list[Tokens] | None = None) -> TranscriptionWorker:
     words = TimedTranscript(Pieces(), DELAY_S)  # type: ignore[arg-type]
-    return TranscriptionWorker(lambda: ListeningSession(model), words, spare, silence or [])
+    return TranscriptionWorker(
+        lambda: ListeningSession(model), words, spare, listening_batch(1), silence or []
+    )
 
 
 def expected(model: Lm, frames: list[tuple[int, Tokens]]) -> list[CallerText]:
@@ -150,19 +162,22 @@ def test_work_for_a_call_that_is_over_waits_for_no_room(model: Lm) -> None:
     jobs, talking = JobQueue(), object()
 
     def in_spare_time(
-        work: Callable[[], None], failed: Callable[[BaseException], None], needs_s: Callable[[], float]
+        work: Callable[[], object],
+        failed: Callable[[BaseException], None],
+        needs_s: Callable[[], float],
+        batch: Batch,
     ) -> None:
-        jobs.put(Job(work, failed, in_spare_time=True, needs_s=needs_s), 0.0)
+        jobs.put(Job(work, failed, in_spare_time=True, needs_s=needs_s, batch=batch), 0.0)
 
     words = TimedTranscript(Pieces(), DELAY_S)  # type: ignore[arg-type]
-    ear = TranscriptionWorker(lambda: ListeningSession(model), words, in_spare_time)
+    ear = TranscriptionWorker(lambda: ListeningSession(model), words, in_spare_time, listening_batch(1))
     ear._recent_ms.extend([70.0])
     ear.hear(0, caller(1)[0])
     jobs.put(Job(lambda: None, lambda _: None, talking, period_s=0.05), 0.0)
-    assert jobs.take(0.0) is not None
-    assert jobs.take(0.0) is None, "it needs 70 ms, and the talk is due in 50"
+    assert jobs.take(0.0)
+    assert not jobs.take(0.0), "it needs 70 ms, and the talk is due in 50"
     ear.close()
-    assert jobs.take(0.0) is not None, "or it would wait for as long as anybody talks"
+    assert jobs.take(0.0), "or it would wait for as long as anybody talks"
     assert len(jobs) == 0
 
 

@@ -1,0 +1,44 @@
+"""Before the first call: compiles the step for every number of calls, and measures how long it takes."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from moshi_phone.engines.duplex import Progress
+from moshi_phone.engines.moshi.model.language_model import LanguageSession, Overrides, step_together
+from moshi_phone.engines.moshi.model.sampling import MoshiSampling
+from moshi_phone.engines.moshi.step_batch import StepTimes
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
+
+CONTEXT = 16  # positions: a cache of the model's own size would be made for nothing
+TIMED_STEPS = 3
+
+
+def warm_up(model: Lm, sampling: MoshiSampling, times: StepTimes, progress: Progress) -> None:
+    """Step as many calls at once as may come, from one to the most. Runs in the model's thread.
+
+    No caller is to wait for what is compiled at the first step of a number of rows.
+
+    Args:
+        model: evaluated.
+        sampling: of most calls.
+        times: gets what was measured.
+        progress: hears how long a step takes; what it raises ends the warm-up.
+    """
+    frame = np.zeros(model.cfg.other_codebooks, np.uint32)
+    said = np.zeros(model.cfg.generated_codebooks, np.uint32)
+    sessions: list[LanguageSession] = []
+    for rows in range(1, max(times.histograms) + 1):
+        sessions.append(LanguageSession(model, sampling, rows, context=CONTEXT))
+        # A call that is still saying its prefix beside others that are not: another shape of the draws.
+        step_together(sessions, [frame] * rows, [Overrides(audio=said)] + [Overrides()] * (rows - 1))
+        step_together(sessions, [frame] * rows)
+        for _ in range(TIMED_STEPS):
+            began_s = time.perf_counter()
+            step_together(sessions, [frame] * rows)
+            times.expect(rows, (time.perf_counter() - began_s) * 1000)
+        if rows & (rows - 1) == 0 or rows == max(times.histograms):
+            calls = "call" if rows == 1 else "calls at once"
+            progress(f"Moshi warms up: a step of {rows} {calls} takes {times.expected_ms(rows):.0f} ms.")

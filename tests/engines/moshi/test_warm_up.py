@@ -1,0 +1,60 @@
+"""What the first calls would have to wait for is done before them, for every number of calls."""
+
+from __future__ import annotations
+
+import pytest
+
+from moshi_phone.engines.moshi.model.language_model import LanguageSession, step_together
+from moshi_phone.engines.moshi.model.sampling import MoshiSampling
+from moshi_phone.engines.moshi.step_batch import StepTimes
+from moshi_phone.engines.moshi.warm_up import warm_up
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
+from tests.engines.moshi.model.test_batch_step import caller
+from tests.support.tiny_moshi import tiny_lm
+
+
+@pytest.fixture
+def model() -> Lm:
+    return tiny_lm(dim=64, layers=2, text_card=100, card=64, codebooks=2)
+
+
+class Counted:
+    """How often a part of the model was laid out anew, as it is for what is not compiled yet."""
+
+    def __init__(self, part: object) -> None:
+        self.part, self.times = part, 0
+
+    def __call__(self, *arguments: object) -> object:
+        self.times += 1
+        return self.part(*arguments)  # type: ignore[operator]
+
+
+def test_compiles_the_step_for_every_number_of_calls_and_knows_how_long_it_takes(
+    model: Lm,
+) -> None:
+    gating = Counted(model.transformer.layers[1].gating)
+    model.transformer.layers[1].gating = gating  # type: ignore[assignment]
+    times, lines = StepTimes(5), list[str]()
+    warm_up(model, MoshiSampling(), times, lines.append)
+    assert gating.times >= 5
+    assert all(times.expected_ms(rows) is not None for rows in range(1, 6))
+    assert sum(one.count for one in times.histograms.values()) == 0, "none of it was a call's"
+    assert [line.split(" takes ")[0] for line in lines] == [
+        "Moshi warms up: a step of 1 call",
+        "Moshi warms up: a step of 2 calls at once",
+        "Moshi warms up: a step of 4 calls at once",
+        "Moshi warms up: a step of 5 calls at once",
+    ]
+    before = gating.times
+    sessions = [LanguageSession(model, MoshiSampling(), seed) for seed in range(5)]
+    for rows in range(1, 6):
+        step_together(sessions[:rows], list(caller(1, rows)))
+    assert gating.times == before, "a call had to wait for the compiler"
+
+
+def test_breaks_off_when_the_start_is_over(model: Lm) -> None:
+    def stop(_: str) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        warm_up(model, MoshiSampling(), StepTimes(64), stop)
