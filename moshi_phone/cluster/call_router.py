@@ -115,22 +115,22 @@ class CallRouter:
         if refusal := await self._judge(call):
             self.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer=caller)
             return twiml.reject("rejected")
-        return await self._with_a_worker(sid, caller, lambda worker: worker.answer(call))
+        return await self._with_a_worker(sid, caller, lambda worker: worker.answer(call), call)
 
-    async def after_transfer(self, call_sid: str, how: str) -> str:
+    async def after_transfer(self, call: IncomingCall, how: str) -> str:
         """Say what to do with a call that was put through: it is over, or nobody came and it is ours again.
 
         Args:
-            call_sid: names it.
+            call: as the webhook tells of it.
             how: Twilio's ``DialCallStatus``.
         """
         if how in CONVERSED:
             return twiml.hang_up()
         logger.info("The call comes back: the other phone was {}", redact(how))
-        found = await self.ask_all(lambda worker: worker.export_call(call_sid))
+        found = await self.ask_all(lambda worker: worker.export_call(call.call_sid))
         expected: PendingCall | None = next(iter(found), None)
         return await self._with_a_worker(
-            call_sid, "a transfer", lambda worker: worker.import_call(call_sid, expected)
+            call.call_sid, "a transfer", lambda worker: worker.import_call(call.call_sid, expected), call
         )
 
     async def create_browser_call(
@@ -161,7 +161,11 @@ class CallRouter:
         return [one for one in answers if one is not None and not isinstance(one, BaseException)]
 
     async def _with_a_worker(
-        self, sid: str, caller: str, question: Callable[[WorkerClient], Awaitable[str | None]]
+        self,
+        sid: str,
+        caller: str,
+        question: Callable[[WorkerClient], Awaitable[str | None]],
+        incoming: IncomingCall | None = None,
     ) -> str:
         if not self.closing:
             deadline_s = time.monotonic() + LOOKING_SECS
@@ -171,7 +175,7 @@ class CallRouter:
                 while (name := self._roster.best()) and time.monotonic() < deadline_s:
                     if document := await self._try(name, sid, question):
                         return document
-        return refuse(self.no_session(), sid, caller, self.refusals, self._options)
+        return refuse(self.no_session(), sid, caller, self.refusals, self._options, incoming=incoming)
 
     def no_session(self) -> Refusal:
         """Say why no worker takes a call."""

@@ -9,7 +9,7 @@ from loguru import logger
 
 from moshi_phone.commands.options import GROUPS
 from moshi_phone.runtime.stop_signals import StopSignals
-from moshi_phone.server.settings import Settings
+from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.telephony.e164 import parse_number
 from moshi_phone.telephony.number_routing import VoiceWebhookOverride
 
@@ -33,9 +33,16 @@ def pointer_for(options: Settings, number: str | None) -> VoiceWebhookOverride |
     """
     if not number or not options.is_public:
         return None  # TWILIO_NUMBER may be set for other commands; without a URL there is nothing to point at
-    return VoiceWebhookOverride(
-        options.rest_api("--number"), parse_number(number, "--number (TWILIO_NUMBER)"), logger.info
-    )
+    ours = parse_number(number, "--number (TWILIO_NUMBER)")
+    for option, target in (
+        ("--transfer-to", options.calls.transfer_to),
+        ("--fallback-to", options.calls.fallback_to),
+    ):
+        if target and parse_number(target, option) == ours:
+            raise SettingsError(
+                f"{option} is the number that rings here: each such call would come in again."
+            )
+    return VoiceWebhookOverride(options.rest_api("--number"), ours, logger.info)
 
 
 async def restore(pointer: VoiceWebhookOverride | None, stop: StopSignals) -> None:

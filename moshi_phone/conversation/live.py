@@ -20,7 +20,7 @@ from moshi_phone.conversation.metrics import ConversationMetrics
 from moshi_phone.conversation.span import Span, bridged
 
 _BATCH_SAMPLES = PHONE_RATE_HZ * 48 // 100  # 480 ms: a thread is woken twice a second, not twelve times
-_MOST_WAITING_SAMPLES = 30 * PHONE_RATE_HZ  # a machine that is so far behind has no time to measure
+_MAX_WAITING_SAMPLES = 30 * PHONE_RATE_HZ  # a machine that is so far behind has no time to measure
 _SHOWN_S = 60.0
 _WAITED_S = 2.0  # a caller who is silent for so long waits for an answer
 _ONSET_S = 0.3  # an onset is known so late at most
@@ -99,7 +99,7 @@ class LiveConversation:
             return
         self._waiting.append(both)
         self._waiting_samples += len(both)
-        if self._waiting_samples > _MOST_WAITING_SAMPLES:
+        if self._waiting_samples > _MAX_WAITING_SAMPLES:
             logger.warning(
                 "This machine has no time to measure the conversation; it is not measured any more"
             )

@@ -7,10 +7,13 @@ from collections.abc import Iterable
 
 from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.runtime.errors import UserError
+from moshi_phone.telephony.caller_id import ANONYMOUS, normalize
+from moshi_phone.telephony.e164 import compact
 
 HOUR_S = 3600.0
 _MAX_CALLERS = 10_000  # remembered at a time; then those who called longest ago are forgotten
-_PATTERN = re.compile(r"\+[1-9][0-9]{0,14}\*?")
+_NUMBER = re.compile(r"\+[1-9][0-9]{0,14}\*?")
+_NAME = re.compile(r"(?:sip|client):(?:[^\s*]+|\*|[^\s*]+\*)")
 
 
 class BadPattern(UserError):
@@ -20,11 +23,20 @@ class BadPattern(UserError):
 def parse_pattern(text: str, option: str) -> str:
     """Check a number, or the beginning of one with a star: ``+15551234567``, ``+1555*``.
 
+    ``anonymous`` stands for all who withhold their number; SIP addresses and clients are taken as well.
+
     Raises:
         BadPattern: for anything else.
     """
-    pattern = re.sub(r"[\s().-]", "", text)
-    if not _PATTERN.fullmatch(pattern):
+    plain = text.strip()
+    start, star = plain.removesuffix("*"), "*" if plain.endswith("*") else ""
+    if plain and not star and normalize(plain) == ANONYMOUS:
+        return ANONYMOUS
+    if start.startswith("+"):
+        pattern = compact(start) + star
+    else:  # a number without its country code cannot be guessed
+        pattern = start.lower() + star if star else normalize(plain) if ":" in plain else ""
+    if not (_NUMBER.fullmatch(pattern) or _NAME.fullmatch(pattern)):
         raise BadPattern(f"{option}: expected a number such as +15551234567, or +1555*, got {text!r}.")
     return pattern
 
@@ -48,7 +60,7 @@ class CallerRules:
         """Say why this number may not call now, or count its call and give None.
 
         Args:
-            number: E.164, or whatever Twilio says of a caller who hides it.
+            number: normalized (``telephony/caller_id.py``); all who withhold it are one caller.
             call_sid: of the call; Twilio asks twice about one where it had no answer.
             now_s: monotonic.
         """

@@ -1,7 +1,8 @@
 """``--on-end``: what is told of calls that are over, kept in a folder until it was taken.
 
 One file a call. A file is whole or not there; it goes when the hook answers 2xx. So a restart loses none, and
-a hook that is told twice (we were killed between its answer and the file's end) can tell by the ``id``.
+a hook that is told twice (we were killed between its answer and the file's end) can tell by the ``id``. Only
+what can be read and is no JSON is put aside (``.bad``): a disk or a process at its limits may read it later.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,9 +27,14 @@ MAX_FILES = 10_000
 """What may wait; then the oldest goes, and the log says so."""
 PAUSES_SECS = (1.0, 5.0, 30.0, 60.0, 300.0, 900.0)
 SEND_SECS = 10.0
+_PART = ".part"
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
+
+
+class _Unread(Exception):
+    """A report that cannot be read now; the text says why."""
 
 
 class Outbox:
@@ -54,6 +61,7 @@ class Outbox:
             OSError: when the folder cannot be made.
         """
         self._folder.mkdir(0o700, parents=True, exist_ok=True)
+        self._finish_parts()
         self._added.set()
         self._sending = asyncio.create_task(self._send_all())
 
@@ -87,16 +95,32 @@ class Outbox:
         # Sorted by name they are sorted by time; the id keeps two of one second apart.
         name = f"{what.get('ended_at', '')}-{what['id']}".replace(":", "-").replace("/", "-")
         # Under another name until it is whole and on the disk: a crash must leave nothing half told.
-        part = self._folder / f"{name}.part"
+        part = self._folder / f"{name}{_PART}"
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(what, file, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(part.with_suffix(".json"))
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(what, file, ensure_ascii=False)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(part.with_suffix(".json"))
+        except BaseException:  # a full disk: words and numbers of half a report must not stay
+            with suppress(OSError):
+                part.unlink()
+            raise
+
+    def _finish_parts(self) -> None:
+        """See to what a crash left half written: what is whole after all is told, the rest is deleted."""
+        for part in self._folder.glob(f"*{_PART}"):
+            try:
+                json.loads(part.read_text(encoding="utf-8"))
+                part.rename(part.with_suffix(".json"))
+            except ValueError:
+                part.unlink(missing_ok=True)
+            except OSError as error:
+                logger.error("{} was left half written, and cannot be deleted: {}", part, error)
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("*.json"))
+        return sorted(path for path in self._folder.glob("*.json") if not path.is_dir())
 
     async def _send_all(self) -> None:
         pauses = ExponentialBackoff(PAUSES_SECS)
@@ -117,10 +141,12 @@ class Outbox:
         One that the hook answers with an error does not keep the others waiting; a hook that cannot be
         reached is not asked again for each of them.
         """
-        taken = False
+        taken, unread = False, list[str]()
         for path in waiting:
             try:
                 await self._send(path)
+            except _Unread as error:  # too many open files, a network's disk that is gone for a moment, …
+                unread.append(f"{path.name} ({error})")
             except HookFailed as failure:
                 logger.warning("--on-end did not take {}: {}", path.name, failure)
                 if not failure.answered:
@@ -130,6 +156,10 @@ class Outbox:
                 break
             else:
                 taken = True
+        if unread:
+            logger.error(
+                "Reports to --on-end that cannot be read now, and stay: {}, {}", len(unread), unread[0]
+            )
         return taken
 
     async def _send(self, path: Path) -> None:
@@ -137,7 +167,9 @@ class Outbox:
             what = json.loads(await _on_disk(partial(path.read_text, encoding="utf-8")))
         except FileNotFoundError:
             return  # somebody has taken it out, or MAX_FILES were reached: nothing is left to tell
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise _Unread(error.strerror or type(error).__name__) from error
+        except ValueError as error:
             logger.error("{} cannot be read, and is put aside: {}", path, error)
             # Kept for whoever wants to know, but out of the way: it would be read again for ever.
             try:

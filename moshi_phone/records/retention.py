@@ -50,13 +50,20 @@ def delete_expired(folders: Iterable[Path], now: datetime, keep_days: int) -> No
         keep_days: how many days a call is kept.
     """
     for folder in folders:
-        deleted = 0
+        deleted, stuck = 0, list[OSError]()
         try:
-            for name in expired([path.name for path in folder.iterdir()], now, keep_days):
-                (folder / name).unlink(missing_ok=True)
-                deleted += 1
+            names = list(expired([path.name for path in folder.iterdir()], now, keep_days))
         except OSError as error:
             logger.error("Old files in {} could not be deleted: {}", folder, error)
+            continue
+        for name in names:
+            try:
+                (folder / name).unlink(missing_ok=True)
+                deleted += 1
+            except OSError as error:  # a directory of that name, a file of another user's
+                stuck.append(error)
+        if stuck:
+            logger.error("{} old files in {} could not be deleted: {}", len(stuck), folder, stuck[0])
         if deleted:
             logger.info("Deleted {} files of calls older than {} days from {}", deleted, keep_days, folder)
 

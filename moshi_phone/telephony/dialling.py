@@ -19,10 +19,10 @@ from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.telephony.rest import MachineDetection, PlacedCall, TwilioApi
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.twiml import connect_stream
+from moshi_phone.telephony.webhooks import ENDED
 
 POLL_SECS = 1.0
 COMPLETED = "completed"
-ENDED = frozenset({COMPLETED, "busy", "no-answer", "failed", "canceled"})
 MAX_ERRORS = 5  # in a row; until then the call goes on, whatever Twilio's API says
 FORCED_SECS = 2.0
 RING_BUFFER_SECS = 5  # which Twilio may add to the time that a phone rings

@@ -6,16 +6,28 @@ import re
 
 from moshi_phone.runtime.errors import UserError
 
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-_DECORATION = re.compile(r"[\s().\-/\u00a0\u2010-\u2015]")
+E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_DECORATION = re.compile(r"[\s().\-/\u00a0\u2010-\u2015\[\]]")
+# "+44 (0)20 …": the zero is dialled within the country only. Some countries' numbers keep it abroad, too.
+_TRUNK_ZERO = re.compile(r"^(\s*\+\s*[1-9][0-9]{0,2}[\s.\-/\u00a0\u2010-\u2015]*[(\[]\s*)0")
+_KEEP_ZERO = re.compile(r"^\s*\+\s*(39|378|379|225|241|242)(?![0-9])")
 
 
 class BadNumber(UserError):
     """The text is not a phone number that can be dialled."""
 
 
+def compact(text: str) -> str:
+    """Take out what only helps to read a number: blanks, dashes, dots, slashes, brackets.
+
+    A zero in brackets behind the country code (``+44 (0)20 7946 0018``) is not dialled from abroad, and goes,
+    except in the countries whose numbers keep it (``+39 (0)6 …``).
+    """
+    return _DECORATION.sub("", text if _KEEP_ZERO.match(text) else _TRUNK_ZERO.sub(r"\1", text))
+
+
 def parse_number(text: str, option: str = "") -> str:
-    """Give the number as E.164. Spaces, dashes, dots, slashes and brackets are taken out.
+    """Give the number as E.164, whatever it was written with (see ``compact``).
 
     Args:
         text: as somebody wrote it.
@@ -24,8 +36,8 @@ def parse_number(text: str, option: str = "") -> str:
     Raises:
         BadNumber: saying what was expected; a number without its country code cannot be guessed.
     """
-    number = _DECORATION.sub("", text)
-    if not _E164.fullmatch(number):
+    number = compact(text)
+    if not E164.fullmatch(number):
         where = f"{option}: " if option else ""
         raise BadNumber(
             f"{where}expected a phone number with its country code, such as +15551234567, got {text!r}"

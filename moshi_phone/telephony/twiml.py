@@ -9,6 +9,7 @@ from typing import Literal
 from twilio.twiml.voice_response import Connect, Dial, Reject, Stream, VoiceResponse
 
 from moshi_phone.access.tokens import PARAMETER
+from moshi_phone.telephony.e164 import parse_number
 
 
 def connect_stream(
@@ -54,17 +55,21 @@ def reject(reason: Literal["busy", "rejected"]) -> str:
     return str(response)
 
 
-def dial(number: str, ring_secs: int, action_url: str | None = None) -> str:
+def dial(number: str, ring_secs: int, action_url: str | None = None, caller_id: str | None = None) -> str:
     """Put the caller through to another phone.
 
     Args:
-        number: E.164.
+        number: with its country code, however it is written.
         ring_secs: how long it may ring.
         action_url: is asked what to do next when that is over, answered or not; None ends the call then.
+        caller_id: what the other phone shows, E.164; None for the caller's own number.
+
+    Raises:
+        BadNumber: when it cannot be dialled.
     """
     # Without an action Twilio goes on with what follows, and nothing does: so the call ends.
-    verb = Dial(timeout=ring_secs, action=action_url)
-    verb.number(number)
+    verb = Dial(timeout=ring_secs, action=action_url, caller_id=caller_id)
+    verb.number(parse_number(number))
     response = VoiceResponse()
     response.append(verb)
     return str(response)
@@ -75,6 +80,11 @@ def say(text: str) -> str:
     response = VoiceResponse()
     response.say(text)
     return str(response)
+
+
+def nothing() -> str:
+    """Do nothing: for a call that is over already."""
+    return str(VoiceResponse())
 
 
 def hang_up() -> str:

@@ -21,6 +21,8 @@ from moshi_phone.access.request_body import read_body
 from moshi_phone.access.signatures import HEADER
 from moshi_phone.access.source import source_of
 from moshi_phone.runtime.call_log import call_context
+from moshi_phone.telephony.caller_id import is_number, normalize
+from moshi_phone.telephony.twiml import nothing
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,11 @@ class IncomingCall:
 
     Attributes:
         call_sid: its name.
-        from_: who calls; E.164, or a word for one who hides it.
-        to: the number that was called.
+        from_: who calls, normalized (``caller_id.normalize``): E.164, ``anonymous``, or a SIP URI or client.
+        to: who was called, normalized likewise; mostly a number of the account.
         direction: ``inbound``, or ``outbound-api`` for one that was dialled.
+        caller_id: what a ``<Dial>`` from this call must show instead of its ``From``, E.164; None where the
+            ``From`` will do. Twilio refuses (13214) to show a SIP address, a client or a withheld number.
         parameters: the webhook's other fields, by name.
     """
 
@@ -40,18 +44,29 @@ class IncomingCall:
     to: str = field(repr=False)
     direction: str = "inbound"
     parameters: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    caller_id: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_form(cls, form: Mapping[str, str]) -> IncomingCall:
         """Read Twilio's form."""
         own = {"CallSid", "From", "To", "Direction", "AccountSid"}
+        from_ = normalize(form.get("From"))
+        to = normalize(form["To"]) if form.get("To") else ""
+        # As it came: whatsapp:+1555… is a number's key, but none that a phone can be shown.
+        is_shown = is_number(from_) and form["From"] == from_
         return cls(
             form.get("CallSid", ""),
-            form.get("From", "anonymous"),
-            form.get("To", ""),
+            from_,
+            to,
             form.get("Direction", "inbound"),
             {name: value for name, value in form.items() if name not in own},
+            caller_id=to if not is_shown and is_number(to) else None,
         )
+
+    @property
+    def own_number(self) -> str:
+        """The account's number in this call; whoever dials it comes in again."""
+        return self.from_ if self.direction.startswith("outbound") else self.to
 
     def as_json(self) -> dict[str, Any]:
         """Give it as hooks are told of it."""
@@ -67,6 +82,9 @@ class IncomingCall:
 MAX_BODY_BYTES = 64 * 1024  # Twilio's forms have one or two kilobytes
 MAX_FIELDS = 500
 
+ENDED = frozenset(("completed", "busy", "no-answer", "failed", "canceled"))
+"""Twilio's ``CallStatus`` of a call that is over."""
+
 CONVERSED = ("completed", "answered")
 """Twilio's ``DialCallStatus`` of a call that was put through, and was talked in."""
 
@@ -80,7 +98,7 @@ _ANSWERS = {
 }
 
 Answer = Callable[[IncomingCall], Awaitable[str]]
-AfterTransfer = Callable[[str, str], Awaitable[str]]
+AfterTransfer = Callable[[IncomingCall, str], Awaitable[str]]
 OnStatus = Callable[[str, str], None]
 
 
@@ -97,29 +115,44 @@ def webhooks(
         auth: knows which webhooks are Twilio's, makes the tokens, and has the public URL.
         refusals: counts and logs those that are not.
         answer: says what to do with a call that comes in, as TwiML.
-        after_transfer: says, as TwiML, what to do with a call that was put through to another phone, by its
-            SID and how that went (Twilio's ``DialCallStatus``).
-        on_status: is told of each call's SID and status, as they are reported; of a machine that has answered
-            as ``machine_…`` (Twilio's ``AnsweredBy``).
+        after_transfer: says, as TwiML, what to do with a call that was put through to another phone, given
+            how that went (Twilio's ``DialCallStatus``).
+        on_status: is told of each call's SID and status, as they are reported, to whichever URL; of a machine
+            that has answered as ``machine_…`` (Twilio's ``AnsweredBy``).
     """
     router = APIRouter()
+
+    def note_end(form: FormData) -> bool:
+        """Tell whether this is news of a call that is over, and pass it on."""
+        status = str(form.get("CallStatus", "")).lower()
+        if status not in ENDED:
+            return False
+        _log_status(form)
+        if on_status:
+            on_status(str(form["CallSid"]), status)
+        return True
 
     @router.post(TWIML_PATH)
     async def twiml(request: Request) -> Response:
         """Say what to do with a call that comes in."""
         form = await read(request, TWIML_PATH)
-        call = IncomingCall.from_form({name: str(value) for name, value in form.items()})
+        # One URL in both of the console's fields brings the news of a call's end here, too.
+        if note_end(form):
+            return _xml(nothing())
+        call = _call(form)
         with call_context(call.call_sid):
-            return Response(await answer(call), media_type="application/xml")
+            return _xml(await answer(call))
 
     @router.post(TRANSFERRED_PATH)
     async def transferred(request: Request) -> Response:
         """Say what to do with a call when the other phone has hung up, or was never answered."""
         form = await read(request, TRANSFERRED_PATH)
-        sid = str(form["CallSid"])
-        with call_context(sid):
-            document = await after_transfer(sid, str(form.get("DialCallStatus", "")))
-        return Response(document, media_type="application/xml")
+        call = _call(form)
+        with call_context(call.call_sid):
+            _log_dial_error(form)
+            if note_end(form):
+                return _xml(nothing())  # the caller hung up while the other phone rang
+            return _xml(await after_transfer(call, str(form.get("DialCallStatus", ""))))
 
     @router.post(STATUS_PATH, status_code=204)
     async def status(request: Request) -> None:
@@ -148,6 +181,14 @@ def webhooks(
         return form
 
     return router
+
+
+def _xml(document: str) -> Response:
+    return Response(document, media_type="application/xml")
+
+
+def _call(form: FormData) -> IncomingCall:
+    return IncomingCall.from_form({name: str(value) for name, value in form.items()})
 
 
 def _signed_url(request: Request, path: str, auth: StreamAuth) -> str | None:
@@ -190,6 +231,13 @@ def _check_call(form: FormData, auth: StreamAuth) -> None:
         raise WebhookRefused(
             RefusalCause.NO_PUBLIC_URL, "no public URL is known: start with --public-url or --tunnel"
         )
+
+
+def _log_dial_error(form: FormData) -> None:
+    """Say why a call could not be put through, which Twilio tells here and nowhere else."""
+    reported = [str(form[name]) for name in ("ErrorCode", "ErrorMessage") if form.get(name)]
+    if reported:
+        logger.error("The transfer failed: Twilio's error {}", redact(": ".join(reported)))
 
 
 def _log_status(form: FormData) -> None:

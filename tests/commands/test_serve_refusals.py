@@ -12,6 +12,8 @@ import moshi_phone.commands.serve as module
 from moshi_phone.commands.main import cli
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER
 
+ACCOUNT = ("--account-sid", ACCOUNT_SID, "--auth-token", AUTH_TOKEN)
+
 
 def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     kept_out: list[str | None] = []
@@ -55,6 +57,13 @@ def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.Mo
                 ACCOUNT_SID,
             ],
             "--number (TWILIO_NUMBER): expected a phone number with its country code, such as +1",
+        ),
+        *(
+            (
+                [*(option, "+1 (500) 555-0006"), *("--public-url", "a.com", "--number", NUMBER), *ACCOUNT],
+                f"{option} is the number that rings here: each such call would come in again.",
+            )
+            for option in ("--transfer-to", "--fallback-to")
         ),
         (["--transfer-to", "911"], "--transfer-to: expected a phone number with its country code"),
         (["--transfer-key", "0"], "--transfer-key and --transfer-phrase need --transfer-to, or --on-call."),

@@ -56,7 +56,22 @@ def test_strangers_cannot_take_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rules.refusal("+15559", sid(), 1.0) is not None
 
 
-@pytest.mark.parametrize("text", ["", "*", "5551234567", "+0155", "+1555**", "+1555*4", "sip:anna"])
+@pytest.mark.parametrize("text", ["", "*", "5551234567", "+0155", "+1555**", "+1555*4", "anna"])
 def test_what_is_no_number(text: str) -> None:
     with pytest.raises(BadPattern, match=r"^--deny: expected a number such as \+15551234567, or"):
         parse_pattern(text, "--deny")
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("anonymous", "anonymous"),
+        ("Restricted", "anonymous"),
+        ("+44 (0)20*", "+4420*"),
+        ("+44 (0)20 7946 0018", "+442079460018"),
+        ("sip:Anna@example.com", "sip:anna@example.com"),
+        ("client:*", "client:*"),
+    ],
+)
+def test_other_patterns(text: str, pattern: str) -> None:
+    assert parse_pattern(text, "--deny") == pattern

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,76 @@ async def test_what_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
         await box.stop()
     assert len(fake.told) == 1
     assert [path.name for path in files(tmp_path)] == ["a.bad"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.EACCES, errno.ETIMEDOUT],
+)
+async def test_a_report_that_cannot_be_read_for_a_moment_is_told_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: int, logged: Logged
+) -> None:
+    read, faults = Path.read_text, iter([fault, fault])
+
+    def read_or_fail(path: Path, encoding: str | None = None) -> str:
+        if number := next(faults, None):
+            raise OSError(number, os.strerror(number))
+        return read(path, encoding)
+
+    async with hook(says()) as fake:
+        box = Outbox(Hook(fake.url), tmp_path, Pauses())
+        for call in (1, 2, 3):
+            await asyncio.to_thread(box._write, {"id": str(call), **of(call)})
+        monkeypatch.setattr(Path, "read_text", read_or_fail)
+        box.start()
+        await box.stop()
+    assert {told["call_sid"] for told in fake.told} == {"CA1", "CA2", "CA3"}
+    assert files(tmp_path) == []
+    assert "Reports to --on-end that cannot be read now, and stay: 2, " in logged.text
+
+
+async def test_one_report_that_can_never_be_read_holds_up_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a.json").symlink_to("a.json")  # a loop: ELOOP for ever
+    (tmp_path / "b.json").mkdir()
+    async with hook(says()) as fake:
+        box = Outbox(Hook(fake.url), tmp_path, Pauses())
+        await asyncio.to_thread(box._write, {"id": "1", **of(1)})
+        box.start()
+        await until(lambda: fake.told)
+        await box.stop(patience_secs=0.05)
+    assert [told["call_sid"] for told in fake.told] == ["CA1"]
+    assert [path.name for path in files(tmp_path)] == ["a.json", "b.json"]
+
+
+async def test_a_full_disk_leaves_no_half_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with hook(says()) as fake:
+        box = Outbox(Hook(fake.url), tmp_path)
+        box.start()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            await box.add(of(1))
+        assert files(tmp_path) == []
+        await box.add(of(2))
+        await box.stop()
+    assert "A call cannot be told to --on-end" in logged.text
+    assert [told["call_sid"] for told in fake.told] == ["CA2"]
+
+
+async def test_what_a_crash_left_half_written_goes_and_what_is_whole_is_told(tmp_path: Path) -> None:
+    (tmp_path / "2026-1.part").write_text('{"id": "1", "from": "+15551')
+    (tmp_path / "2026-2.part").write_text("")
+    (tmp_path / "2026-3.part").write_text('{"id": "3", "call_sid": "CA3"}')
+    async with hook(says()) as fake:
+        box = Outbox(Hook(fake.url), tmp_path)
+        box.start()
+        await box.stop()
+    assert [told["call_sid"] for told in fake.told] == ["CA3"]
+    assert files(tmp_path) == []
 
 
 async def test_a_disk_that_fails_once_does_not_end_the_sending(

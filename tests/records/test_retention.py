@@ -52,6 +52,18 @@ def test_files_are_deleted_and_counted(tmp_path: Path, logged: Logged) -> None:
     assert "Old files in" in logged.text
 
 
+def test_what_cannot_be_deleted_keeps_nothing_else(tmp_path: Path, logged: Logged) -> None:
+    old = [f"2026-11-01T00-00-0{second}Z-{SID}.wav" for second in range(5)]
+    for name in (old[0], old[2], old[4]):
+        (tmp_path / name).touch()
+    for name in (old[1], old[3]):
+        (tmp_path / name).mkdir()  # an entry that unlink refuses, wherever it stands among the others
+    delete_expired([tmp_path], NOW, 7)
+    assert names(tmp_path) == [old[1], old[3]]
+    assert f"2 old files in {tmp_path} could not be deleted: " in logged.text
+    assert "Deleted 3 files" in logged.text
+
+
 async def test_it_says_when_there_is_no_folder_to_delete_from(logged: Logged) -> None:
     async with retaining(TapOptions(keep_days=7), FileWriter()):
         pass

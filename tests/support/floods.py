@@ -149,10 +149,10 @@ class Flooder:
         """Flood for so long."""
         until_s = time.monotonic() + secs
         for _ in range(connections):
-            threading.Thread(target=self._go_on, args=(until_s,), daemon=True).start()
+            threading.Thread(target=self._raise_if_stopping, args=(until_s,), daemon=True).start()
         time.sleep(secs)
 
-    def _go_on(self, until_s: float) -> None:
+    def _raise_if_stopping(self, until_s: float) -> None:
         while time.monotonic() < until_s:
             with suppress(OSError), socket.create_connection(self._address, timeout=10) as sock:
                 self.connected += 1

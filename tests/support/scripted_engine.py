@@ -18,7 +18,7 @@ from moshi_phone.rehearse.clips import CLIPS
 _LOUD = 0.02  # of a slice's peak; the caller's clips have 0.5
 _SLICE = SAMPLE_RATE_HZ // 200  # 5 ms
 _BRIDGE_S = 0.2
-_LONGEST_PAUSE_S = 1.6
+_MAX_PAUSE_S = 1.6
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ScriptedSession(duplex.DuplexSession):
         self._heard += _SLICE
         now_s = self._heard / SAMPLE_RATE_HZ
         if peak > _LOUD:
-            if self._turn_begin_s is None or now_s - self._last_loud_s > _LONGEST_PAUSE_S + 0.2:
+            if self._turn_begin_s is None or now_s - self._last_loud_s > _MAX_PAUSE_S + 0.2:
                 self._turn_begin_s, self._loudest = now_s - _SLICE / SAMPLE_RATE_HZ, 0.0
                 self._overlapped = self._is_speaking
             if self._turn_begin_s is not None and self._is_speaking and self._stops_at_s is None:
@@ -95,7 +95,7 @@ class ScriptedSession(duplex.DuplexSession):
         is_pause = spoken_s < self._engine.pause_after_s and not how.takes_pauses
         is_backchannel = self._overlapped and spoken_s < 0.6
         is_aside = self._loudest < 0.25 and not how.answers_asides
-        if (is_pause and silent_s < _LONGEST_PAUSE_S and self._is_known_pause(spoken_s)) or is_backchannel:
+        if (is_pause and silent_s < _MAX_PAUSE_S and self._is_known_pause(spoken_s)) or is_backchannel:
             if is_backchannel and silent_s > 0.5:
                 self._turn_begin_s = None
             return

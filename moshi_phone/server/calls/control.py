@@ -12,6 +12,7 @@ from moshi_phone.engines.duplex import Unsupported
 from moshi_phone.server.calls.call import HANDED_OVER, Call, CallClosed, CallState
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
+from moshi_phone.telephony.e164 import parse_number
 from moshi_phone.telephony.rest_errors import TwilioError
 
 NOTICE_SECS = 15.0  # what saying a notice may take, and each of its words beside
@@ -45,6 +46,10 @@ class CallControl:
             missing = "--transfer-to" if to is None else "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN"
             logger.warning("{}, but {} is not set", why, missing)
             return False
+        incoming = self._call.expected.incoming
+        if incoming and parse_number(to) == incoming.own_number:
+            logger.warning("{}, but the number for it is this line's own", why)
+            return False
         return self._call.start_action(self._transfer(to), why)
 
     def leave_message(self, text: str, why: str) -> bool:
@@ -68,7 +73,13 @@ class CallControl:
             logger.info("The call is over before it was put through")
             return
         ring_secs = state.settings.calls.ring_secs
-        document = twiml.dial(to, ring_secs, state.webhooks.https(TRANSFERRED_PATH))
+        incoming = call.expected.incoming
+        document = twiml.dial(
+            to,
+            ring_secs,
+            state.webhooks.https(TRANSFERRED_PATH),
+            caller_id=incoming.caller_id if incoming else None,
+        )
         # Should nobody answer there, the caller comes back, and is who they were.
         state.expected.add(call.start.call_sid, call.expected, state.clock(), later_s=ring_secs)
         call.handed_over = True  # already: Twilio may end the stream before it answers

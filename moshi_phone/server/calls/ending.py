@@ -66,7 +66,8 @@ async def _live_and_end(
     pipeline = asyncio.create_task(run, name=f"pipeline of call {call.name}")
     pipeline.add_done_callback(lambda done: call.request_end(*_why(done)))
     reason, code = await call.wait_for_end()
-    elsewhere = fallback(state.settings.calls) if code == INTERNAL_ERROR else None  # it was our fault
+    # Where it was our fault:
+    elsewhere = fallback(state.settings.calls, call.expected.incoming) if code == INTERNAL_ERROR else None
     phone_call = asyncio.create_task(_end_phone_call(call, state, elsewhere))
 
     async def farewell() -> None:

@@ -36,7 +36,7 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
         return twiml.reject("rejected")
     # Before the hook is asked: a second caller in those two seconds must not be promised the same session.
     if refusal := reserve(state, sid):
-        return refuse(refusal, sid, caller, state.refusals, state.settings.calls)
+        return refuse(refusal, sid, caller, state.refusals, state.settings.calls, incoming=call)
     answer = await _ask(call, state)
     if isinstance(answer, Refusal):
         state.reservations.keep(sid)
@@ -48,23 +48,33 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
     return connect(sid, state)
 
 
-async def after_transfer(call_sid: str, how: str, state: ServerState) -> str:
+async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> str:
     """Say what to do with a call that was put through: it is over, or nobody came and it is ours again.
 
     Args:
-        call_sid: names it.
+        call: as the webhook announces it.
         how: Twilio's ``DialCallStatus``: ``completed``, ``answered``, ``busy``, ``no-answer``, ``failed``, ….
         state: what the calls share.
     """
     if how in CONVERSED:
         return twiml.hang_up()
     logger.info("The call comes back: the other phone was {}", redact(how))
-    if refusal := reserve(state, call_sid):
-        return refuse(refusal, call_sid, "a transfer", state.refusals, state.settings.calls)
-    return connect(call_sid, state)
+    if refusal := reserve(state, call.call_sid):
+        return refuse(
+            refusal, call.call_sid, "a transfer", state.refusals, state.settings.calls, incoming=call
+        )
+    return connect(call.call_sid, state)
 
 
-def refuse(refusal: Refusal, call_sid: str, caller: str, refusals: Refusals, options: CallOptions) -> str:
+def refuse(
+    refusal: Refusal,
+    call_sid: str,
+    caller: str,
+    refusals: Refusals,
+    options: CallOptions,
+    *,
+    incoming: IncomingCall | None = None,
+) -> str:
     """Refuse a call that finds no session; gives the TwiML of the fallback, or of the busy tone.
 
     Args:
@@ -73,8 +83,9 @@ def refuse(refusal: Refusal, call_sid: str, caller: str, refusals: Refusals, opt
         caller: who calls, for the log.
         refusals: counts and logs it.
         options: have the fallback.
+        incoming: the call; None where no webhook announced it.
     """
-    document = fallback(options)
+    document = fallback(options, incoming)
     outcome = "the caller gets the fallback" if document else "the caller gets the busy tone"
     said = replace(refusal, reason=f"{refusal.reason}; {outcome}")
     refusals.note(Where.WEBHOOK, said, call_sid=call_sid, peer=caller)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from moshi_phone.telephony import twiml
+from moshi_phone.telephony.e164 import parse_number
+from moshi_phone.telephony.webhooks import IncomingCall
 
 Key = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"]
 
@@ -101,10 +103,17 @@ class CallOptions:
     )
 
 
-def fallback(options: CallOptions) -> str | None:
-    """Give the TwiML of ``--fallback-to`` or ``--fallback-say``; None where neither is set."""
-    if options.fallback_to:
-        return twiml.dial(options.fallback_to, options.ring_secs)
+def fallback(options: CallOptions, incoming: IncomingCall | None = None) -> str | None:
+    """Give the TwiML of ``--fallback-to`` or ``--fallback-say``; None where neither is set.
+
+    Args:
+        options: which of them.
+        incoming: the call; None where no webhook announced it.
+    """
+    number, caller_id = options.fallback_to, incoming.caller_id if incoming else None
+    # The line's own number would ring here again, where there is still no session.
+    if number and not (incoming and parse_number(number) == incoming.own_number):
+        return twiml.dial(number, options.ring_secs, caller_id=caller_id)
     if options.fallback_say:
         return twiml.say(options.fallback_say)
     return None

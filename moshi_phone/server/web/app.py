@@ -21,7 +21,7 @@ from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.server.web.monitoring import monitoring_router
 from moshi_phone.server.web.say import say_router
 from moshi_phone.telephony.media_stream import Start
-from moshi_phone.telephony.webhooks import OnStatus, webhooks
+from moshi_phone.telephony.webhooks import ENDED, OnStatus, webhooks
 
 
 def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None = None) -> FastAPI:
@@ -42,14 +42,20 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
     app, calls = bare_app("Moshi on the phone", lifespan=lifespan), LocalCalls(state)
     check = state.dashboard_auth.check
 
+    def note_status(call_sid: str, status: str) -> None:
+        if status in ENDED:  # before its stream came, or while another phone rang: nobody waits any more
+            state.reservations.keep(call_sid)
+        if on_status:
+            on_status(call_sid, status)
+
     app.include_router(health_router(calls, state.is_public))
     app.include_router(
         webhooks(
             replace(state.auth, address=state.webhooks),  # Twilio signs the URL that it posts to
             state.refusals,
             lambda call: answer_call(call, state),
-            lambda call_sid, how: after_transfer(call_sid, how, state),
-            on_status,
+            lambda call, how: after_transfer(call, how, state),
+            note_status,
         )
     )
 

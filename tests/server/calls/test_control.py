@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 
@@ -13,7 +14,7 @@ from moshi_phone.hooks.options import HookOptions
 from moshi_phone.server.calls.incoming import connect
 from moshi_phone.server.calls.pending import PendingCall
 from tests.fakes.hook import hook, says
-from tests.fakes.twilio_api import FakeTwilioApi
+from tests.fakes.twilio_api import NUMBER, FakeTwilioApi
 from tests.fakes.twilio_voice import Rejected
 from tests.server.talking_line import (
     CALL,
@@ -194,6 +195,80 @@ async def test_a_transfer_that_twilio_refuses_leaves_the_call_as_it_is(
             await talk(phone)
         await phone.send({"event": "stop"})
         assert await phone.closed() == (1000, "the caller hung up")
+
+
+def shown(twiml: str) -> tuple[str | None, str]:
+    """Give what the other phone shows, and its number."""
+    verb = ElementTree.fromstring(twiml)[0]  # noqa: S314 - our own
+    return verb.get("callerId"), verb.findtext("Number") or ""
+
+
+@pytest.mark.parametrize(
+    ("caller", "caller_id"),
+    [
+        ("+15551234567", None),
+        ("anonymous", NUMBER),
+        ("+266696687", NUMBER),
+        ("sip:anna@example.com", NUMBER),
+        ("sip:+15551234567@example.com", NUMBER),
+        ("client:anna", NUMBER),
+        ("whatsapp:+15551234567", NUMBER),
+        ("", NUMBER),
+    ],
+)
+async def test_whose_own_number_cannot_be_shown_is_put_through_with_the_line_s(
+    twilio: FakeTwilioApi, caller: str, caller_id: str | None
+) -> None:
+    """Without it Twilio refuses the call (13214)."""
+    made = Line(twilio, TalkingEngine(capacity=1), transfer_to=PERSON, transfer_key="0", fallback_to=PERSON)
+    async with made.serving() as line:
+        twiml = await line.voice.call_in(f"{PUBLIC}/twiml", CALL, caller)
+        async with line.call(twiml=twiml) as phone:
+            await talk(phone)
+            fallback = await line.voice.call_in(f"{PUBLIC}/twiml", OTHER, caller)
+            await press(phone, "0")
+            await phone.closed()
+            await line.state.calls.all_over()
+    (update,) = line.updates()
+    assert shown(update["Twiml"][0]) == shown(fallback) == (caller_id, PERSON)
+
+
+async def test_why_a_call_was_not_put_through_is_in_the_log(twilio: FakeTwilioApi, logged: Logged) -> None:
+    async with Line(twilio, TalkingEngine()).serving() as line:
+        form = {
+            "CallSid": CALL, "DialCallStatus": "failed", "ErrorCode": "13214",
+            "ErrorMessage": f"Dial->Number: invalid callerId sip:anna for {PERSON}",
+        }  # fmt: skip
+        await line.voice.post(f"{PUBLIC}/transferred", form)
+    assert "The transfer failed: Twilio's error 13214: Dial->Number: invalid" in logged.text
+    assert PERSON not in logged.text
+
+
+async def test_who_hung_up_while_the_other_phone_rang_holds_no_session(twilio: FakeTwilioApi) -> None:
+    async with Line(twilio, TalkingEngine()).serving() as line:
+        form = {"CallSid": CALL, "DialCallStatus": "no-answer", "CallStatus": "completed"}
+        assert await line.voice.post(f"{PUBLIC}/transferred", form) == (200, f"{HEAD}<Response />")
+        assert line.state.reservations.count(line.state.clock(), besides="") == 0
+
+
+async def test_the_line_s_own_number_is_never_dialled(twilio: FakeTwilioApi, logged: Logged) -> None:
+    """It would ring here again, and again."""
+    made = Line(
+        twilio,
+        TalkingEngine(capacity=1),
+        transfer_to="+1 (500) 555-0006",
+        transfer_key="0",
+        fallback_to=NUMBER,
+    )
+    async with made.serving() as line, line.call() as phone:
+        await talk(phone)
+        with pytest.raises(Rejected, match="busy"):
+            async with line.call(OTHER):
+                pass
+        await press(phone, "0")
+        await logged.says("the number for it is this line's own")
+        await talk(phone)
+    assert not any("Twiml" in update for update in line.updates())
 
 
 async def test_without_an_account_the_log_says_what_is_missing(twilio: FakeTwilioApi, logged: Logged) -> None:

@@ -162,6 +162,61 @@ async def test_numbers_that_may_not_call() -> None:
     assert engine.opened == 2
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        CALLER,
+        CALLER[1:],
+        f" {CALLER[1:]}",
+        f"whatsapp:{CALLER}",
+        "+1 555 123 4567",
+        f"sip:{CALLER}@pbx.example.com",
+    ],
+)
+async def test_a_number_that_may_not_call_may_not_in_another_spelling(spelling: str) -> None:
+    async with line(deny=("+1555*",)) as (voice, engine, _):
+        assert await rings(voice, spelling) == "rejected"
+    assert engine.opened == 0
+
+
+async def test_all_who_withhold_their_number_are_one_caller() -> None:
+    async with line(calls_per_caller_per_hour=2) as (voice, _, __):
+        spellings = ("anonymous", "Restricted", "+266696687", "", "sip:anonymous@anonymous.invalid")
+        heard = [await rings(voice, who, f"CA{n:032x}") for n, who in enumerate(spellings)]
+    assert heard == ["", "", "rejected", "rejected", "rejected"]
+
+
+async def test_who_withholds_the_number_can_be_denied() -> None:
+    async with line(deny=("anonymous",)) as (voice, engine, _):
+        assert await rings(voice, "+2562533") == "rejected"
+        assert await rings(voice, CALLER, "CA" + "2" * 32) == ""
+    assert engine.opened == 1
+
+
+async def test_the_hook_is_told_one_spelling() -> None:
+    async with hook(says()) as asked, line(on_call=asked.url) as (voice, _, __):
+        await rings(voice, f"whatsapp:{CALLER}")
+    assert (asked.told[0]["from"], asked.told[0]["parameters"]["Caller"]) == (CALLER, f"whatsapp:{CALLER}")
+
+
+@pytest.mark.parametrize("status", ["completed", "busy", "no-answer", "failed", "canceled", "Completed"])
+async def test_news_of_a_call_s_end_is_no_new_call(status: str) -> None:
+    """One URL in both fields of the console: for calls, and for their changes of status."""
+    async with line() as (voice, engine, state):
+        await voice.call_in(f"{PUBLIC}/twiml", CALL)
+        form = {
+            "AccountSid": "AC1",
+            "CallSid": CALL,
+            "CallStatus": status,
+            "From": CALLER,
+            "To": "+15005550006",
+        }
+        answered = await voice.post(f"{PUBLIC}/twiml", form)
+        assert state.reservations.count(state.clock(), besides="") == 0, "and the next caller finds it free"
+    assert answered == (200, '<?xml version="1.0" encoding="UTF-8"?><Response />')
+    assert engine.opened == 0
+
+
 async def test_twilio_that_asks_twice_about_one_call_counts_once() -> None:
     async with line(calls_per_caller_per_hour=1) as (voice, _, __):
         await voice.call_in(f"{PUBLIC}/twiml", CALL)
