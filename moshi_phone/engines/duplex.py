@@ -246,6 +246,9 @@ class DuplexEngine(ABC):
     def error(self) -> str | None:
         """One sentence on what is wrong with the engine, or None while it can take calls."""
 
+    def watch(self) -> None:  # noqa: B027 - an engine that cannot hang has nothing to look for
+        """Act on what hangs. A watchdog calls it twice a second: reading ``error`` changes nothing."""
+
     @property
     def voices(self) -> Sequence[str]:
         """The voices that a call may ask for by name; none where it has no choice."""

@@ -16,6 +16,7 @@ from moshi_phone.records.private_files import make_directories
 from moshi_phone.server.calls.draining import hang_up_all
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
+from moshi_phone.server.startup import watching
 
 
 class RunnerState:
@@ -67,6 +68,7 @@ async def _load(settings: Settings, stack: AsyncExitStack) -> ServerState:
         await stack.enter_async_context(state.background())
         stack.push_async_callback(stop_engine, choice.engine)
         await state.startup.run(choice.engine, logger.info)
+        await stack.enter_async_context(watching(choice.engine))
     except BaseException:
         await stack.aclose()
         raise

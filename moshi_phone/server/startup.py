@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from loguru import logger
@@ -47,6 +50,30 @@ class Startup:
                 f"The engine {engine.name} did not start ({describe_error(error)})."
             ) from error
         self.done = True
+
+
+WATCH_S = 0.5
+
+
+@asynccontextmanager
+async def watching(engine: DuplexEngine) -> AsyncIterator[None]:
+    """Let the engine act on what hangs, and log each change of its health, while the block runs."""
+
+    async def watch() -> None:
+        log = EngineLog()
+        while True:
+            try:
+                engine.watch()
+                log.note(engine.error)
+            except Exception:  # a bug of an engine of the user's own: the next look may find it well
+                logger.exception("The engine {} cannot be watched", engine.name)
+            await asyncio.sleep(WATCH_S)
+
+    watchdog = asyncio.create_task(watch(), name="engine watchdog")
+    try:
+        yield
+    finally:
+        watchdog.cancel()
 
 
 class EngineLog:

@@ -1,7 +1,17 @@
 from __future__ import annotations
 
-from moshi_phone.server.startup import EngineLog
+import asyncio
+
+import pytest
+
+from moshi_phone.access.refusal import Refusal, RefusalCause
+from moshi_phone.server.calls.engine_health import reserve
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.startup import EngineLog, watching
+from moshi_phone.server.web.health import health
+from tests.support.fake_engines import FakeEngine
 from tests.support.logs import Logged
+from tests.support.simulated import run_simulated
 
 
 def test_each_change_is_one_line_and_loading_is_none(logged: Logged) -> None:
@@ -13,3 +23,50 @@ def test_each_change_is_one_line_and_loading_is_none(logged: Logged) -> None:
         "WARNING The engine takes no calls: worse",
         "INFO The engine takes calls again",
     ]
+
+
+class Watched(FakeEngine):
+    """Counts how often it is watched; an engine that hangs acts on that."""
+
+    watched = 0
+    failure: str | None = None
+
+    @property
+    def error(self) -> str | None:
+        return self.failure
+
+    def watch(self) -> None:
+        self.watched += 1
+
+
+async def test_reading_an_engine_s_health_changes_and_logs_nothing(logged: Logged) -> None:
+    """``GET /healthz`` abandoned a thread of the model and wrote into the log."""
+    engine = Watched()
+    state = ServerState(engine)
+    await engine.start(lambda _: None)
+    engine.failure = "The model does not work."
+    for _ in range(3):
+        assert health(state)["ready"] is False
+        assert reserve(state, "CA1") == Refusal(RefusalCause.ENGINE, "The model does not work.")
+    assert (engine.watched, logged.text) == (0, "")
+
+
+def test_a_watchdog_does(logged: Logged) -> None:
+    engine = Watched()
+
+    async def main() -> None:
+        await engine.start(lambda _: None)
+        async with watching(engine):
+            await asyncio.sleep(2.1)
+            engine.failure = "The model does not work."
+            await asyncio.sleep(2)
+            engine.failure = None
+            await asyncio.sleep(1)
+        engine.failure = "It has been stopped."
+        await asyncio.sleep(5)
+
+    run_simulated(main())
+    assert engine.watched == pytest.approx(10, abs=1)
+    assert logged.text == (
+        "WARNING The engine takes no calls: The model does not work.\nINFO The engine takes calls again\n"
+    )

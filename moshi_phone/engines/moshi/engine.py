@@ -111,8 +111,7 @@ class MoshiEngine(DuplexEngine):
 
     @property
     def error(self) -> str | None:
-        """See ``DuplexEngine``. Asking also finds out whether the model hangs."""
-        self.watch()
+        """See ``DuplexEngine``."""
         loaded = self._loaded
         if self._not_loaded_reason is not None or loaded is None:
             return self._not_loaded_reason
@@ -176,6 +175,7 @@ class MoshiEngine(DuplexEngine):
     def open_session(self, request: CallOverrides = NO_OVERRIDES) -> MoshiSession:
         """See ``DuplexEngine``."""
         super().check_request(request)  # the rest is looked at below
+        self.watch()  # what hangs must not cost this call
         error, loaded = self.error, self._loaded
         if error is not None or loaded is None:
             raise EngineBusy(error or "Moshi is not loaded.")

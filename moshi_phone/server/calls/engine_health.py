@@ -11,7 +11,7 @@ def reserve(state: ServerState, call_sid: str) -> Refusal | None:
     engine, now_s = state.engine, state.clock()
     if closing := state.calls.closing:
         return Refusal(RefusalCause.CLOSING, closing)
-    if error := engine_error(state):
+    if error := engine.error:
         return Refusal(RefusalCause.ENGINE, error)
     # Two webhooks within a second must not both be promised the last session.
     if engine.running + state.reservations.count(now_s, besides=call_sid) >= engine.capacity:
@@ -23,10 +23,3 @@ def reserve(state: ServerState, call_sid: str) -> Refusal | None:
         return Refusal(RefusalCause.BUSY, taken)
     state.reservations.make(call_sid, now_s)
     return None
-
-
-def engine_error(state: ServerState) -> str | None:
-    """Say why the engine takes no call, if it does not; None otherwise."""
-    error = state.engine.error
-    state.engine_log.note(error)
-    return error

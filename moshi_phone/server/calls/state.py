@@ -30,7 +30,7 @@ from moshi_phone.records.retention import retaining
 from moshi_phone.server.calls.call import Call, Calls
 from moshi_phone.server.calls.pending import PendingCalls, Reservations
 from moshi_phone.server.settings import Settings
-from moshi_phone.server.startup import EngineLog, Startup
+from moshi_phone.server.startup import Startup
 from moshi_phone.telephony.rest import TwilioApi
 from pipelines.choose import MakePipeline, choose_pipeline
 
@@ -55,7 +55,6 @@ class ServerState:
         files: writes what is kept of them.
         judge: the thread in which their conversations are measured.
         clock: gives seconds, monotonic.
-        engine_log: what was logged of the engine's health.
         desk: where Twilio's webhooks go, where that is not where streams come to: the desk of a cluster, or
             a URL that servers share.
     """
@@ -75,7 +74,6 @@ class ServerState:
     files: FileWriter = field(default_factory=FileWriter)
     judge: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "conversation"))
     clock: Callable[[], float] = time.monotonic
-    engine_log: EngineLog = field(default_factory=EngineLog)
     webhook_base_url: PublicAddress | None = None
 
     @classmethod

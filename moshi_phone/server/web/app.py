@@ -14,6 +14,7 @@ from moshi_phone.server.calls.draining import hang_up_all
 from moshi_phone.server.calls.incoming import after_transfer, answer_call, expect_wishes
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.stream import handle_stream
+from moshi_phone.server.startup import watching
 from moshi_phone.server.web.bare_app import bare_app
 from moshi_phone.server.web.browser_phone import browser_phone_router
 from moshi_phone.server.web.health import health_router
@@ -35,7 +36,8 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with watching(state.engine):  # until the engine is stopped, which is no change of its health
+            yield
         if state.calls.closing is None:  # stopped without a drain, which would have waited long enough
             await hang_up_all(state.calls, logger.info)
 

@@ -11,7 +11,6 @@ from fastapi.responses import JSONResponse
 from moshi_phone.access.public_address import HEALTH_PATH
 from moshi_phone.engines.duplex import ServerStatus
 from moshi_phone.runtime.version import VERSION
-from moshi_phone.server.calls.engine_health import engine_error
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.calls_source import CallsSource
 
@@ -78,7 +77,7 @@ def _published(server: ServerStatus, name: str) -> dict[str, Any]:
 
 def _published_error(state: ServerState) -> str | None:
     """Say why no call is taken, to everybody: what an exception said is in the log and nowhere else."""
-    return ENGINE_ERROR if engine_error(state) else state.calls.closing
+    return ENGINE_ERROR if state.engine.error else state.calls.closing
 
 
 State = Literal["loading", "ready", "error", "closing"]

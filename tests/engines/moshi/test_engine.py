@@ -176,8 +176,11 @@ async def test_a_model_that_hangs_ends_its_call_only(engine: MoshiEngine, clock:
     hung.feed(frame(1))
     assert await asyncio.to_thread(entered.wait, WAIT_S)
     clock.now_s += 2.0
+    engine.watch()
     assert engine.error is None, "it may still come back"
     clock.now_s += 1.0
+    assert engine.error is None, "who reads changes nothing"
+    engine.watch()
     assert engine.error is not None
     assert "is being tried" in engine.error
     with pytest.raises(EngineFailed, match="took more than 3 s"):

@@ -67,8 +67,10 @@ async def test_healthz_publishes_no_text_of_an_exception_and_the_log_has_it_once
             assert (answer.status_code, answer.json()["error"]) == (503, ENGINE_ERROR)
             assert "secret" not in answer.text
         assert reserve(line, "CA1") == Refusal(RefusalCause.ENGINE, str(engine.failure))
+        await logged.says("secret.safetensors")  # the watchdog's, not the reader's
         engine.failure = None
         assert (await client.get("/healthz")).json()["error"] is None
+        await logged.says("The engine takes calls again")
     assert logged.text.count("secret.safetensors") == 1
     assert logged.text.count("The engine takes calls again") == 1
 
