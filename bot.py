@@ -45,6 +45,8 @@ from processors.tap import FrameObserver
 from processors.tone import ToneOverlay
 from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
 
+HEARD_SECS = 0.3  # Twilio sends a packet each 20 ms; a stream that brings none for so long may be over
+
 
 async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, state: ServerState) -> None:
     """Drive one call: assemble its pipeline, run it, and return when it is over.
@@ -100,8 +102,10 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     transport.add_event_handler(DISCONNECTED, on_client_disconnected)
     worker.add_event_handler("on_pipeline_error", on_pipeline_error)
 
+    loop = asyncio.get_running_loop()
+    call.is_heard = lambda: loop.time() - serializer.media_s < HEARD_SECS
+
     async def end_when_idle() -> None:
-        loop = asyncio.get_running_loop()
         # Not polling: it sleeps up to a deadline that media has moved, seldom more than once in 30 s.
         while (left_secs := serializer.media_s + options.idle_secs - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left_secs)
@@ -113,7 +117,9 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
 
     runner = WorkerRunner(handle_sigint=False)  # signals are the program's: it lets the calls finish first
     await runner.add_workers(worker)
-    watchers = [asyncio.create_task(watch()) for watch in (end_when_idle, cancel_when_ended)]
+    watchers = [asyncio.create_task(cancel_when_ended())]
+    if options.idle_secs:
+        watchers.append(asyncio.create_task(end_when_idle()))
     if limit_secs := state.settings.calls.call_limit_secs:
         watchers.append(asyncio.create_task(end_at_limit(call, limit_secs, tone.sound)))
     try:

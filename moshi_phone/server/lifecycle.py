@@ -28,6 +28,7 @@ from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.server.web.admin import create_admin_app
 from moshi_phone.server.web.app import create_app
 from moshi_phone.server.web.local_calls import LocalCalls
+from moshi_phone.telephony.api_retry import ApiRetry
 from moshi_phone.telephony.number_routing import VoiceWebhookOverride
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.webhooks import OnStatus
@@ -88,7 +89,9 @@ async def running_server(
         stack.push_async_callback(stop_engine, choice.engine)
         config = uvicorn_config(create_app(state, run_call, on_status))
         await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
-        await stop.unless_stopped(_check_reach(options, state, pointer))
+        check = ApiRetry("check the Twilio account")
+        stack.push_async_callback(check.stop)
+        await stop.unless_stopped(_check_reach(options, state, pointer, check))
         await stop.unless_stopped(state.startup.run(choice.engine, logger.info))
         if options.calls.transfer_notice and "say" not in choice.engine.capabilities:
             logger.warning(
@@ -114,8 +117,12 @@ async def running_server(
         yield state
 
 
-async def _check_reach(options: Settings, state: ServerState, pointer: VoiceWebhookOverride | None) -> None:
+async def _check_reach(
+    options: Settings, state: ServerState, pointer: VoiceWebhookOverride | None, check: ApiRetry
+) -> None:
     """Find out what would keep callers away before the engine is loaded, which may take an hour.
+
+    An API of Twilio's that cannot be asked now keeps nobody away: the webhooks come all the same.
 
     Raises:
         TunnelFailed, TwilioError: with one sentence that names the remedy.
@@ -123,9 +130,9 @@ async def _check_reach(options: Settings, state: ServerState, pointer: VoiceWebh
     if options.reach.tunnel:
         find_program()
     if pointer is not None:
-        await pointer.find()
+        await check.run(pointer.find)
     elif options.is_public and state.rest is not None:
-        await state.rest.check_account()
+        await check.run(state.rest.check_account)
 
 
 async def _reached_at(
@@ -159,7 +166,7 @@ async def publish_url(
     if pointer is None:
         return
     try:
-        await pointer.point(url + TWIML_PATH)
+        await pointer.keep_pointing(url + TWIML_PATH)
     except TwilioError as error:
         if not is_another:
             raise

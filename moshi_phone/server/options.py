@@ -66,8 +66,9 @@ class ServerOptions:
     idle_secs: float = field(
         default=30.0,
         metadata={
-            "help": "Seconds without media after which a call is ended. Twilio sends silence as media.",
-            "min": 0.01,
+            "help": "Seconds without media after which a call is ended; 0 for never. Twilio sends silence "
+            "too, but not for a call that is on hold.",
+            "min": 0.0,
         },
     )
     hangup_key: Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"] | None = field(

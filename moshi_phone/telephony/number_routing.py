@@ -10,6 +10,7 @@ from dataclasses import replace
 from filelock import FileLock
 
 from moshi_phone.access.redact import redact
+from moshi_phone.telephony.api_retry import ApiRetry
 from moshi_phone.telephony.rest import TwilioApi, VoiceSettings
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.saved_numbers import NumberHeld, SavedNumber, SavedNumbers
@@ -40,6 +41,8 @@ class VoiceWebhookOverride:
         self._lock: FileLock | None = None
         self._setting: asyncio.Future[None] | None = None
         self._is_back = False
+        self._finding = asyncio.Lock()
+        self._pointing = ApiRetry(f"make {redact(number)} ring here")
 
     @property
     def rings_here(self) -> bool:
@@ -52,8 +55,18 @@ class VoiceWebhookOverride:
         Raises:
             TwilioError: when the account has no such number, or another run of this program points it.
         """
-        if self._borrowed is None:
-            self._borrowed = await self._borrow()
+        async with self._finding:  # asked for twice at once, it would be held by ourselves
+            if self._borrowed is None:
+                self._borrowed = await self._borrow()
+
+    async def keep_pointing(self, twiml_url: str) -> None:
+        """Do ``point``; while Twilio's API cannot be asked, go on trying in the background.
+
+        Raises:
+            TwilioError: when it will never be done.
+        """
+        if not self._is_back:
+            await self._pointing.run(lambda: self.point(twiml_url))
 
     async def point(self, twiml_url: str) -> None:
         """Make the number ask this URL, until it was put back. The first time, note what it did before.
@@ -69,9 +82,12 @@ class VoiceWebhookOverride:
         if wanted == borrowed.before:
             self._say(f"{borrowed.label} rings here already.")
             return
+        if self._setting is not None:  # of an earlier URL: its answer must not come after ours
+            await asyncio.wait((self._setting,))
         # Noted first, and shielded: whatever becomes of us now, there is something to undo.
-        self._borrowed = replace(borrowed, ours=(*borrowed.ours, wanted))
-        self._setting = asyncio.ensure_future(self._set(self._borrowed, wanted))
+        if wanted not in borrowed.ours:
+            self._borrowed = replace(borrowed, ours=(*borrowed.ours, wanted))
+        self._setting = asyncio.ensure_future(self._set(self._borrowed or borrowed, wanted))
         await asyncio.shield(self._setting)
         self._say(f"{borrowed.label} rings here now; before, it went to {borrowed.before.where}.")
 
@@ -84,6 +100,7 @@ class VoiceWebhookOverride:
         if self._is_back:
             return
         self._is_back = True  # at once: a tunnel that comes back meanwhile must not point the number again
+        await self._pointing.stop()
         borrowed = self._borrowed
         try:
             if borrowed is not None and borrowed.ours:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from requests import RequestException
 from twilio.base.exceptions import TwilioException, TwilioRestException
@@ -28,6 +29,7 @@ REQUEST_SECS = 10.0
 _RETRY_DELAYS_SECS = (0.5, 1.0, 2.0, 4.0)  # five tries in all
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
+_MOST_NUMBERS = 1000  # on a page of a list; Twilio gives no more
 _NOT_FOUND = 20404  # for a call: it has ended already
 
 
@@ -174,13 +176,26 @@ class TwilioApi:
             if error.code != _NOT_FOUND:  # which says that it had ended: what we wanted
                 raise
 
-    async def redirect(self, sid: str, twiml: str) -> None:
+    async def redirect(self, sid: str, twiml: str, is_here: Callable[[], bool] | None = None) -> None:
         """Have a running call do what this TwiML says; its stream ends with that.
+
+        A request that failed inside Twilio, or whose answer was late, may have been carried out: made again,
+        it would break off what the call does by then. Only a stream that goes on shows that it was not.
+
+        Args:
+            sid: the call's.
+            twiml: what it does from now on.
+            is_here: whether the call's stream goes on; without it, only what Twilio says that it has not
+                processed (429) is requested again.
 
         Raises:
             TwilioError: when it could not be done, also where the call has ended.
         """
-        await self._ask(lambda: self._client.calls(sid).update(twiml=twiml))
+        await self._ask(
+            lambda: self._client.calls(sid).update(twiml=twiml),
+            again_after_server_error=is_here is not None,
+            is_wanted=is_here or (lambda: True),
+        )
 
     async def find_number(self, number: str) -> OwnedNumber:
         """Find one of the account's numbers.
@@ -192,15 +207,16 @@ class TwilioApi:
             TwilioError: also where the account has no such number.
         """
         found = await self._ask(
-            lambda: self._client.incoming_phone_numbers.list(phone_number=number, limit=1)
+            lambda: self._client.incoming_phone_numbers.list(phone_number=number, page_size=_MOST_NUMBERS)
         )
-        # The filter takes parts of numbers as well, and * as a wildcard.
-        if not found or found[0].phone_number != number:
+        # The filter takes parts of numbers as well (+4930123456 is in +493012345678), and * as a wildcard.
+        ours = next((one for one in found if one.phone_number == number), None)
+        if ours is None:
             raise TwilioError(
                 f"the Twilio account has no number that ends in {number[-3:]}: check TWILIO_NUMBER or "
                 "--number, or buy one at https://console.twilio.com"
             )
-        return _number(found[0])
+        return _number(ours)
 
     async def fetch_number(self, sid: str) -> OwnedNumber:
         """Ask what one of the account's numbers does now."""
@@ -216,7 +232,13 @@ class TwilioApi:
             )
         )
 
-    async def _ask(self, request: Callable[[], T], *, again_after_server_error: bool = True) -> T:
+    async def _ask(
+        self,
+        request: Callable[[], T],
+        *,
+        again_after_server_error: bool = True,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> T:
         for delay_secs in (*_RETRY_DELAYS_SECS, None):
             try:
                 return await in_daemon_thread(request, "Twilio's API")
@@ -226,6 +248,8 @@ class TwilioApi:
                 if delay_secs is None or not again:
                     raise explain(error) from raised
                 await self._sleep(delay_secs)
+                if not is_wanted():
+                    raise explain(error) from raised
         raise AssertionError("unreachable: the last round raises or returns")
 
 
@@ -239,7 +263,10 @@ class _AtAnotherUrl:
         self._api_url = api_url.rstrip("/")
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        return self._http.request(method, self._api_url + url.removeprefix(API_URL), *args, **kwargs)
+        # Whatever host it has: TWILIO_EDGE and TWILIO_REGION make Twilio's client write another one.
+        asked = urlsplit(url)
+        query = f"?{asked.query}" if asked.query else ""
+        return self._http.request(method, f"{self._api_url}{asked.path}{query}", *args, **kwargs)
 
 
 def _was_not_processed(error: Exception) -> bool:

@@ -32,11 +32,14 @@ class TwilioError(UserError):
 
     Attributes:
         code: Twilio's error code, or 0 where there is none.
+        may_pass: whether the same request may be answered later: the API could not be reached, had an error
+            of its own, or had too many requests.
     """
 
-    def __init__(self, text: str, code: int = 0) -> None:
+    def __init__(self, text: str, code: int = 0, *, may_pass: bool = False) -> None:
         super().__init__(text)
         self.code = code
+        self.may_pass = may_pass
 
 
 def as_rest_exception(error: Exception) -> Exception:
@@ -62,19 +65,24 @@ def explain(error: Exception) -> TwilioError:
     """Put an error of Twilio's client into words that a person can act on, without phone numbers."""
     if isinstance(error, RequestException):
         return TwilioError(
-            f"Twilio's API cannot be reached ({type(error).__name__}): check this machine's network"
+            f"Twilio's API cannot be reached ({type(error).__name__}): check this machine's network",
+            may_pass=True,
         )
     if not isinstance(error, TwilioRestException):
         return TwilioError(f"Twilio's API: {redact(str(error))}")
     code = int(error.code or error.status)  # what answers in Twilio's place, such as a proxy, has no code
+    may_pass = error.status >= _SERVER_ERROR or error.status == HTTPStatus.TOO_MANY_REQUESTS
     if code in _REMEDIES:
-        return TwilioError(f"{_REMEDIES[code]} (Twilio's error {code})", code)
+        return TwilioError(f"{_REMEDIES[code]} (Twilio's error {code})", code, may_pass=may_pass)
     if error.status >= _SERVER_ERROR:
         return TwilioError(
             f"Twilio's API had an error of its own (HTTP {error.status}): try again, or see "
             "https://status.twilio.com",
             code,
+            may_pass=True,
         )
     return TwilioError(
-        f"Twilio refused: {redact(error.msg)} (see https://www.twilio.com/docs/errors/{code})", code
+        f"Twilio refused: {redact(error.msg)} (see https://www.twilio.com/docs/errors/{code})",
+        code,
+        may_pass=may_pass,
     )

@@ -18,7 +18,7 @@ from tests.support.fake_engines import FakeEngine
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """Who answers in place of what the options name."""
     made = FakeEngine()
-    monkeypatch.setattr(running, "choose_engine", lambda _: EngineChoice(made, "as asked"))
+    monkeypatch.setattr(running, "create_engine", lambda _: EngineChoice(made, "as asked"))
     return made
 
 

@@ -68,7 +68,7 @@ async def test_told_to_stop_while_the_engine_loads(
             self.stopped = True
 
     slow = Slow()
-    monkeypatch.setattr(running, "choose_engine", lambda _: EngineChoice(slow, "slow"))
+    monkeypatch.setattr(running, "create_engine", lambda _: EngineChoice(slow, "slow"))
     serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
     await logged.says("Loading.")
     await serving.signal()
@@ -152,7 +152,7 @@ async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answere
             await super().start(progress)
 
     engine = SlowEngine()
-    monkeypatch.setattr(running, "choose_engine", lambda _: EngineChoice(engine, "slow"))
+    monkeypatch.setattr(running, "create_engine", lambda _: EngineChoice(engine, "slow"))
     listener = running.listen("127.0.0.1", 0)
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     made = Settings(server=ServerOptions(port=0))

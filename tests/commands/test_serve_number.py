@@ -87,7 +87,47 @@ async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
     await first.die(1)
     second = await cloudflared.runs.get()
     await second.be_ready("https://other-name.trycloudflare.com")
-    await logged.says("ERROR Twilio's API had an error of its own (HTTP 500)")
+    await logged.says("Cannot make +…006 ring here now: Twilio's API had an error of its own (HTTP 500)")
     await serving.signal()
     await serving.task
     assert twilio.number["voice_url"] == ""
+
+
+async def test_an_api_that_is_down_at_the_start_keeps_nobody_away(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    """The webhooks of an earlier run's URL come all the same; the number is pointed when the API is back."""
+    monkeypatch.setattr("moshi_phone.telephony.rest._RETRY_DELAYS_SECS", ())
+    twilio.fail(503, None, times=100)
+    serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
+    await logged.says("Answering calls at")
+    await logged.says("Cannot make +…006 ring here now: Twilio's API had an error of its own (HTTP 503)")
+    twilio.failures.clear()
+    await logged.says("rings here now")
+    assert twilio.number["voice_url"] == "https://phone.example.com/twiml"
+    await serving.signal()
+    await serving.task
+    assert twilio.number["voice_url"] == ""
+
+
+async def test_what_the_api_refuses_when_it_is_back_is_told(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    monkeypatch.setattr("moshi_phone.telephony.rest._RETRY_DELAYS_SECS", ())
+    twilio.fail(500)
+    twilio.account_status = "suspended"
+    made = options(twilio, public_url="https://phone.example.com")
+    serving = Serving(made, monkeypatch)
+    await logged.says("Cannot check the Twilio account now")
+    await logged.says("refuses to check the Twilio account: the Twilio account is suspended")
+    await serving.signal()
+    await serving.task
+
+
+async def test_an_account_that_is_certainly_wrong_ends_the_start(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twilio.account_status = "suspended"
+    serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch)
+    with pytest.raises(TwilioError, match="the Twilio account is suspended"):
+        await serving.task

@@ -62,6 +62,7 @@ class FakeTwilioApi:
         progress: the statuses that the next calls go through, the last of which stays.
         on_call: is told of each call that is placed, in the server's thread, after the answer was sent.
         on_redirect: is told of each call that is led elsewhere, there too, before the answer is sent.
+        on_failure: is called before each answer that ``fail`` has asked for, there too.
     """
 
     url: str = ""
@@ -72,8 +73,10 @@ class FakeTwilioApi:
     failures: list[Failure] = field(default_factory=list)
     calls: dict[str, dict[str, Any]] = field(default_factory=dict)
     number: dict[str, Any] = field(default_factory=dict)
+    numbers: list[dict[str, Any]] = field(default_factory=list)  # where there are more than the one
     on_call: Callable[[str, Form], object] | None = None
     on_redirect: Callable[[str], object] | None = None
+    on_failure: Callable[[], object] | None = None
     _steps: dict[str, deque[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -132,7 +135,8 @@ class FakeTwilioApi:
                 return self._update_call(sid, form) if method == "POST" else self._step(sid)
             case ["", "IncomingPhoneNumbers"] if method == "GET":
                 wanted = form.get("PhoneNumber", [""])[0].replace("*", "")
-                found = [self.number] if wanted in self.number["phone_number"] else []
+                found = [one for one in self.numbers or [self.number] if wanted in one["phone_number"]]
+                found = found[: int(form.get("PageSize", ["50"])[0])]
                 return 200, {
                     "incoming_phone_numbers": found,
                     "page": 0,
@@ -218,6 +222,8 @@ def fake_twilio_api() -> Iterator[FakeTwilioApi]:
             kind, _, credentials = self.headers.get("Authorization", "").partition(" ")
             login = base64.b64decode(credentials).decode() if kind == "Basic" else ""
             path = urlsplit(self.path).path
+            if api.on_failure and any(one.only in f"{self.command} {path}" for one in api.failures):
+                api.on_failure()
             with lock:
                 status, content = api.answer(Request(self.command, path, form), login)
             if api.on_redirect and status == HTTPStatus.OK and "Twiml" in form and self.command == "POST":

@@ -71,6 +71,21 @@ def test_the_session_is_free_within_a_second(how: str, after_secs: float) -> Non
     run_simulated(test())
 
 
+def test_a_call_on_hold_is_not_ended_where_the_option_says_never() -> None:
+    async def test() -> None:
+        line = ServerState(FakeEngine(), Settings(server=ServerOptions(idle_secs=0)))
+        await line.engine.start(lambda _: None)
+        caller = Caller(create_app(line, run_call), start_message())
+        caller.begin()
+        await asyncio.sleep(3600)
+        (call,) = line.calls.running
+        assert call in line.calls.running
+        caller.stop()
+        await caller.server
+
+    run_simulated(test())
+
+
 @pytest.fixture
 def line(twilio: FakeTwilioApi) -> ServerState:
     twilio.calls[CALL] = {"sid": CALL, "status": "in-progress", "duration": None}

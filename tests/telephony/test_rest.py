@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import pytest
 
@@ -62,7 +63,7 @@ async def test_follow_and_hang_up(api: TwilioApi, twilio: FakeTwilioApi) -> None
 async def test_a_numbers_voice_settings(api: TwilioApi, twilio: FakeTwilioApi) -> None:
     found = await api.find_number(NUMBER)
     assert found == OwnedNumber(NUMBER_SID, NUMBER, VoiceSettings(""))
-    assert twilio.requests[-1].form == {"PhoneNumber": [NUMBER], "PageSize": ["1"]}
+    assert twilio.requests[-1].form == {"PhoneNumber": [NUMBER], "PageSize": ["1000"]}
     await api.set_voice(found.sid, VoiceSettings("https://phone.example.com/twiml"))
     assert twilio.requests[-1].form == {
         "VoiceUrl": ["https://phone.example.com/twiml"],
@@ -76,6 +77,37 @@ async def test_a_numbers_voice_settings(api: TwilioApi, twilio: FakeTwilioApi) -
 async def test_a_number_that_is_not_ours(api: TwilioApi, number: str) -> None:
     with pytest.raises(TwilioError, match="the Twilio account has no number that ends in 000: check"):
         await api.find_number(number)
+
+
+async def test_a_number_that_begins_as_another_does(api: TwilioApi, twilio: FakeTwilioApi) -> None:
+    """The filter finds parts of numbers as well, and the longer one may come first."""
+    longer, shorter = "+493012345678", "+4930123456"
+    twilio.numbers = [
+        {**twilio.number, "sid": "PN" + "c" * 32, "phone_number": longer},
+        {**twilio.number, "sid": "PN" + "d" * 32, "phone_number": shorter},
+    ]
+    assert [(await api.find_number(one)).number for one in (shorter, longer)] == [shorter, longer]
+    with pytest.raises(TwilioError, match="no number that ends in 123"):
+        await api.find_number("+4930123")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"TWILIO_EDGE": "dublin"}, {"TWILIO_REGION": "ie1"}, {"TWILIO_EDGE": "sydney", "TWILIO_REGION": "au1"}],
+)
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_another_url_whatever_host_twilio_s_client_writes(
+    twilio: FakeTwilioApi,
+    naps: Naps,
+    environment: dict[str, str],
+    slash: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    api = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url + slash, naps)
+    assert await api.check_account() == "Full"
+    assert (await api.find_number(NUMBER)).number == NUMBER, "with a query as well"
 
 
 async def test_the_account(api: TwilioApi, twilio: FakeTwilioApi) -> None:
@@ -188,3 +220,41 @@ async def test_a_call_is_sent_elsewhere(twilio: FakeTwilioApi) -> None:
     twilio.calls["CA1"] = {"sid": "CA1", "status": "in-progress", "duration": None}
     await TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url).redirect("CA1", "<Response/>")
     assert twilio.made("POST", "Calls/CA1.json") == [{"Twiml": ["<Response/>"]}]
+
+
+@pytest.mark.parametrize("failure", [(500, None), (502, None), (503, None), (504, 20504), "timeout"])
+async def test_what_may_have_been_done_is_not_done_again(
+    api: TwilioApi, twilio: FakeTwilioApi, failure: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller talks with a person by then; a second request would break that off."""
+    twilio.put_in_progress("CA1")
+    if isinstance(failure, tuple):
+        twilio.fail(*failure, times=9)
+    else:
+        monkeypatch.setattr("moshi_phone.telephony.rest.REQUEST_SECS", 0.05)
+        api = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url, Naps())
+        twilio.on_redirect = lambda _: time.sleep(0.3)
+    for is_here in (None, lambda: False):
+        with pytest.raises(TwilioError):
+            await api.redirect("CA1", "<Response/>", is_here)
+    assert len(twilio.made("POST", "Calls/CA1.json")) == 2, "once each"
+
+
+async def test_a_stream_that_goes_on_shows_that_it_was_not_done(
+    api: TwilioApi, twilio: FakeTwilioApi
+) -> None:
+    twilio.put_in_progress("CA1")
+    twilio.fail(503, None, times=2)
+    await api.redirect("CA1", "<Response/>", lambda: True)
+    assert len(twilio.made("POST", "Calls/CA1.json")) == 3
+
+
+async def test_what_was_not_processed_is_requested_again(api: TwilioApi, twilio: FakeTwilioApi) -> None:
+    twilio.put_in_progress("CA1")
+    twilio.fail(429, 20429, "Too Many Requests", times=2)
+    await api.redirect("CA1", "<Response/>")
+    assert len(twilio.made("POST", "Calls/CA1.json")) == 3
+    twilio.fail(429, 20429, "Too Many Requests", times=9)
+    with pytest.raises(TwilioError, match="too many requests"):
+        await api.redirect("CA1", "<Response/>", lambda: False)
+    assert len(twilio.made("POST", "Calls/CA1.json")) == 4, "whose stream is over is redirected no more"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -56,6 +56,7 @@ class Call:
         expected: what was decided of it before its stream came.
         caller_hung_up: whether Twilio has said that the phone call is over.
         handed_over: whether the phone call goes on without us, or is about to.
+        is_heard: tells whether the caller's audio still comes, which no stream does that Twilio has ended.
     """
 
     start: Start
@@ -65,6 +66,7 @@ class Call:
     session: DuplexSession | None = None
     caller_hung_up: bool = False
     handed_over: bool = False
+    is_heard: Callable[[], bool] = lambda: False
     expected: PendingCall = field(default_factory=PendingCall)
     state: CallState = CallState.ACTIVE
     _closed_s: float | None = None

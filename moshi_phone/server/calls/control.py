@@ -84,7 +84,7 @@ class CallControl:
         state.expected.add(call.start.call_sid, call.expected, state.clock(), later_s=ring_secs)
         call.handed_over = True  # already: Twilio may end the stream before it answers
         try:
-            await state.rest.redirect(call.start.call_sid, document)
+            await state.rest.redirect(call.start.call_sid, document, call.is_heard)
         except TwilioError as error:
             call.handed_over = False
             logger.error("The call could not be put through: {}", error)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from moshi_phone.access.refusal import INTERNAL_ERROR
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
@@ -30,6 +32,7 @@ from tests.server.talking_line import (
     talk,
 )
 from tests.support.logs import Logged
+from tests.support.phone import Phone
 
 
 async def test_a_key_puts_the_caller_through_after_a_notice(twilio: FakeTwilioApi, logged: Logged) -> None:
@@ -269,6 +272,32 @@ async def test_the_line_s_own_number_is_never_dialled(twilio: FakeTwilioApi, log
         await logged.says("the number for it is this line's own")
         await talk(phone)
     assert not any("Twiml" in update for update in line.updates())
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+async def test_a_transfer_whose_answer_fails_is_requested_again_only_while_the_stream_goes_on(
+    twilio: FakeTwilioApi, is_done: bool, logged: Logged
+) -> None:
+    loop = asyncio.get_running_loop()
+    made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
+
+    async def end_stream(phone: Phone) -> None:
+        await phone.send({"event": "stop"})
+        await phone.closed()
+
+    async with made.serving() as line, line.call() as phone:
+        assert line.state.rest is not None
+        line.state.rest._sleep = asyncio.sleep
+        twilio.fail(504, None, only="POST")
+        if is_done:  # Twilio has carried it out, and only its answer is lost
+            twilio.on_failure = lambda: asyncio.run_coroutine_threadsafe(end_stream(phone), loop).result(10)
+        await talk(phone)
+        await press(phone, "0")
+        while line.state.calls.running:
+            with suppress(ConnectionClosed):
+                await phone.say(LOUD)
+            await asyncio.sleep(0.02)
+    assert len(line.updates()) == (1 if is_done else 2)
 
 
 async def test_without_an_account_the_log_says_what_is_missing(twilio: FakeTwilioApi, logged: Logged) -> None:

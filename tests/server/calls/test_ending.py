@@ -139,7 +139,7 @@ async def test_a_caller_is_led_elsewhere_before_the_socket_closes(line: ServerSt
     steps: list[str] = []
 
     class Slow(TwilioApi):
-        async def redirect(self, sid: str, twiml: str) -> None:
+        async def redirect(self, sid: str, twiml: str, is_here: Callable[[], bool] | None = None) -> None:
             await asyncio.sleep(0.3)
             steps.append("led elsewhere")
 
