@@ -36,6 +36,7 @@ class FakeHub:
     requests: list[tuple[str, str, str | None]] = field(default_factory=list[tuple[str, str, str | None]])
     gated: bool = False
     break_off_after_bytes: dict[str, int] = field(default_factory=dict[str, int])
+    _hashes: dict[tuple[Path, int, int], str] = field(default_factory=dict[tuple[Path, int, int], str])
 
     def __enter__(self) -> FakeHub:
         hub = self
@@ -77,7 +78,7 @@ class FakeHub:
         start = int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0
         request.send_response(206 if wanted else 200)
         request.send_header("X-Repo-Commit", COMMIT)
-        request.send_header("ETag", f'"{hashlib.sha256(f"{found[3]} {size}".encode()).hexdigest()}"')
+        request.send_header("ETag", f'"{self._sha256(path)}"')
         request.send_header("Content-Length", str(size - start))
         if wanted:
             request.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
@@ -90,6 +91,15 @@ class FakeHub:
             if end < size:
                 request.close_connection = True
         return None
+
+    def _sha256(self, path: Path) -> str:
+        """As the hub tells it of large files; kept, because a file of some hundred MB is asked for often."""
+        about = path.stat()
+        key = (path, about.st_size, about.st_mtime_ns)
+        if key not in self._hashes:
+            with path.open("rb") as file:
+                self._hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._hashes[key]
 
     def _refuse(self, request: BaseHTTPRequestHandler, code: str, status: int = 404) -> None:
         request.send_response(status)

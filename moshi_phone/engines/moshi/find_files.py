@@ -7,7 +7,8 @@ before it is loaded, because a cache may hold part of a repo, or part of a file.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
@@ -15,22 +16,28 @@ from moshi_phone.engines.moshi.checkpoint.checkpoint import (
     CONFIG_NAME,
     WEIGHTS_NAMES,
     Checkpoint,
+    Manifest,
     Unfit,
     check,
+    check_no_adapter,
     read_manifest,
+    shapes_of,
 )
 from moshi_phone.engines.moshi.checkpoint.convert import (
-    CONVERTED_NAMES,
-    SOURCE_NAME,
-    Conversion,
-    cache_folder,
-    drop_if_older,
+    SOURCE_NAMES,
+    converted,
+    converted_from,
+    find_converted,
+    holds_personaplex,
     is_for_pytorch,
-    is_personaplex,
-    published_for_pytorch,
 )
-from moshi_phone.engines.moshi.checkpoint.hub import DOWNLOAD, REPO, HubRepo
-from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, Quantization
+from moshi_phone.engines.moshi.checkpoint.hub import (
+    DOWNLOAD,
+    HubRepo,
+    cache_folder,
+    cache_folder_for,
+    is_repo,
+)
 from moshi_phone.engines.moshi.persona.voice import VoiceUnfit
 from moshi_phone.engines.moshi.persona.voices import (
     Voices,
@@ -48,6 +55,9 @@ from moshi_phone.engines.voices import (
     needs_personaplex,
 )
 
+ADAPTER_NAME = "lora.safetensors"  # as Kyutai's fine-tuning saves it
+NOT_THIS = "the file is whole, but not one for this program"
+FETCH_AGAIN = f"run '{DOWNLOAD}' to fetch it again"
 KYUTAI = re.compile(r"kyutai/moshik[oa]-mlx-(q4|q8|bf16)")  # known to have no config.json
 
 
@@ -75,18 +85,10 @@ def cached(options: EngineOptions, progress: Progress) -> Checkpoint | None:
     """
     if (folder := _folder(options)) is not None:
         return _in_folder(folder, options, progress)
-    hub = HubRepo(_repo(options), progress)
     try:
-        conversion = _conversion_of_repo(hub, options, progress, may_convert=False)
-        return _read(
-            hub.cached,
-            hub.cached(CONFIG_NAME),
-            _weights_name(hub.name, options),
-            conversion,
-            personaplex=conversion is not None,
-        )
+        return _read_repo(HubRepo(_repo(options), progress), options, progress, may_fetch=False)
     except Unfit as error:
-        raise _damaged(error) from error
+        raise EngineUnavailable(f"{error}; {_remedy(error, FETCH_AGAIN)}.") from error
 
 
 def kyutai_repo(options: EngineOptions) -> str:
@@ -112,18 +114,24 @@ def cached_voices_of(options: EngineOptions) -> Voices | None:
     """Give PersonaPlex's voices if they are here: those of the model that is named, or else NVIDIA's."""
     if (folder := _folder(options)) is not None:
         return voices_in_folder(folder)
-    repo = options.model if published_for_pytorch(options.model) else PERSONAPLEX_REPO
+    repo = options.model if is_personaplex_repo(options.model) else PERSONAPLEX_REPO
     return cached_voices(repo) or cached_voices(PERSONAPLEX_REPO)
 
 
 def is_personaplex_wanted(options: EngineOptions) -> bool:
     """Whether the options mean PersonaPlex from the hub, which is converted on the first start."""
-    return _folder(options) is None and published_for_pytorch(_repo(options))
+    return _folder(options) is None and is_personaplex_repo(_repo(options))
+
+
+def is_personaplex_repo(repo: str) -> bool:
+    """Whether a repo of the hub is known by its name to hold PersonaPlex in PyTorch's layout."""
+    name = repo.lower()
+    return "personaplex" in name and not name.endswith(("-q4", "-q8", "-bf16"))
 
 
 def is_source_cached(options: EngineOptions) -> bool:
     """Whether PyTorch's file is here, so that only the conversion is left to be done."""
-    return HubRepo(_repo(options), lambda _: None).cached(SOURCE_NAME) is not None
+    return HubRepo(_repo(options), lambda _: None).cached(SOURCE_NAMES[0]) is not None
 
 
 def _folder(options: EngineOptions) -> Path | None:
@@ -135,7 +143,9 @@ def _repo(options: EngineOptions) -> str:
     if is_file(options.voice):
         _check_voice_file(Path(options.voice).expanduser())  # before 16 GB are fetched to speak with it
     repo = options.model or _default_repo(options)
-    if not REPO.fullmatch(repo):
+    if Path(repo).expanduser().is_file():
+        raise EngineUnavailable(f"{repo} is a file; --model takes the folder that it is in.")
+    if not is_repo(repo):
         raise EngineUnavailable(
             f"There is no folder {repo}; --model takes a folder, "
             f"or a repo of the hub such as {kyutai_repo(options)}."
@@ -179,110 +189,147 @@ def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Chec
             )
         return path
 
-    wanted = WEIGHTS_NAMES[options.quantize]
-    present = [name for name in WEIGHTS_NAMES.values() if find_here(name)]
-    # A folder with one file of weights means that one, whatever --quantize says by default.
-    weights_name = wanted if wanted in present or len(present) != 1 else present[0]
     progress(f"Moshi's weights come from {folder}.")
-    conversion = None
-    if is_for_pytorch(folder / SOURCE_NAME):
-        target = folder / CONVERTED_NAMES[options.quantize]
-        drop_if_older(target, folder / SOURCE_NAME)
-        conversion = Conversion(lambda: target, _quantization(options), progress)
-    try:
-        checkpoint = _read(
-            find_or_complain,
-            find_here(CONFIG_NAME),
-            weights_name,
-            conversion,
-            personaplex=is_personaplex(folder / (SOURCE_NAME if conversion else weights_name)),
-        )
-    except Unfit as error:
-        raise EngineUnavailable(f"{error}; copy it there again.") from error
-    assert checkpoint is not None  # noqa: S101 - for mypy: find_or_complain never gives None
-    return checkpoint
+    config = find_here(CONFIG_NAME)
+    folders = (folder, cache_folder_for(folder))
+    remade = False
+    while True:
+        try:
+            manifest = _manifest(config, (find_here(name) for name in _candidates(options)))
+            tokenizer, mimi = find_or_complain(manifest.tokenizer_name), find_or_complain(manifest.mimi_name)
+            weights = _weights_in_folder(folder, manifest, folders, options)
+            if weights is None:
+                if (adapter := folder / ADAPTER_NAME).is_file():
+                    check_no_adapter(adapter, shapes_of(adapter))
+                weights = find_or_complain(manifest.weights_name or WEIGHTS_NAMES[options.quantize])
+            weights = _usable(weights, folders, manifest, options, progress)
+            return _check(weights, mimi, tokenizer, manifest)
+        except Unfit as error:
+            if converted_from(error.path) is not None and not remade:
+                with suppress(OSError):
+                    error.path.unlink()  # it is ours, and is made again
+                remade = True
+                continue
+            raise EngineUnavailable(f"{error}; {_remedy(error, 'copy it there again')}.") from error
+
+
+def _weights_in_folder(
+    folder: Path, manifest: Manifest, folders: Sequence[Path], options: EngineOptions
+) -> Path | None:
+    """Choose the file of weights; None where there is none, or none of several is the wanted one."""
+    names = [manifest.weights_name] if manifest.weights_name else _candidates(options)
+    present = [folder / name for name in names if (folder / name).is_file()]
+    theirs = [path for path in present if converted_from(path) is None]
+    wanted = folder / WEIGHTS_NAMES[options.quantize]
+    if wanted in theirs:
+        return wanted
+    if source := next((path for path in theirs if is_for_pytorch(path)), None):
+        return source
+    if len(theirs) == 1:  # it is meant, whatever --quantize says by default
+        return theirs[0]
+    return None if theirs else find_converted(None, folders, options.quantize)
 
 
 def _in_repo(hub: HubRepo, options: EngineOptions, progress: Progress, *, repair: bool) -> Checkpoint:
-    weights_name = _weights_name(hub.name, options)
-    conversion = _conversion_of_repo(hub, options, progress)
-    only_here = _conversion_of_repo(hub, options, progress, may_convert=False)
-    personaplex = conversion is not None
     repaired: set[str] = set()
     while True:
         try:
-            config = hub.cached(CONFIG_NAME)
             # First with what is here alone: then not one request is made.
-            checkpoint = _read(hub.cached, config, weights_name, only_here, personaplex=personaplex)
+            checkpoint = _read_repo(hub, options, progress, may_fetch=False)
             if checkpoint is not None:
                 progress(f"Moshi's weights come from the cache of {hub.name}.")
                 return checkpoint
-            config = None if KYUTAI.fullmatch(hub.name) else hub.get(CONFIG_NAME, optional=True)
-            checkpoint = _read(hub.get, config, weights_name, conversion, personaplex=personaplex)
-            assert checkpoint is not None  # noqa: S101 - for mypy: hub.get gives None only if optional
+            checkpoint = _read_repo(hub, options, progress, may_fetch=True)
+            assert checkpoint is not None  # noqa: S101 - for mypy: what cannot be fetched raises
         except Unfit as error:
             file = error.path.name
-            if conversion is not None and file in CONVERTED_NAMES.values() and file not in repaired:
+            if error.path.parent == _converted_folder(hub) and file not in repaired:
                 error.path.unlink()  # it is ours, and is made again
-                repaired.add(file)
-                continue
-            if file in repaired:
-                raise EngineUnavailable(
-                    f"{error}; {hub.name} holds it like this, try another --model."
-                ) from error
-            if not repair:
-                raise _damaged(error) from error
-            hub.fetch_anew(file)
+            elif file in repaired:
+                raise _as_published(hub, error) from error
+            elif not repair:
+                raise EngineUnavailable(f"{error}; {_remedy(error, FETCH_AGAIN)}.") from error
+            elif not hub.fetch_if_different(file):
+                raise _as_published(hub, error) from error
             repaired.add(file)
         else:
             return checkpoint
 
 
-def _read(
-    find_file: Callable[[str], Path | None],
-    config: Path | None,
-    weights_name: str,
-    conversion: Conversion | None,
-    *,
-    personaplex: bool = False,
+def _read_repo(
+    hub: HubRepo, options: EngineOptions, progress: Progress, *, may_fetch: bool
 ) -> Checkpoint | None:
-    """Check the files of a checkpoint; None where one of them is not found. The small ones come first."""
-    manifest = read_manifest(config, is_personaplex=personaplex)
-    tokenizer = find_file(manifest.tokenizer_name)
-    mimi = find_file(manifest.mimi_name) if tokenizer else None
+    """Check the files of a repo, the small ones first; None where one is not here, and may not be fetched."""
+
+    def find(name: str, *, optional: bool = False) -> Path | None:
+        return hub.get(name, optional=optional) if may_fetch else hub.cached(name)
+
+    config = find(CONFIG_NAME, optional=True) if not KYUTAI.fullmatch(hub.name) else None
+    if config is None and not (KYUTAI.fullmatch(hub.name) or may_fetch or hub.is_absent(CONFIG_NAME)):
+        return None  # there may be one, and sizes are not to be guessed
+    candidates = _candidates_of_repo(hub, options)
+    manifest = _manifest(config, map(hub.cached, candidates), is_personaplex=is_personaplex_repo(hub.name))
+    tokenizer = find(manifest.tokenizer_name)
+    mimi = find(manifest.mimi_name) if tokenizer else None
     if tokenizer is None or mimi is None:
         return None
-    if conversion is None:
-        weights = find_file(manifest.weights_name or weights_name)
-    else:
-        weights = conversion.weights(find_file, manifest.config)
-    if weights is None:
+    folders = (_converted_folder(hub),)
+    if (weights := find_converted(None, folders, options.quantize)) is None:
+        names = [manifest.weights_name] if manifest.weights_name else candidates
+        for name in names:
+            weights = find(name, optional=True)
+            if weights is not None or not (may_fetch or hub.is_absent(name)):
+                break
+        if weights is None and may_fetch:
+            raise hub.has_no(names[0])
+    if weights is None or (not may_fetch and is_for_pytorch(weights)):
         return None
-    return check(weights, mimi, tokenizer, manifest.config, takes_persona=manifest.takes_persona)
+    return _check(_usable(weights, folders, manifest, options, progress), mimi, tokenizer, manifest)
 
 
-def _conversion_of_repo(
-    hub: HubRepo, options: EngineOptions, progress: Progress, *, may_convert: bool = True
-) -> Conversion | None:
-    if not published_for_pytorch(hub.name):
-        return None
-
-    def target() -> Path:
-        return cache_folder(hub.name, hub.commit) / CONVERTED_NAMES[options.quantize]
-
-    return Conversion(target, _quantization(options), progress, may_convert)
+def _usable(
+    weights: Path, folders: Sequence[Path], manifest: Manifest, options: EngineOptions, progress: Progress
+) -> Path:
+    """Give weights in mlx's layout: the file itself, or what it was converted to. The tensors decide."""
+    if not is_for_pytorch(weights):
+        return weights
+    return converted(weights, folders, manifest.config, options.quantize, progress)
 
 
-def _quantization(options: EngineOptions) -> Quantization | None:
-    return None if options.quantize == "none" else QUANTIZATIONS[int(options.quantize)]
+def _check(weights: Path, mimi: Path, tokenizer: Path, manifest: Manifest) -> Checkpoint:
+    takes_persona = manifest.takes_persona or holds_personaplex(weights)
+    return check(weights, mimi, tokenizer, manifest.config, takes_persona=takes_persona)
 
 
-def _weights_name(repo: str, options: EngineOptions) -> str:
+def _manifest(
+    config: Path | None, weights: Iterable[Path | None], *, is_personaplex: bool = False
+) -> Manifest:
+    """Read the manifest of files of which the weights may be here already."""
+    is_known = is_personaplex or any(path is not None and holds_personaplex(path) for path in weights)
+    return read_manifest(config, is_personaplex=is_known)
+
+
+def _candidates(options: EngineOptions) -> list[str]:
+    """Name the files that may hold the weights, the likeliest first."""
+    return list(dict.fromkeys([WEIGHTS_NAMES[options.quantize], *SOURCE_NAMES, *WEIGHTS_NAMES.values()]))
+
+
+def _candidates_of_repo(hub: HubRepo, options: EngineOptions) -> list[str]:
     for suffix, quantize in (("-q4", "4"), ("-q8", "8"), ("-bf16", "none")):
-        if repo.endswith(suffix):  # the repo was named, and holds nothing else
-            return WEIGHTS_NAMES[quantize]
-    return WEIGHTS_NAMES[options.quantize]
+        if hub.name.endswith(suffix):  # the repo was named, and holds nothing else
+            return list(dict.fromkeys([WEIGHTS_NAMES[quantize], *_candidates(options)]))
+    if is_personaplex_repo(hub.name):
+        return list(dict.fromkeys([*SOURCE_NAMES, *_candidates(options)]))
+    return _candidates(options)
 
 
-def _damaged(error: Unfit) -> EngineUnavailable:
-    return EngineUnavailable(f"{error}; run '{DOWNLOAD}' to fetch it again.")
+def _converted_folder(hub: HubRepo) -> Path:
+    return cache_folder(hub.name, hub.commit)
+
+
+def _remedy(error: Unfit, fetch_again: str) -> str:
+    return fetch_again if error.is_damaged else NOT_THIS
+
+
+def _as_published(hub: HubRepo, error: Unfit) -> EngineUnavailable:
+    return EngineUnavailable(f"{error}; {hub.name} holds it like this, try another --model.")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import mlx.core as mx
-from mlx.utils import tree_flatten
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
 from moshi_phone.engines.moshi import find_files as weights
@@ -16,6 +15,7 @@ from moshi_phone.engines.moshi.checkpoint.random_model import (
     write_random_mimi,
     write_tiny_tokenizer,
 )
+from moshi_phone.engines.moshi.model.evaluate import evaluate
 from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, build
 from moshi_phone.engines.moshi.persona.voices import Voices
 from moshi_phone.engines.moshi.stt import model as listening_model
@@ -24,7 +24,6 @@ from moshi_phone.engines.options import EngineOptions
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm, config_v0_1
 
 LISTENING_TOKENIZER_NAME = "listening_tokenizer.model"
-REPORT_BYTES = 10**9  # from one line of progress to the next
 
 
 class Source(Protocol):
@@ -86,7 +85,7 @@ class Files:
             del tensors
             model.load_weights(wanted, strict=True)
             del wanted
-            _evaluate(model, progress)
+            evaluate(checkpoint.weights, model, progress)
         except (OSError, ValueError) as error:
             raise EngineUnavailable(f"{checkpoint.weights} cannot be loaded: {error}") from error
         except (RuntimeError, MemoryError) as error:
@@ -146,16 +145,3 @@ class RandomValues:
     def load_listening(self, checkpoint: ListeningCheckpoint) -> Lm:
         """See ``Source``."""
         return randomize(build(checkpoint.config, None), seed=0, dtype=mx.bfloat16)
-
-
-def _evaluate(model: Lm, progress: Progress) -> None:
-    arrays = list(dict(tree_flatten(model.parameters())).values())
-    total_bytes = sum(array.nbytes for array in arrays)
-    done_bytes = 0
-    for array in arrays:
-        mx.eval(array)
-        before_bytes, done_bytes = done_bytes, done_bytes + array.nbytes
-        if done_bytes // REPORT_BYTES > before_bytes // REPORT_BYTES:
-            progress(
-                f"Moshi's language model: {done_bytes / 1e9:.1f} of {total_bytes / 1e9:.1f} GB in memory."
-            )

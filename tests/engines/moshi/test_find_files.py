@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import huggingface_hub.constants
+import mlx.core as mx
 import pytest
 from click.testing import CliRunner
 
@@ -17,6 +19,7 @@ from moshi_phone.commands.download import download
 from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.moshi import find_files as weights
 from moshi_phone.engines.moshi.checkpoint.checkpoint import CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME
+from moshi_phone.engines.moshi.load_model import Files
 from moshi_phone.engines.moshi.model.language_model import Quantization
 from moshi_phone.engines.options import EngineOptions
 from tests.engines.moshi.files import WEIGHTS_NAME, complaint, find, use_endpoint
@@ -154,7 +157,89 @@ def test_a_damaged_file_of_the_cache_is_named_and_download_mends_it(
     result = CliRunner().invoke(download, ["--model", REPO])
     assert result.exit_code == 0, result.output
     assert f"{WEIGHTS_NAME}: " in result.output
+    assert (
+        find(REPO).weights == tmp_path / "moshi-phone/somebody--moshi-tiny" / COMMIT / "files" / WEIGHTS_NAME
+    )
+    assert blobs[WEIGHTS_NAME].stat().st_size == 200_000, "the cache is shared: nothing in it is touched"
+
+
+def test_a_whole_file_of_another_model_is_not_called_damaged_nor_fetched_again(
+    hub: FakeHub, own_checkpoint: Path, tmp_path: Path
+) -> None:
+    tensors = cast("dict[str, mx.array]", mx.load(str(own_checkpoint / WEIGHTS_NAME)))
+    mx.save_safetensors(str(own_checkpoint / WEIGHTS_NAME), tensors | {"more.weight": mx.zeros((1,))})
+    fill_cache(tmp_path / "cache", own_checkpoint, FILES)
+    expected = (
+        "the tensor more.weight belongs to another model; the file is whole, but not one for this program."
+    )
+    assert complaint(REPO).endswith(expected)
+    assert complaint(own_checkpoint).endswith(expected)
+    with pytest.raises(EngineUnavailable, match="holds it like this, try another --model"):
+        find(REPO, repair=True)
+    assert {method for method, _, _ in hub.requests} == {"HEAD"}
+
+
+def test_a_cache_that_lacks_only_the_config_gets_it(
+    hub: FakeHub, own_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_cache(tmp_path / "cache", own_checkpoint, [MIMI_NAME, TOKENIZER_NAME, WEIGHTS_NAME])
+    assert weights.cached(EngineOptions(model=REPO), lambda _: None) is None
     find(REPO)
+    assert {file for _, file, _ in hub.requests} == {CONFIG_NAME}
+    use_endpoint(CLOSED, monkeypatch)
+    find(REPO)
+
+
+def test_that_a_repo_has_no_config_is_asked_once(
+    hub: FakeHub, own_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_checkpoint / CONFIG_NAME).unlink()
+    fill_cache(tmp_path / "cache", own_checkpoint, [MIMI_NAME, TOKENIZER_NAME, WEIGHTS_NAME])
+    with monkeypatch.context() as patched:
+        use_endpoint(CLOSED, patched)
+        assert f"{CONFIG_NAME} of {REPO} is not in the cache" in complaint(REPO), "sizes are not guessed"
+    sizes = "which 4096 inputs do not fit; the file is whole"  # Moshi's sizes are taken, and are not these
+    assert sizes in complaint(REPO)
+    hub.requests.clear()
+    assert sizes in complaint(REPO)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("entry", ['"lora": true', '"lora_name": "lora.safetensors"'])
+def test_a_lora_fine_tune_is_refused_rather_than_answered_by_its_base(
+    own_checkpoint: Path, entry: str
+) -> None:
+    config = own_checkpoint / CONFIG_NAME
+    config.write_text(config.read_text().replace("{", "{" + entry + ",", 1))
+    assert "it is of a LoRA fine-tune, whose adapter cannot be loaded yet" in complaint(own_checkpoint)
+
+
+def test_an_adapter_alone_is_called_one(own_checkpoint: Path) -> None:
+    name = "transformer.layers.0.self_attn.in_projs.0.lora_A.weight"
+    mx.save_safetensors(str(own_checkpoint / WEIGHTS_NAME), {name: mx.zeros((1,))})
+    assert "it is a LoRA adapter alone" in complaint(own_checkpoint)
+    (own_checkpoint / WEIGHTS_NAME).rename(own_checkpoint / "lora.safetensors")
+    assert "lora.safetensors: it is a LoRA adapter alone" in complaint(own_checkpoint)
+
+
+@pytest.mark.parametrize(
+    "name", ["./nothing", "../nothing", "nothing/", "~/nothing", "a/b/c", "a b/c", "a//b", "nothing"]
+)
+def test_what_is_neither_a_folder_nor_a_repo_is_said_in_one_sentence(name: str) -> None:
+    assert f"There is no folder {name}" in complaint(name)
+
+
+def test_a_file_in_place_of_a_folder(own_checkpoint: Path) -> None:
+    path = own_checkpoint / WEIGHTS_NAME
+    assert complaint(path) == f"{path} is a file; --model takes the folder that it is in."
+
+
+def test_weights_that_are_no_numbers_are_refused_before_they_speak(own_checkpoint: Path) -> None:
+    tensors = cast("dict[str, mx.array]", mx.load(str(own_checkpoint / WEIGHTS_NAME)))
+    tensors["out_norm.weight"] = mx.full(tensors["out_norm.weight"].shape, float("nan"))
+    mx.save_safetensors(str(own_checkpoint / WEIGHTS_NAME), tensors)
+    with pytest.raises(EngineUnavailable, match=r"out_norm\.weight holds values that are not finite"):
+        Files().load(find(own_checkpoint), lambda _: None)
 
 
 def test_a_damaged_file_of_the_hub_is_not_fetched_for_ever(

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlx.utils import tree_flatten
 from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.engines.moshi.checkpoint.mimi_layout import mimi_shapes
-from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, Shapes, check_shapes, read_shapes
+from moshi_phone.engines.moshi.checkpoint.tensor_shapes import (
+    Damaged,
+    OtherLayout,
+    Shapes,
+    check_shapes,
+    read_shapes,
+)
 from moshi_phone.engines.moshi.codec import codec
 from moshi_phone.engines.moshi.model.language_model import Quantization, build
 from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig, config_v0_1
@@ -22,6 +30,8 @@ TOKENIZER_NAME = "tokenizer_spm_32k_3.model"
 PERSONAPLEX = "personaplex"  # the ``model_type`` of its ``config.json``
 WEIGHTS_NAMES = {"4": "model.q4.safetensors", "8": "model.q8.safetensors", "none": "model.safetensors"}
 
+LORA = re.compile(r"\.lora_[AB]\.|\.lora_[ab]$|\.frozen_W\.")
+
 _SLICE = re.compile(r"depformer\.slices\.(\d+)\.")
 
 
@@ -30,11 +40,13 @@ class Unfit(Exception):
 
     Attributes:
         path: which.
+        is_damaged: whether it is cut short or cannot be read; otherwise it is whole, but another model's.
     """
 
-    def __init__(self, path: Path, why: str) -> None:
+    def __init__(self, path: Path, why: str, *, is_damaged: bool = False) -> None:
         super().__init__(f"{path}: {why}")
         self.path = path
+        self.is_damaged = is_damaged
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,7 @@ def read_manifest(config: Path | None, *, is_personaplex: bool = False) -> Manif
         return Manifest(config_v0_1(), takes_persona=is_personaplex)
     try:
         data = json.loads(config.read_text())
+        check_not_lora(config, data)
         is_personaplex |= data.get("model_type") == PERSONAPLEX or data.get("dep_q") == 2 * codec.CODEBOOKS
         if is_personaplex and "dim" not in data:  # NVIDIA's own has no sizes: they are Moshi's
             sizes = config_v0_1()
@@ -101,7 +114,7 @@ def read_manifest(config: Path | None, *, is_personaplex: bool = False) -> Manif
     except KeyError as error:
         raise Unfit(config, f"the entry {error} is missing") from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise Unfit(config, f"it cannot be read ({error})") from error
+        raise Unfit(config, f"it cannot be read ({error})", is_damaged=True) from error
     duplex = (sizes.generated_codebooks, sizes.other_codebooks, len(sizes.audio_delays))
     if duplex != (codec.CODEBOOKS, codec.CODEBOOKS, 2 * codec.CODEBOOKS):
         raise Unfit(
@@ -130,6 +143,7 @@ def check(
         Unfit: naming the first file that cannot be used.
     """
     shapes = shapes_of(weights)
+    check_no_adapter(weights, shapes)
     quantization = quantization_of(weights, shapes, config)
     expected = dict(tree_flatten(build(config, quantization).parameters()))
     check_against(weights, shapes, {name: tuple(array.shape) for name, array in expected.items()})
@@ -141,6 +155,34 @@ def check(
     if pieces < config.text_out_vocab_size:
         raise Unfit(tokenizer, f"expected {config.text_out_vocab_size} pieces, got {pieces}")
     return Checkpoint(weights, mimi, tokenizer, config, quantization, takes_persona)
+
+
+def check_not_lora(config: Path, data: dict[str, Any]) -> None:
+    """Refuse what ``config.json`` calls a LoRA fine-tune: without its adapter it would be the base model.
+
+    Raises:
+        Unfit: with the remedy.
+    """
+    if data.get("lora") or data.get("lora_name"):
+        raise Unfit(
+            config,
+            "it is of a LoRA fine-tune, whose adapter cannot be loaded yet; merge the adapter into the "
+            'weights, and set "lora" to false',
+        )
+
+
+def check_no_adapter(weights: Path, names: Iterable[str]) -> None:
+    """Refuse a file of LoRA's: an adapter alone, or weights that still have one beside them.
+
+    Raises:
+        Unfit: saying which of the two it is.
+    """
+    names = list(names)
+    adapter = [name for name in names if LORA.search(name)]
+    if adapter and len(adapter) == len(names):
+        raise Unfit(weights, "it is a LoRA adapter alone, without the model that it belongs to")
+    if adapter:
+        raise Unfit(weights, f"the tensor {adapter[0]} is a LoRA adapter's, which cannot be loaded yet")
 
 
 def is_unneeded(name: str) -> bool:
@@ -157,7 +199,7 @@ def load_tokenizer(path: Path) -> SentencePieceProcessor:
     try:
         return SentencePieceProcessor(model_file=str(path))
     except (OSError, RuntimeError) as error:
-        raise Unfit(path, "it is not a sentencepiece model") from error
+        raise Unfit(path, "it is not a sentencepiece model", is_damaged=True) from error
 
 
 def shapes_of(path: Path) -> Shapes:
@@ -169,9 +211,9 @@ def shapes_of(path: Path) -> Shapes:
     try:
         return read_shapes(path)
     except Damaged as error:
-        raise Unfit(path, str(error)) from error
+        raise Unfit(path, str(error), is_damaged=True) from error
     except OSError as error:
-        raise Unfit(path, f"it cannot be read ({error.strerror})") from error
+        raise Unfit(path, f"it cannot be read ({error.strerror})", is_damaged=True) from error
 
 
 def check_against(path: Path, found: Shapes, expected: Shapes) -> None:
@@ -182,7 +224,7 @@ def check_against(path: Path, found: Shapes, expected: Shapes) -> None:
     """
     try:
         check_shapes(found, expected)
-    except Damaged as error:
+    except OtherLayout as error:
         raise Unfit(path, str(error)) from error
 
 

@@ -6,33 +6,36 @@ whole; what an interrupted run leaves behind is written anew by the next one.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
 import mlx.core as mx
 import numpy as np
-from huggingface_hub import constants
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # exported all the same
 from mlx.utils import tree_flatten
 from safetensors import SafetensorError, safe_open
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
 from moshi_phone.engines.moshi.checkpoint.checkpoint import PERSONAPLEX, Unfit
+from moshi_phone.engines.moshi.checkpoint.hub import own_folder
 from moshi_phone.engines.moshi.checkpoint.pytorch_layout import (
     Origin,
     expected_shapes,
+    is_of_other_slice,
     is_pytorch_layout,
     origins,
     slices_in,
 )
 from moshi_phone.engines.moshi.checkpoint.safetensors_writer import SafetensorsWriter, TensorSpec
-from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, check_shapes, read_shapes
-from moshi_phone.engines.moshi.model.language_model import Quantization, build
+from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, OtherLayout, check_shapes, read_shapes
+from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, Quantization, build
 from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
 
+OURS = "moshi_phone.converted_from"  # the entry of the header by which a file of ours is known
 REPORT_BYTES = 10**9  # of the source, from one line of progress to the next
 PERSONAPLEX_SLICES = 16
 
@@ -52,13 +55,13 @@ def convert(
         progress: hears how far it is.
 
     Raises:
-        Damaged: when the file is not such a one, or not of these sizes.
+        Damaged: when the file is not whole.
+        OtherLayout: when it is another model's, or not of these sizes.
         EngineUnavailable: when there is no room for it.
     """
     with WeakFileLock(target.with_name(f"{target.name}.lock")):
-        # Another process may have made it while this one waited for the lock.
-        if target.exists() and target.stat().st_mtime >= source.stat().st_mtime:
-            return
+        if converted_from(target) == stamp(source):
+            return  # another process made it while this one waited for the lock
         part = target.with_name(f"{target.name}.incomplete")
         try:
             _convert(source, part, config, quantization, progress)
@@ -94,14 +97,22 @@ class _Plan:
     def __init__(self, source: Path, config: LmConfig, quantization: Quantization | None) -> None:
         whole = {name: tuple(array.shape) for name, array in _parameters(config, None).items()}
         found = read_shapes(source)
+        schedule = config.depformer.weights_per_step_schedule
+        origin_of = origins(whole, found, schedule)
         self._slices = slices_in(found)
-        check_shapes(found, expected_shapes(whole, self._slices))
+        self._parts = self._slices if schedule is None else max(schedule) + 1
+        expected = expected_shapes(whole, origin_of, self._parts)
+        check_shapes(found, expected)
+        # Where slices share weights, those of any may be unneeded.
+        slices = config.depformer.num_slices if schedule is None else 0
+        if surplus := sorted(n for n in found.keys() - expected.keys() if not is_of_other_slice(n, slices)):
+            raise OtherLayout(f"the tensor {surplus[0]} belongs to another model")
+        self._source = source
         self._quantization = quantization
         self._packed = _parameters(config, quantization)
         self._tensors = cast(
             "dict[str, mx.array]", mx.load(str(source))
         )  # nothing is read before it is wanted
-        origin_of = origins(whole)
         self._wanted: dict[str, list[tuple[str, Origin]]] = {}
         for name in sorted(whole, key=lambda name: (origin_of[name].name, origin_of[name].part or 0)):
             self._wanted.setdefault(origin_of[name].name, []).append((name, origin_of[name]))
@@ -110,7 +121,7 @@ class _Plan:
     def metadata(self) -> dict[str, str]:
         """What the target's header says of it."""
         personaplex = {"model_type": PERSONAPLEX} if self._slices == PERSONAPLEX_SLICES else {}
-        return {"format": "mlx"} | personaplex
+        return {"format": "mlx", OURS: stamp(self._source)} | personaplex
 
     @property
     def specs(self) -> dict[str, TensorSpec]:
@@ -118,7 +129,7 @@ class _Plan:
         specs = {}
         for source_name, wanted in self._wanted.items():
             own = _DTYPES[self._tensors[source_name].dtype]
-            for part in (part for name, _ in wanted for part in self._parts(name)):
+            for part in (part for name, _ in wanted for part in self._names(name)):
                 array = self._packed[part]
                 specs[part] = TensorSpec("U32" if array.dtype == mx.uint32 else own, tuple(array.shape))
         return specs
@@ -134,14 +145,14 @@ class _Plan:
             mx.clear_cache()
 
     def _pack(self, name: str, tensor: mx.array, origin: Origin) -> list[tuple[str, mx.array]]:
-        value, parts = _cut(tensor, origin, self._slices), self._parts(name)
+        value, parts = _cut(tensor, origin, self._parts), self._names(name)
         if self._quantization is None or len(parts) == 1:
             return [(name, value)]
         quantization = self._quantization
         packed = mx.quantize(value, group_size=quantization.group_size, bits=quantization.bits)
         return list(zip(parts, packed, strict=True))
 
-    def _parts(self, name: str) -> list[str]:
+    def _names(self, name: str) -> list[str]:
         """Name a tensor's parts: ``NAME.weight`` has scales and biases beside it where it is packed."""
         stem = name.removesuffix("weight")
         return [name, *(part for part in (f"{stem}scales", f"{stem}biases") if part in self._packed)]
@@ -152,12 +163,12 @@ def _parameters(config: LmConfig, quantization: Quantization | None) -> dict[str
     return dict(tree_flatten(build(config, quantization).parameters()))
 
 
-def _cut(tensor: mx.array, origin: Origin, slices: int) -> mx.array:
+def _cut(tensor: mx.array, origin: Origin, parts: int) -> mx.array:
     if origin.is_norm:
         return tensor[0, 0]
     if origin.part is None:
         return tensor
-    rows = tensor.shape[0] // slices
+    rows = tensor.shape[0] // parts
     return tensor[origin.part * rows : (origin.part + 1) * rows]
 
 
@@ -176,77 +187,82 @@ def _check_room(part: Path, needed_bytes: int) -> None:
         )
 
 
-SOURCE_NAME = "model.safetensors"  # PyTorch's, and Kyutai's for mlx without packing: the tensors tell
+SOURCE_NAMES = ("model.safetensors", "consolidated.safetensors")  # PyTorch's; the first may be mlx's as well
 CONVERTED_NAMES = {"4": "model.q4.safetensors", "8": "model.q8.safetensors", "none": "model.bf16.safetensors"}
 
 
-def published_for_pytorch(repo: str) -> bool:
-    """Whether a repo of the hub is known to hold PyTorch's layout only."""
-    name = repo.lower()
-    return "personaplex" in name and not name.endswith(("-q4", "-q8", "-bf16"))
+def stamp(source: Path) -> str:
+    """Say which file it is and of when, for the header of what is made of it."""
+    about = source.stat()
+    return f"{source.name} {about.st_size} {about.st_mtime_ns}"
 
 
-def cache_folder(repo: str, commit: str) -> Path:
-    """Where we keep what we make of a repo's files; beside the hub's own cache, which is only the hub's."""
-    return Path(constants.HF_HUB_CACHE).parent / "moshi-phone" / repo.replace("/", "--") / commit
+def converted_from(path: Path) -> str | None:
+    """Say of which file we made this one, as ``stamp`` says it; None for a file that is not ours."""
+    return _metadata(path).get(OURS)
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """Weights that are converted once and used from then on.
+def converted(
+    source: Path, folders: Sequence[Path], config: LmConfig, quantize: str, progress: Progress
+) -> Path:
+    """Give the converted file of a source, and make it where there is none.
 
-    Attributes:
-        target: gives the converted file's place, once the repo's commit is known.
-        quantization: how it is packed.
+    Args:
+        source: PyTorch's file.
+        folders: where it may be, the preferred one first.
+        config: the model's sizes.
+        quantize: as ``--quantize`` takes it.
         progress: hears how far the conversion is.
-        may_convert: whether to convert now what has not been converted before.
+
+    Raises:
+        Unfit: when the source cannot be used.
+        EngineUnavailable: when there is no room for the result, or no place that can be written to.
     """
-
-    target: Callable[[], Path]
-    quantization: Quantization | None
-    progress: Progress
-    may_convert: bool = True
-
-    def weights(self, find_source: Callable[[str], Path | None], config: LmConfig) -> Path | None:
-        """Give the converted file; None where the source is not found, or may not be converted.
-
-        Raises:
-            Unfit: when the source cannot be used.
-            EngineUnavailable: when the source cannot be fetched, or there is no room for the result.
-        """
-        target = self.target()
-        if target.exists():
-            return target
-        source = find_source(SOURCE_NAME) if self.may_convert else None
-        if source is None:
-            return None
+    if (found := find_converted(source, folders, quantize)) is not None:
+        return found
+    quantization = None if quantize == "none" else QUANTIZATIONS[int(quantize)]
+    error: OSError | None = None
+    for folder in folders:
+        target = folder / CONVERTED_NAMES[quantize]
+        if target.exists() and converted_from(target) is None and not folder.is_relative_to(own_folder()):
+            continue  # the user's own: it stays
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            convert(source, target, config, self.quantization, self.progress)
-        except Damaged as error:
-            raise Unfit(source, str(error)) from error
-        except OSError as error:
-            raise EngineUnavailable(
-                f"{target} cannot be written ({error.strerror or error}); set HF_HOME to a folder "
-                "that can be written to."
-            ) from error
-        return target
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+            convert(source, target, config, quantization, progress)
+        except Damaged as damage:
+            raise Unfit(source, str(damage), is_damaged=True) from damage
+        except OtherLayout as other:
+            raise Unfit(source, str(other)) from other
+        except OSError as raised:  # a folder that cannot be written to: the next one may do
+            error = raised
+        else:
+            return target
+    why = "another file is there" if error is None else error.strerror or str(error)
+    raise EngineUnavailable(
+        f"{folders[-1] / CONVERTED_NAMES[quantize]} cannot be written ({why}); "
+        "set HF_HOME to a folder that can be written to."
+    ) from error
 
 
-def drop_if_older(target: Path, source: Path) -> None:
-    """Remove a conversion of an earlier source."""
-    if target.exists() and source.exists() and target.stat().st_mtime < source.stat().st_mtime:
-        target.unlink()
+def find_converted(source: Path | None, folders: Sequence[Path], quantize: str) -> Path | None:
+    """Give what we made of a source before; without one, what we made of any."""
+    for folder in folders:
+        target = folder / CONVERTED_NAMES[quantize]
+        made_of = converted_from(target)
+        if made_of is not None and (source is None or made_of == stamp(source)):
+            return target
+    return None
 
 
-def is_personaplex(path: Path) -> bool:
+def holds_personaplex(path: Path) -> bool:
     """Whether a file holds PersonaPlex: it says so if we converted it, and PyTorch's has 16 slices."""
     try:
-        with safe_open(path, "numpy") as file:
-            metadata, names = file.metadata() or {}, file.keys()
-    except (SafetensorError, OSError):
+        names = read_shapes(path)
+    except (Damaged, OSError):
         return False
-    return metadata.get("model_type") == PERSONAPLEX or slices_in(names) == PERSONAPLEX_SLICES
+    return _metadata(path).get("model_type") == PERSONAPLEX or slices_in(names) == PERSONAPLEX_SLICES
 
 
 def is_for_pytorch(path: Path) -> bool:
@@ -255,3 +271,11 @@ def is_for_pytorch(path: Path) -> bool:
         return path.is_file() and is_pytorch_layout(read_shapes(path))
     except (Damaged, OSError):
         return False
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    try:
+        with safe_open(path, "numpy") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError):
+        return {}

@@ -7,11 +7,16 @@ when it is broken off; gigabytes must be resumable. It still lays the finished f
 from __future__ import annotations
 
 import errno
+import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from logging import ERROR
 from pathlib import Path
 
 from huggingface_hub import (
+    _CACHED_NO_EXIST,
     constants,
     errors,
     get_hf_file_metadata,
@@ -24,6 +29,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined] # exported, if
     WeakFileLock,
     build_hf_headers,
     logging,
+    validate_repo_id,
 )
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
@@ -31,6 +37,17 @@ from moshi_phone.runtime.errors import first_line
 
 REPO = re.compile(r"[\w.-]+/[\w.-]+")  # ORG/NAME
 DOWNLOAD = "uv run bot.py download"
+SHA256_DIGITS = 64
+HASHED_BYTES = 1 << 20  # at a time
+
+
+@dataclass(frozen=True)
+class _About:
+    """What the hub says of a file."""
+
+    url: str
+    size: int
+    etag: str
 
 
 class HubRepo:
@@ -64,7 +81,20 @@ class HubRepo:
         return self._commit
 
     def cached(self, file: str) -> Path | None:
-        """Give the file if it is in the cache. Makes no request, however the hub's client is set."""
+        """Give the file if it is here. Makes no request, however the hub's client is set."""
+        path = self._in_cache(file)
+        if self._commit is not None and (refetched := self._own_path(file)).exists():
+            return refetched
+        return path
+
+    def is_absent(self, file: str) -> bool:
+        """Whether the repo is known to have no such file: the hub said so before."""
+        return try_to_load_from_cache(self.name, file, revision=self._commit) is _CACHED_NO_EXIST
+
+    def _own_path(self, file: str) -> Path:
+        return cache_folder(self.name, self.commit) / "files" / file
+
+    def _in_cache(self, file: str) -> Path | None:
         found = try_to_load_from_cache(self.name, file, revision=self._commit)
         if not isinstance(found, str):  # not there, or known to be absent from the repo
             return None
@@ -85,37 +115,87 @@ class HubRepo:
         Raises:
             EngineUnavailable: when it cannot be had.
         """
+        if optional and self.is_absent(file):
+            return None
         return self.cached(file) or self._fetch(file, optional=optional)
 
-    def fetch_anew(self, file: str) -> None:
-        """Throw away what is cached of a file and fetch it.
+    def fetch_if_different(self, file: str) -> bool:
+        """Fetch a file again if what is here has not the hub's size and hash; tell whether that was so.
+
+        It goes into a folder of ours: the hub's cache is shared with other programs, and stays as it is.
 
         Raises:
             EngineUnavailable: when it cannot be had.
         """
-        if (path := self.cached(file)) is not None:
-            # The blob as well as the link: fetching goes no further where there is a blob of that name.
-            path.resolve().unlink()
-            path.unlink(missing_ok=True)
-        self._fetch(file, optional=False)
+        path = self.cached(file)
+        with self._explained(file):
+            about = self._about(file)
+            if path is not None and is_same(path, about.size, about.etag):
+                return False
+            self._progress(f"Fetching {file} from {self.name} again: what is here differs from it.")
+            self._download(file, about, self._own_path(file), replace=True)
+        return True
 
     def _fetch(self, file: str, *, optional: bool) -> Path | None:
-        if not optional:
+        with self._explained(file):
+            asked = self._commit  # None asks for the newest, and the client notes in the cache which that is
+            try:
+                about = self._about(file)
+            except errors.EntryNotFoundError:
+                if not optional:
+                    raise
+                with suppress(errors.EntryNotFoundError):  # it notes in the cache that there is none
+                    hf_hub_download(self.name, file, revision=asked)
+                return None
             self._progress(f"Fetching {file} from {self.name}.")
+            folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.name, repo_type="model")
+            self._download(file, about, folder / "blobs" / about.etag)
+            return Path(hf_hub_download(self.name, file, revision=asked))
+
+    def _about(self, file: str) -> _About:
+        url = hf_hub_url(self.name, file, revision=self._commit)
+        found = get_hf_file_metadata(url, headers=build_hf_headers())
+        if found.etag is None or found.size is None:
+            raise OSError("the hub does not tell the file's size")
+        self._commit = found.commit_hash
+        return _About(url, found.size, found.etag)
+
+    def _download(self, file: str, about: _About, target: Path, *, replace: bool = False) -> None:
+        """Bring the file to its place, going on where an earlier try was broken off."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A name of our own: the hub's client throws away what it finds under its own.
+        part = target.with_name(f"{about.etag}.moshi-phone.incomplete")
+        # Two programs that fetch at once would write into one file.
+        with WeakFileLock(part.with_suffix(".lock")):
+            if target.exists() and not replace:
+                return
+            if part.exists() and part.stat().st_size > about.size:
+                part.unlink()  # it cannot be the beginning of this file
+            with part.open("ab") as stream:
+                done_bytes = stream.tell()
+                if done_bytes:
+                    self._progress(f"Going on after {done_bytes / 1e6:,.0f} of {about.size / 1e6:,.0f} MB.")
+                http_get(
+                    about.url,
+                    stream,
+                    resume_size=done_bytes,
+                    headers=build_hf_headers(),
+                    expected_size=about.size,
+                    displayed_filename=file,
+                )
+            part.replace(target)
+
+    @contextmanager
+    def _explained(self, file: str) -> Iterator[None]:
+        """Turn what the hub's client raises into one sentence with a remedy."""
         verbosity = logging.get_verbosity()
         logging.set_verbosity(ERROR)  # what it would say, our exception says in one sentence
         try:
-            asked = self._commit  # None asks for the newest, and the client notes in the cache which that is
-            self._download(file)
-            return Path(hf_hub_download(self.name, file, revision=asked))
+            yield
         except errors.LocalEntryNotFoundError as error:
             raise self._unreachable(file, error) from error
         except errors.EntryNotFoundError as error:
-            if optional:
-                return None
-            raise EngineUnavailable(
-                f"The repo {self.name} has no file {file}; {self._option} names another."
-            ) from error
+            raise self.has_no(file) from error
         except errors.GatedRepoError as error:
             raise EngineUnavailable(
                 f"The hub gives {self.name} only to those who have accepted its licence: accept it on "
@@ -143,38 +223,9 @@ class HubRepo:
         finally:
             logging.set_verbosity(verbosity)
 
-    def _download(self, file: str) -> None:
-        """Bring the file into the cache's blobs, going on where an earlier try was broken off."""
-        url = hf_hub_url(self.name, file, revision=self._commit)
-        headers = build_hf_headers()
-        about = get_hf_file_metadata(url, headers=headers)
-        if about.etag is None or about.size is None:
-            raise OSError("the hub does not tell the file's size")
-        self._commit = about.commit_hash
-        folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.name, repo_type="model")
-        blob = folder / "blobs" / about.etag
-        blob.parent.mkdir(parents=True, exist_ok=True)
-        # A name of our own: the hub's client throws away what it finds under its own.
-        part = blob.with_name(f"{about.etag}.moshi-phone.incomplete")
-        # Two programs that fetch at once would write into one file.
-        with WeakFileLock(part.with_suffix(".lock")):
-            if blob.exists():
-                return
-            if part.exists() and part.stat().st_size > about.size:
-                part.unlink()  # it cannot be the beginning of this file
-            with part.open("ab") as stream:
-                done_bytes = stream.tell()
-                if done_bytes:
-                    self._progress(f"Going on after {done_bytes / 1e6:,.0f} of {about.size / 1e6:,.0f} MB.")
-                http_get(
-                    url,
-                    stream,
-                    resume_size=done_bytes,
-                    headers=headers,
-                    expected_size=about.size,
-                    displayed_filename=file,
-                )
-            part.rename(blob)
+    def has_no(self, file: str) -> EngineUnavailable:
+        """Say that the repo has no such file."""
+        return EngineUnavailable(f"The repo {self.name} has no file {file}; {self._option} names another.")
 
     def _unreachable(self, file: str, error: Exception) -> EngineUnavailable:
         why = first_line(error).rstrip(".")
@@ -187,3 +238,49 @@ class HubRepo:
 
 def _snapshots(path: Path) -> Path:
     return next(parent for parent in path.parents if parent.name == "snapshots")
+
+
+def cache_folder(repo: str, commit: str) -> Path:
+    """Where we keep what we make of a repo's files; beside the hub's own cache, which is only the hub's."""
+    return own_folder() / repo.replace("/", "--") / commit
+
+
+def cache_folder_for(folder: Path) -> Path:
+    """Where we keep what we make of the files in a folder that cannot be written to."""
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    return own_folder() / f"{folder.resolve().name}-{name}"
+
+
+def own_folder() -> Path:
+    """The folder of this program's own, beside the hub's cache."""
+    return Path(constants.HF_HUB_CACHE).parent / "moshi-phone"
+
+
+def is_repo(name: str) -> bool:
+    """Whether this can be the name of a repo, and not that of a folder which is not there."""
+    try:
+        validate_repo_id(name)
+    except errors.HFValidationError:
+        return False
+    return REPO.fullmatch(name) is not None
+
+
+def is_same(path: Path, size_bytes: int, etag: str | None) -> bool:
+    """Whether a file has the hub's size and hash.
+
+    Args:
+        path: the file.
+        size_bytes: the hub's.
+        etag: its SHA-256, or, for small files, the SHA-1 that git gives it; None compares the size alone.
+    """
+    if path.stat().st_size != size_bytes:
+        return False
+    if etag is None:
+        return True
+    digest = hashlib.sha256() if len(etag) == SHA256_DIGITS else hashlib.sha1(usedforsecurity=False)
+    if len(etag) != SHA256_DIGITS:
+        digest.update(f"blob {size_bytes}\0".encode())
+    with path.open("rb") as file:
+        while part := file.read(HASHED_BYTES):
+            digest.update(part)
+    return digest.hexdigest() == etag

@@ -12,6 +12,10 @@ from safetensors import SafetensorError, safe_open
 Shapes = dict[str, tuple[int, ...]]
 
 
+class OtherLayout(Exception):
+    """The file is whole, and holds other tensors than those that were expected; the text names the first."""
+
+
 class Damaged(Exception):
     """The file is not the whole safetensors file that was expected; the text says how that shows."""
 
@@ -36,10 +40,10 @@ def check_shapes(found: Shapes, expected: Shapes) -> None:
     """Check that every expected tensor is there, in its shape.
 
     Raises:
-        Damaged: naming the first that is not.
+        OtherLayout: naming the first that is not.
     """
     for name, shape in expected.items():
         if name not in found:
-            raise Damaged(f"the tensor {name} is missing")
+            raise OtherLayout(f"the tensor {name} is missing")
         if found[name] != shape:
-            raise Damaged(f"the tensor {name}: expected {list(shape)}, got {list(found[name])}")
+            raise OtherLayout(f"the tensor {name}: expected {list(shape)}, got {list(found[name])}")

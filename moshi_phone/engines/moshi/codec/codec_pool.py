@@ -17,8 +17,8 @@ from moshi_phone.runtime.errors import first_line
 from moshi_phone.runtime.retries import CallLater, Cancel, ExponentialBackoff, later
 
 CLOSE_PATIENCE_S = 3.0  # loading one takes a second
-HANDOVER_FRAMES = 100 * 1000 // FRAME_MS  # after which a codec holds 82 MB, and another takes its place
-DIRECTIONS_PER_SPARE = 8  # each keeps a spare busy for some seconds of those 100, ten on a slow processor
+HANDOVER_FRAMES = 80 * 1000 // FRAME_MS  # after which a codec holds 65 MB, and another takes its place
+DIRECTIONS_PER_SPARE = 8  # each keeps a spare busy for some seconds of those 80, ten on a slow processor
 
 
 class MimiPool:

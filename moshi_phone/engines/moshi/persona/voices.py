@@ -13,8 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
-from moshi_phone.engines.moshi.checkpoint.convert import cache_folder
-from moshi_phone.engines.moshi.checkpoint.hub import HubRepo
+from moshi_phone.engines.moshi.checkpoint.hub import HubRepo, cache_folder
 from moshi_phone.engines.moshi.codec.codec import Mimi
 from moshi_phone.engines.moshi.persona.voice import (
     SpokenVoice,

@@ -7,8 +7,9 @@ looked at.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,15 @@ from moshi_phone.engines.moshi.checkpoint.checkpoint import (
     CONFIG_NAME,
     Unfit,
     check_against,
+    check_no_adapter,
+    check_not_lora,
     load_tokenizer,
     quantization_of,
     shapes_of,
 )
-from moshi_phone.engines.moshi.checkpoint.hub import DOWNLOAD, REPO, HubRepo
+from moshi_phone.engines.moshi.checkpoint.hub import DOWNLOAD, HubRepo, is_repo
+from moshi_phone.engines.moshi.checkpoint.pytorch_layout import expected_shapes, is_pytorch_layout, origins
+from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Shapes
 from moshi_phone.engines.moshi.codec.codec import LISTENING_CODEBOOKS
 from moshi_phone.engines.moshi.model.language_model import Quantization, build
 from moshi_phone.engines.options import EngineOptions
@@ -32,7 +37,8 @@ from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
 LISTENING_DOWNLOAD = f"{DOWNLOAD} --listen"
 DEFAULT_REPO = "kyutai/stt-1b-en_fr-mlx"
 WEIGHTS_NAME = "model.safetensors"
-PYTORCH_MARK = "out_norm.alpha"  # as PyTorch's files name it; the repos that end in -candle hold such
+EXTRA_HEAD = re.compile(r"extra_heads\.\d+\.weight")
+NOT_THIS = "the file is whole, but not one for this program"
 # A file without a depformer may leave out its sizes; moshi_mlx wants them all the same.
 _WITHOUT_DEPFORMER = {
     "depformer_dim": 32,
@@ -119,8 +125,11 @@ def find_listening(
                     f"{error}; {hub.name} holds it like this, try another --listen-model."
                 ) from error
             if not repair:
-                raise EngineUnavailable(f"{error}; run '{LISTENING_DOWNLOAD}' to fetch it again.") from error
-            hub.fetch_anew(file)
+                raise _unfit(error) from error
+            if not hub.fetch_if_different(file):
+                raise EngineUnavailable(
+                    f"{error}; {hub.name} holds it like this, try another --listen-model."
+                ) from error
             repaired.add(file)
         else:
             progress(f"The listening model is that of {hub.name}.")
@@ -138,7 +147,12 @@ def cached_listening(options: EngineOptions) -> ListeningCheckpoint | None:
     try:
         return _read(_hub(options, lambda _: None).cached)
     except Unfit as error:
-        raise EngineUnavailable(f"{error}; run '{LISTENING_DOWNLOAD}' to fetch it again.") from error
+        raise _unfit(error) from error
+
+
+def _unfit(error: Unfit) -> EngineUnavailable:
+    remedy = f"run '{LISTENING_DOWNLOAD}' to fetch it again" if error.is_damaged else NOT_THIS
+    return EngineUnavailable(f"{error}; {remedy}.")
 
 
 def _hub(options: EngineOptions, progress: Progress) -> HubRepo:
@@ -152,7 +166,9 @@ def _folder(options: EngineOptions) -> Path | None:
 
 def _repo(options: EngineOptions) -> str:
     repo = options.listen_model or DEFAULT_REPO
-    if not REPO.fullmatch(repo):
+    if Path(repo).expanduser().is_file():
+        raise EngineUnavailable(f"{repo} is a file; --listen-model takes the folder that it is in.")
+    if not is_repo(repo):
         raise EngineUnavailable(
             f"There is no folder {repo}; --listen-model takes a folder, "
             f"or a repo of the hub such as {DEFAULT_REPO}."
@@ -172,7 +188,8 @@ def _in_folder(folder: Path, progress: Progress) -> ListeningCheckpoint:
     try:
         checkpoint = _read(find)
     except Unfit as error:
-        raise EngineUnavailable(f"{error}; copy it there again.") from error
+        remedy = "copy it there again" if error.is_damaged else NOT_THIS
+        raise EngineUnavailable(f"{error}; {remedy}.") from error
     assert checkpoint is not None  # noqa: S101 - for mypy: find never gives None
     return checkpoint
 
@@ -192,11 +209,17 @@ def _read(find_file: FindFile) -> ListeningCheckpoint | None:
         raise Unfit(tokenizer, f"expected {config.text_out_vocab_size} pieces, got {pieces}")
     timing = data.get("stt_config") or {}
     shapes = shapes_of(weights)
-    from_pytorch = PYTORCH_MARK in shapes
+    check_no_adapter(weights, shapes)
+    config = _with_heads(config, shapes)
+    from_pytorch = is_pytorch_layout(shapes)
     quantization = None if from_pytorch else quantization_of(weights, shapes, config)
-    if not from_pytorch:  # PyTorch's are checked while they are loaded, which renames them
-        expected = dict(tree_flatten(build(config, quantization).parameters()))
-        check_against(weights, shapes, {name: tuple(array.shape) for name, array in expected.items()})
+    model = dict(tree_flatten(build(config, quantization).parameters()))
+    expected = {name: tuple(array.shape) for name, array in model.items()}
+    if from_pytorch:
+        expected = expected_shapes(expected, origins(expected, shapes), parts=1)
+    check_against(weights, shapes, expected)
+    if surplus := sorted(shapes.keys() - expected.keys()):
+        raise Unfit(weights, f"the tensor {surplus[0]} belongs to another model")
     return ListeningCheckpoint(
         weights,
         tokenizer,
@@ -212,10 +235,19 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise Unfit(path, f"it cannot be read ({error})") from error
+        raise Unfit(path, f"it cannot be read ({error})", is_damaged=True) from error
     if not isinstance(data, dict):
         raise Unfit(path, "it cannot be read (expected an object)")
+    check_not_lora(path, data)
     return data
+
+
+def _with_heads(config: LmConfig, shapes: Shapes) -> LmConfig:
+    """Add the heads that the file has: some of Kyutai's are not named in their ``config.json``."""
+    heads = [shape for name, shape in shapes.items() if EXTRA_HEAD.fullmatch(name)]
+    if not heads:
+        return config
+    return replace(config, extra_heads_num_heads=len(heads), extra_heads_dim=heads[0][0])
 
 
 def _tokenizer_name(path: Path, data: dict[str, Any]) -> str:

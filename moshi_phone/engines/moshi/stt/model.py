@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import mlx.core as mx
 import numpy as np
+from mlx.utils import tree_flatten
 from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.audio.formats import FRAME_MS
 from moshi_phone.audio.silence import SILENT_FRAME
 from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.moshi.checkpoint.checkpoint import load_tokenizer
+from moshi_phone.engines.moshi.checkpoint.pytorch_layout import origins
 from moshi_phone.engines.moshi.codec.codec import LISTENING_CODEBOOKS
 from moshi_phone.engines.moshi.codec.codec_pool import MimiPool
 from moshi_phone.engines.moshi.codec.stream_codecs import Encoder
 from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
+from moshi_phone.engines.moshi.model.evaluate import evaluate
 from moshi_phone.engines.moshi.model.language_model import build
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.stt.checkpoint import ListeningCheckpoint
@@ -97,11 +101,15 @@ def load(checkpoint: ListeningCheckpoint) -> Lm:
     """
     try:
         model = build(checkpoint.config, checkpoint.quantization)
+        tensors = cast("dict[str, mx.array]", mx.load(str(checkpoint.weights)))
         if checkpoint.from_pytorch:
-            model.load_pytorch_weights(str(checkpoint.weights), checkpoint.config, strict=True)
-        else:
-            model.load_weights(str(checkpoint.weights), strict=True)
-        mx.eval(model.parameters())
+            names = dict(tree_flatten(model.parameters()))
+            tensors = {
+                name: tensors[origin.name][0, 0] if origin.is_norm else tensors[origin.name]
+                for name, origin in origins(names, tensors).items()
+            }
+        model.load_weights(list(tensors.items()), strict=True)
+        evaluate(checkpoint.weights, model)
     except (OSError, ValueError, KeyError) as error:
         raise EngineUnavailable(f"{checkpoint.weights} cannot be loaded: {error}") from error
     except (RuntimeError, MemoryError) as error:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,12 @@ from mlx.utils import tree_flatten
 
 from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.moshi.checkpoint.convert import (
-    cache_folder,
     convert,
-    drop_if_older,
+    holds_personaplex,
     is_for_pytorch,
-    is_personaplex,
-    published_for_pytorch,
 )
-from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, read_shapes
+from moshi_phone.engines.moshi.checkpoint.hub import cache_folder
+from moshi_phone.engines.moshi.checkpoint.tensor_shapes import OtherLayout, read_shapes
 from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, Quantization, build
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 from tests.support.tiny_personaplex import personaplex_config, write_personaplex
@@ -132,9 +130,10 @@ def test_what_is_there_is_not_converted_again(source: Path, tmp_path: Path) -> N
     convert(source, target, sizes(dim=256), QUANTIZATIONS[4], lines.append)
     assert target.stat().st_mtime_ns == written
     assert lines == []
-    os.utime(target, (0, 0))  # an earlier source's
-    convert(source, target, sizes(dim=256), QUANTIZATIONS[4], lambda _: None)
-    assert target.stat().st_mtime > time.time() - WAIT_S
+    other = Path(shutil.copy(source, tmp_path / "model.safetensors"))  # of another date
+    os.utime(other, (1, 1))
+    convert(other, target, sizes(dim=256), QUANTIZATIONS[4], lines.append)
+    assert lines[-1].startswith("Converted: ")
 
 
 def test_says_how_much_room_it_needs(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,9 +147,9 @@ def test_says_how_much_room_it_needs(source: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_a_file_of_other_sizes_is_named(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(Damaged, match=r"linear_in.weight: expected \[704, 128\], got \[1408, 256\]"):
+    with pytest.raises(OtherLayout, match=r"linear_in.weight: expected \[704, 128\], got \[1408, 256\]"):
         convert(source, tmp_path / "packed", sizes(dim=128), None, lambda _: None)
-    with pytest.raises(Damaged, match=r"the tensor transformer.layers.2.* is missing"):
+    with pytest.raises(OtherLayout, match=r"the tensor transformer.layers.2.* is missing"):
         convert(source, tmp_path / "packed", sizes(dim=256, layers=3), None, lambda _: None)
 
 
@@ -161,34 +160,57 @@ def test_the_other_eight_slices_are_left_out(source: Path, tmp_path: Path) -> No
     assert not any(name.startswith("depformer.slices.8.") for name in names)
 
 
-@pytest.mark.parametrize(
-    ("repo", "expected"),
-    [
-        ("nvidia/personaplex-7b-v1", True),
-        ("kyutai/PersonaPlex-rl-seamless", True),
-        ("somebody/personaplex-7b-v1-q4", False),
-        ("kyutai/moshiko-mlx-q4", False),
-    ],
-)
-def test_which_repos_are_known_to_need_converting(repo: str, expected: bool) -> None:
-    assert published_for_pytorch(repo) is expected
-
-
 def test_what_we_make_lies_beside_the_hub_s_cache_by_repo_and_commit() -> None:
     folder = cache_folder("nvidia/personaplex-7b-v1", "abc")
     assert folder.parts[-3:] == ("moshi-phone", "nvidia--personaplex-7b-v1", "abc")
 
 
-def test_a_conversion_of_an_earlier_source_is_removed(tmp_path: Path) -> None:
-    source, target = tmp_path / "source", tmp_path / "target"
-    for path, at_s in ((source, 100), (target, 200)):
-        path.write_bytes(b"")
-        os.utime(path, (at_s, at_s))
-    drop_if_older(target, source)
-    assert target.exists()
-    os.utime(source, (300, 300))
-    drop_if_older(target, source)
-    assert not target.exists()
+def as_moshi_saves_it(source: Path, target: Path) -> Path:
+    """Write a file as ``moshi`` has done it since 0.2.4: the attention of each slice by itself."""
+    tensors = dict[str, mx.array]()
+    for name, tensor in loaded_lazily(source).items():
+        stem, _, ending = name.rpartition(".self_attn.")
+        kind = {"in_proj_weight": "in_projs", "out_proj.weight": "out_projs"}.get(ending)
+        if kind is None:
+            tensors[name] = tensor
+            continue
+        parts = mx.split(tensor, 16) if stem.startswith("depformer") else [tensor]
+        for index, part in enumerate(parts):
+            tensors[f"{stem}.self_attn.{kind}.{index}.weight"] = part
+    mx.save_safetensors(str(target), tensors)
+    return target
+
+
+def test_what_moshi_saves_today_is_converted_to_the_same_bits(source: Path, tmp_path: Path) -> None:
+    today = as_moshi_saves_it(source, tmp_path / "consolidated.safetensors")
+    expected, found = tmp_path / "expected.safetensors", tmp_path / "found.safetensors"
+    convert(source, expected, sizes(dim=256), QUANTIZATIONS[4], lambda _: None)
+    convert(today, found, sizes(dim=256), QUANTIZATIONS[4], lambda _: None)
+    wanted, tensors = loaded_lazily(expected), loaded_lazily(found)
+    assert wanted.keys() == tensors.keys()
+    assert all(mx.array_equal(wanted[name], tensors[name]).item() for name in wanted)
+
+
+def test_slices_that_share_weights_are_found_by_their_schedule(source: Path, tmp_path: Path) -> None:
+    config, target = sizes(dim=256), tmp_path / "model.safetensors"
+    config.depformer.weights_per_step_schedule = [0, 1, 2, 3, 4, 6, 5, 15]
+    convert(source, target, config, None, lambda _: None)
+    tensors, theirs = loaded_lazily(target), loaded_lazily(source)
+    for index, weights in enumerate(config.depformer.weights_per_step_schedule):
+        name = f"depformer.slices.{index}.linear_in.weight"
+        assert mx.array_equal(tensors[name], theirs[f"depformer_in.{weights}.weight"]).item()
+
+
+@pytest.mark.parametrize(
+    "name", ["transformer.layers.0.self_attn.in_proj.lora_A.weight", "condition_provider.x.weight"]
+)
+def test_a_tensor_that_nobody_knows_is_not_dropped_in_silence(
+    source: Path, tmp_path: Path, name: str
+) -> None:
+    other = tmp_path / "other.safetensors"
+    mx.save_safetensors(str(other), loaded_lazily(source) | {name: mx.zeros((1,))})
+    with pytest.raises(OtherLayout, match=f"the tensor {name} belongs to another model"):
+        convert(other, tmp_path / "target", sizes(dim=256), None, lambda _: None)
 
 
 def test_a_file_says_what_it_is(tmp_path: Path) -> None:
@@ -198,5 +220,5 @@ def test_a_file_says_what_it_is(tmp_path: Path) -> None:
     mx.save_safetensors(str(ours), {"out_norm.weight": mx.zeros((1,))}, {"model_type": "personaplex"})
     theirs, ours = (Path(f"{path}.safetensors") for path in (theirs, ours))
     broken.write_bytes(b"\xff" * 100)
-    assert [is_personaplex(path) for path in (theirs, ours, broken)] == [True, True, False]
+    assert [holds_personaplex(path) for path in (theirs, ours, broken)] == [True, True, False]
     assert [is_for_pytorch(path) for path in (theirs, ours, broken)] == [True, False, False]

@@ -5,10 +5,12 @@ import pytest
 from moshi_phone.engines.moshi.checkpoint.pytorch_layout import (
     Origin,
     expected_shapes,
+    is_of_other_slice,
     is_pytorch_layout,
     origins,
     slices_in,
 )
+from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Shapes
 
 ORIGINS = {
     "text_emb.weight": Origin("text_emb.weight"),
@@ -34,19 +36,39 @@ ORIGINS = {
 
 @pytest.mark.parametrize("name", ORIGINS)
 def test_where_a_tensor_comes_from(name: str) -> None:
-    assert origins([name]) == {name: ORIGINS[name]}
+    assert origins([name], found=()) == {name: ORIGINS[name]}
 
 
 def test_attention_is_stacked_over_the_slices_and_norms_have_two_axes_more() -> None:
-    shapes = expected_shapes(
-        {
-            "depformer.slices.0.transformer.layers.0.self_attn.in_proj.weight": (12, 4),
-            "depformer.slices.1.transformer.layers.0.self_attn.in_proj.weight": (12, 4),
-            "out_norm.weight": (4,),
-        },
-        slices=16,
-    )
+    target: Shapes = {
+        "depformer.slices.0.transformer.layers.0.self_attn.in_proj.weight": (12, 4),
+        "depformer.slices.1.transformer.layers.0.self_attn.in_proj.weight": (12, 4),
+        "out_norm.weight": (4,),
+    }
+    shapes = expected_shapes(target, origins(target, found=()), parts=16)
     assert shapes == {"depformer.layers.0.self_attn.in_proj_weight": (192, 4), "out_norm.alpha": (1, 1, 4)}
+
+
+def test_attention_of_newer_files_is_found_slice_by_slice() -> None:
+    name = "depformer.slices.3.transformer.layers.1.self_attn.out_proj.weight"
+    theirs = "depformer.layers.1.self_attn.out_projs.3.weight"
+    assert origins([name], found={theirs}) == {name: Origin(theirs)}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("linears.8.weight", True),
+        ("linears.7.weight", False),
+        ("depformer_emb.7.weight", True),  # which the ninth slice reads
+        ("depformer_emb.6.weight", False),
+        ("depformer.layers.0.gating.12.linear_in.weight", True),
+        ("depformer.layers.0.self_attn.in_projs.9.weight", True),
+        ("transformer.layers.9.self_attn.in_projs.0.weight", False),
+    ],
+)
+def test_slices_that_nobody_needs_are_known(name: str, expected: bool) -> None:
+    assert is_of_other_slice(name, 8) is expected
 
 
 def test_a_file_is_told_by_its_names() -> None:

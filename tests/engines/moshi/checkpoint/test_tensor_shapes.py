@@ -5,7 +5,7 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 
-from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, check_shapes, read_shapes
+from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, OtherLayout, check_shapes, read_shapes
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_one_that_has_too_much_is_found(file: Path) -> None:
 
 def test_what_is_missing_or_of_another_shape_is_named() -> None:
     check_shapes({"a": (2,), "more": (1,)}, {"a": (2,)})
-    with pytest.raises(Damaged, match="the tensor b is missing"):
+    with pytest.raises(OtherLayout, match="the tensor b is missing"):
         check_shapes({"a": (2,)}, {"b": (2,)})
-    with pytest.raises(Damaged, match=r"the tensor a: expected \[2, 3\], got \[2\]"):
+    with pytest.raises(OtherLayout, match=r"the tensor a: expected \[2, 3\], got \[2\]"):
         check_shapes({"a": (2,)}, {"a": (2, 3)})

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import mlx.core as mx
+import numpy as np
 import pytest
 from mlx.utils import tree_flatten
+from safetensors.numpy import load_file, save_file
 
 from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.moshi.checkpoint.random_model import randomize
@@ -70,6 +72,24 @@ def test_loads_packed_weights(own: Path) -> None:
     assert found.quantization == Quantization(4, 32)
     session, packed = ListeningSession(load(found)), ListeningSession(model)
     assert [session.step(frame) for frame in caller(20)] == [packed.step(frame) for frame in caller(20)]
+
+
+@pytest.mark.parametrize("pytorch", [False, True])
+def test_heads_that_the_config_does_not_name_are_found_in_the_file(tmp_path: Path, pytorch: bool) -> None:
+    folder = write_tiny_listening(tmp_path / "tiny", pytorch=pytorch)
+    config = json.loads((folder / "config.json").read_text())
+    del config["extra_heads_num_heads"], config["extra_heads_dim"]
+    (folder / "config.json").write_text(json.dumps(config))
+    found = find_listening(options(folder), lambda _: None)
+    assert len(load(found).extra_heads) == found.config.extra_heads_num_heads > 0
+
+
+def test_weights_that_are_no_numbers_are_refused(own: Path) -> None:
+    tensors = load_file(own / "model.safetensors")
+    tensors["text_linear.weight"][0, 0] = np.inf
+    save_file(tensors, own / "model.safetensors")
+    with pytest.raises(EngineUnavailable, match=r"text_linear\.weight holds values that are not finite"):
+        load(find_listening(options(own), lambda _: None))
 
 
 def test_reads_how_late_it_is(tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+"""Brings a model's weights into memory, and makes sure that they are numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+
+from moshi_phone.engines.duplex import EngineUnavailable, Progress
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
+
+REPORT_BYTES = 10**9  # from one line of progress to the next
+
+
+def evaluate(weights: Path, model: Lm, progress: Progress | None = None) -> None:
+    """Read all of a model's file, so that no call has to wait for the disk. Runs in the model's thread.
+
+    Args:
+        weights: the file, for what is said of it.
+        model: has taken the weights, and not read them.
+        progress: hears how far it is.
+
+    Raises:
+        EngineUnavailable: when a value is infinite or none: the model would say nothing but noise.
+    """
+    arrays: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
+    total_bytes = sum(array.nbytes for array in arrays.values())
+    done_bytes = 0
+    for name, array in arrays.items():
+        is_finite = mx.isfinite(array).all() if mx.issubdtype(array.dtype, mx.floating) else mx.array(True)
+        mx.eval(array, is_finite)
+        if not is_finite.item():
+            raise EngineUnavailable(
+                f"{weights}: the tensor {name} holds values that are not finite, so the file is of no use; "
+                "fetch or make it again, or take another --model."
+            )
+        before_bytes, done_bytes = done_bytes, done_bytes + array.nbytes
+        if progress is not None and done_bytes // REPORT_BYTES > before_bytes // REPORT_BYTES:
+            progress(
+                f"Moshi's language model: {done_bytes / 1e9:.1f} of {total_bytes / 1e9:.1f} GB in memory."
+            )
