@@ -6,9 +6,8 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 
@@ -97,7 +96,7 @@ class Hook:
     limit_secs: float = 2.0
     clock: Callable[[], float] = time.time
 
-    async def post(self, what: dict[str, Any]) -> bytes:
+    async def post(self, event: Mapping[str, object]) -> bytes:
         """Send JSON, and give the answer's body.
 
         A redirect is a failure: it would carry a caller's words to where nobody meant them to go.
@@ -106,7 +105,7 @@ class Hook:
             HookFailed: when it is not reached, not in time, or answers anything but 2xx, or too much.
         """
         # Made once, as bytes: what is signed must be to the byte what is sent.
-        body = json.dumps(what, ensure_ascii=False, separators=(",", ":")).encode()
+        body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         headers = {"Content-Type": "application/json; charset=utf-8"}
         if self.secret:
             headers[HEADER] = sign(body, self.secret, int(self.clock()))

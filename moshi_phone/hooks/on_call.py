@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
+from moshi_phone.hooks.events import call_event
 from moshi_phone.hooks.http import Hook, HookFailed
 from moshi_phone.telephony.e164 import BadNumber, parse_number
 from moshi_phone.telephony.webhooks import IncomingCall
@@ -37,7 +38,7 @@ async def ask(hook: Hook, call: IncomingCall) -> HookAnswer:
     Raises:
         HookFailed: when it does not answer in time, or not as docs/hooks.md says.
     """
-    return read_answer(await hook.post({"event": "call", **call.as_json()}))
+    return read_answer(await hook.post(call_event(call)))
 
 
 def read_answer(body: bytes) -> HookAnswer:

@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -77,10 +77,10 @@ class Outbox:
         self._sending.cancel()
         await asyncio.wait([self._sending])
 
-    async def add(self, what: dict[str, Any]) -> None:
-        """Keep what is to be told; returns when it is on the disk."""
+    async def add(self, event: Mapping[str, object]) -> None:
+        """Keep an event until it is delivered; returns when it is on the disk."""
         try:
-            await _on_disk(partial(self._write, {"id": secrets.token_hex(8), **what}))
+            await _on_disk(partial(self._write, {"id": secrets.token_hex(8), **event}))
         except OSError as error:
             logger.error("A call cannot be told to --on-end: {} cannot be written ({})", self._folder, error)
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -67,16 +66,6 @@ class IncomingCall:
     def own_number(self) -> str:
         """The account's number in this call; whoever dials it comes in again."""
         return self.from_ if self.direction.startswith("outbound") else self.to
-
-    def as_json(self) -> dict[str, Any]:
-        """Give it as hooks are told of it."""
-        return {
-            "call_sid": self.call_sid,
-            "from": self.from_,
-            "to": self.to,
-            "direction": self.direction,
-            "parameters": dict(self.parameters),
-        }
 
 
 MAX_BODY_BYTES = 64 * 1024  # Twilio's forms have one or two kilobytes

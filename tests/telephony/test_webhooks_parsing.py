@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from moshi_phone.hooks.events import call_event
 from moshi_phone.telephony.webhooks import IncomingCall
 
 FORM = {
@@ -10,7 +11,8 @@ FORM = {
 
 def test_what_has_no_name_of_its_own_is_a_parameter() -> None:
     call = IncomingCall.from_form(FORM)
-    assert call.as_json() == {
+    assert call_event(call) == {
+        "event": "call",
         "call_sid": "CA1",
         "from": "+15551234567",
         "to": "+15557654321",

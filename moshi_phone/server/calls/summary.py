@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
 
+from moshi_phone.hooks.events import EndEvent, SpokenLine
 from moshi_phone.server.calls.call import Call
 
 
@@ -49,8 +49,8 @@ def _value(value: object) -> str:
     return json.dumps(text) if not text or any(c in text for c in ' "=\\') or not text.isprintable() else text
 
 
-def call_report(call: Call, reason: str, engine: str) -> dict[str, Any]:
-    """Put a call into JSON: docs/hooks.md has an example.
+def call_report(call: Call, reason: str, engine: str) -> EndEvent:
+    """Describe a call that has ended, for ``--on-end``.
 
     Args:
         call: it is over.
@@ -75,7 +75,7 @@ def call_report(call: Call, reason: str, engine: str) -> dict[str, Any]:
     }
 
 
-def words(call: Call) -> list[dict[str, Any]]:
+def words(call: Call) -> list[SpokenLine]:
     """Give the lines that were said, in the order in which they began; ``speaker`` is caller or bot."""
     lines = call.observations.transcript.lines
     return [{"at_s": round(line.at_s, 2), "speaker": line.speaker, "text": line.text} for line in lines]

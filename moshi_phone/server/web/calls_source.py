@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from moshi_phone.hooks.events import SpokenLine
+
 
 @dataclass(frozen=True, slots=True)
 class CallUpdate:
@@ -19,7 +21,7 @@ class CallUpdate:
 
     metrics: dict[str, Any]
     pieces: int
-    words: list[dict[str, Any]] | None
+    words: list[SpokenLine] | None
     turns: dict[str, Any] | None = None
 
 

@@ -1,0 +1,70 @@
+"""All events that are sent to a user's hooks: the name, payload and option of each.
+
+A new event is a payload here, a row in ``EVENTS`` and a section in docs/hooks.md. ``Hook.post`` sends it
+once, ``Outbox.add`` until it has been accepted.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+from moshi_phone.telephony.webhooks import IncomingCall
+
+
+class SpokenLine(TypedDict):
+    """A line of the transcript: seconds since the call's start, ``caller`` or ``bot``, and the words."""
+
+    at_s: float
+    speaker: str
+    text: str
+
+
+# The functional form: "from" is a keyword of Python.
+CallEvent = TypedDict(
+    "CallEvent",
+    {
+        "event": Literal["call"],
+        "call_sid": str,
+        "from": str,
+        "to": str,
+        "direction": str,
+        "parameters": dict[str, str],
+    },
+)
+"""A call comes in; the answer decides about it (``hooks/on_call.py``)."""
+
+EndEvent = TypedDict(
+    "EndEvent",
+    {
+        "event": Literal["end"],
+        "id": NotRequired[str],  # the outbox adds it
+        "call_sid": str,
+        "from": str | None,
+        "to": str | None,
+        "direction": str | None,
+        "began_at": str,
+        "ended_at": str,
+        "secs": float,
+        "reason": str,
+        "engine": str,
+        "words": list[SpokenLine],
+        "metrics": dict[str, Any],
+        "files": dict[str, str],
+    },
+)
+"""A call has ended (``server/calls/summary.py`` makes it)."""
+
+EVENTS: dict[str, tuple[str, Any]] = {"call": ("--on-call", CallEvent), "end": ("--on-end", EndEvent)}
+"""Each event's option and payload, by its name."""
+
+
+def call_event(call: IncomingCall) -> CallEvent:
+    """Describe a call that comes in."""
+    return {
+        "event": "call",
+        "call_sid": call.call_sid,
+        "from": call.from_,
+        "to": call.to,
+        "direction": call.direction,
+        "parameters": dict(call.parameters),
+    }
