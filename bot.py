@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
+from uuid import uuid4
 
 if __name__ == "__main__":
     if missing := [name for name in ("loguru", "click", "fastapi", "pipecat") if find_spec(name) is None]:
@@ -22,22 +25,41 @@ if __name__ == "__main__":
     log_to_stderr("warning")
 
 from fastapi import WebSocket
+from loguru import logger
 from pipecat.frames.frames import ErrorFrame
 from pipecat.pipeline.worker import PipelineWorker
-from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
+from pipecat.runner.types import RunnerArguments, SmallWebRTCRunnerArguments, WebSocketRunnerArguments
+from pipecat.transports.base_transport import BaseTransport
 from pipecat.workers.runner import WorkerRunner
 
-from moshi_phone.access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR
+from moshi_phone.access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR, StreamRefused, Where
+from moshi_phone.access.source import source_of
 from moshi_phone.engines.duplex import DuplexSession
+from moshi_phone.runtime.call_log import call_context
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.control import CallControl, end_at_limit
+from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.silence import watch_conversation
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.calls.stream import handle_stream
+from moshi_phone.server.calls.stream import answer_transport, handle_stream
+from moshi_phone.server.net.socket_closing import close_socket
+from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.runner import RunnerState
+from moshi_phone.server.runner_transport import (
+    PLAIN_SOCKET,
+    TELEPHONY,
+    TWILIO,
+    UNKNOWN,
+    TransportUnavailable,
+    make_transport,
+    overrides_of,
+    rate_hz_of,
+    recognize,
+)
 from moshi_phone.server.settings import Settings
+from moshi_phone.telephony.media_stream import Start
 from pipelines.call_parts import CallParts
-from pipelines.choose import parse_options
+from pipelines.choose import MakePipeline, choose_pipeline, parse_options
 from pipelines.taps import make_taps
 from processors.dtmf_actions import Action, DtmfActions
 from processors.phrase_trigger import PhraseTrigger
@@ -46,10 +68,11 @@ from processors.tone import ToneOverlay
 from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
 
 HEARD_SECS = 0.3  # Twilio sends a packet each 20 ms; a stream that brings none for so long may be over
+ANY_TRANSPORT = "pipelines.any_transport:any_transport"
 
 
 async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, state: ServerState) -> None:
-    """Drive one call: assemble its pipeline, run it, and return when it is over.
+    """Drive one call of Twilio's: assemble its pipeline, run it, and return when it is over.
 
     Whoever opened the session and the socket closes both (``server/calls/ending.py``), and bounds this.
 
@@ -61,28 +84,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     """
     serializer = TwilioSerializer(call.start.stream_sid)
     transport = TwilioTransport(websocket, serializer)
-    options = state.settings.server
-    heading = call.heading(state.engine.name)
-    control = CallControl(call, state)
-    watches = _watches(call, state, control)
-    call.observations.conversation = watch_conversation(call, state)
-    taps = make_taps(
-        state.settings.taps, call.file_name, call.observations, state.files, heading, watches=watches
-    )
-    tone = ToneOverlay()
-    worker = state.make_pipeline(
-        CallParts(
-            transport,
-            session,
-            inbound_taps=taps.inbound_taps,
-            # Before the taps: what is recorded is what the caller hears.
-            taps=[tone, *taps.taps] if state.settings.calls.call_limit_secs else taps.taps,
-            playout_lead_ms=options.playout_lead_ms,
-            hang_secs=state.settings.engine.hang_secs,
-            transfer=control.transfer,
-            options=parse_options(options.pipeline_option),
-        )
-    )
+    idle_secs = state.settings.server.idle_secs
 
     async def on_stopped(_: TwilioSerializer) -> None:
         call.caller_hung_up = True
@@ -94,22 +96,85 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     async def on_client_disconnected(_: TwilioTransport, __: WebSocket) -> None:
         call.stream_ended("the socket was closed")
 
-    async def on_pipeline_error(_: PipelineWorker, error: ErrorFrame) -> None:
-        call.request_end(error.error, INTERNAL_ERROR)
-
     serializer.add_event_handler(STOPPED, on_stopped)
     serializer.add_event_handler(VIOLATED, on_violated)
     transport.add_event_handler(DISCONNECTED, on_client_disconnected)
-    worker.add_event_handler("on_pipeline_error", on_pipeline_error)
 
     loop = asyncio.get_running_loop()
     call.is_heard = lambda: loop.time() - serializer.media_s < HEARD_SECS
 
     async def end_when_idle() -> None:
         # Not polling: it sleeps up to a deadline that media has moved, seldom more than once in 30 s.
-        while (left_secs := serializer.media_s + options.idle_secs - loop.time()) > 0:  # noqa: ASYNC110
+        while (left_secs := serializer.media_s + idle_secs - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left_secs)
-        call.request_end(f"no media came for {options.idle_secs:g} s")
+        call.request_end(f"no media came for {idle_secs:g} s")
+
+    idle = asyncio.create_task(end_when_idle()) if idle_secs else None
+    try:
+        await _run(CallParts(transport, session), state.make_pipeline, call, state)
+    finally:
+        if idle is not None:
+            idle.cancel()
+
+
+async def run_on_transport(
+    transport: BaseTransport,
+    rate_hz: int,
+    call: Call,
+    session: DuplexSession,
+    state: ServerState,
+    *,
+    rtvi: bool,
+) -> None:
+    """Drive one call on any of pipecat's transports, likewise.
+
+    Args:
+        transport: it closes its own connection.
+        rate_hz: of the audio at its ends.
+        call: ``call.request_end(...)`` ends it from anywhere.
+        session: opened for this call.
+        state: what all calls share.
+        rtvi: whether the other side is one of pipecat's clients.
+    """
+
+    async def on_client_disconnected(*_: object) -> None:
+        call.stream_ended("the caller has left")
+
+    transport.add_event_handler(DISCONNECTED, on_client_disconnected)
+    parts = CallParts(transport, session, rate_hz=rate_hz, rtvi=rtvi)
+    own = state.settings.server.pipeline
+    make = choose_pipeline(ANY_TRANSPORT) if own == ServerOptions.pipeline else state.make_pipeline
+    await _run(parts, make, call, state)
+
+
+async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerState) -> None:
+    """Add to the parts what the options ask for, assemble the pipeline, and run it to its end."""
+    options = state.settings.server
+    heading = call.heading(state.engine.name)
+    control = CallControl(call, state)
+    watches = _watches(call, state, control)
+    call.observations.conversation = watch_conversation(call, state)
+    taps = make_taps(
+        state.settings.taps, call.file_name, call.observations, state.files, heading, watches=watches
+    )
+    tone = ToneOverlay()
+    worker = make(
+        replace(
+            parts,
+            inbound_taps=taps.inbound_taps,
+            # Before the taps: what is recorded is what the caller hears.
+            taps=[tone, *taps.taps] if state.settings.calls.call_limit_secs else taps.taps,
+            playout_lead_ms=options.playout_lead_ms,
+            hang_secs=state.settings.engine.hang_secs,
+            transfer=control.transfer,
+            options=parse_options(options.pipeline_option),
+        )
+    )
+
+    async def on_pipeline_error(_: PipelineWorker, error: ErrorFrame) -> None:
+        call.request_end(error.error, INTERNAL_ERROR)
+
+    worker.add_event_handler("on_pipeline_error", on_pipeline_error)
 
     async def cancel_when_ended() -> None:
         reason, _ = await call.wait_for_end()
@@ -118,8 +183,6 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     runner = WorkerRunner(handle_sigint=False)  # signals are the program's: it lets the calls finish first
     await runner.add_workers(worker)
     watchers = [asyncio.create_task(cancel_when_ended())]
-    if options.idle_secs:
-        watchers.append(asyncio.create_task(end_when_idle()))
     if limit_secs := state.settings.calls.call_limit_secs:
         watchers.append(asyncio.create_task(end_at_limit(call, limit_secs, tone.sound)))
     try:
@@ -152,21 +215,62 @@ def _settings() -> Settings:
     return from_environment(Settings)
 
 
-_runner_state = RunnerState(_settings)
+runner_state = RunnerState(_settings)
 
 
 async def bot(runner_args: RunnerArguments) -> None:
     """Answer one call for pipecat's runner, with the engine that the environment or the defaults choose.
 
-    Who may come in is the runner's business.
+    A stream of Twilio's is answered by this line, everything else by pipecat's own transports with the same
+    stages. Who may come in is the runner's business.
 
-    Raises:
-        TypeError: when the runner's transport is not a WebSocket.
+    Args:
+        runner_args: the runner's. ``body`` may ask for a ``persona``, a ``voice``, a ``greeting`` and a
+            ``temperature``; ``session_id`` names the call where no phone company does.
     """
-    if not isinstance(runner_args, WebSocketRunnerArguments):
-        raise TypeError(f"expected a WebSocket from the runner, got {type(runner_args).__name__}")
-    state = await _runner_state.get(runner_args.websocket)
-    await handle_stream(runner_args.websocket, state, run_call, admit=lambda _: None)
+    websocket = runner_args.websocket if isinstance(runner_args, WebSocketRunnerArguments) else None
+    state = await runner_state.get(websocket.scope.get("app") if websocket else _runners_app())
+    start_secs = state.settings.server.start_secs
+    kind: str | None = None
+    try:
+        request = overrides_of(runner_args.body, state.personas)
+        if isinstance(runner_args, WebSocketRunnerArguments) and runner_args.transport_type != PLAIN_SOCKET:
+            kind, first = await recognize(runner_args.websocket, within_secs=start_secs)
+            if kind in (TWILIO, UNKNOWN):  # what is unknown is refused there, with a reason
+
+                def admit(start: Start) -> None:
+                    own = overrides_of(start.custom_parameters, state.personas).or_else(request)
+                    state.expected.add(start.call_sid, PendingCall(request=own), state.clock())
+
+                await handle_stream(runner_args.websocket, state, run_call, admit, first=first)
+                return
+        transport = await make_transport(runner_args, kind)
+        run = partial(run_on_transport, transport, rate_hz_of(kind), rtvi=kind not in TELEPHONY)
+        call_data = runner_args.call_data
+        call_id = (call_data.call_id if call_data else None) or runner_args.session_id or str(uuid4())
+        with call_context(call_id):
+            await answer_transport(call_id, state, run, request=request, websocket=websocket)
+    except StreamRefused as refused:
+        peer = source_of(websocket) if websocket else "the runner"
+        state.refusals.note(Where.STREAM, refused.refusal, call_sid="", peer=peer)
+        await _hang_up(runner_args, refused.code, refused.refusal.reason)
+    except TransportUnavailable as unavailable:
+        logger.error("{}", unavailable)
+        await _hang_up(runner_args, INTERNAL_ERROR, str(unavailable))
+
+
+async def _hang_up(runner_args: RunnerArguments, code: int, reason: str) -> None:
+    """Close the connection of who is not answered, where the runner has opened one."""
+    if isinstance(runner_args, WebSocketRunnerArguments):
+        await close_socket(runner_args.websocket, code, reason)
+    elif isinstance(runner_args, SmallWebRTCRunnerArguments):
+        await runner_args.webrtc_connection.disconnect()
+
+
+def _runners_app() -> object:
+    """Give the app of pipecat's own runner, where that is what runs: ``python -m`` makes it ``__main__``."""
+    modules = (sys.modules.get(name) for name in ("__main__", "pipecat.runner.run"))
+    return next((app for module in modules if (app := getattr(module, "app", None))), None)
 
 
 if __name__ == "__main__":

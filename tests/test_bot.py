@@ -8,7 +8,7 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI, WebSocket
-from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
+from pipecat.runner.types import WebSocketRunnerArguments
 from websockets.asyncio.client import connect
 
 import bot
@@ -38,7 +38,7 @@ def _runner() -> FastAPI:
 def settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is loaded yet, and nothing comes from the environment of whoever runs the tests."""
     made = Settings(engine=EngineOptions(engine="parrot"))
-    monkeypatch.setattr(bot, "_runner_state", RunnerState(lambda: made))
+    monkeypatch.setattr(bot, "runner_state", RunnerState(lambda: made))
 
 
 @pytest.mark.usefixtures("settings")
@@ -86,8 +86,3 @@ async def test_pipecats_own_runner_runs_it(how: signal.Signals) -> None:
     assert runner.said.count("The slow engine loads.") == 1
     assert runner.said.count("The slow engine was stopped.") == 1
     assert "Traceback" not in runner.said
-
-
-async def test_another_transport_is_refused_in_words() -> None:
-    with pytest.raises(TypeError, match="expected a WebSocket from the runner, got RunnerArguments"):
-        await bot.bot(RunnerArguments())

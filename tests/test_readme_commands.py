@@ -69,9 +69,7 @@ CASES: dict[str, Case] = {
     'uv run bot.py --persona "You are Anna, at the desk of a library." --voice NATF2': has_a_persona_answer,
     "uv run bot.py --server ws://gpu-1:8998": looks_for_the_server,
     "uv run bot.py --listen": hears_the_caller_s_words,
-    "uv run --extra runner python -m pipecat.runner.run -t twilio -x your-name.ngrok.app": (
-        answers_for_pipecats_runner
-    ),
+    "uv run --extra runner bot.py runner -t twilio -x your-name.ngrok.app": (answers_for_pipecats_runner),
     "uv run bot.py --pipeline pipelines.line_mirror:line_mirror": hears_themselves,
     "uv run bot.py --pipeline MODULE:FUNCTION": runs_a_pipeline_of_ones_own,
     "uv run bot.py --engine examples.tone_engine:ToneEngine": answers("The tone sounds."),

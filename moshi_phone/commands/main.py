@@ -13,7 +13,18 @@ from moshi_phone.runtime.event_loop import CLEANUP_SECS
 from moshi_phone.runtime.last_resort import last_resort
 from moshi_phone.runtime.version import VERSION
 
-COMMANDS = ("serve", "cluster", "dial", "rehearse", "review", "doctor", "download", "voices", "bench")
+COMMANDS = (
+    "serve",
+    "cluster",
+    "dial",
+    "rehearse",
+    "review",
+    "doctor",
+    "download",
+    "voices",
+    "bench",
+    "runner",
+)
 
 
 class Commands(click.Group):
@@ -50,7 +61,7 @@ class Commands(click.Group):
         if args and args[0] in ("-t", "--transport"):
             raise click.UsageError(
                 f"{args[0]} is an option of pipecat's own runner: "
-                f"uv run --extra runner python -m pipecat.runner.run {' '.join(args)}",
+                f"uv run --extra runner bot.py runner {' '.join(args)}",
                 ctx,
             )
         if not args or (args[0].startswith("-") and args[0] not in ("--help", "--version")):

@@ -44,7 +44,7 @@ def test_an_option_of_pipecat_s_runner_names_the_command_that_was_meant() -> Non
     assert told.returncode == 2
     assert told.stderr.splitlines()[-1] == (
         "Error: -t is an option of pipecat's own runner: "
-        "uv run --extra runner python -m pipecat.runner.run -t twilio -x phone.example.com"
+        "uv run --extra runner bot.py runner -t twilio -x phone.example.com"
     )
 
 

@@ -25,6 +25,8 @@ from tests.support.readme_cases import has_a_persona_answer
 from tests.test_readme_commands import CASES as CASES_OF_THE_README
 
 NOT_RUN = {
+    'uv add "moshi-phone @ git+https://…"': "tests/test_wheel.py installs what uv builds of this folder",
+    "uv run --extra runner --extra webrtc bot.py runner -t webrtc": "tests/test_bot_transports.py calls it",
     "uv run python -m benchmarks.line": "measures for minutes, and wants a quiet machine",
     "uv run --extra ray python -m benchmarks.cluster": "the same",
     "export UV_NO_GROUP=cpu": "tests/test_install.py has uv plan what these two install",

@@ -6,18 +6,18 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI
 
 from moshi_phone.commands.options import from_environment
 from moshi_phone.engines.choose import EngineChoice
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.server import runner
-from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.runner import RunnerState
 from moshi_phone.server.settings import Settings
 from tests.fakes.hook import hook, says
 from tests.support.fake_engines import FakeEngine
+from tests.support.logs import Logged
 
 
 class LoadingEngine(FakeEngine):
@@ -53,58 +53,66 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[LoadingEngine]:
     return made
 
 
-def websocket(app: object) -> WebSocket:
-    async def nothing(*_: object) -> dict[str, object]:
-        return {}
-
-    return WebSocket({"type": "websocket", "app": app}, nothing, nothing)  # type: ignore[arg-type]
-
-
 def state() -> RunnerState:
     return RunnerState(Settings)
 
 
-async def both(shared: RunnerState, app: FastAPI) -> list[ServerState | BaseException]:
-    gets = (shared.get(websocket(app)) for _ in range(2))
-    return await asyncio.gather(*gets, return_exceptions=True)
+async def stop(app: FastAPI) -> None:
+    for each in app.router.on_shutdown:
+        await each()
 
 
 async def test_two_calls_at_once_load_one_engine(engines: list[LoadingEngine]) -> None:
-    app = FastAPI()
-    getting = asyncio.ensure_future(both(state(), app))
-    for _ in range(3):  # so many turns of the loop until the second one waits
-        await asyncio.sleep(0)
-    engines[0].loaded.set()
-    first, second = await getting
+    app, shared = FastAPI(), state()
+    first, second = await asyncio.gather(shared.get(app), shared.get(app))
     assert first is second
+    assert first.loading is not None
+    assert not first.loading.done()  # a call need not wait for it
+    engines[0].loaded.set()
+    await first.loading
+    assert first.loading is None
     assert len(engines) == 1
-    for stop in app.router.on_shutdown:
-        await stop()
+    await stop(app)
     assert (len(app.router.on_shutdown), engines[0].stops) == (1, 1)
 
 
 async def test_an_engine_that_fails_is_stopped_and_the_next_call_tries_again(
-    engines: list[LoadingEngine],
+    engines: list[LoadingEngine], logged: Logged
 ) -> None:
     shared, app = state(), FastAPI()
-    getting = asyncio.ensure_future(shared.get(websocket(app)))
-    await asyncio.sleep(0)
+    first = await shared.get(app)
     engines[0].failure = EngineUnavailable("No weights.")
     engines[0].loaded.set()
+    assert first.loading is not None
     with pytest.raises(EngineUnavailable, match="No weights"):
-        await getting
+        await first.loading
     assert engines[0].stops == 1
-    again = asyncio.ensure_future(shared.get(websocket(app)))
-    await asyncio.sleep(0)
+    assert "No weights." in logged.text
+    again = await shared.get(app)
     engines[1].loaded.set()
-    assert (await again).engine is engines[1]
+    assert again.engine is engines[1]
+    await stop(app)
+    assert engines[1].stops == 1
 
 
 async def test_an_app_of_another_kind_will_do(engines: list[LoadingEngine]) -> None:
-    getting = asyncio.ensure_future(state().get(websocket(None)))
-    await asyncio.sleep(0)
-    engines[0].loaded.set()
-    assert (await getting).engine is engines[0]
+    shared = state()
+    assert (await shared.get(None)).engine is engines[0]
+    await shared.stop()
+    assert engines[0].stops == 1
+
+
+async def test_the_engine_is_loaded_with_the_app_where_it_does_not_run_yet(
+    engines: list[LoadingEngine],
+) -> None:
+    app, shared = FastAPI(), state()
+    shared.load_with(app)
+    assert not engines
+    async with app.router.lifespan_context(app):
+        assert len(engines) == 1  # before any call
+        assert (await shared.get(app)).engine is engines[0]
+    assert engines[0].stops == 1
+    assert app.router.on_shutdown == []
 
 
 async def test_all_settings_count_under_the_runner_too(
@@ -115,10 +123,8 @@ async def test_all_settings_count_under_the_runner_too(
     async with hook(says("")) as asked:
         for name, value in {"ON_END": asked.url, "ON_END_FOLDER": str(tmp_path), "HANG_SECS": "7"}.items():
             monkeypatch.setenv(f"MOSHI_{name}", value)
-        getting = asyncio.ensure_future(RunnerState(lambda: from_environment(Settings)).get(websocket(app)))
-        await asyncio.sleep(0)
+        shared = await RunnerState(lambda: from_environment(Settings)).get(app)
         engines[0].loaded.set()
-        shared = await getting
         assert shared.settings.engine.hang_secs == 7
         assert shared.outbox is not None
         await shared.outbox.add({"event": "end", "call_sid": "CA1"})
@@ -126,5 +132,4 @@ async def test_all_settings_count_under_the_runner_too(
             while not asked.told:  # noqa: ASYNC110 - it is delivered in the background
                 await asyncio.sleep(0.01)
         assert [told["call_sid"] for told in asked.told] == ["CA1"]
-        for stop in app.router.on_shutdown:
-            await stop()
+        await stop(app)

@@ -32,7 +32,7 @@ _going_on: set[asyncio.Task[None]] = set()  # or nobody would hold them
 
 async def run_to_its_end(
     run: Coroutine[Any, Any, None],
-    websocket: WebSocket,
+    websocket: WebSocket | None,
     call: Call,
     session: DuplexSession,
     state: ServerState,
@@ -41,7 +41,7 @@ async def run_to_its_end(
 
     Args:
         run: drives the call; it returns when the pipeline is over, and breaks off when the call ends.
-        websocket: the call's; closed here and nowhere else.
+        websocket: the call's; closed here and nowhere else. None where a transport has another connection.
         call: ends when somebody says so, or when ``run`` is over.
         session: the call's; closed here and nowhere else.
         state: loses the call.
@@ -58,7 +58,7 @@ async def run_to_its_end(
 
 async def _live_and_end(
     run: Coroutine[Any, Any, None],
-    websocket: WebSocket,
+    websocket: WebSocket | None,
     call: Call,
     session: DuplexSession,
     state: ServerState,
@@ -73,7 +73,8 @@ async def _live_and_end(
     async def farewell() -> None:
         if elsewhere:  # a closed socket would end the phone call before Twilio leads it there
             await asyncio.wait((phone_call,), timeout=HAND_ON_SECS)
-        await close_socket(websocket, code, reason)
+        if websocket is not None:
+            await close_socket(websocket, code, reason)
 
     parts: dict[str, tuple[Awaitable[Any], float]] = {
         "session": (session.close(), SESSION_SECS),

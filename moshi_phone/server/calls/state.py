@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -55,6 +56,7 @@ class ServerState:
         files: writes what is kept of them.
         judge: the thread in which their conversations are measured.
         clock: gives seconds, monotonic.
+        loading: the engine's start, where calls may come before its end: they ring until then. None after it.
         desk: where Twilio's webhooks go, where that is not where streams come to: the desk of a cluster, or
             a URL that servers share.
     """
@@ -75,6 +77,7 @@ class ServerState:
     judge: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "conversation"))
     clock: Callable[[], float] = time.monotonic
     webhook_base_url: PublicAddress | None = None
+    loading: asyncio.Future[None] | None = None
 
     @classmethod
     def create(

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from fastapi import WebSocket
 from loguru import logger
 
 from moshi_phone.access.refusal import RefusalCause, StreamRefused, Where
 from moshi_phone.access.source import source_of
-from moshi_phone.engines.duplex import CallOverrides, DuplexSession, EngineBusy, RequestRefused
+from moshi_phone.engines.duplex import (
+    NO_OVERRIDES,
+    CallOverrides,
+    DuplexEngine,
+    DuplexSession,
+    EngineBusy,
+    RequestRefused,
+)
+from moshi_phone.engines.ringing_session import RingingSession
 from moshi_phone.runtime.call_log import call_context
+from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.ending import run_to_its_end
+from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.net.socket_closing import close_socket
 from moshi_phone.server.net.websocket_protocol import connection_of
@@ -22,19 +36,25 @@ _NO_SESSION = "The engine opened no session; the server's log says why."
 
 
 async def handle_stream(
-    websocket: WebSocket, state: ServerState, run_call: RunCall, admit: Callable[[Start], None]
+    websocket: WebSocket,
+    state: ServerState,
+    run_call: RunCall,
+    admit: Callable[[Start], None],
+    *,
+    first: Sequence[str] = (),
 ) -> None:
     """Make an accepted socket a call, or close it with a reason.
 
     Args:
-        websocket: accepted, nothing read yet.
+        websocket: accepted, nothing read yet but ``first``.
         state: what the calls share.
         run_call: drives the call to its end.
         admit: raises ``StreamRefused`` for whom it does not let in.
+        first: the messages that were read of it already.
     """
     start: Start | None = None
     try:
-        start = await read_start(websocket, within_secs=state.settings.server.start_secs)
+        start = await read_start(websocket, within_secs=state.settings.server.start_secs, first=first)
         with call_context(start.call_sid):
             admit(start)
             await answer(websocket, start, state, run_call)
@@ -66,9 +86,44 @@ async def answer(websocket: WebSocket, start: Start, state: ServerState, run_cal
     await run_to_its_end(run_call(websocket, call, session, state), websocket, call, session, state)
 
 
+async def answer_transport(
+    call_id: str,
+    state: ServerState,
+    run: Callable[[Call, DuplexSession, ServerState], Coroutine[Any, Any, None]],
+    *,
+    request: CallOverrides = NO_OVERRIDES,
+    websocket: WebSocket | None = None,
+) -> None:
+    """Answer what comes by one of pipecat's transports, and return when all of its call has ended.
+
+    Args:
+        call_id: names the call in the log, in its files and at ``/calls``.
+        state: what the calls share.
+        run: drives the call to its end.
+        request: what this call asks of the engine.
+        websocket: that the transport uses, if it uses one; closed where the transport has not done so.
+
+    Raises:
+        StreamRefused: when the line is closing or every session is taken.
+    """
+    start = Start(call_id, call_id, "", {}, {})
+    session = _open_session(state, request)
+    call = state.calls.begin(start, session, PendingCall(request=request))
+    logger.info("The call began; {} running", len(state.calls.running))
+    state = replace(state, rest=None)  # Twilio's API knows nothing of this call
+    # The transport closes its socket itself: before that, its serializer hangs up by the company's API.
+    await run_to_its_end(run(call, session, state), None, call, session, state)
+    if websocket is not None:
+        reason, code = await call.wait_for_end()
+        await close_socket(websocket, code, reason)
+
+
 def _open_session(state: ServerState, request: CallOverrides) -> DuplexSession:
     if state.calls.closing:
         raise StreamRefused(RefusalCause.CLOSING, state.calls.closing)
+    if state.loading is not None:
+        listens = "listen" in state.engine.capabilities
+        return RingingSession(partial(_when_loaded, state.loading, state.engine, request), listens=listens)
     try:
         session = state.engine.open_session(request)
     except EngineBusy as busy:
@@ -86,3 +141,10 @@ def _open_session(state: ServerState, request: CallOverrides) -> DuplexSession:
         )
         raise StreamRefused(RefusalCause.ENGINE, _NO_SESSION)
     return session
+
+
+async def _when_loaded(
+    loading: asyncio.Future[None], engine: DuplexEngine, request: CallOverrides
+) -> DuplexSession:
+    await asyncio.shield(loading)  # other calls wait for it, too
+    return engine.open_session(request)

@@ -1,0 +1,130 @@
+"""A session whose engine is still loading: the caller hears it ring until the engine answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from loguru import logger
+
+from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
+from moshi_phone.audio.ringback import ringback
+from moshi_phone.engines.duplex import DuplexSession, DuplexStep, EngineError, EngineFailed, check_frame
+from moshi_phone.engines.step_queue import StepQueue
+
+
+class _Loaded(EngineFailed):
+    """Ends the tone."""
+
+
+class RingingSession(DuplexSession):
+    """Answers each frame with 80 ms of a ringing tone, and from some frame on with the engine's session.
+
+    Args:
+        opening: gives the session when the engine is loaded; what it raises ends this one.
+        listens: whether that session will tell the caller's words.
+    """
+
+    def __init__(self, opening: Callable[[], Awaitable[DuplexSession]], *, listens: bool = False) -> None:
+        self._listens = listens
+        self._session: DuplexSession | None = None
+        self._steps = StepQueue()
+        self._rung_samples = 0
+        self._closed = False
+        self._opening = asyncio.ensure_future(self._open(opening))
+
+    @property
+    def display_name(self) -> str:
+        """Who owes the answers."""
+        return self._session.display_name if self._session else super().display_name
+
+    @property
+    def listens(self) -> bool:
+        """Whether the steps tell the caller's words, once the engine answers."""
+        return self._listens
+
+    def feed(self, pcm: Pcm) -> None:
+        """Give the frame to the engine's session, or answer it with the tone."""
+        if self._session is not None:
+            self._session.feed(pcm)
+            return
+        check_frame(pcm)
+        self._steps.push(DuplexStep(ringback(self._rung_samples, FRAME_SAMPLES, SAMPLE_RATE_HZ)))
+        self._rung_samples += FRAME_SAMPLES
+
+    async def outputs(self) -> AsyncIterator[DuplexStep]:
+        """Give the tone, and then what the engine says.
+
+        Raises:
+            EngineFailed: when the engine could not be loaded, or the session broke.
+        """
+        try:
+            async for step in self._steps.read():
+                yield step
+        except _Loaded:
+            pass
+        if self._session is not None and not self._closed:
+            async for step in self._session.outputs():
+                yield step
+
+    @property
+    def backlog_frames(self) -> int:
+        """What was fed and has not come out."""
+        return len(self._steps) + (self._session.backlog_frames if self._session else 0)
+
+    @property
+    def dropped_frames(self) -> int:
+        """What the engine's session has dropped."""
+        return self._session.dropped_frames if self._session else 0
+
+    @property
+    def untranscribed_frames(self) -> int:
+        """What the engine's session has not listened to for words."""
+        return self._session.untranscribed_frames if self._session else 0
+
+    def say(self, text: str) -> None:
+        """Have the engine's session say these words.
+
+        Raises:
+            Unsupported: when the engine cannot, or is not loaded.
+            ValueError: when there is nothing in the text to say, or too much.
+        """
+        if self._session is None:
+            super().say(text)
+        else:
+            self._session.say(text)
+
+    def set_temperature(self, temperature: float) -> None:
+        """Set it of the engine's session.
+
+        Raises:
+            Unsupported: when the engine cannot, or is not loaded.
+        """
+        if self._session is None:
+            super().set_temperature(temperature)
+        else:
+            self._session.set_temperature(temperature)
+
+    async def said(self) -> None:
+        """Wait until they have been said."""
+        if self._session is not None:
+            await self._session.said()
+
+    async def close(self) -> None:
+        """Close the engine's session, or stop waiting for it."""
+        self._closed = True
+        self._opening.cancel()
+        self._steps.close()
+        if self._session is not None:
+            await self._session.close()
+
+    async def _open(self, opening: Callable[[], Awaitable[DuplexSession]]) -> None:
+        try:
+            self._session = await opening()
+        except EngineError as error:
+            self._steps.fail(EngineFailed(str(error)))
+        except Exception as error:  # a bug, ours or of an engine of the user's own
+            logger.opt(exception=error).error("The engine opened no session")
+            self._steps.fail(EngineFailed("The engine opened no session; the server's log says why."))
+        else:
+            self._steps.fail(_Loaded())  # behind the steps that wait: each frame that was fed has its answer

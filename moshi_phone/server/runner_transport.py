@@ -1,0 +1,182 @@
+"""What pipecat's runner brings: a stream of Twilio's, or what one of pipecat's own transports answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from fastapi import WebSocket
+from pipecat.runner.types import RunnerArguments
+from pipecat.runner.utils import create_transport, parse_telephony_websocket
+from pipecat.transports.base_transport import BaseTransport, TransportParams
+
+from moshi_phone.access.refusal import RefusalCause, StreamRefused
+from moshi_phone.audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
+from moshi_phone.engines.personas import Personas
+from moshi_phone.runtime.errors import UserError
+from moshi_phone.telephony.media_stream import BadMessage, Dtmf, Mark, Media, Stop, parse
+
+TWILIO, UNKNOWN = "twilio", "unknown"
+PLAIN_SOCKET = "websocket"  # as pipecat names a WebSocket of its own clients: protobuf and RTVI
+EVAL = "eval"
+TELEPHONY: Mapping[str, tuple[str, ...]] = {
+    "telnyx": ("TELNYX_API_KEY",),
+    "plivo": ("PLIVO_AUTH_ID", "PLIVO_AUTH_TOKEN"),
+    "exotel": (),
+}
+"""The phone companies that pipecat knows beside Twilio, and what it hangs up with, from the environment."""
+
+
+class TransportUnavailable(UserError):
+    """The runner brings what cannot be answered; the text says what is missing."""
+
+
+async def recognize(websocket: WebSocket, *, within_secs: float) -> tuple[str, list[str]]:
+    """Tell whose stream a socket carries, by its first messages.
+
+    Args:
+        websocket: accepted, nothing read yet; what is read of it is kept for ``create_transport``.
+        within_secs: how long the messages may take.
+
+    Returns:
+        ``twilio``, ``telnyx``, …, or ``unknown``; and the messages that were read.
+
+    Raises:
+        StreamRefused: when they do not come, or are no text.
+    """
+    read: list[str] = []
+    iter_text = websocket.iter_text
+
+    async def kept() -> AsyncIterator[str]:
+        async for text in iter_text():
+            read.append(text)
+            yield text
+            if _is_late(text):  # what begins so is no call: nobody waits for a second message of it
+                return
+
+    websocket.iter_text = kept  # type: ignore[method-assign] # pipecat gives away two of Twilio's fields only
+    try:
+        async with asyncio.timeout(within_secs):
+            kind, _ = await parse_telephony_websocket(websocket)
+    except TimeoutError as error:
+        raise StreamRefused(
+            RefusalCause.LATE, f"expected a start within {within_secs:g} s, got none"
+        ) from error
+    except (KeyError, ValueError, AttributeError) as error:  # pipecat expects JSON objects, in text
+        raise StreamRefused(RefusalCause.PROTOCOL, "expected a start message, got something else") from error
+    finally:
+        del websocket.__dict__["iter_text"]  # the transport reads a whole call by it
+    return kind, read
+
+
+def _is_late(text: str) -> bool:
+    try:
+        return isinstance(parse(text), Media | Mark | Dtmf | Stop)
+    except BadMessage:
+        return False
+
+
+def rate_hz_of(kind: str | None) -> int:
+    """Give the rate of the audio at both ends of the pipeline.
+
+    A phone company's is left as it is: the stages resample it themselves, 1.5 ms late each way.
+    """
+    return PHONE_RATE_HZ if kind in TELEPHONY else SAMPLE_RATE_HZ
+
+
+def overrides_of(body: object, personas: Personas) -> CallOverrides:
+    """Give what a call asks of the engine: ``persona``, ``voice``, ``greeting``, ``temperature`` of the body.
+
+    Args:
+        body: the runner's, or the parameters of a Twilio stream; other keys are not ours.
+        personas: knows a persona by its name.
+
+    Raises:
+        StreamRefused: when a value is of another type.
+    """
+    if not isinstance(body, Mapping):
+        return NO_OVERRIDES
+    texts = {name: body.get(name) for name in ("persona", "voice", "greeting")}
+    if wrong := [name for name, value in texts.items() if not isinstance(value, str | None)]:
+        raise StreamRefused(RefusalCause.REQUEST, f"expected a text for {wrong[0]} in the body")
+    temperature = body.get("temperature")
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float | None):
+        raise StreamRefused(RefusalCause.REQUEST, "expected a number for temperature in the body")
+    request = CallOverrides(voice=texts["voice"], greeting=texts["greeting"], temperature=temperature)
+    return request.or_else(personas.chosen(texts["persona"])) if texts["persona"] else request
+
+
+async def make_transport(args: RunnerArguments, kind: str | None) -> BaseTransport:
+    """Make pipecat's own transport for what its runner brings.
+
+    Args:
+        args: the runner's.
+        kind: what ``recognize`` said of a telephone stream; None for all else.
+
+    Raises:
+        TransportUnavailable: when there is no such transport, or it lacks a package or a variable.
+    """
+    if missing := [name for name in TELEPHONY.get(kind or "", ()) if not os.environ.get(name)]:
+        raise TransportUnavailable(
+            f"A call by {kind} needs {' and '.join(missing)} in the environment: calls are hung up with it."
+        )
+    try:
+        return await create_transport(args, _PARAMS)
+    except ImportError as error:
+        raise TransportUnavailable(
+            f"{type(args).__name__}: its transport needs the package {error.name}, of an extra of pipecat-ai."
+        ) from error
+    except ValueError as error:
+        raise TransportUnavailable(f"The runner brings what nothing answers: {error}") from error
+
+
+def _pcm() -> TransportParams:
+    return TransportParams(audio_in_enabled=True, audio_out_enabled=True)
+
+
+def _socket() -> TransportParams:
+    from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams  # noqa: PLC0415 - as all of these
+
+    return FastAPIWebsocketParams(audio_in_enabled=True, audio_out_enabled=True)
+
+
+def _plain_socket() -> TransportParams:
+    from pipecat.serializers.protobuf import ProtobufFrameSerializer  # noqa: PLC0415
+    from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams  # noqa: PLC0415
+
+    return FastAPIWebsocketParams(
+        audio_in_enabled=True, audio_out_enabled=True, serializer=ProtobufFrameSerializer()
+    )
+
+
+def _eval() -> TransportParams:
+    from pipecat.evals.transport import EvalTransportParams  # noqa: PLC0415
+
+    return EvalTransportParams(audio_in_enabled=True, audio_out_enabled=True)
+
+
+def _daily() -> TransportParams:
+    from pipecat.transports.daily.transport import DailyParams  # noqa: PLC0415
+
+    return DailyParams(audio_in_enabled=True, audio_out_enabled=True)
+
+
+def _livekit() -> TransportParams:
+    from pipecat.transports.livekit.transport import LiveKitParams  # noqa: PLC0415
+
+    return LiveKitParams(audio_in_enabled=True, audio_out_enabled=True)
+
+
+# Each is loaded when a call needs it: none of them comes with the base packages.
+_PARAMS: dict[str, Callable[[], Any]] = {
+    "webrtc": _pcm,
+    "daily": _daily,
+    "livekit": _livekit,
+    "moq": _pcm,
+    PLAIN_SOCKET: _plain_socket,
+    EVAL: _eval,
+    **dict.fromkeys(TELEPHONY, _socket),
+}

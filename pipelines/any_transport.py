@@ -1,0 +1,28 @@
+"""The same call on any of pipecat's transports: 16-bit PCM at the transport's rate in place of µ-law."""
+
+from __future__ import annotations
+
+from pipecat.pipeline.pipeline import Pipeline
+
+from moshi_phone.audio.formats import SAMPLE_RATE_HZ
+from pipelines.call_parts import CallParts
+from processors.moshi import MoshiProcessor
+from processors.playout import PlayoutGovernor
+from processors.resampler import Resampler
+
+
+def any_transport(parts: CallParts) -> Pipeline:
+    """Assemble the call; where the transport has 24 kHz, nothing is resampled."""
+    other_rate = parts.rate_hz != SAMPLE_RATE_HZ
+    return Pipeline(
+        [
+            parts.transport.input(),  # → 16-bit PCM
+            *parts.inbound_taps,
+            *([Resampler(parts.rate_hz, SAMPLE_RATE_HZ)] if other_rate else []),  # → 24 kHz
+            MoshiProcessor(parts.session, hang_secs=parts.hang_secs),
+            *([Resampler(SAMPLE_RATE_HZ, parts.rate_hz)] if other_rate else []),
+            PlayoutGovernor(parts.playout_lead_ms),
+            *parts.taps,
+            parts.transport.output(),
+        ]
+    )
