@@ -36,6 +36,7 @@ from moshi_phone.access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR, StreamRef
 from moshi_phone.access.source import source_of
 from moshi_phone.engines.duplex import DuplexSession
 from moshi_phone.runtime.call_log import call_context
+from moshi_phone.runtime.watchdog import LATE_S
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.control import CallControl, end_at_limit
 from moshi_phone.server.calls.pending import PendingCall
@@ -105,8 +106,10 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
 
     async def end_when_idle() -> None:
         # Not polling: it sleeps up to a deadline that media has moved, seldom more than once in 30 s.
-        while (left_secs := serializer.media_s + idle_secs - loop.time()) > 0:  # noqa: ASYNC110
+        while (left_secs := serializer.media_s + idle_secs - loop.time()) > 0:
             await asyncio.sleep(left_secs)
+            if loop.time() - serializer.media_s > idle_secs + LATE_S:  # this process was frozen
+                await asyncio.sleep(LATE_S)  # for what has come meanwhile
         call.request_end(f"no media came for {idle_secs:g} s")
 
     idle = asyncio.create_task(end_when_idle()) if idle_secs else None

@@ -37,6 +37,7 @@ from moshi_phone.audio.silence import SILENT_FRAME, is_silent
 from moshi_phone.audio.speech_activity import Change, SpeechActivity
 from moshi_phone.engines.duplex import HANG_SECS, DuplexSession, DuplexStep, EngineFailed, Unsupported
 from moshi_phone.runtime.errors import describe_error
+from moshi_phone.runtime.watchdog import Watchdog
 from processors.frames import EngineMetricsFrame, MulawInputFrame
 from processors.moshi_settings import MoshiSettings
 from processors.resampler import Resampling
@@ -100,7 +101,7 @@ class MoshiProcessor(AIService):
         self._fed_at_s: deque[float] = deque()
         self._speaker: asyncio.Task[None] | None = None
         self._silence: asyncio.Task[None] | None = None
-        self._watchdog: asyncio.TimerHandle | None = None
+        self._watchdog = Watchdog(hang_secs, self._give_up)
 
     def can_generate_metrics(self) -> bool:
         """Say that it measures its responses."""
@@ -180,8 +181,8 @@ class MoshiProcessor(AIService):
         self._fed_frames += 1
         self.session.feed(block)
         # Not anew with every frame: that would put the alarm off for as long as the caller speaks.
-        if self._watchdog is None:
-            self._expect_answer()
+        if not self._watchdog.is_running:
+            self._watchdog.start()
 
     def _resampled(self, frame: InputAudioRawFrame) -> bytes:
         if self._resampling is None:
@@ -303,25 +304,17 @@ class MoshiProcessor(AIService):
         # Frames that the session dropped will never be answered; their times go first.
         while len(self._fed_at_s) > self.session.backlog_frames + 1:
             self._fed_at_s.popleft()
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            self._watchdog = None
+        self._watchdog.stop()
         if self.session.backlog_frames:
-            self._expect_answer()
-
-    def _expect_answer(self) -> None:
-        self._watchdog = asyncio.get_running_loop().call_later(self._hang_secs, self._give_up)
+            self._watchdog.start()
 
     def _give_up(self) -> None:
-        self._watchdog = None
         error = EngineFailed(f"{self.session.display_name} gave no answer for {self._hang_secs:g} s")
         self.create_task(self.push_error(str(error), exception=error, force_treat_as_permanent=True))
 
     async def _stop_output(self) -> None:
         await self._unmute()
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            self._watchdog = None
+        self._watchdog.stop()
         if self._speaker is not None:
             speaker, self._speaker = self._speaker, None
             await self.cancel_task(speaker)

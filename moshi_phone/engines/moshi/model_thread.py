@@ -18,6 +18,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from moshi_phone.runtime.watchdog import LATE_S
+
 
 def _no_time() -> float:
     return 0.0
@@ -140,6 +142,8 @@ class ModelThread:
         self._lock = threading.Condition()
         self._current: list[Job] = []  # what is being done
         self._since = 0.0
+        self._looked_s = 0.0  # when it was last asked whether its job hangs
+        self._is_extended = False  # whether its job has been given one more period
         self._generation = 0
         self._resting = threading.Event()
         self._start_thread()
@@ -173,11 +177,16 @@ class ModelThread:
             Whether the thread was given up.
         """
         with self._lock:
-            jobs = self._current
+            jobs, now_s = self._current, self._clock()
+            late_s, self._looked_s = now_s - max(self._looked_s, self._since), now_s
             if not jobs or (owner is not None and any(job.owner is not owner for job in jobs)):
                 return False
             patience_s = min(patience_s, *(job.patience_s for job in jobs))
-            if self._clock() - self._since < patience_s:
+            if now_s - self._since < patience_s:
+                return False
+            if late_s > LATE_S and not self._is_extended:
+                # Calls look with every frame. Who did not look for so long was frozen, and so was the job.
+                self._since, self._is_extended = now_s, True
                 return False
             self._current = []
             self._generation += 1
@@ -215,7 +224,7 @@ class ModelThread:
             while generation == self._generation:
                 now_s = self._clock()
                 if jobs := self._jobs.take(now_s, ending=self._stopping):
-                    self._current, self._since = jobs, now_s
+                    self._current, self._since, self._is_extended = jobs, now_s, False
                     return jobs
                 if self._stopping:
                     return []

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from loguru import logger
 
+from moshi_phone.runtime.watchdog import LATE_S
 from moshi_phone.server.net.connections import CLOSE_TIMEOUT, INTERNAL, SEND_STALLED, Connection, Connections
 from moshi_phone.server.net.read_gate import ReadGate, gated
 
@@ -44,6 +45,8 @@ class ConnectionGuard:
         self._stalled_since_s: float | None = None
         self._closing_since_s: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due_s = 0.0
+        self._is_extended = False
         self._look_again()
 
     def writing_paused(self) -> None:
@@ -69,13 +72,21 @@ class ConnectionGuard:
         self._connections.note_cut_off(self._connection, cause)
 
     def _look(self) -> None:
+        due_s, now_s = self._due_s, self._loop.time()
+        if now_s - due_s > LATE_S and not self._is_extended:  # we were frozen, and it had no time
+            self._is_extended = True
+            self._stalled_since_s = now_s if self._stalled_since_s is not None else None
+            self._look_again()
+            return
+        self._is_extended = False
         if cause := self._cause(self._loop.time()):
             self.cut_off(cause)
         else:
             self._look_again()
 
     def _look_again(self) -> None:
-        self._timer = self._loop.call_later(self._connections.limits.check_secs, self._look)
+        self._due_s = self._loop.time() + self._connections.limits.check_secs
+        self._timer = self._loop.call_at(self._due_s, self._look)
 
     def _cause(self, now_s: float) -> str | None:
         limits = self._connections.limits

@@ -18,6 +18,7 @@ from uvicorn._types import ASGIReceiveEvent  # the types of uvicorn's own interf
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
+from moshi_phone.runtime.watchdog import LATE_S
 from moshi_phone.server.net.connection_guard import WatchedProtocol
 from moshi_phone.server.net.connections import (
     AFTER_CLOSE,
@@ -54,6 +55,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         super().__init__(connections, *uvicorn, **named)
         self.close_timeout = connections.limits.closing_secs
         self._is_call = False
+        self._is_ping_extended = False
         self._began_s = self.loop.time()
         self._after_close_bytes = 0
         self._taken = 0
@@ -157,6 +159,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     def handle_pong(self, event: Frame) -> None:
         """Take an answer, within reason."""
         if self._may_control():
+            self._is_ping_extended = False
             super().handle_pong(event)
 
     def handle_cont(self, event: Frame) -> None:
@@ -181,6 +184,12 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
 
     def keepalive_timeout(self) -> None:
         """Cut off who answers no ping. A farewell would only wait behind what was not read either."""
+        patience_s = self.ping_timeout or 0.0
+        if not self._is_ping_extended and self.loop.time() - self.ping_sent_at > patience_s + LATE_S:
+            # This process was frozen: the answer may have come, and has not been read.
+            self._is_ping_extended = True
+            self.pong_timer = self.loop.call_later(patience_s, self.keepalive_timeout)
+            return
         super().keepalive_timeout()
         self.cut_off(NO_PONG)
 

@@ -113,9 +113,33 @@ def test_leaves_a_hung_thread_behind(thread: ModelThread, clock: Clock) -> None:
 
 def test_may_be_less_patient_with_one_owner(thread: ModelThread, clock: Clock) -> None:
     hung = Hung(thread)
+    clock.now_s = 0.9
+    assert not thread.abandon_if_hung(owner=hung, patience_s=1.0)
     clock.now_s = 1.5
     assert not thread.abandon_if_hung(owner=object(), patience_s=1.0)
     assert thread.abandon_if_hung(owner=hung, patience_s=1.0)
+    hung.let_go.set()
+
+
+def test_a_job_is_given_one_more_period_after_a_freeze(thread: ModelThread, clock: Clock) -> None:
+    hung = Hung(thread)
+    clock.now_s = 0.08
+    assert not thread.abandon_if_hung()
+    clock.now_s = 12.0  # nobody has looked for so long: the process was frozen
+    assert not thread.abandon_if_hung()
+    clock.now_s = 14.9
+    assert not thread.abandon_if_hung()
+    clock.now_s = 15.0
+    assert thread.abandon_if_hung()
+    hung.let_go.set()
+
+
+def test_no_job_is_given_two_more(thread: ModelThread, clock: Clock) -> None:
+    hung = Hung(thread)
+    clock.now_s = 12.0
+    assert not thread.abandon_if_hung()
+    clock.now_s = 24.0
+    assert thread.abandon_if_hung()
     hung.let_go.set()
 
 
@@ -139,7 +163,9 @@ def test_another_thread_can_take_over_the_weights(thread: ModelThread, clock: Cl
     session = thread.call(lambda: LanguageSession(model, GREEDY, 0)).result(WAIT_S)
     before = thread.call(lambda: words(session)).result(WAIT_S)
     hung = Hung(thread)
-    clock.now_s = 10.0
+    clock.now_s = 2.9
+    assert not thread.abandon_if_hung()
+    clock.now_s = 3.0
     assert thread.abandon_if_hung()
     again = thread.call(lambda: LanguageSession(model, GREEDY, 0)).result(WAIT_S)
     assert thread.call(lambda: words(again)).result(WAIT_S) == before

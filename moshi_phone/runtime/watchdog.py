@@ -1,0 +1,60 @@
+"""A timer that ends what takes too long, and is fair to a process that was frozen meanwhile.
+
+A paused virtual machine, SIGSTOP or a laptop's lid stop everything but the clock. Afterwards each timer finds
+that its time has passed, though what it watches has had none. A timer that comes late itself by more than a
+second shows that, and gives one more period.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+LATE_S = 1.0
+
+
+class Watchdog:
+    """Calls back when it has not been stopped for so long. Used on the event loop.
+
+    Args:
+        secs: how long.
+        on_expired: called then, once.
+    """
+
+    def __init__(self, secs: float, on_expired: Callable[[], None]) -> None:
+        self._secs = secs
+        self._on_expired = on_expired
+        self._timer: asyncio.TimerHandle | None = None
+        self._due_s = 0.0
+        self._is_extended = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and has neither been stopped nor expired."""
+        return self._timer is not None
+
+    def start(self) -> None:
+        """Begin, or begin again."""
+        self.stop()
+        self._wait()
+
+    def stop(self) -> None:
+        """Watch no more. May be called twice."""
+        self._is_extended = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wait(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._due_s = loop.time() + self._secs
+        self._timer = loop.call_at(self._due_s, self._expire)
+
+    def _expire(self) -> None:
+        late_s = asyncio.get_running_loop().time() - self._due_s
+        if late_s > LATE_S and not self._is_extended:
+            self._is_extended = True
+            self._wait()
+            return
+        self._timer = None
+        self._on_expired()

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+from moshi_phone.runtime.watchdog import LATE_S, Watchdog
+
+SECS = 0.1
+
+
+class Watched:
+    """Counts how often its watchdog has expired."""
+
+    def __init__(self) -> None:
+        self.expired = 0
+        self.watchdog = Watchdog(SECS, self._expire)
+        self.watchdog.start()
+
+    def _expire(self) -> None:
+        self.expired += 1
+
+
+def freeze() -> None:
+    """Do what SIGSTOP and SIGCONT do to the event loop."""
+    time.sleep(SECS + LATE_S + 0.1)
+
+
+async def test_it_expires_once() -> None:
+    watched = Watched()
+    await asyncio.sleep(4 * SECS)
+    assert watched.expired == 1
+    assert not watched.watchdog.is_running
+
+
+async def test_what_is_stopped_or_started_again_does_not_expire() -> None:
+    watched, stopped = Watched(), Watched()
+    stopped.watchdog.stop()
+    for _ in range(4):
+        await asyncio.sleep(SECS / 2)
+        watched.watchdog.start()
+    assert (watched.expired, stopped.expired) == (0, 0)
+    assert watched.watchdog.is_running
+    watched.watchdog.stop()
+
+
+async def test_a_frozen_process_gives_one_more_period() -> None:
+    rescued, hung = Watched(), Watched()
+    freeze()
+    await asyncio.sleep(SECS / 4)
+    assert (rescued.expired, hung.expired) == (0, 0)
+    rescued.watchdog.stop()  # it has done meanwhile what it was to do
+    await asyncio.sleep(3 * SECS)
+    assert (rescued.expired, hung.expired) == (0, 1)
+
+
+async def test_it_gives_no_second_one() -> None:
+    hung = Watched()
+    freeze()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    freeze()
+    await asyncio.sleep(SECS / 4)
+    assert hung.expired == 1

@@ -1,0 +1,43 @@
+"""A process that was frozen, as a paused virtual machine is, goes on with its calls."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.phone import Phone
+from tests.support.program import program
+
+FREEZE_SECS = 12  # a step hangs after 3 s, an answer is late after 5, a ping after 10
+
+
+@pytest.mark.slow
+async def test_calls_go_on_after_a_freeze(tiny_checkpoint: Path) -> None:
+    """Moshi's calls ended, because "a step took more than 3 s", and the model was put on trial."""
+    environment = {"MOSHI_ENGINE": "moshi", "MOSHI_MODEL": str(tiny_checkpoint), "MOSHI_GREETING": "none"}
+    async with program("--port", "0", environment=environment) as run:
+        found = re.search(r"ws://([\w.]+:\d+)/", await run.says("Answering calls at ws://"))
+        assert found
+        reading = asyncio.create_task(run.ends())
+        async with Phone.calling(found[1]) as phone:
+            for _ in range(5):
+                await phone.say(times=4)
+                await phone.listen(frames=1)
+            await phone.say(times=4)  # is being answered
+            await asyncio.sleep(0.03)
+            run.signal(signal.SIGSTOP)
+            await asyncio.sleep(FREEZE_SECS)
+            run.signal(signal.SIGCONT)
+            async with asyncio.timeout(20):
+                await phone.listen(frames=1)
+                for _ in range(5):
+                    await phone.say(times=4)
+                    await phone.listen(frames=1)
+            await phone.send({"event": "stop"})
+            assert await phone.closed() == (1000, "the caller hung up")
+        reading.cancel()
+    assert "is being tried" not in run.said
