@@ -17,8 +17,8 @@ import numpy as np
 from moshi_mlx.models.generate import LmGen
 from moshi_mlx.utils.sampling import Sampler
 
+from moshi_phone.commands.random_model import randomize
 from moshi_phone.engines.choose import accelerator
-from moshi_phone.engines.moshi.checkpoint.random_model import randomize
 from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, LanguageSession, build
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig, config_v0_1

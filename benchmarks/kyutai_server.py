@@ -30,7 +30,7 @@ from streamdouble.protocol import MediaStreamEncoder, StreamIdentity
 from websockets.asyncio.client import connect
 
 from benchmarks.serving import serving
-from moshi_phone.engines.moshi.checkpoint.random_model import write_random_mimi, write_tiny_tokenizer
+from moshi_phone.commands.random_model import write_random_mimi, write_tiny_tokenizer
 from moshi_phone.rehearse.caller import Caller
 from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
 

@@ -20,8 +20,8 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from moshi_phone.commands.random_model import randomize
 from moshi_phone.engines.choose import accelerator
-from moshi_phone.engines.moshi.checkpoint.random_model import randomize
 from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, LanguageSession, build
 from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.model.sampling import GREEDY

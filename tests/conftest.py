@@ -18,7 +18,7 @@ import pytest
 import uvicorn.server
 from loguru import logger
 
-from moshi_phone.engines.moshi.checkpoint.random_model import write_random_mimi
+from moshi_phone.commands.random_model import write_random_mimi
 from tests.fakes.twilio_api import FakeTwilioApi, fake_twilio_api
 from tests.support.clone import Clone
 from tests.support.logs import Logged, logged_lines
@@ -147,7 +147,7 @@ def talkative_pair(
 @pytest.fixture(scope="session")
 def tiny_personaplex(tmp_path_factory: pytest.TempPathFactory, mimi_file: Path) -> Path:
     """A folder for ``--model`` with a tiny PersonaPlex as NVIDIA publishes it, and three voices."""
-    from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer  # noqa: PLC0415 - loads mlx
+    from moshi_phone.commands.random_model import write_tiny_tokenizer  # noqa: PLC0415 - loads mlx
     from tests.support.tiny_personaplex import write_personaplex  # noqa: PLC0415
     from tests.support.tiny_voice import write_voice  # noqa: PLC0415
 

@@ -81,9 +81,10 @@ def _bench_servers(options: EngineOptions, frames: int) -> NoReturn:
 
 async def _bench(options: EngineOptions, frames: int, folder: Path) -> Pace:
     # Loads mlx, which other commands need not wait for.
+    from moshi_phone.commands.random_weights import RandomValues  # noqa: PLC0415
     from moshi_phone.engines.moshi import find_files  # noqa: PLC0415
     from moshi_phone.engines.moshi.engine import MoshiEngine  # noqa: PLC0415
-    from moshi_phone.engines.moshi.load_model import Files, RandomValues  # noqa: PLC0415
+    from moshi_phone.engines.moshi.load_model import Files  # noqa: PLC0415
     from moshi_phone.engines.moshi.stt.checkpoint import cached_listening  # noqa: PLC0415
 
     here = find_files.cached(options, lambda _: None) is not None

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from moshi_phone.commands import random_weights as loading
 from moshi_phone.commands.bench import bench
 from moshi_phone.engines.moshi import find_files as weights
-from moshi_phone.engines.moshi import load_model as loading
 from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
 from tests.support.tiny_config import tiny_config
 from tests.support.tiny_listening import listening_config

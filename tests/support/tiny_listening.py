@@ -98,7 +98,7 @@ def write_tiny_listening(folder: Path, *, pytorch: bool = False, **changes: Any)
     if config["extra_heads_num_heads"] == 0:
         weights = {name: value for name, value in weights.items() if "extra_heads" not in name}
     save_file(pytorch_names(weights) if pytorch else weights, folder / "model.safetensors")
-    from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer  # noqa: PLC0415 - not there beside PyTorch
+    from moshi_phone.commands.random_model import write_tiny_tokenizer  # noqa: PLC0415 - not there beside PyTorch
 
     write_tiny_tokenizer(folder / "tokenizer.model", TEXT_CARD)
     return folder

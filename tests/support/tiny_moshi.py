@@ -13,16 +13,16 @@ from pathlib import Path
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
+from moshi_phone.commands.random_model import (
+    randomize,
+    write_random_mimi,
+    write_tiny_tokenizer,
+)
 from moshi_phone.engines.moshi.checkpoint.checkpoint import (
     CONFIG_NAME,
     MIMI_NAME,
     TOKENIZER_NAME,
     WEIGHTS_NAMES,
-)
-from moshi_phone.engines.moshi.checkpoint.random_model import (
-    randomize,
-    write_random_mimi,
-    write_tiny_tokenizer,
 )
 from moshi_phone.engines.moshi.model.language_model import Quantization, build
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
+from moshi_phone.commands.random_model import write_tiny_tokenizer
 
 _ENDING = 6  # one piece of so many ends a sentence: a line of one or two seconds
 

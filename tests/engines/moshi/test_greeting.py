@@ -9,8 +9,8 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.audio.formats import FRAME_SAMPLES
+from moshi_phone.commands.random_model import write_tiny_tokenizer
 from moshi_phone.engines.duplex import EngineUnavailable
-from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
 from moshi_phone.engines.moshi.codec.call_codecs import CallCodecs
 from moshi_phone.engines.moshi.greeting import TAKES, GreetingRecorder, Take, make_greeting, trim
 from moshi_phone.engines.moshi.model.detokenizer import PADDING_TOKEN

@@ -9,10 +9,10 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
+from moshi_phone.commands.random_model import write_tiny_tokenizer
 from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.moshi import find_files as weights
 from moshi_phone.engines.moshi.checkpoint.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint
-from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
 from moshi_phone.engines.moshi.checkpoint.tensor_shapes import read_shapes
 from moshi_phone.engines.moshi.load_model import Files
 from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS

@@ -13,9 +13,9 @@ import huggingface_hub.constants
 import mlx.core as mx
 import pytest
 
+from moshi_phone.commands.random_model import write_tiny_tokenizer
 from moshi_phone.engines.moshi import find_files
 from moshi_phone.engines.moshi.checkpoint.checkpoint import CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME
-from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
 from moshi_phone.engines.options import EngineOptions
 from tests.engines.moshi.checkpoint.test_convert import as_moshi_saves_it
 from tests.engines.moshi.files import find, use_endpoint, write_hollow_mimi

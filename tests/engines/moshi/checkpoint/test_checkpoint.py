@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
+from moshi_phone.commands.random_model import write_tiny_tokenizer
 from moshi_phone.engines.moshi.checkpoint.checkpoint import CONFIG_NAME, TOKENIZER_NAME
-from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
 from tests.engines.moshi.files import WEIGHTS_NAME, complaint
 
 

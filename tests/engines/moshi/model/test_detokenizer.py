@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import sentencepiece
 
-from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
+from moshi_phone.commands.random_model import write_tiny_tokenizer
 from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
 
 

@@ -7,7 +7,7 @@ import pytest
 from moshi_mlx.models.tts import Entry, StateMachine, TokenIds
 from sentencepiece import SentencePieceProcessor
 
-from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
+from moshi_phone.commands.random_model import write_tiny_tokenizer
 from moshi_phone.engines.moshi.model.forced_text import (
     MAX_WORDS,
     ForcedTextScheduler,

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from moshi_phone.engines.moshi.checkpoint.random_model import randomize
+from moshi_phone.commands.random_model import randomize
 from moshi_phone.engines.moshi.model.language_model import (
     QUANTIZATIONS,
     LanguageSession,

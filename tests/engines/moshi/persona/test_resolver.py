@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sentencepiece import SentencePieceProcessor
 
+from moshi_phone.commands.random_model import write_tiny_tokenizer
 from moshi_phone.engines.duplex import CallOverrides, EngineUnavailable, RequestRefused
-from moshi_phone.engines.moshi.checkpoint.random_model import write_tiny_tokenizer
 from moshi_phone.engines.moshi.model.detokenizer import PADDING_TOKEN
 from moshi_phone.engines.moshi.model.forced_text import MAX_WORDS
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling, Sampling
