@@ -63,7 +63,9 @@ from pipelines.call_parts import CallParts
 from pipelines.choose import MakePipeline, choose_pipeline, parse_options
 from pipelines.taps import make_taps
 from processors.dtmf_actions import Action, DtmfActions
+from processors.frames import MarkOutputFrame
 from processors.phrase_trigger import PhraseTrigger
+from processors.playback_end import PlaybackEnd
 from processors.tap import FrameObserver
 from processors.tone import ToneOverlay
 from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
@@ -155,7 +157,8 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
     options = state.settings.server
     heading = call.heading(state.engine.name)
     control = CallControl(call, state)
-    watches = _watches(call, state, control)
+    playback = PlaybackEnd()
+    watches = [*_watches(call, state, control), playback]
     call.observations.conversation = watch_conversation(call, state)
     taps = make_taps(
         state.settings.taps, call.file_name, call.observations, state.files, heading, watches=watches
@@ -178,6 +181,7 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
         call.request_end(error.error, INTERNAL_ERROR)
 
     worker.add_event_handler("on_pipeline_error", on_pipeline_error)
+    call.until_played = lambda: playback.wait(lambda mark: worker.queue_frame(MarkOutputFrame(mark)))
 
     async def cancel_when_ended() -> None:
         reason, _ = await call.wait_for_end()
@@ -207,7 +211,11 @@ def _watches(call: Call, state: ServerState, control: CallControl) -> list[Frame
     if asked.transfer_phrase:
         watches.append(PhraseTrigger(asked.transfer_phrase, control.transfer, by_both=False))
     if asked.hangup_phrase:
-        watches.append(PhraseTrigger(asked.hangup_phrase, call.request_end, by_both=True))
+        watches.append(
+            PhraseTrigger(
+                asked.hangup_phrase, control.say_goodbye, by_both=True, take_back=control.take_back_goodbye
+            )
+        )
     return watches
 
 

@@ -41,6 +41,8 @@ from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.workers.runner import WorkerRunner
 
 from moshi_phone.engines.duplex import DuplexSession, Unsupported
+from processors.frames import MarkOutputFrame
+from processors.playback_end import PlaybackEnd
 from processors.transcription_frames import CALLER
 
 NOTHING = "-"  # what the model answers where it has nothing to say
@@ -82,11 +84,13 @@ class Delegate(FrameProcessor):
         self._news = asyncio.Event()
         self._answered = asyncio.Event()
         self._bot_text = ""
+        self._playback = PlaybackEnd()
         self._backend: asyncio.Task[None] | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Take note of the words, and pass everything on."""
         await super().process_frame(frame, direction)
+        self._playback.observe(frame)
         if isinstance(frame, StartFrame):
             self._backend = self.create_task(self._run())
         elif isinstance(frame, (EndFrame, CancelFrame)):
@@ -106,11 +110,12 @@ class Delegate(FrameProcessor):
         await self._stop()
 
     async def hang_up(self) -> None:
-        """End the call when all that waits to be said has been said; for a tool of the model's."""
+        """End the call when all that waits to be said has been heard; for a tool of the model's."""
         try:
             await asyncio.wait_for(self._session.said(), SAID_SECS)
         except TimeoutError:
             logger.warning("The call is ended before the last words were said.")
+        await self._playback.wait(lambda mark: self.push_frame(MarkOutputFrame(mark)))
         await self.push_frame(EndWorkerFrame(), FrameDirection.UPSTREAM)
 
     def _take_bot(self) -> None:

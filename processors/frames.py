@@ -102,6 +102,7 @@ class PlayoutMetricsFrame(MeasurementFrame):
         trimmed_ms: silence that was taken out, in all.
         underruns: how often the other side had nothing to play.
         underrun_ms: for how long, in all.
+        round_trip_ms: of a mark and its echo, beside the audio before it; 0 while it is not known.
     """
 
     lead_ms: float
@@ -109,3 +110,4 @@ class PlayoutMetricsFrame(MeasurementFrame):
     trimmed_ms: float
     underruns: int
     underrun_ms: float
+    round_trip_ms: float = 0.0

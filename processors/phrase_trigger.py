@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pipecat.frames.frames import (
     Frame,
@@ -13,8 +13,10 @@ from pipecat.frames.frames import (
     TTSTextFrame,
 )
 
+from moshi_phone.audio.formats import FRAME_MS
 from processors.dtmf_actions import Action
-from processors.transcription_frames import CALLER
+from processors.frames import EngineMetricsFrame
+from processors.transcription_frames import CALLER, HEARD_S
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -68,22 +70,40 @@ class PhraseMatcher:
 class PhraseTrigger:
     """Listens for phrases in the words of both sides: an observer of a ``Tap``. Acts once.
 
+    Where both must have said it, a caller who speaks on takes it back, and the trigger is armed again.
+
     The phrase itself is in no sentence that could reach a log: what a caller says stays out of it.
 
     Args:
         phrases: any of which will do.
         by_both: whether the bot must have said it as well, before or after.
         action: is called once, with a sentence that says why.
+        take_back: is called when the caller speaks on after both have said it.
     """
 
-    def __init__(self, phrases: Sequence[str], action: Action, *, by_both: bool) -> None:
+    def __init__(
+        self,
+        phrases: Sequence[str],
+        action: Action,
+        *,
+        by_both: bool,
+        take_back: Callable[[], object] | None = None,
+    ) -> None:
         self._caller, self._bot = PhraseMatcher(phrases), PhraseMatcher(phrases)
         self._by_both = by_both
-        self._action: Action | None = action
+        self._action = action
+        self._take_back = take_back
         self._said_by_caller = self._said_by_bot = False
+        self._heard_s = 0.0  # of the caller's audio, by now
+        self._acted_at_s: float | None = None  # of the caller's audio; None while it is armed
 
     def observe(self, frame: Frame) -> None:
         """Look into the words that pass."""
+        if isinstance(frame, EngineMetricsFrame):  # one for each frame of the caller's
+            self._heard_s += FRAME_MS / 1000
+        if self._acted_at_s is not None:
+            self._look_for_more(frame)
+            return
         if isinstance(frame, InterimTranscriptionFrame) and frame.user_id == CALLER:
             for piece in frame.result or ():
                 self._said_by_caller |= self._caller.hear(piece.text)
@@ -95,9 +115,26 @@ class PhraseTrigger:
             self._said_by_bot |= self._bot.hear(frame.text)
         elif isinstance(frame, LLMFullResponseEndFrame):  # which comes when the bot pauses
             self._said_by_bot |= self._bot.pause()
-        if self._action and self._said_by_caller and (self._said_by_bot or not self._by_both):
-            action, self._action = self._action, None
-            action("both said goodbye" if self._by_both else "the caller asked for it")
+        if isinstance(frame, InterimTranscriptionFrame):
+            self._heard_s = max(self._heard_s, frame.metadata.get(HEARD_S, 0.0))
+        if self._said_by_caller and (self._said_by_bot or not self._by_both):
+            self._acted_at_s = self._heard_s
+            self._action("both said goodbye" if self._by_both else "the caller asked for it")
+
+    def _look_for_more(self, frame: Frame) -> None:
+        """Take it back when the caller says more: words that were said after it, not only heard after it."""
+        if self._take_back is None or not isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame):
+            return
+        if frame.user_id != CALLER:
+            goes_on = bool(words_of(frame.text))
+        else:
+            pieces = (frame.result or ()) if isinstance(frame, InterimTranscriptionFrame) else ()
+            acted_at_s = self._acted_at_s or 0.0
+            goes_on = any(piece.at_s > acted_at_s and words_of(piece.text) for piece in pieces)
+        if goes_on:
+            self._acted_at_s = None
+            self._said_by_caller = self._said_by_bot = False
+            self._take_back()
 
     def close(self) -> None:
         """Nothing to finish."""

@@ -67,6 +67,7 @@ class PlayoutGovernor(FrameProcessor):
             playout.trimmer.trimmed_ms,
             clock.underruns,
             clock.underrun_ms,
+            clock.round_trip_ms,
         )
 
     async def _mark(self, now_s: float) -> None:

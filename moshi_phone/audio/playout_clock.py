@@ -41,6 +41,12 @@ class PlayoutClock:
         """Jitter of the way back, as the echoes show it."""
         return self._echoes.jitter_s * 1000
 
+    @property
+    def round_trip_ms(self) -> float:
+        """The way there and back, as the quickest echo shows it; 0 before the first."""
+        least_s = self._round_trip.least_s
+        return max(0.0, least_s) * 1000 if math.isfinite(least_s) else 0.0
+
     def restart(self) -> None:
         """Forget what was learned by a clock that turned out wrong; the underruns stay counted."""
         self._underrun_before_ms = self.underrun_ms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -42,6 +42,10 @@ class CallState(Enum):
     """It holds nothing any more."""
 
 
+async def _at_once() -> bool:
+    return False
+
+
 @dataclass(eq=False)  # calls are kept in a set, and no two are the same
 class Call:
     """One call: its names, its state, and what ends it.
@@ -56,6 +60,7 @@ class Call:
         expected: what was decided of it before its stream came.
         caller_hung_up: whether Twilio has said that the phone call is over.
         handed_over: whether the phone call goes on without us, or is about to.
+        until_played: waits until the caller has heard what the bot has said; True where that is known.
         is_heard: tells whether the caller's audio still comes, which no stream does that Twilio has ended.
     """
 
@@ -67,6 +72,7 @@ class Call:
     caller_hung_up: bool = False
     handed_over: bool = False
     is_heard: Callable[[], bool] = lambda: False
+    until_played: Callable[[], Awaitable[bool]] = _at_once
     expected: PendingCall = field(default_factory=PendingCall)
     state: CallState = CallState.ACTIVE
     _closed_s: float | None = None
@@ -102,6 +108,11 @@ class Call:
         if self.session is None or self.state is not CallState.ACTIVE:
             raise CallClosed(f"The call {self.name} is over.")
         self.session.say(text)
+
+    def cancel_action(self) -> None:
+        """Do no more of what ``start_action`` began."""
+        if self._action is not None:
+            self._action.cancel()
 
     def stream_ended(self, reason: str) -> None:
         """Ask the call to end because its stream has, which a transfer expects."""

@@ -52,6 +52,22 @@ class CallControl:
             return False
         return self._call.start_action(self._transfer(to), why)
 
+    def say_goodbye(self, why: str) -> bool:
+        """End the call when the caller has heard the bot's goodbye to its end. Returns at once.
+
+        Args:
+            why: a sentence for the log.
+
+        Returns:
+            Whether that was begun.
+        """
+        return self._call.start_action(self._end_when_played(why), why)
+
+    def take_back_goodbye(self) -> None:
+        """Go on with the call: the caller speaks on."""
+        logger.info("The caller speaks on; the call goes on")
+        self._call.cancel_action()
+
     def leave_message(self, text: str, why: str) -> bool:
         """Say a message, and hang up. Returns at once.
 
@@ -67,8 +83,8 @@ class CallControl:
     async def _transfer(self, to: str) -> None:
         call, state = self._call, self._state
         assert state.rest is not None  # noqa: S101 - the caller looked
-        if notice := state.settings.calls.transfer_notice:
-            await self._say(notice)
+        if (notice := state.settings.calls.transfer_notice) and await self._say(notice):
+            await call.until_played()
         if call.state is not CallState.ACTIVE:
             logger.info("The call is over before it was put through")
             return
@@ -91,8 +107,13 @@ class CallControl:
             return
         call.request_end(HANDED_OVER)
 
+    async def _end_when_played(self, why: str) -> None:
+        await self._call.until_played()
+        self._call.request_end(why)
+
     async def _leave_message(self, text: str) -> None:
-        was_said = await self._say(text)
+        if was_said := await self._say(text):
+            await self._call.until_played()
         self._call.request_end(
             "a message was left" if was_said else "a machine answered, and no message could be left"
         )
