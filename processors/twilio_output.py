@@ -29,6 +29,7 @@ from pipecat.frames.frames import (
     VolumeFrame,
     VolumeGainFrame,
 )
+from pipecat.pipeline.pipeline import PipelineSink
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.transports.base_output import BOT_VAD_STOP_SECS, BaseOutputTransport
@@ -42,7 +43,7 @@ from processors.frames import MarkOutputFrame, MeasurementFrame, MulawOutputFram
 from processors.socket_writer import SocketWriter
 
 PACED_AHEAD_S = 0.1  # paced audio lies in the other side's buffer for so long: a cushion against jitter
-SPEAKING_EVERY_S = 0.2  # between two BotSpeakingFrames, as pipecat's own transports send them
+SPEAKING_EVERY_S = 1.0  # between two BotSpeakingFrames: each passes every stage, both ways
 FLUSH_S = 1.0  # for what is not sent when the pipeline ends
 _SQUARES = np.square(np.frombuffer(g711.decode(bytes(range(256))), "<i2").astype(np.float32) / 32_768)
 
@@ -59,7 +60,7 @@ class TwilioOutput(BaseOutputTransport):
     pipecat's queue in chunks of 40 ms and is sent in real time, so that an interruption can stop it; while
     it lasts, continuous speech is left out. A pipeline never waits for the socket (``socket_writer.py``).
 
-    What was sent goes on downstream as 8 kHz PCM, as pipecat's own transports pass it.
+    What was sent goes on downstream as 8 kHz PCM, as pipecat's own transports pass it, where a stage follows.
 
     Args:
         websocket: accepted.
@@ -76,6 +77,7 @@ class TwilioOutput(BaseOutputTransport):
         self._said_speaking_s = 0.0
         self._speech_s = -1.0  # when continuous speech was last sent
         self._paced_until_s = 0.0  # when the paced audio that was sent will have been played
+        self._is_last = False
         self._volume, self._volume_gain = params.audio_out_volume, 1.0
         mixer = params.audio_out_mixer
         self._mixer: BaseAudioMixer | None = mixer.get(None) if isinstance(mixer, Mapping) else mixer
@@ -89,6 +91,7 @@ class TwilioOutput(BaseOutputTransport):
     async def start(self, frame: StartFrame) -> None:
         """Begin to write, and be ready for paced audio."""
         await super().start(frame)
+        self._is_last = _is_last(self)
         self._writer = self.create_task(self._socket.run())
         await self.set_transport_ready(frame)
 
@@ -185,6 +188,8 @@ class TwilioOutput(BaseOutputTransport):
             frame.mulaw = g711.encode(await self._shaped(g711.decode(frame.mulaw)))
         await self._send(frame)
         await self._follow_speech(frame.mulaw)
+        if self._is_last:
+            return
         await self.push_frame(
             SpeechOutputAudioRawFrame(g711.decode(frame.mulaw), PHONE_RATE_HZ, num_channels=1)
         )
@@ -239,6 +244,15 @@ class TwilioOutput(BaseOutputTransport):
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _is_last(stage: FrameProcessor) -> bool:
+    """Say whether nothing but the ends of pipelines, one in another, comes behind a stage."""
+    behind: FrameProcessor | None = stage.next
+    while isinstance(behind, PipelineSink):
+        owner = getattr(behind._downstream_push_frame, "__self__", None)
+        behind = owner.next if isinstance(owner, FrameProcessor) else None
+    return behind is None
 
 
 def _as_clip(frame: OutputAudioRawFrame) -> OutputAudioRawFrame:
