@@ -103,6 +103,11 @@ class MoshiProcessor(AIService):
         self._silence: asyncio.Task[None] | None = None
         self._watchdog = Watchdog(hang_secs, self._give_up)
 
+    @property
+    def settings(self) -> MoshiSettings:
+        """The settings now, for reading; ``request()`` of them opens the next session."""
+        return self._settings
+
     def can_generate_metrics(self) -> bool:
         """Say that it measures its responses."""
         return True

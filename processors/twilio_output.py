@@ -77,6 +77,7 @@ class TwilioOutput(BaseOutputTransport):
         self._said_speaking_s = 0.0
         self._speech_s = -1.0  # when continuous speech was last sent
         self._paced_until_s = 0.0  # when the paced audio that was sent will have been played
+        self._clip_until_s = 0.0  # the same, without what a mixer plays by itself
         self._is_last = False
         self._volume, self._volume_gain = params.audio_out_volume, 1.0
         mixer = params.audio_out_mixer
@@ -145,6 +146,8 @@ class TwilioOutput(BaseOutputTransport):
             await asyncio.sleep(left_s)
         now_s = self._now_s()
         self._paced_until_s = max(self._paced_until_s, now_s) + len(frame.audio) / (2 * PHONE_RATE_HZ)
+        if not is_mixer_only:
+            self._clip_until_s = self._paced_until_s
         await self._send(MulawOutputFrame(g711.encode(frame.audio)))
         await asyncio.sleep(max(0.0, self._paced_until_s - PACED_AHEAD_S - now_s))
         return True
@@ -181,7 +184,7 @@ class TwilioOutput(BaseOutputTransport):
             await super().process_frame(_as_clip(paced), FrameDirection.DOWNSTREAM)
             return
         now_s = self._now_s()
-        if now_s < self._paced_until_s:
+        if now_s < self._clip_until_s:
             return  # a clip is being played: both at once would make each of them late
         self._speech_s = now_s
         if self._mixer or self._params.audio_out_filter or self._volume * self._volume_gain != 1.0:
@@ -216,7 +219,7 @@ class TwilioOutput(BaseOutputTransport):
     async def _interrupt(self, frame: InterruptionFrame) -> None:
         self._socket.clear()
         await self._send(frame)
-        self._paced_until_s = 0.0
+        self._paced_until_s = self._clip_until_s = 0.0
         if self._activity.stop():
             await self.broadcast_frame(BotStoppedSpeakingFrame)
 

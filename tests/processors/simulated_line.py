@@ -60,8 +60,9 @@ class PhoneSocket:
         """What the ear heard until now, 8 kHz."""
         return pcm.to_float(g711.decode(self.playback.heard(_now_s()).tobytes()))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._talk.cancel()
+        await asyncio.gather(self._talk, return_exceptions=True)
 
     async def _speak(self) -> None:
         began_s, n = _now_s(), 0
@@ -120,8 +121,13 @@ def call(
         playing = asyncio.ensure_future(play())
         await runner.run()
         await playing
-        socket.close()
-        return socket.heard(), socket
+        heard = socket.heard()
+        await socket.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:  # as asyncio.run does: pipecat leaves some to it
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        return heard, socket
 
     coroutine: Coroutine[Any, Any, tuple[NDArray[np.float32], PhoneSocket]] = main()
     return run_simulated(coroutine)
