@@ -10,13 +10,7 @@ from __future__ import annotations
 
 import os
 
-from pipecat.frames.frames import (
-    Frame,
-    InputAudioRawFrame,
-    LLMContextFrame,
-    SpeechOutputAudioRawFrame,
-    StartFrame,
-)
+from pipecat.frames.frames import Frame, LLMContextFrame, StartFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
@@ -31,7 +25,6 @@ from processors.resampler import Resampler
 
 INSTRUCTIONS = "You are a friendly person on the phone. Answer in the caller's language, in short sentences."
 GREETING = "Greet the caller in one short sentence."
-_RESAMPLED_BYTES = 2 * SAMPLE_RATE_HZ // PHONE_RATE_HZ  # samples that become one on the phone
 
 
 class OpensTalk(FrameProcessor):
@@ -43,35 +36,8 @@ class OpensTalk(FrameProcessor):
         await self.push_frame(frame, direction)
         if isinstance(frame, StartFrame):
             # A developer message at the end asks the model to speak first.
-            context = LLMContext(
-                [{"role": "system", "content": INSTRUCTIONS}, {"role": "developer", "content": GREETING}]
-            )
-            await self.push_frame(LLMContextFrame(context))
-
-
-class SpeechOnly(FrameProcessor):
-    """Keeps the caller's own audio, which the service passes on, from coming back as an echo.
-
-    The service's audio comes in lumps of any size; they leave in whole samples of the phone's.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(enable_direct_mode=True)
-        self._rest = b""
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Hold what was heard, and let everything else pass."""
-        await super().process_frame(frame, direction)
-        if isinstance(frame, InputAudioRawFrame):
-            return
-        if isinstance(frame, SpeechOutputAudioRawFrame):
-            audio = self._rest + frame.audio
-            whole = len(audio) // _RESAMPLED_BYTES * _RESAMPLED_BYTES
-            self._rest = audio[whole:]
-            if not whole:
-                return
-            frame = SpeechOutputAudioRawFrame(audio[:whole], frame.sample_rate, frame.num_channels)
-        await self.push_frame(frame, direction)
+            greeting = LLMContext([{"role": "developer", "content": GREETING}])
+            await self.push_frame(LLMContextFrame(greeting))
 
 
 def gpt_live(parts: CallParts) -> Pipeline:
@@ -87,8 +53,7 @@ def gpt_live(parts: CallParts) -> Pipeline:
             MulawDecoder(),
             Resampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ),
             OpensTalk(),  # ↓ the stages in MoshiProcessor's place
-            make_service(),
-            SpeechOnly(),  # ↑
+            make_service(),  # ↑
             Resampler(SAMPLE_RATE_HZ, PHONE_RATE_HZ),
             PlayoutGovernor(parts.playout_lead_ms),
             MulawEncoder(),
@@ -107,5 +72,7 @@ def make_service() -> OpenAILiveLLMService:
     key = os.environ.get("OPENAI_API_KEY", "")
     if not key:
         raise PluginUnfit("pipelines.gpt_live needs OPENAI_API_KEY, in the environment or in .env.")
-    url = os.environ.get("OPENAI_LIVE_URL", "")
-    return OpenAILiveLLMService(api_key=key, base_url=url) if url else OpenAILiveLLMService(api_key=key)
+    settings = OpenAILiveLLMService.Settings(system_instruction=INSTRUCTIONS)
+    if url := os.environ.get("OPENAI_LIVE_URL", ""):
+        return OpenAILiveLLMService(api_key=key, base_url=url, settings=settings)
+    return OpenAILiveLLMService(api_key=key, settings=settings)
