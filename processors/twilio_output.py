@@ -9,7 +9,6 @@ import numpy as np
 from fastapi import WebSocket
 from loguru import logger
 from pipecat.audio.dtmf.utils import load_dtmf_audio
-from pipecat.audio.mixers.base_audio_mixer import BaseAudioMixer
 from pipecat.audio.utils import scale_audio
 from pipecat.frames.frames import (
     BotSpeakingFrame,
@@ -40,6 +39,7 @@ from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.silence import SILENCE_RMS
 from moshi_phone.audio.speech_activity import Change, SpeechActivity
 from processors.frames import MarkOutputFrame, MeasurementFrame, MulawOutputFrame, SendMetricsFrame
+from processors.line_mixer import LineMixer
 from processors.socket_writer import SocketWriter
 
 PACED_AHEAD_S = 0.1  # paced audio lies in the other side's buffer for so long: a cushion against jitter
@@ -69,7 +69,12 @@ class TwilioOutput(BaseOutputTransport):
     """
 
     def __init__(self, websocket: WebSocket, serializer: FrameSerializer, params: TransportParams) -> None:
+        mixers = params.audio_out_mixer
+        mixer = mixers.get(None) if isinstance(mixers, Mapping) else mixers
+        if mixer:
+            params = params.model_copy(update={"audio_out_mixer": LineMixer(mixer, self._speech_flows)})
         super().__init__(params, enable_direct_mode=True)
+        self._mixer = mixer
         self._serializer = serializer
         self._socket = SocketWriter(websocket)
         self._writer: asyncio.Task[None] | None = None
@@ -80,8 +85,6 @@ class TwilioOutput(BaseOutputTransport):
         self._clip_until_s = 0.0  # the same, without what a mixer plays by itself
         self._is_last = False
         self._volume, self._volume_gain = params.audio_out_volume, 1.0
-        mixer = params.audio_out_mixer
-        self._mixer: BaseAudioMixer | None = mixer.get(None) if isinstance(mixer, Mapping) else mixer
         self._told: set[str] = set()
 
     @property
@@ -141,9 +144,9 @@ class TwilioOutput(BaseOutputTransport):
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
         """Send a chunk of paced audio (16-bit PCM, 8 kHz) when it is due."""
         is_mixer_only = type(frame) is OutputAudioRawFrame and self._mixer is not None
-        # Continuous speech has the mixer's part in it already. Not polling: it sleeps up to a deadline.
-        while is_mixer_only and (left_s := self._speech_s + 2 * PACED_AHEAD_S - self._now_s()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(left_s)
+        if is_mixer_only and self._speech_flows():
+            await asyncio.sleep(PACED_AHEAD_S)  # not until it ends: pipecat gives a write 10 s
+            return False
         now_s = self._now_s()
         self._paced_until_s = max(self._paced_until_s, now_s) + len(frame.audio) / (2 * PHONE_RATE_HZ)
         if not is_mixer_only:
@@ -196,6 +199,9 @@ class TwilioOutput(BaseOutputTransport):
         await self.push_frame(
             SpeechOutputAudioRawFrame(g711.decode(frame.mulaw), PHONE_RATE_HZ, num_channels=1)
         )
+
+    def _speech_flows(self) -> bool:
+        return self._now_s() < self._speech_s + 2 * PACED_AHEAD_S
 
     async def _shaped(self, audio: bytes) -> bytes:
         """Do to continuous speech what pipecat's queue does to other audio, in the same order."""
