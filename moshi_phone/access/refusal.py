@@ -29,6 +29,7 @@ class RefusalCause(StrEnum):
 
     # The server cannot take the call.
     BUSY = "busy"
+    OVERLOAD = "overload"
     CLOSING = "closing"
     ENGINE = "engine"
 
@@ -55,6 +56,7 @@ CAUSES = {
     Where.WEBHOOK: (
         *(RefusalCause.DENIED, RefusalCause.RATE, RefusalCause.HOOK, RefusalCause.HOOK_FAILED),
         *_SERVER,
+        RefusalCause.OVERLOAD,
         *(RefusalCause.FORM, RefusalCause.UNSIGNED, RefusalCause.SIGNATURE),
         *(RefusalCause.NO_AUTH_TOKEN, RefusalCause.NO_PUBLIC_URL),
     ),

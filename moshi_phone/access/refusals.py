@@ -14,6 +14,7 @@ GENUINE = frozenset(
     (
         *(RefusalCause.DENIED, RefusalCause.RATE, RefusalCause.HOOK, RefusalCause.HOOK_FAILED),
         *(RefusalCause.REQUEST, RefusalCause.BUSY, RefusalCause.CLOSING, RefusalCause.ENGINE),
+        RefusalCause.OVERLOAD,
     )
 )
 """Causes of callers who have shown that they come from Twilio; all others, strangers can cause at will."""

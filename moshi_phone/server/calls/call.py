@@ -224,6 +224,11 @@ class Calls:
         if not self.running:
             self._idle.set()
 
+    def count_frames(self) -> tuple[int, int]:
+        """Count the frames of all calls, and those that missed their deadline."""
+        metrics = (self.past, *(call.observations.metrics for call in self.running))
+        return sum(one.frames for one in metrics), sum(one.deadline_misses for one in metrics)
+
     def metrics(self) -> CallMetrics:
         """Add up all calls, those that run and those that have ended."""
         metrics = CallMetrics()

@@ -6,6 +6,11 @@ from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.server.calls.state import ServerState
 
 
+def overload_of(state: ServerState) -> str | None:
+    """Say in one sentence why one more call would harm those that run; None where it would not."""
+    return state.load.reason if state.calls.running else None
+
+
 def reserve(state: ServerState, call_sid: str) -> Refusal | None:
     """Hold a session for a call that is about to be connected, or say why there is none."""
     engine, now_s = state.engine, state.clock()
@@ -21,5 +26,7 @@ def reserve(state: ServerState, call_sid: str) -> Refusal | None:
             else f"all {engine.capacity} sessions are taken"
         )
         return Refusal(RefusalCause.BUSY, taken)
+    if overload := overload_of(state):
+        return Refusal(RefusalCause.OVERLOAD, overload)
     state.reservations.make(call_sid, now_s)
     return None

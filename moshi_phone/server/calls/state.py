@@ -29,6 +29,7 @@ from moshi_phone.hooks.outbox import SEND_SECS, Outbox
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.retention import retaining
 from moshi_phone.server.calls.call import Call, Calls
+from moshi_phone.server.calls.load import Load, watch_load
 from moshi_phone.server.calls.pending import PendingCalls, Reservations
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.startup import Startup
@@ -50,6 +51,7 @@ class ServerState:
         reservations: the calls that were connected and are not here yet.
         personas: who answers which call, where that was said.
         expected: what was decided of calls whose streams are still to come.
+        load: whether one more call would delay those that run.
         outbox: tells ``--on-end`` of calls that are over, where that is wanted.
         startup: how far the engine has come.
         engine_reason: why this engine answers, to be read behind its name.
@@ -70,6 +72,7 @@ class ServerState:
     reservations: Reservations = field(default_factory=Reservations)
     personas: Personas = NO_PERSONAS
     expected: PendingCalls = field(default_factory=PendingCalls)
+    load: Load = field(default_factory=Load)
     outbox: Outbox | None = None
     startup: Startup = field(default_factory=Startup)
     engine_reason: str = ""
@@ -132,6 +135,8 @@ class ServerState:
                 self.outbox.start()
                 stack.push_async_callback(self.outbox.stop)
             await stack.enter_async_context(retaining(self.settings.taps, self.files))
+            watching = asyncio.create_task(watch_load(self.load, self.calls.count_frames))
+            stack.callback(watching.cancel)
             yield
 
     @property

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from moshi_phone.access.public_address import HEALTH_PATH
 from moshi_phone.engines.duplex import ServerStatus
 from moshi_phone.runtime.version import VERSION
+from moshi_phone.server.calls.engine_health import overload_of
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.calls_source import CallsSource
 
@@ -52,6 +53,7 @@ def health(state: ServerState, *, is_public: bool = False) -> dict[str, Any]:
         "calls": len(state.calls.running),
         "served": state.calls.served,
         "lost": engine.lost_calls,
+        "load": {"lag_ms": round(1000 * state.load.lag_s, 1), "deadline_misses": round(state.load.misses, 3)},
         "refused": state.refusals.by_cause,
         "version": VERSION,
     }
@@ -77,7 +79,7 @@ def _published(server: ServerStatus, name: str) -> dict[str, Any]:
 
 def _published_error(state: ServerState) -> str | None:
     """Say why no call is taken, to everybody: what an exception said is in the log and nowhere else."""
-    return ENGINE_ERROR if state.engine.error else state.calls.closing
+    return ENGINE_ERROR if state.engine.error else state.calls.closing or overload_of(state)
 
 
 State = Literal["loading", "ready", "error", "closing"]

@@ -27,6 +27,7 @@ from moshi_phone.conversation.metrics import ConversationMetrics
 from moshi_phone.engines.duplex import DuplexEngine
 from moshi_phone.runtime.version import VERSION
 from moshi_phone.server.calls.call import Call
+from moshi_phone.server.calls.engine_health import overload_of
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import words
 from moshi_phone.server.web.calls_source import CallsSource
@@ -61,9 +62,20 @@ class _PhoneCollector(Collector):
         yield GaugeMetricFamily("moshi_calls_running", "Calls that run.", value=len(calls.running))
         yield GaugeMetricFamily("moshi_sessions", "Sessions that are open.", value=engine.running)
         yield GaugeMetricFamily("moshi_capacity", "Sessions that can be.", value=engine.capacity)
-        is_ready = calls.closing is None and engine.error is None
+        load = self._state.load
+        is_ready = calls.closing is None and engine.error is None and overload_of(self._state) is None
         yield GaugeMetricFamily(
             "moshi_ready", "Whether calls are taken, as in /healthz.", value=float(is_ready)
+        )
+        yield GaugeMetricFamily(
+            "moshi_event_loop_lag_seconds",
+            "How late a timer came, the 95th percentile of five seconds.",
+            value=load.lag_s,
+        )
+        yield GaugeMetricFamily(
+            "moshi_deadline_miss_ratio",
+            "Frames too slow, of five seconds.",
+            value=load.misses,
         )
         yield CounterMetricFamily(
             "moshi_lost_calls", "Calls that ended because their session broke.", value=engine.lost_calls

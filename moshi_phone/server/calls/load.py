@@ -1,0 +1,91 @@
+"""How loaded this server is: whether one more call would delay those that run.
+
+Two things are measured. The event loop's lag is how late a timer comes: every packet of every call waits as
+long. A deadline miss is a frame of which a stage of the engine took longer than the frame lasts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from loguru import logger
+
+from moshi_phone.audio.percentiles import Percentiles
+
+EVERY_S = 0.1
+WINDOW_S = 5.0
+HIGH_LAG_S, LOW_LAG_S = 0.060, 0.030  # a frame lasts 80 ms
+HIGH_MISSES, LOW_MISSES = 0.2, 0.05  # of the frames
+FROZEN_S = 1.0  # a longer lag is a process that was frozen, and no load
+_SAMPLES = round(WINDOW_S / EVERY_S)
+
+
+class Load:
+    """Judges the load of the last five seconds. Pure.
+
+    Attributes:
+        lag_s: the 95th percentile of the loop's lag; 0 until there are five seconds of it.
+        misses: the share of frames that missed their deadline, 0 to 1.
+        is_high: whether one more call would delay those that run.
+    """
+
+    def __init__(self) -> None:
+        self.lag_s = 0.0
+        self.misses = 0.0
+        self.is_high = False
+        self._lags_s: deque[float] = deque(maxlen=_SAMPLES)
+        self._frames: deque[tuple[int, int]] = deque(maxlen=_SAMPLES)
+
+    def note(self, lag_s: float, frames: int, missed_frames: int) -> None:
+        """Take one sample.
+
+        Args:
+            lag_s: how late the loop was.
+            frames: that calls have been answered with since the start of the process.
+            missed_frames: those of them that missed their deadline.
+        """
+        if lag_s > FROZEN_S:
+            self._lags_s.clear()
+            self._frames.clear()
+        self._lags_s.append(min(lag_s, FROZEN_S))
+        self._frames.append((frames, missed_frames))
+        if len(self._lags_s) < _SAMPLES:
+            return
+        spread = Percentiles.of(self._lags_s)
+        self.lag_s = spread.p95 if spread else 0.0
+        before, now = self._frames[0], self._frames[-1]
+        answered, missed = now[0] - before[0], now[1] - before[1]
+        self.misses = missed / answered if answered > 0 else 0.0
+        if self.is_high:  # with some distance, so that it does not flutter
+            self.is_high = self.lag_s > LOW_LAG_S or self.misses > LOW_MISSES
+        else:
+            self.is_high = self.lag_s > HIGH_LAG_S or self.misses > HIGH_MISSES
+
+    @property
+    def reason(self) -> str | None:
+        """Why no further call is taken, in one sentence; None where one is."""
+        if not self.is_high:
+            return None
+        late_ms, missed = 1000 * self.lag_s, 100 * self.misses
+        return f"the server is overloaded: timers are {late_ms:.0f} ms late, {missed:.0f} % of frames slow"
+
+
+async def watch_load(load: Load, count_frames: Callable[[], tuple[int, int]]) -> None:
+    """Measure the load until cancelled.
+
+    Args:
+        load: takes the samples.
+        count_frames: says how many frames calls have been answered with, and how many missed their deadline.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        due_s = loop.time() + EVERY_S
+        await asyncio.sleep(EVERY_S)
+        was_high = load.is_high
+        load.note(max(0.0, loop.time() - due_s), *count_frames())
+        if load.is_high and not was_high:
+            logger.warning("No new calls while running ones would suffer: {}", load.reason)
+        elif was_high and not load.is_high:
+            logger.info("Calls are taken again: the load has gone down")

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from moshi_phone.access.refusal import Refusal, RefusalCause
+from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.server.calls.engine_health import reserve
+from moshi_phone.server.calls.load import EVERY_S, HIGH_LAG_S, LOW_LAG_S, WINDOW_S, Load, watch_load
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.web.health import health
+from moshi_phone.telephony.media_stream import parse
+from tests.support.phone import start_message
+from tests.support.waiting import until
+
+SAMPLES = round(WINDOW_S / EVERY_S)
+
+
+def loaded(lag_s: float, *, missed: float = 0.0, load: Load | None = None, samples: int = SAMPLES) -> Load:
+    """Give the judge of a load that has been the same for five seconds."""
+    load = load or Load()
+    for number in range(samples):
+        load.note(lag_s, number * 100, round(number * 100 * missed))
+    return load
+
+
+def test_a_quiet_server_takes_calls() -> None:
+    assert loaded(0.002).reason is None
+    assert loaded(0.0, missed=0.1).reason is None
+
+
+def test_a_loop_that_lags_is_overloaded() -> None:
+    load = loaded(HIGH_LAG_S + 0.01)
+    assert load.reason == "the server is overloaded: timers are 70 ms late, 0 % of frames slow"
+
+
+def test_an_engine_that_is_late_is_overloaded() -> None:
+    assert loaded(0.0, missed=0.5).reason == (
+        "the server is overloaded: timers are 0 ms late, 50 % of frames slow"
+    )
+
+
+def test_one_hiccup_is_no_load() -> None:
+    load = loaded(0.002)
+    load.note(0.9, 10_000, 0)
+    assert load.reason is None
+
+
+def test_five_seconds_are_needed() -> None:
+    assert loaded(0.5, samples=SAMPLES - 1).reason is None
+    assert loaded(0.5).reason is not None
+
+
+def test_it_does_not_flutter() -> None:
+    load = loaded(HIGH_LAG_S + 0.01)
+    assert loaded((HIGH_LAG_S + LOW_LAG_S) / 2, load=load).is_high
+    assert not loaded(LOW_LAG_S - 0.01, load=load).is_high
+
+
+def test_a_process_that_was_frozen_is_not_overloaded() -> None:
+    load = loaded(0.002)
+    load.note(12.0, 10_000, 0)
+    for _ in range(SAMPLES - 1):
+        load.note(0.002, 10_000, 0)
+    assert load.reason is None
+
+
+@pytest.mark.slow
+async def test_a_loop_that_works_without_a_pause_is_noticed() -> None:
+    load = Load()
+    watching = asyncio.create_task(watch_load(load, lambda: (0, 0)))
+
+    async def work() -> None:
+        while not load.is_high:
+            time.sleep(0.15)  # noqa: ASYNC251 - as a loop that has too much to do
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(30):
+        await work()
+    await until(lambda: not load.is_high)
+    watching.cancel()
+
+
+async def test_the_next_call_is_refused_while_one_runs() -> None:
+    engine = ParrotEngine()
+    await engine.start(lambda _: None)
+    state = ServerState(engine)
+    loaded(0.5, load=state.load)
+    assert reserve(state, "CA1") is None  # nobody runs who would suffer
+    assert health(state)["ready"]
+    start = parse(json.dumps(start_message()))
+    call = state.calls.begin(start)  # type: ignore[arg-type]
+    refusal = reserve(state, "CA2")
+    assert isinstance(refusal, Refusal)
+    assert refusal.cause is RefusalCause.OVERLOAD
+    report = health(state)
+    assert (report["ready"], report["error"]) == (False, refusal.reason)
+    assert report["load"] == {"lag_ms": 500.0, "deadline_misses": 0.0}
+    state.calls.finish(call)
+    assert reserve(state, "CA2") is None
