@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
@@ -17,7 +16,6 @@ from moshi_phone.engines.moshi.checkpoint.checkpoint import (
     WEIGHTS_NAMES,
     Checkpoint,
     Manifest,
-    Unfit,
     check,
     check_no_adapter,
     read_manifest,
@@ -36,8 +34,8 @@ from moshi_phone.engines.moshi.checkpoint.hub import (
     HubRepo,
     cache_folder,
     cache_folder_for,
-    is_repo,
 )
+from moshi_phone.engines.moshi.checkpoint.model_files import ModelFiles
 from moshi_phone.engines.moshi.persona.voice import VoiceUnfit
 from moshi_phone.engines.moshi.persona.voices import (
     Voices,
@@ -56,8 +54,6 @@ from moshi_phone.engines.voices import (
 )
 
 ADAPTER_NAME = "lora.safetensors"  # as Kyutai's fine-tuning saves it
-NOT_THIS = "the file is whole, but not one for this program"
-FETCH_AGAIN = f"run '{DOWNLOAD}' to fetch it again"
 KYUTAI = re.compile(r"kyutai/moshik[oa]-mlx-(q4|q8|bf16)")  # known to have no config.json
 
 
@@ -72,7 +68,7 @@ def find(options: EngineOptions, progress: Progress, *, repair: bool = False) ->
     Raises:
         EngineUnavailable: with a sentence that names the file and the remedy.
     """
-    if (folder := _folder(options)) is not None:
+    if (folder := _files(options).folder) is not None:
         return _in_folder(folder, options, progress)
     return _in_repo(HubRepo(_repo(options), progress), options, progress, repair=repair)
 
@@ -83,12 +79,11 @@ def cached(options: EngineOptions, progress: Progress) -> Checkpoint | None:
     Raises:
         EngineUnavailable: when a file that is here is damaged.
     """
-    if (folder := _folder(options)) is not None:
+    files = _files(options)
+    if (folder := files.folder) is not None:
         return _in_folder(folder, options, progress)
-    try:
-        return _read_repo(HubRepo(_repo(options), progress), options, progress, may_fetch=False)
-    except Unfit as error:
-        raise EngineUnavailable(f"{error}; {_remedy(error, FETCH_AGAIN)}.") from error
+    hub = HubRepo(_repo(options), progress)
+    return files.read_cached(lambda: _read_repo(hub, options, progress, may_fetch=False))
 
 
 def kyutai_repo(options: EngineOptions) -> str:
@@ -104,7 +99,7 @@ def voices(options: EngineOptions, progress: Progress) -> Voices:
         EngineUnavailable: with a sentence that names the remedy.
     """
     try:
-        folder = _folder(options)
+        folder = _files(options).folder
         return voices_in_folder(folder) if folder else voices_of_repo(_repo(options), progress)
     except VoiceUnfit as error:
         raise EngineUnavailable(str(error)) from error
@@ -112,7 +107,7 @@ def voices(options: EngineOptions, progress: Progress) -> Voices:
 
 def cached_voices_of(options: EngineOptions) -> Voices | None:
     """Give PersonaPlex's voices if they are here: those of the model that is named, or else NVIDIA's."""
-    if (folder := _folder(options)) is not None:
+    if (folder := _files(options).folder) is not None:
         return voices_in_folder(folder)
     repo = options.model if is_personaplex_repo(options.model) else PERSONAPLEX_REPO
     return cached_voices(repo) or cached_voices(PERSONAPLEX_REPO)
@@ -120,7 +115,7 @@ def cached_voices_of(options: EngineOptions) -> Voices | None:
 
 def is_personaplex_wanted(options: EngineOptions) -> bool:
     """Whether the options mean PersonaPlex from the hub, which is converted on the first start."""
-    return _folder(options) is None and is_personaplex_repo(_repo(options))
+    return _files(options).folder is None and is_personaplex_repo(_repo(options))
 
 
 def is_personaplex_repo(repo: str) -> bool:
@@ -134,23 +129,19 @@ def is_source_cached(options: EngineOptions) -> bool:
     return HubRepo(_repo(options), lambda _: None).cached(SOURCE_NAMES[0]) is not None
 
 
-def _folder(options: EngineOptions) -> Path | None:
-    folder = Path(options.model).expanduser()
-    return folder if options.model and folder.is_dir() else None
+def _files(options: EngineOptions, hub: HubRepo | None = None) -> ModelFiles:
+    def is_ours(path: Path) -> bool:
+        return path.parent == _converted_folder(hub) if hub else converted_from(path) is not None
+
+    return ModelFiles(
+        options.model, "--model", lambda: _default_repo(options), kyutai_repo(options), DOWNLOAD, is_ours
+    )
 
 
 def _repo(options: EngineOptions) -> str:
     if is_file(options.voice):
         _check_voice_file(Path(options.voice).expanduser())  # before 16 GB are fetched to speak with it
-    repo = options.model or _default_repo(options)
-    if Path(repo).expanduser().is_file():
-        raise EngineUnavailable(f"{repo} is a file; --model takes the folder that it is in.")
-    if not is_repo(repo):
-        raise EngineUnavailable(
-            f"There is no folder {repo}; --model takes a folder, "
-            f"or a repo of the hub such as {kyutai_repo(options)}."
-        )
-    return repo
+    return _files(options).repo
 
 
 def _check_voice_file(path: Path) -> None:
@@ -178,39 +169,25 @@ def _default_repo(options: EngineOptions) -> str:
 
 
 def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Checkpoint:
+    files, folders = _files(options), (folder, cache_folder_for(folder))
+
     def find_here(name: str) -> Path | None:
         return folder / name if (folder / name).is_file() else None
 
-    def find_or_complain(name: str) -> Path:
-        path = find_here(name)
-        if path is None:
-            raise EngineUnavailable(
-                f"{folder / name} is missing; put it there, or leave out --model for {kyutai_repo(options)}."
-            )
-        return path
+    def read() -> Checkpoint:
+        manifest = _manifest(find_here(CONFIG_NAME), (find_here(name) for name in _candidates(options)))
+        tokenizer = files.required(folder, manifest.tokenizer_name)
+        mimi = files.required(folder, manifest.mimi_name)
+        weights = _weights_in_folder(folder, manifest, folders, options)
+        if weights is None:
+            if (adapter := folder / ADAPTER_NAME).is_file():
+                check_no_adapter(adapter, shapes_of(adapter))
+            weights = files.required(folder, manifest.weights_name or WEIGHTS_NAMES[options.quantize])
+        weights = _usable(weights, folders, manifest, options, progress)
+        return _check(weights, mimi, tokenizer, manifest)
 
     progress(f"Moshi's weights come from {folder}.")
-    config = find_here(CONFIG_NAME)
-    folders = (folder, cache_folder_for(folder))
-    remade = False
-    while True:
-        try:
-            manifest = _manifest(config, (find_here(name) for name in _candidates(options)))
-            tokenizer, mimi = find_or_complain(manifest.tokenizer_name), find_or_complain(manifest.mimi_name)
-            weights = _weights_in_folder(folder, manifest, folders, options)
-            if weights is None:
-                if (adapter := folder / ADAPTER_NAME).is_file():
-                    check_no_adapter(adapter, shapes_of(adapter))
-                weights = find_or_complain(manifest.weights_name or WEIGHTS_NAMES[options.quantize])
-            weights = _usable(weights, folders, manifest, options, progress)
-            return _check(weights, mimi, tokenizer, manifest)
-        except Unfit as error:
-            if converted_from(error.path) is not None and not remade:
-                with suppress(OSError):
-                    error.path.unlink()  # it is ours, and is made again
-                remade = True
-                continue
-            raise EngineUnavailable(f"{error}; {_remedy(error, 'copy it there again')}.") from error
+    return files.read_folder(read)
 
 
 def _weights_in_folder(
@@ -231,29 +208,18 @@ def _weights_in_folder(
 
 
 def _in_repo(hub: HubRepo, options: EngineOptions, progress: Progress, *, repair: bool) -> Checkpoint:
-    repaired: set[str] = set()
-    while True:
-        try:
-            # First with what is here alone: then not one request is made.
-            checkpoint = _read_repo(hub, options, progress, may_fetch=False)
-            if checkpoint is not None:
-                progress(f"Moshi's weights come from the cache of {hub.name}.")
-                return checkpoint
-            checkpoint = _read_repo(hub, options, progress, may_fetch=True)
-            assert checkpoint is not None  # noqa: S101 - for mypy: what cannot be fetched raises
-        except Unfit as error:
-            file = error.path.name
-            if error.path.parent == _converted_folder(hub) and file not in repaired:
-                error.path.unlink()  # it is ours, and is made again
-            elif file in repaired:
-                raise _as_published(hub, error) from error
-            elif not repair:
-                raise EngineUnavailable(f"{error}; {_remedy(error, FETCH_AGAIN)}.") from error
-            elif not hub.fetch_if_different(file):
-                raise _as_published(hub, error) from error
-            repaired.add(file)
-        else:
-            return checkpoint
+    def read() -> Checkpoint | None:
+        checkpoint = _read_repo(hub, options, progress, may_fetch=False)
+        if checkpoint is not None:
+            progress(f"Moshi's weights come from the cache of {hub.name}.")
+        return checkpoint
+
+    def fetch() -> Checkpoint:
+        checkpoint = _read_repo(hub, options, progress, may_fetch=True)
+        assert checkpoint is not None  # noqa: S101 - for mypy: what cannot be fetched raises
+        return checkpoint
+
+    return _files(options, hub).read_repo(hub, read, fetch, repair=repair)
 
 
 def _read_repo(
@@ -325,11 +291,3 @@ def _candidates_of_repo(hub: HubRepo, options: EngineOptions) -> list[str]:
 
 def _converted_folder(hub: HubRepo) -> Path:
     return cache_folder(hub.name, hub.commit)
-
-
-def _remedy(error: Unfit, fetch_again: str) -> str:
-    return fetch_again if error.is_damaged else NOT_THIS
-
-
-def _as_published(hub: HubRepo, error: Unfit) -> EngineUnavailable:
-    return EngineUnavailable(f"{error}; {hub.name} holds it like this, try another --model.")

@@ -10,12 +10,13 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mlx.utils import tree_flatten
 
-from moshi_phone.engines.duplex import EngineUnavailable, Progress
+from moshi_phone.engines.duplex import Progress
 from moshi_phone.engines.moshi.checkpoint.checkpoint import (
     CONFIG_NAME,
     Unfit,
@@ -26,7 +27,8 @@ from moshi_phone.engines.moshi.checkpoint.checkpoint import (
     quantization_of,
     shapes_of,
 )
-from moshi_phone.engines.moshi.checkpoint.hub import DOWNLOAD, HubRepo, is_repo
+from moshi_phone.engines.moshi.checkpoint.hub import DOWNLOAD, HubRepo
+from moshi_phone.engines.moshi.checkpoint.model_files import ModelFiles
 from moshi_phone.engines.moshi.checkpoint.pytorch_layout import expected_shapes, is_pytorch_layout, origins
 from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Shapes
 from moshi_phone.engines.moshi.codec.codec import LISTENING_CODEBOOKS
@@ -38,7 +40,6 @@ LISTENING_DOWNLOAD = f"{DOWNLOAD} --listen"
 DEFAULT_REPO = "kyutai/stt-1b-en_fr-mlx"
 WEIGHTS_NAME = "model.safetensors"
 EXTRA_HEAD = re.compile(r"extra_heads\.\d+\.weight")
-NOT_THIS = "the file is whole, but not one for this program"
 # A file without a depformer may leave out its sizes; moshi_mlx wants them all the same.
 _WITHOUT_DEPFORMER = {
     "depformer_dim": 32,
@@ -108,32 +109,20 @@ def find_listening(
     Raises:
         EngineUnavailable: with a sentence that names the file and the remedy.
     """
-    if (folder := _folder(options)) is not None:
-        return _in_folder(folder, progress)
-    hub = _hub(options, progress)
-    repaired: set[str] = set()
-    while True:
-        try:
-            checkpoint = _read(hub.cached)
-            if checkpoint is None:
-                checkpoint = _read(hub.get)
-            assert checkpoint is not None  # noqa: S101 - for mypy: hub.get gives None only if optional
-        except Unfit as error:
-            file = error.path.name
-            if file in repaired:
-                raise EngineUnavailable(
-                    f"{error}; {hub.name} holds it like this, try another --listen-model."
-                ) from error
-            if not repair:
-                raise _unfit(error) from error
-            if not hub.fetch_if_different(file):
-                raise EngineUnavailable(
-                    f"{error}; {hub.name} holds it like this, try another --listen-model."
-                ) from error
-            repaired.add(file)
-        else:
-            progress(f"The listening model is that of {hub.name}.")
-            return checkpoint
+    files = _files(options)
+    if (folder := files.folder) is not None:
+        progress(f"The listening model comes from {folder}.")
+        return _in_folder(files, folder)
+    hub = _hub(files, progress)
+
+    def fetch() -> ListeningCheckpoint:
+        checkpoint = _read(hub.get)
+        assert checkpoint is not None  # noqa: S101 - for mypy: hub.get gives None only if optional
+        return checkpoint
+
+    checkpoint = files.read_repo(hub, lambda: _read(hub.cached), fetch, repair=repair)
+    progress(f"The listening model is that of {hub.name}.")
+    return checkpoint
 
 
 def cached_listening(options: EngineOptions) -> ListeningCheckpoint | None:
@@ -142,56 +131,30 @@ def cached_listening(options: EngineOptions) -> ListeningCheckpoint | None:
     Raises:
         EngineUnavailable: when a file that is here is damaged.
     """
-    if (folder := _folder(options)) is not None:
-        return _in_folder(folder, lambda _: None)
-    try:
-        return _read(_hub(options, lambda _: None).cached)
-    except Unfit as error:
-        raise _unfit(error) from error
+    files = _files(options)
+    if (folder := files.folder) is not None:
+        return _in_folder(files, folder)
+    hub = _hub(files, lambda _: None)
+    return files.read_cached(lambda: _read(hub.cached))
 
 
-def _unfit(error: Unfit) -> EngineUnavailable:
-    remedy = f"run '{LISTENING_DOWNLOAD}' to fetch it again" if error.is_damaged else NOT_THIS
-    return EngineUnavailable(f"{error}; {remedy}.")
+def _files(options: EngineOptions) -> ModelFiles:
+    return ModelFiles(
+        options.listen_model, "--listen-model", lambda: DEFAULT_REPO, DEFAULT_REPO, LISTENING_DOWNLOAD
+    )
 
 
-def _hub(options: EngineOptions, progress: Progress) -> HubRepo:
-    return HubRepo(_repo(options), progress, option="--listen-model", download=LISTENING_DOWNLOAD)
+def _hub(files: ModelFiles, progress: Progress) -> HubRepo:
+    return HubRepo(files.repo, progress, option=files.option, download=files.download)
 
 
-def _folder(options: EngineOptions) -> Path | None:
-    folder = Path(options.listen_model).expanduser()
-    return folder if options.listen_model and folder.is_dir() else None
+def _in_folder(files: ModelFiles, folder: Path) -> ListeningCheckpoint:
+    def read() -> ListeningCheckpoint:
+        checkpoint = _read(partial(files.required, folder))
+        assert checkpoint is not None  # noqa: S101 - for mypy: what is missing raises
+        return checkpoint
 
-
-def _repo(options: EngineOptions) -> str:
-    repo = options.listen_model or DEFAULT_REPO
-    if Path(repo).expanduser().is_file():
-        raise EngineUnavailable(f"{repo} is a file; --listen-model takes the folder that it is in.")
-    if not is_repo(repo):
-        raise EngineUnavailable(
-            f"There is no folder {repo}; --listen-model takes a folder, "
-            f"or a repo of the hub such as {DEFAULT_REPO}."
-        )
-    return repo
-
-
-def _in_folder(folder: Path, progress: Progress) -> ListeningCheckpoint:
-    def find(name: str) -> Path:
-        if not (folder / name).is_file():
-            raise EngineUnavailable(
-                f"{folder / name} is missing; put it there, or leave out --listen-model for {DEFAULT_REPO}."
-            )
-        return folder / name
-
-    progress(f"The listening model comes from {folder}.")
-    try:
-        checkpoint = _read(find)
-    except Unfit as error:
-        remedy = "copy it there again" if error.is_damaged else NOT_THIS
-        raise EngineUnavailable(f"{error}; {remedy}.") from error
-    assert checkpoint is not None  # noqa: S101 - for mypy: find never gives None
-    return checkpoint
+    return files.read_folder(read)
 
 
 def _read(find_file: FindFile) -> ListeningCheckpoint | None:

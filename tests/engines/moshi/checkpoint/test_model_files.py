@@ -1,0 +1,92 @@
+"""checkpoint/model_files.py: one way for every model; a copy of it had other remedies for the same damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from moshi_phone.engines.duplex import EngineUnavailable
+from moshi_phone.engines.moshi.checkpoint.checkpoint import Unfit
+from moshi_phone.engines.moshi.checkpoint.hub import HubRepo
+from moshi_phone.engines.moshi.checkpoint.model_files import NOT_THIS, ModelFiles
+
+
+def files(given: str = "", *, ours: str = "") -> ModelFiles:
+    return ModelFiles(
+        given, "--listen-model", lambda: "a/default", "an/example", "get it", lambda path: path.name == ours
+    )
+
+
+class Hub:
+    """A repo whose file is damaged in the cache, and on the hub too unless it was fetched again."""
+
+    name = "some/repo"
+
+    def __init__(self, *, differs: bool) -> None:
+        self.differs = differs
+        self.fetched: list[str] = []
+
+    def fetch_if_different(self, file: str) -> bool:
+        self.fetched.append(file)
+        return self.differs
+
+    def read(self) -> str:
+        if not self.fetched:
+            raise Unfit(Path("model.bin"), "it is cut short", is_damaged=True)
+        return "whole"
+
+
+def read_repo(hub: Hub, *, repair: bool) -> str:
+    return files().read_repo(cast(HubRepo, hub), hub.read, hub.read, repair=repair)
+
+
+def test_a_damaged_file_is_fetched_again_only_where_that_was_asked_for() -> None:
+    with pytest.raises(EngineUnavailable, match=r"it is cut short; run 'get it' to fetch it again\."):
+        read_repo(hub := Hub(differs=True), repair=False)
+    assert hub.fetched == []
+    assert read_repo(hub, repair=True) == "whole"
+    assert hub.fetched == ["model.bin"]
+
+
+def test_a_file_that_the_hub_has_like_this_is_not_fetched_again_and_again() -> None:
+    with pytest.raises(EngineUnavailable, match="some/repo holds it like this, try another --listen-model"):
+        read_repo(hub := Hub(differs=False), repair=True)
+    assert hub.fetched == ["model.bin"]
+
+
+def test_a_file_of_ours_is_made_again_once(tmp_path: Path) -> None:
+    (made := tmp_path / "converted.bin").touch()
+    tries = 0
+
+    def read() -> str:
+        nonlocal tries
+        tries += 1
+        raise Unfit(made, "it is cut short", is_damaged=True)
+
+    with pytest.raises(EngineUnavailable, match="cut short; copy it there again"):
+        files(ours="converted.bin").read_folder(read)
+    assert (tries, made.exists()) == (2, False)
+
+
+def test_a_whole_file_of_another_kind_needs_no_second_copy(tmp_path: Path) -> None:
+    def read() -> str:
+        raise Unfit(tmp_path / "model.bin", "expected a model that listens", is_damaged=False)
+
+    with pytest.raises(EngineUnavailable, match=NOT_THIS):
+        files().read_folder(read)
+    with pytest.raises(EngineUnavailable, match=NOT_THIS):
+        files().read_cached(read)
+
+
+def test_what_is_named_is_a_folder_a_repo_or_an_error(tmp_path: Path) -> None:
+    assert files(str(tmp_path)).folder == tmp_path
+    assert (files().folder, files().repo, files("b/other").repo) == (None, "a/default", "b/other")
+    (tmp_path / "model.bin").touch()
+    with pytest.raises(EngineUnavailable, match="is a file; --listen-model takes the folder"):
+        assert files(str(tmp_path / "model.bin")).repo
+    with pytest.raises(EngineUnavailable, match=r"There is no folder \./nothing; .* such as an/example"):
+        assert files("./nothing").repo
+    with pytest.raises(EngineUnavailable, match="leave out --listen-model for an/example"):
+        files(str(tmp_path)).required(tmp_path, "tokenizer.model")
