@@ -64,13 +64,15 @@ async def test_what_is_no_call_is_closed_with_a_reason() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-async def test_pipecats_own_runner_runs_it(how: signal.Signals) -> None:
-    """The README's command; the engine is set by the same variables as the command line's."""
+@pytest.mark.parametrize("python", [["-m", "pipecat.runner.run"], [str(ROOT / "bot.py"), "runner"]])
+async def test_pipecats_own_runner_runs_it(python: list[str], how: signal.Signals) -> None:
+    """The README's command, and pipecat's; the engine is set by the same variables as the command line's."""
     port = free_port()
-    python = ["-m", "pipecat.runner.run"]
     arguments = ["-t", "twilio", "-x", "phone.example.com", "--port", str(port)]
     environment = {"MOSHI_ENGINE": "tests.support.slow_engine:SlowEngine"}
     async with program(*arguments, environment=environment, python=python, folder=str(ROOT)) as runner:
+        if "runner" in python:
+            await runner.says("The slow engine loads.")  # before anybody calls
         await runner.says("Uvicorn running")
         address = f"localhost:{port}"
         async with httpx.AsyncClient() as client:
