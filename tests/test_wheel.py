@@ -139,72 +139,20 @@ def test_every_extra_resolves_without_overrides(wheel: Path, tmp_path: Path) -> 
         )
 
 
-APP = '''
-"""Somebody's own app, with modules that are called as ours are in our repository."""
-import sys
-from contextlib import asynccontextmanager
-
-import uvicorn
-from fastapi import FastAPI, WebSocket
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
-from pipecat.workers.runner import WorkerRunner
-
-import processors
-import server
-from moshi_phone.engines.parrot import ParrotEngine
-from moshi_phone.pipelines.phone_call import phone_call
-from moshi_phone.processors.twilio import TwilioSerializer, TwilioTransport
-from moshi_phone.telephony.stream_start import read_start
-
-assert (server.MINE, processors.MINE) == ("mine", "mine")
-engine = ParrotEngine(delay_s=0)
-
-
-@asynccontextmanager
-async def lifespan(app):
-    await engine.start(print)
-    yield
-    await engine.stop()
-
-
-app = FastAPI(lifespan=lifespan)
-
-
-@app.websocket("/stream")
-async def stream(websocket: WebSocket):
-    await websocket.accept()
-    start = await read_start(websocket, within_secs=10)
-    session = engine.open_session()
-    transport = TwilioTransport(websocket, TwilioSerializer(start.stream_sid))
-    worker = PipelineWorker(
-        phone_call(transport, session),
-        params=PipelineParams(audio_in_sample_rate=8000, audio_out_sample_rate=8000),
-        idle_timeout_secs=None,
-    )
-
-    @transport.event_handler("on_client_disconnected")
-    async def on_client_disconnected(transport, websocket):
-        await worker.cancel()
-
-    runner = WorkerRunner(handle_sigint=False)
-    await runner.add_workers(worker)
-    await runner.run()
-    await session.close()
-
-
-uvicorn.run(app, port=int(sys.argv[1]), log_level="info")
-'''
-
-
 async def test_the_stages_answer_a_call_in_somebody_elses_app(wheel: Path, tmp_path: Path) -> None:
     for name in ("server", "processors", "pipelines"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text('MINE = "mine"\n')
-    (tmp_path / "app.py").write_text(APP)
+    # The example of docs/pipecat.md, as somebody has it who has installed the package.
+    app_text = rewritten((ROOT / "examples" / "own_app.py").read_text(), "own_app.py")
+    (tmp_path / "own_app.py").write_text(
+        f"{app_text}\nimport server, processors\nassert (server.MINE, processors.MINE) == ('mine', 'mine')\n"
+    )
     python = environment(tmp_path, f"moshi-phone @ {wheel.as_uri()}", "uvicorn", "websockets")
     port = free_port()
+    uvicorn = ["-m", "uvicorn", "own_app:app", "--port"]
     async with program(
-        str(port), environment={}, python=["app.py"], folder=str(tmp_path), interpreter=python
+        str(port), environment={}, python=uvicorn, folder=str(tmp_path), interpreter=python
     ) as app:
         await app.says("Uvicorn running")
         await hears_somebody(f"127.0.0.1:{port}")
