@@ -7,6 +7,7 @@ where it comes from; none of them is measured by this command but the sizes of m
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -39,9 +40,15 @@ OPUS_CPU_MS = 1.54 * FRAMES_PER_S  # both ways, of a call-second
 CODEC_MS = 45 + 42 + 14  # of one core: Mimi in and out, a frame, and the codecs that take over
 # Reckoned from the sizes of the model's arrays (README).
 FIRST_CALL_GB, NEXT_CALL_GB = 8.5, 3.0
-READ_GB = (
-    4.8 + 1.6
-)  # of a step with --quantize 4: each weight once, and what a call remembers once it is full
+WEIGHTS_GB = 4.8  # that a step reads with --quantize 4, once for all calls in it
+CALL_GB = 1.6  # that it reads of each call once its cache is full
+# Counted in the graph of one step at full depth, on a processor: 2,357 operations that launch something for
+# one call (3,506 uncompiled), 3,509 for eight.
+ROW_LAUNCHES = 0.07  # that each further call adds to those of one
+COMPILED_LAUNCHES = 0.67  # that compiling leaves
+# Published for PersonaPlex, which has Moshi's sizes. Nothing of ours was run on either machine.
+LAUNCHES_NVIDIA_MS = 30.0  # a step on an H100 with its launches recorded; 77.5 without
+LAUNCHES_APPLE_MS = 68.0 * COMPILED_LAUNCHES  # a step of an MLX port on an M2 Max at best; 158 at worst
 # Assumptions.
 CPU_SHARE = 0.5  # of a core that may be busy, so that frames are not late
 MEMORY_SHARE = 0.8  # of memory that the model may have
@@ -61,25 +68,28 @@ class Machine:
         memory_gb: that the model may live in.
         bandwidth_gb_s: of that memory.
         cores: for the codec; of a machine with a card an assumption.
+        launches_ms: how long the launches of one call's step take.
     """
 
     name: str
     memory_gb: int
     bandwidth_gb_s: int
     cores: int
+    launches_ms: float
 
-    @property
-    def step_ms(self) -> float:
-        """How long a step takes at least: it reads all weights, and what the call remembers."""
-        return 1000 * READ_GB / (self.bandwidth_gb_s * BANDWIDTH_SHARE)
+    def step_ms(self, calls: int) -> float:
+        """How long a step of so many calls takes at least: its bytes or its launches, whatever is longer."""
+        read_ms = 1000 * (WEIGHTS_GB + CALL_GB * calls) / (self.bandwidth_gb_s * BANDWIDTH_SHARE)
+        return max(read_ms, self.launches_ms * (1 + ROW_LAUNCHES * (calls - 1)))
 
     @property
     def bounds(self) -> tuple[int, int, int]:
         """How many calls memory, steps and the codec allow, each by itself."""
         room_gb = self.memory_gb * MEMORY_SHARE - FIRST_CALL_GB
+        steps = itertools.takewhile(lambda n: self.step_ms(n) <= FRAME_MS * STEP_SHARE, itertools.count(1))
         return (
             0 if room_gb < 0 else 1 + math.floor(room_gb / NEXT_CALL_GB),
-            math.floor(FRAME_MS * STEP_SHARE / self.step_ms),
+            sum(1 for _ in steps),
             math.floor(self.cores * FRAME_MS / CODEC_MS),
         )
 
@@ -90,11 +100,11 @@ class Machine:
 
 
 MACHINES = (
-    Machine("Mac mini, M4 Pro, 24 GB", 24, 273, 12),
-    Machine("Mac Studio, M4 Max, 64 GB", 64, 546, 16),
-    Machine("Mac Studio, M3 Ultra, 96 GB", 96, 819, 28),
-    Machine("NVIDIA L4, 24 GB, 8 cores", 24, 300, 8),
-    Machine("NVIDIA H100, 80 GB, 32 cores", 80, 3350, 32),
+    Machine("Mac mini, M4 Pro, 24 GB", 24, 273, 12, LAUNCHES_APPLE_MS),
+    Machine("Mac Studio, M4 Max, 64 GB", 64, 546, 16, LAUNCHES_APPLE_MS),
+    Machine("Mac Studio, M3 Ultra, 96 GB", 96, 819, 28, LAUNCHES_APPLE_MS),
+    Machine("NVIDIA L4, 24 GB, 8 cores", 24, 300, 8, LAUNCHES_NVIDIA_MS),
+    Machine("NVIDIA H100, 80 GB, 32 cores", 80, 3350, 32, LAUNCHES_NVIDIA_MS),
 )
 
 
@@ -202,7 +212,8 @@ def machines() -> Iterator[str]:
     yield _needed("Kyutai's Python server, PersonaPlex: a process, a card", 1, "one call a process")
     for machine in MACHINES:
         memory, steps, codec = machine.bounds
-        why = f"memory {memory}, steps of {machine.step_ms:.0f} ms {steps}, codec {codec}"
+        took = f"{machine.step_ms(machine.calls):.0f} ms for all" if machine.calls else "no call"
+        why = f"memory {memory}, steps {steps} ({took}), codec {codec}"
         yield _needed(f"Moshi, `--quantize 4`: {machine.name}", machine.calls, why)
 
 

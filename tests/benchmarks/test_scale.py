@@ -58,8 +58,11 @@ def test_a_websocket_s_header(message_bytes: int, masked: bool, more: int) -> No
 
 
 def test_what_binds_a_machine() -> None:
-    assert Machine("no room", 8, 10_000, 64).calls == 0
-    assert Machine("room for two", 15, 10_000, 64).bounds[0] == 2
+    assert Machine("no room", 8, 10_000, 64, 1.0).calls == 0
+    assert Machine("room for two", 15, 10_000, 64, 1.0).bounds[0] == 2
+    assert Machine("its bytes", 200, 400, 64, 1.0).bounds[1] == 5  # (4.8 + 5 × 1.6) GB at 200 GB/s: 64 ms
+    assert Machine("its launches", 200, 10_000, 64, 50.0).bounds[1] == 5  # 50 ms × (1 + 4 × 0.07) = 64 ms
+    assert Machine("too slow", 200, 100, 64, 1.0).bounds[1] == 0
     assert all(machine.calls == min(machine.bounds) >= 1 for machine in MACHINES)
 
 

@@ -1,0 +1,186 @@
+"""What a machine with a GPU can do, in one command of a few minutes, at real size with random weights.
+
+``uv run python -m benchmarks.accelerator`` prints one table in Markdown: how long a step of 1, 2, 4, 8 and 16
+calls takes, compiled and not, in bfloat16, 8 and 4 bits; how long a prompt of 200 positions takes to be read,
+and its state to be copied into a call. It stops taking on more after ``--secs`` (240) and says what it left
+out. Each call's cache is full, as it is from its fourth minute on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import mlx.core as mx
+import numpy as np
+
+from benchmarks.table import head, row
+from moshi_phone.commands.random_model import randomize
+from moshi_phone.engines.choose import accelerator
+from moshi_phone.engines.moshi.model.language_model import (
+    QUANTIZATIONS,
+    LanguageSession,
+    build,
+    new_history,
+    step_together,
+)
+from moshi_phone.engines.moshi.model.prefill import Prefill
+from moshi_phone.engines.moshi.model.sampling import MoshiSampling
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig, config_v0_1
+
+PACKINGS = ("4", "8", "none")
+ROWS = (1, 2, 4, 8, 16)
+PROMPT_POSITIONS = 200  # a persona of some sentences
+WARM_UP_STEPS, TIMED_STEPS = 3, 12
+CALL_BYTES_SHARE = 0.9  # of the memory that may be used; then no further call is added
+
+
+class Clock:
+    """Says when the time is over.
+
+    Args:
+        secs: that there are.
+    """
+
+    def __init__(self, secs: float) -> None:
+        self._ends_s = time.monotonic() + secs
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is."""
+        return time.monotonic() >= self._ends_s
+
+
+def median_ms(work: Callable[[], object], times: int, warm_up: int) -> float:
+    """Time some work, after some times that do not count."""
+    took_ms = []
+    for number in range(warm_up + times):
+        began_s = time.perf_counter()
+        work()
+        if number >= warm_up:
+            took_ms.append((time.perf_counter() - began_s) * 1000)
+    return float(np.median(took_ms))
+
+
+def old_session(model: Lm, seed: int) -> LanguageSession:
+    """Give a session as it is once its cache is full: it attends to as many positions as it ever will."""
+    session = LanguageSession(model, MoshiSampling(), seed)
+    assert session._rings is not None  # noqa: S101 - it is open
+    for ring in session._rings:
+        ring.offset = ring.context
+    session._first, session._position = model.cfg.transformer.context - 1, model.cfg.transformer.context
+    return session
+
+
+@contextmanager
+def compiling(enabled: bool) -> Iterator[None]:
+    """Switch compiling off for a while."""
+    if not enabled:
+        mx.disable_compile()
+    try:
+        yield
+    finally:
+        mx.enable_compile()
+
+
+def step_rows(model: Lm, rows: Sequence[int], clock: Clock, memory_bytes: float) -> dict[int, list[float]]:
+    """Time steps of so many calls, compiled and then not, in milliseconds, while time and memory last."""
+    frame = np.zeros(model.cfg.other_codebooks, np.uint32)
+    sessions: list[LanguageSession] = []
+    found: dict[int, list[float]] = {}
+    for number in rows:
+        while len(sessions) < number:
+            before_bytes = mx.get_active_memory()
+            if clock.is_over or before_bytes > memory_bytes * CALL_BYTES_SHARE:
+                return found
+            sessions.append(old_session(model, len(sessions)))
+            if 2 * mx.get_active_memory() - before_bytes > memory_bytes * CALL_BYTES_SHARE:
+                return found
+        taken = sessions[:number]
+        found[number] = []
+        for enabled in (True, False):
+            with compiling(enabled):
+                step = lambda taken=taken, number=number: step_together(taken, [frame] * number)  # noqa: E731
+                found[number].append(median_ms(step, TIMED_STEPS, WARM_UP_STEPS))
+    return found
+
+
+def prompt_ms(model: Lm) -> tuple[float, float]:
+    """Give how long a prompt takes to be read in one pass, and its state to be copied into a call."""
+    config = model.cfg
+    inputs = np.zeros((PROMPT_POSITIONS, 1 + config.audio_codebooks), np.int32)
+
+    def read() -> Prefill:
+        reading = Prefill(model, inputs, None, new_history(config))
+        reading.advance(PROMPT_POSITIONS)
+        return reading
+
+    snapshot = read().snapshot()
+
+    def copy() -> None:
+        rings = snapshot.caches(config.transformer.context)
+        mx.eval([array for ring in rings for array in ring.state])
+
+    return median_ms(read, 3, 1), median_ms(copy, 5, 1)
+
+
+def measure(
+    config: LmConfig, packings: Sequence[str], rows: Sequence[int], dtype: mx.Dtype, clock: Clock
+) -> Iterator[str]:
+    """Give the table line by line."""
+    memory_bytes = _memory_bytes()
+    columns = [f"{number} {'call' if number == 1 else 'calls'}" for number in rows]
+    yield from head("weights", "compiled", *columns, "prompt of 200", "its copy")
+    for packing in packings:
+        if clock.is_over:
+            yield row(f"{packing}: no time left", *[""] * (len(rows) + 3))
+            continue
+        quantization = None if packing == "none" else QUANTIZATIONS[int(packing)]
+        model = randomize(build(config, quantization), quantization, seed=0, dtype=dtype)
+        read_ms, copy_ms = prompt_ms(model)
+        steps = step_rows(model, rows, clock, memory_bytes)
+        name = f"q{packing}" if quantization else str(dtype).rsplit(".", 1)[-1]
+        for index, compiled in enumerate(("yes", "no")):
+            cells = [f"{steps[number][index]:.1f}" if number in steps else "–" for number in rows]
+            yield row(name, compiled, *cells, f"{read_ms:.0f}", f"{copy_ms:.1f}")
+        del model
+        mx.clear_cache()
+
+
+def _memory_bytes() -> float:
+    """How much memory mlx may use, as far as it knows."""
+    known = mx.device_info()
+    for name in ("max_recommended_working_set_size", "memory_size", "total_memory"):
+        if name in known:
+            return float(known[name])
+    return float("inf")
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--secs", type=float, default=240, help="after which nothing more is begun")
+    parser.add_argument("--quantize", choices=PACKINGS, action="append", help="only this; repeatable")
+    parser.add_argument("--layers", type=int, help="of the big transformer; for a trial on a processor")
+    arguments = parser.parse_args()
+    config, found = config_v0_1(), accelerator()
+    if arguments.layers:
+        config.transformer = dataclasses.replace(config.transformer, num_layers=arguments.layers)
+    if found is None and not arguments.layers:
+        parser.error("mlx finds no accelerator here; --layers 1 tries the command on the processor")
+    dtype = mx.bfloat16 if found else mx.float32
+    clock = Clock(arguments.secs)
+    print(f"mlx {version('mlx')} on {found or 'the processor'}, {config.transformer.num_layers} layers,")
+    print("milliseconds, medians; each call's cache is full; – where memory or time was over\n")
+    for line in measure(config, arguments.quantize or PACKINGS, ROWS, dtype, clock):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
