@@ -21,6 +21,7 @@ from pipecat.serializers.telnyx import TelnyxFrameSerializer
 from websockets.asyncio.client import ClientConnection, connect
 
 import bot
+from moshi_phone.audio import g711
 from moshi_phone.engines.choose import EngineChoice
 from moshi_phone.engines.duplex import CallOverrides, EngineUnavailable, Progress
 from moshi_phone.engines.options import EngineOptions
@@ -32,7 +33,7 @@ from tests.support.logs import Logged
 from tests.support.phone import Phone, serving_app, start_message
 
 PROTOBUFS: Any = frames_pb2  # generated: mypy sees nothing in it
-TONE = bytes([0x10, 0x90] * 80)
+TONE = g711.encode((8_000 * np.sin(2 * np.pi * 500 / 8_000 * np.arange(160))).astype("<i2").tobytes())
 TELNYX = {
     "event": "start",
     "stream_id": "stream-1",
@@ -121,13 +122,11 @@ async def talk(socket: ClientConnection, packets: int = 50) -> None:
         await socket.send(json.dumps(media))
 
 
-async def hear(socket: ClientConnection, wanted_bytes: int, *, linear: bool = False) -> np.ndarray:
-    """Wait for so much audio that is no silence; gives it as the phone would play it."""
-    from moshi_phone.audio import g711  # noqa: PLC0415
-
+async def hear(socket: ClientConnection, loud_samples: int, *, linear: bool = False) -> np.ndarray:
+    """Wait for so many samples that are loud; gives all that the phone would have played by then."""
     samples = np.zeros(0, np.int16)
     async with asyncio.timeout(20):
-        while np.count_nonzero(np.abs(samples.astype(int)) > 1_000) < wanted_bytes:
+        while np.count_nonzero(np.abs(samples.astype(int)) > 1_000) < loud_samples:
             message = json.loads(await socket.recv())
             if message["event"] in ("media", "playAudio"):
                 data = base64.b64decode(message["media"]["payload"])
@@ -142,8 +141,9 @@ async def test_another_phone_company_is_answered_by_pipecat_s_transport(
     async with serving_bot() as url, connect(url) as socket:
         await socket.send(json.dumps({"event": "connected"}))
         await socket.send(json.dumps(start))
-        await talk(socket)
-        await hear(socket, 2_000)
+        await talk(socket)  # a second: 12 whole frames, of whose 7,680 samples an eighth is near zero
+        heard = await hear(socket, 6_600)
+        assert heard.size == 7_680  # all of it, and nothing in between
         assert engine.running == 1
         (call,) = (await bot.runner_state.get()).calls.running
         assert call.start.call_sid == "call-1"
@@ -161,7 +161,7 @@ async def test_exotel_s_linear_audio(engine: AskedEngine) -> None:
         for _ in range(10):
             payload = base64.b64encode(tone).decode()
             await socket.send(json.dumps({"event": "media", "media": {"payload": payload}}))
-        await hear(socket, 2_000, linear=True)
+        await hear(socket, 7_000, linear=True)
 
 
 async def test_a_company_without_its_key_is_closed_with_the_variable_s_name(
