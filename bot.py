@@ -29,6 +29,7 @@ from loguru import logger
 from pipecat.frames.frames import ErrorFrame
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.runner.types import RunnerArguments, SmallWebRTCRunnerArguments, WebSocketRunnerArguments
+from pipecat.services.ai_service import AIService
 from pipecat.transports.base_transport import BaseTransport
 from pipecat.workers.runner import WorkerRunner
 
@@ -66,7 +67,7 @@ from processors.dtmf_actions import Action, DtmfActions
 from processors.frames import MarkOutputFrame
 from processors.phrase_trigger import PhraseTrigger
 from processors.playback_end import PlaybackEnd
-from processors.tap import FrameObserver
+from processors.tap import FrameMonitor
 from processors.tone import ToneOverlay
 from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
 
@@ -178,6 +179,9 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
     )
 
     async def on_pipeline_error(_: PipelineWorker, error: ErrorFrame) -> None:
+        # A service tries again, and says when it cannot go on; a stage that raises lost what it was given.
+        if isinstance(error.processor, AIService) and error.processor.is_usable:
+            return
         call.request_end(error.error, INTERNAL_ERROR)
 
     worker.add_event_handler("on_pipeline_error", on_pipeline_error)
@@ -199,7 +203,7 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
             watcher.cancel()
 
 
-def _watches(call: Call, state: ServerState, control: CallControl) -> list[FrameObserver]:
+def _watches(call: Call, state: ServerState, control: CallControl) -> list[FrameMonitor]:
     """Make what looks out for keys and phrases that do something."""
     asked = state.settings.calls
     keys: dict[str, Action] = {}
@@ -207,7 +211,7 @@ def _watches(call: Call, state: ServerState, control: CallControl) -> list[Frame
         keys[state.settings.server.hangup_key] = call.request_end
     if asked.transfer_key:
         keys[asked.transfer_key] = control.transfer
-    watches: list[FrameObserver] = [DtmfActions(keys)] if keys else []
+    watches: list[FrameMonitor] = [DtmfActions(keys)] if keys else []
     if asked.transfer_phrase:
         watches.append(PhraseTrigger(asked.transfer_phrase, control.transfer, by_both=False))
     if asked.hangup_phrase:

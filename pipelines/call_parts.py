@@ -72,7 +72,7 @@ class CallParts:
             if name not in given.model_fields_set
         }
         defaults = {
-            # pipecat takes a pipeline without its own speaking frames for idle, and ends it after 300 s.
+            # A call ends by its own rules, and not because neither side has spoken for 300 s.
             "idle_timeout_secs": None,
             "cancel_timeout_secs": CANCEL_SECS,
             # pipecat's own observers look at every frame of every stage, which costs a tenth of the call.

@@ -18,7 +18,7 @@ from moshi_phone.records.transcript_file import JSON_LINES, NO_HEADING, TEXT, He
 from processors.meter import Meter
 from processors.recorder import Recorder
 from processors.repetition_watch import RepetitionWatch
-from processors.tap import FrameObserver, Tap
+from processors.tap import FrameMonitor, Tap
 from processors.transcript import Transcriber
 
 
@@ -42,7 +42,7 @@ def make_taps(
     files: FileWriter,
     heading: Heading = NO_HEADING,
     *,
-    watches: Sequence[FrameObserver] = (),
+    watches: Sequence[FrameMonitor] = (),
 ) -> Taps:
     """Make the taps of a call. A file that cannot be made is logged, and the call goes on without it.
 
@@ -54,10 +54,10 @@ def make_taps(
         heading: what its transcript's files begin with.
         watches: what looks out for keys and phrases.
     """
-    inbound_taps: list[FrameObserver] = []
-    observers: list[FrameObserver] = [*watches]
+    inbound_taps: list[FrameMonitor] = []
+    monitors: list[FrameMonitor] = [*watches]
     if options.meter:
-        observers += [Meter(observations.metrics), RepetitionWatch(observations.metrics.conversation)]
+        monitors += [Meter(observations.metrics), RepetitionWatch(observations.metrics.conversation)]
     transcripts = []
     if options.transcripts:  # the words are kept in memory all the same, for the page and --on-end
         path = options.transcripts / name
@@ -65,7 +65,7 @@ def make_taps(
         observations.kept["transcript"] = transcripts[0]
     redact = redact_digits if options.redact == "digits" else str
     observations.transcript = Transcript(transcripts, redact)
-    observers.append(Transcriber(observations.transcript))
+    monitors.append(Transcriber(observations.transcript))
     sinks: list[AudioSink] = []
     if options.record:
         recording = Recording(options.record / f"{name}.wav", files)
@@ -76,5 +76,5 @@ def make_taps(
     if sinks:
         audio = CallAudio(sinks)  # one time line for all that look at both voices
         inbound_taps.append(Recorder(audio))
-        observers.append(Recorder(audio))
-    return Taps([Tap(*inbound_taps)] if inbound_taps else [], [Tap(*observers)])
+        monitors.append(Recorder(audio))
+    return Taps([Tap(*inbound_taps)] if inbound_taps else [], [Tap(*monitors)])

@@ -12,7 +12,7 @@ Action = Callable[[str], object]
 
 
 class DtmfActions:
-    """Watches for keys: an observer of a ``Tap``.
+    """Watches for keys: a monitor of a ``Tap``.
 
     Args:
         actions: what each key does, by ``0`` to ``9``, ``*`` or ``#``.

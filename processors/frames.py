@@ -12,7 +12,7 @@ from pipecat.frames.frames import DataFrame, OutputAudioRawFrame, SystemFrame
 class MulawInputFrame(SystemFrame):
     """The caller's audio as the phone network carries it.
 
-    A system frame, so that it passes ``transport.input()`` without its audio queue.
+    A system frame, as pipecat's ``InputAudioRawFrame`` is: no queue and no interruption holds it up.
 
     Attributes:
         mulaw: G.711 µ-law, 8 kHz mono, one byte a sample.

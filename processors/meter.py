@@ -12,7 +12,7 @@ from processors.frames import EngineMetricsFrame, MulawOutputFrame, PlayoutMetri
 
 
 class Meter:
-    """Gathers what the stages say of themselves: an observer of a ``Tap``.
+    """Gathers what the stages say of themselves: a monitor of a ``Tap``.
 
     The tap may stand anywhere behind the stages that are to be measured, before or behind an encoder. What
     no stage tells stays 0.

@@ -239,7 +239,7 @@ class MoshiProcessor(AIService):
             try:
                 self.session.set_temperature(temperature)
                 later.remove("temperature")
-            except Unsupported as error:
+            except (Unsupported, ValueError) as error:
                 logger.warning("{}", error)
         if later:
             logger.warning("{}: {} will be that of the next call", self.name, ", ".join(sorted(later)))

@@ -68,7 +68,7 @@ class PhraseMatcher:
 
 
 class PhraseTrigger:
-    """Listens for phrases in the words of both sides: an observer of a ``Tap``. Acts once.
+    """Listens for phrases in the words of both sides: a monitor of a ``Tap``. Acts once.
 
     Where both must have said it, a caller who speaks on takes it back, and the trigger is armed again.
 

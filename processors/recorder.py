@@ -17,7 +17,7 @@ from processors.frames import MulawInputFrame, MulawOutputFrame
 
 
 class Recorder:
-    """An observer of a ``Tap``, one at each end of the line: what comes in was said, what goes out is heard.
+    """A monitor of a ``Tap``, one at each end of the line: what comes in was said, what goes out is heard.
 
     The taps may stand where the audio is µ-law or where it is PCM, of any rate and number of channels. What
     goes out must be seen where nothing behind changes its length.
@@ -50,7 +50,7 @@ def _decoded(mulaw: bytes) -> NDArray[np.int16]:
 
 
 def _mono(frame: AudioRawFrame) -> NDArray[np.int16]:
-    # Half a sample at the end would make frombuffer raise, and an observer must never raise.
+    # Half a sample at the end would make frombuffer raise, and a monitor must never raise.
     whole = len(frame.audio) // (2 * frame.num_channels) * 2 * frame.num_channels
     samples = np.frombuffer(frame.audio[:whole], "<i2")
     if frame.num_channels == 1:

@@ -10,7 +10,7 @@ from moshi_phone.conversation.repetition import RepetitionDetector
 
 
 class RepetitionWatch:
-    """Counts and logs it when the bot's words begin to repeat themselves: an observer of a ``Tap``.
+    """Counts and logs it when the bot's words begin to repeat themselves: a monitor of a ``Tap``.
 
     Args:
         metrics: of the call.

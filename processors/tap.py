@@ -8,7 +8,7 @@ from pipecat.frames.frames import Frame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 
-class FrameObserver(Protocol):
+class FrameMonitor(Protocol):
     """Looks at frames: a meter, a transcript, a recorder."""
 
     def observe(self, frame: Frame) -> None:
@@ -19,29 +19,29 @@ class FrameObserver(Protocol):
 
 
 class Tap(FrameProcessor):
-    """Shows each frame to its observers, and passes it on.
+    """Shows each frame to its monitors, and passes it on.
 
-    One stage for all of them: what an observer does for a frame takes less than what a stage costs.
+    One stage for all of them: what a monitor does for a frame takes less than what a stage costs.
 
     Args:
-        observers: are closed with the pipeline, however it ends.
+        monitors: are closed with the pipeline, however it ends.
     """
 
-    def __init__(self, *observers: FrameObserver) -> None:
-        # Direct: an observer sees a frame when it passes, not when a queue of the tap's own gets round to it.
+    def __init__(self, *monitors: FrameMonitor) -> None:
+        # Direct: a monitor sees a frame when it passes, not when a queue of the tap's own gets round to it.
         super().__init__(enable_direct_mode=True)
-        self.observers = observers
+        self.monitors = monitors
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Show and pass on."""
         await super().process_frame(frame, direction)
-        for observer in self.observers:
-            observer.observe(frame)
+        for monitor in self.monitors:
+            monitor.observe(frame)
         await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
-        """Close the observers."""
+        """Close the monitors."""
         await super().cleanup()  # type: ignore[no-untyped-call]
         # Here and not on an EndFrame, which a call that is broken off never sees.
-        for observer in self.observers:
-            observer.close()
+        for monitor in self.monitors:
+            monitor.close()

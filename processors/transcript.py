@@ -12,7 +12,7 @@ from processors.transcription_frames import CALLER, HEARD_S
 
 
 class Transcriber:
-    """Gives the words that pass to a transcript: an observer of a ``Tap``.
+    """Gives the words that pass to a transcript: a monitor of a ``Tap``.
 
     Args:
         transcript: is closed with the call. The call begins when this is made.

@@ -201,6 +201,7 @@ class DuplexSession(ABC):
 
         Raises:
             Unsupported: when the engine cannot change it during a call.
+            ValueError: when it is below 0.
         """
         raise Unsupported(f"This engine cannot change the temperature during a call (to {temperature:g}).")
 

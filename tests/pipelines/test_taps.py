@@ -21,7 +21,7 @@ from tests.support.inline_executor import InlineExecutor
 
 def kinds(stages: list[object]) -> list[type]:
     """What looks at frames there, in order."""
-    return [type(observer) for stage in stages if isinstance(stage, Tap) for observer in stage.observers]
+    return [type(observer) for stage in stages if isinstance(stage, Tap) for observer in stage.monitors]
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def test_all_of_it(files: FileWriter, tmp_path: Path) -> None:
         "recording": tmp_path / "r" / "name.wav",
     }
     for stage in (*taps.inbound_taps, *taps.taps):
-        for observer in stage.observers:  # type: ignore[attr-defined]
+        for observer in stage.monitors:  # type: ignore[attr-defined]
             observer.close()
     assert files.flush(5)
 
@@ -59,11 +59,11 @@ async def test_whoever_looks_at_both_voices_shares_one_time_line(files: FileWrit
     (inbound,), (tap,) = taps.inbound_taps, taps.taps
     said, heard = MulawInputFrame(bytes([0x10]) * 640), MulawOutputFrame(bytes([0x90]) * 640)
     for _ in range(12):
-        inbound.observers[0].observe(said)  # type: ignore[attr-defined]
-        for observer in tap.observers:  # type: ignore[attr-defined]
+        inbound.monitors[0].observe(said)  # type: ignore[attr-defined]
+        for observer in tap.monitors:  # type: ignore[attr-defined]
             observer.observe(heard)
     for stage in (inbound, tap):
-        for observer in stage.observers:  # type: ignore[attr-defined]
+        for observer in stage.monitors:  # type: ignore[attr-defined]
             observer.close()
     assert seen.conversation
     await seen.conversation.finished()

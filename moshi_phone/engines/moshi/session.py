@@ -117,6 +117,7 @@ class MoshiSession(DuplexSession):
         self._steps_of_all = steps
         self._open_language = open_language
         self._language: LanguageSession | None = None
+        self._temperature: float | None = None  # set during the call; the model's thread's own
         self._detokenizer = detokenizer
         self._saying = speech_queue
         self._patience_s = patience_s
@@ -168,6 +169,13 @@ class MoshiSession(DuplexSession):
         """See ``DuplexSession``. What a call opens with is said first."""
         if not self._ended:
             self._saying.say(text)
+
+    def set_temperature(self, temperature: float) -> None:
+        """See ``DuplexSession``."""
+        if temperature < 0:
+            raise ValueError(f"expected a temperature of 0 or more, got {temperature:g}")
+        if not self._ended:
+            self._submit(partial(self._set_temperature, temperature))
 
     async def said(self) -> None:
         """See ``DuplexSession``."""
@@ -235,9 +243,16 @@ class MoshiSession(DuplexSession):
         except EngineError as error:  # its prompt could not be read: no fault of the model's
             self._fail("its persona", error, is_engine_sound=True)
             return
+        if self._temperature is not None:
+            language.set_temperature(self._temperature)
         with self._changed:
             self._language = language
             self._changed.notify_all()
+
+    def _set_temperature(self, temperature: float) -> None:
+        self._temperature = temperature
+        if self._language is not None:
+            self._language.set_temperature(temperature)
 
     def _forget(self) -> None:
         if self._language is not None:

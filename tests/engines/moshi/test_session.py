@@ -47,6 +47,21 @@ async def test_answers_every_frame_with_one_step_in_order(thread: ModelThread) -
         assert all(value >= 0 for value in step.timings_ms.values())
 
 
+async def test_the_temperature_changes_during_the_call(thread: ModelThread) -> None:
+    line = Surroundings(thread)
+    session = line.session
+    session.set_temperature(0.0)  # the conversation may not have begun yet
+    await line.exchange(range(2))
+    assert session._language is not None
+    assert session._language._noise.sampling.audio.temperature == 0.0
+    session.set_temperature(0.5)
+    await line.exchange(range(2, 4))
+    assert session._language._noise.sampling.text.temperature == 0.5
+    with pytest.raises(ValueError, match="expected a temperature of 0 or more, got -1"):
+        session.set_temperature(-1)
+    await session.close()
+
+
 async def test_says_the_opening_while_it_hears_the_caller(thread: ModelThread) -> None:
     prepared = opening(5)
     line = Surroundings(thread, prepared)

@@ -130,6 +130,10 @@ class LanguageSession:
         self._force(0)
         self._finish(results_or_raise(generate(model, [self._row()]))[0])
 
+    def set_temperature(self, temperature: float) -> None:
+        """Draw at this temperature from the next step on. Call it in the model's thread."""
+        self._noise.set_temperature(temperature)
+
     @property
     def frames(self) -> int:
         """How many of the caller's frames it has heard."""

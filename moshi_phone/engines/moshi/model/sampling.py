@@ -87,10 +87,22 @@ class Noise:
 
     def __init__(self, sampling: MoshiSampling, seed: int, text_size: int, audio_size: int, codebooks: int):
         self.seed = seed & 0xFFFFFFFF
-        self.sampling = sampling
         self.codebooks = codebooks
         # Rows are drawn together only where they draw from as many choices.
         self.choices = (sampling.text.choices(text_size), sampling.audio.choices(audio_size))
+        self._sample_by(sampling)
+
+    def set_temperature(self, temperature: float) -> None:
+        """Draw both streams at this temperature from the next position on; 0 takes the likeliest."""
+        self._sample_by(
+            MoshiSampling(
+                Sampling(temperature, self.sampling.text.top_k),
+                Sampling(temperature, self.sampling.audio.top_k),
+            )
+        )
+
+    def _sample_by(self, sampling: MoshiSampling) -> None:
+        self.sampling = sampling
         self.text = self.choices[0] if sampling.text.temperature > 0 else 0
         self.audio = self.choices[1] if sampling.audio.temperature > 0 else 0
 

@@ -166,6 +166,19 @@ def test_sessions_that_take_turns_say_what_each_says_alone() -> None:
     assert alone[0] != alone[1]
 
 
+def test_a_temperature_that_is_set_holds_from_the_next_step_on() -> None:
+    model = small_lm(context=16)
+    audio = caller(30, seed=3)
+    greedy, cooled, warm = (LanguageSession(model, one, seed=1) for one in (GREEDY, GREEDY, MoshiSampling()))
+    assert talk(cooled, audio[:10]) == talk(greedy, audio[:10])
+    cooled.set_temperature(1.5)
+    assert talk(cooled, audio[10:]) != talk(greedy, audio[10:])
+    talk(warm, audio[:10])
+    warm.set_temperature(0.0)
+    assert not warm._noise.text
+    assert not warm._noise.audio
+
+
 FIRST_WORDS = """
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling

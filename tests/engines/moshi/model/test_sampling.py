@@ -57,6 +57,20 @@ def test_noise_is_a_function_of_seed_and_position() -> None:
     assert noise(2, 7) != first
 
 
+def test_the_temperature_scales_the_noise_from_when_it_is_set() -> None:
+    noise = Noise(MoshiSampling(), 1, 100, 100, 8)
+    noise.set_temperature(0.8)
+    before, _ = draws_at([noise], [7])
+    noise.set_temperature(1.6)
+    after, _ = draws_at([noise], [7])
+    noise.set_temperature(0.0)
+    greedy, _ = draws_at([noise], [7])
+    assert before.noise is not None
+    assert after.noise is not None
+    np.testing.assert_allclose(np.array(after.noise), 2 * np.array(before.noise), rtol=1e-5)
+    assert greedy.noise is None
+
+
 def test_greedy_needs_no_noise() -> None:
     def noise(sampling: MoshiSampling) -> tuple[bool, bool]:
         text, audio = draws_at([Noise(sampling, 0, 100, 100, 2)], [0])
