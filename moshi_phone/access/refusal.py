@@ -44,6 +44,7 @@ class RefusalCause(StrEnum):
     TOKEN_EXPIRED = "token_expired"  # noqa: S105
     TOKEN_OTHER_CALL = "token_other_call"  # noqa: S105
     TOKEN_REUSED = "token_reused"  # noqa: S105
+    TOKEN_REPLACED = "token_replaced"  # noqa: S105
     REMOTE = "remote"
     ORIGIN = "origin"
     LATE = "late"
@@ -65,6 +66,8 @@ CAUSES = {
         *_SERVER,
         *(RefusalCause.SIGNATURE, RefusalCause.TOKEN_MISSING, RefusalCause.TOKEN_INVALID),
         *(RefusalCause.TOKEN_EXPIRED, RefusalCause.TOKEN_OTHER_CALL, RefusalCause.TOKEN_REUSED),
+        RefusalCause.TOKEN_REPLACED,
+        RefusalCause.TOKEN_REPLACED,
         *(RefusalCause.REMOTE, RefusalCause.ORIGIN),
         *(RefusalCause.LATE, RefusalCause.PROTOCOL, RefusalCause.FORMAT),
     ),

@@ -36,6 +36,7 @@ ANY_CALL = "any"
 KEPT_SPENT_S = 24 * 3600.0
 """How long a spent token is remembered: 200 bytes for each stream of a day that was let in."""
 
+_MAX_NEWEST = 10_000  # calls whose newest token is remembered
 _NONCE_BYTES = 12
 _MAX_CHARS = 500  # Twilio's limit for a parameter's value
 _PURPOSE = b"moshi-phone stream token 1"
@@ -84,6 +85,7 @@ class StreamTokens:
         self._kept_spent_s = kept_spent_s
         self._spent: set[str] = set()  # the nonces of the queue, to be found at once
         self._spent_at: deque[tuple[float, str]] = deque()  # the oldest first
+        self._newest: dict[str, str] = {}  # the nonce of each call's newest token; the oldest call first
 
     @classmethod
     def from_auth_token(cls, auth_token: str | None) -> StreamTokens:
@@ -95,7 +97,7 @@ class StreamTokens:
     def mint(
         self, call: str, now_secs: float, lifetime_secs: float = LIFETIME_SECS, *, bound_to: str = ""
     ) -> str:
-        """Make a token that lets one stream of this call in, until it expires.
+        """Make a token that lets one stream of this call in, until it expires. It voids older ones.
 
         Args:
             call: the call's SID, any other name that its ``start`` message will carry as ``callSid``,
@@ -110,7 +112,13 @@ class StreamTokens:
         if not _CALL.fullmatch(call):
             raise ValueError(f"expected a call SID, got {call!r}")
         # Hexadecimal: a dot takes a token apart, and TwiML must carry it as it is.
-        body = f"{call}.{int(now_secs + lifetime_secs)}.{secrets.token_hex(_NONCE_BYTES)}"
+        nonce = secrets.token_hex(_NONCE_BYTES)
+        if call != ANY_CALL:  # Twilio asks twice where it had no answer: only the last one connects the call
+            self._newest.pop(call, None)
+            self._newest[call] = nonce
+            if len(self._newest) > _MAX_NEWEST:
+                del self._newest[next(iter(self._newest))]
+        body = f"{call}.{int(now_secs + lifetime_secs)}.{nonce}"
         return f"{body}.{self._mac(body, bound_to)}"
 
     def spend(self, token: object, call: str, now_secs: float, *, bound_to: str = "") -> None:
@@ -145,6 +153,8 @@ class StreamTokens:
         self._forget_old(now_s)
         if nonce in self._spent:
             raise TokenRefused(RefusalCause.TOKEN_REUSED, "the stream's token has been used before")
+        if self._newest.get(made_for, nonce) != nonce:
+            raise TokenRefused(RefusalCause.TOKEN_REPLACED, "the stream's token was replaced by a newer one")
         self._spent.add(nonce)
         self._spent_at.append((now_s, nonce))
 

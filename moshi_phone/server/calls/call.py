@@ -196,6 +196,7 @@ class Calls:
     recent: deque[Call] = field(default_factory=lambda: deque(maxlen=_OVER_KEPT))
     served: int = 0
     closing: str | None = None
+    _awaited: dict[str, asyncio.Future[Call]] = field(default_factory=dict[str, "asyncio.Future[Call]"])
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def begin(
@@ -211,6 +212,8 @@ class Calls:
         call = Call(start, session=session, expected=expected or PendingCall())
         self.running.add(call)
         self._idle.clear()
+        if awaited := self._awaited.pop(start.call_sid, None):
+            awaited.set_result(call)
         return call
 
     def finish(self, call: Call) -> None:
@@ -243,6 +246,28 @@ class Calls:
             *reversed(self.recent),
         )  # a stream that was broken off may come again by its SID
         return next((call for call in known if call.start.call_sid == call_sid), None)
+
+    def replace_stream(self, call_sid: str) -> None:
+        """End the streams of a phone call in whose place a newer one comes; the phone call goes on."""
+        for call in self.running:
+            if call.start.call_sid == call_sid and call.state is CallState.ACTIVE:
+                call.handed_over = True
+                call.request_end("a newer stream of the call took its place")
+
+    def has_other(self, call: Call) -> bool:
+        """Tell whether the same phone call has another stream here that goes on."""
+        return any(
+            other is not call
+            and other.start.call_sid == call.start.call_sid
+            and other.state is CallState.ACTIVE
+            for other in self.running
+        )
+
+    async def begun(self, call_sid: str) -> Call:
+        """Wait until a call with this SID begins; gives it."""
+        if call_sid not in self._awaited:
+            self._awaited[call_sid] = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(self._awaited[call_sid])
 
     def end_all(self, reason: str) -> None:
         """Ask every call to end."""

@@ -114,7 +114,7 @@ async def _end_phone_call(call: Call, state: ServerState, elsewhere: str | None)
 
     Closing the socket ends it as well, as long as nothing follows our ``<Connect>``.
     """
-    if state.rest is None or call.caller_hung_up or call.handed_over:
+    if state.rest is None or call.caller_hung_up or call.handed_over or state.calls.has_other(call):
         return
     try:
         if elsewhere:
@@ -123,6 +123,27 @@ async def _end_phone_call(call: Call, state: ServerState, elsewhere: str | None)
             await state.rest.hang_up(call.start.call_sid)
     except TwilioError as error:
         logger.error("The call could not be hung up: {}", error)
+
+
+async def lead_elsewhere(call_sid: str, document: str, state: ServerState) -> None:
+    """Lead a phone call elsewhere whose stream finds no session, before the stream is closed.
+
+    Args:
+        call_sid: names it.
+        document: TwiML, what it does from now on.
+        state: has Twilio's API.
+    """
+
+    async def redirect() -> None:
+        try:
+            await (state.rest.redirect(call_sid, document) if state.rest else asyncio.sleep(0))
+        except TwilioError as error:
+            logger.error("The call could not be led elsewhere: {}", error)
+
+    leading = asyncio.create_task(redirect())
+    _going_on.add(leading)
+    leading.add_done_callback(_going_on.discard)
+    await asyncio.wait((leading,), timeout=HAND_ON_SECS)
 
 
 async def _in_time(phone_call: asyncio.Task[None]) -> None:

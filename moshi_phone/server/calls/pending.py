@@ -55,11 +55,12 @@ class PendingCalls:
         return expected
 
 
-HOLD_SECS = 3.0
+HOLD_SECS = 20.0
+"""As long as Twilio may take to open a stream: callers of trial accounts hear an announcement first."""
 
 
 class Reservations:
-    """Remembers each call for three seconds: who has hung up by then does not keep the next one out."""
+    """Remembers each call until its stream is here, Twilio reports its end, or ``HOLD_SECS`` are over."""
 
     def __init__(self) -> None:
         self._made_s: dict[str, float] = {}

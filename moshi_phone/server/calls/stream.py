@@ -13,6 +13,7 @@ from loguru import logger
 
 from moshi_phone.access.refusal import RefusalCause, StreamRefused, Where
 from moshi_phone.access.source import source_of
+from moshi_phone.access.tokens import PARAMETER
 from moshi_phone.engines.duplex import (
     NO_OVERRIDES,
     CallOverrides,
@@ -24,7 +25,8 @@ from moshi_phone.engines.duplex import (
 from moshi_phone.engines.ringing_session import RingingSession
 from moshi_phone.runtime.call_log import call_context
 from moshi_phone.server.calls.call import Call
-from moshi_phone.server.calls.ending import run_to_its_end
+from moshi_phone.server.calls.ending import lead_elsewhere, run_to_its_end
+from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.net.socket_closing import close_socket
@@ -53,18 +55,30 @@ async def handle_stream(
         first: the messages that were read of it already.
     """
     start: Start | None = None
+    expected: PendingCall | None = None
     try:
         start = await read_start(websocket, within_secs=state.settings.server.start_secs, first=first)
         with call_context(start.call_sid):
             admit(start)
-            await answer(websocket, start, state, run_call)
+            expected = state.expected.take(start.call_sid, state.clock())
+            await answer(websocket, start, state, run_call, expected)
     except StreamRefused as refused:
         call_sid = start.call_sid if start else ""
-        state.refusals.note(Where.STREAM, refused.refusal, call_sid=call_sid, peer=source_of(websocket))
+        refusal = refused.refusal
+        # Let in, and no session for it: it came late, or another call was quicker. Led first, then closed: a
+        # closed stream ends the phone call.
+        document = fallback(state.settings.calls, expected.incoming) if expected is not None else None
+        if document and state.rest is not None:
+            refusal = replace(refusal, reason=f"{refusal.reason}; the caller gets the fallback")
+        state.refusals.note(Where.STREAM, refusal, call_sid=call_sid, peer=source_of(websocket))
+        if document and state.rest is not None:
+            await lead_elsewhere(call_sid, document, state)
         await close_socket(websocket, refused.code, refused.refusal.reason)
 
 
-async def answer(websocket: WebSocket, start: Start, state: ServerState, run_call: RunCall) -> None:
+async def answer(
+    websocket: WebSocket, start: Start, state: ServerState, run_call: RunCall, expected: PendingCall
+) -> None:
     """Answer a stream whose start message has been read, and return when all of its call has ended.
 
     Args:
@@ -72,11 +86,13 @@ async def answer(websocket: WebSocket, start: Start, state: ServerState, run_cal
         start: that message.
         state: what the calls share.
         run_call: drives the call to its end.
+        expected: what was decided of the call before its stream came.
 
     Raises:
         StreamRefused: when the line is closing or every session is taken.
     """
-    expected = state.expected.take(start.call_sid, state.clock())
+    if start.custom_parameters.get(PARAMETER):  # which was checked; without one anybody may give any SID
+        state.calls.replace_stream(start.call_sid)
     session = _open_session(state, expected.request)
     # From here on it is no stranger's: it counts no more towards those that wait, and may stay for hours.
     if connection := connection_of(websocket):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 from moshi_phone.engines.duplex import DuplexEngine
+from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.control import CallControl
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import SettingsError
@@ -14,6 +17,9 @@ from moshi_phone.telephony.rest import MachineDetection
 MACHINE = "machine_"  # machine_start, machine_end_beep, machine_end_silence, machine_end_other
 GREETING_OVER = "machine_end_"
 FAX = "fax"
+BEGIN_SECS = 60.0  # as long as the token of the stream lives
+
+_waiting: set[asyncio.Task[None]] = set()  # or nobody would hold them
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,21 @@ class Voicemail:
 
     def on_status(self, call_sid: str, status: str, state: ServerState) -> None:
         """Act when Twilio says that a machine has answered: a message, after its greeting, or the end."""
-        call = state.calls.find(call_sid)
-        if not status.startswith((MACHINE, FAX)) or self.what == "talk" or call is None or call.over:
+        if not status.startswith((MACHINE, FAX)) or self.what == "talk":
             return
+        call = state.calls.find(call_sid)
+        if call is None:  # Twilio may know who has answered before the stream is here
+            later = asyncio.create_task(self._act_when_begun(call_sid, status, state))
+            _waiting.add(later)
+            later.add_done_callback(_waiting.discard)
+        elif not call.over:
+            self._act(call, status, state)
+
+    async def _act_when_begun(self, call_sid: str, status: str, state: ServerState) -> None:
+        with suppress(TimeoutError):
+            self._act(await asyncio.wait_for(state.calls.begun(call_sid), BEGIN_SECS), status, state)
+
+    def _act(self, call: Call, status: str, state: ServerState) -> None:
         if self.what == "hang-up" or status == FAX:
             call.request_end("a machine answered")
         elif self.message and status.startswith(GREETING_OVER):

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.refusal import INTERNAL_ERROR
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
 from moshi_phone.hooks.options import HookOptions
@@ -32,7 +33,8 @@ from tests.server.talking_line import (
     talk,
 )
 from tests.support.logs import Logged
-from tests.support.phone import Phone
+from tests.support.phone import Phone, serving, start_message
+from tests.support.waiting import until
 
 
 async def test_a_key_puts_the_caller_through_after_a_notice(twilio: FakeTwilioApi, logged: Logged) -> None:
@@ -362,3 +364,69 @@ async def test_a_stranger_cannot_bring_a_call_back(twilio: FakeTwilioApi) -> Non
         line.voice._validator = type(line.voice._validator)("another token")
         form = {"CallSid": CALL, "DialCallStatus": "no-answer"}
         assert (await line.voice.post(f"{PUBLIC}/transferred", form))[0] == 403
+
+
+@pytest.mark.parametrize("cause", ["busy", "engine", "closing"])
+async def test_a_stream_that_finds_no_session_is_led_elsewhere_before_it_is_closed(
+    twilio: FakeTwilioApi, cause: str, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    twilio.on_redirect = lambda _: order.append("led elsewhere")
+    engine = TalkingEngine(capacity=1)
+    async with Line(twilio, engine, fallback_to=PERSON).serving() as line:
+        twiml = await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
+        line.state.reservations.keep(CALL)  # its stream comes later than any reservation is held
+        if cause == "busy":
+            engine.open_session()
+        elif cause == "engine":
+            monkeypatch.setattr(engine, "open_session", lambda _: 1 / 0)
+        else:
+            line.state.calls.closing = "the line is shutting down"
+        async with line.call(twiml=twiml) as phone:
+            await phone.closed()
+            order.append("closed")
+    assert order == ["led elsewhere", "closed"]
+    (update,) = line.updates()
+    assert shown(update["Twiml"][0])[1] == PERSON
+    assert line.state.refusals.by_cause == {cause: 1}
+    assert "CA00000000 Refused a stream" in logged.text
+    assert "; the caller gets the fallback" in logged.text
+
+
+async def test_the_second_of_two_webhooks_voids_the_first(twilio: FakeTwilioApi) -> None:
+    async with Line(twilio, TalkingEngine()).serving() as line:
+        first = await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
+        second = await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
+        async with line.call(twiml=first) as phone:
+            assert await phone.closed() == (1008, "the stream's token was replaced by a newer one")
+        async with line.call(twiml=second) as phone:
+            await talk(phone)
+    assert line.state.refusals.by_cause == {"token_replaced": 1}
+
+
+async def test_a_newer_stream_of_a_call_takes_the_place_of_the_older_and_hangs_up_nobody(
+    twilio: FakeTwilioApi,
+) -> None:
+    async with Line(twilio, TalkingEngine()).serving() as line, line.call() as older:
+        await talk(older)
+        async with line.call() as newer:
+            await talk(newer)
+            assert await older.closed() == (1000, "a newer stream of the call took its place")
+            await talk(newer)
+            assert line.updates() == [], "the phone call goes on"
+
+
+async def test_of_two_streams_that_claim_one_call_without_a_token_neither_ends_the_other(
+    twilio: FakeTwilioApi,
+) -> None:
+    made = Line(twilio, TalkingEngine())
+    made.state.auth = StreamAuth()
+    async with serving(made.state) as address:
+        start = start_message(call_sid=CALL)
+        async with Phone.calling(address, start) as one, Phone.calling(address, start) as other:
+            await talk(one)
+            await talk(other)
+            await one.socket.close()
+            await until(lambda: len(made.state.calls.running) == 1)
+            await talk(other)
+            assert made.updates() == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from moshi_phone.server.calls.voicemail import Voicemail
@@ -85,3 +87,17 @@ async def test_no_message_is_left_with_a_fax(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine()
     assert await leave(twilio, engine, Voicemail("message", "Call me."), "fax") == "a machine answered"
     assert engine.spoken == []
+
+
+async def test_a_machine_that_is_known_before_its_stream_comes(twilio: FakeTwilioApi) -> None:
+    engine = TalkingEngine()
+    async with Line(twilio, engine).serving() as line:
+        twiml = await line.voice.call_in("https://phone.example.com/twiml", CALL)
+        Voicemail("message", "Call me.").on_status(CALL, "machine_end_beep", line.state)
+        Voicemail("hang-up").on_status(OTHER, "human", line.state)
+        await asyncio.sleep(0)
+        async with line.call(twiml=twiml) as phone:
+            await talk(phone)
+            assert (await phone.closed())[1] == "a message was left"
+            await line.state.calls.all_over()
+    assert engine.spoken == ["Call me."]
