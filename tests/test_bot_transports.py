@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, WebSocket
 from pipecat.frames.protobufs import frames_pb2
+from pipecat.pipeline.pipeline import Pipeline
 from pipecat.runner.types import RunnerArguments, SmallWebRTCRunnerArguments, WebSocketRunnerArguments
 from pipecat.serializers.plivo import PlivoFrameSerializer
 from pipecat.serializers.telnyx import TelnyxFrameSerializer
@@ -26,9 +27,12 @@ from moshi_phone.engines.choose import EngineChoice
 from moshi_phone.engines.duplex import CallOverrides, EngineUnavailable, Progress
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.server import runner
+from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.runner import RunnerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.testing import FakeEngine
+from pipelines.any_transport import any_transport
+from pipelines.call_parts import CallParts
 from tests.support.logs import Logged
 from tests.support.phone import Phone, serving_app, start_message
 
@@ -151,6 +155,39 @@ async def test_another_phone_company_is_answered_by_pipecat_s_transport(
         await socket.wait_closed()
     assert hung_up == [company]
     assert engine.running == 0
+
+
+SEEN: list[CallParts] = []
+
+
+def own_pipeline(parts: CallParts) -> Pipeline:
+    """What ``--pipeline`` names."""
+    SEEN.append(parts)
+    return any_transport(parts)
+
+
+@pytest.mark.usefixtures("engine", "hung_up")
+@pytest.mark.parametrize(
+    ("transport_type", "first", "rate_hz", "rtvi"),
+    [(None, [{"event": "connected"}, TELNYX], 8_000, False), ("websocket", [], 24_000, True)],
+)
+async def test_a_pipeline_of_one_s_own_is_used_on_every_transport(
+    monkeypatch: pytest.MonkeyPatch,
+    transport_type: str | None,
+    first: list[object],
+    rate_hz: int,
+    rtvi: bool,
+) -> None:
+    SEEN.clear()
+    server = ServerOptions(pipeline="tests.test_bot_transports:own_pipeline")
+    monkeypatch.setattr(bot, "runner_state", RunnerState(lambda: Settings(server=server)))
+    async with serving_bot(transport_type) as url, connect(url) as socket:
+        for each in first:
+            await socket.send(json.dumps(each))
+        async with asyncio.timeout(10):
+            while not SEEN:  # noqa: ASYNC110 - the call begins in the background
+                await asyncio.sleep(0.01)
+    assert (SEEN[0].rate_hz, SEEN[0].rtvi) == (rate_hz, rtvi)
 
 
 async def test_exotel_s_linear_audio(engine: AskedEngine) -> None:
