@@ -20,6 +20,7 @@ from moshi_phone.commands.checks.machine import (
     check_accelerator,
     check_disk,
     check_listening,
+    check_memory,
     check_packages,
     check_python,
     check_voices,
@@ -96,6 +97,7 @@ async def _examine(options: Settings, number: str | None, *, quiet: bool) -> lis
         show(check_listening(options.engine))
     here = weights.state == "ok" or not moshi_answers(options.engine)
     show(check_disk(options.engine, weights_are_here=here))
+    show(check_memory(options.engine))
     if (voices := check_voices(options.engine)) is not None:
         show(voices)
     for server in await check_servers(options.engine):

@@ -27,11 +27,17 @@ def nvidia_card(driver: Path = _DRIVER) -> str | None:
     return _ask_nvidia_smi()  # in Windows' subsystem for Linux the driver tells nothing
 
 
-def _ask_nvidia_smi() -> str | None:
+def card_memory_bytes() -> int | None:
+    """Give the memory of the first NVIDIA card; None where the driver does not say."""
+    answer = _ask_nvidia_smi("memory.total", "noheader,nounits")
+    return int(answer) * 2**20 if answer is not None and answer.strip().isdecimal() else None
+
+
+def _ask_nvidia_smi(what: str = "name", form: str = "noheader") -> str | None:
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
-    command = [program, "--query-gpu=name", "--format=csv,noheader"]
+    command = [program, f"--query-gpu={what}", f"--format=csv,{form}"]
     try:
         asked = subprocess.run(  # noqa: S603 - the user's own nvidia-smi
             command, capture_output=True, text=True, timeout=_ANSWER_SECS, check=True

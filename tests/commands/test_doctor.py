@@ -24,6 +24,7 @@ NAMES = [
     "accelerator",
     "weights",
     "disk",
+    "memory",
     "port",
     "cloudflared",
     "credentials",
@@ -38,9 +39,9 @@ def test_all_is_well(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     result = doctor(account(twilio, cloudflared))
     assert result.exit_code == 0, result.stdout
     lines = result.stdout.splitlines()
-    assert [one.split()[1] for one in lines[:9]] == NAMES
-    assert all(one.startswith(("ok", "note")) for one in lines[:10])
-    assert lines[10:] == ["A call would work."]
+    assert [one.split()[1] for one in lines[:10]] == NAMES
+    assert all(one.startswith(("ok", "note")) for one in lines[:11])
+    assert lines[11:] == ["A call would work."]
     assert NUMBER not in result.stdout
     assert AUTH_TOKEN not in result.stdout
 

@@ -173,6 +173,33 @@ def check_listening(options: EngineOptions) -> Check:
     return Check("listening", "ok", f"at {found.weights.parent}")
 
 
+def check_memory(options: EngineOptions) -> Check:
+    """What the options take fits into this machine's memory."""
+    if not moshi_answers(options):
+        return Check("memory", "note", _not_needed(options))
+    from moshi_phone.engines.moshi import memory  # noqa: PLC0415 - as above
+    from moshi_phone.engines.moshi.find_files import cached  # noqa: PLC0415
+    from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS  # noqa: PLC0415
+    from moshi_phone.engines.moshi.stt.checkpoint import stt_1b  # noqa: PLC0415
+    from moshi_phone.vendor.moshi_mlx.models.lm import config_v0_1  # noqa: PLC0415
+
+    try:
+        found = cached(options, lambda _: None)
+    except EngineUnavailable:  # the check of the weights says what is wrong with them
+        found = None
+    if found is None:
+        quantization = None if options.quantize == "none" else QUANTIZATIONS[int(options.quantize)]
+        need = memory.model_need(config_v0_1(), quantization, options.calls)
+    else:
+        need = memory.model_need(found.config, found.quantization, options.calls)
+    if options.listens:
+        need += memory.model_need(stt_1b(), None, options.calls)
+    verdict = memory.weigh_here(need + memory.program_need(options.calls, listening=options.listens))
+    if verdict.fits:
+        return Check("memory", "ok", verdict.text)
+    return Check("memory", "fail", verdict.text, memory.TAKE_LESS)
+
+
 def check_disk(options: EngineOptions, *, weights_are_here: bool, cache: Path | None = None) -> Check:
     """There is room for what is still to be fetched.
 

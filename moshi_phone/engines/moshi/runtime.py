@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from loguru import logger
 from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
@@ -16,6 +17,7 @@ from moshi_phone.engines.moshi.checkpoint.checkpoint import Checkpoint, load_tok
 from moshi_phone.engines.moshi.codec.call_codecs import CallCodecs
 from moshi_phone.engines.moshi.codec.codec import LIMIT_FRAMES
 from moshi_phone.engines.moshi.load_model import Source
+from moshi_phone.engines.moshi.memory import TAKE_LESS, limit_cache, model_need, program_need, weigh_here
 from moshi_phone.engines.moshi.model.forced_text import word_starts
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
@@ -104,11 +106,13 @@ class Loader:
             EngineUnavailable: with one sentence that names the remedy.
         """
         # Whatever touches mlx does so in the model's thread, the checks of the weights included.
+        limit_cache()
         thread = ModelThread(self.clock)
         codecs: CallCodecs | None = None
         try:
             finding = thread.call(partial(self.source.find, self.options, progress))
             checkpoint = await asyncio.wrap_future(finding)
+            self._weigh(checkpoint, progress)
             codecs = CallCodecs.for_calls(
                 checkpoint.mimi,
                 self.options.calls,
@@ -143,6 +147,15 @@ class Loader:
             roles,
             self._prompts(thread, model, codecs, voices or Voices(checkpoint.weights.parent)),
         )
+
+    def _weigh(self, checkpoint: Checkpoint, progress: Progress) -> None:
+        """Say what is going to be taken of the memory, while nothing is taken yet."""
+        calls = self.options.calls
+        need = model_need(checkpoint.config, checkpoint.quantization, calls)
+        verdict = weigh_here(need + program_need(calls, listening=self.options.listens))
+        progress(f"Moshi takes about {verdict.text}.")
+        if not verdict.fits:
+            logger.warning("Moshi does not fit into memory: {} ({}).", verdict.text, TAKE_LESS)
 
     def _load_listening(self, codecs: CallCodecs, progress: Progress) -> ListeningModel | None:
         if not self.options.listens:

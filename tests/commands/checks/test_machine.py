@@ -12,6 +12,7 @@ from moshi_phone.commands.checks.machine import (
     check_accelerator,
     check_disk,
     check_listening,
+    check_memory,
     check_packages,
     check_python,
     check_weights,
@@ -114,6 +115,18 @@ def test_the_listening_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ti
     assert is_bad(empty, "is missing; put it there, or leave out --listen-model")
     assert check_listening(replace(listening, listen_model=str(tiny_listening))).state == "ok"
     assert check_listening(replace(PARROT, listen=True)).state == "note"
+
+
+def test_the_memory_that_the_options_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_memory(PARROT).state == "note"
+    monkeypatch.setattr("moshi_phone.engines.moshi.memory.machine_memory_bytes", lambda: 10 * 10**9)
+    one = check_memory(EngineOptions(engine="moshi"))
+    assert (one.state, one.found) == ("ok", "8.5 of the machine's 10.0 GB")
+    two = check_memory(EngineOptions(engine="moshi", calls=2))
+    assert (two.state, two.remedy) == (
+        "fail",
+        "use fewer --calls or --quantize 4, or close other programs",
+    )
 
 
 def test_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

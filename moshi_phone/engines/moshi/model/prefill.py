@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moshi_phone.engines.moshi.model.embeddings import look_up
-from moshi_phone.engines.moshi.model.ring_kv_cache import ListKVCache, Snapshot
+from moshi_phone.engines.moshi.model.ring_kv_cache import PromptKVCache, Snapshot
 from moshi_phone.engines.moshi.model.token_history import TokenHistory
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
@@ -40,7 +40,7 @@ class Prefill:
         self._inputs = inputs
         self._embeddings = embeddings
         self._history = history
-        self._caches = [ListKVCache() for _ in model.transformer.layers]
+        self._caches = [PromptKVCache(len(inputs)) for _ in model.transformer.layers]
         self._position = 0
 
     @property

@@ -91,26 +91,42 @@ class RingKVCache:
         self.offset = positions
 
 
-class ListKVCache:
-    """Keys and values that are appended: of one frame's few codebooks, or of a prompt while it is read."""
+class PromptKVCache:
+    """Keys and values of a prompt while it is read, slice by slice.
 
-    def __init__(self) -> None:
+    Room for all of it is taken at once: with one more array for each slice, and each longer than the last,
+    mlx would keep all the earlier ones for later use, gigabytes of them.
+
+    Args:
+        positions: the length of the prompt.
+    """
+
+    def __init__(self, positions: int) -> None:
         self.offset = 0
-        self._keys: mx.array | None = None
+        self._positions = positions
+        self._keys: mx.array | None = None  # [1, heads, positions, dim]
         self._values: mx.array | None = None
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Append some positions, ``[1, heads, positions, dim]``, and give all."""
-        if self._keys is not None and self._values is not None:
-            keys = mx.concatenate([self._keys, keys], axis=2)
-            values = mx.concatenate([self._values, values], axis=2)
-        self._keys, self._values = keys, values
-        self.offset = keys.shape[2]
-        return keys, values
+        """Append some positions, ``[1, heads, positions, dim]``, and give all so far.
+
+        Raises:
+            ValueError: when they are more than the prompt has.
+        """
+        end = self.offset + keys.shape[2]
+        if end > self._positions:
+            raise ValueError(f"expected at most {self._positions} positions, got {end}")
+        if self._keys is None or self._values is None:
+            shape = (1, keys.shape[1], self._positions, keys.shape[3])
+            self._keys, self._values = mx.zeros(shape, keys.dtype), mx.zeros(shape, values.dtype)
+        self._keys[:, :, self.offset : end] = keys
+        self._values[:, :, self.offset : end] = values
+        self.offset = end
+        return self._keys[:, :, :end], self._values[:, :, :end]
 
     @property
     def state(self) -> tuple[mx.array, mx.array]:
-        """Keys and values of all positions so far.
+        """Keys and values of all positions, zeros where they have not been read yet.
 
         Raises:
             RuntimeError: when there are none.

@@ -44,6 +44,19 @@ def test_slices_leave_the_same_as_one_pass(model: Lm) -> None:
     assert alike(whole, in_slices(reading(model), *[1] * POSITIONS))
 
 
+def test_reading_in_slices_leaves_nothing_behind_in_mlx_s_cache() -> None:
+    """With an accelerator's limit, which is nearly none: a processor's would hide it."""
+    model = tiny_lm(dim=256, layers=8, codebooks=4, card=32)
+    inputs = np.random.default_rng(0).integers(0, 32, (1024, 9)).astype(np.int32)
+    before_bytes = mx.set_cache_limit(8 * 2**30)
+    try:
+        mx.clear_cache()
+        snapshot = in_slices(Prefill(model, inputs, None, new_history(model.cfg)), *[16] * 64)
+        assert mx.get_cache_memory() < 2 * snapshot.size_bytes
+    finally:
+        mx.set_cache_limit(before_bytes)
+
+
 def test_embeddings_stand_in_place_of_the_first_tokens(model: Lm) -> None:
     embeddings = np.random.default_rng(1).normal(0, 1, (5, 64)).astype(np.float32)
     whole = in_slices(reading(model, embeddings), POSITIONS)

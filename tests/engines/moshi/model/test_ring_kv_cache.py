@@ -3,7 +3,7 @@ from __future__ import annotations
 import mlx.core as mx
 import pytest
 
-from moshi_phone.engines.moshi.model.ring_kv_cache import ListKVCache, RingKVCache
+from moshi_phone.engines.moshi.model.ring_kv_cache import PromptKVCache, RingKVCache
 
 
 def position(number: int) -> mx.array:
@@ -61,8 +61,11 @@ def test_writing_does_not_copy_the_ring() -> None:
     assert mx.get_peak_memory() - before_bytes < 1000
 
 
-def test_a_list_holds_everything_in_order() -> None:
-    kept = ListKVCache()
+def test_a_prompt_s_cache_holds_everything_in_order() -> None:
+    kept = PromptKVCache(5)
     for number in range(5):
         keys, values = kept.update_and_fetch(position(number), position(number))
+        assert keys.shape[2] == number + 1
     assert keys[0, 0, :, 0].tolist() == values[0, 0, :, 0].tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="expected at most 5 positions, got 6"):
+        kept.update_and_fetch(position(5), position(5))

@@ -1,0 +1,108 @@
+"""How much memory Moshi takes, reckoned before anything is loaded, and a limit on what mlx keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+
+from moshi_phone.engines import nvidia
+from moshi_phone.engines.moshi.codec.codec_pool import HANDOVER_FRAMES, spares_for
+from moshi_phone.engines.moshi.model.language_model import Quantization, build
+from moshi_phone.runtime.machine_memory import machine_memory_bytes
+from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
+
+MB = 1_000_000
+CODEC_BYTES = 530 * MB  # measured
+CODEC_FRAME_BYTES = 65_536  # that a codec keeps of each frame until it hands over
+HANDOVER_SLACK_FRAMES = 250  # that pass until a spare has caught up
+PROGRAM_BYTES = 300 * MB
+CACHE_LIMIT_BYTES = 256 * MB  # freed arrays that mlx keeps for later; a step needs a tenth of it
+TAKE_LESS = "use fewer --calls or --quantize 4, or close other programs"
+VALUE_BYTES = 2  # bfloat16
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """What the options take.
+
+    Attributes:
+        accelerator_bytes: weights, and what the model remembers of each call.
+        main_bytes: codecs and the program.
+    """
+
+    accelerator_bytes: int
+    main_bytes: int
+
+    def __add__(self, more: MemoryNeed) -> MemoryNeed:
+        """Add another model's."""
+        return MemoryNeed(self.accelerator_bytes + more.accelerator_bytes, self.main_bytes + more.main_bytes)
+
+
+@dataclass(frozen=True)
+class MemoryVerdict:
+    """Whether it fits.
+
+    Attributes:
+        fits: whether it does.
+        text: what is taken of what, without a full stop.
+    """
+
+    fits: bool
+    text: str
+
+
+def model_need(config: LmConfig, quantization: Quantization | None, calls: int) -> MemoryNeed:
+    """Reckon what a model takes, and what it remembers of so many calls."""
+    arrays: dict[str, mx.array] = dict(tree_flatten(build(config, quantization).parameters()))
+    weights_bytes = sum(
+        array.nbytes if array.dtype == mx.uint32 else VALUE_BYTES * array.size for array in arrays.values()
+    )
+    sizes = config.transformer
+    ring_bytes = 2 * VALUE_BYTES * sizes.num_layers * sizes.context * sizes.d_model
+    return MemoryNeed(weights_bytes + calls * ring_bytes, 0)
+
+
+def program_need(calls: int, *, listening: bool) -> MemoryNeed:
+    """Reckon what the program takes, with the codecs of so many calls."""
+    spares = 2 * spares_for(calls) if listening else spares_for(2 * calls)
+    kept_bytes = (2 * calls + spares) * (HANDOVER_FRAMES + HANDOVER_SLACK_FRAMES) * CODEC_FRAME_BYTES
+    return MemoryNeed(0, PROGRAM_BYTES + (2 * calls + spares) * CODEC_BYTES + kept_bytes)
+
+
+def weigh(need: MemoryNeed, machine_bytes: int, card_bytes: int | None) -> MemoryVerdict:
+    """Say what is taken of what there is.
+
+    Args:
+        need: of the options.
+        machine_bytes: of main memory.
+        card_bytes: of the accelerator's own memory; None where it has none of its own.
+    """
+    if card_bytes is None:
+        total_bytes = need.accelerator_bytes + need.main_bytes
+        return MemoryVerdict(
+            total_bytes <= machine_bytes, f"{_gb(total_bytes)} of the machine's {_gb(machine_bytes)} GB"
+        )
+    return MemoryVerdict(
+        need.accelerator_bytes <= card_bytes and need.main_bytes <= machine_bytes,
+        f"{_gb(need.accelerator_bytes)} of the card's {_gb(card_bytes)} GB, "
+        f"and {_gb(need.main_bytes)} of the machine's {_gb(machine_bytes)} GB",
+    )
+
+
+def weigh_here(need: MemoryNeed) -> MemoryVerdict:
+    """Say what is taken of what this machine has; asks the driver of an NVIDIA card."""
+    uses_card = mx.default_device().type == mx.DeviceType.gpu and not mx.metal.is_available()
+    return weigh(need, machine_memory_bytes(), nvidia.card_memory_bytes() if uses_card else None)
+
+
+def limit_cache() -> None:
+    """Limit what mlx keeps of freed arrays; by default that is all that the accelerator has."""
+    before_bytes = mx.set_cache_limit(CACHE_LIMIT_BYTES)
+    if before_bytes < CACHE_LIMIT_BYTES:
+        mx.set_cache_limit(before_bytes)
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f}"

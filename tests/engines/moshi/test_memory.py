@@ -1,0 +1,61 @@
+"""What Moshi is reckoned to take, and what docs/moshi.md says of it."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import pytest
+
+from moshi_phone.engines.moshi.memory import (
+    CACHE_LIMIT_BYTES,
+    MemoryNeed,
+    limit_cache,
+    model_need,
+    program_need,
+    weigh,
+)
+from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS
+from moshi_phone.vendor.moshi_mlx.models.lm import config_v0_1
+
+GB = 1_000_000_000
+
+
+def need(calls: int) -> float:
+    whole = model_need(config_v0_1(), QUANTIZATIONS[4], calls) + program_need(calls, listening=False)
+    return (whole.accelerator_bytes + whole.main_bytes) / GB
+
+
+def test_it_is_what_the_docs_say() -> None:
+    assert need(1) == pytest.approx(8.5, abs=0.1)
+    assert (need(9) - need(1)) / 8 == pytest.approx(3.0, abs=0.15)
+
+
+def test_listening_takes_a_spare_codec_for_each_direction() -> None:
+    more = program_need(1, listening=True).main_bytes - program_need(1, listening=False).main_bytes
+    assert more == pytest.approx(0.6 * GB, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("machine_gb", "card_gb", "fits", "text"),
+    [
+        (16, None, True, "8.0 of the machine's 16.0 GB"),
+        (8, None, True, "8.0 of the machine's 8.0 GB"),
+        (7, None, False, "8.0 of the machine's 7.0 GB"),
+        (4, 24, True, "6.0 of the card's 24.0 GB, and 2.0 of the machine's 4.0 GB"),
+        (1, 24, False, "6.0 of the card's 24.0 GB, and 2.0 of the machine's 1.0 GB"),
+        (64, 4, False, "6.0 of the card's 4.0 GB, and 2.0 of the machine's 64.0 GB"),
+    ],
+)
+def test_weighs_it_against_what_there_is(machine_gb: int, card_gb: int | None, fits: bool, text: str) -> None:
+    verdict = weigh(MemoryNeed(6 * GB, 2 * GB), machine_gb * GB, None if card_gb is None else card_gb * GB)
+    assert (verdict.fits, verdict.text) == (fits, text)
+
+
+def test_what_mlx_keeps_is_limited_and_a_lower_limit_stays() -> None:
+    before_bytes = mx.set_cache_limit(8 * GB)
+    try:
+        limit_cache()
+        assert mx.set_cache_limit(1000) == CACHE_LIMIT_BYTES
+        limit_cache()
+        assert mx.set_cache_limit(before_bytes) == 1000
+    finally:
+        mx.set_cache_limit(before_bytes)
