@@ -167,15 +167,19 @@ class CallRouter:
         question: Callable[[WorkerClient], Awaitable[str | None]],
         incoming: IncomingCall | None = None,
     ) -> str:
+        refused = list[Refusal]()
         if not self.closing:
             deadline_s = time.monotonic() + LOOKING_SECS
             for look_again in (False, True):
                 if look_again:  # a session may have become free since
                     await self.refresh()
                 while (name := self._roster.best()) and time.monotonic() < deadline_s:
-                    if document := await self._try(name, sid, question):
+                    if document := await self._try(name, sid, question, refused):
                         return document
-        return refuse(self.no_session(), sid, caller, self.refusals, self._options, incoming=incoming)
+        overload = next((one for one in refused if one.cause is RefusalCause.OVERLOAD), None)
+        return refuse(
+            overload or self.no_session(), sid, caller, self.refusals, self._options, incoming=incoming
+        )
 
     def no_session(self) -> Refusal:
         """Say why no worker takes a call."""
@@ -186,7 +190,11 @@ class CallRouter:
         return Refusal(RefusalCause.ENGINE, "no worker takes calls")
 
     async def _try(
-        self, name: str, sid: str, question: Callable[[WorkerClient], Awaitable[str | None]]
+        self,
+        name: str,
+        sid: str,
+        question: Callable[[WorkerClient], Awaitable[str | None]],
+        refused: list[Refusal],
     ) -> str | None:
         worker = self._workers.get(name)
         if worker is None:
@@ -195,7 +203,9 @@ class CallRouter:
         self._roster.gave(name)  # before the first await: the next call may come in meanwhile
         try:
             # Reserved first, and quickly: a worker that is gone must not cost the time of a hook.
-            if await worker.hold(sid) is None and (document := await question(worker)):
+            if refusal := await worker.hold(sid):
+                refused.append(refusal)
+            elif document := await question(worker):
                 logger.info("The call is routed to {}", name)
                 return document
         except RpcError as error:

@@ -14,10 +14,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from moshi_phone.access.options import WebOptions
+from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.access.refusals import by_cause
 from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.cluster.aggregate import merged_metrics
 from moshi_phone.cluster.options import ClusterOptions
+from moshi_phone.cluster.worker import Worker
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.server.calls.options import CallOptions
 from tests.cluster.local_cluster import PUBLIC, LocalCluster, local_cluster, settings
@@ -139,6 +141,20 @@ async def test_what_the_gateways_refuse_is_counted_with_them() -> None:
             }
         told = json.loads((await get(cluster, "/healthz"))[1])
         assert told["refused"] == {"denied": 1, "unsigned": 1, "busy": 5}
+
+
+async def test_a_cluster_that_is_overloaded_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    overload = Refusal(RefusalCause.OVERLOAD, "timers came 90 ms late")
+
+    async def hold(_: Worker, __: str) -> Refusal:
+        return overload
+
+    async with local_cluster(ClusterOptions(workers=1)) as cluster:
+        monkeypatch.setattr(Worker, "hold", hold)
+        assert "busy" in await cluster.voice.call_in(TWIML, sid(1))
+        process = cluster.gateways()[0]
+        await process.runs._ask_peers()
+        assert by_cause(*process.runs.all_refusals().values()) == {"overload": 1}
 
 
 def refused_by(text: str) -> dict[tuple[str, str], float]:
