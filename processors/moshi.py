@@ -184,7 +184,10 @@ class MoshiProcessor(AIService):
     def _feed(self, block: np.ndarray[Any, np.dtype[np.float32]]) -> None:
         self._fed_at_s.append(asyncio.get_running_loop().time())
         self._fed_frames += 1
-        self.session.feed(block)
+        try:
+            self.session.feed(block)
+        except (Exception, SystemExit) as error:  # a bug, ours or of an engine of the user's own
+            self.create_task(self._report_broken(error))
         # Not anew with every frame: that would put the alarm off for as long as the caller speaks.
         if not self._watchdog.is_running:
             self._watchdog.start()
@@ -250,12 +253,17 @@ class MoshiProcessor(AIService):
             async for step in self.session.outputs():
                 self._answered()
                 await self._push(step)
+                await asyncio.sleep(0)  # an engine of the user's own may never wait for anything
         except EngineFailed as error:
             await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
-        except Exception as error:  # a bug, ours or of an engine of the user's own
-            logger.opt(exception=error).error("{} broke", self.session.display_name)
-            said = f"{self.session.display_name} broke ({describe_error(error)})"
-            await self.push_error(said, exception=error, force_treat_as_permanent=True)
+        except (Exception, SystemExit) as error:  # a bug, ours or of an engine of the user's own
+            await self._report_broken(error)
+
+    async def _report_broken(self, error: BaseException) -> None:
+        """End the call; SystemExit, in a task, would end the event loop, and with it all other calls."""
+        logger.opt(exception=error).error("{} broke", self.session.display_name)
+        said = f"{self.session.display_name} broke ({describe_error(error)})"
+        await self.push_error(said, exception=EngineFailed(said), force_treat_as_permanent=True)
 
     async def _push(self, step: DuplexStep) -> None:
         fed_at_s = self._fed_at_s.popleft() if self._fed_at_s else asyncio.get_running_loop().time()

@@ -91,7 +91,8 @@ class DashboardAuth:
     def remember(self, request: HTTPConnection, response: Response) -> None:
         """Make a device that has just been let in known, where there is a password."""
         if self.options.web and self.devices.identify(request) is None:
-            self.devices.issue_cookie(response)
+            is_https = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
+            self.devices.issue_cookie(response, secure=is_https)
 
     async def _check_password(self, request: HTTPConnection) -> None:
         given = await _basic(request)

@@ -22,11 +22,21 @@ class KnownDevices:
             32
         )  # of this process: after a restart every device shows the password
 
-    def issue_cookie(self, response: Response) -> None:
-        """Give the device that gets this response a name of its own."""
+    def issue_cookie(self, response: Response, *, secure: bool = False) -> None:
+        """Give the device that gets this response a name of its own.
+
+        Args:
+            response: to the device.
+            secure: whether the device has come by https, and shall send the cookie by nothing else.
+        """
         device = secrets.token_hex(_ID_BYTES)
         response.set_cookie(
-            COOKIE, f"{device}.{self._mac(device)}", max_age=_KEPT_SECS, httponly=True, samesite="strict"
+            COOKIE,
+            f"{device}.{self._mac(device)}",
+            max_age=_KEPT_SECS,
+            httponly=True,
+            samesite="strict",
+            secure=secure,
         )
 
     def identify(self, request: HTTPConnection) -> str | None:

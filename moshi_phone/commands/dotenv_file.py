@@ -48,12 +48,26 @@ def warnings_about(path: Path, folder: Path) -> list[str]:
     warnings = []
     if path.parent != folder:
         warnings.append(f"settings come from {path}, of a folder above this one.")
+    return warnings + access_warnings(path)
+
+
+def access_warnings(path: Path) -> list[str]:
+    """Say who else can read or change a file of settings, a sentence each.
+
+    Args:
+        path: of the file.
+    """
+    warnings = []
     if os.name == "posix":
         status = path.stat()
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             warnings.append(
                 f"others on this machine can write to {path}, and so change what this program does: "
                 f"chmod 600 {path}"
+            )
+        elif status.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            warnings.append(
+                f"others on this machine can read {path}, and the secrets in it: chmod 600 {path}"
             )
         if status.st_uid not in (0, os.getuid()):
             warnings.append(f"{path} belongs to another user, who can change what this program does.")

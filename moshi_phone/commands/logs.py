@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from loguru import logger
 
 from moshi_phone.access.redact import Redactor, visible
+from moshi_phone.runtime.rate_limited_log import RateLimitedRecords
 
 if TYPE_CHECKING:
     from loguru import FormatFunction, Record
@@ -38,7 +39,9 @@ def log_to_stderr(level: str, secrets: Iterable[str | None] = (), form: LogForma
     logger.remove()
     logger.configure(patcher=redactor.patch)
     logger.add(sys.stderr, level=level.upper(), format=_FORMATS[form](redactor))
-    logging.basicConfig(handlers=[_ToLoguru()], level=logging.WARNING, force=True)
+    handler = _ToLoguru()
+    handler.addFilter(RateLimitedRecords("uvicorn"))  # a line for each malformed request, of anybody
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
 
 

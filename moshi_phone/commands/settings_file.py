@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from moshi_phone.commands.dotenv_file import access_warnings
+
 
 def read_settings_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     """Take a file's values for whatever neither the command line nor the environment says.
@@ -27,6 +29,8 @@ def read_settings_file(ctx: click.Context, param: click.Parameter, path: Path | 
     if path is None:
         return
     try:
+        for warning in access_warnings(path):
+            click.echo(f"Warning: {warning}", err=True)
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be read ({error.strerror}).", ctx, param) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 BINARY = "cloudflared"
@@ -18,6 +19,13 @@ _INSTALL = {
 _INSTALL_LINUX = (
     "curl -fL --create-dirs -o ~/.local/bin/cloudflared https://github.com/cloudflare/cloudflared/releases/latest/download/"
     "cloudflared-linux-{arch} && chmod +x ~/.local/bin/cloudflared"
+)
+_PASSED_ON = frozenset(
+    (
+        *("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "TEMP", "TMP", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"),
+        *("SYSTEMROOT", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG"),
+    )
 )
 _LINUX_ARCHS = {"aarch64": "arm64", "arm64": "arm64", "armv7l": "arm", "i686": "386"}
 
@@ -45,6 +53,19 @@ def command(binary: str, port: int, metrics_port: int, empty_config: Path) -> li
         "--grace-period",
         f"{GRACE_SECS}s",
     ]
+
+
+def environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """Give what cloudflared needs of our environment, and none of our secrets.
+
+    Args:
+        ours: the whole environment.
+    """
+    return {
+        name: value
+        for name, value in ours.items()
+        if name.upper() in _PASSED_ON or name.upper().startswith("TUNNEL_")
+    }
 
 
 def url_in(line: str) -> str | None:

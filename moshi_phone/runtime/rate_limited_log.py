@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
 from loguru import logger
 
 EVERY_S = 10.0
+_KIND_CHARS, _MAX_KINDS = 200, 64
 
 
 class RateLimitedLog:
@@ -41,3 +43,35 @@ class RateLimitedLog:
         more = f" ({self._left_out} more were not logged)" if self._left_out else ""
         self._logged, self._left_out = self._logged + 1, 0
         logger.bind(**fields).warning("{}{}", line, more)
+
+
+class RateLimitedRecords(logging.Filter):
+    """Lets each kind of record of some loggers through once in ten seconds, with the count of those left out.
+
+    A kind is the template of the message. Templates are a library's, not a stranger's, so they are few.
+
+    Args:
+        name: of the loggers, and of those below.
+        clock: gives seconds, monotonic.
+    """
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(name)
+        self._clock = clock
+        self._kinds: dict[str, tuple[float, int]] = {}  # when its next may come, and how many were left out
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is logged."""
+        if not super().filter(record) or record.levelno > logging.WARNING:
+            return True
+        kind, now_s = str(record.msg)[:_KIND_CHARS], self._clock()
+        next_s, left_out = self._kinds.get(kind, (now_s, 0))
+        if now_s < next_s:
+            self._kinds[kind] = next_s, left_out + 1
+            return False
+        if len(self._kinds) >= _MAX_KINDS:
+            self._kinds.clear()
+        self._kinds[kind] = now_s + EVERY_S, 0
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} ({left_out} more were not logged)", ()
+        return True

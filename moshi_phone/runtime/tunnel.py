@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import platform
 import shutil
 import tempfile
@@ -14,7 +15,14 @@ import aiohttp
 from loguru import logger
 
 from moshi_phone.runtime.child_process import ChildProcess
-from moshi_phone.runtime.cloudflared import BINARY, GRACE_SECS, command, how_to_install, url_in
+from moshi_phone.runtime.cloudflared import (
+    BINARY,
+    GRACE_SECS,
+    command,
+    environment,
+    how_to_install,
+    url_in,
+)
 from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.ports import free_port
 
@@ -141,7 +149,10 @@ class _Run:
         run = cls(metrics_port)
         try:
             run.process = await ChildProcess.start(
-                command(path, port, metrics_port, config), grace_secs=STOP_SECS, on_line=run._hear
+                command(path, port, metrics_port, config),
+                grace_secs=STOP_SECS,
+                on_line=run._hear,
+                env=environment(os.environ),
             )
         except OSError as error:
             raise TunnelFailed(f"{path} cannot be run ({error.strerror}): install it again") from error

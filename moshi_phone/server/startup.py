@@ -44,7 +44,7 @@ class Startup:
             await engine.start(tell)
         except EngineError:
             raise
-        except Exception as error:  # a bug, ours or of an engine of the user's own
+        except (Exception, SystemExit) as error:  # a bug, ours or of an engine of the user's own
             logger.opt(exception=error).error("The engine {} did not start", engine.name)
             raise EngineUnavailable(
                 f"The engine {engine.name} did not start ({describe_error(error)})."

@@ -23,8 +23,8 @@ def help_in(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o644, False), (0o664, True), (0o606, True)])
-def test_a_file_that_others_can_write(tmp_path: Path, mode: int, warned: bool) -> None:
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, 0), (0o644, 1), (0o640, 1), (0o664, 1), (0o606, 1)])
+def test_a_file_that_others_can_read_or_write(tmp_path: Path, mode: int, warned: int) -> None:
     path = tmp_path / ".env"
     path.touch()
     path.chmod(mode)

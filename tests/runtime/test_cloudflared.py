@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from moshi_phone.runtime.cloudflared import command, how_to_install, url_in
+from moshi_phone.runtime.cloudflared import command, environment, how_to_install, url_in
 from tests.fakes.cloudflared import API_ERROR, BANNER
 
 
@@ -36,3 +36,19 @@ def test_its_command_line() -> None:
 )
 def test_how_to_install_it(platform: str, machine: str, words: str) -> None:
     assert words in how_to_install(platform, machine)
+
+
+def test_it_gets_none_of_our_secrets() -> None:
+    ours = {
+        "PATH": "/bin",
+        "HOME": "/home/a",
+        "https_proxy": "http://proxy:1",
+        "TUNNEL_TRANSPORT_PROTOCOL": "http2",
+        "TWILIO_AUTH_TOKEN": "f" * 32,
+        "HF_TOKEN": "hf_secret",
+        "MOSHI_WEB_PASSWORD": "password",
+        "OPENAI_API_KEY": "sk-secret",
+    }
+    assert environment(ours) == {
+        name: ours[name] for name in ("PATH", "HOME", "https_proxy", "TUNNEL_TRANSPORT_PROTOCOL")
+    }

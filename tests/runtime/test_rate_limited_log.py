@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from moshi_phone.runtime.rate_limited_log import RateLimitedLog
+import logging
+
+from moshi_phone.runtime.rate_limited_log import RateLimitedLog, RateLimitedRecords
 from tests.support.logs import Logged
 
 
@@ -15,3 +17,23 @@ def test_one_line_every_ten_seconds_with_the_count_of_the_others(logged: Logged)
         "WARNING wrong {x} (99 more were not logged)",
         "WARNING wrong {x} (99 more were not logged)",
     ]
+
+
+def test_a_library_s_records_are_limited_by_kind() -> None:
+    """Each malformed request of anybody was a line: megabytes a second."""
+    now_s = 0.0
+    limit = RateLimitedRecords("uvicorn", lambda: now_s)
+
+    def passes(message: str, name: str = "uvicorn.error", level: int = logging.WARNING) -> str | None:
+        record = logging.LogRecord(name, level, "", 0, message, (), None)
+        return record.getMessage() if limit.filter(record) else None
+
+    assert passes("Invalid HTTP request received.") == "Invalid HTTP request received."
+    assert [passes("Invalid HTTP request received.") for _ in range(100)] == [None] * 100
+    assert passes("Unsupported upgrade request.") is not None
+    assert passes("Exception in ASGI application", level=logging.ERROR) is not None
+    assert passes("other", "asyncio") == passes("other", "asyncio") == "other"
+    now_s = 11.0
+    assert passes("Invalid HTTP request received.") == (
+        "Invalid HTTP request received. (100 more were not logged)"
+    )

@@ -10,7 +10,7 @@ from fastapi import WebSocket
 from loguru import logger
 
 from moshi_phone.access.refusal import INTERNAL_ERROR
-from moshi_phone.engines.duplex import DuplexSession
+from moshi_phone.engines.duplex import DuplexSession, EngineFailed
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.state import ServerState
@@ -77,7 +77,7 @@ async def _live_and_end(
             await close_socket(websocket, code, reason)
 
     parts: dict[str, tuple[Awaitable[Any], float]] = {
-        "session": (session.close(), SESSION_SECS),
+        "session": (_close(session), SESSION_SECS),
         "pipeline": (asyncio.wait((pipeline,)), PIPELINE_SECS),
         "phone call": (_in_time(phone_call), HANG_UP_SECS + 1),
         # Both have time limits of their own; this one is for what they cannot foresee.
@@ -98,6 +98,13 @@ async def _live_and_end(
         talked = call.observations.metrics.conversation.sentence
         how = f" ({talked})" if talked else ""
         logger.bind(**told).info("The call ended after {:.1f} s{}: {}", call.secs, how, last_words(told))
+
+
+async def _close(session: DuplexSession) -> None:
+    try:
+        await session.close()
+    except SystemExit as error:  # in a task, it would end the event loop, and with it all other calls
+        raise EngineFailed(f"{session.display_name} did not close ({error!r})") from error
 
 
 def _why(pipeline: asyncio.Task[None]) -> tuple[str, int]:

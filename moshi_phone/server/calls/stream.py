@@ -146,7 +146,7 @@ def _open_session(state: ServerState, request: CallOverrides) -> DuplexSession:
         raise StreamRefused(RefusalCause.BUSY, str(busy)) from busy
     except RequestRefused as refused:
         raise StreamRefused(RefusalCause.REQUEST, str(refused)) from refused
-    except Exception as error:  # a bug, ours or of an engine of the user's own
+    except (Exception, SystemExit) as error:  # a bug, ours or of an engine of the user's own
         logger.opt(exception=error).error("The engine {} opened no session", state.engine.name)
         raise StreamRefused(RefusalCause.ENGINE, _NO_SESSION) from error
     if not isinstance(session, DuplexSession):

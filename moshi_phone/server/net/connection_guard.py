@@ -152,7 +152,8 @@ class WatchedProtocol(asyncio.Protocol):
             try:
                 self._parse(self._next_piece())
             except Exception as error:  # of uvicorn's or ours: it must not end the turns of all others
-                logger.opt(exception=error).error("A connection's bytes could not be parsed")
+                self.watched.log.warn(f"A connection's bytes could not be parsed: {error!r}")
+                logger.opt(exception=error).debug("A connection's bytes could not be parsed")
                 self.cut_off(INTERNAL)
             self._regulate()
         return self._may_parse()

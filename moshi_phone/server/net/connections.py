@@ -16,6 +16,7 @@ from typing import Protocol
 from loguru import logger
 
 from moshi_phone.access.source import is_loopback
+from moshi_phone.runtime.rate_limited_log import RateLimitedLog
 from moshi_phone.server.net.read_turns import ReadTurns
 
 NO_OVERRIDES, NO_BODY = "no whole request came in time", "a request's body did not come in time"
@@ -71,11 +72,13 @@ class Connections:
         limits: what each may take.
         cut_off: how many were cut off, by cause.
         turns: in which they parse what they have read.
+        log: of what strangers can cause at will.
     """
 
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     cut_off: Counter[str] = field(default_factory=Counter[str])
     turns: ReadTurns = field(default_factory=ReadTurns)
+    log: RateLimitedLog = field(default_factory=RateLimitedLog)
     _waiting: dict[Connection, str | None] = field(default_factory=dict[Connection, str | None])
 
     @property

@@ -14,7 +14,10 @@ from contextlib import suppress
 from typing import Any, cast
 
 from starlette.websockets import WebSocket
-from uvicorn._types import ASGIReceiveEvent  # the types of uvicorn's own interface have no other home
+from uvicorn._types import (  # the types of uvicorn's own interface have no other home
+    ASGIReceiveEvent,
+    ASGISendEvent,
+)
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -92,6 +95,13 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         super().data_received(data)
         self._take_in()
 
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send the app's next message; the first answers the handshake."""
+        is_answered = self.handshake_complete
+        await super().send(message)
+        if not is_answered:
+            self._ask()
+
     async def receive(self) -> ASGIReceiveEvent:
         """Give the app the next message."""
         message = await super().receive()
@@ -136,7 +146,18 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         if self.conn.handshake_exc is not None and not self.handshake_complete:
             self._refuse_handshake()
 
+    def _next_piece(self) -> bytes:
+        if self.handshake_initiated:
+            return super()._next_piece()
+        # uvicorn gives the whole head; what came behind it must wait for the answer.
+        end = self._unread.find(b"\r\n\r\n") + 4
+        head = bytes(self._unread[:end])
+        del self._unread[:end]
+        return head
+
     def _may_parse(self) -> bool:
+        if self.handshake_initiated and not self.handshake_complete:
+            return False  # what came behind the handshake, before its answer
         return super()._may_parse() and not self.read_paused and self.writable.is_set()
 
     def _overdue(self, now_s: float) -> str | None:

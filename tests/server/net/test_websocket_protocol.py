@@ -30,6 +30,7 @@ from moshi_phone.server.net.websocket_protocol import connection_of
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
+from tests.support.logs import Logged
 from tests.support.phone import Phone, serving_app, start_message
 from tests.support.raw_socket import CONTINUATION, PING, TEXT, RawSocket, frame, raw_socket, text
 from tests.support.waiting import until
@@ -323,6 +324,20 @@ async def test_what_came_with_the_handshake_is_heard(connections: Connections) -
     async with serving_app(uvicorn_config(refusing(), connections)) as address, raw_socket(address) as peer:
         await peer.send(HANDSHAKE % (b"/stream", b"") + text({"event": "stop"}))
         assert b"expected start first, got stop" in await peer.read()
+
+
+async def test_frames_that_come_with_the_handshake_wait_for_its_answer(
+    connections: Connections, logged: Logged
+) -> None:
+    """A malformed one ended in a traceback: the handshake was not over, and could not be closed."""
+    async with serving_app(uvicorn_config(refusing(), connections)) as address:
+        for data in (frame(0x3), frame(TEXT, b"\xff"), frame(PING) * 10, frame(0x8, b"x")):
+            async with raw_socket(address) as peer:
+                await peer.send(HANDSHAKE % (b"/stream", b"") + data)
+                await asyncio.sleep(0.05)
+                await peer.send(text({"event": "stop"}))
+                assert (await peer.read()).startswith(b"HTTP/1.1 101 ")
+    assert "could not be parsed" not in logged.text
 
 
 async def test_a_connection_that_cannot_be_closed_keeps_no_other_from_being_told(

@@ -1,0 +1,95 @@
+"""Engines of the user's own that behave as no engine should: their call ends, the others go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from examples.tone_engine import ToneEngine, ToneSession
+from moshi_phone.audio.formats import FRAME_SAMPLES, Pcm
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, DuplexStep, EngineUnavailable
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.startup import Startup
+from tests.support.phone import Phone, serving, start_message
+
+
+class RudeSession(ToneSession):
+    """Leaves the program, or never comes to an end."""
+
+    def __init__(self, engine: RudeEngine) -> None:
+        super().__init__(engine)
+        self._what = engine.what
+
+    def feed(self, pcm: Pcm) -> None:
+        if self._what == "feed":
+            raise SystemExit(3)
+        super().feed(pcm)
+
+    async def outputs(self) -> AsyncIterator[DuplexStep]:
+        if self._what == "outputs":
+            raise SystemExit(3)
+        while self._what == "never awaits":
+            yield DuplexStep(np.zeros(FRAME_SAMPLES, np.float32))
+        async for step in super().outputs():
+            yield step
+
+    async def close(self) -> None:
+        await super().close()
+        if self._what == "close":
+            raise SystemExit(3)
+
+
+class RudeEngine(ToneEngine):
+    """Is rude in one call, and polite in those after it."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def open_session(self, request: CallOverrides = NO_OVERRIDES) -> ToneSession:
+        super().open_session(request)
+        if self.what == "open":
+            self.what, self.running = "", self.running - 1
+            raise SystemExit(3)
+        session = RudeSession(self)
+        self.what = ""
+        return session
+
+
+@pytest.mark.parametrize("what", ["open", "feed", "outputs", "close"])
+async def test_an_engine_that_leaves_the_program_loses_its_call_alone(what: str) -> None:
+    """SystemExit in a task ends the event loop: the server went on without its signal handlers."""
+    async with serving(ServerState(RudeEngine(what))) as address:
+        async with Phone.calling(address, start_message(call_sid="CA1")) as phone:
+            await phone.say(times=8)
+            if what == "close":
+                await phone.send({"event": "stop"})
+            code, _ = await phone.closed()
+            assert code == (1000 if what == "close" else 1011)
+        async with Phone.calling(address, start_message(call_sid="CA2")) as phone:
+            await phone.say(times=8)
+            await phone.listen(frames=2)
+
+
+async def test_an_engine_that_never_awaits_leaves_the_others_their_turns() -> None:
+    """It held the loop for 30 s."""
+    async with (
+        serving(ServerState(RudeEngine("never awaits"))) as address,
+        asyncio.timeout(20),
+        Phone.calling(address, start_message(call_sid="CA1")) as rude,
+    ):
+        await rude.say(times=4)
+        async with Phone.calling(address, start_message(call_sid="CA2")) as phone:
+            await phone.say(times=8)
+            await phone.listen(frames=2)
+
+
+async def test_an_engine_that_leaves_at_the_start_is_an_error() -> None:
+    class Leaver(ToneEngine):
+        async def start(self, progress: object) -> None:
+            raise SystemExit(3)
+
+    with pytest.raises(EngineUnavailable, match="did not start"):
+        await Startup().run(Leaver(), lambda _: None)
