@@ -56,6 +56,7 @@ def aggregate_health(
         "calls": _sum(reports.values(), "calls"),
         "served": _sum(reports.values(), "served"),
         "lost": _sum(reports.values(), "lost"),
+        "load": _worst_load(reports.values()),
         "refused": dict(all_refused),
         "version": VERSION,
         "workers": Counter(str(state_of(reports.get(name))) for name in names)
@@ -110,6 +111,13 @@ def _worker(name: str, report: WorkerReport | None) -> dict[str, Any]:
         "calls": report.health.get("calls", 0),
         "version": report.health.get("version"),
     }
+
+
+def _worst_load(reports: Iterable[WorkerReport]) -> dict[str, Any]:
+    """Give the load of the worker that is loaded most."""
+    loads = [report.health["load"] for report in reports if "load" in report.health]
+    names: dict[str, Any] = {"lag_ms": 0.0, "deadline_misses": 0.0, "overloaded": False}
+    return {name: max((load[name] for load in loads), default=least) for name, least in names.items()}
 
 
 def _engines(reports: Iterable[WorkerReport]) -> str:

@@ -20,6 +20,7 @@ from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.cluster.aggregate import merged_metrics
 from moshi_phone.cluster.options import ClusterOptions
 from moshi_phone.cluster.worker import Worker
+from moshi_phone.cluster.worker_client import WorkerReport
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.server.calls.options import CallOptions
 from tests.cluster.local_cluster import PUBLIC, LocalCluster, local_cluster, settings
@@ -153,6 +154,9 @@ async def test_a_cluster_that_is_overloaded_says_so(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(Worker, "hold", hold)
         assert "busy" in await cluster.voice.call_in(TWIML, sid(1))
         process = cluster.gateways()[0]
+        # Once the gateway has heard of it, it asks that worker no more.
+        process.runs.router.reports = {"w1": WorkerReport("w1", health={"load": {"overloaded": True}})}
+        assert process.runs.router.no_session().cause is RefusalCause.OVERLOAD
         await process.runs._ask_peers()
         assert by_cause(*process.runs.all_refusals().values()) == {"overload": 1}
 

@@ -53,7 +53,11 @@ def health(state: ServerState, *, is_public: bool = False) -> dict[str, Any]:
         "calls": len(state.calls.running),
         "served": state.calls.served,
         "lost": engine.lost_calls,
-        "load": {"lag_ms": round(1000 * state.load.lag_s, 1), "deadline_misses": round(state.load.misses, 3)},
+        "load": {
+            "lag_ms": round(1000 * state.load.lag_s, 1),
+            "deadline_misses": round(state.load.misses, 3),
+            "overloaded": overload_of(state) is not None,
+        },
         "refused": state.refusals.by_cause,
         "version": VERSION,
     }

@@ -26,7 +26,7 @@ async def test_healthz_tells_engine_capacity_and_calls() -> None:
             "capabilities": [],
             "supported_overrides": [],
             "capacity": 3,
-            "load": {"lag_ms": 0.0, "deadline_misses": 0.0},
+            "load": {"lag_ms": 0.0, "deadline_misses": 0.0, "overloaded": False},
             "sessions": 0,
             "calls": 0,
             "served": 0,
