@@ -38,7 +38,7 @@ from moshi_phone.access.source import source_of
 from moshi_phone.engines.duplex import DuplexSession
 from moshi_phone.runtime.call_log import call_context
 from moshi_phone.runtime.watchdog import LATE_S
-from moshi_phone.server.calls.call import Call
+from moshi_phone.server.calls.call import Call, CallState
 from moshi_phone.server.calls.control import CallControl, end_at_limit
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.silence import watch_conversation
@@ -98,6 +98,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
         call.request_end(reason, PROTOCOL_ERROR)
 
     async def on_client_disconnected(_: TwilioTransport, __: WebSocket) -> None:
+        call.broke_off = call.state is CallState.ACTIVE and not call.handed_over
         call.stream_ended("the socket was closed")
 
     serializer.add_event_handler(STOPPED, on_stopped)

@@ -10,6 +10,7 @@ from moshi_phone.runtime.urls import split_url
 
 STREAM_PATH = "/stream"
 TWIML_PATH = "/twiml"
+NEXT_PATH = "/twiml/next"
 STATUS_PATH = "/status"
 TRANSFERRED_PATH = "/transferred"
 HEALTH_PATH = "/healthz"

@@ -8,8 +8,12 @@ from typing import Literal
 
 from twilio.twiml.voice_response import Connect, Dial, Reject, Stream, VoiceResponse
 
+from moshi_phone.access.public_address import NEXT_PATH
 from moshi_phone.access.tokens import PARAMETER
 from moshi_phone.telephony.e164 import parse_number
+
+_AGAIN = "#rc=5&rp=all&ct=2000&rt=5000"
+"""Connection overrides: Twilio asks five times more, whatever fails. The fragment is never sent to us."""
 
 
 def connect_stream(
@@ -17,6 +21,7 @@ def connect_stream(
     token: str,
     status_url: str | None = None,
     parameters: Mapping[str, str] = MappingProxyType({}),
+    next_url: str | None = None,
 ) -> str:
     """Connect the call to our stream, both ways, until one side ends it.
 
@@ -26,6 +31,7 @@ def connect_stream(
         stream_url: ``wss://…``, without a query (Twilio strips it).
         token: what the stream will show us when it comes.
         status_url: where Twilio reports that the stream started, stopped or failed.
+        next_url: is asked what to do when our side of the stream is closed, or lost; None ends the call.
         parameters: what the stream shall bring beside the token, names and values of under 500 characters.
 
     Returns:
@@ -41,6 +47,34 @@ def connect_stream(
     connect.append(stream)
     response = VoiceResponse()
     response.append(connect)
+    if next_url:
+        response.redirect(next_url + _AGAIN, method="POST")
+    return str(response)
+
+
+def next_path(resumes: int, held_secs: int = 0) -> str:
+    """Give the path, and query, at which Twilio asks what to do next.
+
+    Args:
+        resumes: how many streams of the call have broken off; a server that was restarted knows it by this.
+        held_secs: for how long the call has been on hold.
+    """
+    return f"{NEXT_PATH}?resumes={resumes}" + (f"&held={held_secs}" if held_secs else "")
+
+
+def hold(text: str | None, secs: int, next_url: str) -> str:
+    """Let the caller wait, and ask again.
+
+    Args:
+        text: what Twilio's voice says first.
+        secs: how long the silence after it lasts.
+        next_url: is asked then.
+    """
+    response = VoiceResponse()
+    if text:
+        response.say(text)
+    response.pause(length=secs)
+    response.redirect(next_url + _AGAIN, method="POST")
     return str(response)
 
 

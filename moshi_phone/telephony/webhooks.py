@@ -12,7 +12,7 @@ from loguru import logger
 from starlette.datastructures import FormData, UploadFile
 
 from moshi_phone.access.auth import StreamAuth
-from moshi_phone.access.public_address import STATUS_PATH, TRANSFERRED_PATH, TWIML_PATH
+from moshi_phone.access.public_address import NEXT_PATH, STATUS_PATH, TRANSFERRED_PATH, TWIML_PATH
 from moshi_phone.access.redact import redact
 from moshi_phone.access.refusal import RefusalCause, WebhookRefused, Where
 from moshi_phone.access.refusals import Refusals
@@ -89,16 +89,22 @@ _ANSWERS = {
 Answer = Callable[[IncomingCall], Awaitable[str]]
 AfterTransfer = Callable[[IncomingCall, str], Awaitable[str]]
 OnStatus = Callable[[str, str], None]
+NextStep = Callable[[IncomingCall, int, int], Awaitable[str]]
+
+_MAX_ANSWERED = 1_000  # questions about calls whose stream is over; each may be asked six times
+_COUNT_DIGITS = 7
 
 
-def webhooks(
+def webhooks(  # noqa: PLR0915 - one route after another
     auth: StreamAuth,
     refusals: Refusals,
     answer: Answer,
     after_transfer: AfterTransfer,
     on_status: OnStatus | None = None,
+    *,
+    next_step: NextStep | None = None,
 ) -> APIRouter:
-    """Make ``POST /twiml``, ``POST /transferred`` and ``POST /status``.
+    """Make ``POST /twiml``, ``POST /twiml/next``, ``POST /transferred`` and ``POST /status``.
 
     Args:
         auth: knows which webhooks are Twilio's, makes the tokens, and has the public URL.
@@ -108,7 +114,10 @@ def webhooks(
             how that went (Twilio's ``DialCallStatus``).
         on_status: is told of each call's SID and status, as they are reported, to whichever URL; of a machine
             that has answered as ``machine_…`` (Twilio's ``AnsweredBy``).
+        next_step: says, as TwiML, what to do with a call whose stream is over, given how many of its streams
+            broke off before and for how many seconds it has been on hold.
     """
+    answered: dict[str, str] = {}  # by the signature, which covers the question: asked twice, done once
     router = APIRouter()
 
     def note_end(form: FormData) -> bool:
@@ -131,6 +140,26 @@ def webhooks(
         call = _call(form)
         with call_context(call.call_sid):
             return _xml(await answer(call))
+
+    if next_step is not None:
+
+        @router.post(NEXT_PATH)
+        async def after_stream(request: Request) -> Response:
+            """Say what to do with a call whose stream is over."""
+            form = await read(request, NEXT_PATH)
+            if note_end(form):
+                return _xml(nothing())
+            call, signature = _call(form), request.headers.get(HEADER, "")
+            with call_context(call.call_sid):
+                if signature not in answered:
+                    resumes, held_secs = (_count(request, name) for name in ("resumes", "held"))
+                    document = await next_step(call, resumes, held_secs)
+                    if not signature:
+                        return _xml(document)
+                    answered[signature] = document
+                    if len(answered) > _MAX_ANSWERED:
+                        del answered[next(iter(answered))]
+                return _xml(answered[signature])
 
     @router.post(TRANSFERRED_PATH)
     async def transferred(request: Request) -> Response:
@@ -170,6 +199,11 @@ def webhooks(
         return form
 
     return router
+
+
+def _count(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _COUNT_DIGITS else 0
 
 
 def _xml(document: str) -> Response:

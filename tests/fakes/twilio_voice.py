@@ -5,9 +5,11 @@ Signs as Twilio does, for the public URL that it was told; a route says where th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
+from urllib.parse import parse_qsl, urlsplit
 from xml.etree import ElementTree as ET
 
 import aiohttp
@@ -23,6 +25,10 @@ CALLER = "+15551234567"
 
 class Rejected(Exception):
     """The TwiML said ``<Reject>``; the text is its reason."""
+
+
+class HungUp(Exception):
+    """The phone call has ended."""
 
 
 class FakeTwilioVoice:
@@ -66,9 +72,41 @@ class FakeTwilioVoice:
         """Post a signed form to a public URL."""
         assert url.startswith(self.public + "/")
         headers = {"X-Twilio-Signature": self._validator.compute_signature(url, form)}
-        local = f"http://{self._local}{urlsplit(url).path}"
+        parts = urlsplit(url)
+        local = f"http://{self._local}{parts.path}" + (f"?{parts.query}" if parts.query else "")
         async with aiohttp.ClientSession() as http, http.post(local, data=form, headers=headers) as answer:
             return answer.status, await answer.text()
+
+    async def after(self, twiml: str, call_sid: str, caller: str = CALLER) -> str:
+        """Go on with what follows ``<Connect>``: ask the URL of its ``<Redirect>``; gives the TwiML.
+
+        Documented: Twilio goes on with the TwiML behind ``<Connect>`` when the server has closed the stream
+        (error 31921), a URL's fragment is never sent, and ``rc`` in it asks again. Assumed: that it does the
+        same after a reset or a lost connection (31901, 31903), and signs the URL without its fragment.
+
+        Raises:
+            HungUp: when nothing follows.
+        """
+        redirect = ET.fromstring(twiml).find("Redirect")  # noqa: S314 - our own server's
+        if redirect is None or redirect.text is None:
+            raise HungUp
+        url, _, overrides = redirect.text.partition("#")
+        form = {
+            "AccountSid": ACCOUNT_SID,
+            "CallSid": call_sid,
+            "CallStatus": "in-progress",
+            "Direction": "inbound",
+            "From": caller,
+            "To": NUMBER,
+        }
+        tries = int(dict(parse_qsl(overrides)).get("rc", 1)) + 1
+        for _ in range(tries):
+            with suppress(aiohttp.ClientError):
+                status, text = await self.post(url, form)
+                if status == HTTPStatus.OK:
+                    return text
+            await asyncio.sleep(0.5)
+        raise HungUp
 
     @asynccontextmanager
     async def obey(self, twiml: str, call_sid: str) -> AsyncIterator[tuple[Phone, str | None]]:
@@ -79,6 +117,8 @@ class FakeTwilioVoice:
         """
         response = ET.fromstring(twiml)  # noqa: S314 - our own server's
         assert response.tag == "Response"
+        if response[0].tag == "Hangup":
+            raise HungUp
         verb = response[0]
         if verb.tag == "Reject":
             raise Rejected(verb.attrib["reason"])

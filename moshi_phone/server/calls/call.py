@@ -58,6 +58,7 @@ class Call:
         observations: what its taps have seen.
         session: who talks with the caller; None once it is closed.
         expected: what was decided of it before its stream came.
+        broke_off: whether its stream was lost, and the phone call may go on by another one.
         caller_hung_up: whether Twilio has said that the phone call is over.
         handed_over: whether the phone call goes on without us, or is about to.
         until_played: waits until the caller has heard what the bot has said; True where that is known.
@@ -69,6 +70,7 @@ class Call:
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     observations: CallObservations = field(default_factory=CallObservations)
     session: DuplexSession | None = None
+    broke_off: bool = False
     caller_hung_up: bool = False
     handed_over: bool = False
     is_heard: Callable[[], bool] = lambda: False

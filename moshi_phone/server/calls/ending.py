@@ -12,10 +12,12 @@ from loguru import logger
 from moshi_phone.access.refusal import INTERNAL_ERROR
 from moshi_phone.engines.duplex import DuplexSession, EngineFailed
 from moshi_phone.server.calls.call import Call
+from moshi_phone.server.calls.next_step import ask_unasked
 from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import call_report, last_words, summary
 from moshi_phone.server.net.socket_closing import CLOSE_SECS, close_socket
+from moshi_phone.telephony import twiml
 from moshi_phone.telephony.rest_errors import TwilioError
 
 SESSION_SECS = 2.0
@@ -68,7 +70,8 @@ async def _live_and_end(
     reason, code = await call.wait_for_end()
     # Where it was our fault:
     elsewhere = fallback(state.settings.calls, call.expected.incoming) if code == INTERNAL_ERROR else None
-    phone_call = asyncio.create_task(_end_phone_call(call, state, elsewhere))
+    resumed = _decide_next(call, state, elsewhere)
+    phone_call = asyncio.create_task(_end_phone_call(call, state, elsewhere, resumed=resumed))
 
     async def farewell() -> None:
         if elsewhere:  # a closed socket would end the phone call before Twilio leads it there
@@ -116,12 +119,36 @@ def _why(pipeline: asyncio.Task[None]) -> tuple[str, int]:
     return "the pipeline ended", 1000
 
 
-async def _end_phone_call(call: Call, state: ServerState, elsewhere: str | None) -> None:
+def _decide_next(call: Call, state: ServerState, elsewhere: str | None) -> bool:
+    """Remember what the phone call does when Twilio asks; gives whether it gets another stream."""
+    sid, incoming = call.start.call_sid, call.expected.incoming
+    # Where webhooks go elsewhere (a cluster, servers that share a URL), nobody would know the call.
+    may_resume = call.broke_off and state.webhook_base_url is None and state.webhooks.base is not None
+    if incoming and may_resume and not call.caller_hung_up and not state.calls.closing:
+        state.next_steps.resume(sid, call.expected)
+        asking = asyncio.create_task(ask_unasked(incoming, call.expected.resumes, state))
+        _going_on.add(asking)
+        asking.add_done_callback(_going_on.discard)
+        return True
+    if not call.handed_over and not state.calls.has_other(call):
+        state.next_steps.end_with(sid, elsewhere or twiml.hang_up())
+    return False
+
+
+async def _end_phone_call(
+    call: Call, state: ServerState, elsewhere: str | None, *, resumed: bool = False
+) -> None:
     """End the phone call by REST, or lead it ``elsewhere``, where Twilio has not ended it already.
 
-    Closing the socket ends it as well, as long as nothing follows our ``<Connect>``.
+    Closing the socket ends it as well, but later: Twilio asks first (``next_step``).
     """
-    if state.rest is None or call.caller_hung_up or call.handed_over or state.calls.has_other(call):
+    if (
+        resumed
+        or state.rest is None
+        or call.caller_hung_up
+        or call.handed_over
+        or state.calls.has_other(call)
+    ):
         return
     try:
         if elsewhere:

@@ -37,15 +37,24 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
     # Before the hook is asked: a second caller in those two seconds must not be promised the same session.
     if refusal := reserve(state, sid):
         return refuse(refusal, sid, caller, state.refusals, state.settings.calls, incoming=call)
-    answer = await _ask(call, state)
-    if isinstance(answer, Refusal):
+    expected = await request_of(call, state)
+    if isinstance(expected, Refusal):
         state.reservations.keep(sid)
-        state.refusals.note(Where.WEBHOOK, answer, call_sid=sid, peer=caller)
+        state.refusals.note(Where.WEBHOOK, expected, call_sid=sid, peer=caller)
         return twiml.reject("rejected")
-    request = answer.request if answer.request.requested else _by_number(call, state)
-    state.expected.add(sid, PendingCall(call, request, answer.transfer_to), state.clock())
+    state.next_steps.forget(sid)
+    state.expected.add(sid, expected, state.clock())
     logger.info("The call from {} is connected", caller)
     return connect(sid, state)
+
+
+async def request_of(call: IncomingCall, state: ServerState) -> PendingCall | Refusal:
+    """Decide how a call is answered: as the hook says, or else ``--personas``."""
+    answer = await _ask(call, state)
+    if isinstance(answer, Refusal):
+        return answer
+    request = answer.request if answer.request.requested else _by_number(call, state)
+    return PendingCall(call, request, answer.transfer_to)
 
 
 async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> str:
@@ -139,9 +148,18 @@ def expect_wishes(start: Start, state: ServerState) -> None:
     state.expected.add(start.call_sid, PendingCall(request=request), state.clock())
 
 
-def connect(call_sid: str, state: ServerState) -> str:
-    """Give the TwiML that connects a call, for which a session is held, with our stream."""
+def connect(call_sid: str, state: ServerState, resumes: int = 0) -> str:
+    """Give the TwiML that connects a call, for which a session is held, with our stream.
+
+    Args:
+        call_sid: names the call.
+        state: what the calls share.
+        resumes: how many streams of it broke off before this one.
+    """
     stream_url = state.auth.address.wss(STREAM_PATH)
     assert stream_url is not None  # noqa: S101 - the webhook looked before it asked
     reserve(state, call_sid)  # anew: the hook may have taken most of the time that it was held for
-    return twiml.connect_stream(stream_url, state.mint(call_sid), state.webhooks.https(STATUS_PATH))
+    # Where streams come to another URL than webhooks, whoever is asked next may know nothing of this call.
+    next_url = state.webhooks.https(twiml.next_path(resumes)) if state.webhook_base_url is None else None
+    status_url = state.webhooks.https(STATUS_PATH)
+    return twiml.connect_stream(stream_url, state.mint(call_sid), status_url, next_url=next_url)

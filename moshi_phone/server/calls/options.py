@@ -94,6 +94,26 @@ class CallOptions:
             "metavar": "NUMBER",
         },
     )
+    resumes: int = field(
+        default=3,
+        metadata={
+            "help": "How often a call may get another stream after one that broke off (a proxy or a process "
+            "that restarts); then it goes to the fallback.",
+            "min": 0,
+        },
+    )
+    resume_notice: str | None = field(
+        default=None,
+        metadata={"help": "What the bot says first in such a stream.", "metavar": "TEXT"},
+    )
+    hold_secs: float = field(
+        default=60.0,
+        metadata={"help": "How long such a call may wait for a free session.", "min": 0.0},
+    )
+    hold_say: str | None = field(
+        default=None,
+        metadata={"help": "What Twilio's voice says while it waits.", "metavar": "TEXT"},
+    )
     fallback_say: str | None = field(
         default=None,
         metadata={

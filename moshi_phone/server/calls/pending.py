@@ -19,11 +19,13 @@ class PendingCall:
         incoming: what the webhook told of it; None for a stream that no webhook of ours connected.
         request: what it asks of the engine.
         transfer_to: E.164, where a transfer of it goes; None for where all go.
+        resumes: how many streams of it broke off before this one.
     """
 
     incoming: IncomingCall | None = None
     request: CallOverrides = NO_OVERRIDES
     transfer_to: str | None = field(default=None, repr=False)
+    resumes: int = 0
 
 
 class PendingCalls:
@@ -45,6 +47,11 @@ class PendingCalls:
         self._calls[call_sid] = (now_s + KEPT_S + later_s, expected)
         if len(self._calls) > _MOST:
             del self._calls[next(iter(self._calls))]
+
+    def has(self, call_sid: str, now_s: float) -> bool:
+        """Tell whether the stream of a call is still to come."""
+        until_s, _ = self._calls.get(call_sid, (now_s, None))
+        return now_s < until_s
 
     def take(self, call_sid: str, now_s: float) -> PendingCall:
         """Give what was decided of a call whose stream is here, once; nothing special where nothing was."""

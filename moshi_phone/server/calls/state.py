@@ -30,6 +30,7 @@ from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.retention import retaining
 from moshi_phone.server.calls.call import Call, Calls
 from moshi_phone.server.calls.load import Load, watch_load
+from moshi_phone.server.calls.next_step import NextSteps
 from moshi_phone.server.calls.pending import PendingCalls, Reservations
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.startup import Startup
@@ -51,6 +52,7 @@ class ServerState:
         reservations: the calls that were connected and are not here yet.
         personas: who answers which call, where that was said.
         expected: what was decided of calls whose streams are still to come.
+        next_steps: what was decided of calls whose streams are over.
         load: whether one more call would delay those that run.
         outbox: tells ``--on-end`` of calls that are over, where that is wanted.
         startup: how far the engine has come.
@@ -72,6 +74,7 @@ class ServerState:
     reservations: Reservations = field(default_factory=Reservations)
     personas: Personas = NO_PERSONAS
     expected: PendingCalls = field(default_factory=PendingCalls)
+    next_steps: NextSteps = field(default_factory=NextSteps)
     load: Load = field(default_factory=Load)
     outbox: Outbox | None = None
     startup: Startup = field(default_factory=Startup)

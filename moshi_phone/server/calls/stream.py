@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from moshi_phone.engines.duplex import (
     DuplexSession,
     EngineBusy,
     RequestRefused,
+    Unsupported,
 )
 from moshi_phone.engines.ringing_session import RingingSession
 from moshi_phone.runtime.call_log import call_context
@@ -98,7 +100,11 @@ async def answer(
     if connection := connection_of(websocket):
         connection.admitted()
     call = state.calls.begin(start, session, expected)
+    state.next_steps.forget(start.call_sid)
     logger.info("The call began; {} running", len(state.calls.running))
+    if expected.resumes and (notice := state.settings.calls.resume_notice):
+        with suppress(Unsupported):  # who cannot say given words goes on without a word
+            call.say(notice)
     await run_to_its_end(run_call(websocket, call, session, state), websocket, call, session, state)
 
 

@@ -12,6 +12,7 @@ from loguru import logger
 from moshi_phone.access.public_address import STREAM_PATH
 from moshi_phone.server.calls.draining import hang_up_all
 from moshi_phone.server.calls.incoming import after_transfer, answer_call, expect_wishes
+from moshi_phone.server.calls.next_step import next_step
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.stream import handle_stream
 from moshi_phone.server.startup import watching
@@ -47,6 +48,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
     def note_status(call_sid: str, status: str) -> None:
         if status in ENDED:  # before its stream came, or while another phone rang: nobody waits any more
             state.reservations.keep(call_sid)
+            state.next_steps.forget(call_sid)
         if on_status:
             on_status(call_sid, status)
 
@@ -58,6 +60,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
             lambda call: answer_call(call, state),
             lambda call, how: after_transfer(call, how, state),
             note_status,
+            next_step=lambda call, resumes, held_secs: next_step(call, resumes, held_secs, state),
         )
     )
 

@@ -1,0 +1,112 @@
+"""What a phone call does when its stream is over: Twilio asks, by the ``<Redirect>`` behind ``<Connect>``.
+
+A stream that broke off (a proxy or a tunnel that restarts, a process that was killed) is no hang-up: the
+caller is still on the line at Twilio, and gets a new stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from loguru import logger
+
+from moshi_phone.access.refusal import Refusal, Where
+from moshi_phone.server.calls.options import fallback
+from moshi_phone.server.calls.pending import PendingCall
+from moshi_phone.telephony import twiml
+from moshi_phone.telephony.rest_errors import TwilioError
+from moshi_phone.telephony.webhooks import IncomingCall
+
+if TYPE_CHECKING:
+    from moshi_phone.server.calls.state import ServerState
+
+ASK_SECS = 2.0  # after so long without Twilio's question, a call whose stream broke off is told by REST
+HOLD_STEP_SECS = 2
+_MAX_CALLS = 10_000  # remembered; then the oldest is forgotten, and answered anew should Twilio ask
+
+
+class NextSteps:
+    """What was decided of phone calls whose streams are over, until Twilio asks. Pure."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, str | PendingCall] = {}
+
+    def end_with(self, call_sid: str, document: str) -> None:
+        """Remember what a call does that has ended as it should, or is led elsewhere: TwiML."""
+        self._note(call_sid, document)
+
+    def resume(self, call_sid: str, expected: PendingCall) -> None:
+        """Remember a call whose stream broke off: it is to have another one."""
+        self._note(call_sid, expected)
+
+    def forget(self, call_sid: str) -> None:
+        """Remember nothing of a call: it has ended, or another stream has come."""
+        self._steps.pop(call_sid, None)
+
+    def peek(self, call_sid: str) -> str | PendingCall | None:
+        """Give what was decided; None where nothing is known."""
+        return self._steps.get(call_sid)
+
+    def _note(self, call_sid: str, step: str | PendingCall) -> None:
+        self._steps.pop(call_sid, None)
+        self._steps[call_sid] = step
+        if len(self._steps) > _MAX_CALLS:
+            del self._steps[next(iter(self._steps))]
+
+
+async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: ServerState) -> str:
+    """Say, as TwiML, what a call does whose stream is over.
+
+    Args:
+        call: as the webhook announces it.
+        resumes: how many streams of it broke off before this one.
+        held_secs: for how long it has been on hold.
+        state: what the calls share.
+    """
+    from moshi_phone.server.calls.engine_health import reserve  # noqa: PLC0415 - circles
+    from moshi_phone.server.calls.incoming import connect, request_of  # noqa: PLC0415
+
+    sid, options = call.call_sid, state.settings.calls
+    step = state.next_steps.peek(sid)
+    if isinstance(step, str):
+        return step
+    elsewhere = fallback(options, call) or twiml.hang_up()
+    if resumes >= options.resumes:
+        logger.warning("The stream broke off {} times; the call is given up", resumes + 1)
+        return elsewhere
+    if refusal := reserve(state, sid):
+        if held_secs < options.hold_secs and state.webhooks.base is not None:
+            url = state.webhooks.https(twiml.next_path(resumes, held_secs + HOLD_STEP_SECS))
+            return twiml.hold(options.hold_say if held_secs == 0 else None, HOLD_STEP_SECS, url or "")
+        state.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer="a broken stream")
+        return elsewhere
+    expected = step
+    if expected is None:  # another process held it: answered anew, as the same call
+        answer = await request_of(call, state)
+        if isinstance(answer, Refusal):
+            state.reservations.keep(sid)
+            return twiml.hang_up()
+        expected = answer
+    logger.info("The call gets another stream")
+    state.expected.add(sid, replace(expected, resumes=resumes + 1), state.clock())
+    return connect(sid, state, resumes + 1)
+
+
+async def ask_unasked(call: IncomingCall, resumes: int, state: ServerState) -> None:
+    """Tell a call whose stream broke off by REST what to do, where Twilio does not ask.
+
+    It believes in a dead socket for a while; and a URL that is gone with its tunnel cannot be asked.
+    """
+    await asyncio.sleep(ASK_SECS)
+    pending = isinstance(state.next_steps.peek(call.call_sid), PendingCall)
+    if not pending or state.rest is None or state.expected.has(call.call_sid, state.clock()):
+        return
+    document = await next_step(call, resumes, 0, state)
+    try:
+        await state.rest.redirect(call.call_sid, document)
+    except TwilioError as error:  # mostly: the caller has hung up meanwhile
+        logger.info("The call cannot be taken up again: {}", error)
+        state.next_steps.forget(call.call_sid)
+        state.reservations.keep(call.call_sid)

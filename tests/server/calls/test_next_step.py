@@ -1,0 +1,176 @@
+"""The phone call outlives its stream: whole calls over sockets, and what Twilio is told behind each."""
+
+from __future__ import annotations
+
+import asyncio
+from xml.etree import ElementTree
+
+import pytest
+
+from moshi_phone.server.calls import next_step as module
+from tests.fakes.twilio_api import FakeTwilioApi
+from tests.fakes.twilio_voice import HungUp
+from tests.server.talking_line import CALL, LOUD, OTHER, PERSON, PUBLIC, Line, TalkingEngine, press, talk
+from tests.support.phone import Phone
+from tests.support.waiting import until
+
+
+async def ring(line: Line, call_sid: str = CALL) -> str:
+    return await line.voice.call_in(f"{PUBLIC}/twiml", call_sid)
+
+
+async def lose(phone: Phone, line: Line) -> None:
+    """Reset the stream's socket, and wait until the server has seen it."""
+    phone.socket.transport.abort()
+    await until(lambda: not line.state.calls.running)
+
+
+def verbs(twiml: str) -> list[str]:
+    return [verb.tag for verb in ElementTree.fromstring(twiml)]  # noqa: S314 - our own
+
+
+async def test_a_stream_that_breaks_off_is_followed_by_another(twilio: FakeTwilioApi) -> None:
+    engine = TalkingEngine()
+    async with Line(twilio, engine, resume_notice="Sorry, we were cut off.").serving() as line:
+        twiml = await ring(line)
+        assert "/twiml/next?resumes=0#rc=5&amp;rp=all&amp;ct=2000&amp;rt=5000" in twiml
+        async with line.call(twiml=twiml) as phone:
+            await talk(phone)
+            await lose(phone, line)
+        twiml = await line.voice.after(twiml, CALL)
+        async with line.call(twiml=twiml) as phone:
+            await talk(phone)
+            assert line.updates() == [], "nobody was hung up"
+            await phone.send({"event": "stop"})
+            await phone.closed()
+    assert engine.opened == 2
+    assert engine.spoken == ["Sorry, we were cut off."]
+
+
+async def test_after_so_many_streams_it_is_the_fallback(twilio: FakeTwilioApi) -> None:
+    async with Line(twilio, TalkingEngine(), resumes=2, fallback_to=PERSON).serving() as line:
+        twiml = await ring(line)
+        for _ in range(3):
+            async with line.call(twiml=twiml) as phone:
+                await talk(phone)
+                await lose(phone, line)
+            twiml = await line.voice.after(twiml, CALL)
+    assert verbs(twiml) == ["Dial"]
+
+
+async def test_a_call_that_has_ended_as_it_should_stays_ended(twilio: FakeTwilioApi) -> None:
+    async with Line(twilio, TalkingEngine()).serving() as line:
+        line.state.rest = None  # so that only the answer to Twilio's question can end it
+        twiml = await ring(line)
+        async with line.call(twiml=twiml) as phone:
+            await talk(phone)
+            next(iter(line.state.calls.running)).request_end("the caller pressed #")
+            await phone.closed()
+            await line.state.calls.all_over()
+        with pytest.raises(HungUp):
+            async with line.call(twiml=await line.voice.after(twiml, CALL)):
+                pass
+
+
+async def test_an_engine_that_failed_leads_to_the_fallback_without_rest_too(twilio: FakeTwilioApi) -> None:
+    async with Line(twilio, TalkingEngine(fails_at=4), fallback_to=PERSON).serving() as line:
+        line.state.rest = None
+        twiml = await ring(line)
+        async with line.call(twiml=twiml) as phone:
+            await talk(phone)
+            await phone.say(LOUD, times=12)
+            await phone.closed()
+            await line.state.calls.all_over()
+        assert verbs(await line.voice.after(twiml, CALL)) == ["Dial"]
+
+
+async def test_a_server_that_was_restarted_answers_the_calls_of_the_one_before(twilio: FakeTwilioApi) -> None:
+    async with Line(twilio, TalkingEngine()).serving() as line:
+        twiml = await ring(line)
+    engine = TalkingEngine()
+    async with Line(twilio, engine).serving() as line:
+        twiml = await line.voice.after(twiml, CALL)
+        async with line.call(twiml=twiml) as phone:
+            await talk(phone)
+            (call,) = line.state.calls.running
+            assert call.expected.incoming is not None
+            assert (call.expected.incoming.from_, call.expected.resumes) == ("+15551234567", 1)
+
+
+async def test_who_finds_no_session_waits_for_one(twilio: FakeTwilioApi) -> None:
+    made = Line(twilio, TalkingEngine(capacity=1), hold_say="One moment, please.", hold_secs=4)
+    async with made.serving() as line:
+        twiml = await ring(line)
+        line.state.reservations.keep(CALL)
+        async with line.call(OTHER) as other:
+            await talk(other)
+            twiml = await line.voice.after(twiml, CALL)
+            assert verbs(twiml) == ["Say", "Pause", "Redirect"]
+            twiml = await line.voice.after(twiml, CALL)
+            assert verbs(twiml) == ["Pause", "Redirect"]
+            assert verbs(await line.voice.after(twiml, CALL)) == ["Hangup"], "in the end"
+            await other.send({"event": "stop"})
+            await other.closed()
+            await line.state.calls.all_over()
+        twiml = await line.voice.after(twiml.replace("held=4", "held=1"), CALL)
+        async with line.call(twiml=twiml) as phone:
+            await talk(phone)
+
+
+async def test_where_twilio_does_not_ask_it_is_told(
+    twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It believes in a dead socket, or the URL that it would ask is gone with its tunnel."""
+    monkeypatch.setattr(module, "ASK_SECS", 0.05)
+    async with Line(twilio, TalkingEngine()).serving() as line, line.call() as phone:
+        await talk(phone)
+        await lose(phone, line)
+        await until(line.updates)
+        (update,) = line.updates()
+        async with line.call(twiml=update["Twiml"][0]) as resumed:
+            await talk(resumed)
+
+
+async def test_who_has_hung_up_meanwhile_is_not_waited_for(
+    twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ASK_SECS", 1.0)
+    async with Line(twilio, TalkingEngine(capacity=1)).serving() as line, line.call() as phone:
+        await talk(phone)
+        await lose(phone, line)
+        await line.voice.tell(f"{PUBLIC}/status", CALL, CallStatus="completed")
+        await asyncio.sleep(1.2)
+        assert line.updates() == []
+        async with line.call(OTHER) as other:
+            await talk(other)
+
+
+async def test_a_question_that_is_asked_again_does_nothing_twice(twilio: FakeTwilioApi) -> None:
+    async with Line(twilio, TalkingEngine()).serving() as line:
+        twiml = await ring(line)
+        async with line.call(twiml=twiml) as phone:
+            await talk(phone)
+            await lose(phone, line)
+        again = await line.voice.after(twiml, CALL)
+        async with line.call(twiml=again) as phone:
+            await talk(phone)
+            assert await line.voice.after(twiml, CALL) == again, "with the token that is spent"
+            await talk(phone)
+
+
+async def test_a_transfer_is_no_stream_that_broke_off(twilio: FakeTwilioApi) -> None:
+    made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
+    async with made.serving() as line, line.call() as phone:
+        await talk(phone)
+        await press(phone, "0")
+        await phone.closed()
+        await line.state.calls.all_over()
+        assert line.state.next_steps.peek(CALL) is None
+        assert len(line.updates()) == 1
+
+
+async def test_a_stranger_who_knows_the_call_gets_nothing(twilio: FakeTwilioApi) -> None:
+    async with Line(twilio, TalkingEngine()).serving() as line:
+        line.voice._validator = type(line.voice._validator)("another token")
+        status, _ = await line.voice.post(f"{PUBLIC}/twiml/next?resumes=0", {"CallSid": CALL})
+        assert status == 403
