@@ -28,6 +28,7 @@ from moshi_phone.runtime.ports import free_port
 
 READY_SECS = 60.0
 POLL_SECS = 0.25
+LOOK_SECS, LOST_LOOKS = 4.0, 3  # a connection that is gone for 12 s; cloudflared mends shorter breaks
 STOP_SECS = GRACE_SECS + 2.0
 RESTART_DELAYS_SECS = (1.0, 2.0, 5.0, 10.0, 30.0)
 TRY_SECS = 3.0
@@ -116,14 +117,16 @@ class Tunnel:
         return config
 
     async def _keep(self, path: str) -> None:
-        """Start cloudflared again whenever it dies."""
+        """Start cloudflared again whenever it dies, or has lost its connection for good."""
         tries = 0
         while self._run:
-            await self._run.process.wait()
-            await self._run.process.stop()  # it has ended; this closes what we hold of it
+            await self._run.until_broken()
+            await self._run.process.stop()  # where it has ended, this closes what we hold of it
             delay_secs = RESTART_DELAYS_SECS[min(tries, len(RESTART_DELAYS_SECS) - 1)]
             logger.warning(
-                "The tunnel broke ({}); opening another in {:g} s", self._run.last_words, delay_secs
+                "The tunnel broke ({}); opening another in {:g} s",
+                "it has lost its connection" if self._run.is_lost else self._run.last_words,
+                delay_secs,
             )
             await self._sleep(delay_secs)
             try:
@@ -141,6 +144,7 @@ class _Run:
     def __init__(self, metrics_port: int) -> None:
         self.process: ChildProcess
         self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.is_lost = False
         self._metrics_url = f"http://127.0.0.1:{metrics_port}/ready"
 
     @classmethod
@@ -188,6 +192,24 @@ class _Run:
                 await sleep(POLL_SECS)
                 waited_secs += POLL_SECS
         return self.url.result()
+
+    async def until_broken(self) -> None:
+        """Wait until the process ends, or has carried no requests for a while."""
+        ends = asyncio.ensure_future(self.process.wait())
+        loses = asyncio.ensure_future(self._until_lost())
+        try:
+            await asyncio.wait((ends, loses), return_when=asyncio.FIRST_COMPLETED)
+            self.is_lost = not ends.done()
+        finally:
+            ends.cancel()
+            loses.cancel()
+
+    async def _until_lost(self) -> None:
+        misses = 0
+        async with aiohttp.ClientSession() as http:
+            while misses < LOST_LOOKS:
+                await asyncio.sleep(LOOK_SECS)
+                misses = 0 if await _says_ready(http, self._metrics_url) else misses + 1
 
     def _hear(self, line: str) -> None:
         logger.debug("cloudflared: {}", line)

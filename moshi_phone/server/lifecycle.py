@@ -19,6 +19,7 @@ from moshi_phone.engines.personas import check_sections
 from moshi_phone.engines.stop_engine import stop_engine
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.runtime.tunnel import Tunnel, find_program, reaches
+from moshi_phone.server.calls.next_step import bring_along
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.net.connections import Connections
 from moshi_phone.server.net.http_protocol import HttpProtocol
@@ -107,10 +108,10 @@ async def running_server(
         host, port = listener.getsockname()[:2]
         logger.info("Answering calls at ws://{}:{}/stream", host, port)
         if address.base:
-            await stop.unless_stopped(_reached_at(address, address.base, pointer, wait_secs=0))
+            await stop.unless_stopped(_reached_at(state, address, address.base, pointer, wait_secs=0))
         elif options.reach.tunnel:
             wait_secs = options.reach.tunnel_wait_secs
-            tunnel = Tunnel(port, lambda url: _reached_at(address, url, pointer, wait_secs))
+            tunnel = Tunnel(port, lambda url: _reached_at(state, address, url, pointer, wait_secs))
             stack.push_async_callback(tunnel.stop)
             logger.info("Opening a tunnel")
             await stop.unless_stopped(tunnel.start())
@@ -136,10 +137,16 @@ async def _check_reach(
 
 
 async def _reached_at(
-    address: PublicAddress, url: str, pointer: VoiceWebhookOverride | None, wait_secs: float
+    state: ServerState,
+    address: PublicAddress,
+    url: str,
+    pointer: VoiceWebhookOverride | None,
+    wait_secs: float,
 ) -> None:
     is_another = address.base not in (None, url)
     address.base = url
+    if is_another:  # at once: Twilio gives a URL that is gone 15 s
+        await bring_along(state)
     await publish_url(url, pointer, wait_secs=wait_secs, is_another=is_another)
 
 

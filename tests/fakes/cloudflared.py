@@ -108,6 +108,10 @@ class Run:
         banner = [*BANNER, f"2026-01-01T00:00:01Z INF |  {url}  |"] if url else []
         await self._do(log=banner, state={"ready": True})
 
+    async def lose_connection(self) -> None:
+        """Answer 503 at /ready from now on, and live."""
+        await self._do(state={"ready": False})
+
     async def ignore_sigterm(self) -> None:
         """Only report SIGTERM from now on."""
         await self._do(state={"deaf": True})

@@ -13,6 +13,7 @@ from aiohttp import web
 from moshi_phone.runtime import tunnel as tunnel_module
 from moshi_phone.runtime.tunnel import POLL_SECS, READY_SECS, Tunnel, TunnelFailed, reaches
 from tests.fakes.cloudflared import API_ERROR, URL, FakeCloudflared
+from tests.support.logs import Logged
 
 OTHER_URL = "https://slow-blue-whale-swims.trycloudflare.com"
 
@@ -161,6 +162,31 @@ async def test_it_dies_later_and_is_opened_again(cloudflared: FakeCloudflared) -
     assert clock.naps == [1.0, 2.0]
     await tunnel.stop()
     assert not is_running(third.pid)
+
+
+async def test_it_lives_and_has_lost_its_connection(
+    cloudflared: FakeCloudflared, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    """Its URL leads nowhere then, for ever: /ready says so, and nothing else does."""
+    monkeypatch.setattr(tunnel_module, "LOOK_SECS", 0.05)
+    cloudflared.ready_at_once = True
+    urls = Urls()
+    tunnel = make(cloudflared, urls)
+    await tunnel.start()
+    await urls.next()
+    first = await cloudflared.runs.get()
+    await asyncio.sleep(0.5)
+    assert is_running(first.pid), "as long as it is ready"
+    cloudflared.ready_at_once = False
+    await first.lose_connection()
+    second = await cloudflared.runs.get()
+    assert not is_running(first.pid)
+    await second.be_ready(OTHER_URL)
+    await urls.next()
+    assert urls.all == [URL, OTHER_URL]
+    assert "The tunnel broke (it has lost its connection); opening another" in logged.text
+    await tunnel.stop()
+    assert not is_running(second.pid)
 
 
 async def test_it_does_not_listen_to_sigterm(

@@ -49,6 +49,10 @@ class NextSteps:
         """Give what was decided; None where nothing is known."""
         return self._steps.get(call_sid)
 
+    def broken_off(self) -> list[PendingCall]:
+        """Give the calls whose streams broke off, and have no other yet."""
+        return [step for step in self._steps.values() if isinstance(step, PendingCall)]
+
     def _note(self, call_sid: str, step: str | PendingCall) -> None:
         self._steps.pop(call_sid, None)
         self._steps[call_sid] = step
@@ -103,7 +107,19 @@ async def ask_unasked(call: IncomingCall, resumes: int, state: ServerState) -> N
     pending = isinstance(state.next_steps.peek(call.call_sid), PendingCall)
     if not pending or state.rest is None or state.expected.has(call.call_sid, state.clock()):
         return
+    await _tell(call, resumes, state)
+
+
+async def bring_along(state: ServerState) -> None:
+    """Tell the calls whose streams broke off with an earlier public URL where they go on."""
+    for expected in state.next_steps.broken_off():
+        if expected.incoming is not None and state.rest is not None:
+            await _tell(expected.incoming, expected.resumes, state)
+
+
+async def _tell(call: IncomingCall, resumes: int, state: ServerState) -> None:
     document = await next_step(call, resumes, 0, state)
+    assert state.rest is not None  # noqa: S101 - the caller looked
     try:
         await state.rest.redirect(call.call_sid, document)
     except TwilioError as error:  # mostly: the caller has hung up meanwhile

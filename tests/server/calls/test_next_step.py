@@ -131,6 +131,24 @@ async def test_where_twilio_does_not_ask_it_is_told(
             await talk(resumed)
 
 
+async def test_a_tunnel_that_is_replaced_brings_its_calls_along(
+    twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ASK_SECS", 0.05)
+    other = "https://other-name.trycloudflare.com"
+    async with Line(twilio, TalkingEngine()).serving() as line, line.call() as phone:
+        await talk(phone)
+        await lose(phone, line)
+        await until(line.updates)  # with the URL that is gone: Twilio's stream fails there
+        line.state.auth.address.base = line.voice.public = other
+        await module.bring_along(line.state)
+        update = line.updates()[-1]
+        assert f"{other}/twiml/next" in update["Twiml"][0]
+        async with line.call(twiml=update["Twiml"][0]) as moved:
+            await talk(moved)
+            assert line.state.next_steps.broken_off() == []
+
+
 async def test_who_has_hung_up_meanwhile_is_not_waited_for(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
