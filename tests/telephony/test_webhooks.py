@@ -72,7 +72,13 @@ async def test_a_signed_call_is_put_through(server: Server, logged: Logged) -> N
     status, twiml = await server.post("/twiml")
     assert status == 200
     response = parse(twiml)
-    assert [each.tag for each in response.iter()] == ["Response", "Connect", "Stream", "Parameter"]
+    assert [each.tag for each in response.iter()] == [
+        "Response",
+        "Connect",
+        "Stream",
+        "Parameter",
+        "Redirect",
+    ]
     stream, parameter = response[0][0], response[0][0][0]
     assert stream.attrib == {"url": "wss://phone.example.com/stream", "statusCallback": PUBLIC + "/status"}
     token = parameter.attrib["value"]
