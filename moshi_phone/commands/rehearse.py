@@ -19,8 +19,10 @@ from moshi_phone.engines.options import EngineOptions
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.records.options import TapOptions
 from moshi_phone.rehearse import rehearsal
-from moshi_phone.rehearse.checks import Criterion, held
+from moshi_phone.rehearse.caller_voice import CallerVoice, load_voices
+from moshi_phone.rehearse.checks import Criterion
 from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
+from moshi_phone.rehearse.clips import CLIPS
 from moshi_phone.rehearse.options import RehearseOptions
 from moshi_phone.rehearse.own_server import PUBLIC_URL, OwnServer
 from moshi_phone.rehearse.provenance import Provenance
@@ -28,11 +30,12 @@ from moshi_phone.rehearse.reachable import check_reachable
 from moshi_phone.rehearse.rehearsal import RehearsalResult, Target
 from moshi_phone.rehearse.report import make_report_directory, write_report
 from moshi_phone.rehearse.status_client import StatusClient
-from moshi_phone.rehearse.table import BY_SPEED, checklist, distributions, shares
+from moshi_phone.rehearse.table import BY_SPEED, checklist, distributions, scenes, shares
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.options import ServerOptions
 
 _MIRROR_SECS = 6.0
+CONVERSATION_SECS = 150.0  # about: it depends on how long the bot speaks
 # What a server of the user's own keeps, tells or allows is not for a rehearsal: nothing is recorded, no hook
 # hears of a call that was none, and its caller is let in.
 _NO_ONE_ELSE_S = as_environment(TapOptions()) | as_environment(CallOptions()) | as_environment(HookOptions())
@@ -81,7 +84,7 @@ def rehearse(
     stage = _Stage(rehearse_options, server_options.pipeline, console)
     with explained():
         # What can be wrong with the options comes out before a server is started or called.
-        caller_speech(stage.caller, rehearse_options.secs)
+        stage.said(rehearse_options.secs)
         with _writing(rehearse_options.report):
             make_report_directory(rehearse_options.report)
         if rehearse_options.url:
@@ -115,10 +118,15 @@ class _Stage:
     pipeline: str
     console: Console
 
-    @property
-    def caller(self) -> Path:
-        """What the caller says."""
-        return self.options.caller or CALLER_FILE
+    def said(self, secs: float) -> bytes | list[CallerVoice]:
+        """Give what the callers say.
+
+        Raises:
+            ClipUnusable: when it cannot be played.
+        """
+        if self.options.conversation:
+            return load_voices(self.options.caller or CLIPS)
+        return caller_speech(self.options.caller or CALLER_FILE, secs)
 
     async def visit(self, target: Target) -> list[RehearsalResult]:
         """Rehearse with a server that runs already.
@@ -155,11 +163,15 @@ class _Stage:
         self.console.print("Once more with a mirror, for the quality of the line")
         mirror = dataclasses.replace(engine, engine="parrot", parrot_delay=0.0)
         async with OwnServer(self._environment(mirror)) as server:
-            (call,) = await self._calls(_target(server, 0.0), _MIRROR_SECS, 1)
+            (call,) = await self._calls(_target(server, 0.0), _MIRROR_SECS, 1, mirrored=True)
         return next(point for point in call.points if point.key == "quality")
 
-    async def _calls(self, target: Target, secs: float, calls: int) -> list[RehearsalResult]:
-        said = caller_speech(self.caller, secs)
+    async def _calls(
+        self, target: Target, secs: float, calls: int, *, mirrored: bool = False
+    ) -> list[RehearsalResult]:
+        said = caller_speech(self.options.caller or CALLER_FILE, secs) if mirrored else self.said(secs)
+        secs = CONVERSATION_SECS if not isinstance(said, bytes) else secs
+        rounds = 1 if mirrored else self.options.rounds
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -168,14 +180,19 @@ class _Stage:
             console=self.console,
             transient=True,
         ) as progress:
-            task = progress.add_task("Calling" if calls == 1 else f"{calls} callers", total=secs * calls)
-            return await rehearsal.rehearse(
-                target,
-                said,
-                calls,
-                jitter_ms=self.options.jitter_ms,
-                progress=lambda _: progress.advance(task),
-            )
+            name = "Calling" if calls == 1 else f"{calls} callers"
+            task = progress.add_task(name, total=secs * calls * rounds)
+            made = list[RehearsalResult]()
+            for number in range(rounds):
+                made += await rehearsal.rehearse(
+                    target,
+                    said,
+                    calls,
+                    jitter_ms=self.options.jitter_ms,
+                    progress=lambda _: progress.advance(task),
+                    take=number * calls,
+                )
+            return made
 
     def _environment(self, engine: EngineOptions) -> dict[str, str]:
         return {**_NO_ONE_ELSE_S, **as_environment(engine), "MOSHI_PIPELINE": self.pipeline}
@@ -194,16 +211,20 @@ def _show(console: Console, calls: list[RehearsalResult], written: list[Path]) -
     console.print()
     console.print(checklist(calls[0].points) if len(calls) == 1 else distributions(calls))
     console.print(BY_SPEED, style="dim")
+    if any(call.scenes for call in calls):
+        console.print(scenes(calls))
     if where_from := shares(calls):
         console.print(where_from, highlight=False)
-    all_held = all(held(call.points) for call in calls)
+    all_held = all(call.held for call in calls)
+    judged = {(point.title, point.passed) for call in calls for point in call.points}
+    judged |= {(point.title, point.passed) for call in calls for point in call.scenes}
     where = ", ".join(str(path) for path in written[:4])
     console.print(f"\nReport: {where}", highlight=False)
-    unjudged = {point.title for call in calls for point in call.points if point.passed is None}
+    unjudged = {title for title, passed in judged if passed is None}
     if all_held:
         but = f" ({len(unjudged)} could not be judged)" if unjudged else ""
         console.print(f"Every point holds{but}.", style="bold green")
     else:
-        failed = sorted({point.title for call in calls for point in call.points if point.passed is False})
+        failed = sorted(title for title, passed in judged if passed is False)
         console.print(f"Failed: {', '.join(failed)}.", style="bold red")
     return all_held

@@ -103,6 +103,20 @@ def over_all(calls: Sequence[Talked]) -> dict[str, Interval | None]:
     return {name: _interval([take(call) for call in calls], by) for name, (take, by) in FIGURES.items()}
 
 
+def pooled(calls: Sequence[Talked]) -> dict[str, Any]:
+    """Put the events and counts of several calls together, by the names that one call's summary has."""
+    lists = ("responses", "interruptions", "pauses", "backchannels")
+    counts = ("turns", "unanswered_turns", "takeovers_in_pauses", "backchannel_stops", "bot_interruptions")
+    firsts = {call["first_speaker"] for call in calls}
+    return {
+        "calls": len(calls),
+        "first_speaker": firsts.pop() if len(firsts) == 1 else None,
+        **{name: [event for call in calls for event in call[name]] for name in lists},
+        **{name: sum(call[name] for call in calls) for name in counts},
+        "longest_silence_s": max((call["longest_silence_s"] for call in calls), default=0.0),
+    }
+
+
 def against(first: Sequence[Talked], second: Sequence[Talked]) -> dict[str, Difference | None]:
     """Hold two sets of calls against each other; None where either does not know a figure."""
     return {

@@ -37,7 +37,7 @@ def as_markdown(
         _table(facts, talked),
         f"**{verdict}** {headline(talked)}",
         "## Criteria",
-        "\n".join(_line(point) for point in criteria),
+        "\n".join(as_line(point) for point in criteria),
         "## Questions",
         "\n".join(
             f"{number}. **{question}** {answer}" for number, (question, answer) in _questions(facts, talked)
@@ -96,7 +96,8 @@ def _table(facts: CallFacts, talked: Mapping[str, Any]) -> str:
     return "\n".join(["| | |", "|---|---|", *lines])
 
 
-def _line(point: Criterion) -> str:
+def as_line(point: Criterion) -> str:
+    """Write one point: ``[x]``, ``[ ]``, or why it was not judged."""
     if point.passed is None:
         return f"- {point.title}: {point.figure}"  # which begins with "not judged"
     return f"- [{'x' if point.passed else ' '}] {point.title} ({point.bound}): {point.figure}"

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from streamdouble.chaos import Impairments, Network
 from streamdouble.pacer import Pacer
 from streamdouble.protocol import (
@@ -30,7 +31,9 @@ from streamdouble.protocol import (
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
+from moshi_phone.audio import g711
 from moshi_phone.rehearse.playback import Playback
+from moshi_phone.rehearse.reacting_caller import ReactingCaller
 from moshi_phone.rehearse.record import PACKET_SAMPLES, CallRecord
 
 PACKET_S = 0.020
@@ -45,7 +48,7 @@ class Caller:
 
     Args:
         url: the stream's, ``ws://`` or ``wss://``.
-        said: µ-law, 8 kHz, whole packets of 20 ms.
+        said: µ-law, 8 kHz, whole packets of 20 ms; or somebody who reacts to what is heard.
         call_sid: the call's name; one is made up where none is given.
         parameters: what the TwiML's ``<Parameter>`` elements said; the token is one of them.
         jitter_ms: the longest that a packet is held up; each by a random part of it.
@@ -56,7 +59,7 @@ class Caller:
     def __init__(
         self,
         url: str,
-        said: bytes,
+        said: bytes | ReactingCaller,
         *,
         call_sid: str | None = None,
         parameters: dict[str, str] | None = None,
@@ -65,7 +68,9 @@ class Caller:
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.identity = StreamIdentity() if call_sid is None else StreamIdentity(call_sid=call_sid)
-        self.record = CallRecord(said, 0.0, Playback())
+        self._reacting = None if isinstance(said, bytes) else said
+        self._spoken = bytearray()
+        self.record = CallRecord(said if isinstance(said, bytes) else b"", 0.0, Playback())
         self._url = url
         self.parameters = parameters or {}
         self._encoder = MediaStreamEncoder(self.identity)
@@ -121,16 +126,29 @@ class Caller:
         await asyncio.sleep(record.began_s + PACKET_S - time.perf_counter())
         pacer = Pacer(PACKET_S)
         pacer.start()
-        for at in range(0, len(record.said), PACKET_SAMPLES):
+        while (packet := self._next_packet()) is not None:
             await pacer.wait()
             if self._network.active:
                 await asyncio.sleep(self._network.delay_s())
-            await self._send(socket, encoder.media(record.said[at : at + PACKET_SAMPLES]))
+            await self._send(socket, encoder.media(packet))
             record.left_s.append(time.perf_counter())
             if len(record.left_s) % round(1 / PACKET_S) == 0:
                 self._progress(round(len(record.left_s) * PACKET_S))
         await self._send(socket, encoder.stop())
         record.hung_up_s = time.perf_counter()
+
+    def _next_packet(self) -> bytes | None:
+        """Give what is said next; None at the end of the call."""
+        record = self.record
+        at = len(record.left_s) * PACKET_SAMPLES
+        if self._reacting is None:
+            return bytes(record.said[at : at + PACKET_SAMPLES]) or None
+        # It has heard all that was played until now, and speaks the packet that leaves in 20 ms.
+        heard = record.ear.heard_between(at - PACKET_SAMPLES, at) if at else np.zeros(0, np.uint8)
+        packet = self._reacting.next_packet(np.frombuffer(g711.decode(heard.tobytes()), "<i2"))
+        self._spoken += packet or b""
+        record.said = self._spoken
+        return packet
 
     async def _listen(self, socket: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):

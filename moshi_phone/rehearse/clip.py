@@ -45,7 +45,7 @@ def caller_speech(path: Path, secs: float) -> bytes:
     Raises:
         ClipUnusable: when the file cannot be read, or is silent.
     """
-    clip = _read(path)
+    clip = read_clip(path)
     samples = int(secs * PHONE_RATE_HZ) // PHONE_FRAME_SAMPLES * PHONE_FRAME_SAMPLES
     speech = np.zeros(samples, np.float32)
     at, end = int(LEAD_IN_S * PHONE_RATE_HZ), samples - int(TAIL_S * PHONE_RATE_HZ)
@@ -56,7 +56,12 @@ def caller_speech(path: Path, secs: float) -> bytes:
     return g711.encode(pcm.to_bytes(speech))
 
 
-def _read(path: Path) -> NDArray[np.float32]:
+def read_clip(path: Path) -> NDArray[np.float32]:
+    """Read speech of any rate and number of channels: float32 ``[n]``, 8 kHz mono.
+
+    Raises:
+        ClipUnusable: when the file cannot be read, or is silent.
+    """
     try:
         samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:

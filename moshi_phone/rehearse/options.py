@@ -25,7 +25,8 @@ class RehearseOptions:
     caller: Path | None = field(
         default=None,
         metadata={
-            "help": "WAV or FLAC file of speech that the caller plays. Default: an embedded clip.",
+            "help": "WAV or FLAC file of speech that the caller plays; with --conversation, a directory of "
+            "clips with a clips.toml. Default: embedded clips.",
             "envvar": "REHEARSE_CALLER",
             "metavar": "FILE",
         },
@@ -42,6 +43,22 @@ class RehearseOptions:
     calls: int = field(
         default=1,
         metadata={"help": "Number of simultaneous callers.", "envvar": "REHEARSE_CALLS", "min": 1, "max": 64},
+    )
+    conversation: bool = field(
+        default=False,
+        metadata={
+            "help": "Let a caller who reacts talk through the scenes of a conversation, and judge each.",
+            "envvar": "REHEARSE_CONVERSATION",
+        },
+    )
+    rounds: int = field(
+        default=1,
+        metadata={
+            "help": "Number of times that the callers call, one after the other, for means with intervals.",
+            "envvar": "REHEARSE_ROUNDS",
+            "min": 1,
+            "max": 100,
+        },
     )
     jitter_ms: float = field(
         default=0.0,

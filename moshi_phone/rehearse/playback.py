@@ -139,6 +139,19 @@ class Playback:
             ear[segment.heard_sample : segment.heard_sample + len(part)] = part
         return ear
 
+    def heard_between(self, begin_sample: int, end_sample: int) -> NDArray[np.uint8]:
+        """Give what the ear got in a part of the call that is over: µ-law uint8 ``[end - begin]``."""
+        part = np.full(max(0, end_sample - begin_sample), MULAW_SILENCE, np.uint8)
+        for segment in reversed(self.segments):  # the latest first: nobody asks for what was long ago
+            if segment.end_sample <= begin_sample:
+                break
+            first, last = max(segment.heard_sample, begin_sample), min(segment.end_sample, end_sample)
+            if first < last:
+                played = np.frombuffer(segment.mulaw, np.uint8)
+                at = first - segment.heard_sample
+                part[first - begin_sample : last - begin_sample] = played[at : at + last - first]
+        return part
+
     def heard_s(self) -> NDArray[np.float64]:
         """When each received sample was heard, seconds on the caller's clock: float64 ``[received]``.
 

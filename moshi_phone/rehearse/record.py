@@ -58,7 +58,7 @@ class CallRecord:
         told: what the server said of the call, in order.
     """
 
-    said: bytes
+    said: bytes | bytearray
     began_s: float
     ear: Playback
     left_s: list[float] = field(default_factory=list[float])
@@ -79,7 +79,7 @@ class CallRecord:
     @property
     def said_pcm(self) -> NDArray[np.float32]:
         """What was said until the call's end: float32 ``[n]``, 8 kHz."""
-        return pcm.to_float(g711.decode(self.said[: len(self.left_s) * PACKET_SAMPLES]))
+        return pcm.to_float(g711.decode(bytes(self.said[: len(self.left_s) * PACKET_SAMPLES])))
 
     @property
     def heard_pcm(self) -> NDArray[np.float32]:

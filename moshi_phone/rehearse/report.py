@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -13,6 +13,9 @@ import soundfile
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.percentiles import Percentiles
+from moshi_phone.conversation.facts import CallFacts
+from moshi_phone.conversation.overview import over_all, pooled
+from moshi_phone.conversation.report import as_line, as_markdown
 from moshi_phone.rehearse.checks import finite
 from moshi_phone.rehearse.comparison import as_json, compare
 from moshi_phone.rehearse.provenance import Provenance
@@ -52,6 +55,11 @@ def write_report(directory: Path, calls: list[RehearsalResult], provenance: Prov
         "held": all(call.held for call in calls),
         "points": as_json(compare(calls)),
         "calls": [_measured(call) for call in calls],
+        "conversation": pooled([call.talk.talked for call in calls]),
+        "over_all": {
+            name: asdict(figure) if figure else None
+            for name, figure in over_all([call.talk.talked for call in calls]).items()
+        },
     }
     from moshi_phone.rehearse.comparison_picture import draw_comparison  # noqa: PLC0415 - loads matplotlib
 
@@ -71,13 +79,51 @@ def _write_one(directory: Path, call: RehearsalResult, provenance: Provenance) -
         _write_wav(directory / "call.wav", call.record),
         _write_json(directory / "report.json", report),
     ]
-    from moshi_phone.rehearse.picture import draw  # noqa: PLC0415 - loads matplotlib
+    from moshi_phone.conversation.picture import draw as draw_conversation  # noqa: PLC0415 - loads matplotlib
+    from moshi_phone.rehearse.picture import draw  # noqa: PLC0415 - likewise
 
     picture = directory / "call.png"
     draw(picture, call.record, call.found, call.points, provenance.line)
+    talk = replace(call.talk, facts=_facts(call, provenance, directory.name))
+    draw_conversation(directory / "conversation.png", talk)
+    more = [_scenes(call)] if call.scenes else []
+    markdown = as_markdown(
+        talk.facts, talk.talked, talk.criteria, picture="conversation.png", more=[*more, _line_points(call)]
+    )
+    (directory / "report.md").write_text(markdown, encoding="utf-8")
     transcript = directory / "transcript.txt"
     transcript.write_text(_transcript(call), encoding="utf-8")
-    return [*written, picture, transcript]
+    return [*written, directory / "report.md", picture, directory / "conversation.png", transcript]
+
+
+def _facts(call: RehearsalResult, provenance: Provenance, name: str) -> CallFacts:
+    options = provenance.options
+    engine = provenance.engine or "engine unknown"
+    told = [str(options[key]) for key in ("model", "voice") if options.get(key)]
+    if engine == "moshi" and options.get("quantize"):
+        told.append(f"quantized to {options['quantize']} bits")
+    return replace(
+        call.talk.facts,
+        name=name,
+        date=f"{provenance.at:%Y-%m-%d %H:%M} UTC",
+        answered_by=", ".join([engine, *told]),
+        machine=provenance.machine,
+        version=provenance.version,
+    )
+
+
+def _scenes(call: RehearsalResult) -> str:
+    return "\n".join(["## Scenes", "", *map(as_line, call.scenes)])
+
+
+def _line_points(call: RehearsalResult) -> str:
+    lines = [
+        f"- {point.title}: {point.figure}"
+        if point.passed is None
+        else f"- [{'x' if point.passed else ' '}] {point.title} ({point.bound}): {point.figure}"
+        for point in call.points
+    ]
+    return "\n".join(["## The line", "", *lines])
 
 
 def _write_wav(path: Path, record: CallRecord) -> Path:
@@ -107,6 +153,9 @@ def _measured(call: RehearsalResult) -> dict[str, Any]:
         "delay_by": call.found.delay_by,
         "lead_ms": asdict(lead) if lead else None,
         "caller_late_ms": round(call.found.late_ms, 2),
+        "conversation": call.talk.talked,
+        "criteria": [asdict(point) for point in call.talk.criteria],
+        "scenes": [asdict(point) for point in call.scenes],
         "server": {"health": call.health, "call": call.metrics},
     }
 

@@ -7,6 +7,8 @@ from statistics import median
 from rich.table import Table
 from rich.text import Text
 
+from moshi_phone.conversation.criteria import Criterion as TalkCriterion
+from moshi_phone.conversation.overview import over_all
 from moshi_phone.engines.remote.pace import SHARES
 from moshi_phone.rehearse.checks import Criterion
 from moshi_phone.rehearse.comparison import Compared, NumberSpread, compare
@@ -51,6 +53,29 @@ def distributions(calls: list[RehearsalResult]) -> Table:
         if point.figure:
             words += f"; {point.figure}"
         table.add_row(_MARKS[point.passed], _title(point), Text(words), Text(point.bound, "dim"))
+    return table
+
+
+def scenes(calls: list[RehearsalResult]) -> Table:
+    """Lay out how the conversation went, scene by scene, over all calls."""
+    table = _table("conversation")
+    by_key: dict[str, list[TalkCriterion]] = {}
+    for call in calls:
+        for point in call.scenes:
+            by_key.setdefault(point.key, []).append(point)
+    for points in by_key.values():
+        judged = [point for point in points if point.passed is not None]
+        failed = [point for point in judged if not point.passed]
+        words = (failed or points)[0].figure
+        if len(calls) > 1:
+            words = f"{len(judged) - len(failed)} of {len(judged)} hold; {words}"
+        passed = not failed if judged else None
+        title = Text(points[0].title, "bold" if failed else "")
+        table.add_row(_MARKS[passed], title, Text(words), Text(points[0].bound, "dim"))
+    for name, found in over_all([call.talk.talked for call in calls]).items() if len(calls) > 1 else ():
+        if found is not None and found.low is not None:
+            words = f"{found.value:.4g}, 95 % interval {found.low:.4g} to {found.high:.4g}, of {found.count}"
+            table.add_row("", name.replace("_", " "), Text(words), "")
     return table
 
 

@@ -12,6 +12,7 @@ import { CALLING, IDLE, PhoneView, TALKING } from "./phone_view.js";
 import { ServerEvents, followCall } from "./server_events.js";
 import { CONNECTING, GONE, botName, describe } from "./server_status.js";
 import { Transcript } from "./transcript.js";
+import { TurnsView } from "./turns_view.js";
 
 const $ = (id) => document.getElementById(id);
 const LAST_WORDS_MS = 1000;
@@ -19,6 +20,7 @@ const LAST_WORDS_MS = 1000;
 const names = () => ({ caller: $("you-name").textContent, bot: $("bot-name").textContent });
 const phone = new PhoneView();
 const metrics = new MetricsView($("metrics"));
+const turns = new TurnsView($("talk"));
 const transcript = new Transcript($("log"), $("transcript"), names);
 const keypad = new Keypad($("keypad-toggle"), $("keypad"));
 const choices = new Choices($("choices"));
@@ -115,12 +117,17 @@ function talk(own) {
   answered = { recording: own.recording, began: new Date() };
   transcript.clear();
   metrics.clear();
+  turns.clear();
   phone.show(TALKING, "Talk away: it listens while it speaks.");
   phone.startTimer();
   keypad.enabled = true;
   $("save-recording").hidden = false;
   $("save-transcript").hidden = true;
-  unfollow = followCall(own.callSid, { onMetrics: (now) => metrics.show(now), onWords: (lines) => showWords(own, lines) });
+  unfollow = followCall(own.callSid, {
+    onMetrics: (now) => metrics.show(now),
+    onWords: (lines) => showWords(own, lines),
+    onTurns: (now) => turns.show(now),
+  });
 }
 
 function showWords(own, lines) {

@@ -37,11 +37,12 @@ export class ServerEvents extends EventTarget {
   }
 }
 
-/** Follow one call: its metrics four times a second, and what is said in it. Gives what stops it. */
-export function followCall(callSid, { onMetrics, onWords }) {
+/** Follow one call: its metrics four times a second, what is said in it, and who speaks when. Gives what stops it. */
+export function followCall(callSid, { onMetrics, onWords, onTurns }) {
   const source = new EventSource(`calls/${callSid}/events`);
   source.addEventListener("metrics", ({ data }) => onMetrics(JSON.parse(data)));
   source.addEventListener("words", ({ data }) => onWords(JSON.parse(data)));
+  source.addEventListener("turns", ({ data }) => onTurns(JSON.parse(data)));
   source.addEventListener("end", ({ data }) => {
     onWords(JSON.parse(data)?.words ?? []);
     source.close();

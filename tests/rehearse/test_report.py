@@ -12,6 +12,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
+from moshi_phone.conversation.facts import CallFacts
+from moshi_phone.conversation.review import review
 from moshi_phone.rehearse.checks import CallContext, check
 from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
 from moshi_phone.rehearse.measure import measure
@@ -40,7 +42,9 @@ def rehearsed(server: simulated.Server = simulated.mirror) -> RehearsalResult:
             {"at_s": 12.25, "speaker": "caller", "text": "How are you?"},
         ]
     }
-    return RehearsalResult("CA1", record, found, check(CallContext(), record, found), None, metrics)
+    both = np.zeros((8_000, 2), np.int16)
+    talk = review([both], CallFacts())
+    return RehearsalResult("CA1", record, found, check(CallContext(), record, found), None, metrics, talk)
 
 
 def text(table: object) -> str:
@@ -53,8 +57,10 @@ def test_the_report_of_one_call(tmp_path: Path) -> None:
     call = rehearsed()
     written = write_report(tmp_path / "deep" / "report", [call], PROVENANCE)
     names = [path.name for path in written]
-    assert names == ["call.wav", "report.json", "call.png", "transcript.txt"]
-    wav, metrics, picture, transcript = written
+    assert names == ["call.wav", "report.json", "report.md", "call.png", "conversation.png", "transcript.txt"]
+    wav, metrics, markdown, picture, conversation, transcript = written
+    assert markdown.read_text().startswith("# Test report: report\n")
+    assert conversation.read_bytes().startswith(PNG)
     sides, rate_hz = soundfile.read(wav, dtype="float32")
     assert rate_hz == 8000
     assert np.array_equal(sides[:, 0], call.record.said_pcm)

@@ -15,7 +15,7 @@ from moshi_phone.engines import duplex
 from moshi_phone.engines.step_queue import StepQueue
 from moshi_phone.rehearse.clips import CLIPS
 
-_LOUD = 0.02  # of a slice's peak; the caller's clips have 0.5
+_LOUD = 0.008  # of a slice's RMS
 _SLICE = SAMPLE_RATE_HZ // 200  # 5 ms
 _BRIDGE_S = 0.2
 _MAX_PAUSE_S = 1.6
@@ -71,14 +71,15 @@ class ScriptedSession(duplex.DuplexSession):
 
     def feed(self, pcm: Pcm) -> None:
         for begin in range(0, FRAME_SAMPLES, _SLICE):
-            self._hear(float(np.abs(pcm[begin : begin + _SLICE]).max()))
+            self._hear(pcm[begin : begin + _SLICE])
         self._steps.push(duplex.DuplexStep(self._next()))
 
-    def _hear(self, peak: float) -> None:
+    def _hear(self, heard: Pcm) -> None:
+        level, peak = float(np.sqrt(np.mean(np.square(heard)))), float(np.abs(heard).max())
         how = self._engine.behaviour
         self._heard += _SLICE
         now_s = self._heard / SAMPLE_RATE_HZ
-        if peak > _LOUD:
+        if level > _LOUD:
             if self._turn_begin_s is None or now_s - self._last_loud_s > _MAX_PAUSE_S + 0.2:
                 self._turn_begin_s, self._loudest = now_s - _SLICE / SAMPLE_RATE_HZ, 0.0
                 self._overlapped = self._is_speaking
@@ -99,9 +100,11 @@ class ScriptedSession(duplex.DuplexSession):
             if is_backchannel and silent_s > 0.5:
                 self._turn_begin_s = None
             return
-        self._turn_begin_s = None
-        if how.answers and not is_aside and not (self._is_speaking and self._stops_at_s is None):
-            self._starts_at_s = self._last_loud_s + how.answer_ms / 1000
+        if not how.answers or is_aside or (self._is_speaking and self._stops_at_s is None):
+            if silent_s > 0.5:  # it may go on louder
+                self._turn_begin_s = None
+            return
+        self._starts_at_s = self._last_loud_s + how.answer_ms / 1000  # unless the caller speaks on
 
     def _is_known_pause(self, spoken_s: float) -> bool:
         return any(abs(spoken_s - known) < 0.12 for known in self._engine.pauses_after_s)
@@ -131,6 +134,7 @@ class ScriptedSession(duplex.DuplexSession):
         if self._starts_at_s is not None and self._starts_at_s < begin_s + FRAME_SAMPLES / SAMPLE_RATE_HZ:
             late = max(0, round((self._starts_at_s - begin_s) * SAMPLE_RATE_HZ))
             self._speaking, self._said, self._starts_at_s = _voice("story"), 0, None
+            self._turn_begin_s = None
             out[late:] = self._speech(FRAME_SAMPLES - late)
             return out
         out[:] = self._speech(FRAME_SAMPLES)
@@ -158,7 +162,7 @@ class ScriptedSession(duplex.DuplexSession):
 class ScriptedEngine(duplex.DuplexEngine):
     name, capacity, running, error = "scripted", 8, 0, None
 
-    def __init__(self, behaviour: Behaviour = Behaviour()) -> None:
+    def __init__(self, *, behaviour: Behaviour = Behaviour()) -> None:
         self.behaviour = behaviour
         self.pauses_after_s = _pauses_after_s()
         self.pause_after_s = max(self.pauses_after_s) + 0.2
@@ -181,7 +185,7 @@ def _pauses_after_s() -> list[float]:
     after = []
     for path in CLIPS.glob("*/pause-*.flac"):
         samples, rate_hz = soundfile.read(path, dtype="float32")
-        loud = np.flatnonzero(np.abs(samples) > _LOUD)
+        loud = np.flatnonzero(np.abs(samples) > 0.01)
         gap = int(np.argmax(np.diff(loud)))
         after.append(float(loud[gap]) / rate_hz)
     return after

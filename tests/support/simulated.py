@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,28 @@ class SimulatedPhone:
         self._say(build_stop(self._identity, 0))
         await server
         return pcm.to_float(g711.decode(self.playback.heard(loop.time()).tobytes()))
+
+    async def converse(self, next_packet: Callable[[NDArray[np.int16]], bytes | None]) -> bytes:
+        """Let somebody who reacts speak: gives all that was said."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        self.playback = Playback(began_s)
+        self._say(build_connected())
+        self._say(self._start)
+        server = asyncio.ensure_future(self._serve())
+        said = b""
+        for index in count():
+            await asyncio.sleep(max(0.0, began_s + (index + 1) * PACKET_S - loop.time()))
+            self._echo_marks()
+            heard = self.playback.heard_between(index * PACKET_BYTES, (index + 1) * PACKET_BYTES)
+            packet = next_packet(np.frombuffer(g711.decode(heard.tobytes()), "<i2"))
+            if packet is None or self.closed is not None:
+                break
+            said += packet
+            self._say(build_media(self._identity, index + 2, index + 1, index * 20, packet))
+        self._say(build_stop(self._identity, 0))
+        await server
+        return said
 
     def _say(self, message: dict[str, Any]) -> None:
         self._inbox.put_nowait({"type": "websocket.receive", "text": json.dumps(message)})

@@ -1,4 +1,4 @@
-"""The clips of a caller who reacts; ``make.sh`` makes them, ``clips.toml`` says what each is."""
+"""The clips of a caller who reacts: a folder for each voice, with a ``clips.toml``; by ``make.sh``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the clips of the caller who reacts, with Debian's free synthesizers: apt-get install espeak-ng flite sox
-# Each voice is a folder; clips.toml says what each clip is. 8 kHz, 16 bit, mono, trimmed.
+# Each voice is a folder, whose clips.toml says what each clip is. 8 kHz, 16 bit, mono, trimmed.
 set -eu
 cd "$(dirname "$0")"
 tmp=$(mktemp -d)
@@ -19,21 +19,24 @@ clip() { # VOICE NAME LEVEL_DB TEXT…: the texts, with 1.2 s of silence between
     for text; do
         number=$((number + 1))
         synthesize "$voice" "$text" "$tmp/raw.wav"
-        # The edges are where the voice begins and ends, without a click; silences inside last 0.15 s at most, so
+        # The edges are where the voice begins and ends, without a click; silences inside last 0.1 s at most, so
         # that no pause is there but those that are meant.
         sox "$tmp/raw.wav" -r 8000 -b 16 -c 1 "$tmp/part-$number.wav" norm -3 \
-            silence -l 1 0.01 0.5% -1 0.15 0.5% \
+            silence -l 1 0.01 0.5% -1 0.1 2% \
             silence 1 0.01 0.5% fade t 0.005 reverse silence 1 0.01 0.5% fade t 0.005 reverse
         parts="$parts ${parts:+$tmp/pause.wav} $tmp/part-$number.wav"
     done
     # shellcheck disable=SC2086 # a list of files without blanks
     sox -R -D $parts -b 16 "$voice/$name.flac" gain -n "$level"
+    said=$(printf '%s … ' "$@")
+    printf '[[clip]]\nfile = "%s.flac"\nkind = "%s"\nsays = "%s"\n\n' "$name" "${name%-*}" "${said% … }" >> "$voice/clips.toml"
 }
 
 sox -D -n -r 8000 -b 16 -c 1 "$tmp/pause.wav" trim 0 1.2
 for voice in slt rms espeak; do
     mkdir -p "$voice"
-    clip "$voice" question-1 -6 "Hello. Could you tell me what you can do for me?"
+    rm -f "$voice/clips.toml"
+    clip "$voice" question-1 -6 "Could you tell me what you can do for me?"
     clip "$voice" question-2 -6 "What would you recommend for a rainy afternoon?"
     clip "$voice" open-1 -6 "Please tell me a long story about the sea."
     clip "$voice" open-2 -6 "Could you explain to me how an aeroplane stays up in the air?"
