@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import click
 import cloup
@@ -87,6 +88,13 @@ MAX_PARAMETER_CHARS = 499
     metavar="TEXT",
     help="What is said to a machine, after its tone.",
 )
+@cloup.option(
+    "--report",
+    group=GROUPS["keep"],
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Record the call there, and write its test report at its end. Both parties must have consented.",
+)
 @options_from(TwilioOptions)
 @options_from(ReachOptions)
 @options_from(EngineOptions)
@@ -103,6 +111,7 @@ def dial(
     limit_secs: int,
     voicemail: str,
     voicemail_message: str | None,
+    report: Path | None,
     twilio_options: TwilioOptions,
     reach_options: ReachOptions,
     engine_options: EngineOptions,
@@ -113,6 +122,11 @@ def dial(
 
     Ctrl-C hangs up. The exit code is 0 when somebody answered, and 1 when nobody did.
     """
+    if report and url:
+        raise Unusable("--report needs the call to be answered here; leave out --url.")
+    if report:
+        kept = {"record": report, "transcripts": tap_options.transcripts or report, "review": True}
+        tap_options = replace(tap_options, **kept)  # type: ignore[arg-type]
     options = Settings(
         server=server_options,
         engine=engine_options,
@@ -189,6 +203,7 @@ async def _dial_here(
                     return await _follow(here, state.auth.tokens, Dialler(api, stop, _print, news))
                 finally:
                     await hang_up_all(state.calls, _print)
+                    await state.reviews.finished()
         except Stopped:
             return None
 

@@ -18,8 +18,9 @@ from moshi_phone.commands.options import GROUPS, command
 from moshi_phone.conversation import overview
 from moshi_phone.conversation.criteria import Criterion
 from moshi_phone.conversation.recordings import RecordingUnusable, calls_in
-from moshi_phone.conversation.report import as_json, as_markdown, headline
+from moshi_phone.conversation.report import as_json, headline
 from moshi_phone.conversation.review import Reviewed, review_recording
+from moshi_phone.conversation.write_report import write_report
 
 _MARKS = {True: Text("✓", "bold green"), False: Text("✗", "bold red"), None: Text("–", "dim")}
 _WIDTH_WITHOUT_TERMINAL = 140
@@ -124,8 +125,6 @@ def _review_all(sources: list[tuple[Path, ...]]) -> tuple[list[Reviewed], list[s
 
 def _write(report: Path, calls: list[Reviewed]) -> dict[str, Path]:
     """Write each call's report; gives what was written."""
-    from moshi_phone.conversation.picture import draw  # noqa: PLC0415 - loads matplotlib
-
     written = dict[str, Path]()
     names = set[str]()
     for call in calls:
@@ -134,15 +133,7 @@ def _write(report: Path, calls: list[Reviewed]) -> dict[str, Path]:
             name += "_"
         names.add(name)
         folder = report if len(calls) == 1 else report / name
-        folder.mkdir(parents=True, exist_ok=True)
-        picture = folder / "conversation.png"
-        draw(picture, call)
-        talked, criteria = call.talked, call.criteria
-        markdown = as_markdown(call.facts, talked, criteria, picture=picture.name)
-        (folder / "report.md").write_text(markdown, encoding="utf-8")
-        as_text = json.dumps(as_json(call.facts, talked, criteria), indent=2)
-        (folder / "report.json").write_text(as_text + "\n", encoding="utf-8")
-        written[name] = folder / "report.md"
+        written[name] = write_report(folder, call)
     return written
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from moshi_phone.conversation.criteria import NO_FACTS, LineFacts
+
+_LONG_SID = re.compile(r"(CA\w{8})\w+")  # as good as a secret, and in the name of each recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def facts_beside(recording: Path) -> CallFacts:
     metrics = metrics if isinstance(metrics, dict) else {}
     told_words = words_of(told.get("words"))
     return CallFacts(
-        name=recording.stem,
+        name=_LONG_SID.sub(r"\1", recording.stem),
         date=_text(told.get("began_at") or heading.get("date")),
         answered_by=_text(told.get("answered_by") or told.get("engine") or heading.get("engine")),
         machine=_text(told.get("machine")),

@@ -28,6 +28,13 @@ class TapOptions:
             "metavar": "DIR",
         },
     )
+    review: bool = field(
+        default=False,
+        metadata={
+            "help": "Judge each recording when its call has ended and no other runs: a test report with a "
+            "picture, in a directory beside it. Needs --record."
+        },
+    )
     transcripts: Path | None = field(
         default=None,
         metadata={

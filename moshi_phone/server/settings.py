@@ -86,6 +86,8 @@ class Settings:
         DashboardAuth(self.web).check_options()
         check_hooks(self.hooks)
         self._check_calls()
+        if self.taps.review and not self.taps.record:
+            raise SettingsError("--review needs --record DIR, whose recordings it judges.")
         make_directories(self.taps)
 
     def _check_calls(self) -> None:

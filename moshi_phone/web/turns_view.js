@@ -34,8 +34,8 @@ export class TurnsView {
     const recent = responses.filter(([atS]) => atS > fromS);
     const stops = interruptions.filter(([atS]) => atS > fromS);
     this.#marks.replaceChildren(
-      ...recent.map(([atS, gapMs]) => mark(share(atS), `${gapMs} ms`, gapMs <= IN_TIME_MS)),
-      ...stops.map(([atS, stopMs, yielded]) => mark(share(atS), yielded ? `stops ${stopMs} ms` : "speaks on", yielded)),
+      ...recent.map(([atS, gapMs]) => mark(share(atS), `${gapMs} ms`, gapMs <= IN_TIME_MS, "answer")),
+      ...stops.map(([atS, stopMs, yielded]) => mark(share(atS), yielded ? `stops ${stopMs} ms` : "speaks on", yielded, "stop")),
     );
     this.#words.textContent = describe(responses, interruptions);
   }
@@ -57,10 +57,10 @@ function bar(begin, end, name, y) {
   return rect;
 }
 
-function mark(at, text, good) {
+function mark(at, text, good, kind) {
   const span = document.createElement("span");
   span.textContent = text;
-  span.className = good ? "good" : "bad";
+  span.className = `${kind} ${good ? "good" : "bad"}`;
   span.style.insetInlineStart = `${at * 100}%`;
   if (at > 0.85) span.classList.add("end"); // or it would be cut
   return span;

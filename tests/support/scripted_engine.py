@@ -162,7 +162,7 @@ class ScriptedSession(duplex.DuplexSession):
 class ScriptedEngine(duplex.DuplexEngine):
     name, capacity, running, error = "scripted", 8, 0, None
 
-    def __init__(self, *, behaviour: Behaviour = Behaviour()) -> None:
+    def __init__(self, _: object = None, *, behaviour: Behaviour = Behaviour()) -> None:
         self.behaviour = behaviour
         self.pauses_after_s = _pauses_after_s()
         self.pause_after_s = max(self.pauses_after_s) + 0.2

@@ -15,7 +15,7 @@ from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.next_step import ask_unasked
 from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.calls.summary import call_report, last_words, summary
+from moshi_phone.server.calls.summary import about, call_report, last_words, summary
 from moshi_phone.server.net.socket_closing import CLOSE_SECS, close_socket
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.rest_errors import TwilioError
@@ -97,6 +97,10 @@ async def _live_and_end(
             report = state.outbox.add(call_report(call, reason, state.engine.name))
             await _end("report", report, REPORT_SECS)
         state.calls.finish(call)
+        recording = call.observations.kept.get("recording")
+        if state.settings.taps.review and recording is not None:
+            known = call_report(call, reason, state.engine.name)
+            state.reviews.add(recording.path, {**known, **about(state.engine.name, state.settings.engine)})
         told = summary(call, reason)
         talked = call.observations.metrics.conversation.sentence
         how = f" ({talked})" if talked else ""

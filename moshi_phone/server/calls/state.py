@@ -32,6 +32,7 @@ from moshi_phone.server.calls.call import Call, Calls
 from moshi_phone.server.calls.load import Load, watch_load
 from moshi_phone.server.calls.next_step import NextSteps
 from moshi_phone.server.calls.pending import PendingCalls, Reservations
+from moshi_phone.server.calls.reviews import Reviews
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.startup import Startup
 from moshi_phone.telephony.rest import TwilioApi
@@ -158,6 +159,11 @@ class ServerState:
         """Who is asked when a call comes in."""
         hooks = self.settings.hooks
         return Hook(hooks.on_call, hooks.hook_secret) if hooks.on_call else None
+
+    @cached_property
+    def reviews(self) -> Reviews:
+        """Judges recordings, where that is wanted."""
+        return Reviews(self.calls)
 
     @cached_property
     def make_pipeline(self) -> MakePipeline:

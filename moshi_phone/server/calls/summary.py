@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from datetime import UTC, datetime
 
+from moshi_phone.engines.options import EngineOptions
 from moshi_phone.hooks.events import EndEvent, SpokenLine
+from moshi_phone.runtime.version import VERSION
 from moshi_phone.server.calls.call import Call
 
 
@@ -73,6 +77,15 @@ def call_report(call: Call, reason: str, engine: str) -> EndEvent:
         "metrics": seen.metrics.summary(),
         "files": {name: str(file.path) for name, file in seen.kept.items()},
     }
+
+
+def about(engine: str, options: EngineOptions) -> dict[str, str]:
+    """Say what a test report has beside the call: who answered with which model, on which machine."""
+    answered_by = [engine]
+    if engine == "moshi":
+        answered_by += [options.model or f"voice {options.voice}", f"{options.quantize} bits"]
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count() or 1} cores"
+    return {"answered_by": ", ".join(answered_by), "machine": machine, "version": VERSION}
 
 
 def words(call: Call) -> list[SpokenLine]:
