@@ -96,3 +96,13 @@ def test_float_noise_makes_no_gap() -> None:
     for k in range(1000):
         ear.media(FRAME, 12345.678 + k * FRAME_S)
     assert not ear.gaps
+
+
+def test_a_part_of_what_was_heard_is_what_the_whole_has_there() -> None:
+    ear = Playback(0.0)
+    ear.media(bytes(range(100, 200)), 0.010)
+    ear.media(bytes(range(50)), 0.050)
+    ear.media(bytes([7]) * 300, 0.052)
+    whole = ear.heard(0.2)
+    for begin, end in ((0, 80), (60, 200), (150, 420), (390, 700), (700, 1600), (0, 1600)):
+        assert np.array_equal(ear.heard_between(begin, end), whole[begin:end])
