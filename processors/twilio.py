@@ -37,6 +37,7 @@ from processors.twilio_output import TwilioOutput
 
 STOPPED = "on_stopped"
 VIOLATED = "on_violated"
+AHEAD_SECS = 10.0  # of audio before its time: no phone sends that, and it would be recorded and answered
 CONNECTED = "on_client_connected"
 DISCONNECTED = "on_client_disconnected"
 
@@ -64,6 +65,8 @@ class TwilioSerializer(FrameSerializer):
         self.bad_messages = 0
         self.foreign_media = 0
         self.media_s = asyncio.get_running_loop().time()
+        self._began_s = 0.0  # when the first media came
+        self._audio_s = 0.0  # how much has come since
         self._stream_sid = stream_sid
         self._register_event_handler(STOPPED)
         self._register_event_handler(VIOLATED)
@@ -92,7 +95,7 @@ class TwilioSerializer(FrameSerializer):
     async def _frame(self, event: media_stream.Event) -> Frame | None:
         match event:
             case media_stream.Media():
-                return self._heard(event)
+                return await self._heard(event)
             case media_stream.Mark():
                 return MarkInputFrame(event.name)
             case media_stream.Dtmf():
@@ -105,7 +108,7 @@ class TwilioSerializer(FrameSerializer):
                 pass
         return None
 
-    def _heard(self, media: media_stream.Media) -> Frame | None:
+    async def _heard(self, media: media_stream.Media) -> Frame | None:
         if not media.is_from_caller(self._stream_sid):
             self.foreign_media += 1
             if self.foreign_media == 1:
@@ -115,6 +118,11 @@ class TwilioSerializer(FrameSerializer):
                 )
             return None
         self.media_s = asyncio.get_running_loop().time()
+        self._began_s = self._began_s or self.media_s
+        self._audio_s += len(media.mulaw) / PHONE_RATE_HZ
+        if self._audio_s - (self.media_s - self._began_s) > AHEAD_SECS:
+            await self._call_event_handler(VIOLATED, f"audio came {AHEAD_SECS:g} s ahead of its time")
+            return None
         mulaw = self.packets.push(media.mulaw, media.timestamp_ms)
         return MulawInputFrame(mulaw) if mulaw else None
 

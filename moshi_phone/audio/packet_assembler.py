@@ -12,6 +12,7 @@ from moshi_phone.audio.g711 import SILENCE
 
 _BYTES_PER_MS = PHONE_RATE_HZ // 1000
 _SMALLEST_GAP_MS = 20  # one packet; less is the rounding and the jitter of the timestamps
+_DRIFT_GAIN = 0.1
 _LARGEST_GAP_MS = 1_000  # more is an outage: its time has passed, and made-up audio would only be late
 
 
@@ -64,3 +65,5 @@ class PacketAssembler:
             self._buffer += bytes([SILENCE]) * silence
             self._next_ms += silence / _BYTES_PER_MS
             self.filled_ms += round(gap_ms)
+        else:  # slowly: a sender's clock may run beside its audio, but a late packet does not move it
+            self._next_ms += _DRIFT_GAIN * gap_ms

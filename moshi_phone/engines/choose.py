@@ -97,14 +97,14 @@ def _choose(options: EngineOptions) -> EngineChoice:
             raise EngineUnavailable(
                 "The parrot says no given words; leave out --greeting, or take --engine moshi."
             )
-        return EngineChoice(ParrotEngine(options.parrot_delay), "as asked")
+        return EngineChoice(_parrot(options), "as asked")
     # Only now: loading mlx, and asking the driver, is not for those who have named another engine.
     found = accelerator()
     card = unused_gpu()
     hint = f"to have Moshi on it: {nvidia.REMEDY}; " if card else ""
     if options.engine == "auto" and found is None:
         return EngineChoice(
-            ParrotEngine(options.parrot_delay),
+            _parrot(options),
             f"because mlx does not use this machine's {card}"
             if card
             else "because mlx finds no accelerator here (Metal or CUDA)",
@@ -179,3 +179,10 @@ def _remote_engine(options: EngineOptions) -> EngineChoice:
     engine = RemoteEngine(options.remote, wish, options.greeting_frames)
     names = ", ".join(server.name for server in engine.servers)
     return EngineChoice(engine, f"at {names}", "--engine parrot answers without a server")
+
+
+def _parrot(options: EngineOptions) -> ParrotEngine:
+    """Make a parrot: of as many calls as was said, and else of as many as it holds."""
+    if options.calls == EngineOptions.calls:
+        return ParrotEngine(options.parrot_delay)
+    return ParrotEngine(options.parrot_delay, options.calls)

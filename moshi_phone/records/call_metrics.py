@@ -98,6 +98,10 @@ class KeptFile(Protocol):
     def path(self) -> Path:
         """Where it is."""
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing of it could be written, so that there is none."""
+
 
 @dataclass
 class CallObservations:

@@ -11,6 +11,7 @@ import atexit
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -112,6 +113,8 @@ class WrittenFile:
         self._make_sink = make_sink
         self._what = what
         self._log = call_logger()  # the lines of the writer's thread, too
+        self.is_lost = False  # nothing of it could be written
+        self._is_written = False
         self._sink: Sink | None = None  # of the writer's thread
         self._failed = False  # likewise: what is still in the queue is let go
         self._begun = False  # a piece was queued
@@ -148,10 +151,15 @@ class WrittenFile:
                 self.path, file = private_files.create(self.path)
                 self._sink = self._make_sink(file)
             self._sink.write(data)
+            self._is_written = True
         except Exception as error:  # whatever it is, the other files go on
             self._log.error("The {} {} ends here: {}", self._what, self.path, error)
             self._failed = self._over = True
             self._close()
+            if not self._is_written:  # on a full disk an empty file is all there is
+                self.is_lost = True
+                with suppress(OSError):
+                    self.path.unlink(missing_ok=True)
 
     def _close(self) -> None:
         sink, self._sink = self._sink, None

@@ -64,6 +64,11 @@ class Recording:
         """Where it is."""
         return self._file.path
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing of it could be written, so that there is none."""
+        return self._file.is_lost
+
     def take(self, both: NDArray[np.int16]) -> None:
         """Record the next audio of both sides: int16 ``[n, 2]``."""
         self._unwritten.append(both)

@@ -101,4 +101,6 @@ class _Changing:
         word_over = text.startswith(" ")
         sentence_over = self.raw_text.endswith(_SENTENCE_ENDS) and word_over
         too_long = len(self.raw_text) >= LINE_CHARS and word_over
+        if len(self.raw_text) >= 2 * LINE_CHARS:  # words of a language without blanks, or no words
+            return True
         return sentence_over or too_long or at_s - self.last_s > PAUSE_S

@@ -127,6 +127,11 @@ class TranscriptFile:
         """Where it is."""
         return self._file.path
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing of it could be written, so that there is none."""
+        return self._file.is_lost
+
     def write(self, settled: Iterable[TranscriptLine], changing: Iterable[TranscriptLine]) -> None:
         """Add lines that stay as they are, and put those that may still change behind them."""
         stays, self._heading = (self._heading + self._encoded(settled)).encode(errors="replace"), ""

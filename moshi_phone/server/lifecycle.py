@@ -17,11 +17,12 @@ from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.engines.choose import create_engine
 from moshi_phone.engines.personas import check_sections
 from moshi_phone.engines.stop_engine import stop_engine
+from moshi_phone.runtime.open_files import raise_limit
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.runtime.tunnel import Tunnel, find_program, reaches
 from moshi_phone.server.calls.next_step import bring_along
 from moshi_phone.server.calls.state import RunCall, ServerState
-from moshi_phone.server.net.connections import Connections
+from moshi_phone.server.net.connections import ConnectionLimits, Connections
 from moshi_phone.server.net.http_protocol import HttpProtocol
 from moshi_phone.server.net.http_server import listening
 from moshi_phone.server.net.websocket_protocol import WebSocketProtocol
@@ -37,6 +38,7 @@ from moshi_phone.telephony.webhooks import OnStatus
 _HEAD_BYTES = 16 * 1024  # of a request; Twilio's have one or two kilobytes
 _MESSAGE_BYTES = 64 * 1024  # of a WebSocket; Twilio's have less than one kilobyte, but for the start
 _KEEP_ALIVE_SECS = 75  # longer than a balancer's 60, or it sends a request into a connection that we close
+_MAX_WAITING = 128  # connections that have not become a request or a call
 _BACKLOG = 128  # connections that one turn of the loop accepts, at most
 _MAX_CONNECTIONS = 512  # then requests get a 503, and calls go on
 
@@ -215,7 +217,8 @@ def uvicorn_config(app: object, connections: Connections | None = None) -> uvico
         app: the server's.
         connections: has the limits of each connection, and knows those that wait.
     """
-    connections = connections or Connections()
+    files = raise_limit()
+    connections = connections or Connections(ConnectionLimits(waiting=min(_MAX_WAITING, files // 4)))
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         log_config=None,  # uvicorn's lines go where all others go (commands/logs.py)
@@ -223,7 +226,7 @@ def uvicorn_config(app: object, connections: Connections | None = None) -> uvico
         access_log=False,
         http=partial(HttpProtocol, connections),  # type: ignore[arg-type] # uvicorn only ever calls it
         h11_max_incomplete_event_size=_HEAD_BYTES,
-        limit_concurrency=_MAX_CONNECTIONS,
+        limit_concurrency=min(_MAX_CONNECTIONS, files // 2),
         timeout_keep_alive=_KEEP_ALIVE_SECS,
         backlog=_BACKLOG,
         ws=partial(WebSocketProtocol, connections),  # type: ignore[arg-type] # likewise

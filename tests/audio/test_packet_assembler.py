@@ -35,12 +35,6 @@ def test_jitter_of_the_timestamps_is_no_gap() -> None:
     assert packets.filled_ms == 0
 
 
-def test_a_clock_that_runs_away_slowly_is_followed() -> None:
-    packets = PacketAssembler()
-    sent = sum(len(packets.push(packet(n), round(n * 20.2))) for n in range(1000))
-    assert abs(sent / 8 - 20_200) < 100
-
-
 def test_a_clock_that_jumps_is_believed_and_nothing_is_made_up() -> None:
     packets = PacketAssembler()
     packets.push(packet(0), 0)
@@ -68,3 +62,19 @@ def test_whole_frames_and_never_more_than_was_heard_and_filled(
         out += frames
     heard_bytes = sum(len(payload) for payload, _ in heard)
     assert heard_bytes - PHONE_FRAME_SAMPLES < len(out) <= heard_bytes + len(heard) * 8_000
+
+
+def test_timestamps_that_run_beside_their_audio_add_nothing() -> None:
+    """Half a percent more than the audio filled in 0.6 to 1.2 s of silence in ten minutes."""
+    assembler = PacketAssembler()
+    heard = sum(len(assembler.push(b"\x00" * 160, round(number * 20.1))) for number in range(30_000))
+    assert assembler.filled_ms == 0
+    assert heard == 30_000 * 160
+
+
+def test_a_lost_packet_is_filled_also_where_timestamps_drift() -> None:
+    assembler = PacketAssembler()
+    for number in range(1_000):
+        if number % 100 != 50:
+            assembler.push(b"\x00" * 160, round(number * 20.1))
+    assert 180 <= assembler.filled_ms <= 230

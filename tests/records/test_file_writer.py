@@ -205,3 +205,26 @@ file.close()
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)  # noqa: S603
     assert (tmp_path / "call.txt").read_text() == written
+
+
+def test_a_full_disk_leaves_no_empty_file(tmp_path: Path, logged: Logged) -> None:
+    """An empty WAV stayed, and --on-end named it."""
+
+    class FullDisk:
+        def __init__(self, file: BinaryIO) -> None:
+            self._file = file
+
+        def write(self, data: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None:
+            self._file.close()
+
+    writer = FileWriter()
+    file = writer.open(tmp_path / "call.wav", FullDisk, "recording")
+    file.write(b"x")
+    file.close()
+    assert writer.flush(5)
+    assert list(tmp_path.iterdir()) == []
+    assert file.is_lost
+    assert "No space left" in logged.text

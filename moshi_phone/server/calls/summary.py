@@ -75,7 +75,7 @@ def call_report(call: Call, reason: str, engine: str) -> EndEvent:
         "engine": engine,
         "words": words(call),
         "metrics": seen.metrics.summary(),
-        "files": {name: str(file.path) for name, file in seen.kept.items()},
+        "files": {name: str(file.path) for name, file in seen.kept.items() if not file.is_lost},
     }
 
 

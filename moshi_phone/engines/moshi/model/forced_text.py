@@ -6,6 +6,7 @@ whose text stream has padding (3) and a token that begins a word (0).
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Container
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ MAX_PADDING_STEPS = 8  # from a word's 0 to the next one at most; the word's own
 INITIAL_PADDING_STEPS = 2  # before the first word, so that its beginning is not swallowed
 FINAL_PADDING_STEPS = 4  # after the last piece, until the word has been heard
 MAX_WORDS = 1000  # that wait; some six minutes of speech
+MAX_WORD_CHARS = 100  # longer than any word, and some ten seconds of one
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPELLING = str.maketrans({"’": "'", ":": " ", "(": None, ")": None})
 
 
@@ -38,9 +41,14 @@ def words_of(text: str, tokenizer: SentencePieceProcessor) -> list[Word]:
     """Spell a text, each word by itself.
 
     Raises:
-        ValueError: when nothing of it can be spelled.
+        ValueError: when nothing of it can be spelled, or a word is too long, or no text.
     """
-    encoded = (tokenizer.encode(word) for word in text.translate(_SPELLING).split())
+    if _SURROGATE.search(text):  # JSON can spell half a character, which no tokenizer takes
+        raise ValueError("expected whole characters, got half a surrogate pair")
+    spoken = text.translate(_SPELLING).split()
+    if (longest := max(map(len, spoken), default=0)) > MAX_WORD_CHARS:
+        raise ValueError(f"expected words of at most {MAX_WORD_CHARS} characters, got one of {longest}")
+    encoded = (tokenizer.encode(word) for word in spoken)
     spelled = (tuple(piece for piece in pieces if piece >= FIRST_SPOKEN_TOKEN) for pieces in encoded)
     words = [Word(pieces) for pieces in spelled if pieces]
     if not words:

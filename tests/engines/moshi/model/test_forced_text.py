@@ -115,3 +115,10 @@ def test_knows_the_tokens_by_which_a_word_begins(tokenizer: SentencePieceProcess
     assert 0 in starts
     assert 3 not in starts
     assert {tokenizer.encode(word)[0] for word in ("fo", "lu", "bade")} <= starts
+
+
+@pytest.mark.parametrize("text", ["half \ud83d a pair", "\udc00", "a" * 101])
+def test_what_no_tokenizer_takes_and_what_is_no_word(text: str) -> None:
+    """Half a pair was a 500; one word of 16 kB would have been said for minutes."""
+    with pytest.raises(ValueError, match="expected"):
+        words_of(text, None)  # the tokenizer is not asked

@@ -1,0 +1,24 @@
+"""How many files and sockets this process may have open: as many as the system allows without asking."""
+
+from __future__ import annotations
+
+_ENOUGH = 65_536
+_MACOS_MOST = 10_240  # OPEN_MAX: what macOS takes where its hard limit says unlimited
+
+
+def raise_limit() -> int:
+    """Raise the limit to the hard one, and give it; macOS begins with 256."""
+    try:
+        import resource  # noqa: PLC0415 - Windows has none
+    except ModuleNotFoundError:
+        return _ENOUGH
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (_ENOUGH, _MACOS_MOST):
+        aim = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if soft != resource.RLIM_INFINITY and aim > soft:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (aim, hard))
+            except (OSError, ValueError):
+                continue
+            return aim
+    return _ENOUGH if soft == resource.RLIM_INFINITY else soft
