@@ -9,7 +9,7 @@ from typing import get_args
 
 from moshi_phone.engines import nvidia
 from moshi_phone.engines.duplex import DuplexEngine, EngineUnavailable
-from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.options import DEFAULT_CALLS, EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.engines.personas import NO_PERSONAS, Personas, resolve_personas
 from moshi_phone.runtime.errors import describe_error
@@ -124,6 +124,13 @@ def _choose(options: EngineOptions) -> EngineChoice:
     if card:
         where += f", and not on this machine's {card}"
     return EngineChoice(MoshiEngine(options), where, f"{hint}--engine parrot answers without it")
+
+
+def _parrot(options: EngineOptions) -> ParrotEngine:
+    """Make a parrot for so many calls as the options name; it has room for many where they name none."""
+    if options.calls == DEFAULT_CALLS:
+        return ParrotEngine(options.parrot_delay)
+    return ParrotEngine(options.parrot_delay, options.calls)
 
 
 def _own_engine(options: EngineOptions) -> DuplexEngine:

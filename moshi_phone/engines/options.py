@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from moshi_phone.engines.duplex import HANG_SECS
 from moshi_phone.engines.remote.options import RemoteOptions
 
+DEFAULT_CALLS = 1
 SPEECH, SILENCE, NONE = "speech", "silence", "none"  # greetings; anything else is words to say
 
 
@@ -54,7 +55,11 @@ class EngineOptions:
         },
     )
     calls: int = field(
-        default=1, metadata={"help": "Number of calls that the engine holds at once.", "min": 1}
+        default=DEFAULT_CALLS,
+        metadata={
+            "help": "Number of calls that the engine holds at once; the parrot, with 1, holds 64.",
+            "min": 1,
+        },
     )
     batch: int | None = field(
         default=None,

@@ -126,3 +126,8 @@ def test_a_card_that_mlx_does_not_use_is_named_with_the_remedy(
     assert "to have Moshi on it: UV_NO_GROUP=cpu uv sync --extra cuda, and" in choice.line
     monkeypatch.setattr(choose, "accelerator", lambda: "CUDA")
     assert "H200" not in create_engine(EngineOptions(engine="moshi")).line
+
+
+def test_the_parrot_holds_as_many_calls_as_it_is_told() -> None:
+    assert create_engine(EngineOptions(engine="parrot", calls=3)).engine.capacity == 3
+    assert create_engine(EngineOptions(engine="parrot")).engine.capacity == 64

@@ -15,9 +15,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from moshi_phone.engines.duplex import EngineUnavailable
+from moshi_phone.engines.remote.pinning import HOSTNAME_MISMATCH, PinningContext
 from moshi_phone.engines.remote.protocol import Kind, decode
 from moshi_phone.engines.remote.server import Server
 
+NAME_MISMATCHES = (HOSTNAME_MISMATCH, 64)  # OpenSSL's, for a name and for an IP address
 PROBE_SECS = 5.0
 CLOSE_SECS = 1.0  # how long a server may take to say goodbye
 MAX_MESSAGE_BYTES = 1 << 16  # 13 s of audio; servers send 80 ms
@@ -53,19 +55,21 @@ def make_tls(ca_file: Path | None, *, insecure: bool) -> ssl.SSLContext:
     """Decide how servers' certificates are checked.
 
     Args:
-        ca_file: certificates (PEM) that are trusted instead of the system's; a self-signed one will do.
+        ca_file: certificates (PEM) that are trusted instead of the system's: authorities', or the server's
+            own, which is enough whatever name is in it.
         insecure: check nothing.
 
     Raises:
         EngineUnavailable: when the file cannot be read.
     """
     try:
-        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
-    except (OSError, ssl.SSLError) as error:
+        context = ssl.create_default_context() if ca_file is None else PinningContext.from_file(ca_file)
+    except (OSError, ValueError, ssl.SSLError) as error:
         raise EngineUnavailable(
             f"--server-ca {ca_file}: cannot read certificates from it ({error})."
         ) from error
     if insecure:
+        context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
@@ -104,7 +108,7 @@ async def open_chat(
     try:
         connection = await connecting
     except (OSError, WebSocketException, TimeoutError) as error:
-        raise ServerUnreachable(f"Server {server.name} {_why(error)}") from error
+        raise ServerUnreachable(f"Server {server.name} {_why(error, access)}") from error
     async with connection:
         try:
             async with asyncio.timeout_at(until_s):
@@ -154,11 +158,11 @@ async def probe(server: Server, access: Access) -> str | None:
             why = _why_status(answer.status)
             return None if why is None else f"Server {server.name} {why}"
     except aiohttp.ClientConnectorCertificateError as error:
-        return f"Server {server.name} {_why(error.certificate_error)}"
+        return f"Server {server.name} {_why(error.certificate_error, access)}"
     except aiohttp.ClientConnectorError as error:
-        return f"Server {server.name} {_why(error.os_error)}"
+        return f"Server {server.name} {_why(error.os_error, access)}"
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        return f"Server {server.name} {_why(error)}"
+        return f"Server {server.name} {_why(error, access)}"
 
 
 def close_code(error: ConnectionClosed) -> str:
@@ -166,7 +170,7 @@ def close_code(error: ConnectionClosed) -> str:
     return f"code {error.rcvd.code}" if error.rcvd is not None else "without a word"
 
 
-def _why(error: BaseException) -> str:
+def _why(error: BaseException, access: Access) -> str:
     """Say what went wrong, without the URL, which may hold a persona."""
     if isinstance(error, InvalidStatus):
         status = error.response.status_code
@@ -174,15 +178,29 @@ def _why(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "did not answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"has a certificate that is not trusted ({error.verify_message}); --server-ca FILE names one to "
-            "trust, --server-insecure trusts any"
-        )
+        return _why_certificate(error, is_file_given=isinstance(access.tls, PinningContext))
     if isinstance(error, ssl.SSLError):
         return "does not speak TLS as expected; its URL may have to begin with ws: instead of wss:"
     if isinstance(error, OSError):
         return f"cannot be reached ({error.strerror or type(error).__name__})"
     return f"does not speak WebSocket as expected ({type(error).__name__})"
+
+
+def _why_certificate(error: ssl.SSLCertVerificationError, *, is_file_given: bool) -> str:
+    if error.verify_code in NAME_MISMATCHES:
+        return (
+            f"has a certificate for another name ({error.verify_message.rstrip('.')}); use the name in it, "
+            "or give the server's own certificate by --server-ca, which is enough whatever name is in it"
+        )
+    if is_file_given:
+        return (
+            "has a certificate that --server-ca does not hold, nor its authority's "
+            f"({error.verify_message}); copy the server's own into that file, --server-insecure trusts any"
+        )
+    return (
+        f"has a certificate that is not trusted ({error.verify_message}); --server-ca FILE names one to "
+        "trust, --server-insecure trusts any"
+    )
 
 
 def _why_status(status: int) -> str | None:

@@ -51,8 +51,8 @@ class RemoteOptions:
     server_ca: Path | None = field(
         default=None,
         metadata={
-            "help": "PEM file of certificates to trust instead of the system's, for example a self-signed"
-            " one.",
+            "help": "PEM file of certificates to trust instead of the system's: authorities', or the server's"
+            " own (whatever name is in it).",
             "metavar": "FILE",
         },
     )

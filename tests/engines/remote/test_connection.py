@@ -6,11 +6,15 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.remote.connection import (
@@ -69,6 +73,25 @@ async def answering(status: int, headers: dict[str, str] | None = None) -> Async
         await runner.cleanup()
 
 
+def self_signed(name: str) -> tuple[bytes, bytes]:
+    """Make a key and a certificate, PEM, as the Rust backend makes its own."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "rcgen self signed cert")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    return (
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+        certificate.public_bytes(pem),
+    )
+
+
 async def chat(server: Server, access: Access | None = None, query: dict[str, str] | None = None) -> None:
     async with open_chat(server, query or {}, access or Access(), WAIT_SECS):
         pass
@@ -85,6 +108,55 @@ async def test_the_rust_backend_s_own_certificate_is_trusted_when_it_is_named(
         access = Access(tls=make_tls(ca_file, insecure=False))
         assert await probe(server, access) is None
         await chat(server, access)
+
+
+@pytest.mark.parametrize("signed_by_an_authority", [False, True])
+async def test_the_server_s_own_certificate_is_enough_whatever_name_is_in_it(
+    tmp_path: Path, signed_by_an_authority: bool
+) -> None:
+    """As Kyutai's Rust backend makes one for itself: for ``localhost``, while it is reached elsewhere."""
+    maker = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate = maker.issue_cert("localhost")
+    certificate.configure_cert(context)
+    own = tmp_path / "own.pem"
+    certificate.cert_chain_pems[0].write_to_path(str(own))
+    if not signed_by_an_authority:
+        key, own_pem = self_signed("localhost")
+        (tmp_path / "key.pem").write_bytes(key)
+        own.write_bytes(own_pem)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(own, tmp_path / "key.pem")
+    async with moshi_server(Behaviour("rust"), context) as fake:
+        server = parse_server(f"{fake.url}#rust", "kyutai")
+        access = Access(tls=make_tls(own, insecure=False))
+        assert await probe(server, access) is None
+        await chat(server, access)
+
+
+async def test_another_certificate_of_an_authority_must_have_the_name(
+    authority: trustme.CA, ca_file: Path
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    async with moshi_server(Behaviour("rust"), context) as fake:
+        server, access = parse_server(fake.url, "rust"), Access(tls=make_tls(ca_file, insecure=False))
+        with pytest.raises(ServerUnreachable) as refused:
+            await chat(server, access)
+        for said in (str(refused.value), await probe(server, access)):
+            assert said is not None
+            assert "has a certificate for another name (it is not valid for 127.0.0.1)" in said
+
+
+async def test_a_file_that_does_not_hold_the_certificate_is_not_advised_again(
+    server_tls: ssl.SSLContext, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    async with moshi_server(Behaviour("rust"), server_tls) as fake:
+        server, access = parse_server(fake.url, "rust"), Access(tls=make_tls(other, insecure=False))
+        with pytest.raises(ServerUnreachable, match="that --server-ca does not hold, nor its authority's"):
+            await chat(server, access)
 
 
 async def test_any_certificate_is_trusted_when_that_is_asked_for(server_tls: ssl.SSLContext) -> None:
