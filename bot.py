@@ -64,6 +64,7 @@ from pipelines.call_parts import CallParts
 from pipelines.choose import MakePipeline, choose_pipeline, parse_options
 from pipelines.taps import make_taps
 from processors.dtmf_actions import Action, DtmfActions
+from processors.echo import EchoPath
 from processors.frames import MarkOutputFrame
 from processors.phrase_trigger import PhraseTrigger
 from processors.playback_end import PlaybackEnd
@@ -162,8 +163,15 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
     playback = PlaybackEnd()
     watches = [*_watches(call, state, control), playback]
     call.observations.conversation = watch_conversation(call, state)
+    echo = EchoPath(state.settings.calls.echo_cancel, call.observations.metrics)
     taps = make_taps(
-        state.settings.taps, call.file_name, call.observations, state.files, heading, watches=watches
+        state.settings.taps,
+        call.file_name,
+        call.observations,
+        state.files,
+        heading,
+        watches=watches,
+        sinks=[echo],
     )
     tone = ToneOverlay()
     worker = make(
@@ -175,6 +183,7 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
             playout_lead_ms=options.playout_lead_ms,
             hang_secs=state.settings.engine.hang_secs,
             transfer=control.transfer,
+            echo=echo,
             options=parse_options(options.pipeline_option),
         )
     )

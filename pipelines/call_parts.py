@@ -14,6 +14,7 @@ from pipecat.transports.base_transport import BaseTransport
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
 from moshi_phone.engines.duplex import HANG_SECS, DuplexSession
+from processors.echo import EchoPath
 
 CANCEL_SECS = 2.0  # what pipecat gives its stages to end, before it ends without them
 
@@ -42,6 +43,7 @@ class CallParts:
         transfer: begins a transfer.
         options: what ``--pipeline-option KEY=VALUE`` says, for the function to read.
         rate_hz: of the audio at the transport's ends.
+        echo: the call's echo; an ``EchoCanceller`` cleans by it.
         rtvi: whether the other side is a client of pipecat's that speaks RTVI.
     """
 
@@ -54,6 +56,7 @@ class CallParts:
     transfer: Transfer = _no_transfer
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     rate_hz: int = PHONE_RATE_HZ
+    echo: EchoPath = field(default_factory=EchoPath)
     rtvi: bool = False
 
     def worker(self, pipeline: Pipeline, **options: Any) -> PipelineWorker:

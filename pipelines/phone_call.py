@@ -6,6 +6,7 @@ from pipecat.pipeline.pipeline import Pipeline
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
 from pipelines.call_parts import CallParts
+from processors.echo import EchoCanceller
 from processors.moshi import MoshiProcessor
 from processors.mulaw import MulawDecoder, MulawEncoder
 from processors.playout import PlayoutGovernor
@@ -19,6 +20,7 @@ def phone_call(parts: CallParts) -> Pipeline:
             parts.transport.input(),  # Twilio's JSON → µ-law, 80 ms a frame
             *parts.inbound_taps,
             MulawDecoder(),  # → 16-bit PCM, 8 kHz
+            EchoCanceller(parts.echo),  # the bot's own voice goes, where the phone returns it
             Resampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ),  # → 24 kHz
             MoshiProcessor(parts.session, hang_secs=parts.hang_secs),  # 80 ms in, 80 ms out; text on the side
             Resampler(SAMPLE_RATE_HZ, PHONE_RATE_HZ),  # → 8 kHz

@@ -43,6 +43,7 @@ def make_taps(
     heading: Heading = NO_HEADING,
     *,
     watches: Sequence[FrameMonitor] = (),
+    sinks: Sequence[AudioSink] = (),
 ) -> Taps:
     """Make the taps of a call. A file that cannot be made is logged, and the call goes on without it.
 
@@ -53,6 +54,7 @@ def make_taps(
         files: writes the call's files.
         heading: what its transcript's files begin with.
         watches: what looks out for keys and phrases.
+        sinks: take both voices, too.
     """
     inbound_taps: list[FrameMonitor] = []
     monitors: list[FrameMonitor] = [*watches]
@@ -66,15 +68,15 @@ def make_taps(
     redact = redact_digits if options.redact == "digits" else str
     observations.transcript = Transcript(transcripts, redact)
     monitors.append(Transcriber(observations.transcript))
-    sinks: list[AudioSink] = []
+    audio_sinks = [*sinks]
     if options.record:
         recording = Recording(options.record / f"{name}.wav", files)
         observations.kept["recording"] = recording
-        sinks.append(recording)
+        audio_sinks.append(recording)
     if observations.conversation is not None:
-        sinks.append(observations.conversation)
-    if sinks:
-        audio = CallAudio(sinks)  # one time line for all that look at both voices
+        audio_sinks.append(observations.conversation)
+    if audio_sinks:
+        audio = CallAudio(audio_sinks)  # one time line for all that look at both voices
         inbound_taps.append(Recorder(audio))
         monitors.append(Recorder(audio))
     return Taps([Tap(*inbound_taps)] if inbound_taps else [], [Tap(*monitors)])

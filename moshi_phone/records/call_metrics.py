@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from moshi_phone.audio.histogram import Histogram
+from moshi_phone.conversation.echo import Echo
 from moshi_phone.conversation.live import LiveConversation
 from moshi_phone.conversation.metrics import ConversationMetrics
 from moshi_phone.records.transcript import Transcript
@@ -33,6 +34,8 @@ class CallMetrics:
         underrun_ms: for how long the ear was dry, in all.
         deadline_misses: frames of which a stage took longer than they last.
         conversation: who spoke when, in numbers.
+        echo_canceller_ms: by how much the echo canceller delays the caller; 0 while it is not switched in.
+        echo: of the bot's voice, in the caller's audio; None where none was found.
     """
 
     frames: int = 0
@@ -51,6 +54,8 @@ class CallMetrics:
     underrun_ms: float = 0.0
     deadline_misses: int = 0
     conversation: ConversationMetrics = field(default_factory=ConversationMetrics)
+    echo_canceller_ms: float = 0.0
+    echo: Echo | None = None
 
     def include(self, other: CallMetrics) -> None:
         """Add up with another call's, as far as metrics add up."""
@@ -88,6 +93,9 @@ class CallMetrics:
             "playout_lead": self.playout_lead.summary(),
             "stages": {stage: histogram.summary() for stage, histogram in self.stages.items()},
             "conversation": self.conversation.summary(),
+            "echo": None
+            if self.echo is None
+            else {"delay_ms": round(self.echo.delay_ms), "loss_db": round(self.echo.loss_db, 1)},
         }
 
 

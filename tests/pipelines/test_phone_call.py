@@ -33,6 +33,7 @@ async def test_the_stages_stand_in_this_order() -> None:
         "input",
         "Tap",
         "MulawDecoder",
+        "EchoCanceller",
         "Resampler",
         "MoshiProcessor",
         "Resampler",

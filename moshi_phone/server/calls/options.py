@@ -64,6 +64,13 @@ class CallOptions:
             "min": 1.0,
         },
     )
+    echo_cancel: Literal["auto", "on", "off"] = field(
+        default="auto",
+        metadata={
+            "help": "Cancel the bot's voice where the caller's phone returns it: auto from when an echo is "
+            "found, on from the start (11 ms of delay), off never."
+        },
+    )
     silence_secs: float = field(
         default=120.0,
         metadata={

@@ -37,6 +37,8 @@ def summary(call: Call, reason: str) -> dict[str, object]:
         "interruptions": talk.interruptions,
         "stop_p50_ms": round(talk.stop.quantile_ms(0.5)),
         "longest_silence_s": round(talk.longest_silence_s, 1),
+        "echo_delay_ms": round(metrics.echo.delay_ms) if metrics.echo else 0,
+        "echo_loss_db": round(metrics.echo.loss_db) if metrics.echo else 0,
     }
 
 

@@ -1,0 +1,68 @@
+"""The canceller takes the echo away and leaves the caller, without a click where it is switched in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pystoi import stoi
+
+from moshi_phone.audio.echo_canceller import DELAY_MS, AcousticEchoCanceller
+from tests.support.echoes import Floats, echo, on_the_phone, power_db, silence, speech
+
+SECS = 14.0
+
+
+def cleaned(caller: Floats, bot: Floats, delay_ms: float, size: int = 640) -> np.ndarray:
+    canceller, out = AcousticEchoCanceller(), []
+    near, far = on_the_phone(caller), on_the_phone(bot)
+    for at in range(0, len(near), size):
+        if at >= 8000 * 2:
+            canceller.start(delay_ms)
+        canceller.play(far[at : at + size])
+        out.append(canceller.process(near[at : at + size]))
+    assert canceller.is_on
+    return np.concatenate(out)
+
+
+@pytest.mark.parametrize("delay_ms", [60, 250, 400, 600])
+@pytest.mark.parametrize("loss_db", [6, 15, 25])
+def test_at_least_20_db_of_the_echo_go(delay_ms: float, loss_db: float) -> None:
+    bot = speech(SECS)
+    returned = echo(bot, delay_ms, loss_db)
+    after = cleaned(returned, bot, delay_ms)[5 * 8000 :]
+    assert power_db(on_the_phone(returned)[5 * 8000 :]) - power_db(after) >= 20
+
+
+@pytest.mark.parametrize(("loss_db", "at_least"), [(6, 0.75), (15, 0.85), (25, 0.9)])
+def test_the_caller_s_own_speech_stays(loss_db: float, at_least: float) -> None:
+    """Both speak for four seconds of six, two of them at once: docs/echo.md says what that costs."""
+    turn = np.arange(20 * 8000) % (6 * 8000)
+    bot = speech(20, pause_s=0.2) * (turn < 4 * 8000)
+    caller = speech(20, caller=True, pause_s=0.2) * ((turn >= 3 * 8000) | (turn < 1 * 8000))
+    after = cleaned(caller + echo(bot, 250, loss_db), bot, 250)
+    late = round(DELAY_MS * 8)
+    said, heard = on_the_phone(caller)[5 * 8000 : -late], after[5 * 8000 + late :]
+    assert stoi(said / 32768, heard / 32768, 8000) >= at_least
+
+
+def test_before_it_is_switched_in_not_a_sample_changes() -> None:
+    canceller = AcousticEchoCanceller()
+    samples = on_the_phone(speech(1, caller=True))
+    canceller.play(samples)
+    assert canceller.process(samples) is samples
+    assert not canceller.is_on
+
+
+def test_no_click_where_it_is_switched_in() -> None:
+    tone = (0.3 * np.sin(2 * np.pi * 300 * np.arange(int(SECS * 8000)) / 8000)).astype(np.float32)
+    after = cleaned(tone, silence(SECS), 100).astype(float)
+    around = np.abs(np.diff(after))[int(2.9 * 8000) : int(3.2 * 8000)]
+    assert around.max() < 1.5 * np.abs(np.diff(on_the_phone(tone).astype(float))).max()
+
+
+def test_blocks_that_are_no_multiple_of_10_ms() -> None:
+    bot = speech(SECS)
+    returned = echo(bot, 150, 15)
+    after = cleaned(returned, bot, 150, size=1001)
+    assert abs(len(after) - len(returned)) < 80
+    assert power_db(on_the_phone(returned)[5 * 8000 :]) - power_db(after[5 * 8000 :]) >= 20

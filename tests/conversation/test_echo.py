@@ -1,0 +1,89 @@
+"""An echo is found by its delay and loss, and what only resembles one is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from moshi_phone.conversation.echo import EchoDetector
+from tests.support.echoes import Floats, echo, later, on_the_phone, silence, speech
+
+SECS = 16.0
+PACKET_SAMPLES = 640
+
+
+def found(caller: Floats, bot: Floats) -> tuple[float | None, EchoDetector]:
+    """Give after how many seconds an echo is found, if any."""
+    detector, first_s = EchoDetector(), None
+    both = np.stack((on_the_phone(caller), on_the_phone(bot)), axis=1)
+    for at in range(0, len(both), PACKET_SAMPLES):
+        detector.feed(both[at : at + PACKET_SAMPLES])
+        if detector.echo is not None and first_s is None:
+            first_s = at / 8000
+    return first_s, detector
+
+
+@pytest.mark.parametrize("delay_ms", [60, 150, 250, 400, 600])
+@pytest.mark.parametrize("loss_db", [6, 15, 25])
+def test_an_echo_is_found_in_five_seconds(delay_ms: float, loss_db: float) -> None:
+    bot = speech(SECS)
+    first_s, detector = found(echo(bot, delay_ms, loss_db), bot)
+    assert first_s is not None
+    assert first_s <= 5
+    assert detector.echo is not None
+    assert detector.echo.delay_ms == pytest.approx(delay_ms, abs=20)
+    assert detector.echo.loss_db == pytest.approx(loss_db, abs=8)  # of speech that a room smears
+
+
+@pytest.mark.parametrize("delay_ms", [60, 250, 600])
+def test_an_echo_is_found_under_the_caller_s_own_voice(delay_ms: float) -> None:
+    bot = speech(SECS)
+    first_s, _ = found(echo(bot, delay_ms, 15) + speech(SECS, caller=True, pause_s=1.7), bot)
+    assert first_s is not None
+    assert first_s <= 5
+
+
+@pytest.mark.parametrize("delay_s", [0.08, 0.3, 1.08, 2.08, 5.08])
+@pytest.mark.parametrize("pause_s", [0.2, 0.35, 1.0])
+def test_a_parrot_is_no_echo(delay_s: float, pause_s: float) -> None:
+    caller = speech(40, caller=True, pause_s=pause_s)
+    assert found(caller, later(caller, delay_s))[0] is None
+
+
+@pytest.mark.parametrize("period_s", [1.0, 1.3, 1.7])
+def test_a_caller_who_repeats_a_word_before_a_parrot_is_no_echo(period_s: float) -> None:
+    word = speech(period_s + 1, caller=True)[8000:]
+    word[-1600:] = 0
+    caller = np.tile(word, 20)
+    assert found(caller, later(caller, 1.08))[0] is None
+
+
+def test_a_caller_who_says_what_the_bot_said_is_no_echo() -> None:
+    bot = speech(30, pause_s=3)
+    assert found(0.6 * later(bot, 1.8), bot)[0] is None
+
+
+def test_two_people_and_music_are_no_echo() -> None:
+    t = np.arange(30 * 8000) / 8000
+    chord = sum(np.sin(2 * np.pi * hz * t) for hz in (440, 554, 659)) * (
+        0.6 + 0.4 * np.sign(np.sin(4 * np.pi * t))
+    )
+    music = (0.1 * chord).astype(np.float32)
+    assert found(speech(30, caller=True), speech(30))[0] is None
+    assert found(music, speech(30))[0] is None
+    assert found(music, later(music, 0.08))[0] is None
+
+
+def test_silence_on_either_side_is_no_echo() -> None:
+    assert found(silence(5), speech(5))[0] is None
+    assert found(speech(5), silence(5))[0] is None
+
+
+def test_blocks_of_any_length_find_the_same() -> None:
+    bot = speech(6)
+    both = np.stack((on_the_phone(echo(bot, 150, 15)), on_the_phone(bot)), axis=1)
+    detectors = [EchoDetector() for _ in range(2)]
+    for detector, size in zip(detectors, (161, 4001), strict=True):
+        for at in range(0, len(both), size):
+            detector.feed(both[at : at + size])
+    assert detectors[0].echo == detectors[1].echo is not None
