@@ -186,10 +186,3 @@ def _remote_engine(options: EngineOptions) -> EngineChoice:
     engine = RemoteEngine(options.remote, wish, options.greeting_frames)
     names = ", ".join(server.name for server in engine.servers)
     return EngineChoice(engine, f"at {names}", "--engine parrot answers without a server")
-
-
-def _parrot(options: EngineOptions) -> ParrotEngine:
-    """Make a parrot: of as many calls as was said, and else of as many as it holds."""
-    if options.calls == EngineOptions.calls:
-        return ParrotEngine(options.parrot_delay)
-    return ParrotEngine(options.parrot_delay, options.calls)
