@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
+import os
 import tempfile
 from pathlib import Path
 from typing import NoReturn
@@ -17,12 +18,12 @@ from moshi_phone.commands.numbers import WholeNumber
 from moshi_phone.commands.options import command, options_from
 from moshi_phone.engines import nvidia
 from moshi_phone.engines.choose import accelerator, create_engine, unused_gpu, uses_backends
-from moshi_phone.engines.duplex import LISTEN
+from moshi_phone.engines.duplex import LISTEN, DuplexEngine
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.personas import resolve_personas
-from moshi_phone.engines.real_time_benchmark import Pace, measure, report
+from moshi_phone.engines.real_time_benchmark import Capacity, Pace, capacity, measure, report
 
-SHARED_STAGES = ("language", LISTEN)  # in the model's one thread
+FEW_STEPS = 3  # of one number of calls; fewer say nothing
 
 
 @command("Does this machine hold real time, and for how many calls?")
@@ -50,12 +51,14 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
     options = dataclasses.replace(engine_options, greeting="none")
     # In the folder lies Mimi with random weights, 385 MB: nothing of a benchmark stays.
     with explained(), tempfile.TemporaryDirectory(prefix="moshi-bench-") as folder:
-        pace = asyncio.run(_bench(options, frames, Path(folder)))
+        pace, holds = asyncio.run(_bench(options, frames, Path(folder)))
     click.echo(f"mlx on {accelerator() or 'the processor'}, {pace.calls} at once, {frames} frames of 80 ms:")
     if card := unused_gpu():
         click.echo(f"This machine's {card} is not used: {nvidia.REMEDY}.")
-    for line in report(pace, shared_stages=SHARED_STAGES):
+    for line in report(pace):
         click.echo(line)
+    if holds is not None:
+        click.echo(f"{holds} Memory: docs/moshi.md.")
     raise SystemExit(0 if pace.holds else 1)
 
 
@@ -79,7 +82,7 @@ def _bench_servers(options: EngineOptions, frames: int) -> NoReturn:
     raise SystemExit(0 if holds(pace) else 1)
 
 
-async def _bench(options: EngineOptions, frames: int, folder: Path) -> Pace:
+async def _bench(options: EngineOptions, frames: int, folder: Path) -> tuple[Pace, Capacity | None]:
     # Loads mlx, which other commands need not wait for.
     from moshi_phone.commands.random_weights import RandomValues  # noqa: PLC0415
     from moshi_phone.engines.moshi import find_files  # noqa: PLC0415
@@ -102,6 +105,21 @@ async def _bench(options: EngineOptions, frames: int, folder: Path) -> Pace:
         await engine.start(click.echo)
         if (prompt := await engine.measure_prompt()) is not None:
             click.echo(str(prompt))
-        return await measure(engine, options.calls, frames)
+        pace = await measure(engine, options.calls, frames)
+        return pace, _capacity(engine, pace)
     finally:
         await engine.stop()
+
+
+def _capacity(engine: DuplexEngine, pace: Pace) -> Capacity | None:
+    """Reckon from the steps of the run how many calls this machine holds; None where nothing was answered."""
+    listen_ms = pace.stages[LISTEN].p95 if LISTEN in pace.stages else 0.0  # in the same thread
+    steps = {
+        rows: listen_ms + times.quantile_ms(0.95)
+        for rows, times in engine.step_times.items()
+        if times.count >= FEW_STEPS
+    }
+    if not steps or not {"encode", "decode"} <= pace.stages.keys():
+        return None
+    codec_ms = pace.stages["encode"].p50 + pace.stages["decode"].p50
+    return capacity(steps, codec_ms, os.cpu_count() or 1)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.engines.parrot import ParrotEngine
-from moshi_phone.engines.real_time_benchmark import Pace, measure, report, verdict
+from moshi_phone.engines.real_time_benchmark import Pace, capacity, measure, report, verdict
 
 QUICK = Pace(
     calls=1,
@@ -23,11 +23,9 @@ QUICK = Pace(
 
 def test_holds_real_time_with_headroom() -> None:
     assert QUICK.holds
-    assert verdict(QUICK, ["language"]) == (
-        "Verdict: holds real time for 1 call: language takes 35 of 80 ms at p95, 45 ms of headroom; "
-        "language alone would have room for 2."
+    assert verdict(QUICK) == (
+        "Verdict: holds real time for 1 call: language takes 35 of 80 ms at p95, 45 ms of headroom."
     )
-    assert verdict(replace(QUICK, calls=2), ["language"]).endswith("not for more.")
 
 
 def test_does_not_hold_real_time() -> None:
@@ -35,7 +33,7 @@ def test_does_not_hold_real_time() -> None:
         QUICK, calls=2, stages=QUICK.stages | {"encode": Percentiles(70, 81, 99)}, dropped_frames=40
     )
     assert not slow.holds
-    assert verdict(slow, ["language"]) == (
+    assert verdict(slow) == (
         "Verdict: does not hold real time for 2 calls: encode takes 81 ms at p95 for 80 ms of speech; "
         "40 frames were dropped."
     )
@@ -43,11 +41,11 @@ def test_does_not_hold_real_time() -> None:
     assert replace(QUICK, dropped_frames=2).holds, "one hiccup in 20 s is the machine's"
     nothing = Pace(1, 250, {}, None, 245)
     assert not nothing.holds
-    assert verdict(nothing, ["language"]) == "Verdict: too slow: not one of 250 frames was answered."
+    assert verdict(nothing) == "Verdict: too slow: not one of 250 frames was answered."
 
 
 def test_reports_a_line_for_each_stage() -> None:
-    lines = report(QUICK, ["language"])
+    lines = report(QUICK)
     assert lines[0].split() == ["milliseconds", "p50", "p95", "max", "headroom"]
     assert lines[2].split() == ["language", "30.0", "35.0", "60.0", "45.0"]
     assert lines[4].split() == ["answer", "50.0", "55.0", "90.0"]
@@ -66,9 +64,18 @@ async def test_measures_any_engine() -> None:
     await engine.stop()
 
 
-def test_the_listening_shares_the_model_s_thread() -> None:
+def test_says_how_much_was_not_listened_to() -> None:
     pace = replace(QUICK, stages=QUICK.stages | {"listen": Percentiles(3, 4, 9)}, untranscribed_frames=3)
-    assert "language and listen alone would have room for 2." in verdict(pace, ["language", "listen"])
-    assert "3 of 250 frames answered, but not listened to" in report(pace, ["language", "listen"])
-    heavier = replace(pace, stages=pace.stages | {"listen": Percentiles(5, 6, 9)})
-    assert verdict(heavier, ["language", "listen"]).endswith("not for more.")
+    assert "3 of 250 frames answered, but not listened to" in report(pace)
+
+
+def test_says_how_many_calls_a_machine_holds_and_what_bounds_them() -> None:
+    roomy = capacity({1: 30.0, 4: 39.0}, codec_ms=40.0, cores=32)
+    assert (roomy.steps, roomy.codecs) == (12, 64)  # 39 ms, and 3 for each further call, up to 64
+    assert str(roomy) == "Holds about 12 calls at once: steps 12, codecs 64."
+    assert str(capacity({1: 30.0, 4: 39.0}, 80.0, 1)) == "Holds about 1 call at once: codecs 1, steps 12."
+    assert capacity({1: 30.0, 2: 60.0, 4: 90.0}, 40.0, 32).steps == 2, "four were too slow"
+    assert capacity({1: 30.0}, 40.0, 32).steps == 2, "another call costs no more than the first"
+    assert capacity({1: 70.0}, 40.0, 32).calls == 0
+    assert capacity({1: 30.0, 4: 39.0}, 40.0, 32, memory=3).calls == 3
+    assert capacity({1: 5.0, 4: 5.0}, 0.1, 999).steps == 256

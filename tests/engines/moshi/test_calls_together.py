@@ -65,7 +65,7 @@ class Line:
                 start = start_message(sid=f"MZ{name}", call_sid=f"CA{name}")
                 phones[name] = await stack.enter_async_context(Phone.calling(address, start))
                 await phones[name].say(_sound(name), times=4)
-                await _until(lambda place=place: len(self.said) == place + 1)
+                await _until(partial(self._has_said, place, 1))
             for number in range(1, ROUNDS):
                 if number == SPEAKS_AT and "steered" in phones:
                     self.said[list(names).index("steered")][0].say("dadada lolo memi")
@@ -80,7 +80,7 @@ class Line:
                 for name, phone in phones.items():
                     await phone.say(_sound(name), times=4)
                 waiting = len(phones)
-                await _until(lambda waiting=waiting: _steps_that_wait(self.engine) >= waiting)
+                await _until(partial(_steps_wait, self.engine, waiting))
                 go_on.set()
                 await asyncio.wrap_future(held)
                 if number == BREAKS_AT and "broken" in phones:
@@ -88,9 +88,12 @@ class Line:
                     assert code not in (1000, 1001), reason
                 for place, name in enumerate(names):
                     if name in phones:
-                        await _until(lambda place=place, n=number: len(self.said[place][1]) == n + 1)
+                        await _until(partial(self._has_said, place, number + 1))
         await self.state.calls.all_over()
         return [said for _, said in self.said]
+
+    def _has_said(self, place: int, steps: int) -> bool:
+        return len(self.said) > place and len(self.said[place][1]) == steps
 
 
 def _sound(name: str) -> bytes:
@@ -98,9 +101,10 @@ def _sound(name: str) -> bytes:
     return bytes([0x10 + 3 * place, 0x90 + 5 * place] * 80)
 
 
-def _steps_that_wait(engine: MoshiEngine) -> int:
+def _steps_wait(engine: MoshiEngine, wanted: int) -> bool:
     assert engine._loaded is not None
-    return sum(job.batch is engine._loaded.steps for job in list(engine._loaded.thread._jobs._jobs))
+    waiting = sum(job.batch is engine._loaded.steps for job in list(engine._loaded.thread._jobs._jobs))
+    return waiting >= wanted
 
 
 async def _until(condition: Callable[[], object]) -> None:
