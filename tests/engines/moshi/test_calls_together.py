@@ -111,6 +111,7 @@ async def _until(condition: Callable[[], object]) -> None:
     await asyncio.to_thread(wait_until, condition)
 
 
+@pytest.mark.slow
 async def test_what_happens_to_one_call_of_a_step_is_nothing_to_the_others(
     tiny_personaplex: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
