@@ -39,3 +39,10 @@ def test_a_cookie_of_one_s_own_making_is_nobody_s() -> None:
     for forged in ("", device, f"{device}.", f"{device}0.{mac}", f"{device}.{mac[:-1]}", f"ä.{mac}"):
         assert devices.identify(shows(forged)) is None, forged
     assert KnownDevices().identify(shows(value)) is None  # another process's key
+
+
+def test_a_device_that_came_by_https_shall_use_nothing_else() -> None:
+    for secure in (True, False):
+        response = Response()
+        KnownDevices().issue_cookie(response, secure=secure)
+        assert ("secure" in response.headers["set-cookie"].lower()) is secure

@@ -161,3 +161,10 @@ def test_files_begin_with_date_call_and_engine(tmp_path: Path) -> None:
         {"at_s": 0.1, "speaker": "bot", "text": "Hello"},
         {"at_s": 0.2, "speaker": "caller", "text": "you"},
     ]
+
+
+def test_a_line_without_a_blank_does_not_grow_without_end() -> None:
+    transcript = Transcript()
+    for n in range(3 * LINE_CHARS):
+        transcript.add("字", n * 0.01)
+    assert [len(line.text) for line in transcript.lines] == [2 * LINE_CHARS, LINE_CHARS]
