@@ -11,6 +11,8 @@ from moshi_phone.rehearse.scenes import judge_scenes
 from tests.rehearse.conversing import converse
 from tests.support.scripted_engine import Behaviour, ScriptedEngine
 
+pytestmark = pytest.mark.simulated  # half an hour of simulated time
+
 WITHIN_MS = 80.0
 
 FAILS: list[tuple[Behaviour, set[str]]] = [

@@ -107,7 +107,7 @@ class ScriptedSession(duplex.DuplexSession):
         self._starts_at_s = self._last_loud_s + how.answer_ms / 1000  # unless the caller speaks on
 
     def _is_known_pause(self, spoken_s: float) -> bool:
-        return any(abs(spoken_s - known) < 0.12 for known in self._engine.pauses_after_s)
+        return any(abs(spoken_s - known) < 0.05 for known in self._engine.pauses_after_s)
 
     def _consider_stopping(self, now_s: float) -> None:
         how = self._engine.behaviour

@@ -36,12 +36,12 @@ sox -D -n -r 8000 -b 16 -c 1 "$tmp/pause.wav" trim 0 1.2
 for voice in slt rms espeak; do
     mkdir -p "$voice"
     rm -f "$voice/clips.toml"
-    clip "$voice" question-1 -6 "Could you tell me what you can do for me?"
+    clip "$voice" question-1 -6 "Hello there, could you please tell me what you can do for me?"
     clip "$voice" question-2 -6 "What would you recommend for a rainy afternoon?"
     clip "$voice" open-1 -6 "Please tell me a long story about the sea."
     clip "$voice" open-2 -6 "Could you explain to me how an aeroplane stays up in the air?"
     clip "$voice" open-3 -6 "Describe your favourite city to me, from the morning to the evening."
-    clip "$voice" pause-1 -6 "I was thinking that next summer" "we could take the night train to the sea."
+    clip "$voice" pause-1 -6 "I have been thinking about my holidays, and maybe" "we could take the night train to the sea."
     clip "$voice" pause-2 -6 "My telephone number at work is" "just a moment, I have it written down here."
     clip "$voice" story -6 "Yesterday I went to the market, and it was raining the whole time. I bought some apples \
 and a piece of cheese, and when I came home I found that I had lost my keys on the way."
