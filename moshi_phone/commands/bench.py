@@ -23,8 +23,6 @@ from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.personas import resolve_personas
 from moshi_phone.engines.real_time_benchmark import Capacity, Pace, capacity, measure, report
 
-FEW_STEPS = 3  # of one number of calls; fewer say nothing
-
 
 @command("Does this machine hold real time, and for how many calls?")
 @options_from(EngineOptions, without=("parrot_delay", "greeting", "greeting_frames", "hang_secs"))
@@ -115,9 +113,7 @@ def _capacity(engine: DuplexEngine, pace: Pace) -> Capacity | None:
     """Reckon from the steps of the run how many calls this machine holds; None where nothing was answered."""
     listen_ms = pace.stages[LISTEN].p95 if LISTEN in pace.stages else 0.0  # in the same thread
     steps = {
-        rows: listen_ms + times.quantile_ms(0.95)
-        for rows, times in engine.step_times.items()
-        if times.count >= FEW_STEPS
+        rows: listen_ms + times.quantile_ms(0.95) for rows, times in engine.step_times.items() if times.count
     }
     if not steps or not {"encode", "decode"} <= pace.stages.keys():
         return None
