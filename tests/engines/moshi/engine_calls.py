@@ -41,7 +41,7 @@ async def talk(session: MoshiSession, numbers: range) -> list[DuplexStep]:
     return steps
 
 
-async def resolve_personas(engine: MoshiEngine) -> None:
+async def settled(engine: MoshiEngine) -> None:
     """Wait until the model's thread has done what it has been asked to."""
     assert engine._loaded is not None
     await asyncio.wrap_future(engine._loaded.thread.call(lambda: None))

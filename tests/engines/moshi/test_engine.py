@@ -19,7 +19,7 @@ from moshi_phone.engines.moshi.codec.stream_codecs import Decoder
 from moshi_phone.engines.moshi.engine import MoshiEngine
 from moshi_phone.engines.moshi.model.token_history import NO_PREFIX
 from moshi_phone.engines.options import EngineOptions
-from tests.engines.moshi.engine_calls import WAIT_S, Clock, feed_together, frame, read, resolve_personas, talk
+from tests.engines.moshi.engine_calls import WAIT_S, Clock, feed_together, frame, read, settled, talk
 from tests.support.fake_timer import Laters
 from tests.support.logs import Logged
 from tests.support.waiting import wait_until
@@ -154,7 +154,7 @@ async def test_a_model_that_raises_ends_its_call_only(engine: MoshiEngine) -> No
     await read(sound_outputs)
     await broken.close()
     assert len(await talk(sound, range(2, 4))) == 2
-    await resolve_personas(engine)
+    await settled(engine)
     assert (engine.error, engine.lost_calls, engine.running) == (None, lost + 1, 1)
     again = engine.open_session()
     assert len(await talk(again, range(1))) == 1
@@ -187,7 +187,7 @@ async def test_a_model_that_hangs_ends_its_call_only(engine: MoshiEngine, clock:
         await read(hung.outputs())
     await hung.close()
     assert len(await talk(sound, range(1, 3))) == 2, "the other call goes on in a new thread"
-    await resolve_personas(engine)
+    await settled(engine)
     assert (engine.error, engine.lost_calls, engine.running) == (None, lost + 1, 1)
     again = engine.open_session()
     assert len(await talk(again, range(1))) == 1
@@ -219,7 +219,7 @@ async def test_a_call_that_ends_in_a_hung_step_gives_its_place_back(
     assert await asyncio.to_thread(entered.wait, WAIT_S)
     clock.now_s += 1.0
     await session.close()
-    await resolve_personas(engine)
+    await settled(engine)
     assert (engine.error, engine.lost_calls, engine.running) == (None, lost + 1, 0)
     let_go.set()
 
@@ -232,16 +232,16 @@ async def test_a_model_that_fails_is_tried_again_until_it_works(
     norm, model.out_norm = model.out_norm, None
     engine.on_failed(SimpleNamespace(log=logger), "A test broke it.")  # type: ignore[arg-type]
     for pause_s in (1.0, 2.0, 5.0, 10.0):
-        await resolve_personas(engine)
+        await settled(engine)
         assert laters.secs.pop() == pause_s
         assert engine.error == f"Moshi's model does not work; it is tried again in {pause_s:g} s."
         with pytest.raises(EngineBusy, match="tried again"):
             engine.open_session()
         laters.run()
     model.out_norm = norm
-    await resolve_personas(engine)
+    await settled(engine)
     laters.run()
-    await resolve_personas(engine)
+    await settled(engine)
     assert engine.error is None
     assert any("A test broke it." in line for line in logged.lines)
     assert any("NoneType" in line for line in logged.lines), "the log has the reason"

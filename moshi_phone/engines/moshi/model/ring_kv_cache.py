@@ -50,12 +50,12 @@ class RingKVCache:
             return written[:, :heads], written[:, heads:]
         return written[:, :heads, : self.offset + 1], written[:, heads:, : self.offset + 1]
 
-    def resolve_personas(self) -> None:
+    def settle(self) -> None:
         """Let go of the state before the written position: the step is about to be evaluated."""
         self._before = None
 
     def undo(self) -> None:
-        """Forget what was written since the last ``resolve_personas``."""
+        """Forget what was written since the last ``settle``."""
         if self._before is not None:
             self._state, self._before = self._before, None
 

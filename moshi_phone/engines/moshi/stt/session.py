@@ -139,7 +139,7 @@ def _transcribe(sessions: Sequence[ListeningSession], inputs: NDArray[np.uint32]
         text = mx.argmax(model.text_linear(hidden), axis=-1)
         heads = [mx.softmax(head(hidden).astype(mx.float32), axis=-1) for head in model.extra_heads]
         for ring in (ring for rings in rows for ring in rings):
-            ring.resolve_personas()
+            ring.settle()
         mx.eval(text, *heads)  # the one evaluation, which also brings the rings up to date
     except Exception as error:
         for ring in (ring for rings in rows for ring in rings):
