@@ -13,7 +13,7 @@ from moshi_phone.engines.moshi.codec.stream_codecs import Decoder
 from moshi_phone.engines.moshi.engine import MoshiEngine
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.options import EngineOptions
-from tests.engines.moshi.engine_calls import resolve_personas, talk
+from tests.engines.moshi.engine_calls import settled, talk
 from tests.engines.moshi.test_engine import GREETING_FRAMES
 from tests.support.tiny_listening import write_tiny_listening
 
@@ -27,7 +27,7 @@ async def a_call(options: EngineOptions) -> tuple[list[DuplexStep], list[str]]:
         assert engine.capabilities == ({"say", "listen"} if options.listens else {"say"})
         session = engine.open_session()
         steps = await talk(session, range(FRAMES))
-        await resolve_personas(engine)
+        await settled(engine)
         await session.close()
         assert engine.error is None
     finally:

@@ -33,7 +33,7 @@ def thread() -> Iterator[ModelThread]:
     thread.stop()
 
 
-def resolve_personas(thread: ModelThread) -> None:
+def settled(thread: ModelThread) -> None:
     thread.call(lambda: None).result(WAIT_S)
 
 
@@ -42,7 +42,7 @@ def test_one_trial_is_enough_where_the_model_works(thread: ModelThread) -> None:
     recovery = Recovery(thread, model, 3.0, laters)
     assert recovery.error is None
     recovery.begin("a call was lost")
-    resolve_personas(thread)
+    settled(thread)
     assert (recovery.error, model.tries, laters.secs) == (None, 1, [])
 
 
@@ -52,17 +52,17 @@ def test_never_gives_up_and_begins_with_short_pauses_again(thread: ModelThread, 
     recovery = Recovery(thread, model, 3.0, laters)
     recovery.begin("a call was lost")
     for tries in range(1, 9):
-        resolve_personas(thread)
+        settled(thread)
         assert model.tries == tries
         assert recovery.error == f"Moshi's model does not work; it is tried again in {laters.secs[-1]:g} s."
         laters.run()
-    resolve_personas(thread)
+    settled(thread)
     assert recovery.error is None
     assert laters.secs == [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 60.0, 60.0]
     assert "works again" in logged.lines[-1]
     model.fails = model.tries + 1
     recovery.begin("another call was lost")
-    resolve_personas(thread)
+    settled(thread)
     assert laters.secs[-1] == 1.0
 
 
@@ -72,7 +72,7 @@ def test_calls_that_are_lost_meanwhile_start_no_second_trial(thread: ModelThread
     recovery = Recovery(thread, model, 3.0, laters)
     for _ in range(5):
         recovery.begin("a call was lost")
-        resolve_personas(thread)
+        settled(thread)
     assert (model.tries, laters.secs) == (1, [1.0])
 
 
@@ -81,10 +81,10 @@ def test_tries_no_more_once_it_is_closed(thread: ModelThread) -> None:
     model.fails = 9
     recovery = Recovery(thread, model, 3.0, laters)
     recovery.begin("a call was lost")
-    resolve_personas(thread)
+    settled(thread)
     recovery.close()
     laters.run()
-    resolve_personas(thread)
+    settled(thread)
     recovery.begin("too late")
-    resolve_personas(thread)
+    settled(thread)
     assert model.tries == 1
