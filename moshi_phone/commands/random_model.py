@@ -43,8 +43,9 @@ def randomize(
             value = mx.ones(place.shape, dtype)
         elif quantization is not None and kind in ("scales", "biases"):
             # Packed values are evenly spread over all levels, whose deviation is their number / sqrt(12).
-            levels = 2**quantization.bits
-            scale = _deviation(name, place.shape[-1] * quantization.group_size) * 12**0.5 / levels
+            own = quantization.of(name)
+            levels = 2**own.bits
+            scale = _deviation(name, place.shape[-1] * own.group_size) * 12**0.5 / levels
             value = mx.full(place.shape, scale if kind == "scales" else scale * (1 - levels) / 2, dtype)
         else:
             value = (mx.random.normal(place.shape, key=key) * _deviation(name, place.shape[-1])).astype(dtype)

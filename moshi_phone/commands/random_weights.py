@@ -9,7 +9,7 @@ import mlx.core as mx
 from moshi_phone.commands.random_model import randomize, write_random_mimi, write_tiny_tokenizer
 from moshi_phone.engines.duplex import Progress
 from moshi_phone.engines.moshi.checkpoint.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint
-from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, build
+from moshi_phone.engines.moshi.model.language_model import build, quantization_named
 from moshi_phone.engines.moshi.persona.voices import Voices
 from moshi_phone.engines.moshi.stt.checkpoint import ListeningCheckpoint, stt_1b
 from moshi_phone.engines.options import EngineOptions
@@ -30,11 +30,11 @@ class RandomValues:
 
     def find(self, options: EngineOptions, progress: Progress) -> Checkpoint:
         """See ``Source``."""
-        progress(f"Moshi gets random weights, as large as the real ones with --quantize {options.quantize}.")
+        progress(f"Moshi gets random weights, as large as the real ones with --quantize {options.packing}.")
         tokenizer = self._folder / TOKENIZER_NAME
         write_tiny_tokenizer(tokenizer, 100)
         mimi = write_random_mimi(self._folder / MIMI_NAME)
-        quantization = None if options.quantize == "none" else QUANTIZATIONS[int(options.quantize)]
+        quantization = quantization_named(options.packing)
         takes_persona = bool(options.persona)
         return Checkpoint(self._folder, mimi, tokenizer, config_v0_1(), quantization, takes_persona)
 

@@ -8,8 +8,13 @@ from typing import ClassVar, Literal
 
 from moshi_phone.engines.duplex import HANG_SECS
 from moshi_phone.engines.remote.options import RemoteOptions
+from moshi_phone.engines.voices import is_personaplex_repo, needs_personaplex
 
 DEFAULT_CALLS = 1
+AUTO = "auto"
+MOSHI_PACKING = "4"
+# PersonaPlex in 4 bits is reported to speak incoherently; 8 bits are reported to be sound.
+PERSONAPLEX_PACKING = "8"
 SPEECH, SILENCE, NONE = "speech", "silence", "none"  # greetings; anything else is words to say
 
 
@@ -33,6 +38,18 @@ class EngineOptions:
     def most_rows(self) -> int:
         """How many calls go through the model in one step, at most."""
         return self.calls if self.batch is None else min(self.batch, self.calls)
+
+    @property
+    def packing(self) -> str:
+        """``--quantize`` for the model that the options name; a folder's own content may say otherwise."""
+        named = bool(self.persona) or needs_personaplex(self.voice) or is_personaplex_repo(self.model)
+        return self.packing_for(takes_persona=named)
+
+    def packing_for(self, *, takes_persona: bool) -> str:
+        """``--quantize`` for PersonaPlex (which takes a persona), or for Moshi."""
+        if self.quantize != AUTO:
+            return self.quantize
+        return PERSONAPLEX_PACKING if takes_persona else MOSHI_PACKING
 
     engine: str = field(
         default="auto",
@@ -115,9 +132,13 @@ class EngineOptions:
             "max": 1000,
         },
     )
-    quantize: Literal["4", "8", "none"] = field(
-        default="4",
-        metadata={"help": "Bits to a weight: 4 (4.8 GB), 8 (8.2 GB), or none for bfloat16 (15.4 GB)."},
+    quantize: Literal["auto", "4", "4-8", "8", "none"] = field(
+        default="auto",
+        metadata={
+            "help": "Bits to a weight: 4 (4.8 GB), 4-8 (4, but 8 in the depformer, 0.7 of 7.7 billion "
+            "weights: 5.1 GB), 8 (8.2 GB), or none for bfloat16 (15.4 GB). auto: 4 for Moshi, 8 for "
+            "PersonaPlex."
+        },
     )
     greeting: str = field(
         default=SPEECH,

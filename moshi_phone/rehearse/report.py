@@ -100,7 +100,7 @@ def _facts(call: RehearsalResult, provenance: Provenance, name: str) -> CallFact
     options = provenance.options
     engine = provenance.engine or "engine unknown"
     told = [str(options[key]) for key in ("model", "voice") if options.get(key)]
-    if engine == "moshi" and options.get("quantize"):
+    if engine == "moshi" and options.get("quantize", "auto") != "auto":  # the model decides
         told.append(f"quantized to {options['quantize']} bits")
     return replace(
         call.talk.facts,

@@ -24,7 +24,7 @@ PROJECT = (
 )  # of the repository; an installed package has none there
 EXTRAS = ("server", "moshi", "rehearse")
 GIGABYTE = 1_000_000_000
-WEIGHTS_GB = {"4": 5.3, "8": 8.7, "none": 15.9}
+WEIGHTS_GB = {"4": 5.3, "4-8": 5.6, "8": 8.7, "none": 15.9}
 """What Moshi's files take, by quantization: 4.81, 8.17 or 15.4, Mimi's 0.39, and some room."""
 
 
@@ -150,9 +150,9 @@ def _wanted_gb(options: EngineOptions) -> float:
     from moshi_phone.engines.moshi import find_files  # noqa: PLC0415 - as above
 
     if not find_files.is_personaplex_wanted(options):
-        return WEIGHTS_GB[options.quantize]
+        return WEIGHTS_GB[options.packing]
     source_gb = 0.0 if find_files.is_source_cached(options) else PERSONAPLEX_SOURCE_GB
-    return source_gb + WEIGHTS_GB[options.quantize]
+    return source_gb + WEIGHTS_GB[options.packing]
 
 
 def check_listening(options: EngineOptions) -> Check:
@@ -179,7 +179,7 @@ def check_memory(options: EngineOptions) -> Check:
         return Check("memory", "note", _not_needed(options))
     from moshi_phone.engines.moshi import memory  # noqa: PLC0415 - as above
     from moshi_phone.engines.moshi.find_files import cached  # noqa: PLC0415
-    from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS  # noqa: PLC0415
+    from moshi_phone.engines.moshi.model.language_model import quantization_named  # noqa: PLC0415
     from moshi_phone.engines.moshi.stt.checkpoint import stt_1b  # noqa: PLC0415
     from moshi_phone.vendor.moshi_mlx.models.lm import config_v0_1  # noqa: PLC0415
 
@@ -188,8 +188,7 @@ def check_memory(options: EngineOptions) -> Check:
     except EngineUnavailable:  # the check of the weights says what is wrong with them
         found = None
     if found is None:
-        quantization = None if options.quantize == "none" else QUANTIZATIONS[int(options.quantize)]
-        need = memory.model_need(config_v0_1(), quantization, options.calls)
+        need = memory.model_need(config_v0_1(), quantization_named(options.packing), options.calls)
     else:
         need = memory.model_need(found.config, found.quantization, options.calls)
     if options.listens:

@@ -50,6 +50,7 @@ from moshi_phone.engines.voices import (
     PERSONAPLEX_REPO,
     PERSONAPLEX_VOICES,
     is_file,
+    is_personaplex_repo,
     needs_personaplex,
 )
 
@@ -88,7 +89,8 @@ def cached(options: EngineOptions, progress: Progress) -> Checkpoint | None:
 
 def kyutai_repo(options: EngineOptions) -> str:
     """Name Kyutai's repo for a voice and a quantization."""
-    kind = "bf16" if options.quantize == "none" else f"q{options.quantize}"
+    packing = options.packing_for(takes_persona=False)
+    kind = "bf16" if packing == "none" else f"q{packing[0]}"
     return f"kyutai/{options.voice or MOSHI_VOICES[0]}-mlx-{kind}"
 
 
@@ -116,12 +118,6 @@ def cached_voices_of(options: EngineOptions) -> Voices | None:
 def is_personaplex_wanted(options: EngineOptions) -> bool:
     """Whether the options mean PersonaPlex from the hub, which is converted on the first start."""
     return _files(options).folder is None and is_personaplex_repo(_repo(options))
-
-
-def is_personaplex_repo(repo: str) -> bool:
-    """Whether a repo of the hub is known by its name to hold PersonaPlex in PyTorch's layout."""
-    name = repo.lower()
-    return "personaplex" in name and not name.endswith(("-q4", "-q8", "-bf16"))
 
 
 def is_source_cached(options: EngineOptions) -> bool:
@@ -155,6 +151,11 @@ def _check_voice_file(path: Path) -> None:
 
 def _default_repo(options: EngineOptions) -> str:
     if not options.persona and not needs_personaplex(options.voice):
+        if options.quantize == "4-8":
+            raise EngineUnavailable(
+                "Kyutai publishes Moshi with --quantize 4, 8 or none; 4-8 is for weights that are converted "
+                "here, PersonaPlex or a --model in PyTorch's layout."
+            )
         return kyutai_repo(options)
     if options.voice in MOSHI_VOICES:
         raise EngineUnavailable(
@@ -175,15 +176,16 @@ def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Chec
         return folder / name if (folder / name).is_file() else None
 
     def read() -> Checkpoint:
-        manifest = _manifest(find_here(CONFIG_NAME), (find_here(name) for name in _candidates(options)))
+        manifest = _manifest(find_here(CONFIG_NAME), map(find_here, (*SOURCE_NAMES, *WEIGHTS_NAMES.values())))
+        packing = options.packing_for(takes_persona=manifest.takes_persona)
         tokenizer = files.required(folder, manifest.tokenizer_name)
         mimi = files.required(folder, manifest.mimi_name)
-        weights = _weights_in_folder(folder, manifest, folders, options)
+        weights = _weights_in_folder(folder, manifest, folders, packing)
         if weights is None:
             if (adapter := folder / ADAPTER_NAME).is_file():
                 check_no_adapter(adapter, shapes_of(adapter))
-            weights = files.required(folder, manifest.weights_name or WEIGHTS_NAMES[options.quantize])
-        weights = _usable(weights, folders, manifest, options, progress)
+            weights = files.required(folder, manifest.weights_name or WEIGHTS_NAMES[packing])
+        weights = _usable(weights, folders, manifest, packing, progress)
         return _check(weights, mimi, tokenizer, manifest)
 
     progress(f"Moshi's weights come from {folder}.")
@@ -191,20 +193,20 @@ def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Chec
 
 
 def _weights_in_folder(
-    folder: Path, manifest: Manifest, folders: Sequence[Path], options: EngineOptions
+    folder: Path, manifest: Manifest, folders: Sequence[Path], packing: str
 ) -> Path | None:
     """Choose the file of weights; None where there is none, or none of several is the wanted one."""
-    names = [manifest.weights_name] if manifest.weights_name else _candidates(options)
+    names = [manifest.weights_name] if manifest.weights_name else _candidates(packing)
     present = [folder / name for name in names if (folder / name).is_file()]
     theirs = [path for path in present if converted_from(path) is None]
-    wanted = folder / WEIGHTS_NAMES[options.quantize]
+    wanted = folder / WEIGHTS_NAMES[packing]
     if wanted in theirs:
         return wanted
     if source := next((path for path in theirs if is_for_pytorch(path)), None):
         return source
     if len(theirs) == 1:  # it is meant, whatever --quantize says by default
         return theirs[0]
-    return None if theirs else find_converted(None, folders, options.quantize)
+    return None if theirs else find_converted(None, folders, packing)
 
 
 def _in_repo(hub: HubRepo, options: EngineOptions, progress: Progress, *, repair: bool) -> Checkpoint:
@@ -233,14 +235,16 @@ def _read_repo(
     config = find(CONFIG_NAME, optional=True) if not KYUTAI.fullmatch(hub.name) else None
     if config is None and not (KYUTAI.fullmatch(hub.name) or may_fetch or hub.is_absent(CONFIG_NAME)):
         return None  # there may be one, and sizes are not to be guessed
-    candidates = _candidates_of_repo(hub, options)
-    manifest = _manifest(config, map(hub.cached, candidates), is_personaplex=is_personaplex_repo(hub.name))
+    cached_weights = map(hub.cached, (*SOURCE_NAMES, *WEIGHTS_NAMES.values()))
+    manifest = _manifest(config, cached_weights, is_personaplex=is_personaplex_repo(hub.name))
+    packing = options.packing_for(takes_persona=manifest.takes_persona)
+    candidates = _candidates_of_repo(hub, packing)
     tokenizer = find(manifest.tokenizer_name)
     mimi = find(manifest.mimi_name) if tokenizer else None
     if tokenizer is None or mimi is None:
         return None
     folders = (_converted_folder(hub),)
-    if (weights := find_converted(None, folders, options.quantize)) is None:
+    if (weights := find_converted(None, folders, packing)) is None:
         names = [manifest.weights_name] if manifest.weights_name else candidates
         for name in names:
             weights = find(name, optional=True)
@@ -250,16 +254,16 @@ def _read_repo(
             raise hub.has_no(names[0])
     if weights is None or (not may_fetch and is_for_pytorch(weights)):
         return None
-    return _check(_usable(weights, folders, manifest, options, progress), mimi, tokenizer, manifest)
+    return _check(_usable(weights, folders, manifest, packing, progress), mimi, tokenizer, manifest)
 
 
 def _usable(
-    weights: Path, folders: Sequence[Path], manifest: Manifest, options: EngineOptions, progress: Progress
+    weights: Path, folders: Sequence[Path], manifest: Manifest, packing: str, progress: Progress
 ) -> Path:
     """Give weights in mlx's layout: the file itself, or what it was converted to. The tensors decide."""
     if not is_for_pytorch(weights):
         return weights
-    return converted(weights, folders, manifest.config, options.quantize, progress)
+    return converted(weights, folders, manifest.config, packing, progress)
 
 
 def _check(weights: Path, mimi: Path, tokenizer: Path, manifest: Manifest) -> Checkpoint:
@@ -275,18 +279,18 @@ def _manifest(
     return read_manifest(config, is_personaplex=is_known)
 
 
-def _candidates(options: EngineOptions) -> list[str]:
+def _candidates(packing: str) -> list[str]:
     """Name the files that may hold the weights, the likeliest first."""
-    return list(dict.fromkeys([WEIGHTS_NAMES[options.quantize], *SOURCE_NAMES, *WEIGHTS_NAMES.values()]))
+    return list(dict.fromkeys([WEIGHTS_NAMES[packing], *SOURCE_NAMES, *WEIGHTS_NAMES.values()]))
 
 
-def _candidates_of_repo(hub: HubRepo, options: EngineOptions) -> list[str]:
-    for suffix, quantize in (("-q4", "4"), ("-q8", "8"), ("-bf16", "none")):
+def _candidates_of_repo(hub: HubRepo, packing: str) -> list[str]:
+    for suffix, named in (("-q4", "4"), ("-q4-8", "4-8"), ("-q8", "8"), ("-bf16", "none")):
         if hub.name.endswith(suffix):  # the repo was named, and holds nothing else
-            return list(dict.fromkeys([WEIGHTS_NAMES[quantize], *_candidates(options)]))
+            return list(dict.fromkeys([WEIGHTS_NAMES[named], *_candidates(packing)]))
     if is_personaplex_repo(hub.name):
-        return list(dict.fromkeys([*SOURCE_NAMES, *_candidates(options)]))
-    return _candidates(options)
+        return list(dict.fromkeys([*SOURCE_NAMES, *_candidates(packing)]))
+    return _candidates(packing)
 
 
 def _converted_folder(hub: HubRepo) -> Path:

@@ -85,7 +85,7 @@ def about(engine: str, options: EngineOptions) -> dict[str, str]:
     """Say what a test report has beside the call: who answered with which model, on which machine."""
     answered_by = [engine]
     if engine == "moshi":
-        answered_by += [options.model or f"voice {options.voice}", f"{options.quantize} bits"]
+        answered_by += [options.model or f"voice {options.voice}", f"{options.packing} bits"]
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count() or 1} cores"
     return {"answered_by": ", ".join(answered_by), "machine": machine, "version": VERSION}
 

@@ -84,6 +84,26 @@ def test_the_default_repos_are_kyutai_s() -> None:
     assert weights.kyutai_repo(EngineOptions(voice="moshika", quantize="none")) == "kyutai/moshika-mlx-bf16"
 
 
+def test_a_packing_that_kyutai_does_not_publish_has_its_sentence() -> None:
+    with pytest.raises(EngineUnavailable, match="with --quantize 4, 8 or none; 4-8 is for weights"):
+        weights.find(EngineOptions(quantize="4-8"), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("options", "packing"),
+    [
+        (EngineOptions(), "4"),
+        (EngineOptions(voice="moshika"), "4"),
+        (EngineOptions(voice="NATF2"), "8"),
+        (EngineOptions(persona="You are Anna."), "8"),
+        (EngineOptions(model="nvidia/personaplex-7b-v1"), "8"),
+        (EngineOptions(model="nvidia/personaplex-7b-v1", quantize="4-8"), "4-8"),
+    ],
+)
+def test_personaplex_is_packed_in_8_bits_by_default(options: EngineOptions, packing: str) -> None:
+    assert options.packing == packing
+
+
 def test_fetches_only_what_is_missing(hub: FakeHub, own_checkpoint: Path, tmp_path: Path) -> None:
     fill_cache(tmp_path / "cache", own_checkpoint, [CONFIG_NAME, MIMI_NAME, WEIGHTS_NAME])
     (own_checkpoint / "model.q8.safetensors").write_bytes(b"never fetched")

@@ -13,7 +13,8 @@ from moshi_phone.engines.moshi.memory import (
     program_need,
     weigh,
 )
-from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS
+from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, quantization_named
+from moshi_phone.engines.options import EngineOptions
 from moshi_phone.vendor.moshi_mlx.models.lm import config_v0_1
 
 GB = 1_000_000_000
@@ -27,6 +28,13 @@ def need(calls: int) -> float:
 def test_it_is_what_the_docs_say() -> None:
     assert need(1) == pytest.approx(8.5, abs=0.1)
     assert (need(9) - need(1)) / 8 == pytest.approx(3.0, abs=0.15)
+
+
+@pytest.mark.parametrize(("packing", "weights_gb"), [("4", 4.8), ("4-8", 5.1), ("8", 8.2), ("none", 15.4)])
+def test_weights_take_what_help_says(packing: str, weights_gb: float) -> None:
+    weights_bytes = model_need(config_v0_1(), quantization_named(packing), 0).accelerator_bytes
+    assert weights_bytes / GB == pytest.approx(weights_gb, abs=0.05)
+    assert f"{weights_gb} GB" in EngineOptions.__dataclass_fields__["quantize"].metadata["help"]
 
 
 def test_listening_takes_a_spare_codec_for_each_direction() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,12 @@ CONFIG_NAME = "config.json"
 MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"
 TOKENIZER_NAME = "tokenizer_spm_32k_3.model"
 PERSONAPLEX = "personaplex"  # the ``model_type`` of its ``config.json``
-WEIGHTS_NAMES = {"4": "model.q4.safetensors", "8": "model.q8.safetensors", "none": "model.safetensors"}
+WEIGHTS_NAMES = {
+    "4": "model.q4.safetensors",
+    "4-8": "model.q4-8.safetensors",
+    "8": "model.q8.safetensors",
+    "none": "model.safetensors",
+}
 
 LORA = re.compile(r"\.lora_[AB]\.|\.lora_[ab]$|\.frozen_W\.")
 
@@ -234,14 +239,19 @@ def quantization_of(weights: Path, shapes: Shapes, config: LmConfig) -> Quantiza
     Raises:
         Unfit: when that is not possible.
     """
-    packed, scales = shapes.get("text_linear.weight"), shapes.get("text_linear.scales")
+    dim: int = config.transformer.d_model
+    main = _packing_of(weights, shapes, "text_linear", dim)
+    depformer = _packing_of(weights, shapes, "depformer.slices.0.linear_in", dim)
+    # Where only one of them is packed, the check against the expected tensors names the first that differs.
+    return main if main is None or depformer in (None, main) else replace(main, depformer=depformer)
+
+
+def _packing_of(weights: Path, shapes: Shapes, layer: str, dim: int) -> Quantization | None:
+    packed, scales = shapes.get(f"{layer}.weight"), shapes.get(f"{layer}.scales")
     if packed is None or scales is None:
         return None
-    dim: int = config.transformer.d_model
     bits, bits_left = divmod(32 * packed[-1], dim)
     group_size, group_left = divmod(dim, max(scales[-1], 1))
     if bits_left or group_left or bits not in (2, 3, 4, 6, 8):
-        raise Unfit(
-            weights, f"the tensor text_linear.weight: got {list(packed)}, which {dim} inputs do not fit"
-        )
+        raise Unfit(weights, f"the tensor {layer}.weight: got {list(packed)}, which {dim} inputs do not fit")
     return Quantization(bits, group_size)

@@ -20,7 +20,7 @@ from mlx.utils import tree_flatten
 from safetensors import SafetensorError, safe_open
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
-from moshi_phone.engines.moshi.checkpoint.checkpoint import PERSONAPLEX, Unfit
+from moshi_phone.engines.moshi.checkpoint.checkpoint import PERSONAPLEX, WEIGHTS_NAMES, Unfit
 from moshi_phone.engines.moshi.checkpoint.hub import own_folder
 from moshi_phone.engines.moshi.checkpoint.pytorch_layout import (
     Origin,
@@ -32,7 +32,7 @@ from moshi_phone.engines.moshi.checkpoint.pytorch_layout import (
 )
 from moshi_phone.engines.moshi.checkpoint.safetensors_writer import SafetensorsWriter, TensorSpec
 from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, OtherLayout, check_shapes, read_shapes
-from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, Quantization, build
+from moshi_phone.engines.moshi.model.language_model import Quantization, build, quantization_named
 from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
 
 OURS = "moshi_phone.converted_from"  # the entry of the header by which a file of ours is known
@@ -148,7 +148,7 @@ class _Plan:
         value, parts = _cut(tensor, origin, self._parts), self._names(name)
         if self._quantization is None or len(parts) == 1:
             return [(name, value)]
-        quantization = self._quantization
+        quantization = self._quantization.of(name)
         packed = mx.quantize(value, group_size=quantization.group_size, bits=quantization.bits)
         return list(zip(parts, packed, strict=True))
 
@@ -188,7 +188,7 @@ def _check_room(part: Path, needed_bytes: int) -> None:
 
 
 SOURCE_NAMES = ("model.safetensors", "consolidated.safetensors")  # PyTorch's; the first may be mlx's as well
-CONVERTED_NAMES = {"4": "model.q4.safetensors", "8": "model.q8.safetensors", "none": "model.bf16.safetensors"}
+CONVERTED_NAMES = WEIGHTS_NAMES | {"none": "model.bf16.safetensors"}
 
 
 def stamp(source: Path) -> str:
@@ -211,7 +211,7 @@ def converted(
         source: PyTorch's file.
         folders: where it may be, the preferred one first.
         config: the model's sizes.
-        quantize: as ``--quantize`` takes it.
+        quantize: as ``quantization_named`` takes it.
         progress: hears how far the conversion is.
 
     Raises:
@@ -220,7 +220,6 @@ def converted(
     """
     if (found := find_converted(source, folders, quantize)) is not None:
         return found
-    quantization = None if quantize == "none" else QUANTIZATIONS[int(quantize)]
     error: OSError | None = None
     for folder in folders:
         target = folder / CONVERTED_NAMES[quantize]
@@ -230,7 +229,7 @@ def converted(
             folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-            convert(source, target, config, quantization, progress)
+            convert(source, target, config, quantization_named(quantize), progress)
         except Damaged as damage:
             raise Unfit(source, str(damage), is_damaged=True) from damage
         except OtherLayout as other:

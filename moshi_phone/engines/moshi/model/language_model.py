@@ -10,7 +10,7 @@ mlx's streams belong to threads: everything here is used in the model's one thre
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import mlx.core as mx
@@ -26,22 +26,45 @@ from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 
 @dataclass(frozen=True)
 class Quantization:
-    """How the linear layers and embeddings are packed."""
+    """How the linear layers and embeddings are packed.
+
+    Attributes:
+        bits: to a weight.
+        group_size: how many weights share a scale.
+        depformer: how the depformer's are packed; None where they are packed as the others.
+    """
 
     bits: int
     group_size: int
+    depformer: Quantization | None = None
+
+    def of(self, name: str) -> Quantization:
+        """How the layer or tensor of this name is packed."""
+        return self.depformer if self.depformer is not None and name.startswith("depformer.") else self
 
 
 QUANTIZATIONS = {4: Quantization(4, 32), 8: Quantization(8, 64)}  # as Kyutai packs its files
+
+
+def quantization_named(packing: str) -> Quantization | None:
+    """Give what a value of ``--quantize`` means: ``4``, ``8``, ``4-8`` (depformer in 8), or ``none``."""
+    if packing == "none":
+        return None
+    bits, _, depformer_bits = packing.partition("-")
+    main = QUANTIZATIONS[int(bits)]
+    return replace(main, depformer=QUANTIZATIONS[int(depformer_bits)]) if depformer_bits else main
 
 
 def build(config: LmConfig, quantization: Quantization | None) -> Lm:
     """Lay out the model without values: nothing is computed or allocated before it is evaluated."""
     model = Lm(config)
     if quantization is not None:
-        nn.quantize(  # type: ignore[attr-defined] # its stubs forget it
-            model, bits=quantization.bits, group_size=quantization.group_size
-        )
+
+        def packing(name: str, layer: object) -> bool | dict[str, int]:
+            own = quantization.of(name)
+            return hasattr(layer, "to_quantized") and {"bits": own.bits, "group_size": own.group_size}
+
+        nn.quantize(model, class_predicate=packing)  # type: ignore[attr-defined] # its stubs forget it
     model.transformer_cache = []  # sessions bring their own
     model.depformer_cache = []
     return model
