@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 import cloup
@@ -18,10 +18,13 @@ from moshi_phone.commands.numbers import WholeNumber
 from moshi_phone.commands.options import command, options_from
 from moshi_phone.engines import nvidia
 from moshi_phone.engines.choose import accelerator, create_engine, unused_gpu, uses_backends
-from moshi_phone.engines.duplex import LISTEN, DuplexEngine
+from moshi_phone.engines.duplex import LISTEN
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.personas import resolve_personas
 from moshi_phone.engines.real_time_benchmark import Capacity, Pace, capacity, measure, report
+
+if TYPE_CHECKING:
+    from moshi_phone.engines.moshi.engine import MoshiEngine
 
 
 @command("Does this machine hold real time, and for how many calls?")
@@ -56,7 +59,7 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
     for line in report(pace):
         click.echo(line)
     if holds is not None:
-        click.echo(f"{holds} Memory: docs/moshi.md.")
+        click.echo(str(holds))
     raise SystemExit(0 if pace.holds else 1)
 
 
@@ -69,7 +72,7 @@ def _bench_servers(options: EngineOptions, frames: int) -> NoReturn:
         click.echo(choice.line)
         try:
             await choice.engine.start(click.echo)
-            return await measure(choice.engine, options.calls, frames)
+            return await measure(choice.engine, max(1, options.calls), frames)
         finally:
             await choice.engine.stop()
 
@@ -103,13 +106,13 @@ async def _bench(options: EngineOptions, frames: int, folder: Path) -> tuple[Pac
         await engine.start(click.echo)
         if (prompt := await engine.measure_prompt()) is not None:
             click.echo(str(prompt))
-        pace = await measure(engine, options.calls, frames)
+        pace = await measure(engine, engine.capacity, frames)
         return pace, _capacity(engine, pace)
     finally:
         await engine.stop()
 
 
-def _capacity(engine: DuplexEngine, pace: Pace) -> Capacity | None:
+def _capacity(engine: MoshiEngine, pace: Pace) -> Capacity | None:
     """Reckon from the steps of the run how many calls this machine holds; None where nothing was answered."""
     listen_ms = pace.stages[LISTEN].p95 if LISTEN in pace.stages else 0.0  # in the same thread
     steps = {
@@ -118,4 +121,4 @@ def _capacity(engine: DuplexEngine, pace: Pace) -> Capacity | None:
     if not steps or not {"encode", "decode"} <= pace.stages.keys():
         return None
     codec_ms = pace.stages["encode"].p50 + pace.stages["decode"].p50
-    return capacity(steps, codec_ms, os.cpu_count() or 1)
+    return capacity(steps, codec_ms, os.cpu_count() or 1, memory=engine.memory_calls)

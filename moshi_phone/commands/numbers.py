@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -58,10 +59,33 @@ class Number(click.ParamType[float]):
 
 
 class WholeNumber(Number):
-    """A whole number within bounds, both included."""
+    """A whole number within bounds, both included, or a word that stands for one.
+
+    Args:
+        least: the smallest, or None for no bound.
+        most: the largest, or None for no bound.
+        named: what words stand for; these numbers may lie beyond the bounds.
+    """
 
     name = "whole number"
     words = "a whole number"
+
+    def __init__(
+        self, least: float | None = None, most: float | None = None, named: Mapping[str, int] | None = None
+    ) -> None:
+        super().__init__(least, most)
+        self.named = named or {}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a word, or a number as ``Number`` does."""
+        if isinstance(value, str) and value in self.named:
+            return self.named[value]
+        return super().convert(value, param, ctx)
+
+    @property
+    def expected(self) -> str:
+        """See ``Number``."""
+        return " or ".join([super().expected, *self.named])
 
     @staticmethod
     def read(value: Any) -> int:

@@ -250,7 +250,7 @@ def _click_type(
     if hint is bool:
         return None, True, False
     kinds: dict[Any, click.ParamType[Any]] = {
-        int: WholeNumber(meta.get("min"), meta.get("max")),
+        int: WholeNumber(meta.get("min"), meta.get("max"), meta.get("words")),
         float: Number(meta.get("min"), meta.get("max")),
         Path: click.Path(path_type=Path),
     }

@@ -9,7 +9,7 @@ from typing import get_args
 
 from moshi_phone.engines import nvidia
 from moshi_phone.engines.duplex import DuplexEngine, EngineUnavailable
-from moshi_phone.engines.options import DEFAULT_CALLS, EngineOptions
+from moshi_phone.engines.options import AUTO_CALLS, DEFAULT_CALLS, EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.engines.personas import NO_PERSONAS, Personas, resolve_personas
 from moshi_phone.runtime.errors import describe_error
@@ -128,7 +128,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
 
 def _parrot(options: EngineOptions) -> ParrotEngine:
     """Make a parrot for so many calls as the options name; it has room for many where they name none."""
-    if options.calls == DEFAULT_CALLS:
+    if options.calls in (DEFAULT_CALLS, AUTO_CALLS):
         return ParrotEngine(options.parrot_delay)
     return ParrotEngine(options.parrot_delay, options.calls)
 

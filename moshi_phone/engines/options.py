@@ -11,6 +11,7 @@ from moshi_phone.engines.remote.options import RemoteOptions
 from moshi_phone.engines.voices import is_personaplex_repo, needs_personaplex
 
 DEFAULT_CALLS = 1
+AUTO_CALLS = 0  # ``--calls auto``: as many as the start's measurement says
 AUTO = "auto"
 MOSHI_PACKING = "4"
 # PersonaPlex in 4 bits is reported to speak incoherently; 8 bits are reported to be sound.
@@ -74,8 +75,11 @@ class EngineOptions:
     calls: int = field(
         default=DEFAULT_CALLS,
         metadata={
-            "help": "Number of calls that the engine holds at once; the parrot, with 1, holds 64.",
+            "help": "Number of calls that the engine holds at once; auto: as many as Moshi's start finds "
+            "this machine to hold. The parrot, with 1 or auto, holds 64.",
             "min": 1,
+            "words": {"auto": AUTO_CALLS},
+            "metavar": "N|auto",
         },
     )
     batch: int | None = field(

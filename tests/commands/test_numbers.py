@@ -8,7 +8,12 @@ from moshi_phone.commands.numbers import Number, WholeNumber
 
 @pytest.mark.parametrize(
     ("kind", "given", "read"),
-    [(WholeNumber(0, 65535), "5001", 5001), (WholeNumber(), -3, -3), (Number(0, 10), "2.5", 2.5)],
+    [
+        (WholeNumber(0, 65535), "5001", 5001),
+        (WholeNumber(), -3, -3),
+        (WholeNumber(1, None, {"auto": 0}), "auto", 0),
+        (Number(0, 10), "2.5", 2.5),
+    ],
 )
 def test_reads_numbers_within_bounds(kind: Number, given: object, read: float) -> None:
     assert kind.convert(given, None, None) == read
@@ -20,6 +25,7 @@ def test_reads_numbers_within_bounds(kind: Number, given: object, read: float) -
         (WholeNumber(0, 65535), "abc", "expected a whole number from 0 to 65535, got 'abc'."),
         (WholeNumber(0, 65535), 65536, "expected a whole number from 0 to 65535, got 65536."),
         (WholeNumber(1), "0", "expected a whole number of 1 or more, got 0."),
+        (WholeNumber(1, None, {"auto": 0}), "0", "expected a whole number of 1 or more or auto, got 0."),
         (WholeNumber(), 2.5, "expected a whole number, got 2.5."),
         (WholeNumber(), True, "expected a whole number, got True."),
         (Number(None, 3), "4", "expected a number of 3 or less, got 4."),

@@ -187,13 +187,14 @@ def check_memory(options: EngineOptions) -> Check:
         found = cached(options, lambda _: None)
     except EngineUnavailable:  # the check of the weights says what is wrong with them
         found = None
+    calls = max(1, options.calls)  # --calls auto takes what fits, and one call has to
     if found is None:
-        need = memory.model_need(config_v0_1(), quantization_named(options.packing), options.calls)
+        need = memory.model_need(config_v0_1(), quantization_named(options.packing), calls)
     else:
-        need = memory.model_need(found.config, found.quantization, options.calls)
+        need = memory.model_need(found.config, found.quantization, calls)
     if options.listens:
-        need += memory.model_need(stt_1b(), None, options.calls)
-    verdict = memory.weigh_here(need + memory.program_need(options.calls, listening=options.listens))
+        need += memory.model_need(stt_1b(), None, calls)
+    verdict = memory.weigh_here(need + memory.program_need(calls, listening=options.listens))
     if verdict.fits:
         return Check("memory", "ok", verdict.text)
     return Check("memory", "fail", verdict.text, memory.TAKE_LESS)

@@ -66,7 +66,7 @@ class MoshiEngine(DuplexEngine):
         clock: Callable[[], float] = time.monotonic,
         run_later: CallLater = later,
     ) -> None:
-        self.capacity = options.calls
+        self.capacity = max(1, options.calls)  # with --calls auto, the start says how many
         self.capabilities = frozenset({"say", "listen"} if options.listens else {"say"})
         self.sampling = MoshiSampling(
             Sampling(options.text_temperature, options.text_top_k),
@@ -110,6 +110,11 @@ class MoshiEngine(DuplexEngine):
         return {} if self._loaded is None else self._loaded.steps.times.histograms
 
     @property
+    def memory_calls(self) -> int | None:
+        """How many calls this machine's memory holds; None before the start and with ``--listen``."""
+        return None if self._loaded is None else self._loaded.memory_calls
+
+    @property
     def error(self) -> str | None:
         """See ``DuplexEngine``."""
         loaded = self._loaded
@@ -131,6 +136,7 @@ class MoshiEngine(DuplexEngine):
 
         self._stopping.clear()
         self._loaded = loaded = await self._loader.load(tell)
+        self.capacity = loaded.calls
         self.supported_overrides = loaded.roles.supported_overrides
         start = None
         if loaded.roles.default is not None:

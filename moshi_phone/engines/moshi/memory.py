@@ -10,6 +10,7 @@ from mlx.utils import tree_flatten
 from moshi_phone.engines import nvidia
 from moshi_phone.engines.moshi.codec.codec_pool import HANDOVER_FRAMES, spares_for
 from moshi_phone.engines.moshi.model.language_model import Quantization, build
+from moshi_phone.engines.real_time_benchmark import MOST_CALLS
 from moshi_phone.runtime.machine_memory import machine_memory_bytes
 from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
 
@@ -71,6 +72,23 @@ def program_need(calls: int, *, listening: bool) -> MemoryNeed:
     return MemoryNeed(0, PROGRAM_BYTES + (2 * calls + spares) * CODEC_BYTES + kept_bytes)
 
 
+def calls_that_fit(config: LmConfig, quantization: Quantization | None) -> int:
+    """How many calls this machine's memory holds, up to ``MOST_CALLS``; 0 where it does not hold one.
+
+    Args:
+        config: of the model.
+        quantization: of its weights.
+    """
+    weights, one = (model_need(config, quantization, calls) for calls in (0, 1))
+    ring_bytes = one.accelerator_bytes - weights.accelerator_bytes
+    machine_bytes, card_bytes = _machine()
+    for calls in range(1, MOST_CALLS + 1):
+        need = MemoryNeed(weights.accelerator_bytes + calls * ring_bytes, 0)
+        if not weigh(need + program_need(calls, listening=False), machine_bytes, card_bytes).fits:
+            return calls - 1
+    return MOST_CALLS
+
+
 def weigh(need: MemoryNeed, machine_bytes: int, card_bytes: int | None) -> MemoryVerdict:
     """Say what is taken of what there is.
 
@@ -93,8 +111,12 @@ def weigh(need: MemoryNeed, machine_bytes: int, card_bytes: int | None) -> Memor
 
 def weigh_here(need: MemoryNeed) -> MemoryVerdict:
     """Say what is taken of what this machine has; asks the driver of an NVIDIA card."""
+    return weigh(need, *_machine())
+
+
+def _machine() -> tuple[int, int | None]:
     uses_card = mx.default_device().type == mx.DeviceType.gpu and not mx.metal.is_available()
-    return weigh(need, machine_memory_bytes(), nvidia.card_memory_bytes() if uses_card else None)
+    return machine_memory_bytes(), nvidia.card_memory_bytes() if uses_card else None
 
 
 def limit_cache() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from loguru import logger
@@ -17,7 +17,15 @@ from moshi_phone.engines.moshi.checkpoint.checkpoint import Checkpoint, load_tok
 from moshi_phone.engines.moshi.codec.call_codecs import CallCodecs
 from moshi_phone.engines.moshi.codec.codec import LIMIT_FRAMES
 from moshi_phone.engines.moshi.load_model import Source
-from moshi_phone.engines.moshi.memory import TAKE_LESS, limit_cache, model_need, program_need, weigh_here
+from moshi_phone.engines.moshi.measure_calls import calls_held, measure_codec_ms, measure_steps
+from moshi_phone.engines.moshi.memory import (
+    TAKE_LESS,
+    calls_that_fit,
+    limit_cache,
+    model_need,
+    program_need,
+    weigh_here,
+)
 from moshi_phone.engines.moshi.model.forced_text import word_starts
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
@@ -28,7 +36,7 @@ from moshi_phone.engines.moshi.persona.voices import VoiceLoader, Voices
 from moshi_phone.engines.moshi.recovery import Recovery
 from moshi_phone.engines.moshi.step_batch import LanguageBatch, language_batch
 from moshi_phone.engines.moshi.stt.model import ListeningModel, prepare
-from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.options import AUTO_CALLS, EngineOptions
 from moshi_phone.engines.voices import PERSONAPLEX_REPO, needs_personaplex
 from moshi_phone.runtime.retries import CallLater, later
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
@@ -39,6 +47,8 @@ class LoadedMoshi:
     """What all calls share.
 
     Attributes:
+        calls: at once, at most.
+        memory_calls: how many this machine's memory holds; None where words are listened for.
         thread: where everything of mlx is done.
         model: evaluated.
         codecs: full.
@@ -51,6 +61,8 @@ class LoadedMoshi:
         prompts: reads personas, and keeps the last few.
     """
 
+    calls: int
+    memory_calls: int | None
     thread: ModelThread
     model: Lm
     codecs: CallCodecs
@@ -109,22 +121,30 @@ class Loader:
         limit_cache()
         thread = ModelThread(self.clock)
         codecs: CallCodecs | None = None
+        loader = self
         try:
             finding = thread.call(partial(self.source.find, self.options, progress))
             checkpoint = await asyncio.wrap_future(finding)
-            self._weigh(checkpoint, progress)
+            measured: Lm | None = None
+            if self.options.calls == AUTO_CALLS:
+                measured = await self._load_model(thread, checkpoint, progress)
+                calls = await self._measure_calls(thread, measured, checkpoint, progress)
+                loader = replace(self, options=replace(self.options, calls=calls))
+            loader._weigh(checkpoint, progress)
             codecs = CallCodecs.for_calls(
                 checkpoint.mimi,
-                self.options.calls,
+                loader.options.calls,
                 self.codec_limit_frames,
                 listening=self.options.listens,
                 run_later=self.run_later,
             )
-            model, _ = await asyncio.gather(
-                asyncio.wrap_future(thread.call(partial(self.source.load, checkpoint, progress))),
-                asyncio.to_thread(codecs.fill),
-            )
-            loading = thread.call(partial(self._load_listening, codecs, progress))
+            filling = asyncio.to_thread(codecs.fill)
+            if measured is None:
+                model, _ = await asyncio.gather(self._load_model(thread, checkpoint, progress), filling)
+            else:
+                model = measured
+                await filling
+            loading = thread.call(partial(loader._load_listening, codecs, progress))
             listening = await asyncio.wrap_future(loading)
             voices = await asyncio.to_thread(self._find_voices, checkpoint, progress)
             tokenizer = load_tokenizer(checkpoint.tokenizer)
@@ -136,17 +156,41 @@ class Loader:
             await asyncio.to_thread(thread.stop)
             raise
         return LoadedMoshi(
+            loader.options.calls,
+            None if self.options.listens else calls_that_fit(checkpoint.config, checkpoint.quantization),
             thread,
             model,
             codecs,
             tokenizer,
             word_starts(tokenizer),
             self._recovery(thread, model),
-            language_batch(self.options.most_rows),
+            language_batch(loader.options.most_rows),
             listening,
             roles,
             self._prompts(thread, model, codecs, voices or Voices(checkpoint.weights.parent)),
         )
+
+    async def _load_model(self, thread: ModelThread, checkpoint: Checkpoint, progress: Progress) -> Lm:
+        return await asyncio.wrap_future(thread.call(partial(self.source.load, checkpoint, progress)))
+
+    async def _measure_calls(
+        self, thread: ModelThread, model: Lm, checkpoint: Checkpoint, progress: Progress
+    ) -> int:
+        """Find how many calls this machine holds, for ``--calls auto``; one at least.
+
+        Raises:
+            EngineUnavailable: where words are listened for, whose time is not measured here.
+        """
+        if self.options.listens:
+            raise EngineUnavailable("--calls auto does not measure --listen; give --calls a number.")
+        memory_calls = calls_that_fit(checkpoint.config, checkpoint.quantization)
+        codec_ms = await asyncio.to_thread(measure_codec_ms, checkpoint.mimi)
+        measuring = thread.call(partial(measure_steps, model, self.sampling, memory_calls, progress))
+        held = calls_held(await asyncio.wrap_future(measuring), codec_ms, memory_calls)
+        progress(f"--calls auto: {held}")
+        if held.calls < 1:
+            logger.warning("This machine does not hold one call; one is taken all the same.")
+        return max(1, held.calls)
 
     def _weigh(self, checkpoint: Checkpoint, progress: Progress) -> None:
         """Say what is going to be taken of the memory, while nothing is taken yet."""

@@ -62,6 +62,11 @@ class StepTimes:
         """Note how long a step took that was a trial, of no call's."""
         self._recent_ms.setdefault(rows, deque(maxlen=RECENT_STEPS)).append(step_ms)
 
+    @property
+    def measured_ms(self) -> dict[int, float]:
+        """How long a step takes, by its number of rows, as far as measured."""
+        return {rows: median(times_ms) for rows, times_ms in self._recent_ms.items()}
+
     def expected_ms(self, rows: int) -> float | None:
         """How long a step of so many rows will take: as the next smaller number that was measured at least.
 

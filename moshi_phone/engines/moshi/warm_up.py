@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -16,7 +17,9 @@ CONTEXT = 16  # positions: a cache of the model's own size would be made for not
 TIMED_STEPS = 3
 
 
-def warm_up(model: Lm, sampling: MoshiSampling, times: StepTimes, progress: Progress) -> None:
+def warm_up(
+    model: Lm, sampling: MoshiSampling, times: StepTimes, progress: Progress, *, limit_ms: float = math.inf
+) -> None:
     """Step as many calls at once as may come, from one to the most. Runs in the model's thread.
 
     No caller is to wait for what is compiled at the first step of a number of rows.
@@ -26,6 +29,7 @@ def warm_up(model: Lm, sampling: MoshiSampling, times: StepTimes, progress: Prog
         sampling: of most calls.
         times: gets what was measured.
         progress: hears how long a step takes; what it raises ends the warm-up.
+        limit_ms: of a step; the first number of calls that takes longer is the last one.
     """
     frame = np.zeros(model.cfg.other_codebooks, np.uint32)
     said = np.zeros(model.cfg.generated_codebooks, np.uint32)
@@ -39,6 +43,10 @@ def warm_up(model: Lm, sampling: MoshiSampling, times: StepTimes, progress: Prog
             began_s = time.perf_counter()
             step_together(sessions, [frame] * rows)
             times.expect(rows, (time.perf_counter() - began_s) * 1000)
-        if rows & (rows - 1) == 0 or rows == max(times.histograms):
+        step_ms = times.measured_ms[rows]
+        is_last = rows == max(times.histograms) or step_ms > limit_ms
+        if rows & (rows - 1) == 0 or is_last:
             calls = "call" if rows == 1 else "calls at once"
-            progress(f"Moshi warms up: a step of {rows} {calls} takes {times.expected_ms(rows):.0f} ms.")
+            progress(f"Moshi warms up: a step of {rows} {calls} takes {step_ms:.0f} ms.")
+        if is_last:
+            return

@@ -1,0 +1,53 @@
+"""How many calls this machine holds, for ``--calls auto``: the rule of ``bench``, measured at the start.
+
+Measured on silent calls that have just begun: later ones read more of what they remember.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES
+from moshi_phone.engines.duplex import Progress
+from moshi_phone.engines.moshi.codec.codec import Mimi
+from moshi_phone.engines.moshi.model.sampling import MoshiSampling
+from moshi_phone.engines.moshi.step_batch import StepTimes
+from moshi_phone.engines.moshi.warm_up import warm_up
+from moshi_phone.engines.real_time_benchmark import BUSY_SHARE, Capacity, capacity
+from moshi_phone.vendor.moshi_mlx.models.lm import Lm
+
+MOST_ROWS = 16  # of a measured step; the times of larger ones are extrapolated
+CODEC_FRAMES = 8  # of which the first is left out
+
+
+def measure_steps(
+    model: Lm, sampling: MoshiSampling, most_calls: int, progress: Progress
+) -> dict[int, float]:
+    """Give milliseconds of a step by the calls in it, until one is too slow. Runs in the model's thread."""
+    times = StepTimes(max(1, min(most_calls, MOST_ROWS)))
+    warm_up(model, sampling, times, progress, limit_ms=FRAME_MS * BUSY_SHARE)
+    return times.measured_ms
+
+
+def measure_codec_ms(path: Path) -> float:
+    """Give milliseconds of a core that a codec takes to encode and decode a frame."""
+    mimi = Mimi(path, 2 * CODEC_FRAMES)
+    times_ms = []
+    try:
+        for _ in range(CODEC_FRAMES):
+            began_s = time.perf_counter()
+            mimi.decode(mimi.encode(np.zeros(FRAME_SAMPLES, np.float32)))
+            times_ms.append((time.perf_counter() - began_s) * 1000)
+    finally:
+        mimi.free()
+    return median(times_ms[1:])
+
+
+def calls_held(step_ms: dict[int, float], codec_ms: float, memory_calls: int) -> Capacity:
+    """Reckon how many calls the machine holds; see ``capacity``."""
+    return capacity(step_ms, codec_ms, os.cpu_count() or 1, memory=memory_calls)
