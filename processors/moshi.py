@@ -129,15 +129,15 @@ class MoshiProcessor(AIService):
         """Stop listening to the session, and finish what is open."""
         await super().stop(frame)
         await self._stop_output()
-        for words in self._words.finish():
-            await self._push_words(words)
+        await self._finish_words()
         if self._speech.stop():
             await self.push_frame(TTSStoppedFrame())
 
     async def cancel(self, frame: CancelFrame) -> None:
-        """Stop listening to the session."""
+        """Stop listening to the session, but for the caller's last words: a caller's hang-up ends here."""
         await super().cancel(frame)
         await self._stop_output()
+        await self._finish_words()
 
     async def cleanup(self) -> None:
         """Stop listening to the session, however the pipeline ended."""
@@ -307,6 +307,22 @@ class MoshiProcessor(AIService):
         if isinstance(frame, UserStoppedSpeakingFrame):
             await self._turn_ended()
         await self.broadcast_frame_instance(frame)
+
+    async def _finish_words(self) -> None:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        try:
+            last = await self.session.finish_listening()
+        except Exception as error:  # a bug, ours or of an engine of the user's own
+            logger.opt(exception=error).error("The caller's last words are lost")
+            last = ()
+        if last:
+            heard_s = self._fed_frames * FRAME_MS / 1000 + loop.time() - began_s
+            step = DuplexStep(None, caller_text=last)
+            for words in self._words.of_step(step, heard_s, self.get_clock().get_time()):
+                await self._push_words(words)
+        for words in self._words.finish():
+            await self._push_words(words)
 
     async def _turn_ended(self) -> None:
         if self.metrics_enabled and not self._speech.speaking:

@@ -15,6 +15,7 @@ from moshi_phone.audio.formats import FRAME_SAMPLES, Pcm
 from moshi_phone.audio.histogram import Histogram
 from moshi_phone.runtime.errors import UserError
 
+LAST_WORDS_SECS = 1.0  # how long a session may take for the last words of a caller who has hung up
 HANG_SECS = 5.0  # how long a session may owe an answer, but for --hang-secs; then a caller hangs up
 
 Progress = Callable[[str], None]
@@ -207,6 +208,14 @@ class DuplexSession(ABC):
 
     async def said(self) -> None:  # noqa: B027 - an engine that cannot say has never anything to wait for
         """Wait until all that was given to ``say`` has been said, or the session has ended."""
+
+    async def finish_listening(self) -> tuple[CallerText, ...]:
+        """Listen to the end of what was fed, and give the caller's words that no step has carried.
+
+        Called once, at the call's end, when nobody reads ``outputs()`` any more, and before ``close()``. What
+        is fed after it is let go. It takes ``LAST_WORDS_SECS`` at most.
+        """
+        return ()
 
     @property
     def untranscribed_frames(self) -> int:

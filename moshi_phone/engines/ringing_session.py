@@ -9,7 +9,14 @@ from loguru import logger
 
 from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
 from moshi_phone.audio.ringback import ringback
-from moshi_phone.engines.duplex import DuplexSession, DuplexStep, EngineError, EngineFailed, check_frame
+from moshi_phone.engines.duplex import (
+    CallerText,
+    DuplexSession,
+    DuplexStep,
+    EngineError,
+    EngineFailed,
+    check_frame,
+)
 from moshi_phone.engines.step_queue import StepQueue
 
 
@@ -109,6 +116,10 @@ class RingingSession(DuplexSession):
         """Wait until they have been said."""
         if self._session is not None:
             await self._session.said()
+
+    async def finish_listening(self) -> tuple[CallerText, ...]:
+        """Have the engine's session give the caller's last words."""
+        return await self._session.finish_listening() if self._session else ()
 
     async def close(self) -> None:
         """Close the engine's session, or stop waiting for it."""

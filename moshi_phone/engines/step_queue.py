@@ -40,6 +40,12 @@ class StepQueue:
         self._news.set()
         return full
 
+    def take_unread(self) -> list[DuplexStep]:
+        """Take out the steps that wait, when nobody reads any more."""
+        unread = list(self._steps)
+        self._steps.clear()
+        return unread
+
     def fail(self, error: EngineFailed) -> None:
         """End the steps with this error; those that wait are read before."""
         self._error = error

@@ -7,15 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 from pipecat.frames.frames import (
+    CancelFrame,
     EndFrame,
     ErrorFrame,
     Frame,
     InputAudioRawFrame,
+    InterimTranscriptionFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     LLMTextFrame,
     ServiceMetadataFrame,
     SpeechOutputAudioRawFrame,
+    TranscriptionFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
     TTSTextFrame,
@@ -24,7 +27,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.workers.runner import WorkerRunner
 
-from moshi_phone.engines.duplex import DuplexStep
+from moshi_phone.engines.duplex import CallerText, DuplexStep
 from processors.frames import EngineMetricsFrame, MulawInputFrame
 from processors.moshi import MoshiProcessor
 from tests.processors.passing import Passing
@@ -92,6 +95,52 @@ def test_each_frame_is_answered_at_once_with_speech_and_text() -> None:
         heard(0.25).audio,
         heard(0.5).audio,
     ]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("hangs_up", [True, False])
+def test_the_caller_s_last_words_are_passed_on_before_the_end(
+    monkeypatch: pytest.MonkeyPatch, hangs_up: bool, broken: bool
+) -> None:
+    """A hang-up cancels the pipeline; other ends let it finish."""
+    pieces = (CallerText(" good", 0.04), CallerText("bye", 0.1))
+
+    async def finish_listening(_: FakeSession) -> tuple[CallerText, ...]:
+        await asyncio.sleep(0.5)
+        if broken:
+            raise RuntimeError("a bug")
+        return pieces
+
+    monkeypatch.setattr(FakeSession, "finish_listening", finish_listening)
+
+    async def main() -> Passing:
+        after = Passing()
+        stage = MoshiProcessor(FakeSession())
+        worker = PipelineWorker(
+            Pipeline([stage, after]), enable_rtvi=False, enable_turn_tracking=False, idle_timeout_secs=None
+        )
+        runner = WorkerRunner(handle_sigint=False)
+        await runner.add_workers(worker)
+        await worker.queue_frames([heard(0.25), heard(0.5)])
+
+        async def end() -> None:
+            await asyncio.sleep(1.0)
+            await (worker.cancel() if hangs_up else worker.queue_frame(EndFrame()))
+
+        ending = asyncio.ensure_future(end())
+        await runner.run()
+        await ending
+        return after
+
+    after = run_simulated(main())
+    if broken:
+        assert not after.of(TranscriptionFrame)
+    else:
+        (interim,) = after.of(InterimTranscriptionFrame)
+        assert interim.result == pieces
+        assert interim.metadata["heard_s"] == pytest.approx(0.16 + 0.5)
+        assert [frame.text for frame in after.of(TranscriptionFrame)] == ["goodbye"]
+    assert isinstance(after.frames[-1], CancelFrame if hangs_up else EndFrame)
 
 
 def test_audio_is_gathered_into_frames() -> None:

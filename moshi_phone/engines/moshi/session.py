@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -23,7 +24,9 @@ from typing import Any, Protocol
 from moshi_phone.audio.formats import FRAME_MS, Pcm
 from moshi_phone.engines.backlog import Backlog
 from moshi_phone.engines.duplex import (
+    LAST_WORDS_SECS,
     LISTEN,
+    CallerText,
     DuplexSession,
     DuplexStep,
     EngineError,
@@ -131,6 +134,7 @@ class MoshiSession(DuplexSession):
         self._to_decode: queue.SimpleQueue[tuple[_Frame, LanguageStep] | None] = queue.SimpleQueue()
         self._steps = StepQueue()
         self._answered_frames = 0  # whose steps are on their way from the decoder's thread to the queue
+        self._finished: Callable[[], object] | None = None  # set once the caller's last words are wanted
         self._closed = False
         self._error: EngineFailed | None = None
         self._listener = make_listener(self._submit_spare) if make_listener else None
@@ -150,7 +154,7 @@ class MoshiSession(DuplexSession):
         """See ``DuplexSession``. Frames after the end are let go: a call's last ones may be underway."""
         check_frame(pcm)
         with self._changed:
-            if self._closed or self._error is not None:
+            if self._ended or self._finished is not None:
                 return
             self._backlog.push(pcm)
             self._changed.notify_all()
@@ -196,6 +200,21 @@ class MoshiSession(DuplexSession):
     def untranscribed_frames(self) -> int:
         """See ``DuplexSession``."""
         return 0 if self._listener is None else self._listener.untranscribed_frames
+
+    async def finish_listening(self) -> tuple[CallerText, ...]:
+        """See ``DuplexSession``. The model writes late: silence makes it write the rest."""
+        if self._listener is None:
+            return ()
+        finished = asyncio.Event()
+        with self._changed:
+            self._finished = partial(self._tell, finished.set)
+            may_wait = self._language is not None and not self._ended
+            self._changed.notify_all()
+        if may_wait:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(finished.wait(), LAST_WORDS_SECS)
+        unread = [text for step in self._steps.take_unread() for text in step.caller_text]
+        return (*unread, *self._listener.take().text)
 
     async def close(self) -> None:
         """See ``DuplexSession``."""
@@ -287,18 +306,25 @@ class MoshiSession(DuplexSession):
                 self._changed.wait_for(self._can_encode)
                 if self._ended:
                     return
-                pcm, dropped = self._backlog.take(), self._backlog.dropped_frames
+                dropped = self._backlog.dropped_frames
+                if self._finished is not None and not self._backlog.waiting_frames:
+                    break
+                pcm = self._backlog.take()
             began = time.perf_counter()
             # Numbered with those that were dropped: the caller's words get their times by it.
             frame = _Frame(taken + dropped, encoder.encode(pcm))
             frame.timings_ms["encode"] = _ms_since(began)
             self._submit(partial(self._speak, frame), FRAME_MS / 1000, self._steps_of_all)
+        if self._listener is not None and self._finished is not None:
+            # By way of the model's thread, where the caller's own frames are still on their way to it.
+            self._submit(partial(self._listener.finish, taken + dropped, self._finished))
 
     def _can_encode(self) -> bool:
         """Frames wait, for as long as a backlog may, until the conversation has begun."""
         begun = self._language is not None
         room = self._backlog.taken_frames < STAGES
-        return self._ended or (begun and room and self._backlog.waiting_frames > 0)
+        wanted = self._backlog.waiting_frames > 0 or self._finished is not None
+        return self._ended or (begun and room and wanted)
 
     def _decode(self, decoder: Decoder) -> None:
         while (item := self._to_decode.get()) is not None:
@@ -306,7 +332,9 @@ class MoshiSession(DuplexSession):
             began = time.perf_counter()
             pcm = None if step.audio_tokens is None else decoder.decode(step.audio_tokens)
             frame.timings_ms["decode"] = _ms_since(began)
-            heard = NOTHING_HEARD if self._listener is None else self._listener.take()
+            # At the end, a step that nobody reads must not carry off words.
+            listener = self._listener if self._finished is None else None
+            heard = NOTHING_HEARD if listener is None else listener.take()
             if heard.step_ms is not None:
                 frame.timings_ms[LISTEN] = heard.step_ms
             with self._changed:

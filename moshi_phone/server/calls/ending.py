@@ -10,7 +10,7 @@ from fastapi import WebSocket
 from loguru import logger
 
 from moshi_phone.access.refusal import INTERNAL_ERROR
-from moshi_phone.engines.duplex import DuplexSession, EngineFailed
+from moshi_phone.engines.duplex import LAST_WORDS_SECS, DuplexSession, EngineFailed
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.next_step import ask_unasked
 from moshi_phone.server.calls.options import fallback
@@ -80,7 +80,7 @@ async def _live_and_end(
             await close_socket(websocket, code, reason)
 
     parts: dict[str, tuple[Awaitable[Any], float]] = {
-        "session": (_close(session), SESSION_SECS),
+        "session": (_close(session, pipeline), SESSION_SECS + LAST_WORDS_SECS),
         "pipeline": (asyncio.wait((pipeline,)), PIPELINE_SECS),
         "phone call": (_in_time(phone_call), HANG_UP_SECS + 1),
         # Both have time limits of their own; this one is for what they cannot foresee.
@@ -107,7 +107,9 @@ async def _live_and_end(
         logger.bind(**told).info("The call ended after {:.1f} s{}: {}", call.secs, how, last_words(told))
 
 
-async def _close(session: DuplexSession) -> None:
+async def _close(session: DuplexSession, pipeline: asyncio.Task[None]) -> None:
+    if session.listens:  # the pipeline is getting the caller's last words from it
+        await asyncio.wait((pipeline,), timeout=LAST_WORDS_SECS)
     try:
         await session.close()
     except SystemExit as error:  # in a task, it would end the event loop, and with it all other calls

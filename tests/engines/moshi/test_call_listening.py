@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import httpx
 import numpy as np
 import pytest
 
+from moshi_phone.engines.duplex import CallerText
 from moshi_phone.engines.moshi.engine import MoshiEngine
+from moshi_phone.engines.moshi.stt.worker import TimedTranscript
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.hooks.http import Hook
 from moshi_phone.hooks.outbox import Outbox
@@ -38,6 +41,40 @@ async def babble(phone: Phone, frames: int) -> None:
         for _ in range(PACKETS_PER_FRAME):
             await phone.say(np.random.default_rng(phone.packets_sent).bytes(160))
         await phone.listen(frames=1)
+
+
+@pytest.mark.slow
+async def test_who_hangs_up_right_after_the_last_word_has_all_of_them_in_the_transcript(
+    talkative_pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_out: list[tuple[int, str]] = []
+    push = TimedTranscript.push
+
+    def noted(words: TimedTranscript, token: int, number: int) -> CallerText | None:
+        piece = push(words, token, number)
+        made_out.append((number, piece.text if piece else ""))
+        return piece
+
+    monkeypatch.setattr(TimedTranscript, "push", noted)
+    model, listening = talkative_pair
+    options = EngineOptions(model=str(model), listen_model=str(listening), seed=1, greeting="none")
+    state = ServerState(MoshiEngine(options, codec_limit_frames=500))
+    async with (
+        serving(state) as address,
+        httpx.AsyncClient(base_url=f"http://{address}", timeout=30) as http,
+        Phone.calling(address, start_message(call_sid=CALL_SID)) as phone,
+    ):
+        await babble(phone, 20)
+        await phone.send({"event": "stop"})
+        hung_up_s = time.monotonic()
+        await phone.closed()
+        assert time.monotonic() - hung_up_s < 1, "the line is not kept for the words"
+        await state.calls.all_over()
+        words = (await http.get(f"/calls/{CALL_SID}")).json()["words"]
+    assert made_out[-1][0] >= 19 + 7, "the model writes half a second after the sound"
+    transcribed = "".join(line["text"] for line in words if line["speaker"] == "caller")
+    assert transcribed.replace(" ", "") == "".join(text for _, text in made_out).replace(" ", "")
+    assert transcribed
 
 
 @pytest.mark.slow

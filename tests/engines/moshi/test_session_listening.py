@@ -12,6 +12,7 @@ import pytest
 
 from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
 from moshi_phone.engines.duplex import CallerText, DuplexStep
+from moshi_phone.engines.moshi import session as session_module
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS, LISTENING_CODEBOOKS
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.model_thread import ModelThread
@@ -30,6 +31,7 @@ from tests.engines.moshi.surroundings import CARD, WAIT_S, Coder, Pieces, Surrou
 from tests.support.tiny_listening import HEADS
 
 STEPS = 30
+FINAL_SILENCE = [np.full(LISTENING_CODEBOOKS, 7, np.uint32)] * 19
 
 
 class WideCoder(Coder):
@@ -61,7 +63,11 @@ def make_listener(model: Lm) -> MakeListener:
     def make(do_in_spare_time: DoInSpareTime) -> TranscriptionWorker:
         words = TimedTranscript(Pieces(), audio_delay_s=0.5)  # type: ignore[arg-type]
         return TranscriptionWorker(
-            partial(ListeningSession, model), words, do_in_spare_time, listening_batch(1)
+            partial(ListeningSession, model),
+            words,
+            do_in_spare_time,
+            listening_batch(1),
+            final_silence=FINAL_SILENCE,
         )
 
     return make
@@ -73,6 +79,12 @@ async def talk(line: Surroundings, steps: int = STEPS) -> list[DuplexStep]:
         line.session.feed(frame(number))
         said.append(await line.step())
     return said
+
+
+async def spare_time(line: Surroundings) -> None:
+    passed = threading.Event()
+    line.session._submit_spare(passed.set, lambda _: None)
+    assert await asyncio.to_thread(passed.wait, WAIT_S)
 
 
 async def test_moshi_s_own_tokens_are_what_they_are_without_it(
@@ -98,9 +110,7 @@ async def test_the_caller_s_words_come_with_the_steps_and_their_own_time(
     for number in range(STEPS + 1):  # what is heard last comes with the next step
         line.session.feed(frame(number))
         steps.append(await line.step())
-        spare_time = threading.Event()
-        line.session._submit_spare(spare_time.set, lambda _: None)
-        assert await asyncio.to_thread(spare_time.wait, WAIT_S)
+        await spare_time(line)
     await line.session.close()
 
     def listen() -> list[CallerText]:
@@ -114,6 +124,60 @@ async def test_the_caller_s_words_come_with_the_steps_and_their_own_time(
     assert len(steps[-1].pause_probabilities) == HEADS
     assert any("listen" in step.timings_ms for step in steps)
     assert line.session.untranscribed_frames == 0
+
+
+async def test_the_words_of_a_caller_who_hangs_up_right_after_the_last_one_are_all_there(
+    thread: ModelThread, listening_model: Lm
+) -> None:
+    line = Surroundings(thread, coder=WideCoder(), make_listener=make_listener(listening_model))
+    listener = line.session._listener
+    assert listener is not None
+    listener._step_s = lambda: 0.0  # type: ignore[method-assign] # however slow this machine is
+    steps = []
+    for number in range(STEPS):
+        line.session.feed(frame(number))
+        steps.append(await line.step())
+        if number < STEPS - 5:  # the last ones wait
+            await spare_time(line)
+    line.session.feed(frame(STEPS))  # whose step nobody reads
+    last = await line.session.finish_listening()
+    line.session.feed(frame(STEPS + 1))  # too late
+    await line.session.close()
+
+    def listen() -> list[str]:
+        session, coder = ListeningSession(listening_model), WideCoder()
+        frames = [coder.encode(frame(number)) for number in range(STEPS + 1)]
+        return [f" {session.step(tokens)}" for tokens in (*frames, *FINAL_SILENCE)]
+
+    carried = [text for step in steps for text in step.caller_text]
+    assert len(carried) <= STEPS
+    assert [piece.text for piece in (*carried, *last)] == thread.call(listen).result(WAIT_S)
+    times_s = [piece.at_s for piece in (*carried, *last)]
+    assert times_s == sorted(times_s)
+
+
+@pytest.mark.parametrize(
+    "why", ["no spare time", "not begun", "failed", "closed meanwhile", "hears no words"]
+)
+async def test_the_last_words_are_waited_for_no_longer_than_a_second(
+    thread: ModelThread, listening_model: Lm, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "LAST_WORDS_SECS", 0.2)
+    make = None if why == "hears no words" else make_listener(listening_model)
+    line = Surroundings(thread, coder=WideCoder(), make_listener=make)
+    if why == "no spare time":
+        line.session._model_thread = Busy(thread, [])  # type: ignore[assignment]
+    if why == "not begun":
+        line.session._language = None
+    else:
+        await talk(line, 2)
+    if why == "failed":
+        line.session._fail("the model", RuntimeError("out of memory"))
+    if why == "closed meanwhile":
+        asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(line.session.close()))
+    last = await asyncio.wait_for(line.session.finish_listening(), 5)
+    assert len(last) <= 2 + 19
+    await line.session.close()
 
 
 async def test_the_talk_does_not_wait_for_the_listening(thread: ModelThread, listening_model: Lm) -> None:

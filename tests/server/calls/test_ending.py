@@ -101,6 +101,33 @@ async def until_ended(_: WebSocket, call: Call, ___: DuplexSession, ____: Server
     call.request_end("enough")
 
 
+@pytest.mark.parametrize(("pipeline_secs", "closed_after_secs"), [(0.1, 0.1), (3600, 0.3)])
+async def test_a_session_that_listens_gives_its_last_words_before_it_is_closed(
+    line: ServerState, monkeypatch: pytest.MonkeyPatch, pipeline_secs: float, closed_after_secs: float
+) -> None:
+    """But a pipeline that hangs does not keep it for longer than that."""
+    monkeypatch.setattr(call_ending, "LAST_WORDS_SECS", 0.3)
+    loop, ended_s, closed_s = asyncio.get_running_loop(), list[float](), list[float]()
+
+    close = FakeSession.close
+
+    async def noted_close(session: FakeSession) -> None:
+        closed_s.append(loop.time())
+        await close(session)
+
+    monkeypatch.setattr(FakeSession, "listens", True)
+    monkeypatch.setattr(FakeSession, "close", noted_close)
+
+    async def run(_: WebSocket, call: Call, __: DuplexSession, ___: ServerState) -> None:
+        call.request_end("enough")
+        ended_s.append(loop.time())
+        await asyncio.sleep(pipeline_secs)
+
+    assert await broken_call(line, run) == (1000, "enough")
+    (took_s,) = [closed - ended for closed, ended in zip(closed_s, ended_s, strict=True)]
+    assert closed_after_secs - 0.01 <= took_s < 3
+
+
 @pytest.mark.parametrize("how", ["raises", "hangs"])
 async def test_a_session_that_does_not_close(
     line: ServerState, twilio: FakeTwilioApi, how: str, logged: Logged, monkeypatch: pytest.MonkeyPatch

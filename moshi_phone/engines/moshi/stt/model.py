@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -34,6 +35,7 @@ from moshi_phone.engines.moshi.stt.worker import (
 )
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
+LAST_WORD_S = 1.0  # of silence after the delay, as Kyutai's runner has it: for the last word's other pieces
 WARM_UP_CONTEXT = 16  # positions: a cache of the model's own size would be made for nothing
 
 
@@ -47,6 +49,7 @@ class ListeningModel:
         audio_delay_s: how long after the sound it writes.
         steps: makes the steps of all calls that wait at once.
         silence: uint32 ``[32]`` each, what it wants to hear before the caller.
+        final_silence: the same, what makes it write the caller's last words.
     """
 
     model: Lm
@@ -54,12 +57,15 @@ class ListeningModel:
     audio_delay_s: float
     steps: ListeningBatch
     silence: tuple[Tokens, ...] = ()
+    final_silence: tuple[Tokens, ...] = ()
 
     def listener(self, do_in_spare_time: DoInSpareTime) -> TranscriptionWorker:
         """Begin to listen to a call."""
         words = TimedTranscript(Detokenizer(self.tokenizer), self.audio_delay_s)
         open_session = partial(ListeningSession, self.model)
-        return TranscriptionWorker(open_session, words, do_in_spare_time, self.steps, self.silence)
+        return TranscriptionWorker(
+            open_session, words, do_in_spare_time, self.steps, self.silence, final_silence=self.final_silence
+        )
 
 
 def prepare(
@@ -82,6 +88,8 @@ def prepare(
     try:
         frames = round(checkpoint.silence_s * 1000 / FRAME_MS)
         silence = tuple(encoder.encode(SILENT_FRAME) for _ in range(frames))
+        final_frames = math.ceil((checkpoint.audio_delay_s + LAST_WORD_S) * 1000 / FRAME_MS)
+        final_silence = tuple(encoder.encode(SILENT_FRAME) for _ in range(final_frames))
     finally:
         encoder.release()
     return ListeningModel(
@@ -90,6 +98,7 @@ def prepare(
         checkpoint.audio_delay_s,
         listening_batch(most_rows),
         silence,
+        final_silence,
     )
 
 

@@ -95,6 +95,7 @@ class TranscriptionWorker:
         steps: makes the steps of all calls that wait.
         silence: frames that the model wants to have heard before the caller's first
             (``stt_config.audio_silence_prefix_seconds``).
+        final_silence: frames in which it writes what it has heard, after the caller's last.
     """
 
     def __init__(
@@ -104,6 +105,8 @@ class TranscriptionWorker:
         do_in_spare_time: DoInSpareTime,
         steps: ListeningBatch,
         silence: Sequence[Tokens] = (),
+        *,
+        final_silence: Sequence[Tokens] = (),
     ) -> None:
         self.untranscribed_frames = 0
         self._open_session = open_session
@@ -113,6 +116,7 @@ class TranscriptionWorker:
         self._steps = steps
         self._lock = threading.Lock()
         self._waiting: deque[tuple[int, Tokens]] = deque()
+        self._final_silence = final_silence
         self._limit_frames = WAITING_FRAMES + len(silence)
         self._text: list[CallerText] = []
         self._pause_probabilities: tuple[float, ...] = ()
@@ -120,6 +124,7 @@ class TranscriptionWorker:
         self._recent_ms: deque[float] = deque(maxlen=RECENT_STEPS)
         self._doubt = 1.0
         self._over = False
+        self._last: tuple[int, Callable[[], object]] | None = None  # the last frame, and who waits for it
         self._log = call_logger()  # the lines of the model's thread, too
         for number, tokens in enumerate(silence, -len(silence)):
             self.hear(number, tokens)
@@ -140,6 +145,23 @@ class TranscriptionWorker:
         elif self.untranscribed_frames == 1:
             self._log.warning("This machine has no time to listen to all of the call: words will be missing.")
 
+    def finish(self, number: int, finished: Callable[[], object]) -> None:
+        """Take the silence after the caller's last frame. Returns at once.
+
+        Args:
+            number: of the frame after the last one.
+            finished: called once, from any thread, when all has been read or the listening ends before.
+        """
+        with self._lock:
+            is_over = self._over or not len(self._final_silence)
+            if not is_over:
+                self._limit_frames += len(self._final_silence)
+                self._last = (number + len(self._final_silence) - 1, finished)
+        if is_over:
+            finished()
+        for place, tokens in enumerate(self._final_silence, number):
+            self.hear(place, tokens)
+
     def take(self) -> Heard:
         """Give what was made out since the last time, from any thread."""
         with self._lock:
@@ -150,9 +172,7 @@ class TranscriptionWorker:
 
     def close(self) -> None:
         """Stop, and free the cache; in the model's thread. May be called twice."""
-        with self._lock:
-            self._over = True
-            self._waiting.clear()
+        self._end()
         if self._session is not None:
             self._session.close()
 
@@ -180,6 +200,9 @@ class TranscriptionWorker:
             self._doubt = 1.0
             if not is_first:  # which makes the cache
                 self._recent_ms.append(step_ms)
+            is_last = self._last is not None and number == self._last[0]
+        if is_last:
+            self._tell_finished()
 
     def _step_s(self) -> float:
         with self._lock:
@@ -189,8 +212,18 @@ class TranscriptionWorker:
                 return 0.0
             return self._doubt * median(self._recent_ms) / 1000 if self._recent_ms else 0.0
 
-    def _fail(self, reason: BaseException) -> None:
+    def _end(self) -> None:
         with self._lock:
             self._over = True
             self._waiting.clear()
+        self._tell_finished()
+
+    def _tell_finished(self) -> None:
+        with self._lock:
+            last, self._last = self._last, None
+        if last is not None:
+            last[1]()
+
+    def _fail(self, reason: BaseException) -> None:
+        self._end()
         self._log.error("The rest of this call is not listened to: {}", reason)

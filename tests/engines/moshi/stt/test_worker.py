@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -65,10 +65,17 @@ def model() -> Lm:
     return listening_lm()
 
 
-def listener(model: Lm, spare: SpareTime, silence: list[Tokens] | None = None) -> TranscriptionWorker:
+def listener(
+    model: Lm, spare: SpareTime, silence: list[Tokens] | None = None, final_silence: Sequence[Tokens] = ()
+) -> TranscriptionWorker:
     words = TimedTranscript(Pieces(), DELAY_S)  # type: ignore[arg-type]
     return TranscriptionWorker(
-        lambda: ListeningSession(model), words, spare, listening_batch(1), silence or []
+        lambda: ListeningSession(model),
+        words,
+        spare,
+        listening_batch(1),
+        silence or [],
+        final_silence=final_silence,
     )
 
 
@@ -128,6 +135,32 @@ def test_silence_that_the_model_wants_comes_first_and_counts_as_no_time(model: L
     assert ear.untranscribed_frames == 0
     all_frames = [*zip(range(-20, 0), silence, strict=True), *frames]
     assert list(ear.take().text) == expected(model, all_frames)
+
+
+def test_the_silence_at_the_end_is_not_skipped_and_its_end_is_told_once(model: Lm) -> None:
+    spare, told = SpareTime(), list[int]()
+    frames = list(enumerate(caller(WAITING_FRAMES + 19)))
+    ear = listener(model, spare, final_silence=[tokens for _, tokens in frames[WAITING_FRAMES:]])
+    for number, tokens in frames[:WAITING_FRAMES]:
+        ear.hear(number, tokens)
+    ear.finish(WAITING_FRAMES, lambda: told.append(len(ear.take().text)))
+    assert not told
+    spare.pass_by()
+    assert told == [len(expected(model, frames))]
+    assert ear.untranscribed_frames == 0
+    ear.close()
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("why", ["over before", "over meanwhile", "no silence"])
+def test_who_waits_for_the_end_is_told_whatever_happens(model: Lm, why: str) -> None:
+    told = list[str]()
+    ear = listener(model, SpareTime(), final_silence=list(caller(0 if why == "no silence" else 3)))
+    if why == "over before":
+        ear.close()
+    ear.finish(20, lambda: told.append("finished"))
+    ear.close()
+    assert told == ["finished"]
 
 
 def test_a_model_that_fails_ends_the_listening_and_nothing_else(model: Lm, logged: Logged) -> None:
