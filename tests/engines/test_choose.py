@@ -7,7 +7,7 @@ import pytest
 from moshi_phone.engines import choose
 from moshi_phone.engines.choose import create_engine
 from moshi_phone.engines.duplex import EngineUnavailable
-from moshi_phone.engines.options import EngineOptions
+from moshi_phone.engines.options import AUTO_CALLS, EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.runtime.plugin import PluginUnfit
 
@@ -131,3 +131,5 @@ def test_a_card_that_mlx_does_not_use_is_named_with_the_remedy(
 def test_the_parrot_holds_as_many_calls_as_it_is_told() -> None:
     assert create_engine(EngineOptions(engine="parrot", calls=3)).engine.capacity == 3
     assert create_engine(EngineOptions(engine="parrot")).engine.capacity == 64
+    options = EngineOptions(engine="parrot", calls=AUTO_CALLS)
+    assert create_engine(options).engine.capacity == 64, "nothing is to be measured"
