@@ -149,6 +149,7 @@ def test_serve_and_pipecat_s_runner_take_the_same_options() -> None:
 def test_a_settings_file_is_below_the_environment_and_the_command_line(tmp_path: Path) -> None:
     file = tmp_path / "tea.toml"
     file.write_text('kind = "black"\ncups = 5\nminutes = 4\nmilk = true\nguests = ["Anna", "Ben"]\n')
+    file.chmod(0o600)  # or a warning comes first
     code, output = run("--config", str(file), "--minutes", "6", MOSHI_CUPS="7")
     assert (code, output) == (0, repr(TeaOptions("black", 6.0, 7, True, guests=("Anna", "Ben"))) + "\n")
     assert "kind='black'" in run(MOSHI_CONFIG=str(file))[1]

@@ -104,6 +104,7 @@ def test_servers_may_stand_in_the_settings_file(tmp_path: Path) -> None:
     with moshi_server_beside() as one, moshi_server_beside() as two:
         settings = tmp_path / "moshi.toml"
         settings.write_text(f'engine = "remote"\nserver = ["{one.url}", "{two.url}"]\n')
+        settings.chmod(0o600)  # or a warning comes before the JSON
         result = run("doctor", "--json", "--port", "0", "--config", str(settings))
         checks = [one for one in json.loads(result.output)["checks"] if one["name"] == "server"]
         assert [check["state"] for check in checks] == ["ok", "ok"]
