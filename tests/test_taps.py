@@ -149,7 +149,7 @@ def test_the_meter_tells_the_gaps_that_the_ear_hears() -> None:
 def test_refusals_are_told_by_cause() -> None:
     engine = FakeEngine(capacity=0)
     _, line = call(engine, np.zeros(1600, np.float32), TapOptions())
-    assert families(line)["moshi_refusals_total,busy"] == 1
+    assert families(line)["moshi_refusals_total,busy,stream"] == 1
     assert overview(line)["refused"] == {"busy": 1}
 
 
@@ -160,9 +160,9 @@ def test_the_log_has_one_line_of_each_call() -> None:
         call(FakeEngine(), talk(2, seed=4).samples, TapOptions())
     finally:
         logger.remove(sink)
-    (line,) = [line for line in lines if f"call={CALL_SID}" in line]
+    (line,) = [line for line in lines if f"call_sid={CALL_SID}" in line]
     assert 'reason="the caller hung up"' in line
-    pairs = dict(pair.partition("=")[::2] for pair in line.partition("call=")[2].split() if "=" in pair)
+    pairs = dict(pair.partition("=")[::2] for pair in line.partition("call_sid=")[2].split() if "=" in pair)
     assert int(pairs["frames"]) >= 24
     assert pairs["dropped"] == "0"
 

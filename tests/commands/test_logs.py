@@ -49,7 +49,7 @@ def told(capsys: pytest.CaptureFixture[str], form: LogFormat) -> str:
 def test_text(capsys: pytest.CaptureFixture[str]) -> None:
     lines = told(capsys, "text").splitlines()
     assert LINE.fullmatch(lines[0])
-    assert lines[0].endswith("INFO    ours +…567")
+    assert lines[0].endswith("INFO    CA1 ours +…567")
     assert lines[1].endswith("WARNING theirs sip:…567@x")
     assert lines[2].endswith("ERROR   it broke")
     assert lines[3] == "Traceback (most recent call last):"

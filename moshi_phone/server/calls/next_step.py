@@ -8,56 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from loguru import logger
 
 from moshi_phone.access.refusal import Refusal, Where
 from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.pending import PendingCall
+from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.webhooks import IncomingCall
 
-if TYPE_CHECKING:
-    from moshi_phone.server.calls.state import ServerState
-
 ASK_SECS = 2.0  # after so long without Twilio's question, a call whose stream broke off is told by REST
 HOLD_STEP_SECS = 2
-_MAX_CALLS = 10_000  # remembered; then the oldest is forgotten, and answered anew should Twilio ask
-
-
-class NextSteps:
-    """What was decided of phone calls whose streams are over, until Twilio asks. Pure."""
-
-    def __init__(self) -> None:
-        self._steps: dict[str, str | PendingCall] = {}
-
-    def end_with(self, call_sid: str, document: str) -> None:
-        """Remember what a call does that has ended as it should, or is led elsewhere: TwiML."""
-        self._note(call_sid, document)
-
-    def resume(self, call_sid: str, expected: PendingCall) -> None:
-        """Remember a call whose stream broke off: it is to have another one."""
-        self._note(call_sid, expected)
-
-    def forget(self, call_sid: str) -> None:
-        """Remember nothing of a call: it has ended, or another stream has come."""
-        self._steps.pop(call_sid, None)
-
-    def peek(self, call_sid: str) -> str | PendingCall | None:
-        """Give what was decided; None where nothing is known."""
-        return self._steps.get(call_sid)
-
-    def broken_off(self) -> list[PendingCall]:
-        """Give the calls whose streams broke off, and have no other yet."""
-        return [step for step in self._steps.values() if isinstance(step, PendingCall)]
-
-    def _note(self, call_sid: str, step: str | PendingCall) -> None:
-        self._steps.pop(call_sid, None)
-        self._steps[call_sid] = step
-        if len(self._steps) > _MAX_CALLS:
-            del self._steps[next(iter(self._steps))]
 
 
 async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: ServerState) -> str:

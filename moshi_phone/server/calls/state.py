@@ -30,7 +30,7 @@ from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.retention import retaining
 from moshi_phone.server.calls.call import Call, Calls
 from moshi_phone.server.calls.load import Load, watch_load
-from moshi_phone.server.calls.next_step import NextSteps
+from moshi_phone.server.calls.next_steps import NextSteps
 from moshi_phone.server.calls.pending import PendingCalls, Reservations
 from moshi_phone.server.calls.reviews import Reviews
 from moshi_phone.server.settings import Settings

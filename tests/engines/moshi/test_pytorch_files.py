@@ -49,7 +49,7 @@ def test_a_repo_of_any_name_is_converted_and_its_files_stay(hub: FakeHub, tmp_pa
     blobs = {path: path.stat().st_size for path in (tmp_path / "home/hub").rglob("*") if path.is_file()}
     hub.requests.clear()
     assert find(REPO, repair=True) == found
-    assert find_files.cached(EngineOptions(model=REPO), lambda _: None) == found
+    assert find_files.cached(EngineOptions(model=REPO, quantize="4"), lambda _: None) == found
     assert hub.requests == []
     assert all(path.stat().st_size == size for path, size in blobs.items())
 

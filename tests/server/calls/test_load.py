@@ -98,6 +98,6 @@ async def test_the_next_call_is_refused_while_one_runs() -> None:
     assert refusal.cause is RefusalCause.OVERLOAD
     report = health(state)
     assert (report["ready"], report["error"]) == (False, refusal.reason)
-    assert report["load"] == {"lag_ms": 500.0, "deadline_misses": 0.0}
+    assert report["load"] == {"lag_ms": 500.0, "deadline_misses": 0.0, "overloaded": True}
     state.calls.finish(call)
     assert reserve(state, "CA2") is None
