@@ -42,6 +42,8 @@ def test_with_the_embedded_engine(tmp_path: Path) -> None:
         "report.json",
         "call.png",
         "transcript.txt",
+        "report.md",
+        "conversation.png",
     }
     assert "You have reached the parrot." in (tmp_path / "transcript.txt").read_text()
 
