@@ -28,7 +28,7 @@ FAILS: list[tuple[Behaviour, set[str]]] = [
 ]
 
 
-# Known, and to be mended: in these the scripted engine takes a pause within the story for its end and answers.
+# Known, to be mended: in these the scripted engine takes a pause within the story for its end and answers.
 MISTAKEN = pytest.mark.xfail(reason="the scripted engine speaks in a pause of the story", strict=False)
 
 
