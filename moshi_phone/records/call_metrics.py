@@ -27,7 +27,7 @@ class CallMetrics:
         delay_ms: of the last frame, as in ``delay``.
         playout_lead_ms: what the other side had still to play before the last frame.
         dropped_frames: of the caller's, never answered.
-        skipped_frames: of the caller's, answered but not listened to for words.
+        untranscribed_frames: of the caller's, answered but not listened to for words.
         unsent_messages: dropped because the phone company took no audio.
         trimmed_ms: silence taken out.
         underruns: times that the ear ran dry.

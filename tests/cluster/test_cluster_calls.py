@@ -16,7 +16,7 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.app import create_app
 from moshi_phone.server.web.calls_source import CallsSource
 from moshi_phone.server.web.local_calls import LocalCalls
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 
 
 async def nobody_refuses(_: object) -> None:

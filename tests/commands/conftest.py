@@ -10,8 +10,8 @@ import pytest
 
 from moshi_phone.engines.choose import EngineChoice
 from moshi_phone.server import lifecycle as running
+from moshi_phone.testing.engine import FakeEngine
 from tests.fakes.cloudflared import FakeCloudflared
-from tests.support.fake_engines import FakeEngine
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.health import ENGINE_ERROR
 from moshi_phone.telephony.options import TwilioOptions
 from moshi_phone.telephony.rest_errors import TwilioError
+from moshi_phone.testing.engine import FakeEngine
 from tests.commands.serving import Serving, options
 from tests.fakes.cloudflared import FakeCloudflared
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
-from tests.support.fake_engines import FakeEngine
 from tests.support.logs import Logged
 from tests.support.phone import Phone, start_message
 

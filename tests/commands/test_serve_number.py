@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from moshi_phone.telephony.rest_errors import TwilioError
+from moshi_phone.testing.engine import FakeEngine
 from tests.commands.serving import Serving, options
 from tests.fakes.cloudflared import FakeCloudflared
 from tests.fakes.twilio_api import NUMBER, FakeTwilioApi
-from tests.support.fake_engines import FakeEngine
 from tests.support.logs import Logged
 
 

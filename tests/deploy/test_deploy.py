@@ -19,7 +19,7 @@ from moshi_phone.cluster.aggregate import merged_metrics
 from moshi_phone.cluster.fleet import WorkerState
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.monitoring import metrics
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana.json").read_text())

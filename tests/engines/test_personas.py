@@ -20,7 +20,7 @@ from moshi_phone.engines.personas import (
     resolve_personas,
 )
 from moshi_phone.engines.voices import PERSONAPLEX_REPO
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 
 FILE = """
 [default]

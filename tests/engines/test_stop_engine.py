@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from moshi_phone.engines.stop_engine import stop_engine
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 from tests.support.logs import Logged
 
 

@@ -12,10 +12,10 @@ from moshi_phone.engines.duplex import CallerText, DuplexStep
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
+from moshi_phone.testing.engine import FakeEngine, FakeSession
 from tests.fakes.openai_api import ToolCall, fake_openai
 from tests.fakes.twilio_api import FakeTwilioApi
 from tests.server.talking_line import PERSON, TO_THE_PERSON, Line, TalkingEngine
-from tests.support.fake_engines import FakeEngine, FakeSession
 from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, start_message
 

@@ -8,13 +8,13 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 
 from moshi_phone.runtime.plugin import PluginUnfit
+from moshi_phone.testing.engine import FakeEngine, FakeSession
 from pipelines.call_parts import CallParts
 from pipelines.choose import choose_pipeline, parse_options
 from pipelines.line_mirror import line_mirror
 from pipelines.phone_call import phone_call
 from processors.tap import Tap
 from tests.pipelines.test_phone_call import Transport
-from tests.support.fake_engines import FakeEngine, FakeSession
 from tests.support.logs import Logged
 
 HERE = "tests.pipelines.test_choose"

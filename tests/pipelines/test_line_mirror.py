@@ -9,7 +9,7 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 from tests.support.phone import start_message
 from tests.support.simulated import SimulatedPhone, run_simulated
 

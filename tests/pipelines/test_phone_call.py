@@ -3,10 +3,10 @@ from __future__ import annotations
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.base_transport import BaseTransport
 
+from moshi_phone.testing.engine import FakeEngine, FakeSession
 from pipelines.call_parts import CallParts
 from pipelines.phone_call import phone_call
 from processors.tap import Tap
-from tests.support.fake_engines import FakeEngine, FakeSession
 
 
 class Transport(BaseTransport):

@@ -16,11 +16,11 @@ from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.workers.runner import WorkerRunner
 
 from moshi_phone.engines.duplex import CallerText, DuplexStep, Unsupported
+from moshi_phone.testing.engine import FakeEngine, FakeSession
 from processors.delegate import WAITING_TURNS, Delegate
 from processors.transcription_frames import PAUSE_STEPS, WordFrames
 from tests.fakes.openai_api import FAIL, HANG, FakeOpenAi, ToolCall, fake_openai
 from tests.processors.passing import Passing
-from tests.support.fake_engines import FakeEngine, FakeSession
 from tests.support.logs import Logged
 
 WAIT_S = 20.0

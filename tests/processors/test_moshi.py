@@ -28,10 +28,10 @@ from pipecat.pipeline.worker import PipelineWorker
 from pipecat.workers.runner import WorkerRunner
 
 from moshi_phone.engines.duplex import CallerText, DuplexStep
+from moshi_phone.testing.engine import FakeEngine, FakeSession
 from processors.frames import EngineMetricsFrame, MulawInputFrame
 from processors.moshi import MoshiProcessor
 from tests.processors.passing import Passing
-from tests.support.fake_engines import FakeEngine, FakeSession
 from tests.support.logs import Logged
 from tests.support.simulated import run_simulated
 

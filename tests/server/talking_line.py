@@ -13,9 +13,9 @@ from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.rest import TwilioApi
+from moshi_phone.testing.engine import FakeEngine, FakeSession
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
 from tests.fakes.twilio_voice import FakeTwilioVoice
-from tests.support.fake_engines import FakeEngine, FakeSession
 from tests.support.fake_sleep import Naps
 from tests.support.phone import Phone, serving
 

@@ -9,7 +9,7 @@ from websockets.typing import Origin
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.server.calls.state import ServerState
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, start_message
 

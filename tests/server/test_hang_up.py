@@ -14,8 +14,8 @@ from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from moshi_phone.telephony.rest import TwilioApi
+from moshi_phone.testing.engine import FakeEngine
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
-from tests.support.fake_engines import FakeEngine
 from tests.support.fake_sleep import Naps
 from tests.support.inline_executor import InlineExecutor
 from tests.support.logs import Logged

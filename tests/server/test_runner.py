@@ -15,8 +15,8 @@ from moshi_phone.engines.options import EngineOptions
 from moshi_phone.server import runner
 from moshi_phone.server.runner import RunnerState
 from moshi_phone.server.settings import Settings
+from moshi_phone.testing.engine import FakeEngine
 from tests.fakes.hook import hook, says
-from tests.support.fake_engines import FakeEngine
 from tests.support.logs import Logged
 
 

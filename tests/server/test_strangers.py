@@ -10,7 +10,7 @@ import pytest
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.server.calls.state import ServerState
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 from tests.support.logs import Logged
 from tests.support.phone import Phone, serving
 from tests.support.raw_socket import TEXT, frame, raw_socket

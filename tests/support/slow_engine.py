@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from moshi_phone.engines.duplex import Progress
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 
 
 class SlowEngine(FakeEngine):

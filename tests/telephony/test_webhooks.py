@@ -20,7 +20,7 @@ from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.server.calls.pending import HOLD_SECS
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony.webhooks import MAX_BODY_BYTES
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, start_message
 

@@ -17,7 +17,7 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 from tests.support.phone import Phone, serving, serving_app
 from tests.web.axe import violations
 from tests.web.browser import PATIENCE_MS, browsing, state

@@ -13,7 +13,7 @@ from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.web.app import create_app
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 from tests.support.phone import serving, serving_app
 from tests.web.browser import PATIENCE_MS, browsing, state
 

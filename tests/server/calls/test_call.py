@@ -8,7 +8,7 @@ import pytest
 
 from moshi_phone.server.calls.call import Call, CallClosed, Calls, CallState
 from moshi_phone.telephony.media_stream import Start
-from tests.support.fake_engines import FakeEngine, FakeSession
+from moshi_phone.testing.engine import FakeEngine, FakeSession
 from tests.support.logs import Logged
 
 START = Start("MZ1", "CA" + "1" * 32, "AC1", {}, {})

@@ -15,7 +15,7 @@ from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.media_stream import Start
-from tests.support.fake_engines import FakeEngine, FakeSession
+from moshi_phone.testing.engine import FakeEngine, FakeSession
 from tests.support.phone import Phone, serving
 from tests.support.simulated import run_simulated
 

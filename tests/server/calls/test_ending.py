@@ -20,9 +20,9 @@ from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from moshi_phone.telephony.media_stream import Start
 from moshi_phone.telephony.rest import TwilioApi
+from moshi_phone.testing.engine import FakeEngine, FakeSession
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
 from tests.server.net.test_socket_closing import OUT_OF_MEMORY
-from tests.support.fake_engines import FakeEngine, FakeSession
 from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, serving_app, start_message
 from tests.support.waiting import until

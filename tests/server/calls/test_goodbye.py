@@ -21,7 +21,7 @@ from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from moshi_phone.telephony.rest import TwilioApi
-from tests.support.fake_engines import FakeEngine, FakeSession
+from moshi_phone.testing.engine import FakeEngine, FakeSession
 from tests.support.phone import start_message
 from tests.support.simulated import SimulatedPhone, run_simulated
 

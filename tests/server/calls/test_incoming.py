@@ -20,10 +20,10 @@ from moshi_phone.hooks.options import HookOptions
 from moshi_phone.hooks.outbox import Outbox
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
+from moshi_phone.testing.engine import FakeEngine, FakeSession
 from tests.fakes.hook import hook, says
 from tests.fakes.twilio_api import AUTH_TOKEN
 from tests.fakes.twilio_voice import CALLER, FakeTwilioVoice, Rejected
-from tests.support.fake_engines import FakeEngine, FakeSession
 from tests.support.logs import Logged
 from tests.support.phone import serving
 

@@ -16,10 +16,10 @@ from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
+from moshi_phone.testing.engine import FakeEngine, FakeSession
 from tests.conversation.scripted import clip
 from tests.fakes.twilio_api import FakeTwilioApi
 from tests.server.talking_line import PERSON, Line, TalkingEngine, TalkingSession
-from tests.support.fake_engines import FakeEngine, FakeSession
 from tests.support.inline_executor import InlineExecutor
 from tests.support.logs import Logged
 from tests.support.phone import SILENT_PACKET, start_message

@@ -8,7 +8,7 @@ from moshi_phone.hooks.options import HookOptions
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, start_message
 

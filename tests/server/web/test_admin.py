@@ -18,7 +18,7 @@ from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.admin import create_admin_app
 from moshi_phone.server.web.local_calls import LocalCalls
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, serving_app, start_message
 from tests.support.program import program

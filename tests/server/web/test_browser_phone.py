@@ -14,7 +14,7 @@ from moshi_phone.engines.personas import Personas
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.app import create_app
 from moshi_phone.server.web.browser_phone import WEB, chosen, offers, refusal_page
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 
 
 def client(state: ServerState) -> httpx.AsyncClient:

@@ -7,7 +7,7 @@ from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.startup import Startup
 from moshi_phone.server.web.health import ENGINE_ERROR, health, status
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 from tests.support.logs import Logged
 
 

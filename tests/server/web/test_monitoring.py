@@ -27,7 +27,7 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.monitoring import metrics
 from moshi_phone.telephony.media_stream import Start
-from tests.support.fake_engines import FakeEngine
+from moshi_phone.testing.engine import FakeEngine
 from tests.support.phone import Phone, serving, start_message
 
 CALL_SID = "CA" + "2" * 32

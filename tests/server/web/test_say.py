@@ -11,7 +11,7 @@ from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.say import MAX_BODY_BYTES
-from tests.support.fake_engines import FakeEngine, FakeSession
+from moshi_phone.testing.engine import FakeEngine, FakeSession
 from tests.support.phone import Phone, serving, start_message
 
 CALL_SID = "CA" + "3" * 32
