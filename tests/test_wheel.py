@@ -26,8 +26,9 @@ IMPORTED_AS = {
     "huggingface-hub": "huggingface_hub",
     "pipecat-ai": "pipecat",
     "prometheus-client": "prometheus_client",
+    "python-dotenv": "dotenv",
+    "pywebrtc-audio": "pywebrtc_audio",
 }
-IMPORTED_AS |= {"python-dotenv": "dotenv"}
 STAGES = ("audio", "engines/duplex.py", "engines/parrot.py", "pipelines", "processors", "records", "testing")
 
 
