@@ -104,6 +104,7 @@ for command in ((), ("cluster",)):
 """
 
 
+@pytest.mark.slow
 def test_who_does_not_use_ray_does_not_wait_for_it() -> None:
     """Runs in a process of its own: here, it may be loaded already."""
     subprocess.run([sys.executable, "-c", WITHOUT_RAY], cwd=ROOT, check=True)  # noqa: S603

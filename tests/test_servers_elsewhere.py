@@ -91,6 +91,7 @@ async def health(address: str) -> dict[str, Any]:
         return report
 
 
+@pytest.mark.slow
 async def test_two_servers_and_three_callers(twilio: FakeTwilioApi) -> None:
     async with moshi_server() as one, moshi_server() as two, answering(twilio, one, two) as (line, voice, at):
         names = [server.url.removeprefix("ws://") for server in (one, two)]
@@ -166,6 +167,7 @@ async def test_a_server_that_never_shakes_hands_ends_the_call(twilio: FakeTwilio
         assert reason.startswith(f"Server {name} gave no handshake in time (--server-wait-secs): it still")
 
 
+@pytest.mark.slow
 async def test_metrics_show_each_server(twilio: FakeTwilioApi) -> None:
     async with moshi_server() as one, moshi_server() as two, answering(twilio, one, two) as (_, voice, at):
         async with calling(voice, CALLS[1]) as phone:

@@ -13,7 +13,9 @@ from benchmarks.bursts import delays_s, talk
 from bot import run_call
 from moshi_phone.engines.duplex import DuplexEngine
 from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from moshi_phone.testing.engine import FakeEngine
 from tests.support.phone import start_message
@@ -26,7 +28,8 @@ def simulate(
     engine: DuplexEngine, said: NDArray[np.float32], late_s: tuple[float, ...] = ()
 ) -> tuple[SimulatedPhone, NDArray[np.float32]]:
     async def main() -> tuple[SimulatedPhone, NDArray[np.float32]]:
-        line = ServerState(engine)
+        # A tone for ten minutes is no word of the caller's, which ends a call.
+        line = ServerState(engine, Settings(calls=CallOptions(silence_secs=0)))
         await engine.start(lambda _: None)
         phone = SimulatedPhone(create_app(line, run_call), start_message())
         heard = await phone.talk(said, late_s=late_s)

@@ -62,6 +62,7 @@ def simulate(behaviour: Behaviour, secs: float = 20) -> tuple[list[float], FakeM
     return run_simulated(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["kyutai", "rust", "personaplex"])
 def test_a_server_that_answers_at_once_adds_what_opus_holds_back(kind: Any) -> None:
     delays_ms, server, phone = simulate(Behaviour(kind, swallows=0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from streamdouble.audio import frame_ulaw
 from streamdouble.chaos import Impairments
 from streamdouble.session import Session, SessionConfig
@@ -13,6 +14,7 @@ from moshi_phone.server.calls.state import ServerState
 from tests.support.phone import serving
 
 
+@pytest.mark.slow
 async def test_a_call_over_a_bad_network_is_answered_for_as_long_as_it_lasts() -> None:
     """5 % of the packets are lost, which the stream shows as jumps in its timestamps; the rest jitter."""
     secs = 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mlx.core as mx
 import numpy as np
+import pytest
 
 from benchmarks.accelerator import Clock, measure, old_session, step_rows
 from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
@@ -13,6 +14,7 @@ from tests.support.tiny_moshi import tiny_lm
 CONFIG = LmConfig.from_config_dict(tiny_config(dim=128, layers=2, context=300, card=64, text_card=50))
 
 
+@pytest.mark.slow
 def test_prints_one_table_of_steps_prompt_and_copy() -> None:
     lines = list(measure(CONFIG, ("4", "none"), (1, 2), mx.float32, Clock(60)))
     assert lines[0] == "| weights | compiled | 1 call | 2 calls | prompt of 200 | its copy |"

@@ -40,6 +40,7 @@ def test_the_same_seed_gives_the_same() -> None:
     assert autoscaled(conditions, 2) != autoscaled(replace(conditions, seed=2), 2)
 
 
+@pytest.mark.slow
 def test_spare_sessions_mean_fewer_refusals_and_more_sessions() -> None:
     outcomes = [autoscaled(Conditions(DAYS, LOAD, swing=0.8), spare) for spare in (1, 2, 4, 8)]
     refused = [one.refused_share for one in outcomes]

@@ -61,6 +61,7 @@ def test_the_page_says_what_the_command_says() -> None:
     assert all(text in PAGE for text in (HEAD, FOOT, STALLS))
 
 
+@pytest.mark.slow
 def test_forty_minutes_with_stalls_twice_the_same() -> None:
     first, second = (four_hours(30, hours=40 * MINUTE) for _ in range(2))
     assert first == second

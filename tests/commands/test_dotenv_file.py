@@ -50,6 +50,7 @@ def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert warning == f"{path} belongs to another user, who can change what this program does."
 
 
+@pytest.mark.slow
 def test_the_program_warns_on_stderr_and_takes_the_settings(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MOSHI_LOG_LEVEL=wrong\n")
     (tmp_path / ".env").chmod(0o666)

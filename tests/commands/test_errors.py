@@ -16,6 +16,7 @@ TWILIO_NUMBER=+15550001111
 TOKEN = "f" * 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["serve", "doctor", "dial"])
 async def test_the_readme_s_own_block_pasted_as_printed(tmp_path: Path, command: str) -> None:
     (tmp_path / ".env").write_text(DOTENV)

@@ -33,6 +33,7 @@ def test_help_teaches() -> None:
     assert not loaded & {"scipy", "matplotlib", "mlx.core"}, "a second that --help need not wait for"
 
 
+@pytest.mark.slow
 def test_a_command_that_is_almost_one() -> None:
     told = run("srve")
     assert told.returncode == 2
@@ -48,6 +49,7 @@ def test_an_option_of_pipecat_s_runner_names_the_command_that_was_meant() -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_command_whose_packages_are_not_installed_says_how_to_get_them() -> None:
     without = "import sys; sys.modules['streamdouble'] = None; del sys.argv[0]; import runpy; "
     told = run("rehearse", "--help", python=("-c", without + "runpy.run_path('bot.py', run_name='__main__')"))
@@ -73,6 +75,7 @@ def test_version() -> None:
     assert run("--version").stdout.strip().endswith(VERSION)
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -84,6 +87,7 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
     assert "Traceback" not in told.stderr
 
 
+@pytest.mark.slow
 def test_serve_is_what_no_command_means() -> None:
     command = [sys.executable, "bot.py", "--engine", "parrot", "--port", "0"]
     environment = {**os.environ, "MOSHI_PARROT_DELAY": "0.5"}

@@ -62,6 +62,7 @@ def test_a_report_is_written(recording: Path, tmp_path: Path) -> None:
     assert written == ["conversation.png", "report.json", "report.md"]
 
 
+@pytest.mark.slow
 def test_a_folder_is_summed_up_and_what_cannot_be_read_is_named(recording: Path, tmp_path: Path) -> None:
     soundfile.write(recording.with_name("other.flac"), two_voices(), RATE_HZ)
     recording.with_name("broken.wav").write_bytes(b"nothing")

@@ -22,6 +22,7 @@ BEHAVIOURS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bot", "caller", "noise_db"),
     [

@@ -49,6 +49,7 @@ async def say(phone: Phone, samples: NDArray[np.float32]) -> None:
         await asyncio.sleep(max(0.0, due_s - loop.time()))
 
 
+@pytest.mark.slow
 async def test_a_question_is_answered_and_the_whole_answer_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 4 s, 1.3 s were heard, and the caller's own voice under them."""
     speech = pcm.to_bytes(tone(ANSWER_S, 24_000))

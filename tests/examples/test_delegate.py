@@ -24,6 +24,7 @@ PACKETS_PER_FRAME = 4
 WAIT_S = 20.0
 
 
+@pytest.mark.slow
 async def test_an_answer_is_said_and_a_tool_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     questions = {2: " What time is it?", 40: " Goodbye."}
@@ -57,6 +58,7 @@ async def test_an_answer_is_said_and_a_tool_ends_the_call(monkeypatch: pytest.Mo
         assert '"now"' in str(api.messages(1))
 
 
+@pytest.mark.slow
 async def test_a_tool_puts_the_caller_through(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:

@@ -28,6 +28,7 @@ async def test_it_is_the_real_program_and_wants_its_password(monkeypatch: pytest
     assert await StatusClient(server.url).health() is None
 
 
+@pytest.mark.slow
 async def test_one_that_does_not_start_says_why_in_its_own_words() -> None:
     with pytest.raises(ServerFailed, match="none"):
         async with OwnServer({"MOSHI_ENGINE": "parrot", "MOSHI_CALLS": "none"}):

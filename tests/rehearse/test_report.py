@@ -87,6 +87,7 @@ def test_the_report_of_a_call_that_was_refused(tmp_path: Path) -> None:
     assert not call.held
 
 
+@pytest.mark.slow
 def test_the_report_of_several_calls(tmp_path: Path) -> None:
     written = write_report(tmp_path, [rehearsed(), rehearsed(simulated.slow)], PROVENANCE)
     assert written[:2] == [tmp_path / "report.json", tmp_path / "calls.png"]

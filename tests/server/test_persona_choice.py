@@ -192,6 +192,7 @@ async def test_a_persona_that_the_token_does_not_vouch_for_is_refused() -> None:
 # The real model, tiny.
 
 
+@pytest.mark.slow
 async def test_two_personas_on_the_phone(tiny_personaplex: Path) -> None:
     options = EngineOptions(model=str(tiny_personaplex), quantize="none", seed=1, persona="dada lolo")
     personas = Personas(NO_OVERRIDES, {"ben": CallOverrides("bibi koko", "NATM0")}, {CALLER: "ben"})

@@ -100,6 +100,7 @@ async def test_two_calls_at_once_do_not_disturb_each_other(
     assert len(other) == 4
 
 
+@pytest.mark.slow
 async def test_the_slowest_stage_sets_the_pace(engine: MoshiEngine) -> None:
     session, frames = engine.open_session(), 16
     outputs = session.outputs()

@@ -21,6 +21,7 @@ from tests.support.tiny_moshi import tiny_lm
 GB = 1_000_000_000
 
 
+@pytest.mark.slow
 def test_takes_what_steps_codecs_and_memory_hold(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -252,6 +252,7 @@ async def test_a_call_that_waits_for_its_prompt_takes_no_time_of_the_model_s_thr
         loaded.prompts._load_voice = voices
 
 
+@pytest.mark.slow
 async def test_moshi_says_a_greeting_in_words_as_well(tiny_checkpoint: Path) -> None:
     words = "dada bibi koko"
     engine = MoshiEngine(

@@ -102,6 +102,7 @@ def test_a_config_without_sizes_is_moshi_s(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_from_the_hub_it_is_converted_beside_the_hub_s_cache(
     hub: FakeHub, tmp_path: Path, folder: Path
 ) -> None:

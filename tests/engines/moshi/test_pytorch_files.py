@@ -42,6 +42,7 @@ def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield hub
 
 
+@pytest.mark.slow
 def test_a_repo_of_any_name_is_converted_and_its_files_stay(hub: FakeHub, tmp_path: Path) -> None:
     found = find(REPO)
     place = tmp_path / "home" / "moshi-phone" / "somebody--moshi-of-mine" / COMMIT
@@ -64,6 +65,7 @@ def test_what_a_fine_tune_saves_is_found_under_its_name(folder: Path, name: str)
     assert find(folder).weights == folder / "model.q4.safetensors"
 
 
+@pytest.mark.slow
 def test_a_fine_tune_of_the_hub_is_found_under_its_name(hub: FakeHub, folder: Path) -> None:
     as_moshi_saves_it(folder / "model.safetensors", folder / "consolidated.safetensors")
     (folder / "model.safetensors").unlink()

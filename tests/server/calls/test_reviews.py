@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from moshi_phone.audio import g711, pcm
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.records.options import TapOptions
@@ -15,6 +17,7 @@ from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, start_message
 
 
+@pytest.mark.slow
 async def test_a_recorded_call_leaves_a_test_report(tmp_path: Path) -> None:
     state = ServerState(ParrotEngine(delay_s=0), Settings(taps=TapOptions(record=tmp_path, review=True)))
     sid = "CA" + "7" * 32

@@ -98,6 +98,7 @@ def test_a_caller_who_says_nothing_is_asked_and_then_hung_up() -> None:
     assert engine.spoken[0][0] == pytest.approx(80, abs=1)
 
 
+@pytest.mark.slow
 def test_a_word_begins_the_time_anew() -> None:
     engine = QuietEngine()
     _, reason, ended_s = simulate(

@@ -114,6 +114,7 @@ async def test_the_other_port_is_taken_too() -> None:
     assert running.said.splitlines()[-1] == f"Error: Port {port} is taken; choose another with --admin-port."
 
 
+@pytest.mark.slow
 async def test_a_port_that_is_taken_is_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

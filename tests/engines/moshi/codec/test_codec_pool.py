@@ -29,6 +29,7 @@ def test_says_so_when_none_is_free(mimi_file: Path) -> None:
         MimiPool(mimi_file, size=1).take()
 
 
+@pytest.mark.slow
 def test_one_that_is_used_up_is_replaced_and_its_memory_given_back(mimi_file: Path) -> None:
     pool = MimiPool(mimi_file, size=1, limit_frames=64)
     pool.fill()
@@ -45,6 +46,7 @@ def test_one_that_is_used_up_is_replaced_and_its_memory_given_back(mimi_file: Pa
     pool.give_back(other)
 
 
+@pytest.mark.slow
 def test_half_used_ones_are_replaced_while_nobody_talks(mimi_file: Path) -> None:
     """Loading one holds the interpreter's lock for a second or more: no call is to stand still for it."""
     pool = MimiPool(mimi_file, size=1, limit_frames=64)

@@ -65,6 +65,7 @@ def test_is_clean_for_the_next_call(pool: MimiPool) -> None:
     np.testing.assert_allclose(again[1], first[1], atol=1e-5)  # rotary positions go on, and round elsewhere
 
 
+@pytest.mark.slow
 def test_hands_over_while_the_call_goes_on(mimi_file: Path) -> None:
     pool = MimiPool(mimi_file, size=2, limit_frames=200, handover_frames=12)
     pool.fill()
@@ -115,6 +116,7 @@ def test_a_call_that_ends_during_a_handover_gives_back_both(pool: MimiPool) -> N
     encoder.release()
 
 
+@pytest.mark.slow
 def test_calls_take_turns_with_the_spare(pool: MimiPool) -> None:
     encoder, decoder = Encoder(pool), Decoder(pool)
     encoder._due_at_frames = decoder._due_at_frames = 0
@@ -149,6 +151,7 @@ def test_a_spare_that_hangs_is_given_up_and_replaced(pool: MimiPool, monkeypatch
     encoder.release()
 
 
+@pytest.mark.slow
 def test_more_codebooks_begin_with_the_same_ones(pool: MimiPool, mimi_file: Path) -> None:
     """One codec serves the talk and the listening: what Moshi hears does not change."""
     more = MimiPool(mimi_file, size=1, limit_frames=12, codebooks=LISTENING_CODEBOOKS)

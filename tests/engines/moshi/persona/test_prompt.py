@@ -95,6 +95,7 @@ def test_says_what_nvidia_s_code_says_after_the_same_prompt(
     assert len(set(said[:, 0].tolist())) > 20, "the weights should make it say many things"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_says_the_same_in_one_step_with_others_that_come_and_go(models: dict[int, Lm], context: int) -> None:
     model = models[context]
