@@ -6,23 +6,33 @@ own runner (and Pipecat Cloud) calls for each connection.
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from dataclasses import replace
-from functools import partial
-from importlib.util import find_spec
-from uuid import uuid4
-
 if __name__ == "__main__":
+    import signal
+    import sys
+    from importlib.util import find_spec
+
+    # Until a command runs there is nothing to clean up: Ctrl-C ends the process at once, without a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as under nohup
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     if missing := [name for name in ("loguru", "click", "fastapi", "pipecat") if find_spec(name) is None]:
         sys.exit(
             f"The packages of this program are not installed here ({missing[0]} is missing). Run it as "
             "uv run bot.py, which installs them; https://docs.astral.sh/uv says how to get uv."
         )
-    # pipecat greets with a banner when it is loaded, before anybody has said how the log shall look.
-    from moshi_phone.commands.logs import log_to_stderr
+    from moshi_phone.commands.main import main
 
-    log_to_stderr("warning")
+    def _load() -> RunCall:
+        from bot import run_call as drive_call  # noqa: PLC0415 - loads pipecat
+
+        return drive_call
+
+    main(_load)  # which ends the process: what follows is imported by those commands that answer calls
+
+import asyncio
+import sys
+from dataclasses import replace
+from functools import partial
+from uuid import uuid4
 
 from fastapi import WebSocket
 from loguru import logger
@@ -42,7 +52,7 @@ from moshi_phone.server.calls.call import Call, CallState
 from moshi_phone.server.calls.control import CallControl, end_at_limit
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.silence import watch_conversation
-from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.stream import answer_transport, handle_stream
 from moshi_phone.server.net.socket_closing import close_socket
 from moshi_phone.server.options import ServerOptions
@@ -296,9 +306,3 @@ def _runners_app() -> object:
     """Give the app of pipecat's own runner, where that is what runs: ``python -m`` makes it ``__main__``."""
     modules = (sys.modules.get(name) for name in ("__main__", "pipecat.runner.run"))
     return next((app for module in modules if (app := getattr(module, "app", None))), None)
-
-
-if __name__ == "__main__":
-    from moshi_phone.commands.main import main
-
-    main(run_call)

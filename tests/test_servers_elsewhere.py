@@ -204,7 +204,9 @@ async def test_what_is_wrong_is_one_sentence() -> None:
 )
 def test_each_wrong_option_is_one_sentence(options: list[str], said: str) -> None:
     with log_put_back():
-        result = CliRunner(env=dict.fromkeys(os.environ)).invoke(cli, ["--port", "0", *options])
+        result = CliRunner(env=dict.fromkeys(os.environ)).invoke(
+            cli, ["--port", "0", *options], obj=lambda: None
+        )
     assert result.exit_code == 2
     last = result.output.splitlines()[-1]
     assert last.startswith("Error: ")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from moshi_phone.engines.moshi.engine import MoshiEngine
 
 
-@command("Does this machine hold real time, and for how many calls?")
+@command()
 @options_from(EngineOptions, without=("parrot_delay", "greeting", "greeting_frames", "hang_secs"))
 @cloup.option(
     "--frames",

@@ -64,8 +64,7 @@ def status(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> No
 
 
 @command(
-    "Answer calls with several servers.",
-    cloup.Group,
+    cls=cloup.Group,
     invoke_without_command=True,
     commands=(update, scale, status),
 )
@@ -104,7 +103,7 @@ def cluster(
             settings, sockets = _hold_ports(settings, sockets_left, held)
             if not address:
                 held.enter_context(ray_running(None))
-            runtime = RayRuntime(settings, cluster_options, _path_of(context.obj), start_log)
+            runtime = RayRuntime(settings, cluster_options, _path_of(context.obj()), start_log)
             manager = Manager(runtime, settings, cluster_options)
             manager.adopt([runtime.survivor(name, handle) for name, handle in left])
             if account:
@@ -212,9 +211,5 @@ def _hold_ports(
 
 
 def _path_of(run_call: RunCall) -> str:
-    """Name a function for other processes; here, its module is the program itself."""
-    module = run_call.__module__
-    if module == "__main__":  # run as bot.py, or with -m
-        spec = sys.modules["__main__"].__spec__
-        module = spec.name if spec else "bot"
-    return f"{module}:{run_call.__name__}"
+    """Name a function for other processes."""
+    return f"{run_call.__module__}:{run_call.__name__}"

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +41,7 @@ from moshi_phone.telephony.rest import PlacedCall, TwilioApi
 MAX_PARAMETER_CHARS = 499
 
 
-@command("Call a phone number, and talk.")
+@command()
 @click.pass_obj
 @cloup.argument("number", help="E.164, such as +15551234567.")
 @cloup.option(
@@ -101,7 +102,7 @@ MAX_PARAMETER_CHARS = 499
 @options_from(ServerOptions)
 @options_from(TapOptions)
 def dial(
-    run_call: RunCall,
+    load_run_call: Callable[[], RunCall],
     /,
     *,
     number: str,
@@ -156,7 +157,7 @@ def dial(
             call = event_loop.run(_dial_elsewhere(plan, _stream_url(url), api, options))
         else:
             # Twilio must reach us for the stream: without a URL of ours a tunnel is opened for this one call.
-            call = event_loop.run(_dial_here(plan, api, options.with_public_url(), run_call, mail))
+            call = event_loop.run(_dial_here(plan, api, options.with_public_url(), load_run_call(), mail))
     sys.exit(0 if call and call.status == COMPLETED else 1)
 
 

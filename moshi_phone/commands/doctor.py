@@ -39,7 +39,7 @@ from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 
 
-@command("Would a call work? And if not, what to do.")
+@command()
 @cloup.option("--json", "as_json", is_flag=True, help="Say it for a program to read.")
 @cloup.option(
     "--number", group=GROUPS["phone"], envvar="TWILIO_NUMBER", show_envvar=True, help="Your number at Twilio."

@@ -10,7 +10,7 @@ from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.personas import resolve_personas
 
 
-@command("Fetch Moshi's weights, and nothing else.")
+@command()
 @options_from(
     EngineOptions, only=("model", "voice", "persona", "personas", "quantize", "listen", "listen_model")
 )

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import difflib
+import signal
+import sys
 from collections.abc import Awaitable, Callable
 from importlib import import_module
+from typing import Any
 
 import click
 
 from moshi_phone.commands.dotenv_file import load_dotenv_file
+from moshi_phone.commands.logs import log_to_stderr
 from moshi_phone.runtime.event_loop import CLEANUP_SECS
 from moshi_phone.runtime.last_resort import last_resort
 from moshi_phone.runtime.version import VERSION
 
-COMMANDS = (
-    "serve",
-    "cluster",
-    "dial",
-    "rehearse",
-    "review",
-    "doctor",
-    "download",
-    "voices",
-    "bench",
-    "runner",
-)
+COMMANDS = {
+    "serve": "Answer calls (the default).",
+    "cluster": "Answer calls with several servers.",
+    "dial": "Call a phone number, and talk.",
+    "rehearse": "A whole call without a phone, checked point by point.",
+    "review": "Judge recorded calls: who spoke when, and how it answered.",
+    "doctor": "Would a call work? And if not, what to do.",
+    "download": "Fetch Moshi's weights, and nothing else.",
+    "voices": "List the voices, or hear one.",
+    "bench": "Does this machine hold real time, and for how many calls?",
+    "runner": "Answer under pipecat's own runner, on any of its transports.",
+}
+"""Each command, the most used first, with its line in the list: --help loads none of them."""
+
+INTERRUPTED = 128 + signal.SIGINT
 
 
 class Commands(click.Group):
@@ -38,10 +45,16 @@ class Commands(click.Group):
         """Name them, the most used first."""
         return list(COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
+        """List them without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
         """Load one, or say with None that there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
+        log_to_stderr("warning")  # pipecat logs a banner when it is loaded, which most commands do
         try:
             command: click.Command = getattr(import_module(f"moshi_phone.commands.{cmd_name}"), cmd_name)
         except ModuleNotFoundError as error:
@@ -50,6 +63,8 @@ class Commands(click.Group):
                 f"{cmd_name} needs the package {package}, which is not installed: run uv sync in the "
                 "repository, or install moshi-phone[server,moshi,rehearse]."
             ) from error
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # of bot.py, while packages were loaded
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -67,6 +82,13 @@ class Commands(click.Group):
         if not args or (args[0].startswith("-") and args[0] not in ("--help", "--version")):
             args.insert(0, "serve")
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C in one that does not handle it ends the process without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -96,16 +118,17 @@ def cli() -> None:
     """
 
 
-def main(run_call: Callable[..., Awaitable[None]]) -> None:
+def main(load_run_call: Callable[[], Callable[..., Awaitable[None]]]) -> None:
     """Run the command line, with what ``.env`` adds to the environment.
 
     Args:
-        run_call: drives one call (``bot.run_call``); the commands that answer calls take it from click's
-            context, so that no command imports the front door.
+        load_run_call: imports what drives one call (``bot.run_call``), and pipecat with it, which takes
+            seconds. The commands that answer calls take it from click's context, so that no command imports
+            the front door.
     """
     load_dotenv_file()
     try:
-        cli(prog_name="uv run bot.py", obj=run_call)
+        cli(prog_name="uv run bot.py", obj=load_run_call)
     except SystemExit as end:  # click's way to end, whatever came
         last_resort.arm(CLEANUP_SECS, end.code if isinstance(end.code, int) else 1)
         raise

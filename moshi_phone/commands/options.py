@@ -44,12 +44,13 @@ GROUPS = {
 
 
 def command(
-    short_help: str, cls: type[cloup.Command] = cloup.Command, **more: Any
+    short_help: str | None = None, cls: type[cloup.Command] = cloup.Command, **more: Any
 ) -> Callable[[Callable[..., Any]], cloup.Command]:
     """Make a function a command that reads a settings file and sorts its options into groups.
 
     Args:
-        short_help: the line that the list of commands has of it.
+        short_help: the line that the list of a group's commands has of it; the program's own list is in
+            ``commands/main.py``.
         cls: what it is, such as a group of commands.
         more: what that takes.
     """

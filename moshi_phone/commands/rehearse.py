@@ -42,7 +42,7 @@ _NO_ONE_ELSE_S = as_environment(TapOptions()) | as_environment(CallOptions()) | 
 _WIDTH_WITHOUT_TERMINAL = 140
 
 
-@command("A whole call without a phone, checked point by point.")
+@command()
 @options_from(RehearseOptions)
 @options_from(EngineOptions, without=("calls",))
 @options_from(ServerOptions, only=("pipeline",))

@@ -26,7 +26,7 @@ _MARKS = {True: Text("✓", "bold green"), False: Text("✗", "bold red"), None:
 _WIDTH_WITHOUT_TERMINAL = 140
 
 
-@command("Judge recorded calls: who spoke when, and how it answered.")
+@command()
 @cloup.argument(
     "recordings", nargs=-1, required=True, type=click.Path(path_type=Path), help="Files or folders."
 )

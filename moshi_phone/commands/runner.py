@@ -8,7 +8,6 @@ import click
 
 
 @click.command(
-    short_help="Answer under pipecat's own runner, on any of its transports.",
     context_settings={"ignore_unknown_options": True, "help_option_names": []},  # --help is the runner's, too
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -25,7 +24,7 @@ def runner(context: click.Context, arguments: tuple[str, ...]) -> None:
             f"pipecat's runner needs the package {error.name}: "
             f"uv run --extra runner bot.py runner {' '.join(arguments)}"
         ) from error
-    front_door = sys.modules[context.obj.__module__]  # run_call's module has bot() beside it
+    front_door = sys.modules[context.obj().__module__]  # run_call's module has bot() beside it
     front_door.runner_state.load_with(run.app)
     sys.modules["__main__"].bot = front_door.bot  # type: ignore[attr-defined] # where the runner looks for it
     sys.argv = ["bot.py runner", *arguments]

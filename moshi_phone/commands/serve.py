@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import operator
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 
 import click
@@ -29,16 +30,16 @@ AFTER_DRAIN_SECS, FORCED_SECS = 60.0, 20.0  # more than all bounds of the end's 
 _HERE = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - all of them take what comes to localhost
 
 
-@command("Answer calls (the default).")
+@command()
 @click.pass_obj
 @number_option
 @options_from(Settings)
-def serve(run_call: RunCall, /, *, number: str | None, settings: Settings) -> None:
+def serve(load_run_call: Callable[[], RunCall], /, *, number: str | None, settings: Settings) -> None:
     """Answer calls at ws://HOST:PORT/stream."""
     log_to_stderr(settings.server.log_level, settings.secrets, settings.server.log_format)
     with explained():
         settings.check()
-        is_back = event_loop.run(_serve(settings, run_call, number), exit_code=operator.not_)
+        is_back = event_loop.run(_serve(settings, load_run_call(), number), exit_code=operator.not_)
     if not is_back:
         sys.exit(1)
 

@@ -25,7 +25,7 @@ WORDS = "Hello, this is how I sound on the phone."
 KINDS = {"NATF": "natural, female", "NATM": "natural, male", "VARF": "varied, female", "VARM": "varied, male"}
 
 
-@command("List the voices, or hear one.")
+@command()
 @options_from(EngineOptions, only=("model", "quantize", "persona", "personas"))
 @cloup.option("--play", metavar="NAME|FILE", help="Write a sample of this voice, made by the model.")
 @cloup.option(

@@ -38,7 +38,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def dial(environment: dict[str, str], *arguments: str) -> Result:
     quiet = ["--log-level", "error"]
     return CliRunner(env={**dict.fromkeys(os.environ), **environment}).invoke(
-        cli, ["dial", *arguments, *quiet]
+        cli, ["dial", *arguments, *quiet], obj=lambda: None
     )
 
 

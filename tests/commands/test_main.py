@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from moshi_phone.commands.main import COMMANDS, Commands, cli
 from moshi_phone.runtime.version import VERSION
 
 ROOT = Path(__file__).parents[2]
@@ -23,14 +28,52 @@ def run(*arguments: str, python: tuple[str, ...] = ()) -> subprocess.CompletedPr
     )
 
 
-def test_help_teaches() -> None:
-    told = run("--help", python=("-X", "importtime"))
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_load_none_of_the_commands(option: str) -> None:
+    told = run(option, python=("-X", "importtime"))
     assert told.returncode == 0
-    for word in ("serve", "uv run bot.py --port", ".env"):
+    for word in ("serve", "uv run bot.py --port", ".env") if option == "--help" else (VERSION,):
         assert word in told.stdout
     loaded = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
-    assert "moshi_phone.rehearse.rehearsal" in loaded
-    assert not loaded & {"scipy", "matplotlib", "mlx.core"}, "a second that --help need not wait for"
+    assert "moshi_phone.commands.main" in loaded
+    assert not loaded & {"pipecat", "fastapi", "numpy", "mlx.core"}, "seconds that neither need wait for"
+
+
+def test_the_list_has_every_command() -> None:
+    listed = run("--help").stdout.partition("Commands:")[2]
+    assert [line.split()[0] for line in listed.splitlines() if line] == list(COMMANDS)
+    assert "..." not in listed  # and cuts no line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "after"),
+    [((), "asyncio"), ((), "fastapi"), ((), "pipecat.frames.frames"), (("serve", "--help"), "pipecat")],
+)
+async def test_ctrl_c_during_the_start_ends_it_without_a_word(arguments: tuple[str, ...], after: str) -> None:
+    """While modules are loaded, which takes two seconds; -v has Python say which."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-v", "bot.py", *arguments), cwd=ROOT, stdout=PIPE, stderr=PIPE, limit=2**20
+    )
+    assert process.stderr is not None
+    while (line := await process.stderr.readline()) and not line.startswith(f"import '{after}'".encode()):
+        pass
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = await process.communicate()
+    assert process.returncode in (-signal.SIGINT, 130)  # a shell says 130 for either
+    assert b"Traceback" not in stderr
+    assert not stdout
+
+
+def test_ctrl_c_in_a_command_that_lets_it_pass_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def bench() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Commands, "get_command", lambda *_: bench)
+    told = CliRunner().invoke(cli, ["bench"])
+    assert told.exit_code == 130
+    assert not told.output
 
 
 @pytest.mark.slow
@@ -64,15 +107,6 @@ def test_a_python_without_the_packages_says_what_to_do() -> None:
     assert told.returncode == 1
     assert "uv run bot.py, which installs them" in told.stderr
     assert "Traceback" not in told.stderr
-
-
-@pytest.mark.slow
-def test_the_list_of_commands_is_not_cut() -> None:
-    assert "..." not in run("--help").stdout.partition("Commands:")[2]
-
-
-def test_version() -> None:
-    assert run("--version").stdout.strip().endswith(VERSION)
 
 
 @pytest.mark.slow

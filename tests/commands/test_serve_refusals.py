@@ -20,7 +20,9 @@ def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "log_to_stderr", lambda _, secrets, __: kept_out.extend(secrets))
     given = {"--auth-token": "a", "--web-password": "b", "--server-token": "c", "--hook-secret": "d"}
     wrong = ["--stream-url", "https://a.example"]  # without --public-url: it ends before it begins
-    result = CliRunner().invoke(cli, ["serve", *(word for pair in given.items() for word in pair), *wrong])
+    result = CliRunner().invoke(
+        cli, ["serve", *(word for pair in given.items() for word in pair), *wrong], obj=lambda: None
+    )
     assert "--stream-url" in result.output
     assert kept_out == list(given.values())
 
@@ -82,7 +84,7 @@ def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.Mo
     ],
 )
 def test_what_a_person_can_mend_is_one_sentence(arguments: list[str], words: str) -> None:
-    result = CliRunner(env=dict.fromkeys(os.environ)).invoke(cli, ["serve", *arguments])
+    result = CliRunner(env=dict.fromkeys(os.environ)).invoke(cli, ["serve", *arguments], obj=lambda: None)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.startswith("Error: ")
@@ -103,7 +105,7 @@ def test_a_tunnel_without_cloudflared(monkeypatch: pytest.MonkeyPatch, tmp_path:
         "--log-level",
         "error",
     ]
-    result = CliRunner().invoke(cli, arguments)
+    result = CliRunner().invoke(cli, arguments, obj=lambda: None)
     assert result.exit_code == 2
     assert "Error: cloudflared is not installed: " in result.stderr
     assert result.stderr.count("\n") == 1
