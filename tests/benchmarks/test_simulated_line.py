@@ -34,27 +34,27 @@ def test_minutes_of_jitter(jitter_ms: float, network: str) -> None:
 
 
 @pytest.mark.simulated
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(("number", "network"), list(enumerate(NETWORKS)))
 @pytest.mark.parametrize("pauses", [True, False])
-def test_hours_of_jitter(pauses: bool, network: str) -> None:
+def test_hours_of_jitter(pauses: bool, number: int, network: str) -> None:
+    """One row of the page for each network: all rows take ten minutes of CPU (``benchmarks/jitter.py``)."""
     # Where audio is late for lost packets and never pauses, nothing can be taken out again.
     delay_may_grow = network == "1 % lost" and not pauses
-    for jitter_ms in JITTERS_MS:
-        outcome = hour(jitter_ms, pauses, network)
-        check_call(outcome, delay_may_grow=delay_may_grow)
-        answer = "pauses" if pauses else "never pauses"
-        assert row(str(jitter_ms), answer, network, outcome=outcome) in PAGE
+    jitter_ms = JITTERS_MS[(number + 2 * pauses) % len(JITTERS_MS)]
+    outcome = hour(jitter_ms, pauses, network)
+    check_call(outcome, delay_may_grow=delay_may_grow)
+    answer = "pauses" if pauses else "never pauses"
+    assert row(str(jitter_ms), answer, network, outcome=outcome) in PAGE
 
 
 @pytest.mark.simulated
-@pytest.mark.parametrize("jitter_ms", JITTERS_MS)
-def test_four_hours_with_stalls_twice_the_same(jitter_ms: float) -> None:
+def test_four_hours_with_stalls() -> None:
+    """With the worst jitter; that two runs are alike is seen in forty minutes."""
+    jitter_ms = max(JITTERS_MS)
     outcome = four_hours(jitter_ms)
     check_call(outcome)
     assert 24 * 1.9 < outcome.gap_s < 24 * 2.1
-    # The page has two runs of each, made at another time; to the last bit, one pair takes half a minute.
     assert all(row(str(jitter_ms), run, outcome=outcome) in PAGE for run in ("first", "second"))
-    assert jitter_ms < max(JITTERS_MS) or four_hours(jitter_ms) == outcome
 
 
 def test_the_page_says_what_the_command_says() -> None:
