@@ -58,4 +58,11 @@ def parse_public_url(text: str) -> str:
         or parts.fragment
     ):
         raise BadPublicUrl(f"expected a public URL such as https://phone.example.com, got {text!r}")
-    return f"https://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+    path = parts.path.rstrip("/")
+    for ours in (NEXT_PATH, TWIML_PATH, STREAM_PATH, STATUS_PATH, TRANSFERRED_PATH, HEALTH_PATH):
+        if path.endswith(ours):
+            base = f"https://{parts.netloc}{path.removesuffix(ours)}"
+            raise BadPublicUrl(
+                f"expected a public URL without {ours}, which is added to it: {base}, got {text!r}"
+            )
+    return f"https://{parts.netloc.lower()}{path}"

@@ -28,6 +28,7 @@ from moshi_phone.runtime import event_loop
 from moshi_phone.runtime.stop_signals import Stopped, stop_signals
 from moshi_phone.runtime.urls import split_url
 from moshi_phone.server.calls.draining import hang_up_all
+from moshi_phone.server.calls.incoming import STREAM_SECS
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.voicemail import NO_VOICEMAIL, Voicemail
 from moshi_phone.server.lifecycle import listen, running_server
@@ -36,9 +37,13 @@ from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.telephony.dialling import COMPLETED, CallPlan, Dialler
 from moshi_phone.telephony.e164 import parse_number
 from moshi_phone.telephony.options import ReachOptions, TwilioOptions
-from moshi_phone.telephony.rest import PlacedCall, TwilioApi
+from moshi_phone.telephony.rest import TRIAL, TRIAL_LIMITS, TRIAL_REMEDY, PlacedCall, TwilioApi
 
 MAX_PARAMETER_CHARS = 499
+ANSWERED = "in-progress"
+_NO_STREAM = (
+    "is the Twilio account a trial (uv run bot.py doctor), and does the public URL lead here, WebSockets too?"
+)
 
 
 @command()
@@ -121,7 +126,7 @@ def dial(
 ) -> None:
     """Call NUMBER (E.164, such as +15551234567) and follow the call to its end.
 
-    Ctrl-C hangs up. The exit code is 0 when somebody answered, and 1 when nobody did.
+    Ctrl-C hangs up. The exit code is 0 when somebody answered and was connected, and 1 otherwise.
     """
     if report and url:
         raise Unusable("--report needs the call to be answered here; leave out --url.")
@@ -166,6 +171,8 @@ async def _dial_elsewhere(
 ) -> PlacedCall | None:
     with stop_signals() as stop:
         tokens = StreamTokens.from_auth_token(options.twilio.auth_token)
+        if await api.check_account() == TRIAL:
+            _print(f"this is {TRIAL_LIMITS}: {TRIAL_REMEDY}")
         return await _follow(replace(plan, stream_url=stream_url), tokens, Dialler(api, stop, _print))
 
 
@@ -180,9 +187,15 @@ async def _dial_here(
     listener = _listen(options)
     news = asyncio.Event()
 
+    def warn_without_stream(call_sid: str) -> None:
+        if state.calls.find(call_sid) is None:
+            _print(f"no audio has come {STREAM_SECS:g} s after the call was answered: {_NO_STREAM}")
+
     def on_status(call_sid: str, status: str) -> None:
         mail.on_status(call_sid, status, state)
         news.set()
+        if status == ANSWERED:
+            asyncio.get_running_loop().call_later(STREAM_SECS, warn_without_stream, call_sid)
 
     with stop_signals() as stop:
         try:
@@ -201,7 +214,11 @@ async def _dial_here(
                     raise Unusable("There is no public URL; set --public-url, or install cloudflared.")
                 here = replace(plan, stream_url=stream_url, status_url=address.https(STATUS_PATH))
                 try:
-                    return await _follow(here, state.auth.tokens, Dialler(api, stop, _print, news))
+                    call = await _follow(here, state.auth.tokens, Dialler(api, stop, _print, news))
+                    if call.status == COMPLETED and state.calls.find(call.sid) is None:
+                        _print(f"it was answered, and never connected: {_NO_STREAM}")
+                        return None
+                    return call
                 finally:
                     await hang_up_all(state.calls, _print)
                     await state.reviews.finished()

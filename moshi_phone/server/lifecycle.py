@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import socket
@@ -32,6 +33,7 @@ from moshi_phone.server.web.app import create_app
 from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.telephony.api_retry import ApiRetry
 from moshi_phone.telephony.number_routing import VoiceWebhookOverride
+from moshi_phone.telephony.rest import TRIAL, TRIAL_LIMITS, TRIAL_REMEDY
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.webhooks import OnStatus
 
@@ -40,6 +42,8 @@ _MESSAGE_BYTES = 64 * 1024  # of a WebSocket; Twilio's have less than one kiloby
 _KEEP_ALIVE_SECS = 75  # longer than a balancer's 60, or it sends a request into a connection that we close
 _MAX_WAITING = 128  # connections that have not become a request or a call
 _BACKLOG = 128  # connections that one turn of the loop accepts, at most
+_CHECK_SECS = 3  # tries, a second apart, of a public URL that should answer at once
+OURS = '"engine"'  # as our /healthz has it
 _MAX_CONNECTIONS = 512  # then requests get a 503, and calls go on
 
 
@@ -111,6 +115,9 @@ async def running_server(
         logger.info("Answering calls at ws://{}:{}/stream", host, port)
         if address.base:
             await stop.unless_stopped(_reached_at(state, address, address.base, pointer, wait_secs=0))
+            if webhook_base_url is None:
+                checking = asyncio.create_task(_check_public_url(address.base))
+                stack.callback(checking.cancel)
         elif options.reach.tunnel:
             wait_secs = options.reach.tunnel_wait_secs
             tunnel = Tunnel(port, lambda url: _reached_at(state, address, url, pointer, wait_secs))
@@ -132,10 +139,15 @@ async def _check_reach(
     """
     if options.reach.tunnel:
         find_program()
-    if pointer is not None:
-        await check.run(pointer.find)
-    elif options.is_public and state.rest is not None:
-        await check.run(state.rest.check_account)
+
+    async def ask() -> None:
+        if pointer is not None:
+            await pointer.find()
+        if state.rest is not None and await state.rest.check_account() == TRIAL:
+            logger.warning("This is {}: {}", TRIAL_LIMITS, TRIAL_REMEDY)
+
+    if pointer is not None or (options.is_public and state.rest is not None):
+        await check.run(ask)
 
 
 async def _reached_at(
@@ -150,6 +162,16 @@ async def _reached_at(
     if is_another:  # at once: Twilio gives a URL that is gone 15 s
         await bring_along(state)
     await publish_url(url, pointer, wait_secs=wait_secs, is_another=is_another)
+
+
+async def _check_public_url(url: str) -> None:
+    """Warn where what the world asks at the user's own URL does not come to this program."""
+    if not await reaches(url + HEALTH_PATH, within_secs=_CHECK_SECS, wanted=OURS):
+        logger.warning(
+            "{} does not lead to this program, as far as this machine can tell: callers would hear an error. "
+            "Does the proxy or tunnel run, and lead to this --port?",
+            url + HEALTH_PATH,
+        )
 
 
 async def publish_url(

@@ -25,6 +25,12 @@ MachineDetection = Literal["Enable", "DetectMessageEnd"]
 """Twilio's words: tell who has answered at once, or of a machine only when its greeting is over."""
 
 API_URL = "https://api.twilio.com"
+TRIAL = "Trial"
+TRIAL_LIMITS = "a trial account: Twilio blocks <Stream> and <Dial> there, so no call would be connected"
+TRIAL_REMEDY = (
+    "upgrade it at https://console.twilio.com; until then talk in the browser, or use another carrier "
+    "(docs/pipecat.md)"
+)
 REQUEST_SECS = 10.0
 _RETRY_DELAYS_SECS = (0.5, 1.0, 2.0, 4.0)  # five tries in all
 _TOO_MANY_REQUESTS = 429
@@ -104,7 +110,7 @@ class TwilioApi:
         self._sleep = sleep
 
     async def check_account(self) -> str:
-        """Ask for the account itself, which changes nothing; returns its kind, ``Full`` or ``Trial``.
+        """Ask for the account itself, which changes nothing; returns its kind, ``Full`` or ``TRIAL``.
 
         Raises:
             TwilioError: also where the account is suspended or closed.

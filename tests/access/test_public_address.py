@@ -47,6 +47,13 @@ def test_what_is_none(given: str) -> None:
         parse_public_url(given)
 
 
+@pytest.mark.parametrize("path", ["/twiml", "/twiml/", "/stream", "/healthz", "/moshi/twiml"])
+def test_one_of_our_own_paths_is_told(path: str) -> None:
+    base = "https://a.com" + ("/moshi" if "moshi" in path else "")
+    with pytest.raises(BadPublicUrl, match=f"which is added to it: {base}, got"):
+        parse_public_url(f"https://a.com{path}")
+
+
 def test_its_paths() -> None:
     address = PublicAddress("https://example.com/moshi")
     assert address.https(TWIML_PATH) == "https://example.com/moshi/twiml"

@@ -120,6 +120,35 @@ async def test_ctrl_c_in_a_call_that_is_answered_here(
     assert {"Status": ["completed"]} in twilio.made("POST", f"Calls/{sid}.json")
 
 
+async def test_a_call_that_is_answered_and_never_connected_is_no_success(
+    twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("moshi_phone.commands.dial.STREAM_SECS", 0.05)
+    twilio.progress = ["queued"]
+    loop = asyncio.get_running_loop()
+    placed: asyncio.Future[tuple[str, Form]] = loop.create_future()
+    twilio.on_call = lambda sid, form: loop.call_soon_threadsafe(placed.set_result, (sid, form))
+    made = Settings(
+        engine=EngineOptions(engine="parrot"),
+        twilio=TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url),
+        reach=ReachOptions(public_url="https://phone.example.com"),
+    )
+    with listen("127.0.0.1", 0) as listener:
+        local = f"127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setattr("moshi_phone.commands.dial._listen", lambda _: listener)
+        plan = CallPlan(TO, NUMBER, "")
+        dialling = asyncio.ensure_future(_dial_here(plan, made.rest_api("dial"), made, run_call))
+        sid, form = await placed
+        voice = FakeTwilioVoice("https://phone.example.com", local)
+        await voice.tell(form["StatusCallback"][0], sid, CallStatus="in-progress")
+        await asyncio.sleep(0.2)
+        twilio.calls[sid]["status"] = "completed"
+        assert await dialling is None  # exit code 1
+    told = capsys.readouterr().out
+    assert "no audio has come 0.05 s after the call was answered: is the Twilio account a trial" in told
+    assert "it was answered, and never connected" in told
+
+
 @pytest.mark.parametrize(
     ("left_out", "arguments", "words"),
     [
@@ -165,10 +194,10 @@ def test_a_port_that_another_server_has(twilio: FakeTwilioApi) -> None:
 
 def test_a_rate_limit_and_a_server_error(twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moshi_phone.telephony.rest._RETRY_DELAYS_SECS", (0.0, 0.0))
-    twilio.fail(429, 20429, "Too Many Requests", times=3)
+    twilio.fail(429, 20429, "Too Many Requests", times=3, only="POST")
     result = dial(account(twilio), TO, "--url", "wss://a.com")
     assert (result.exit_code, "try again in a minute" in result.stderr) == (2, True)
-    twilio.fail(500)
+    twilio.fail(500, only="POST")
     result = dial(account(twilio), TO, "--url", "wss://a.com")
     assert (result.exit_code, "an error of its own (HTTP 500)" in result.stderr) == (2, True)
     assert twilio.calls == {}
@@ -176,5 +205,5 @@ def test_a_rate_limit_and_a_server_error(twilio: FakeTwilioApi, monkeypatch: pyt
 
 def test_the_account_is_what_is_used(twilio: FakeTwilioApi) -> None:
     dial(account(twilio), TO, "--url", "wss://a.com")
-    assert {one.path.split("/")[3] for one in twilio.requests} == {ACCOUNT_SID}
+    assert {one.path.split("/")[3].removesuffix(".json") for one in twilio.requests} == {ACCOUNT_SID}
     assert twilio.made("POST", "Calls.json")[0]["From"] == [NUMBER]

@@ -131,3 +131,37 @@ async def test_an_account_that_is_certainly_wrong_ends_the_start(
     serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch)
     with pytest.raises(TwilioError, match="the Twilio account is suspended"):
         await serving.task
+
+
+@pytest.mark.parametrize("number", [NUMBER, None])
+async def test_a_trial_account_is_told_at_the_start(
+    number: str | None,
+    engine: FakeEngine,
+    twilio: FakeTwilioApi,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Logged,
+) -> None:
+    twilio.account_type = "Trial"
+    serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, number)
+    await logged.says("Answering calls")
+    assert "WARNING This is a trial account: Twilio blocks <Stream>" in logged.text
+    assert "talk in the browser" in logged.text
+    await serving.signal()
+    await serving.task
+
+
+async def test_a_public_url_that_leads_elsewhere_is_told(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    asked = list[str]()
+
+    async def reaches(url: str, **_: object) -> bool:
+        asked.append(url)
+        return False
+
+    monkeypatch.setattr("moshi_phone.server.lifecycle.reaches", reaches)
+    serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch)
+    await logged.says("WARNING https://phone.example.com/healthz does not lead to this program")
+    assert asked == ["https://phone.example.com/healthz"]
+    await serving.signal()
+    await serving.task

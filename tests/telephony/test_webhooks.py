@@ -83,7 +83,7 @@ async def test_a_signed_call_is_put_through(server: Server, logged: Logged) -> N
     assert stream.attrib == {"url": "wss://phone.example.com/stream", "statusCallback": PUBLIC + "/status"}
     token = parameter.attrib["value"]
     server.line.auth.tokens.spend(token, CALL, server.line.auth.clock())
-    assert "CA11111111 The call from +…567 is connected" in logged.text
+    assert "CA11111111 The call from +…567 is answered" in logged.text
     assert CALLER not in logged.text
     assert token not in logged.text
     assert server.engine.opened == 0
@@ -111,7 +111,7 @@ async def test_what_twilio_did_not_sign_is_refused(server: Server, path: str, lo
     assert (await server.post(path, b"", right))[0] == 403
     assert server.line.refusals.by_cause == {"unsigned": 1, "signature": 8}
     assert logged.text.count("Refused a webhook") == 2  # one line for each cause within ten seconds
-    assert "is connected" not in logged.text.replace("is connected", "", 1)
+    assert "is answered" not in logged.text.replace("is answered", "", 1)
     assert server.engine.opened == 0
 
 

@@ -17,16 +17,15 @@ from moshi_phone.commands.checks.check import Check
 from moshi_phone.commands.dotenv_file import place_of
 from moshi_phone.runtime.cloudflared import BINARY, how_to_install
 from moshi_phone.runtime.tunnel import Tunnel, TunnelFailed, reaches
-from moshi_phone.server.lifecycle import listen
+from moshi_phone.server.lifecycle import OURS, listen
 from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.telephony.credentials import BadCredential
 from moshi_phone.telephony.e164 import BadNumber, parse_number
-from moshi_phone.telephony.rest import OwnedNumber, TwilioApi
+from moshi_phone.telephony.rest import TRIAL, TRIAL_LIMITS, TRIAL_REMEDY, OwnedNumber, TwilioApi
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.saved_numbers import SavedNumbers
 
 ANSWER_SECS = 10.0
-OURS = '"engine"'  # as our /healthz has it
 _CONSOLE = "https://console.twilio.com"
 
 
@@ -88,9 +87,8 @@ async def check_credentials(options: Settings) -> tuple[Check, TwilioApi | None]
         kind = await api.check_account()
     except TwilioError as error:
         return Check("credentials", "fail", str(error)), None
-    if kind == "Trial":
-        limits = "a trial account: ten minutes a call, verified numbers only, a message before each call"
-        return Check("credentials", "note", limits, f"upgrade at {_CONSOLE}"), api
+    if kind == TRIAL:
+        return Check("credentials", "fail", TRIAL_LIMITS, TRIAL_REMEDY), api
     return Check("credentials", "ok", f"a {kind.lower()} account"), api
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from loguru import logger
@@ -15,6 +16,7 @@ from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, RequestRefus
 from moshi_phone.hooks import on_call
 from moshi_phone.hooks.http import HookFailed
 from moshi_phone.hooks.on_call import HookAnswer
+from moshi_phone.runtime.call_log import call_context
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.options import CallOptions, fallback
 from moshi_phone.server.calls.pending import PendingCall
@@ -22,6 +24,9 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.media_stream import Start
 from moshi_phone.telephony.webhooks import CONVERSED, IncomingCall
+
+STREAM_SECS = 10.0
+"""As long as Twilio may take from our answer to the stream, before the log warns."""
 
 
 async def answer_call(call: IncomingCall, state: ServerState) -> str:
@@ -44,7 +49,7 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
         return twiml.reject("rejected")
     state.next_steps.forget(sid)
     state.expected.add(sid, expected, state.clock())
-    logger.info("The call from {} is connected", caller)
+    logger.info("The call from {} is answered", caller)
     return connect(sid, state)
 
 
@@ -148,6 +153,18 @@ def expect_wishes(start: Start, state: ServerState) -> None:
     state.expected.add(start.call_sid, PendingCall(request=request), state.clock())
 
 
+def _warn_without_stream(call_sid: str, state: ServerState) -> None:
+    """Warn of a call whose audio has not come: its caller hears nothing of us."""
+    if state.reservations.is_made(call_sid):
+        with call_context(call_sid):
+            logger.warning(
+                "The call was answered {:g} s ago, and no audio has come: is the Twilio account a trial "
+                "(uv run bot.py doctor), does the proxy pass on WebSockets, and does {} lead here?",
+                STREAM_SECS,
+                state.auth.address.wss(STREAM_PATH),
+            )
+
+
 def connect(call_sid: str, state: ServerState, resumes: int = 0) -> str:
     """Give the TwiML that connects a call, for which a session is held, with our stream.
 
@@ -159,6 +176,7 @@ def connect(call_sid: str, state: ServerState, resumes: int = 0) -> str:
     stream_url = state.auth.address.wss(STREAM_PATH)
     assert stream_url is not None  # noqa: S101 - the webhook looked before it asked
     reserve(state, call_sid)  # anew: the hook may have taken most of the time that it was held for
+    asyncio.get_running_loop().call_later(STREAM_SECS, _warn_without_stream, call_sid, state)
     # Where streams come to another URL than webhooks, whoever is asked next may know nothing of this call.
     next_url = state.webhooks.https(twiml.next_path(resumes)) if state.webhook_base_url is None else None
     status_url = state.webhooks.https(STATUS_PATH)

@@ -85,6 +85,10 @@ class Reservations:
         """Forget it: its stream is here."""
         self._made_s.pop(call, None)
 
+    def is_made(self, call: str) -> bool:
+        """Tell whether neither the call's stream nor its end has come."""
+        return call in self._made_s
+
     def count(self, now_s: float, *, besides: str) -> int:
         """Count the calls whose streams are still to come.
 

@@ -96,7 +96,7 @@ async def test_credentials(twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatc
     async def check(sid: str | None = ACCOUNT_SID, token: str | None = AUTH_TOKEN) -> Check:
         given = replace(OPTIONS, twilio=TwilioOptions(sid, token, twilio.url))
         found, api = await check_credentials(given)
-        assert (api is None) == (found.state == "fail")
+        assert (api is None) == (found.state == "fail" and "trial" not in found.found)
         return found
 
     assert (await check()).found == "a full account"
@@ -110,7 +110,7 @@ async def test_credentials(twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatc
     twilio.fail(500)
     assert is_bad(await check(), "an error of its own (HTTP 500)")
     twilio.account_type = "Trial"
-    assert (await check()).state == "note"
+    assert is_bad(await check(), "a trial account: Twilio blocks <Stream>", "upgrade it at https://console")
     twilio.account_status = "suspended"
     assert is_bad(await check(), "the Twilio account is suspended")
 
