@@ -169,8 +169,7 @@ class Worker(RpcServer):
         except HTTPException as refusal:
             self._state.reservations.keep(call_sid)
             return refusal.status_code, str(refusal.detail), ""
-        if wanted.requested:
-            self._state.expected.add(call_sid, PendingCall(request=wanted), self._state.clock())
+        self._state.expected.add(call_sid, wanted, self._state.clock())
         url = self._state.auth.address.wss(STREAM_PATH)
         if url is None:
             host = self._spec.settings.server.host

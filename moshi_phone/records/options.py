@@ -43,11 +43,19 @@ class TapOptions:
             "metavar": "DIR",
         },
     )
+    calls_db: Path | None = field(
+        default=None,
+        metadata={
+            "help": "Keep a row of each call in this SQLite database, those that were not taken among them: "
+            "time, numbers, length, outcome, metrics. Without it, the last 200 calls are kept in memory.",
+            "metavar": "FILE",
+        },
+    )
     keep_days: int | None = field(
         default=None,
         metadata={
-            "help": "Delete recordings and transcripts older than this, at the start and every hour. "
-            "Default: keep them.",
+            "help": "Delete recordings, transcripts and rows of calls older than this, at the start and "
+            "every hour. Default: keep them.",
             "min": 1,
         },
     )
@@ -55,6 +63,7 @@ class TapOptions:
         default="none",
         metadata={
             "help": "digits: mask every digit, and numbers spoken in words (English and French), in "
-            "transcripts, on the page and in /calls. Recordings are not changed."
+            "transcripts, on the pages and in /calls, and phone numbers to their last three digits in "
+            "--calls-db. Recordings are not changed."
         },
     )

@@ -80,9 +80,9 @@ async def retaining(options: TapOptions, files: FileWriter) -> AsyncIterator[Non
     folders = {folder for folder in (options.record, options.transcripts) if folder is not None}
     keep_days = options.keep_days
     if keep_days is None or not folders:
-        if keep_days is not None:
-            # Whoever records no more may still count on it.
-            logger.warning("--keep-days deletes nothing: neither --record nor --transcripts names a folder.")
+        # Whoever records no more may still count on it.
+        if keep_days is not None and options.calls_db is None:
+            logger.warning("--keep-days deletes nothing: set --record, --transcripts or --calls-db.")
         yield
         return
 

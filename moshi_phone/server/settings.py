@@ -10,6 +10,7 @@ from moshi_phone.access.options import WebOptions
 from moshi_phone.access.public_address import PublicAddress, parse_public_url
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.hooks.options import HookOptions, check_hooks
+from moshi_phone.records.call_database import check_database
 from moshi_phone.records.options import TapOptions
 from moshi_phone.records.private_files import make_directories
 from moshi_phone.runtime.errors import UserError
@@ -61,8 +62,8 @@ class Settings:
         """Make sure, before anything is started, that the options go together.
 
         Raises:
-            BadCredential, BadPublicUrl, DashboardUnusable, DirectoryUnusable, Exposed, PluginUnfit,
-                SettingsError: with one sentence that names the remedy.
+            BadCredential, BadPublicUrl, DashboardUnusable, DatabaseUnusable, DirectoryUnusable, Exposed,
+                PluginUnfit, SettingsError: with one sentence that names the remedy.
         """
         self.address()
         if self.stream_address() and not self.reach.public_url:
@@ -89,6 +90,8 @@ class Settings:
         if self.taps.review and not self.taps.record:
             raise SettingsError("--review needs --record DIR, whose recordings it judges.")
         make_directories(self.taps)
+        if self.taps.calls_db:
+            check_database(self.taps.calls_db)
 
     def _check_calls(self) -> None:
         calls = self.calls

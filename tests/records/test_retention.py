@@ -67,7 +67,7 @@ def test_what_cannot_be_deleted_keeps_nothing_else(tmp_path: Path, logged: Logge
 async def test_it_says_when_there_is_no_folder_to_delete_from(logged: Logged) -> None:
     async with retaining(TapOptions(keep_days=7), FileWriter()):
         pass
-    assert "WARNING --keep-days deletes nothing: neither --record nor --transcripts" in logged.text
+    assert "WARNING --keep-days deletes nothing: set --record, --transcripts or --calls-db." in logged.text
 
 
 async def test_the_server_deletes_at_its_start(tmp_path: Path) -> None:

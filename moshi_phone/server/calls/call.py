@@ -120,6 +120,11 @@ class Call:
         """Ask the call to end because its stream has, which a transfer expects."""
         self.request_end(HANDED_OVER if self.handed_over else reason)
 
+    @property
+    def end_reason(self) -> str | None:
+        """Why it ends; None while it goes on."""
+        return self._end_requested.result()[0] if self._end_requested.done() else None
+
     async def wait_for_end(self) -> tuple[str, int]:
         """Wait until the call is asked to end; gives the reason and the code."""
         # Several wait for it: without the shield, one that gives up would cancel it for all.

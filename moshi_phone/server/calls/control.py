@@ -98,6 +98,7 @@ class CallControl:
         )
         # Should nobody answer there, the caller comes back, and is who they were.
         state.expected.add(call.start.call_sid, call.expected, state.clock(), later_s=ring_secs)
+        state.history.update(call.start.call_sid, transfer_to=to)
         call.handed_over = True  # already: Twilio may end the stream before it answers
         try:
             await state.rest.redirect(call.start.call_sid, document, call.is_heard)

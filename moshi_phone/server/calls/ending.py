@@ -12,6 +12,7 @@ from loguru import logger
 from moshi_phone.access.refusal import INTERNAL_ERROR
 from moshi_phone.engines.duplex import LAST_WORDS_SECS, DuplexSession, EngineFailed
 from moshi_phone.server.calls.call import Call
+from moshi_phone.server.calls.call_rows import enter_end
 from moshi_phone.server.calls.next_step import ask_unasked
 from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.state import ServerState
@@ -93,6 +94,8 @@ async def _live_and_end(
         if talk := call.observations.conversation:
             talk.close()  # which a pipeline that hangs has not done
             await _end("conversation", talk.finished(), CONVERSATION_SECS)
+        if not state.calls.has_other(call):  # or the row is the other stream's
+            enter_end(state.history, call, reason, code, gets_fallback=elsewhere is not None)
         if state.outbox is not None:  # before the call counts as over: the process may end then
             report = state.outbox.add(call_report(call, reason, state.engine.name))
             await _end("report", report, REPORT_SECS)

@@ -16,7 +16,9 @@ from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, RequestRefus
 from moshi_phone.hooks import on_call
 from moshi_phone.hooks.http import HookFailed
 from moshi_phone.hooks.on_call import HookAnswer
+from moshi_phone.records.call_row import Outcome
 from moshi_phone.runtime.call_log import call_context
+from moshi_phone.server.calls.call_rows import enter_incoming, enter_no_stream, enter_transfer, refused_as
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.options import CallOptions, fallback
 from moshi_phone.server.calls.pending import PendingCall
@@ -38,17 +40,20 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
     # Before anything is held: who may not call must not keep the line busy by trying.
     if refusal := state.caller_rules.refusal(call.from_, sid, state.clock()):
         state.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer=caller)
+        enter_incoming(state.history, call, refused_as(refusal.cause), refusal.reason)
         return twiml.reject("rejected")
     # Before the hook is asked: a second caller in those two seconds must not be promised the same session.
     if refusal := reserve(state, sid):
-        return refuse(refusal, sid, caller, state.refusals, state.settings.calls, incoming=call)
+        return _refuse(refusal, caller, call, state)
     expected = await request_of(call, state)
     if isinstance(expected, Refusal):
         state.reservations.keep(sid)
         state.refusals.note(Where.WEBHOOK, expected, call_sid=sid, peer=caller)
+        enter_incoming(state.history, call, refused_as(expected.cause), expected.reason)
         return twiml.reject("rejected")
     state.next_steps.forget(sid)
     state.expected.add(sid, expected, state.clock())
+    enter_incoming(state.history, call, Outcome.CONNECTING, section=expected.section)
     logger.info("The call from {} is answered", caller)
     return connect(sid, state)
 
@@ -59,7 +64,8 @@ async def request_of(call: IncomingCall, state: ServerState) -> PendingCall | Re
     if isinstance(answer, Refusal):
         return answer
     request = answer.request if answer.request.requested else _by_number(call, state)
-    return PendingCall(call, request, answer.transfer_to)
+    section = state.personas.name_for_call(called=call.to, caller=call.from_)
+    return PendingCall(call, request, answer.transfer_to, section=section)
 
 
 async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> str:
@@ -70,14 +76,21 @@ async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> st
         how: Twilio's ``DialCallStatus``: ``completed``, ``answered``, ``busy``, ``no-answer``, ``failed``, ….
         state: what the calls share.
     """
+    enter_transfer(state.history, call.call_sid, how, call.parameters.get("DialCallDuration", ""))
     if how in CONVERSED:
         return twiml.hang_up()
     logger.info("The call comes back: the other phone was {}", redact(how))
     if refusal := reserve(state, call.call_sid):
-        return refuse(
-            refusal, call.call_sid, "a transfer", state.refusals, state.settings.calls, incoming=call
-        )
+        return _refuse(refusal, "a transfer", call, state)
     return connect(call.call_sid, state)
+
+
+def _refuse(refusal: Refusal, caller: str, call: IncomingCall, state: ServerState) -> str:
+    """Refuse a call that finds no session here, and enter it."""
+    options = state.settings.calls
+    outcome = refused_as(refusal.cause, gets_fallback=fallback(options, call) is not None)
+    enter_incoming(state.history, call, outcome, refusal.reason)
+    return refuse(refusal, call.call_sid, caller, state.refusals, options, incoming=call)
 
 
 def refuse(
@@ -148,14 +161,16 @@ def expect_wishes(start: Start, state: ServerState) -> None:
     if not (persona or voice) or not parameters.get(PARAMETER):
         return
     request = CallOverrides(voice=voice or None)
+    section = persona if persona in state.personas.sections else None
     if persona:
         request = request.or_else(state.personas.chosen(persona))
-    state.expected.add(start.call_sid, PendingCall(request=request), state.clock())
+    state.expected.add(start.call_sid, PendingCall(request=request, section=section), state.clock())
 
 
 def _warn_without_stream(call_sid: str, state: ServerState) -> None:
     """Warn of a call whose audio has not come: its caller hears nothing of us."""
     if state.reservations.is_made(call_sid):
+        enter_no_stream(state.history, call_sid, f"no audio came within {STREAM_SECS:g} s")
         with call_context(call_sid):
             logger.warning(
                 "The call was answered {:g} s ago, and no audio has come: is the Twilio account a trial "

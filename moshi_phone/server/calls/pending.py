@@ -20,12 +20,16 @@ class PendingCall:
         request: what it asks of the engine.
         transfer_to: E.164, where a transfer of it goes; None for where all go.
         resumes: how many streams of it broke off before this one.
+        section: of ``personas.toml``, by name; None for the default.
+        is_browser: whether it is one of the page's.
     """
 
     incoming: IncomingCall | None = None
     request: CallOverrides = NO_OVERRIDES
     transfer_to: str | None = field(default=None, repr=False)
     resumes: int = 0
+    section: str | None = None
+    is_browser: bool = False
 
 
 class PendingCalls:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from fastapi import WebSocket
@@ -16,6 +16,7 @@ from fastapi import WebSocket
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.dashboard_auth import DashboardAuth
 from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.access.redact import redact
 from moshi_phone.access.refusals import Refusals
 from moshi_phone.access.source import is_loopback
 from moshi_phone.access.tokens import StreamTokens
@@ -26,8 +27,11 @@ from moshi_phone.engines.personas import NO_PERSONAS, Personas
 from moshi_phone.hooks.callers import CallerRules
 from moshi_phone.hooks.http import Hook
 from moshi_phone.hooks.outbox import SEND_SECS, Outbox
+from moshi_phone.records.call_history import CallHistory
+from moshi_phone.records.call_store import CallStore
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.retention import retaining
+from moshi_phone.runtime.daemon_threads import in_daemon_thread
 from moshi_phone.server.calls.call import Call, Calls
 from moshi_phone.server.calls.load import Load, watch_load
 from moshi_phone.server.calls.next_steps import NextSteps
@@ -37,6 +41,8 @@ from moshi_phone.server.settings import Settings
 from moshi_phone.server.startup import Startup
 from moshi_phone.telephony.rest import TwilioApi
 from pipelines.choose import MakePipeline, choose_pipeline
+
+CLOSE_STORE_SECS = 5.0  # what writing the last rows may take at the end
 
 
 @dataclass
@@ -54,6 +60,7 @@ class ServerState:
         personas: who answers which call, where that was said.
         expected: what was decided of calls whose streams are still to come.
         next_steps: what was decided of calls whose streams are over.
+        history: what became of the last calls, and of all of them with ``--calls-db``.
         load: whether one more call would delay those that run.
         outbox: tells ``--on-end`` of calls that are over, where that is wanted.
         startup: how far the engine has come.
@@ -76,6 +83,7 @@ class ServerState:
     personas: Personas = NO_PERSONAS
     expected: PendingCalls = field(default_factory=PendingCalls)
     next_steps: NextSteps = field(default_factory=NextSteps)
+    history: CallHistory = field(default_factory=CallHistory)
     load: Load = field(default_factory=Load)
     outbox: Outbox | None = None
     startup: Startup = field(default_factory=Startup)
@@ -111,7 +119,7 @@ class ServerState:
             settings.twilio.auth_token, streams or address, insecure=settings.reach.insecure
         )
         auth.tokens = tokens or auth.tokens
-        hooks = settings.hooks
+        hooks, taps = settings.hooks, settings.taps
         outbox = None
         if hooks.on_end:
             outbox = Outbox(Hook(hooks.on_end, hooks.hook_secret, SEND_SECS), hooks.on_end_folder)
@@ -121,6 +129,10 @@ class ServerState:
             settings.rest_api_if_set(),
             auth=auth,
             personas=choice.personas,
+            history=CallHistory(
+                CallStore(taps.calls_db, taps.keep_days) if taps.calls_db else None,
+                redact if taps.redact == "digits" else str,
+            ),
             outbox=outbox,
             engine_reason=choice.reason,
             webhook_base_url=webhook_base_url or (address if streams else None),
@@ -135,6 +147,11 @@ class ServerState:
         async with AsyncExitStack() as stack:
             self.judge.submit(silero.load)  # a second's work, which no call should wait for
             stack.callback(self.judge.shutdown, wait=False)
+            if isinstance(store := self.history.store, CallStore):
+                store.start()
+                stack.push_async_callback(
+                    in_daemon_thread, partial(store.close, CLOSE_STORE_SECS), "calls-db-end"
+                )
             if self.outbox is not None:
                 self.outbox.start()
                 stack.push_async_callback(self.outbox.stop)

@@ -27,6 +27,7 @@ from moshi_phone.engines.duplex import (
 from moshi_phone.engines.ringing_session import RingingSession
 from moshi_phone.runtime.call_log import call_context
 from moshi_phone.server.calls.call import Call
+from moshi_phone.server.calls.call_rows import enter_refused, enter_start, refused_as
 from moshi_phone.server.calls.ending import lead_elsewhere, run_to_its_end
 from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.pending import PendingCall
@@ -73,6 +74,9 @@ async def handle_stream(
         if document and state.rest is not None:
             refusal = replace(refusal, reason=f"{refusal.reason}; the caller gets the fallback")
         state.refusals.note(Where.STREAM, refusal, call_sid=call_sid, peer=source_of(websocket))
+        if expected is not None:
+            outcome = refused_as(refusal.cause, gets_fallback=document is not None)
+            enter_refused(state.history, call_sid, expected, outcome, refused.refusal.reason)
         if document and state.rest is not None:
             await lead_elsewhere(call_sid, document, state)
         await close_socket(websocket, refused.code, refused.refusal.reason)
@@ -100,6 +104,7 @@ async def answer(
     if connection := connection_of(websocket):
         connection.admitted()
     call = state.calls.begin(start, session, expected)
+    enter_start(state.history, call, state.engine.name)
     state.next_steps.forget(start.call_sid)
     logger.info("The call began; {} running", len(state.calls.running))
     if expected.resumes and (notice := state.settings.calls.resume_notice):
@@ -131,6 +136,7 @@ async def answer_transport(
     start = Start(call_id, call_id, "", {}, {})
     session = _open_session(state, request)
     call = state.calls.begin(start, session, PendingCall(request=request))
+    enter_start(state.history, call, state.engine.name)
     logger.info("The call began; {} running", len(state.calls.running))
     state = replace(state, rest=None)  # Twilio's API knows nothing of this call
     # The transport closes its socket itself: before that, its serializer hangs up by the company's API.

@@ -10,6 +10,7 @@ from fastapi import FastAPI, WebSocket
 from loguru import logger
 
 from moshi_phone.access.public_address import STREAM_PATH
+from moshi_phone.server.calls.call_rows import enter_no_stream
 from moshi_phone.server.calls.draining import hang_up_all
 from moshi_phone.server.calls.incoming import after_transfer, answer_call, expect_wishes
 from moshi_phone.server.calls.next_step import next_step
@@ -49,6 +50,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         if status in ENDED:  # before its stream came, or while another phone rang: nobody waits any more
             state.reservations.keep(call_sid)
             state.next_steps.forget(call_sid)
+            enter_no_stream(state.history, call_sid, "the call ended before its audio came")
         if on_status:
             on_status(call_sid, status)
 

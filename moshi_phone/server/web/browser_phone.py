@@ -15,7 +15,8 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from moshi_phone.access.dashboard_auth import DashboardAuth
 from moshi_phone.access.request_body import parse_json, read_body
 from moshi_phone.access.source import source_of
-from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, RequestRefused
+from moshi_phone.engines.duplex import CallOverrides, RequestRefused
+from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.calls_source import CallsSource
 
@@ -87,7 +88,7 @@ def offers(state: ServerState) -> dict[str, list[str]]:
     }
 
 
-def chosen(state: ServerState, body: bytes, content_type: str) -> CallOverrides:
+def chosen(state: ServerState, body: bytes, content_type: str) -> PendingCall:
     """Understand what a page asks for, and have it made ready.
 
     Args:
@@ -99,7 +100,7 @@ def chosen(state: ServerState, body: bytes, content_type: str) -> CallOverrides:
         HTTPException: 415 or 422 where it asks for something else, 409 where the engine cannot.
     """
     if not body.strip():
-        return NO_OVERRIDES
+        return PendingCall(is_browser=True)
     asked = parse_json(body, content_type)
     if not isinstance(asked, dict) or not all(isinstance(value, str) for value in asked.values()):
         raise HTTPException(422, 'expected {"persona": "...", "voice": "..."}')
@@ -114,7 +115,8 @@ def chosen(state: ServerState, body: bytes, content_type: str) -> CallOverrides:
         state.engine.prepare(request)
     except RequestRefused as refusal:
         raise HTTPException(409, str(refusal)) from refusal
-    return request
+    section = asked.get("persona") or None  # one of those that are offered
+    return PendingCall(request=request, section=section, is_browser=True)
 
 
 WEB = Path(__file__).resolve().parents[2] / "web"

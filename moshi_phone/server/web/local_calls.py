@@ -8,7 +8,6 @@ from prometheus_client.exposition import generate_latest
 
 from moshi_phone.engines.duplex import Unsupported
 from moshi_phone.server.calls.call import CallClosed
-from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import words
 from moshi_phone.server.web.browser_phone import chosen, offers
@@ -86,9 +85,7 @@ class LocalCalls:
         peer: str,  # noqa: ARG002 - who finds no session is refused with the stream
     ) -> dict[str, str]:
         """See ``CallsSource``."""
-        wanted = chosen(self._state, body, content_type)
-        if wanted.requested:
-            self._state.expected.add(call_sid, PendingCall(request=wanted), self._state.clock())
+        self._state.expected.add(call_sid, chosen(self._state, body, content_type), self._state.clock())
         return {"callSid": call_sid, "token": self._state.mint(call_sid)}
 
     def is_over(self) -> bool:

@@ -9,8 +9,9 @@ import pytest
 from fastapi import HTTPException
 
 from bot import run_call
-from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
+from moshi_phone.engines.duplex import CallOverrides
 from moshi_phone.engines.personas import Personas
+from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.app import create_app
 from moshi_phone.server.web.browser_phone import WEB, chosen, offers, refusal_page
@@ -74,9 +75,11 @@ def test_the_words_of_a_persona_stay_here() -> None:
 
 
 def test_a_voice_of_its_own_goes_before_the_persona_s() -> None:
-    assert chosen(STATE, b" ", "") == NO_OVERRIDES
-    assert chosen(STATE, b'{"persona": "anna"}', JSON) == ANNA
-    request = chosen(STATE, b'{"persona": "anna", "voice": "NATF2"}', JSON)
+    assert chosen(STATE, b" ", "") == PendingCall(is_browser=True)
+    assert chosen(STATE, b'{"persona": "anna"}', JSON) == PendingCall(
+        request=ANNA, section="anna", is_browser=True
+    )
+    request = chosen(STATE, b'{"persona": "anna", "voice": "NATF2"}', JSON).request
     assert request == CallOverrides(persona="You are Anna.", voice="NATF2")
     assert isinstance(STATE.engine, Versatile)
     assert STATE.engine.prepared == request

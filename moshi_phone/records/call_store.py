@@ -1,0 +1,229 @@
+"""Writes the rows of calls into the database, in one thread, so that a disk that stalls stalls no call.
+
+What waits is bounded: the last version of each of 1,000 calls at most. Beyond that, the oldest are not
+written, and the log says how many. Whatever the disk does, calls go on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from loguru import logger
+
+from moshi_phone.records.call_database import (
+    DatabaseUnusable,
+    check_inside,
+    delete_rows,
+    is_damaged,
+    is_ours,
+    open_database,
+    put_rows,
+    rows_of_party,
+    tidy,
+)
+from moshi_phone.records.call_row import CallRow
+from moshi_phone.runtime.daemon_threads import in_daemon_thread
+from moshi_phone.runtime.retries import ExponentialBackoff
+
+MAX_WAITING = 1_000
+TIDY_SECS = 3600.0
+PAUSES_SECS = (1.0, 5.0, 30.0, 60.0)
+_PARTS = ("", "-wal", "-shm")
+
+T = TypeVar("T")
+
+
+class CallStore:
+    """Owns the thread and what waits for it; the thread starts with ``start``.
+
+    Args:
+        path: of the database.
+        keep_days: how many days a row is kept; None for ever.
+        pauses_secs: how long it waits after each failure in a row.
+        most_waiting: how many rows may wait.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        keep_days: int | None = None,
+        *,
+        pauses_secs: tuple[float, ...] = PAUSES_SECS,
+        most_waiting: int = MAX_WAITING,
+    ) -> None:
+        self.path = path
+        self.error: str | None = None
+        """Why nothing is written at present, in one sentence; None while it is."""
+        self._keep_days = keep_days
+        self._pauses = ExponentialBackoff(pauses_secs)
+        self._most_waiting = most_waiting
+        self._changed = threading.Condition()
+        self._waiting: dict[str, CallRow] = {}  # by id, the oldest first: only the last version is written
+        self._writing: dict[str, CallRow] = {}  # what the thread has taken out
+        self._is_busy = False
+        self._lost = 0
+        self._is_closing = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to write. Returns at once."""
+        # A daemon: a disk that never answers must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="calls-db", daemon=True)
+        self._thread.start()
+
+    def put(self, row: CallRow) -> None:
+        """Write a row when the disk is free; returns at once."""
+        with self._changed:
+            self._waiting.pop(row.id, None)
+            self._waiting[row.id] = row
+            self._bound()
+            self._changed.notify_all()
+
+    def flush(self, within_secs: float) -> bool:
+        """Wait until nothing waits to be written; tell whether that came true in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting and not self._is_busy, within_secs)
+
+    def close(self, within_secs: float) -> None:
+        """Write what waits, as far as that can be done at once, and stop."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(within_secs)
+        if left := len(self._waiting | self._writing) + self._lost:
+            logger.error(
+                "{} calls were not written to {}: {}", left, self.path, self.error or "no time is left"
+            )
+
+    async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Ask the database something, in a thread and on a connection of its own.
+
+        Raises:
+            sqlite3.Error, OSError: when it cannot be asked.
+        """
+
+        def ask() -> T:
+            with open_database(self.path, read_only=True) as database:
+                return question(database)
+
+        return await in_daemon_thread(ask, "calls-db-read")
+
+    async def delete(self, ids: set[str]) -> None:
+        """Delete rows, those that wait to be written among them.
+
+        Raises:
+            sqlite3.Error, OSError: when it cannot be done now.
+        """
+
+        def delete() -> None:
+            with self._changed:
+                self._waiting = {key: row for key, row in self._waiting.items() if key not in ids}
+                self._changed.wait_for(lambda: not self._is_busy, 10)
+            with open_database(self.path) as database:
+                delete_rows(database, ids)
+
+        await in_daemon_thread(delete, "calls-db-delete")
+
+    async def of_party(self, number: str) -> list[CallRow]:
+        """Give all stored calls with one person.
+
+        Raises:
+            sqlite3.Error, OSError: when the database cannot be asked.
+        """
+        return await self.read(lambda database: rows_of_party(database, number))
+
+    def _bound(self) -> None:
+        while len(self._waiting) > self._most_waiting:
+            del self._waiting[next(iter(self._waiting))]
+            self._lost += 1
+
+    # The thread.
+
+    def _run(self) -> None:
+        tidied_s = -TIDY_SECS
+        while True:
+            with self._changed:
+                left_s = max(0.0, tidied_s + TIDY_SECS - time.monotonic())
+                self._changed.wait_for(lambda: self._waiting or self._is_closing, left_s)
+                self._writing, self._waiting, self._is_busy = self._waiting, {}, True
+            rows = self._writing
+            is_closing = self._is_closing
+            try:
+                with open_database(self.path) as database:
+                    if time.monotonic() - tidied_s >= TIDY_SECS:
+                        if tidied_s < 0:  # the first time: nothing is written into a damaged file
+                            check_inside(database)
+                        self._tidy(database)
+                        tidied_s = time.monotonic()
+                    if rows:
+                        put_rows(database, rows.values())
+                self._recovered()
+                rows = {}
+            except (sqlite3.Error, OSError, DatabaseUnusable) as error:
+                self._failed(error)
+            finally:
+                with self._changed:
+                    self._waiting = rows | self._waiting
+                    self._bound()
+                    self._writing, self._is_busy = {}, False
+                    self._changed.notify_all()
+            if is_closing:
+                return
+            if self.error is not None:
+                self._pause()
+
+    def _pause(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closing, self._pauses.next_secs())
+
+    def _tidy(self, database: sqlite3.Connection) -> None:
+        if deleted := tidy(database, datetime.now(UTC), self._keep_days):
+            logger.info("Deleted {} calls older than {} days from {}", deleted, self._keep_days, self.path)
+
+    def _recovered(self) -> None:
+        if self.error is not None:
+            logger.info("Calls are written to {} again", self.path)
+        if self._lost:
+            logger.error("{} calls were not written to {}: too many waited", self._lost, self.path)
+        self.error, self._lost = None, 0
+        self._pauses.reset()
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, sqlite3.Error) and is_damaged(error) and is_ours(self.path):
+            self._put_aside(error)
+            return
+        if self.error is None:  # once, however often it is tried
+            logger.error(
+                "Calls go on, and cannot be written to {} ({}); they wait in memory and are tried again",
+                self.path,
+                error,
+            )
+        self.error = f"Calls cannot be written to {self.path} now ({error})."
+
+    def _put_aside(self, error: sqlite3.Error) -> None:
+        aside = self.path.with_name(f"{self.path.name}.damaged-{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}")
+        try:
+            for part in _PARTS:
+                source = self.path.with_name(self.path.name + part)
+                if source.exists():
+                    source.rename(aside.with_name(aside.name + part))
+        except OSError as stuck:
+            self.error = f"{self.path} is damaged, and cannot be moved ({stuck.strerror})."
+            logger.error("{}", self.error)
+            return
+        self._pauses.reset()
+        self.error = f"{self.path} was damaged."
+        logger.error(
+            "{} is damaged ({}) and was moved to {}, from which sqlite3's .recover gets what is whole; "
+            "calls are written to a new one",
+            self.path,
+            error,
+            aside,
+        )

@@ -1,0 +1,195 @@
+"""Enters what becomes of each call into its row, from its webhook to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from moshi_phone.access.refusal import INTERNAL_ERROR, RefusalCause
+from moshi_phone.records.call_history import CallHistory
+from moshi_phone.records.call_row import OPEN, CallRow, Outcome, utc_text
+from moshi_phone.server.calls.call import HANDED_OVER, Call
+from moshi_phone.server.calls.pending import PendingCall
+from moshi_phone.telephony.webhooks import IncomingCall
+
+BROWSER, STREAM = "browser", "stream"
+"""Directions of calls that no webhook of ours announced: those of the page, and all others."""
+
+_BY_CAUSE = {
+    RefusalCause.DENIED: Outcome.DENIED,
+    RefusalCause.RATE: Outcome.REFUSED,
+    RefusalCause.HOOK: Outcome.REFUSED,
+    RefusalCause.HOOK_FAILED: Outcome.REFUSED,
+    RefusalCause.REQUEST: Outcome.FAILED,
+    RefusalCause.ENGINE: Outcome.FAILED,
+}
+
+
+def refused_as(cause: RefusalCause, *, gets_fallback: bool = False) -> Outcome:
+    """Give the outcome of a call that was not taken.
+
+    Args:
+        cause: why it was not.
+        gets_fallback: whether callers get one whom the server cannot take.
+    """
+    outcome = _BY_CAUSE.get(cause, Outcome.BUSY)
+    return Outcome.FALLBACK if gets_fallback and outcome in (Outcome.BUSY, Outcome.FAILED) else outcome
+
+
+def enter_incoming(
+    history: CallHistory, call: IncomingCall, outcome: Outcome, reason: str = "", section: str | None = None
+) -> CallRow | None:
+    """Enter a call that a webhook announces.
+
+    Args:
+        history: has the rows.
+        call: as the webhook announces it.
+        outcome: what becomes of it, as far as that is known.
+        reason: the same in a sentence.
+        section: of ``personas.toml``.
+
+    Returns:
+        Its row; None where that says so already, since Twilio asks twice where it had no answer.
+    """
+    is_over = outcome not in OPEN
+    ended_at = _now() if is_over else None
+    known = history.find(call.call_sid)
+    if known is None:
+        return history.add(
+            CallRow(
+                call_sid=call.call_sid,
+                from_number=call.from_,
+                to_number=call.to,
+                direction=call.direction,
+                section=section,
+                outcome=outcome,
+                reason=reason,
+                ended_at=ended_at,
+            )
+        )
+    if known.outcome is outcome and known.reason == reason:
+        return None
+    return history.update(
+        call.call_sid, outcome=outcome, reason=reason, ended_at=ended_at, section=section or known.section
+    )
+
+
+def enter_start(history: CallHistory, call: Call, engine: str) -> CallRow:
+    """Enter that a call's stream has come; of a call that comes back, its row goes on."""
+    sid, expected = call.start.call_sid, call.expected
+    goes_on = expected.incoming is not None and history.find(sid) is not None
+    if goes_on and (
+        row := history.update(sid, outcome=Outcome.RUNNING, reason="", ended_at=None, engine=engine)
+    ):
+        return row
+    return history.add(_row_of(expected, sid, utc_text(call.began), Outcome.RUNNING, engine))
+
+
+def enter_refused(
+    history: CallHistory, sid: str, expected: PendingCall, outcome: Outcome, reason: str
+) -> CallRow:
+    """Enter a call whose stream was let in and found no session."""
+    known = history.find(sid) if expected.incoming else None
+    if known and (row := history.update(sid, outcome=outcome, reason=reason, ended_at=_now())):
+        return row
+    row = _row_of(expected, sid, _now(), outcome, "", reason=reason, ended_at=_now())
+    return history.add(row)
+
+
+def enter_end(
+    history: CallHistory, call: Call, reason: str, code: int, *, gets_fallback: bool = False
+) -> CallRow | None:
+    """Enter that a call's stream is over.
+
+    Args:
+        history: has the rows.
+        call: it has ended.
+        reason: why.
+        code: what its socket is closed with.
+        gets_fallback: whether it is led to the fallback.
+    """
+    sid = call.start.call_sid
+    known = history.find(sid)
+    if known is None:
+        return None
+    files = {
+        name: str(file.path.resolve()) for name, file in call.observations.kept.items() if not file.is_lost
+    }
+    return history.update(
+        sid,
+        outcome=_outcome(call, code, gets_fallback=gets_fallback),
+        reason=reason,
+        ended_at=_now(),
+        secs=round(known.secs + call.secs, 1),
+        metrics=call.observations.metrics.summary(),
+        files=_merged(known.files, files),
+    )
+
+
+def enter_transfer(history: CallHistory, call_sid: str, how: str, secs: str = "") -> CallRow | None:
+    """Enter how a transfer went.
+
+    Args:
+        history: has the rows.
+        call_sid: names the call.
+        how: Twilio's ``DialCallStatus``.
+        secs: Twilio's ``DialCallDuration``.
+    """
+    talked_s = float(secs) if secs.isascii() and secs.isdigit() else None
+    return history.update(call_sid, transfer_outcome=how[:20], transfer_secs=talked_s, ended_at=_now())
+
+
+def enter_no_stream(history: CallHistory, call_sid: str, reason: str) -> CallRow | None:
+    """Enter that a call which was connected never got its audio; None where that is not so."""
+    known = history.find(call_sid)
+    if known is None or known.outcome is not Outcome.CONNECTING:
+        return None
+    return history.update(call_sid, outcome=Outcome.NO_STREAM, reason=reason, ended_at=_now())
+
+
+def _outcome(call: Call, code: int, *, gets_fallback: bool) -> Outcome:
+    if gets_fallback:
+        return Outcome.FALLBACK
+    if call.handed_over and call.end_reason == HANDED_OVER:  # and not by a newer stream of its own
+        return Outcome.TRANSFERRED
+    return Outcome.FAILED if code == INTERNAL_ERROR else Outcome.ANSWERED
+
+
+def _row_of(
+    expected: PendingCall,
+    sid: str,
+    began_at: str,
+    outcome: Outcome,
+    engine: str,
+    *,
+    reason: str = "",
+    ended_at: str | None = None,
+) -> CallRow:
+    incoming = expected.incoming
+    return CallRow(
+        call_sid=sid,
+        began_at=began_at,
+        ended_at=ended_at,
+        from_number=incoming.from_ if incoming else "",
+        to_number=incoming.to if incoming else "",
+        direction=incoming.direction if incoming else BROWSER if expected.is_browser else STREAM,
+        section=expected.section,
+        engine=engine,
+        outcome=outcome,
+        reason=reason,
+    )
+
+
+def _merged(known: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """Put the files of a further stream beside those of the first."""
+    merged = dict(known)
+    for name, path in new.items():
+        if path not in merged.values():
+            number = sum(Path(one).suffix == Path(path).suffix for one in merged.values()) + 1
+            merged[name if name not in merged else f"{name}-{number}"] = path
+    return merged
+
+
+def _now() -> str:
+    return utc_text(datetime.now(UTC))

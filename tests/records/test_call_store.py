@@ -1,0 +1,175 @@
+"""records/call_store.py: whatever the disk does, calls go on, and nothing that was written is lost."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from moshi_phone.records import call_database
+from moshi_phone.records.call_database import check_database, find_rows, open_database
+from moshi_phone.records.call_row import CallRow
+from moshi_phone.records.call_search import CallSearch
+from moshi_phone.records.call_store import CallStore
+from tests.support.logs import Logged
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_database, "BUSY_SECS", 0.05)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "calls.db"
+    check_database(path)
+    return path
+
+
+@contextmanager
+def storing(path: Path, **options: int) -> Iterator[CallStore]:
+    store = CallStore(path, pauses_secs=(0.02,), **options)
+    store.start()
+    yield store
+    store.close(5)
+
+
+def stored(path: Path) -> list[str]:
+    with open_database(path, read_only=True) as database:
+        return [row.id for row in reversed(find_rows(database, CallSearch(limit=2_000)))]
+
+
+def row(number: int, **more: str) -> CallRow:
+    return CallRow(id=f"r{number}", began_at=f"2026-11-30T08:{number // 60:02}:{number % 60:02}.000Z", **more)  # type: ignore[arg-type]
+
+
+async def test_rows_are_written_and_can_be_asked_for(path: Path) -> None:
+    with storing(path) as store:
+        for number in range(3):
+            store.put(row(number))
+        store.put(row(0, reason="the last word counts"))
+        assert store.flush(5)
+        found = await store.read(lambda database: find_rows(database, CallSearch()))
+        assert [(one.id, one.reason) for one in found] == [
+            ("r2", ""),
+            ("r1", ""),
+            ("r0", "the last word counts"),
+        ]
+        store.put(row(3))
+        await store.delete({"r0", "r3"})
+        assert store.flush(5)
+    assert stored(path) == ["r1", "r2"]
+
+
+def test_what_waits_at_the_end_is_written(path: Path) -> None:
+    store = CallStore(path)
+    store.put(row(0))
+    store.start()
+    store.close(5)
+    assert stored(path) == ["r0"]
+
+
+def test_a_locked_database(path: Path, logged: Logged) -> None:
+    """Rows wait; what is too much is let go, the oldest first, and told."""
+    locker = sqlite3.connect(path, isolation_level=None)
+    with storing(path, most_waiting=4) as store:
+        store.put(row(0))
+        assert store.flush(5)
+        locker.execute("BEGIN IMMEDIATE")
+        for number in range(1, 8):
+            store.put(row(number))
+        assert not store.flush(0.3)
+        assert "database is locked" in (store.error or "")
+        locker.execute("ROLLBACK")
+        assert store.flush(5)
+        assert store.error is None
+    assert stored(path) == ["r0", "r4", "r5", "r6", "r7"]
+    (line,) = [line for line in logged.lines if "cannot be written" in line]
+    assert "Calls go on" in line
+    assert "3 calls were not written" in logged.text
+    assert "again" in logged.text
+    locker.close()
+
+
+def test_a_full_disk(path: Path, logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's own limit on its pages is what a full disk is to it: SQLITE_FULL, and nothing is written."""
+    full, opened = [False], call_database._set_up
+
+    def set_up(database: sqlite3.Connection) -> None:
+        opened(database)
+        if full[0]:
+            database.execute("PRAGMA max_page_count = 1")
+
+    monkeypatch.setattr(call_database, "_set_up", set_up)
+    with storing(path) as store:
+        store.put(row(0))
+        assert store.flush(5)
+        full[0] = True
+        for number in range(1, 4):
+            store.put(row(number, reason="x" * 20_000))
+        assert not store.flush(0.3)
+        assert "full" in (store.error or "")
+        assert stored(path) == ["r0"]
+        full[0] = False
+        assert store.flush(5)
+    assert stored(path) == ["r0", "r1", "r2", "r3"]
+    assert logged.text.count("cannot be written") == 1
+
+
+@pytest.mark.parametrize("when", ["before the start", "while it runs"])
+def test_a_damaged_database_is_put_aside(path: Path, logged: Logged, when: str) -> None:
+    with open_database(path) as database:
+        call_database.put_rows(database, [row(number, reason="x" * 500) for number in range(200)])
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def damage() -> None:
+        raw = bytearray(path.read_bytes())
+        raw[4096 : len(raw) - 4096] = b"\xa5" * (len(raw) - 8192)
+        path.write_bytes(raw)
+
+    if when == "before the start":
+        damage()
+        check_database(path)
+    with storing(path) as store:
+        if when == "while it runs":
+            assert store.flush(5)
+            damage()
+        store.put(row(1))
+        store.put(row(999))
+        assert store.flush(5)
+    assert stored(path) == ["r1", "r999"]
+    (aside,) = path.parent.glob("calls.db.damaged-*Z")
+    assert aside.stat().st_size > 50_000
+    assert logged.text.count("is damaged") == 1
+    assert str(aside) in logged.text
+
+
+def test_a_folder_that_is_gone(path: Path, logged: Logged) -> None:
+    with storing(path) as store:
+        assert store.flush(5)
+        for one in path.parent.iterdir():
+            one.unlink()
+        path.parent.rmdir()
+        store.put(row(0))
+        assert not store.flush(0.2)
+        path.parent.mkdir()
+        assert store.flush(5)
+    assert stored(path) == ["r0"]
+
+
+def test_a_disk_that_never_answers_does_not_hold_up_the_end(
+    path: Path, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locker = sqlite3.connect(path, isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(call_database, "BUSY_SECS", 60.0)
+    store = CallStore(path)
+    store.start()
+    store.put(row(0))
+    store.flush(0.1)
+    store.close(0.1)
+    assert "1 calls were not written" in logged.text
+    locker.close()
