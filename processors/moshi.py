@@ -14,6 +14,7 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InterimTranscriptionFrame,
+    InterruptionFrame,
     LLMServiceMetadataFrame,
     LLMUpdateSettingsFrame,
     SpeechOutputAudioRawFrame,
@@ -64,7 +65,8 @@ class MoshiProcessor(AIService):
     As in pipecat's own services of its kind, the caller's words and turns go both ways, so that context
     aggregators on either side hold the conversation; ``TTSStartedFrame`` and ``TTSStoppedFrame`` enclose
     the speech; a ``TTSSpeakFrame`` is said in the engine's own voice where the engine can, and else passes;
-    ``LLMUpdateSettingsFrame`` changes the settings. While the caller is muted, the session hears silence.
+    an ``InterruptionFrame`` drops those of its words that wait; ``LLMUpdateSettingsFrame`` changes the
+    settings. While the caller is muted, the session hears silence.
     With ``enable_metrics``, the time from the end of the caller's turn to the first speech after it is
     reported (TTFB), and to the end of that speech (processing).
 
@@ -153,6 +155,8 @@ class MoshiProcessor(AIService):
                 return
         elif isinstance(frame, MulawInputFrame):
             await self._expect_decoder()
+        elif isinstance(frame, InterruptionFrame):
+            self.session.stop_saying()  # its own speech the model ends itself, when it is talked over
         elif isinstance(frame, TTSSpeakFrame) and self._say(frame.text):
             return
         elif isinstance(frame, LLMUpdateSettingsFrame) and frame.service in (None, self):

@@ -192,6 +192,9 @@ class DuplexSession(ABC):
         """
         raise Unsupported(f"This engine cannot say given words ({len(text)} characters); --engine moshi can.")
 
+    def stop_saying(self) -> None:  # noqa: B027 - an engine that cannot say has nothing to stop
+        """Drop the words given to ``say`` that have not begun. A word under way is finished."""
+
     @property
     def listens(self) -> bool:
         """Whether the steps tell the caller's words (``caller_text``)."""

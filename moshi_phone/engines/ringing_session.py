@@ -101,6 +101,11 @@ class RingingSession(DuplexSession):
         else:
             self._session.say(text)
 
+    def stop_saying(self) -> None:
+        """Have the engine's session drop the words that wait."""
+        if self._session is not None:
+            self._session.stop_saying()
+
     def set_temperature(self, temperature: float) -> None:
         """Set it of the engine's session.
 

@@ -38,6 +38,7 @@ class FakeSession(DuplexSession):
         heard: the last minute of the caller's frames, in order, float32 ``[1920]`` each.
         steps: how many frames it has answered.
         sayings: what ``say`` was given; its engine's ``capabilities`` must hold ``say``.
+        saying_stops: how often ``stop_saying`` was called.
         closed: whether it is closed.
     """
 
@@ -45,6 +46,7 @@ class FakeSession(DuplexSession):
         self.heard: deque[Pcm] = deque(maxlen=_HEARD_FRAMES)
         self.steps = 0
         self.sayings: list[str] = []
+        self.saying_stops = 0
         self.closed = False
         self._engine = engine or FakeEngine(capabilities=frozenset((SAY, LISTEN)))
         self._answers = iter(answers) if answers is not None else None
@@ -98,6 +100,10 @@ class FakeSession(DuplexSession):
         if SAY not in self._engine.capabilities:
             super().say(text)
         self.sayings.append(text)
+
+    def stop_saying(self) -> None:
+        """Count it."""
+        self.saying_stops += 1
 
     async def close(self) -> None:
         """End the session."""

@@ -21,6 +21,7 @@ from pipecat.frames.frames import (
     FilterControlFrame,
     Frame,
     InputAudioRawFrame,
+    InterruptionFrame,
     LLMUpdateSettingsFrame,
     MetricsFrame,
     OutputAudioRawFrame,
@@ -55,6 +56,7 @@ from pipecat.turns.user_mute import MuteUntilFirstBotCompleteUserMuteStrategy
 
 from moshi_phone.audio import pcm
 from moshi_phone.engines.duplex import CallerText, DuplexSession, DuplexStep
+from moshi_phone.testing.engine import FakeSession
 from processors.moshi import MoshiProcessor
 from processors.mulaw import MulawDecoder, MulawEncoder
 from processors.playout import PlayoutGovernor
@@ -476,6 +478,17 @@ def test_tts_speak_frame_is_said_in_the_engine_s_own_voice() -> None:
     )
     assert session.told == ["One moment, please."]
     assert not behind.of(TTSSpeakFrame)
+
+
+def test_an_interruption_drops_the_words_that_wait() -> None:
+    session = FakeSession()
+    call(
+        lambda t: phone_line(t, session),
+        2,
+        script=lambda worker, _: _queue(worker, TTSSpeakFrame("One moment, please."), InterruptionFrame()),
+    )
+    assert session.sayings == ["One moment, please."]
+    assert session.saying_stops == 1
 
 
 def test_tts_speak_frame_passes_an_engine_that_cannot_say_it(logged: Logged) -> None:

@@ -174,6 +174,10 @@ class MoshiSession(DuplexSession):
         if not self._ended:
             self._saying.say(text)
 
+    def stop_saying(self) -> None:
+        """See ``DuplexSession``."""
+        self._saying.stop()
+
     def set_temperature(self, temperature: float) -> None:
         """See ``DuplexSession``."""
         if temperature < 0:

@@ -116,6 +116,10 @@ class ForcedTextScheduler:
         self._words.extend(words)
         self._final_steps = FINAL_PADDING_STEPS
 
+    def drop_waiting(self) -> None:
+        """Drop the words that have not begun; the pieces of one that has are still said."""
+        self._words.clear()
+
     def decide(self, drawn: int) -> int:
         """Give the text token to feed, from the one that the model drew. Call it once a step.
 

@@ -40,6 +40,11 @@ class SpeechQueue:
             self._steering.say(words)
         self._said.clear()
 
+    def stop(self) -> None:
+        """Drop the words that have not begun. On the event loop."""
+        with self._lock:
+            self._steering.drop_waiting()
+
     def decide(self, drawn: int) -> int:
         """Make of the text token that the model drew the one to feed. In the model's thread."""
         with self._lock:

@@ -51,6 +51,20 @@ async def test_says_every_word_once_and_in_order_and_hears_the_caller(thread: Mo
     await line.session.close()
 
 
+async def test_words_that_wait_are_dropped_and_the_one_under_way_is_finished(thread: ModelThread) -> None:
+    line = Surroundings(thread)
+    line.session.say("100,101 102 103")
+    said = list[int]()
+    while 100 not in said:
+        said += await texts(line, range(1))
+    line.session.stop_saying()
+    rest = await texts(line, range(STEPS))
+    assert rest[0] == 101
+    assert not {102, 103} & set(rest)
+    await asyncio.wait_for(line.session.said(), WAIT_S)
+    await line.session.close()
+
+
 async def test_a_call_without_words_to_say_says_what_it_always_did(thread: ModelThread) -> None:
     """Steering that is over leaves no trace but what was said, and none at all before."""
     plain, steered = Surroundings(thread), Surroundings(thread)
