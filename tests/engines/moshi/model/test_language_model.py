@@ -149,7 +149,8 @@ def test_goes_on_for_twelve_minutes_in_the_same_memory_and_time() -> None:
         memory_bytes.append(mx.get_active_memory())
     assert session.frames == steps
     assert len(set(memory_bytes[2 * context :])) == 1, "memory moves after the ring is full"
-    early, late = np.median(step_s[context : steps // 3]), np.median(step_s[-steps // 3 :])
+    # The quickest tenth: what else the machine does makes the others longer.
+    early, late = (np.percentile(part, 10) for part in (step_s[context : steps // 3], step_s[-steps // 3 :]))
     assert late < 1.5 * early
 
 
