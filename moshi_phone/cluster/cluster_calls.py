@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -103,6 +104,10 @@ class ClusterCalls:
         return self._closing() is not None and not any(
             report.health.get("calls") for report in self._router.reports.values()
         )
+
+    async def pause(self, secs: float) -> None:
+        """See ``CallsSource``."""
+        await asyncio.sleep(secs)
 
     def _refused(self) -> dict[str, int]:
         return by_cause(*self._refusals().values())

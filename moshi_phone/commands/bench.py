@@ -21,7 +21,15 @@ from moshi_phone.engines.choose import accelerator, create_engine, unused_gpu, u
 from moshi_phone.engines.duplex import LISTEN
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.personas import resolve_personas
-from moshi_phone.engines.real_time_benchmark import Capacity, Pace, capacity, measure, report
+from moshi_phone.engines.real_time_benchmark import (
+    GIVE_UP_MS,
+    Capacity,
+    Pace,
+    TooSlow,
+    capacity,
+    measure,
+    report,
+)
 
 if TYPE_CHECKING:
     from moshi_phone.engines.moshi.engine import MoshiEngine
@@ -52,7 +60,11 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
     options = dataclasses.replace(engine_options, greeting="none")
     # In the folder lies Mimi with random weights, 385 MB: nothing of a benchmark stays.
     with explained(), tempfile.TemporaryDirectory(prefix="moshi-bench-") as folder:
-        pace, holds = asyncio.run(_bench(options, frames, Path(folder)))
+        try:
+            pace, holds = asyncio.run(_bench(options, frames, Path(folder)))
+        except TooSlow as slow:
+            click.echo(f"Verdict: {slow}")
+            raise SystemExit(1) from slow
     click.echo(f"mlx on {accelerator() or 'the processor'}, {pace.calls} at once, {frames} frames of 80 ms:")
     if card := unused_gpu():
         click.echo(f"This machine's {card} is not used: {nvidia.REMEDY}.")
@@ -100,8 +112,8 @@ async def _bench(options: EngineOptions, frames: int, folder: Path) -> tuple[Pac
     source = Files() if here else RandomValues(folder)
     if options.persona and not here:
         options = dataclasses.replace(options, voice="")  # random weights have none
-    # However slow the machine is, its steps are to be measured, not given up.
-    engine = MoshiEngine(options, source=source, hang_s=math.inf)
+    # However slow the machine is, its steps are to be measured, not given up, unless one says it all.
+    engine = MoshiEngine(options, source=source, hang_s=math.inf, give_up_ms=GIVE_UP_MS)
     try:
         await engine.start(click.echo)
         if (prompt := await engine.measure_prompt()) is not None:

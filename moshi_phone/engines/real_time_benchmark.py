@@ -13,11 +13,25 @@ import numpy as np
 
 from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES
 from moshi_phone.audio.percentiles import Percentiles
-from moshi_phone.engines.duplex import DuplexEngine, DuplexSession
+from moshi_phone.engines.duplex import DuplexEngine, DuplexSession, EngineUnavailable
 
 BUSY_SHARE = 0.8  # of 80 ms that a step may take, so that a hiccup is no hole
 MOST_CALLS = 256  # beyond it nothing was extrapolated from
+GIVE_UP_MS = 1000.0  # of a step: no number of further ones would change the verdict
 TOLERATED_DROPS = 0.01  # a hiccup of the machine is not the engine's
+
+
+class TooSlow(EngineUnavailable):
+    """A step takes so long that nothing else need be measured.
+
+    Args:
+        step_ms: how long one took.
+    """
+
+    def __init__(self, step_ms: float) -> None:
+        super().__init__(
+            f"too slow: a step of the model takes {step_ms / 1000:.1f} s for {FRAME_MS} ms of speech."
+        )
 
 
 @dataclass(frozen=True)

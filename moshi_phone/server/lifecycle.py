@@ -18,6 +18,7 @@ from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.engines.choose import create_engine
 from moshi_phone.engines.personas import check_sections
 from moshi_phone.engines.stop_engine import stop_engine
+from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.open_files import raise_limit
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.runtime.tunnel import Tunnel, find_program, reaches
@@ -96,6 +97,7 @@ async def running_server(
         stack.push_async_callback(stop_engine, choice.engine)
         config = uvicorn_config(create_app(state, run_call, on_status))
         await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
+        stack.push(partial(_note_failure, state))
         check = ApiRetry("check the Twilio account")
         stack.push_async_callback(check.stop)
         await stop.unless_stopped(_check_reach(options, state, pointer, check))
@@ -125,6 +127,12 @@ async def running_server(
             logger.info("Opening a tunnel")
             await stop.unless_stopped(tunnel.start())
         yield state
+
+
+def _note_failure(state: ServerState, _: object, error: BaseException | None, __: object) -> None:
+    """Let pages that are open hear why the server ends, before it is gone."""
+    if isinstance(error, UserError):
+        state.startup.fail(str(error))
 
 
 async def _check_reach(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loguru import logger
 
@@ -20,10 +20,19 @@ class Startup:
     Attributes:
         progress: the last line that the engine said of it.
         done: whether it has come to its end, so that an engine that takes no calls has a defect.
+        failure: why the server could not be started, in a sentence; None where it could.
+        failed: set with it: whoever follows the start gets to hear the sentence before the server is gone.
     """
 
     progress: str = ""
     done: bool = False
+    failure: str | None = None
+    failed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def fail(self, sentence: str) -> None:
+        """Take note that the server cannot be started."""
+        self.failure = sentence
+        self.failed.set()
 
     async def run(self, engine: DuplexEngine, say: Progress) -> None:
         """Start the engine.

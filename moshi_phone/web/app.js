@@ -10,7 +10,7 @@ import { Keypad } from "./keypad.js";
 import { MetricsView } from "./metrics_view.js";
 import { CALLING, IDLE, PhoneView, TALKING } from "./phone_view.js";
 import { ServerEvents, followCall } from "./server_events.js";
-import { CONNECTING, GONE, botName, describe } from "./server_status.js";
+import { CONNECTING, botName, describe, gone } from "./server_status.js";
 import { Transcript } from "./transcript.js";
 import { TurnsView } from "./turns_view.js";
 
@@ -63,7 +63,7 @@ server.addEventListener("told", ({ detail }) => {
   listCalls(detail.running);
 });
 server.addEventListener("gone", () => {
-  showServer(GONE);
+  showServer(gone(status));
   listCalls([]);
 });
 

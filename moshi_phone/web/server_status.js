@@ -18,6 +18,12 @@ export const GONE = {
   header: "No connection to the server",
 };
 
+/** What to say when the server is gone: why, where it said so before. */
+export function gone(before) {
+  const why = before.state === "error" ? before.word : before.why;
+  return why ? { ...GONE, word: why, why } : GONE;
+}
+
 /** How the other side is called in the meters and the transcript. */
 export function botName(engine) {
   return SPEAKERS.get(engine) ?? "Bot";

@@ -37,6 +37,22 @@ def test_measures_random_weights_where_there_are_none(
 
 
 @pytest.mark.slow
+def test_gives_up_after_the_first_step_that_says_it_all(
+    mimi_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "cached", lambda *_: None)
+    monkeypatch.setattr(loading, "config_v0_1", lambda: LmConfig.from_config_dict(tiny_config()))
+    monkeypatch.setattr(loading, "write_random_mimi", lambda _: mimi_file)
+    monkeypatch.setattr("moshi_phone.commands.bench.GIVE_UP_MS", 0.0)
+    result = CliRunner().invoke(bench, ["--frames", "400000"], catch_exceptions=False)
+    assert re.fullmatch(
+        r"Verdict: too slow: a step of the model takes \d+\.\d s for 80 ms of speech\.",
+        result.output.splitlines()[-1],
+    )
+    assert result.exit_code == 1
+
+
+@pytest.mark.slow
 def test_measures_the_listening_as_well(mimi_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "cached", lambda *_: None)
     monkeypatch.setattr(loading, "config_v0_1", lambda: LmConfig.from_config_dict(tiny_config()))

@@ -64,6 +64,21 @@ async def test_loading_ready_and_broken() -> None:
         line.calls.closing = "the test is over"
 
 
+async def test_why_the_start_failed_stays_to_be_read_when_the_server_is_gone() -> None:
+    engine = SlowEngine()
+    line = ServerState(engine)
+    async with serving_app(uvicorn_config(create_app(line, run_call))) as address:
+        browser = browsing(f"http://{address}/")
+        page = await browser.__aenter__()
+        await state(page, "server", "loading")
+        line.startup.fail("The disk is full while fetching model.q4.safetensors; free some space.")
+        await state(page, "server", "gone")
+    await expect(page.get_by_role("status")).to_contain_text("The disk is full")
+    await page.wait_for_timeout(2_500)  # it has tried again meanwhile
+    await expect(page.get_by_role("status")).to_contain_text("The disk is full")
+    await browser.__aexit__(None, None, None)
+
+
 async def test_a_server_that_closes_and_goes_and_comes_back() -> None:
     first = ServerState(ParrotEngine())
     async with serving(first) as address:

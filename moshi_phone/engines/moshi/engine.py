@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import threading
 import time
@@ -52,6 +53,7 @@ class MoshiEngine(DuplexEngine):
         codec_limit_frames: when a codec is renewed.
         clock: seconds, monotonic; tells how long a step has been going on.
         run_later: runs again, after a pause, what has failed.
+        give_up_ms: a first step that takes longer ends the start.
     """
 
     name = "moshi"
@@ -65,6 +67,7 @@ class MoshiEngine(DuplexEngine):
         codec_limit_frames: int = LIMIT_FRAMES,
         clock: Callable[[], float] = time.monotonic,
         run_later: CallLater = later,
+        give_up_ms: float = math.inf,
     ) -> None:
         self.capacity = max(1, options.calls)  # with --calls auto, the start says how many
         self.capabilities = frozenset({"say", "listen"} if options.listens else {"say"})
@@ -76,6 +79,7 @@ class MoshiEngine(DuplexEngine):
         self.greetings = RecordedGreetings()
         self._options = options
         self._hang_s = HANG_SHARE * options.hang_secs if hang_s is None else hang_s
+        self._give_up_ms = give_up_ms
         self._lock = threading.Lock()  # of lost_calls: calls are lost in any thread
         self._sessions: set[MoshiSession] = set()
         self._not_loaded_reason: str | None = "Moshi is not loaded."
@@ -144,9 +148,8 @@ class MoshiEngine(DuplexEngine):
             self._default_start = await loaded.prompts.read_at_start(loaded.roles.default)
             start = self._default_start.result()
         progress("Moshi warms up.")
-        await asyncio.wrap_future(
-            loaded.thread.call(partial(warm_up, loaded.model, self.sampling, loaded.steps.times, tell))
-        )
+        warming_up = partial(warm_up, loaded.model, self.sampling, loaded.steps.times, tell)
+        await asyncio.wrap_future(loaded.thread.call(partial(warming_up, give_up_ms=self._give_up_ms)))
         recording = loaded.thread.call(partial(self._recorder(loaded).record, start, tell))
         self.greetings = await asyncio.wrap_future(recording)
         self._not_loaded_reason = None

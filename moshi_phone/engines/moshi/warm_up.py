@@ -11,6 +11,7 @@ from moshi_phone.engines.duplex import Progress
 from moshi_phone.engines.moshi.model.language_model import LanguageSession, Overrides, step_together
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.engines.moshi.step_batch import StepTimes
+from moshi_phone.engines.real_time_benchmark import TooSlow
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 CONTEXT = 16  # positions: a cache of the model's own size would be made for nothing
@@ -18,7 +19,13 @@ TIMED_STEPS = 3
 
 
 def warm_up(
-    model: Lm, sampling: MoshiSampling, times: StepTimes, progress: Progress, *, limit_ms: float = math.inf
+    model: Lm,
+    sampling: MoshiSampling,
+    times: StepTimes,
+    progress: Progress,
+    *,
+    limit_ms: float = math.inf,
+    give_up_ms: float = math.inf,
 ) -> None:
     """Step as many calls at once as may come, from one to the most. Runs in the model's thread.
 
@@ -30,6 +37,10 @@ def warm_up(
         times: gets what was measured.
         progress: hears how long a step takes; what it raises ends the warm-up.
         limit_ms: of a step; the first number of calls that takes longer is the last one.
+        give_up_ms: of a step; the first that takes longer ends the warm-up.
+
+    Raises:
+        TooSlow: after such a step.
     """
     frame = np.zeros(model.cfg.other_codebooks, np.uint32)
     said = np.zeros(model.cfg.generated_codebooks, np.uint32)
@@ -42,7 +53,10 @@ def warm_up(
         for _ in range(TIMED_STEPS):
             began_s = time.perf_counter()
             step_together(sessions, [frame] * rows)
-            times.expect(rows, (time.perf_counter() - began_s) * 1000)
+            took_ms = (time.perf_counter() - began_s) * 1000
+            if took_ms > give_up_ms:
+                raise TooSlow(took_ms)
+            times.expect(rows, took_ms)
         step_ms = times.measured_ms[rows]
         is_last = rows == max(times.histograms) or step_ms > limit_ms
         if rows & (rows - 1) == 0 or is_last:

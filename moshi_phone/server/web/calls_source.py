@@ -80,3 +80,6 @@ class CallsSource(Protocol):
 
     def is_over(self) -> bool:
         """Tell whether no call is taken any more and none runs."""
+
+    async def pause(self, secs: float) -> None:
+        """Wait so long, or until there is news that does not wait: the start has failed."""

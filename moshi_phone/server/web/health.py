@@ -99,7 +99,7 @@ def status(state: ServerState) -> dict[str, Any]:
     return {
         "state": now,
         "progress": state.startup.progress if now == "loading" else None,
-        "error": state.engine.error if now == "error" else None,
+        "error": (state.startup.failure or state.engine.error) if now == "error" else None,
         "engine": state.engine.name,
         "engine_reason": state.engine_reason,
         "sessions": state.engine.running,
@@ -108,6 +108,8 @@ def status(state: ServerState) -> dict[str, Any]:
 
 
 def _state(state: ServerState) -> State:
+    if state.startup.failure is not None:
+        return "error"
     if state.calls.closing is not None:  # first: an engine that has been stopped is no error then
         return "closing"
     if state.engine.error is None:

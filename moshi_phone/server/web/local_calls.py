@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 from prometheus_client.exposition import generate_latest
@@ -90,4 +92,11 @@ class LocalCalls:
 
     def is_over(self) -> bool:
         """See ``CallsSource``."""
-        return self._state.calls.closing is not None and not self._state.calls.running
+        closing, failure = self._state.calls.closing, self._state.startup.failure
+        return failure is not None or (closing is not None and not self._state.calls.running)
+
+    async def pause(self, secs: float) -> None:
+        """See ``CallsSource``."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(secs):
+                await self._state.startup.failed.wait()

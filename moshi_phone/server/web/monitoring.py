@@ -213,7 +213,7 @@ def monitoring_router(calls: CallsSource, check: Check) -> APIRouter:
             yield ServerSentEvent(event="calls", data=await calls.overview())
             if calls.is_over():
                 return
-            await asyncio.sleep(_LIST_EVERY_S)
+            await calls.pause(_LIST_EVERY_S)
 
     @router.get("/calls/{call_sid}")
     async def show_call(call_sid: str) -> JSONResponse:

@@ -8,6 +8,7 @@ from moshi_phone.engines.moshi.model.language_model import LanguageSession, step
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.engines.moshi.step_batch import StepTimes
 from moshi_phone.engines.moshi.warm_up import warm_up
+from moshi_phone.engines.real_time_benchmark import TooSlow
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 from tests.engines.moshi.model.test_batch_step import caller
 from tests.support.tiny_moshi import tiny_lm
@@ -58,3 +59,8 @@ def test_breaks_off_when_the_start_is_over(model: Lm) -> None:
 
     with pytest.raises(InterruptedError):
         warm_up(model, MoshiSampling(), StepTimes(64), stop)
+
+
+def test_gives_up_after_a_step_that_says_it_all(model: Lm) -> None:
+    with pytest.raises(TooSlow, match=r"too slow: a step of the model takes \d+\.\d s for 80 ms of speech"):
+        warm_up(model, MoshiSampling(), StepTimes(64), lambda _: None, give_up_ms=0.0)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from moshi_phone.engines.duplex import NO_OVERRIDES, EngineUnavailable, Progress
@@ -7,6 +9,7 @@ from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.startup import Startup
 from moshi_phone.server.web.health import ENGINE_ERROR, health, status
+from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.testing.engine import FakeEngine
 from tests.support.logs import Logged
 
@@ -120,3 +123,16 @@ async def test_an_engine_that_does_not_start_has_not_come_to_the_end_of_it() -> 
     with pytest.raises(EngineUnavailable):
         await startup.run(engine, lambda _: None)
     assert (startup.progress, startup.done) == ("Two of two.", False)
+
+
+async def test_why_the_start_failed_is_told_before_the_server_is_gone() -> None:
+    state = ServerState(FakeEngine())
+    calls = LocalCalls(state)
+    assert not calls.is_over()
+    waiting = asyncio.ensure_future(calls.pause(60.0))
+    await asyncio.sleep(0)
+    state.startup.fail("The disk is full; free some space.")
+    await asyncio.wait_for(waiting, 1.0)
+    overview = await calls.overview()
+    assert (overview["state"], overview["error"]) == ("error", "The disk is full; free some space.")
+    assert calls.is_over(), "the stream of events ends, and the server's end waits for none"

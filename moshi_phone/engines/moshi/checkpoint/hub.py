@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,11 +29,13 @@ from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import (  # type: ignore[attr-defined] # exported, if not in its stubs' eyes
     WeakFileLock,
     build_hf_headers,
+    disable_progress_bars,
     logging,
     validate_repo_id,
 )
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
+from moshi_phone.engines.moshi.checkpoint.download_meter import DownloadMeter, MeteredFile
 from moshi_phone.runtime.errors import first_line
 
 REPO = re.compile(r"[\w.-]+/[\w.-]+")  # ORG/NAME
@@ -175,9 +178,13 @@ class HubRepo:
                 done_bytes = stream.tell()
                 if done_bytes:
                     self._progress(f"Going on after {done_bytes / 1e6:,.0f} of {about.size / 1e6:,.0f} MB.")
+                meter = DownloadMeter(file, about.size, done_bytes, time.monotonic())
+                disable_progress_bars(
+                    "huggingface_hub.http_get"
+                )  # the meter's lines are in log and page, too
                 http_get(
                     about.url,
-                    stream,
+                    MeteredFile(stream, meter, self._progress, time.monotonic),  # type: ignore[arg-type]
                     resume_size=done_bytes,
                     headers=build_hf_headers(),
                     expected_size=about.size,
