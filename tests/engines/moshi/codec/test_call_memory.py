@@ -1,10 +1,11 @@
-"""A call of any length takes a bounded memory. Measured in a process of its own: ``python -m`` this file.
+"""A call of any length takes a bounded memory, measured in a process of its own.
 
-``uv run pytest -m slow tests/engines/moshi/codec/test_call_memory.py`` takes some minutes on two quiet cores.
+Six minutes of a call take CI as long; ``MOSHI_TEST_FRAMES=8000 uv run pytest -m slow`` of this file goes on to ten.
 """
 
 from __future__ import annotations
 
+import os
 import queue
 import subprocess
 import sys
@@ -21,12 +22,12 @@ from moshi_phone.engines.moshi.model.token_history import Tokens
 from tests.engines.moshi.codec.test_codec import noise
 
 MB = 1_000_000
-FRAMES = 8000  # 10 min 40 s of a call
+FRAMES = int(os.environ.get("MOSHI_TEST_FRAMES", "4500"))
 EVERY_FRAMES = 100
 
 
 @pytest.mark.slow
-def test_a_call_takes_no_more_memory_after_ten_minutes_than_after_three(mimi_file: Path) -> None:
+def test_a_call_takes_no_more_memory_after_six_minutes_than_after_four(mimi_file: Path) -> None:
     script = [sys.executable, "-m", "tests.engines.moshi.codec.test_call_memory", str(mimi_file)]
     run = subprocess.run(script, capture_output=True, text=True, check=True, timeout=3600)  # noqa: S603
     held_mb = {int(frame): float(held) for frame, held in map(str.split, run.stdout.splitlines())}
