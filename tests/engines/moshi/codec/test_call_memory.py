@@ -1,6 +1,6 @@
 """A call of any length takes a bounded memory, measured in a process of its own.
 
-Six minutes of a call take CI as long; ``MOSHI_TEST_FRAMES=8000 uv run pytest -m slow`` of this file goes on to ten.
+CI measures six minutes of a call; ``MOSHI_TEST_FRAMES=8000 uv run pytest -m slow`` of this file ten.
 """
 
 from __future__ import annotations
