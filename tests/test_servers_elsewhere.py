@@ -147,7 +147,7 @@ async def test_a_server_that_answers_no_more_ends_the_call_by_its_name(twilio: F
         name = server.url.removeprefix("ws://")
         async with calling(voice, CALLS[1]) as phone, speaking(phone):
             assert (await phone.closed())[1] == f"Server {name} gave no answer for 1 s"
-        await line.says(f"Server {name} gave no answer for 1 s; it gets no calls until it answers again")
+        await line.says(f"Server {name} gave no answer for 1 s; out of service until it answers again")
         server.behaviour.silent_at = 0
         await line.says(f"Server {name} answers again")
         async with calling(voice, CALLS[2]) as phone:
@@ -164,7 +164,7 @@ async def test_a_server_that_never_shakes_hands_ends_the_call(twilio: FakeTwilio
             code, reason = await phone.closed()
         assert code == 1011
         name = server.url.removeprefix("ws://")
-        assert reason.startswith(f"Server {name} gave no handshake in time (--server-wait-secs): it still")
+        assert reason.startswith(f"Server {name} sent no handshake in time (--server-wait-secs): it is still")
 
 
 @pytest.mark.slow

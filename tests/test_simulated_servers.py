@@ -14,7 +14,7 @@ from bot import run_call
 from moshi_phone.engines.remote.connection import Access
 from moshi_phone.engines.remote.engine import RemoteEngine
 from moshi_phone.engines.remote.options import RemoteOptions
-from moshi_phone.engines.remote.query import RemoteCallSetting
+from moshi_phone.engines.remote.query import RemoteCallSettings
 from moshi_phone.engines.remote.server import Server
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.app import create_app
@@ -48,7 +48,9 @@ def simulate(behaviour: Behaviour, secs: float = 20) -> tuple[list[float], FakeM
     async def main() -> tuple[list[float], FakeMoshiServer, SimulatedPhone]:
         async with moshi_server(behaviour) as server:
             options = RemoteOptions(server=(f"{server.url}#{behaviour.kind}",))
-            engine = RemoteEngine(options, RemoteCallSetting(greeting="none"), probe=is_there, coder=AtOnce())
+            engine = RemoteEngine(
+                options, RemoteCallSettings(greeting="none"), probe=is_there, coder=AtOnce()
+            )
             await engine.start(lambda _: None)
             line = ServerState(engine)
             phone = SimulatedPhone(create_app(line, run_call), start_message())

@@ -95,7 +95,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
             )
         if options.greets_in_words:
             raise EngineUnavailable(
-                "The parrot says no given words; leave out --greeting, or take --engine moshi."
+                "The parrot cannot say given words; leave out --greeting, or take --engine moshi."
             )
         return EngineChoice(_parrot(options), "as asked")
     # Only now: loading mlx, and asking the driver, is not for those who have named another engine.
@@ -163,7 +163,7 @@ def _own_engine(options: EngineOptions) -> DuplexEngine:
 
 def _remote_engine(options: EngineOptions) -> EngineChoice:
     from moshi_phone.engines.remote.engine import RemoteEngine  # noqa: PLC0415 - loads Opus, which only servers need
-    from moshi_phone.engines.remote.query import Greeting, RemoteCallSetting  # noqa: PLC0415
+    from moshi_phone.engines.remote.query import Greeting, RemoteCallSettings  # noqa: PLC0415
 
     sampling = {
         "text_temperature": options.text_temperature,
@@ -175,7 +175,7 @@ def _remote_engine(options: EngineOptions) -> EngineChoice:
     greetings: tuple[Greeting, ...] = get_args(Greeting)
     # What is none of the three is the greeting itself, in words.
     greeting = next((one for one in greetings if one == options.greeting), None)
-    wish = RemoteCallSetting(
+    requested = RemoteCallSettings(
         persona=options.persona,
         voice=options.voice,
         greeting=greeting or "speech",
@@ -183,6 +183,6 @@ def _remote_engine(options: EngineOptions) -> EngineChoice:
         sampling=tuple(sampling.items()),
         seed=options.seed,
     )
-    engine = RemoteEngine(options.remote, wish, options.greeting_frames)
+    engine = RemoteEngine(options.remote, requested, options.greeting_frames)
     names = ", ".join(server.name for server in engine.servers)
     return EngineChoice(engine, f"at {names}", "--engine parrot answers without a server")

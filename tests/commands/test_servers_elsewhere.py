@@ -24,7 +24,7 @@ def test_bench_measures_servers_and_names_their_share() -> None:
     with moshi_server_beside(Behaviour(step_s=0.01)) as one, moshi_server_beside() as two:
         result = run("bench", "--server", one.url, "--server", two.url, "--calls", "2", "--frames", "25")
         name = one.url.removeprefix("ws://")
-        assert f"Server {name} (Kyutai's Python server): it is there." in result.output
+        assert f"Server {name} (Kyutai's Python server): it answers." in result.output
         for stage in ("opus", "wire", "server", "answer"):
             assert f"\n{stage} " in result.output
         last = result.output.splitlines()[-1]
@@ -49,7 +49,7 @@ def test_bench_of_more_calls_than_there_are_leases() -> None:
     with moshi_server_beside() as server:
         result = run("bench", "--engine", "remote", "--server", server.url, "--calls", "2")
         assert result.exit_code == 2
-        assert "Every server that answers has all the calls that it holds." in result.output
+        assert "All servers that answer are at capacity." in result.output
 
 
 def test_bench_of_a_server_that_dies() -> None:
@@ -87,7 +87,7 @@ def test_doctor_looks_at_each_server() -> None:
         assert checks[0]["found"] == f"{names[0]} is there (Kyutai's Python server)"
         assert checks[1]["state"] == "fail"
         assert checks[1]["found"] == (
-            f"Server {names[1]} does not let us in (HTTP 401); --server-token sets the token"
+            f"Server {names[1]} refuses access (HTTP 401); --server-token sets the token"
         )
         assert there.visits == []  # no model was woken for this
 

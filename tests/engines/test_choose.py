@@ -22,7 +22,7 @@ def test_without_an_accelerator_the_parrot_answers_and_says_why(monkeypatch: pyt
 
 def test_the_parrot_says_no_given_words(monkeypatch: pytest.MonkeyPatch) -> None:
     greeting = "Hello, this is Anna."
-    with pytest.raises(EngineUnavailable, match="The parrot says no given words; leave out --greeting"):
+    with pytest.raises(EngineUnavailable, match="The parrot cannot say given words; leave out --greeting"):
         create_engine(EngineOptions(engine="parrot", greeting=greeting))
     monkeypatch.setattr("moshi_phone.engines.choose.accelerator", lambda: None)
     assert "; --greeting is left out" in create_engine(EngineOptions(greeting=greeting)).line

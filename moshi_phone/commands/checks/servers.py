@@ -20,7 +20,7 @@ async def check_servers(options: EngineOptions) -> list[Check]:
     async def look(server: Server) -> Check:
         error = await probe(server, Access(remote.server_token, tls))
         if error is None:
-            return Check("server", "ok", f"{server.name} is there ({server.dialect.title})")
+            return Check("server", "ok", f"{server.name} is there ({server.profile.title})")
         return Check("server", "fail", error, "start it, or correct --server")
 
     remote = options.remote

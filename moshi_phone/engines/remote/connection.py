@@ -1,4 +1,4 @@
-"""Opens a connection to a server, up to its handshake, and turns all that can go wrong into one sentence."""
+"""Opens a connection to a server, handshake included, and turns each failure into one sentence."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from moshi_phone.engines.remote.server import Server
 
 NAME_MISMATCHES = (HOSTNAME_MISMATCH, 64)  # OpenSSL's, for a name and for an IP address
 PROBE_SECS = 5.0
-CLOSE_SECS = 1.0  # how long a server may take to say goodbye
+CLOSE_SECS = 1.0  # how long a server may take to complete the closing handshake
 MAX_MESSAGE_BYTES = 1 << 16  # 13 s of audio; servers send 80 ms
 
 
 class ServerFailed(Exception):
-    """A server did not do its part; the text is one sentence that names it."""
+    """A server failed; the text is one sentence that names it."""
 
 
 class ServerUnreachable(ServerFailed):
-    """It failed before it took the call at all: another server can take it as well."""
+    """It failed before it accepted the call, so another server can still take it."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """What it takes to get in.
+    """How to authenticate, and how to check certificates.
 
     Attributes:
         token: sent as ``Authorization: Bearer``; empty for none.
@@ -52,7 +52,7 @@ class Access:
 
 
 def make_tls(ca_file: Path | None, *, insecure: bool) -> ssl.SSLContext:
-    """Decide how servers' certificates are checked.
+    """Make the TLS settings for servers.
 
     Args:
         ca_file: certificates (PEM) that are trusted instead of the system's: authorities', or the server's
@@ -81,12 +81,12 @@ async def open_chat(
 ) -> AsyncIterator[ClientConnection]:
     """Connect, wait for the handshake, and give the connection; it is closed when the block ends.
 
-    Nothing is sent before the handshake: some servers lose what comes earlier, others stay behind it.
+    Nothing is sent before the handshake: some servers lose it, others stay that far behind.
 
     Args:
         server: which.
         query: what its URL carries for this call.
-        access: what it takes to get in.
+        access: token and TLS settings.
         wait_secs: how long all of this may take.
 
     Raises:
@@ -115,8 +115,8 @@ async def open_chat(
                 await _handshake(connection, server)
         except TimeoutError as error:
             raise ServerFailed(
-                f"Server {server.name} gave no handshake in time (--server-wait-secs): "
-                "it still loads, or is busy with somebody else"
+                f"Server {server.name} sent no handshake in time (--server-wait-secs): "
+                "it is still loading, or busy with another caller"
             ) from error
         yield connection
 
@@ -136,13 +136,13 @@ async def _handshake(connection: ClientConnection, server: Server) -> None:
 
 
 async def probe(server: Server, access: Access) -> str | None:
-    """Ask whether the server is there, without waking its model or touching a running call.
+    """Check whether the server answers, without waking its model or touching a running call.
 
     A plain GET of the chat's path: all these servers refuse it, because it is no WebSocket, before they do
     anything else.
 
     Returns:
-        None where it is there, else one sentence on what is wrong.
+        None if it answers, else one sentence on what is wrong.
     """
     timeout = aiohttp.ClientTimeout(total=PROBE_SECS)
     try:
@@ -167,7 +167,7 @@ async def probe(server: Server, access: Access) -> str | None:
 
 def close_code(error: ConnectionClosed) -> str:
     """Name the code with which the other side closed."""
-    return f"code {error.rcvd.code}" if error.rcvd is not None else "without a word"
+    return f"code {error.rcvd.code}" if error.rcvd is not None else "no close frame"
 
 
 def _why(error: BaseException, access: Access) -> str:
@@ -206,9 +206,9 @@ def _why_certificate(error: ssl.SSLCertVerificationError, *, is_file_given: bool
 def _why_status(status: int) -> str | None:
     """Say what a status means that is not the refusal of a plain GET."""
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return f"does not let us in (HTTP {status}); --server-token sets the token"
+        return f"refuses access (HTTP {status}); --server-token sets the token"
     if status == HTTPStatus.NOT_FOUND:
-        return "is no Moshi server: it has no /api/chat (HTTP 404)"
+        return "is not a Moshi server: it has no /api/chat (HTTP 404)"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return f"is there, but not well (HTTP {status})"
+        return f"answers with an error (HTTP {status})"
     return None

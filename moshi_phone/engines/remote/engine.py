@@ -1,4 +1,4 @@
-"""Servers elsewhere as an engine: one lease a call, and an eye on each server."""
+"""Remote servers as an engine: one lease for each call, and a probe of each idle server."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from moshi_phone.engines.remote.connection import Access, make_tls, probe
 from moshi_phone.engines.remote.options import RemoteOptions
 from moshi_phone.engines.remote.pool import Backend, BackendPool
 from moshi_phone.engines.remote.query import (
-    RemoteCallSetting,
-    cannot,
+    RemoteCallSettings,
     make_query,
     silent_frames,
     supported_overrides,
+    unsupported_settings,
 )
 from moshi_phone.engines.remote.server import Server, parse_server
 from moshi_phone.engines.remote.session import CallSettings, RemoteSession
@@ -43,9 +43,9 @@ class RemoteEngine(DuplexEngine):
 
     Args:
         options: which servers, and how they are reached.
-        wish: what every call sets of the model.
-        greeting_frames: for how long the model hears silence so that it speaks first, where that is how.
-        probe: looks whether a server is there.
+        requested: what every call sets of the model.
+        greeting_frames: see ``query.silent_frames``.
+        probe: checks whether a server answers.
         coder: where Opus is encoded; by default a few threads of its own.
 
     Raises:
@@ -57,14 +57,14 @@ class RemoteEngine(DuplexEngine):
     def __init__(
         self,
         options: RemoteOptions,
-        wish: RemoteCallSetting | None = None,
+        requested: RemoteCallSettings | None = None,
         greeting_frames: int = 25,
         *,
         probe: Probe = probe,
         coder: Executor | None = None,
     ) -> None:
         self._options = options
-        self._wish = wish or RemoteCallSetting()
+        self._requested = requested or RemoteCallSettings()
         self._greeting_frames = greeting_frames
         servers = [parse_server(one, options.server_kind) for one in options.server]
         if not servers:
@@ -76,8 +76,8 @@ class RemoteEngine(DuplexEngine):
                 f"--server names {', '.join(sorted(twice))} twice; --calls-per-server says how many calls "
                 "a server holds."
             )
-        for server in servers:  # whatever is wrong is said now, and not to the first caller
-            make_query(self._wish, server.dialect)
+        for server in servers:  # so that a wrong setting fails at the start, and not at the first call
+            make_query(self._requested, server.profile)
         encrypted = any(server.is_encrypted for server in servers)
         tls = make_tls(options.server_ca, insecure=options.server_insecure) if encrypted else None
         self._access = Access(options.server_token, tls)
@@ -89,7 +89,7 @@ class RemoteEngine(DuplexEngine):
         self._changed = asyncio.Event()
         self.capacity = 0
         self.supported_overrides = frozenset.intersection(
-            *(supported_overrides(server.dialect) for server in servers)
+            *(supported_overrides(server.profile) for server in servers)
         )
 
     @property
@@ -100,35 +100,39 @@ class RemoteEngine(DuplexEngine):
     @property
     def error(self) -> str | None:
         """See ``DuplexEngine``. One server that answers is enough."""
-        return self._pool.error if self._watching else "The servers have not been looked at."
+        return self._pool.error if self._watching else "The servers have not been probed yet."
 
     @property
     def servers(self) -> Sequence[ServerStatus]:
         """See ``DuplexEngine``."""
         return [
             ServerStatus(
-                place.server.name, place.server.dialect.kind, place.calls, place.capacity, place.error
+                backend.server.name,
+                backend.server.profile.kind,
+                backend.calls,
+                backend.capacity,
+                backend.error,
             )
-            for place in self._pool.backends
+            for backend in self._pool.backends
         ]
 
     async def start(self, progress: Progress) -> None:
         """See ``DuplexEngine``."""
-        await self._look(self._pool.backends)
-        for place in self._pool.backends:
-            name, dialect = place.server.name, place.server.dialect
-            progress(place.error or f"Server {name} ({dialect.title}): it is there.")
-            if place.capacity > 1 and not dialect.holds_many:
+        await self._probe_all(self._pool.backends)
+        for backend in self._pool.backends:
+            name, profile = backend.server.name, backend.server.profile
+            progress(backend.error or f"Server {name} ({profile.title}): it answers.")
+            if backend.capacity > 1 and not profile.holds_many:
                 progress(
-                    f"{dialect.title} lets a second caller wait in silence: --calls-per-server "
-                    f"{place.capacity} needs something before {name} that spreads the calls."
+                    f"{profile.title} serves one caller at a time, and a second waits in silence: "
+                    f"--calls-per-server {backend.capacity} needs a load balancer in front of {name}."
                 )
-            if self._options.server_token and not place.server.is_encrypted:
-                progress(
-                    f"--server-token goes to {name} unencrypted; with wss: nobody in between can read it."
-                )
+            if self._options.server_token and not backend.server.is_encrypted:
+                progress(f"--server-token goes to {name} unencrypted; use wss: to protect it.")
         for line in dict.fromkeys(
-            line for place in self._pool.backends for line in cannot(self._wish, place.server.dialect)
+            line
+            for backend in self._pool.backends
+            for line in unsupported_settings(self._requested, backend.server.profile)
         ):
             progress(line)
         if self._pool.error is not None:
@@ -141,8 +145,8 @@ class RemoteEngine(DuplexEngine):
         """See ``DuplexEngine``. Any server may get the call, so all of them must be able to."""
         super().check_request(request)
         try:
-            for place in self._pool.backends:
-                make_query(self._wish.with_request(request), place.server.dialect)
+            for backend in self._pool.backends:
+                make_query(self._requested.with_request(request), backend.server.profile)
         except EngineUnavailable as error:
             raise RequestRefused(str(error)) from error
 
@@ -151,14 +155,14 @@ class RemoteEngine(DuplexEngine):
         self.check_request(request)
         if self.error is not None:
             raise EngineBusy(self.error)
-        place = self._pool.lease()
-        if place is None:
-            raise EngineBusy("Every server that answers has all the calls that it holds.")
+        backend = self._pool.lease()
+        if backend is None:
+            raise EngineBusy("All servers that answer are at capacity.")
         session = RemoteSession(
             self,
-            place,
+            backend,
             self._access,
-            settings_for=partial(self._settings_for, self._wish.with_request(request)),
+            settings_for=partial(self._settings_for, self._requested.with_request(request)),
             wait_secs=self._options.server_wait_secs,
             coder=self._coder,
         )
@@ -168,87 +172,83 @@ class RemoteEngine(DuplexEngine):
 
     async def stop(self) -> None:
         """See ``DuplexEngine``."""
-        monitoring_router, self._watching = self._watching, None
-        if monitoring_router is not None:
-            monitoring_router.cancel()
-            await asyncio.wait([monitoring_router])
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
         self._coder.shutdown(wait=False)
 
-    # What the sessions tell.
-
-    def _settings_for(self, wish: RemoteCallSetting, place: Backend) -> CallSettings:
-        """Say what a call with this server is set by."""
-        dialect = place.server.dialect
-        limit_frames = dialect.limit_frames
+    def _settings_for(self, requested: RemoteCallSettings, backend: Backend) -> CallSettings:
+        """Give a call's settings for a server."""
+        profile = backend.server.profile
+        limit_frames = profile.limit_frames
         return CallSettings(
-            make_query(wish, dialect),
-            silent_frames(wish, dialect, self._greeting_frames),
+            make_query(requested, profile),
+            silent_frames(requested, profile, self._greeting_frames),
             None if limit_frames is None else min(limit_frames, self._options.max_steps),
         )
 
-    def on_reached(self, place: Backend) -> None:
-        """Hear that a call has reached a server's model."""
-        self._pool.reached(place)
+    def on_reached(self, backend: Backend) -> None:
+        """See ``SessionOwner``."""
+        self._pool.reached(backend)
 
-    def move(self, place: Backend, error: str) -> Backend | None:
-        """Take a server out that cannot be reached, and give another one for the call, or None."""
-        self._take_out(place, error)
+    def move(self, backend: Backend, error: str) -> Backend | None:
+        """See ``SessionOwner``. The unreachable server goes out of service."""
+        self._take_out(backend, error)
         other = self._pool.lease()
         if other is None:
             return None
-        self._pool.release(place, self._now_s())
+        self._pool.release(backend, self._now_s())
         self._count()
-        logger.info("The call goes to server {} instead", other.server.name)
+        logger.info("Moved the call to server {}", other.server.name)
         return other
 
-    def on_failed(self, place: Backend, error: str, *, server_failed: bool) -> None:
-        """Count a lost call, and take its server out if that is to blame."""
+    def on_failed(self, backend: Backend, error: str, *, server_failed: bool) -> None:
+        """Count a lost call; its server goes out of service if it is to blame."""
         if server_failed:
             self.lost_calls += 1
-            if place.error != error:  # it was not taken out for this already
-                self._take_out(place, error)
+            if backend.error != error:  # it was not taken out for this already
+                self._take_out(backend, error)
 
-    def on_closed(self, session: RemoteSession, place: Backend) -> None:
-        """Take a lease back."""
+    def on_closed(self, session: RemoteSession, backend: Backend) -> None:
+        """See ``SessionOwner``."""
         self._sessions.discard(session)
-        self._pool.release(place, self._now_s())
+        self._pool.release(backend, self._now_s())
         self._count()
 
-    def _take_out(self, place: Backend, error: str) -> None:
-        if place.error is None:
-            logger.warning("{}; it gets no calls until it answers again", error)
-        self._pool.failed(place, error, self._now_s())
+    def _take_out(self, backend: Backend, error: str) -> None:
+        if backend.error is None:
+            logger.warning("{}; out of service until it answers again", error)
+        self._pool.failed(backend, error, self._now_s())
         self._count()
-
-    # The eye on the servers.
 
     async def _watch(self) -> None:
         while True:
             self._changed.clear()
-            next_s = self._pool.next_look_s()
+            next_s = self._pool.next_probe_s()
             pause_s = max(next_s - self._now_s(), 0.0) if math.isfinite(next_s) else None
             # Not wait_for: in Python 3.11 it can swallow the cancellation that ends this task.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._changed.wait()
-            await self._look(self._pool.due(self._now_s()))
+            await self._probe_all(self._pool.due(self._now_s()))
 
-    async def _look(self, backends: Sequence[Backend]) -> None:
-        async def look(place: Backend) -> None:
-            error = await self._probe(place.server, self._access)
-            before = place.error
-            self._pool.record_probe(place, error, self._now_s())
+    async def _probe_all(self, backends: Sequence[Backend]) -> None:
+        async def probe(backend: Backend) -> None:
+            error = await self._probe(backend.server, self._access)
+            before = backend.error
+            self._pool.record_probe(backend, error, self._now_s())
             self._count()
             if error is None and before is not None and self._watching is not None:
-                logger.info("Server {} answers again", place.server.name)
+                logger.info("Server {} answers again", backend.server.name)
             elif error is not None and before is None:
-                logger.warning("{}; it gets no calls until it answers again", error)
+                logger.warning("{}; out of service until it answers again", error)
 
-        await asyncio.gather(*(look(place) for place in backends))
+        await asyncio.gather(*(probe(backend) for backend in backends))
 
     def _count(self) -> None:
-        """A server that is out counts for the calls that it holds still, and for no more."""
+        """Recompute the capacity: a server out of service counts for its running calls only."""
         self.capacity = self._pool.calls + self._pool.free
         self._changed.set()
 

@@ -1,4 +1,4 @@
-"""What ``bench`` says of servers: whether they hold real time, and where an answer's delay comes from."""
+"""The report of ``bench`` on servers: whether they keep up with real time, and what delays an answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from moshi_phone.engines.duplex import WIRE
 from moshi_phone.engines.real_time_benchmark import TOLERATED_DROPS, Pace
 
 SHARES = {"server": "in the server", WIRE: "on the wire", "opus": "in Opus"}
-"""Of an answer's delay, in the order in which they are told; the keys are a step's ``timings_ms``."""
+"""Parts of an answer's delay, in the order of the report; the keys are those of a step's ``timings_ms``."""
 
 
 def holds(pace: Pace) -> bool:

@@ -1,4 +1,4 @@
-"""Which server takes the next call: leases, and servers that are out for a while. Time is an argument."""
+"""Which server takes the next call: leases, and servers out of service. Time is an argument."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moshi_phone.engines.remote.server import Server
 
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 60.0
-IDLE_PROBE_S = 10.0  # how often a server is looked at that has nothing to do
+IDLE_PROBE_S = 10.0  # between two probes of a server without calls
 
 
 @dataclass
@@ -24,14 +24,14 @@ class Backend:
         served: how many it has taken since the start.
         error: one sentence on why it gets no calls; None while it does.
         failures: since a call last reached its model; each makes the next pause longer.
-        look_s: when it is to be looked at next.
+        next_probe_s: when it is to be probed next.
     """
 
     server: Server
     capacity: int
     calls: int = 0
     served: int = 0
-    error: str | None = "It has not been looked at yet."
+    error: str | None = "It has not been probed yet."
     failures: int = 0
     next_probe_s: float = -math.inf
 
@@ -55,68 +55,68 @@ class BackendPool:
     @property
     def calls(self) -> int:
         """Leases that are out."""
-        return sum(place.calls for place in self.backends)
+        return sum(backend.calls for backend in self.backends)
 
     @property
     def free(self) -> int:
-        """Leases that can be had now."""
-        return sum(place.free for place in self.backends)
+        """Leases that are free now."""
+        return sum(backend.free for backend in self.backends)
 
     @property
     def error(self) -> str | None:
-        """One sentence where no server is in, else None."""
-        errors = [place.error for place in self.backends if place.error is not None]
+        """One sentence when no server is in service, else None."""
+        errors = [backend.error for backend in self.backends if backend.error is not None]
         return None if len(errors) < len(self.backends) else " ".join(f"{one.rstrip('.')}." for one in errors)
 
     def lease(self) -> Backend | None:
-        """Take a place on the server that has the most room; None when there is none."""
-        place = max(self.backends, key=lambda place: place.free, default=None)
-        if place is None or not place.free:
+        """Lease the server with the most room; None when there is none."""
+        backend = max(self.backends, key=lambda backend: backend.free, default=None)
+        if backend is None or not backend.free:
             return None
-        place.calls += 1
-        place.served += 1
-        return place
+        backend.calls += 1
+        backend.served += 1
+        return backend
 
-    def release(self, place: Backend, now_s: float) -> None:
-        """Give a lease back. The server is looked at soon: it may still be clearing up.
+    def release(self, backend: Backend, now_s: float) -> None:
+        """Return a lease. The server is not probed at once: it may still be cleaning up.
 
         Raises:
             ValueError: when none was given.
         """
-        if place.calls == 0:
-            raise ValueError(f"expected a lease of {place.server.name}, got one more than were given")
-        place.calls -= 1
-        if place.error is None:
-            place.next_probe_s = now_s + IDLE_PROBE_S
+        if backend.calls == 0:
+            raise ValueError(f"expected a lease of {backend.server.name}, got one more than were given")
+        backend.calls -= 1
+        if backend.error is None:
+            backend.next_probe_s = now_s + IDLE_PROBE_S
 
-    def reached(self, place: Backend) -> None:
-        """Take note that a call has reached the server's model: it is well."""
-        place.failures = 0
+    def reached(self, backend: Backend) -> None:
+        """Record that a call has reached the server's model: it works."""
+        backend.failures = 0
 
-    def failed(self, place: Backend, error: str, now_s: float) -> None:
-        """Take a server out, for longer each time."""
-        place.error = error
-        place.next_probe_s = now_s + min(FIRST_PAUSE_S * 2**place.failures, MAX_PAUSE_S)
-        place.failures += 1
+    def failed(self, backend: Backend, error: str, now_s: float) -> None:
+        """Take a server out of service, for longer each time."""
+        backend.error = error
+        backend.next_probe_s = now_s + min(FIRST_PAUSE_S * 2**backend.failures, MAX_PAUSE_S)
+        backend.failures += 1
 
     def due(self, now_s: float) -> list[Backend]:
-        """Give the servers that are to be looked at: those that are out, and those that have nothing to do.
+        """Give the servers to probe now: those out of service, and those without calls.
 
-        One with a call is left alone: the call tells how it is.
+        A server with a call is not probed: the call shows whether it works.
         """
-        return [place for place in self._to_look_at() if place.next_probe_s <= now_s]
+        return [backend for backend in self._to_probe() if backend.next_probe_s <= now_s]
 
-    def next_look_s(self) -> float:
-        """Give the time at which a server is due next."""
-        return min((place.next_probe_s for place in self._to_look_at()), default=math.inf)
+    def next_probe_s(self) -> float:
+        """Give the time of the next probe."""
+        return min((backend.next_probe_s for backend in self._to_probe()), default=math.inf)
 
-    def record_probe(self, place: Backend, error: str | None, now_s: float) -> None:
-        """Take note of what was seen: a server that answers is put back, any other is taken out."""
+    def record_probe(self, backend: Backend, error: str | None, now_s: float) -> None:
+        """Record a probe: a server that answers goes into service, any other out of it."""
         if error is not None:
-            self.failed(place, error, now_s)
+            self.failed(backend, error, now_s)
             return
-        place.error = None
-        place.next_probe_s = now_s + IDLE_PROBE_S
+        backend.error = None
+        backend.next_probe_s = now_s + IDLE_PROBE_S
 
-    def _to_look_at(self) -> list[Backend]:
-        return [place for place in self.backends if place.error is not None or not place.calls]
+    def _to_probe(self) -> list[Backend]:
+        return [backend for backend in self.backends if backend.error is not None or not backend.calls]

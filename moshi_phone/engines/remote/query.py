@@ -1,4 +1,4 @@
-"""What a call sets of a server: the query of its URL, and whether the model opens the talk."""
+"""What a call sets of a server: the query of its URL, and whether the model speaks first."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Greeting = Literal["speech", "silence", "none"]
 
 
 @dataclass(frozen=True)
-class RemoteCallSetting:
-    """What is wished for; servers differ in what of it they can do.
+class RemoteCallSettings:
+    """What a call asks of its server. Servers differ in what they support.
 
     Attributes:
-        persona: who the model is to be; empty for nobody in particular.
-        voice: of PersonaPlex's; empty for the default one.
+        persona: the role of the model, in words; empty for none.
+        voice: name of a PersonaPlex voice; empty for the default one.
         greeting: whether the model is to speak first.
-        greeting_words: what it is to say then, in these words; empty leaves them to it.
-        sampling: temperatures and the like, by our options' names.
+        greeting_words: the words of the greeting; empty leaves them to the model.
+        sampling: temperatures and top-k, by our options' names.
         seed: None for a new one each time.
     """
 
@@ -34,8 +34,8 @@ class RemoteCallSetting:
     sampling: tuple[tuple[str, float], ...] = ()
     seed: int | None = None
 
-    def with_request(self, request: CallOverrides) -> RemoteCallSetting:
-        """Give the wish of a call that asks for something of its own."""
+    def with_request(self, request: CallOverrides) -> RemoteCallSettings:
+        """Give the settings of a call that overrides some of them."""
         sampling = dict(self.sampling)
         if request.temperature is not None:
             sampling |= {"text_temperature": request.temperature, "audio_temperature": request.temperature}
@@ -49,38 +49,38 @@ class RemoteCallSetting:
         )
 
 
-def supported_overrides(dialect: ServerProfile) -> frozenset[str]:
+def supported_overrides(profile: ServerProfile) -> frozenset[str]:
     """Say which fields of a ``CallOverrides`` this kind of server can fulfil."""
-    by_prompt = frozenset({"persona", "voice", "greeting"}) if dialect.prompts else frozenset[str]()
-    return by_prompt | (frozenset({"temperature"}) if "text_temperature" in dialect.sampling else frozenset())
+    by_prompt = frozenset({"persona", "voice", "greeting"}) if profile.prompts else frozenset[str]()
+    return by_prompt | (frozenset({"temperature"}) if "text_temperature" in profile.sampling else frozenset())
 
 
-def make_query(wish: RemoteCallSetting, dialect: ServerProfile) -> dict[str, str]:
-    """Put what this kind of server understands of a wish into a query.
+def make_query(requested: RemoteCallSettings, profile: ServerProfile) -> dict[str, str]:
+    """Give the query that sets on a server what its kind supports.
 
     Raises:
         EngineUnavailable: when the persona is too long or the voice is none of the server's.
     """
-    wanted = dict(wish.sampling)
+    wanted = dict(requested.sampling)
     query = {
         name: f"{wanted[ours]:g}"
-        for ours, name in dialect.sampling.items()
+        for ours, name in profile.sampling.items()
         # To our options 0 means all tokens; a server's own default is nearest to that.
         if ours in wanted and not (ours.endswith("top_k") and wanted[ours] == 0)
     }
-    if wish.seed is not None:
-        query |= dict.fromkeys(dialect.seeds, str(wish.seed))
-    if dialect.prompts:
-        persona = " ".join(wish.persona.split()) or PERSONAPLEX_PERSONA
-        if wish.greeting == "speech":
-            persona = f"{persona} {_greets(wish.greeting_words)}"
+    if requested.seed is not None:
+        query |= dict.fromkeys(profile.seeds, str(requested.seed))
+    if profile.prompts:
+        persona = " ".join(requested.persona.split()) or PERSONAPLEX_PERSONA
+        if requested.greeting == "speech":
+            persona = f"{persona} {_greets(requested.greeting_words)}"
         query |= {
             "text_prompt": persona,
-            "voice_prompt": f"{check_voice(wish.voice or PERSONAPLEX_VOICE)}.pt",
+            "voice_prompt": f"{check_voice(requested.voice or PERSONAPLEX_VOICE)}.pt",
         }
     if len(urlencode(query)) > MAX_QUERY_BYTES:
         raise EngineUnavailable(
-            f"The persona is too long for {dialect.title}: expected at most {MAX_QUERY_BYTES} bytes in its "
+            f"The persona is too long for {profile.title}: expected at most {MAX_QUERY_BYTES} bytes in its "
             f"URL, got {len(urlencode(query))}."
         )
     return query
@@ -93,10 +93,10 @@ def _greets(words: str) -> str:
 
 
 def check_voice(name: str) -> str:
-    """Give a voice's name back if PersonaPlex's server has it; it would load any file that it is told.
+    """Give a voice's name back if PersonaPlex's server has it. The server itself would load any file.
 
     Raises:
-        EngineUnavailable: when it has not.
+        EngineUnavailable: when there is no such voice.
     """
     if name not in PERSONAPLEX_VOICES:
         raise EngineUnavailable(
@@ -106,28 +106,28 @@ def check_voice(name: str) -> str:
     return name
 
 
-def cannot(wish: RemoteCallSetting, dialect: ServerProfile) -> list[str]:
-    """Say in one sentence each what of a wish this kind of server cannot do."""
+def unsupported_settings(requested: RemoteCallSettings, profile: ServerProfile) -> list[str]:
+    """Give one sentence for each setting that this kind of server ignores."""
     lines = list[str]()
-    if wish.greeting == "silence":
-        lines.append(f"{dialect.title} cannot be kept silent: --greeting silence does nothing there.")
-    if wish.persona and not dialect.prompts:
-        lines.append(f"{dialect.title} takes no persona: --persona does nothing there.")
-    if wish.voice and not dialect.prompts:
-        lines.append(f"{dialect.title} has the voice of its own model: --voice does nothing there.")
-    if wish.greeting_words and not dialect.prompts:
-        lines.append(f"{dialect.title} says no given words: it greets with words of its own.")
+    if requested.greeting == "silence":
+        lines.append(f"{profile.title} always speaks: --greeting silence has no effect there.")
+    if requested.persona and not profile.prompts:
+        lines.append(f"{profile.title} takes no persona: --persona has no effect there.")
+    if requested.voice and not profile.prompts:
+        lines.append(f"{profile.title} has the voice of its own model: --voice has no effect there.")
+    if requested.greeting_words and not profile.prompts:
+        lines.append(f"{profile.title} cannot say given words: it greets with its own.")
     return lines
 
 
-def silent_frames(wish: RemoteCallSetting, dialect: ServerProfile, greeting_frames: int) -> int:
-    """Say for how many frames the model hears silence, so that it speaks first.
+def silent_frames(requested: RemoteCallSettings, profile: ServerProfile, greeting_frames: int) -> int:
+    """Give the number of frames for which the model gets silence, so that it speaks first.
 
-    Where a prompt says that it does, the caller is heard from the first frame on.
+    With a server that takes prompts, the prompt makes it speak first, and the number is 0.
 
     Args:
-        wish: whether it is to speak first.
-        dialect: of the server.
-        greeting_frames: of 80 ms, for how long where it is.
+        requested: whether it is to speak first.
+        profile: of the server.
+        greeting_frames: of 80 ms, for servers without prompts.
     """
-    return greeting_frames if wish.greeting == "speech" and not dialect.prompts else 0
+    return greeting_frames if requested.greeting == "speech" and not profile.prompts else 0

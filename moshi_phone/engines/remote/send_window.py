@@ -1,8 +1,8 @@
-"""Which frames are on their way to a server, which it owes an answer, and which of them it never will answer.
+"""Which frames are on the way to a server, which of them await an answer, and which never get one.
 
 A server answers with fewer frames than it hears. Kyutai's drops its first, and each model's first answers
-come out late: such a server stays so many frames short for the whole call, which is its nature and no
-delay. What is short of that is a delay: frames on the wire, and frames that it has not come to.
+come out late: such a server stays that many frames short for the whole call, which is no delay. Beyond that
+offset, every missing answer is delay: frames on the wire, or frames that the server has yet to process.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from moshi_phone.audio.formats import FRAME_MS, Pcm
 from moshi_phone.engines.backlog import Backlog
 
 AHEAD_FRAMES = 3  # sent and owed, beside those on the wire; enough for a server to go on after a hiccup
-FIRST_ANSWER_FRAMES = 4  # more of them before the first answer, while it is not known how many are swallowed
-WAITING_FRAMES = 2  # kept here beyond that, 400 ms in all; then frames are dropped, silent ones first
-SWALLOWED_AFTER_S = 1.0  # a server that owes frames and gives none for so long has swallowed them
+FIRST_ANSWER_FRAMES = 4  # more of them before the first answer, while the offset is unknown
+WAITING_FRAMES = 2  # wait here beyond that, 400 ms in all; then frames are dropped, silent ones first
+SWALLOWED_AFTER_S = 1.0  # without an answer for so long, frames that are owed count as never answered
 _MAX_WIRE_S = 2.0
 _MUCH_SHORTER_S = 0.02
 
@@ -25,7 +25,8 @@ class SendWindow:
     """Counts one call's frames to a server and back. Pure: time is an argument, in seconds.
 
     Attributes:
-        swallowed_frames: how many frames the server leaves unanswered for good; None before its first answer.
+        unanswered_offset_frames: how many frames the server leaves unanswered for good; None before its first
+            answer.
     """
 
     def __init__(self) -> None:
@@ -47,11 +48,11 @@ class SendWindow:
 
     @property
     def wire_s(self) -> float:
-        """How long the way to the server and back is, as far as is known."""
+        """Round-trip time to the server, as far as it is known; 0 before."""
         return self._wire_s if math.isfinite(self._wire_s) else 0.0
 
     def set_wire(self, there_and_back_s: float) -> None:
-        """Take note of how long the way to the server and back took; the shortest time counts.
+        """Record a round-trip time; the shortest counts.
 
         A server that blocks while its model works answers a ping late, so longer times say nothing.
         """
@@ -62,7 +63,7 @@ class SendWindow:
             self.unanswered_offset_frames = None  # frames were thought to be on the wire that the server had
 
     def push(self, pcm: Pcm) -> None:
-        """Take the caller's next frame, and drop one where too many wait."""
+        """Add the caller's next frame, and drop one if too many wait."""
         self._waiting.push(pcm)
 
     def take(self, now_s: float) -> Pcm | None:
@@ -80,17 +81,17 @@ class SendWindow:
         return pcm
 
     def answered(self, now_s: float) -> float | None:
-        """Count a frame of the server's.
+        """Count one answer of the server.
 
         Returns:
-            Seconds since the frame was taken that brought this answer about; None where the server says
-            more than it has heard.
+            Seconds since the frame that this answers was taken; None when the server sends more frames than
+            it got.
         """
         self._moved_s = now_s
         if not self._unanswered_s:
             return None
         # Of the frames that can have reached the server and come back by now, this answers the last,
-        # unless there was once an answer with fewer of them open: so many it merely works off.
+        # unless there was once an answer with fewer of them open: then that many are the offset.
         back = sum(sent_s <= now_s - self.wire_s for sent_s in self._unanswered_s)
         short = max(back - 1, 0)
         self.unanswered_offset_frames = (

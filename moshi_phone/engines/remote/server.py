@@ -1,4 +1,4 @@
-"""A server as it is given on the command line: where it is, and of which kind."""
+"""A server as named on the command line: its address and its kind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.remote.protocol import CHAT_PATH
-from moshi_phone.engines.remote.server_profile import DIALECTS, KINDS, ServerKind, ServerProfile
+from moshi_phone.engines.remote.server_profile import KINDS, PROFILES, ServerKind, ServerProfile
 from moshi_phone.runtime.urls import split_url
 
 _USUAL_PORT = 8998  # of all these servers; a URL without a port means 80 or 443, as everywhere
@@ -22,12 +22,12 @@ class Server:
     Attributes:
         name: its host and port, for people; holds nothing secret.
         url: of its chat, ``ws://`` or ``wss://``, with the query that was given with it.
-        dialect: what it can do.
+        profile: what it can do.
     """
 
     name: str
     url: str
-    dialect: ServerProfile
+    profile: ServerProfile
 
     @property
     def is_encrypted(self) -> bool:
@@ -36,7 +36,7 @@ class Server:
 
     @property
     def probe_url(self) -> str:
-        """Where a plain GET tells whether the server is there, without waking its model."""
+        """URL whose plain GET shows whether the server answers, without waking its model."""
         parts = urlsplit(self.url)
         return urlunsplit(("https" if self.is_encrypted else "http", parts.netloc, parts.path, "", ""))
 
@@ -52,7 +52,7 @@ class Server:
 
 
 def parse_server(given: str, default_kind: ServerKind) -> Server:
-    """Understand what ``--server`` was given: ``ws://gpu-1:8998`` or ``wss://gpu-2:8998#rust``.
+    """Parse a value of ``--server``: ``ws://gpu-1:8998`` or ``wss://gpu-2:8998#rust``.
 
     Raises:
         EngineUnavailable: when it is not such a URL.
@@ -72,11 +72,11 @@ def parse_server(given: str, default_kind: ServerKind) -> Server:
         raise EngineUnavailable(
             f"--server {host}:{port}: expected one of {', '.join(KINDS)} after the #, got {parts.fragment!r}"
         )
-    dialect = DIALECTS[kind]
+    profile = PROFILES[kind]
     for name, _ in parse_qsl(parts.query, keep_blank_values=True):
-        if name in dialect.forbidden:
+        if name in profile.forbidden:
             raise EngineUnavailable(
-                f"--server {host}:{port}: {dialect.title} breaks on {name!r} in the query; leave it out."
+                f"--server {host}:{port}: {profile.title} breaks on {name!r} in the query; leave it out."
             )
     path = CHAT_PATH if parts.path in ("", "/") else parts.path
-    return Server(f"{host}:{port}", urlunsplit((scheme, f"{host}:{port}", path, parts.query, "")), dialect)
+    return Server(f"{host}:{port}", urlunsplit((scheme, f"{host}:{port}", path, parts.query, "")), profile)

@@ -1,4 +1,4 @@
-"""In what the servers differ that speak this protocol, as data: no other file asks which one it is."""
+"""How the servers that speak this protocol differ, as data: no other file tests a server's kind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ServerProfile:
         title: for people.
         sampling: our option's name to the query's, for what a call may set of the sampling.
         prompts: whether the query must carry a persona and a voice.
-        holds_many: whether it works for several clients at once; others let the second wait in silence.
+        holds_many: whether it serves several clients at once; others let the second wait in silence.
         limit_frames: after how many frames it ends every call by itself; None for never.
         seeds: names of the query for a seed; where there are none a seed must not be sent.
         forbidden: what the query must not carry, because the server breaks on it.
@@ -36,7 +36,7 @@ class ServerProfile:
     forbidden: tuple[str, ...] = ()
 
 
-DIALECTS: Mapping[ServerKind, ServerProfile] = MappingProxyType(
+PROFILES: Mapping[ServerKind, ServerProfile] = MappingProxyType(
     {
         "kyutai": ServerProfile("kyutai", "Kyutai's Python server"),
         "rust": ServerProfile(
@@ -52,7 +52,7 @@ DIALECTS: Mapping[ServerKind, ServerProfile] = MappingProxyType(
                 }
             ),
             holds_many=True,
-            limit_frames=4500,  # 360 s, whatever is asked for
+            limit_frames=4500,  # 360 s, whatever the query asks for
             seeds=("text_seed", "audio_seed"),
         ),
         # A seed raises KeyError there, before the handshake.

@@ -1,9 +1,9 @@
-"""One call with a server: the caller's frames there, the model's speech back, and nothing in between.
+"""One call with a server: sends it the caller's frames, and gives its speech as steps.
 
     feed → flow → [Opus] → socket → server → socket → [Opus] → outputs
 
-Until the handshake the caller is heard by nobody: what a server gets before that, it loses or stays behind.
-Each frame is then answered by a step without sound, so that the line's clock goes on.
+Frames before the handshake are not sent: servers lose them, or stay behind by as many. Each is answered by a
+step without sound, so that the playout clock goes on.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _LIMIT_SLACK_FRAMES = 25  # a server that closes so near to its limit has reache
 
 @dataclass(frozen=True)
 class CallSettings:
-    """What one call is set by.
+    """What one call sets of its server.
 
     Attributes:
         query: of the chat's URL.
-        silent_frames: for so many frames the model hears silence instead of the caller, and opens the talk.
+        silent_frames: how many of the first frames are replaced by silence, so that the model speaks first.
         limit_frames: after how many frames the server ends the call by itself; None for never.
     """
 
@@ -59,17 +59,17 @@ class CallSettings:
 class SessionOwner(Protocol):
     """What a session needs of the engine it belongs to."""
 
-    def on_reached(self, place: Backend) -> None:
-        """Hear that the call has reached the server's model."""
+    def on_reached(self, backend: Backend) -> None:
+        """Record that the call has reached the server's model."""
 
-    def move(self, place: Backend, error: str) -> Backend | None:
-        """Hear that a server cannot be reached, and give another one for the call, or None."""
+    def move(self, backend: Backend, error: str) -> Backend | None:
+        """Record that a server cannot be reached, and give another one for the call, or None."""
 
-    def on_failed(self, place: Backend, error: str, *, server_failed: bool) -> None:
-        """Hear that the call is lost, and whether its server is to blame."""
+    def on_failed(self, backend: Backend, error: str, *, server_failed: bool) -> None:
+        """Record that the call is lost, and whether its server is to blame."""
 
-    def on_closed(self, session: RemoteSession, place: Backend) -> None:
-        """Hear that the session is over and its server free."""
+    def on_closed(self, session: RemoteSession, backend: Backend) -> None:
+        """Record that the session is over and its server free."""
 
 
 class RemoteSession(DuplexSession):
@@ -77,9 +77,9 @@ class RemoteSession(DuplexSession):
 
     Args:
         owner: the engine.
-        place: the lease; given back by ``on_closed``.
-        access: what it takes to get in.
-        settings_for: says what the call is set by with a server.
+        backend: the lease; given back by ``on_closed``.
+        access: token and TLS settings.
+        settings_for: gives the call's settings for a server.
         wait_secs: how long it may take to reach a server's model, all servers that are tried together.
         coder: where Opus is encoded; None for the event loop itself.
     """
@@ -87,7 +87,7 @@ class RemoteSession(DuplexSession):
     def __init__(
         self,
         owner: SessionOwner,
-        place: Backend,
+        backend: Backend,
         access: Access,
         *,
         settings_for: Callable[[Backend], CallSettings],
@@ -95,7 +95,7 @@ class RemoteSession(DuplexSession):
         coder: Executor | None = None,
     ) -> None:
         self._owner = owner
-        self._place = place
+        self._backend = backend
         self._access = access
         self._settings_for = settings_for
         self._wait_secs = wait_secs
@@ -121,8 +121,8 @@ class RemoteSession(DuplexSession):
 
     @property
     def display_name(self) -> str:
-        """Who answers, for people."""
-        return f"Server {self._place.server.name}"
+        """See ``DuplexSession``: names the server."""
+        return f"Server {self._backend.server.name}"
 
     def feed(self, pcm: Pcm) -> None:
         """See ``DuplexSession``. Frames after the end are let go: a call's last ones may be underway."""
@@ -160,22 +160,20 @@ class RemoteSession(DuplexSession):
             await asyncio.wait([self._talking])
         finally:  # also for who gives up waiting: a lease that never came back would be a call fewer for good
             if self._error is None and (error := self._what_hangs()):
-                self._owner.on_failed(self._place, error, server_failed=True)
-            self._owner.on_closed(self, self._place)
-
-    # The talk.
+                self._owner.on_failed(self._backend, error, server_failed=True)
+            self._owner.on_closed(self, self._backend)
 
     async def _talk(self) -> None:
         try:
             while True:
                 try:
-                    await self._talk_with(self._place)
+                    await self._talk_with(self._backend)
                 except ServerUnreachable as error:
                     # Nothing of the call is lost yet, so another server can still take it.
-                    other = self._owner.move(self._place, str(error))
+                    other = self._owner.move(self._backend, str(error))
                     if other is None:
                         raise
-                    self._place = other
+                    self._backend = other
         except ServerFailed as error:
             self._fail(str(error), server_failed=True)
         except _LimitReached as limit:
@@ -183,11 +181,11 @@ class RemoteSession(DuplexSession):
         except Exception as error:  # whatever it is, the caller must not hear silence for ever
             self._fail(f"{self.display_name}: the session broke ({error!r})", server_failed=False)
 
-    async def _talk_with(self, place: Backend) -> None:
-        settings = self._settings = self._settings_for(place)
+    async def _talk_with(self, backend: Backend) -> None:
+        settings = self._settings = self._settings_for(backend)
         left_secs = max(self._began_s + self._wait_secs - self._loop.time(), 0.0)
-        async with open_chat(place.server, dict(settings.query), self._access, left_secs) as connection:
-            self._owner.on_reached(place)
+        async with open_chat(backend.server, dict(settings.query), self._access, left_secs) as connection:
+            self._owner.on_reached(backend)
             self._began_s = self._heard_s = self._loop.time()
             self._connected = True
             receiving = asyncio.create_task(self._receive(connection))
@@ -265,8 +263,6 @@ class RemoteSession(DuplexSession):
         text, self._text = self._text, ""
         self._steps.push(DuplexStep(pcm, text, timings_ms))
 
-    # The ends.
-
     def _closed_early(self, code: str) -> Exception:
         secs = self._loop.time() - self._began_s
         limit = self._settings.limit_frames
@@ -274,19 +270,19 @@ class RemoteSession(DuplexSession):
         if limit is not None and frames >= limit - _LIMIT_SLACK_FRAMES:
             return _LimitReached(
                 f"{self.display_name} has reached its limit of {limit * FRAME_MS / 1000:g} s a call, "
-                f"which {self._place.server.dialect.title} sets"
+                f"which {self._backend.server.profile.title} sets"
             )
         return ServerFailed(
             f"{self.display_name} closed the connection after {secs:.1f} s of the call ({code})"
         )
 
     def _what_hangs(self) -> str | None:
-        """Say what the server owed for long when the call was ended from elsewhere."""
+        """Describe what the server owed when the call was ended from elsewhere; None if nothing for long."""
         now_s = self._loop.time()
         if not self._connected:
             waited_s = now_s - self._began_s
             return (
-                f"{self.display_name} gave no handshake for {waited_s:.0f} s"
+                f"{self.display_name} sent no handshake for {waited_s:.0f} s"
                 if waited_s >= self._wait_secs / 2
                 else None
             )
@@ -295,7 +291,7 @@ class RemoteSession(DuplexSession):
 
     def _fail(self, error: str, *, server_failed: bool) -> None:
         self._error = EngineFailed(error)
-        self._owner.on_failed(self._place, error, server_failed=server_failed)
+        self._owner.on_failed(self._backend, error, server_failed=server_failed)
         self._steps.fail(self._error)
 
 

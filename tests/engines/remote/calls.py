@@ -11,7 +11,7 @@ from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
 from moshi_phone.engines.duplex import DuplexStep, EngineFailed
 from moshi_phone.engines.remote.connection import Access
 from moshi_phone.engines.remote.pool import Backend
-from moshi_phone.engines.remote.query import RemoteCallSetting, make_query
+from moshi_phone.engines.remote.query import RemoteCallSettings, make_query
 from moshi_phone.engines.remote.server import parse_server
 from moshi_phone.engines.remote.session import CallSettings, RemoteSession
 from tests.fakes.moshi_behaviour import Behaviour
@@ -38,18 +38,18 @@ class Owner:
     closed: list[str] = field(default_factory=list)
     others: list[Backend] = field(default_factory=list)
 
-    def on_reached(self, place: Backend) -> None:
+    def on_reached(self, backend: Backend) -> None:
         self.reached += 1
 
-    def move(self, place: Backend, error: str) -> Backend | None:
+    def move(self, backend: Backend, error: str) -> Backend | None:
         self.failures.append((error, True))
         return self.others.pop(0) if self.others else None
 
-    def on_failed(self, place: Backend, error: str, *, server_failed: bool) -> None:
+    def on_failed(self, backend: Backend, error: str, *, server_failed: bool) -> None:
         self.failures.append((error, server_failed))
 
-    def on_closed(self, session: RemoteSession, place: Backend) -> None:
-        self.closed.append(place.server.name)
+    def on_closed(self, session: RemoteSession, backend: Backend) -> None:
+        self.closed.append(backend.server.name)
 
 
 @dataclass
@@ -94,13 +94,13 @@ def place_of(server: FakeMoshiServer) -> Backend:
 
 
 def call_to(
-    place: Backend, owner: Owner, settings: CallSettings | None = None, wait_secs: float = 20.0
+    backend: Backend, owner: Owner, settings: CallSettings | None = None, wait_secs: float = 20.0
 ) -> Call:
     def settings_for(one: Backend) -> CallSettings:
-        return settings or CallSettings(make_query(RemoteCallSetting(greeting="none"), one.server.dialect))
+        return settings or CallSettings(make_query(RemoteCallSettings(greeting="none"), one.server.profile))
 
     return Call(
-        RemoteSession(owner, place, Access(), settings_for=settings_for, wait_secs=wait_secs, coder=None)
+        RemoteSession(owner, backend, Access(), settings_for=settings_for, wait_secs=wait_secs, coder=None)
     )
 
 

@@ -215,7 +215,7 @@ async def test_the_token_goes_with_every_request_and_is_never_shown(
 async def test_without_a_token_the_option_is_named() -> None:
     async with moshi_server(Behaviour(token="s3cret")) as fake:
         server = parse_server(fake.url, "kyutai")
-        said = f"Server {server.name} does not let us in (HTTP 401); --server-token sets the token"
+        said = f"Server {server.name} refuses access (HTTP 401); --server-token sets the token"
         with pytest.raises(ServerUnreachable) as refused:
             await chat(server)
         assert str(refused.value) == said
@@ -238,10 +238,10 @@ async def test_the_token_goes_to_nobody_whom_the_server_names() -> None:
     ("status", "said", "by_probe"),
     [
         (200, "does not speak WebSocket as expected", False),
-        (403, "does not let us in (HTTP 403); --server-token sets the token", True),
-        (404, "is no Moshi server: it has no /api/chat (HTTP 404)", True),
+        (403, "refuses access (HTTP 403); --server-token sets the token", True),
+        (404, "is not a Moshi server: it has no /api/chat (HTTP 404)", True),
         (429, "answered HTTP 429 instead of opening a WebSocket", False),
-        (502, "is there, but not well (HTTP 502)", True),
+        (502, "answers with an error (HTTP 502)", True),
     ],
 )
 async def test_an_answer_that_is_no_websocket(status: int, said: str, by_probe: bool) -> None:

@@ -21,7 +21,7 @@ from moshi_phone.engines.duplex import (
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.remote.engine import RemoteEngine
 from moshi_phone.engines.remote.options import RemoteOptions
-from moshi_phone.engines.remote.query import RemoteCallSetting
+from moshi_phone.engines.remote.query import RemoteCallSettings
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import FakeMoshiServer, moshi_server
 from tests.support.logs import Logged
@@ -42,7 +42,7 @@ async def started(engine: RemoteEngine) -> AsyncIterator[list[str]]:
 
 def engine_for(*servers: FakeMoshiServer, **options: object) -> RemoteEngine:
     given = tuple(f"{server.url}#{server.behaviour.kind}" for server in servers)
-    return RemoteEngine(RemoteOptions(server=given, **options), RemoteCallSetting(greeting="none"))  # type: ignore[arg-type]
+    return RemoteEngine(RemoteOptions(server=given, **options), RemoteCallSettings(greeting="none"))  # type: ignore[arg-type]
 
 
 async def reach(session: DuplexSession) -> None:
@@ -134,18 +134,16 @@ async def test_says_what_its_servers_cannot_do_and_what_is_risky() -> None:
         given = (kyutai.url, f"{rust.url}#rust")
         options = RemoteOptions(server=given, calls_per_server=2, server_token="s3cret")
         async with started(
-            RemoteEngine(options, RemoteCallSetting("You are Anna.", greeting="silence"))
+            RemoteEngine(options, RemoteCallSettings("You are Anna.", greeting="silence"))
         ) as said:
             text = "\n".join(said)
         name = kyutai.url.removeprefix("ws://")
-        assert f"Server {name} (Kyutai's Python server): it is there." in said
-        assert (
-            "Kyutai's Python server lets a second caller wait in silence: --calls-per-server 2 needs" in text
-        )
-        assert "Kyutai's Rust backend lets" not in text
+        assert f"Server {name} (Kyutai's Python server): it answers." in said
+        assert "Kyutai's Python server" in text and "--calls-per-server 2 needs" in text
+        assert "Kyutai's Rust backend serves one" not in text
         assert f"--server-token goes to {name} unencrypted" in text
-        assert "Kyutai's Rust backend takes no persona: --persona does nothing there." in said
-        assert "Kyutai's Python server cannot be kept silent: --greeting silence does nothing there." in said
+        assert "Kyutai's Rust backend takes no persona: --persona has no effect there." in said
+        assert "Kyutai's Python server always speaks: --greeting silence has no effect there." in said
         assert "Ready for 4 calls at once." in said
         assert "s3cret" not in text
 
@@ -156,13 +154,13 @@ async def test_says_what_its_servers_cannot_do_and_what_is_risky() -> None:
 async def test_capacity_is_the_sum_of_what_answers() -> None:
     async with moshi_server(Behaviour("rust")) as one, moshi_server(Behaviour("rust")) as two:
         engine = engine_for(one, two, calls_per_server=2)
-        with pytest.raises(EngineBusy, match="The servers have not been looked at"):
+        with pytest.raises(EngineBusy, match="The servers have not been probed"):
             engine.open_session()
         async with started(engine):
             assert (engine.capacity, engine.running) == (4, 0)
             sessions = [engine.open_session() for _ in range(4)]
             assert [server.calls for server in engine.servers] == [2, 2]
-            with pytest.raises(EngineBusy, match="has all the calls that it holds"):
+            with pytest.raises(EngineBusy, match="at capacity"):
                 engine.open_session()
             await sessions[0].close()
             await sessions[0].close()

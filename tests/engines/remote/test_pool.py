@@ -13,21 +13,21 @@ from moshi_phone.engines.remote.server import parse_server
 def pool_of(*names: str, calls_per_server: int = 1) -> BackendPool:
     """A pool whose servers have all been seen."""
     pool = BackendPool([parse_server(f"ws://{name}:1", "kyutai") for name in names], calls_per_server)
-    for place in pool.due(0.0):
-        pool.record_probe(place, None, 0.0)
+    for backend in pool.due(0.0):
+        pool.record_probe(backend, None, 0.0)
     return pool
 
 
 def leased(pool: BackendPool) -> Backend:
-    place = pool.lease()
-    assert place is not None
-    return place
+    backend = pool.lease()
+    assert backend is not None
+    return backend
 
 
 def test_gives_nothing_before_a_server_was_seen() -> None:
     pool = BackendPool([parse_server("ws://a:1", "kyutai")])
     assert pool.lease() is None
-    assert pool.error == "It has not been looked at yet."
+    assert pool.error == "It has not been probed yet."
     assert pool.due(0.0) == pool.backends
 
 
@@ -51,62 +51,62 @@ def test_several_calls_a_server_go_where_there_is_most_room() -> None:
 
 def test_a_lease_is_given_back_once() -> None:
     pool = pool_of("a")
-    place = leased(pool)
-    pool.release(place, 0.0)
+    backend = leased(pool)
+    pool.release(backend, 0.0)
     with pytest.raises(ValueError, match="expected a lease of a:1, got one more than were given"):
-        pool.release(place, 0.0)
+        pool.release(backend, 0.0)
 
 
 def test_a_server_that_fails_is_out_and_comes_back() -> None:
     pool = pool_of("a", "b")
-    place = leased(pool)
-    pool.failed(place, "Server a:1 is gone", 10.0)
-    pool.release(place, 10.0)
+    backend = leased(pool)
+    pool.failed(backend, "Server a:1 is gone", 10.0)
+    pool.release(backend, 10.0)
     assert leased(pool).server.name == "b:1"
     assert pool.lease() is None
     assert pool.error is None  # b is there
-    assert pool.next_look_s() == 10.0 + FIRST_PAUSE_S
+    assert pool.next_probe_s() == 10.0 + FIRST_PAUSE_S
     assert pool.due(10.9) == []
-    assert pool.due(11.0) == [place]
-    pool.record_probe(place, None, 11.0)
-    assert leased(pool) is place
+    assert pool.due(11.0) == [backend]
+    pool.record_probe(backend, None, 11.0)
+    assert leased(pool) is backend
 
 
 def test_pauses_grow_and_end_growing() -> None:
     pool = pool_of("a")
-    (place,) = pool.backends
+    (backend,) = pool.backends
     pauses, now_s = list[float](), 0.0
-    pool.failed(place, "gone", now_s)
+    pool.failed(backend, "gone", now_s)
     for _ in range(9):
-        pauses.append(pool.next_look_s() - now_s)
-        now_s = pool.next_look_s()
-        pool.record_probe(place, "gone", now_s)
+        pauses.append(pool.next_probe_s() - now_s)
+        now_s = pool.next_probe_s()
+        pool.record_probe(backend, "gone", now_s)
     assert pauses == [1, 2, 4, 8, 16, 32, MAX_PAUSE_S, MAX_PAUSE_S, MAX_PAUSE_S]
     assert pool.error == "gone."
 
 
 def test_a_server_that_answers_the_probe_but_fails_its_calls_is_tried_less_and_less() -> None:
     pool = pool_of("a")
-    (place,) = pool.backends
+    (backend,) = pool.backends
     now_s, pauses = 0.0, list[float]()
     for _ in range(4):
-        assert leased(pool) is place
-        pool.failed(place, "no handshake", now_s)
-        pool.release(place, now_s)
-        pauses.append(pool.next_look_s() - now_s)
-        now_s = pool.next_look_s()
-        pool.record_probe(place, None, now_s)
+        assert leased(pool) is backend
+        pool.failed(backend, "no handshake", now_s)
+        pool.release(backend, now_s)
+        pauses.append(pool.next_probe_s() - now_s)
+        now_s = pool.next_probe_s()
+        pool.record_probe(backend, None, now_s)
     assert pauses == [1, 2, 4, 8]
     pool.reached(leased(pool))
-    pool.failed(place, "died", now_s)
-    assert pool.next_look_s() - now_s == FIRST_PAUSE_S
+    pool.failed(backend, "died", now_s)
+    assert pool.next_probe_s() - now_s == FIRST_PAUSE_S
 
 
 def test_idle_servers_are_looked_at_and_busy_ones_left_alone() -> None:
     pool = pool_of("a", "b")
     assert pool.due(IDLE_PROBE_S) == pool.backends
     busy = leased(pool)
-    assert pool.due(IDLE_PROBE_S) == [place for place in pool.backends if place is not busy]
+    assert pool.due(IDLE_PROBE_S) == [backend for backend in pool.backends if backend is not busy]
     pool.record_probe(pool.backends[1], "Server b:1 is gone", IDLE_PROBE_S)
     assert pool.lease() is None
     pool.failed(busy, "Server a:1 is gone too.", 20.0)
@@ -117,4 +117,4 @@ def test_idle_servers_are_looked_at_and_busy_ones_left_alone() -> None:
 def test_a_pool_whose_servers_are_all_busy_looks_at_none() -> None:
     pool = pool_of("a")
     pool.lease()
-    assert pool.next_look_s() == math.inf
+    assert pool.next_probe_s() == math.inf

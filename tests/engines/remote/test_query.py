@@ -1,4 +1,4 @@
-"""What each kind of server is sent of what is wished for."""
+"""What each kind of server gets of a call's settings."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import pytest
 
 from moshi_phone.engines.duplex import CallOverrides, EngineUnavailable
 from moshi_phone.engines.remote.query import (
-    RemoteCallSetting,
-    cannot,
+    RemoteCallSettings,
     make_query,
     silent_frames,
     supported_overrides,
+    unsupported_settings,
 )
-from moshi_phone.engines.remote.server_profile import DIALECTS
+from moshi_phone.engines.remote.server_profile import PROFILES
 from moshi_phone.engines.voices import PERSONAPLEX_PERSONA, PERSONAPLEX_VOICES
 
-KYUTAI, RUST, PERSONAPLEX = (DIALECTS[kind] for kind in ("kyutai", "rust", "personaplex"))
+KYUTAI, RUST, PERSONAPLEX = (PROFILES[kind] for kind in ("kyutai", "rust", "personaplex"))
 SAMPLING = (
     ("text_temperature", 0.7),
     ("text_top_k", 25),
@@ -28,11 +28,11 @@ SAMPLING = (
 
 
 def test_kyutai_s_python_server_reads_no_query() -> None:
-    assert make_query(RemoteCallSetting("You are Anna", sampling=SAMPLING, seed=3), KYUTAI) == {}
+    assert make_query(RemoteCallSettings("You are Anna", sampling=SAMPLING, seed=3), KYUTAI) == {}
 
 
 def test_the_rust_backend_takes_sampling_and_seeds() -> None:
-    assert make_query(RemoteCallSetting(sampling=SAMPLING, seed=3), RUST) == {
+    assert make_query(RemoteCallSettings(sampling=SAMPLING, seed=3), RUST) == {
         "text_temperature": "0.7",
         "text_topk": "25",
         "audio_temperature": "0.8",
@@ -44,41 +44,42 @@ def test_the_rust_backend_takes_sampling_and_seeds() -> None:
 
 
 def test_all_tokens_are_asked_for_by_not_asking() -> None:
-    assert make_query(RemoteCallSetting(sampling=(("text_top_k", 0), ("text_temperature", 0))), RUST) == {
+    assert make_query(RemoteCallSettings(sampling=(("text_top_k", 0), ("text_temperature", 0))), RUST) == {
         "text_temperature": "0"
     }
 
 
 @pytest.mark.parametrize("persona", ["", "   ", "\n"])
 def test_personaplex_always_gets_both_prompts_and_never_an_empty_one(persona: str) -> None:
-    query = make_query(RemoteCallSetting(persona, greeting="none"), PERSONAPLEX)
+    query = make_query(RemoteCallSettings(persona, greeting="none"), PERSONAPLEX)
     assert query == {"text_prompt": PERSONAPLEX_PERSONA, "voice_prompt": "NATF2.pt"}
 
 
 def test_personaplex_never_gets_a_seed() -> None:
     query = make_query(
-        RemoteCallSetting("You are Anna.", "VARM4", "none", sampling=SAMPLING, seed=3), PERSONAPLEX
+        RemoteCallSettings("You are Anna.", "VARM4", "none", sampling=SAMPLING, seed=3), PERSONAPLEX
     )
     assert query == {"text_prompt": "You are Anna.", "voice_prompt": "VARM4.pt"}
 
 
 def test_personaplex_greets_by_its_prompt() -> None:
-    wish = RemoteCallSetting("You are Anna.")
+    requested = RemoteCallSettings("You are Anna.")
     assert (
-        make_query(wish, PERSONAPLEX)["text_prompt"] == "You are Anna. You speak first and greet the caller."
+        make_query(requested, PERSONAPLEX)["text_prompt"]
+        == "You are Anna. You speak first and greet the caller."
     )
-    words = wish.with_request(CallOverrides(greeting="Hello,\n this is Anna."))
+    words = requested.with_request(CallOverrides(greeting="Hello,\n this is Anna."))
     assert make_query(words, PERSONAPLEX)["text_prompt"] == (
         'You are Anna. You speak first and say: "Hello, this is Anna."'
     )
-    assert silent_frames(wish, PERSONAPLEX, 25) == 0
+    assert silent_frames(requested, PERSONAPLEX, 25) == 0
 
 
 def test_others_speak_first_because_they_hear_silence() -> None:
-    for dialect in (KYUTAI, RUST):
-        assert silent_frames(RemoteCallSetting(greeting="speech"), dialect, 25) == 25
-        assert silent_frames(RemoteCallSetting(greeting="silence"), dialect, 25) == 0
-        assert silent_frames(RemoteCallSetting(greeting="none"), dialect, 25) == 0
+    for profile in (KYUTAI, RUST):
+        assert silent_frames(RemoteCallSettings(greeting="speech"), profile, 25) == 25
+        assert silent_frames(RemoteCallSettings(greeting="silence"), profile, 25) == 0
+        assert silent_frames(RemoteCallSettings(greeting="none"), profile, 25) == 0
 
 
 def test_there_are_18_voices_and_no_path_is_one() -> None:
@@ -86,37 +87,37 @@ def test_there_are_18_voices_and_no_path_is_one() -> None:
     assert all(re.fullmatch(r"(NAT[FM][0-3])|(VAR[FM][0-4])", voice) for voice in PERSONAPLEX_VOICES)
     for bad in ("../../etc/passwd", "NATF2.pt", "NATF9", "natf2", "/tmp/voice", "moshiko"):  # noqa: S108
         with pytest.raises(EngineUnavailable, match="has no voice"):
-            make_query(RemoteCallSetting(voice=bad), PERSONAPLEX)
+            make_query(RemoteCallSettings(voice=bad), PERSONAPLEX)
 
 
 def test_a_persona_that_does_not_fit_into_a_url_is_refused() -> None:
-    make_query(RemoteCallSetting("x" * 5000), PERSONAPLEX)
+    make_query(RemoteCallSettings("x" * 5000), PERSONAPLEX)
     with pytest.raises(EngineUnavailable, match="expected at most 6000 bytes in its URL"):
-        make_query(RemoteCallSetting("x" * 6000), PERSONAPLEX)
+        make_query(RemoteCallSettings("x" * 6000), PERSONAPLEX)
     with pytest.raises(EngineUnavailable, match="too long"):
-        make_query(RemoteCallSetting("é" * 1100), PERSONAPLEX)  # six bytes each, in a URL
+        make_query(RemoteCallSettings("é" * 1100), PERSONAPLEX)  # six bytes each, in a URL
 
 
 def test_says_what_a_server_cannot_do() -> None:
-    wish = RemoteCallSetting("You are Anna.", greeting="silence")
-    assert cannot(wish, PERSONAPLEX) == [
-        "NVIDIA's PersonaPlex server cannot be kept silent: --greeting silence does nothing there."
+    requested = RemoteCallSettings("You are Anna.", greeting="silence")
+    assert unsupported_settings(requested, PERSONAPLEX) == [
+        "NVIDIA's PersonaPlex server always speaks: --greeting silence has no effect there."
     ]
-    assert len(cannot(wish, KYUTAI)) == 2
-    assert cannot(RemoteCallSetting(voice="moshika", greeting_words="Hello."), RUST) == [
-        "Kyutai's Rust backend has the voice of its own model: --voice does nothing there.",
-        "Kyutai's Rust backend says no given words: it greets with words of its own.",
+    assert len(unsupported_settings(requested, KYUTAI)) == 2
+    assert unsupported_settings(RemoteCallSettings(voice="moshika", greeting_words="Hello."), RUST) == [
+        "Kyutai's Rust backend has the voice of its own model: --voice has no effect there.",
+        "Kyutai's Rust backend cannot say given words: it greets with its own.",
     ]
-    assert cannot(RemoteCallSetting(), KYUTAI) == []
+    assert unsupported_settings(RemoteCallSettings(), KYUTAI) == []
 
 
 def test_a_call_may_ask_for_what_its_server_takes() -> None:
     assert supported_overrides(KYUTAI) == frozenset()
     assert supported_overrides(RUST) == {"temperature"}
     assert supported_overrides(PERSONAPLEX) == {"persona", "voice", "greeting"}
-    wish = RemoteCallSetting("You are Anna.", "NATF0", sampling=SAMPLING)
-    assert wish.with_request(CallOverrides()) == wish
-    asked = wish.with_request(CallOverrides("You are Ben.", "NATM0", temperature=0.5))
+    requested = RemoteCallSettings("You are Anna.", "NATF0", sampling=SAMPLING)
+    assert requested.with_request(CallOverrides()) == requested
+    asked = requested.with_request(CallOverrides("You are Ben.", "NATM0", temperature=0.5))
     assert make_query(asked, PERSONAPLEX)["voice_prompt"] == "NATM0.pt"
     assert make_query(asked, PERSONAPLEX)["text_prompt"].startswith("You are Ben.")
     assert make_query(asked, RUST)["audio_temperature"] == "0.5"

@@ -27,13 +27,13 @@ from moshi_phone.engines.remote.server import parse_server
 )
 def test_understands(given: str, name: str, url: str, kind: str) -> None:
     server = parse_server(given, "kyutai")
-    assert (server.name, server.url, server.dialect.kind) == (name, url, kind)
+    assert (server.name, server.url, server.profile.kind) == (name, url, kind)
     assert server.is_encrypted == url.startswith("wss")
 
 
 def test_a_kind_of_its_own_goes_before_the_one_for_all() -> None:
-    assert parse_server("ws://a:1", "personaplex").dialect.kind == "personaplex"
-    assert parse_server("ws://a:1#kyutai", "personaplex").dialect.kind == "kyutai"
+    assert parse_server("ws://a:1", "personaplex").profile.kind == "personaplex"
+    assert parse_server("ws://a:1#kyutai", "personaplex").profile.kind == "kyutai"
 
 
 @pytest.mark.parametrize(

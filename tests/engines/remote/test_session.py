@@ -100,7 +100,7 @@ def test_a_listener_who_sleeps_loses_the_oldest() -> None:
 def test_a_caller_who_gave_up_waiting_has_told_something() -> None:
     _, _, owner = simulated(Behaviour(handshakes=False), frames=150)
     assert owner.failures == [(owner.failures[0][0], True)]
-    assert "gave no handshake for 12 s" in owner.failures[0][0]
+    assert "sent no handshake for 12 s" in owner.failures[0][0]
 
 
 def test_a_caller_who_hangs_up_at_once_has_not() -> None:
@@ -159,10 +159,10 @@ def test_a_server_that_says_no_more_is_told_when_its_call_ends() -> None:
 @pytest.mark.parametrize(
     ("dies", "said"),
     [
-        ("waiting", "closed the connection before its handshake (without a word)"),
-        ("handshake", "closed the connection after 0.0 s of the call (without a word)"),
+        ("waiting", "closed the connection before its handshake (no close frame)"),
+        ("handshake", "closed the connection after 0.0 s of the call (no close frame)"),
         ("first frame", "closed the connection after"),
-        ("talk", "closed the connection after 0.8 s of the call (without a word)"),
+        ("talk", "closed the connection after 0.8 s of the call (no close frame)"),
     ],
 )
 @pytest.mark.parametrize("kind", ["kyutai", "rust"])
@@ -175,7 +175,7 @@ def test_a_server_that_dies_ends_the_call_with_one_sentence(kind: Any, dies: Any
 
 def test_a_server_that_refuses_the_websocket_is_named() -> None:
     call, _, owner = simulated(Behaviour(dies="upgrade"), frames=5)
-    assert call.error == f"{call.session.display_name} is there, but not well (HTTP 500)"
+    assert call.error == f"{call.session.display_name} answers with an error (HTTP 500)"
     assert owner.failures[0] == (call.error, True)
 
 
