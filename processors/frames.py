@@ -71,7 +71,7 @@ class EngineMetricsFrame(MeasurementFrame):
         timings_ms: how long each of the engine's stages took, by name.
         backlog_frames: of the caller's, not answered yet.
         dropped_frames: of the caller's, never answered, in all.
-        skipped_frames: of the caller's, answered but not listened to for words, in all.
+        untranscribed_frames: of the caller's, answered but not listened to for words, in all.
     """
 
     delay_ms: float

@@ -32,8 +32,8 @@ class Backlog:
 
     def __init__(self, limit_frames: int = LIMIT_FRAMES) -> None:
         self._limit_frames = limit_frames
-        self._waiting: list[Waiting] = []
-        self._taken_frames = 0
+        self._waiting: list[Waiting] = []  # at most limit_frames: scanning it for silence is cheap
+        self._taken_frames = 0  # at work in a stage; these can no longer be dropped
         self.dropped_frames = 0
 
     @property

@@ -149,7 +149,7 @@ class DuplexSession(ABC):
 
     @property
     def display_name(self) -> str:
-        """Who owes the answers, to begin a sentence with."""
+        """Name of the answering side, as the first words of a sentence."""
         return "The engine"
 
     @abstractmethod
@@ -236,11 +236,11 @@ class DuplexEngine(ABC):
     Attributes:
         name: as ``--engine`` spells it.
         capacity: how many sessions can be open at once.
-        running: how many are.
-        abilities: what its sessions can do beside talking: ``say`` (given words), ``listen`` (tell
+        running: how many are open.
+        capabilities: what its sessions can do besides talking: ``say`` (given words), ``listen`` (give
             the caller's words).
         lost_calls: how many calls ended since the start because their session broke.
-        takes: which fields of a ``CallOverrides`` it can fulfil.
+        supported_overrides: which fields of a ``CallOverrides`` it can fulfil.
     """
 
     name: str
@@ -293,6 +293,7 @@ class DuplexEngine(ABC):
         Raises:
             RequestRefused: when this engine cannot fulfil the request.
         """
+        # Nothing to prefetch here; an impossible request is still refused while the phone rings.
         self.check_request(request)
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Does an engine hold real time? Feeds calls at the pace of speech and sums up what comes back."""
+"""Whether an engine keeps up with real time: feeds calls at the pace of speech and measures the answers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Pace:
         stages: milliseconds of each stage for a frame, by its name.
         answers: from a frame's arrival to its answer; None where nothing came back.
         dropped_frames: of all calls, because the engine was too far behind.
-        skipped_frames: of all calls, that were answered but not listened to for words.
+        untranscribed_frames: of all calls, that were answered but not transcribed.
     """
 
     calls: int

@@ -34,9 +34,9 @@ class RingingSession(DuplexSession):
 
     def __init__(self, opening: Callable[[], Awaitable[DuplexSession]], *, listens: bool = False) -> None:
         self._listens = listens
-        self._session: DuplexSession | None = None
+        self._session: DuplexSession | None = None  # the engine's own, once it is loaded
         self._steps = StepQueue()
-        self._rung_samples = 0
+        self._rung_samples = 0  # position in the ringback tone, whose cadence spans frames
         self._closed = False
         self._opening = asyncio.ensure_future(self._open(opening))
 

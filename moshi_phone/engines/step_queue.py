@@ -23,9 +23,9 @@ class StepQueue:
     def __init__(self, limit_steps: int = UNREAD_STEPS) -> None:
         self._limit_steps = limit_steps
         self._steps: deque[DuplexStep] = deque()
-        self._news = asyncio.Event()
-        self._error: EngineFailed | None = None
-        self._closed = False
+        self._news = asyncio.Event()  # set by whatever the reader must look at: a step, an error, the end
+        self._error: EngineFailed | None = None  # raised after the steps that wait
+        self._closed = False  # ends the iteration at once, before the steps that wait
 
     def __len__(self) -> int:
         """How many steps wait."""

@@ -70,20 +70,22 @@ class MoshiEngine(DuplexEngine):
         give_up_ms: float = math.inf,
     ) -> None:
         self.capacity = max(1, options.calls)  # with --calls auto, the start says how many
+        # named by the options alone: no weights are needed to tell
         self.capabilities = frozenset({"say", "listen"} if options.listens else {"say"})
         self.sampling = MoshiSampling(
             Sampling(options.text_temperature, options.text_top_k),
             Sampling(options.audio_temperature, options.audio_top_k),
         )
-        self.supported_overrides = frozenset({"greeting", "temperature"})
+        self.supported_overrides = frozenset({"greeting", "temperature"})  # until the weights tell more
         self.greetings = RecordedGreetings()
         self._options = options
         self._hang_s = HANG_SHARE * options.hang_secs if hang_s is None else hang_s
         self._give_up_ms = give_up_ms
         self._lock = threading.Lock()  # of lost_calls: calls are lost in any thread
+        # changed on the event loop only; its length is read anywhere
         self._sessions: set[MoshiSession] = set()
-        self._not_loaded_reason: str | None = "Moshi is not loaded."
-        self._stopping = threading.Event()
+        self._not_loaded_reason: str | None = "Moshi is not loaded."  # None while it is loaded
+        self._stopping = threading.Event()  # read between two frames by the model's thread
         self._loader = Loader(
             options=options,
             sampling=self.sampling,
@@ -95,7 +97,9 @@ class MoshiEngine(DuplexEngine):
             clock=clock,
             run_later=run_later,
         )
+        # Set by ``start`` and unset by ``stop``, on the loop; other threads copy it once before they use it.
         self._loaded: LoadedMoshi | None = None
+        # outside the prompt cache: never evicted
         self._default_start: Future[Snapshot] | None = None
 
     @property
@@ -139,6 +143,7 @@ class MoshiEngine(DuplexEngine):
             loop.call_soon_threadsafe(progress, line)
 
         self._stopping.clear()
+        # Before it is ready: ``stop`` must find and free what a failed warm-up leaves behind.
         self._loaded = loaded = await self._loader.load(tell)
         self.capacity = loaded.calls
         self.supported_overrides = loaded.roles.supported_overrides
@@ -197,6 +202,7 @@ class MoshiEngine(DuplexEngine):
         role = loaded.roles.role(request)
         greeting = loaded.roles.greeting(request, role, self.greetings)
         start = None if role is None else self._start_of(loaded, role)
+        # Last of what can fail: what is raised above must leave no codec lent.
         encoder, decoder = loaded.codecs.take()
         # From the system: without --seed no two calls draw alike.
         seed = secrets.randbits(32) if self._options.seed is None else self._options.seed

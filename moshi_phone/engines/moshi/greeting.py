@@ -39,6 +39,7 @@ from moshi_phone.engines.options import NONE, SILENCE, SPEECH, EngineOptions
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 SPEECH_FRAMES = 3  # a take with fewer audible frames is a click or a breath, not a greeting
+# Mimi's tokens of silence differ in its first frames: its convolutions have heard nothing yet
 SETTLING_FRAMES = 3
 MAX_GREETING_FRAMES = 750  # a minute; who says more than that is no longer greeting
 TAKES = 8  # after so many without speech there is something else to mend

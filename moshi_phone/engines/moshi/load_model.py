@@ -74,9 +74,9 @@ class Files:
             model = build(checkpoint.config, checkpoint.quantization)
             tensors = cast("dict[str, mx.array]", mx.load(str(checkpoint.weights)))
             wanted = [(name, tensor) for name, tensor in tensors.items() if not is_unneeded(name)]
-            del tensors
+            del tensors  # releases the unneeded ones before the rest is read
             model.load_weights(wanted, strict=True)
-            del wanted
+            del wanted  # the model alone may hold the arrays while they are evaluated
             evaluate(checkpoint.weights, model, progress)
         except (OSError, ValueError) as error:
             raise EngineUnavailable(f"{checkpoint.weights} cannot be loaded: {error}") from error

@@ -36,7 +36,7 @@ def measure_steps(
 
 def measure_codec_ms(path: Path) -> float:
     """Give milliseconds of a core that a codec takes to encode and decode a frame."""
-    mimi = Mimi(path, 2 * CODEC_FRAMES)
+    mimi = Mimi(path, 2 * CODEC_FRAMES)  # each frame both ways: positions for twice as many
     times_ms = []
     try:
         for _ in range(CODEC_FRAMES):

@@ -58,7 +58,9 @@ def model_need(config: LmConfig, quantization: Quantization | None, calls: int) 
     """Reckon what a model takes, and what it remembers of so many calls."""
     arrays: dict[str, mx.array] = dict(tree_flatten(build(config, quantization).parameters()))
     weights_bytes = sum(
-        array.nbytes if array.dtype == mx.uint32 else VALUE_BYTES * array.size for array in arrays.values()
+        # Packed weights are uint32. All others are float32 in this layout, but bfloat16 in the file.
+        array.nbytes if array.dtype == mx.uint32 else VALUE_BYTES * array.size
+        for array in arrays.values()
     )
     sizes = config.transformer
     ring_bytes = 2 * VALUE_BYTES * sizes.num_layers * sizes.context * sizes.d_model
@@ -67,6 +69,7 @@ def model_need(config: LmConfig, quantization: Quantization | None, calls: int) 
 
 def program_need(calls: int, *, listening: bool) -> MemoryNeed:
     """Reckon what the program takes, with the codecs of so many calls."""
+    # With --listen, encoders and decoders are two pools, each with spares of its own.
     spares = 2 * spares_for(calls) if listening else spares_for(2 * calls)
     kept_bytes = (2 * calls + spares) * (HANDOVER_FRAMES + HANDOVER_SLACK_FRAMES) * CODEC_FRAME_BYTES
     return MemoryNeed(0, PROGRAM_BYTES + (2 * calls + spares) * CODEC_BYTES + kept_bytes)
@@ -79,6 +82,7 @@ def calls_that_fit(config: LmConfig, quantization: Quantization | None) -> int:
         config: of the model.
         quantization: of its weights.
     """
+    # Two layouts are enough: a call's share is the same for each.
     weights, one = (model_need(config, quantization, calls) for calls in (0, 1))
     ring_bytes = one.accelerator_bytes - weights.accelerator_bytes
     machine_bytes, card_bytes = _machine()
@@ -122,6 +126,7 @@ def _machine() -> tuple[int, int | None]:
 def limit_cache() -> None:
     """Limit what mlx keeps of freed arrays; by default that is all that the accelerator has."""
     before_bytes = mx.set_cache_limit(CACHE_LIMIT_BYTES)
+    # A lower limit was set already, by the user's environment: it stays.
     if before_bytes < CACHE_LIMIT_BYTES:
         mx.set_cache_limit(before_bytes)
 

@@ -66,8 +66,8 @@ class JobQueue:
     """Jobs in the order in which they are to be done. Time comes in as an argument, in seconds."""
 
     def __init__(self) -> None:
-        self._jobs: deque[Job] = deque()
-        self._spare: deque[Job] = deque()
+        self._jobs: deque[Job] = deque()  # in order of arrival
+        self._spare: deque[Job] = deque()  # begun only when the queue above is empty and nothing is due
         self._due: dict[int, tuple[float, float]] = {}  # by owner: when its next is due, and when given up
 
     def __len__(self) -> int:
@@ -115,6 +115,8 @@ def _take_with(first: Job, jobs: deque[Job], room_s: float) -> list[Job]:
     """Take a job out, and those of its batch that can be done with it: the next one of each other owner."""
     taken = [first]
     if first.batch is not None:
+        # Reversed, so that of each owner the oldest job wins: a call's frames must stay in order.
+        # Reversed, so that the oldest job of each owner wins: a call's frames stay in order.
         by_owner = {id(job.owner): job for job in reversed(jobs) if job.batch is first.batch}
         others = [job for job in jobs if job is by_owner.get(id(job.owner)) and job.owner is not first.owner]
         taken += others[: first.batch.rows_for(1 + len(others), room_s) - 1]
@@ -136,16 +138,16 @@ class ModelThread:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self._clock = clock  # a test's own clock decides what counts as hung
         self._jobs = JobQueue()
         self._stopping = False
-        self._lock = threading.Condition()
+        self._lock = threading.Condition()  # guards all of these; notified when a job is added
         self._current: list[Job] = []  # what is being done
-        self._since = 0.0
+        self._since = 0.0  # when it began
         self._looked_s = 0.0  # when it was last asked whether its job hangs
         self._is_extended = False  # whether its job has been given one more period
-        self._generation = 0
-        self._resting = threading.Event()
+        self._generation = 0  # of the thread at work; an abandoned one sees that it is not its own
+        self._resting = threading.Event()  # set when the last thread has emptied the queue
         self._start_thread()
 
     def submit(self, job: Job) -> None:
@@ -178,6 +180,7 @@ class ModelThread:
         """
         with self._lock:
             jobs, now_s = self._current, self._clock()
+            # A process that was suspended finds every job late: that is not the model's fault.
             late_s, self._looked_s = now_s - max(self._looked_s, self._since), now_s
             if not jobs or (owner is not None and any(job.owner is not owner for job in jobs)):
                 return False
@@ -252,6 +255,7 @@ def _do(jobs: Sequence[Job]) -> list[tuple[Job, BaseException]]:
         except BaseException as error:
             failures.append((job, error))
     batch = jobs[0].batch
+    # A batch reports failures of single parts itself; what it raises has failed for all of them.
     if batch is not None:
         try:
             batch.run([part for part in parts if part is not None])

@@ -130,6 +130,7 @@ class Loader:
                 measured = await self._load_model(thread, checkpoint, progress)
                 calls = await self._measure_calls(thread, measured, checkpoint, progress)
                 loader = replace(self, options=replace(self.options, calls=calls))
+            # Before the codecs, which take half a gigabyte each.
             loader._weigh(checkpoint, progress)
             codecs = CallCodecs.for_calls(
                 checkpoint.mimi,
@@ -138,6 +139,7 @@ class Loader:
                 listening=self.options.listens,
                 run_later=self.run_later,
             )
+            # In a thread of its own: it takes seconds for each codec.
             filling = asyncio.to_thread(codecs.fill)
             if measured is None:
                 model, _ = await asyncio.gather(self._load_model(thread, checkpoint, progress), filling)
@@ -145,6 +147,7 @@ class Loader:
                 model = measured
                 await filling
             loading = thread.call(partial(loader._load_listening, codecs, progress))
+            # After the codecs: its warm-up encodes silence with one of them.
             listening = await asyncio.wrap_future(loading)
             voices = await asyncio.to_thread(self._find_voices, checkpoint, progress)
             tokenizer = load_tokenizer(checkpoint.tokenizer)

@@ -94,7 +94,7 @@ class MoshiSession(DuplexSession):
         encoder: of the call's own, given back by ``close``.
         decoder: of the call's own, given back by ``close``.
         detokenizer: of the call's own.
-        saying: the words that it is given to say.
+        speech_queue: the words that it is given to say.
         patience_s: after how many seconds a step of the model counts as hung.
         make_listener: begins to listen for the caller's words; None where nobody wants them.
         after: what the conversation has to wait for.
@@ -115,14 +115,16 @@ class MoshiSession(DuplexSession):
         make_listener: MakeListener | None = None,
         after: Future[Any] | None = None,
     ) -> None:
+        # Set here and never changed, so that every thread may read them.
         self._owner = owner
         self._model_thread = model_thread
         self._steps_of_all = steps
         self._open_language = open_language
+        # The model's thread makes and steps it; the others only test, under the lock, whether it exists.
         self._language: LanguageSession | None = None
         self._temperature: float | None = None  # set during the call; the model's thread's own
-        self._detokenizer = detokenizer
-        self._saying = speech_queue
+        self._detokenizer = detokenizer  # the decoder's thread's own
+        self._saying = speech_queue  # has a lock of its own
         self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
         self.log = call_logger()  # for lines that other threads write about this call
@@ -132,11 +134,13 @@ class MoshiSession(DuplexSession):
         self._backlog = Backlog()
         # Bounded by STAGES, which the encoder keeps to; None ends the decoder.
         self._to_decode: queue.SimpleQueue[tuple[_Frame, LanguageStep] | None] = queue.SimpleQueue()
-        self._steps = StepQueue()
+        self._steps = StepQueue()  # the event loop's own: other threads go through _tell
         self._answered_frames = 0  # whose steps are on their way from the decoder's thread to the queue
         self._finished: Callable[[], object] | None = None  # set once the caller's last words are wanted
+        # The two ends. Both are set under the lock and never unset.
         self._closed = False
         self._error: EngineFailed | None = None
+        # Its feeding is the model's thread's; ``take`` may be called from any.
         self._listener = make_listener(self._submit_spare) if make_listener else None
         stage = partial(CoderThread, failed=self._fail, tell=self._tell)
         self._stages = (
@@ -146,6 +150,7 @@ class MoshiSession(DuplexSession):
         if after is None:
             self._submit(self._begin)
         else:
+            # In whichever thread finishes the prefill; submitting from there is safe.
             after.add_done_callback(lambda _: self._submit(self._begin))
         for one in self._stages:
             one.start()
@@ -212,6 +217,7 @@ class MoshiSession(DuplexSession):
         finished = asyncio.Event()
         with self._changed:
             self._finished = partial(self._tell, finished.set)
+            # Otherwise the encoder never reaches the end of the backlog: the wait would last its bound.
             may_wait = self._language is not None and not self._ended
             self._changed.notify_all()
         if may_wait:
@@ -233,10 +239,12 @@ class MoshiSession(DuplexSession):
         self._submit(self._forget)  # in the model's thread, where a step may be under way
         both = asyncio.gather(*(stage.released.wait() for stage in self._stages))
         try:
+            # The codecs go back to the pool only when their threads have let go of them.
             await asyncio.wait_for(both, CLOSE_GRACE_S)
         except TimeoutError:
             pass
         finally:
+            # A thread inside Rust cannot be stopped: the pool replaces its codec.
             hung = [stage.coder for stage in self._stages if not stage.released.is_set()]
             self._owner.closed(self, hung)
 
@@ -313,11 +321,13 @@ class MoshiSession(DuplexSession):
                 dropped = self._backlog.dropped_frames
                 if self._finished is not None and not self._backlog.waiting_frames:
                     break
+                # Taken under the lock, encoded outside it: ``feed`` must not wait for a codec.
                 pcm = self._backlog.take()
             began = time.perf_counter()
             # Numbered with those that were dropped: the caller's words get their times by it.
             frame = _Frame(taken + dropped, encoder.encode(pcm))
             frame.timings_ms["encode"] = _ms_since(began)
+            # A period, so that spare-time work leaves room for this call's next frame.
             self._submit(partial(self._speak, frame), FRAME_MS / 1000, self._steps_of_all)
         if self._listener is not None and self._finished is not None:
             # By way of the model's thread, where the caller's own frames are still on their way to it.
@@ -342,14 +352,13 @@ class MoshiSession(DuplexSession):
             if heard.step_ms is not None:
                 frame.timings_ms[LISTEN] = heard.step_ms
             with self._changed:
+                # Handed over on the loop; ``_answered_frames`` counts it until then.
                 self._backlog.answered()
                 self._answered_frames += 1
                 self._changed.notify_all()
             text = self._detokenizer.push(step.text_token)
             answer = DuplexStep(pcm, text, frame.timings_ms, heard.text, heard.pause_probabilities)
             self._tell(partial(self._give, answer))
-
-    # The ends.
 
     @property
     def _ended(self) -> bool:
@@ -373,6 +382,7 @@ class MoshiSession(DuplexSession):
         self._to_decode.put(None)
         if not is_engine_sound:
             self._owner.on_failed(self, str(error))
+        # Behind the steps that are already on their way to the loop, which are still played.
         self._tell(partial(self._steps.fail, error))
         self._tell(self._saying.end)
 

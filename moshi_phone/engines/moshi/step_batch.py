@@ -50,7 +50,8 @@ class StepTimes:
     def __init__(self, most_rows: int) -> None:
         # All of them now: a reader in another thread must not see the dictionary grow.
         self.histograms = {rows: Histogram() for rows in range(1, most_rows + 1)}
-        self._recent_ms: dict[int, deque[float]] = {}
+        self._recent_ms: dict[int, deque[float]] = {}  # by rows; the scheduler decides by these alone
+        # by rows: how often they were too slow since they were last measured
         self._passed_over: dict[int, int] = {}
 
     def add(self, rows: int, step_ms: float) -> None:
@@ -78,6 +79,7 @@ class StepTimes:
     def rows_for(self, waiting: int) -> int:
         """How many of the rows that wait to take into one step."""
         alone_ms = self._measured_ms(1)
+        # The largest that pays: an unmeasured number of rows is tried, which measures it.
         for rows in range(waiting, 1, -1):
             step_ms = self._measured_ms(rows)
             if alone_ms is None or step_ms is None or step_ms <= WORTH_IT * rows * alone_ms:

@@ -58,6 +58,7 @@ def warm_up(
                 raise TooSlow(took_ms)
             times.expect(rows, took_ms)
         step_ms = times.measured_ms[rows]
+        # Told at powers of two only: sixteen lines would say no more.
         is_last = rows == max(times.histograms) or step_ms > limit_ms
         if rows & (rows - 1) == 0 or is_last:
             calls = "call" if rows == 1 else "calls at once"

@@ -109,10 +109,11 @@ class _Plan:
             raise OtherLayout(f"the tensor {surplus[0]} belongs to another model")
         self._source = source
         self._quantization = quantization
-        self._packed = _parameters(config, quantization)
+        self._packed = _parameters(config, quantization)  # shapes and dtypes of what is written
         self._tensors = cast(
             "dict[str, mx.array]", mx.load(str(source))
         )  # nothing is read before it is wanted
+        # By the tensor that they come from: each is read once, and freed before the next.
         self._wanted: dict[str, list[tuple[str, Origin]]] = {}
         for name in sorted(whole, key=lambda name: (origin_of[name].name, origin_of[name].part or 0)):
             self._wanted.setdefault(origin_of[name].name, []).append((name, origin_of[name]))

@@ -70,7 +70,7 @@ class HubRepo:
         self._option = option
         self._download_command = download
         self._progress = progress
-        self._commit: str | None = None
+        self._commit: str | None = None  # of the first file that was found: all others must be of the same
 
     @property
     def commit(self) -> str:

@@ -55,8 +55,8 @@ class SafetensorsWriter:
         text = json.dumps(header).encode()
         self._head = len(text).to_bytes(8, "little") + text
         self.total_bytes = len(self._head) + end
-        self._missing = list(reversed(self._specs))
-        self._file: BinaryIO
+        self._missing = list(reversed(self._specs))  # names still to be written, the next one last
+        self._file: BinaryIO  # open within the ``with`` block
 
     def __enter__(self) -> SafetensorsWriter:
         """Begin the file."""

@@ -47,8 +47,9 @@ class Mimi:
         )
         self._codebooks = codebooks
         self._limit_frames = limit_frames
+        # Two counts, because the limit is one each way; and what it holds, which a reset frees.
         self._encoded_frames = self._decoded_frames = self._held_frames = 0
-        self.clean()
+        self.clean()  # the first step is slow: it is taken now, and not in a call
 
     @property
     def left_frames(self) -> int:

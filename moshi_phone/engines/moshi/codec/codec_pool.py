@@ -53,15 +53,15 @@ class MimiPool:
         self._path = path
         self._size = size + self.spares
         self._run_later = run_later
-        self._ready: list[Mimi] = []
-        self._lent: set[Mimi] = set()
-        self._lent_spares: set[Mimi] = set()
-        self._lock = threading.Condition()
+        self._ready: list[Mimi] = []  # the least used first
+        self._lent: set[Mimi] = set()  # to calls and as spares
+        self._lent_spares: set[Mimi] = set()  # of those, the spares: calls must not starve for them
+        self._lock = threading.Condition()  # guards all of these; codecs come back from calls' threads
         self._wanted = 0  # those that are being loaded in place of others, one after the other
         self._pauses = ExponentialBackoff()
-        self._cancel: Cancel | None = None
+        self._cancel: Cancel | None = None  # ends the pause before the next try at loading
         self._closed = False
-        self._threads: list[threading.Thread] = []
+        self._threads: list[threading.Thread] = []  # those in Rust, which the end waits for
 
     @property
     def ready(self) -> int:
@@ -239,10 +239,12 @@ class MimiPool:
     def _keep(self, mimi: Mimi) -> None:
         with self._lock:
             self._ready.append(mimi)
+            # The least used first: so a long call gets the one that lasts longest.
             self._ready.sort(key=lambda one: -one.left_frames)
             surplus = self._ready[self._size :]
             del self._ready[self._size :]
             self._lock.notify_all()
+        # Outside the lock: freeing half a gigabyte takes a moment.
         for one in surplus:
             one.free()
 

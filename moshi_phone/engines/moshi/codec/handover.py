@@ -48,8 +48,8 @@ class Handover(Generic[FrameT]):
         self._prime = prime
         self._changed = threading.Condition()  # guards all that follows
         self._waiting = deque(frames)  # bounded by the owner, who gives up after a minute
-        self._is_busy = False
-        self._pushed_since_step = 0
+        self._is_busy = False  # whether the spare is inside Rust now
+        self._pushed_since_step = 0  # frames of the call since then: tells that the spare hangs
         self._leftover: Mimi | None = None  # set once it is decided which codec goes on
         self._failed = False
         pool.run(self._run, name="mimi-handover")

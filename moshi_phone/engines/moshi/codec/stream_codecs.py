@@ -47,8 +47,8 @@ class _StreamCodec(Generic[FrameT, ResultT]):
         self.pool = pool
         self._step = step
         self._prime = prime
-        self._mimi = pool.take()
-        self._recent: deque[FrameT] = deque(maxlen=priming_frames)
+        self._mimi = pool.take()  # the one in use; exchanged between two frames
+        self._recent: deque[FrameT] = deque(maxlen=priming_frames)  # what a spare will be primed with
         self._due_at_frames = round(pool.handover_frames * first_share)
         self._handover: Handover[FrameT] | None = None
         self._handover_frames = 0  # since the handover began
@@ -155,7 +155,7 @@ class CoderThread:
         tell: Callable[[Callable[[], object]], None],
     ) -> None:
         self.coder = coder
-        self.released = asyncio.Event()
+        self.released = asyncio.Event()  # set on the event loop, once the thread has let go of its codec
         self._name = name
         self._work = work
         self._failed = failed

@@ -111,6 +111,7 @@ def _generate(model: Lm, rows: Sequence[StepRow]) -> list[Generated | Exception]
     speaking = [index for index, row in enumerate(rows) if row.free_codebooks]
     audio, audio_is_sound = mx.zeros((0, 0), mx.uint32), mx.zeros((0,), mx.bool_)
     if speaking:
+        # Rows whose codebooks are all forced skip the depformer: a prefix costs one transformer pass.
         codebooks, fixed = _fixed([rows[index] for index in speaking])
         chosen = (hidden, text, audio_draws)
         if len(speaking) < len(rows):
@@ -120,8 +121,10 @@ def _generate(model: Lm, rows: Sequence[StepRow]) -> list[Generated | Exception]
         row.settle()
     # The one evaluation, which also brings the rings up to date.
     mx.eval(text, audio, logits, is_sound, audio_is_sound)
+    # From here on in numpy: everything was evaluated above, so nothing waits for the accelerator any more.
     sound, drawn = np.array(is_sound), np.array(audio, np.int32)
     sound[speaking] &= np.array(audio_is_sound)
+    # The forced tokens first; the drawn ones overwrite as many codebooks as were run.
     tokens = np.array([[0, *(token or 0 for token in row.fixed)] for row in rows], np.int32)
     tokens[:, :1] = np.array(text)
     tokens[speaking, 1 : 1 + drawn.shape[1]] = drawn
@@ -184,7 +187,7 @@ class CompiledParts:
     def __init__(self, model: Lm) -> None:
         self.transformer = BatchedTransformer(model)
         self._model_depformer = model.depformer
-        self._depformer: BatchedDepformer | None = None
+        self._depformer: BatchedDepformer | None = None  # a model that only listens has none
 
     def depformer(self) -> BatchedDepformer:
         """Give the depth transformer; it is laid out when something is first drawn."""

@@ -33,6 +33,7 @@ class BatchedTransformer:
         layers: list[Any] = model.transformer.layers
         self._heads: int = model.cfg.transformer.num_heads
         self._scale: float = model.cfg.transformer.head_dim**-0.5
+        # ``inputs`` makes the weights arguments of the trace: else they would be baked into it as constants.
         self._first = mx.compile(partial(_project, layers[0]), inputs=[layers[0]])
         self._between: list[Callable[..., tuple[mx.array, mx.array, mx.array]]] = [
             mx.compile(partial(_finish_and_project, layer, following), inputs=[layer, following])
@@ -50,6 +51,7 @@ class BatchedTransformer:
         Returns:
             ``[rows, 1, dim]``, before the output norm.
         """
+        # An array and not numbers: a new number would be a new trace, at every step.
         offsets = mx.array([rings[0].offset for rings in rows], mx.int32)
         queries, written = self._first(hidden, offsets)
         last = len(self._between)
@@ -60,6 +62,7 @@ class BatchedTransformer:
         return self._last(hidden, attended)
 
     def _attend(self, queries: mx.array, written: mx.array, rings: Sequence[RingKVCache]) -> mx.array:
+        # One call is the common case: no split, no concatenation.
         if len(rings) == 1:
             keys, values = rings[0].write(written)
             return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self._scale)

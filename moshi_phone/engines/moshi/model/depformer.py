@@ -61,6 +61,7 @@ def _draw_all(
     noise, greedy, fixed = choices
     caches: list[list[mx.array]] = [[] for _ in slices[0].transformer.layers]
     token, tokens = text, []
+    # A loop in Python, unrolled by the trace: it runs once for each number of rows and codebooks.
     for codebook, part in enumerate(slices[:codebooks]):
         state = part.linear_in(hidden) + look_up(part.emb, token)
         for layer, cache in zip(part.transformer.layers, caches, strict=True):
@@ -90,6 +91,7 @@ def _layer(layer: Any, state: mx.array, cache: list[mx.array]) -> mx.array:
         held = mx.concatenate([cache[0], held], axis=2)
     cache[:] = [held]
     keys, values = mx.split(held, 2, axis=1)
+    # Only for models whose depformer attends to fewer positions than it has codebooks.
     if (left_out := keys.shape[2] - 1 - attention.cfg.context) > 0:
         keys, values = keys[:, :, left_out:], values[:, :, left_out:]
     attended = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=dim**-0.5)

@@ -86,11 +86,11 @@ class ForcedTextScheduler:
         self._starts = starts
         self._max_padding_steps = max_padding_steps
         self._initial_padding_steps = initial_padding_steps
-        self._words: deque[Word] = deque()
-        self._pieces: deque[int] = deque()
+        self._words: deque[Word] = deque()  # that have not begun
+        self._pieces: deque[int] = deque()  # of the word that has begun
         self._left_steps = 0  # of padding that is allowed
         self._forced_steps = 0  # of padding that is asked for
-        self._final_steps = 0
+        self._final_steps = 0  # left until the last word's sound has come out
 
     @property
     def active(self) -> bool:
@@ -128,6 +128,7 @@ class ForcedTextScheduler:
         if not self.active:
             self._final_steps = max(0, self._final_steps - 1)
             return drawn
+        # Either the model wants a word now, or it has paused for as long as it may.
         asked = self._left_steps <= 0 or drawn in self._starts
         if not self._pieces and self._forced_steps <= 0 and asked:
             word = self._words.popleft()

@@ -137,19 +137,21 @@ class LanguageSession:
         self._noise = Noise(
             sampling, seed, config.text_out_vocab_size, config.audio_vocab_size - 1, self._codebooks
         )
+        # Forced frame by frame, not all at once: the history is a short ring.
         self._prefix = prefix
-        self._rings: list[RingKVCache] | None
+        self._rings: list[RingKVCache] | None  # None once it is closed
         context = context or config.transformer.context
         if start is None:
             self.history = new_history(config)
             self._first = 0
             self._rings = [RingKVCache(context) for _ in model.transformer.layers]
         else:
-            self.history = start.history.copy()
-            self._first = start.position
+            self.history = start.history.copy()  # the snapshot is shared by all calls with this persona
+            self._first = start.position  # the caller's frames are counted from here
             self._rings = start.caches(context)
-        self._position = self._first
-        self._generated: Generated | None = None
+        self._position = self._first  # the next to generate; counted only when its step has succeeded
+        self._generated: Generated | None = None  # of the last step, for text_logits
+        # Position 0 speaks of frame 0 already: without this the prefix would lose its first frame.
         self._force(0)
         self._finish(results_or_raise(generate(model, [self._row()]))[0])
 

@@ -40,8 +40,9 @@ class Prefill:
         self._inputs = inputs
         self._embeddings = embeddings
         self._history = history
+        # Not rings: a pass over several positions needs their keys in order, for the causal mask.
         self._caches = [PromptKVCache(len(inputs)) for _ in model.transformer.layers]
-        self._position = 0
+        self._position = 0  # the first that has not been read
 
     @property
     def positions_left(self) -> int:

@@ -43,9 +43,11 @@ class RingKVCache:
             _, heads, _, dim = position.shape
             self._state = mx.zeros((1, heads, self.context, dim), position.dtype)
         self._before = self._state
+        # Not an in-place write: mlx turns this into one only while nobody else holds the array.
         slot = self.offset % self.context
         self._state = written = mx.slice_update(self._state, position, mx.array([slot]), axes=(2,))
         heads = position.shape[1] // 2
+        # Until the ring is full, its later slots hold zeros, which must not be attended to.
         if self.offset + 1 >= self.context:
             return written[:, :heads], written[:, heads:]
         return written[:, :heads, : self.offset + 1], written[:, heads:, : self.offset + 1]
@@ -105,6 +107,7 @@ class PromptKVCache:
         self.offset = 0
         self._positions = positions
         self._keys: mx.array | None = None  # [1, heads, positions, dim]
+        # the same shape; both are made with the first slice, whose dtype they take
         self._values: mx.array | None = None
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:

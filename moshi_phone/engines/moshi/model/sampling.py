@@ -47,12 +47,13 @@ def draw(logits: mx.array, draws: StreamDraws) -> mx.array:
     """
     noise, greedy = draws
     if noise is None:
-        return mx.argmax(logits, axis=-1)
+        return mx.argmax(logits, axis=-1)  # no widening: the order is the same in bfloat16
     widened = logits.astype(mx.float32)  # bfloat16 would round the noise off beside large logits
     left_out = logits.shape[-1] - noise.shape[-1]
     if left_out == 0:
         drawn = mx.argmax(widened + noise, axis=-1)
     else:
+        # A partition and not a sort: the order among the top k does not matter to the draw.
         tokens = mx.argpartition(widened, kth=left_out, axis=-1)[..., left_out:]
         # The largest of logit / temperature + noise is the largest of logit + noise * temperature.
         best = mx.argmax(mx.take_along_axis(widened, tokens, axis=-1) + noise, axis=-1, keepdims=True)

@@ -21,7 +21,7 @@ class SpeechQueue:
         self._steering = steering
         self._spell = spell
         self._lock = threading.Lock()  # between say(), on the event loop, and decide(), in the model's thread
-        self._said = asyncio.Event()
+        self._said = asyncio.Event()  # the event loop's own; set while there is nothing to say
         self._said.set()
 
     @property

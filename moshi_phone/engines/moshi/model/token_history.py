@@ -31,16 +31,16 @@ class TokenHistory:
     def __init__(
         self, delays: Sequence[int], own_codebooks: int, *, text_start: int, audio_start: int
     ) -> None:
-        self._delays = np.array([0, *delays])
+        self._delays = np.array([0, *delays])  # by row; the text has none
         self._own = slice(1, 1 + own_codebooks)
         self._caller = slice(1 + own_codebooks, 1 + len(delays))
-        self._rows = np.arange(1 + len(delays))
+        self._rows = np.arange(1 + len(delays))  # picks one cell of each row, each at a time of its own
         self._start = np.array([text_start, *[audio_start] * len(delays)], np.int32)
         self.delay_frames = int(self._delays[self._own].max())
         # At position p: read back to p - 1 - the longest delay, forced up to p, and p + 1 is made free again.
         self.length = int(self._delays.max()) + 3
-        self._cells = np.tile(self._start[:, None], self.length)
-        self._forced = np.zeros(self._cells.shape, bool)
+        self._cells = np.tile(self._start[:, None], self.length)  # a ring over time: column t % length
+        self._forced = np.zeros(self._cells.shape, bool)  # which cells ``say`` must not overwrite
 
     def inputs(self, position: int) -> NDArray[np.int32]:
         """int32 ``[1 + codebooks]``: what the model reads at a position, start tokens where nothing was."""

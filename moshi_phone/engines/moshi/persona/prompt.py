@@ -108,6 +108,7 @@ def prefill(model: Lm, prompt: Prompt) -> Prefill:
     ).astype(np.int32)
     if prompt.embeddings is not None:
         _check_start(model, inputs[0], prompt.embeddings[0])
+    # Only the last times fit into the history's ring; earlier ones are in keys and values by then.
     for time in range(max(prompt.positions - history.length + 1, 0), prompt.positions):
         history.put(time, prompt.tokens[:, time])
     return Prefill(model, inputs, prompt.embeddings, history)
@@ -162,6 +163,7 @@ def _recent(voice: EmbeddedVoice, config: LmConfig) -> NDArray[np.int32]:
     Only the last of them are known, and only they are read: the positions before read embeddings.
     """
     delays = np.array([0, *config.audio_delays])
+    # As long as the token ring of NVIDIA's generator, from which the file was saved.
     slots = int(delays.max()) + 3
     if voice.cache.shape != (len(delays), slots) or voice.embeddings.shape[1] != config.transformer.d_model:
         raise VoiceUnfit(

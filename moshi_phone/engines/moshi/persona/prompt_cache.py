@@ -43,7 +43,7 @@ class PersonaPrompt:
 
     def __repr__(self) -> str:
         """Name the voice, and say how long the persona is."""
-        return f"Role({self.voice!r}, {len(self.prompt_tokens)} tokens)"
+        return f"PersonaPrompt({self.voice!r}, {len(self.prompt_tokens)} tokens)"
 
 
 class ChunkedPrefillScheduler:
@@ -95,7 +95,8 @@ class PromptCache:
         self._kept = kept
         self._patience_s = patience_s
         self._run_later = run_later
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # the webhook asks on the event loop, futures end in the model's thread
+        # Least recently used first. Futures, so that two calls share one reading.
         self._snapshots: OrderedDict[PersonaPrompt, Future[Snapshot]] = OrderedDict()
         self._closed = False
 

@@ -188,6 +188,7 @@ class VoiceLoader:
     def __init__(self, voices: Voices, borrow_mimi: Callable[[], AbstractContextManager[Mimi]]) -> None:
         self._voices = voices
         self._borrow_mimi = borrow_mimi
+        # By path and modification time: an edited recording is encoded again.
         self._recordings: OrderedDict[tuple[Path, int], SpokenVoice] = OrderedDict()
 
     def __call__(self, voice: str) -> Voice | None:

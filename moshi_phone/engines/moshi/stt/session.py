@@ -46,7 +46,8 @@ class ListeningSession:
         self._rings: list[RingKVCache] | None = [
             RingKVCache(context or config.transformer.context) for _ in model.transformer.layers
         ]
-        self._position = 0
+        self._position = 0  # the next to read; counted only when its step has succeeded
+        # the last one written, which the next position reads; at first the start token
         self._text_token = config.text_out_vocab_size
         self._extra_heads = np.zeros((0, 0), np.float32)
         start = np.full(self._codebooks, config.audio_padding_token, np.uint32)
