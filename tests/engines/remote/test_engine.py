@@ -139,7 +139,8 @@ async def test_says_what_its_servers_cannot_do_and_what_is_risky() -> None:
             text = "\n".join(said)
         name = kyutai.url.removeprefix("ws://")
         assert f"Server {name} (Kyutai's Python server): it answers." in said
-        assert "Kyutai's Python server" in text and "--calls-per-server 2 needs" in text
+        assert "Kyutai's Python server serves one caller at a time" in text
+        assert "--calls-per-server 2 needs" in text
         assert "Kyutai's Rust backend serves one" not in text
         assert f"--server-token goes to {name} unencrypted" in text
         assert "Kyutai's Rust backend takes no persona: --persona has no effect there." in said
