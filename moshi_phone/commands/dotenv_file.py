@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 from dotenv import find_dotenv, load_dotenv
-from dotenv.parser import parse_stream
+
+from moshi_phone.commands.dotenv_names import cut_texts, read_bindings, unknown_names
 
 _loaded: list[Path] = []
 
@@ -27,11 +29,24 @@ def load_dotenv_file() -> None:
     _loaded.append(Path(found))
 
 
+def dotenv_warnings(own: set[str], names: Callable[[], set[str]]) -> list[str]:
+    """Say what in the file that was loaded has no effect, a sentence each.
+
+    Args:
+        own: the variables of the command that runs.
+        names: gives those of all commands, which takes a while.
+    """
+    warnings = list[str]()
+    for path in _loaded:
+        bindings = read_bindings(path)
+        warnings += [*unknown_names(path, bindings, own, names), *cut_texts(path, bindings)]
+    return warnings
+
+
 def place_of(variable: str) -> str:
     """Say which line a variable of the environment comes from, to be put behind a sentence."""
     for path in _loaded:
-        with path.open(encoding="utf-8") as lines:
-            found = [one for one in parse_stream(lines) if one.key == variable]
+        found = [one for one in read_bindings(path) if one.key == variable]
         # The last one counts, unless the environment had it before.
         if found and found[-1].value == os.environ.get(variable):
             return f" (line {found[-1].original.line} of {path})"

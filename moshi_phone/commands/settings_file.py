@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from moshi_phone.commands.dotenv_file import access_warnings
+from moshi_phone.commands.dotenv_file import access_warnings, dotenv_warnings
 
 
 def read_settings_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
@@ -26,6 +27,8 @@ def read_settings_file(ctx: click.Context, param: click.Parameter, path: Path | 
     Raises:
         click.BadParameter: in one sentence, when the file cannot be read or holds what is no option.
     """
+    for warning in dotenv_warnings(_variables(ctx.command), lambda: _variables_of_all(ctx)):
+        click.echo(f"Warning: {warning}", err=True)
     if path is None:
         return
     try:
@@ -74,6 +77,13 @@ def _check_names(named: dict[str, Any], ctx: click.Context, param: click.Paramet
         known |= _names_of_all(ctx.parent)
     for name, value in named.items():
         if name not in known:
+            if isinstance(value, dict):
+                raise click.BadParameter(
+                    f"{path}: [{name}] is a section, and this file has none: write the options without a "
+                    "heading.",
+                    ctx,
+                    param,
+                )
             like = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {like[0].replace('_', '-')}?" if like else "."
             raise click.BadParameter(f"{path}: there is no option {name.replace('_', '-')}{hint}", ctx, param)
@@ -85,10 +95,27 @@ def _check_names(named: dict[str, Any], ctx: click.Context, param: click.Paramet
             )
 
 
+def _variables_of_all(ctx: click.Context) -> set[str]:
+    """Name the environment variables of the options of every command."""
+    return set[str]().union(*(_variables(one) for one in _commands(ctx.find_root())))
+
+
+def _variables(command: click.Command) -> set[str]:
+    return {option.envvar for option in command.params if isinstance(option.envvar, str)}
+
+
 def _names_of_all(group_context: click.Context) -> set[str]:
     """Name the options of every command."""
+    return {option.name for one in _commands(group_context) for option in one.params if option.name}
+
+
+def _commands(group_context: click.Context) -> list[click.Command]:
     group = group_context.command
     if not isinstance(group, click.Group):
-        return set()
-    commands = (group.get_command(group_context, name) for name in group.list_commands(group_context))
-    return {option.name for one in commands if one for option in one.params if option.name}
+        return [group]
+    commands = list[click.Command]()
+    for name in group.list_commands(group_context):
+        with suppress(click.ClickException):  # its packages are not installed here
+            if one := group.get_command(group_context, name):
+                commands += [one, *(one.commands.values() if isinstance(one, click.Group) else ())]
+    return commands

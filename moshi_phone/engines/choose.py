@@ -12,6 +12,8 @@ from moshi_phone.engines.duplex import DuplexEngine, EngineUnavailable
 from moshi_phone.engines.options import AUTO_CALLS, DEFAULT_CALLS, EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.engines.personas import NO_PERSONAS, Personas, resolve_personas
+from moshi_phone.engines.said_words import fault_of_greeting
+from moshi_phone.engines.voices import PERSONAPLEX_REPO
 from moshi_phone.runtime.errors import describe_error
 from moshi_phone.runtime.plugin import PluginUnfit, load
 
@@ -27,17 +29,20 @@ class EngineChoice:
         reason: to be read behind the engine's name: "because …", "on Metal".
         hint: how to have another one; may be empty.
         personas: what calls may ask of it, by number or by name.
+        left_out: options that are set, and mean nothing to it.
     """
 
     engine: DuplexEngine
     reason: str
     hint: str = ""
     personas: Personas = NO_PERSONAS
+    left_out: tuple[str, ...] = ()
 
     @property
     def line(self) -> str:
         """All of it in one line, for the log."""
-        return f"Engine: {self.engine.name}, {self.reason}{'; ' if self.hint else ''}{self.hint}."
+        hints = [*([self.hint] if self.hint else []), *(f"{name} is left out" for name in self.left_out)]
+        return f"Engine: {'; '.join([f'{self.engine.name}, {self.reason}', *hints])}."
 
 
 def accelerator() -> str | None:
@@ -74,6 +79,8 @@ def create_engine(options: EngineOptions) -> EngineChoice:
 
 
 def _choose(options: EngineOptions) -> EngineChoice:
+    if options.greets_in_words and (fault := fault_of_greeting(options.greeting)):
+        raise EngineUnavailable(f"--greeting: {fault}.")
     if ":" in options.engine:
         return EngineChoice(_own_engine(options), "of your own")
     if options.engine not in ENGINES:
@@ -97,7 +104,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
             raise EngineUnavailable(
                 "The parrot cannot say given words; leave out --greeting, or take --engine moshi."
             )
-        return EngineChoice(_parrot(options), "as asked")
+        return EngineChoice(_parrot(options), "as asked", left_out=_left_out_by_parrot(options))
     # Only now: loading mlx, and asking the driver, is not for those who have named another engine.
     found = accelerator()
     card = unused_gpu()
@@ -108,10 +115,8 @@ def _choose(options: EngineOptions) -> EngineChoice:
             f"because mlx does not use this machine's {card}"
             if card
             else "because mlx finds no accelerator here (Metal or CUDA)",
-            f"{hint}--engine moshi runs Moshi all the same, --engine parrot says that you meant it"
-            + ("; --listen is left out" if options.listens else "")
-            + ("; --persona is left out" if options.persona else "")
-            + ("; --greeting is left out" if options.greets_in_words else ""),
+            f"{hint}--engine moshi runs Moshi all the same, --engine parrot says that you meant it",
+            left_out=_left_out_by_parrot(options),
         )
     try:
         from moshi_phone.engines.moshi.engine import MoshiEngine  # noqa: PLC0415 - as above
@@ -124,6 +129,20 @@ def _choose(options: EngineOptions) -> EngineChoice:
     if card:
         where += f", and not on this machine's {card}"
     return EngineChoice(MoshiEngine(options), where, f"{hint}--engine parrot answers without it")
+
+
+def _left_out_by_parrot(options: EngineOptions) -> tuple[str, ...]:
+    """Name the options that are set, and that only a model can follow."""
+    # Who asks for a persona, or for one of PersonaPlex's voices, gets a model by that, and has not named one.
+    is_named = options.model not in ("", PERSONAPLEX_REPO)
+    asked = {
+        "--listen": options.listens,
+        "--persona": bool(options.persona),
+        "--voice": bool(options.voice),
+        "--model": is_named,
+        "--greeting": options.greets_in_words,
+    }
+    return tuple(name for name, is_set in asked.items() if is_set)
 
 
 def _parrot(options: EngineOptions) -> ParrotEngine:

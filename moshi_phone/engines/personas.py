@@ -28,6 +28,7 @@ from moshi_phone.engines.duplex import (
     RequestRefused,
 )
 from moshi_phone.engines.options import SPEECH, EngineOptions
+from moshi_phone.engines.said_words import fault_of_greeting
 from moshi_phone.engines.voices import PERSONAPLEX_REPO, needs_personaplex
 
 DEFAULT = "default"
@@ -180,6 +181,8 @@ def _request(path: Path, name: str, table: object) -> CallOverrides:
     for key in _TEXTS:
         if not isinstance(table.get(key, ""), str):
             raise PersonasUnfit(f"--personas: {path}: expected {key} of [{name}] to be text.")
+    if fault := fault_of_greeting(table.get("greeting", "")):
+        raise PersonasUnfit(f"--personas: {path}: greeting of [{name}]: {fault}.")
     temperature = table.get("temperature")
     if temperature is not None and (
         isinstance(temperature, bool)  # True is an int to Python
@@ -199,7 +202,14 @@ def _request(path: Path, name: str, table: object) -> CallOverrides:
 
 def _numbers(path: Path, name: str, table: Mapping[str, Any]) -> list[str]:
     numbers = table.get("numbers", [])
-    if not isinstance(numbers, list) or not all(isinstance(n, str) and _NUMBER.fullmatch(n) for n in numbers):
+    given = numbers if isinstance(numbers, list) else [numbers]
+    wrong = [one for one in given if not (isinstance(one, str) and _NUMBER.fullmatch(one))]
+    if given is numbers and wrong and isinstance(wrong[0], str):
+        raise PersonasUnfit(
+            f"--personas: {path}: expected numbers of [{name}] with their country code and without spaces, "
+            f'such as "+15551234567", got {wrong[0]!r}.'
+        )
+    if given is not numbers or wrong:
         raise PersonasUnfit(
             f'--personas: {path}: expected numbers of [{name}] as a list such as ["+15551234567"].'
         )

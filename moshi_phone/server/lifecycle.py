@@ -29,6 +29,7 @@ from moshi_phone.server.net.http_protocol import HttpProtocol
 from moshi_phone.server.net.http_server import listening
 from moshi_phone.server.net.websocket_protocol import WebSocketProtocol
 from moshi_phone.server.settings import Settings, SettingsError
+from moshi_phone.server.unused_options import unused_options
 from moshi_phone.server.web.admin import create_admin_app
 from moshi_phone.server.web.app import create_app
 from moshi_phone.server.web.local_calls import LocalCalls
@@ -79,7 +80,9 @@ async def running_server(
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
         choice = create_engine(options.engine)
-        logger.info(choice.line)
+        logger.log("WARNING" if choice.left_out else "INFO", "{}", choice.line)
+        for sentence in unused_options(options):
+            logger.warning("{}", sentence)
         state = ServerState.create(options, choice, tokens=tokens, webhook_base_url=webhook_base_url)
         # A worker's public URL is its own, not the gateway's.
         address = state.auth.address if webhook_base_url else state.webhooks

@@ -61,3 +61,14 @@ def test_the_program_warns_on_stderr_and_takes_the_settings(tmp_path: Path) -> N
     assert "Warning: others on this machine can write to" in told.stderr
     (tmp_path / ".env").chmod(0o600)
     assert "Warning" not in help_in(tmp_path).stderr
+
+
+def test_a_variable_that_no_command_has_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "MOSHI_PERSONNA=x\nMOSHI_WORKERS=6\nMOSHI_PORT=5001\n"
+    )  # the second: cluster's
+    (tmp_path / ".env").chmod(0o600)
+    told = help_in(tmp_path).stderr
+    assert told.count("Warning: ") == 1
+    assert "line 1 of " in told
+    assert "did you mean MOSHI_PERSONA?" in told.replace("\n", " ")

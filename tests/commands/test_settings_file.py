@@ -15,6 +15,7 @@ from moshi_phone.commands.main import cli
         ("colour = 1", "there is no option colour."),
         ("port = ", "is not TOML: Invalid value (at end of document)."),
         ("[port]\nnumber = 1", "expected a value for port, got a table; write port = …, outside [tables]."),
+        ("[phone]\nnumber = 1", "[phone] is a section, and this file has none: write the options without a"),
         ('port = "high"', "settings.toml: port: expected a whole number from 0 to 65535, got 'high'."),
         ("port = 65536", "settings.toml: port: expected a whole number from 0 to 65535, got 65536."),
         ("record = 5", 'settings.toml: record: expected text in quotes, "…", got 5.'),

@@ -30,6 +30,20 @@ def test_the_parrot_says_no_given_words(monkeypatch: pytest.MonkeyPatch) -> None
         assert "--greeting" not in create_engine(EngineOptions(greeting=plain)).line
 
 
+def test_what_is_set_and_means_nothing_to_the_parrot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "accelerator", lambda: None)
+    asked = create_engine(EngineOptions(engine="parrot", voice="moshika", model="./weights"))
+    assert asked.left_out == ("--voice", "--model")
+    assert asked.line == "Engine: parrot, as asked; --voice is left out; --model is left out."
+    fallen_back = create_engine(EngineOptions(persona="You are Anna.", voice="NATF2"))
+    assert fallen_back.left_out == ("--persona", "--voice")
+
+
+def test_a_greeting_that_nobody_can_say_is_refused_at_the_start() -> None:
+    with pytest.raises(EngineUnavailable, match="--greeting: expected at most 150 words"):
+        create_engine(EngineOptions(greeting="word " * 400))
+
+
 def test_the_parrot_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: "Metal")
     choice = create_engine(EngineOptions(engine="parrot", parrot_delay=0))

@@ -75,7 +75,7 @@ def test_a_section_is_chosen_by_name_or_a_persona_by_its_words(file: Path) -> No
         ("[a]\ntemperature = 3", r"expected a temperature from 0 to 2 in \[a\]"),
         ("[a]\ntemperature = true", "expected a temperature from 0 to 2"),
         ("[a]\nnumbers = '+1'", r"expected numbers of \[a\] as a list"),
-        ("[a]\nnumbers = ['0155']", r"expected numbers of \[a\] as a list"),
+        ("[a]\nnumbers = ['0155']", r"expected numbers of \[a\] with their country code .*, got '0155'"),
         (
             "[a]\nnumbers = ['+15551234567']\n[b]\nnumbers = ['+15551234567']",
             r"of \[b\] is in another",

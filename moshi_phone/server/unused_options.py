@@ -1,0 +1,19 @@
+"""Options that are set and change nothing, each told in a sentence at the start. Pure."""
+
+from __future__ import annotations
+
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
+
+
+def unused_options(settings: Settings) -> list[str]:
+    """Say which options have no effect as the others are set."""
+    calls, sentences = settings.calls, list[str]()
+    is_asked_for = calls.transfer_key or calls.transfer_phrase
+    # A list of one's own may have a delegate, whose tool transfers.
+    if calls.transfer_to and not is_asked_for and settings.server.pipeline == ServerOptions.pipeline:
+        sentences.append(
+            "No caller can ask for --transfer-to: set --transfer-key, --transfer-phrase, or a --pipeline "
+            "with a tool for it."
+        )
+    return sentences
