@@ -10,6 +10,7 @@ from rich.text import Text
 from moshi_phone.conversation.criteria import Criterion as TalkCriterion
 from moshi_phone.conversation.overview import over_all
 from moshi_phone.engines.remote.pace import SHARES
+from moshi_phone.rehearse.advice import ADVICE
 from moshi_phone.rehearse.checks import Criterion
 from moshi_phone.rehearse.comparison import Compared, NumberSpread, compare
 from moshi_phone.rehearse.rehearsal import RehearsalResult
@@ -23,6 +24,8 @@ def checklist(points: list[Criterion]) -> Table:
     table = _table("what was measured")
     for point in points:
         table.add_row(_MARKS[point.passed], _title(point), Text(point.figure), Text(point.bound, "dim"))
+        if point.passed is False and point.key in ADVICE:
+            table.add_row("", "", Text(ADVICE[point.key], "italic"), "")
     return table
 
 

@@ -4,7 +4,8 @@ from io import StringIO
 
 from rich.console import Console
 
-from moshi_phone.rehearse.checks import Criterion
+from moshi_phone.rehearse.advice import ADVICE
+from moshi_phone.rehearse.checks import CallContext, Criterion, check
 from moshi_phone.rehearse.table import checklist, distributions, shares
 from tests.rehearse.test_report import rehearsed
 
@@ -50,3 +51,11 @@ def test_the_server_s_share_is_told_only_where_there_is_one() -> None:
         "Of the answer's delay, by gpu-1:8998, p50: 151 ms in the server, 53 ms in Opus; "
         "the rest is the line's."
     )
+
+
+def test_each_point_that_fails_comes_with_advice() -> None:
+    call = rehearsed()
+    points = check(CallContext(), call.record, call.found)
+    assert {point.key for point in points} == ADVICE.keys()
+    told = lines(checklist([Criterion("own_voice", "The engine's own voice first", False, "<Say>", "none")]))
+    assert "Take <Say> and <Play> out of the TwiML" in " ".join(told)

@@ -71,7 +71,9 @@ def find(options: EngineOptions, progress: Progress, *, repair: bool = False) ->
     """
     if (folder := _files(options).folder) is not None:
         return _in_folder(folder, options, progress)
-    return _in_repo(HubRepo(_repo(options), progress), options, progress, repair=repair)
+    command = f"{DOWNLOAD} --voice {options.voice}" if needs_personaplex(options.voice) else DOWNLOAD
+    hub = HubRepo(_repo(options), progress, download=command)
+    return _in_repo(hub, options, progress, repair=repair)
 
 
 def cached(options: EngineOptions, progress: Progress) -> Checkpoint | None:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
-from moshi_phone.engines.moshi.checkpoint.hub import HubRepo, cache_folder
+from moshi_phone.engines.moshi.checkpoint.hub import DOWNLOAD, HubRepo, cache_folder
 from moshi_phone.engines.moshi.codec.codec import Mimi
 from moshi_phone.engines.moshi.persona.voice import (
     SpokenVoice,
@@ -23,7 +23,7 @@ from moshi_phone.engines.moshi.persona.voice import (
     read_recording,
     read_voice,
 )
-from moshi_phone.engines.voices import PERSONAPLEX_REPO, VOICE_NAME, is_file
+from moshi_phone.engines.voices import PERSONAPLEX_REPO, PERSONAPLEX_VOICE, VOICE_NAME, is_file
 
 ARCHIVE_NAME = "voices.tgz"
 FOLDER_NAME = "voices"
@@ -88,7 +88,7 @@ def voices_of_repo(repo: str, progress: Progress) -> Voices:
     """
     if (found := cached_voices(repo)) is not None:
         return found
-    hub = HubRepo(repo, progress)
+    hub = HubRepo(repo, progress, download=f"{DOWNLOAD} --voice {PERSONAPLEX_VOICE}")
     archive = hub.get(ARCHIVE_NAME, optional=repo != PERSONAPLEX_REPO)
     if archive is None:
         return voices_of_repo(PERSONAPLEX_REPO, progress)
