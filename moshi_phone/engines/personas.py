@@ -17,9 +17,11 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from moshi_phone.engines.call_texts import fill, has_placeholder
 from moshi_phone.engines.duplex import (
     NO_OVERRIDES,
     CallOverrides,
@@ -27,6 +29,8 @@ from moshi_phone.engines.duplex import (
     EngineUnavailable,
     RequestRefused,
 )
+from moshi_phone.engines.line_hours import KEYS, LineHours, read_line_hours
+from moshi_phone.engines.opening_hours import HoursUnfit
 from moshi_phone.engines.options import SPEECH, EngineOptions
 from moshi_phone.engines.said_words import fault_of_greeting
 from moshi_phone.engines.voices import PERSONAPLEX_REPO, needs_personaplex
@@ -52,11 +56,13 @@ class Personas:
         default: for calls that no section is for.
         sections: by name.
         names_by_number: which section a number belongs to, E.164.
+        hours: when each section is answered, by its name; ``default`` for all other calls.
     """
 
     default: CallOverrides = NO_OVERRIDES
     sections: Mapping[str, CallOverrides] = field(default_factory=dict[str, CallOverrides])
     names_by_number: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    hours: Mapping[str, LineHours] = field(default_factory=dict[str, LineHours])
 
     @property
     def names(self) -> list[str]:
@@ -72,12 +78,39 @@ class Personas:
         """Name the section that ``for_call`` gives; None for the default."""
         return self.names_by_number.get(caller) or self.names_by_number.get(called)
 
+    def hours_of(self, *, called: str, caller: str) -> LineHours:
+        """Give when the line of a call is open."""
+        return self.hours_of_section(self.name_for_call(called=called, caller=caller))
+
+    def hours_of_section(self, name: str | None) -> LineHours:
+        """Give when a section's line is open; None stands for the default."""
+        return self.hours.get(name or DEFAULT, _ALWAYS)
+
+    def filled(
+        self, request: CallOverrides, section: str | None, now: datetime, caller: str
+    ) -> CallOverrides:
+        """Fill ``{now}``, ``{weekday}`` and ``{caller}`` in the texts of a call's request.
+
+        Args:
+            request: what the call asks for; what it leaves open is the default's.
+            section: whose hours say which time zone it is.
+            now: with its time zone.
+            caller: the number of the person at the other end; empty where it is not known.
+        """
+        default = CallOverrides(
+            persona=self.default.persona if has_placeholder(self.default.persona) else None,
+            greeting=self.default.greeting if has_placeholder(self.default.greeting) else None,
+        )
+        here = self.hours_of_section(section).hours.local(now)
+        return fill(request.or_else(default), here, caller)
+
     def chosen(self, name_or_persona: str) -> CallOverrides:
         """Give a section by its name, or else the default with this persona."""
         section = self.sections.get(name_or_persona)
         return section if section is not None else replace(self.default, persona=name_or_persona)
 
 
+_ALWAYS = LineHours()
 NO_PERSONAS = Personas()
 
 
@@ -96,7 +129,9 @@ def load_personas(path: Path | None) -> Personas:
     except ValueError as error:
         raise PersonasUnfit(f"--personas: {path} is not TOML ({error}).") from error
     # Taken out first: the sections that follow are filled up with it.
-    default = _request(path, DEFAULT, data.pop(DEFAULT, {}))
+    default_table = data.pop(DEFAULT, {})
+    default = _request(path, DEFAULT, default_table)
+    hours = {DEFAULT: _hours(path, DEFAULT, default_table)}
     sections: dict[str, CallOverrides] = {}
     names_by_number: dict[str, str] = {}
     for name, table in data.items():
@@ -104,11 +139,12 @@ def load_personas(path: Path | None) -> Personas:
             raise PersonasUnfit(f"--personas: {path}: a section's name has letters, digits, _ and - only.")
         own = _request(path, name, table)
         sections[name] = own.or_else(default)
+        hours[name] = _hours(path, name, default_table | table)
         for number in _numbers(path, name, table):
             if number in names_by_number:
                 raise PersonasUnfit(f"--personas: {path}: a number of [{name}] is in another section too.")
             names_by_number[number] = name
-    return Personas(default, sections, names_by_number)
+    return Personas(default, sections, names_by_number, hours)
 
 
 def check_sections(personas: Personas, engine: DuplexEngine) -> None:
@@ -156,8 +192,12 @@ def resolve_personas(options: EngineOptions) -> tuple[EngineOptions, Personas]:
     """
     personas = load_personas(options.personas)
     default = personas.default
+    given = read_persona(options.persona)
+    if has_placeholder(given) or has_placeholder(options.greeting):
+        personas = replace(personas, default=_with_texts(default, given, options.greeting))
     persona = read_persona(options.persona) or default.persona or ""
-    requests = (default, *personas.sections.values())
+    closed = (CallOverrides(persona=one.persona) for one in personas.hours.values())
+    requests = (default, *personas.sections.values(), *closed)
     # One call that needs PersonaPlex decides for all of them: there is one model in memory.
     is_prompted = any(request.persona or needs_personaplex(request.voice or "") for request in requests)
     settled = replace(
@@ -170,13 +210,22 @@ def resolve_personas(options: EngineOptions) -> tuple[EngineOptions, Personas]:
     return settled, personas
 
 
+def _with_texts(default: CallOverrides, persona: str, greeting: str) -> CallOverrides:
+    """Let the texts of the options that are to be filled go with each call."""
+    own = CallOverrides(
+        persona=persona if has_placeholder(persona) else None,
+        greeting=greeting if has_placeholder(greeting) else None,
+    )
+    return own.or_else(default)
+
+
 def _request(path: Path, name: str, table: object) -> CallOverrides:
     if not isinstance(table, dict):
         raise PersonasUnfit(f"--personas: {path}: expected [{name}] to be a section, got a value.")
-    if beyond := sorted(table.keys() - {*_TEXTS, "temperature", "numbers"}):
+    if beyond := sorted(table.keys() - {*_TEXTS, "temperature", "numbers"} - KEYS):
         raise PersonasUnfit(
             f"--personas: {path}: [{name}] has {beyond[0]!r}; "
-            "expected persona, voice, greeting, temperature or numbers."
+            f"expected persona, voice, greeting, temperature, numbers, {', '.join(sorted(KEYS))}."
         )
     for key in _TEXTS:
         if not isinstance(table.get(key, ""), str):
@@ -197,6 +246,23 @@ def _request(path: Path, name: str, table: object) -> CallOverrides:
         voice=table.get("voice"),
         greeting=table.get("greeting"),
         temperature=None if temperature is None else float(temperature),
+    )
+
+
+def _hours(path: Path, name: str, table: Mapping[str, Any]) -> LineHours:
+    try:
+        found = read_line_hours(table)
+    except HoursUnfit as unfit:
+        raise PersonasUnfit(f"--personas: {path}: [{name}] {unfit}.") from unfit
+    if found.transfer_to and not _NUMBER.fullmatch(found.transfer_to):
+        raise PersonasUnfit(
+            f"--personas: {path}: [{name}] closed_transfer_to: expected a number such as "
+            f'"+15551234567", got {found.transfer_to!r}.'
+        )
+    if found.greeting and (fault := fault_of_greeting(found.greeting)):
+        raise PersonasUnfit(f"--personas: {path}: closed_greeting of [{name}]: {fault}.")
+    return (
+        found if found.persona is None else replace(found, persona=read_persona(found.persona, path.parent))
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,86 @@ async def test_a_section_that_the_engine_cannot_be_is_named() -> None:
 def test_the_parrot_takes_no_persona() -> None:
     with pytest.raises(EngineUnavailable, match="The parrot takes no persona; leave out --persona"):
         create_engine(EngineOptions(engine="parrot", persona="You are Anna."))
+
+
+HOURS = """
+[default]
+persona = "You are Anna. It is {weekday}, {now}."
+hours = "Mon-Fri 08:00-17:00"
+timezone = "Europe/Berlin"
+closed = ["2026-12-24/2027-01-01"]
+when_closed = "message"
+
+[emergency]
+numbers = ["+15550000003"]
+when_closed = "transfer"
+closed_transfer_to = "+15559990000"
+
+[sales]
+numbers = ["+15550000002"]
+hours = "Sat 10:00-12:00"
+when_closed = "persona"
+closed_persona = "You say that the shop is closed."
+"""
+
+
+def test_hours_of_a_section_take_from_the_default_what_they_leave_open(tmp_path: Path) -> None:
+    (tmp_path / "personas.toml").write_text(HOURS)
+    personas = load_personas(tmp_path / "personas.toml")
+    monday, saturday = (datetime(2026, 11, day, 10, 30, tzinfo=UTC) for day in (30, 28))
+    default = personas.hours_of(called="+15550000001", caller="+15551234567")
+    assert (default.hours.is_open(monday), default.hours.is_open(saturday)) == (True, False)
+    assert default.when_closed == "message"
+    emergency = personas.hours_of(called="+15550000003", caller="+15551234567")
+    assert (emergency.hours, emergency.when_closed) == (default.hours, "transfer")
+    assert emergency.transfer_to == "+15559990000"
+    sales = personas.hours_of_section("sales")
+    assert (sales.hours.is_open(monday), sales.hours.is_open(saturday)) == (False, True)
+    assert sales.persona == "You say that the shop is closed."
+    assert "+1555" not in repr(emergency)
+
+
+def test_texts_are_filled_in_the_line_s_time_zone(tmp_path: Path) -> None:
+    (tmp_path / "personas.toml").write_text(HOURS)
+    personas = load_personas(tmp_path / "personas.toml")
+    night = datetime(2026, 11, 30, 23, 30, tzinfo=UTC)  # in Berlin it is Tuesday
+    assert personas.filled(CallOverrides(), None, night, "").persona == (
+        "You are Anna. It is Tuesday, 2026-12-01 00:30."
+    )
+    own = CallOverrides(persona="You are Ben, and it is {now}.")
+    assert personas.filled(own, "sales", night, "").persona == "You are Ben, and it is 2026-12-01 00:30."
+
+
+def test_a_persona_of_the_command_line_is_filled_too() -> None:
+    settled, personas = resolve_personas(EngineOptions(persona="It is {weekday}."))
+    assert settled.persona == "It is {weekday}."
+    monday = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    assert personas.filled(CallOverrides(), None, monday, "").persona == "It is Monday."
+    _, plain = resolve_personas(EngineOptions(persona="You are Anna."))
+    assert plain.filled(CallOverrides(), None, monday, "") == CallOverrides()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('hours = "always"', r"\[a\] hours: expected hours such as"),
+        ("hours = 8", r"\[a\] hours: expected text in quotes, got 8"),
+        ('hours = "Mon 8:00-9:00"\ntimezone = "Berlin"', r"\[a\] timezone: expected a time zone such as"),
+        ('closed = "2026-12-24"', r"\[a\] closed: expected a list such as"),
+        ('closed = ["24.12."]', r"\[a\] closed: expected a day such as"),
+        (
+            'hours = "Mon 8:00-9:00"\nwhen_closed = "sleep"',
+            r"when_closed: expected persona, transfer, say, mess",
+        ),
+        ('closed_say = "Closed."', r"\[a\] closed_say: expected hours beside it"),
+        (
+            'hours = "Mon 8:00-9:00"\nclosed_transfer_to = "112"',
+            r"closed_transfer_to: expected a number such",
+        ),
+        ('hours = "Mon 8:00-9:00"\nclosed_greeting = "🙂"', r"closed_greeting of \[a\]: expected words"),
+    ],
+)
+def test_hours_that_are_none_are_told(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "personas.toml").write_text(f"[a]\n{text}\n")
+    with pytest.raises(PersonasUnfit, match=complaint):
+        load_personas(tmp_path / "personas.toml")

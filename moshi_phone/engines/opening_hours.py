@@ -1,0 +1,157 @@
+"""When a line is open: ``Mon-Fri 08:00-17:00, Sat 09:00-12:00``, with days on which it is closed. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+EXAMPLE = "Mon-Fri 08:00-17:00, Sat 09:00-12:00"
+_PART = re.compile(
+    r"(?P<first>[A-Za-z]{3,9})(?:\s*-\s*(?P<last>[A-Za-z]{3,9}))?\s+"
+    r"(?P<opens>[0-9:]{4,5})\s*-\s*(?P<closes>[0-9:]{4,5})"
+)
+_TIME = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])")
+_DAY_MINUTES = 24 * 60
+
+
+class HoursUnfit(ValueError):
+    """What was given are no hours; the text says what was expected and what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of time on one day of the week, or from there into the next day.
+
+    Attributes:
+        day: 0 for Monday.
+        opens_min: minutes after midnight.
+        closes_min: likewise; more than 24 hours where it closes on the next day.
+    """
+
+    day: int
+    opens_min: int
+    closes_min: int
+
+
+@dataclass(frozen=True)
+class OpeningHours:
+    """Says whether it is open at a moment.
+
+    Attributes:
+        spans: when it is open in a week; None for always.
+        zone: in which time these are meant, summer time included; None for that of this machine.
+        closed: first and last day of each time in which it is closed, both included.
+    """
+
+    spans: tuple[Span, ...] | None = None
+    zone: ZoneInfo | None = None
+    closed: tuple[tuple[date, date], ...] = ()
+
+    def local(self, moment: datetime) -> datetime:
+        """Give a moment as the clock on its wall shows it.
+
+        Args:
+            moment: with its time zone.
+        """
+        return moment.astimezone(self.zone)
+
+    def is_open(self, moment: datetime) -> bool:
+        """Tell whether it is open.
+
+        Args:
+            moment: with its time zone.
+        """
+        here = self.local(moment)
+        # What opened yesterday may go on after midnight.
+        return self._is_open(here, here.date(), 0) or self._is_open(
+            here, here.date() - timedelta(days=1), _DAY_MINUTES
+        )
+
+    def _is_open(self, here: datetime, day: date, later_min: int) -> bool:
+        if any(first <= day <= last for first, last in self.closed):
+            return False
+        if self.spans is None:
+            return later_min == 0
+        minute = here.hour * 60 + here.minute + later_min
+        return any(
+            span.day == day.weekday() and span.opens_min <= minute < span.closes_min for span in self.spans
+        )
+
+
+ALWAYS_OPEN = OpeningHours()
+
+
+def parse_hours(text: str) -> tuple[Span, ...]:
+    """Read spans of time, separated by commas.
+
+    Raises:
+        HoursUnfit: when they are none.
+    """
+    spans = list[Span]()
+    for part in text.split(","):
+        found = _PART.fullmatch(part.strip())
+        if found is None:
+            raise HoursUnfit(f'expected hours such as "{EXAMPLE}", got {part.strip()!r}')
+        first = _day(found["first"])
+        last = _day(found["last"]) if found["last"] else first
+        opens_min, closes_min = _minutes(found["opens"]), _minutes(found["closes"])
+        if opens_min in (closes_min, _DAY_MINUTES):
+            raise HoursUnfit(f"expected a time to close that is not the time to open, got {part.strip()!r}")
+        if closes_min < opens_min:  # 22:00-02:00
+            closes_min += _DAY_MINUTES
+        days = (last - first) % len(DAYS) + 1  # Fri-Mon goes over the end of the week
+        spans += [Span((first + number) % len(DAYS), opens_min, closes_min) for number in range(days)]
+    return tuple(spans)
+
+
+def parse_closed(text: str) -> tuple[date, date]:
+    """Read a day, ``2026-12-24``, or a first and a last one, ``2026-12-24/2027-01-01``.
+
+    Raises:
+        HoursUnfit: when it is neither.
+    """
+    first, slash, last = text.partition("/")
+    try:
+        days = date.fromisoformat(first.strip()), date.fromisoformat((last if slash else first).strip())
+    except ValueError as error:
+        raise HoursUnfit(
+            f'expected a day such as "2026-12-24", or "2026-12-24/2027-01-01", got {text!r}'
+        ) from error
+    if days[1] < days[0]:
+        raise HoursUnfit(f"expected the first day before the last one, got {text!r}")
+    return days
+
+
+def parse_zone(name: str) -> ZoneInfo:
+    """Find a time zone by its name in the database of time zones.
+
+    Raises:
+        HoursUnfit: when there is none of that name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:  # ZoneInfoNotFoundError is a KeyError
+        raise HoursUnfit(f'expected a time zone such as "Europe/Berlin", got {name!r}') from error
+
+
+def _day(name: str) -> int:
+    short = name[:3].title()
+    full = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+    if short not in DAYS or not full[DAYS.index(short)].lower().startswith(name.lower()):
+        raise HoursUnfit(f"expected a day ({', '.join(DAYS)}), got {name!r}")
+    return DAYS.index(short)
+
+
+def _minutes(text: str) -> int:
+    found = _TIME.fullmatch(text)
+    if found is None or (minutes := int(found[1]) * 60 + int(found[2])) > _DAY_MINUTES:
+        raise HoursUnfit(f"expected a time from 00:00 to 24:00, got {text!r}")
+    return minutes
+
+
+def clock_words(here: datetime) -> str:
+    """Give date and time as a persona's text has them: ``2026-11-30 14:05``."""
+    return f"{here.date().isoformat()} {time(here.hour, here.minute).isoformat('minutes')}"
