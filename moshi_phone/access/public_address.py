@@ -13,6 +13,8 @@ TWIML_PATH = "/twiml"
 NEXT_PATH = "/twiml/next"
 STATUS_PATH = "/status"
 TRANSFERRED_PATH = "/transferred"
+RECORDED_PATH = "/recorded"
+WHISPER_PATH = "/whisper"
 HEALTH_PATH = "/healthz"
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
@@ -59,7 +61,15 @@ def parse_public_url(text: str) -> str:
     ):
         raise BadPublicUrl(f"expected a public URL such as https://phone.example.com, got {text!r}")
     path = parts.path.rstrip("/")
-    for ours in (NEXT_PATH, TWIML_PATH, STREAM_PATH, STATUS_PATH, TRANSFERRED_PATH, HEALTH_PATH):
+    for ours in (
+        NEXT_PATH,
+        TWIML_PATH,
+        STREAM_PATH,
+        STATUS_PATH,
+        TRANSFERRED_PATH,
+        RECORDED_PATH,
+        HEALTH_PATH,
+    ):
         if path.endswith(ours):
             base = f"https://{parts.netloc}{path.removesuffix(ours)}"
             raise BadPublicUrl(

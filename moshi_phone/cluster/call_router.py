@@ -17,7 +17,7 @@ from moshi_phone.cluster.rpc import RpcError
 from moshi_phone.cluster.worker_client import WorkerClient, WorkerReport
 from moshi_phone.server.calls.draining import CLOSING
 from moshi_phone.server.calls.incoming import refuse
-from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.calls.options import CallOptions, fallback
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.webhooks import CONVERSED, IncomingCall
@@ -177,9 +177,8 @@ class CallRouter:
                     if document := await self._try(name, sid, question, refused):
                         return document
         overload = next((one for one in refused if one.cause is RefusalCause.OVERLOAD), None)
-        return refuse(
-            overload or self.no_session(), sid, caller, self.refusals, self._options, incoming=incoming
-        )
+        document = fallback(self._options, incoming)
+        return refuse(overload or self.no_session(), sid, caller, self.refusals, document)
 
     def no_session(self) -> Refusal:
         """Say why no worker takes a call."""

@@ -51,6 +51,16 @@ class TapOptions:
             "metavar": "FILE",
         },
     )
+    fallback_record: Path | None = field(
+        default=None,
+        metadata={
+            "group": "calls",
+            "help": "Let callers leave a message where they cannot be served: no session is free, nobody "
+            "answers at --transfer-to or --fallback-to, or the line is closed (docs/calls.md). Twilio "
+            "records it; it is fetched into this directory, and deleted at Twilio.",
+            "metavar": "DIR",
+        },
+    )
     keep_days: int | None = field(
         default=None,
         metadata={

@@ -46,7 +46,7 @@ def make_directories(options: TapOptions) -> None:
     Raises:
         DirectoryUnusable: when one cannot be made or written to.
     """
-    for directory in (options.record, options.transcripts):
+    for directory in (options.record, options.transcripts, options.fallback_record):
         if directory is not None:
             try:
                 directory.mkdir(FOLDER_MODE, parents=True, exist_ok=True)

@@ -77,7 +77,8 @@ async def retaining(options: TapOptions, files: FileWriter) -> AsyncIterator[Non
 
     It is done in the thread that writes the files: a slow disk holds up no call.
     """
-    folders = {folder for folder in (options.record, options.transcripts) if folder is not None}
+    kept = (options.record, options.transcripts, options.fallback_record)
+    folders = {folder for folder in kept if folder is not None}
     keep_days = options.keep_days
     if keep_days is None or not folders:
         # Whoever records no more may still count on it.

@@ -22,6 +22,7 @@ from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.open_files import raise_limit
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.runtime.tunnel import Tunnel, find_program, reaches
+from moshi_phone.server.calls.closed import check_hours
 from moshi_phone.server.calls.next_step import bring_along
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.net.connections import ConnectionLimits, Connections
@@ -113,6 +114,7 @@ async def running_server(
             check_sections(choice.personas, choice.engine)
         elif choice.personas.sections:
             logger.warning("The engine {} takes no personas; --personas is left out.", choice.engine.name)
+        check_hours(choice.personas, options)
         # What is loaded now stays: without this the garbage collector looks at all of it in mid-call.
         gc.collect()
         gc.freeze()

@@ -16,4 +16,8 @@ def unused_options(settings: Settings) -> list[str]:
             "No caller can ask for --transfer-to: set --transfer-key, --transfer-phrase, or a --pipeline "
             "with a tool for it."
         )
+    if calls.transfer_whisper and not (
+        calls.transfer_to or settings.hooks.on_call or settings.engine.personas
+    ):
+        sentences.append("--transfer-whisper is told in transfers only: set --transfer-to.")
     return sentences

@@ -89,7 +89,13 @@ def reject(reason: Literal["busy", "rejected"]) -> str:
     return str(response)
 
 
-def dial(number: str, ring_secs: int, action_url: str | None = None, caller_id: str | None = None) -> str:
+def dial(
+    number: str,
+    ring_secs: int,
+    action_url: str | None = None,
+    caller_id: str | None = None,
+    whisper_url: str | None = None,
+) -> str:
     """Put the caller through to another phone.
 
     Args:
@@ -97,13 +103,14 @@ def dial(number: str, ring_secs: int, action_url: str | None = None, caller_id: 
         ring_secs: how long it may ring.
         action_url: is asked what to do next when that is over, answered or not; None ends the call then.
         caller_id: what the other phone shows, E.164; None for the caller's own number.
+        whisper_url: is asked what to tell whoever answers, before the two are connected; None for nothing.
 
     Raises:
         BadNumber: when it cannot be dialled.
     """
     # Without an action Twilio goes on with what follows, and nothing does: so the call ends.
     verb = Dial(timeout=ring_secs, action=action_url, caller_id=caller_id)
-    verb.number(parse_number(number))
+    verb.number(parse_number(number), url=whisper_url)
     response = VoiceResponse()
     response.append(verb)
     return str(response)
@@ -113,6 +120,24 @@ def say(text: str) -> str:
     """Let Twilio's own voice say something, and end the call."""
     response = VoiceResponse()
     response.say(text)
+    return str(response)
+
+
+def record(text: str, most_secs: int, recorded_url: str) -> str:
+    """Let Twilio's own voice say something, and the caller leave a message after a tone.
+
+    Args:
+        text: what is said first.
+        most_secs: how long the message may be.
+        recorded_url: is asked what to do next, and so told of the message, when it was left: also by a
+            caller who has hung up.
+    """
+    response = VoiceResponse()
+    response.say(text)
+    response.record(
+        action=recorded_url, method="POST", max_length=most_secs, finish_on_key="#", trim="trim-silence"
+    )
+    response.hangup()  # for a caller who says nothing
     return str(response)
 
 

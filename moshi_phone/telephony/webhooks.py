@@ -12,7 +12,14 @@ from loguru import logger
 from starlette.datastructures import FormData, UploadFile
 
 from moshi_phone.access.auth import StreamAuth
-from moshi_phone.access.public_address import NEXT_PATH, STATUS_PATH, TRANSFERRED_PATH, TWIML_PATH
+from moshi_phone.access.public_address import (
+    NEXT_PATH,
+    RECORDED_PATH,
+    STATUS_PATH,
+    TRANSFERRED_PATH,
+    TWIML_PATH,
+    WHISPER_PATH,
+)
 from moshi_phone.access.redact import redact
 from moshi_phone.access.refusal import RefusalCause, WebhookRefused, Where
 from moshi_phone.access.refusals import Refusals
@@ -103,8 +110,10 @@ def webhooks(  # noqa: PLR0915 - one route after another
     on_status: OnStatus | None = None,
     *,
     next_step: NextStep | None = None,
+    after_message: Answer | None = None,
+    whisper: Callable[[str], str] | None = None,
 ) -> APIRouter:
-    """Make ``POST /twiml``, ``POST /twiml/next``, ``POST /transferred`` and ``POST /status``.
+    """Make ``POST /twiml``, ``POST /twiml/next``, ``/transferred``, ``/recorded``, ``/whisper``, ``/status``.
 
     Args:
         auth: knows which webhooks are Twilio's, makes the tokens, and has the public URL.
@@ -116,6 +125,9 @@ def webhooks(  # noqa: PLR0915 - one route after another
             that has answered as ``machine_…`` (Twilio's ``AnsweredBy``).
         next_step: says, as TwiML, what to do with a call whose stream is over, given how many of its streams
             broke off before and for how many seconds it has been on hold.
+        after_message: says, as TwiML, what to do with a call whose caller has left a message; its
+            parameters name the recording.
+        whisper: says, as TwiML, what whoever answers a transfer is told, given the caller's call.
     """
     answered: dict[str, str] = {}  # by the signature, which covers the question: asked twice, done once
     router = APIRouter()
@@ -171,6 +183,23 @@ def webhooks(  # noqa: PLR0915 - one route after another
             if note_end(form):
                 return _xml(nothing())  # the caller hung up while the other phone rang
             return _xml(await after_transfer(call, str(form.get("DialCallStatus", ""))))
+
+    if after_message is not None:
+
+        @router.post(RECORDED_PATH)
+        async def recorded(request: Request) -> Response:
+            """Say what to do with a call whose caller has left a message, or has hung up."""
+            call = _call(await read(request, RECORDED_PATH))
+            with call_context(call.call_sid):
+                return _xml(await after_message(call))
+
+    if whisper is not None:
+
+        @router.post(WHISPER_PATH)
+        async def whispered(request: Request) -> Response:
+            """Say what to tell whoever has answered a transfer."""
+            await read(request, WHISPER_PATH)
+            return _xml(whisper(request.query_params.get("call", "")))  # signed by Twilio, query and all
 
     @router.post(STATUS_PATH, status_code=204)
     async def status(request: Request) -> None:

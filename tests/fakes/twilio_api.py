@@ -74,6 +74,7 @@ class FakeTwilioApi:
     calls: dict[str, dict[str, Any]] = field(default_factory=dict)
     number: dict[str, Any] = field(default_factory=dict)
     numbers: list[dict[str, Any]] = field(default_factory=list)  # where there are more than the one
+    recordings: dict[str, bytes] = field(default_factory=dict)  # WAV files, by SID
     on_call: Callable[[str, Form], object] | None = None
     on_redirect: Callable[[str], object] | None = None
     on_failure: Callable[[], object] | None = None
@@ -123,7 +124,7 @@ class FakeTwilioApi:
             return 401, _error(401, 20003, "Authenticate")
         return self._route(request, found["rest"])
 
-    def _route(self, request: Request, rest: str) -> tuple[int, Any]:
+    def _route(self, request: Request, rest: str) -> tuple[int, Any]:  # noqa: PLR0911 - one for each resource
         method, form = request.method, request.form
         match rest.removesuffix(".json").split("/"):
             case [""] if method == "GET":
@@ -133,6 +134,9 @@ class FakeTwilioApi:
                 return self._place(form)
             case ["", "Calls", sid] if sid in self.calls:
                 return self._update_call(sid, form) if method == "POST" else self._step(sid)
+            case ["", "Recordings", file] if (sid := file.removesuffix(".wav")) in self.recordings:
+                wav = self.recordings[sid] if method == "GET" else self.recordings.pop(sid)[:0]
+                return 200 if wav else 204, wav
             case ["", "IncomingPhoneNumbers"] if method == "GET":
                 wanted = form.get("PhoneNumber", [""])[0].replace("*", "")
                 found = [one for one in self.numbers or [self.number] if wanted in one["phone_number"]]
@@ -214,6 +218,9 @@ def fake_twilio_api() -> Iterator[FakeTwilioApi]:
         def do_GET(self) -> None:
             self._reply(parse_qs(urlsplit(self.path).query, keep_blank_values=True))
 
+        def do_DELETE(self) -> None:
+            self._reply({})
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             self._reply(parse_qs(body, keep_blank_values=True))
@@ -228,7 +235,8 @@ def fake_twilio_api() -> Iterator[FakeTwilioApi]:
                 status, content = api.answer(Request(self.command, path, form), login)
             if api.on_redirect and status == HTTPStatus.OK and "Twiml" in form and self.command == "POST":
                 api.on_redirect(content["sid"])
-            body = (content if isinstance(content, str) else json.dumps(content)).encode()
+            text = content if isinstance(content, str | bytes) else json.dumps(content)
+            body = text if isinstance(text, bytes) else text.encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -11,12 +11,14 @@ from moshi_phone.access.public_address import TRANSFERRED_PATH
 from moshi_phone.engines.duplex import Unsupported
 from moshi_phone.server.calls.call import HANDED_OVER, Call, CallClosed, CallState
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.calls.whisper import whisper_url
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.e164 import parse_number
 from moshi_phone.telephony.rest_errors import TwilioError
 
 NOTICE_SECS = 15.0  # what saying a notice may take, and each of its words beside
 WORD_SECS = 1.0
+NOT_PUT_THROUGH = "I am sorry, I cannot reach anybody at the moment."
 
 
 class CallControl:
@@ -95,6 +97,7 @@ class CallControl:
             ring_secs,
             state.webhooks.https(TRANSFERRED_PATH),
             caller_id=incoming.caller_id if incoming else None,
+            whisper_url=whisper_url(call.start.call_sid, state),
         )
         # Should nobody answer there, the caller comes back, and is who they were.
         state.expected.add(call.start.call_sid, call.expected, state.clock(), later_s=ring_secs)
@@ -105,6 +108,7 @@ class CallControl:
         except TwilioError as error:
             call.handed_over = False
             logger.error("The call could not be put through: {}", error)
+            await self._say(NOT_PUT_THROUGH)  # or the caller waits in silence for somebody to answer
             return
         call.request_end(HANDED_OVER)
 

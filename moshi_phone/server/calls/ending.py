@@ -14,7 +14,6 @@ from moshi_phone.engines.duplex import LAST_WORDS_SECS, DuplexSession, EngineFai
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.call_rows import enter_end
 from moshi_phone.server.calls.next_step import ask_unasked
-from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import about, call_report, last_words, summary
 from moshi_phone.server.net.socket_closing import CLOSE_SECS, close_socket
@@ -70,7 +69,7 @@ async def _live_and_end(
     pipeline.add_done_callback(lambda done: call.request_end(*_why(done)))
     reason, code = await call.wait_for_end()
     # Where it was our fault:
-    elsewhere = fallback(state.settings.calls, call.expected.incoming) if code == INTERNAL_ERROR else None
+    elsewhere = state.fallback(call.expected.incoming) if code == INTERNAL_ERROR else None
     resumed = _decide_next(call, state, elsewhere)
     phone_call = asyncio.create_task(_end_phone_call(call, state, elsewhere, resumed=resumed))
 

@@ -19,8 +19,8 @@ from moshi_phone.hooks.on_call import HookAnswer
 from moshi_phone.records.call_row import Outcome
 from moshi_phone.runtime.call_log import call_context
 from moshi_phone.server.calls.call_rows import enter_incoming, enter_no_stream, enter_transfer, refused_as
+from moshi_phone.server.calls.closed import answer_closed
 from moshi_phone.server.calls.engine_health import reserve
-from moshi_phone.server.calls.options import CallOptions, fallback
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
@@ -42,10 +42,13 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
         state.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer=caller)
         enter_incoming(state.history, call, refused_as(refusal.cause), refusal.reason)
         return twiml.reject("rejected")
+    closed = answer_closed(call, state)
+    if isinstance(closed, str):
+        return closed
     # Before the hook is asked: a second caller in those two seconds must not be promised the same session.
     if refusal := reserve(state, sid):
         return _refuse(refusal, caller, call, state)
-    expected = await request_of(call, state)
+    expected = await request_of(call, state, closed or NO_OVERRIDES)
     if isinstance(expected, Refusal):
         state.reservations.keep(sid)
         state.refusals.note(Where.WEBHOOK, expected, call_sid=sid, peer=caller)
@@ -58,12 +61,20 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
     return connect(sid, state)
 
 
-async def request_of(call: IncomingCall, state: ServerState) -> PendingCall | Refusal:
-    """Decide how a call is answered: as the hook says, or else ``--personas``."""
+async def request_of(
+    call: IncomingCall, state: ServerState, closed: CallOverrides = NO_OVERRIDES
+) -> PendingCall | Refusal:
+    """Decide how a call is answered: as the hook says, or else ``--personas``.
+
+    Args:
+        call: as the webhook announces it.
+        state: what the calls share.
+        closed: what it asks of the engine as its line is closed.
+    """
     answer = await _ask(call, state)
     if isinstance(answer, Refusal):
         return answer
-    request = answer.request if answer.request.requested else _by_number(call, state)
+    request = answer.request if answer.request.requested else _by_number(call, state, closed)
     section = state.personas.name_for_call(called=call.to, caller=call.from_)
     return PendingCall(call, request, answer.transfer_to, section=section)
 
@@ -79,6 +90,9 @@ async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> st
     enter_transfer(state.history, call.call_sid, how, call.parameters.get("DialCallDuration", ""))
     if how in CONVERSED:
         return twiml.hang_up()
+    if (url := state.recorded_url) is not None:  # nobody came to the phone, and nobody is kept waiting
+        options = state.settings.calls
+        return twiml.record(options.message_say, options.message_secs, url)
     logger.info("The call comes back: the other phone was {}", redact(how))
     if refusal := reserve(state, call.call_sid):
         return _refuse(refusal, "a transfer", call, state)
@@ -87,10 +101,11 @@ async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> st
 
 def _refuse(refusal: Refusal, caller: str, call: IncomingCall, state: ServerState) -> str:
     """Refuse a call that finds no session here, and enter it."""
-    options = state.settings.calls
-    outcome = refused_as(refusal.cause, gets_fallback=fallback(options, call) is not None)
-    enter_incoming(state.history, call, outcome, refusal.reason)
-    return refuse(refusal, call.call_sid, caller, state.refusals, options, incoming=call)
+    document = state.fallback(call)
+    enter_incoming(
+        state.history, call, refused_as(refusal.cause, gets_fallback=document is not None), refusal.reason
+    )
+    return refuse(refusal, call.call_sid, caller, state.refusals, document)
 
 
 def refuse(
@@ -98,9 +113,7 @@ def refuse(
     call_sid: str,
     caller: str,
     refusals: Refusals,
-    options: CallOptions,
-    *,
-    incoming: IncomingCall | None = None,
+    document: str | None,
 ) -> str:
     """Refuse a call that finds no session; gives the TwiML of the fallback, or of the busy tone.
 
@@ -109,10 +122,8 @@ def refuse(
         call_sid: names the call.
         caller: who calls, for the log.
         refusals: counts and logs it.
-        options: have the fallback.
-        incoming: the call; None where no webhook announced it.
+        document: the TwiML of the fallback; None where there is none.
     """
-    document = fallback(options, incoming)
     outcome = "the caller gets the fallback" if document else "the caller gets the busy tone"
     said = replace(refusal, reason=f"{refusal.reason}; {outcome}")
     refusals.note(Where.WEBHOOK, said, call_sid=call_sid, peer=caller)
@@ -129,7 +140,7 @@ async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer | Refusal:
             return Refusal(RefusalCause.HOOK, "--on-call does not accept it")
         if not answer.request.requested:
             return answer
-        request = answer.request.or_else(state.personas.for_call(called=call.to, caller=call.from_))
+        request = _filled(answer.request.or_else(_for_call(call, state)), call, state)
         state.engine.prepare(request)
         return replace(answer, request=request)
     except (HookFailed, RequestRefused) as failure:
@@ -139,9 +150,18 @@ async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer | Refusal:
         return HookAnswer()
 
 
-def _by_number(call: IncomingCall, state: ServerState) -> CallOverrides:
+def _for_call(call: IncomingCall, state: ServerState) -> CallOverrides:
+    return state.personas.for_call(called=call.to, caller=call.from_)
+
+
+def _filled(request: CallOverrides, call: IncomingCall, state: ServerState) -> CallOverrides:
+    section = state.personas.name_for_call(called=call.to, caller=call.from_)
+    return state.personas.filled(request, section, state.now(), call.from_)
+
+
+def _by_number(call: IncomingCall, state: ServerState, closed: CallOverrides) -> CallOverrides:
     """Give what ``--personas`` says of who is called or who calls, and have it made ready meanwhile."""
-    request = state.personas.for_call(called=call.to, caller=call.from_)
+    request = _filled(closed.or_else(_for_call(call, state)), call, state)
     try:
         state.engine.prepare(request)
     except RequestRefused as refusal:
@@ -165,6 +185,13 @@ def expect_wishes(start: Start, state: ServerState) -> None:
     if persona:
         request = request.or_else(state.personas.chosen(persona))
     state.expected.add(start.call_sid, PendingCall(request=request, section=section), state.clock())
+
+
+async def after_message(call: IncomingCall, state: ServerState) -> str:
+    """Take the message that a caller has left, and end the call."""
+    if state.messages is not None:
+        state.messages.take(call)
+    return twiml.hang_up()
 
 
 def _warn_without_stream(call_sid: str, state: ServerState) -> None:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from loguru import logger
 
 from moshi_phone.access.refusal import Refusal, Where
-from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
@@ -39,7 +38,7 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
     step = state.next_steps.peek(sid)
     if isinstance(step, str):
         return step
-    elsewhere = fallback(options, call) or twiml.hang_up()
+    elsewhere = state.fallback(call) or twiml.hang_up()
     if resumes >= options.resumes:
         logger.warning("The stream broke off {} times; the call is given up", resumes + 1)
         return elsewhere

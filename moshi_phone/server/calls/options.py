@@ -40,6 +40,14 @@ class CallOptions:
         default=None,
         metadata={"help": "Words that the bot says before a transfer.", "metavar": "TEXT"},
     )
+    transfer_whisper: str | None = field(
+        default=None,
+        metadata={
+            "help": "What Twilio's voice tells whoever answers a transfer, before the caller is connected; "
+            "the caller's last words follow where they are known (--listen).",
+            "metavar": "TEXT",
+        },
+    )
     ring_secs: int = field(
         default=30,
         metadata={
@@ -121,6 +129,17 @@ class CallOptions:
         default=None,
         metadata={"help": "What Twilio's voice says while it waits.", "metavar": "TEXT"},
     )
+    message_say: str = field(
+        default="Nobody can take your call now. Please leave a message after the tone.",
+        metadata={
+            "help": "What Twilio's voice says before a message (--fallback-record).",
+            "metavar": "TEXT",
+        },
+    )
+    message_secs: int = field(
+        default=120,
+        metadata={"help": "How long a message may be, in seconds.", "min": 5, "max": 600},
+    )
     fallback_say: str | None = field(
         default=None,
         metadata={
@@ -130,17 +149,28 @@ class CallOptions:
     )
 
 
-def fallback(options: CallOptions, incoming: IncomingCall | None = None) -> str | None:
-    """Give the TwiML of ``--fallback-to`` or ``--fallback-say``; None where neither is set.
+def fallback(
+    options: CallOptions,
+    incoming: IncomingCall | None = None,
+    *,
+    recorded_url: str | None = None,
+    transferred_url: str | None = None,
+) -> str | None:
+    """Give the TwiML of ``--fallback-to``, ``--fallback-record`` or ``--fallback-say``; None without any.
 
     Args:
         options: which of them.
         incoming: the call; None where no webhook announced it.
+        recorded_url: where messages are told; None where callers cannot leave any.
+        transferred_url: is asked what to do where nobody answers at ``--fallback-to``; None ends the call.
     """
     number, caller_id = options.fallback_to, incoming.caller_id if incoming else None
     # The line's own number would ring here again, where there is still no session.
     if number and not (incoming and parse_number(number) == incoming.own_number):
-        return twiml.dial(number, options.ring_secs, caller_id=caller_id)
+        action_url = transferred_url if recorded_url else None  # then the caller can leave a message
+        return twiml.dial(number, options.ring_secs, action_url, caller_id=caller_id)
+    if recorded_url and incoming:
+        return twiml.record(options.fallback_say or options.message_say, options.message_secs, recorded_url)
     if options.fallback_say:
         return twiml.say(options.fallback_say)
     return None

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from fastapi import WebSocket
 
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.dashboard_auth import DashboardAuth
-from moshi_phone.access.public_address import PublicAddress
+from moshi_phone.access.public_address import RECORDED_PATH, TRANSFERRED_PATH, PublicAddress
 from moshi_phone.access.redact import redact
 from moshi_phone.access.refusals import Refusals
 from moshi_phone.access.source import is_loopback
@@ -34,15 +35,24 @@ from moshi_phone.records.retention import retaining
 from moshi_phone.runtime.daemon_threads import in_daemon_thread
 from moshi_phone.server.calls.call import Call, Calls
 from moshi_phone.server.calls.load import Load, watch_load
+from moshi_phone.server.calls.messages import Messages
 from moshi_phone.server.calls.next_steps import NextSteps
+from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.pending import PendingCalls, Reservations
 from moshi_phone.server.calls.reviews import Reviews
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.startup import Startup
 from moshi_phone.telephony.rest import TwilioApi
+from moshi_phone.telephony.voice_recordings import VoiceRecordings
+from moshi_phone.telephony.webhooks import IncomingCall
 from pipelines.choose import MakePipeline, choose_pipeline
 
+FETCH_AT_END_SECS = 3.0
 CLOSE_STORE_SECS = 5.0  # what writing the last rows may take at the end
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass
@@ -68,6 +78,7 @@ class ServerState:
         files: writes what is kept of them.
         judge: the thread in which their conversations are measured.
         clock: gives seconds, monotonic.
+        now: gives the time of day, with its zone.
         loading: the engine's start, where calls may come before its end: they ring until then. None after it.
         desk: where Twilio's webhooks go, where that is not where streams come to: the desk of a cluster, or
             a URL that servers share.
@@ -91,6 +102,7 @@ class ServerState:
     files: FileWriter = field(default_factory=FileWriter)
     judge: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "conversation"))
     clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = _utc_now
     webhook_base_url: PublicAddress | None = None
     loading: asyncio.Future[None] | None = None
 
@@ -155,6 +167,8 @@ class ServerState:
             if self.outbox is not None:
                 self.outbox.start()
                 stack.push_async_callback(self.outbox.stop)
+            if self.messages is not None:
+                stack.push_async_callback(self.messages.stop, FETCH_AT_END_SECS)
             await stack.enter_async_context(retaining(self.settings.taps, self.files))
             watching = asyncio.create_task(watch_load(self.load, self.calls.count_frames))
             stack.callback(watching.cancel)
@@ -176,6 +190,29 @@ class ServerState:
         """Who is asked when a call comes in."""
         hooks = self.settings.hooks
         return Hook(hooks.on_call, hooks.hook_secret) if hooks.on_call else None
+
+    @property
+    def recorded_url(self) -> str | None:
+        """Where Twilio tells of a message; None where callers cannot leave any."""
+        return self.webhooks.https(RECORDED_PATH) if self.messages else None
+
+    @cached_property
+    def messages(self) -> Messages | None:
+        """Takes the messages that callers leave; None where they cannot."""
+        folder = self.settings.taps.fallback_record
+        recordings = VoiceRecordings.of_account(self.settings.twilio)
+        if folder is None or recordings is None:
+            return None
+        return Messages(folder, recordings, self.history, self.outbox)
+
+    def fallback(self, incoming: IncomingCall | None) -> str | None:
+        """Give the TwiML for a call that cannot be served; None where nothing is set for it."""
+        return fallback(
+            self.settings.calls,
+            incoming,
+            recorded_url=self.recorded_url,
+            transferred_url=self.webhooks.https(TRANSFERRED_PATH),
+        )
 
     @cached_property
     def reviews(self) -> Reviews:

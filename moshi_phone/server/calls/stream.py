@@ -29,7 +29,6 @@ from moshi_phone.runtime.call_log import call_context
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.call_rows import enter_refused, enter_start, refused_as
 from moshi_phone.server.calls.ending import lead_elsewhere, run_to_its_end
-from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.net.socket_closing import close_socket
@@ -70,7 +69,7 @@ async def handle_stream(
         refusal = refused.refusal
         # Let in, and no session for it: it came late, or another call was quicker. Led first, then closed: a
         # closed stream ends the phone call.
-        document = fallback(state.settings.calls, expected.incoming) if expected is not None else None
+        document = state.fallback(expected.incoming) if expected is not None else None
         if document and state.rest is not None:
             refusal = replace(refusal, reason=f"{refusal.reason}; the caller gets the fallback")
         state.refusals.note(Where.STREAM, refusal, call_sid=call_sid, peer=source_of(websocket))
@@ -146,7 +145,11 @@ async def answer_transport(
         await close_socket(websocket, code, reason)
 
 
-def _open_session(state: ServerState, request: CallOverrides) -> DuplexSession:
+def _open_session(
+    state: ServerState, request: CallOverrides, section: str | None = None, caller: str = ""
+) -> DuplexSession:
+    # What a webhook has filled already has nothing left to fill; the page's calls come here as they are.
+    request = state.personas.filled(request, section, state.now(), caller)
     if state.calls.closing:
         raise StreamRefused(RefusalCause.CLOSING, state.calls.closing)
     if state.loading is not None:

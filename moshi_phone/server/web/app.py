@@ -12,10 +12,11 @@ from loguru import logger
 from moshi_phone.access.public_address import STREAM_PATH
 from moshi_phone.server.calls.call_rows import enter_no_stream
 from moshi_phone.server.calls.draining import hang_up_all
-from moshi_phone.server.calls.incoming import after_transfer, answer_call, expect_wishes
+from moshi_phone.server.calls.incoming import after_message, after_transfer, answer_call, expect_wishes
 from moshi_phone.server.calls.next_step import next_step
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.stream import handle_stream
+from moshi_phone.server.calls.whisper import whisper
 from moshi_phone.server.startup import watching
 from moshi_phone.server.web.bare_app import bare_app
 from moshi_phone.server.web.browser_phone import browser_phone_router
@@ -62,6 +63,8 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
             lambda call: answer_call(call, state),
             lambda call, how: after_transfer(call, how, state),
             note_status,
+            whisper=lambda call_sid: whisper(call_sid, state),
+            after_message=lambda call: after_message(call, state),
             next_step=lambda call, resumes, held_secs: next_step(call, resumes, held_secs, state),
         )
     )

@@ -1,0 +1,66 @@
+"""What a call gets that comes outside the opening hours of its line (``personas.toml``)."""
+
+from __future__ import annotations
+
+from loguru import logger
+
+from moshi_phone.access.public_address import TRANSFERRED_PATH
+from moshi_phone.engines.duplex import CallOverrides
+from moshi_phone.engines.line_hours import CLOSED_SAY, LineHours
+from moshi_phone.engines.personas import Personas
+from moshi_phone.records.call_row import Outcome
+from moshi_phone.runtime.errors import UserError
+from moshi_phone.server.calls.call_rows import enter_incoming
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import Settings
+from moshi_phone.telephony import twiml
+from moshi_phone.telephony.webhooks import IncomingCall
+
+REASON = "the line was closed"
+
+
+class HoursUnusable(UserError):
+    """What the hours ask for lacks an option; the text names it."""
+
+
+def check_hours(personas: Personas, settings: Settings) -> None:
+    """Make sure, before the first call, that what closed lines do can be done.
+
+    Raises:
+        HoursUnusable: with one sentence that names the option which is missing.
+    """
+    for name, line in personas.hours.items():
+        if line.when_closed == "message" and settings.taps.fallback_record is None:
+            raise HoursUnusable(
+                f'--personas: [{name}] when_closed = "message" needs --fallback-record DIR, where messages '
+                "are kept."
+            )
+        if line.when_closed == "transfer" and not (line.transfer_to or settings.calls.transfer_to):
+            raise HoursUnusable(
+                f'--personas: [{name}] when_closed = "transfer" needs closed_transfer_to, or --transfer-to.'
+            )
+
+
+def answer_closed(call: IncomingCall, state: ServerState) -> str | CallOverrides | None:
+    """Say what a call gets where its line is closed: TwiML, or another role; None where it is open."""
+    line = state.personas.hours_of(called=call.to, caller=call.from_)
+    if line.hours.is_open(state.now()):
+        return None
+    if line.when_closed == "persona":
+        return CallOverrides(persona=line.persona, greeting=line.greeting)
+    section = state.personas.name_for_call(called=call.to, caller=call.from_)
+    enter_incoming(state.history, call, Outcome.CLOSED, REASON, section)
+    logger.info("The line is closed; the call gets {}", line.when_closed)
+    return _twiml(line, call, state)
+
+
+def _twiml(line: LineHours, call: IncomingCall, state: ServerState) -> str:
+    options = state.settings.calls
+    number = line.transfer_to or options.transfer_to
+    if line.when_closed == "transfer" and number and number != call.own_number:
+        return twiml.dial(
+            number, options.ring_secs, state.webhooks.https(TRANSFERRED_PATH), caller_id=call.caller_id
+        )
+    if line.when_closed == "message" and (url := state.recorded_url):
+        return twiml.record(line.say or options.message_say, options.message_secs, url)
+    return twiml.say(line.say or CLOSED_SAY)

@@ -1,0 +1,35 @@
+"""What whoever answers a transfer is told before the caller is connected (``--transfer-whisper``)."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from moshi_phone.access.public_address import WHISPER_PATH
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.telephony import twiml
+
+MAX_WORDS_CHARS = 200  # some fifteen seconds, for which the caller waits
+
+
+def whisper_url(call_sid: str, state: ServerState) -> str | None:
+    """Give where Twilio asks for it; None where nothing is to be told."""
+    url = state.webhooks.https(WHISPER_PATH)
+    if url is None or not state.settings.calls.transfer_whisper:
+        return None
+    return f"{url}?{urlencode({'call': call_sid})}"
+
+
+def whisper(call_sid: str, state: ServerState) -> str:
+    """Say it, as TwiML, with the caller's last words where they are known.
+
+    Args:
+        call_sid: of the caller's call, which may be over.
+        state: what the calls share.
+    """
+    text = state.settings.calls.transfer_whisper or ""
+    call = state.calls.find(call_sid)
+    lines = call.observations.transcript.lines if call is not None else []
+    said = [line.text.strip() for line in lines if line.speaker == "caller" and line.text.strip()]
+    if words := " ".join(said)[-MAX_WORDS_CHARS:]:
+        text = f"{text} The caller said: {words}".strip()
+    return twiml.say(text) if text else twiml.nothing()

@@ -1,0 +1,90 @@
+"""Recordings that Twilio has made for us: fetched once with the credentials, then deleted there."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import aiohttp
+
+from moshi_phone.telephony.options import TwilioOptions
+from moshi_phone.telephony.rest_errors import TwilioError
+
+MAX_BYTES = 20_000_000  # ten minutes of Twilio's WAV have ten
+FETCH_SECS = 60.0
+_SID = re.compile(r"RE[0-9a-fA-F]{32}")
+
+
+def is_recording_sid(text: str) -> bool:
+    """Tell whether this can name a recording."""
+    return _SID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class VoiceRecordings:
+    """The account's recordings.
+
+    Attributes:
+        account_sid: ``AC…``.
+        auth_token: of the account.
+        api_url: of Twilio's REST API.
+    """
+
+    account_sid: str
+    auth_token: str = field(repr=False)
+    api_url: str
+
+    @classmethod
+    def of_account(cls, options: TwilioOptions) -> VoiceRecordings | None:
+        """Make it where the credentials are set."""
+        sid, token = options.account_sid, options.auth_token
+        return cls(sid, token, options.twilio_api_url.rstrip("/")) if sid and token else None
+
+    async def fetch(self, recording_sid: str) -> bytes:
+        """Give a recording as a WAV file.
+
+        Raises:
+            TwilioError: when it cannot be had, or is not there yet (``may_pass``).
+        """
+        async with self._http() as http, http.get(self._url(recording_sid, ".wav")) as answer:
+            self._check(answer)
+            wav = bytearray()
+            async for chunk in answer.content.iter_any():
+                wav += chunk
+                if len(wav) > MAX_BYTES:
+                    raise TwilioError(f"a recording has more than {MAX_BYTES:,} bytes")
+            return bytes(wav)
+
+    async def delete(self, recording_sid: str) -> None:
+        """Delete a recording at Twilio.
+
+        Raises:
+            TwilioError: when it cannot be done.
+        """
+        async with self._http() as http, http.delete(self._url(recording_sid, ".json")) as answer:
+            if answer.status != HTTPStatus.NOT_FOUND:
+                self._check(answer)
+
+    def _http(self) -> aiohttp.ClientSession:
+        login = base64.b64encode(f"{self.account_sid}:{self.auth_token}".encode()).decode()
+        timeout = aiohttp.ClientTimeout(total=FETCH_SECS)
+        # aiohttp leaves the header out where Twilio leads to another host, which has a key in its URL.
+        return aiohttp.ClientSession(
+            timeout=timeout, trust_env=True, headers={"Authorization": f"Basic {login}"}
+        )
+
+    def _url(self, recording_sid: str, suffix: str) -> str:
+        # Made of the SID and not taken from the webhook: the credentials go to Twilio and nowhere else.
+        return f"{self.api_url}/2010-04-01/Accounts/{self.account_sid}/Recordings/{recording_sid}{suffix}"
+
+    @staticmethod
+    def _check(answer: aiohttp.ClientResponse) -> None:
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            # 404: Twilio tells of a recording a moment before it can be fetched.
+            is_late = answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS)
+            raise TwilioError(
+                f"Twilio's API answers HTTP {answer.status} for a recording",
+                may_pass=is_late or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+            )

@@ -1,0 +1,55 @@
+"""server/calls/whisper.py over real sockets: what whoever answers a transfer hears first."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+from tests.fakes.twilio_api import FakeTwilioApi
+from tests.server.talking_line import CALL, PERSON, PUBLIC, Line, TalkingEngine, press, talk
+
+URL = f"{PUBLIC}/whisper?call={CALL}"
+
+
+async def test_the_colleague_hears_who_calls_and_what_was_said_last(twilio: FakeTwilioApi) -> None:
+    engine = TalkingEngine()
+    engine.capabilities = frozenset({"listen"})
+    engine.script = {1: " My tooth", 2: " hurts."}
+    made = Line(
+        twilio, engine, transfer_to=PERSON, transfer_key="0", transfer_whisper="A call from the practice."
+    )
+    async with made.serving() as line, line.call() as phone:
+        await talk(phone, 4)
+        await press(phone, "0")
+        await phone.closed()
+        await line.state.calls.all_over()
+        ((document,),) = [update["Twiml"] for update in line.updates()]
+        number = ET.fromstring(document)[0][0]  # noqa: S314 - our own
+        assert (number.text, number.attrib["url"]) == (PERSON, URL)
+        _, twiml = await line.voice.post(URL, {"CallSid": "CA" + "9" * 32, "To": PERSON})
+        assert ET.fromstring(twiml)[0].text == "A call from the practice. The caller said: My tooth hurts."  # noqa: S314
+        _, unknown = await line.voice.post(f"{PUBLIC}/whisper?call=CA0", {"CallSid": "CA" + "9" * 32})
+        assert ET.fromstring(unknown)[0].text == "A call from the practice."  # noqa: S314
+
+
+async def test_without_a_whisper_nothing_is_asked(twilio: FakeTwilioApi) -> None:
+    made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
+    async with made.serving() as line, line.call() as phone:
+        await talk(phone)
+        await press(phone, "0")
+        await phone.closed()
+        assert "url=" not in line.updates()[0]["Twiml"][0]
+
+
+async def test_a_caller_who_cannot_be_put_through_is_told(twilio: FakeTwilioApi) -> None:
+    engine = TalkingEngine()
+    made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0")
+    async with made.serving() as line, line.call() as phone:
+        await talk(phone)
+        twilio.fail(400, 21215, "Account not authorized to call that country", only="POST")
+        await press(phone, "0")
+        for _ in range(50):
+            await talk(phone, 1)
+            if engine.spoken:
+                break
+        await phone.send({"event": "stop"})
+    assert engine.spoken == ["I am sorry, I cannot reach anybody at the moment."]
