@@ -10,12 +10,12 @@ import re
 import unicodedata
 from urllib.parse import unquote
 
-from moshi_phone.telephony.e164 import E164, BadNumber, parse_number
+from moshi_phone.telephony.e164 import E164, BadNumber, compact, parse_number, without_invisible
 
 ANONYMOUS = "anonymous"
 """The key of every caller who withholds the number."""
 
-_LEAST_DIGITS, _MAX_DIGITS = 7, 15  # of E.164, country code included
+_LEAST_DIGITS, _NATIONAL_DIGITS = 7, 10  # of any number, and of one in North America
 _KEYPAD = str.maketrans("abcdefghijklmnopqrstuvwxyz", "22233344455566677778889999")
 _WITHHELD = frozenset(
     (
@@ -26,10 +26,14 @@ _WITHHELD = frozenset(
     )
 )
 # Some carriers send the word as digits, by the letters on a phone's keys: +266696687 is ANONYMOUS.
-_WITHHELD_DIGITS = {word.translate(_KEYPAD) for word in _WITHHELD if len(word) >= _LEAST_DIGITS} | {"0"}
+_WITHHELD_DIGITS = {word.translate(_KEYPAD) for word in _WITHHELD if len(word) >= _LEAST_DIGITS}
+# Or behind North America's 1, where that makes no number of somebody's.
+_WITHHELD_DIGITS |= {f"1{digits}" for digits in _WITHHELD_DIGITS if len(digits) != _NATIONAL_DIGITS}
 _SCHEME = re.compile(r"(sips?|tel|callto|client|whatsapp|messenger|rcs):(.*)", re.DOTALL)
 _BRACKETED = re.compile(r"<([^<>]*)>")
-_NUMERIC = re.compile(r"(?:\+|00)?[0-9]+")
+_NUMERIC = re.compile(r"\+?[0-9]+")
+# 00 is how Europe dials the plus; a plus that was not encoded in a form arrives as a blank, or not at all.
+_PREFIX = re.compile(r"\s*(?:\+|00)?")
 _NAMES = ("sip", "sips", "client", "messenger")  # schemes whose parties are names, not numbers
 
 
@@ -44,17 +48,21 @@ def normalize(text: str | None) -> str:
         ``anonymous`` for every way to withhold it; any other party (``sip:anna@example.com``,
         ``client:anna``) in lower case.
     """
-    plain = unicodedata.normalize("NFKC", text or "").strip().lower()
+    plain = without_invisible(unicodedata.normalize("NFKC", text or "")).strip().lower()
     if bracketed := _BRACKETED.search(plain):  # "Anna" <sip:anna@example.com>
         plain = bracketed[1].strip()
     named = _SCHEME.fullmatch(plain)
     scheme, rest = named.groups() if named else ("", plain)
     user, at, host = unquote(rest).split(";")[0].partition("@")
+    if at:
+        user = user.partition(":")[0]  # behind it may stand a password
     word = re.sub(r"[\W_]", "", user)
     if not word or word in _WITHHELD or (at and host.split(":")[0].endswith("anonymous.invalid")):
         return ANONYMOUS
+    if not scheme and not _WITHHELD.isdisjoint(re.findall(r"[a-z]+", user)):  # "Number Unavailable"
+        return ANONYMOUS
     if scheme != "client" and (number := _number(user)):  # a client's name may be digits
-        return ANONYMOUS if number.removeprefix("+") in _WITHHELD_DIGITS else number
+        return number if is_number(number) else ANONYMOUS
     if scheme in _NAMES:
         # The port and the parameters say how somebody is reached, not who it is.
         host = host.partition(":")[0]
@@ -69,16 +77,12 @@ def is_number(party: str) -> bool:
 
 def _number(text: str) -> str | None:
     """Read a number with its country code, with or without its plus; None where it is no number."""
-    try:
-        return parse_number(text)
-    except BadNumber:
-        pass
-    digits = re.sub(r"[\s().\-/‐-―]", "", text)
+    digits = compact(text).removeprefix("+")
     if not _NUMERIC.fullmatch(digits):
         return None
-    if digits in _WITHHELD_DIGITS:
+    if digits in _WITHHELD_DIGITS or not digits.strip("0"):
         return digits
-    # A plus that was not encoded in a form arrives as a blank; 00 is how Europe dials it.
-    digits = digits.removeprefix("+").removeprefix("00")
-    is_international = not digits.startswith("0") and _LEAST_DIGITS <= len(digits) <= _MAX_DIGITS
-    return f"+{digits}" if is_international else None
+    try:
+        return parse_number(_PREFIX.sub("+", text, count=1))
+    except BadNumber:
+        return None

@@ -6,6 +6,7 @@ import re
 
 from moshi_phone.runtime.errors import UserError
 
+_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")  # an address book's copy has some
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _DECORATION = re.compile(r"[\s().\-/\u00a0\u2010-\u2015\[\]]")
 # "+44 (0)20 …": the zero is dialled within the country only. Some countries' numbers keep it abroad, too.
@@ -17,12 +18,18 @@ class BadNumber(UserError):
     """The text is not a phone number that can be dialled."""
 
 
+def without_invisible(text: str) -> str:
+    """Take out what shows nothing: marks of the direction of writing, blanks without width."""
+    return _INVISIBLE.sub("", text)
+
+
 def compact(text: str) -> str:
     """Take out what only helps to read a number: blanks, dashes, dots, slashes, brackets.
 
     A zero in brackets behind the country code (``+44 (0)20 7946 0018``) is not dialled from abroad, and goes,
     except in the countries whose numbers keep it (``+39 (0)6 …``).
     """
+    text = without_invisible(text)
     return _DECORATION.sub("", text if _KEEP_ZERO.match(text) else _TRUNK_ZERO.sub(r"\1", text))
 
 

@@ -16,6 +16,8 @@ from moshi_phone.telephony.caller_id import ANONYMOUS, is_number, normalize
         "Private Number", "No Caller ID", "blocked",
         "+266696687", "266696687", "+7378742833", "+2562533", "+8656696", "+86282452253",
         "sip:anonymous@anonymous.invalid", "sip:anonymous@203.0.113.7:5060", "<sip:anonymous@example.com>",
+        "Unknown Caller", "Caller ID Withheld", "Number Unavailable", "Interaction Blocked By Customer",
+        "+0", "00", "+1266696687", "+1 266-696-687", "sip:266696687@pbx.example.com", "anonymous\u200b",
         "sip:c8oqz84zk7z@anonymous.invalid", "whatsapp:", "client:anonymous", "tel:anonymous", '"Anonymous"',
     ],
 )  # fmt: skip
@@ -31,7 +33,9 @@ def test_a_withheld_number(text: str | None) -> None:
         "0015551234567",
         "whatsapp:+15551234567", "WhatsApp: +1 555 123 4567", "tel:+1-555-123-4567;phone-context=example.com",
         "sip:+15551234567@pbx.example.com;user=phone", "sip:%2B15551234567@203.0.113.7:5060",
-        "sips:15551234567@example.com", "<sip:+15551234567@example.com>;tag=1", "＋１５５５１２３４５６７",
+        "\u202a+15551234567\u202c", "+15551234567\u200e", "sip:+15551234567:secret@pbx.example.com",
+        "whatsapp:%2B15551234567", "sips:15551234567@example.com",
+        "<sip:+15551234567@example.com>;tag=1", "＋１５５５１２３４５６７",
     ],
 )  # fmt: skip
 def test_a_number(text: str) -> None:
@@ -39,9 +43,16 @@ def test_a_number(text: str) -> None:
     assert is_number(normalize(text))
 
 
+@pytest.mark.parametrize("text", ["+44 (0)20 7946 0018", "0044 (0)20 7946 0018", " 44 (0)20 7946 0018"])
+def test_a_trunk_zero_is_no_part_of_it(text: str) -> None:
+    assert normalize(text) == "+442079460018"
+
+
 @pytest.mark.parametrize(
     ("text", "key"),
     [
+        ("+17378742833", "+17378742833"),  # RESTRICTED on the keys, and a number of Austin's
+        ("Anna", "anna"),
         ("sip:Anna@Example.com:5060;transport=tls", "sip:anna@example.com"),
         ("sips:anna@example.com", "sip:anna@example.com"),
         ("client:Anna", "client:anna"),

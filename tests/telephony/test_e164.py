@@ -7,7 +7,16 @@ import pytest
 from moshi_phone.telephony.e164 import BadNumber, parse_number
 
 
-@pytest.mark.parametrize("text", ["+15551234567", " +1 (555) 123-4567 ", "+1.555.123.4567", "+1555/1234567"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+15551234567",
+        " +1 (555) 123-4567 ",
+        "+1.555.123.4567",
+        "+1555/1234567",
+        "\u202a+1 555 123-4567\u202c",
+    ],
+)
 def test_numbers(text: str) -> None:
     assert parse_number(text) == "+15551234567"
 
