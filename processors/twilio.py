@@ -119,11 +119,12 @@ class TwilioSerializer(FrameSerializer):
             return None
         self.media_s = asyncio.get_running_loop().time()
         self._began_s = self._began_s or self.media_s
+        mulaw = self.packets.push(media.mulaw, media.timestamp_ms)
         self._audio_s += len(media.mulaw) / PHONE_RATE_HZ
-        if self._audio_s - (self.media_s - self._began_s) > AHEAD_SECS:
+        came_s = self._audio_s + self.packets.filled_ms / 1000  # a gap in the timestamps is silence of ours
+        if came_s - (self.media_s - self._began_s) > AHEAD_SECS:
             await self._call_event_handler(VIOLATED, f"audio came {AHEAD_SECS:g} s ahead of its time")
             return None
-        mulaw = self.packets.push(media.mulaw, media.timestamp_ms)
         return MulawInputFrame(mulaw) if mulaw else None
 
 
