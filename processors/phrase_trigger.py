@@ -18,6 +18,7 @@ from processors.dtmf_actions import Action
 from processors.frames import EngineMetricsFrame
 from processors.transcription_frames import CALLER, HEARD_S
 
+MOST_CHARS = 1_000
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
@@ -36,6 +37,7 @@ class PhraseMatcher:
     def __init__(self, phrases: Sequence[str]) -> None:
         self._phrases = [words for phrase in phrases if (words := words_of(phrase))]
         self._longest = max(map(len, self._phrases), default=0)
+        self._most_chars = MOST_CHARS + max(map(len, phrases), default=0)
         self._text = ""
 
     def hear(self, piece: str) -> bool:
@@ -44,7 +46,7 @@ class PhraseMatcher:
         A word that is still being spoken does not count ("human" might become "humanity"): the next one, a
         full stop or ``pause`` ends it.
         """
-        self._text += piece
+        self._text = (self._text + piece)[-self._most_chars :]  # what has no blanks is never cut below
         # Up to the last word's beginning, unless something behind it has ended it.
         whole = self._text if re.search(r"[^\w'’]$", self._text) else self._text.rpartition(" ")[0]
         return self._look(whole)

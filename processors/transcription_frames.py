@@ -24,6 +24,7 @@ from moshi_phone.engines.duplex import CallerText, DuplexStep
 CALLER = "caller"  # the ``user_id`` of transcriptions
 HEARD_S = "heard_s"  # the key in ``metadata``: how much of the caller had been heard, against ``at_s``
 PAUSE_STEPS = 1000 // FRAME_MS  # after so many steps without a word, somebody has finished
+MOST_TURN_CHARS = 2_000  # each interim transcription holds all of its turn: who never pauses has several
 TURN_HEAD, TURN_PROBABILITY = 2, 0.5  # of the listening model: Kyutai's own choice for the end of a turn
 NS_PER_S = 1_000_000_000
 
@@ -103,7 +104,8 @@ class WordFrames:
         elif self._caller_text:
             self._caller_quiet_steps += 1
         # Either: the listening model's heads are quicker, and not every model has them.
-        if turn_over or self._caller_quiet_steps >= PAUSE_STEPS:
+        is_full = len(self._caller_text) >= MOST_TURN_CHARS
+        if turn_over or is_full or self._caller_quiet_steps >= PAUSE_STEPS:
             yield from self._caller_finished()
 
     def _caller_finished(self) -> Iterator[Frame]:

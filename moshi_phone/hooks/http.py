@@ -105,7 +105,8 @@ class Hook:
             HookFailed: when it is not reached, not in time, or answers anything but 2xx, or too much.
         """
         # Made once, as bytes: what is signed must be to the byte what is sent.
-        body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        # JSON that came in can spell half a character, which no UTF-8 can: it is told as a question mark.
+        body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
         headers = {"Content-Type": "application/json; charset=utf-8"}
         if self.secret:
             headers[HEADER] = sign(body, self.secret, int(self.clock()))

@@ -43,8 +43,10 @@ class Transcript:
             at_s: when it was said, in seconds since the call began; of one speaker, in order.
             speaker: who said it.
         """
-        if not text:
-            return
+        for start in range(0, len(text), LINE_CHARS):  # an engine elsewhere may send any length at once
+            self._add(text[start : start + LINE_CHARS], at_s, speaker)
+
+    def _add(self, text: str, at_s: float, speaker: Speaker) -> None:
         self.pieces += 1
         self._latest_s = max(self._latest_s, at_s)
         settled = self._settle()
@@ -53,7 +55,7 @@ class Transcript:
             line = self._begin(at_s, speaker)
         line.raw_text += text
         line.last_s, line.changed_s = max(line.last_s, at_s), self._latest_s
-        line.line.text = self._redact(line.raw_text.lstrip())
+        line.line.text = self._redact(_whole(line.raw_text).lstrip())
         for file in self._files:
             file.write(settled, [one.line for one in self._changing])
 
@@ -104,3 +106,8 @@ class _Changing:
         if len(self.raw_text) >= 2 * LINE_CHARS:  # words of a language without blanks, or no words
             return True
         return sentence_over or too_long or at_s - self.last_s > PAUSE_S
+
+
+def _whole(text: str) -> str:
+    """Put surrogate pairs together that came in two pieces; half a pair, which no file takes, becomes �."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

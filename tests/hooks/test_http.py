@@ -29,6 +29,12 @@ async def test_what_is_sent_is_signed_and_whole() -> None:
     assert is_signed(fake.signatures[0] or "", fake.bodies[0], "whsec", NOW)
 
 
+async def test_half_a_character_of_a_stranger_s_does_not_keep_the_rest_from_being_told() -> None:
+    async with hook(says()) as fake:
+        await Hook(fake.url).post({"call_sid": "CA\ud83d"})
+    assert fake.told == [{"call_sid": "CA?"}]
+
+
 async def test_without_a_secret_nothing_is_signed() -> None:
     async with hook(says(status=204)) as fake:
         assert await Hook(fake.url).post({}) == b""

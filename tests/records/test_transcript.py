@@ -168,3 +168,18 @@ def test_a_line_without_a_blank_does_not_grow_without_end() -> None:
     for n in range(3 * LINE_CHARS):
         transcript.add("字", n * 0.01)
     assert [len(line.text) for line in transcript.lines] == [2 * LINE_CHARS, LINE_CHARS]
+
+
+def test_one_piece_of_any_length_is_many_lines() -> None:
+    transcript = Transcript()
+    transcript.add("a" * 100_000, 1.0)
+    assert max(len(line.text) for line in transcript.lines) <= 3 * LINE_CHARS
+    assert sum(len(line.text) for line in transcript.lines) == 100_000
+
+
+def test_half_a_character_is_in_no_line() -> None:
+    """JSON of an engine elsewhere can spell one; no file, page or hook could take it."""
+    transcript = Transcript()
+    for piece in ("Hi \ud83d", "\udc26", " \udc00."):
+        transcript.add(piece, 1.0)
+    assert [line.text for line in transcript.lines] == ["Hi 🐦 \ufffd."]

@@ -43,7 +43,7 @@ class Reviews:
         try:
             _, file = create(recording.with_suffix(".json"))
             with file:
-                file.write(json.dumps(told, ensure_ascii=False).encode())
+                file.write(json.dumps(told, ensure_ascii=False).encode(errors="replace"))
         except OSError as error:
             logger.error("Cannot write what --review needs beside {}: {}", recording.name, error)
         self._waiting.append(recording)
