@@ -54,7 +54,7 @@ from moshi_phone.engines.voices import (
     needs_personaplex,
 )
 
-ADAPTER_NAME = "lora.safetensors"  # as Kyutai's fine-tuning saves it
+ADAPTER_NAMES = ("lora.safetensors", "adapter_model.safetensors")  # Kyutai's fine-tuning, and PEFT's
 KYUTAI = re.compile(r"kyutai/moshik[oa]-mlx-(q4|q8|bf16)")  # known to have no config.json
 
 
@@ -184,7 +184,7 @@ def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Chec
         mimi = files.required(folder, manifest.mimi_name)
         weights = _weights_in_folder(folder, manifest, folders, packing)
         if weights is None:
-            if (adapter := folder / ADAPTER_NAME).is_file():
+            for adapter in filter(None, map(find_here, ADAPTER_NAMES)):
                 check_no_adapter(adapter, shapes_of(adapter))
             weights = files.required(folder, manifest.weights_name or WEIGHTS_NAMES[packing])
         weights = _usable(weights, folders, manifest, packing, progress)
@@ -265,6 +265,7 @@ def _usable(
     """Give weights in mlx's layout: the file itself, or what it was converted to. The tensors decide."""
     if not is_for_pytorch(weights):
         return weights
+    check_no_adapter(weights, shapes_of(weights))
     return converted(weights, folders, manifest.config, packing, progress)
 
 

@@ -35,6 +35,7 @@ from moshi_phone.engines.moshi.persona.resolver import RequestResolver
 from moshi_phone.engines.moshi.persona.voices import VoiceLoader, Voices
 from moshi_phone.engines.moshi.recovery import Recovery
 from moshi_phone.engines.moshi.step_batch import LanguageBatch, language_batch
+from moshi_phone.engines.moshi.stt.checkpoint import stt_1b
 from moshi_phone.engines.moshi.stt.model import ListeningModel, prepare
 from moshi_phone.engines.options import AUTO_CALLS, EngineOptions
 from moshi_phone.engines.voices import PERSONAPLEX_REPO, needs_personaplex
@@ -199,6 +200,8 @@ class Loader:
         """Say what is going to be taken of the memory, while nothing is taken yet."""
         calls = self.options.calls
         need = model_need(checkpoint.config, checkpoint.quantization, calls)
+        if self.options.listens:
+            need += model_need(stt_1b(), None, calls)
         verdict = weigh_here(need + program_need(calls, listening=self.options.listens))
         progress(f"Moshi takes about {verdict.text}.")
         if not verdict.fits:

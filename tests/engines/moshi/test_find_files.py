@@ -225,7 +225,7 @@ def test_that_a_repo_has_no_config_is_asked_once(
     assert hub.requests == []
 
 
-@pytest.mark.parametrize("entry", ['"lora": true', '"lora_name": "lora.safetensors"'])
+@pytest.mark.parametrize("entry", ['"lora": true', '"lora": "true"', '"lora_name": "lora.safetensors"'])
 def test_a_lora_fine_tune_is_refused_rather_than_answered_by_its_base(
     own_checkpoint: Path, entry: str
 ) -> None:
@@ -234,16 +234,37 @@ def test_a_lora_fine_tune_is_refused_rather_than_answered_by_its_base(
     assert "it is of a LoRA fine-tune, whose adapter cannot be loaded yet" in complaint(own_checkpoint)
 
 
-def test_an_adapter_alone_is_called_one(own_checkpoint: Path) -> None:
-    name = "transformer.layers.0.self_attn.in_projs.0.lora_A.weight"
-    mx.save_safetensors(str(own_checkpoint / WEIGHTS_NAME), {name: mx.zeros((1,))})
+@pytest.mark.parametrize(
+    "name",
+    [
+        "transformer.layers.0.self_attn.in_projs.0.lora_A.weight",
+        "transformer.layers.0.gating.linear_in.lora_a",
+        "base_model.model.transformer.layers.0.gating.linear_in.lora_magnitude_vector.default.weight",
+    ],
+)
+def test_an_adapter_alone_is_called_one(own_checkpoint: Path, name: str) -> None:
+    path = own_checkpoint / WEIGHTS_NAME
+    mx.save_safetensors(str(path), {name: mx.zeros((1,))})
     assert "it is a LoRA adapter alone" in complaint(own_checkpoint)
-    (own_checkpoint / WEIGHTS_NAME).rename(own_checkpoint / "lora.safetensors")
-    assert "lora.safetensors: it is a LoRA adapter alone" in complaint(own_checkpoint)
+    for adapter in ("lora.safetensors", "adapter_model.safetensors"):
+        path = path.rename(own_checkpoint / adapter)
+        assert f"{adapter}: it is a LoRA adapter alone" in complaint(own_checkpoint)
 
 
 @pytest.mark.parametrize(
-    "name", ["./nothing", "../nothing", "nothing/", "~/nothing", "a/b/c", "a b/c", "a//b", "nothing"]
+    "name",
+    [
+        "./nothing",
+        "../nothing",
+        "nothing/",
+        "~/nothing",
+        "a/b/c",
+        "a b/c",
+        "a//b",
+        "nothing",
+        "~nobody_of_that_name/x",
+        "a" * 300,
+    ],
 )
 def test_what_is_neither_a_folder_nor_a_repo_is_said_in_one_sentence(name: str) -> None:
     assert f"There is no folder {name}" in complaint(name)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import threading
+from pathlib import Path
+
 import mlx.core as mx
 import pytest
 
+from moshi_phone.engines.duplex import EngineUnavailable
+from moshi_phone.engines.moshi import memory
+from moshi_phone.engines.moshi.codec.call_codecs import CallCodecs
+from moshi_phone.engines.moshi.load_model import Files
 from moshi_phone.engines.moshi.memory import (
     CACHE_LIMIT_BYTES,
     MemoryNeed,
@@ -14,8 +22,11 @@ from moshi_phone.engines.moshi.memory import (
     weigh,
 )
 from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, quantization_named
+from moshi_phone.engines.moshi.model.sampling import MoshiSampling
+from moshi_phone.engines.moshi.runtime import Loader
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.vendor.moshi_mlx.models.lm import config_v0_1
+from tests.support.logs import Logged
 
 GB = 1_000_000_000
 
@@ -67,3 +78,24 @@ def test_what_mlx_keeps_is_limited_and_a_lower_limit_stays() -> None:
         assert mx.set_cache_limit(before_bytes) == 1000
     finally:
         mx.set_cache_limit(before_bytes)
+
+
+@pytest.mark.parametrize("listen", [False, True])
+async def test_the_start_says_it_before_anything_is_loaded(
+    hollow_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged, listen: bool
+) -> None:
+    def load(*_: object, **__: object) -> CallCodecs:
+        raise EngineUnavailable("loaded")
+
+    monkeypatch.setattr(CallCodecs, "for_calls", load)
+    monkeypatch.setattr(memory, "_machine", lambda: (GB, None))
+    options = EngineOptions(model=str(hollow_checkpoint), quantize="4", listen=listen)
+    loader = Loader(options, MoshiSampling(), 3.0, lambda: False, threading.Event(), Files())
+    lines: list[str] = []
+    with pytest.raises(EngineUnavailable, match=r"^loaded$"):
+        await loader.load(lines.append)
+    taken = next(line for line in lines if line.startswith("Moshi takes about "))
+    found = re.fullmatch(r"Moshi takes about ([0-9.]+) of the machine's 1\.0 GB\.", taken)
+    assert found is not None
+    assert (float(found[1]) > 3.0) is listen, "whose model is larger than this one"
+    assert f"WARNING Moshi does not fit into memory: {found[1]} of the machine's 1.0 GB (use" in logged.text

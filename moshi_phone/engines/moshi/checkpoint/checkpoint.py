@@ -35,7 +35,7 @@ WEIGHTS_NAMES = {
     "none": "model.safetensors",
 }
 
-LORA = re.compile(r"\.lora_[AB]\.|\.lora_[ab]$|\.frozen_W\.")
+LORA = re.compile(r"(?:^|\.)lora_|\.frozen_W\.")  # Kyutai's, mlx's and PEFT's names
 
 _SLICE = re.compile(r"depformer\.slices\.(\d+)\.")
 
@@ -115,7 +115,7 @@ def read_manifest(config: Path | None, *, is_personaplex: bool = False) -> Manif
         else:
             # PersonaPlex has slices of the depformer for the caller's codebooks too. Nobody needs them.
             sizes = LmConfig.from_config_dict(data | {"dep_q": codec.CODEBOOKS} if is_personaplex else data)
-        names = [data.get(key) for key in ("mimi_name", "tokenizer_name", "moshi_name")]
+        names = [file_name(data, key) for key in ("mimi_name", "tokenizer_name", "moshi_name")]
     except KeyError as error:
         raise Unfit(config, f"the entry {error} is missing") from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -162,6 +162,18 @@ def check(
     return Checkpoint(weights, mimi, tokenizer, config, quantization, takes_persona)
 
 
+def file_name(data: dict[str, Any], key: str) -> str | None:
+    """Give the name of a file that ``config.json`` has, or None.
+
+    Raises:
+        TypeError: when it is no text.
+    """
+    name = data.get(key)
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"expected {key} to be text, got {type(name).__name__}")
+    return name
+
+
 def check_not_lora(config: Path, data: dict[str, Any]) -> None:
     """Refuse what ``config.json`` calls a LoRA fine-tune: without its adapter it would be the base model.
 
@@ -172,7 +184,7 @@ def check_not_lora(config: Path, data: dict[str, Any]) -> None:
         raise Unfit(
             config,
             "it is of a LoRA fine-tune, whose adapter cannot be loaded yet; merge the adapter into the "
-            'weights, and set "lora" to false',
+            "weights, and take lora and lora_name out of this file",
         )
 
 

@@ -48,8 +48,8 @@ class ModelFiles:
     @property
     def folder(self) -> Path | None:
         """The folder that is named; None where it is none."""
-        folder = Path(self.given).expanduser()
-        return folder if self.given and folder.is_dir() else None
+        folder = _path(self.given)
+        return folder if self.given and _is(folder, Path.is_dir) else None
 
     @property
     def repo(self) -> str:
@@ -59,7 +59,7 @@ class ModelFiles:
             EngineUnavailable: when what is named is neither a folder nor a repo.
         """
         repo = self.given or self.default_repo()
-        if Path(repo).expanduser().is_file():
+        if _is(_path(repo), Path.is_file):
             raise EngineUnavailable(f"{repo} is a file; {self.option} takes the folder that it is in.")
         if not is_repo(repo):
             raise EngineUnavailable(
@@ -150,3 +150,17 @@ class ModelFiles:
 
 def _explained(error: Unfit, remedy: str) -> EngineUnavailable:
     return EngineUnavailable(f"{error}; {remedy if error.is_damaged else NOT_THIS}.")
+
+
+def _path(given: str) -> Path:
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:  # the home of a user whom the system does not know
+        return Path(given)
+
+
+def _is(path: Path, kind: Callable[[Path], bool]) -> bool:
+    try:
+        return kind(path)
+    except OSError:  # a name that is too long, a folder that nobody may look into
+        return False

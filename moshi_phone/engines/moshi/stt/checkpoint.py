@@ -23,6 +23,7 @@ from moshi_phone.engines.moshi.checkpoint.checkpoint import (
     check_against,
     check_no_adapter,
     check_not_lora,
+    file_name,
     load_tokenizer,
     quantization_of,
     shapes_of,
@@ -163,14 +164,14 @@ def _read(find_file: FindFile) -> ListeningCheckpoint | None:
         return None
     data = _read_config(config_file)
     config = _sizes(config_file, data)
-    names = (_tokenizer_name(config_file, data), data.get("moshi_name") or WEIGHTS_NAME)
+    audio_delay_s, silence_s, weights_name = _timing_and_weights(config_file, data)
+    names = (_tokenizer_name(config_file, data), weights_name)
     tokenizer, weights = (find_file(name) for name in names)
     if tokenizer is None or weights is None:
         return None
     pieces = load_tokenizer(tokenizer).get_piece_size()
     if pieces < config.text_out_vocab_size:
         raise Unfit(tokenizer, f"expected {config.text_out_vocab_size} pieces, got {pieces}")
-    timing = data.get("stt_config") or {}
     shapes = shapes_of(weights)
     check_no_adapter(weights, shapes)
     config = _with_heads(config, shapes)
@@ -189,8 +190,8 @@ def _read(find_file: FindFile) -> ListeningCheckpoint | None:
         config,
         quantization,
         from_pytorch,
-        float(timing.get("audio_delay_seconds", 0.5)),
-        float(timing.get("audio_silence_prefix_seconds", 0.0)),
+        audio_delay_s,
+        silence_s,
     )
 
 
@@ -211,6 +212,16 @@ def _with_heads(config: LmConfig, shapes: Shapes) -> LmConfig:
     if not heads:
         return config
     return replace(config, extra_heads_num_heads=len(heads), extra_heads_dim=heads[0][0])
+
+
+def _timing_and_weights(path: Path, data: dict[str, Any]) -> tuple[float, float, str]:
+    timing = data.get("stt_config") or {}
+    try:
+        delay_s = float(timing.get("audio_delay_seconds", 0.5))
+        silence_s = float(timing.get("audio_silence_prefix_seconds", 0.0))
+        return delay_s, silence_s, file_name(data, "moshi_name") or WEIGHTS_NAME
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Unfit(path, f"it cannot be read ({error})") from error
 
 
 def _tokenizer_name(path: Path, data: dict[str, Any]) -> str:

@@ -41,6 +41,8 @@ def test_names_a_config_that_is_not_moshi_s(own_checkpoint: Path) -> None:
     assert "expected 8 codebooks each for Moshi and the caller, got dep_q 4, n_q 16" in complaint(
         own_checkpoint
     )
+    path.write_text(json.dumps(config | {"mimi_name": 1}))
+    assert "it cannot be read (expected mimi_name to be text, got int)" in complaint(own_checkpoint)
     del config["dim"]
     path.write_text(json.dumps(config))
     assert f"{path}: the entry 'dim' is missing" in complaint(own_checkpoint)

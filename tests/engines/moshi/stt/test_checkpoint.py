@@ -123,6 +123,9 @@ def test_names_a_file_that_is_damaged(own: Path) -> None:
         ({"delays": [0] * 32 + [1]}, "expected a model that listens, with n_q 32, dep_q 0 and no delays"),
         ({"text_card": 90}, "the tensor text_emb.weight: expected [91, 64], got [101, 64]"),
         ({"dim": None}, "it cannot be read"),
+        ({"stt_config": [2.5]}, "it cannot be read"),
+        ({"stt_config": {"audio_delay_seconds": "late"}}, "it cannot be read (could not convert"),
+        ({"moshi_name": 1}, "it cannot be read (expected moshi_name to be text, got int)"),
     ],
 )
 def test_names_what_does_not_fit(own: Path, changes: dict[str, object], words: str) -> None:
