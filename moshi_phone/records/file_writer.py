@@ -114,7 +114,7 @@ class WrittenFile:
         self._what = what
         self._log = call_logger()  # the lines of the writer's thread, too
         self.is_lost = False  # nothing of it could be written
-        self._is_written = False
+        self._is_made = self._is_written = False
         self._sink: Sink | None = None  # of the writer's thread
         self._failed = False  # likewise: what is still in the queue is let go
         self._begun = False  # a piece was queued
@@ -149,6 +149,7 @@ class WrittenFile:
         try:
             if self._sink is None:
                 self.path, file = private_files.create(self.path)
+                self._is_made = True
                 self._sink = self._make_sink(file)
             self._sink.write(data)
             self._is_written = True
@@ -158,8 +159,9 @@ class WrittenFile:
             self._close()
             if not self._is_written:  # on a full disk an empty file is all there is
                 self.is_lost = True
-                with suppress(OSError):
-                    self.path.unlink(missing_ok=True)
+                if self._is_made:  # or it may be the file of another stream that claims to be this call
+                    with suppress(OSError):
+                        self.path.unlink(missing_ok=True)
 
     def _close(self) -> None:
         sink, self._sink = self._sink, None

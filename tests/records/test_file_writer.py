@@ -228,3 +228,22 @@ def test_a_full_disk_leaves_no_empty_file(tmp_path: Path, logged: Logged) -> Non
     assert list(tmp_path.iterdir()) == []
     assert file.is_lost
     assert "No space left" in logged.text
+
+
+def test_a_file_that_cannot_be_made_leaves_another_s_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "call.wav"
+    path.write_bytes(b"another stream of the call")
+
+    def create(_: Path) -> tuple[Path, BinaryIO]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("moshi_phone.records.private_files.create", create)
+    writer = FileWriter()
+    file = writer.open(path, TextSink, "recording")
+    file.write(b"\0\0\0\0")
+    file.close()
+    assert writer.flush(5)
+    assert file.is_lost
+    assert path.read_bytes() == b"another stream of the call"
