@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import math
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from moshi_phone.runtime.rate_limited_log import RateLimitedLog
 SHORTEST_PASSWORD = 8
 WRONG_DELAY_S = 0.5
 _NO_STORE = {"Cache-Control": "no-store"}
+_FORWARDED_PROTO = re.compile(r'(?:^|;)\s*proto="?(\w+)')
 _basic = HTTPBasic(realm="Moshi on the phone", auto_error=False)
 
 
@@ -91,8 +93,7 @@ class DashboardAuth:
     def remember(self, request: HTTPConnection, response: Response) -> None:
         """Make a device that has just been let in known, where there is a password."""
         if self.options.web and self.devices.identify(request) is None:
-            is_https = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
-            self.devices.issue_cookie(response, secure=is_https)
+            self.devices.issue_cookie(response, secure=_came_by_https(request))
 
     async def _check_password(self, request: HTTPConnection) -> None:
         given = await _basic(request)
@@ -126,3 +127,10 @@ def _is_local(request: HTTPConnection) -> bool:
     """Tell whether a request comes from here and calls us so: any page can bend its own name to 127.0.0.1."""
     peer = request.client.host if request.client else ""
     return is_loopback(peer) and is_loopback(host_of(request))
+
+
+def _came_by_https(request: HTTPConnection) -> bool:
+    """Tell whether the browser speaks https, to us or to the first proxy before us."""
+    proto = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    forwarded = _FORWARDED_PROTO.search(request.headers.get("forwarded", "").partition(",")[0].lower())
+    return "https" in (request.url.scheme, proto, forwarded and forwarded[1])

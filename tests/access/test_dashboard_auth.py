@@ -198,6 +198,25 @@ async def test_guesses_are_logged_seldom_but_all_are_counted(logged: Logged) -> 
     assert "wrong\n" not in logged.text
 
 
+@pytest.mark.parametrize(
+    ("header", "value", "secure"),
+    [
+        ("x-forwarded-proto", "https", True),
+        ("x-forwarded-proto", "HTTPS, http", True),
+        ("forwarded", "for=192.0.2.1;Proto=https;by=10.0.0.1, for=10.0.0.1;proto=http", True),
+        ("forwarded", 'proto="https"', True),
+        ("x-forwarded-proto", "http, https", False),
+        ("accept", "https", False),
+    ],
+)
+def test_a_device_behind_a_proxy_s_https_sends_its_cookie_by_nothing_else(
+    header: str, value: str, secure: bool
+) -> None:
+    response = Response()
+    Locked().auth.remember(request("a.example", more=[(header, value)]), response)
+    assert ("secure" in response.headers["set-cookie"].lower()) is secure
+
+
 @pytest.mark.parametrize("password", [None, "", "short"])
 def test_the_option_needs_a_password(password: str | None) -> None:
     with pytest.raises(DashboardUnusable, match="set MOSHI_WEB_PASSWORD"):

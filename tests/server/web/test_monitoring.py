@@ -82,7 +82,9 @@ async def test_a_call_can_be_watched_while_it_runs_and_after() -> None:
         assert isinstance(seen["end"], dict)
         assert seen["metrics"]["backlog_frames"] == 0
         assert seen["end"]["over"]
-        after = (await http.get(f"/calls/{CALL_SID}")).json()
+        page = await http.get(f"/calls/{CALL_SID}")
+        assert page.headers["cache-control"] == "no-store", "no disk of a browser's shall have the words"
+        after = page.json()
         assert after["frames"] == 10
         assert after["words"] == [
             {"at_s": after["words"][0]["at_s"], "speaker": "bot", "text": "1 2 3 4 5 6 7 8 9 10"}
