@@ -248,7 +248,8 @@ class TwilioApi:
         for delay_secs in (*_RETRY_DELAYS_SECS, None):
             try:
                 return await in_daemon_thread(request, "Twilio's API")
-            except (TwilioException, RequestException) as raised:
+            # The last one: what is not JSON, which Twilio's client leaves to json.loads.
+            except (TwilioException, RequestException, ValueError) as raised:
                 error = as_rest_exception(raised)
                 again = _was_not_processed(error) or (again_after_server_error and _may_pass(error))
                 if delay_secs is None or not again:
@@ -282,7 +283,7 @@ def _was_not_processed(error: Exception) -> bool:
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, TwilioRestException):
         return bool(error.status >= _SERVER_ERROR)
-    return isinstance(error, RequestException)
+    return isinstance(error, (RequestException, ValueError))
 
 
 def _call(instance: Any) -> PlacedCall:

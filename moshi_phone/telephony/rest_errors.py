@@ -68,6 +68,12 @@ def explain(error: Exception) -> TwilioError:
             f"Twilio's API cannot be reached ({type(error).__name__}): check this machine's network",
             may_pass=True,
         )
+    if isinstance(error, ValueError):
+        return TwilioError(
+            "Twilio's API answered something that is not JSON: check that no proxy or login page of this "
+            "network answers in its place",
+            may_pass=True,
+        )
     if not isinstance(error, TwilioRestException):
         return TwilioError(f"Twilio's API: {redact(str(error))}")
     code = int(error.code or error.status)  # what answers in Twilio's place, such as a proxy, has no code

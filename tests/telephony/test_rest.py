@@ -199,6 +199,22 @@ async def test_an_api_that_is_not_there(naps: Naps) -> None:
         await api.fetch_call("CA" + "0" * 32)
 
 
+async def test_a_page_in_place_of_the_api_may_pass(api: TwilioApi, twilio: FakeTwilioApi, naps: Naps) -> None:
+    """What a network's login page, or a proxy under maintenance, answers: 200, and no JSON."""
+    twilio.fail(200, times=2)
+    assert await api.check_account() == "Full"
+    twilio.fail(200, times=10)
+    with pytest.raises(TwilioError, match="is not JSON: check that no proxy or login page") as error:
+        await api.find_number(NUMBER)
+    assert error.value.may_pass
+    twilio.failures.clear()
+    twilio.requests.clear()
+    twilio.fail(200)
+    with pytest.raises(TwilioError, match="is not JSON"):
+        await place(api)
+    assert len(twilio.requests) == 1, "the call may have been placed"
+
+
 async def test_a_machine_is_looked_for_beside_the_call(twilio: FakeTwilioApi) -> None:
     api = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url)
     await api.place_call(
