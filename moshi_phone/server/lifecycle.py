@@ -85,6 +85,7 @@ async def running_server(
         for sentence in unused_options(options):
             logger.warning("{}", sentence)
         state = ServerState.create(options, choice, tokens=tokens, webhook_base_url=webhook_base_url)
+        state.line_number = pointer.number if pointer is not None else None
         # A worker's public URL is its own, not the gateway's.
         address = state.auth.address if webhook_base_url else state.webhooks
         if options.reach.insecure and not options.twilio.auth_token:

@@ -25,6 +25,9 @@ class VoiceWebhookOverride:
     back (SIGKILL, no power, Twilio's API out of reach) is followed by one that takes the number over, and
     at its end puts back what was there before both.
 
+    Attributes:
+        number: E.164.
+
     Args:
         api: of the account that has the number.
         number: E.164.
@@ -34,7 +37,7 @@ class VoiceWebhookOverride:
 
     def __init__(self, api: TwilioApi, number: str, say: Say, notes: SavedNumbers | None = None) -> None:
         self._api = api
-        self._number = number
+        self.number = number
         self._say = say
         self._notes = notes or SavedNumbers()
         self._borrowed: SavedNumber | None = None
@@ -114,8 +117,8 @@ class VoiceWebhookOverride:
                 self._lock.release()
 
     async def _borrow(self) -> SavedNumber:
-        found = await self._api.find_number(self._number)
-        label = redact(self._number)
+        found = await self._api.find_number(self.number)
+        label = redact(self.number)
         if found.trunk_sid:
             raise TwilioError(
                 f"{label} belongs to a SIP trunk, which takes all its calls: take it out of the trunk at "

@@ -53,8 +53,13 @@ class IncomingCall:
     caller_id: str | None = field(default=None, repr=False)
 
     @classmethod
-    def from_form(cls, form: Mapping[str, str]) -> IncomingCall:
-        """Read Twilio's form."""
+    def from_form(cls, form: Mapping[str, str], line_number: str | None = None) -> IncomingCall:
+        """Read Twilio's form.
+
+        Args:
+            form: by name.
+            line_number: a number of the account, E.164, to be shown for calls that came to a SIP address.
+        """
         own = {"CallSid", "From", "To", "Direction", "AccountSid"}
         from_ = normalize(form.get("From"))
         to = normalize(form["To"]) if form.get("To") else ""
@@ -66,13 +71,15 @@ class IncomingCall:
             to,
             form.get("Direction", "inbound"),
             {name: value for name, value in form.items() if name not in own},
-            caller_id=to if not is_shown and is_number(to) else None,
+            caller_id=None if is_shown else to if is_number(to) else line_number,
         )
 
     @property
     def own_number(self) -> str:
         """The account's number in this call; whoever dials it comes in again."""
-        return self.from_ if self.direction.startswith("outbound") else self.to
+        if self.direction.startswith("outbound"):
+            return self.from_
+        return self.to if is_number(self.to) else self.caller_id or self.to
 
 
 MAX_BODY_BYTES = 64 * 1024  # Twilio's forms have one or two kilobytes
@@ -112,6 +119,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
     next_step: NextStep | None = None,
     after_message: Answer | None = None,
     whisper: Callable[[str], str] | None = None,
+    line_number: Callable[[], str | None] = lambda: None,
 ) -> APIRouter:
     """Make ``POST /twiml``, ``POST /twiml/next``, ``/transferred``, ``/recorded``, ``/whisper``, ``/status``.
 
@@ -128,6 +136,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
         after_message: says, as TwiML, what to do with a call whose caller has left a message; its
             parameters name the recording.
         whisper: says, as TwiML, what whoever answers a transfer is told, given the caller's call.
+        line_number: gives the number that rings here, E.164, as far as it is known.
     """
     answered: dict[str, str] = {}  # by the signature, which covers the question: asked twice, done once
     router = APIRouter()
@@ -149,7 +158,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
         # One URL in both of the console's fields brings the news of a call's end here, too.
         if note_end(form):
             return _xml(nothing())
-        call = _call(form)
+        call = _call(form, line_number())
         with call_context(call.call_sid):
             return _xml(await answer(call))
 
@@ -161,7 +170,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
             form = await read(request, NEXT_PATH)
             if note_end(form):
                 return _xml(nothing())
-            call, signature = _call(form), request.headers.get(HEADER, "")
+            call, signature = _call(form, line_number()), request.headers.get(HEADER, "")
             with call_context(call.call_sid):
                 if signature not in answered:
                     resumes, held_secs = (_count(request, name) for name in ("resumes", "held"))
@@ -177,7 +186,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
     async def transferred(request: Request) -> Response:
         """Say what to do with a call when the other phone has hung up, or was never answered."""
         form = await read(request, TRANSFERRED_PATH)
-        call = _call(form)
+        call = _call(form, line_number())
         with call_context(call.call_sid):
             _log_dial_error(form)
             if note_end(form):
@@ -239,8 +248,8 @@ def _xml(document: str) -> Response:
     return Response(document, media_type="application/xml")
 
 
-def _call(form: FormData) -> IncomingCall:
-    return IncomingCall.from_form({name: str(value) for name, value in form.items()})
+def _call(form: FormData, line_number: str | None) -> IncomingCall:
+    return IncomingCall.from_form({name: str(value) for name, value in form.items()}, line_number)
 
 
 def _signed_url(request: Request, path: str, auth: StreamAuth) -> str | None:

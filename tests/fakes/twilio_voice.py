@@ -46,18 +46,18 @@ class FakeTwilioVoice:
         self._local = local
         self._validator = RequestValidator(AUTH_TOKEN)
 
-    async def call_in(self, voice_url: str, call_sid: str, caller: str = CALLER) -> str:
+    async def call_in(self, voice_url: str, call_sid: str, caller: str = CALLER, called: str = NUMBER) -> str:
         """Ask the number's voice URL what to do with a call; gives the TwiML."""
         form = {
             "AccountSid": ACCOUNT_SID,
             "ApiVersion": "2010-04-01",
             "CallSid": call_sid,
             "CallStatus": "ringing",
-            "Called": NUMBER,
+            "Called": called,
             "Caller": caller,
             "Direction": "inbound",
             "From": caller,
-            "To": NUMBER,
+            "To": called,
         }
         status, text = await self.post(voice_url, form)
         assert status == 200, text

@@ -79,6 +79,7 @@ class ServerState:
         judge: the thread in which their conversations are measured.
         clock: gives seconds, monotonic.
         now: gives the time of day, with its zone.
+        line_number: the number that rings here, E.164, where ``--number`` says so.
         loading: the engine's start, where calls may come before its end: they ring until then. None after it.
         desk: where Twilio's webhooks go, where that is not where streams come to: the desk of a cluster, or
             a URL that servers share.
@@ -104,6 +105,7 @@ class ServerState:
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = _utc_now
     webhook_base_url: PublicAddress | None = None
+    line_number: str | None = None
     loading: asyncio.Future[None] | None = None
 
     @classmethod

@@ -66,6 +66,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
             whisper=lambda call_sid: whisper(call_sid, state),
             after_message=lambda call: after_message(call, state),
             next_step=lambda call, resumes, held_secs: next_step(call, resumes, held_secs, state),
+            line_number=lambda: state.line_number,
         )
     )
 
