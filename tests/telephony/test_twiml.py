@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moshi_phone.access.tokens import ANY_CALL, StreamTokens
-from moshi_phone.telephony.twiml import connect_stream, reject
+from moshi_phone.telephony.twiml import connect_stream, dial, reject
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
 
@@ -28,3 +28,9 @@ def test_a_document_fits_a_dialled_call() -> None:
     token = StreamTokens.from_auth_token("x").mint(ANY_CALL, 1_800_000_000)
     base = "https://" + "h" * 253
     assert len(connect_stream(f"wss://{'h' * 253}/stream", token, base + "/status")) < 4000
+
+
+def test_a_number_is_dialled_as_it_was_understood() -> None:
+    assert dial(" +44 (0)20 7946-0018 ", 20) == (
+        HEAD + '<Response><Dial timeout="20"><Number>+442079460018</Number></Dial></Response>'
+    )

@@ -64,3 +64,11 @@ def test_a_promise_that_is_made_again_counts_from_then() -> None:
     reservations.make("CA1", NOW)
     reservations.make("CA1", NOW + 2)
     assert reservations.count(NOW + HOLD_SECS, besides="") == 1
+
+
+def test_a_session_is_held_for_as_long_as_twilio_may_take() -> None:
+    """A trial account's callers hear an announcement of more than ten seconds first."""
+    reservations = Reservations()
+    reservations.make("CA1", NOW)
+    assert reservations.count(NOW + 15, besides="") == 1
+    assert reservations.count(NOW + 60, besides="") == 0, "who never comes keeps nobody out"

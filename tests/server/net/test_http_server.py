@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
+from typing import cast
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from moshi_phone.server import lifecycle
 from moshi_phone.server.lifecycle import listen, uvicorn_config
 from moshi_phone.server.net.http_server import listening
 
@@ -22,3 +25,11 @@ async def test_it_answers_while_the_block_runs_and_not_after() -> None:
     async with httpx.AsyncClient(trust_env=False) as http:
         with pytest.raises(httpx.ConnectError):
             await http.get(url)
+
+
+def test_connections_leave_descriptors_for_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "raise_limit", lambda: 256)  # as on macOS
+    config = uvicorn_config(FastAPI())
+    assert config.limit_concurrency == 128
+    (connections,) = cast("partial[object]", config.http).args  # what uvicorn makes its protocols with
+    assert connections.limits.waiting == 64
