@@ -135,7 +135,8 @@ class ModelFiles:
             except Unfit as error:
                 file = error.path.name
                 if self.is_ours(error.path) and file not in repaired:
-                    error.path.unlink()
+                    with suppress(OSError):  # a cache that is read-only
+                        error.path.unlink()
                 elif file not in repaired and not repair:
                     raise self._damaged(error) from error
                 elif file in repaired or not hub.fetch_if_different(file):
