@@ -36,7 +36,7 @@ from moshi_phone.audio import pcm
 from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ
 from moshi_phone.audio.silence import SILENT_FRAME, is_silent
 from moshi_phone.audio.speech_activity import Change, SpeechActivity
-from moshi_phone.engines.duplex import HANG_SECS, DuplexSession, DuplexStep, EngineFailed, Unsupported
+from moshi_phone.engines.duplex import BUGS, HANG_SECS, DuplexSession, DuplexStep, EngineFailed, Unsupported
 from moshi_phone.runtime.errors import describe_error
 from moshi_phone.runtime.watchdog import Watchdog
 from processors.frames import EngineMetricsFrame, MulawInputFrame
@@ -190,7 +190,7 @@ class MoshiProcessor(AIService):
         self._fed_frames += 1
         try:
             self.session.feed(block)
-        except (Exception, SystemExit) as error:  # a bug, ours or of an engine of the user's own
+        except BUGS as error:  # ours or of an engine of the user's own
             self.create_task(self._report_broken(error))
         # Not anew with every frame: that would put the alarm off for as long as the caller speaks.
         if not self._watchdog.is_running:
@@ -260,7 +260,7 @@ class MoshiProcessor(AIService):
                 await asyncio.sleep(0)  # an engine of the user's own may never wait for anything
         except EngineFailed as error:
             await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
-        except (Exception, SystemExit) as error:  # a bug, ours or of an engine of the user's own
+        except BUGS as error:  # ours or of an engine of the user's own
             await self._report_broken(error)
 
     async def _report_broken(self, error: BaseException) -> None:
@@ -317,7 +317,7 @@ class MoshiProcessor(AIService):
         began_s = loop.time()
         try:
             last = await self.session.finish_listening()
-        except Exception as error:  # a bug, ours or of an engine of the user's own
+        except BUGS as error:  # ours or of an engine of the user's own
             logger.opt(exception=error).error("The caller's last words are lost")
             last = ()
         if last:

@@ -33,6 +33,10 @@ class EngineError(UserError):
     """An engine's own failure; its text is one sentence that a person can act on."""
 
 
+BUGS = (Exception, SystemExit, KeyboardInterrupt)
+"""What code of the user's own may raise by mistake; the last two, in a task, would end the event loop."""
+
+
 class EngineUnavailable(EngineError):
     """The engine cannot be started: weights missing, hub unreachable, no accelerator."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from loguru import logger
 
-from moshi_phone.engines.duplex import DuplexEngine, EngineError, EngineUnavailable, Progress
+from moshi_phone.engines.duplex import BUGS, DuplexEngine, EngineError, EngineUnavailable, Progress
 from moshi_phone.runtime.errors import describe_error
 
 
@@ -53,7 +53,7 @@ class Startup:
             await engine.start(tell)
         except EngineError:
             raise
-        except (Exception, SystemExit) as error:  # a bug, ours or of an engine of the user's own
+        except BUGS as error:  # ours or of an engine of the user's own
             logger.opt(exception=error).error("The engine {} did not start", engine.name)
             raise EngineUnavailable(
                 f"The engine {engine.name} did not start ({describe_error(error)})."
@@ -74,7 +74,7 @@ async def watching(engine: DuplexEngine) -> AsyncIterator[None]:
             try:
                 engine.watch()
                 log.note(engine.error)
-            except Exception:  # a bug of an engine of the user's own: the next look may find it well
+            except BUGS:  # of an engine of the user's own: the next look may find it well
                 logger.exception("The engine {} cannot be watched", engine.name)
             await asyncio.sleep(WATCH_S)
 

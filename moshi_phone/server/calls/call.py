@@ -13,7 +13,7 @@ from typing import Any
 
 from loguru import logger
 
-from moshi_phone.engines.duplex import DuplexSession
+from moshi_phone.engines.duplex import DuplexSession, Unsupported
 from moshi_phone.records.call_metrics import CallMetrics, CallObservations
 from moshi_phone.records.transcript_file import Heading, heading
 from moshi_phone.runtime.call_log import short_sid
@@ -109,7 +109,10 @@ class Call:
         """
         if self.session is None or self.state is not CallState.ACTIVE:
             raise CallClosed(f"The call {self.name} is over.")
-        self.session.say(text)
+        try:
+            self.session.say(text)
+        except (SystemExit, KeyboardInterrupt) as error:  # of an engine of the user's own
+            raise Unsupported(f"{self.session.display_name} cannot say it ({error!r}).") from error
 
     def cancel_action(self) -> None:
         """Do no more of what ``start_action`` began."""

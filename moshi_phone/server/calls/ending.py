@@ -114,7 +114,7 @@ async def _close(session: DuplexSession, pipeline: asyncio.Task[None]) -> None:
         await asyncio.wait((pipeline,), timeout=LAST_WORDS_SECS)
     try:
         await session.close()
-    except SystemExit as error:  # in a task, it would end the event loop, and with it all other calls
+    except (SystemExit, KeyboardInterrupt) as error:  # in a task, it would end the event loop
         raise EngineFailed(f"{session.display_name} did not close ({error!r})") from error
 
 

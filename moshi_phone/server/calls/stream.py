@@ -16,6 +16,7 @@ from moshi_phone.access.refusal import RefusalCause, StreamRefused, Where
 from moshi_phone.access.source import source_of
 from moshi_phone.access.tokens import PARAMETER
 from moshi_phone.engines.duplex import (
+    BUGS,
     NO_OVERRIDES,
     CallOverrides,
     DuplexEngine,
@@ -161,7 +162,7 @@ def _open_session(
         raise StreamRefused(RefusalCause.BUSY, str(busy)) from busy
     except RequestRefused as refused:
         raise StreamRefused(RefusalCause.REQUEST, str(refused)) from refused
-    except (Exception, SystemExit) as error:  # a bug, ours or of an engine of the user's own
+    except BUGS as error:  # ours or of an engine of the user's own
         logger.opt(exception=error).error("The engine {} opened no session", state.engine.name)
         raise StreamRefused(RefusalCause.ENGINE, _NO_SESSION) from error
     if not isinstance(session, DuplexSession):

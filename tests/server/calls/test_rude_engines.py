@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -10,10 +11,20 @@ import pytest
 
 from examples.tone_engine import ToneEngine, ToneSession
 from moshi_phone.audio.formats import FRAME_SAMPLES, Pcm
-from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, DuplexStep, EngineUnavailable
+from moshi_phone.engines.duplex import (
+    NO_OVERRIDES,
+    CallOverrides,
+    DuplexStep,
+    EngineUnavailable,
+    Unsupported,
+)
+from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.startup import Startup
+from moshi_phone.server.startup import Startup, watching
+from moshi_phone.telephony.media_stream import parse
+from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, start_message
+from tests.support.waiting import until
 
 
 class RudeSession(ToneSession):
@@ -21,16 +32,16 @@ class RudeSession(ToneSession):
 
     def __init__(self, engine: RudeEngine) -> None:
         super().__init__(engine)
-        self._what = engine.what
+        self._what, self._error = engine.what, engine.raised
 
     def feed(self, pcm: Pcm) -> None:
         if self._what == "feed":
-            raise SystemExit(3)
+            raise self._error
         super().feed(pcm)
 
     async def outputs(self) -> AsyncIterator[DuplexStep]:
         if self._what == "outputs":
-            raise SystemExit(3)
+            raise self._error
         while self._what == "never awaits":
             yield DuplexStep(np.zeros(FRAME_SAMPLES, np.float32))
         async for step in super().outputs():
@@ -39,29 +50,35 @@ class RudeSession(ToneSession):
     async def close(self) -> None:
         await super().close()
         if self._what == "close":
-            raise SystemExit(3)
+            raise self._error
+
+    def say(self, text: str) -> None:
+        raise self._error
 
 
 class RudeEngine(ToneEngine):
     """Is rude in one call, and polite in those after it."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    def __init__(self, what: str, raised: type[BaseException] = SystemExit) -> None:
+        self.what, self.raised = what, raised
 
     def open_session(self, request: CallOverrides = NO_OVERRIDES) -> ToneSession:
         super().open_session(request)
         if self.what == "open":
             self.what, self.running = "", self.running - 1
-            raise SystemExit(3)
+            raise self.raised
         session = RudeSession(self)
         self.what = ""
         return session
 
 
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("what", ["open", "feed", "outputs", "close"])
-async def test_an_engine_that_leaves_the_program_loses_its_call_alone(what: str) -> None:
-    """SystemExit in a task ends the event loop: the server went on without its signal handlers."""
-    async with serving(ServerState(RudeEngine(what))) as address:
+async def test_an_engine_that_leaves_the_program_loses_its_call_alone(
+    what: str, raised: type[BaseException]
+) -> None:
+    """In a task either ends the event loop: the server went on without its signal handlers."""
+    async with serving(ServerState(RudeEngine(what, raised))) as address:
         async with Phone.calling(address, start_message(call_sid="CA1")) as phone:
             await phone.say(times=8)
             if what == "close":
@@ -71,6 +88,27 @@ async def test_an_engine_that_leaves_the_program_loses_its_call_alone(what: str)
         async with Phone.calling(address, start_message(call_sid="CA2")) as phone:
             await phone.say(times=8)
             await phone.listen(frames=2)
+
+
+async def test_an_engine_that_leaves_while_it_is_watched_is_watched_again(logged: Logged) -> None:
+    class Leaver(ToneEngine):
+        looks = 0
+
+        def watch(self) -> None:
+            self.looks += 1
+            if self.looks == 1:
+                raise SystemExit(3)
+
+    engine = Leaver()
+    async with watching(engine):
+        await until(lambda: engine.looks > 1)
+    assert "cannot be watched" in logged.text
+
+
+async def test_an_engine_that_leaves_instead_of_saying_words_goes_on() -> None:
+    call = Call(parse(json.dumps(start_message())), session=RudeSession(RudeEngine("say")))  # type: ignore[arg-type]
+    with pytest.raises(Unsupported, match="cannot say it"):
+        call.say("Hello.")
 
 
 async def test_an_engine_that_never_awaits_leaves_the_others_their_turns() -> None:
