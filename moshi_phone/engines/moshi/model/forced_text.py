@@ -37,14 +37,23 @@ class Word:
     padding_steps: int = 0
 
 
+def check_whole(text: str) -> None:
+    """Make sure that a tokenizer takes a text: JSON can spell half a character, and so can a command line.
+
+    Raises:
+        ValueError: when it does not.
+    """
+    if _SURROGATE.search(text):
+        raise ValueError("expected whole characters, got half a surrogate pair")
+
+
 def words_of(text: str, tokenizer: SentencePieceProcessor) -> list[Word]:
     """Spell a text, each word by itself.
 
     Raises:
         ValueError: when nothing of it can be spelled, or a word is too long, or no text.
     """
-    if _SURROGATE.search(text):  # JSON can spell half a character, which no tokenizer takes
-        raise ValueError("expected whole characters, got half a surrogate pair")
+    check_whole(text)
     spoken = text.translate(_SPELLING).split()
     if (longest := max(map(len, spoken), default=0)) > MAX_WORD_CHARS:
         raise ValueError(f"expected words of at most {MAX_WORD_CHARS} characters, got one of {longest}")

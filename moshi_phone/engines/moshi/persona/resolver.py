@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, EngineUnavailable, RequestRefused
-from moshi_phone.engines.moshi.model.forced_text import MAX_WORDS, words_of
+from moshi_phone.engines.moshi.model.forced_text import MAX_WORDS, check_whole, words_of
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling, Sampling
 from moshi_phone.engines.moshi.model.token_history import NO_PREFIX, ForcedPrefix
 from moshi_phone.engines.moshi.persona.prompt_cache import PersonaPrompt
@@ -120,6 +120,10 @@ class RequestResolver:
         Raises:
             RequestRefused: when it is too long.
         """
+        try:
+            check_whole(persona)
+        except ValueError as error:
+            raise RequestRefused(f"The persona cannot be read: {error}.") from error
         text = persona.strip()
         if not (text.startswith(_SYSTEM) and text.endswith(_SYSTEM) and len(text) > len(_SYSTEM)):
             text = f"{_SYSTEM} {text} {_SYSTEM}"
