@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -197,6 +198,22 @@ def test_a_whole_file_of_another_model_is_not_called_damaged_nor_fetched_again(
     with pytest.raises(EngineUnavailable, match="holds it like this, try another --model"):
         find(REPO, repair=True)
     assert {method for method, _, _ in hub.requests} == {"HEAD"}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.q8.safetensors", "consolidated.safetensors"])
+def test_a_port_is_what_its_tensors_are_whatever_its_file_is_called(
+    hub: FakeHub, own_checkpoint: Path, tmp_path: Path, name: str
+) -> None:
+    (own_checkpoint / WEIGHTS_NAME).rename(own_checkpoint / name)
+    config = json.loads((own_checkpoint / CONFIG_NAME).read_text())
+    del config["moshi_name"]
+    (own_checkpoint / CONFIG_NAME).write_text(json.dumps(config))
+    fill_cache(tmp_path / "cache", own_checkpoint, [CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME, name])
+    assert find(REPO).quantization == Quantization(4, 32)
+    assert "GET" not in {method for method, _, _ in hub.requests}
+    hub.requests.clear()
+    assert find(REPO).weights.name == name
+    assert hub.requests == []
 
 
 def test_a_cache_that_lacks_only_the_config_gets_it(
