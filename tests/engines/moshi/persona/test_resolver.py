@@ -73,9 +73,10 @@ def test_what_cannot_be_is_refused_and_at_the_start_is_a_reason_not_to(
     roles = RequestResolver(EngineOptions(), SAMPLING, tokenizer, voices)
     with pytest.raises(RequestRefused, match=f"expected at most {PERSONA_LIMIT_TOKENS}"):
         roles.role(CallOverrides(persona="badi " * PERSONA_LIMIT_TOKENS))
-    for field in ({"persona": "Anna \ud83d"}, {"greeting": "Hi \udcff"}):  # of JSON, of a command line
-        with pytest.raises(RequestRefused, match="got half a surrogate pair"):
-            roles.greeting(request := CallOverrides(**field), roles.role(request), RECORDED)
+    with pytest.raises(RequestRefused, match="got half a surrogate pair"):  # JSON can spell it
+        roles.role(CallOverrides(persona="Anna \ud83d"))
+    with pytest.raises(RequestRefused, match="got half a surrogate pair"):
+        roles.greeting(CallOverrides(greeting="Hi \ud83d"), None, RECORDED)
     with pytest.raises(RequestRefused, match="There is no voice 'NATM3'"):
         roles.role(CallOverrides(voice="NATM3"))
     with pytest.raises(EngineUnavailable, match="There is no voice 'NATM3'"):
