@@ -57,6 +57,15 @@ def test_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert not any("\x1b" in line for line in lines), "colours are for terminals"
 
 
+def test_a_stranger_s_malformed_requests_are_one_line_with_their_count(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log_to_stderr("info")
+    for _ in range(50):
+        logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    assert capsys.readouterr().err.count("Invalid HTTP request") == 1
+
+
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     ours, theirs, broke = (json.loads(line) for line in told(capsys, "json").splitlines())
     assert datetime.fromisoformat(ours.pop("time")).tzinfo is not None

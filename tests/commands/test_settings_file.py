@@ -39,6 +39,19 @@ def test_what_is_wrong_with_a_file_is_one_sentence(
     assert sentence in result.output.replace("\n", " ")
 
 
+@pytest.mark.parametrize(
+    ("mode", "word"),
+    [(0o600, ""), (0o640, "read"), (0o604, "read"), (0o620, "write to"), (0o666, "write to")],
+)
+def test_a_file_that_others_can_read_or_write_is_warned_of(tmp_path: Path, mode: int, word: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("port = 65536")  # wrong, so that nothing starts
+    file.chmod(mode)
+    told = CliRunner().invoke(cli, ["serve", "--config", str(file)]).stderr.replace("\n", " ")
+    assert (f"Warning: others on this machine can {word} {file}" in told) is bool(word)
+    assert ("Warning" in told) is bool(word)
+
+
 def test_values_as_the_options_take_them(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text('allow = "+1555*"\nquantize = 8\ntunnel = false\nrecord = "here"\nport = "high"\n')

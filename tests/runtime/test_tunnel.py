@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 from aiohttp import web
 
@@ -65,12 +66,14 @@ def is_running(pid: int) -> bool:
     return True
 
 
-async def test_it_opens_and_closes(cloudflared: FakeCloudflared) -> None:
+async def test_it_opens_and_closes(cloudflared: FakeCloudflared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "secret")
     urls = Urls()
     tunnel = make(cloudflared, urls)
     starting = asyncio.create_task(tunnel.start())
     run = await cloudflared.runs.get()
     assert run.argv[:1] == ["tunnel"]
+    assert "TWILIO_AUTH_TOKEN" not in psutil.Process(run.pid).environ(), "it gets none of our secrets"
     assert run.argv[run.argv.index("--url") + 1] == "http://127.0.0.1:5001"
     assert run.config == ""
     await run.log(f"INF |  {URL}  |")
