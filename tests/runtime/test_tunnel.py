@@ -182,7 +182,8 @@ async def test_it_lives_and_has_lost_its_connection(
     assert is_running(first.pid), "as long as it is ready"
     cloudflared.ready_at_once = False
     await first.lose_connection()
-    second = await cloudflared.runs.get()
+    async with asyncio.timeout(20):
+        second = await cloudflared.runs.get()
     assert not is_running(first.pid)
     await second.be_ready(OTHER_URL)
     await urls.next()
