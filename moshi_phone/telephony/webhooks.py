@@ -198,7 +198,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
         @router.post(RECORDED_PATH)
         async def recorded(request: Request) -> Response:
             """Say what to do with a call whose caller has left a message, or has hung up."""
-            call = _call(await read(request, RECORDED_PATH))
+            call = _call(await read(request, RECORDED_PATH), line_number())
             with call_context(call.call_sid):
                 return _xml(await after_message(call))
 
