@@ -12,7 +12,7 @@ from moshi_phone.commands.main import cli
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import moshi_server_beside
 
-SPEED = {"first_audio", "delay", "drift", "gaps", "keeps_up"}
+SPEED = {"first_audio", "delay", "drift", "gaps", "keeps_up", "quality"}
 
 
 def run(*arguments: str) -> Result:

@@ -148,7 +148,8 @@ def test_goes_on_for_twelve_minutes_in_the_same_memory_and_time() -> None:
         step_s.append(time.perf_counter() - began_s)
         memory_bytes.append(mx.get_active_memory())
     assert session.frames == steps
-    assert len(set(memory_bytes[2 * context :])) == 1, "memory moves after the ring is full"
+    full_bytes = memory_bytes[2 * context :]
+    assert max(full_bytes) - min(full_bytes) < 1_000, "memory grows after the ring is full"  # mlx: 16 bytes
     # The quickest tenth: what else the machine does makes the others longer.
     early, late = (np.percentile(part, 10) for part in (step_s[context : steps // 3], step_s[-steps // 3 :]))
     assert late < 1.5 * early
