@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipecat.frames.frames import DataFrame, OutputAudioRawFrame, SystemFrame
 
+from moshi_phone.audio import g711
+
 
 @dataclass
-class MulawInputFrame(SystemFrame):
+class _Decoding:
+    """Decodes a frame's µ-law once for all stages that look at it."""
+
+    _decoded: tuple[bytes, bytes] = field(default=(b"", b""), init=False, repr=False, compare=False)
+
+    @property
+    def pcm(self) -> bytes:
+        """The frame's audio as 16-bit PCM, 8 kHz mono."""
+        mulaw: bytes = self.mulaw  # type: ignore[attr-defined] # of the frame
+        if self._decoded[0] is not mulaw:
+            self._decoded = (mulaw, g711.decode(mulaw))
+        return self._decoded[1]
+
+
+@dataclass
+class MulawInputFrame(_Decoding, SystemFrame):
     """The caller's audio as the phone network carries it.
 
     A system frame, as pipecat's ``InputAudioRawFrame`` is: no queue and no interruption holds it up.
@@ -22,7 +39,7 @@ class MulawInputFrame(SystemFrame):
 
 
 @dataclass
-class MulawOutputFrame(DataFrame):
+class MulawOutputFrame(_Decoding, DataFrame):
     """Audio for the caller's ear, ready to be sent.
 
     Attributes:

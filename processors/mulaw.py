@@ -24,7 +24,7 @@ class MulawDecoder(FrameProcessor):
         """Decode the caller's audio; everything else passes."""
         await super().process_frame(frame, direction)
         if isinstance(frame, MulawInputFrame):
-            frame = InputAudioRawFrame(g711.decode(frame.mulaw), PHONE_RATE_HZ, num_channels=1)
+            frame = InputAudioRawFrame(frame.pcm, PHONE_RATE_HZ, num_channels=1)
         await self.push_frame(frame, direction)
 
 

@@ -10,7 +10,7 @@ from pipecat.frames.frames import Frame, OutputAudioRawFrame
 
 from moshi_phone.audio import g711, pcm
 from moshi_phone.audio.formats import PHONE_RATE_HZ
-from moshi_phone.audio.silence import is_silent
+from moshi_phone.audio.silence import SILENCE_RMS, is_silent
 from processors.frames import MarkInputFrame, MulawOutputFrame, PlayoutMetricsFrame
 
 PAUSE_MS = 400.0  # longer than the stops inside words and the breaks between them
@@ -52,10 +52,12 @@ class PlaybackEnd:
             self._played_at_s = max(self._played_at_s, _now_s() + frame.lead_ms / 1000)
             self._round_trip_ms = frame.round_trip_ms
         elif isinstance(frame, MulawOutputFrame):
-            self._pass_audio(g711.decode(frame.mulaw), len(frame.mulaw) / PHONE_RATE_HZ * 1000)
+            audio_ms = len(frame.mulaw) / PHONE_RATE_HZ * 1000
+            self._pass_audio(g711.power(frame.mulaw) <= SILENCE_RMS**2, audio_ms)
         elif isinstance(frame, OutputAudioRawFrame):
             samples_a_second = frame.sample_rate * frame.num_channels
-            self._pass_audio(frame.audio, len(frame.audio) / 2 / samples_a_second * 1000)
+            audio_ms = len(frame.audio) / 2 / samples_a_second * 1000
+            self._pass_audio(is_silent(pcm.to_float(frame.audio)), audio_ms)
 
     def close(self) -> None:
         """Wait for nothing more: the call is over."""
@@ -94,10 +96,10 @@ class PlaybackEnd:
             del self._echoes[name]
         return True
 
-    def _pass_audio(self, audio: bytes, audio_ms: float) -> None:
+    def _pass_audio(self, is_quiet: bool, audio_ms: float) -> None:
         self._has_audio = True
         self._played_at_s = max(self._played_at_s, _now_s()) + audio_ms / 1000
-        if is_silent(pcm.to_float(audio)):
+        if is_quiet:
             self._pass_quiet(audio_ms)
         else:
             self._quiet_ms = 0.0

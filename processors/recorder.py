@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pipecat.frames.frames import AudioRawFrame, Frame, InputAudioRawFrame, OutputAudioRawFrame
 
-from moshi_phone.audio import g711
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.records.call_audio import CallAudio
 from processors.frames import MulawInputFrame, MulawOutputFrame
@@ -32,9 +31,9 @@ class Recorder:
     def observe(self, frame: Frame) -> None:
         """Take audio, whichever way it goes."""
         if isinstance(frame, MulawOutputFrame):
-            self._audio.heard(_decoded(frame.mulaw), PHONE_RATE_HZ)
+            self._audio.heard(np.frombuffer(frame.pcm, "<i2"), PHONE_RATE_HZ)
         elif isinstance(frame, MulawInputFrame):
-            self._audio.said(_decoded(frame.mulaw), PHONE_RATE_HZ)
+            self._audio.said(np.frombuffer(frame.pcm, "<i2"), PHONE_RATE_HZ)
         elif isinstance(frame, OutputAudioRawFrame):
             self._audio.heard(_mono(frame), frame.sample_rate)
         elif isinstance(frame, InputAudioRawFrame):
@@ -43,10 +42,6 @@ class Recorder:
     def close(self) -> None:
         """Close the time line."""
         self._audio.close()
-
-
-def _decoded(mulaw: bytes) -> NDArray[np.int16]:
-    return np.frombuffer(g711.decode(mulaw), "<i2")
 
 
 def _mono(frame: AudioRawFrame) -> NDArray[np.int16]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-import numpy as np
 from fastapi import WebSocket
 from loguru import logger
 from pipecat.audio.dtmf.utils import load_dtmf_audio
@@ -45,7 +44,6 @@ from processors.socket_writer import SocketWriter
 PACED_AHEAD_S = 0.1  # paced audio lies in the other side's buffer for so long: a cushion against jitter
 SPEAKING_EVERY_S = 1.0  # between two BotSpeakingFrames: each passes every stage, both ways
 FLUSH_S = 1.0  # for what is not sent when the pipeline ends
-_SQUARES = np.square(np.frombuffer(g711.decode(bytes(range(256))), "<i2").astype(np.float32) / 32_768)
 
 
 class ClipAudioFrame(OutputAudioRawFrame):
@@ -212,7 +210,7 @@ class TwilioOutput(BaseOutputTransport):
         return await self._mixer.mix(audio) if self._mixer else audio
 
     async def _follow_speech(self, mulaw: bytes) -> None:
-        loud = float(_SQUARES[np.frombuffer(mulaw, np.uint8)].mean()) > SILENCE_RMS**2
+        loud = g711.power(mulaw) > SILENCE_RMS**2
         match self._activity.add(loud=loud, audio_s=len(mulaw) / PHONE_RATE_HZ):
             case Change.STARTED:
                 await self.broadcast_frame(BotStartedSpeakingFrame)

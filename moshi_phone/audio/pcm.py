@@ -25,5 +25,6 @@ def to_bytes(samples: NDArray[np.float32]) -> bytes:
     scaled = samples * np.float32(FULL_SCALE)
     np.rint(scaled, out=scaled)  # cutting off would make a dead zone around zero
     # A cast does not saturate: +1.0 would come out as the lowest sample.
-    np.clip(scaled, -32_768, 32_767, out=scaled)
+    np.minimum(scaled, np.float32(32_767), out=scaled)
+    np.maximum(scaled, np.float32(-32_768), out=scaled)
     return scaled.astype("<i2").tobytes()

