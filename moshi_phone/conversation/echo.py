@@ -24,10 +24,10 @@ _MAX_DELAY_MS = 850.0
 _MIN_DELAY_SAMPLES = _RATE_HZ * 3 // 100  # no phone network is quicker, there and back
 _FFT_SAMPLES = 8192
 _HISTORY_SAMPLES = 12 * _RATE_HZ  # the longest delay of the parrot, and some seconds of speech
-# A half-band low-pass of 15 taps: what lies above 2 kHz would be folded down.
-_LOW_PASS = np.array(
-    [-0.0031, 0, 0.0174, 0, -0.0665, 0, 0.3028, 0.5, 0.3028, 0, -0.0665, 0, 0.0174, 0, -0.0031], np.float32
-)
+# Half of a half-band low-pass of 15 taps: what lies above 2 kHz would be folded down.
+_LOW_PASS = np.array([-0.0031, 0.0174, -0.0665, 0.3028, 0.3028, -0.0665, 0.0174, -0.0031], np.float32)
+_MIDDLE = 7  # its tap is 0.5, those between the others are 0
+_TAIL_SAMPLES = 2 * _MIDDLE
 _QUIET_RMS = 100.0  # of 16-bit samples, -50 dBFS: the bot is silent
 _CLEAR_PEAK = 7.5  # of the correlation, in standard deviations; noise reaches 5 in a thousand blocks
 _KEPT_BLOCKS = 10
@@ -75,10 +75,10 @@ class EchoDetector:
 
     def __init__(self) -> None:
         self.echo: Echo | None = None
-        self._odd: NDArray[np.int16] = np.zeros((0, 2), np.int16)
-        self._tail: Floats = np.zeros((len(_LOW_PASS) - 1, 2), np.float32)
+        self._waiting: list[NDArray[np.int16]] = []
+        self._waiting_samples = 0
+        self._tail: Floats = np.zeros((_TAIL_SAMPLES, 2), np.float32)
         self._both: Floats = np.zeros((_HISTORY_SAMPLES, 2), np.float32)  # the last seconds, at half the rate
-        self._new_samples = 0
         self._known_samples = 0  # of the history; before the call's beginning it is zero
         self._blocks: deque[_Block] = deque(maxlen=_KEPT_BLOCKS)
         self._average: Floats = np.zeros(_MAX_DELAY_SAMPLES + 1, np.float32)
@@ -87,26 +87,25 @@ class EchoDetector:
 
     def feed(self, both: NDArray[np.int16]) -> None:
         """Take the next audio: int16 ``[n, 2]``, 8 kHz, the caller, and the bot as the caller hears it."""
-        halved = self._halve(both)
-        while len(halved):
-            part, halved = np.split(halved, [_HOP_SAMPLES - self._new_samples])
-            self._both = np.concatenate((self._both[len(part) :], part))
-            self._new_samples += len(part)
-            self._known_samples = min(self._known_samples + len(part), _HISTORY_SAMPLES)
-            if self._new_samples == _HOP_SAMPLES:
-                self._new_samples = 0
-                self._look()
+        self._waiting.append(both)
+        self._waiting_samples += len(both)
+        if self._waiting_samples < 2 * _HOP_SAMPLES:
+            return
+        waiting = np.concatenate(self._waiting)
+        whole = len(waiting) // (2 * _HOP_SAMPLES) * (2 * _HOP_SAMPLES)
+        self._waiting, self._waiting_samples = [waiting[whole:]], len(waiting) - whole
+        for hop in waiting[:whole].reshape(-1, 2 * _HOP_SAMPLES, 2):
+            self._both = np.concatenate((self._both[_HOP_SAMPLES:], self._halve(hop)))
+            self._known_samples = min(self._known_samples + _HOP_SAMPLES, _HISTORY_SAMPLES)
+            self._look()
 
-    def _halve(self, both: NDArray[np.int16]) -> Floats:
-        waiting = np.concatenate((self._odd, both))
-        even = len(waiting) & ~1
-        self._odd = waiting[even:]
-        samples = np.concatenate((self._tail, waiting[:even].astype(np.float32)))
-        self._tail = samples[len(samples) - len(_LOW_PASS) + 1 :]
-        if not even:
-            return np.zeros((0, 2), np.float32)
-        sides = [np.convolve(samples[:, side], _LOW_PASS, mode="valid")[::2] for side in (0, 1)]
-        return np.stack(sides, axis=1)
+    def _halve(self, hop: NDArray[np.int16]) -> Floats:
+        samples = np.concatenate((self._tail, hop.astype(np.float32)))
+        self._tail = samples[len(samples) - _TAIL_SAMPLES :]
+        halved = 0.5 * samples[_MIDDLE::2][:_HOP_SAMPLES]
+        for side in (0, 1):
+            halved[:, side] += np.convolve(samples[::2, side], _LOW_PASS, mode="valid")[:_HOP_SAMPLES]
+        return halved
 
     def _look(self) -> None:
         caller = self._both[-_HOP_SAMPLES:, 0]
