@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
 from moshi_phone.audio.resampling import StreamResampler
@@ -17,8 +18,9 @@ from moshi_phone.rehearse.clips import CLIPS
 
 _LOUD = 0.008  # of a slice's RMS
 _SLICE = SAMPLE_RATE_HZ // 200  # 5 ms
-_BRIDGE_S = 0.2
+_SLICE_S = _SLICE / SAMPLE_RATE_HZ
 _MAX_PAUSE_S = 1.6
+_REST_S = 0.1  # a clip of which so much is still to come is not over
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class ScriptedSession(duplex.DuplexSession):
         self._turn_begin_s: float | None = None
         self._last_loud_s = -10.0
         self._loudest = 0.0
+        self._turn: list[float] = []  # the level of each slice
+        self._asked_at_s, self._is_going_on = -1.0, False
         self._speaking = _voice("question-1") if engine.behaviour.greets else np.zeros(0, np.float32)
         self._said = 0  # of what it is saying
         self._starts_at_s: float | None = None
@@ -78,10 +82,11 @@ class ScriptedSession(duplex.DuplexSession):
         level, peak = float(np.sqrt(np.mean(np.square(heard)))), float(np.abs(heard).max())
         how = self._engine.behaviour
         self._heard += _SLICE
+        self._turn.append(level)
         now_s = self._heard / SAMPLE_RATE_HZ
         if level > _LOUD:
             if self._turn_begin_s is None or now_s - self._last_loud_s > _MAX_PAUSE_S + 0.2:
-                self._turn_begin_s, self._loudest = now_s - _SLICE / SAMPLE_RATE_HZ, 0.0
+                self._turn_begin_s, self._loudest, self._turn = now_s - _SLICE_S, 0.0, []
                 self._overlapped = self._is_speaking
             if self._turn_begin_s is not None and self._is_speaking and self._stops_at_s is None:
                 self._consider_stopping(now_s)
@@ -93,10 +98,10 @@ class ScriptedSession(duplex.DuplexSession):
         if self._turn_begin_s is None or silent_s < how.answer_ms / 1000 - 0.1 or silent_s < 0.1:
             return
         spoken_s = self._last_loud_s - self._turn_begin_s
-        is_pause = spoken_s < self._engine.pause_after_s and not how.takes_pauses
         is_backchannel = self._overlapped and spoken_s < 0.6
         is_aside = self._loudest < 0.25 and not how.answers_asides
-        if (is_pause and silent_s < _MAX_PAUSE_S and self._is_known_pause(spoken_s)) or is_backchannel:
+        is_pause = not how.takes_pauses and silent_s < _MAX_PAUSE_S and self._goes_on(spoken_s)
+        if is_pause or is_backchannel:
             if is_backchannel and silent_s > 0.5:
                 self._turn_begin_s = None
             return
@@ -106,8 +111,21 @@ class ScriptedSession(duplex.DuplexSession):
             return
         self._starts_at_s = self._last_loud_s + how.answer_ms / 1000  # unless the caller speaks on
 
-    def _is_known_pause(self, spoken_s: float) -> bool:
-        return any(abs(spoken_s - known) < 0.05 for known in self._engine.pauses_after_s)
+    def _goes_on(self, spoken_s: float) -> bool:
+        """Say whether the clip that the caller speaks is not over: it is the one with these levels."""
+        if self._asked_at_s == self._last_loud_s:
+            return self._is_going_on
+        self._asked_at_s = self._last_loud_s
+        said = np.array(self._turn[: round(spoken_s / _SLICE_S)])
+
+        def likeness(clip: NDArray[np.float64]) -> float:
+            part = clip[: len(said)]
+            heard = said[: len(part)]
+            return float(heard @ part / (np.linalg.norm(said) * np.linalg.norm(part)))
+
+        clip = max(_levels(), key=likeness)
+        self._is_going_on = len(clip) - len(said) > _REST_S / _SLICE_S
+        return self._is_going_on
 
     def _consider_stopping(self, now_s: float) -> None:
         how = self._engine.behaviour
@@ -164,12 +182,11 @@ class ScriptedEngine(duplex.DuplexEngine):
 
     def __init__(self, _: object = None, *, behaviour: Behaviour = Behaviour()) -> None:
         self.behaviour = behaviour
-        self.pauses_after_s = _pauses_after_s()
-        self.pause_after_s = max(self.pauses_after_s) + 0.2
 
     async def start(self, progress: duplex.Progress) -> None:
         for name in ("question-1", "story"):
             _voice(name)
+        _levels()
 
     def open_session(self, request: duplex.CallOverrides = duplex.NO_OVERRIDES) -> ScriptedSession:
         self.check_request(request)
@@ -180,12 +197,15 @@ class ScriptedEngine(duplex.DuplexEngine):
         pass
 
 
-def _pauses_after_s() -> list[float]:
-    """How long the caller's clips speak before their pause."""
-    after = []
-    for path in CLIPS.glob("*/pause-*.flac"):
-        samples, rate_hz = soundfile.read(path, dtype="float32")
-        loud = np.flatnonzero(np.abs(samples) > 0.01)
-        gap = int(np.argmax(np.diff(loud)))
-        after.append(float(loud[gap]) / rate_hz)
-    return after
+@cache
+def _levels() -> list[NDArray[np.float64]]:
+    """The caller's clips: the level of each slice, from the first loud one to the last."""
+    found = []
+    for path in sorted(CLIPS.glob("*/*.flac")):
+        samples, rate_hz = soundfile.read(path)
+        size = round(rate_hz * _SLICE_S)
+        slices = samples[: len(samples) // size * size].reshape(-1, size)
+        levels = np.sqrt(np.mean(np.square(slices), axis=1))
+        loud = np.flatnonzero(levels > _LOUD)
+        found.append(levels[loud[0] : loud[-1] + 1])
+    return found
