@@ -5,7 +5,6 @@ The same for a call that runs and for a recording: what comes out does not depen
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
 from dataclasses import asdict
 from statistics import median
 from typing import Any
@@ -13,18 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.conversation.events import Backchannel, Event, Interruption, Pause, Response, Turn
 from moshi_phone.conversation.segmenter import SpeechSegmenter
+from moshi_phone.conversation.silero import Judging, judge_together
 from moshi_phone.conversation.span import Span, bridged, common, gaps, total_s
 from moshi_phone.conversation.turns import BOT_BRIDGE_S, CALLER_BRIDGE_S, Voices, find_events
 
 
 class Conversation:
     """Who spoke when, and what follows from it, from the call's start until now.
-
-    Args:
-        second: where given, the bot's voice is judged there while the caller's is judged here: the network
-            releases the interpreter, so a recording takes two cores and half the time.
 
     Attributes:
         caller: finds the caller's speech.
@@ -33,8 +30,7 @@ class Conversation:
         secs: how long the call has lasted.
     """
 
-    def __init__(self, second: Executor | None = None) -> None:
-        self._second = second
+    def __init__(self) -> None:
         self.caller = SpeechSegmenter()
         self.bot = SpeechSegmenter()
         self.events: list[Event] = []
@@ -48,16 +44,22 @@ class Conversation:
         Args:
             both: int16 ``[n, 2]``, 8 kHz: the caller, and the bot as the caller hears it, on one time line.
         """
-        if self._second is not None:
-            judged = self._second.submit(self.bot.feed, both[:, 1])
-            self.caller.feed(both[:, 0])
-            judged.result()
-        else:
-            self.caller.feed(both[:, 0])
-            self.bot.feed(both[:, 1])
+        for error in filter(None, judge_together(self.judging(both))):
+            raise error
+        return self.found()
+
+    def judging(self, both: NDArray[np.int16]) -> tuple[Judging, Judging]:
+        """Take the next audio, likewise: the two voices, to be judged before ``found`` is called."""
         self._samples += len(both)
-        self.secs = self._samples / 8_000
-        return self._find()
+        self.secs = self._samples / PHONE_RATE_HZ
+        return self.caller.judging(both[:, 0]), self.bot.judging(both[:, 1])
+
+    def found(self) -> list[Event]:
+        """Give the events that are certain by what was judged since the last time."""
+        after_s = self.events[-1].end_s if self.events else -1.0
+        found = find_events(self.voices, after_s)
+        self.events += found
+        return found
 
     def finish(self) -> list[Event]:
         """Give the last events: the call is over. May be called twice."""
@@ -66,19 +68,13 @@ class Conversation:
         self._is_over = True
         self.caller.finish()
         self.bot.finish()
-        return self._find()
+        return self.found()
 
     @property
     def voices(self) -> Voices:
         """Who spoke when, until now."""
         until_s = self.secs if self._is_over else min(self.caller.heard_s, self.bot.heard_s)
         return Voices(self.caller.spans, self.bot.spans, until_s, self._is_over)
-
-    def _find(self) -> list[Event]:
-        after_s = self.events[-1].end_s if self.events else -1.0
-        found = find_events(self.voices, after_s)
-        self.events += found
-        return found
 
 
 def turns_of(events: list[Event]) -> list[Turn]:

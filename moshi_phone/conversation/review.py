@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,11 +71,10 @@ def review(blocks: Iterable[NDArray[np.int16]], facts: CallFacts) -> Reviewed:
         facts: what is known beside it.
     """
     sound = Sound()
-    with ThreadPoolExecutor(1, "second voice") as second:
-        talked = Conversation(second)
-        for block in blocks:
-            talked.feed(block)
-            sound.feed(block)
+    talked = Conversation()
+    for block in blocks:
+        talked.feed(block)
+        sound.feed(block)
     talked.finish()
     if facts.line.clipped_share is None:
         facts = replace(facts, line=replace(facts.line, clipped_share=sound.clipped_share(1)))

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Generator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.silence import SILENCE_RMS
-from moshi_phone.conversation.silero import WINDOW_SAMPLES, SpeechProbability
+from moshi_phone.conversation.silero import (
+    WINDOW_SAMPLES,
+    Judging,
+    NetworkState,
+    Window,
+    judge_together,
+)
 from moshi_phone.conversation.span import Span
 
 SLICE_SAMPLES = 64  # 8 ms: the resolution of the edges
@@ -67,7 +74,7 @@ class SpeechSegmenter:
         self.segments: list[Span] = []
         self.open_since_s: float | None = None
         self.sound_until_s = 0.0
-        self._network = SpeechProbability()
+        self._network = NetworkState()
         self._rest = np.zeros(0, np.int16)
         self._windows = 0
         # Levels in dB: of the last slices, the first of which is ``_first_slice``, and of the last windows.
@@ -98,6 +105,11 @@ class SpeechSegmenter:
 
     def feed(self, samples: NDArray[np.int16]) -> None:
         """Take the next audio: int16 ``[n]``, 8 kHz mono."""
+        for error in filter(None, judge_together([self.judging(samples)])):
+            raise error
+
+    def judging(self, samples: NDArray[np.int16]) -> Judging:
+        """Take the next audio, likewise; whoever goes through it answers with probabilities of speech."""
         waiting = np.concatenate((self._rest, samples)) if self._rest.size else samples
         whole = waiting.size // WINDOW_SAMPLES * WINDOW_SAMPLES
         self._rest = waiting[whole:].copy()
@@ -110,7 +122,7 @@ class SpeechSegmenter:
         for window, levels, level_db in zip(windows, slices_db.tolist(), windows_db.tolist(), strict=True):
             self._levels += levels
             self._background.append(max(level_db, _LOWEST_BACKGROUND_DB))
-            self._judge(self._probability(window, level_db))
+            self._judge((yield from self._probability(window, level_db)))
             self._windows += 1
             if level_db > _SILENCE_DB:
                 self.sound_until_s = self.heard_s
@@ -124,7 +136,7 @@ class SpeechSegmenter:
         if self.open_since_s is not None:
             self._close()
 
-    def _probability(self, window: NDArray[np.float32], level_db: float) -> float:
+    def _probability(self, window: NDArray[np.float32], level_db: float) -> Generator[Window, float, float]:
         """Ask the network, where there is anything to ask about."""
         is_sound = level_db > max(min(self._background) + _SOUND_ABOVE_BACKGROUND_DB, _SOUND_DB)
         was_running = self._gate_windows > 0
@@ -136,9 +148,9 @@ class SpeechSegmenter:
             self._network.reset()
             self._since_reset = self._low_windows = 0
             for earlier in self._before:
-                self._network.of(earlier)
+                yield self._network, earlier
         self._before.append(window)
-        probability = self._network.of(window)
+        probability = yield self._network, window
         self._since_reset += 1
         self._low_windows = self._low_windows + 1 if probability < _RESET_BELOW else 0
         return probability

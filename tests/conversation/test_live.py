@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from moshi_phone.conversation import silero
 from moshi_phone.conversation.conversation import Conversation
 from moshi_phone.conversation.events import Event
-from moshi_phone.conversation.live import LiveConversation, Moment
+from moshi_phone.conversation.live import Judge, LiveConversation
 from moshi_phone.conversation.metrics import ConversationMetrics
+from moshi_phone.conversation.ongoing import Moment
 from tests.conversation.scripted import Behaviour, talk
 from tests.support.inline_executor import InlineExecutor
 from tests.support.logs import Logged
@@ -30,7 +32,7 @@ async def test_a_call_is_judged_live_as_it_is_afterwards() -> None:
     expected.add(afterwards.events)
     moments: list[Moment] = []
     with ThreadPoolExecutor(1) as worker:
-        live = LiveConversation(worker, watchers=[moments.append])
+        live = LiveConversation(Judge(worker), watchers=[moments.append])
         for begin in range(0, len(line), FRAME):
             live.take(line[begin : begin + FRAME])
             while live._waiting_samples > 80_000:  # noqa: ASYNC110 - quicker than a call, but not too quick
@@ -49,15 +51,15 @@ async def test_a_call_is_judged_live_as_it_is_afterwards() -> None:
 async def test_the_audio_never_waits_for_the_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a second of work for each half second: what comes meanwhile is taken at once, and waits."""
 
-    feed = Conversation.feed
+    found = Conversation.found
 
-    def slow_feed(talk: Conversation, both: NDArray[np.int16]) -> list[Event]:
+    def found_slowly(talk: Conversation) -> list[Event]:
         time.sleep(0.3)
-        return feed(talk, both)
+        return found(talk)
 
-    monkeypatch.setattr(Conversation, "feed", slow_feed)
+    monkeypatch.setattr(Conversation, "found", found_slowly)
     with ThreadPoolExecutor(1) as worker:
-        live = LiveConversation(worker)
+        live = LiveConversation(Judge(worker))
         began_s = time.perf_counter()
         for _ in range(100):
             live.take(np.zeros((FRAME, 2), np.int16))
@@ -70,26 +72,65 @@ async def test_the_audio_never_waits_for_the_measure(monkeypatch: pytest.MonkeyP
 async def test_a_machine_without_time_gives_up_measuring_and_says_so(logged: Logged) -> None:
     with ThreadPoolExecutor(1) as worker:
         worker.submit(time.sleep, 1.0)
-        live = LiveConversation(worker)
+        live = LiveConversation(Judge(worker))
         for _ in range(500):  # 40 s, of which 30 may wait
             live.take(np.zeros((FRAME, 2), np.int16))
         await asyncio.wait_for(live.finished(), 1)
     assert logged.text.count("no time to measure") == 1
 
 
-async def test_an_error_in_the_measure_ends_the_measure_alone(
-    monkeypatch: pytest.MonkeyPatch, logged: Logged
+@pytest.mark.parametrize("name", ["judging", "found"])
+async def test_an_error_in_the_measure_ends_that_measure_alone(
+    name: str, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
-    def breaks(*_: object) -> None:
+    judge = Judge(InlineExecutor())
+    broken, other = LiveConversation(judge), LiveConversation(judge)
+
+    def breaks(*_: object) -> Iterator[None]:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Conversation, "feed", breaks)
-    live = LiveConversation(InlineExecutor())
+    def breaks_in_judging(*_: object) -> tuple[Iterator[None], Iterator[None]]:
+        return (breaks() for _ in "1"), iter(())
+
+    monkeypatch.setattr(broken._talk._talk, name, breaks_in_judging if name == "judging" else breaks)
     for _ in range(20):
-        live.take(np.zeros((FRAME, 2), np.int16))
+        for live in (broken, other):
+            live.take(np.zeros((FRAME, 2), np.int16))
         await asyncio.sleep(0)
-    await asyncio.wait_for(live.finished(), 1)
+    other.close()
+    for live in (broken, other):
+        await asyncio.wait_for(live.finished(), 1)
     assert logged.text.count("could not be judged") == 1
+    assert other.strip["until_s"] == pytest.approx(1.6)
+
+
+async def test_calls_are_judged_together_and_each_as_it_would_be_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = [talk(voice, Behaviour())[0].on_the_line()[: 20 * 8_000] for voice in ("slt", "rms")]
+    lines.append(np.roll(lines[0], 12_345, axis=0))
+    alone = []
+    for line in lines:
+        conversation = Conversation()
+        conversation.feed(line)
+        conversation.finish()
+        alone.append(conversation.events)
+    asked = list[int]()
+    probabilities = silero._probabilities
+    monkeypatch.setattr(
+        silero, "_probabilities", lambda windows: asked.append(len(windows)) or probabilities(windows)
+    )
+    judge = Judge(InlineExecutor())
+    calls = [LiveConversation(judge) for _ in lines]
+    for begin in range(0, len(lines[0]), FRAME):
+        for live, line in zip(calls, lines, strict=True):
+            live.take(line[begin : begin + FRAME])
+            await asyncio.sleep(0)
+    for live in calls:
+        live.close()
+        await asyncio.wait_for(live.finished(), 1)
+    assert [live._talk._talk.events for live in calls] == alone
+    assert np.mean(asked) > 2
 
 
 @pytest.mark.parametrize(
@@ -101,7 +142,7 @@ async def test_a_moment_knows_whether_the_caller_waits(bot_answers: bool, waits:
     if not bot_answers:
         line[4 * 8_000 :, 1] = 0
     moments: list[Moment] = []
-    live = LiveConversation(InlineExecutor(), watchers=[moments.append])
+    live = LiveConversation(Judge(InlineExecutor()), watchers=[moments.append])
     live.take(np.concatenate((line, np.zeros((5 * 8_000, 2), np.int16))))
     live.close()
     await live.finished()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from moshi_phone.conversation.live import LiveConversation
+from moshi_phone.conversation.live import Judge, LiveConversation
 from moshi_phone.records.call_metrics import CallObservations
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.options import TapOptions
@@ -54,7 +54,7 @@ async def test_all_of_it(files: FileWriter, tmp_path: Path) -> None:
 
 
 async def test_whoever_looks_at_both_voices_shares_one_time_line(files: FileWriter, tmp_path: Path) -> None:
-    seen = CallObservations(conversation=LiveConversation(InlineExecutor()))
+    seen = CallObservations(conversation=LiveConversation(Judge(InlineExecutor())))
     taps = make_taps(TapOptions(record=tmp_path), "name", seen, files)
     (inbound,), (tap,) = taps.inbound_taps, taps.taps
     said, heard = MulawInputFrame(bytes([0x10]) * 640), MulawOutputFrame(bytes([0x90]) * 640)

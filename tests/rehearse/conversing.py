@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bot import run_call
 from moshi_phone.audio import g711
 from moshi_phone.conversation.facts import CallFacts
+from moshi_phone.conversation.live import Judge
 from moshi_phone.conversation.review import Reviewed, review
 from moshi_phone.engines.duplex import DuplexEngine
 from moshi_phone.rehearse.caller_voice import load_voices
@@ -43,7 +44,7 @@ class Conversed:
 
 def converse(engine: DuplexEngine, voice: str = "slt", noise_db: float | None = None) -> Conversed:
     async def main() -> tuple[ServerState, bytes, bytes]:
-        state = ServerState(engine, judge=InlineExecutor())
+        state = ServerState(engine, judge=Judge(InlineExecutor()))
         await engine.start(lambda _: None)
         phone = SimulatedPhone(create_app(state, run_call), start_message())
         said = await phone.converse(speak)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from bot import run_call
+from moshi_phone.conversation.live import Judge
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
@@ -51,7 +52,9 @@ def test_the_session_is_free_within_a_second(how: str, after_secs: float) -> Non
     async def test() -> None:
         engine = FakeEngine()
         # Judged at once: a thread knows nothing of simulated time.
-        line = ServerState(engine, Settings(server=ServerOptions(hangup_key="#")), judge=InlineExecutor())
+        line = ServerState(
+            engine, Settings(server=ServerOptions(hangup_key="#")), judge=Judge(InlineExecutor())
+        )
         await engine.start(lambda _: None)
         caller = Caller(create_app(line, run_call), start_message())
         caller.begin()

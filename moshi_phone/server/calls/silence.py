@@ -5,7 +5,8 @@ from __future__ import annotations
 from loguru import logger
 
 from moshi_phone.access.refusal import INTERNAL_ERROR
-from moshi_phone.conversation.live import LiveConversation, Moment
+from moshi_phone.conversation.live import LiveConversation
+from moshi_phone.conversation.ongoing import Moment
 from moshi_phone.engines.duplex import Unsupported
 from moshi_phone.server.calls.call import Call, CallClosed
 from moshi_phone.server.calls.state import ServerState

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from moshi_phone.access.refusals import Refusals
 from moshi_phone.access.source import is_loopback
 from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.conversation import silero
+from moshi_phone.conversation.live import Judge
 from moshi_phone.engines.choose import EngineChoice
 from moshi_phone.engines.duplex import DuplexEngine, DuplexSession
 from moshi_phone.engines.personas import NO_PERSONAS, Personas
@@ -76,7 +77,7 @@ class ServerState:
         startup: how far the engine has come.
         engine_reason: why this engine answers, to be read behind its name.
         files: writes what is kept of them.
-        judge: the thread in which their conversations are measured.
+        judge: measures their conversations, in a thread of its own.
         clock: gives seconds, monotonic.
         now: gives the time of day, with its zone.
         line_number: the number that rings here, E.164, where ``--number`` says so.
@@ -101,7 +102,7 @@ class ServerState:
     startup: Startup = field(default_factory=Startup)
     engine_reason: str = ""
     files: FileWriter = field(default_factory=FileWriter)
-    judge: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "conversation"))
+    judge: Judge = field(default_factory=lambda: Judge(ThreadPoolExecutor(1, "conversation")))
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = _utc_now
     webhook_base_url: PublicAddress | None = None
@@ -159,8 +160,8 @@ class ServerState:
         At its end, the last call should be over: its report is still delivered, or kept for the next start.
         """
         async with AsyncExitStack() as stack:
-            self.judge.submit(silero.load)  # a second's work, which no call should wait for
-            stack.callback(self.judge.shutdown, wait=False)
+            self.judge.worker.submit(silero.load)  # a second's work, which no call should wait for
+            stack.callback(self.judge.worker.shutdown, wait=False)
             if isinstance(store := self.history.store, CallStore):
                 store.start()
                 stack.push_async_callback(

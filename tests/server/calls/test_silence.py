@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bot import run_call
 from moshi_phone.audio import g711, pcm
+from moshi_phone.conversation.live import Judge
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, DuplexStep, Unsupported
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
@@ -74,7 +75,7 @@ def simulate(
         state = ServerState(
             engine,
             Settings(calls=CallOptions(**options)),  # type: ignore[arg-type]
-            judge=InlineExecutor(),
+            judge=Judge(InlineExecutor()),
         )
         await engine.start(lambda _: None)
         phone = SimulatedPhone(create_app(state, run_call), start_message())
