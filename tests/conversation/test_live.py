@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Never, NoReturn
 
 import numpy as np
 import pytest
@@ -86,13 +87,13 @@ async def test_an_error_in_the_measure_ends_that_measure_alone(
     judge = Judge(InlineExecutor())
     broken, other = LiveConversation(judge), LiveConversation(judge)
 
-    def breaks(*_: object) -> Iterator[None]:
+    def breaks(*_: object) -> NoReturn:
         raise RuntimeError("broken")
 
-    def breaks_in_judging(*_: object) -> tuple[Iterator[None], Iterator[None]]:
-        return (breaks() for _ in "1"), iter(())
+    def breaks_later(*_: object) -> tuple[Iterator[Never], Iterator[Never]]:
+        return map(breaks, "1"), iter(())
 
-    monkeypatch.setattr(broken._talk._talk, name, breaks_in_judging if name == "judging" else breaks)
+    monkeypatch.setattr(broken._talk._talk, name, breaks_later if name == "judging" else breaks)
     for _ in range(20):
         for live in (broken, other):
             live.take(np.zeros((FRAME, 2), np.int16))
@@ -117,9 +118,12 @@ async def test_calls_are_judged_together_and_each_as_it_would_be_alone(
         alone.append(conversation.events)
     asked = list[int]()
     probabilities = silero._probabilities
-    monkeypatch.setattr(
-        silero, "_probabilities", lambda windows: asked.append(len(windows)) or probabilities(windows)
-    )
+
+    def counted(windows: Sequence[silero.Window]) -> list[float]:
+        asked.append(len(windows))
+        return probabilities(windows)
+
+    monkeypatch.setattr(silero, "_probabilities", counted)
     judge = Judge(InlineExecutor())
     calls = [LiveConversation(judge) for _ in lines]
     for begin in range(0, len(lines[0]), FRAME):
