@@ -47,9 +47,10 @@ from moshi_phone.access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR, StreamRef
 from moshi_phone.access.source import source_of
 from moshi_phone.engines.duplex import DuplexSession
 from moshi_phone.runtime.call_log import call_context
-from moshi_phone.runtime.watchdog import LATE_S
 from moshi_phone.server.calls.call import Call, CallState
 from moshi_phone.server.calls.control import CallControl, end_at_limit
+from moshi_phone.server.calls.media_watch import close_dead_sockets, end_when_idle
+from moshi_phone.server.calls.next_step import wait_secs
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.silence import watch_conversation
 from moshi_phone.server.calls.state import RunCall, ServerState
@@ -99,7 +100,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     """
     serializer = TwilioSerializer(call.start.stream_sid)
     transport = TwilioTransport(websocket, serializer)
-    idle_secs = state.settings.server.idle_secs
+    loop = asyncio.get_running_loop()
 
     async def on_stopped(_: TwilioSerializer) -> None:
         call.caller_hung_up = True
@@ -107,6 +108,17 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
 
     async def on_violated(_: TwilioSerializer, reason: str) -> None:
         call.request_end(reason, PROTOCOL_ERROR)
+
+    def take_over(newer: WebSocket, start: Start) -> float | None:
+        if transport.is_over:
+            return None
+        lost_s = loop.time() - serializer.media_s
+        transport.replace(newer, start.stream_sid)
+        call.websocket, call.start = newer, start
+        return lost_s
+
+    transport.wait_secs = partial(wait_secs, call, state)
+    call.take_over = take_over
 
     async def on_client_disconnected(_: TwilioTransport, __: WebSocket) -> None:
         call.broke_off = call.state is CallState.ACTIVE and not call.handed_over
@@ -116,23 +128,19 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     serializer.add_event_handler(VIOLATED, on_violated)
     transport.add_event_handler(DISCONNECTED, on_client_disconnected)
 
-    loop = asyncio.get_running_loop()
     call.is_heard = lambda: loop.time() - serializer.media_s < HEARD_SECS
 
-    async def end_when_idle() -> None:
-        # Not polling: it sleeps up to a deadline that media has moved, seldom more than once in 30 s.
-        while (left_secs := serializer.media_s + idle_secs - loop.time()) > 0:
-            await asyncio.sleep(left_secs)
-            if loop.time() - serializer.media_s > idle_secs + LATE_S:  # this process was frozen
-                await asyncio.sleep(LATE_S)  # for what has come meanwhile
-        call.request_end(f"no media came for {idle_secs:g} s")
+    def last_audio_s() -> float:
+        return serializer.audio_s
 
-    idle = asyncio.create_task(end_when_idle()) if idle_secs else None
+    watchers = [asyncio.create_task(close_dead_sockets(call, last_audio_s, state))]
+    if idle_secs := state.settings.server.idle_secs:
+        watchers.append(asyncio.create_task(end_when_idle(call, last_audio_s, idle_secs)))
     try:
         await _run(CallParts(transport, session), state.make_pipeline, call, state)
     finally:
-        if idle is not None:
-            idle.cancel()
+        for watcher in watchers:
+            watcher.cancel()
 
 
 async def run_on_transport(

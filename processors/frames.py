@@ -110,6 +110,22 @@ class SendMetricsFrame(MeasurementFrame):
 
 
 @dataclass
+class StreamLostFrame(MeasurementFrame):
+    """Says that the stream broke off; goes down the pipeline. What the bot says now, nobody hears."""
+
+
+@dataclass
+class StreamResumedFrame(MeasurementFrame):
+    """Says that another stream took the place of the one before; goes down the pipeline.
+
+    Attributes:
+        gap_ms: since the caller's last media came.
+    """
+
+    gap_ms: float
+
+
+@dataclass
 class PlayoutMetricsFrame(MeasurementFrame):
     """What is known of the other side's playing; goes before the audio that was let through.
 

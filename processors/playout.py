@@ -11,7 +11,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from moshi_phone.audio.playout_control import PlayoutControl
 from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
-from processors.frames import MarkInputFrame, MarkOutputFrame, PlayoutMetricsFrame
+from processors.frames import MarkInputFrame, MarkOutputFrame, PlayoutMetricsFrame, StreamResumedFrame
 
 
 class PlayoutGovernor(FrameProcessor):
@@ -43,6 +43,8 @@ class PlayoutGovernor(FrameProcessor):
             return
         elif isinstance(frame, InterruptionFrame):
             self.playout.cleared(self._now_s())
+        elif isinstance(frame, StreamResumedFrame):
+            self.playout.restart()
         await self.push_frame(frame, direction)
         if isinstance(frame, StartFrame):
             await self._mark(self._now_s())  # nothing is buffered yet: its echo shows the bare round trip

@@ -12,14 +12,15 @@ from pipecat.frames.frames import AudioRawFrame, Frame, InputAudioRawFrame, Outp
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.records.call_audio import CallAudio
-from processors.frames import MulawInputFrame, MulawOutputFrame
+from processors.frames import MulawInputFrame, MulawOutputFrame, StreamLostFrame, StreamResumedFrame
 
 
 class Recorder:
     """A monitor of a ``Tap``, one at each end of the line: what comes in was said, what goes out is heard.
 
     The taps may stand where the audio is µ-law or where it is PCM, of any rate and number of channels. What
-    goes out must be seen where nothing behind changes its length.
+    goes out must be seen where nothing behind changes its length. What the bot says while there is no stream
+    is not recorded: nobody hears it.
 
     Args:
         audio: is closed with the call.
@@ -27,15 +28,20 @@ class Recorder:
 
     def __init__(self, audio: CallAudio) -> None:
         self._audio = audio
+        self._is_heard = True
 
     def observe(self, frame: Frame) -> None:
         """Take audio, whichever way it goes."""
         if isinstance(frame, MulawOutputFrame):
-            self._audio.heard(np.frombuffer(frame.pcm, "<i2"), PHONE_RATE_HZ)
+            if self._is_heard:
+                self._audio.heard(np.frombuffer(frame.pcm, "<i2"), PHONE_RATE_HZ)
         elif isinstance(frame, MulawInputFrame):
             self._audio.said(np.frombuffer(frame.pcm, "<i2"), PHONE_RATE_HZ)
+        elif isinstance(frame, StreamLostFrame | StreamResumedFrame):
+            self._is_heard = isinstance(frame, StreamResumedFrame)
         elif isinstance(frame, OutputAudioRawFrame):
-            self._audio.heard(_mono(frame), frame.sample_rate)
+            if self._is_heard:
+                self._audio.heard(_mono(frame), frame.sample_rate)
         elif isinstance(frame, InputAudioRawFrame):
             self._audio.said(_mono(frame), frame.sample_rate)
 

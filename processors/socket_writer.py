@@ -8,6 +8,8 @@ from collections import deque
 from fastapi import WebSocket, WebSocketDisconnect
 from loguru import logger
 
+from processors.stream_socket import StreamSocket
+
 STUCK_S = 1.2  # a send that takes longer: the other side takes nothing
 KEPT_MESSAGES = 16  # while a send is stuck; 1.2 s of speech with its marks
 MAX_UNSENT = 2_000  # of a burst before the writer gets its turn; 160 s of speech
@@ -17,18 +19,18 @@ class SocketWriter:
     """Sends messages in order, from a task of its own.
 
     What waits while a send is stuck is late by as long as it waits, so only the newest messages are kept
-    then: the oldest are dropped and counted.
+    then: the oldest are dropped and counted. While the stream has no socket, nothing waits.
 
     Args:
-        websocket: accepted.
+        stream: has the socket.
 
     Attributes:
         dropped_messages: how many were never sent.
     """
 
-    def __init__(self, websocket: WebSocket) -> None:
+    def __init__(self, stream: StreamSocket) -> None:
         self.dropped_messages = 0
-        self._websocket = websocket
+        self._stream = stream
         self._unsent: deque[str | bytes] = deque()
         self._more = asyncio.Event()
         self._sent = asyncio.Event()
@@ -37,6 +39,8 @@ class SocketWriter:
 
     def send(self, message: str | bytes) -> bool:
         """Queue a message; returns at once, and says whether everything queued so far may still be sent."""
+        if self._stream.websocket is None:
+            return True
         dropped = self.dropped_messages
         stuck = self._sending_since_s is not None and _now_s() - self._sending_since_s > STUCK_S
         bound = KEPT_MESSAGES if stuck else MAX_UNSENT
@@ -55,23 +59,29 @@ class SocketWriter:
         self._unsent.clear()
 
     async def run(self) -> None:
-        """Send until cancelled, or until the socket is closed."""
+        """Send until cancelled."""
+        closed: WebSocket | None = None
         try:
             while True:
                 await self._more.wait()
                 self._more.clear()
                 while self._unsent:
-                    message = self._unsent.popleft()
+                    message, websocket = self._unsent.popleft(), self._stream.websocket
+                    if websocket is None or websocket is closed:
+                        continue
                     self._sending_since_s = _now_s()
-                    if isinstance(message, str):
-                        await self._websocket.send_text(message)
-                    else:
-                        await self._websocket.send_bytes(message)
+                    try:
+                        await (
+                            websocket.send_text(message)
+                            if isinstance(message, str)
+                            else websocket.send_bytes(message)
+                        )
+                    except (WebSocketDisconnect, RuntimeError) as error:
+                        # Starlette's RuntimeError: our side has closed it. The reader hears of either.
+                        logger.debug("Nothing more is sent by this socket: {}", error)
+                        closed = websocket
                     self._sending_since_s = None
                 self._sent.set()
-        except (WebSocketDisconnect, RuntimeError) as error:
-            # Starlette's RuntimeError says that our side has closed it. The reader hears of either.
-            logger.debug("Nothing more is sent: {}", error)
         finally:
             self._sent.set()
 

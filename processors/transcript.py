@@ -8,11 +8,14 @@ from collections.abc import Callable
 from pipecat.frames.frames import Frame, InterimTranscriptionFrame, TranscriptionFrame, TTSTextFrame
 
 from moshi_phone.records.transcript import Transcript
+from processors.frames import StreamLostFrame, StreamResumedFrame
 from processors.transcription_frames import CALLER, HEARD_S
 
 
 class Transcriber:
     """Gives the words that pass to a transcript: a monitor of a ``Tap``.
+
+    What the bot says while there is no stream is left out: nobody hears it.
 
     Args:
         transcript: is closed with the call. The call begins when this is made.
@@ -23,11 +26,15 @@ class Transcriber:
         self._transcript = transcript
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
         self._began_s = self._now_s()
+        self._is_heard = True
 
     def observe(self, frame: Frame) -> None:
         """Take the bot's words as they are spoken, and the caller's as they are made out."""
         if isinstance(frame, TTSTextFrame):
-            self._transcript.add(frame.text, self._call_s())
+            if self._is_heard:
+                self._transcript.add(frame.text, self._call_s())
+        elif isinstance(frame, StreamLostFrame | StreamResumedFrame):
+            self._is_heard = isinstance(frame, StreamResumedFrame)
         elif isinstance(frame, InterimTranscriptionFrame) and frame.user_id == CALLER:
             heard_s = frame.metadata[HEARD_S]
             for piece in frame.result or ():

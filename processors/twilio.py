@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from fastapi import WebSocket
 from loguru import logger
@@ -23,7 +24,7 @@ from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_transport import BaseTransport, TransportParams
 
 from moshi_phone.audio import g711
-from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
 from moshi_phone.audio.packet_assembler import PacketAssembler
 from moshi_phone.telephony import media_stream
 from processors.frames import (
@@ -32,12 +33,18 @@ from processors.frames import (
     MeasurementFrame,
     MulawInputFrame,
     MulawOutputFrame,
+    StreamLostFrame,
+    StreamResumedFrame,
 )
+from processors.stream_socket import StreamSocket
 from processors.twilio_output import TwilioOutput
 
 STOPPED = "on_stopped"
 VIOLATED = "on_violated"
+FRAME_S = PHONE_FRAME_SAMPLES / PHONE_RATE_HZ
+CATCH_UP_S = 0.4  # of silence at once, for what passed before a loss was noticed; more would only be dropped
 AHEAD_SECS = 10.0  # of audio before its time: no phone sends that, and it would be recorded and answered
+NO_CODE = 1006  # RFC 6455, section 7.4.1
 CONNECTED = "on_client_connected"
 DISCONNECTED = "on_client_disconnected"
 
@@ -57,6 +64,8 @@ class TwilioSerializer(FrameSerializer):
         bad_messages: how many could not be understood.
         foreign_media: how many packets were of another stream, or of another track than the caller's.
         media_s: when the caller's last media came, on the event loop's clock.
+        audio_s: when the caller's last audio came, or silence in its place, on the same clock.
+        is_stopped: whether Twilio has said that the stream is over.
     """
 
     def __init__(self, stream_sid: str) -> None:
@@ -64,12 +73,23 @@ class TwilioSerializer(FrameSerializer):
         self.packets = PacketAssembler()
         self.bad_messages = 0
         self.foreign_media = 0
-        self.media_s = asyncio.get_running_loop().time()
-        self._began_s = 0.0  # when the first media came
-        self._audio_s = 0.0  # how much has come since
-        self._stream_sid = stream_sid
+        self.is_stopped = False
+        self.restart(stream_sid)
         self._register_event_handler(STOPPED)
         self._register_event_handler(VIOLATED)
+
+    def restart(self, stream_sid: str) -> None:
+        """Go on with another stream of the same call."""
+        self.packets.restart()
+        self.media_s = self.audio_s = asyncio.get_running_loop().time()
+        self._began_s = 0.0  # when the stream's first media came
+        self._audio_s = 0.0  # how much has come since
+        self._stream_sid = stream_sid
+
+    def silence(self) -> MulawInputFrame:
+        """Make 80 ms of silence in the caller's place, behind what was heard of them."""
+        self.audio_s = asyncio.get_running_loop().time()
+        return MulawInputFrame(self.packets.push(bytes([g711.SILENCE]) * PHONE_FRAME_SAMPLES, None))
 
     async def serialize(self, frame: Frame) -> str | bytes | None:
         """Turn µ-law audio, marks and interruptions into Twilio's JSON; other frames say nothing to it."""
@@ -101,6 +121,7 @@ class TwilioSerializer(FrameSerializer):
             case media_stream.Dtmf():
                 return InputDTMFFrame(_key(event.digit))
             case media_stream.Stop():
+                self.is_stopped = True
                 await self._call_event_handler(STOPPED)
             case media_stream.Start():
                 await self._call_event_handler(VIOLATED, "expected one start, got a second")
@@ -117,7 +138,7 @@ class TwilioSerializer(FrameSerializer):
                     "another stream" if media.track in (None, media_stream.INBOUND) else "another track",
                 )
             return None
-        self.media_s = asyncio.get_running_loop().time()
+        self.media_s = self.audio_s = asyncio.get_running_loop().time()
         self._began_s = self._began_s or self.media_s
         mulaw = self.packets.push(media.mulaw, media.timestamp_ms)
         self._audio_s += len(media.mulaw) / PHONE_RATE_HZ
@@ -131,9 +152,12 @@ class TwilioSerializer(FrameSerializer):
 class TwilioInput(BaseInputTransport):
     """Reads the call's socket: each message becomes a frame and goes down the pipeline at once.
 
+    When the stream breaks off, and the transport waits for another one, it gives silence in real time
+    meanwhile: the caller's audio is the clock of all stages.
+
     Args:
-        transport: is told when the other side has closed the socket.
-        websocket: accepted, its ``start`` message read.
+        transport: says whether another stream is waited for; is told when there is none any more.
+        stream: has the socket.
         serializer: of the same stream.
         params: as ``TwilioTransport`` takes them.
     """
@@ -141,13 +165,13 @@ class TwilioInput(BaseInputTransport):
     def __init__(
         self,
         transport: TwilioTransport,
-        websocket: WebSocket,
+        stream: StreamSocket,
         serializer: TwilioSerializer,
         params: TransportParams,
     ) -> None:
         super().__init__(params, enable_direct_mode=True)
         self._transport = transport
-        self._websocket = websocket
+        self._stream = stream
         self._serializer = serializer
         self._reader: asyncio.Task[None] | None = None
 
@@ -186,18 +210,55 @@ class TwilioInput(BaseInputTransport):
             await self.push_frame(frame)
 
     async def _read(self) -> None:
-        while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
+        while (websocket := self._stream.websocket) is not None:
+            code = await self._read_messages(websocket)
+            if self._stream.websocket is not websocket:  # replaced before the loss of the old one was seen
+                await self.push_frame(StreamResumedFrame(0.0))
+            elif not await self._wait_for_another(code):
+                break
+        self._stream.is_over = True  # before anybody is told: nobody may replace it now
+        await self._transport.disconnected()
+
+    async def _read_messages(self, websocket: WebSocket) -> int:
+        """Read until the socket is closed; gives its code (RFC 6455, section 7.4)."""
+        while (message := await websocket.receive())["type"] != "websocket.disconnect":
+            if self._stream.websocket is not websocket:
+                continue
             text: str | None = message.get("text")
             # What is binary goes on as it is: the parser counts it among what cannot be understood.
             data = text if text is not None else bytes(message.get("bytes") or b"")
             if (frame := await self._serializer.deserialize(data)) is None:
                 continue
-            if isinstance(frame, MulawInputFrame) and self._params.audio_in_filter:
-                frame.mulaw = g711.encode(await self._params.audio_in_filter.filter(g711.decode(frame.mulaw)))
-                if not frame.mulaw:
-                    continue  # a filter may gather audio before it gives any
-            await self.push_frame(frame)
-        await self._transport.disconnected()
+            if isinstance(frame, MulawInputFrame):
+                await self._push_heard(frame)
+            else:
+                await self.push_frame(frame)
+        return message.get("code") or NO_CODE
+
+    async def _wait_for_another(self, code: int) -> bool:
+        """Give silence until the stream has another socket; False where none is waited for, or none came."""
+        wait_secs = 0.0 if self._serializer.is_stopped else self._transport.wait_secs(code)
+        if wait_secs <= 0:
+            return False
+        now_s = asyncio.get_running_loop().time
+        media_s = self._serializer.media_s
+        until_s, due_s = now_s() + wait_secs, max(media_s, now_s() - CATCH_UP_S)
+        self._transport.lose()
+        await self.push_frame(StreamLostFrame())
+        while (now := now_s()) < until_s:
+            due_s += FRAME_S
+            if await self._stream.replaced_within(min(due_s, until_s) - now):
+                await self.push_frame(StreamResumedFrame((now_s() - media_s) * 1000))
+                return True
+            await self._push_heard(self._serializer.silence())
+        return False
+
+    async def _push_heard(self, frame: MulawInputFrame) -> None:
+        if self._params.audio_in_filter:
+            frame.mulaw = g711.encode(await self._params.audio_in_filter.filter(g711.decode(frame.mulaw)))
+            if not frame.mulaw:
+                return  # a filter may gather audio before it gives any
+        await self.push_frame(frame)
 
     async def _stop_reading(self) -> None:
         if self._reader is not None:
@@ -210,20 +271,28 @@ class TwilioTransport(BaseTransport):
     """The call's WebSocket as the two ends of the pipeline. It never closes the socket: the call does.
 
     The event ``on_client_connected`` says that the pipeline has begun to read, ``on_client_disconnected``
-    that the other side has closed the socket, or is gone; each with the socket.
+    that the other side has closed the socket, or is gone; each with the socket. In between, a stream that
+    broke off may be replaced by another one of the same phone call (``wait_secs``, ``replace``).
 
     Args:
         websocket: accepted, its ``start`` message read.
         serializer: of the same stream.
         params: pipecat's, for its audio filters, mixer and volume. What the line itself decides is not taken
             from them: audio goes both ways, at 8 kHz, mono, and no silence is sent at the end.
+
+    Attributes:
+        wait_secs: says for how long another stream is waited for when one ended with this code (RFC 6455,
+            section 7.4), which Twilio had not announced; 0, as by default, where the call ends with it.
     """
 
     def __init__(
         self, websocket: WebSocket, serializer: TwilioSerializer, params: TransportParams | None = None
     ) -> None:
         super().__init__()
+        self.wait_secs: Callable[[int], float] = lambda _: 0.0
         self._websocket = websocket
+        self._serializer = serializer
+        self._stream = StreamSocket(websocket)
         line = {
             "audio_in_enabled": True,
             "audio_out_enabled": True,
@@ -232,8 +301,8 @@ class TwilioTransport(BaseTransport):
             "audio_out_end_silence_secs": 0,
         }
         params = (params or TransportParams()).model_copy(update=line)
-        self._input = TwilioInput(self, websocket, serializer, params)
-        self._output = TwilioOutput(websocket, serializer, params)
+        self._input = TwilioInput(self, self._stream, serializer, params)
+        self._output = TwilioOutput(self._stream, serializer, params)
         self._register_event_handler(CONNECTED)
         self._register_event_handler(DISCONNECTED)
 
@@ -244,6 +313,36 @@ class TwilioTransport(BaseTransport):
     def output(self) -> TwilioOutput:
         """Give the end that writes."""
         return self._output
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream has ended, and no other one is waited for."""
+        return self._stream.is_over
+
+    def lose(self) -> None:
+        """Go on without a socket: nothing is sent until another one is here."""
+        self._stream.lose()
+        self._output.forget_unsent()
+
+    def replace(self, websocket: WebSocket, stream_sid: str) -> WebSocket | None:
+        """Go on with another stream of the phone call.
+
+        Args:
+            websocket: accepted, its ``start`` message read.
+            stream_sid: from that message.
+
+        Returns:
+            The socket before, where it was not lost; whoever opened it closes it.
+
+        Raises:
+            RuntimeError: when the stream is over, and no other one is waited for.
+        """
+        if self._stream.is_over:
+            raise RuntimeError("expected a stream that is waited for, got one that is over")
+        self._output.forget_unsent()
+        self._serializer.restart(stream_sid)
+        self._websocket = websocket
+        return self._stream.replace(websocket)
 
     async def connected(self) -> None:
         """Tell handlers that the pipeline has begun to read."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from fastapi import WebSocket
 from loguru import logger
 from pipecat.audio.dtmf.utils import load_dtmf_audio
 from pipecat.audio.utils import scale_audio
@@ -40,6 +39,7 @@ from moshi_phone.audio.speech_activity import Change, SpeechActivity
 from processors.frames import MarkOutputFrame, MeasurementFrame, MulawOutputFrame, SendMetricsFrame
 from processors.line_mixer import LineMixer
 from processors.socket_writer import SocketWriter
+from processors.stream_socket import StreamSocket
 
 PACED_AHEAD_S = 0.1  # paced audio lies in the other side's buffer for so long: a cushion against jitter
 SPEAKING_EVERY_S = 1.0  # between two BotSpeakingFrames: each passes every stage, both ways
@@ -61,12 +61,12 @@ class TwilioOutput(BaseOutputTransport):
     What was sent goes on downstream as 8 kHz PCM, as pipecat's own transports pass it, where a stage follows.
 
     Args:
-        websocket: accepted.
+        stream: has the socket.
         serializer: of the same stream.
         params: as ``TwilioTransport`` takes them.
     """
 
-    def __init__(self, websocket: WebSocket, serializer: FrameSerializer, params: TransportParams) -> None:
+    def __init__(self, stream: StreamSocket, serializer: FrameSerializer, params: TransportParams) -> None:
         mixers = params.audio_out_mixer
         mixer = mixers.get(None) if isinstance(mixers, Mapping) else mixers
         if mixer:
@@ -74,7 +74,7 @@ class TwilioOutput(BaseOutputTransport):
         super().__init__(params, enable_direct_mode=True)
         self._mixer = mixer
         self._serializer = serializer
-        self._socket = SocketWriter(websocket)
+        self._socket = SocketWriter(stream)
         self._writer: asyncio.Task[None] | None = None
         self._activity = SpeechActivity(BOT_VAD_STOP_SECS)
         self._said_speaking_s = 0.0
@@ -84,6 +84,10 @@ class TwilioOutput(BaseOutputTransport):
         self._is_last = False
         self._volume, self._volume_gain = params.audio_out_volume, 1.0
         self._told: set[str] = set()
+
+    def forget_unsent(self) -> None:
+        """Send nothing of what waits: it was for a stream that is lost."""
+        self._socket.clear()
 
     @property
     def dropped_messages(self) -> int:

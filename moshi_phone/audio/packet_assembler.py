@@ -52,6 +52,10 @@ class PacketAssembler:
         del self._buffer[:whole]
         return frames
 
+    def restart(self) -> None:
+        """Go on with a sender whose clock begins anew; what is not a whole frame yet stays."""
+        self._next_ms = None
+
     def _fill_up_to(self, timestamp_ms: int) -> None:
         if self._next_ms is None:
             self._next_ms = timestamp_ms

@@ -80,3 +80,8 @@ class PlayoutControl:
     def cleared(self, now_s: float) -> None:
         """Take note that the other side was told to throw away what it has not played."""
         self.clock.cleared(self._far.time_s(now_s))
+
+    def restart(self) -> None:
+        """Go on with another stream: its buffer is empty, and its marks are its own."""
+        self.clock.restart()
+        self._next_mark_s = 0.0

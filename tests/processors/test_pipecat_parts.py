@@ -581,7 +581,7 @@ def test_client_connected_and_disconnected() -> None:
 
     async def hang_up(_: PipelineWorker, transport: TwilioTransport) -> None:
         await asyncio.sleep(1)
-        socket: PhoneSocket = transport.output()._socket._websocket  # type: ignore[assignment]
+        socket: PhoneSocket = transport.output()._socket._stream.websocket  # type: ignore[assignment]
         socket._inbox.put_nowait({"type": "websocket.disconnect"})
 
     def stages(transport: TwilioTransport) -> list[FrameProcessor]:

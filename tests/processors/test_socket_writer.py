@@ -5,6 +5,7 @@ import asyncio
 from fastapi import WebSocketDisconnect
 
 from processors.socket_writer import KEPT_MESSAGES, MAX_UNSENT, STUCK_S, SocketWriter
+from processors.stream_socket import StreamSocket
 from tests.support.logs import Logged
 from tests.support.simulated import run_simulated
 
@@ -27,7 +28,7 @@ class Ear:
 def test_what_a_stuck_send_holds_up_is_dropped_from_its_old_end(logged: Logged) -> None:
     async def main() -> None:
         ear = Ear()
-        writer = SocketWriter(ear)  # type: ignore[arg-type]
+        writer = SocketWriter(StreamSocket(ear))  # type: ignore[arg-type]
         task = asyncio.ensure_future(writer.run())
         kept = []
         for n in range(100):
@@ -51,7 +52,7 @@ def test_a_burst_that_the_other_side_takes_is_sent_whole() -> None:
     async def main() -> None:
         ear = Ear()
         ear.listens.set()
-        writer = SocketWriter(ear)  # type: ignore[arg-type]
+        writer = SocketWriter(StreamSocket(ear))  # type: ignore[arg-type]
         task = asyncio.ensure_future(writer.run())
         await asyncio.sleep(0)
         kept = [writer.send(str(n)) for n in range(100)]
@@ -65,7 +66,7 @@ def test_a_burst_that_the_other_side_takes_is_sent_whole() -> None:
 
 def test_a_burst_without_end_is_bounded() -> None:
     async def main() -> None:
-        writer = SocketWriter(Ear())  # type: ignore[arg-type]
+        writer = SocketWriter(StreamSocket(Ear()))  # type: ignore[arg-type]
         for n in range(MAX_UNSENT + 5):
             writer.send(str(n))
         assert writer.dropped_messages == 5
@@ -76,7 +77,7 @@ def test_a_burst_without_end_is_bounded() -> None:
 def test_what_was_cleared_is_not_sent() -> None:
     async def main() -> None:
         ear = Ear()
-        writer = SocketWriter(ear)  # type: ignore[arg-type]
+        writer = SocketWriter(StreamSocket(ear))  # type: ignore[arg-type]
         writer.send("old")
         writer.clear()
         writer.send("new")
@@ -89,11 +90,24 @@ def test_what_was_cleared_is_not_sent() -> None:
     run_simulated(main())
 
 
-def test_a_closed_socket_ends_the_writing() -> None:
+def test_after_a_loss_nothing_waits_and_the_next_socket_gets_only_what_is_new() -> None:
     async def main() -> None:
-        writer = SocketWriter(Ear())  # type: ignore[arg-type]
-        writer.send(b"to nobody")
-        await writer.run()
+        ear, stream = Ear(), StreamSocket(Ear())  # type: ignore[arg-type]
+        ear.listens.set()
+        writer = SocketWriter(stream)
+        task = asyncio.ensure_future(writer.run())
+        writer.send(b"its socket is closed")
         await writer.flush(1)
+        writer.send("nobody takes it")
+        await writer.flush(1)
+        stream.lose()
+        for n in range(3 * KEPT_MESSAGES):
+            assert writer.send(str(n))
+        stream.replace(ear)  # type: ignore[arg-type]
+        writer.send("new")
+        await writer.flush(1)
+        assert ear.heard == ["new"]
+        assert writer.dropped_messages == 0
+        task.cancel()
 
     run_simulated(main())

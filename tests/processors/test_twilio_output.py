@@ -184,7 +184,7 @@ def test_what_a_stuck_send_holds_up_is_dropped_and_counted(logged: Logged) -> No
     before = Passing()
 
     async def stick(_: PipelineWorker, transport: TwilioTransport) -> None:
-        socket: PhoneSocket = transport.output()._socket._websocket  # type: ignore[assignment]
+        socket: PhoneSocket = transport.output()._socket._stream.websocket  # type: ignore[assignment]
         await asyncio.sleep(1)
         socket.supported_overrides.clear()
         await asyncio.sleep(4)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any
 
+from fastapi import WebSocket
 from loguru import logger
 
 from moshi_phone.engines.duplex import DuplexSession, Unsupported
@@ -46,6 +47,10 @@ async def _at_once() -> bool:
     return False
 
 
+TakeOver = Callable[[WebSocket, Start], float | None]
+"""Goes on with another stream; gives the seconds that were lost, or None where it is too late for that."""
+
+
 @dataclass(eq=False)  # calls are kept in a set, and no two are the same
 class Call:
     """One call: its names, its state, and what ends it.
@@ -56,12 +61,15 @@ class Call:
         began_s: when it came, on the monotonic clock.
         began: the same, by the calendar (UTC).
         observations: what its taps have seen.
+        websocket: of its stream, the newest; closed with the call. None where it has another connection.
+        take_over: goes on with another stream of the phone call; None where that cannot be.
         session: who talks with the caller; None once it is closed.
         expected: what was decided of it before its stream came.
         broke_off: whether its stream was lost, and the phone call may go on by another one.
         caller_hung_up: whether Twilio has said that the phone call is over.
         handed_over: whether the phone call goes on without us, or is about to.
         until_played: waits until the caller has heard what the bot has said; True where that is known.
+        closed: is set when it holds nothing any more.
         is_heard: tells whether the caller's audio still comes, which no stream does that Twilio has ended.
     """
 
@@ -69,6 +77,8 @@ class Call:
     began_s: float = field(default_factory=time.monotonic)
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     observations: CallObservations = field(default_factory=CallObservations)
+    websocket: WebSocket | None = None
+    take_over: TakeOver | None = None
     session: DuplexSession | None = None
     broke_off: bool = False
     caller_hung_up: bool = False
@@ -77,6 +87,7 @@ class Call:
     until_played: Callable[[], Awaitable[bool]] = _at_once
     expected: PendingCall = field(default_factory=PendingCall)
     state: CallState = CallState.ACTIVE
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
     _closed_s: float | None = None
     _action: asyncio.Task[None] | None = None  # kept here: whoever acts on a call, one thing at a time
     _end_requested: asyncio.Future[tuple[str, int]] = field(
@@ -187,6 +198,7 @@ class Call:
             raise RuntimeError(f"The call {self.name} is closed already.")
         self.request_end("the call was closed")
         self.state, self.session, self._closed_s = CallState.CLOSED, None, time.monotonic()
+        self.closed.set()
 
 
 @dataclass
@@ -256,6 +268,20 @@ class Calls:
             *reversed(self.recent),
         )  # a stream that was broken off may come again by its SID
         return next((call for call in known if call.start.call_sid == call_sid), None)
+
+    def resumable(self, call_sid: str) -> Call | None:
+        """Find the call that goes on if another stream of this phone call comes."""
+        return next(
+            (
+                call
+                for call in self.running
+                if call.start.call_sid == call_sid
+                and call.state is CallState.ACTIVE
+                and call.take_over is not None
+                and not call.handed_over
+            ),
+            None,
+        )
 
     def replace_stream(self, call_sid: str) -> None:
         """End the streams of a phone call in whose place a newer one comes; the phone call goes on."""

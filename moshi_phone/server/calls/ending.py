@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Coroutine
 from typing import Any
 
-from fastapi import WebSocket
 from loguru import logger
 
 from moshi_phone.access.refusal import INTERNAL_ERROR
 from moshi_phone.engines.duplex import LAST_WORDS_SECS, DuplexSession, EngineFailed
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.call_rows import enter_end
-from moshi_phone.server.calls.next_step import ask_unasked
+from moshi_phone.server.calls.next_step import may_resume, offer_stream
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import about, call_report, last_words, summary
 from moshi_phone.server.net.socket_closing import CLOSE_SECS, close_socket
@@ -34,7 +33,6 @@ _going_on: set[asyncio.Task[None]] = set()  # or nobody would hold them
 
 async def run_to_its_end(
     run: Coroutine[Any, Any, None],
-    websocket: WebSocket | None,
     call: Call,
     session: DuplexSession,
     state: ServerState,
@@ -43,13 +41,12 @@ async def run_to_its_end(
 
     Args:
         run: drives the call; it returns when the pipeline is over, and breaks off when the call ends.
-        websocket: the call's; closed here and nowhere else. None where a transport has another connection.
-        call: ends when somebody says so, or when ``run`` is over.
+        call: ends when somebody says so, or when ``run`` is over. Its socket is closed here.
         session: the call's; closed here and nowhere else.
         state: loses the call.
     """
     # A task of its own, so that nobody who gives up waiting leaves the call half ended.
-    life = asyncio.create_task(_live_and_end(run, websocket, call, session, state), name=f"call {call.name}")
+    life = asyncio.create_task(_live_and_end(run, call, session, state), name=f"call {call.name}")
     try:
         await asyncio.shield(life)
     except asyncio.CancelledError:
@@ -60,7 +57,6 @@ async def run_to_its_end(
 
 async def _live_and_end(
     run: Coroutine[Any, Any, None],
-    websocket: WebSocket | None,
     call: Call,
     session: DuplexSession,
     state: ServerState,
@@ -76,8 +72,8 @@ async def _live_and_end(
     async def farewell() -> None:
         if elsewhere:  # a closed socket would end the phone call before Twilio leads it there
             await asyncio.wait((phone_call,), timeout=HAND_ON_SECS)
-        if websocket is not None:
-            await close_socket(websocket, code, reason)
+        if call.websocket is not None:
+            await close_socket(call.websocket, code, reason)
 
     parts: dict[str, tuple[Awaitable[Any], float]] = {
         "session": (_close(session, pipeline), SESSION_SECS + LAST_WORDS_SECS),
@@ -129,17 +125,11 @@ def _why(pipeline: asyncio.Task[None]) -> tuple[str, int]:
 
 def _decide_next(call: Call, state: ServerState, elsewhere: str | None) -> bool:
     """Remember what the phone call does when Twilio asks; gives whether it gets another stream."""
-    sid, incoming = call.start.call_sid, call.expected.incoming
-    # Where webhooks go elsewhere (a cluster, servers that share a URL), nobody would know the call.
-    may_resume = call.broke_off and state.webhook_base_url is None and state.webhooks.base is not None
-    if incoming and may_resume and not call.caller_hung_up and not state.calls.closing:
-        state.next_steps.resume(sid, call.expected)
-        asking = asyncio.create_task(ask_unasked(incoming, call.expected.resumes, state))
-        _going_on.add(asking)
-        asking.add_done_callback(_going_on.discard)
+    if call.broke_off and may_resume(call, state) and not state.calls.closing:
+        offer_stream(call, state)
         return True
     if not call.handed_over and not state.calls.has_other(call):
-        state.next_steps.end_with(sid, elsewhere or twiml.hang_up())
+        state.next_steps.end_with(call.start.call_sid, elsewhere or twiml.hang_up())
     return False
 
 

@@ -207,17 +207,19 @@ def _warn_without_stream(call_sid: str, state: ServerState) -> None:
             )
 
 
-def connect(call_sid: str, state: ServerState, resumes: int = 0) -> str:
-    """Give the TwiML that connects a call, for which a session is held, with our stream.
+def connect(call_sid: str, state: ServerState, resumes: int = 0, *, has_session: bool = False) -> str:
+    """Give the TwiML that connects a call with our stream.
 
     Args:
         call_sid: names the call.
         state: what the calls share.
         resumes: how many streams of it broke off before this one.
+        has_session: whether its session waits for the stream; else one is held for it.
     """
     stream_url = state.auth.address.wss(STREAM_PATH)
     assert stream_url is not None  # noqa: S101 - the webhook looked before it asked
-    reserve(state, call_sid)  # anew: the hook may have taken most of the time that it was held for
+    if not has_session:
+        reserve(state, call_sid)  # anew: the hook may have taken most of the time that it was held for
     asyncio.get_running_loop().call_later(STREAM_SECS, _warn_without_stream, call_sid, state)
     # Where streams come to another URL than webhooks, whoever is asked next may know nothing of this call.
     next_url = state.webhooks.https(twiml.next_path(resumes)) if state.webhook_base_url is None else None

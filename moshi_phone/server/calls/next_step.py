@@ -1,7 +1,7 @@
 """What a phone call does when its stream is over: Twilio asks, by the ``<Redirect>`` behind ``<Connect>``.
 
 A stream that broke off (a proxy or a tunnel that restarts, a process that was killed) is no hang-up: the
-caller is still on the line at Twilio, and gets a new stream.
+caller is still on the line at Twilio, and gets a new stream. For ``--resume-secs`` the session waits for it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,21 @@ from dataclasses import replace
 from loguru import logger
 
 from moshi_phone.access.refusal import Refusal, Where
+from moshi_phone.server.calls.call import Call, CallState
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.net.websocket_protocol import connection_of
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.webhooks import IncomingCall
 
 ASK_SECS = 2.0  # after so long without Twilio's question, a call whose stream broke off is told by REST
 HOLD_STEP_SECS = 2
+
+BROKEN_OFF = frozenset((1001, 1005, 1006, 1011, 1012, 1013, 1014))
+"""What a WebSocket is closed with whose phone call goes on: lost, or closed by a proxy (RFC 6455, 7.4.1)."""
+
+_asking: set[asyncio.Task[None]] = set()  # or nobody would hold them
 
 
 async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: ServerState) -> str:
@@ -35,20 +42,24 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
     from moshi_phone.server.calls.incoming import connect, request_of  # noqa: PLC0415
 
     sid, options = call.call_sid, state.settings.calls
-    step = state.next_steps.peek(sid)
+    step, running = state.next_steps.peek(sid), state.calls.resumable(sid)
     if isinstance(step, str):
         return step
     elsewhere = state.fallback(call) or twiml.hang_up()
     if resumes >= options.resumes:
         logger.warning("The stream broke off {} times; the call is given up", resumes + 1)
+        if running is not None:
+            running.handed_over = True
+            running.request_end("its stream broke off too often")
         return elsewhere
-    if refusal := reserve(state, sid):
+    # Who has a session here keeps it, whether or not its socket is known to be dead.
+    if running is None and (refusal := reserve(state, sid)):
         if held_secs < options.hold_secs and state.webhooks.base is not None:
             url = state.webhooks.https(twiml.next_path(resumes, held_secs + HOLD_STEP_SECS))
             return twiml.hold(options.hold_say if held_secs == 0 else None, HOLD_STEP_SECS, url or "")
         state.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer="a broken stream")
         return elsewhere
-    expected = step
+    expected = running.expected if running else step
     if expected is None:  # another process held it: answered anew, as the same call
         answer = await request_of(call, state)
         if isinstance(answer, Refusal):
@@ -57,7 +68,63 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
         expected = answer
     logger.info("The call gets another stream")
     state.expected.add(sid, replace(expected, resumes=resumes + 1), state.clock())
-    return connect(sid, state, resumes + 1)
+    return connect(sid, state, resumes + 1, has_session=running is not None)
+
+
+def may_resume(call: Call, state: ServerState) -> bool:
+    """Tell whether the phone call can get another stream when this one breaks off."""
+    return (
+        call.expected.incoming is not None
+        and not call.caller_hung_up
+        and not call.handed_over
+        # Where webhooks go elsewhere (a cluster, servers that share a URL), nobody would know the call.
+        and state.webhook_base_url is None
+        and state.webhooks.base is not None
+    )
+
+
+def wait_secs(call: Call, state: ServerState, code: int) -> float:
+    """Say for how long a call's session waits for another stream, and see to it that there will be one.
+
+    Args:
+        call: its stream has ended, and Twilio had not said so before.
+        state: what the calls share.
+        code: with which the stream's socket was closed.
+    """
+    options = state.settings.calls
+    connection = connection_of(call.websocket) if call.websocket else None
+    if (
+        not options.resume_secs
+        or code not in BROKEN_OFF
+        or (connection is not None and connection.is_shut_down)
+        or call.state is not CallState.ACTIVE
+        or not may_resume(call, state)
+        or call.expected.resumes >= options.resumes
+    ):
+        return 0.0
+    logger.info("The stream broke off ({}); its session waits for {:g} s", code, options.resume_secs)
+    offer_stream(call, state)
+    return options.resume_secs
+
+
+def offer_stream(call: Call, state: ServerState) -> None:
+    """Let a phone call whose stream broke off have another one: Twilio asks for it, or is told."""
+    incoming = call.expected.incoming
+    assert incoming is not None  # noqa: S101 - may_resume looked
+    state.next_steps.resume(incoming.call_sid, call.expected)
+    asking = asyncio.create_task(ask_unasked(incoming, call.expected.resumes, state))
+    _asking.add(asking)
+    asking.add_done_callback(_asking.discard)
+
+
+def note_hung_up(call_sid: str, state: ServerState) -> None:
+    """Wait no more for a phone call that is over: neither for its stream, nor for Twilio's question."""
+    state.reservations.keep(call_sid)
+    was_awaited = isinstance(state.next_steps.peek(call_sid), PendingCall)
+    state.next_steps.forget(call_sid)
+    if was_awaited and (waiting := state.calls.resumable(call_sid)):
+        waiting.caller_hung_up = True
+        waiting.stream_ended("the caller hung up")
 
 
 async def ask_unasked(call: IncomingCall, resumes: int, state: ServerState) -> None:
@@ -86,5 +153,4 @@ async def _tell(call: IncomingCall, resumes: int, state: ServerState) -> None:
         await state.rest.redirect(call.call_sid, document)
     except TwilioError as error:  # mostly: the caller has hung up meanwhile
         logger.info("The call cannot be taken up again: {}", error)
-        state.next_steps.forget(call.call_sid)
-        state.reservations.keep(call.call_sid)
+        note_hung_up(call.call_sid, state)

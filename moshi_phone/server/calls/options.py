@@ -117,9 +117,20 @@ class CallOptions:
             "min": 0,
         },
     )
+    resume_secs: float = field(
+        default=10.0,
+        metadata={
+            "help": "How long the session of a call whose stream broke off waits for that stream, with "
+            "silence in the caller's place, so that the conversation goes on.",
+            "min": 0.0,
+        },
+    )
     resume_notice: str | None = field(
         default=None,
-        metadata={"help": "What the bot says first in such a stream.", "metavar": "TEXT"},
+        metadata={
+            "help": "What the bot says first in such a stream where the conversation is a new one.",
+            "metavar": "TEXT",
+        },
     )
     hold_secs: float = field(
         default=60.0,

@@ -98,19 +98,39 @@ async def answer(
         StreamRefused: when the line is closing or every session is taken.
     """
     if start.custom_parameters.get(PARAMETER):  # which was checked; without one anybody may give any SID
+        if running := state.calls.resumable(start.call_sid):
+            before = running.websocket
+            if (lost_s := running.take_over(websocket, start) if running.take_over else None) is not None:
+                await _go_on(running, before, lost_s, expected, state)
+                return
         state.calls.replace_stream(start.call_sid)
     session = _open_session(state, expected.request)
     # From here on it is no stranger's: it counts no more towards those that wait, and may stay for hours.
     if connection := connection_of(websocket):
         connection.admitted()
     call = state.calls.begin(start, session, expected)
+    call.websocket = websocket
     enter_start(state.history, call, state.engine.name)
     state.next_steps.forget(start.call_sid)
     logger.info("The call began; {} running", len(state.calls.running))
     if expected.resumes and (notice := state.settings.calls.resume_notice):
         with suppress(Unsupported):  # who cannot say given words goes on without a word
             call.say(notice)
-    await run_to_its_end(run_call(websocket, call, session, state), websocket, call, session, state)
+    await run_to_its_end(run_call(websocket, call, session, state), call, session, state)
+
+
+async def _go_on(
+    call: Call, before: WebSocket | None, lost_s: float, expected: PendingCall, state: ServerState
+) -> None:
+    """Go on with a call by the stream that has just taken it over; returns when the call has ended."""
+    if call.websocket and (connection := connection_of(call.websocket)):
+        connection.admitted()
+    call.expected = replace(call.expected, resumes=expected.resumes)
+    state.next_steps.forget(call.start.call_sid)
+    logger.info("The call goes on in another stream; {:.1f} s were lost", lost_s)
+    if before is not None:
+        await close_socket(before, 1000, "a newer stream of the call took its place")
+    await call.closed.wait()  # a socket is closed when its endpoint returns
 
 
 async def answer_transport(
@@ -140,7 +160,7 @@ async def answer_transport(
     logger.info("The call began; {} running", len(state.calls.running))
     state = replace(state, rest=None)  # Twilio's API knows nothing of this call
     # The transport closes its socket itself: before that, its serializer hangs up by the company's API.
-    await run_to_its_end(run(call, session, state), None, call, session, state)
+    await run_to_its_end(run(call, session, state), call, session, state)
     if websocket is not None:
         reason, code = await call.wait_for_end()
         await close_socket(websocket, code, reason)

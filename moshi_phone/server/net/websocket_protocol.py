@@ -57,6 +57,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     def __init__(self, connections: Connections, *uvicorn: Any, **named: Any) -> None:
         super().__init__(connections, *uvicorn, **named)
         self.close_timeout = connections.limits.closing_secs
+        self.is_shut_down = False
         self._is_call = False
         self._is_ping_extended = False
         self._began_s = self.loop.time()
@@ -85,6 +86,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
 
     def shutdown(self) -> None:
         """Close it because the server stops; whoever does not read that loses it."""
+        self.is_shut_down = True
         super().shutdown()
         self.loop.call_later(_SHUTDOWN_SECS, self.transport.abort)
 

@@ -13,7 +13,7 @@ from moshi_phone.access.public_address import STREAM_PATH
 from moshi_phone.server.calls.call_rows import enter_no_stream
 from moshi_phone.server.calls.draining import hang_up_all
 from moshi_phone.server.calls.incoming import after_message, after_transfer, answer_call, expect_wishes
-from moshi_phone.server.calls.next_step import next_step
+from moshi_phone.server.calls.next_step import next_step, note_hung_up
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.stream import handle_stream
 from moshi_phone.server.calls.whisper import whisper
@@ -49,8 +49,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
 
     def note_status(call_sid: str, status: str) -> None:
         if status in ENDED:  # before its stream came, or while another phone rang: nobody waits any more
-            state.reservations.keep(call_sid)
-            state.next_steps.forget(call_sid)
+            note_hung_up(call_sid, state)
             enter_no_stream(state.history, call_sid, "the call ended before its audio came")
         if on_status:
             on_status(call_sid, status)

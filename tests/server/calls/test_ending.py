@@ -189,8 +189,9 @@ async def test_whoever_breaks_it_off_it_ends(line: ServerState, twilio: FakeTwil
     session = line.engine.open_session()
     call = line.calls.begin(Start("MZ1", CALL, "AC1", {}, {}), session)
     never_accepted = WebSocket({"type": "websocket", "headers": [], "path": "/"}, None, None)  # type: ignore[arg-type]
+    call.websocket = never_accepted
     life = asyncio.create_task(
-        call_ending.run_to_its_end(run(None, call, session, line), never_accepted, call, session, line)  # type: ignore[arg-type]
+        call_ending.run_to_its_end(run(None, call, session, line), call, session, line)  # type: ignore[arg-type]
     )
     await asyncio.sleep(0)
     life.cancel()

@@ -1,4 +1,4 @@
-"""The phone call outlives its stream: whole calls over sockets, and what Twilio is told behind each."""
+"""A phone call outlives its stream and its session: whole calls over sockets, and what Twilio is told."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from tests.fakes.twilio_voice import HungUp
 from tests.server.talking_line import CALL, LOUD, OTHER, PERSON, PUBLIC, Line, TalkingEngine, press, talk
 from tests.support.phone import Phone
 from tests.support.waiting import until
+
+
+def line_of(twilio: FakeTwilioApi, engine: TalkingEngine | None = None, **options: object) -> Line:
+    """Make a line whose sessions end with their streams, as those of a process that was killed do."""
+    return Line(twilio, engine or TalkingEngine(), resume_secs=0, **options)
 
 
 async def ring(line: Line, call_sid: str = CALL) -> str:
@@ -31,7 +36,7 @@ def verbs(twiml: str) -> list[str]:
 
 async def test_a_stream_that_breaks_off_is_followed_by_another(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine()
-    async with Line(twilio, engine, resume_notice="Sorry, we were cut off.").serving() as line:
+    async with line_of(twilio, engine, resume_notice="Sorry, we were cut off.").serving() as line:
         twiml = await ring(line)
         assert "/twiml/next?resumes=0#rc=5&amp;rp=all&amp;ct=2000&amp;rt=5000" in twiml
         async with line.call(twiml=twiml) as phone:
@@ -48,7 +53,7 @@ async def test_a_stream_that_breaks_off_is_followed_by_another(twilio: FakeTwili
 
 
 async def test_after_so_many_streams_it_is_the_fallback(twilio: FakeTwilioApi) -> None:
-    async with Line(twilio, TalkingEngine(), resumes=2, fallback_to=PERSON).serving() as line:
+    async with line_of(twilio, resumes=2, fallback_to=PERSON).serving() as line:
         twiml = await ring(line)
         for _ in range(3):
             async with line.call(twiml=twiml) as phone:
@@ -59,7 +64,7 @@ async def test_after_so_many_streams_it_is_the_fallback(twilio: FakeTwilioApi) -
 
 
 async def test_a_call_that_has_ended_as_it_should_stays_ended(twilio: FakeTwilioApi) -> None:
-    async with Line(twilio, TalkingEngine()).serving() as line:
+    async with line_of(twilio).serving() as line:
         line.state.rest = None  # so that only the answer to Twilio's question can end it
         twiml = await ring(line)
         async with line.call(twiml=twiml) as phone:
@@ -73,7 +78,7 @@ async def test_a_call_that_has_ended_as_it_should_stays_ended(twilio: FakeTwilio
 
 
 async def test_an_engine_that_failed_leads_to_the_fallback_without_rest_too(twilio: FakeTwilioApi) -> None:
-    async with Line(twilio, TalkingEngine(fails_at=4), fallback_to=PERSON).serving() as line:
+    async with line_of(twilio, TalkingEngine(fails_at=4), fallback_to=PERSON).serving() as line:
         line.state.rest = None
         twiml = await ring(line)
         async with line.call(twiml=twiml) as phone:
@@ -85,10 +90,10 @@ async def test_an_engine_that_failed_leads_to_the_fallback_without_rest_too(twil
 
 
 async def test_a_server_that_was_restarted_answers_the_calls_of_the_one_before(twilio: FakeTwilioApi) -> None:
-    async with Line(twilio, TalkingEngine()).serving() as line:
+    async with line_of(twilio).serving() as line:
         twiml = await ring(line)
     engine = TalkingEngine()
-    async with Line(twilio, engine).serving() as line:
+    async with line_of(twilio, engine).serving() as line:
         twiml = await line.voice.after(twiml, CALL)
         async with line.call(twiml=twiml) as phone:
             await talk(phone)
@@ -98,7 +103,7 @@ async def test_a_server_that_was_restarted_answers_the_calls_of_the_one_before(t
 
 
 async def test_who_finds_no_session_waits_for_one(twilio: FakeTwilioApi) -> None:
-    made = Line(twilio, TalkingEngine(capacity=1), hold_say="One moment, please.", hold_secs=4)
+    made = line_of(twilio, TalkingEngine(capacity=1), hold_say="One moment, please.", hold_secs=4)
     async with made.serving() as line:
         twiml = await ring(line)
         line.state.reservations.keep(CALL)
@@ -122,7 +127,7 @@ async def test_where_twilio_does_not_ask_it_is_told(
 ) -> None:
     """It believes in a dead socket, or the URL that it would ask is gone with its tunnel."""
     monkeypatch.setattr(module, "ASK_SECS", 0.05)
-    async with Line(twilio, TalkingEngine()).serving() as line, line.call() as phone:
+    async with line_of(twilio).serving() as line, line.call() as phone:
         await talk(phone)
         await lose(phone, line)
         await until(line.updates)
@@ -136,7 +141,7 @@ async def test_a_tunnel_that_is_replaced_brings_its_calls_along(
 ) -> None:
     monkeypatch.setattr(module, "ASK_SECS", 0.05)
     other = "https://other-name.trycloudflare.com"
-    async with Line(twilio, TalkingEngine()).serving() as line, line.call() as phone:
+    async with line_of(twilio).serving() as line, line.call() as phone:
         await talk(phone)
         await lose(phone, line)
         await until(line.updates)  # with the URL that is gone: Twilio's stream fails there
@@ -153,7 +158,10 @@ async def test_who_has_hung_up_meanwhile_is_not_waited_for(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ASK_SECS", 1.0)
-    async with Line(twilio, TalkingEngine(capacity=1)).serving() as line, line.call() as phone:
+    async with (
+        line_of(twilio, TalkingEngine(capacity=1)).serving() as line,
+        line.call() as phone,
+    ):
         await talk(phone)
         await lose(phone, line)
         await line.voice.tell(f"{PUBLIC}/status", CALL, CallStatus="completed")
@@ -164,7 +172,7 @@ async def test_who_has_hung_up_meanwhile_is_not_waited_for(
 
 
 async def test_a_question_that_is_asked_again_does_nothing_twice(twilio: FakeTwilioApi) -> None:
-    async with Line(twilio, TalkingEngine()).serving() as line:
+    async with line_of(twilio).serving() as line:
         twiml = await ring(line)
         async with line.call(twiml=twiml) as phone:
             await talk(phone)
@@ -177,7 +185,7 @@ async def test_a_question_that_is_asked_again_does_nothing_twice(twilio: FakeTwi
 
 
 async def test_a_transfer_is_no_stream_that_broke_off(twilio: FakeTwilioApi) -> None:
-    made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
+    made = line_of(twilio, transfer_to=PERSON, transfer_key="0")
     async with made.serving() as line, line.call() as phone:
         await talk(phone)
         await press(phone, "0")
@@ -188,7 +196,7 @@ async def test_a_transfer_is_no_stream_that_broke_off(twilio: FakeTwilioApi) -> 
 
 
 async def test_a_stranger_who_knows_the_call_gets_nothing(twilio: FakeTwilioApi) -> None:
-    async with Line(twilio, TalkingEngine()).serving() as line:
+    async with line_of(twilio).serving() as line:
         line.voice._validator = type(line.voice._validator)("another token")
         status, _ = await line.voice.post(f"{PUBLIC}/twiml/next?resumes=0", {"CallSid": CALL})
         assert status == 403
