@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 # What a refused stream's socket is closed with (RFC 6455, section 7.4).
-PROTOCOL_ERROR, UNSUPPORTED, POLICY_VIOLATION, INTERNAL_ERROR, TRY_AGAIN_LATER = 1002, 1003, 1008, 1011, 1013
+PROTOCOL_ERROR, UNSUPPORTED, POLICY_VIOLATION, INTERNAL_ERROR = 1002, 1003, 1008, 1011
+SERVICE_RESTART, TRY_AGAIN_LATER = 1012, 1013
 
 
 class Where(StrEnum):

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from loguru import logger
 
+from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.redact import redact
 from moshi_phone.access.refusal import Refusal, RefusalCause, Where
 from moshi_phone.access.refusals import Refusals
@@ -17,10 +18,11 @@ from moshi_phone.cluster.rpc import RpcError
 from moshi_phone.cluster.worker_client import WorkerClient, WorkerReport
 from moshi_phone.server.calls.draining import CLOSING
 from moshi_phone.server.calls.incoming import refuse
+from moshi_phone.server.calls.next_step import hold
 from moshi_phone.server.calls.options import CallOptions, fallback
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.telephony import twiml
-from moshi_phone.telephony.webhooks import CONVERSED, IncomingCall
+from moshi_phone.telephony.webhooks import CONVERSED, ENDED, IncomingCall
 
 
 @dataclass
@@ -93,6 +95,7 @@ class CallRouter:
         self.reports: dict[str, WorkerReport] = {}
         self.closing = False
         self.refusals = Refusals()
+        self._telling: set[asyncio.Task[None]] = set()  # or nobody would hold them
 
     @property
     def workers(self) -> Mapping[str, WorkerClient]:
@@ -133,6 +136,43 @@ class CallRouter:
             call.call_sid, "a transfer", lambda worker: worker.import_call(call.call_sid, expected), call
         )
 
+    async def next_step(self, call: IncomingCall, resumes: int, held_secs: int) -> str:
+        """Say, as TwiML, what a call does whose stream is over.
+
+        The worker that has its session goes on with it. Where that worker is gone, or ends, another one takes
+        the call.
+
+        Args:
+            call: as the webhook announces it.
+            resumes: how many streams of it broke off before this one.
+            held_secs: for how long it has been on hold.
+        """
+        if found := await self.ask_all(lambda worker: worker.next_step(call, resumes)):
+            return found[0]
+        sid, refused = call.call_sid, list[Refusal]()
+        elsewhere = fallback(self._options, call) or twiml.hang_up()
+        if resumes >= self._options.resumes:
+            logger.warning("The stream broke off {} times; the call is given up", resumes + 1)
+            return elsewhere
+        expected = next(iter(await self.ask_all(lambda worker: worker.export_call(sid))), None)
+        if document := await self._find(sid, lambda worker: worker.resume(call, resumes, expected), refused):
+            return document
+        if document := hold(resumes, held_secs, self._options, PublicAddress(self._desk_url)):
+            return document
+        self.refusals.note(Where.WEBHOOK, self._why(refused), call_sid=sid, peer="a broken stream")
+        return elsewhere
+
+    def note_status(self, call_sid: str, status: str) -> None:
+        """Tell the workers of a call that is over; returns at once."""
+        if status in ENDED:
+            telling = asyncio.create_task(self._tell_hung_up(call_sid))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+
+    async def _tell_hung_up(self, call_sid: str) -> None:
+        asked = [worker.note_hung_up(call_sid) for worker in self._workers.values()]
+        await asyncio.gather(*asked, return_exceptions=True)  # who does not answer waits for nobody
+
     async def create_browser_call(
         self, call_sid: str, body: bytes, content_type: str
     ) -> tuple[int, str, str] | None:
@@ -168,17 +208,29 @@ class CallRouter:
         incoming: IncomingCall | None = None,
     ) -> str:
         refused = list[Refusal]()
-        if not self.closing:
-            deadline_s = time.monotonic() + LOOKING_SECS
-            for look_again in (False, True):
-                if look_again:  # a session may have become free since
-                    await self.refresh()
-                while (name := self._roster.best()) and time.monotonic() < deadline_s:
-                    if document := await self._try(name, sid, question, refused):
-                        return document
-        overload = next((one for one in refused if one.cause is RefusalCause.OVERLOAD), None)
+        if document := await self._find(sid, question, refused):
+            return document
         document = fallback(self._options, incoming)
-        return refuse(overload or self.no_session(), sid, caller, self.refusals, document)
+        return refuse(self._why(refused), sid, caller, self.refusals, document)
+
+    async def _find(
+        self, sid: str, question: Callable[[WorkerClient], Awaitable[str | None]], refused: list[Refusal]
+    ) -> str | None:
+        """Ask workers for a session, one after another; None where no one has one, with their reasons."""
+        if self.closing:
+            return None
+        deadline_s = time.monotonic() + LOOKING_SECS
+        for look_again in (False, True):
+            if look_again:  # a session may have become free since
+                await self.refresh()
+            while (name := self._roster.best()) and time.monotonic() < deadline_s:
+                if document := await self._try(name, sid, question, refused):
+                    return document
+        return None
+
+    def _why(self, refused: list[Refusal]) -> Refusal:
+        overload = next((one for one in refused if one.cause is RefusalCause.OVERLOAD), None)
+        return overload or self.no_session()
 
     def no_session(self) -> Refusal:
         """Say why no worker takes a call."""

@@ -38,7 +38,16 @@ def create_gateway_app(
     """
     app = bare_app("Moshi on the phone")
     app.include_router(health_router(calls, is_public))
-    app.include_router(webhooks(stream_auth, router.refusals, router.answer, router.after_transfer))
+    app.include_router(
+        webhooks(
+            stream_auth,
+            router.refusals,
+            router.answer,
+            router.after_transfer,
+            router.note_status,
+            next_step=router.next_step,
+        )
+    )
     app.include_router(monitoring_router(calls, dashboard_auth.check))
     app.include_router(say_router(calls, dashboard_auth.check))
     app.include_router(browser_phone_router(calls, dashboard_auth, _CONNECT_TO))

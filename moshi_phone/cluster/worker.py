@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fastapi import HTTPException
@@ -27,6 +28,7 @@ from moshi_phone.runtime.stop_signals import Stopped, StopSignals
 from moshi_phone.server.calls.draining import CLOSING, drain
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.incoming import answer_call, connect
+from moshi_phone.server.calls.next_step import may_resume, next_step, note_hung_up
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.lifecycle import listen, running_server
@@ -114,9 +116,13 @@ class Worker(RpcServer):
         return document
 
     async def export_call(self, call_sid: str) -> PendingCall | None:
-        """Give up what was decided of a call that comes back from another phone; None if it was not ours."""
+        """Give up what was decided of a call that goes on by another stream; None if it was not ours."""
         if self._state is None:
             return None
+        step = self._state.next_steps.peek(call_sid)
+        if isinstance(step, PendingCall):
+            self._state.next_steps.forget(call_sid)
+            return step
         expected = self._state.expected.take(call_sid, self._state.clock())
         return None if expected == PendingCall() else expected
 
@@ -128,6 +134,39 @@ class Worker(RpcServer):
             self._state.expected.add(call_sid, expected, self._state.clock())
         self._note_led(call_sid, self._state)
         return connect(call_sid, self._state)
+
+    async def next_step(self, call: IncomingCall, resumes: int) -> str | None:
+        """Say, as TwiML, what a call does whose stream is over; None where nothing of it is here."""
+        state, sid = self._state, call.call_sid
+        if state is None or not (state.calls.resumable(sid) or isinstance(state.next_steps.peek(sid), str)):
+            return None
+        return await next_step(call, resumes, 0, state)
+
+    async def resume(self, call: IncomingCall, resumes: int, expected: PendingCall | None) -> str | None:
+        """Take a call whose stream broke off; TwiML, or None where no session is free.
+
+        Args:
+            call: as the webhook announces it.
+            resumes: how many streams of it broke off before this one.
+            expected: what another worker had decided of it; None where that one is gone.
+        """
+        state = self._state
+        if state is None or await self.hold(call.call_sid):
+            return None
+        if expected is not None:
+            state.next_steps.resume(call.call_sid, expected)
+        self._answering += 1
+        try:
+            document = await next_step(call, resumes, 0, state)
+        finally:
+            self._answering -= 1
+        self._note_led(call.call_sid, state)
+        return document
+
+    async def note_hung_up(self, call_sid: str) -> None:
+        """Wait no more for a phone call that is over."""
+        if self._state is not None:
+            note_hung_up(call_sid, self._state)
 
     async def details(self, call_sid: str) -> dict[str, Any] | None:
         """See ``CallsSource``; None if the call is not this worker's."""
@@ -225,7 +264,13 @@ class Worker(RpcServer):
                 coming = asyncio.ensure_future(self._led_have_come(state))
                 await self._stop.wait_unless_forced(coming, within_secs=settings.server.drain_secs)
                 coming.cancel()
-                await drain(state.calls, self._stop, settings.server.drain_secs, logger.info)
+                await drain(
+                    state.calls,
+                    self._stop,
+                    settings.server.drain_secs,
+                    logger.info,
+                    partial(may_resume, state=state),
+                )
             logger.info("Worker {} has ended", spec.name)
         except Stopped:
             logger.info("Worker {} was stopped before it was ready", spec.name)

@@ -84,6 +84,20 @@ class WorkerClient(RpcClient):
         document: str | None = await self.ask("import_call", call_sid, expected, within_secs=SOON_SECS)
         return document
 
+    async def next_step(self, call: IncomingCall, resumes: int) -> str | None:
+        """See ``Worker.next_step``."""
+        document: str | None = await self.ask("next_step", call, resumes, within_secs=SOON_SECS)
+        return document
+
+    async def resume(self, call: IncomingCall, resumes: int, expected: PendingCall | None) -> str | None:
+        """See ``Worker.resume``."""
+        document: str | None = await self.ask("resume", call, resumes, expected, within_secs=HOOK_SECS)
+        return document
+
+    async def note_hung_up(self, call_sid: str) -> None:
+        """See ``Worker.note_hung_up``."""
+        await self.ask("note_hung_up", call_sid, within_secs=SOON_SECS)
+
     async def overview(self) -> dict[str, Any] | None:
         """See ``Worker.overview``; has the worker's name, too."""
         told: dict[str, Any] | None = await self.ask("overview", within_secs=SOON_SECS)

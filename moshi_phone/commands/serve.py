@@ -21,6 +21,7 @@ from moshi_phone.runtime import event_loop
 from moshi_phone.runtime.last_resort import last_resort
 from moshi_phone.runtime.stop_signals import Stopped, stop_signals
 from moshi_phone.server.calls.draining import drain
+from moshi_phone.server.calls.next_step import may_resume
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.lifecycle import listen, running_server
 from moshi_phone.server.settings import Settings
@@ -62,7 +63,15 @@ async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bo
                 await stop.stop_requested.wait()
                 # The number goes back at once: who calls from now on reaches whoever was there before.
                 await asyncio.gather(
-                    restore(pointer, stop), drain(state.calls, stop, options.server.drain_secs, logger.info)
+                    restore(pointer, stop),
+                    drain(
+                        state.calls,
+                        stop,
+                        options.server.drain_secs,
+                        logger.info,
+                        # A tunnel's URL ends with this process: nobody else could answer at it.
+                        lambda call: not options.reach.tunnel and may_resume(call, state),
+                    ),
                 )
         finally:
             await restore(pointer, stop)  # where the start was broken off; the second time it does nothing

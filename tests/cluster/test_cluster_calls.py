@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from bot import run_call
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.dashboard_auth import DashboardAuth
-from moshi_phone.access.public_address import NEXT_PATH
+from moshi_phone.access.public_address import RECORDED_PATH, WHISPER_PATH
 from moshi_phone.cluster.call_router import CallRouter
 from moshi_phone.cluster.cluster_calls import ClusterCalls
 from moshi_phone.cluster.gateway_app import create_gateway_app
@@ -43,8 +43,8 @@ def test_a_gateway_has_every_route_of_a_server() -> None:
         cluster_calls(router), router, StreamAuth(), DashboardAuth(), is_public=lambda: False
     )
     server = create_app(ServerState(FakeEngine()), run_call)
-    # A call of a cluster does not outlive its stream yet, and its TwiML does not ask for a next step.
-    assert routes(gateway) == routes(server) - {("post", NEXT_PATH)}
+    # Messages and whispers are those of one server.
+    assert routes(gateway) == routes(server) - {("post", RECORDED_PATH), ("post", WHISPER_PATH)}
 
 
 async def test_both_answer_alike_when_there_is_nothing() -> None:

@@ -112,7 +112,7 @@ async def test_tokens() -> None:
 
 async def test_webhooks_that_twilio_did_not_sign_are_refused() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster, aiohttp.ClientSession() as http:
-        for path in ("/twiml", "/status", "/transferred"):
+        for path in ("/twiml", "/twiml/next", "/status", "/transferred"):
             async with http.post(f"http://{cluster.address}{path}", data={"CallSid": sid(1)}) as answer:
                 assert answer.status == 403, path
 

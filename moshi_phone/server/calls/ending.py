@@ -125,8 +125,11 @@ def _why(pipeline: asyncio.Task[None]) -> tuple[str, int]:
 
 def _decide_next(call: Call, state: ServerState, elsewhere: str | None) -> bool:
     """Remember what the phone call does when Twilio asks; gives whether it gets another stream."""
-    if call.broke_off and may_resume(call, state) and not state.calls.closing:
-        offer_stream(call, state)
+    if call.broke_off and may_resume(call, state):
+        if state.calls.closing:  # another process is asked, and this one as long as it is there
+            state.next_steps.resume(call.start.call_sid, call.expected)
+        else:
+            offer_stream(call, state)
         return True
     if not call.handed_over and not state.calls.has_other(call):
         state.next_steps.end_with(call.start.call_sid, elsewhere or twiml.hang_up())

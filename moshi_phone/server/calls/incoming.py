@@ -221,7 +221,6 @@ def connect(call_sid: str, state: ServerState, resumes: int = 0, *, has_session:
     if not has_session:
         reserve(state, call_sid)  # anew: the hook may have taken most of the time that it was held for
     asyncio.get_running_loop().call_later(STREAM_SECS, _warn_without_stream, call_sid, state)
-    # Where streams come to another URL than webhooks, whoever is asked next may know nothing of this call.
-    next_url = state.webhooks.https(twiml.next_path(resumes)) if state.webhook_base_url is None else None
+    next_url = state.webhooks.https(twiml.next_path(resumes))
     status_url = state.webhooks.https(STATUS_PATH)
     return twiml.connect_stream(stream_url, state.mint(call_sid), status_url, next_url=next_url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from moshi_phone.access.refusal import SERVICE_RESTART
 from moshi_phone.runtime.watchdog import LATE_S
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.next_step import may_resume
@@ -12,7 +13,6 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.net.socket_closing import close_socket
 
 STILL_SECS = 5.0  # Twilio sends media each 20 ms, in silence too; a stall of a network is shorter
-SERVICE_RESTART = 1012  # IANA's WebSocket close codes
 
 LastAudio = Callable[[], float]
 """Says when the caller's audio last came, or silence in its place; on the event loop's clock."""

@@ -11,8 +11,10 @@ from dataclasses import replace
 
 from loguru import logger
 
+from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.refusal import Refusal, Where
 from moshi_phone.server.calls.call import Call, CallState
+from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.net.websocket_protocol import connection_of
@@ -54,9 +56,8 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
         return elsewhere
     # Who has a session here keeps it, whether or not its socket is known to be dead.
     if running is None and (refusal := reserve(state, sid)):
-        if held_secs < options.hold_secs and state.webhooks.base is not None:
-            url = state.webhooks.https(twiml.next_path(resumes, held_secs + HOLD_STEP_SECS))
-            return twiml.hold(options.hold_say if held_secs == 0 else None, HOLD_STEP_SECS, url or "")
+        if document := hold(resumes, held_secs, options, state.webhooks):
+            return document
         state.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer="a broken stream")
         return elsewhere
     expected = running.expected if running else step
@@ -71,14 +72,27 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
     return connect(sid, state, resumes + 1, has_session=running is not None)
 
 
+def hold(resumes: int, held_secs: int, options: CallOptions, webhooks: PublicAddress) -> str | None:
+    """Let a caller wait for a free session, as TwiML; None where they have waited for long enough.
+
+    Args:
+        resumes: how many streams of the call broke off before this one.
+        held_secs: for how long it has been on hold.
+        options: how long it may be.
+        webhooks: where the question is asked again.
+    """
+    url = webhooks.https(twiml.next_path(resumes, held_secs + HOLD_STEP_SECS))
+    if held_secs >= options.hold_secs or url is None:
+        return None
+    return twiml.hold(options.hold_say if held_secs == 0 else None, HOLD_STEP_SECS, url)
+
+
 def may_resume(call: Call, state: ServerState) -> bool:
     """Tell whether the phone call can get another stream when this one breaks off."""
     return (
         call.expected.incoming is not None
         and not call.caller_hung_up
         and not call.handed_over
-        # Where webhooks go elsewhere (a cluster, servers that share a URL), nobody would know the call.
-        and state.webhook_base_url is None
         and state.webhooks.base is not None
     )
 

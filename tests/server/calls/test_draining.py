@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -24,6 +24,7 @@ class Office:
         self.calls = Calls()
         self.stop = StopSignals()
         self.said: list[str] = []
+        self.can_go_on: Callable[[Call], bool] = lambda _: False
         self.running = [self.begin() for _ in range(count)]
 
     def begin(self) -> Call:
@@ -36,7 +37,7 @@ class Office:
         self.calls.finish(call)
 
     def drain(self, secs: float) -> asyncio.Task[None]:
-        return asyncio.ensure_future(drain(self.calls, self.stop, secs, self.said.append))
+        return asyncio.ensure_future(drain(self.calls, self.stop, secs, self.said.append, self.can_go_on))
 
 
 def simulate(test: Coroutine[Any, Any, None]) -> None:
@@ -84,9 +85,25 @@ def test_then_they_are_hung_up() -> None:
     simulate(test())
 
 
+def test_those_that_can_go_on_elsewhere_are_handed_over() -> None:
+    async def test() -> None:
+        office = Office(3)
+        stays, *leave = office.running
+        office.can_go_on = lambda call: call is not stays
+        await office.drain(300)
+        assert await stays.wait_for_end() == (CLOSING, 1000)
+        for call in leave:
+            assert await call.wait_for_end() == (CLOSING, 1012)
+        assert [call.broke_off for call in office.running] == [False, True, True]
+        assert office.said[1:] == ["Handing over 2.", "Hanging up 1."]
+
+    simulate(test())
+
+
 def test_a_second_signal_hangs_up_at_once() -> None:
     async def test() -> None:
         office = Office()
+        office.can_go_on = lambda _: True
         office.stop.take()
         draining = office.drain(300)
         await asyncio.sleep(7)

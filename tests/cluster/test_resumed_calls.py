@@ -1,0 +1,120 @@
+"""Phone calls outlive their streams and their workers: through the gateway, on real sockets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from moshi_phone.cluster.options import ClusterOptions
+from moshi_phone.server.calls import next_step
+from moshi_phone.server.calls.call import Call
+from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.calls.state import ServerState
+from tests.cluster.local_cluster import PUBLIC, LocalCluster, local_cluster, settings
+from tests.cluster.test_gateway import TWIML, sid, worker_of
+from tests.server.calls.test_next_step import verbs
+from tests.support.phone import Phone
+from tests.support.waiting import until
+
+MOST_SECS = 3.0  # until the callers of a worker that died are led to another one
+
+
+@pytest.fixture(autouse=True)
+def _ask_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(next_step, "ASK_SECS", 60.0)
+
+
+async def talk(phone: Phone) -> None:
+    await phone.say(times=4)
+    await phone.listen(1)
+
+
+def state_of(cluster: LocalCluster, twiml: str) -> ServerState:
+    state = cluster.worker(worker_of(twiml))._state
+    assert state is not None
+    return state
+
+
+def only(state: ServerState) -> Call:
+    (call,) = state.calls.running
+    return call
+
+
+@asynccontextmanager
+async def calling(cluster: LocalCluster, twiml: str) -> AsyncIterator[Phone]:
+    async with cluster.voice.obey(twiml, sid(1)) as (phone, _):
+        await talk(phone)
+        yield phone
+
+
+async def lose(cluster: LocalCluster, twiml: str, phone: Phone) -> None:
+    phone.socket.transport.abort()
+    await until(lambda: state_of(cluster, twiml).next_steps.peek(sid(1)))
+
+
+async def test_a_stream_that_breaks_off_is_led_back_to_its_session() -> None:
+    async with local_cluster(ClusterOptions(workers=2)) as cluster:
+        twiml = await cluster.voice.call_in(TWIML, sid(1))
+        async with calling(cluster, twiml) as phone:
+            state, call = state_of(cluster, twiml), only(state_of(cluster, twiml))
+            await lose(cluster, twiml, phone)
+        again = await cluster.voice.after(twiml, sid(1))
+        async with calling(cluster, again) as phone:
+            assert only(state) is call
+            await lose(cluster, again, phone)
+            await cluster.voice.tell(f"{PUBLIC}/status", sid(1), CallStatus="completed")
+            await state.calls.all_over()
+            assert await call.wait_for_end() == ("the caller hung up", 1000)
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_the_callers_of_a_worker_that_died_are_led_to_another_one(*, forgets: bool) -> None:
+    async with local_cluster(ClusterOptions(workers=2)) as cluster:
+        twiml = await cluster.voice.call_in(TWIML, sid(1))
+        async with calling(cluster, twiml) as phone:
+            dead = cluster.runtime.processes[worker_of(twiml)]
+            dead.alive = False
+            phone.socket.transport.abort()
+        if forgets:  # the gateway was killed with it: another one answers, which knows nothing
+            for gateway in cluster.gateways():
+                gateway.runs.router._roster.keep_only(set())
+        began_s = time.monotonic()
+        again = await cluster.voice.after(twiml, sid(1))
+        async with calling(cluster, again):
+            assert worker_of(again) != worker_of(twiml)
+            assert time.monotonic() - began_s < MOST_SECS
+            incoming = only(state_of(cluster, again)).expected.incoming
+            assert incoming is not None
+            assert incoming.from_ == "+15551234567"
+        dead.alive = True
+
+
+async def test_an_update_hands_over_the_calls_that_outlast_it() -> None:
+    of = settings()
+    of = replace(of, server=replace(of.server, drain_secs=0.2))
+    async with local_cluster(ClusterOptions(workers=1), of) as cluster:
+        twiml = await cluster.voice.call_in(TWIML, sid(1))
+        async with calling(cluster, twiml) as phone:
+            cluster.manager.update()
+            await cluster.step_until(lambda: phone.socket.close_code is not None)
+            assert (await phone.closed())[0] == 1012
+        again = await cluster.voice.after(twiml, sid(1))
+        async with calling(cluster, again):
+            assert worker_of(again) != worker_of(twiml)
+            assert only(state_of(cluster, again)).expected.resumes == 1
+
+
+async def test_while_no_worker_is_free_callers_are_on_hold() -> None:
+    of = settings(calls=CallOptions(hold_secs=2, fallback_say="Please call later.", resumes=1))
+    async with local_cluster(ClusterOptions(workers=1), of) as cluster:
+        twiml = await cluster.voice.call_in(TWIML, sid(1))
+        for gateway in cluster.gateways():
+            gateway.runs.router.closing = True
+        held = await cluster.voice.after(twiml, sid(1))
+        assert verbs(held) == ["Pause", "Redirect"]
+        assert verbs(await cluster.voice.after(held, sid(1))) == ["Say"], "in the end"
+        assert verbs(await cluster.voice.after(twiml.replace("resumes=0", "resumes=1"), sid(1))) == ["Say"]
