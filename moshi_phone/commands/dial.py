@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -29,6 +30,7 @@ from moshi_phone.runtime.stop_signals import Stopped, stop_signals
 from moshi_phone.runtime.urls import split_url
 from moshi_phone.server.calls.draining import hang_up_all
 from moshi_phone.server.calls.incoming import STREAM_SECS
+from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.voicemail import NO_VOICEMAIL, Voicemail
 from moshi_phone.server.lifecycle import listen, running_server
@@ -38,6 +40,8 @@ from moshi_phone.telephony.dialling import COMPLETED, CallPlan, Dialler
 from moshi_phone.telephony.e164 import parse_number
 from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from moshi_phone.telephony.rest import TRIAL, TRIAL_LIMITS, TRIAL_REMEDY, PlacedCall, TwilioApi
+from moshi_phone.telephony.twiml import next_path
+from moshi_phone.telephony.webhooks import IncomingCall
 
 MAX_PARAMETER_CHARS = 499
 ANSWERED = "in-progress"
@@ -152,9 +156,8 @@ def dial(
             to,
             parse_number(from_, "--from (TWILIO_NUMBER)"),
             "",
-            None,
-            ring_secs,
-            limit_secs,
+            ring_secs=ring_secs,
+            limit_secs=limit_secs,
             machine_detection=mail.detection,
         )
         if url:
@@ -173,7 +176,8 @@ async def _dial_elsewhere(
         tokens = StreamTokens.from_auth_token(options.twilio.auth_token)
         if await api.check_account() == TRIAL:
             _print(f"this is {TRIAL_LIMITS}: {TRIAL_REMEDY}")
-        return await _follow(replace(plan, stream_url=stream_url), tokens, Dialler(api, stop, _print))
+        plan = replace(plan, stream_url=stream_url, next_url=_next_url(stream_url))
+        return await _follow(plan, tokens, Dialler(api, stop, _print))
 
 
 async def _dial_here(
@@ -212,9 +216,15 @@ async def _dial_here(
                 stream_url = address.wss(STREAM_PATH)
                 if stream_url is None:
                     raise Unusable("There is no public URL; set --public-url, or install cloudflared.")
-                here = replace(plan, stream_url=stream_url, status_url=address.https(STATUS_PATH))
+                here = replace(
+                    plan,
+                    stream_url=stream_url,
+                    status_url=address.https(STATUS_PATH),
+                    next_url=address.https(next_path(0)),
+                )
                 try:
-                    call = await _follow(here, state.auth.tokens, Dialler(api, stop, _print, news))
+                    dialler = Dialler(api, stop, _print, partial(_expect, plan, state), news)
+                    call = await _follow(here, state.auth.tokens, dialler)
                     if call.status == COMPLETED and state.calls.find(call.sid) is None:
                         _print(f"it was answered, and never connected: {_NO_STREAM}")
                         return None
@@ -224,6 +234,12 @@ async def _dial_here(
                     await state.reviews.finished()
         except Stopped:
             return None
+
+
+def _expect(plan: CallPlan, state: ServerState, call: PlacedCall) -> None:
+    """Know the call by its stream, as one that a webhook announces: it may break off, and go on."""
+    placed = IncomingCall(call.sid, plan.from_, plan.to, "outbound-api")
+    state.expected.add(call.sid, PendingCall(placed), state.clock(), later_s=plan.ring_secs)
 
 
 def _with_persona_of_number(plan: CallPlan, state: ServerState, options: EngineOptions) -> CallPlan:
@@ -271,6 +287,12 @@ def _stream_url(text: str) -> str:
     if parts.scheme != "wss" or not parts.hostname or parts.query or parts.fragment:
         raise Unusable(f"Expected --url wss://HOST{STREAM_PATH}, got {text!r}.")
     return parts._replace(path=parts.path.rstrip("/") or STREAM_PATH).geturl()
+
+
+def _next_url(stream_url: str) -> str | None:
+    """Say where the server of a stream is asked what to do next; None where its paths are not ours."""
+    base = stream_url.removesuffix(STREAM_PATH)
+    return None if base == stream_url else "https" + base.removeprefix("wss") + next_path(0)
 
 
 def _print(state: str) -> None:

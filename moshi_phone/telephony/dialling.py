@@ -48,6 +48,7 @@ class CallPlan:
         from_: E.164, a number of the account.
         stream_url: ``wss://…``, ours or another server's with the same auth token.
         status_url: where Twilio shall report, or None.
+        next_url: is asked what to do when the stream breaks off; None ends the call.
         ring_secs: how long it may ring.
         limit_secs: how long the call may last.
         machine_detection: have Twilio tell ``status_url`` whether a machine answers, as ``place_call`` says.
@@ -59,6 +60,7 @@ class CallPlan:
     from_: str = field(repr=False)
     stream_url: str
     status_url: str | None = None
+    next_url: str | None = None
     ring_secs: int = 30
     limit_secs: int = 3600
     machine_detection: MachineDetection | None = None
@@ -77,7 +79,7 @@ class CallPlan:
             ANY_CALL, now_secs, lifetime_secs, bound_to=overrides_digest_input(self.persona, self.voice)
         )
         given = {name: value for name, value in requested.items() if value}
-        return connect_stream(self.stream_url, token, self.status_url, given)
+        return connect_stream(self.stream_url, token, self.status_url, given, self.next_url)
 
 
 @dataclass
@@ -88,6 +90,7 @@ class Dialler:
         api: of the account that pays for it.
         stop: when a stop is requested, the call is hung up; when it is forced, nobody waits for that.
         say: takes each new status, one line for a person to read.
+        on_placed: is told of the call when Twilio has named it.
         news: may be set to look again at once.
         sleep: waits some seconds.
     """
@@ -95,6 +98,7 @@ class Dialler:
     api: TwilioApi
     stop: StopSignals
     say: Say
+    on_placed: Callable[[PlacedCall], object] = lambda _: None
     news: asyncio.Event = field(default_factory=asyncio.Event)
     sleep: Sleep = asyncio.sleep
 
@@ -119,6 +123,7 @@ class Dialler:
         call: PlacedCall | None = None
         try:
             call = await asyncio.shield(placing)
+            self.on_placed(call)
             self.say(describe(call))
             async for now in self._changes(call):
                 call = now

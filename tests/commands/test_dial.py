@@ -57,6 +57,7 @@ def test_a_call_that_is_answered_elsewhere(twilio: FakeTwilioApi) -> None:
     assert "StatusCallback" not in form
     twiml = form["Twiml"][0]
     assert 'url="wss://phone.example.com/stream"' in twiml
+    assert ">https://phone.example.com/twiml/next?resumes=0#" in twiml
     token = twiml.partition('value="')[2].partition('"')[0]
     # The other server needs nothing but the same auth token.
     StreamTokens.from_auth_token(AUTH_TOKEN).spend(token, SID, 0)
@@ -90,7 +91,7 @@ async def test_a_terminal_that_closes_hangs_up(twilio: FakeTwilioApi) -> None:
     assert twilio.made("POST", f"Calls/{SID}.json") == [{"Status": ["completed"]}]
 
 
-async def test_ctrl_c_in_a_call_that_is_answered_here(
+async def test_ctrl_c_in_a_call_that_is_answered_here_after_its_stream_broke_off(
     twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     twilio.progress = ["in-progress"]
@@ -110,7 +111,13 @@ async def test_ctrl_c_in_a_call_that_is_answered_here(
         tunnel = await cloudflared.runs.get()
         sid, form = await placed
         local = tunnel.argv[tunnel.argv.index("--url") + 1].removeprefix("http://")
-        async with FakeTwilioVoice(URL, local).obey(form["Twiml"][0], sid) as (phone, _):
+        voice, twiml = FakeTwilioVoice(URL, local), form["Twiml"][0]
+        async with voice.obey(twiml, sid) as (phone, _):
+            await phone.say(LOUD, times=4)
+            await phone.listen(1)
+            phone.socket.transport.abort()
+        twiml = await voice.after(twiml, sid)
+        async with voice.obey(twiml, sid) as (phone, _):
             await phone.say(LOUD, times=4)
             await phone.listen(1)
             os.kill(os.getpid(), signal.SIGINT)

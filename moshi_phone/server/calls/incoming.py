@@ -184,7 +184,8 @@ def expect_wishes(start: Start, state: ServerState) -> None:
     section = persona if persona in state.personas.sections else None
     if persona:
         request = request.or_else(state.personas.chosen(persona))
-    state.expected.add(start.call_sid, PendingCall(request=request, section=section), state.clock())
+    known = state.expected.take(start.call_sid, state.clock())
+    state.expected.add(start.call_sid, replace(known, request=request, section=section), state.clock())
 
 
 async def after_message(call: IncomingCall, state: ServerState) -> str:

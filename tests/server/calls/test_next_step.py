@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.server.calls import next_step as module
 from tests.fakes.twilio_api import FakeTwilioApi
 from tests.fakes.twilio_voice import HungUp
@@ -87,6 +88,23 @@ async def test_an_engine_that_failed_leads_to_the_fallback_without_rest_too(twil
             await phone.closed()
             await line.state.calls.all_over()
         assert verbs(await line.voice.after(twiml, CALL)) == ["Dial"]
+
+
+async def test_another_server_at_the_same_url_goes_on_with_it(twilio: FakeTwilioApi) -> None:
+    """Servers that share a URL, each with a ``--stream-url`` of its own."""
+    async with line_of(twilio).serving() as line:
+        line.state.webhook_base_url = line.state.auth.address
+        twiml = await ring(line)
+    other = line_of(twilio)
+    other.state.webhook_base_url = PublicAddress(PUBLIC)
+    other.state.auth.address = PublicAddress("https://w2.example.com")
+    async with other.serving() as line:
+        twiml = await line.voice.after(twiml, CALL)
+        assert 'url="wss://w2.example.com/stream"' in twiml
+        assert f"{PUBLIC}/twiml/next?resumes=1#" in twiml
+        line.voice._workers = {"w2.example.com": line.voice._local}
+        async with line.call(twiml=twiml) as phone:
+            await talk(phone)
 
 
 async def test_a_server_that_was_restarted_answers_the_calls_of_the_one_before(twilio: FakeTwilioApi) -> None:
