@@ -179,8 +179,8 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
     heading = call.heading(state.engine.name)
     control = CallControl(call, state)
     playback = PlaybackEnd()
-    watches = [*_watches(call, state, control), playback]
     call.observations.conversation = watch_conversation(call, state)
+    watches = [*_watches(call, state, control), playback]
     echo = EchoPath(state.settings.calls.echo_cancel, call.observations.metrics)
     taps = make_taps(
         state.settings.taps,
@@ -239,7 +239,11 @@ def _watches(call: Call, state: ServerState, control: CallControl) -> list[Frame
         keys[state.settings.server.hangup_key] = call.request_end
     if asked.transfer_key:
         keys[asked.transfer_key] = control.transfer
-    watches: list[FrameMonitor] = [DtmfActions(keys)] if keys else []
+    watches: list[FrameMonitor] = []
+    if talk := call.observations.conversation:
+        watches.append(DtmfActions(keys, talk.key_pressed))
+    elif keys:
+        watches.append(DtmfActions(keys))
     if asked.transfer_phrase:
         watches.append(PhraseTrigger(asked.transfer_phrase, control.transfer, by_both=False))
     if asked.hangup_phrase:

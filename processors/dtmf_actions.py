@@ -16,15 +16,19 @@ class DtmfActions:
 
     Args:
         actions: what each key does, by ``0`` to ``9``, ``*`` or ``#``.
+        on_key: is called for every key, before its action.
     """
 
-    def __init__(self, actions: Mapping[str, Action]) -> None:
+    def __init__(self, actions: Mapping[str, Action], on_key: Callable[[], None] = lambda: None) -> None:
+        self._on_key = on_key
         self._actions = {KeypadEntry(key): action for key, action in actions.items()}
 
     def observe(self, frame: Frame) -> None:
         """Do what a key asks for."""
-        if isinstance(frame, InputDTMFFrame) and (action := self._actions.get(frame.button)):
-            action(f"the caller pressed {frame.button.value}")
+        if isinstance(frame, InputDTMFFrame):
+            self._on_key()
+            if action := self._actions.get(frame.button):
+                action(f"the caller pressed {frame.button.value}")
 
     def close(self) -> None:
         """Nothing to finish."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,6 +111,8 @@ class LiveConversation:
     _talk: OngoingConversation = field(default_factory=OngoingConversation)
     _waiting: list[NDArray[np.int16]] = field(default_factory=list[NDArray[np.int16]])
     _waiting_samples: int = 0
+    _taken_samples: int = 0
+    _key_s: float = 0.0  # when the caller last pressed a key
     _is_closed: bool = False
     _is_last: bool = False  # the piece that is judged now is the last one
     _finished: asyncio.Event = field(default_factory=asyncio.Event)
@@ -131,6 +133,7 @@ class LiveConversation:
             return
         self._waiting.append(both)
         self._waiting_samples += len(both)
+        self._taken_samples += len(both)
         if self._waiting_samples > _MAX_WAITING_SAMPLES:
             logger.warning(
                 "This machine has no time to measure the conversation; it is not measured any more"
@@ -138,6 +141,10 @@ class LiveConversation:
             self.give_up()
         elif self.is_due:
             self.judge.start(self)
+
+    def key_pressed(self) -> None:
+        """Take note that the caller, who may say nothing, pressed a key."""
+        self._key_s = self._taken_samples / PHONE_RATE_HZ
 
     def close(self) -> None:
         """Judge what is left: the call is over. May be called twice."""
@@ -172,8 +179,11 @@ class LiveConversation:
         self.metrics.longest_silence_s = found.longest_silence_s
         self.strip = found.strip
         self.version += 1
+        moment = found.moment
+        if self._key_s > moment.caller_until_s:
+            moment = replace(moment, caller_until_s=self._key_s)
         for watcher in self.watchers:
-            watcher(found.moment)
+            watcher(moment)
         if self._is_last:
             self._end()
 

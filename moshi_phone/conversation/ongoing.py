@@ -25,7 +25,8 @@ class Moment:
 
     Attributes:
         heard_s: up to where the call was judged.
-        caller_until_s: when the caller last spoke; ``heard_s`` while they do, 0 where they never did.
+        caller_until_s: when the caller last spoke or pressed a key; ``heard_s`` while they speak, 0 where
+            they did neither.
         unanswered_since_s: when the caller had first spoken and waited after the bot was last heard; None
             where they did not.
         bot_heard_until_s: when anything was last heard of the bot, speech or not; 0 where nothing was.

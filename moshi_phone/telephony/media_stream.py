@@ -122,8 +122,8 @@ def parse(data: str | bytes) -> Event:
 
 def media(stream_sid: str, mulaw: bytes) -> str:
     """Write audio for the caller."""
-    payload = base64.b64encode(mulaw).decode("ascii")
-    return json.dumps({"event": "media", "streamSid": stream_sid, "media": {"payload": payload}})
+    payload = base64.b64encode(mulaw).decode("ascii")  # nothing in it that JSON would escape
+    return f'{{"event": "media", "streamSid": {json.dumps(stream_sid)}, "media": {{"payload": "{payload}"}}}}'
 
 
 def mark(stream_sid: str, name: str) -> str:

@@ -61,11 +61,12 @@ def test_an_expression_is_promql_and_asks_for_what_there_is(expression: str) -> 
     assert asked <= names_of_samples() | OF_PROMETHEUS
 
 
-def test_three_alerts_that_say_what_to_do() -> None:
+def test_four_alerts_that_say_what_to_do() -> None:
     assert [rule["alert"] for rule in rules()] == [
         "MoshiPhoneDown",
         "MoshiPhoneSlow",
         "MoshiPhoneLosesCallers",
+        "MoshiPhoneSilent",
     ]
     for rule in rules():
         assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}

@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 from fastapi import FastAPI
 from numpy.typing import NDArray
-from streamdouble.protocol import StreamIdentity, build_connected, build_mark, build_media, build_stop
+from streamdouble.protocol import (
+    StreamIdentity,
+    build_connected,
+    build_dtmf,
+    build_mark,
+    build_media,
+    build_stop,
+)
 
 from moshi_phone.audio import g711, pcm
 from moshi_phone.rehearse.playback import Playback
@@ -93,6 +100,10 @@ class SimulatedPhone:
         self._say(build_stop(self._identity, 0))
         await server
         return said
+
+    def press(self, key: str) -> None:
+        """Press a key."""
+        self._say(build_dtmf(self._identity, 0, key))
 
     def _say(self, message: dict[str, Any]) -> None:
         self._inbox.put_nowait({"type": "websocket.receive", "text": json.dumps(message)})

@@ -82,7 +82,7 @@ class CallOptions:
     silence_secs: float = field(
         default=120.0,
         metadata={
-            "help": "Seconds without a word of the caller's after which a call ends; 0 lets it last.",
+            "help": "Seconds without a word or a key from the caller after which a call ends; 0: never.",
             "min": 0.0,
         },
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def speech(secs: float, *at_s: float) -> NDArray[np.float32]:
 
 
 def simulate(
-    engine: FakeEngine, said: NDArray[np.float32], **options: object
+    engine: FakeEngine, said: NDArray[np.float32], key_at_s: float | None = None, **options: object
 ) -> tuple[ServerState, str, float]:
     """Give the state after a call, why it ended, and after how long."""
 
@@ -80,6 +81,8 @@ def simulate(
         await engine.start(lambda _: None)
         phone = SimulatedPhone(create_app(state, run_call), start_message())
         talking = asyncio.ensure_future(phone.talk(said))
+        if key_at_s is not None:
+            asyncio.get_running_loop().call_later(key_at_s, phone.press, "1")
         while phone.closed is None and not talking.done():  # noqa: ASYNC110 - of simulated time
             await asyncio.sleep(0.1)
         ended_s = asyncio.get_running_loop().time()
@@ -111,10 +114,16 @@ def test_a_word_begins_the_time_anew() -> None:
     assert [text for _, text in engine.spoken] == ["Hello?"] * 3
 
 
+def test_a_key_counts_as_a_word() -> None:
+    _, reason, ended_s = simulate(QuietEngine(), speech(30), key_at_s=6, silence_secs=10)
+    assert reason == "the caller said nothing for 10 s"
+    assert ended_s == pytest.approx(16, abs=1)
+
+
 @pytest.mark.parametrize(
     "options", [{"silence_notice": ""}, {}], ids=["no notice", "an engine that cannot say"]
 )
-def test_without_a_notice_the_call_ends_all_the_same(options: dict[str, str]) -> None:
+def test_without_a_notice_the_call_ends_all_the_same(options: dict[str, Any]) -> None:
     _, reason, _ = simulate(QuietEngine(can_say=False), speech(40), silence_secs=20, **options)
     assert reason == "the caller said nothing for 20 s"
 
