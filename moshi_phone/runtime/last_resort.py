@@ -54,9 +54,9 @@ class LastResort:
                 self._timer = None
 
     def _end(self, code: int) -> None:
-        speech_queue = threading.Thread(target=self._say, daemon=True)
-        speech_queue.start()
-        speech_queue.join(LOG_SECS)
+        saying = threading.Thread(target=self._say, daemon=True)
+        saying.start()
+        saying.join(LOG_SECS)
         self._exit_process(code)
 
     @staticmethod

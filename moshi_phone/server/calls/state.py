@@ -82,8 +82,8 @@ class ServerState:
         now: gives the time of day, with its zone.
         line_number: the number that rings here, E.164, where ``--number`` says so.
         loading: the engine's start, where calls may come before its end: they ring until then. None after it.
-        desk: where Twilio's webhooks go, where that is not where streams come to: the desk of a cluster, or
-            a URL that servers share.
+        webhook_base_url: where Twilio's webhooks go, where that is not where streams come to: the gateway of
+            a cluster, or a URL that servers share.
     """
 
     engine: DuplexEngine

@@ -19,7 +19,7 @@ from moshi_phone.access.source import is_loopback
 from moshi_phone.runtime.rate_limited_log import RateLimitedLog
 from moshi_phone.server.net.read_turns import ReadTurns
 
-NO_OVERRIDES, NO_BODY = "no whole request came in time", "a request's body did not come in time"
+NO_REQUEST, NO_BODY = "no whole request came in time", "a request's body did not come in time"
 TOO_MANY, TOO_MANY_OF_ONE = "too many waited", "too many of one address waited"
 SEND_STALLED, CLOSE_TIMEOUT = "it took nothing of what was sent", "it did not let itself be closed"
 NO_PONG, FLOOD = "it answered no ping", "it sent pings without end"
@@ -112,7 +112,7 @@ class Connections:
         self.cut_off[cause] += 1
         if str(self.cut_off[cause]).strip("0") == "1":  # an attacker must not be able to fill the log
             # Browsers open connections that they then do not need.
-            level = "DEBUG" if cause == NO_OVERRIDES else "WARNING"
+            level = "DEBUG" if cause == NO_REQUEST else "WARNING"
             logger.log(level, "Cut off a connection, because {}; {} so far", cause, self.cut_off[cause])
 
 

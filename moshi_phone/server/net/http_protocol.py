@@ -14,7 +14,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from moshi_phone.server.net.connection_guard import WatchedProtocol
-from moshi_phone.server.net.connections import NO_BODY, NO_OVERRIDES, Connections
+from moshi_phone.server.net.connections import NO_BODY, NO_REQUEST, Connections
 
 MAX_LINES = 128  # of a head, or of a body's trailer; Twilio's heads have some twenty
 _CLOSE = (b"connection", b"close")
@@ -144,7 +144,7 @@ class HttpProtocol(WatchedProtocol, H11Protocol):
         waited_s, limits = now_s - self._since_s, self.watched.limits
         # Between two requests it may stay as long as uvicorn lets it (its keep-alive): balancers do.
         if self._waits_for is h11.IDLE and (self._has_begun or not self._has_responded):
-            return NO_OVERRIDES if waited_s > limits.head_secs else None
+            return NO_REQUEST if waited_s > limits.head_secs else None
         if self._waits_for is h11.SEND_BODY and waited_s > limits.body_secs:
             return NO_BODY
         return None

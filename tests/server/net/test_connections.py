@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from moshi_phone.server.net.connections import (
-    NO_OVERRIDES,
+    NO_REQUEST,
     SEND_STALLED,
     TOO_MANY,
     TOO_MANY_OF_ONE,
@@ -78,5 +78,5 @@ def test_the_log_cannot_be_filled(logged: Logged) -> None:
 
 def test_a_browsers_spare_connection_is_no_warning(logged: Logged) -> None:
     connections = Connections()
-    Guest(connections).cut_off(NO_OVERRIDES)
+    Guest(connections).cut_off(NO_REQUEST)
     assert logged.text.startswith("DEBUG")

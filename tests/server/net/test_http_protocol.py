@@ -15,7 +15,7 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.net.connections import (
     NO_BODY,
-    NO_OVERRIDES,
+    NO_REQUEST,
     SEND_STALLED,
     TOO_MANY,
     ConnectionLimits,
@@ -50,7 +50,7 @@ async def test_half_a_request(connections: Connections, half: bytes) -> None:
         if half:
             await peer.send(half)
         assert await peer.read() == b""
-    assert connections.cut_off == {NO_OVERRIDES: 1}
+    assert connections.cut_off == {NO_REQUEST: 1}
 
 
 async def test_half_a_second_request(connections: Connections) -> None:
@@ -58,7 +58,7 @@ async def test_half_a_second_request(connections: Connections) -> None:
     async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
         await peer.send(HEALTH + b"GET /heal")
         assert (await peer.read()).startswith(b"HTTP/1.1 503 ")
-    assert connections.cut_off == {NO_OVERRIDES: 1}
+    assert connections.cut_off == {NO_REQUEST: 1}
 
 
 async def test_a_body_in_drops(connections: Connections) -> None:
