@@ -135,8 +135,7 @@ class ModelFiles:
             except Unfit as error:
                 file = error.path.name
                 if self.is_ours(error.path) and file not in repaired:
-                    with suppress(OSError):  # a cache that is read-only
-                        error.path.unlink()
+                    _delete(error)
                 elif file not in repaired and not repair:
                     raise self._damaged(error) from error
                 elif file in repaired or not hub.fetch_if_different(file):
@@ -151,6 +150,16 @@ class ModelFiles:
 
 def _explained(error: Unfit, remedy: str) -> EngineUnavailable:
     return EngineUnavailable(f"{error}; {remedy if error.is_damaged else NOT_THIS}.")
+
+
+def _delete(error: Unfit) -> None:
+    try:
+        error.path.unlink()
+    except OSError as stuck:  # a cache that is read-only
+        raise EngineUnavailable(
+            f"{error}; it would be made again, but cannot be deleted ({stuck.strerror}): delete it, or set "
+            "HF_HOME to a folder that can be written to."
+        ) from stuck
 
 
 def _path(given: str) -> Path:

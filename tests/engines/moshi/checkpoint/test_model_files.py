@@ -70,6 +70,23 @@ def test_a_file_of_ours_is_made_again_once(tmp_path: Path) -> None:
     assert (tries, made.exists()) == (2, False)
 
 
+def test_a_file_of_ours_that_cannot_be_deleted_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlink(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    def read() -> str:
+        raise Unfit(tmp_path / "converted.bin", "it is cut short", is_damaged=True)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    hub = cast(HubRepo, Hub(differs=False))
+    with pytest.raises(
+        EngineUnavailable, match=r"cannot be deleted \(Permission denied\): delete it, or set"
+    ):
+        files(ours="converted.bin").read_repo(hub, read, read, repair=False)
+
+
 def test_a_whole_file_of_another_kind_needs_no_second_copy(tmp_path: Path) -> None:
     def read() -> str:
         raise Unfit(tmp_path / "model.bin", "expected a model that listens", is_damaged=False)
