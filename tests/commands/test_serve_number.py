@@ -10,6 +10,7 @@ from tests.commands.serving import Serving, options
 from tests.fakes.cloudflared import FakeCloudflared
 from tests.fakes.twilio_api import NUMBER, FakeTwilioApi
 from tests.support.logs import Logged
+from tests.support.waiting import until
 
 
 async def test_a_number_that_is_not_ours_ends_it_before_anything_is_loaded(
@@ -163,5 +164,20 @@ async def test_a_public_url_that_leads_elsewhere_is_told(
     serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch)
     await logged.says("WARNING https://phone.example.com/healthz does not lead to this program")
     assert asked == ["https://phone.example.com/healthz"]
+    await serving.signal()
+    await serving.task
+
+
+async def test_calls_know_the_number_that_rings_here(
+    engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is shown for callers who came to a SIP domain, and have none."""
+    known: list[str | None] = []
+    monkeypatch.setattr(
+        "moshi_phone.commands.serve._say_where", lambda _, state, *__, **___: known.append(state.line_number)
+    )
+    serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
+    await until(lambda: bool(known))
+    assert known == [NUMBER]
     await serving.signal()
     await serving.task
