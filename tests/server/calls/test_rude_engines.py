@@ -32,7 +32,7 @@ class RudeSession(ToneSession):
 
     def __init__(self, engine: RudeEngine) -> None:
         super().__init__(engine)
-        self._what, self._error = engine.what, engine.raised
+        self._rude, self._what, self._error = engine, engine.what, engine.raised
 
     def feed(self, pcm: Pcm) -> None:
         if self._what == "feed":
@@ -42,7 +42,8 @@ class RudeSession(ToneSession):
     async def outputs(self) -> AsyncIterator[DuplexStep]:
         if self._what == "outputs":
             raise self._error
-        while self._what == "never awaits":
+        while self._what == "never awaits" and self._rude.steps_left:
+            self._rude.steps_left -= 1
             yield DuplexStep(np.zeros(FRAME_SAMPLES, np.float32))
         async for step in super().outputs():
             yield step
@@ -61,6 +62,7 @@ class RudeEngine(ToneEngine):
 
     def __init__(self, what: str, raised: type[BaseException] = SystemExit) -> None:
         self.what, self.raised = what, raised
+        self.steps_left = 20_000  # that it never awaits in: some seconds
 
     def open_session(self, request: CallOverrides = NO_OVERRIDES) -> ToneSession:
         super().open_session(request)
@@ -113,8 +115,9 @@ async def test_an_engine_that_leaves_instead_of_saying_words_goes_on() -> None:
 
 async def test_an_engine_that_never_awaits_leaves_the_others_their_turns() -> None:
     """It held the loop for 30 s."""
+    engine = RudeEngine("never awaits")
     async with (
-        serving(ServerState(RudeEngine("never awaits"))) as address,
+        serving(ServerState(engine)) as address,
         asyncio.timeout(20),
         Phone.calling(address, start_message(call_sid="CA1")) as rude,
     ):
@@ -122,6 +125,7 @@ async def test_an_engine_that_never_awaits_leaves_the_others_their_turns() -> No
         async with Phone.calling(address, start_message(call_sid="CA2")) as phone:
             await phone.say(times=8)
             await phone.listen(frames=2)
+            assert 0 < engine.steps_left < 20_000, "in the midst of it"
 
 
 async def test_an_engine_that_leaves_at_the_start_is_an_error() -> None:
