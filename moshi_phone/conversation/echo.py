@@ -14,21 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
-
-Floats = NDArray[np.float32]
+from moshi_phone.conversation.correlation import Floats, correlate, impulse_response, levelled, rms
 
 _RATE_HZ = PHONE_RATE_HZ // 2  # speech below 2 kHz is enough to find an echo, at half the work
-_HOP_SAMPLES = _RATE_HZ // 2
+_BLOCK_SAMPLES = _RATE_HZ // 2
 _MAX_DELAY_SAMPLES = _RATE_HZ * 9 // 10
 _MAX_DELAY_MS = 850.0
 _MIN_DELAY_SAMPLES = _RATE_HZ * 3 // 100  # no phone network is quicker, there and back
-_FFT_SAMPLES = 8192
+_MIN_REPEAT_SAMPLES = _RATE_HZ // 20  # an engine answers a frame of 80 ms when it is complete
 _HISTORY_SAMPLES = 12 * _RATE_HZ  # the longest delay of the parrot, and some seconds of speech
-# Half of a half-band low-pass of 15 taps: what lies above 2 kHz would be folded down.
+# A half-band low-pass of 15 taps, since what lies above 2 kHz would be folded down. But for the middle one,
+# every other tap is 0.
 _LOW_PASS = np.array([-0.0031, 0.0174, -0.0665, 0.3028, 0.3028, -0.0665, 0.0174, -0.0031], np.float32)
-_MIDDLE = 7  # its tap is 0.5, those between the others are 0
-_TAIL_SAMPLES = 2 * _MIDDLE
+_MIDDLE_TAP = np.float32(0.5)
+_TAIL_SAMPLES = 2 * len(_LOW_PASS) - 2
 _QUIET_RMS = 100.0  # of 16-bit samples, -50 dBFS: the bot is silent
+_ENVELOPE_SAMPLES = _RATE_HZ // 25
 _CLEAR_PEAK = 7.5  # of the correlation, in standard deviations; noise reaches 5 in a thousand blocks
 _KEPT_BLOCKS = 10
 _NEEDED_BLOCKS = 4
@@ -37,10 +38,17 @@ _AGREED_SHARE = 0.7
 _MEMORY = 0.9  # of the sum over blocks: ten blocks count
 _CLEAR_SUM = 9.0  # of the sum's peak, in standard deviations
 _CLEAR_SUMS = 3  # so many in a row must show the same delay
+_ROOM_BEFORE, _ROOM_AFTER = _RATE_HZ // 50, _RATE_HZ // 10  # around its peak: 20 and 100 ms
+# What is dear to measure is asked for again after so many blocks: whether it is an echo, and its level.
+_VERDICT_BLOCKS, _DOUBTFUL_BLOCKS = 12, 4
+_FRAME_SAMPLES = _RATE_HZ // 10
+_QUIET_SHARE = 0.8  # the caller is quieter in a fifth of the time
 MIN_LOSS_DB = 2.0
 """A copy at full level is no echo: a caller whose clip repeats, and a parrot behind it, make one."""
 MAX_LOSS_DB = 32.0
+"""A loss that is larger is given as this: what is so weak cannot be measured."""
 _SAME_LEVEL_DB = 4.0
+_SAME_SOUND_DB = 1.0  # a repetition differs by less, frame by frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,146 +65,154 @@ class Echo:
 
 
 class _Block(NamedTuple):
-    """What half a second shows: the delay in samples, how clear that is, and the loss if it is an echo."""
+    """What half a second shows: the delay in samples, and how clear that is."""
 
     delay: int
     peak: float
-    loss_db: float
+
+
+class _Verdict(NamedTuple):
+    """How much weaker what was found at a delay is; None where the bot repeats the caller."""
+
+    delay: int
+    loss_db: float | None
 
 
 class EchoDetector:
     """Takes both voices on one time line; says whether the caller's holds an echo of the bot's.
 
-    Work is done once in half a second, while the bot speaks: three transforms of 8,192 samples.
+    Work is done once in half a second, while the bot speaks: three transforms of 5,600 samples.
 
     Attributes:
         echo: what was found; None while there is none.
+        bot_s: for how long the bot has been heard.
     """
 
     def __init__(self) -> None:
         self.echo: Echo | None = None
-        self._waiting: list[NDArray[np.int16]] = []
+        self.bot_s = 0.0
+        self._waiting: NDArray[np.int16] = np.zeros((2 * _BLOCK_SAMPLES, 2), np.int16)  # at the full rate
         self._waiting_samples = 0
-        self._tail: Floats = np.zeros((_TAIL_SAMPLES, 2), np.float32)
-        self._both: Floats = np.zeros((_HISTORY_SAMPLES, 2), np.float32)  # the last seconds, at half the rate
-        self._known_samples = 0  # of the history; before the call's beginning it is zero
+        self._tail: Floats = np.zeros((2, _TAIL_SAMPLES), np.float32)
+        self._both: Floats = np.zeros((2, _HISTORY_SAMPLES), np.float32)  # the last seconds, at half the rate
         self._blocks: deque[_Block] = deque(maxlen=_KEPT_BLOCKS)
-        self._average: Floats = np.zeros(_MAX_DELAY_SAMPLES + 1, np.float32)
+        self._sum: Floats = np.zeros(_MAX_DELAY_SAMPLES + 1, np.float32)
         self._weight = 0.0
         self._peaks: deque[tuple[int, float]] = deque(maxlen=_CLEAR_SUMS)  # of the sum: delay, clearness
+        self._verdict = _Verdict(0, None)
+        self._verdict_blocks = 0
 
     def feed(self, both: NDArray[np.int16]) -> None:
         """Take the next audio: int16 ``[n, 2]``, 8 kHz, the caller, and the bot as the caller hears it."""
-        self._waiting.append(both)
-        self._waiting_samples += len(both)
-        if self._waiting_samples < 2 * _HOP_SAMPLES:
-            return
-        waiting = np.concatenate(self._waiting)
-        whole = len(waiting) // (2 * _HOP_SAMPLES) * (2 * _HOP_SAMPLES)
-        self._waiting, self._waiting_samples = [waiting[whole:]], len(waiting) - whole
-        for hop in waiting[:whole].reshape(-1, 2 * _HOP_SAMPLES, 2):
-            self._both = np.concatenate((self._both[_HOP_SAMPLES:], self._halve(hop)))
-            self._known_samples = min(self._known_samples + _HOP_SAMPLES, _HISTORY_SAMPLES)
-            self._look()
-
-    def _halve(self, hop: NDArray[np.int16]) -> Floats:
-        samples = np.concatenate((self._tail, hop.astype(np.float32)))
-        self._tail = samples[len(samples) - _TAIL_SAMPLES :]
-        halved = 0.5 * samples[_MIDDLE::2][:_HOP_SAMPLES]
-        for side in (0, 1):
-            halved[:, side] += np.convolve(samples[::2, side], _LOW_PASS, mode="valid")[:_HOP_SAMPLES]
-        return halved
+        while len(both):
+            room = len(self._waiting) - self._waiting_samples
+            part, both = both[:room], both[room:]
+            self._waiting[self._waiting_samples : self._waiting_samples + len(part)] = part
+            self._waiting_samples += len(part)
+            if self._waiting_samples == len(self._waiting):
+                self._waiting_samples = 0
+                self._look()
 
     def _look(self) -> None:
-        caller = self._both[-_HOP_SAMPLES:, 0]
-        bot = self._both[-_HOP_SAMPLES - _MAX_DELAY_SAMPLES :, 1]
-        if _rms(bot) < _QUIET_RMS or not caller.any():
+        self._both[:, :-_BLOCK_SAMPLES] = self._both[:, _BLOCK_SAMPLES:]
+        for side in (0, 1):
+            samples = np.concatenate((self._tail[side], self._waiting[:, side].astype(np.float32)))
+            self._tail[side] = samples[-_TAIL_SAMPLES:]
+            self._both[side, -_BLOCK_SAMPLES:] = _halved(samples)
+        caller = self._both[0, -_BLOCK_SAMPLES:]
+        bot = self._both[1, -_BLOCK_SAMPLES - _MAX_DELAY_SAMPLES :]
+        if rms(bot) < _QUIET_RMS:
             return
-        found = correlate(caller, bot)
-        found[:_MIN_DELAY_SAMPLES] = 0.0
-        self._average = _MEMORY * self._average + found
-        self._weight = _MEMORY**2 * self._weight + 1.0
-        highest = int(np.argmax(np.abs(self._average)))
-        self._peaks.append((highest, float(abs(self._average[highest])) / self._weight**0.5))
-        delay = int(np.argmax(np.abs(found)))
-        aligned = bot[len(bot) - _HOP_SAMPLES - delay : len(bot) - delay]
-        if _rms(aligned) >= _QUIET_RMS:  # or the bot was silent when this would have left
-            loss_db = 20 * float(np.log10(_rms(aligned) / max(_rms(caller), 1e-3)))
-            self._blocks.append(_Block(delay, float(abs(found[delay])), loss_db))
-        self.echo = self._judged(self._agreed() or self._emerged())
+        self.bot_s += _BLOCK_SAMPLES / _RATE_HZ
+        if caller.any():
+            self._compare(caller, bot)
+            self.echo = self._judged(self._agreed() or self._emerged())
 
-    def _judged(self, candidate: Echo | None) -> Echo | None:
+    def _compare(self, caller: Floats, bot: Floats) -> None:
+        found = correlate(levelled(caller, _ENVELOPE_SAMPLES), bot)
+        found[:_MIN_DELAY_SAMPLES] = 0.0
+        self._sum = np.float32(_MEMORY) * self._sum + found
+        self._weight = _MEMORY**2 * self._weight + 1.0
+        highest = int(np.argmax(np.abs(self._sum)))
+        self._peaks.append((highest, float(abs(self._sum[highest])) / self._weight**0.5))
+        delay = int(np.argmax(np.abs(found)))
+        if rms(bot[len(bot) - len(caller) - delay : len(bot) - delay]) >= _QUIET_RMS:
+            # Otherwise the bot was silent when this would have left.
+            self._blocks.append(_Block(delay, float(abs(found[delay]))))
+
+    def _judged(self, delay: int | None) -> Echo | None:
         """Leave out what is no echo although it looks like one."""
         # At the longest delay that is looked for lies the flank of a longer one.
-        if (
-            candidate is None
-            or candidate.delay_ms > _MAX_DELAY_MS
-            or not MIN_LOSS_DB <= candidate.loss_db <= MAX_LOSS_DB
-        ):
+        if delay is None or delay / _RATE_HZ * 1000 > _MAX_DELAY_MS:
             return None
-        # Whether the bot repeats the caller is asked once for each echo that is found: it is dear.
-        return candidate if self.echo or not self._is_parrot() else None
+        if not self._verdict_blocks or abs(delay - self._verdict.delay) > _AGREED_SAMPLES:
+            # Whether the bot repeats the caller is asked while no echo is known.
+            is_parrot = self.echo is None and self._is_parrot()
+            self._verdict = _Verdict(delay, None if is_parrot else self._loss_db(delay))
+            self._verdict_blocks = _DOUBTFUL_BLOCKS if self._verdict.loss_db == 0 else _VERDICT_BLOCKS
+        self._verdict_blocks -= 1
+        loss_db = self._verdict.loss_db
+        if loss_db is None or loss_db < MIN_LOSS_DB:
+            return None
+        return Echo(delay / _RATE_HZ * 1000, loss_db)
 
-    def _agreed(self) -> Echo | None:
+    def _agreed(self) -> int | None:
         """Find a delay that single blocks agree on."""
-        clear = [block for block in self._blocks if block.peak > _CLEAR_PEAK]
+        clear = [block.delay for block in self._blocks if block.peak > _CLEAR_PEAK]
         if len(clear) < _NEEDED_BLOCKS:
             return None
-        middle = float(np.median([block.delay for block in clear]))
-        agreed = [block for block in clear if abs(block.delay - middle) <= _AGREED_SAMPLES]
+        middle = float(np.median(clear))
+        agreed = [delay for delay in clear if abs(delay - middle) <= _AGREED_SAMPLES]
         if len(agreed) < max(_NEEDED_BLOCKS, _AGREED_SHARE * len(clear)):
             return None
-        # In the blocks with the largest loss the caller is silent, and only the echo is there.
-        loss_db = float(np.quantile([block.loss_db for block in agreed], 0.75))
-        return Echo(float(np.median([block.delay for block in agreed])) / _RATE_HZ * 1000, loss_db)
+        return round(float(np.median(agreed)))
 
-    def _emerged(self) -> Echo | None:
+    def _emerged(self) -> int | None:
         """Find a delay that no single block shows, under the caller's own voice, but their sum does."""
         delays, heights = zip(*self._peaks, strict=True)
         is_clear = len(self._peaks) == _CLEAR_SUMS and min(heights) > _CLEAR_SUM
-        if not is_clear or max(delays) - min(delays) > _AGREED_SAMPLES:
-            return None
-        delay = delays[-1]
-        caller, bot = self._both[-self._known_samples :].T
-        loss_db = 20 * np.log10(_rms(bot[: len(bot) - delay]) / max(_quiet_rms(caller[delay:]), 1e-3))
-        return Echo(delay / _RATE_HZ * 1000, min(float(loss_db), MAX_LOSS_DB))
+        return delays[-1] if is_clear and max(delays) - min(delays) <= _AGREED_SAMPLES else None
 
     def _is_parrot(self) -> bool:
         """Tell whether the bot says again what the caller said, at the same level."""
         said = 2 * _RATE_HZ
-        bot, caller = self._both[-said:, 1], self._both[:, 0]
+        bot, caller = self._both[1, -said:], self._both[0]
         found = correlate(bot, caller)
+        found[:_MIN_REPEAT_SAMPLES] = 0.0
         delay = int(np.argmax(np.abs(found)))
         source = caller[len(caller) - said - delay : len(caller) - delay]
-        level_db = 20 * float(np.log10(max(_rms(bot), 1e-3) / max(_rms(source), 1e-3)))
+        level_db = 20 * float(np.log10(max(rms(bot), 1e-3) / max(rms(source), 1e-3)))
         return float(abs(found[delay])) > 2 * _CLEAR_PEAK and abs(level_db) < _SAME_LEVEL_DB
 
-
-def correlate(later: Floats, earlier: Floats) -> Floats:
-    """Correlate a signal with one that is longer and ends at the same moment.
-
-    Args:
-        later: float32 ``[n]``.
-        earlier: float32 ``[m]``, m > n.
-
-    Returns:
-        float32 ``[m - n + 1]``, in its own standard deviations: at k, how clearly ``later`` holds ``earlier``
-        k samples late. The spectra are whitened in part, so that a tone is no peak.
-    """
-    size = max(_FFT_SAMPLES, 1 << (len(earlier) - 1).bit_length())
-    spectrum = np.fft.rfft(earlier, size) * np.conj(np.fft.rfft(later, size))
-    root = np.sqrt(np.abs(spectrum))
-    spectrum /= root * np.sqrt(root) + 1e-3 * root.max() ** 1.5 + 1e-9
-    # At shift s the later signal's beginning lies at sample s of the earlier one.
-    found = np.fft.irfft(spectrum, size)[: len(earlier) - len(later) + 1][::-1]
-    return (found / (float(np.std(found)) or 1.0)).astype(np.float32)
+    def _loss_db(self, delay: int) -> float:
+        """Measure how much weaker the bot's voice comes back, also under the caller's; 0 if it is not."""
+        caller, bot = self._both
+        if _quiet_loss_db(caller[delay:], bot[: len(bot) - delay]) < _SAME_SOUND_DB:
+            return 0.0
+        response = impulse_response(caller, bot, _MAX_DELAY_SAMPLES)
+        begin, end = max(0, delay - _ROOM_BEFORE), delay + _ROOM_AFTER
+        # What else is in the response is the caller's own voice, equally much at every delay.
+        elsewhere = np.concatenate((response[:begin], response[end:]))
+        room = response[begin:end]
+        energy = float(np.sum(room**2)) - len(room) * float(np.mean(elsewhere**2))
+        loss_db = -10 * float(np.log10(max(energy, 1e-6)))
+        return min(loss_db, MAX_LOSS_DB) if loss_db >= MIN_LOSS_DB else 0.0
 
 
-def _rms(samples: Floats) -> float:
-    return float(np.sqrt(np.dot(samples, samples) / max(samples.size, 1)))
+def _halved(samples: Floats) -> Floats:
+    """Give every other sample, behind the low-pass: ``_TAIL_SAMPLES / 2`` fewer than half."""
+    middle = samples[len(_LOW_PASS) - 1 :: 2]
+    filtered: Floats = np.convolve(samples[::2], _LOW_PASS, mode="valid")
+    return filtered + _MIDDLE_TAP * middle[: len(filtered)]
 
 
-def _quiet_rms(samples: Floats) -> float:
-    """Give the level of the quieter half of a signal: what is there while nobody speaks."""
-    blocks = samples[: len(samples) // 400 * 400].reshape(-1, 400)
-    return float(np.sqrt(np.median(np.mean(blocks**2, axis=1))))
+def _quiet_loss_db(caller: Floats, bot: Floats) -> float:
+    """Give how much weaker than the bot the caller is at times: an echo is at least so much weaker."""
+    frames = len(caller) // _FRAME_SAMPLES * _FRAME_SAMPLES
+    powers = [np.mean(side[-frames:].reshape(-1, _FRAME_SAMPLES) ** 2, axis=1) for side in (caller, bot)]
+    speaks = powers[1] > _QUIET_RMS**2
+    if not speaks.any():
+        return 0.0
+    return 10 * float(
+        np.log10(np.quantile(powers[1][speaks] / np.maximum(powers[0][speaks], 1.0), _QUIET_SHARE))
+    )

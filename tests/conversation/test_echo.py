@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from moshi_phone.conversation.echo import EchoDetector
-from tests.support.echoes import Floats, echo, later, on_the_phone, silence, speech
+from tests.support.echoes import Floats, clips, echo, later, on_the_phone, silence, speech, talk
 
 SECS = 16.0
 PACKET_SAMPLES = 640
@@ -35,12 +35,16 @@ def test_an_echo_is_found_in_five_seconds(delay_ms: float, loss_db: float) -> No
     assert detector.echo.loss_db == pytest.approx(loss_db, abs=8)  # of speech that a room smears
 
 
-@pytest.mark.parametrize("delay_ms", [60, 250, 600])
-def test_an_echo_is_found_under_the_caller_s_own_voice(delay_ms: float) -> None:
+@pytest.mark.parametrize("delay_ms", [60, 150, 250, 400, 600])
+@pytest.mark.parametrize("loss_db", [6, 15, 25])
+def test_an_echo_is_found_under_the_caller_s_own_voice(delay_ms: float, loss_db: float) -> None:
+    """The caller does not pause before the fourteenth second, and is as loud as the bot."""
     bot = speech(SECS)
-    first_s, _ = found(echo(bot, delay_ms, 15) + speech(SECS, caller=True, pause_s=1.7), bot)
+    first_s, detector = found(echo(bot, delay_ms, loss_db) + speech(SECS, caller=True, pause_s=1.7), bot)
     assert first_s is not None
     assert first_s <= 5
+    assert detector.echo is not None
+    assert detector.echo.loss_db == pytest.approx(loss_db, abs=8)
 
 
 @pytest.mark.parametrize("delay_s", [0.08, 0.3, 1.08, 2.08, 5.08])
@@ -72,6 +76,27 @@ def test_two_people_and_music_are_no_echo() -> None:
     assert found(speech(30, caller=True), speech(30))[0] is None
     assert found(music, speech(30))[0] is None
     assert found(music, later(music, 0.08))[0] is None
+
+
+@pytest.mark.slow
+def test_nothing_is_found_in_a_hundred_calls() -> None:
+    """Two people, parrots of any delay, callers who repeat a sentence: with noise, at any level."""
+    rng = np.random.default_rng(7)
+    voices, found_in = clips(), []
+    for call in range(100):
+        caller = (10 ** (rng.uniform(-20, 0) / 20) * talk(rng, voices, 20.0)).astype(np.float32)
+        match call % 4:
+            case 0:
+                caller = np.tile(caller[: int(rng.uniform(1, 4) * 8000)], 20)[: len(caller)]
+                bot = later(caller, rng.uniform(0.08, 6))
+            case 1 | 2:
+                bot = later(caller, rng.uniform(0.08, 9))
+            case _:
+                bot = talk(rng, voices, 20.0)
+        noise = 10 ** (rng.uniform(-70, -35) / 20) * rng.standard_normal(len(caller))
+        if found((caller + noise).astype(np.float32), bot)[0] is not None:
+            found_in.append(call)
+    assert not found_in
 
 
 def test_silence_on_either_side_is_no_echo() -> None:

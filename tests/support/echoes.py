@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
@@ -10,19 +13,39 @@ from moshi_phone.audio import g711
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.engines.parrot import GREETING_FILE
 from moshi_phone.rehearse.clip import CALLER_FILE
+from moshi_phone.rehearse.clips import CLIPS
 
 Floats = NDArray[np.float32]
 
 
 def speech(secs: float, *, caller: bool = False, pause_s: float = 1.0) -> Floats:
     """Give speech at 8 kHz, float32 [secs * 8000]: the caller's clip or the bot's, repeated."""
-    samples, rate_hz = sf.read(CALLER_FILE if caller else GREETING_FILE, dtype="float32", always_2d=True)
-    mono = samples[:, 0]
-    count = len(mono) * PHONE_RATE_HZ // rate_hz
-    clip = np.interp(np.arange(count) * rate_hz / PHONE_RATE_HZ, np.arange(len(mono)), mono)
+    clip = _read(CALLER_FILE if caller else GREETING_FILE)
     one = np.concatenate((0.5 * clip, np.zeros(int(pause_s * PHONE_RATE_HZ))))
     total = int(secs * PHONE_RATE_HZ)
     return np.tile(one, total // len(one) + 1)[:total].astype(np.float32)
+
+
+def _read(path: Path) -> Floats:
+    samples, rate_hz = sf.read(path, dtype="float32", always_2d=True)
+    mono = samples[:, 0]
+    count = len(mono) * PHONE_RATE_HZ // rate_hz
+    at = np.arange(count) * rate_hz / PHONE_RATE_HZ
+    clip: Floats = np.interp(at, np.arange(len(mono)), mono).astype(np.float32)
+    return clip
+
+
+def clips() -> list[Floats]:
+    """Give what the callers of a rehearsal say, as far as it lasts two seconds: 8 kHz, float32."""
+    return [clip for path in sorted(CLIPS.glob("*/*.flac")) if len(clip := _read(path)) > 2 * PHONE_RATE_HZ]
+
+
+def talk(rng: np.random.Generator, voices: Sequence[Floats], secs: float) -> Floats:
+    """Give somebody who talks, with pauses: float32 [secs * 8000]."""
+    said: list[Floats] = []
+    while sum(map(len, said)) < secs * PHONE_RATE_HZ:
+        said += [voices[int(rng.integers(len(voices)))], silence(rng.uniform(0.1, 2))]
+    return np.concatenate(said)[: int(secs * PHONE_RATE_HZ)]
 
 
 def silence(secs: float) -> Floats:
