@@ -36,13 +36,15 @@ class EchoPath:
         self._metrics = metrics or CallMetrics()
         self._detector = EchoDetector()
         if mode == "on":
-            self.canceller.start(0.0)
+            self.canceller.start()
 
     def take(self, both: NDArray[np.int16]) -> None:
         """Take the next audio: int16 ``[n, 2]``, 8 kHz, the caller, and the bot as the caller hears it."""
         self._detector.feed(both)
         self.canceller.play(both[:, 1])
         self._metrics.echo_canceller_ms = DELAY_MS if self.canceller.is_on else 0.0
+        self._metrics.echo_removed_db = self.canceller.removed_db
+        self._metrics.echo_listened_s = self._detector.bot_s
         if (echo := self._detector.echo) is None:
             return
         if self._metrics.echo is None:
@@ -50,7 +52,7 @@ class EchoPath:
             logger.info("Echo {:.0f} ms late, {:.0f} dB down; {}", echo.delay_ms, echo.loss_db, outcome)
         self._metrics.echo = echo
         if self._mode != "off":
-            self.canceller.start(echo.delay_ms)
+            self.canceller.start(echo.delay_ms, echo.loss_db)
 
     def close(self) -> None:
         """Nothing to finish."""

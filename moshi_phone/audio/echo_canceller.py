@@ -1,6 +1,10 @@
-"""Removes the bot's own voice from the caller's audio, with WebRTC's echo canceller (AEC3).
+"""Removes the bot's own voice from the caller's audio.
 
-It delays the caller by 11 ms at 8 kHz, and costs less than 1 ms of processor time for 80 ms (both measured).
+A linear filter subtracts what it has learnt of the echo, and leaves the caller's speech as it is. What is
+left, such as a loudspeaker's distortion, is suppressed by WebRTC's echo canceller (AEC3), but only while the
+caller is silent: under their voice that would cost intelligibility (STOI 0.77, not 0.97, for 6 dB).
+
+It delays the caller by 11 ms at 8 kHz, AEC3's own delay.
 """
 
 from __future__ import annotations
@@ -9,25 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 from pywebrtc_audio import AudioProcessor
 
+from moshi_phone.audio.echo_filter import BLOCK_SAMPLES, EchoFilter, Floats
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 
 Samples = NDArray[np.int16]
 
-DELAY_MS = 11.0  # 88 samples at 8 kHz, measured
-_BLOCK_SAMPLES = PHONE_RATE_HZ // 100  # the canceller works in blocks of 10 ms
+_DELAY_SAMPLES = 88  # of AEC3 at 8 kHz, measured
+DELAY_MS = _DELAY_SAMPLES / PHONE_RATE_HZ * 1000
+_AEC_BLOCK_SAMPLES = PHONE_RATE_HZ // 100
 _REFERENCE_SAMPLES = 2 * PHONE_RATE_HZ
-# The canceller finds the rest of the delay by itself, up to about 500 ms. A reference that is later than the
-# echo spoils it, so it is delayed by less than the whole delay, with room for jitter.
-_LEFT_TO_FIND_MS = 150.0
-_MOVED_MS = 100.0
-_WARM_UP_SAMPLES = PHONE_RATE_HZ  # it learns the room before it is heard
-_FADE_SAMPLES = PHONE_RATE_HZ // 50
+_FULL_SCALE = np.float32(32_768)
+# The filter and AEC3 find an echo that comes later than the reference, and none that comes before it. So the
+# reference is delayed by less than what is known, with room for jitter and for an inexact measurement.
+_LEFT_TO_FIND_MS = 60.0
+_MOVED_MS = 40.0
+_USUAL_LOSS_DB = 12.0
 
 
 class AcousticEchoCanceller:
     """One call's canceller: passes audio unchanged until it is switched in, then stays in.
 
-    Audio is 8 kHz, mono, int16. Part of a block of 10 ms is held back until it is whole.
+    Audio is 8 kHz, mono, int16. Part of a block of 20 ms is held back until it is whole.
 
     Attributes:
         is_on: whether the audio that comes out is the canceller's.
@@ -35,48 +41,133 @@ class AcousticEchoCanceller:
 
     def __init__(self) -> None:
         self.is_on = False
-        self._processor: AudioProcessor | None = None  # none before it is needed: it takes memory
+        self._stages: _Stages | None = None  # none before it is needed: it takes memory and time
         self._reference_delay_ms = 0.0
         self._played = np.zeros(_REFERENCE_SAMPLES, np.int16)
-        self._rest: Samples = np.zeros(0, np.int16)
-        self._learned_samples = 0
+        self._held: Samples = np.zeros(0, np.int16)
+
+    @property
+    def removed_db(self) -> float:
+        """How much weaker the echo is behind the canceller, of late, while only it was heard; 0 while off."""
+        return self._stages.removed_db if self._stages else 0.0
 
     def play(self, bot: Samples) -> None:
         """Take what the caller hears during the audio that ``process`` takes next: as many samples."""
         self._played = np.concatenate((self._played[len(bot) :], bot[-_REFERENCE_SAMPLES:]))
 
-    def start(self, delay_ms: float) -> None:
-        """Begin to learn an echo that comes back after a delay; a second later the audio is the canceller's.
+    def start(self, delay_ms: float = 0.0, loss_db: float = _USUAL_LOSS_DB) -> None:
+        """Begin to cancel an echo. May be called again: where the delay has moved, the reference follows.
 
-        May be called again: where the delay has moved far, the reference follows.
+        Args:
+            delay_ms: after which it comes back; 0 where that is not known yet.
+            loss_db: by how much weaker, about.
         """
         reference_ms = max(0.0, delay_ms - _LEFT_TO_FIND_MS)
-        if self._processor is None:
-            self._processor = AudioProcessor(sample_rate=PHONE_RATE_HZ, echo_cancellation=True)
+        if self._stages is None:
+            self._stages = _Stages(loss_db)
         elif abs(reference_ms - self._reference_delay_ms) < _MOVED_MS:
             return
+        else:
+            self._stages.forget_echo(loss_db)
         self._reference_delay_ms = reference_ms
 
     def process(self, caller: Samples) -> Samples:
         """Give the caller's audio, as long on average as it came, without the echo where one was found."""
-        if self._processor is None:
+        if self._stages is None:
             return caller
-        waiting = np.concatenate((self._rest, caller))
-        whole = len(waiting) // _BLOCK_SAMPLES * _BLOCK_SAMPLES
-        near, self._rest = waiting[:whole], waiting[whole:]
-        late = round(self._reference_delay_ms * PHONE_RATE_HZ / 1000) + len(self._rest)
+        waiting = np.concatenate((self._held, caller))
+        whole = len(waiting) // BLOCK_SAMPLES * BLOCK_SAMPLES
+        near, self._held = waiting[:whole], waiting[whole:]
+        late = round(self._reference_delay_ms * PHONE_RATE_HZ / 1000) + len(self._held)
         far = self._played[len(self._played) - whole - late : len(self._played) - late]
-        blocks = [
-            self._processor.process(near[at : at + _BLOCK_SAMPLES], far[at : at + _BLOCK_SAMPLES])
-            for at in range(0, whole, _BLOCK_SAMPLES)
-        ]
-        cleaned = np.concatenate(blocks).astype(np.int16) if blocks else near
-        if self.is_on:
-            return cleaned
-        self._learned_samples += whole
-        if self._learned_samples < _WARM_UP_SAMPLES or whole < _FADE_SAMPLES:
+        near_blocks, far_blocks = (_as_floats(side).reshape(-1, BLOCK_SAMPLES) for side in (near, far))
+        blocks = list(map(self._stages.process, near_blocks, far_blocks))
+        if not blocks:
             return near
-        self.is_on = True
-        fade = np.minimum(np.arange(whole, dtype=np.float32) / _FADE_SAMPLES, 1.0)
-        mixed: Samples = np.rint(near * (1 - fade) + cleaned * fade).astype(np.int16)
+        if not self.is_on:  # the first block is faded in
+            self.is_on = True
+            rises = np.arange(BLOCK_SAMPLES, dtype=np.float32) / BLOCK_SAMPLES
+            blocks[0] = (rises * blocks[0] + (1 - rises) * near_blocks[0]).astype(np.float32)
+        cleaned: Samples = np.rint(np.clip(np.concatenate(blocks) * _FULL_SCALE, -32_768, 32_767)).astype(
+            np.int16
+        )
+        return cleaned
+
+
+def _as_floats(samples: Samples) -> Floats:
+    return samples.astype(np.float32) / _FULL_SCALE
+
+
+class _Stages:
+    """The filter, AEC3 behind it, and what decides which of the two is heard."""
+
+    def __init__(self, loss_db: float) -> None:
+        self._filter = EchoFilter(loss_db)
+        self._aec = AudioProcessor(sample_rate=PHONE_RATE_HZ, echo_cancellation=True)
+        self._late: Floats = np.zeros(_DELAY_SAMPLES, np.float32)  # as late as AEC3's own output
+        self._near_end = NearEndDetector()
+        self._aec_share = np.float32(0)
+        self._before = self._after = 0.0
+
+    @property
+    def removed_db(self) -> float:
+        return 10 * float(np.log10(max(self._before, 1e-9) / max(self._after, 1e-9))) if self._before else 0.0
+
+    def forget_echo(self, loss_db: float) -> None:
+        self._filter, self._near_end = EchoFilter(loss_db), NearEndDetector()
+
+    def process(self, near: Floats, far: Floats) -> Floats:
+        rest, echo = self._filter.process(near, far)
+        suppressed = np.concatenate(
+            [
+                self._aec.process(rest[at : at + _AEC_BLOCK_SAMPLES], far[at : at + _AEC_BLOCK_SAMPLES])
+                for at in range(0, BLOCK_SAMPLES, _AEC_BLOCK_SAMPLES)
+            ]
+        )
+        waiting = np.concatenate((self._late, rest))
+        linear, self._late = waiting[:BLOCK_SAMPLES], waiting[BLOCK_SAMPLES:]
+        speaks = self._near_end.speaks(*(float(np.dot(part, part)) for part in (near, rest, echo)))
+        # Quickly to the caller's own speech, slowly away from it.
+        share = np.float32(0) if speaks else min(np.float32(1), self._aec_share + np.float32(_TO_AEC_STEP))
+        shares = np.linspace(self._aec_share, share, BLOCK_SAMPLES, dtype=np.float32)
+        self._aec_share = share
+        mixed: Floats = (linear + shares * (suppressed - linear)).astype(np.float32, copy=False)
+        if share == 1:
+            self._before = _REMOVED_MEMORY * self._before + float(np.dot(near, near))
+            self._after = _REMOVED_MEMORY * self._after + float(np.dot(mixed, mixed))
         return mixed
+
+
+_TO_AEC_STEP = 1 / 3  # a block
+_REMOVED_MEMORY = 0.99  # two seconds
+_SILENT_ENERGY = 1e-7 * BLOCK_SAMPLES  # -70 dB of full scale
+_SPEAKS = 4.0  # 6 dB above what the filter leaves of an echo ...
+_MOSTLY = 0.15  # ... and not 8 dB below what there was: a filter that still learns leaves as much ...
+_MOSTLY_AT_FIRST = 0.5
+_LEARNING_BLOCKS = 200  # ... for four seconds of echo, even more
+_SPEAKS_ON_BLOCKS = 5
+_RISE = 10 ** (0.6 * BLOCK_SAMPLES / PHONE_RATE_HZ)  # 6 dB a second
+
+
+class NearEndDetector:
+    """Tells whether there is more in the caller's audio than what the filter leaves of the echo."""
+
+    def __init__(self) -> None:
+        self._near = self._rest = self._echo = 0.0
+        self._left = 1.0  # what the filter leaves of an echo: the least of late
+        self._learnt_blocks = 0
+        self._on_blocks = 0
+
+    def speaks(self, near: float, rest: float, echo: float) -> bool:
+        """Take the energies of a block before the filter and behind it, and of the subtracted echo."""
+        self._near = 0.5 * self._near + 0.5 * near
+        self._rest = 0.5 * self._rest + 0.5 * rest
+        self._echo = 0.7 * self._echo + 0.3 * echo
+        has_more = self._rest > _SILENT_ENERGY
+        if self._echo > _SILENT_ENERGY:
+            self._left = max(min(self._left * _RISE, self._rest / self._echo, 1.0), 1e-3)
+            self._learnt_blocks += 1
+            mostly = _MOSTLY if self._learnt_blocks > _LEARNING_BLOCKS else _MOSTLY_AT_FIRST
+            has_more &= self._rest > max(_SPEAKS * self._left * self._echo, mostly * self._near)
+        self._on_blocks = _SPEAKS_ON_BLOCKS if has_more else max(0, self._on_blocks - 1)
+        return self._on_blocks > 0

@@ -36,6 +36,8 @@ class CallMetrics:
         conversation: who spoke when, in numbers.
         echo_canceller_ms: by how much the echo canceller delays the caller; 0 while it is not switched in.
         echo: of the bot's voice, in the caller's audio; None where none was found.
+        echo_removed_db: how much weaker it is behind the canceller; 0 while that is not switched in.
+        echo_listened_s: for how long the bot was heard while an echo was looked for.
     """
 
     frames: int = 0
@@ -56,6 +58,8 @@ class CallMetrics:
     conversation: ConversationMetrics = field(default_factory=ConversationMetrics)
     echo_canceller_ms: float = 0.0
     echo: Echo | None = None
+    echo_removed_db: float = 0.0
+    echo_listened_s: float = 0.0
 
     def include(self, other: CallMetrics) -> None:
         """Add up with another call's, as far as metrics add up."""
@@ -95,7 +99,12 @@ class CallMetrics:
             "conversation": self.conversation.summary(),
             "echo": None
             if self.echo is None
-            else {"delay_ms": round(self.echo.delay_ms), "loss_db": round(self.echo.loss_db, 1)},
+            else {
+                "delay_ms": round(self.echo.delay_ms),
+                "loss_db": round(self.echo.loss_db, 1),
+                "removed_db": round(self.echo_removed_db, 1),
+            },
+            "echo_listened_s": round(self.echo_listened_s, 1),
         }
 
 

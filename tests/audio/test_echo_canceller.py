@@ -12,37 +12,64 @@ from tests.support.echoes import Floats, echo, on_the_phone, power_db, silence, 
 SECS = 14.0
 
 
-def cleaned(caller: Floats, bot: Floats, delay_ms: float, size: int = 640) -> np.ndarray:
+def cleaned(caller: Floats, bot: Floats, delay_ms: float, loss_db: float = 12, size: int = 640) -> np.ndarray:
     canceller, out = AcousticEchoCanceller(), []
     near, far = on_the_phone(caller), on_the_phone(bot)
     for at in range(0, len(near), size):
         if at >= 8000 * 2:
-            canceller.start(delay_ms)
+            canceller.start(delay_ms, loss_db)
         canceller.play(far[at : at + size])
         out.append(canceller.process(near[at : at + size]))
     assert canceller.is_on
     return np.concatenate(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay_ms", [60, 250, 400, 600])
 @pytest.mark.parametrize("loss_db", [6, 15, 25])
 def test_at_least_20_db_of_the_echo_go(delay_ms: float, loss_db: float) -> None:
     bot = speech(SECS)
     returned = echo(bot, delay_ms, loss_db)
-    after = cleaned(returned, bot, delay_ms)[5 * 8000 :]
+    after = cleaned(returned, bot, delay_ms, loss_db)[5 * 8000 :]
     assert power_db(on_the_phone(returned)[5 * 8000 :]) - power_db(after) >= 20
 
 
-@pytest.mark.parametrize(("loss_db", "at_least"), [(6, 0.75), (15, 0.85), (25, 0.9)])
-def test_the_caller_s_own_speech_stays(loss_db: float, at_least: float) -> None:
-    """Both speak for four seconds of six, two of them at once: docs/echo.md says what that costs."""
+@pytest.mark.slow
+@pytest.mark.parametrize("delay_ms", [60, 250, 600])
+@pytest.mark.parametrize("loss_db", [6, 15, 25])
+def test_the_caller_s_own_speech_stays(delay_ms: float, loss_db: float) -> None:
+    """Both speak for four seconds of six, two of them at once."""
     turn = np.arange(20 * 8000) % (6 * 8000)
     bot = speech(20, pause_s=0.2) * (turn < 4 * 8000)
     caller = speech(20, caller=True, pause_s=0.2) * ((turn >= 3 * 8000) | (turn < 1 * 8000))
-    after = cleaned(caller + echo(bot, 250, loss_db), bot, 250)
+    after = cleaned(caller + echo(bot, delay_ms, loss_db), bot, delay_ms, loss_db)
     late = round(DELAY_MS * 8)
     said, heard = on_the_phone(caller)[5 * 8000 : -late], after[5 * 8000 + late :]
-    assert stoi(said / 32768, heard / 32768, 8000) >= at_least
+    assert stoi(said / 32768, heard / 32768, 8000) >= 0.95
+
+
+@pytest.mark.slow
+def test_a_loudspeaker_s_distortion_goes_too() -> None:
+    """The filter alone takes 15 dB of it."""
+    bot = speech(SECS)
+    returned = (np.tanh(4 * echo(bot, 250, 10)) / 4).astype(np.float32)
+    after = cleaned(returned, bot, 250)[5 * 8000 :]
+    assert power_db(on_the_phone(returned)[5 * 8000 :]) - power_db(after) >= 20
+
+
+@pytest.mark.slow
+def test_an_echo_that_moves_is_learnt_again() -> None:
+    bot = speech(20)
+    returned = np.concatenate((echo(bot, 250, 15)[: 10 * 8000], echo(bot, 270, 15)[10 * 8000 :]))
+    canceller, out = AcousticEchoCanceller(), []
+    near, far = on_the_phone(returned), on_the_phone(bot)
+    canceller.start(250)
+    for at in range(0, len(near), 640):
+        canceller.play(far[at : at + 640])
+        out.append(canceller.process(near[at : at + 640]))
+    after = np.concatenate(out)[15 * 8000 :]
+    assert power_db(near[15 * 8000 :]) - power_db(after) >= 20
+    assert canceller.removed_db >= 20
 
 
 def test_before_it_is_switched_in_not_a_sample_changes() -> None:
@@ -60,9 +87,9 @@ def test_no_click_where_it_is_switched_in() -> None:
     assert around.max() < 1.5 * np.abs(np.diff(on_the_phone(tone).astype(float))).max()
 
 
-def test_blocks_that_are_no_multiple_of_10_ms() -> None:
+def test_blocks_that_are_no_multiple_of_20_ms() -> None:
     bot = speech(SECS)
     returned = echo(bot, 150, 15)
     after = cleaned(returned, bot, 150, size=1001)
-    assert abs(len(after) - len(returned)) < 80
+    assert abs(len(after) - len(returned)) < 160
     assert power_db(on_the_phone(returned)[5 * 8000 :]) - power_db(after[5 * 8000 :]) >= 20

@@ -39,6 +39,8 @@ async def test_the_echo_goes(mode: EchoMode, logged: Logged) -> None:
     assert metrics.echo is not None
     assert metrics.echo.delay_ms == pytest.approx(250, abs=20)
     assert metrics.echo_canceller_ms == 11
+    assert metrics.echo_removed_db >= 20
+    assert metrics.echo_listened_s >= 10
     assert logged.text.count("it is cancelled") == 1
 
 

@@ -1,0 +1,97 @@
+"""Learns how a phone returns what it plays, and subtracts it: a Kalman filter in the frequency domain. Pure.
+
+A linear filter leaves the caller's own speech alone. It learns also while both speak, since it weighs what it
+does not know of the echo against what else it hears (Enzner and Vary, Signal Processing 86, 2006, 1140-1156).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+BLOCK_SAMPLES = 160  # 20 ms at 8 kHz: a packet of the phone's
+_FFT_SAMPLES = 2048  # numpy transforms float32 in float32; its type stubs do not know
+TAPS = 1408
+"""What of an echo is learnt: 176 ms from when it may begin."""
+_STAYS = np.float32(0.9998)  # how much of the echo stays as it was from block to block
+_CHANGES = np.float32(1) - _STAYS * _STAYS
+_NOISE_MEMORY = np.float32(0.8)
+_BLOCKS_IN_FFT = np.float32(_FFT_SAMPLES / BLOCK_SAMPLES)
+_TINY = np.float32(1e-9)
+_LEAST_GAIN = 0.02  # in power: what is taken for certain at the beginning is learnt slowly
+_LEVEL_MEMORY = 0.9
+_WORSE = 1.2  # a filter that adds so much to what it should take away from is wrong ...
+_WORSE_BLOCKS = 12  # ... after so many blocks in a row: where the bot begins, it may be for a moment
+_HEARD = 1e-6 * BLOCK_SAMPLES / (1 - _LEVEL_MEMORY)  # -60 dB of full scale
+
+
+class Filtered(NamedTuple):
+    """A block of the caller's audio, float32 ``[BLOCK_SAMPLES]``, without the echo, and the echo."""
+
+    rest: Floats
+    echo: Floats
+
+
+class EchoFilter:
+    """One call's filter. Audio is 8 kHz, mono, float32, -1 to 1, in blocks of ``BLOCK_SAMPLES``.
+
+    Args:
+        loss_db: by how much the echo is about weaker than the voice.
+    """
+
+    def __init__(self, loss_db: float) -> None:
+        self._far: Floats = np.zeros(_FFT_SAMPLES, np.float32)
+        self._gain = np.float32(min(1.0, max(_LEAST_GAIN, 30 * 10 ** (-loss_db / 10))))
+        self._forget()
+
+    def _forget(self) -> None:
+        bins = _FFT_SAMPLES // 2 + 1
+        self._response = np.zeros(bins, np.complex64)
+        self._uncertainty: Floats = np.full(bins, self._gain, np.float32)
+        self._noise: Floats = np.zeros(bins, np.float32)
+        self._before = self._after = 0.0  # powers, smoothed
+        self._worse_blocks = 0
+        self._is_new = True
+
+    def process(self, near: Floats, far: Floats) -> Filtered:
+        """Take the next block of the caller's audio, and of what may come back in it from now on."""
+        self._far = np.concatenate((self._far[BLOCK_SAMPLES:], far))
+        spectrum = np.fft.rfft(self._far).astype(np.complex64, copy=False)
+        echo = np.fft.irfft(spectrum * self._response, _FFT_SAMPLES)[-BLOCK_SAMPLES:].astype(
+            np.float32, copy=False
+        )
+        rest = near - echo
+        self._learn(spectrum, rest)
+        self._before = _LEVEL_MEMORY * self._before + float(np.dot(near, near))
+        self._after = _LEVEL_MEMORY * self._after + float(np.dot(rest, rest))
+        is_worse = self._after > _WORSE * self._before + _HEARD
+        self._worse_blocks = self._worse_blocks + 1 if is_worse else 0
+        if self._worse_blocks > _WORSE_BLOCKS:  # the echo has moved
+            self._forget()
+            return Filtered(near, np.zeros_like(near))
+        return Filtered(rest, echo)
+
+    def _learn(self, spectrum: NDArray[np.complex64], rest: Floats) -> None:
+        padded = np.zeros(_FFT_SAMPLES, np.float32)
+        padded[-BLOCK_SAMPLES:] = rest
+        error = np.fft.rfft(padded).astype(np.complex64, copy=False)
+        power = _squared(spectrum)
+        noise = _squared(error)
+        self._noise = noise if self._is_new else _NOISE_MEMORY * self._noise + (1 - _NOISE_MEMORY) * noise
+        self._is_new = False
+        step = self._uncertainty / (power * self._uncertainty + _BLOCKS_IN_FFT * self._noise + _TINY)
+        change = np.fft.irfft(step * np.conj(spectrum) * error, _FFT_SAMPLES)
+        change[TAPS:] = 0.0
+        self._response += np.fft.rfft(change).astype(np.complex64, copy=False)
+        self._response *= _STAYS
+        known = 1 - step * power / _BLOCKS_IN_FFT
+        self._uncertainty = _STAYS**2 * known * self._uncertainty + _CHANGES * _squared(self._response)
+
+
+def _squared(spectrum: NDArray[np.complex64]) -> Floats:
+    squared: Floats = np.square(spectrum.real) + np.square(spectrum.imag)
+    return squared
