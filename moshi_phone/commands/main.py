@@ -22,6 +22,7 @@ COMMANDS = {
     "cluster": "Answer calls with several servers.",
     "dial": "Call a phone number, and talk.",
     "rehearse": "A whole call without a phone, checked point by point.",
+    "calls": "List the calls of --calls-db, also those that were not taken.",
     "review": "Judge recorded calls: who spoke when, and how it answered.",
     "doctor": "Would a call work? And if not, what to do.",
     "download": "Fetch Moshi's weights, and nothing else.",

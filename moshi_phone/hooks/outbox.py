@@ -87,6 +87,21 @@ class Outbox:
         self._emptied.clear()
         self._added.set()
 
+    async def delete(self, call_sids: set[str]) -> None:
+        """Delete what waits to be told of these calls.
+
+        Raises:
+            OSError: when something cannot be deleted.
+        """
+
+        def delete() -> None:
+            for path in self._files():
+                with suppress(FileNotFoundError, ValueError):  # delivered meanwhile; no report
+                    if json.loads(path.read_text(encoding="utf-8")).get("call_sid") in call_sids:
+                        path.unlink()
+
+        await _on_disk(delete)
+
     def _write(self, what: dict[str, Any]) -> None:
         files = self._files()
         for oldest in files[: max(0, len(files) - MAX_FILES + 1)]:

@@ -31,6 +31,8 @@ class CallHistory:
     def __init__(self, store: RowStore | None = None, mask: Callable[[str], str] = str) -> None:
         self.store = store
         self.mask = mask
+        self.version = 0
+        """Grows with each change."""
         self._recent: dict[str, CallRow] = {}  # by id, the oldest first
         self._open: dict[str, CallRow] = {}  # by SID: however many calls came since, their end is entered
 
@@ -72,7 +74,9 @@ class CallHistory:
 
     def forget(self, row_id: str) -> None:
         """Let go of a row that has ended."""
+        self.version += 1
         self._recent.pop(row_id, None)
+        self._open = {sid: row for sid, row in self._open.items() if row.id != row_id}
 
     @property
     def rows(self) -> list[CallRow]:
@@ -80,6 +84,7 @@ class CallHistory:
         return list(({row.id: row for row in self._open.values()} | self._recent).values())
 
     def _keep(self, row: CallRow) -> None:
+        self.version += 1
         self._recent[row.id] = row
         if len(self._recent) > RECENT:
             del self._recent[next(iter(self._recent))]

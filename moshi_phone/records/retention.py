@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,14 +10,9 @@ from pathlib import Path
 
 from loguru import logger
 
+from moshi_phone.records.call_files import CALL_FILE, delete_with_report
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.options import TapOptions
-
-# As Call.file_name and private_files.create name them; nothing else in the folder is touched.
-_OURS = re.compile(
-    r"(?P<began>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}Z)-[0-9A-Za-z]{0,34}(?:-[0-9]+)?"
-    r"\.(?:wav|txt|jsonl)"
-)
 
 
 def expired(names: Iterable[str], now: datetime, keep_days: int) -> Iterator[str]:
@@ -30,7 +24,7 @@ def expired(names: Iterable[str], now: datetime, keep_days: int) -> Iterator[str
         keep_days: how many days a call is kept.
     """
     for name in names:
-        found = _OURS.fullmatch(name)
+        found = CALL_FILE.fullmatch(name)
         if found is None:
             continue
         try:
@@ -45,7 +39,7 @@ def delete_expired(folders: Iterable[Path], now: datetime, keep_days: int) -> No
     """Delete the files of old calls; what cannot be deleted is logged, and tried again the next time.
 
     Args:
-        folders: of recordings and transcripts; what lies in folders below them stays.
+        folders: of recordings and transcripts; of the folders below them, those of reports are deleted too.
         now: the time, in UTC.
         keep_days: how many days a call is kept.
     """
@@ -58,8 +52,7 @@ def delete_expired(folders: Iterable[Path], now: datetime, keep_days: int) -> No
             continue
         for name in names:
             try:
-                (folder / name).unlink(missing_ok=True)
-                deleted += 1
+                deleted += delete_with_report(folder / name)
             except OSError as error:  # a directory of that name, a file of another user's
                 stuck.append(error)
         if stuck:

@@ -5,17 +5,22 @@ const AGAIN_MS = 2_000;
 
 /** Follows the server for as long as the page is open. Events: "told" { ...overview }, "gone". */
 export class ServerEvents extends EventTarget {
+  #url;
+  #name;
   #source;
   #silence;
 
-  constructor() {
+  /** `url` of an event stream that speaks once a second, `name` of its events. */
+  constructor(url = "calls/events", name = "calls") {
     super();
+    this.#url = url;
+    this.#name = name;
     this.#connect();
   }
 
   #connect() {
-    this.#source = new EventSource("calls/events");
-    this.#source.addEventListener("calls", ({ data }) => {
+    this.#source = new EventSource(this.#url);
+    this.#source.addEventListener(this.#name, ({ data }) => {
       this.#expectMore();
       this.dispatchEvent(new CustomEvent("told", { detail: JSON.parse(data) }));
     });

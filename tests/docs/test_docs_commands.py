@@ -109,7 +109,19 @@ async def runs_a_cluster(hour: FirstHour) -> None:
         assert await run.ctrl_c() == 0, run.said
 
 
+CALLS = "uv run bot.py calls --calls-db calls.db"
+
+
+async def keeps_its_calls(hour: FirstHour) -> None:
+    """The two commands of docs/history.md, one after the other."""
+    await answers()(hour)
+    assert " answered " in await hour.told(command=CALLS)
+
+
 CASES: dict[str, Case] = {
+    "uv run bot.py --calls-db calls.db --record recordings --transcripts transcripts --keep-days 90": (
+        keeps_its_calls
+    ),
     "uv run bot.py --tunnel --transfer-to +15559990000 --transfer-key 0": puts_a_caller_through,
     "uv run --extra ray bot.py cluster --workers 3 --tunnel": runs_a_cluster,
     "uv run bot.py --engine moshi --model tiny": writes_a_tiny_model_that_answers,
@@ -126,7 +138,8 @@ CASES: dict[str, Case] = {
         has_a_model_that_thinks
     ),
 }
-WITHIN = {  # run by the case of another command
+WITHIN = {
+    CALLS,  # run by the case of another command
     "uv run --extra ray bot.py cluster status",
     "uv run --extra ray bot.py cluster scale 5",
     "uv run --extra ray bot.py cluster update",

@@ -64,6 +64,20 @@ def test_what_cannot_be_deleted_keeps_nothing_else(tmp_path: Path, logged: Logge
     assert "Deleted 3 files" in logged.text
 
 
+def test_a_report_goes_with_its_recording(tmp_path: Path) -> None:
+    """It has the caller's number and words; a file of somebody's own in its folder stays."""
+    for name in (OLD, NEW):
+        (tmp_path / name).mkdir()
+        for path in (f"{name}.wav", f"{name}.json", f"{name}/report.json", f"{name}/conversation.png"):
+            (tmp_path / path).touch()
+    (tmp_path / f"{OLD}-2").mkdir()
+    for path in (f"{OLD}-2.wav", f"{OLD}-2/report.md", f"{OLD}-2/notes.txt"):
+        (tmp_path / path).touch()
+    delete_expired([tmp_path], NOW, 7)
+    assert names(tmp_path) == [f"{OLD}-2", NEW, f"{NEW}.json", f"{NEW}.wav"]
+    assert names(tmp_path / f"{OLD}-2") == ["notes.txt"]
+
+
 async def test_it_says_when_there_is_no_folder_to_delete_from(logged: Logged) -> None:
     async with retaining(TapOptions(keep_days=7), FileWriter()):
         pass

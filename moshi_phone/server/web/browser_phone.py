@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
@@ -131,6 +132,31 @@ _HEADERS = {
 }
 
 
+async def page_response(
+    name: str, request: Request, dashboard_auth: DashboardAuth, headers: Mapping[str, str] = _HEADERS
+) -> Response:
+    """Give a page; a browser that is not let in gets one, too, which says how to get in.
+
+    Args:
+        name: of the page's file.
+        request: asks for it.
+        dashboard_auth: who may see it.
+        headers: of the answer.
+
+    Raises:
+        HTTPException: where who asks is not let in, and is no browser.
+    """
+    try:
+        await dashboard_auth.check(request)
+    except HTTPException as refusal:
+        if "text/html" not in request.headers.get("accept", ""):
+            raise
+        return refusal_page(refusal)
+    response = FileResponse(_FILES[name], headers=dict(headers))
+    dashboard_auth.remember(request, response)
+    return response
+
+
 def page_files_router(dashboard_auth: DashboardAuth, connect_to: str = "'self'") -> APIRouter:
     """Make the routes of the page itself.
 
@@ -143,16 +169,8 @@ def page_files_router(dashboard_auth: DashboardAuth, connect_to: str = "'self'")
 
     @router.get("/")
     async def page(request: Request) -> Response:
-        """The phone; a browser that is not let in gets a page, too, which says how to get in."""
-        try:
-            await dashboard_auth.check(request)
-        except HTTPException as refusal:
-            if "text/html" not in request.headers.get("accept", ""):
-                raise
-            return refusal_page(refusal)
-        response = FileResponse(_FILES["index.html"], headers=headers)
-        dashboard_auth.remember(request, response)
-        return response
+        """The phone."""
+        return await page_response("index.html", request, dashboard_auth, headers)
 
     @router.get("/web/{name}", dependencies=[Depends(dashboard_auth.check)])
     def part(name: str) -> FileResponse:

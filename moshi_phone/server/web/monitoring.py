@@ -249,6 +249,7 @@ def overview(state: ServerState) -> dict[str, Any]:
         "running": [{"name": call.name} | metrics_of(call) for call in running],
         "served": calls.served,
         "refused": state.refusals.by_cause,
+        "has_history": True,
     }
 
 

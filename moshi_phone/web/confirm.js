@@ -1,0 +1,13 @@
+// Asks before something is done that cannot be undone.
+
+/** Ask; gives whether the answer is yes. */
+export function confirm(text, yes) {
+  const dialog = document.getElementById("confirm");
+  document.getElementById("confirm-text").textContent = text;
+  document.getElementById("confirm-yes").textContent = yes;
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
