@@ -33,28 +33,61 @@ CallEvent = TypedDict(
 )
 """A call comes in; the answer decides about it (``hooks/on_call.py``)."""
 
+BeginEvent = TypedDict(
+    "BeginEvent",
+    {
+        "event": Literal["begin"],
+        "call_sid": str,
+        "from": str | None,
+        "to": str | None,
+        "direction": str | None,
+        "section": str | None,
+        "began_at": str,
+        "engine": str,
+    },
+)
+"""A call begins: its audio is here."""
+
+
+class TransferResult(TypedDict):
+    """How a transfer went: to whom, Twilio's ``DialCallStatus``, and how long they talked."""
+
+    to: str
+    outcome: str | None
+    secs: float | None
+
+
 EndEvent = TypedDict(
     "EndEvent",
     {
         "event": Literal["end"],
         "id": NotRequired[str],  # the outbox adds it
+        "kind": str,
         "call_sid": str,
         "from": str | None,
         "to": str | None,
         "direction": str | None,
         "began_at": str,
         "ended_at": str,
+        "section": str | None,
         "secs": float,
+        "outcome": str,
         "reason": str,
+        "transfer": TransferResult | None,
+        "consent": str | None,
         "engine": str,
         "words": list[SpokenLine],
         "metrics": dict[str, Any],
         "files": dict[str, str],
     },
 )
-"""A call has ended (``server/calls/summary.py`` makes it)."""
+"""A call has ended, was not taken, or left a message (``server/calls/summary.py`` makes it)."""
 
-EVENTS: dict[str, tuple[str, Any]] = {"call": ("--on-call", CallEvent), "end": ("--on-end", EndEvent)}
+EVENTS: dict[str, tuple[str, Any]] = {
+    "call": ("--on-call", CallEvent),
+    "begin": ("--on-begin", BeginEvent),
+    "end": ("--on-end", EndEvent),
+}
 """Each event's option and payload, by its name."""
 
 

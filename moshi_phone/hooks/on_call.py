@@ -13,8 +13,25 @@ from moshi_phone.telephony.webhooks import IncomingCall
 
 _TEXTS = {"persona": 20_000, "voice": 200, "greeting": 2_000}
 """What an answer may say in words, and in how many characters at most."""
-_KNOWN = {*_TEXTS, "accept", "temperature", "transfer_to"}
+_KNOWN = {*_TEXTS, "accept", "instead", "temperature", "transfer_to"}
+_INSTEAD = ("busy", "say", "transfer_to", "message")
+_MAX_SAID = 1_000  # characters
 _HOTTEST = 2.0
+
+
+@dataclass(frozen=True)
+class Instead:
+    """What a call gets that is not accepted; all None for the busy tone.
+
+    Attributes:
+        say: words, in Twilio's voice.
+        transfer_to: another phone, E.164.
+        message: words before the tone after which the caller leaves a message.
+    """
+
+    say: str | None = None
+    transfer_to: str | None = field(default=None, repr=False)
+    message: str | None = None
 
 
 @dataclass(frozen=True)
@@ -23,6 +40,7 @@ class HookAnswer:
 
     Attributes:
         accept: whether the call is taken.
+        instead: what it gets where it is not; None to let the caller hear that the number is not in service.
         request: what the call asks of its engine.
         transfer_to: E.164, where a transfer of this call goes; None for ``--transfer-to``.
     """
@@ -30,6 +48,7 @@ class HookAnswer:
     accept: bool = True
     request: CallOverrides = NO_OVERRIDES
     transfer_to: str | None = field(default=None, repr=False)
+    instead: Instead | None = None
 
 
 async def ask(hook: Hook, call: IncomingCall) -> HookAnswer:
@@ -61,12 +80,34 @@ def read_answer(body: bytes) -> HookAnswer:
     accept = said.get("accept", True)
     if not isinstance(accept, bool):
         raise HookFailed(f"expected accept to be true or false, got {type(accept).__name__}")
+    instead = _instead(said.get("instead"))
+    if accept and instead is not None:
+        raise HookFailed('expected instead beside "accept": false only')
     words = {name: _text(said.get(name), name, most) for name, most in _TEXTS.items()}
     return HookAnswer(
         accept,
         CallOverrides(**words, temperature=_temperature(said.get("temperature"))),
         _number(said.get("transfer_to")),
+        instead,
     )
+
+
+def _instead(value: object) -> Instead | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or len(value) != 1 or not value.keys() <= {*_INSTEAD}:
+        raise HookFailed(f"expected instead to be an object with one of {', '.join(_INSTEAD)}")
+    [(kind, what)] = value.items()
+    if kind == "busy":
+        if what is not True:
+            raise HookFailed("expected busy of instead to be true")
+        return Instead()
+    if kind == "transfer_to":
+        return Instead(transfer_to=_number(what, "transfer_to of instead"))
+    text = _text(what, f"{kind} of instead", _MAX_SAID)
+    if text is None:
+        raise HookFailed(f"expected {kind} of instead to be text, got none")
+    return Instead(say=text) if kind == "say" else Instead(message=text)
 
 
 def _text(value: object, name: str, most: int) -> str | None:
@@ -92,10 +133,10 @@ def _temperature(value: object) -> float | None:
     return float(value)
 
 
-def _number(value: object) -> str | None:
+def _number(value: object, name: str = "transfer_to") -> str | None:
     if value is None:
         return None
     try:
         return parse_number(value if isinstance(value, str) else "")
     except BadNumber as error:
-        raise HookFailed("expected transfer_to to be a number such as +15551234567") from error
+        raise HookFailed(f"expected {name} to be a number such as +15551234567") from error

@@ -31,11 +31,18 @@ class HookOptions:
             "help": "Accept or reject a call if --on-call times out (2 s) or returns an invalid response."
         },
     )
+    on_begin: str | None = field(
+        default=None,
+        metadata={
+            "help": "URL called (POST, JSON) when a call begins; three times at most, within seconds.",
+            "metavar": "URL",
+        },
+    )
     on_end: str | None = field(
         default=None,
         metadata={
-            "help": "URL called (POST, JSON) after each call with reason, duration, words, metrics and "
-            "files. Repeated until it answers 2xx.",
+            "help": "URL called (POST, JSON) after each call, also one that was not taken, with outcome, "
+            "duration, words, metrics and files. Repeated until it answers 2xx.",
             "metavar": "URL",
         },
     )
@@ -90,7 +97,11 @@ def check_hooks(options: HookOptions) -> None:
         BadHookUrl, BadPattern, HooksUnusable: in one sentence that names the option.
     """
     CallerRules(options.allow, options.deny)
-    for url, option in ((options.on_call, "--on-call"), (options.on_end, "--on-end")):
+    for url, option in (
+        (options.on_call, "--on-call"),
+        (options.on_begin, "--on-begin"),
+        (options.on_end, "--on-end"),
+    ):
         if url is not None:
             parse_hook_url(url, option)
     if options.on_end:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from moshi_phone.engines.duplex import CallOverrides
 from moshi_phone.hooks.http import Hook, HookFailed
-from moshi_phone.hooks.on_call import HookAnswer, ask, read_answer
+from moshi_phone.hooks.on_call import HookAnswer, Instead, ask, read_answer
 from moshi_phone.telephony.webhooks import IncomingCall
 from tests.fakes.hook import hook, says
 
@@ -48,8 +48,40 @@ def test_saying_nothing_accepts(body: bytes) -> None:
     assert read_answer(body) == HookAnswer()
 
 
-def test_a_refusal() -> None:
-    assert not read_answer(b'{"accept": false}').accept
+def test_a_refusal_and_what_the_call_gets_instead() -> None:
+    assert read_answer(b'{"accept": false}') == HookAnswer(False)
+    for said, instead in (
+        ({"busy": True}, Instead()),
+        ({"say": "We moved."}, Instead(say="We moved.")),
+        ({"transfer_to": "+1 555 987 6543"}, Instead(transfer_to="+15559876543")),
+        ({"message": "Speak."}, Instead(message="Speak.")),
+    ):
+        assert read_answer(json.dumps({"accept": False, "instead": said}).encode()).instead == instead
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"accept": True, "instead": {"busy": True}},
+        *(
+            {"accept": False, "instead": one}
+            for one in (
+                "busy",
+                {},
+                {"busy": False},
+                {"say": ""},
+                {"say": 1},
+                {"say": "x" * 1001},
+                {"sing": "x"},
+            )
+        ),
+        {"accept": False, "instead": {"busy": True, "say": "x"}},
+        {"accept": False, "instead": {"transfer_to": "911"}},
+    ],
+)
+def test_an_instead_that_is_none(answer: dict[str, object]) -> None:
+    with pytest.raises(HookFailed, match=r"^expected [\w ]*instead"):
+        read_answer(json.dumps(answer).encode())
 
 
 @pytest.mark.parametrize(

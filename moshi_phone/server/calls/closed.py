@@ -10,7 +10,7 @@ from moshi_phone.engines.line_hours import CLOSED_SAY, LineHours
 from moshi_phone.engines.personas import Personas
 from moshi_phone.records.call_row import Outcome
 from moshi_phone.runtime.errors import UserError
-from moshi_phone.server.calls.call_rows import enter_incoming
+from moshi_phone.server.calls.not_taken import not_taken
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.telephony import twiml
@@ -49,7 +49,7 @@ def answer_closed(call: IncomingCall, state: ServerState) -> str | CallOverrides
     if line.when_closed == "persona":
         return CallOverrides(persona=line.persona, greeting=line.greeting)
     section = state.personas.name_for_call(called=call.to, caller=call.from_)
-    enter_incoming(state.history, call, Outcome.CLOSED, REASON, section)
+    not_taken(state, call, Outcome.CLOSED, REASON, section=section)
     logger.info("The line is closed; the call gets {}", line.when_closed)
     return _twiml(line, call, state)
 

@@ -10,6 +10,7 @@ from loguru import logger
 
 from moshi_phone.access.refusal import INTERNAL_ERROR
 from moshi_phone.engines.duplex import LAST_WORDS_SECS, DuplexSession, EngineFailed
+from moshi_phone.records.call_row import CallRow
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.call_rows import enter_end
 from moshi_phone.server.calls.next_step import may_resume, offer_stream
@@ -89,15 +90,15 @@ async def _live_and_end(
         if talk := call.observations.conversation:
             talk.close()  # which a pipeline that hangs has not done
             await _end("conversation", talk.finished(), CONVERSATION_SECS)
+        row: CallRow | None = None
         if not state.calls.has_other(call):  # or the row is the other stream's
-            enter_end(state.history, call, reason, code, gets_fallback=elsewhere is not None)
-        if state.outbox is not None:  # before the call counts as over: the process may end then
-            report = state.outbox.add(call_report(call, reason, state.engine.name))
-            await _end("report", report, REPORT_SECS)
+            row = enter_end(state.history, call, reason, code, gets_fallback=elsewhere is not None)
+        known = call_report(call, reason, state.engine.name, row)
+        # Before the call counts as over: the process may end then.
+        await _end("report", state.reports.end(state.outbox, known), REPORT_SECS)
         state.calls.finish(call)
         recording = call.observations.kept.get("recording")
         if state.settings.taps.review and recording is not None:
-            known = call_report(call, reason, state.engine.name)
             state.reviews.add(recording.path, {**known, **about(state.engine.name, state.settings.engine)})
         told = summary(call, reason)
         talked = call.observations.metrics.conversation.sentence

@@ -15,13 +15,15 @@ from moshi_phone.access.tokens import PARAMETER, PERSONA_PARAMETER, VOICE_PARAME
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, RequestRefused
 from moshi_phone.hooks import on_call
 from moshi_phone.hooks.http import HookFailed
-from moshi_phone.hooks.on_call import HookAnswer
+from moshi_phone.hooks.on_call import HookAnswer, Instead
 from moshi_phone.records.call_row import Outcome
 from moshi_phone.runtime.call_log import call_context
-from moshi_phone.server.calls.call_rows import enter_incoming, enter_no_stream, enter_transfer, refused_as
+from moshi_phone.server.calls.call_rows import enter_incoming, enter_transfer, refused_as
 from moshi_phone.server.calls.closed import answer_closed
 from moshi_phone.server.calls.engine_health import reserve
-from moshi_phone.server.calls.pending import PendingCall
+from moshi_phone.server.calls.instead import NOT_ACCEPTED, give_instead
+from moshi_phone.server.calls.not_taken import no_stream, not_taken
+from moshi_phone.server.calls.pending import HOLD_SECS, PendingCall
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.media_stream import Start
@@ -40,7 +42,7 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
     # Before anything is held: who may not call must not keep the line busy by trying.
     if refusal := state.caller_rules.refusal(call.from_, sid, state.clock()):
         state.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer=caller)
-        enter_incoming(state.history, call, refused_as(refusal.cause), refusal.reason)
+        not_taken(state, call, refused_as(refusal.cause), refusal.reason)
         return twiml.reject("rejected")
     closed = answer_closed(call, state)
     if isinstance(closed, str):
@@ -49,10 +51,16 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
     if refusal := reserve(state, sid):
         return _refuse(refusal, caller, call, state)
     expected = await request_of(call, state, closed or NO_OVERRIDES)
+    if isinstance(expected, Instead):
+        state.reservations.keep(sid)
+        state.refusals.note(
+            Where.WEBHOOK, Refusal(RefusalCause.HOOK, NOT_ACCEPTED), call_sid=sid, peer=caller
+        )
+        return give_instead(call, expected, state)
     if isinstance(expected, Refusal):
         state.reservations.keep(sid)
         state.refusals.note(Where.WEBHOOK, expected, call_sid=sid, peer=caller)
-        enter_incoming(state.history, call, refused_as(expected.cause), expected.reason)
+        not_taken(state, call, refused_as(expected.cause), expected.reason)
         return twiml.reject("rejected")
     state.next_steps.forget(sid)
     state.expected.add(sid, expected, state.clock())
@@ -63,7 +71,7 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
 
 async def request_of(
     call: IncomingCall, state: ServerState, closed: CallOverrides = NO_OVERRIDES
-) -> PendingCall | Refusal:
+) -> PendingCall | Refusal | Instead:
     """Decide how a call is answered: as the hook says, or else ``--personas``.
 
     Args:
@@ -74,6 +82,8 @@ async def request_of(
     answer = await _ask(call, state)
     if isinstance(answer, Refusal):
         return answer
+    if answer.instead is not None:
+        return answer.instead
     request = answer.request if answer.request.requested else _by_number(call, state, closed)
     section = state.personas.name_for_call(called=call.to, caller=call.from_)
     return PendingCall(call, request, answer.transfer_to, section=section)
@@ -87,7 +97,8 @@ async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> st
         how: Twilio's ``DialCallStatus``: ``completed``, ``answered``, ``busy``, ``no-answer``, ``failed``, ….
         state: what the calls share.
     """
-    enter_transfer(state.history, call.call_sid, how, call.parameters.get("DialCallDuration", ""))
+    row = enter_transfer(state.history, call.call_sid, how, call.parameters.get("DialCallDuration", ""))
+    state.reports.transferred(state.outbox, call.call_sid, row)
     if how in CONVERSED:
         return twiml.hang_up()
     if (url := state.recorded_url) is not None:  # nobody came to the phone, and nobody is kept waiting
@@ -102,9 +113,8 @@ async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> st
 def _refuse(refusal: Refusal, caller: str, call: IncomingCall, state: ServerState) -> str:
     """Refuse a call that finds no session here, and enter it."""
     document = state.fallback(call)
-    enter_incoming(
-        state.history, call, refused_as(refusal.cause, gets_fallback=document is not None), refusal.reason
-    )
+    outcome = refused_as(refusal.cause, gets_fallback=document is not None)
+    not_taken(state, call, outcome, refusal.reason)
     return refuse(refusal, call.call_sid, caller, state.refusals, document)
 
 
@@ -136,8 +146,8 @@ async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer | Refusal:
         return HookAnswer()
     try:
         answer = await on_call.ask(state.on_call, call)
-        if not answer.accept:
-            return Refusal(RefusalCause.HOOK, "--on-call does not accept it")
+        if not answer.accept and answer.instead is None:
+            return Refusal(RefusalCause.HOOK, NOT_ACCEPTED)
         if not answer.request.requested:
             return answer
         request = _filled(answer.request.or_else(_for_call(call, state)), call, state)
@@ -198,7 +208,6 @@ async def after_message(call: IncomingCall, state: ServerState) -> str:
 def _warn_without_stream(call_sid: str, state: ServerState) -> None:
     """Warn of a call whose audio has not come: its caller hears nothing of us."""
     if state.reservations.is_made(call_sid):
-        enter_no_stream(state.history, call_sid, f"no audio came within {STREAM_SECS:g} s")
         with call_context(call_sid):
             logger.warning(
                 "The call was answered {:g} s ago, and no audio has come: is the Twilio account a trial "
@@ -206,6 +215,8 @@ def _warn_without_stream(call_sid: str, state: ServerState) -> None:
                 STREAM_SECS,
                 state.auth.address.wss(STREAM_PATH),
             )
+        why = f"no audio came within {HOLD_SECS:g} s"
+        asyncio.get_running_loop().call_later(HOLD_SECS - STREAM_SECS, no_stream, state, call_sid, why)
 
 
 def connect(call_sid: str, state: ServerState, resumes: int = 0, *, has_session: bool = False) -> str:

@@ -17,6 +17,7 @@ from moshi_phone.records.call_history import CallHistory
 from moshi_phone.records.call_row import CallRow, Kind, Outcome, utc_text
 from moshi_phone.records.private_files import create
 from moshi_phone.runtime.daemon_threads import in_daemon_thread
+from moshi_phone.server.calls.summary import row_report
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.voice_recordings import VoiceRecordings, is_recording_sid
 from moshi_phone.telephony.webhooks import IncomingCall
@@ -90,10 +91,10 @@ class Messages:
         except (TwilioError, OSError) as error:
             logger.error("A message cannot be kept ({}); it stays at Twilio as {}", error, recording_sid)
             return
-        self._enter(call, secs, path)
+        row = self._enter(call, secs, path)
         logger.info("A message of {:.0f} s is in {}", secs, path)
         if self._outbox is not None:
-            await self._outbox.add(_report(call, began, secs, path))
+            await self._outbox.add(row_report(row, call))
         try:
             await self._recordings.delete(recording_sid)
         except (TwilioError, aiohttp.ClientError, OSError) as error:
@@ -123,7 +124,7 @@ class Messages:
             raise
         return path
 
-    def _enter(self, call: IncomingCall, secs: float, path: Path) -> None:
+    def _enter(self, call: IncomingCall, secs: float, path: Path) -> CallRow:
         what: dict[str, Any] = {
             "kind": Kind.MESSAGE,
             "outcome": Outcome.MESSAGE,
@@ -132,32 +133,14 @@ class Messages:
             "ended_at": utc_text(datetime.now(UTC)),
             "files": {"recording": str(path.resolve())},
         }
-        if self._history.update(call.call_sid, **what) is None:  # this program was restarted meanwhile
-            self._history.add(
-                CallRow(
-                    call_sid=call.call_sid,
-                    from_number=call.from_,
-                    to_number=call.to,
-                    direction=call.direction,
-                    **what,
-                )
+        if row := self._history.update(call.call_sid, **what):
+            return row
+        return self._history.add(  # this program was restarted meanwhile
+            CallRow(
+                call_sid=call.call_sid,
+                from_number=call.from_,
+                to_number=call.to,
+                direction=call.direction,
+                **what,
             )
-
-
-def _report(call: IncomingCall, began: datetime, secs: float, path: Path) -> dict[str, Any]:
-    """Describe a message for ``--on-end``: as a call, whose reason says what it is."""
-    return {
-        "event": "end",
-        "call_sid": call.call_sid,
-        "from": call.from_,
-        "to": call.to,
-        "direction": call.direction,
-        "began_at": f"{began:%Y-%m-%dT%H:%M:%SZ}",
-        "ended_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        "secs": secs,
-        "reason": REASON,
-        "engine": "",
-        "words": [],
-        "metrics": {},
-        "files": {"recording": str(path)},
-    }
+        )

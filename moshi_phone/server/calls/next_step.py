@@ -13,6 +13,7 @@ from loguru import logger
 
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.refusal import Refusal, Where
+from moshi_phone.hooks.on_call import Instead
 from moshi_phone.server.calls.call import Call, CallState
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.pending import PendingCall
@@ -63,7 +64,7 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
     expected = running.expected if running else step
     if expected is None:  # another process held it: answered anew, as the same call
         answer = await request_of(call, state)
-        if isinstance(answer, Refusal):
+        if isinstance(answer, Refusal | Instead):
             state.reservations.keep(sid)
             return twiml.hang_up()
         expected = answer

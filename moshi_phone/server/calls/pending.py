@@ -57,6 +57,11 @@ class PendingCalls:
         until_s, _ = self._calls.get(call_sid, (now_s, None))
         return now_s < until_s
 
+    def peek(self, call_sid: str) -> PendingCall | None:
+        """Give what was decided of a call, and go on remembering it."""
+        known = self._calls.get(call_sid)
+        return known[1] if known else None
+
     def take(self, call_sid: str, now_s: float) -> PendingCall:
         """Give what was decided of a call whose stream is here, once; nothing special where nothing was."""
         self._calls = {

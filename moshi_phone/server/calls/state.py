@@ -40,6 +40,7 @@ from moshi_phone.server.calls.messages import Messages
 from moshi_phone.server.calls.next_steps import NextSteps
 from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.pending import PendingCalls, Reservations
+from moshi_phone.server.calls.reports import Reports
 from moshi_phone.server.calls.reviews import Reviews
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.startup import Startup
@@ -49,6 +50,7 @@ from moshi_phone.telephony.webhooks import IncomingCall
 from pipelines.choose import MakePipeline, choose_pipeline
 
 FETCH_AT_END_SECS = 3.0
+BEGIN_SECS = 5.0  # what --on-begin may take to answer
 CLOSE_STORE_SECS = 5.0  # what writing the last rows may take at the end
 
 
@@ -74,6 +76,7 @@ class ServerState:
         history: what became of the last calls, and of all of them with ``--calls-db``.
         load: whether one more call would delay those that run.
         outbox: tells ``--on-end`` of calls that are over, where that is wanted.
+        reports: brings it what it tells, and ``--on-begin`` what begins.
         startup: how far the engine has come.
         engine_reason: why this engine answers, to be read behind its name.
         files: writes what is kept of them.
@@ -99,6 +102,7 @@ class ServerState:
     history: CallHistory = field(default_factory=CallHistory)
     load: Load = field(default_factory=Load)
     outbox: Outbox | None = None
+    reports: Reports = field(default_factory=Reports)
     startup: Startup = field(default_factory=Startup)
     engine_reason: str = ""
     files: FileWriter = field(default_factory=FileWriter)
@@ -170,6 +174,7 @@ class ServerState:
             if self.outbox is not None:
                 self.outbox.start()
                 stack.push_async_callback(self.outbox.stop)
+            stack.push_async_callback(self.reports.stop, self.outbox)
             if self.messages is not None:
                 stack.push_async_callback(self.messages.stop, FETCH_AT_END_SECS)
             await stack.enter_async_context(retaining(self.settings.taps, self.files))
@@ -193,6 +198,12 @@ class ServerState:
         """Who is asked when a call comes in."""
         hooks = self.settings.hooks
         return Hook(hooks.on_call, hooks.hook_secret) if hooks.on_call else None
+
+    @cached_property
+    def on_begin(self) -> Hook | None:
+        """Who is told when a call begins."""
+        hooks = self.settings.hooks
+        return Hook(hooks.on_begin, hooks.hook_secret, BEGIN_SECS) if hooks.on_begin else None
 
     @property
     def recorded_url(self) -> str | None:

@@ -32,6 +32,7 @@ from moshi_phone.server.calls.call_rows import enter_refused, enter_start, refus
 from moshi_phone.server.calls.ending import lead_elsewhere, run_to_its_end
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import RunCall, ServerState
+from moshi_phone.server.calls.summary import begin_report, row_report
 from moshi_phone.server.net.socket_closing import close_socket
 from moshi_phone.server.net.websocket_protocol import connection_of
 from moshi_phone.telephony.media_stream import Start
@@ -76,7 +77,8 @@ async def handle_stream(
         state.refusals.note(Where.STREAM, refusal, call_sid=call_sid, peer=source_of(websocket))
         if expected is not None:
             outcome = refused_as(refusal.cause, gets_fallback=document is not None)
-            enter_refused(state.history, call_sid, expected, outcome, refused.refusal.reason)
+            row = enter_refused(state.history, call_sid, expected, outcome, refused.refusal.reason)
+            state.reports.send(state.outbox, row_report(row, expected.incoming))
         if document and state.rest is not None:
             await lead_elsewhere(call_sid, document, state)
         await close_socket(websocket, refused.code, refused.refusal.reason)
@@ -111,6 +113,7 @@ async def answer(
     call = state.calls.begin(start, session, expected)
     call.websocket = websocket
     enter_start(state.history, call, state.engine.name)
+    state.reports.begin(state.on_begin, begin_report(call, state.engine.name))
     state.next_steps.forget(start.call_sid)
     logger.info("The call began; {} running", len(state.calls.running))
     if expected.resumes and (notice := state.settings.calls.resume_notice):
@@ -157,6 +160,7 @@ async def answer_transport(
     session = _open_session(state, request)
     call = state.calls.begin(start, session, PendingCall(request=request))
     enter_start(state.history, call, state.engine.name)
+    state.reports.begin(state.on_begin, begin_report(call, state.engine.name))
     logger.info("The call began; {} running", len(state.calls.running))
     state = replace(state, rest=None)  # Twilio's API knows nothing of this call
     # The transport closes its socket itself: before that, its serializer hangs up by the company's API.

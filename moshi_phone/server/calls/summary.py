@@ -8,9 +8,12 @@ import platform
 from datetime import UTC, datetime
 
 from moshi_phone.engines.options import EngineOptions
-from moshi_phone.hooks.events import EndEvent, SpokenLine
+from moshi_phone.hooks.events import BeginEvent, EndEvent, SpokenLine
+from moshi_phone.records.call_row import CallRow, Outcome
 from moshi_phone.runtime.version import VERSION
 from moshi_phone.server.calls.call import Call
+from moshi_phone.server.calls.reports import transfer_result
+from moshi_phone.telephony.webhooks import IncomingCall
 
 
 def summary(call: Call, reason: str) -> dict[str, object]:
@@ -55,29 +58,74 @@ def _value(value: object) -> str:
     return json.dumps(text) if not text or any(c in text for c in ' "=\\') or not text.isprintable() else text
 
 
-def call_report(call: Call, reason: str, engine: str) -> EndEvent:
+def call_report(call: Call, reason: str, engine: str, row: CallRow | None = None) -> EndEvent:
     """Describe a call that has ended, for ``--on-end``.
 
     Args:
         call: it is over.
         reason: why it ended.
         engine: who answered.
+        row: what is kept of it; None where nothing is.
     """
-    incoming, seen = call.expected.incoming, call.observations
+    seen, row = call.observations, row or CallRow(outcome=Outcome.ANSWERED)
+    report = row_report(row, call.expected.incoming)
     return {
-        "event": "end",
+        **report,
         "call_sid": call.start.call_sid,
-        "from": incoming.from_ if incoming else None,
-        "to": incoming.to if incoming else None,
-        "direction": incoming.direction if incoming else None,
         "began_at": _utc(call.began),
         "ended_at": _utc(datetime.now(UTC)),
         "secs": round(call.secs, 1),
+        "section": call.expected.section,
         "reason": reason,
         "engine": engine,
         "words": words(call),
         "metrics": seen.metrics.summary(),
         "files": {name: str(file.path) for name, file in seen.kept.items() if not file.is_lost},
+    }
+
+
+def row_report(row: CallRow, incoming: IncomingCall | None) -> EndEvent:
+    """Describe a call that was not taken, or a message, for ``--on-end``.
+
+    Args:
+        row: what is kept of it.
+        incoming: has the numbers as they are, which a row may have masked; None for the row's own.
+    """
+    now = _utc(datetime.now(UTC))
+    return {
+        "event": "end",
+        "kind": row.kind,
+        "call_sid": row.call_sid,
+        "from": incoming.from_ if incoming else row.from_number or None,
+        "to": incoming.to if incoming else row.to_number or None,
+        "direction": incoming.direction if incoming else None,
+        "began_at": f"{row.began_at[:19]}Z",
+        "ended_at": f"{row.ended_at[:19]}Z" if row.ended_at else now,
+        "section": row.section,
+        "secs": row.secs,
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "transfer": transfer_result(row),
+        "consent": row.consent,
+        "engine": row.engine,
+        "words": [],
+        "metrics": {},
+        "files": dict(row.files),
+    }
+
+
+def begin_report(call: Call, engine: str) -> BeginEvent:
+    """Describe a call that begins, for ``--on-begin``."""
+    incoming = call.expected.incoming
+    return {
+        "event": "begin",
+        "call_sid": call.start.call_sid,
+        "from": incoming.from_ if incoming else None,
+        "to": incoming.to if incoming else None,
+        "direction": incoming.direction if incoming else None,
+        "section": call.expected.section,
+        "began_at": _utc(call.began),
+        "engine": engine,
     }
 
 

@@ -10,10 +10,10 @@ from fastapi import FastAPI, WebSocket
 from loguru import logger
 
 from moshi_phone.access.public_address import STREAM_PATH
-from moshi_phone.server.calls.call_rows import enter_no_stream
 from moshi_phone.server.calls.draining import hang_up_all
 from moshi_phone.server.calls.incoming import after_message, after_transfer, answer_call, expect_wishes
 from moshi_phone.server.calls.next_step import next_step, note_hung_up
+from moshi_phone.server.calls.not_taken import no_stream
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.stream import handle_stream
 from moshi_phone.server.calls.whisper import whisper
@@ -51,7 +51,8 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
     def note_status(call_sid: str, status: str) -> None:
         if status in ENDED:  # before its stream came, or while another phone rang: nobody waits any more
             note_hung_up(call_sid, state)
-            enter_no_stream(state.history, call_sid, "the call ended before its audio came")
+            no_stream(state, call_sid, "the call ended before its audio came")
+            state.reports.transferred(state.outbox, call_sid, state.history.find(call_sid))
         if on_status:
             on_status(call_sid, status)
 

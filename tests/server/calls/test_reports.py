@@ -1,0 +1,167 @@
+"""server/calls/reports.py: what the hooks are told, of whole calls over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moshi_phone.engines.duplex import CallOverrides
+from moshi_phone.engines.personas import Personas
+from moshi_phone.hooks.http import Hook
+from moshi_phone.hooks.options import HookOptions
+from moshi_phone.hooks.outbox import Outbox
+from moshi_phone.records.call_row import CallRow, Outcome
+from moshi_phone.server.calls import incoming as incoming_module
+from moshi_phone.server.calls import pending
+from moshi_phone.server.calls.reports import MAX_HELD, MAX_PENDING, Reports
+from moshi_phone.server.calls.summary import row_report
+from tests.fakes.hook import FakeHook, hook, says
+from tests.fakes.twilio_api import NUMBER, FakeTwilioApi
+from tests.fakes.twilio_voice import CALLER
+from tests.server.talking_line import CALL, HEAD, PERSON, PUBLIC, Line, TalkingEngine, press, talk
+from tests.support.logs import Logged
+from tests.support.waiting import until
+
+
+@asynccontextmanager
+async def told_line(
+    twilio: FakeTwilioApi, folder: Path, engine: TalkingEngine | None = None, **hooks: object
+) -> AsyncIterator[tuple[Line, FakeHook]]:
+    """A line whose ``--on-end`` is a real hook, and which ends as the program does."""
+    async with hook(says()) as told:
+        made = Line(twilio, engine or TalkingEngine(), transfer_to=PERSON, transfer_key="0")
+        made.state.settings = replace(made.state.settings, hooks=HookOptions(**hooks))  # type: ignore[arg-type]
+        made.state.outbox = Outbox(Hook(told.url), folder)
+        made.state.personas = Personas(
+            sections={"dentist": CallOverrides()}, names_by_number={NUMBER: "dentist"}
+        )
+        async with made.state.background(), made.serving() as line:
+            yield line, told
+            await line.state.calls.all_over()
+
+
+async def put_through(line: Line) -> None:
+    async with line.call() as phone:
+        await talk(phone)
+        await press(phone, "0")
+        await phone.closed()
+    await line.state.calls.all_over()
+
+
+async def test_a_transfer_is_told_when_its_result_is_known(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+    async with told_line(twilio, tmp_path) as (line, told):
+        await put_through(line)
+        assert told.bodies == []
+        form = {"CallSid": CALL, "From": CALLER, "To": NUMBER, "DialCallStatus": "completed"}
+        await line.voice.post(f"{PUBLIC}/transferred", form | {"DialCallDuration": "95"})
+        await until(lambda: len(told.bodies) == 1)
+        await line.voice.tell(f"{PUBLIC}/status", CALL, CallStatus="completed")
+    (event,) = told.told
+    assert (event["event"], event["kind"], event["section"]) == ("end", "call", "dentist")
+    assert event["outcome"] == "transferred"
+    assert event["transfer"] == {"to": PERSON, "outcome": "completed", "secs": 95.0}
+    assert event["metrics"]["frames"] >= 2
+
+
+async def test_a_transfer_without_a_result_is_told_at_the_end(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+    async with told_line(twilio, tmp_path) as (line, told):
+        await put_through(line)
+    (event,) = told.told
+    assert event["transfer"] == {"to": PERSON, "outcome": None, "secs": None}
+
+
+async def test_calls_that_are_not_taken_are_told_once(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+    async with told_line(twilio, tmp_path, deny=(CALLER,)) as (line, told):
+        for _ in range(2):
+            await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
+    (event,) = told.told
+    assert (event["outcome"], event["reason"]) == ("denied", "the number is on the --deny list")
+    assert (event["from"], event["to"], event["direction"]) == (CALLER, NUMBER, "inbound")
+    assert (event["secs"], event["words"], event["engine"]) == (0.0, [], "")
+
+
+async def test_a_call_whose_audio_never_comes_is_told(
+    twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming_module, "STREAM_SECS", 0.05)
+    monkeypatch.setattr(incoming_module, "HOLD_SECS", 0.1)
+    async with told_line(twilio, tmp_path) as (line, told):
+        await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
+        await until(lambda: len(told.bodies) == 1)
+    assert told.told[0]["outcome"] == Outcome.NO_STREAM
+    assert told.told[0]["from"] == CALLER
+    assert pending.HOLD_SECS == 20.0
+
+
+async def test_a_call_that_begins_is_told(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+    async with (
+        hook(says()) as begins,
+        told_line(twilio, tmp_path, on_begin=begins.url) as (line, _),
+        line.call() as phone,
+    ):
+        await talk(phone)
+        await until(lambda: len(begins.bodies) == 1)
+        await phone.send({"event": "stop"})
+        await phone.closed()
+    (event,) = begins.told
+    assert (event["event"], event["call_sid"], event["from"]) == ("begin", CALL, CALLER)
+    assert (event["section"], event["engine"]) == ("dentist", "fake")
+
+
+@pytest.mark.parametrize(
+    ("instead", "twiml", "outcome"),
+    [
+        ({"busy": True}, '<Reject reason="busy" />', "refused"),
+        ({"say": "We moved."}, "<Say>We moved.</Say>", "refused"),
+        (
+            {"transfer_to": PERSON},
+            f'<Dial action="{PUBLIC}/transferred" timeout="20"><Number>{PERSON}</Number></Dial>',
+            "transferred",
+        ),
+        ({"transfer_to": NUMBER}, '<Reject reason="busy" />', "refused"),  # it would ring here again
+        ({"message": "Speak."}, '<Reject reason="busy" />', "refused"),  # there is no --fallback-record
+    ],
+)
+async def test_what_a_call_gets_instead(
+    twilio: FakeTwilioApi, tmp_path: Path, instead: Mapping[str, Any], twiml: str, outcome: str
+) -> None:
+    answer = json.dumps({"accept": False, "instead": instead})
+    engine = TalkingEngine(capacity=1)
+    async with hook(says(answer)) as asked, told_line(twilio, tmp_path, engine, on_call=asked.url) as made:
+        line, told = made
+        for sid in (CALL, "CA" + "2" * 32):  # the session that was held is free again
+            assert await line.voice.call_in(f"{PUBLIC}/twiml", sid) == f"{HEAD}<Response>{twiml}</Response>"
+    assert {event["outcome"] for event in told.told} == {outcome}
+    assert len(told.told) == 2
+    assert engine.opened == 0
+
+
+async def test_what_waits_is_bounded(tmp_path: Path, logged: Logged) -> None:
+    class Stalled(Outbox):
+        def __init__(self) -> None:
+            self.added: list[str] = []
+
+        async def add(self, event: Mapping[str, object]) -> None:
+            self.added.append(str(event["call_sid"]))
+            await asyncio.sleep(3600)
+
+    reports, outbox = Reports(), Stalled()
+    for number in range(MAX_HELD + 3):
+        row = CallRow(call_sid=f"CA{number}", outcome=Outcome.TRANSFERRED)
+        await reports.end(outbox, row_report(row, None))
+    await asyncio.sleep(0)
+    assert outbox.added == ["CA0", "CA1", "CA2"], "the oldest are told without a result"
+    for _ in range(MAX_PENDING):
+        reports.send(outbox, row_report(CallRow(), None))
+    await asyncio.sleep(0)
+    assert len(outbox.added) == MAX_PENDING
+    assert logged.text.count("A call is not told to --on-end") == 3
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
