@@ -245,17 +245,17 @@ async def test_on_end_is_told_of_the_call(tmp_path: Path, logged: Logged) -> Non
 async def test_a_call_whose_audio_never_comes_is_told_with_the_likely_causes(
     monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
-    monkeypatch.setattr("moshi_phone.server.calls.incoming.STREAM_SECS", 0.05)
+    monkeypatch.setattr("moshi_phone.server.calls.incoming.STREAM_SECS", 0.3)
     async with line() as (voice, _, __):
         await rings(voice)  # the audio comes at once
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.4)
         assert "no audio has come" not in logged.text
         await voice.call_in(f"{PUBLIC}/twiml", "CA" + "2" * 32)
         await logged.says("no audio has come")
         await voice.tell(f"{PUBLIC}/status", "CA" + "2" * 32, CallStatus="completed")
         await voice.call_in(f"{PUBLIC}/twiml", "CA" + "3" * 32)
         await voice.tell(f"{PUBLIC}/status", "CA" + "3" * 32, CallStatus="completed")  # the caller hung up
-        await asyncio.sleep(0.1)
-    assert "WARNING CA22222222 The call was answered 0.05 s ago, and no audio has come: is the" in logged.text
+        await asyncio.sleep(0.4)
+    assert "WARNING CA22222222 The call was answered 0.3 s ago, and no audio has come: is the" in logged.text
     assert "wss://phone.example.com/stream" in logged.text
     assert logged.text.count("no audio has come") == 1
