@@ -48,6 +48,7 @@ from moshi_phone.access.source import source_of
 from moshi_phone.engines.duplex import DuplexSession
 from moshi_phone.runtime.call_log import call_context
 from moshi_phone.server.calls.call import Call, CallState
+from moshi_phone.server.calls.consent import begin_consent, keeps_calls, refuse, tell
 from moshi_phone.server.calls.control import CallControl, end_at_limit
 from moshi_phone.server.calls.media_watch import close_dead_sockets, end_when_idle
 from moshi_phone.server.calls.next_step import wait_secs
@@ -179,6 +180,7 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
     heading = call.heading(state.engine.name)
     control = CallControl(call, state)
     playback = PlaybackEnd()
+    call.observations.consent = begin_consent(call, state)
     call.observations.conversation = watch_conversation(call, state)
     watches = [*_watches(call, state, control), playback]
     echo = EchoPath(state.settings.calls.echo_cancel, call.observations.metrics)
@@ -222,6 +224,8 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
     runner = WorkerRunner(handle_sigint=False)  # signals are the program's: it lets the calls finish first
     await runner.add_workers(worker)
     watchers = [asyncio.create_task(cancel_when_ended())]
+    if state.settings.taps.record_notice:
+        watchers.append(asyncio.create_task(tell(call, state, call.observations.consent)))
     if limit_secs := state.settings.calls.call_limit_secs:
         watchers.append(asyncio.create_task(end_at_limit(call, limit_secs, tone.sound)))
     try:
@@ -239,6 +243,8 @@ def _watches(call: Call, state: ServerState, control: CallControl) -> list[Frame
         keys[state.settings.server.hangup_key] = call.request_end
     if asked.transfer_key:
         keys[asked.transfer_key] = control.transfer
+    if (optout_key := state.settings.taps.record_optout_key) and keeps_calls(state.settings.taps):
+        keys[optout_key] = partial(refuse, call, state)
     watches: list[FrameMonitor] = []
     if talk := call.observations.conversation:
         watches.append(DtmfActions(keys, talk.key_pressed))

@@ -66,11 +66,11 @@ def make_taps(
         transcripts = [TranscriptFile(path, form, files, heading) for form in (TEXT, JSON_LINES)]
         observations.kept["transcript"] = transcripts[0]
     redact = redact_digits if options.redact == "digits" else str
-    observations.transcript = Transcript(transcripts, redact)
+    observations.transcript = Transcript(transcripts, redact, observations.consent)
     monitors.append(Transcriber(observations.transcript))
     audio_sinks = [*sinks]
     if options.record:
-        recording = Recording(options.record / f"{name}.wav", files)
+        recording = Recording(options.record / f"{name}.wav", files, consent=observations.consent)
         observations.kept["recording"] = recording
         audio_sinks.append(recording)
     if observations.conversation is not None:

@@ -10,6 +10,7 @@ from moshi_phone.audio.histogram import Histogram
 from moshi_phone.conversation.echo import Echo
 from moshi_phone.conversation.live import LiveConversation
 from moshi_phone.conversation.metrics import ConversationMetrics
+from moshi_phone.records.consent import Consent
 from moshi_phone.records.transcript import Transcript
 
 
@@ -119,6 +120,9 @@ class KeptFile(Protocol):
     def is_lost(self) -> bool:
         """Whether nothing of it could be written, so that there is none."""
 
+    def discard(self) -> None:
+        """Write nothing more, and delete it."""
+
 
 @dataclass
 class CallObservations:
@@ -129,9 +133,11 @@ class CallObservations:
         metrics: of the call.
         transcript: of what both sides said.
         conversation: judges who speaks when; None where nobody does.
+        consent: what may be kept.
     """
 
     kept: dict[str, KeptFile] = field(default_factory=dict[str, "KeptFile"])
     metrics: CallMetrics = field(default_factory=CallMetrics)
     transcript: Transcript = field(default_factory=Transcript)
     conversation: LiveConversation | None = None
+    consent: Consent = field(default_factory=Consent)

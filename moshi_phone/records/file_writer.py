@@ -141,7 +141,21 @@ class WrittenFile:
             self._writer.put(self._close, 0, is_last=True)
         self._over = True
 
+    def discard(self) -> None:
+        """Take nothing more, and delete the file; what waits is not written."""
+        self._over = self.is_lost = True
+        if self._begun:
+            self._writer.put(self._delete, 0, is_last=True)
+
     # The writer's thread.
+
+    def _delete(self) -> None:
+        self._failed = True
+        self._close()
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            self._log.error("The {} {} could not be deleted: {}", self._what, self.path, error)
 
     def _write(self, data: bytes) -> None:
         if self._failed:

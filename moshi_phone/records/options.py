@@ -28,6 +28,20 @@ class TapOptions:
             "metavar": "DIR",
         },
     )
+    record_notice: str | None = field(
+        default=None,
+        metadata={
+            "help": "Words that tell the caller of --record and --transcripts, said before anything is kept: "
+            "by the bot where it can say given words, else by Twilio's voice.",
+            "metavar": "TEXT",
+        },
+    )
+    record_optout_key: Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"] | None = field(
+        default=None,
+        metadata={
+            "help": "Key by which a caller refuses: what was kept of the call is deleted, and no more is."
+        },
+    )
     review: bool = field(
         default=False,
         metadata={

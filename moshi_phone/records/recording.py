@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.records.consent import Consent
 from moshi_phone.records.file_writer import FileWriter
 
 
@@ -51,10 +52,20 @@ class Recording:
         path: of the file.
         files: writes it.
         rate_hz: of the file.
+        consent: what may not be kept is silence in it; where nothing may, there is no file.
     """
 
-    def __init__(self, path: Path, files: FileWriter, rate_hz: int = PHONE_RATE_HZ) -> None:
+    def __init__(
+        self,
+        path: Path,
+        files: FileWriter,
+        rate_hz: int = PHONE_RATE_HZ,
+        consent: Consent | None = None,
+    ) -> None:
         self._rate_hz = rate_hz
+        self._consent = consent or Consent()
+        self._samples = 0  # that were taken
+        self._is_open = False
         self._unwritten: list[NDArray[np.int16]] = []
         self._unwritten_samples = 0
         self._file = files.open(path, partial(WavSink, rate_hz=rate_hz), "recording")
@@ -71,6 +82,15 @@ class Recording:
 
     def take(self, both: NDArray[np.int16]) -> None:
         """Record the next audio of both sides: int16 ``[n, 2]``."""
+        before = self._samples
+        self._samples += len(both)
+        if self._consent.since_s is None:
+            return
+        if not self._is_open:  # what comes first is as long as all that was said before it
+            self._is_open = True
+            silent = min(self._samples, round(self._consent.since_s * self._rate_hz))
+            both = np.concatenate((np.zeros((before, 2), np.int16), both)) if before else both.copy()
+            both[:silent] = 0
         self._unwritten.append(both)
         self._unwritten_samples += len(both)
         if self._unwritten_samples >= self._rate_hz:  # a second: the disk is not to be asked twelve times
@@ -80,6 +100,11 @@ class Recording:
         """Have what is left written. May be called twice."""
         self._write()
         self._file.close()
+
+    def discard(self) -> None:
+        """Record nothing more, and delete what was recorded."""
+        self._unwritten, self._unwritten_samples = [], 0
+        self._file.discard()
 
     def _write(self) -> None:
         if self._unwritten_samples:

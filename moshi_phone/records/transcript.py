@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from moshi_phone.records.consent import Consent
 from moshi_phone.records.transcript_file import Speaker, TranscriptFile, TranscriptLine
 
 PAUSE_S = 1.0  # after so long without a word of a speaker, a new line begins
@@ -25,9 +26,16 @@ class Transcript:
     Args:
         files: that it is written to.
         redact: what is kept of a line's text, in memory and in the files.
+        consent: what may not be kept is left out.
     """
 
-    def __init__(self, files: Sequence[TranscriptFile] = (), redact: Callable[[str], str] = str) -> None:
+    def __init__(
+        self,
+        files: Sequence[TranscriptFile] = (),
+        redact: Callable[[str], str] = str,
+        consent: Consent | None = None,
+    ) -> None:
+        self._consent = consent or Consent()
         self.lines: list[TranscriptLine] = []
         self.pieces = 0
         self._redact = redact
@@ -43,6 +51,8 @@ class Transcript:
             at_s: when it was said, in seconds since the call began; of one speaker, in order.
             speaker: who said it.
         """
+        if not self._consent.may_keep(at_s):
+            return
         for start in range(0, len(text), LINE_CHARS):  # an engine elsewhere may send any length at once
             self._add(text[start : start + LINE_CHARS], at_s, speaker)
 
@@ -58,6 +68,14 @@ class Transcript:
         line.line.text = self._redact(_whole(line.raw_text).lstrip())
         for file in self._files:
             file.write(settled, [one.line for one in self._changing])
+
+    def discard(self) -> None:
+        """Forget what was said, and delete the files."""
+        self.lines.clear()
+        self._changing.clear()
+        self.pieces += 1  # something is new: nothing is left
+        for file in self._files:
+            file.discard()
 
     def close(self) -> None:
         """Finish the files. May be called twice."""

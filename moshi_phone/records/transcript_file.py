@@ -142,5 +142,9 @@ class TranscriptFile:
         """Finish the file. May be called twice."""
         self._file.close()
 
+    def discard(self) -> None:
+        """Write nothing more, and delete the file."""
+        self._file.discard()
+
     def _encoded(self, lines: Iterable[TranscriptLine]) -> str:
         return "".join(map(self._form.line, lines))

@@ -23,6 +23,7 @@ from moshi_phone.runtime.open_files import raise_limit
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.runtime.tunnel import Tunnel, find_program, reaches
 from moshi_phone.server.calls.closed import check_hours
+from moshi_phone.server.calls.consent import what_is_kept
 from moshi_phone.server.calls.next_step import bring_along
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.net.connections import ConnectionLimits, Connections
@@ -121,6 +122,8 @@ async def running_server(
         gc.freeze()
         host, port = listener.getsockname()[:2]
         logger.info("Answering calls at ws://{}:{}/stream", host, port)
+        if kept := what_is_kept(options.taps):
+            logger.info("{}", kept)
         if address.base:
             await stop.unless_stopped(_reached_at(state, address, address.base, pointer, wait_secs=0))
             if webhook_base_url is None:

@@ -109,6 +109,10 @@ class Settings:
             raise SettingsError(
                 f"--transfer-key and --hangup-key are both {calls.transfer_key}; choose another key."
             )
+        others = {"--transfer-key": calls.transfer_key, "--hangup-key": self.server.hangup_key}
+        for option, key in others.items():
+            if key and key == self.taps.record_optout_key:
+                raise SettingsError(f"--record-optout-key and {option} are both {key}; choose another key.")
         for option, phrases in (
             ("--transfer-phrase", calls.transfer_phrase),
             ("--hangup-phrase", calls.hangup_phrase),

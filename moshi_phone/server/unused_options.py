@@ -20,4 +20,10 @@ def unused_options(settings: Settings) -> list[str]:
         calls.transfer_to or settings.hooks.on_call or settings.engine.personas
     ):
         sentences.append("--transfer-whisper is told in transfers only: set --transfer-to.")
+    taps = settings.taps
+    if (taps.record_notice or taps.record_optout_key) and not (taps.record or taps.transcripts):
+        sentences.append(
+            "Nothing is kept of calls, so --record-notice and --record-optout-key change nothing: set "
+            "--record or --transcripts."
+        )
     return sentences

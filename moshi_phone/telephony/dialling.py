@@ -79,7 +79,7 @@ class CallPlan:
             ANY_CALL, now_secs, lifetime_secs, bound_to=overrides_digest_input(self.persona, self.voice)
         )
         given = {name: value for name, value in requested.items() if value}
-        return connect_stream(self.stream_url, token, self.status_url, given, self.next_url)
+        return connect_stream(self.stream_url, token, self.status_url, given, next_url=self.next_url)
 
 
 @dataclass

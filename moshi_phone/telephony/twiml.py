@@ -21,17 +21,20 @@ def connect_stream(
     token: str,
     status_url: str | None = None,
     parameters: Mapping[str, str] = MappingProxyType({}),
+    *,
     next_url: str | None = None,
+    notice: str | None = None,
 ) -> str:
     """Connect the call to our stream, both ways, until one side ends it.
 
-    There is no ``<Say>``: the only voice that a caller hears is the engine's.
+    Without a notice there is no ``<Say>``: the only voice that a caller hears is the engine's.
 
     Args:
         stream_url: ``wss://…``, without a query (Twilio strips it).
         token: what the stream will show us when it comes.
         status_url: where Twilio reports that the stream started, stopped or failed.
         next_url: is asked what to do when our side of the stream is closed, or lost; None ends the call.
+        notice: what Twilio's voice says first.
         parameters: what the stream shall bring beside the token, names and values of under 500 characters.
 
     Returns:
@@ -46,6 +49,8 @@ def connect_stream(
     connect = Connect()
     connect.append(stream)
     response = VoiceResponse()
+    if notice:
+        response.say(notice)
     response.append(connect)
     if next_url:
         response.redirect(next_url + _AGAIN, method="POST")

@@ -120,6 +120,8 @@ class FakeTwilioVoice:
         if response[0].tag == "Hangup":
             raise HungUp
         verb = response[0]
+        if verb.tag == "Say" and len(response) > 1:  # heard before what follows
+            verb = response[1]
         if verb.tag == "Reject":
             raise Rejected(verb.attrib["reason"])
         assert (verb.tag, [child.tag for child in verb]) == ("Connect", ["Stream"])

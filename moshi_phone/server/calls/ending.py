@@ -90,6 +90,8 @@ async def _live_and_end(
         if talk := call.observations.conversation:
             talk.close()  # which a pipeline that hangs has not done
             await _end("conversation", talk.finished(), CONVERSATION_SECS)
+        if call.observations.consent.since_s is None:
+            call.observations.kept.clear()  # nothing was written, or it is deleted
         row: CallRow | None = None
         if not state.calls.has_other(call):  # or the row is the other stream's
             row = enter_end(state.history, call, reason, code, gets_fallback=elsewhere is not None)

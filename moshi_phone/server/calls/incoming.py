@@ -20,6 +20,7 @@ from moshi_phone.records.call_row import Outcome
 from moshi_phone.runtime.call_log import call_context
 from moshi_phone.server.calls.call_rows import enter_incoming, enter_transfer, refused_as
 from moshi_phone.server.calls.closed import answer_closed
+from moshi_phone.server.calls.consent import notice_by_twilio
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.instead import NOT_ACCEPTED, give_instead
 from moshi_phone.server.calls.not_taken import no_stream, not_taken
@@ -235,4 +236,7 @@ def connect(call_sid: str, state: ServerState, resumes: int = 0, *, has_session:
     asyncio.get_running_loop().call_later(STREAM_SECS, _warn_without_stream, call_sid, state)
     next_url = state.webhooks.https(twiml.next_path(resumes))
     status_url = state.webhooks.https(STATUS_PATH)
-    return twiml.connect_stream(stream_url, state.mint(call_sid), status_url, next_url=next_url)
+    notice = notice_by_twilio(state, call_sid)
+    return twiml.connect_stream(
+        stream_url, state.mint(call_sid), status_url, next_url=next_url, notice=notice
+    )

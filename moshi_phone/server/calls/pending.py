@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
 from moshi_phone.telephony.webhooks import IncomingCall
@@ -22,6 +22,7 @@ class PendingCall:
         resumes: how many streams of it broke off before this one.
         section: of ``personas.toml``, by name; None for the default.
         is_browser: whether it is one of the page's.
+        is_told: whether the caller was told that the call is kept (``--record-notice``).
     """
 
     incoming: IncomingCall | None = None
@@ -30,6 +31,11 @@ class PendingCall:
     resumes: int = 0
     section: str | None = None
     is_browser: bool = False
+    is_told: bool = False
+
+    def as_told(self) -> PendingCall:
+        """Give it with the caller told."""
+        return replace(self, is_told=True)
 
 
 class PendingCalls:
@@ -61,6 +67,11 @@ class PendingCalls:
         """Give what was decided of a call, and go on remembering it."""
         known = self._calls.get(call_sid)
         return known[1] if known else None
+
+    def mark_told(self, call_sid: str) -> None:
+        """Enter that the caller was told that the call is kept."""
+        if known := self._calls.get(call_sid):
+            self._calls[call_sid] = (known[0], known[1].as_told())
 
     def take(self, call_sid: str, now_s: float) -> PendingCall:
         """Give what was decided of a call whose stream is here, once; nothing special where nothing was."""

@@ -1,0 +1,182 @@
+"""server/calls/consent.py: whole calls over real sockets, and what is left of them on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from moshi_phone.records.options import TapOptions
+from moshi_phone.server.calls.consent import what_is_kept
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.settings import Settings, SettingsError
+from moshi_phone.server.unused_options import unused_options
+from moshi_phone.testing.engine import FakeEngine
+from processors import playback_end
+from tests.fakes.twilio_api import FakeTwilioApi
+from tests.server.talking_line import (
+    CALL,
+    LOUD,
+    PERSON,
+    PUBLIC,
+    Line,
+    TalkingEngine,
+    TalkingSession,
+    press,
+    talk,
+)
+from tests.support.logs import Logged
+from tests.support.phone import Phone, serving
+from tests.support.waiting import until
+
+NOTICE = "This call is recorded; press 9 if you mind."
+SAYS = f"<Say>{NOTICE}</Say><Connect>"
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These callers send no audio while they wait, and confirm no mark."""
+    monkeypatch.setattr(playback_end, "STILL_SECS", 0.2)
+    monkeypatch.setattr(playback_end, "ECHO_SECS", 0.1)
+
+
+@asynccontextmanager
+async def recording_line(
+    twilio: FakeTwilioApi, folder: Path, *, says: bool, **more: object
+) -> AsyncIterator[tuple[Line, TalkingEngine]]:
+    engine = TalkingEngine(capabilities=frozenset({"say"} if says else ()))
+    engine.bot_script = {number: f" word{number}." for number in range(1, 60)}
+    if not says:
+        engine.spoken = None
+    made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0")
+    taps = TapOptions(
+        record=folder,
+        transcripts=folder,
+        record_notice=NOTICE,
+        record_optout_key="9",
+        **more,  # type: ignore[arg-type]
+    )
+    made.state.settings = replace(made.state.settings, taps=taps)
+    async with made.serving() as line:
+        yield line, engine
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.suffix for path in folder.iterdir())
+
+
+async def talk_on(phone: Phone) -> None:
+    """Say more than a second, after which a recording is written; what is answered of it does not matter."""
+    await phone.say(LOUD, times=56)
+    await asyncio.sleep(0.2)
+
+
+async def ended(line: Line, phone: Phone) -> None:
+    await phone.send({"event": "stop"})
+    await phone.closed()
+    await line.state.calls.all_over()
+    assert await asyncio.to_thread(line.state.files.flush, 5)
+
+
+async def test_the_bot_says_it_and_nothing_is_kept_before(
+    twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = asyncio.Event()
+
+    async def said(_: TalkingSession) -> None:
+        await heard.wait()
+
+    monkeypatch.setattr(TalkingSession, "said", said)
+    async with recording_line(twilio, tmp_path, says=True) as (line, engine), line.call() as phone:
+        await talk_on(phone)
+        assert engine.spoken == [NOTICE]
+        assert (names(tmp_path), line.state.history.rows[0].consent) == ([], None)
+        heard.set()
+        await until(lambda: line.state.history.rows[0].consent == "told")
+        await talk_on(phone)
+        await ended(line, phone)
+    assert names(tmp_path) == [".jsonl", ".txt", ".wav"]
+    (row,) = line.state.history.rows
+    assert row.files.keys() == {"recording", "transcript"}
+    both, _ = soundfile.read(row.files["recording"], dtype="int16")
+    assert not both[:2_000].any()
+    assert both.any()
+    words = await asyncio.to_thread(Path(row.files["transcript"]).read_text)
+    assert "word2." not in words
+    assert "word" in words
+
+
+async def test_twilio_says_it_where_the_bot_cannot_and_only_once(
+    twilio: FakeTwilioApi, tmp_path: Path
+) -> None:
+    async with recording_line(twilio, tmp_path, says=False) as (line, _):
+        twiml = await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
+        assert SAYS in twiml
+        async with line.call(twiml=twiml) as phone:
+            await talk(phone)
+            await press(phone, "0")
+            await phone.closed()
+            await line.state.calls.all_over()
+        assert (line.state.history.rows[0].consent, "wav" in str(names(tmp_path))) == ("told", True)
+        again = await line.transferred("no-answer")
+        assert "<Say>" not in again
+        async with line.call(twiml=again) as phone:
+            await talk(phone)
+            await ended(line, phone)
+    (row,) = line.state.history.rows
+    assert (row.consent, names(tmp_path).count(".wav")) == ("told", 2)
+
+
+@pytest.mark.parametrize("says", [True, False])
+async def test_who_presses_the_key_leaves_nothing(twilio: FakeTwilioApi, tmp_path: Path, says: bool) -> None:
+    async with recording_line(twilio, tmp_path, says=says) as (line, _):
+        async with line.call() as phone:
+            await talk(phone, 2)
+            await until(lambda: line.state.history.rows[0].consent == "told")
+            await talk_on(phone)
+            await until(lambda: ".wav" in names(tmp_path))
+            await press(phone, "9")
+            await talk_on(phone)
+            await press(phone, "0")
+            await phone.closed()
+            await line.state.calls.all_over()
+        assert await asyncio.to_thread(line.state.files.flush, 5)
+        # And it counts when the caller comes back.
+        async with line.call(twiml=await line.transferred("busy")) as phone:
+            await talk_on(phone)
+            await ended(line, phone)
+    (row,) = line.state.history.rows
+    assert (names(tmp_path), row.consent, row.files) == ([], "refused", {})
+
+
+async def test_of_a_call_that_cannot_be_told_nothing_is_kept(tmp_path: Path, logged: Logged) -> None:
+    """One of the browser phone: there is no voice but the engine's, and that cannot say given words."""
+    taps = TapOptions(record=tmp_path, transcripts=tmp_path, record_notice=NOTICE)
+    state = ServerState(FakeEngine(), Settings(taps=taps))
+    async with serving(state) as address, Phone.calling(address) as phone:
+        await talk_on(phone)
+        await phone.send({"event": "stop"})
+        await phone.closed()
+        await state.calls.all_over()
+    assert (names(tmp_path), state.history.rows[0].files) == ([], {})
+    assert "The caller was not told of the recording, so nothing is kept of the call" in logged.text
+
+
+def test_the_start_says_what_is_kept_and_what_has_no_effect(tmp_path: Path) -> None:
+    assert what_is_kept(TapOptions()) is None
+    assert what_is_kept(TapOptions(record=Path("r"), record_notice="x")) == (
+        "Calls are recorded into r; callers are told first."
+    )
+    assert what_is_kept(TapOptions(record=Path("r"), transcripts=Path("t"))) == (
+        "Calls are recorded into r and transcribed into t; callers are not told: --record-notice tells them."
+    )
+    (sentence,) = unused_options(Settings(taps=TapOptions(record_notice="x")))
+    assert "--record-notice and --record-optout-key change nothing" in sentence
+    both = Settings(taps=TapOptions(record_optout_key="#"))
+    with pytest.raises(SettingsError, match="--record-optout-key and --hangup-key are both #"):
+        replace(both, server=replace(both.server, hangup_key="#")).check()
