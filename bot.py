@@ -177,7 +177,7 @@ async def run_on_transport(
 async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerState) -> None:
     """Add to the parts what the options ask for, assemble the pipeline, and run it to its end."""
     options = state.settings.server
-    heading = call.heading(state.engine.name)
+    heading = call.heading(state.engine.name, state.history.mask)
     control = CallControl(call, state)
     playback = PlaybackEnd()
     call.observations.consent = begin_consent(call, state)

@@ -8,14 +8,17 @@ whose next piece no longer fits ends there, whole up to that place, and its call
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from moshi_phone.records import private_files
+from moshi_phone.records.private_files import FILE_MODE
 from moshi_phone.runtime.call_log import call_logger
 
 MAX_WAITING_BYTES = 16 * 1024 * 1024
@@ -147,7 +150,26 @@ class WrittenFile:
         if self._begun:
             self._writer.put(self._delete, 0, is_last=True)
 
+    def rewrite(self, change: Callable[[bytes], bytes]) -> None:
+        """Have a closed file changed as a whole; it is one or the other at any moment."""
+        if self._begun:
+            self._writer.put(partial(self._rewrite, change), 0, is_last=True)
+
     # The writer's thread.
+
+    def _rewrite(self, change: Callable[[bytes], bytes]) -> None:
+        if self._failed:
+            return
+        part = self.path.with_name(f"{self.path.name}.part")
+        try:
+            data = change(self.path.read_bytes())
+            with os.fdopen(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, FILE_MODE), "wb") as file:
+                file.write(data)
+            part.replace(self.path)
+        except OSError as error:
+            self._log.error("The {} {} stays without its last lines: {}", self._what, self.path, error)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
     def _delete(self) -> None:
         self._failed = True

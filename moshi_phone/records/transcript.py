@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from moshi_phone.records.consent import Consent
-from moshi_phone.records.transcript_file import Speaker, TranscriptFile, TranscriptLine
+from moshi_phone.records.transcript_file import Heading, Speaker, TranscriptFile, TranscriptLine
 
 PAUSE_S = 1.0  # after so long without a word of a speaker, a new line begins
 LINE_CHARS = 1_000  # then a new line begins all the same: each piece has its whole line redacted and written
@@ -76,6 +76,11 @@ class Transcript:
         self.pieces += 1  # something is new: nothing is left
         for file in self._files:
             file.discard()
+
+    def conclude(self, more: Heading) -> None:
+        """Add what is known only at a call's end to what the files begin with; after ``close``."""
+        for file in self._files:
+            file.conclude(more)
 
     def close(self) -> None:
         """Finish the files. May be called twice."""

@@ -35,15 +35,16 @@ NO_HEADING: Heading = MappingProxyType({})
 _LENGTH_BYTES = 4
 
 
-def heading(began: datetime, call_sid: str, engine: str) -> Heading:
-    """Say what a transcript is of, in what its files begin with: date, call, engine.
+def heading(began: datetime, call_sid: str, engine: str, who: Heading = NO_HEADING) -> Heading:
+    """Say what a transcript is of, in what its files begin with: date, call, engine, and who called.
 
     Args:
         began: when the call began, UTC.
         call_sid: its name, of letters and digits alone.
         engine: who answered, by name.
+        who: ``from``, ``to`` and ``direction``, as far as they are known.
     """
-    return {"date": f"{began:%Y-%m-%dT%H:%M:%SZ}", "call": call_sid, "engine": engine}
+    return {"date": f"{began:%Y-%m-%dT%H:%M:%SZ}", "call": call_sid, "engine": engine, **who}
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class TranscriptFile:
         name = path.name + form.ending
         self._file: WrittenFile = files.open(path.with_name(name), TailSink, "transcript")
         self._form = form
+        self._known = heading
         self._heading = form.heading(heading) if heading else ""
 
     @property
@@ -141,6 +143,14 @@ class TranscriptFile:
     def close(self) -> None:
         """Finish the file. May be called twice."""
         self._file.close()
+
+    def conclude(self, more: Heading) -> None:
+        """Add what is known only at a call's end to what the file begins with; after ``close``."""
+        if not self._known:
+            return
+        old = self._form.heading(self._known).encode(errors="replace")
+        new = self._form.heading({**self._known, **more}).encode(errors="replace")
+        self._file.rewrite(lambda data: new + data[len(old) :] if data.startswith(old) else data)
 
     def discard(self) -> None:
         """Write nothing more, and delete the file."""

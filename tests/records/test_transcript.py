@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.redaction import redact_digits
 from moshi_phone.records.transcript import LATE_S, LINE_CHARS, Transcript
@@ -161,6 +163,30 @@ def test_files_begin_with_date_call_and_engine(tmp_path: Path) -> None:
         {"at_s": 0.1, "speaker": "bot", "text": "Hello"},
         {"at_s": 0.2, "speaker": "caller", "text": "you"},
     ]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_is_known_at_the_end_stands_at_the_beginning(tmp_path: Path, logged: Logged, gone: bool) -> None:
+    writer, began = FileWriter(), datetime(2026, 11, 21, 16, 5, 7, tzinfo=UTC)
+    told = heading(began, "CA1", "parrot", {"from": "+15551234567"})
+    transcript = Transcript(files_of(writer, tmp_path / "call", told))
+    transcript.add(" Hello", 0.1)
+    transcript.close()
+    assert writer.flush(WAIT_S)
+    if gone:
+        (tmp_path / "call.txt").unlink()
+    transcript.conclude({"secs": "1.5", "reason": "the caller hung up"})
+    assert writer.flush(WAIT_S)
+    lines = (tmp_path / "call.jsonl").read_text().splitlines()
+    assert list(json.loads(lines[0])) == ["date", "call", "engine", "from", "secs", "reason"]
+    assert json.loads(lines[1])["text"] == "Hello"
+    assert (tmp_path / "call.jsonl").stat().st_mode & 0o777 == 0o600
+    assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".jsonl", ".txt"][: 1 if gone else 2]
+    if gone:
+        assert logged.text.count("stays without its last lines") == 1
+    else:
+        text = (tmp_path / "call.txt").read_text()
+        assert text.endswith("secs: 1.5\nreason: the caller hung up\n\n    0.10  bot     Hello\n")
 
 
 def test_a_line_without_a_blank_does_not_grow_without_end() -> None:

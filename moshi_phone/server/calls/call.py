@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import WebSocket
 from loguru import logger
 
+from moshi_phone.access.redact import visible
 from moshi_phone.engines.duplex import DuplexSession, Unsupported
 from moshi_phone.records.call_metrics import CallMetrics, CallObservations
 from moshi_phone.records.transcript_file import Heading, heading
@@ -169,9 +170,21 @@ class Call:
         """
         return f"{self.began:%Y-%m-%dT%H-%M-%SZ}-{self._plain_sid}"
 
-    def heading(self, engine: str) -> Heading:
-        """What the files of its transcript begin with, given the engine's name."""
-        return heading(self.began, self._plain_sid, engine)
+    def heading(self, engine: str, mask: Callable[[str], str] = str) -> Heading:
+        """Give what the files of its transcript begin with.
+
+        Args:
+            engine: who answers, by name.
+            mask: is applied to both numbers.
+        """
+        who = dict[str, str]()
+        if incoming := self.expected.incoming:
+            who = {
+                "from": visible(mask(incoming.from_)),
+                "to": visible(mask(incoming.to)),
+                "direction": incoming.direction,
+            }
+        return heading(self.began, self._plain_sid, engine, who)
 
     @property
     def _plain_sid(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from loguru import logger
 
+from moshi_phone.access.redact import visible
 from moshi_phone.access.refusal import INTERNAL_ERROR
 from moshi_phone.engines.duplex import LAST_WORDS_SECS, DuplexSession, EngineFailed
 from moshi_phone.records.call_row import CallRow
@@ -92,6 +93,7 @@ async def _live_and_end(
             await _end("conversation", talk.finished(), CONVERSATION_SECS)
         if call.observations.consent.since_s is None:
             call.observations.kept.clear()  # nothing was written, or it is deleted
+        call.observations.transcript.conclude({"secs": f"{call.secs:.1f}", "reason": visible(reason)})
         row: CallRow | None = None
         if not state.calls.has_other(call):  # or the row is the other stream's
             row = enter_end(state.history, call, reason, code, gets_fallback=elsewhere is not None)

@@ -18,7 +18,8 @@ from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.server.unused_options import unused_options
 from moshi_phone.testing.engine import FakeEngine
 from processors import playback_end
-from tests.fakes.twilio_api import FakeTwilioApi
+from tests.fakes.twilio_api import NUMBER, FakeTwilioApi
+from tests.fakes.twilio_voice import CALLER
 from tests.server.talking_line import (
     CALL,
     LOUD,
@@ -107,6 +108,8 @@ async def test_the_bot_says_it_and_nothing_is_kept_before(
     assert not both[:2_000].any()
     assert both.any()
     words = await asyncio.to_thread(Path(row.files["transcript"]).read_text)
+    assert f"from: {CALLER}\nto: {NUMBER}\ndirection: inbound\nsecs: " in words
+    assert "reason: the caller hung up\n\n" in words
     assert "word2." not in words
     assert "word" in words
 
