@@ -1,4 +1,4 @@
-"""Who may come in: decides for each stream and each webhook, and says why not."""
+"""Access control for streams and webhooks: admits each, or says why not."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _FORWARDED = ("cf-connecting-ip", "forwarded", "x-forwarded-for")
 
 @dataclass
 class StreamAuth:
-    """Lets in what we allowed, and nothing else.
+    """Admits the streams that we authorised, and no others.
 
-    With an auth token, each stream must show a token of ours, wherever it comes from, and each webhook
-    must be signed by Twilio. Without one, programs on this machine may open streams, and nobody else.
+    With an auth token, each stream must carry a token of ours, wherever it comes from, and each webhook
+    must be signed by Twilio. Without one, only programs on this machine may open streams.
 
     Attributes:
-        tokens: makes and takes back what a stream must show.
+        tokens: makes and accepts the tokens of streams.
         signatures: checks what Twilio signed; None without an auth token.
         address: the public URL, which is what Twilio signs.
-        insecure: everybody may come in, where there is no auth token.
+        insecure: admits everybody, where there is no auth token.
         clock: gives Unix seconds.
     """
 
@@ -49,12 +49,12 @@ class StreamAuth:
     def for_account(
         cls, auth_token: str | None, address: PublicAddress | None = None, *, insecure: bool = False
     ) -> StreamAuth:
-        """Make what an account's auth token, or the lack of one, calls for.
+        """Make the access control for an account's auth token, or for none.
 
         Args:
             auth_token: of the Twilio account; None where there is none.
             address: the public URL, which may become known later.
-            insecure: without an auth token, let everybody in.
+            insecure: without an auth token, admit everybody.
         """
         return cls(
             StreamTokens.from_auth_token(auth_token),
@@ -66,7 +66,7 @@ class StreamAuth:
     def admit(
         self, call_sid: str, custom_parameters: Mapping[str, str], headers: Headers, peer: str | None
     ) -> None:
-        """Let a stream in, or not. A token that was shown is used up.
+        """Admit a stream, or raise. Its token is spent.
 
         Args:
             call_sid: of the stream's ``start`` message.
@@ -77,6 +77,7 @@ class StreamAuth:
         Raises:
             StreamRefused: saying why, without the token.
         """
+        # First, because it spends nothing: a wrong signature must not use up a caller's token.
         self._check_handshake(headers.get(HEADER))
         token = custom_parameters.get(PARAMETER)
         try:
@@ -95,7 +96,7 @@ class StreamAuth:
         """Make sure that a webhook comes from Twilio.
 
         Args:
-            url: the public URL that Twilio was told, or None while there is none.
+            url: the public URL that is configured at Twilio, or None while there is none.
             form: the body.
             signature: the header, or None where it is missing.
 
@@ -140,7 +141,7 @@ def _check_local(headers: Headers, peer: str | None) -> None:
     if peer is None or not is_loopback(peer):
         raise StreamRefused(
             RefusalCause.REMOTE,
-            "without TWILIO_AUTH_TOKEN only this machine may open streams, got one from elsewhere",
+            "without TWILIO_AUTH_TOKEN only this machine may open streams, got one from another machine",
         )
     if forwarded := next((name for name in _FORWARDED if name in headers), None):
         # A tunnel or a proxy on this machine looks local, and brings callers from anywhere.
@@ -150,4 +151,4 @@ def _check_local(headers: Headers, peer: str | None) -> None:
         )
     if "origin" in headers:
         # Any page in a browser on this machine can open a WebSocket here, and says so by this header.
-        raise StreamRefused(RefusalCause.ORIGIN, "a web page opened the stream, and shows no token")
+        raise StreamRefused(RefusalCause.ORIGIN, "a web page opened the stream without a token")

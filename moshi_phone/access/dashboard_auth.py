@@ -1,4 +1,4 @@
-"""Who may see the browser phone and the metrics: this machine, or whoever knows the password."""
+"""Access to the browser phone and the metrics: from this machine, or with the password."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class DashboardUnusable(UserError):
 
 @dataclass(frozen=True)
 class DashboardAuth:
-    """Lets people look, or not. Use ``check`` as a dependency of a route.
+    """Guards the pages. Use ``check`` as a dependency of a route.
 
-    While the server is public, everybody must know the password: behind a proxy of one's own on the same
-    machine, a stranger looks like a neighbour. A wrong password is answered late, and several lock their
-    source (``login_throttle.py``); a device that has shown the right one is known again by its cookie,
-    so that strangers cannot lock it out with theirs. The cookie alone opens nothing.
+    While the server is public, everybody needs the password: behind a proxy on the same machine, remote
+    requests look local. A wrong password is answered late, and several lock their source
+    (``login_throttle.py``); a device that has sent the right one is recognised by its cookie, so that
+    strangers cannot lock it out. The cookie alone grants no access.
 
     Attributes:
         options: as they were given.
-        is_public: says whether the server can be reached from elsewhere.
+        is_public: returns whether the server can be reached from other machines.
         throttle: counts wrong passwords.
-        devices: knows those that have shown the right one.
+        devices: recognises those that have sent the right one.
         sleep: waits for seconds.
     """
 
@@ -56,7 +56,7 @@ class DashboardAuth:
     _log: RateLimitedLog = field(default_factory=RateLimitedLog)
 
     def check_options(self) -> None:
-        """Make sure that the password is one.
+        """Check that the password can be used.
 
         Raises:
             DashboardUnusable: when it is missing, too short, or cannot be sent.
@@ -68,37 +68,36 @@ class DashboardAuth:
             )
         if self.options.web and not (password.isascii() and password.isprintable()):
             # Browsers differ in how they send others, and FastAPI's HTTPBasic reads ASCII.
-            raise DashboardUnusable(
-                "MOSHI_WEB_PASSWORD may hold letters from a to z, digits and signs, and no others."
-            )
+            raise DashboardUnusable("MOSHI_WEB_PASSWORD may contain printable ASCII characters only.")
 
     async def check(self, request: HTTPConnection) -> None:
         """Let a request through.
 
         Raises:
-            HTTPException: 401 where a password is wanted, 403 where nobody may look, 429 for who has shown
-                too many wrong ones.
+            HTTPException: 401 without the password, 403 where the pages are off, 429 after too many wrong
+                passwords.
         """
         if self.options.web:
             await self._check_password(request)
         elif self.is_public():
             raise HTTPException(
                 403,
-                "This is off while the server is public; start it with --web and MOSHI_WEB_PASSWORD.",
+                "Off while the server is public; start it with --web and MOSHI_WEB_PASSWORD.",
                 _NO_STORE,
             )
         elif not _is_local(request):
-            raise HTTPException(403, "For this machine only.", _NO_STORE)
+            raise HTTPException(403, "Available on this machine only.", _NO_STORE)
 
     def remember(self, request: HTTPConnection, response: Response) -> None:
-        """Make a device that has just been let in known, where there is a password."""
+        """Give a device that has just been admitted a cookie, where there is a password."""
         if self.options.web and self.devices.identify(request) is None:
             self.devices.issue_cookie(response, secure=_came_by_https(request))
 
     async def _check_password(self, request: HTTPConnection) -> None:
         given = await _basic(request)
         if given is None:
-            raise _not_let_in()
+            raise _unauthorized()
+        # A known device has a lock of its own, so that others behind its address cannot lock it out.
         device = self.devices.identify(request)
         source, is_known = device or source_of(request), device is not None
         if wait_s := self.throttle.wait_s(source, is_known=is_known):
@@ -108,23 +107,23 @@ class DashboardAuth:
                 f"Too many wrong passwords; try again in {secs} s.",
                 {"Retry-After": str(secs)} | _NO_STORE,
             )
-        # In constant time: how long it took would tell how much of a guess was right.
+        # In constant time, which reveals nothing about how much of a guess was right.
         if hmac.compare_digest(given.password.encode(), (self.options.web_password or "").encode()):
             self.throttle.passed(source)
             return
-        # Counted before the delay: who asks a hundred times at once has asked a hundred times.
+        # Counted before the delay, so that a hundred parallel requests count as a hundred.
         failures = self.throttle.failed(source, is_known=is_known)
-        self._log.warn(f"Wrong password for the page from {source_of(request)}, its number {failures}")
+        self._log.warn(f"Wrong password from {source_of(request)} (number {failures})")
         await self.sleep(WRONG_DELAY_S)
-        raise _not_let_in()
+        raise _unauthorized()
 
 
-def _not_let_in() -> HTTPException:
-    return HTTPException(401, "The password, please.", _basic.make_authenticate_headers() | _NO_STORE)
+def _unauthorized() -> HTTPException:
+    return HTTPException(401, "Password required.", _basic.make_authenticate_headers() | _NO_STORE)
 
 
 def _is_local(request: HTTPConnection) -> bool:
-    """Tell whether a request comes from here and calls us so: any page can bend its own name to 127.0.0.1."""
+    """Return whether a request is local in address and host name: DNS can point any name to 127.0.0.1."""
     peer = request.client.host if request.client else ""
     return is_loopback(peer) and is_loopback(host_of(request))
 

@@ -1,4 +1,4 @@
-"""Does not let a server start that anybody could use."""
+"""Refuses to start a server that is open to everybody, unless that is intended."""
 
 from __future__ import annotations
 
@@ -13,34 +13,31 @@ class Exposed(UserError):
 def check_exposure(
     *, host: str, public_url: str | None, tunnel: bool, auth_token: str | None, insecure: bool
 ) -> None:
-    """Make sure that strangers cannot come in, or that this is meant.
+    """Check that strangers have no access, or that access for all is intended.
 
-    Without an auth token nothing tells Twilio's streams from anybody else's, and every stream costs a
-    session. On loopback alone that does no harm.
+    Without an auth token, Twilio's streams cannot be told from anybody else's, and every stream takes a
+    session. On loopback alone that is harmless.
 
     Args:
-        host: the address that is listened on.
-        public_url: that others are told, or None.
+        host: the address to listen on.
+        public_url: where the server can be reached, or None.
         tunnel: whether a tunnel is opened.
         auth_token: of the Twilio account, or None.
-        insecure: whether everybody is meant to come in.
+        insecure: whether access for everybody is intended.
 
     Raises:
         Exposed: naming what makes the server public.
     """
     if auth_token or insecure:
         return
-    opening = (
-        "--tunnel"
-        if tunnel
-        else "--public-url"
-        if public_url
-        else None
-        if is_loopback(host)
-        else f"--host {host}"
-    )
+    if tunnel:
+        opening = "--tunnel"
+    elif public_url:
+        opening = "--public-url"
+    else:
+        opening = "" if is_loopback(host) else f"--host {host}"
     if opening:
         raise Exposed(
-            f"{opening} opens this line to everybody: set TWILIO_AUTH_TOKEN (and TWILIO_ACCOUNT_SID; both "
-            "are at https://console.twilio.com), or say --insecure if that is what you want."
+            f"{opening} opens this server to everybody: set TWILIO_AUTH_TOKEN (and TWILIO_ACCOUNT_SID; both "
+            "are at https://console.twilio.com), or add --insecure if that is intended."
         )

@@ -1,4 +1,4 @@
-"""Devices that have shown the password once: known again by a cookie, which opens nothing by itself."""
+"""Devices that have sent the password once: recognised by a cookie, which by itself grants no access."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class KnownDevices:
         )  # of this process: after a restart every device shows the password
 
     def issue_cookie(self, response: Response, *, secure: bool = False) -> None:
-        """Give the device that gets this response a name of its own.
+        """Name the device that gets this response, in a cookie.
 
         Args:
             response: to the device.
-            secure: whether the device has come by https, and shall send the cookie by nothing else.
+            secure: whether the request came by https; the cookie is then sent by https only.
         """
         device = secrets.token_hex(_ID_BYTES)
         response.set_cookie(
@@ -40,7 +40,7 @@ class KnownDevices:
         )
 
     def identify(self, request: HTTPConnection) -> str | None:
-        """Name the device that a request comes from; None for one that has never shown the password."""
+        """Name the device that a request comes from; None for one that has never sent the password."""
         device, _, mac = request.cookies.get(COOKIE, "").partition(".")
         # In constant time, and as bytes: compare_digest refuses text that is not ASCII.
         right = hmac.compare_digest(self._mac(device).encode(), mac.encode(errors="replace"))

@@ -1,11 +1,10 @@
-"""How often a password may be guessed. Pure: time comes from the clock that it is given.
+"""Limits password guesses. Pure: time comes from an injected clock.
 
-Whoever fails five times is locked out, for a second, then two, four, … and at most a minute; who is right in
-between starts anew. So one source has 1,440 guesses a day and not 1,140 a second, and a stranger who shares
-a source with the owner (a proxy that names nobody) cannot keep the owner out for longer than it goes on.
-All sources together may fail 60 times at once and then once a second: behind a proxy that passes on what a
-client claims to be, each guess looks like a new source. Devices that have shown the password are counted by
-themselves, so none of this, whoever does it, locks them out.
+A source that fails five times is locked out for a second, then two, four, … and at most a minute; the right
+password resets the count. So one source has 1,440 guesses a day and not 1,140 a second, and a stranger who
+shares a source with the owner (behind a proxy) locks the owner out only while the guessing lasts. All sources
+together may fail 60 times at once and then once a second: a proxy may pass on a made-up source with each
+guess. Devices that have sent the password are counted separately, so none of this locks them out.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _MAX_SOURCES = 4096
 
 
 class LoginThrottle:
-    """Counts failures by source, and says who must wait.
+    """Counts failures by source, and says how long each must wait.
 
     Args:
         clock: gives seconds, monotonic.
@@ -32,15 +31,16 @@ class LoginThrottle:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how many, and when the last
+        # A token bucket for all sources together: failures left, and when that was computed.
         self._left = float(ALL_FAILURES)
         self._left_at_s = clock()
 
     def wait_s(self, source: str, *, is_known: bool = False) -> float:
-        """Say for how long this source must wait before its password is looked at: mostly 0.
+        """Give the seconds until this source's password will be checked: mostly 0.
 
         Args:
             source: an address, or a device.
-            is_known: it has shown the password before, so the failures of others do not matter.
+            is_known: it has sent the password before, so the failures of others do not count.
         """
         count, last_s = self._failures.get(source, (0, 0.0))
         own_s = last_s + _lock_s(count) - self._clock() if count >= FREE_FAILURES else 0.0
@@ -48,7 +48,7 @@ class LoginThrottle:
         return max(0.0, own_s, all_s)
 
     def failed(self, source: str, *, is_known: bool = False) -> int:
-        """Count a wrong password; give how many the source has shown by now."""
+        """Count a wrong password; give the source's number of failures."""
         now_s = self._clock()
         self._forget(now_s)
         count = self._failures.pop(source, (0, 0.0))[0] + 1
@@ -58,7 +58,7 @@ class LoginThrottle:
         return count
 
     def passed(self, source: str) -> None:
-        """Forget the failures of a source that knew the password."""
+        """Reset the failures of a source that sent the right password."""
         self._failures.pop(source, None)
 
     def _refilled(self) -> float:

@@ -1,4 +1,4 @@
-"""Where the world finds this server: the one public URL, whoever provides it."""
+"""The public URL of this server, from ``--public-url`` or a tunnel."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PublicAddress:
 
 
 def parse_public_url(text: str) -> str:
-    """Bring what a person gives as public URL to the form of ``PublicAddress.base``.
+    """Parse ``--public-url`` into the form of ``PublicAddress.base``.
 
     Takes ``https://``, ``wss://`` or a bare host name, and any slash at the end.
 

@@ -1,7 +1,7 @@
-"""Keeps phone numbers, secrets and other people's control characters out of what is written down.
+"""Removes phone numbers, secrets and control characters from log lines and files.
 
-A number may come in any spelling that a phone company, a SIP header, a URL or a person uses. What is no
-number but looks like one loses its digits too: a log can do without them.
+Numbers are found in any spelling that a phone company, a SIP header, a URL or a person uses. Text that only
+looks like a number loses its digits too, which a log can afford.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _MIN_IN_GROUPS = 10  # three numbers in a row are no phone number yet
 _SEPARATORS = r"(?:[ .\-()/\u00a0\u2011]|%20){0,2}"
 _MORE_DIGITS = rf"(?:{_SEPARATORS}[0-9]){{6,}}"
 _NOT_INSIDE = r"(?<![0-9A-Za-z_.…\-])"  # of a SID, a hash, a file's name, a fraction or a date
+# One pattern with named alternatives: what stays in front of the digits ("sip:", "00") is the group's text.
 _NUMBER = re.compile(
     "|".join(
         (
@@ -44,10 +45,10 @@ _NUMBER = re.compile(
 
 
 class Redactor:
-    """Takes phone numbers, and the secrets that it was told, out of a text.
+    """Removes phone numbers and given secrets from a text.
 
     Args:
-        secrets: what must not appear; None and the empty text are passed over.
+        secrets: what must not appear; None and empty strings are ignored.
     """
 
     def __init__(self, secrets: Iterable[str | None] = ()) -> None:
@@ -62,8 +63,8 @@ class Redactor:
     def patch(self, record: Record) -> None:
         """Redact a log record in place: ``logger.configure(patcher=Redactor(…).patch)``.
 
-        A net under everything that is logged, whoever logs it: our own code redacts what it knows. A message
-        stays one line, of one colour, whatever a stranger wrote into a value of it.
+        A safety net for every line of the log: our own code redacts what it knows. A message stays one line
+        without escape sequences, whatever a stranger put into its values.
         """
         record["message"] = visible(self.text(record["message"]))
 
@@ -79,7 +80,7 @@ def redact(text: str) -> str:
 def visible(text: str) -> str:
     r"""Give the text back with ``\n``, ``\x1b``, ``\u202e`` and the like spelled out.
 
-    Line ends would forge lines, escape sequences colours, and marks of direction the order of words.
+    Line ends could forge lines, escape sequences could hide them, and bidi marks reorder words.
     """
     if text.isprintable():
         return text

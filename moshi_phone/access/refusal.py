@@ -1,4 +1,4 @@
-"""Why a call may not begin: one cause for the log, the metrics and docs/access.md."""
+"""Causes of refused calls, as in the log, the metrics and docs/access.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SERVICE_RESTART, TRY_AGAIN_LATER = 1012, 1013
 
 
 class Where(StrEnum):
-    """At which of our entrances a call was refused."""
+    """The entrance at which a call was refused."""
 
     WEBHOOK = "webhook"
     STREAM = "stream"
@@ -19,9 +19,9 @@ class Where(StrEnum):
 
 
 class RefusalCause(StrEnum):
-    """Why a call was refused; docs/access.md says of each what it means and what to do."""
+    """Why a call was refused; docs/access.md explains each cause and its remedy."""
 
-    # The caller is genuine, and may not call.
+    # The caller is authenticated, but not accepted.
     DENIED = "denied"
     RATE = "rate"
     HOOK = "hook"
@@ -34,7 +34,7 @@ class RefusalCause(StrEnum):
     CLOSING = "closing"
     ENGINE = "engine"
 
-    # The sender is not known to be genuine.
+    # The sender is not authenticated.
     FORM = "form"
     UNSIGNED = "unsigned"
     SIGNATURE = "signature"
@@ -68,13 +68,12 @@ CAUSES = {
         *(RefusalCause.SIGNATURE, RefusalCause.TOKEN_MISSING, RefusalCause.TOKEN_INVALID),
         *(RefusalCause.TOKEN_EXPIRED, RefusalCause.TOKEN_OTHER_CALL, RefusalCause.TOKEN_REUSED),
         RefusalCause.TOKEN_REPLACED,
-        RefusalCause.TOKEN_REPLACED,
         *(RefusalCause.REMOTE, RefusalCause.ORIGIN),
         *(RefusalCause.LATE, RefusalCause.PROTOCOL, RefusalCause.FORMAT),
     ),
     Where.BROWSER: _SERVER,
 }
-"""Which causes there are at each entrance."""
+"""The possible causes at each entrance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ _CODES = {
 
 
 class StreamRefused(Exception):
-    """A stream that may not become a call.
+    """A stream that is not admitted as a call.
 
     Attributes:
         refusal: why; its reason is also for the other side.

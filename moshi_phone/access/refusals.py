@@ -17,9 +17,9 @@ GENUINE = frozenset(
         RefusalCause.OVERLOAD,
     )
 )
-"""Causes of callers who have shown that they come from Twilio; all others, strangers can cause at will."""
+"""Causes of authenticated callers. All other causes strangers can trigger at will."""
 GENUINE_LINES = 20
-"""How many lines of one such cause are logged within ten seconds; of any other cause, one."""
+"""Lines logged within ten seconds for one such cause; one line for any other cause."""
 
 
 RefusalCounts = dict[Where, dict[RefusalCause, int]]
@@ -33,7 +33,9 @@ class Refusals:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        # Since the start; never reset, as Prometheus expects.
         self._counts = Counter[tuple[Where, RefusalCause]]()
+        # One limit for each cause: a flood of one kind must not hide a first line of another.
         self._logs = {
             (where, cause): RateLimitedLog(clock, GENUINE_LINES if cause in GENUINE else 1)
             for where, causes in CAUSES.items()
@@ -46,8 +48,8 @@ class Refusals:
         Args:
             where: at which entrance.
             refusal: why.
-            call_sid: of the call, as far as it is known; a stranger may have made it up.
-            peer: who asked: an address, or the caller's redacted number.
+            call_sid: of the call, if known; a stranger may have made it up.
+            peer: the sender: an address, or the caller's redacted number.
         """
         self._counts[where, refusal.cause] += 1
         who = peer or "an unknown peer"
@@ -59,7 +61,7 @@ class Refusals:
 
     @property
     def counts(self) -> RefusalCounts:
-        """How many were refused, by entrance and cause; zeros among them, so that a first one is a rise."""
+        """Refused calls by entrance and cause, zeros included: Prometheus sees the first as a rise."""
         return {
             where: {cause: self._counts[where, cause] for cause in causes} for where, causes in CAUSES.items()
         }

@@ -1,4 +1,4 @@
-"""A request's body, up to a limit, and the JSON in it."""
+"""Reads a request's body up to a limit, and parses its JSON."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
             if len(body) > most_bytes:
                 raise HTTPException(413, f"expected at most {most_bytes} bytes")
     except ClientDisconnect as error:
-        # Nobody is there to read the answer; without this it would be a traceback in the log.
+        # Nobody reads this answer, but without it the log would get a traceback.
         raise HTTPException(400, "expected a whole body") from error
     return bytes(body)
 
 
 def parse_json(body: bytes, content_type: str) -> Any:
-    """Understand a body that a page of ours, or a program, has sent.
+    """Parse a body that one of our pages, or a program, has sent.
 
     Args:
         body: whatever was sent.
@@ -37,7 +37,7 @@ def parse_json(body: bytes, content_type: str) -> Any:
     Raises:
         HTTPException: 415 when it does not say that it is JSON, 422 when it is none.
     """
-    # A browser sends JSON to another site only after asking, so no page of a stranger's reaches us here.
+    # Browsers send JSON across sites only after a CORS preflight, so no other site's page gets here.
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "expected application/json")
     try:

@@ -27,17 +27,17 @@ class Signatures:
         self._validator = RequestValidator(auth_token)
 
     def signs_webhook(self, url: str, form: FormData, signature: str | None) -> bool:
-        """Tell whether Twilio sent this form to this URL.
+        """Return whether Twilio sent this form to this URL.
 
         Args:
-            url: the public ``https`` URL that Twilio was told, with its query.
+            url: the public ``https`` URL that is configured at Twilio, with its query.
             form: every field of the body, in any order; names may come more than once.
             signature: the header, or None where it is missing.
         """
         return self._signs(_with_and_without_port([url]), form, signature)
 
     def signs_handshake(self, url: str, signature: str | None) -> bool:
-        """Tell whether Twilio opened a WebSocket at this URL.
+        """Return whether Twilio opened a WebSocket at this URL.
 
         Reports differ on whether the URL is signed with ``wss`` or ``https``, and with or without a
         slash at its end, so each of these is right.
@@ -58,6 +58,7 @@ class Signatures:
     def _signs(self, urls: Iterable[str], form: FormData, signature: str | None) -> bool:
         # RequestValidator.validate compares character by character; compare_digest is made for this.
         given = (signature or "").encode(errors="replace")
+        # All spellings are compared, also after a match: the time must not depend on which one is right.
         right = False
         for url in urls:
             right |= hmac.compare_digest(self._validator.compute_signature(url, form).encode(), given)

@@ -1,4 +1,4 @@
-"""Where a request comes from: its address, and whether that is this machine."""
+"""The source of a request: its address, and whether that is this machine."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from starlette.requests import HTTPConnection
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address, or ``localhost``, is this machine's own."""
+    """Return whether an address, or ``localhost``, is this machine's own."""
     if host == "localhost":
         return True
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    # ::ffff:127.0.0.1 is how a socket for both families tells of 127.0.0.1; Python 3.11 does not see that.
+    # A dual-stack socket reports 127.0.0.1 as ::ffff:127.0.0.1, which Python 3.11 does not count as loopback.
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
@@ -35,10 +35,10 @@ def host_of(request: HTTPConnection) -> str:
 
 
 def source_of(request: HTTPConnection) -> str:
-    """Name who asks: an address, of IPv6 its /64.
+    """Name the source of a request: its address, or the /64 of an IPv6 address.
 
-    A proxy on this machine is asked whom it speaks for: the last of ``X-Forwarded-For``, which is what the
-    proxy added itself. What other headers say, a client may have written.
+    For a proxy on this machine it is the last entry of ``X-Forwarded-For``, which the proxy itself added.
+    All other headers may come from the client.
     """
     peer = request.client.host if request.client else ""
     if is_loopback(peer) and (forwarded := request.headers.getlist("x-forwarded-for")):

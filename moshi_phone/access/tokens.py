@@ -5,9 +5,9 @@ of the TwiML and comes back in the stream's ``start`` message. It is
 ``CALL.EXPIRY.NONCE.MAC``: the call that it is for, Unix seconds, 96 random bits, and HMAC-SHA256 over the
 rest.
 
-Two clocks: when a token expires is told in Unix time, because another process may have made it; that time is
-an argument. That clock can be set back, and bring a token back into date. So how long a spent token is
-remembered goes by the monotonic clock, and is a day, far more than any token lives.
+Two clocks: a token's expiry is in Unix time, because another process may have made it; that time is an
+argument. That clock can be set back, which would make an expired token valid again. So spent tokens are
+remembered by the monotonic clock, for a day, far longer than any token lives.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _EXPIRY = re.compile(r"[0-9]{1,15}")
 
 
 class TokenRefused(Exception):
-    """The stream may not come in. The text says why, and never holds the token.
+    """A stream's token is not accepted. The text says why, and never contains the token.
 
     Attributes:
         cause: one of the causes that begin with ``TOKEN_``.
@@ -58,12 +58,12 @@ class TokenRefused(Exception):
 
 
 def overrides_digest_input(persona: str, voice: str) -> str:
-    """Write what a call asks for as a token is bound to it; empty where it asks for nothing."""
+    """Encode a call's overrides for the token that is bound to them; empty where there are none."""
     return f"{len(persona)}:{persona}{voice}" if persona or voice else ""
 
 
 class StreamTokens:
-    """Makes tokens and takes each of them back once.
+    """Makes tokens, and accepts each of them once.
 
     Two processes with the same auth token accept each other's tokens, so that ``dial`` can send a call
     to a server that runs elsewhere. Which tokens have been spent is known to one process only.
@@ -80,7 +80,7 @@ class StreamTokens:
         clock: Callable[[], float] = time.monotonic,
         kept_spent_s: float = KEPT_SPENT_S,
     ) -> None:
-        self._key = key
+        self._key = key  # derived from the auth token, so that another process can mint for us
         self._clock = clock
         self._kept_spent_s = kept_spent_s
         self._spent: set[str] = set()  # the nonces of the queue, to be found at once
@@ -111,7 +111,7 @@ class StreamTokens:
         """
         if not _CALL.fullmatch(call):
             raise ValueError(f"expected a call SID, got {call!r}")
-        # Hexadecimal: a dot takes a token apart, and TwiML must carry it as it is.
+        # Hexadecimal: dots separate a token's parts, and TwiML must carry it without escapes.
         nonce = secrets.token_hex(_NONCE_BYTES)
         if call != ANY_CALL:  # Twilio asks twice where it had no answer: only the last one connects the call
             self._newest.pop(call, None)
@@ -150,11 +150,13 @@ class StreamTokens:
         if made_for not in (ANY_CALL, call):
             raise TokenRefused(RefusalCause.TOKEN_OTHER_CALL, "the stream's token was made for another call")
         now_s = self._clock()
+        # First, to bound the memory: a nonce that is forgotten belongs to a token long expired.
         self._forget_old(now_s)
         if nonce in self._spent:
             raise TokenRefused(RefusalCause.TOKEN_REUSED, "the stream's token has been used before")
         if self._newest.get(made_for, nonce) != nonce:
             raise TokenRefused(RefusalCause.TOKEN_REPLACED, "the stream's token was replaced by a newer one")
+        # Last: a token that was refused stays usable by the call that it was made for.
         self._spent.add(nonce)
         self._spent_at.append((now_s, nonce))
 

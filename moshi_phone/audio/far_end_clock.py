@@ -34,13 +34,15 @@ class FarEndClock:
         self.drift = 0.0
         self._correction_s = 0.0  # at the time below
         self._corrected_at_s = 0.0
-        self._answered_s = 0.0
-        self._window_ends_s = _WINDOW_S
+        self._answered_s = 0.0  # of their audio, in all: their time
+        self._window_ends_s = _WINDOW_S  # in their time
         self._earliest_s = math.inf  # of this window: by our clock, and by theirs
         self._earliest_far_s = math.inf
+        # End and earliest frame of the last windows: a slope needs two points.
         self._windows: deque[tuple[float, float]] = deque(maxlen=_SLOPE_WINDOWS)
-        self._slopes: deque[float] = deque(maxlen=_SLOPES_KEPT)
-        self._line_s = math.inf
+        self._slopes: deque[float] = deque(maxlen=_SLOPES_KEPT)  # of which the median is the drift
+        self._line_s = math.inf  # what the earliest frame of a window should show; set by the first windows
+        # In a row; at its limit now, so that the first window sets the line.
         self._windows_off_line = _WINDOWS_TO_MOVE
 
     def time_s(self, now_s: float) -> float:

@@ -27,7 +27,8 @@ class MarkAckWindow:
 
     def __init__(self) -> None:
         self.jitter_s = 0.0
-        self._began_s: deque[float] = deque(maxlen=_WINDOW_ECHOES)
+        self._began_s: deque[float] = deque(maxlen=_WINDOW_ECHOES)  # one for each of the last echoes
+        # How late each was, compared with those that followed it.
         self._noises_s: deque[float] = deque(maxlen=_NOISES_KEPT)
 
     def add(self, began_s: float) -> float | None:
@@ -56,9 +57,9 @@ class RoundTrip:
 
     def __init__(self) -> None:
         self.least_s = math.inf
-        self._echoes = 0
-        self._trimmed_s = self._most_hidden_s = 0.0
-        self._earliest_s = math.inf
+        self._echoes = 0  # of this trial
+        self._trimmed_s = self._most_hidden_s = 0.0  # likewise
+        self._earliest_s = math.inf  # likewise: the least that an echo of it was late
 
     def add(self, late_s: float, hidden_s: float, jitter_s: float) -> None:
         """Take an echo.

@@ -29,7 +29,7 @@ class PacketAssembler:
     def __init__(self) -> None:
         self.filled_ms = 0
         self.discontinuities = 0
-        self._buffer = bytearray()
+        self._buffer = bytearray()  # less than a frame between two packets
         self._next_ms: float | None = None  # where the sender's clock should be when the next packet begins
 
     def push(self, payload: bytes, timestamp_ms: int | None) -> bytes:

@@ -49,11 +49,12 @@ class PlayoutClock:
 
     def restart(self) -> None:
         """Forget what was learned by a clock that turned out wrong; the underruns stay counted."""
-        self._underrun_before_ms = self.underrun_ms
+        self._underrun_before_ms = self.underrun_ms  # what is counted from here on is added to it
         self._settled_at_s = self._position_s + _SETTLES_S if self._position_s else 0.0
-        self._first_began_s = 0.0
-        self._sent_began_s = -math.inf
-        self._echo_began_s = -math.inf
+        self._first_began_s = 0.0  # where underruns are counted from
+        self._sent_began_s = -math.inf  # when playing began, by the account of what was sent
+        self._echo_began_s = -math.inf  # the same, by the echoes
+        # By name: position, time and account when it was sent.
         self._marks: dict[str, tuple[float, float, float]] = {}
         self._echoes = MarkAckWindow()
         self._round_trip = RoundTrip()

@@ -32,8 +32,8 @@ class PlayoutControl:
         self.clock = PlayoutClock()
         self.trimmer = SilenceTrimmer(target_ms)
         self._far = FarEndClock()
-        self._drift = 0.0
-        self._next_mark_s = 0.0
+        self._drift = 0.0  # with which the account was begun
+        self._next_mark_s = 0.0  # by our clock
         self._marks_sent = 0
 
     def send(
@@ -52,6 +52,7 @@ class PlayoutControl:
         if abs(self._far.drift - self._drift) > _DRIFT_CHANGE:
             self._drift = self._far.drift
             self.clock.restart()
+        # The account is kept in the other side's time: only there do played and sent audio run at one rate.
         far_s = self._far.time_s(now_s)
         lead_ms = self.clock.lead_ms(far_s)
         left = self.trimmer.trim(samples, lead_ms, self.clock.jitter_ms, rate_hz=rate_hz, channels=channels)

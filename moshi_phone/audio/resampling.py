@@ -42,6 +42,7 @@ class StreamResampler:
         if in_hz == out_hz:
             raise ValueError(f"expected two rates, got {in_hz} Hz twice")
         ratio = Fraction(out_hz, in_hz)
+        # By n/d: n outputs for d inputs, so blocks are multiples of d and no fraction is carried over.
         self._up, self.down = ratio.numerator, ratio.denominator
         taps = low_pass(max(self._up, self.down))
         self._filter = taps[:, np.newaxis] if self._up == 1 else _bank(taps, self._up)

@@ -20,6 +20,7 @@ def ringback(at_sample: int, samples: int, rate_hz: int) -> NDArray[np.float32]:
         rate_hz: of the samples.
     """
     at_s = (at_sample + np.arange(samples)) / rate_hz
+    # Past ON_S the edge is negative, and clipped to silence.
     in_ring_s = at_s % (ON_S + OFF_S)
     edge = np.clip(np.minimum(in_ring_s, ON_S - in_ring_s) / EDGE_S, 0.0, 1.0)
     tone = sum(np.sin(2 * np.pi * hz * at_s) for hz in TONES_HZ)

@@ -34,8 +34,8 @@ class JitterMargin:
 
     def __init__(self, target_ms: float) -> None:
         self.target_ms = target_ms
-        self._lowest_ms = self._lowest_before_ms = math.inf
-        self._window_ms = 0.0
+        self._lowest_ms = self._lowest_before_ms = math.inf  # lead of this window, and of the one before
+        self._window_ms = 0.0  # audio of this window so far
 
     def excess_ms(self, lead_ms: float, block_ms: float, jitter_ms: float = 0.0) -> float:
         """Say how much could go.
@@ -74,7 +74,7 @@ class SilenceTrimmer:
     def __init__(self, target_ms: float = DEFAULT_LEAD_MS) -> None:
         self.trimmed_ms = 0
         self._margin = JitterMargin(target_ms)
-        self._quiet_slices = 0
+        self._quiet_slices = 0  # in a row, across blocks
 
     def trim(
         self,

@@ -25,7 +25,7 @@ class SpeechActivity:
     def __init__(self, pause_s: float) -> None:
         self.speaking = False
         self._pause_s = pause_s
-        self._silent_s = 0.0
+        self._silent_s = 0.0  # since the last loud block, while speaking
 
     def add(self, *, loud: bool, audio_s: float) -> Change | None:
         """Take the next block, and say what it changed.

@@ -47,7 +47,7 @@ class ParrotSession(DuplexSession):
         self._engine = engine
         self._greeting = greeting
         self._words = GREETING.split() if len(greeting) else []  # not yet given as text
-        # the delay line: as long as the delay, whatever the frame length
+        # The delay line: as long as the delay, whatever the frame length.
         self._heard = np.zeros(delay_samples, np.float32)
         self._steps = StepQueue(_STEPS_KEPT)
         self._fed_frames = 0

@@ -51,6 +51,7 @@ class CallerRules:
     """
 
     def __init__(self, allow: Iterable[str] = (), deny: Iterable[str] = (), calls_per_hour: int = 0) -> None:
+        # Parsed here as well as at the start: a rule object of a test, or of a worker, is checked like any.
         self._allow = [parse_pattern(one, "--allow") for one in allow]
         self._deny = [parse_pattern(one, "--deny") for one in deny]
         self._calls_per_hour = calls_per_hour

@@ -50,8 +50,8 @@ class Outbox:
         self._hook = hook
         self._folder = folder
         self._sleep = sleep
-        self._added = asyncio.Event()
-        self._emptied = asyncio.Event()
+        self._added = asyncio.Event()  # a report was written, or the start found some
+        self._emptied = asyncio.Event()  # nothing waits: what ``stop`` waits for
         self._sending: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -116,6 +116,7 @@ class Outbox:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 json.dump(what, file, ensure_ascii=False)
                 file.flush()
+                # Before the rename, or a power cut could leave the name with an empty file.
                 os.fsync(file.fileno())
             part.rename(part.with_suffix(".json"))
         except BaseException:  # a full disk: words and numbers of half a report must not stay
@@ -138,6 +139,7 @@ class Outbox:
         return sorted(path for path in self._folder.glob("*.json") if not path.is_dir())
 
     async def _send_all(self) -> None:
+        # One backoff for the hook, not one a report: they fail for the same reason.
         pauses = ExponentialBackoff(PAUSES_SECS)
         while True:
             await self._added.wait()

@@ -45,6 +45,7 @@ class CallAudio:
     ) -> None:
         self._sinks = sinks
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
+        # Each keeps the filter state of its side.
         self._said, self._heard = _ToRate(rate_hz), _ToRate(rate_hz)
         self._timeline = Timeline(rate_hz)
         self._is_over = False
@@ -77,9 +78,9 @@ class _ToRate:
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
-        self._from_hz = rate_hz
+        self._from_hz = rate_hz  # of the last block; a change of rate starts a new resampler
         self._resampler: StreamResampler | None = None
-        self._rest = np.zeros(0, np.int16)
+        self._rest = np.zeros(0, np.int16)  # less than the resampler's block
 
     def convert(self, samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.int16]:
         """Give the next samples at the recording's rate: int16."""

@@ -45,10 +45,11 @@ class FileWriter:
 
     def __init__(self, most_waiting_bytes: int = MAX_WAITING_BYTES) -> None:
         self.most_waiting_bytes = most_waiting_bytes
+        # Guards what follows, between the event loop and the writer's thread.
         self._changed = threading.Condition()
-        self._jobs: deque[tuple[Callable[[], None], int]] = deque()
+        self._jobs: deque[tuple[Callable[[], None], int]] = deque()  # in order; each with its size
         self._waiting_bytes = 0  # the job that runs included
-        self._thread: threading.Thread | None = None
+        self._thread: threading.Thread | None = None  # started by the first job: most commands write nothing
 
     def open(self, path: Path, make_sink: Callable[[BinaryIO], Sink], what: str) -> WrittenFile:
         """Give a file that is made, written and closed later, in order. Returns at once.
@@ -191,7 +192,7 @@ class WrittenFile:
             self._is_written = True
         except Exception as error:  # whatever it is, the other files go on
             self._log.error("The {} {} ends here: {}", self._what, self.path, error)
-            self._failed = self._over = True
+            self._failed = self._over = True  # seen by the event loop at the next piece: a bool needs no lock
             self._close()
             if not self._is_written:  # on a full disk an empty file is all there is
                 self.is_lost = True

@@ -23,11 +23,12 @@ class Timeline:
     """
 
     def __init__(self, rate_hz: int = PHONE_RATE_HZ) -> None:
-        self.written_samples = 0
+        self.written_samples = 0  # what is final; all times below are counted from the call's beginning
         self._rate_hz = rate_hz
         self._far = FarEndClock()
-        self._origin_s = math.inf
-        self._bot_end = 0
+        self._origin_s = math.inf  # their time at the call's beginning
+        self._bot_end = 0  # the first sample after all audio of the bot's so far
+        # What the caller has not heard yet, with the sample at which it begins.
         self._bot: list[tuple[int, NDArray[np.int16]]] = []
 
     def said(self, samples: NDArray[np.int16], now_s: float) -> NDArray[np.int16]:
@@ -54,6 +55,7 @@ class Timeline:
         if self._origin_s == math.inf:  # the bot speaks before the caller's first packet
             self._origin_s = self._far.time_s(now_s)
         since_s = self._far.time_s(now_s) - self._origin_s
+        # Less a thousandth of a sample, which the clock's rounding could add.
         return max(self.written_samples, math.ceil(since_s * self._rate_hz - 1e-3))
 
     def _up_to(self, end: int, said: NDArray[np.int16]) -> NDArray[np.int16]:

@@ -37,10 +37,10 @@ class Transcript:
     ) -> None:
         self._consent = consent or Consent()
         self.lines: list[TranscriptLine] = []
-        self.pieces = 0
+        self.pieces = 0  # given so far: shows a reader that something changed
         self._redact = redact
         self._changing: list[_Changing] = []  # the end of ``lines``
-        self._latest_s = 0.0
+        self._latest_s = 0.0  # the latest time that any piece has named: settles old lines
         self._files = files
 
     def add(self, text: str, at_s: float, speaker: Speaker = "bot") -> None:

@@ -91,7 +91,7 @@ class TailSink:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._settled_bytes = 0
+        self._settled_bytes = 0  # of the file: what lies before this is never written again
 
     def write(self, data: bytes) -> None:
         """Write what ``TranscriptFile`` made: the length of what stays, this, and what may still change."""

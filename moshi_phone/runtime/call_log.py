@@ -1,7 +1,7 @@
-"""Which call a line of the log belongs to.
+"""Marks lines of the log with their call.
 
-Tasks inherit it from the code that creates them. Threads inherit nothing: what belongs to a call takes
-``call_logger()`` when it is made, on the event loop, and logs with that.
+Tasks inherit the mark from the code that creates them. Threads inherit nothing: objects of a call take
+``call_logger()`` when they are made, on the event loop, and log with it.
 """
 
 from __future__ import annotations

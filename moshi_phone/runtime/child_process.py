@@ -1,4 +1,4 @@
-"""A program that runs beside ours: its lines as they come, and its end with ours, whichever way ours ends."""
+"""A child process: gives its lines as they come, and ends with ours, however ours ends."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class ChildProcess:
         self, guard: Process, transport: asyncio.SubprocessTransport, grace_secs: float, on_line: OnLine
     ) -> None:
         self.lines: deque[str] = deque(maxlen=_LINES_KEPT)
-        self._guard = guard
-        self._transport = transport
+        self._guard = guard  # our direct child; the program is its child
+        self._transport = transport  # closed by hand: asyncio's own API hides it
         self._grace_secs = grace_secs
         self._on_line = on_line
-        self._reading = asyncio.create_task(self._read())
+        self._reading = asyncio.create_task(self._read())  # until the program closes its stderr
 
     @classmethod
     async def start(
@@ -52,8 +52,8 @@ class ChildProcess:
 
         Args:
             command: the program and its arguments.
-            grace_secs: what it may take to end once it is told to; then it is killed.
-            on_line: is told each line of its stderr.
+            grace_secs: time to end after SIGTERM; then it is killed.
+            on_line: called with each line of its stderr.
             env: its environment; by default ours.
 
         Raises:
@@ -102,9 +102,9 @@ class ChildProcess:
         return code
 
     async def stop(self) -> None:
-        """End it, by force where it does not listen. May be called twice."""
+        """End it, by force if it does not end by itself. May be called twice."""
         if self._guard.stdin is not None:
-            self._guard.stdin.close()  # which is how the guard is told
+            self._guard.stdin.close()  # the signal to the guard
         try:
             await asyncio.wait_for(self._guard.wait(), self._grace_secs + GUARD_SECS)
         except TimeoutError:

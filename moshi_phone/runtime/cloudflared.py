@@ -1,4 +1,4 @@
-"""What cloudflared says and how to have it, pure: its command line, its log lines, its installation."""
+"""cloudflared's command line, log lines and installation. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 BINARY = "cloudflared"
-GRACE_SECS = 1  # for open requests when it is told to end; its own default is 30, and a stream stays open
+GRACE_SECS = 1  # for open requests at its end; its own default is 30, and a stream stays open
 
 _URL = re.compile(r"https://(?P<name>[a-z0-9-]+)\.trycloudflare\.com")
-_NOT_A_TUNNEL = "api"  # https://api.trycloudflare.com is in the lines that tell of a failure
+_NOT_A_TUNNEL = "api"  # https://api.trycloudflare.com appears in lines about failures
 _INSTALL = {
     "darwin": "brew install cloudflared",
     "win32": "winget install --id Cloudflare.cloudflared",
@@ -43,7 +43,7 @@ def command(binary: str, port: int, metrics_port: int, empty_config: Path) -> li
     return [
         binary,
         "tunnel",
-        "--no-autoupdate",  # which would start it anew in mid-call, with another URL
+        "--no-autoupdate",  # an update would restart it in mid-call, with another URL
         "--config",
         str(empty_config),
         "--url",
@@ -69,7 +69,7 @@ def environment(ours: Mapping[str, str]) -> dict[str, str]:
 
 
 def url_in(line: str) -> str | None:
-    """Find the tunnel's public URL in a line of the log, or None where it is not in there."""
+    """Find the tunnel's public URL in a line of the log; None where there is none."""
     for found in _URL.finditer(line):
         if found["name"] != _NOT_A_TUNNEL:
             return found[0]

@@ -1,4 +1,4 @@
-"""Work that blocks, in a thread that nobody has to wait for."""
+"""Blocking work in a daemon thread, which does not delay the process's end."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
-    """Do something that blocks, and give what it gives.
+    """Run blocking work, and give its result.
 
-    Unlike ``asyncio.to_thread``, it is not waited for at the process's end: a request that nobody answers
-    would hold that up for as long as its own time limit.
+    Unlike with ``asyncio.to_thread``, the process's end does not wait for it: a request without an answer
+    would delay the end by its own time limit.
 
     Args:
         work: must leave nothing half done when the process ends in its midst.
@@ -24,7 +24,8 @@ async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def tell(result: T | None, error: BaseException | None) -> None:
+    def resolve(result: T | None, error: BaseException | None) -> None:
+        # The awaiting task was cancelled: setting a result would raise InvalidStateError.
         if done.cancelled():
             return
         if error is not None:
@@ -36,10 +37,10 @@ async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
         result, error = None, None
         try:
             result = work()
-        except BaseException as raised:  # it is raised where it is awaited
+        except BaseException as raised:  # raised again where the result is awaited
             error = raised
-        with suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
-            loop.call_soon_threadsafe(tell, result, error)
+        with suppress(RuntimeError):  # the loop is closed: nobody awaits the result
+            loop.call_soon_threadsafe(resolve, result, error)
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return await done

@@ -1,4 +1,4 @@
-"""The base of every error that is shown to a person, and what an error says in one line."""
+"""The base class of errors that are shown to the user, and one-line descriptions of errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which event loop the program runs on: uvloop, and asyncio's own where there is no uvloop (Windows)."""
+"""Runs the program on uvloop, or on asyncio's own loop where there is no uvloop (Windows)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ CLEANUP_SECS = 3.0  # for the tasks and threads that are left when all is done
 
 
 def run(main: Coroutine[Any, Any, T], *, exit_code: Callable[[T], int] = lambda _: 0) -> T:
-    """Run this to its end, on the fastest loop that this system has.
+    """Run a coroutine to its end, on the fastest loop of this system.
 
-    Tasks and threads that are left have some seconds to end. Then the process ends without them.
+    Remaining tasks and threads have some seconds to end. Then the process ends without them.
 
     Args:
         main: what to run.
@@ -29,6 +29,7 @@ def run(main: Coroutine[Any, Any, T], *, exit_code: Callable[[T], int] = lambda 
         except BaseException:
             last_resort.arm(CLEANUP_SECS, 1)
             raise
+        # From here on only asyncio's own shutdown is left, which waits without limit for threads and tasks.
         last_resort.arm(CLEANUP_SECS, exit_code(result))
         return result
 

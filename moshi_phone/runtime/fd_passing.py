@@ -1,7 +1,7 @@
 """Gives listening sockets of this process to others of the same user on this machine.
 
-Who has been given one listens on the same socket, not on another one at the same port: connections that wait
-there belong to all of them, so none is lost when one of them ends.
+A receiver listens on the same socket, not on another one at the same port. All of them share its queue of
+connections, so none is lost when one of them ends.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-_MOST = 8
+_MOST = 8  # sockets that are received at once
 _NAMES_BYTES = 1024
-_WITHIN_SECS = 3.0
-_OLD_SECS = 60.0
-_PREFIX = "moshi-desks-"
+_WITHIN_SECS = 3.0  # for a connection that is on this machine
+_OLD_SECS = 60.0  # younger folders may be about to be used
+_PREFIX = "moshi-gateways-"
 
 
 class NotOffered(Exception):
-    """Whoever had the sockets is gone, or has none of that name. The text is one sentence."""
+    """The process that had the sockets is gone. The text is one sentence."""
 
 
 @asynccontextmanager
 async def offering(
     sockets: Mapping[str, socket.socket], taken: asyncio.Event | None = None
 ) -> AsyncIterator[str]:
-    """Give these sockets to whoever asks, while the block runs; yields the path at which to ask.
+    """Give these sockets to each process that connects, while the block runs; yields the path to connect to.
 
     Args:
         sockets: bound ones, by name; a few.
-        taken: is set when somebody has got them.
+        taken: set when a process has received them.
     """
     await asyncio.to_thread(_sweep)
     # Not below TMPDIR: a socket's path may have no more than a hundred characters. Only its owner may enter.
@@ -93,7 +93,7 @@ def _take(path: str) -> dict[str, socket.socket]:
             door.connect(path)
             names, numbers, _, _ = socket.recv_fds(door, _NAMES_BYTES, _MOST)
         except OSError as error:
-            raise NotOffered(f"Nobody offers the desks' ports at {path} ({error.strerror}).") from error
+            raise NotOffered(f"Nobody offers the gateways' sockets at {path} ({error.strerror}).") from error
     sockets = [socket.socket(fileno=number) for number in numbers]
     for each in sockets:
         each.set_inheritable(False)

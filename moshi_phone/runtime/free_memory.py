@@ -1,4 +1,4 @@
-"""Memory that was freed goes back to the operating system, where the C library would keep it."""
+"""Returns freed memory to the operating system, where the C library would keep it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Ends the process where something in it does not end: a thread, a task that is deaf, a disk.
+"""Ends the process when something in it does not end: a thread, a task that ignores its cancellation, a disk.
 
-Python waits for ever for the threads of the loop's executor and for cancelled tasks. Whoever has asked the
-process to end has a right to its end, once what must be done before it is done.
+Python waits without limit for the threads of the loop's executor and for cancelled tasks. A process that was
+asked to end must end, once its own cleanup is done.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 from loguru import logger
 
-LOG_SECS = 0.5  # what the last line may take, on a terminal that takes nothing
+LOG_SECS = 0.5  # for writing the last line, on a terminal that blocks
 
 
 class LastResort:
-    """Ends the process after some time, unless that is taken back.
+    """Ends the process after some time, unless it is disarmed.
 
     Args:
         exit_process: ends it at once, with a code.
@@ -26,8 +26,8 @@ class LastResort:
     def __init__(self, exit_process: Callable[[int], None] = os._exit) -> None:
         self._exit_process = exit_process
         self._lock = threading.RLock()  # a signal's handler may come in the midst of another call of ours
-        self._timer: threading.Timer | None = None
-        self._due_s = 0.0
+        self._timer: threading.Timer | None = None  # a thread, not a loop's timer: the loop may hang
+        self._due_s = 0.0  # of the timer: an earlier request replaces a later one
 
     def arm(self, secs: float, code: int) -> None:
         """End the process in so many seconds. The earliest time counts, with its code.
@@ -47,7 +47,7 @@ class LastResort:
             self._timer.start()
 
     def disarm(self) -> None:
-        """Let the process run on: it has come to its end by itself."""
+        """Cancel the end by force: the process ends by itself."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
@@ -62,7 +62,7 @@ class LastResort:
     @staticmethod
     def _say() -> None:
         names = ", ".join(thread.name for thread in threading.enumerate() if not thread.daemon)
-        logger.error("Something does not end, and the process ends without it; its threads: {}", names)
+        logger.error("Cleanup did not finish; ending the process by force. Threads still running: {}", names)
 
 
 last_resort = LastResort()

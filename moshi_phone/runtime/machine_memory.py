@@ -13,7 +13,7 @@ def machine_memory_bytes(cgroup: Path = _CGROUP) -> int:
     """Give the smaller of the machine's memory and the limit of the container that this runs in.
 
     Args:
-        cgroup: where Linux tells of limits.
+        cgroup: the folder of Linux's control groups.
     """
     total_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = [_read_bytes(cgroup / name) for name in _LIMITS]

@@ -12,7 +12,7 @@ from moshi_phone.runtime.errors import UserError, describe_error
 
 
 class PluginUnfit(UserError):
-    """What was named is not there, or is no such thing. The text is one sentence that says so."""
+    """The named object does not exist, or has the wrong type. The text is one sentence."""
 
 
 def load(spec: str, option: str) -> Any:
@@ -20,7 +20,7 @@ def load(spec: str, option: str) -> Any:
 
     Args:
         spec: as in ``my_engine:MyEngine``.
-        option: the option that says so, for the error.
+        option: the option that names it, for the error.
 
     Raises:
         PluginUnfit: when there is no such module or name, or importing it fails.

@@ -1,4 +1,4 @@
-"""Logs what strangers do without letting them fill the log."""
+"""Limits the rate of log lines that strangers can cause."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KIND_CHARS, _MAX_KINDS = 200, 64
 
 
 class RateLimitedLog:
-    """Logs so many warnings within ten seconds, and the number of those that were left out.
+    """Logs a limited number of warnings within ten seconds, and counts the others.
 
     Args:
         clock: gives seconds, monotonic.
@@ -23,7 +23,7 @@ class RateLimitedLog:
     def __init__(self, clock: Callable[[], float] = time.monotonic, lines: int = 1) -> None:
         self._clock = clock
         self._lines = lines
-        self._window_ends_s = clock()
+        self._window_ends_s = clock()  # over: the first line opens a window
         self._logged = 0  # within the window
         self._left_out = 0  # since the last line
 
@@ -46,7 +46,7 @@ class RateLimitedLog:
 
 
 class RateLimitedRecords(logging.Filter):
-    """Lets each kind of record of some loggers through once in ten seconds, with the count of those left out.
+    """Passes each kind of record of some loggers once in ten seconds, with the count of those left out.
 
     A kind is the template of the message. Templates are a library's, not a stranger's, so they are few.
 
@@ -61,7 +61,7 @@ class RateLimitedRecords(logging.Filter):
         self._kinds: dict[str, tuple[float, int]] = {}  # when its next may come, and how many were left out
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is logged."""
+        """Return whether a record is logged."""
         if not super().filter(record) or record.levelno > logging.WARNING:
             return True
         kind, now_s = str(record.msg)[:_KIND_CHARS], self._clock()
@@ -69,6 +69,7 @@ class RateLimitedRecords(logging.Filter):
         if now_s < next_s:
             self._kinds[kind] = next_s, left_out + 1
             return False
+        # Cleared rather than sorted: so many kinds are a bug elsewhere, and at worst a line is logged twice.
         if len(self._kinds) >= _MAX_KINDS:
             self._kinds.clear()
         self._kinds[kind] = now_s + EVERY_S, 0

@@ -1,4 +1,4 @@
-"""When to try again what has failed: after a second at first, then with ever longer pauses."""
+"""Retries with growing pauses: a second at first, a minute at most."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ PAUSES_SECS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 Cancel = Callable[[], None]
 CallLater = Callable[[float, Callable[[], None]], Cancel]
-"""Runs something in so many seconds, in a thread of its own; calling the result takes that back."""
+"""Runs a function after some seconds, in a thread of its own; calling the result cancels it."""
 
 
 class ExponentialBackoff:
-    """Says how long to wait before the next try.
+    """Gives the pause before the next try.
 
     Args:
         pauses_secs: the pauses in order; the last one stays.
@@ -21,7 +21,7 @@ class ExponentialBackoff:
 
     def __init__(self, pauses_secs: Sequence[float] = PAUSES_SECS) -> None:
         self._pauses_secs = pauses_secs
-        self._tries = 0
+        self._tries = 0  # that failed in a row
 
     def next_secs(self) -> float:
         """Give the pause after one more try that failed."""
@@ -30,7 +30,7 @@ class ExponentialBackoff:
         return pause_secs
 
     def reset(self) -> None:
-        """Begin with the shortest again: a try went well."""
+        """Start again with the shortest pause: a try succeeded."""
         self._tries = 0
 
 

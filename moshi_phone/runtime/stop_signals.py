@@ -1,4 +1,4 @@
-"""How the process is asked to end: once, to let the running calls finish; twice, to go at once."""
+"""Stop signals: the first lets running calls finish, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 REPEAT_SECS = 0.4
-"""A signal that comes so soon after another one is no second request.
+"""A signal that follows another one this soon is not a second request.
 
-Where a terminal closes, or a service manager tells all processes of a group, it comes from there, from the
-shell, and from ``uv run``, which passes signals on to what it runs (uv 0.13: SIGINT after 0.2 s).
+When a terminal closes, or a service manager signals a whole process group, the signal also comes from the
+shell, and from ``uv run``, which forwards signals to its child (uv 0.13: SIGINT after 0.2 s).
 """
 
-CANCEL_SECS = 5.0  # what work that is broken off may take to clean up
+CANCEL_SECS = 5.0  # for cancelled work to clean up
 
 STOPPING = tuple(
     getattr(signal, name)
@@ -37,12 +37,12 @@ STOPPING = tuple(
 
 
 class Stopped(Exception):
-    """The process was asked to end before what it was doing was done."""
+    """The process was asked to end before the work was done."""
 
 
 @dataclass
 class StopSignals:
-    """What the signals of ``STOPPING`` have said so far.
+    """What the signals of ``STOPPING`` have requested so far.
 
     Attributes:
         stop_requested: set by the first.
@@ -53,14 +53,17 @@ class StopSignals:
     force_requested: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self) -> None:
-        """Take one signal."""
-        (self.force_requested if self.stop_requested.is_set() else self.stop_requested).set()
+        """Record one signal."""
+        if self.stop_requested.is_set():
+            self.force_requested.set()
+        else:
+            self.stop_requested.set()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do something that may take long, and break it off when the process is asked to end.
+        """Run work that may take long, and cancel it when the process is asked to end.
 
         Raises:
-            Stopped: when it was broken off; the work has cleaned up by then, or has not within five seconds.
+            Stopped: when it was cancelled; the work has cleaned up by then, or has had five seconds to.
         """
         task = asyncio.ensure_future(work)
         asked = asyncio.ensure_future(self.stop_requested.wait())
@@ -78,12 +81,12 @@ class StopSignals:
     async def wait_unless_forced(
         self, work: Future[Any], *, within_secs: float | None = None, forced_secs: float = 0.0
     ) -> bool:
-        """Wait for something that should be done before the process ends; it goes on if it is not done.
+        """Wait for work that should be done before the process ends; it is not cancelled.
 
         Args:
-            work: what to wait for; what it raises is left in it.
+            work: what to wait for; its exception is not raised here.
             within_secs: how long to wait; None for as long as it takes.
-            forced_secs: how much longer to wait once somebody insists on going.
+            forced_secs: how much longer to wait after the second request.
 
         Returns:
             Whether it is done.
@@ -100,20 +103,19 @@ class StopSignals:
 
 @contextmanager
 def stop_signals(on_request: Callable[[int], None] = lambda _: None) -> Iterator[StopSignals]:
-    """Take the signals of ``STOPPING``, instead of whatever they did before, while the block runs.
+    """Handle the signals of ``STOPPING`` while the block runs.
 
-    One that is ignored stays ignored: ``nohup`` has asked for that. Those that come within ``REPEAT_SECS`` of
-    each other count as one, also where the block has ended by then: what they did before would cut the
-    process's own end short.
+    An ignored signal stays ignored, as under ``nohup``. Signals within ``REPEAT_SECS`` of each other count as
+    one, also after the block: a repeat with its previous handler would cut the process's own end short.
 
     Args:
-        on_request: called with 1 by the first request, with 2 by the second: at once, in the handler,
-            also while the event loop hangs.
+        on_request: called with 1 by the first request, with 2 by the second, in the handler itself: at once,
+            even while the event loop hangs.
     """
     stop = StopSignals()
     requests = 0
     loop = asyncio.get_running_loop()
-    came_s = -math.inf
+    came_s = -math.inf  # when the last signal came, for telling repeats
 
     def is_repeated() -> bool:
         nonlocal came_s

@@ -1,10 +1,10 @@
-"""Runs a program that must not outlive ours: ``python -I guarded_child.py GRACE_SECS COMMAND…``.
+"""Runs a program that must not outlive ours: ``python -I supervised_child.py GRACE_SECS COMMAND…``.
 
-Ours holds the other end of this process's stdin and writes nothing. When that end closes, because ours asks
-for it, crashes or is killed, the program is told to end, and killed when it has not done so in the grace. A
-pipe is the one way that all systems have to notice a death at once; so it needs a process of its own. The
-first line on stdout says whether the program could be started (``STARTED``) or why not (errno and reason);
-the exit code is the program's own, or 128 and the signal that ended it.
+Ours holds the other end of this process's stdin and writes nothing. When that end closes, because ours closes
+it, crashes or is killed, the program gets SIGTERM, and after the grace SIGKILL. A pipe is the only way to
+notice a death at once on every system; hence this process of its own. The first line on stdout says that the
+program was started (``STARTED``), or why not (errno and reason); the exit code is the program's own, or 128
+and the signal that ended it.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def main(grace_secs: float, command: Sequence[str]) -> int:
 
 
 def _end_with_stdin(child: subprocess.Popen[bytes], grace_secs: float) -> None:
+    # Nothing is ever written to it: only its end matters.
     while os.read(_STDIN, 4096):
         pass
     child.terminate()

@@ -1,4 +1,4 @@
-"""A public URL for this machine: runs cloudflared as a quick tunnel, and keeps it running."""
+"""A public URL for this machine: runs cloudflared as a quick tunnel, and restarts it when it breaks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class TunnelFailed(UserError):
-    """There is no tunnel. The text is one sentence that says what to do."""
+    """The tunnel could not be opened. The text is one sentence with the remedy."""
 
 
 def find_program(binary: str = BINARY) -> str:
@@ -57,11 +57,11 @@ def find_program(binary: str = BINARY) -> str:
 
 
 class Tunnel:
-    """A quick tunnel. Its URL is another one each time cloudflared starts.
+    """A quick tunnel. Its URL changes with each start of cloudflared.
 
     Args:
         port: where our server listens, on 127.0.0.1.
-        on_url: is told of each URL, once the tunnel behind it is ready.
+        on_url: called with each URL, once its tunnel is ready.
         binary: cloudflared's name or path.
         sleep: waits some seconds.
     """
@@ -73,9 +73,9 @@ class Tunnel:
         self._on_url = on_url
         self._binary = binary
         self._sleep = sleep
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._run: _Run | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None  # holds the empty config file
+        self._run: _Run | None = None  # the process of now
+        self._keeping: asyncio.Task[None] | None = None  # replaces it when it breaks
 
     async def start(self) -> None:
         """Open the tunnel, and return when it is ready.
@@ -125,7 +125,7 @@ class Tunnel:
             delay_secs = RESTART_DELAYS_SECS[min(tries, len(RESTART_DELAYS_SECS) - 1)]
             logger.warning(
                 "The tunnel broke ({}); opening another in {:g} s",
-                "it has lost its connection" if self._run.is_lost else self._run.last_words,
+                "it has lost its connection" if self._run.is_lost else self._run.last_output,
                 delay_secs,
             )
             await self._sleep(delay_secs)
@@ -142,9 +142,9 @@ class _Run:
     """One process of cloudflared, from its start to its end."""
 
     def __init__(self, metrics_port: int) -> None:
-        self.process: ChildProcess
-        self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.is_lost = False
+        self.process: ChildProcess  # set by ``begin``
+        self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()  # found in its log
+        self.is_lost = False  # whether it was ended for want of a connection, although it runs
         self._metrics_url = f"http://127.0.0.1:{metrics_port}/ready"
 
     @classmethod
@@ -163,11 +163,11 @@ class _Run:
         return run
 
     @property
-    def last_words(self) -> str:
-        """What cloudflared said last; errors before anything else."""
+    def last_output(self) -> str:
+        """The last line of cloudflared's output, errors first."""
         errors = [line for line in self.process.lines if " ERR " in line or "failed" in line]
         lines = errors or list(self.process.lines)
-        return lines[-1] if lines else "it said nothing"
+        return lines[-1] if lines else "no output"
 
     async def ready(self, sleep: Sleep) -> str:
         """Wait until the tunnel carries requests; gives its URL.
@@ -181,12 +181,12 @@ class _Run:
                 if self.process.returncode is not None:
                     await self.process.wait()  # the last lines say why
                     raise TunnelFailed(
-                        f"cloudflared ended with code {self.process.returncode}: {self.last_words}; "
+                        f"cloudflared ended with code {self.process.returncode}: {self.last_output}; "
                         "try again, or give another public URL with --public-url"
                     )
                 if waited_secs >= READY_SECS:
                     raise TunnelFailed(
-                        f"cloudflared was not ready in {READY_SECS:g} s: {self.last_words}; check that "
+                        f"cloudflared was not ready in {READY_SECS:g} s: {self.last_output}; check that "
                         "this network lets port 7844 out, or give another public URL with --public-url"
                     )
                 await sleep(POLL_SECS)
@@ -219,15 +219,14 @@ class _Run:
 
 
 async def reaches(url: str, *, within_secs: float, wanted: str = "", sleep: Sleep = asyncio.sleep) -> bool:
-    """Try whether a public URL of ours answers, as seen from this machine, about once a second.
+    """Poll a public URL of ours from this machine, about once a second, until it answers.
 
-    A new name may not be known yet, and a resolver that was asked too early remembers that; so the first
-    try, too, comes after a second.
+    A new name may not resolve yet, and resolvers cache that answer; so even the first try waits a second.
 
     Args:
         url: of something that answers 200, or 503 where it cannot take calls.
         within_secs: how long to try.
-        wanted: what the answer must hold.
+        wanted: text that the answer must contain.
         sleep: waits some seconds.
     """
     timeout = aiohttp.ClientTimeout(total=TRY_SECS)

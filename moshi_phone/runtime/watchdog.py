@@ -1,8 +1,8 @@
-"""A timer that ends what takes too long, and is fair to a process that was frozen meanwhile.
+"""A timeout that allows for a process that was suspended.
 
-A paused virtual machine, SIGSTOP or a laptop's lid stop everything but the clock. Afterwards each timer finds
-that its time has passed, though what it watches has had none. A timer that comes late itself by more than a
-second shows that, and gives one more period.
+A paused virtual machine, SIGSTOP or a closed laptop stop everything but the clock. Afterwards every timer has
+expired, although the watched work has had no time. A timer that itself fires more than a second late detects
+that, and allows one more period.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LATE_S = 1.0
 
 
 class Watchdog:
-    """Calls back when it has not been stopped for so long. Used on the event loop.
+    """Calls back unless it is stopped in time. Used on the event loop.
 
     Args:
         secs: how long.
@@ -25,8 +25,8 @@ class Watchdog:
         self._secs = secs
         self._on_expired = on_expired
         self._timer: asyncio.TimerHandle | None = None
-        self._due_s = 0.0
-        self._is_extended = False
+        self._due_s = 0.0  # when the timer should fire: how late it does shows whether the process was frozen
+        self._is_extended = False  # whether a frozen process has had its one extra period
 
     @property
     def is_running(self) -> bool:
@@ -39,7 +39,7 @@ class Watchdog:
         self._wait()
 
     def stop(self) -> None:
-        """Watch no more. May be called twice."""
+        """Cancel the timeout. May be called twice."""
         self._is_extended = False
         if self._timer is not None:
             self._timer.cancel()

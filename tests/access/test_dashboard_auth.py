@@ -193,7 +193,7 @@ async def test_guesses_are_logged_seldom_but_all_are_counted(logged: Logged) -> 
         page.now_s = 1000.0 + second
         for attempt in range(20):
             await page.asked("wrong", f"203.0.{second}.{attempt}")
-    assert logged.text.count("Wrong password for the page from 203.0.") == 6
+    assert logged.text.count("Wrong password from 203.0.") == 6
     assert "more were not logged)" in logged.text
     assert "wrong\n" not in logged.text
 

@@ -28,7 +28,7 @@ def check(
     ],
 )
 def test_what_opens_the_line(opening: str, options: dict[str, object]) -> None:
-    with pytest.raises(Exposed, match=f"^{opening} opens this line to everybody: set TWILIO_AUTH"):
+    with pytest.raises(Exposed, match=f"^{opening} opens this server to everybody: set TWILIO_AUTH"):
         check(**options)  # type: ignore[arg-type]
     check(**options, auth_token="x")  # type: ignore[arg-type]
     check(**options, insecure=True)  # type: ignore[arg-type]

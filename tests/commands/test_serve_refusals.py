@@ -30,7 +30,7 @@ def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--tunnel"], "--tunnel opens this line to everybody: set TWILIO_AUTH_TOKEN"),
+        (["--tunnel"], "--tunnel opens this server to everybody: set TWILIO_AUTH_TOKEN"),
         (["--public-url", "phone.example.com"], "--public-url opens this line to everybody"),
         (["--host", "0.0.0.0"], "--host 0.0.0.0 opens this line to everybody"),  # noqa: S104
         (["--stream-url", "a.com/pods/1"], "--stream-url (MOSHI_STREAM_URL) needs --public-url"),

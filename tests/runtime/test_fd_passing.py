@@ -41,7 +41,7 @@ async def test_nobody_else_may_ask_and_nothing_is_left() -> None:
                 assert not each.get_inheritable()
                 each.close()
         assert not Path(path).parent.exists()
-    with pytest.raises(NotOffered, match=f"Nobody offers the desks' ports at {path} "):
+    with pytest.raises(NotOffered, match=f"Nobody offers the gateways' sockets at {path} "):
         await offered(path)
 
 

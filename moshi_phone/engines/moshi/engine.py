@@ -70,7 +70,7 @@ class MoshiEngine(DuplexEngine):
         give_up_ms: float = math.inf,
     ) -> None:
         self.capacity = max(1, options.calls)  # with --calls auto, the start says how many
-        # named by the options alone: no weights are needed to tell
+        # Named by the options alone: no weights are needed to tell.
         self.capabilities = frozenset({"say", "listen"} if options.listens else {"say"})
         self.sampling = MoshiSampling(
             Sampling(options.text_temperature, options.text_top_k),
@@ -82,7 +82,7 @@ class MoshiEngine(DuplexEngine):
         self._hang_s = HANG_SHARE * options.hang_secs if hang_s is None else hang_s
         self._give_up_ms = give_up_ms
         self._lock = threading.Lock()  # of lost_calls: calls are lost in any thread
-        # changed on the event loop only; its length is read anywhere
+        # Changed on the event loop only; its length is read anywhere.
         self._sessions: set[MoshiSession] = set()
         self._not_loaded_reason: str | None = "Moshi is not loaded."  # None while it is loaded
         self._stopping = threading.Event()  # read between two frames by the model's thread
@@ -99,7 +99,7 @@ class MoshiEngine(DuplexEngine):
         )
         # Set by ``start`` and unset by ``stop``, on the loop; other threads copy it once before they use it.
         self._loaded: LoadedMoshi | None = None
-        # outside the prompt cache: never evicted
+        # Outside the prompt cache: never evicted.
         self._default_start: Future[Snapshot] | None = None
 
     @property

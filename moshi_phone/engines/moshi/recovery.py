@@ -38,11 +38,11 @@ class Recovery:
         self._try_model = try_model
         self._patience_s = patience_s
         self._run_later = run_later
-        # begin() comes from any thread, the trials from the model's, close() from the loop
+        # Begin() comes from any thread, the trials from the model's, close() from the loop.
         self._lock = threading.Lock()
         self._pauses = ExponentialBackoff()
         self._error: str | None = None  # set while the engine is out of service
-        # ends the pause before the next trial; set only after a failed one
+        # Ends the pause before the next trial; set only after a failed one.
         self._cancel: Cancel | None = None
         self._closed = False
 

@@ -124,7 +124,7 @@ class MoshiSession(DuplexSession):
         self._language: LanguageSession | None = None
         self._temperature: float | None = None  # set during the call; the model's thread's own
         self._detokenizer = detokenizer  # the decoder's thread's own
-        self._saying = speech_queue  # has a lock of its own
+        self._speech_queue = speech_queue  # has a lock of its own
         self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
         self.log = call_logger()  # for lines that other threads write about this call
@@ -177,7 +177,7 @@ class MoshiSession(DuplexSession):
     def say(self, text: str) -> None:
         """See ``DuplexSession``. What a call opens with is said first."""
         if not self._ended:
-            self._saying.say(text)
+            self._speech_queue.say(text)
 
     def stop_saying(self) -> None:
         """See ``DuplexSession``."""
@@ -192,7 +192,7 @@ class MoshiSession(DuplexSession):
 
     async def said(self) -> None:
         """See ``DuplexSession``."""
-        await self._saying.said()
+        await self._speech_queue.said()
 
     @property
     def backlog_frames(self) -> int:
@@ -234,7 +234,7 @@ class MoshiSession(DuplexSession):
             self._closed = True
             self._changed.notify_all()
         self._steps.close()
-        self._saying.end()
+        self._speech_queue.end()
         self._to_decode.put(None)  # the decoder's thread waits for this queue alone
         self._submit(self._forget)  # in the model's thread, where a step may be under way
         both = asyncio.gather(*(stage.released.wait() for stage in self._stages))
@@ -297,7 +297,9 @@ class MoshiSession(DuplexSession):
         if self._ended or language is None:
             return None
         # Steered only while there are words to say: each steered step is evaluated once more.
-        overrides = NO_OVERRIDES if self._saying.is_over else Overrides(choose_text=self._saying.decide)
+        overrides = (
+            NO_OVERRIDES if self._speech_queue.is_over else Overrides(choose_text=self._speech_queue.decide)
+        )
         return BatchPart(
             (language, frame.caller_tokens[:CODEBOOKS], overrides),
             partial(self._spoke, frame),
@@ -368,7 +370,7 @@ class MoshiSession(DuplexSession):
         with self._changed:
             self._answered_frames -= 1
         self._steps.push(step)
-        self._saying.step_given()
+        self._speech_queue.step_given()
 
     def _fail(self, where: str, reason: BaseException, *, is_engine_sound: bool = False) -> None:
         """End the conversation, from any thread; what was said before still comes out."""
@@ -384,7 +386,7 @@ class MoshiSession(DuplexSession):
             self._owner.on_failed(self, str(error))
         # Behind the steps that are already on their way to the loop, which are still played.
         self._tell(partial(self._steps.fail, error))
-        self._tell(self._saying.end)
+        self._tell(self._speech_queue.end)
 
     def _tell(self, what: Callable[[], object]) -> None:
         """Run something on the event loop, unless the program is ending and the loop is gone."""

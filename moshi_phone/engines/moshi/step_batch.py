@@ -51,7 +51,7 @@ class StepTimes:
         # All of them now: a reader in another thread must not see the dictionary grow.
         self.histograms = {rows: Histogram() for rows in range(1, most_rows + 1)}
         self._recent_ms: dict[int, deque[float]] = {}  # by rows; the scheduler decides by these alone
-        # by rows: how often they were too slow since they were last measured
+        # By rows: how often they were too slow since they were last measured.
         self._passed_over: dict[int, int] = {}
 
     def add(self, rows: int, step_ms: float) -> None:

@@ -121,10 +121,10 @@ async def test_one_read_is_not_forty_thousand_messages(connections: Connections)
                 longest = max(longest, connection.queue.qsize())
                 await asyncio.sleep(0)
 
-        monitoring_router = asyncio.ensure_future(watch())
+        watching = asyncio.ensure_future(watch())
         await peer.send(frame(TEXT, b"{}") * 40_000)
         await until(lambda: app.received == 40_000)
-        monitoring_router.cancel()
+        watching.cancel()
     assert longest < 1_000
 
 

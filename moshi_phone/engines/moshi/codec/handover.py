@@ -66,7 +66,7 @@ class Handover(Generic[FrameT]):
             self._pushed_since_step += 1
             self._changed.notify()
 
-    def import_call(self, old: Mimi) -> Mimi | None:
+    def take_over(self, old: Mimi) -> Mimi | None:
         """Exchange ``old`` for the spare if that has seen every frame so far; None if it has not.
 
         ``old`` is reset in the background.

@@ -78,7 +78,7 @@ class _StreamCodec(Generic[FrameT, ResultT]):
         return self._step(self._mimi, frame)
 
     def _finish_handover(self, handover: Handover[FrameT]) -> None:
-        if (successor := handover.import_call(self._mimi)) is not None:
+        if (successor := handover.take_over(self._mimi)) is not None:
             self._mimi = successor
             self._due_at_frames = self.pool.handover_frames
         elif handover.failed or self._handover_frames >= MAX_HANDOVER_FRAMES:

@@ -54,10 +54,10 @@ class StepRow:
         """How many codebooks to run: up to the last one that is drawn."""
         return max((codebook + 1 for codebook, token in enumerate(self.fixed) if token is None), default=0)
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """Prepare for the evaluation."""
         for ring in self.rings:
-            ring.settle()
+            ring.commit()
 
     def undo(self) -> None:
         """Prepare for another try."""
@@ -118,7 +118,7 @@ def _generate(model: Lm, rows: Sequence[StepRow]) -> list[Generated | Exception]
             chosen = _pick(mx.array(speaking), *chosen)
         audio, audio_is_sound = parts.depformer()(*chosen, fixed, codebooks)
     for row in rows:
-        row.settle()
+        row.commit()
     # The one evaluation, which also brings the rings up to date.
     mx.eval(text, audio, logits, is_sound, audio_is_sound)
     # From here on in numpy: everything was evaluated above, so nothing waits for the accelerator any more.
@@ -143,7 +143,7 @@ def _text(rows: Sequence[StepRow], drawn: mx.array) -> mx.array:
     if any(row.text is None and row.choose_text is not None for row in rows):
         # One evaluation more for the whole step, but only while there are words to say.
         for row in rows:
-            row.settle()
+            row.commit()
         mx.eval(drawn)
         tokens = np.array(drawn)[:, 0].tolist()
         for row, token in zip(rows, tokens, strict=True):

@@ -52,12 +52,12 @@ class RingKVCache:
             return written[:, :heads], written[:, heads:]
         return written[:, :heads, : self.offset + 1], written[:, heads:, : self.offset + 1]
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """Let go of the state before the written position: the step is about to be evaluated."""
         self._before = None
 
     def undo(self) -> None:
-        """Forget what was written since the last ``settle``."""
+        """Forget what was written since the last ``commit``."""
         if self._before is not None:
             self._state, self._before = self._before, None
 
@@ -107,7 +107,7 @@ class PromptKVCache:
         self.offset = 0
         self._positions = positions
         self._keys: mx.array | None = None  # [1, heads, positions, dim]
-        # the same shape; both are made with the first slice, whose dtype they take
+        # The same shape; both are made with the first slice, whose dtype they take.
         self._values: mx.array | None = None
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:

@@ -69,7 +69,7 @@ class RequestResolver:
         self._sampling = sampling
         self._tokenizer = tokenizer
         self._voices = voices
-        # resolved at the start: an unfit default must not wait for the first caller
+        # Resolved at the start: an unfit default must not wait for the first caller.
         self.default = self.role(NO_OVERRIDES)
 
     @classmethod

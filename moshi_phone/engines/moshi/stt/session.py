@@ -47,7 +47,7 @@ class ListeningSession:
             RingKVCache(context or config.transformer.context) for _ in model.transformer.layers
         ]
         self._position = 0  # the next to read; counted only when its step has succeeded
-        # the last one written, which the next position reads; at first the start token
+        # The last one written, which the next position reads; at first the start token.
         self._text_token = config.text_out_vocab_size
         self._extra_heads = np.zeros((0, 0), np.float32)
         start = np.full(self._codebooks, config.audio_padding_token, np.uint32)
@@ -140,7 +140,7 @@ def _transcribe(sessions: Sequence[ListeningSession], inputs: NDArray[np.uint32]
         text = mx.argmax(model.text_linear(hidden), axis=-1)
         heads = [mx.softmax(head(hidden).astype(mx.float32), axis=-1) for head in model.extra_heads]
         for ring in (ring for rings in rows for ring in rings):
-            ring.settle()
+            ring.commit()
         mx.eval(text, *heads)  # the one evaluation, which also brings the rings up to date
     except Exception as error:
         for ring in (ring for rings in rows for ring in rings):

@@ -114,9 +114,9 @@ class TranscriptionWorker:
         self._words = words  # likewise
         self._do_in_spare_time = do_in_spare_time
         self._steps = steps
-        # guards what follows: frames come from the model's thread, reads from any
+        # Guards what follows: frames come from the model's thread, reads from any.
         self._lock = threading.Lock()
-        # bounded by the limit below; the oldest goes first
+        # Bounded by the limit below; the oldest goes first.
         self._waiting: deque[tuple[int, Tokens]] = deque()
         self._final_silence = final_silence
         self._limit_frames = WAITING_FRAMES + len(silence)
@@ -124,7 +124,7 @@ class TranscriptionWorker:
         self._pause_probabilities: tuple[float, ...] = ()
         self._step_ms: float | None = None
         self._recent_ms: deque[float] = deque(maxlen=RECENT_STEPS)
-        # factor on the expected duration; falls with each skipped frame, so that it is tried again
+        # Factor on the expected duration; falls with each skipped frame, so that it is tried again.
         self._doubt = 1.0
         self._over = False  # ended or failed: nothing is taken any more
         self._last: tuple[int, Callable[[], object]] | None = None  # the last frame, and who waits for it

@@ -50,7 +50,7 @@ def test_the_seam_cannot_be_heard(mimi_file: Path, sound: str) -> None:
         assert spare is not None
         handover = Handover(pool, spare, inputs[SEAM_FRAME - frames : SEAM_FRAME], prime)
         wait_until(lambda: handover._is_level)
-        assert handover.import_call(old) is spare
+        assert handover.take_over(old) is spare
         stepped = [step(spare, frame) for frame in inputs[SEAM_FRAME:]]
         pool.give_back(spare)
         wait_until(lambda: pool.ready == 2)

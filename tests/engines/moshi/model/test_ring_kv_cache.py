@@ -35,7 +35,7 @@ def test_a_position_that_was_not_counted_is_written_again(settled: bool) -> None
         ring.advance()
     keys, _ = ring.write(written(9))
     if settled:
-        ring.settle()
+        ring.commit()
         mx.eval(keys)
     else:
         assert sorted(keys[0, 0, :, 0].tolist()) == [3, 9]  # type: ignore[type-var, arg-type]
@@ -51,12 +51,12 @@ def test_writing_does_not_copy_the_ring() -> None:
     """Half a gigabyte would be moved for each call and step."""
     ring = RingKVCache(100_000)
     ring.write(written(0))
-    ring.settle()
+    ring.commit()
     mx.eval(ring.state)
     mx.reset_peak_memory()
     before_bytes = mx.get_active_memory()
     ring.write(written(1))
-    ring.settle()
+    ring.commit()
     mx.eval(ring._state)
     assert mx.get_peak_memory() - before_bytes < 1000
 
