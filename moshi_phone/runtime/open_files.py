@@ -18,7 +18,7 @@ def raise_limit() -> int:
         if soft != resource.RLIM_INFINITY and aim > soft:
             try:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (aim, hard))
-            # MacOS refuses values above OPEN_MAX: the next one is tried.
+            # On macOS, setrlimit refuses values above OPEN_MAX: the next one is tried.
             except (OSError, ValueError):
                 continue
             return aim

@@ -38,7 +38,7 @@ class Recovery:
         self._try_model = try_model
         self._patience_s = patience_s
         self._run_later = run_later
-        # Begin() comes from any thread, the trials from the model's, close() from the loop.
+        # ``begin`` comes from any thread, the trials from the model's, close() from the loop.
         self._lock = threading.Lock()
         self._pauses = ExponentialBackoff()
         self._error: str | None = None  # set while the engine is out of service

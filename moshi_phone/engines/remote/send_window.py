@@ -91,7 +91,7 @@ class SendWindow:
         if not self._unanswered_s:
             return None
         # Of the frames that can have reached the server and come back by now, this answers the last,
-        # Unless there was once an answer with fewer of them open: then that many are the offset.
+        # unless there was once an answer with fewer of them open: then that many are the offset.
         back = sum(sent_s <= now_s - self.wire_s for sent_s in self._unanswered_s)
         short = max(back - 1, 0)
         self.unanswered_offset_frames = (
