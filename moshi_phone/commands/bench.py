@@ -72,11 +72,11 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
         click.echo(line)
     if holds is not None:
         click.echo(str(holds))
-    raise SystemExit(0 if pace.holds else 1)
+    raise SystemExit(0 if pace.keeps_up else 1)
 
 
 def _bench_servers(options: EngineOptions, frames: int) -> NoReturn:
-    from moshi_phone.engines.remote.pace import holds, report_servers  # noqa: PLC0415 - as below
+    from moshi_phone.engines.remote.pace import keeps_up, report_servers  # noqa: PLC0415 - as below
 
     async def bench_them() -> Pace:
         # The caller is heard from the first frame on, so that all of them are answered alike.
@@ -92,7 +92,7 @@ def _bench_servers(options: EngineOptions, frames: int) -> NoReturn:
         pace = asyncio.run(bench_them())
     for line in report_servers(pace):
         click.echo(line)
-    raise SystemExit(0 if holds(pace) else 1)
+    raise SystemExit(0 if keeps_up(pace) else 1)
 
 
 async def _bench(options: EngineOptions, frames: int, folder: Path) -> tuple[Pace, Capacity | None]:

@@ -16,7 +16,7 @@ from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.engines.duplex import DuplexEngine, DuplexSession, EngineUnavailable
 
 BUSY_SHARE = 0.8  # of 80 ms that a step may take, so that a hiccup is no hole
-MOST_CALLS = 256  # beyond it nothing was extrapolated from
+MOST_CALLS = 256  # no extrapolation beyond it
 GIVE_UP_MS = 1000.0  # of a step: no number of further ones would change the verdict
 TOLERATED_DROPS = 0.01  # a hiccup of the machine is not the engine's
 
@@ -56,12 +56,12 @@ class Pace:
 
     @property
     def slowest(self) -> str:
-        """The stage that sets the pace."""
+        """The stage that takes longest at p95."""
         return max(self.stages, key=lambda stage: self.stages[stage].p95)
 
     @property
-    def holds(self) -> bool:
-        """Whether every stage is quicker than speech, and frames were not dropped."""
+    def keeps_up(self) -> bool:
+        """Whether every stage is faster than speech, and (nearly) no frames were dropped."""
         fed_frames = self.calls * self.frames
         return (
             bool(self.stages)
@@ -72,7 +72,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Capacity:
-    """How many calls a machine holds, by each part alone; reckoned from what was measured.
+    """How many calls a machine holds, by each part alone; computed from measurements.
 
     Attributes:
         steps: of the model; a step is for all calls at once, and takes a linear share more for each.
@@ -90,7 +90,7 @@ class Capacity:
         return min(self.steps, self.codecs, self.steps if self.memory is None else self.memory)
 
     def __str__(self) -> str:
-        """All of it in one line, the narrowest part first."""
+        """All of it in one line, the tightest limit first."""
         parts = {"steps": self.steps, "codecs": self.codecs}
         if self.memory is not None:
             parts["memory"] = self.memory
@@ -101,7 +101,7 @@ class Capacity:
 def capacity(
     step_ms: Mapping[int, float], codec_ms: float, cores: int, *, memory: int | None = None
 ) -> Capacity:
-    """Reckon how many calls a machine holds, with a fifth of the time left free.
+    """Compute how many calls a machine holds, with a fifth of the time left free.
 
     Args:
         step_ms: how long a step takes, by the calls in it; one number at least.
@@ -121,7 +121,7 @@ def capacity(
 
 
 def report(pace: Pace) -> list[str]:
-    """Put a measurement into lines, the last of which is the verdict."""
+    """Format a measurement; the last line is the verdict."""
     lines = [f"{'milliseconds':<14}{'p50':>8}{'p95':>8}{'max':>8}{'headroom':>10}"]
     rows = [*pace.stages.items(), *([] if pace.answers is None else [("answer", pace.answers)])]
     for name, spread in rows:
@@ -130,30 +130,30 @@ def report(pace: Pace) -> list[str]:
     lines.append(f"{pace.dropped_frames} of {pace.calls * pace.frames} frames dropped")
     if pace.untranscribed_frames:
         lines.append(
-            f"{pace.untranscribed_frames} of {pace.calls * pace.frames} frames answered, but not listened to"
+            f"{pace.untranscribed_frames} of {pace.calls * pace.frames} frames answered, but not transcribed"
         )
     return [*lines, verdict(pace)]
 
 
 def verdict(pace: Pace) -> str:
-    """Say in one line whether the machine is quick enough."""
+    """Say in one line whether the machine is fast enough."""
     if not pace.stages:
         return f"Verdict: too slow: not one of {pace.frames} frames was answered."
     slowest = pace.stages[pace.slowest]
     calls = f"{pace.calls} call{'s' if pace.calls > 1 else ''}"
-    if not pace.holds:
+    if not pace.keeps_up:
         return (
-            f"Verdict: does not hold real time for {calls}: {pace.slowest} takes {slowest.p95:.0f} ms "
+            f"Verdict: does not keep up with {calls}: {pace.slowest} takes {slowest.p95:.0f} ms "
             f"at p95 for {FRAME_MS} ms of speech; {pace.dropped_frames} frames were dropped."
         )
     return (
-        f"Verdict: holds real time for {calls}: {pace.slowest} takes {slowest.p95:.0f} of {FRAME_MS} ms "
+        f"Verdict: keeps up with {calls}: {pace.slowest} takes {slowest.p95:.0f} of {FRAME_MS} ms "
         f"at p95, {FRAME_MS - slowest.p95:.0f} ms of headroom."
     )
 
 
 async def measure(engine: DuplexEngine, calls: int, frames: int) -> Pace:
-    """Let callers talk to a started engine, in real time.
+    """Feed a started engine with callers' noise, in real time.
 
     Args:
         engine: started, and free.
@@ -166,12 +166,12 @@ async def measure(engine: DuplexEngine, calls: int, frames: int) -> Pace:
     """
     sessions = [engine.open_session() for _ in range(calls)]
     try:
-        found = await asyncio.gather(*(_talk(session, frames) for session in sessions))
+        results = await asyncio.gather(*(_talk(session, frames) for session in sessions))
     finally:
         await asyncio.gather(*(session.close() for session in sessions))
     stages: dict[str, list[float]] = {}
     answers_ms: list[float] = []
-    for call in found:
+    for call in results:
         answers_ms += call.answers_ms
         for name, times_ms in call.stages_ms.items():
             stages.setdefault(name, []).extend(times_ms)
@@ -216,8 +216,8 @@ async def _talk(session: DuplexSession, frames: int) -> _Heard:
             fed_at_s.append(time.perf_counter())
             # Noise: silent frames would be dropped first where the engine falls behind.
             session.feed((0.1 * rng.standard_normal(FRAME_SAMPLES)).astype(np.float32))
-        last_words_s = 5 * FRAME_MS / 1000  # as many frames as may be under way (backlog.LIMIT_FRAMES)
-        await asyncio.wait([listening], timeout=last_words_s)
+        drain_s = 5 * FRAME_MS / 1000  # as many frames as may be under way (backlog.LIMIT_FRAMES)
+        await asyncio.wait([listening], timeout=drain_s)
     finally:
         listening.cancel()
     if listening.done() and not listening.cancelled() and (error := listening.exception()):

@@ -42,7 +42,7 @@ def test_bench_says_when_a_server_is_too_slow() -> None:
     with moshi_server_beside(Behaviour(step_s=0.3)) as server:
         result = run("bench", "--engine", "remote", "--server", server.url, "--frames", "25")
         assert result.exit_code == 1
-        assert "Verdict: does not hold real time for 1 call" in result.output
+        assert "Verdict: does not keep up with 1 call" in result.output
 
 
 def test_bench_of_more_calls_than_there_are_leases() -> None:

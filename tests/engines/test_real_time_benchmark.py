@@ -22,9 +22,9 @@ QUICK = Pace(
 
 
 def test_holds_real_time_with_headroom() -> None:
-    assert QUICK.holds
+    assert QUICK.keeps_up
     assert verdict(QUICK) == (
-        "Verdict: holds real time for 1 call: language takes 35 of 80 ms at p95, 45 ms of headroom."
+        "Verdict: keeps up with 1 call: language takes 35 of 80 ms at p95, 45 ms of headroom."
     )
 
 
@@ -32,15 +32,15 @@ def test_does_not_hold_real_time() -> None:
     slow = replace(
         QUICK, calls=2, stages=QUICK.stages | {"encode": Percentiles(70, 81, 99)}, dropped_frames=40
     )
-    assert not slow.holds
+    assert not slow.keeps_up
     assert verdict(slow) == (
-        "Verdict: does not hold real time for 2 calls: encode takes 81 ms at p95 for 80 ms of speech; "
+        "Verdict: does not keep up with 2 calls: encode takes 81 ms at p95 for 80 ms of speech; "
         "40 frames were dropped."
     )
-    assert not replace(QUICK, dropped_frames=3).holds
-    assert replace(QUICK, dropped_frames=2).holds, "one hiccup in 20 s is the machine's"
+    assert not replace(QUICK, dropped_frames=3).keeps_up
+    assert replace(QUICK, dropped_frames=2).keeps_up, "one hiccup in 20 s is the machine's"
     nothing = Pace(1, 250, {}, None, 245)
-    assert not nothing.holds
+    assert not nothing.keeps_up
     assert verdict(nothing) == "Verdict: too slow: not one of 250 frames was answered."
 
 
@@ -66,7 +66,7 @@ async def test_measures_any_engine() -> None:
 
 def test_says_how_much_was_not_listened_to() -> None:
     pace = replace(QUICK, stages=QUICK.stages | {"listen": Percentiles(3, 4, 9)}, untranscribed_frames=3)
-    assert "3 of 250 frames answered, but not listened to" in report(pace)
+    assert "3 of 250 frames answered, but not transcribed" in report(pace)
 
 
 def test_says_how_many_calls_a_machine_holds_and_what_bounds_them() -> None:

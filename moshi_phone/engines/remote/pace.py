@@ -9,13 +9,13 @@ SHARES = {"server": "in the server", WIRE: "on the wire", "opus": "in Opus"}
 """Parts of an answer's delay, in the order of the report; the keys are those of a step's ``timings_ms``."""
 
 
-def holds(pace: Pace) -> bool:
-    """Whether everything was answered, and (nearly) nothing dropped."""
+def keeps_up(pace: Pace) -> bool:
+    """Whether frames were answered, and (nearly) none dropped."""
     return pace.answers is not None and pace.dropped_frames <= TOLERATED_DROPS * pace.calls * pace.frames
 
 
 def report_servers(pace: Pace) -> list[str]:
-    """Put a measurement of servers into lines, the last of which is the verdict."""
+    """Format a measurement of servers; the last line is the verdict."""
     lines = [f"{'milliseconds':<14}{'p50':>8}{'p95':>8}{'max':>8}"]
     rows = [*pace.stages.items(), *([] if pace.answers is None else [("answer", pace.answers)])]
     lines += [f"{name:<14}{spread.p50:8.1f}{spread.p95:8.1f}{spread.max:8.1f}" for name, spread in rows]
@@ -27,15 +27,15 @@ def _verdict(pace: Pace) -> str:
     if pace.answers is None:
         return f"Verdict: too slow: not one of {pace.frames} frames was answered."
     calls = f"{pace.calls} call{'s' if pace.calls > 1 else ''}"
-    if not holds(pace):
+    if not keeps_up(pace):
         return (
-            f"Verdict: does not hold real time for {calls}: {pace.dropped_frames} frames were dropped, "
+            f"Verdict: does not keep up with {calls}: {pace.dropped_frames} frames were dropped, "
             "because the servers were too far behind."
         )
     parts = ", ".join(
         f"{pace.stages[key].p50:.0f} {words}" for key, words in SHARES.items() if key in pace.stages
     )
     return (
-        f"Verdict: holds real time for {calls}: an answer takes {pace.answers.p50:.0f} ms at p50 ({parts}), "
+        f"Verdict: keeps up with {calls}: an answer takes {pace.answers.p50:.0f} ms at p50 ({parts}), "
         f"{pace.answers.p95:.0f} at p95."
     )

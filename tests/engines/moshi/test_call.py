@@ -1,4 +1,4 @@
-"""A call with the tiny Moshi through the real server and a real socket. It need not hold real time."""
+"""A call with the tiny Moshi through the real server and a real socket. It need not be real time."""
 
 from __future__ import annotations
 

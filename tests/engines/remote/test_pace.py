@@ -3,7 +3,7 @@ from __future__ import annotations
 from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.engines.duplex import WIRE
 from moshi_phone.engines.real_time_benchmark import Pace
-from moshi_phone.engines.remote.pace import holds, report_servers
+from moshi_phone.engines.remote.pace import keeps_up, report_servers
 
 STAGES = {
     "server": Percentiles(150, 180, 200),
@@ -14,23 +14,23 @@ STAGES = {
 
 def test_the_verdict_says_where_the_delay_comes_from() -> None:
     pace = Pace(1, 100, STAGES, Percentiles(230, 260, 300), 0)
-    assert holds(pace)
+    assert keeps_up(pace)
     assert report_servers(pace)[-1] == (
-        "Verdict: holds real time for 1 call: an answer takes 230 ms at p50 "
+        "Verdict: keeps up with 1 call: an answer takes 230 ms at p50 "
         "(150 in the server, 20 on the wire, 53 in Opus), 260 at p95."
     )
 
 
 def test_frames_that_were_dropped_are_too_slow() -> None:
     pace = Pace(2, 100, STAGES, Percentiles(230, 260, 300), 3)
-    assert not holds(pace)
+    assert not keeps_up(pace)
     *_, count, verdict = report_servers(pace)
     assert count == "3 of 200 frames dropped"
-    assert verdict.startswith("Verdict: does not hold real time for 2 calls: 3 frames")
-    assert holds(Pace(2, 100, STAGES, Percentiles(230, 260, 300), 2))  # one in a hundred is the machine's
+    assert verdict.startswith("Verdict: does not keep up with 2 calls: 3 frames")
+    assert keeps_up(Pace(2, 100, STAGES, Percentiles(230, 260, 300), 2))  # one in a hundred is the machine's
 
 
 def test_no_answer_at_all() -> None:
     pace = Pace(1, 100, {}, None, 0)
-    assert not holds(pace)
+    assert not keeps_up(pace)
     assert report_servers(pace)[-1] == "Verdict: too slow: not one of 100 frames was answered."
