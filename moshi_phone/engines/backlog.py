@@ -1,4 +1,4 @@
-"""The caller's frames that are waiting to be answered, and which of them to give up."""
+"""The caller's unanswered frames, and which of them to drop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from moshi_phone.audio.formats import Pcm
 from moshi_phone.audio.silence import is_silent
 
-LIMIT_FRAMES = 5  # 400 ms: a conversation that is further behind than this is better off with a hole
+LIMIT_FRAMES = 5  # 400 ms: a conversation that is further behind is better off with a gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +19,15 @@ class Waiting:
 
 
 class Backlog:
-    """Counts frames from the caller's mouth to the answer, and holds those that no stage has taken.
+    """Counts unanswered frames, and holds those that no stage has taken.
 
     At most ``limit_frames`` are on their way at a time. When one more comes, the oldest silent one of
-    those that still wait is dropped, or the oldest at all where none is silent; what a stage has taken
-    can't be dropped. So a stall becomes a hole in what the model hears, never a delay that stays. Not
+    those that still wait is dropped, or the oldest of all if none is silent; a frame that a stage has taken
+    cannot be dropped. So a stall becomes a gap in what the model hears, never a lasting delay. Not
     thread-safe: the owner locks.
 
     Attributes:
-        dropped_frames: how many were given up since the start.
+        dropped_frames: frames dropped since the start.
     """
 
     def __init__(self, limit_frames: int = LIMIT_FRAMES) -> None:
@@ -48,15 +48,15 @@ class Backlog:
 
     @property
     def taken_frames(self) -> int:
-        """Frames that the stages are at work on."""
+        """Frames that the stages are processing."""
         return self._taken_frames
 
     def push(self, pcm: Pcm) -> None:
-        """Take a frame of the caller, and drop one where there are too many."""
+        """Add a frame of the caller, and drop one if there are too many."""
         self._waiting.append(Waiting(pcm, is_silent(pcm)))
         if self.frames > self._limit_frames:
-            silent = (place for place, frame in enumerate(self._waiting) if frame.silent)
-            # The newest counts among them: where it alone is silent, it is the one that nobody misses.
+            silent = (index for index, frame in enumerate(self._waiting) if frame.silent)
+            # The newest frame counts too: if it alone is silent, it is the best one to drop.
             del self._waiting[next(silent, 0)]
             self.dropped_frames += 1
 

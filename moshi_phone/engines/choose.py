@@ -1,4 +1,4 @@
-"""Which engine the options mean."""
+"""Selects the engine from the options."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ENGINES = ("auto", "moshi", "parrot", "remote")
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """An engine, and why it is this one.
+    """An engine, and why it was selected.
 
     Attributes:
         engine: not started yet.
-        reason: to be read behind the engine's name: "because …", "on Metal".
-        hint: how to have another one; may be empty.
-        personas: what calls may ask of it, by number or by name.
+        reason: follows the engine's name in the log: "because …", "on Metal".
+        hint: how to select another one; may be empty.
+        personas: the settings of calls, by number or by name.
         left_out: options that are set, and mean nothing to it.
     """
 
@@ -46,9 +46,9 @@ class EngineChoice:
 
 
 def accelerator() -> str | None:
-    """Name the accelerator that mlx would run on here, or None where it would run on the processor."""
+    """Name the accelerator that mlx would run on here, or None where it would run on the CPU."""
     try:
-        import mlx.core as mx  # noqa: PLC0415 - loading mlx takes a moment, and the parrot needs none of it
+        import mlx.core as mx  # noqa: PLC0415 - loading mlx takes a moment, and the parrot does not need it
     except ImportError:  # mlx without a backend, or with one whose driver is missing
         return None
     if mx.metal.is_available():
@@ -59,20 +59,20 @@ def accelerator() -> str | None:
 
 
 def unused_gpu() -> str | None:
-    """Name the NVIDIA card of this machine where there is one that mlx does not use."""
+    """Name this machine's NVIDIA GPU if mlx does not use it."""
     return None if accelerator() else nvidia.nvidia_card()
 
 
 def uses_backends(options: EngineOptions) -> bool:
-    """Say whether servers elsewhere are to answer: who names one means it."""
+    """Return whether remote servers answer: naming one selects them."""
     return options.engine == "remote" or (options.engine == "auto" and bool(options.remote.server))
 
 
 def create_engine(options: EngineOptions) -> EngineChoice:
-    """Make the engine that the options ask for, and say why it is this one and how to have the other.
+    """Make the engine that the options select, with the reason and the alternative.
 
     Raises:
-        EngineUnavailable: when the options ask for what is not there.
+        EngineUnavailable: when the options ask for something that is not available.
     """
     settled, personas = resolve_personas(options)
     return replace(_choose(settled), personas=personas)
@@ -105,7 +105,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
                 "The parrot cannot say given words; leave out --greeting, or take --engine moshi."
             )
         return EngineChoice(_parrot(options), "as asked", left_out=_left_out_by_parrot(options))
-    # Only now: loading mlx, and asking the driver, is not for those who have named another engine.
+    # Only now: loading mlx and querying the driver take time, which other engines do not need.
     found = accelerator()
     card = unused_gpu()
     hint = f"to have Moshi on it: {nvidia.REMEDY}; " if card else ""
@@ -125,7 +125,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
             f"The Moshi engine needs the package {error.name}, which is not installed: run uv sync. "
             "--engine parrot answers calls without it."
         ) from error
-    where = f"on {found}" if found else "on the processor, which is too slow for a conversation"
+    where = f"on {found}" if found else "on the CPU, which is too slow for a conversation"
     if card:
         where += f", and not on this machine's {card}"
     return EngineChoice(MoshiEngine(options), where, f"{hint}--engine parrot answers without it")
@@ -146,18 +146,18 @@ def _left_out_by_parrot(options: EngineOptions) -> tuple[str, ...]:
 
 
 def _parrot(options: EngineOptions) -> ParrotEngine:
-    """Make a parrot for so many calls as the options name; it has room for many where they name none."""
+    """Make a parrot, with the given number of calls if one was given."""
     if options.calls in (DEFAULT_CALLS, AUTO_CALLS):
         return ParrotEngine(options.parrot_delay)
     return ParrotEngine(options.parrot_delay, options.calls)
 
 
 def _own_engine(options: EngineOptions) -> DuplexEngine:
-    """Make an engine of the user's own: a class that takes the options, or nothing."""
+    """Make an engine of the user's own: its class takes the options, or no argument."""
     made = load(options.engine, "--engine")
     if not (isinstance(made, type) and issubclass(made, DuplexEngine)):
         raise PluginUnfit(f"--engine: expected a class derived from DuplexEngine, got {options.engine}.")
-    # Making one would say so as well, but in Python's words, and with a traceback.
+    # Making one would fail as well, but with a traceback.
     if missing := sorted(getattr(made, "__abstractmethods__", ())):
         raise PluginUnfit(f"--engine: {options.engine} lacks {', '.join(missing)} (see engines/duplex.py).")
     for name, is_async in (("start", True), ("stop", True), ("open_session", False)):
@@ -192,8 +192,8 @@ def _remote_engine(options: EngineOptions) -> EngineChoice:
         "max_steps": options.remote.max_steps,
     }
     greetings: tuple[Greeting, ...] = get_args(Greeting)
-    # What is none of the three is the greeting itself, in words.
-    greeting = next((one for one in greetings if one == options.greeting), None)
+    # Any other value is the greeting itself, in words.
+    greeting = next((kind for kind in greetings if kind == options.greeting), None)
     requested = RemoteCallSettings(
         persona=options.persona,
         voice=options.voice,

@@ -1,6 +1,6 @@
-"""What answers a call: 80 ms of the caller in, 80 ms of speech out, both at once.
+"""The interface of engines: 80 ms of the caller in, 80 ms of speech out, both at once.
 
-An engine is one a process and a session is one a call. Nothing here knows of phones, sockets or pipecat.
+A process has one engine, and a call one session. Nothing here depends on phones, sockets or pipecat.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from moshi_phone.audio.formats import FRAME_SAMPLES, Pcm
 from moshi_phone.audio.histogram import Histogram
 from moshi_phone.runtime.errors import UserError
 
-LAST_WORDS_SECS = 1.0  # how long a session may take for the last words of a caller who has hung up
-HANG_SECS = 5.0  # how long a session may owe an answer, but for --hang-secs; then a caller hangs up
+LAST_WORDS_SECS = 1.0  # time for transcribing the last words after the caller has hung up
+HANG_SECS = 5.0  # default of --hang-secs: without output for so long, a session counts as hung
 
 Progress = Callable[[str], None]
-"""Takes one line for a person to read while something long goes on."""
+"""Receives progress lines for the user during a long operation."""
 
 
 WIRE = "wire"
-"""In a step's ``timings_ms``: the way to a server and back, on which many frames can be at once."""
+"""In a step's ``timings_ms``: the round trip to a server; many frames can be under way at once."""
 
 LISTEN = "listen"
-"""In ``timings_ms``: listening for words, which an answer does not wait for."""
+"""In ``timings_ms``: transcription, which does not delay the answer."""
 
 
 class EngineError(UserError):
-    """An engine's own failure; its text is one sentence that a person can act on."""
+    """An engine's own failure; its text is one sentence that the user can act on."""
 
 
 BUGS = (Exception, SystemExit, KeyboardInterrupt)
@@ -46,26 +46,26 @@ class EngineBusy(EngineError):
 
 
 class Unsupported(EngineError):
-    """The engine cannot do what is asked of it; another one can."""
+    """The engine lacks a feature that another engine has."""
 
 
 class EngineFailed(EngineError):
-    """A session broke in the middle of its call. The session is lost; the engine may live on."""
+    """A session failed during its call. The session is lost; the engine may continue."""
 
 
 class RequestRefused(EngineError):
-    """A call asks for something that this engine cannot do; the text says what, and what can be done."""
+    """A call asks for something that this engine does not support; the text has the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallOverrides:
-    """What one call asks of its engine; None takes what the engine was started with.
+    """One call's settings; None takes what the engine was started with.
 
     Attributes:
-        persona: who the engine is to be, in words; never logged, and not in the ``repr``.
-        voice: whose voice it speaks with, by name.
+        persona: the bot's role, in words; never logged, and not in the ``repr``.
+        voice: name of its voice.
         greeting: the words that it says first; not in the ``repr`` either.
-        temperature: of what it draws, where it draws.
+        temperature: of its sampling, if it samples.
     """
 
     persona: str | None = field(default=None, repr=False)
@@ -75,11 +75,11 @@ class CallOverrides:
 
     @property
     def requested(self) -> frozenset[str]:
-        """The names of what is asked for."""
+        """The names of the fields that are set."""
         return frozenset(item.name for item in fields(self) if getattr(self, item.name) is not None)
 
     def or_else(self, other: CallOverrides) -> CallOverrides:
-        """Take from another request what this one leaves open."""
+        """Fill unset fields from another request."""
         own = {item.name: getattr(self, item.name) for item in fields(self)}
         return replace(other, **{name: value for name, value in own.items() if value is not None})
 
@@ -103,19 +103,17 @@ class CallerText:
 
 @dataclass(frozen=True, slots=True)
 class DuplexStep:
-    """What a session says for one frame of the caller.
+    """A session's output for one frame of the caller.
 
     Attributes:
-        pcm: float32 ``[1920]``, 24 kHz mono, -1 to 1; or None where the engine has nothing to play yet.
-        text: what the engine put into words during this frame, with a space where a word begins;
-            mostly empty.
+        pcm: float32 ``[1920]``, 24 kHz mono, -1 to 1; or None while the engine has nothing to play yet.
+        text: the bot's words of this frame, with a space where a word begins; mostly empty.
         timings_ms: how long each stage of this frame took, by the stage's name, in the order of the
             stages; stages wait for each other, so the sum may be more than the frame's own delay.
-        caller_text: what was made out of the caller since the last step, in order; nothing where the
-            engine does not listen for words.
-        pause_probabilities: how likely the caller has paused, 0 to 1, one for each of the listening
-            model's heads, which look further and further; above 0.5 in the third, Kyutai's example takes
-            the caller's turn as over. Empty where the model has no such heads.
+        caller_text: the caller's words since the last step, in order; empty without transcription.
+        pause_probabilities: that the caller has paused, 0 to 1, one for each head of the transcription
+            model, with growing horizons; above 0.5 in the third, Kyutai's example considers the caller's
+            turn over. Empty if the model has no such heads.
     """
 
     pcm: Pcm | None
@@ -127,14 +125,14 @@ class DuplexStep:
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """One of the servers that an engine hands its calls to.
+    """One of an engine's servers.
 
     Attributes:
         name: host and port.
         kind: what kind of server.
-        calls: how many it holds.
-        capacity: how many it may hold.
-        error: one sentence on why it gets no calls, or None while it does.
+        calls: its running calls.
+        capacity: how many calls it may hold.
+        error: one sentence on why it is out of service, or None.
     """
 
     name: str
@@ -158,10 +156,10 @@ class DuplexSession(ABC):
 
     @abstractmethod
     def feed(self, pcm: Pcm) -> None:
-        """Give the session the caller's next 80 ms. Returns at once, and never waits for the model.
+        """Feed the caller's next 80 ms. Returns at once, and never waits for the model.
 
         Args:
-            pcm: float32 ``[1920]``, 24 kHz mono; the session may keep it, so do not write to it again.
+            pcm: float32 ``[1920]``, 24 kHz mono; do not write to it again, the session may hold on to it.
 
         Raises:
             ValueError: when the array has another shape or dtype.
@@ -172,27 +170,27 @@ class DuplexSession(ABC):
         """Iterate over the steps, in order, until the session is closed. Call it once.
 
         Raises:
-            EngineFailed: from the iteration, when the session broke.
+            EngineFailed: from the iteration, when the session failed.
         """
 
     @property
     @abstractmethod
     def backlog_frames(self) -> int:
-        """Frames that were fed and have not come out as a step yet."""
+        """Frames that were fed and not answered yet."""
 
     @property
     @abstractmethod
     def dropped_frames(self) -> int:
-        """Frames of the caller that were dropped since the start, because the backlog was too long."""
+        """Frames of the caller that were dropped since the start because the backlog was full."""
 
     def say(self, text: str) -> None:
-        """Have these words said, in the engine's own voice, while it goes on listening. Returns at once.
+        """Queue words to be said in the engine's own voice, while it keeps listening. Returns at once.
 
-        They come out as steps, as everything does; what is said while others wait comes after them.
+        They come out as steps, like all output, after words that are queued already.
 
         Raises:
-            Unsupported: when the engine cannot.
-            ValueError: when there is nothing in the text to say, or too much.
+            Unsupported: when the engine cannot say given words.
+            ValueError: when the text has no words, or too many.
         """
         raise Unsupported(f"This engine cannot say given words ({len(text)} characters); --engine moshi can.")
 
@@ -201,11 +199,11 @@ class DuplexSession(ABC):
 
     @property
     def listens(self) -> bool:
-        """Whether the steps tell the caller's words (``caller_text``)."""
+        """Whether the steps carry the caller's words (``caller_text``)."""
         return False
 
     def set_temperature(self, temperature: float) -> None:
-        """Draw at another temperature from the next step on.
+        """Change the sampling temperature from the next step on.
 
         Raises:
             Unsupported: when the engine cannot change it during a call.
@@ -213,29 +211,29 @@ class DuplexSession(ABC):
         """
         raise Unsupported(f"This engine cannot change the temperature during a call (to {temperature:g}).")
 
-    async def said(self) -> None:  # noqa: B027 - an engine that cannot say has never anything to wait for
-        """Wait until all that was given to ``say`` has been said, or the session has ended."""
+    async def said(self) -> None:  # noqa: B027 - an engine that cannot say words has nothing to wait for
+        """Wait until all queued words have been said, or the session has ended."""
 
     async def finish_listening(self) -> tuple[CallerText, ...]:
-        """Listen to the end of what was fed, and give the caller's words that no step has carried.
+        """Transcribe the rest of what was fed, and give the caller's words that no step has carried.
 
-        Called once, at the call's end, when nobody reads ``outputs()`` any more, and before ``close()``. What
-        is fed after it is let go. It takes ``LAST_WORDS_SECS`` at most.
+        Called once, at the call's end, after the last read of ``outputs()`` and before ``close()``. Frames
+        fed later are ignored. It takes ``LAST_WORDS_SECS`` at most.
         """
         return ()
 
     @property
     def untranscribed_frames(self) -> int:
-        """Frames of the caller that were answered, but not listened to for words, for want of time."""
+        """Frames of the caller that were answered but not transcribed, for lack of time."""
         return 0
 
     @abstractmethod
     async def close(self) -> None:
-        """End the session and free all that it holds, also in the middle of a step. May be called twice."""
+        """End the session and free its resources, even during a step. May be called twice."""
 
 
 class DuplexEngine(ABC):
-    """Holds what all sessions share (a model, a voice) and hands out sessions.
+    """Holds what all sessions share (a model, a voice), and opens sessions.
 
     Attributes:
         name: as ``--engine`` spells it.
@@ -243,7 +241,7 @@ class DuplexEngine(ABC):
         running: how many are open.
         capabilities: what its sessions can do besides talking: ``say`` (given words), ``listen`` (give
             the caller's words).
-        lost_calls: how many calls ended since the start because their session broke.
+        lost_calls: how many calls ended since the start because their session failed.
         supported_overrides: which fields of a ``CallOverrides`` it can fulfil.
     """
 
@@ -261,24 +259,24 @@ class DuplexEngine(ABC):
     @property
     @abstractmethod
     def error(self) -> str | None:
-        """One sentence on what is wrong with the engine, or None while it can take calls."""
+        """One sentence on why the engine takes no calls, or None while it does."""
 
-    def watch(self) -> None:  # noqa: B027 - an engine that cannot hang has nothing to look for
-        """Act on what hangs. A watchdog calls it twice a second: reading ``error`` changes nothing."""
+    def watch(self) -> None:  # noqa: B027 - an engine that cannot hang has nothing to watch
+        """Detect and handle hangs. A watchdog calls it twice a second; reading ``error`` changes nothing."""
 
     @property
     def voices(self) -> Sequence[str]:
-        """The voices that a call may ask for by name; none where it has no choice."""
+        """Names of the voices that a call may choose; empty if there is no choice."""
         return ()
 
     @property
     def step_times(self) -> Mapping[int, Histogram]:
-        """How long steps took, by how many calls were in them; empty where calls are not stepped together."""
+        """Durations of steps, by their number of calls; empty if calls are not stepped together."""
         return {}
 
     @property
     def servers(self) -> Sequence[ServerStatus]:
-        """The servers that it hands its calls to; none where it answers them itself."""
+        """The servers that its calls go to; empty if it answers them itself."""
         return ()
 
     @abstractmethod
@@ -290,9 +288,9 @@ class DuplexEngine(ABC):
         """
 
     def prepare(self, request: CallOverrides) -> None:
-        """Get ready what a call that will come in a moment asks for. Returns at once.
+        """Begin to prepare a call that is about to start. Returns at once.
 
-        The webhook calls it while the phone rings. What is not ready when the call begins is waited for then.
+        The webhook calls it while the phone rings. The call waits for what is not ready by then.
 
         Raises:
             RequestRefused: when this engine cannot fulfil the request.
@@ -302,10 +300,10 @@ class DuplexEngine(ABC):
 
     @abstractmethod
     def open_session(self, request: CallOverrides = NO_OVERRIDES) -> DuplexSession:
-        """Give a session at once.
+        """Open a session, at once.
 
         Args:
-            request: what this call asks for.
+            request: this call's settings.
 
         Raises:
             EngineBusy: when ``running`` has reached ``capacity``, or the engine is not ready.
@@ -313,17 +311,17 @@ class DuplexEngine(ABC):
         """
 
     def check_request(self, request: CallOverrides) -> None:
-        """Make sure that the request asks for nothing that this engine does not take.
+        """Check that this engine supports all fields of a request.
 
         Raises:
-            RequestRefused: naming the first thing that it does not.
+            RequestRefused: naming the first field that it does not support.
         """
         if beyond := sorted(request.requested - self.supported_overrides):
             raise RequestRefused(f"The engine {self.name} takes no {beyond[0]} for a call; leave it out.")
 
     @abstractmethod
     async def stop(self) -> None:
-        """Close what is open and free everything. May be called twice."""
+        """Close all sessions and free everything. May be called twice."""
 
 
 def check_frame(pcm: Pcm) -> Pcm:

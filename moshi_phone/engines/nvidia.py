@@ -1,4 +1,4 @@
-"""Whether this machine has an NVIDIA card, also where mlx does not use it."""
+"""Finds this machine's NVIDIA GPU, also if mlx does not use it."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import subprocess
 from pathlib import Path
 
 REMEDY = "UV_NO_GROUP=cpu uv sync --extra cuda, and UV_NO_GROUP=cpu in the environment from then on"
-"""Both of mlx's backends are one file, and a plain ``uv run`` brings the one for processors back."""
+"""Both of mlx's backends install the same file, and a plain ``uv run`` reinstalls the CPU one."""
 
 _DRIVER = Path("/proc/driver/nvidia/gpus")
 _ANSWER_SECS = 10.0
 
 
 def nvidia_card(driver: Path = _DRIVER) -> str | None:
-    """Name the first NVIDIA card, or give None where there is none; asks the driver, and not mlx.
+    """Name the first NVIDIA GPU, or None; queries the driver, not mlx.
 
     Args:
-        driver: where Linux's driver tells of its cards, a folder each.
+        driver: where Linux's driver lists its GPUs, a folder each.
     """
     for information in sorted(driver.glob("*/information")):
         for line in information.read_text(errors="replace").splitlines():
             name, _, value = line.partition(":")
             if name.strip() == "Model":
                 return value.strip()
-    return _ask_nvidia_smi()  # in Windows' subsystem for Linux the driver tells nothing
+    return _ask_nvidia_smi()  # under WSL the driver lists nothing
 
 
 def card_memory_bytes() -> int | None:
-    """Give the memory of the first NVIDIA card; None where the driver does not say."""
+    """Give the memory of the first NVIDIA GPU; None if the driver does not report it."""
     answer = _ask_nvidia_smi("memory.total", "noheader,nounits")
     return int(answer) * 2**20 if answer is not None and answer.strip().isdecimal() else None
 
@@ -39,9 +39,9 @@ def _ask_nvidia_smi(what: str = "name", form: str = "noheader") -> str | None:
         return None
     command = [program, f"--query-gpu={what}", f"--format=csv,{form}"]
     try:
-        asked = subprocess.run(  # noqa: S603 - the user's own nvidia-smi
+        result = subprocess.run(  # noqa: S603 - the user's own nvidia-smi
             command, capture_output=True, text=True, timeout=_ANSWER_SECS, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return next(iter(asked.stdout.splitlines()), None)
+    return next(iter(result.stdout.splitlines()), None)

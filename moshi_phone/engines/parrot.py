@@ -1,6 +1,6 @@
 """An engine without a model: greets, then repeats the caller. Needs no download and no accelerator.
 
-With a delay of 0 it is a mirror, which says nothing of its own, for measuring the line.
+With a delay of 0 it is a mirror without a greeting, for measuring the line.
 The greeting was made with ``flite -voice slt`` (Debian's flite, a free synthesizer), trimmed and brought to
 24 kHz with sox; the words are ``GREETING``.
 """
@@ -38,7 +38,7 @@ class ParrotSession(DuplexSession):
     """Repeats the caller ``delay_samples`` later, over the greeting while that lasts.
 
     Args:
-        engine: whose place it takes.
+        engine: the parrot's engine.
         greeting: float32 ``[frames, 1920]``; may have no frames.
         delay_samples: at 24 kHz.
     """
@@ -55,14 +55,14 @@ class ParrotSession(DuplexSession):
         self._closed = False
 
     def feed(self, pcm: Pcm) -> None:
-        """Answer the caller's next 80 ms: there is nothing to wait for."""
+        """Answer the caller's next 80 ms at once."""
         began_s = time.perf_counter()
-        # As long as the delay between two frames: what comes in at its end goes out at its beginning.
+        # A delay line: audio enters at its end and leaves at its beginning.
         heard = np.concatenate((self._heard, check_frame(pcm)))
         said, self._heard = heard[:FRAME_SAMPLES], heard[FRAME_SAMPLES:]
         text = ""
         if self._fed_frames < len(self._greeting):
-            # Two voices at once may pass full scale, where 16-bit samples would wrap around.
+            # The sum of two voices may exceed full scale, where 16-bit samples would wrap around.
             said = np.clip(said + self._greeting[self._fed_frames], -1, 1)
             text = self._words_until((self._fed_frames + 1) / len(self._greeting))
         self._fed_frames += 1
@@ -84,7 +84,7 @@ class ParrotSession(DuplexSession):
         return self._dropped_frames
 
     async def close(self) -> None:
-        """Give the place back."""
+        """Release the session."""
         if not self._closed:
             self._closed = True
             self._engine.release()
@@ -92,14 +92,14 @@ class ParrotSession(DuplexSession):
 
     def _words_until(self, share: float) -> str:
         """Words of the greeting up to this share of it that were not said yet, a space before each."""
-        # The clip has no times for its words; spread evenly, they are off by a few tenths of a second.
+        # The clip has no word times; spread evenly, words are off by a few tenths of a second.
         left = round(len(GREETING.split()) * (1 - share))
         said, self._words = self._words[: len(self._words) - left], self._words[len(self._words) - left :]
         return "".join(f" {word}" for word in said)
 
 
 class ParrotEngine(DuplexEngine):
-    """Hands out parrots.
+    """Opens parrot sessions.
 
     Args:
         delay_s: how long after the caller the parrot repeats.
@@ -117,12 +117,12 @@ class ParrotEngine(DuplexEngine):
 
     @property
     def running(self) -> int:
-        """How many parrots are talking."""
+        """See ``DuplexEngine``."""
         return self._running
 
     @property
     def error(self) -> str | None:
-        """Not ready is the only error a parrot can have."""
+        """See ``DuplexEngine``. A parrot's only error is that it was not started."""
         return None if self._ready else "The parrot has not been started."
 
     async def start(self, progress: Progress) -> None:
@@ -131,28 +131,28 @@ class ParrotEngine(DuplexEngine):
         Raises:
             EngineUnavailable: when the clip cannot be read.
         """
-        if self._delay_samples:  # a mirror says nothing of its own: it is for measuring the line
+        if self._delay_samples:  # a mirror, which measures the line, has no greeting
             progress(f"The parrot repeats the caller after {self._delay_samples / SAMPLE_RATE_HZ:g} s.")
             self._greeting = await asyncio.to_thread(_read_greeting)
         else:
-            progress("The parrot is a mirror: every frame of the caller comes straight back.")
+            progress("The parrot is a mirror: it returns each frame of the caller at once.")
         self._ready = True
 
     def open_session(self, request: CallOverrides = NO_OVERRIDES) -> ParrotSession:
-        """Give a parrot.
+        """Open a session.
 
         Raises:
-            EngineBusy: when all are talking, or the engine was not started.
-            RequestRefused: when the call asks for anything: the parrot is what it is.
+            EngineBusy: when all sessions are open, or the engine was not started.
+            RequestRefused: when the call has settings, none of which the parrot supports.
         """
         self.check_request(request)
         if not self._ready or self._running >= self.capacity:
-            raise EngineBusy(self.error or f"All {self.capacity} parrots are talking.")
+            raise EngineBusy(self.error or f"All sessions of the parrot are taken ({self.capacity}).")
         self._running += 1
         return ParrotSession(self, self._greeting, self._delay_samples)
 
     def release(self) -> None:
-        """Take back the place of a session that was closed."""
+        """Count a session as closed."""
         self._running -= 1
 
     async def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Who answers which call: ``personas.toml``, and a persona in words. Pure; no model, no telephone.
+"""Personas: ``personas.toml``, and a persona given in words. Pure; no model, no telephone.
 
 [default]                       # what a section leaves out, and every other call
 persona = "You are Anna, the receptionist of a dental practice. ..."
@@ -53,9 +53,9 @@ class Personas:
     """Every section of the file, each with what the default adds.
 
     Attributes:
-        default: for calls that no section is for.
+        default: for calls without a section.
         sections: by name.
-        names_by_number: which section a number belongs to, E.164.
+        names_by_number: the section of each number, E.164.
         hours: when each section is answered, by its name; ``default`` for all other calls.
     """
 
@@ -66,11 +66,11 @@ class Personas:
 
     @property
     def names(self) -> list[str]:
-        """What a person can choose from; sections that are phone numbers are nobody else's business."""
+        """Names to choose from; sections named by a phone number are private."""
         return [name for name in self.sections if not _NUMBER.fullmatch(name)]
 
     def for_call(self, *, called: str, caller: str) -> CallOverrides:
-        """Give what a call asks for; the section of who calls comes before that of who was called."""
+        """Give a call's settings; the caller's section takes precedence over the called number's."""
         name = self.name_for_call(called=called, caller=caller)
         return self.default if name is None else self.sections[name]
 
@@ -104,7 +104,7 @@ class Personas:
         here = self.hours_of_section(section).hours.local(now)
         return fill(request.or_else(default), here, caller)
 
-    def chosen(self, name_or_persona: str) -> CallOverrides:
+    def select(self, name_or_persona: str) -> CallOverrides:
         """Give a section by its name, or else the default with this persona."""
         section = self.sections.get(name_or_persona)
         return section if section is not None else replace(self.default, persona=name_or_persona)
@@ -128,7 +128,7 @@ def load_personas(path: Path | None) -> Personas:
         raise PersonasUnfit(f"--personas: {path} cannot be read ({error.strerror or error}).") from error
     except ValueError as error:
         raise PersonasUnfit(f"--personas: {path} is not TOML ({error}).") from error
-    # Taken out first: the sections that follow are filled up with it.
+    # First, because it provides the defaults of the other sections.
     default_table = data.pop(DEFAULT, {})
     default = _request(path, DEFAULT, default_table)
     hours = {DEFAULT: _hours(path, DEFAULT, default_table)}
@@ -136,7 +136,7 @@ def load_personas(path: Path | None) -> Personas:
     names_by_number: dict[str, str] = {}
     for name, table in data.items():
         if not _NAME.fullmatch(name) and not _NUMBER.fullmatch(name):
-            raise PersonasUnfit(f"--personas: {path}: a section's name has letters, digits, _ and - only.")
+            raise PersonasUnfit(f"--personas: {path}: section names are letters, digits, _ and - only.")
         own = _request(path, name, table)
         sections[name] = own.or_else(default)
         hours[name] = _hours(path, name, default_table | table)
@@ -148,10 +148,10 @@ def load_personas(path: Path | None) -> Personas:
 
 
 def check_sections(personas: Personas, engine: DuplexEngine) -> None:
-    """Make sure, once the engine is loaded, that it can be each of them.
+    """Check, once the engine is loaded, that it supports all sections.
 
     Raises:
-        PersonasUnfit: naming the first section that it cannot.
+        PersonasUnfit: naming the first section that it does not support.
     """
     for name, request in personas.sections.items():
         try:
@@ -161,10 +161,10 @@ def check_sections(personas: Personas, engine: DuplexEngine) -> None:
 
 
 def read_persona(text: str, folder: Path = Path()) -> str:
-    """Give a persona's words: the text, or what is in the file behind an ``@``.
+    """Give a persona's words: the text, or the content of the file after an ``@``.
 
     Raises:
-        PersonasUnfit: when there is no such file, or the words are too many.
+        PersonasUnfit: when there is no such file, or the text is too long.
     """
     if text.startswith("@"):
         path = folder / Path(text[1:]).expanduser()
@@ -175,7 +175,7 @@ def read_persona(text: str, folder: Path = Path()) -> str:
                 f"The persona's file {path} cannot be read ({error.strerror or error})."
             ) from error
         except ValueError as error:
-            raise PersonasUnfit(f"The persona's file {path} is no text in UTF-8.") from error
+            raise PersonasUnfit(f"The persona's file {path} is not UTF-8 text.") from error
     text = text.strip()
     if len(text) > MAX_PERSONA_CHARS:
         raise PersonasUnfit(
@@ -185,7 +185,7 @@ def read_persona(text: str, folder: Path = Path()) -> str:
 
 
 def resolve_personas(options: EngineOptions) -> tuple[EngineOptions, Personas]:
-    """Read what the options name, and fill them up with the default of the file.
+    """Read the personas that the options name, and fill the options from the file's default.
 
     Raises:
         PersonasUnfit: when something cannot be read.
@@ -198,7 +198,7 @@ def resolve_personas(options: EngineOptions) -> tuple[EngineOptions, Personas]:
     persona = read_persona(options.persona) or default.persona or ""
     closed = (CallOverrides(persona=one.persona) for one in personas.hours.values())
     requests = (default, *personas.sections.values(), *closed)
-    # One call that needs PersonaPlex decides for all of them: there is one model in memory.
+    # One call that needs PersonaPlex decides for all: there is only one model in memory.
     is_prompted = any(request.persona or needs_personaplex(request.voice or "") for request in requests)
     settled = replace(
         options,
@@ -241,7 +241,7 @@ def _request(path: Path, name: str, table: object) -> CallOverrides:
         raise PersonasUnfit(f"--personas: {path}: expected a temperature from 0 to 2 in [{name}].")
     persona = table.get("persona")
     return CallOverrides(
-        # Files are named from where the TOML file is, wherever the program was started.
+        # Paths are relative to the TOML file, not to the working folder.
         persona=None if persona is None else read_persona(persona, path.parent),
         voice=table.get("voice"),
         greeting=table.get("greeting"),
@@ -279,5 +279,5 @@ def _numbers(path: Path, name: str, table: Mapping[str, Any]) -> list[str]:
         raise PersonasUnfit(
             f'--personas: {path}: expected numbers of [{name}] as a list such as ["+15551234567"].'
         )
-    # A section that is called by a number is for that number.
+    # A section named by a number applies to that number.
     return [*numbers, *([name] if _NUMBER.fullmatch(name) else [])]

@@ -1,4 +1,4 @@
-"""A session whose engine is still loading: the caller hears it ring until the engine answers."""
+"""A session whose engine is still loading: the caller hears a ringing tone until the engine answers."""
 
 from __future__ import annotations
 
@@ -139,8 +139,8 @@ class RingingSession(DuplexSession):
             self._session = await opening()
         except EngineError as error:
             self._steps.fail(EngineFailed(str(error)))
-        except Exception as error:  # a bug, ours or of an engine of the user's own
+        except Exception as error:  # a bug, of ours or of the user's engine
             logger.opt(exception=error).error("The engine opened no session")
             self._steps.fail(EngineFailed("The engine opened no session; the server's log says why."))
         else:
-            self._steps.fail(_Loaded())  # behind the steps that wait: each frame that was fed has its answer
+            self._steps.fail(_Loaded())  # after the queued steps, so that every frame fed has its answer

@@ -1,4 +1,4 @@
-"""What a session has said and nobody has taken yet: from whoever makes the steps to ``outputs()``."""
+"""A session's steps that were not read yet, between their producer and ``outputs()``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 
 from moshi_phone.engines.duplex import DuplexStep, EngineFailed
 
-UNREAD_STEPS = 64  # 5 s of steps that nobody iterates over
+UNREAD_STEPS = 64  # 5 s of steps that are not read
 
 
 class StepQueue:
     """Steps in order, for one reader. Used on the event loop.
 
-    Where nobody takes them the oldest are dropped: speech that comes late is worth nothing.
+    When it is full, the oldest step is dropped: late speech is worthless.
 
     Args:
         limit_steps: how many may wait.
@@ -32,7 +32,7 @@ class StepQueue:
         return len(self._steps)
 
     def push(self, step: DuplexStep) -> bool:
-        """Add a step; tell whether the oldest was dropped for it."""
+        """Add a step; return whether the oldest was dropped for it."""
         full = len(self._steps) == self._limit_steps
         if full:
             self._steps.popleft()
@@ -41,18 +41,18 @@ class StepQueue:
         return full
 
     def take_unread(self) -> list[DuplexStep]:
-        """Take out the steps that wait, when nobody reads any more."""
+        """Remove and give all steps, once ``read`` has ended."""
         unread = list(self._steps)
         self._steps.clear()
         return unread
 
     def fail(self, error: EngineFailed) -> None:
-        """End the steps with this error; those that wait are read before."""
+        """End the steps with this error, after those in the queue."""
         self._error = error
         self._news.set()
 
     def close(self) -> None:
-        """End the steps at once; those that wait are let go."""
+        """End the steps at once; those in the queue are dropped."""
         self._closed = True
         self._news.set()
 
@@ -65,7 +65,7 @@ class StepQueue:
         while True:
             await self._news.wait()
             self._news.clear()
-            while self._steps and not self._closed:  # closed perhaps while the reader was busy with a step
+            while self._steps and not self._closed:  # the reader may have closed it while it handled a step
                 yield self._steps.popleft()
             if self._closed:
                 return

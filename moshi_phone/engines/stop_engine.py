@@ -1,4 +1,4 @@
-"""Stops an engine, whoever wrote it, within a bound."""
+"""Stops an engine, of ours or of the user's, within a time limit."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ STOP_SECS = 5.0
 
 
 async def stop_engine(engine: DuplexEngine, within_secs: float = STOP_SECS) -> None:
-    """Stop an engine, and leave it behind where it takes too long. Never raises: more is to be ended.
+    """Stop an engine, and abandon it if it takes too long. Never raises: other parts must still be stopped.
 
     Args:
-        engine: of anybody.
-        within_secs: what it may take.
+        engine: any.
+        within_secs: the time limit.
     """
     stopping = asyncio.create_task(_stop(engine))
     # Not asyncio.timeout, which waits for what it has cancelled.
     await asyncio.wait((stopping,), timeout=within_secs)
     if not stopping.done():
         stopping.cancel()
-        logger.error("The engine {} did not stop in {:g} s; it is left behind", engine.name, within_secs)
+        logger.error("The engine {} did not stop within {:g} s; abandoned", engine.name, within_secs)
 
 
 async def _stop(engine: DuplexEngine) -> None:
@@ -32,4 +32,4 @@ async def _stop(engine: DuplexEngine) -> None:
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # SystemExit as well: in a task it would end the event loop
-        logger.opt(exception=error).error("The engine {} did not stop in order", engine.name)
+        logger.opt(exception=error).error("The engine {} failed to stop", engine.name)

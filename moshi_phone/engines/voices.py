@@ -1,6 +1,6 @@
-"""The voices' names, Moshi's two and PersonaPlex's, and what PersonaPlex takes by default.
+"""Names of the voices of Moshi and PersonaPlex, and PersonaPlex's defaults.
 
-Needs none of the model's libraries.
+Imports none of the model's libraries.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ PERSONAPLEX_VOICES = (
     *(f"VARF{number}" for number in range(5)),
     *(f"VARM{number}" for number in range(5)),
 )
-PERSONAPLEX_VOICE = "NATF2"  # where none is named
-PERSONAPLEX_PERSONA = "You enjoy having a good conversation."  # NVIDIA's own, for a talk about anything
+PERSONAPLEX_VOICE = "NATF2"  # if none is given
+PERSONAPLEX_PERSONA = "You enjoy having a good conversation."  # NVIDIA's own, for small talk
 PERSONAPLEX_REPO = "nvidia/personaplex-7b-v1"
 VOICE_SUFFIXES = (".pt", ".wav")
 
@@ -30,11 +30,11 @@ def is_file(voice: str) -> bool:
 
 
 def is_personaplex_repo(repo: str) -> bool:
-    """Whether a repo of the hub is known by its name to hold PersonaPlex in PyTorch's layout."""
+    """Whether a repository's name says that it has PersonaPlex in PyTorch's layout."""
     name = repo.lower()
     return "personaplex" in name and not name.endswith(NAMES_PACKED)
 
 
 def needs_personaplex(voice: str) -> bool:
-    """Whether only PersonaPlex can speak with this voice; the empty name is everybody's own."""
+    """Whether only PersonaPlex has this voice; the empty name stands for any model's own."""
     return voice != "" and voice not in MOSHI_VOICES

@@ -106,7 +106,7 @@ def overrides_of(body: object, personas: Personas) -> CallOverrides:
     if isinstance(temperature, bool) or not isinstance(temperature, int | float | None):
         raise StreamRefused(RefusalCause.REQUEST, "expected a number for temperature in the body")
     request = CallOverrides(voice=texts["voice"], greeting=texts["greeting"], temperature=temperature)
-    return request.or_else(personas.chosen(texts["persona"])) if texts["persona"] else request
+    return request.or_else(personas.select(texts["persona"])) if texts["persona"] else request
 
 
 async def make_transport(args: RunnerArguments, kind: str | None) -> BaseTransport:

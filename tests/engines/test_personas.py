@@ -61,9 +61,9 @@ def test_a_section_is_found_by_who_is_called_or_who_calls(file: Path) -> None:
 
 def test_a_section_is_chosen_by_name_or_a_persona_by_its_words(file: Path) -> None:
     personas = load_personas(file)
-    assert personas.chosen("sales").voice == "NATF2"
-    assert personas.chosen("You are Eve.") == CallOverrides("You are Eve.", "NATF2")
-    assert NO_PERSONAS.chosen("You are Eve.") == CallOverrides("You are Eve.")
+    assert personas.select("sales").voice == "NATF2"
+    assert personas.select("You are Eve.") == CallOverrides("You are Eve.", "NATF2")
+    assert NO_PERSONAS.select("You are Eve.") == CallOverrides("You are Eve.")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_section_is_chosen_by_name_or_a_persona_by_its_words(file: Path) -> No
             "[a]\nnumbers = ['+15551234567']\n[b]\nnumbers = ['+15551234567']",
             r"of \[b\] is in another",
         ),
-        ("['a b']\nvoice = 'x'", "a section's name has letters"),
+        ("['a b']\nvoice = 'x'", "section names are letters"),
         ("[a]\npersona = '@none.txt'", r"The persona's file .*none\.txt cannot be read \(No such file"),
     ],
 )

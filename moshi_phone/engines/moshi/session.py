@@ -181,7 +181,7 @@ class MoshiSession(DuplexSession):
 
     def stop_saying(self) -> None:
         """See ``DuplexSession``."""
-        self._saying.stop()
+        self._speech_queue.stop()
 
     def set_temperature(self, temperature: float) -> None:
         """See ``DuplexSession``."""

@@ -111,7 +111,7 @@ def chosen(state: ServerState, body: bytes, content_type: str) -> PendingCall:
             raise HTTPException(422, f"{name}: expected one of those that are offered")
     request = CallOverrides(voice=asked.get("voice") or None)
     if asked.get("persona"):
-        request = request.or_else(state.personas.chosen(asked["persona"]))
+        request = request.or_else(state.personas.select(asked["persona"]))
     try:
         state.engine.prepare(request)
     except RequestRefused as refusal:

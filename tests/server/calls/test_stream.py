@@ -169,7 +169,7 @@ async def test_every_session_taken_refuses_and_running_calls_notice_nothing() ->
         await first.say(TONE, times=4)
         await first.listen(frames=1)
         async with Phone.calling(address, start_message("MZ2")) as second:
-            assert await second.closed() == (1013, "All 1 parrots are talking.")
+            assert await second.closed() == (1013, "All sessions of the parrot are taken (1).")
         await first.say(TONE, times=4)
         assert len(await first.listen(frames=1)) == 1_280
     assert line.refusals.by_cause == {"busy": 1}
