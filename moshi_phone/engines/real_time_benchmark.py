@@ -16,7 +16,7 @@ from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.engines.duplex import DuplexEngine, DuplexSession, EngineUnavailable
 
 BUSY_SHARE = 0.8  # of 80 ms that a step may take, so that a hiccup is no hole
-MOST_CALLS = 256  # no extrapolation beyond it
+MAX_CALLS = 256  # no extrapolation beyond it
 GIVE_UP_MS = 1000.0  # of a step: no number of further ones would change the verdict
 TOLERATED_DROPS = 0.01  # a hiccup of the machine is not the engine's
 
@@ -117,7 +117,7 @@ def capacity(
         steps = max((calls for calls, took_ms in step_ms.items() if took_ms <= budget_ms), default=0)
     else:
         steps = many + math.floor((budget_ms - step_ms[many]) / max(each_ms, 1e-3))
-    return Capacity(min(steps, MOST_CALLS), math.floor(cores * FRAME_MS / codec_ms), memory)
+    return Capacity(min(steps, MAX_CALLS), math.floor(cores * FRAME_MS / codec_ms), memory)
 
 
 def report(pace: Pace) -> list[str]:

@@ -1,4 +1,4 @@
-"""Moshi as an engine: loads once, greets every caller, and keeps calls from harming each other."""
+"""Moshi as an engine: loads once, greets every caller, and isolates calls from each other."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from moshi_phone.engines.moshi.warm_up import warm_up
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.runtime.retries import CallLater, later
 
-HANG_SHARE = 0.6  # of --hang-secs: a hung step is given up before the calls that wait behind it are
+HANG_SHARE = 0.6  # of --hang-secs: a hung step is abandoned before the calls that wait behind it time out
 CLOSING_HANG_S = 1.0  # a step of a call that is over already
 
 
@@ -47,12 +47,12 @@ class MoshiEngine(DuplexEngine):
     """Holds the model, the codecs and the greeting.
 
     Args:
-        options: how it is set.
-        source: where the model comes from; by default from the files that the options name.
+        options: its settings.
+        source: where the model comes from; by default the files that the options name.
         hang_s: after how many seconds a step counts as hung; by default as ``options.hang_secs`` says.
-        codec_limit_frames: when a codec is renewed.
+        codec_limit_frames: frames after which a codec is replaced.
         clock: seconds, monotonic; tells how long a step has been going on.
-        run_later: runs again, after a pause, what has failed.
+        run_later: schedules retries.
         give_up_ms: a first step that takes longer ends the start.
     """
 
@@ -161,7 +161,7 @@ class MoshiEngine(DuplexEngine):
         progress(f"Moshi is ready for {self.capacity} call{'s' if self.capacity > 1 else ''} at once.")
 
     def check_request(self, request: CallOverrides) -> None:
-        """See ``DuplexEngine``. Once it is loaded, it also knows its voices and what can be said."""
+        """See ``DuplexEngine``. Once it is loaded, it also checks voices and greetings."""
         super().check_request(request)
         if (loaded := self._loaded) is not None:
             loaded.roles.greeting(request, loaded.roles.role(request), self.greetings)
@@ -173,7 +173,7 @@ class MoshiEngine(DuplexEngine):
             self._start_of(loaded, role)
 
     async def measure_prompt(self) -> PromptPace | None:
-        """Say how long the default persona takes, for ``bench``; None where there is none.
+        """Measure the default persona, for ``bench``; None if there is none.
 
         Raises:
             EngineUnavailable: before the start.
@@ -188,8 +188,8 @@ class MoshiEngine(DuplexEngine):
 
     def open_session(self, request: CallOverrides = NO_OVERRIDES) -> MoshiSession:
         """See ``DuplexEngine``."""
-        super().check_request(request)  # the rest is looked at below
-        self.watch()  # what hangs must not cost this call
+        super().check_request(request)  # the rest is checked below
+        self.watch()  # first: a hung thread would cost this call its session
         error, loaded = self.error, self._loaded
         if error is not None or loaded is None:
             raise EngineBusy(error or "Moshi is not loaded.")
@@ -204,7 +204,7 @@ class MoshiEngine(DuplexEngine):
         start = None if role is None else self._start_of(loaded, role)
         # Last of what can fail: what is raised above must leave no codec lent.
         encoder, decoder = loaded.codecs.take()
-        # From the system: without --seed no two calls draw alike.
+        # From the system's randomness: without --seed, no two calls sample alike.
         seed = secrets.randbits(32) if self._options.seed is None else self._options.seed
         session = MoshiSession(
             owner=self,
@@ -221,7 +221,7 @@ class MoshiEngine(DuplexEngine):
                 ),
                 start,
             ),
-            after=start,  # the call begins at once all the same: its frames wait in the backlog meanwhile
+            after=start,  # the call starts at once; its frames wait in the backlog meanwhile
             encoder=encoder,
             decoder=decoder,
             detokenizer=Detokenizer(loaded.tokenizer),
@@ -247,15 +247,13 @@ class MoshiEngine(DuplexEngine):
         if loaded is not None:
             await loaded.close()
 
-    # What the sessions tell.
-
     def watch(self) -> None:
-        """Leave the model's thread behind if it hangs: its call is lost, the others go on in a new one."""
+        """Abandon the model's thread if it hangs: its calls are lost, the others continue in a new one."""
         if self._loaded is not None:
             self._loaded.thread.abandon_if_hung()
 
     def on_failed(self, session: MoshiSession, reason: str) -> None:
-        """Count a lost call, and let the model prove itself before it takes another."""
+        """Count a lost call, and test the model before it takes another."""
         with self._lock:
             self.lost_calls += 1
         loaded = self._loaded  # once: any thread may be here while the event loop stops the engine
@@ -263,18 +261,18 @@ class MoshiEngine(DuplexEngine):
             loaded.recovery.begin(reason, session.log)
 
     def closed(self, session: MoshiSession, hung: Sequence[Encoder | Decoder]) -> None:
-        """Take the session's place back, and replace what hangs in it."""
+        """Release the session, and replace its hung codecs."""
         self._sessions.discard(session)
         if self._loaded is None:
             return
         for coder in hung:
             coder.abandon()
-        # Sooner than a running call's step is given up: nobody waits for this one's answer.
+        # Sooner than for a running call: nobody waits for this step's answer.
         if self._loaded.thread.abandon_if_hung(session, CLOSING_HANG_S):
             self.on_failed(session, "A call ended in a step that hung")
 
     def _raise_if_stopping(self) -> None:
-        """Break off, between two frames or files, what the model's thread does for a start that is over."""
+        """Abort, between two frames or files, the work of a start that was cancelled."""
         if self._stopping.is_set():
             raise EngineUnavailable("Moshi was stopped before it was ready.")
 

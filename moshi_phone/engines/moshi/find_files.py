@@ -63,8 +63,8 @@ def find(options: EngineOptions, progress: Progress, *, repair: bool = False) ->
 
     Args:
         options: ``model``, ``voice`` and ``quantize`` count.
-        progress: hears what is found and what is fetched.
-        repair: fetch damaged files of the hub anew, in place of complaining.
+        progress: receives a line for what is found and fetched.
+        repair: fetch damaged files of the hub again, instead of raising.
 
     Raises:
         EngineUnavailable: with a sentence that names the file and the remedy.

@@ -199,7 +199,7 @@ class GreetingRecorder:
 
         Args:
             start: what the default persona left in the model; None where there is none.
-            progress: hears what is done.
+            progress: receives progress lines.
 
         Raises:
             EngineUnavailable: when the greeting's words cannot be said.

@@ -1,6 +1,6 @@
 """How many calls this machine holds, for ``--calls auto``: the rule of ``bench``, measured at the start.
 
-Measured on silent calls that have just begun: later ones read more of what they remember.
+Measured on silent new calls: older ones read more of their cache.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from moshi_phone.engines.moshi.warm_up import warm_up
 from moshi_phone.engines.real_time_benchmark import BUSY_SHARE, Capacity, capacity
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
-MOST_ROWS = 16  # of a measured step; the times of larger ones are extrapolated
+MAX_ROWS = 16  # of a measured step; the times of larger ones are extrapolated
 CODEC_FRAMES = 8  # of which the first is left out
 
 
 def measure_steps(
     model: Lm, sampling: MoshiSampling, most_calls: int, progress: Progress
 ) -> dict[int, float]:
-    """Give milliseconds of a step by the calls in it, until one is too slow. Runs in the model's thread."""
-    times = StepTimes(max(1, min(most_calls, MOST_ROWS)))
+    """Give a step's milliseconds by its number of calls, until one is too slow. In the model's thread."""
+    times = StepTimes(max(1, min(most_calls, MAX_ROWS)))
     warm_up(model, sampling, times, progress, limit_ms=FRAME_MS * BUSY_SHARE)
     return times.measured_ms
 
 
 def measure_codec_ms(path: Path) -> float:
-    """Give milliseconds of a core that a codec takes to encode and decode a frame."""
+    """Give a core's milliseconds for encoding and decoding a frame."""
     mimi = Mimi(path, 2 * CODEC_FRAMES)  # each frame both ways: positions for twice as many
     times_ms = []
     try:
@@ -49,5 +49,5 @@ def measure_codec_ms(path: Path) -> float:
 
 
 def calls_held(step_ms: dict[int, float], codec_ms: float, memory_calls: int) -> Capacity:
-    """Reckon how many calls the machine holds; see ``capacity``."""
+    """Compute how many calls the machine holds; see ``capacity``."""
     return capacity(step_ms, codec_ms, os.cpu_count() or 1, memory=memory_calls)

@@ -1,4 +1,4 @@
-"""How much memory Moshi takes, reckoned before anything is loaded, and a limit on what mlx keeps."""
+"""How much memory Moshi takes, computed before anything is loaded, and a limit on mlx's cache."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mlx.utils import tree_flatten
 from moshi_phone.engines import nvidia
 from moshi_phone.engines.moshi.codec.codec_pool import HANDOVER_FRAMES, spares_for
 from moshi_phone.engines.moshi.model.language_model import Quantization, build
-from moshi_phone.engines.real_time_benchmark import MOST_CALLS
+from moshi_phone.engines.real_time_benchmark import MAX_CALLS
 from moshi_phone.runtime.machine_memory import machine_memory_bytes
 from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
 
 MB = 1_000_000
 CODEC_BYTES = 530 * MB  # measured
-CODEC_FRAME_BYTES = 65_536  # that a codec keeps of each frame until it hands over
-HANDOVER_SLACK_FRAMES = 250  # that pass until a spare has caught up
+CODEC_FRAME_BYTES = 65_536  # a codec's state of each frame, until its handover
+HANDOVER_SLACK_FRAMES = 250  # until a spare has caught up
 PROGRAM_BYTES = 300 * MB
 CACHE_LIMIT_BYTES = 256 * MB  # freed arrays that mlx keeps for later; a step needs a tenth of it
 TAKE_LESS = "use fewer --calls or --quantize 4, or close other programs"
@@ -29,7 +29,7 @@ class MemoryNeed:
     """What the options take.
 
     Attributes:
-        accelerator_bytes: weights, and what the model remembers of each call.
+        accelerator_bytes: weights, and each call's KV cache.
         main_bytes: codecs and the program.
     """
 
@@ -37,7 +37,7 @@ class MemoryNeed:
     main_bytes: int
 
     def __add__(self, more: MemoryNeed) -> MemoryNeed:
-        """Add another model's."""
+        """Add another model's need."""
         return MemoryNeed(self.accelerator_bytes + more.accelerator_bytes, self.main_bytes + more.main_bytes)
 
 
@@ -55,7 +55,7 @@ class MemoryVerdict:
 
 
 def model_need(config: LmConfig, quantization: Quantization | None, calls: int) -> MemoryNeed:
-    """Reckon what a model takes, and what it remembers of so many calls."""
+    """Compute what a model takes, with the KV caches of so many calls."""
     arrays: dict[str, mx.array] = dict(tree_flatten(build(config, quantization).parameters()))
     weights_bytes = sum(
         # Packed weights are uint32. All others are float32 in this layout, but bfloat16 in the file.
@@ -68,7 +68,7 @@ def model_need(config: LmConfig, quantization: Quantization | None, calls: int) 
 
 
 def program_need(calls: int, *, listening: bool) -> MemoryNeed:
-    """Reckon what the program takes, with the codecs of so many calls."""
+    """Compute what the program takes, with the codecs of so many calls."""
     # With --listen, encoders and decoders are two pools, each with spares of its own.
     spares = 2 * spares_for(calls) if listening else spares_for(2 * calls)
     kept_bytes = (2 * calls + spares) * (HANDOVER_FRAMES + HANDOVER_SLACK_FRAMES) * CODEC_FRAME_BYTES
@@ -76,7 +76,7 @@ def program_need(calls: int, *, listening: bool) -> MemoryNeed:
 
 
 def calls_that_fit(config: LmConfig, quantization: Quantization | None) -> int:
-    """How many calls this machine's memory holds, up to ``MOST_CALLS``; 0 where it does not hold one.
+    """How many calls this machine's memory holds, up to ``MAX_CALLS``; 0 if it does not hold one.
 
     Args:
         config: of the model.
@@ -86,15 +86,15 @@ def calls_that_fit(config: LmConfig, quantization: Quantization | None) -> int:
     weights, one = (model_need(config, quantization, calls) for calls in (0, 1))
     ring_bytes = one.accelerator_bytes - weights.accelerator_bytes
     machine_bytes, card_bytes = _machine()
-    for calls in range(1, MOST_CALLS + 1):
+    for calls in range(1, MAX_CALLS + 1):
         need = MemoryNeed(weights.accelerator_bytes + calls * ring_bytes, 0)
         if not weigh(need + program_need(calls, listening=False), machine_bytes, card_bytes).fits:
             return calls - 1
-    return MOST_CALLS
+    return MAX_CALLS
 
 
 def weigh(need: MemoryNeed, machine_bytes: int, card_bytes: int | None) -> MemoryVerdict:
-    """Say what is taken of what there is.
+    """Compare a need with the available memory.
 
     Args:
         need: of the options.
@@ -108,13 +108,13 @@ def weigh(need: MemoryNeed, machine_bytes: int, card_bytes: int | None) -> Memor
         )
     return MemoryVerdict(
         need.accelerator_bytes <= card_bytes and need.main_bytes <= machine_bytes,
-        f"{_gb(need.accelerator_bytes)} of the card's {_gb(card_bytes)} GB, "
+        f"{_gb(need.accelerator_bytes)} of the GPU's {_gb(card_bytes)} GB, "
         f"and {_gb(need.main_bytes)} of the machine's {_gb(machine_bytes)} GB",
     )
 
 
 def weigh_here(need: MemoryNeed) -> MemoryVerdict:
-    """Say what is taken of what this machine has; asks the driver of an NVIDIA card."""
+    """Compare a need with this machine's memory; queries the driver of an NVIDIA GPU."""
     return weigh(need, *_machine())
 
 
@@ -124,7 +124,7 @@ def _machine() -> tuple[int, int | None]:
 
 
 def limit_cache() -> None:
-    """Limit what mlx keeps of freed arrays; by default that is all that the accelerator has."""
+    """Limit mlx's cache of freed arrays; by default it may take all of the accelerator's memory."""
     before_bytes = mx.set_cache_limit(CACHE_LIMIT_BYTES)
     # A lower limit was set already, by the user's environment: it stays.
     if before_bytes < CACHE_LIMIT_BYTES:

@@ -1,10 +1,9 @@
 """The one thread that owns the model, and the order of its jobs.
 
-mlx's streams belong to threads, and one accelerator makes one step at a time anyway: so everything is done in
-one thread, first come, first served; steps that wait are made together (``step_batch.py``), and what can wait
-is done in the pauses.
-Evaluated weights and KV rings may be used from another thread, so a thread that hangs is left behind and a
-new one goes on with the queue.
+mlx's streams belong to threads, and an accelerator makes one step at a time anyway. So one thread does all
+the work, first come, first served; waiting steps are combined (``step_batch.py``), and low-priority work
+fills the pauses. Evaluated weights and KV rings may be used from another thread, so a thread that hangs is
+abandoned, and a new one continues with the queue.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ def _no_time() -> float:
 
 
 class Batch(Protocol):
-    """What makes one piece of work of several jobs."""
+    """Combines several jobs into one piece of work."""
 
     def rows_for(self, waiting: int, room_s: float) -> int:
-        """How many of the jobs that wait to take at once, at least one, within so many seconds."""
+        """How many of the waiting jobs to combine, at least one, within this time."""
 
     def run(self, parts: Sequence[Any]) -> None:
-        """Do the work of all, given what their ``run`` gave. What fails of one must not fail the others."""
+        """Do the work of all, given the results of their ``run``. One failure must not affect the others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,16 +39,15 @@ class Job:
     """Work for the model's thread.
 
     Attributes:
-        run: the work; of a job in a batch, what gives its part in it, or None where it has none any more.
-        failed: called with the reason when it raised, or when its thread was given up.
+        run: the work; for a job of a batch, gives its part in the batch, or None if it has none any more.
+        failed: called with the reason when it raised, or when its thread was abandoned.
         owner: whose work it is.
-        patience_s: after how many seconds it counts as hung.
-        period_s: after so many seconds the owner's next job like this one is due; None where it is not one
-            of a series.
+        patience_s: seconds after which it counts as hung.
+        period_s: seconds until the owner's next such job is due; None if it is not one of a series.
         in_spare_time: whether it waits until there is no other work.
-        needs_s: how long it will take, of those that wait for spare time: it is not begun when a job of a
-            series is due before that.
-        batch: does the work of the jobs with this batch that wait, one of each owner, at once.
+        needs_s: expected duration, for work in spare time: it does not start if a job of a series is due
+            before its end.
+        batch: combines the waiting jobs that have it, one of each owner.
     """
 
     run: Callable[[], object]
@@ -63,12 +61,12 @@ class Job:
 
 
 class JobQueue:
-    """Jobs in the order in which they are to be done. Time comes in as an argument, in seconds."""
+    """Jobs in the order of execution. Time is an argument, in seconds."""
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()  # in order of arrival
         self._spare: deque[Job] = deque()  # begun only when the queue above is empty and nothing is due
-        self._due: dict[int, tuple[float, float]] = {}  # by owner: when its next is due, and when given up
+        self._due: dict[int, tuple[float, float]] = {}  # by owner: next due, and when given up
 
     def __len__(self) -> int:
         """How many jobs wait."""
@@ -85,11 +83,11 @@ class JobQueue:
             self._due[id(job.owner)] = (due_s, due_s + job.period_s)
 
     def take(self, now_s: float, *, ending: bool = False) -> list[Job]:
-        """Take out what is to be done now: one job, or several of a batch; none where nothing is to be done.
+        """Remove and give what to do now: one job, or several of a batch; none if there is nothing to do.
 
         Args:
             now_s: the time.
-            ending: whether what waits for spare time need not wait any more.
+            ending: whether spare-time work no longer waits.
         """
         if self._jobs:
             return _take_with(self._jobs[0], self._jobs, math.inf)
@@ -100,19 +98,19 @@ class JobQueue:
         return []
 
     def wait_s(self, now_s: float) -> float | None:
-        """Tell when to look again even if no job is added; None where only that can change anything."""
+        """Give the seconds until the next look at the queue; None if only a new job changes anything."""
         if not self._spare or not self._due:
             return None
         return max(0.0, min(given_up_s for _, given_up_s in self._due.values()) - now_s)
 
     def _room_s(self, now_s: float) -> float:
-        """How much time there is until a job of a series is due; those that stay away are given up."""
+        """Seconds until a job of a series is due; overdue ones are no longer expected."""
         self._due = {owner: times for owner, times in self._due.items() if times[1] > now_s}
         return min((due_s - now_s for due_s, _ in self._due.values()), default=math.inf)
 
 
 def _take_with(first: Job, jobs: deque[Job], room_s: float) -> list[Job]:
-    """Take a job out, and those of its batch that can be done with it: the next one of each other owner."""
+    """Remove a job, and those of its batch to combine with it: the next one of each other owner."""
     taken = [first]
     if first.batch is not None:
         # Reversed, so that of each owner the oldest job wins: a call's frames must stay in order.
@@ -127,11 +125,11 @@ def _take_with(first: Job, jobs: deque[Job], room_s: float) -> list[Job]:
 
 T = TypeVar("T")
 
-STOP_PATIENCE_S = 4.0  # SIGTERM is to end the program within five seconds of its drain
+STOP_PATIENCE_S = 4.0  # after its drain, the program must end within five seconds of SIGTERM
 
 
 class ModelThread:
-    """Runs jobs in order. The queue holds what the sessions' own bounds let them submit.
+    """Runs jobs in order. The sessions bound how many jobs they submit.
 
     Args:
         clock: seconds, monotonic.
@@ -142,9 +140,9 @@ class ModelThread:
         self._jobs = JobQueue()
         self._stopping = False
         self._lock = threading.Condition()  # guards all of these; notified when a job is added
-        self._current: list[Job] = []  # what is being done
+        self._current: list[Job] = []  # the jobs of now
         self._since = 0.0  # when it began
-        self._looked_s = 0.0  # when it was last asked whether its job hangs
+        self._looked_s = 0.0  # when a hang was last checked for
         self._is_extended = False  # whether its job has been given one more period
         self._generation = 0  # of the thread at work; an abandoned one sees that it is not its own
         self._resting = threading.Event()  # set when the last thread has emptied the queue
@@ -157,11 +155,11 @@ class ModelThread:
             self._lock.notify()
 
     def call(self, work: Callable[[], T]) -> Future[T]:
-        """Run a function there and give its result. Once it runs, it can't be cancelled any more."""
+        """Run a function there, and give a future of its result. Once it runs, it cannot be cancelled."""
         result: Future[T] = Future()
 
         def run() -> None:
-            # Without this, whoever waits could cancel it in mid-run; a cancelled future takes no result.
+            # Without this, a waiter could cancel it in mid-run, and setting the result would raise.
             if result.set_running_or_notify_cancel():
                 result.set_result(work())
 
@@ -169,18 +167,17 @@ class ModelThread:
         return result
 
     def abandon_if_hung(self, owner: object = None, patience_s: float = math.inf) -> bool:
-        """Give up the thread if its job hangs, and go on with the next job in a new one.
+        """Abandon the thread if its job hangs, and continue with the next job in a new one.
 
         Args:
-            owner: give it up only if nothing but this owner's work is being done.
-            patience_s: where a job's own patience is longer than this, this counts.
+            owner: only if all of the current work is this owner's.
+            patience_s: upper bound of the jobs' own patience.
 
         Returns:
-            Whether the thread was given up.
+            Whether the thread was abandoned.
         """
         with self._lock:
             jobs, now_s = self._current, self._clock()
-            # A process that was suspended finds every job late: that is not the model's fault.
             late_s, self._looked_s = now_s - max(self._looked_s, self._since), now_s
             if not jobs or (owner is not None and any(job.owner is not owner for job in jobs)):
                 return False
@@ -188,21 +185,21 @@ class ModelThread:
             if now_s - self._since < patience_s:
                 return False
             if late_s > LATE_S and not self._is_extended:
-                # Calls look with every frame. Who did not look for so long was frozen, and so was the job.
+                # Calls check with every frame; a longer gap means that the whole process was suspended.
                 self._since, self._is_extended = now_s, True
                 return False
             self._current = []
             self._generation += 1
             self._start_thread()
-        for job in jobs:  # whose work hangs cannot be known: it is one step
+        for job in jobs:  # all of them: they are one step, and which one hangs is unknown
             job.failed(TimeoutError(f"a step took more than {patience_s:g} s"))
         return True
 
     def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
-        """Let the thread rest for ever after the jobs that are in the queue, and wait until it does.
+        """Park the thread for ever after the jobs in the queue, and wait until it is parked.
 
-        It must not end: when a thread that has used mlx ends at the same time as the program, mlx asks for
-        the interpreter once more, and the program is aborted (seen with mlx 0.32.4, one time in six).
+        It must not end: when a thread that has used mlx ends at the same time as the program, mlx calls into
+        the interpreter once more, and the program aborts (seen with mlx 0.32.4, one time in six).
         """
         with self._lock:
             self._stopping = True
@@ -210,7 +207,7 @@ class ModelThread:
         self._resting.wait(patience_s)
 
     def _start_thread(self) -> None:
-        # A daemon, so that a thread which was left behind can't keep the program from ending.
+        # A daemon, so that an abandoned thread cannot keep the program from ending.
         threading.Thread(
             target=self._live, args=(self._generation,), name=f"moshi-model-{self._generation}", daemon=True
         ).start()
@@ -222,7 +219,7 @@ class ModelThread:
         threading.Event().wait()
 
     def _next(self, generation: int) -> list[Job]:
-        """Wait for something to do; nothing when there will be none for this thread."""
+        """Wait for jobs; give none when this thread is to end."""
         with self._lock:
             while generation == self._generation:
                 now_s = self._clock()
@@ -239,14 +236,14 @@ class ModelThread:
             failures = _do(jobs)
             with self._lock:
                 if generation != self._generation:
-                    return  # another thread has taken over, and the jobs were reported as failed
+                    return  # another thread has replaced this one, and the jobs were reported as failed
                 self._current = []
             _report(failures)
-            del jobs, failures  # while the thread waits it must not keep a session alive
+            del jobs, failures  # or the waiting thread would keep a session alive
 
 
 def _do(jobs: Sequence[Job]) -> list[tuple[Job, BaseException]]:
-    """Do one job, or several of a batch; give what was raised."""
+    """Run one job, or several of a batch; give the exceptions."""
     failures: list[tuple[Job, BaseException]] = []
     parts = []
     for job in jobs:

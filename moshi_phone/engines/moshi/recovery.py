@@ -1,4 +1,4 @@
-"""After a lost call: does the model still work? It is tried, and tried again with growing pauses."""
+"""Tests the model after a lost call, and again with growing pauses until it works."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Recovery:
-    """Takes the engine out of service after a lost call, until the model has shown that it works.
+    """Takes the engine out of service after a lost call, until a test of the model succeeds.
 
-    What fails may be over in a second (another program had the accelerator's memory), so it never gives up.
+    A failure may be temporary (another program had the accelerator's memory), so it never gives up.
 
     Args:
         thread: the model's.
-        try_model: runs the model a little, in its thread; raises when it does not work.
-        patience_s: after how many seconds a trial counts as hung.
-        run_later: runs the next trial after a pause.
+        try_model: runs a step of the model, in its thread; raises if it fails.
+        patience_s: seconds after which a test counts as hung.
+        run_later: schedules the next test.
     """
 
     def __init__(
@@ -48,25 +48,25 @@ class Recovery:
 
     @property
     def error(self) -> str | None:
-        """Why no call can be taken now, in one sentence without anybody's exception text; None if one can."""
+        """Why the engine takes no call now, in one sentence without exception text; None if it does."""
         return self._error
 
     def begin(self, reason: str, lost_call: Logger = logger) -> None:
-        """Let the model prove itself, because of this. Returns at once; may be called from any thread.
+        """Test the model. Returns at once; may be called from any thread.
 
         Args:
             reason: one sentence.
             lost_call: logs for the call that was lost.
         """
-        lost_call.warning("The model is being tried before it takes a new call: {}", reason)
+        lost_call.warning("Testing the model before it takes a new call: {}", reason)
         with self._lock:
             if self._error is not None or self._closed:
-                return  # it is being tried already
-            self._error = "A call was lost; the model is being tried before it takes a new one."
+                return  # a test is running already
+            self._error = "A call was lost; the model is tested before it takes a new one."
         self._try()
 
     def close(self) -> None:
-        """Try no more."""
+        """End the tests."""
         with self._lock:
             self._closed = True
             if self._cancel is not None:
@@ -80,11 +80,11 @@ class Recovery:
             return
         self._try_model()
         with self._lock:
-            # A pause was set: it had failed before. What works at the first trial is not worth a line.
-            tried_before, self._error = self._cancel is not None, None
+            # A pause was set, so a test had failed. A first test that succeeds is not worth a log line.
+            failed_before, self._error = self._cancel is not None, None
             self._cancel = None
             self._pauses.reset()
-        if tried_before:
+        if failed_before:
             logger.info("Moshi's model works again.")
 
     def _failed(self, error: BaseException) -> None:
@@ -92,6 +92,6 @@ class Recovery:
             if self._closed:
                 return
             pause_secs = self._pauses.next_secs()
-            self._error = f"Moshi's model does not work; it is tried again in {pause_secs:g} s."
+            self._error = f"Moshi's model does not work; the next test is in {pause_secs:g} s."
             self._cancel = self._run_later(pause_secs, self._try)
-        logger.error("Moshi's model does not work ({}); it is tried again in {:g} s", error, pause_secs)
+        logger.error("Moshi's model does not work ({}); next test in {:g} s", error, pause_secs)

@@ -90,13 +90,13 @@ class Loader:
     Attributes:
         options: say which model, and for how many calls.
         sampling: of calls that ask for none of their own.
-        hang_s: after how many seconds a step counts as hung.
-        others_talk: whether calls are running that must not miss a step.
+        hang_s: seconds after which a step counts as hung.
+        others_talk: whether calls are running, which must not miss a step.
         stopping: set when the start is over before its end; what is under way then breaks off.
         source: where the model comes from.
-        codec_limit_frames: when a codec is renewed.
+        codec_limit_frames: frames after which a codec is replaced.
         clock: seconds, monotonic; tells how long a step has been going on.
-        run_later: runs again, after a pause, what has failed.
+        run_later: schedules retries.
     """
 
     options: EngineOptions
@@ -113,7 +113,7 @@ class Loader:
         """Load everything, model and codecs at once.
 
         Args:
-            progress: hears what is done, from any thread.
+            progress: receives progress lines, from any thread.
 
         Raises:
             EngineUnavailable: with one sentence that names the remedy.

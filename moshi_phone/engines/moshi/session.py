@@ -1,10 +1,9 @@
-"""One call with Moshi: three stages in a line, so that the slowest sets the pace and not their sum.
+"""One call with Moshi: a pipeline of three stages, so that the slowest sets the pace and not their sum.
 
     feed → backlog → [encoder thread] → [model thread, shared] → [decoder thread] → outputs
 
 At most three frames are between the backlog and the outputs, one for each stage. That bounds every queue
-on the way without any of them having to block; what comes in beyond that waits in the backlog, which
-drops the oldest.
+between them without blocking; further frames wait in the backlog, which drops the oldest.
 """
 
 from __future__ import annotations
@@ -72,32 +71,32 @@ class SessionOwner(Protocol):
     """What a session needs of the engine it belongs to."""
 
     def watch(self) -> None:
-        """Look whether the model's thread hangs; called with every frame."""
+        """Check whether the model's thread hangs; called with every frame."""
 
     def on_failed(self, session: MoshiSession, reason: str) -> None:
-        """Hear that a session broke, from whichever thread it broke in."""
+        """Record that a session failed; called from any thread."""
 
     def closed(self, session: MoshiSession, hung: Sequence[Encoder | Decoder]) -> None:
-        """Hear that a session was closed, and which of its codecs hang."""
+        """Record that a session was closed, and which of its codecs hang."""
 
 
 class MoshiSession(DuplexSession):
     """See ``DuplexSession``; made by ``MoshiEngine.open_session`` within a running event loop.
 
-    It begins at once, or else after ``after`` is done: when its prompt has been read.
+    It begins at once, or when ``after`` is done: when its prompt has been read.
 
     Args:
         owner: the engine.
         model_thread: where the language model lives, that of all calls.
-        steps: makes the steps of all calls that wait at once.
-        open_language: begins the conversation; called in the model's thread.
-        encoder: of the call's own, given back by ``close``.
-        decoder: of the call's own, given back by ``close``.
-        detokenizer: of the call's own.
+        steps: steps all waiting calls together.
+        open_language: opens the model's session; called in the model's thread.
+        encoder: the call's own, returned by ``close``.
+        decoder: the call's own, returned by ``close``.
+        detokenizer: the call's own.
         speech_queue: the words that it is given to say.
-        patience_s: after how many seconds a step of the model counts as hung.
-        make_listener: begins to listen for the caller's words; None where nobody wants them.
-        after: what the conversation has to wait for.
+        patience_s: seconds after which a step of the model counts as hung.
+        make_listener: begins the transcription; None without ``--listen``.
+        after: the prefill that the session waits for.
     """
 
     def __init__(
@@ -156,7 +155,7 @@ class MoshiSession(DuplexSession):
             one.start()
 
     def feed(self, pcm: Pcm) -> None:
-        """See ``DuplexSession``. Frames after the end are let go: a call's last ones may be underway."""
+        """See ``DuplexSession``. Frames after the end are ignored: a call's last ones may be under way."""
         check_frame(pcm)
         with self._changed:
             if self._ended or self._finished is not None:
@@ -175,7 +174,7 @@ class MoshiSession(DuplexSession):
         return self._listener is not None
 
     def say(self, text: str) -> None:
-        """See ``DuplexSession``. What a call opens with is said first."""
+        """See ``DuplexSession``. The greeting comes first."""
         if not self._ended:
             self._speech_queue.say(text)
 
@@ -211,7 +210,7 @@ class MoshiSession(DuplexSession):
         return 0 if self._listener is None else self._listener.untranscribed_frames
 
     async def finish_listening(self) -> tuple[CallerText, ...]:
-        """See ``DuplexSession``. The model writes late: silence makes it write the rest."""
+        """See ``DuplexSession``. The model transcribes with a delay: silence makes it emit the rest."""
         if self._listener is None:
             return ()
         finished = asyncio.Event()
@@ -248,7 +247,7 @@ class MoshiSession(DuplexSession):
             hung = [stage.coder for stage in self._stages if not stage.released.is_set()]
             self._owner.closed(self, hung)
 
-    # The model's thread.
+    # Runs in the model's thread, but for the submitting.
 
     def _submit(
         self, work: Callable[[], object], period_s: float | None = None, batch: Batch | None = None
@@ -271,7 +270,7 @@ class MoshiSession(DuplexSession):
             return
         try:
             language = self._open_language()
-        except EngineError as error:  # its prompt could not be read: no fault of the model's
+        except EngineError as error:  # its prompt could not be read: the model itself is sound
             self._fail("its persona", error, is_engine_sound=True)
             return
         if self._temperature is not None:
@@ -296,7 +295,7 @@ class MoshiSession(DuplexSession):
         language = self._language
         if self._ended or language is None:
             return None
-        # Steered only while there are words to say: each steered step is evaluated once more.
+        # Forced text only while there are words to say: such a step is evaluated twice.
         overrides = (
             NO_OVERRIDES if self._speech_queue.is_over else Overrides(choose_text=self._speech_queue.decide)
         )
@@ -312,7 +311,7 @@ class MoshiSession(DuplexSession):
         if self._listener is not None:
             self._listener.hear(frame.number, frame.caller_tokens)
 
-    # The codecs' threads.
+    # Runs in the codecs' threads.
 
     def _encode(self, encoder: Encoder) -> None:
         for taken in itertools.count():
@@ -326,13 +325,13 @@ class MoshiSession(DuplexSession):
                 # Taken under the lock, encoded outside it: ``feed`` must not wait for a codec.
                 pcm = self._backlog.take()
             began = time.perf_counter()
-            # Numbered with those that were dropped: the caller's words get their times by it.
+            # Dropped frames are numbered too: the times of the caller's words come from these numbers.
             frame = _Frame(taken + dropped, encoder.encode(pcm))
             frame.timings_ms["encode"] = _ms_since(began)
             # A period, so that spare-time work leaves room for this call's next frame.
             self._submit(partial(self._speak, frame), FRAME_MS / 1000, self._steps_of_all)
         if self._listener is not None and self._finished is not None:
-            # By way of the model's thread, where the caller's own frames are still on their way to it.
+            # Through the model's thread, behind the caller's own frames.
             self._submit(partial(self._listener.finish, taken + dropped, self._finished))
 
     def _can_encode(self) -> bool:
@@ -348,7 +347,7 @@ class MoshiSession(DuplexSession):
             began = time.perf_counter()
             pcm = None if step.audio_tokens is None else decoder.decode(step.audio_tokens)
             frame.timings_ms["decode"] = _ms_since(began)
-            # At the end, a step that nobody reads must not carry off words.
+            # At the end, words must not go into a step that nobody reads.
             listener = self._listener if self._finished is None else None
             heard = NOTHING_HEARD if listener is None else listener.take()
             if heard.step_ms is not None:
@@ -373,11 +372,11 @@ class MoshiSession(DuplexSession):
         self._speech_queue.step_given()
 
     def _fail(self, where: str, reason: BaseException, *, is_engine_sound: bool = False) -> None:
-        """End the conversation, from any thread; what was said before still comes out."""
+        """End the session, from any thread; steps made before still come out."""
         with self._changed:
             if self._ended:
                 return
-            why = first_line(reason)  # rustymimi's go on with a backtrace
+            why = first_line(reason)  # rustymimi's messages include a backtrace
             self._error = error = EngineFailed(f"This call ended because {where} failed: {why}")
             error.__cause__ = reason
             self._changed.notify_all()
@@ -389,7 +388,7 @@ class MoshiSession(DuplexSession):
         self._tell(self._speech_queue.end)
 
     def _tell(self, what: Callable[[], object]) -> None:
-        """Run something on the event loop, unless the program is ending and the loop is gone."""
+        """Run a function on the event loop, unless the loop is closed at the program's end."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(what)
 

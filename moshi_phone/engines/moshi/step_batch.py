@@ -1,13 +1,12 @@
 """When to step, and how many calls at once.
 
-The rule: the model's thread takes every frame that waits when it becomes free, one of each call, up to
-``--batch``. With one call, nothing waits for anybody; with several, a frame waits at most for the step under
-way. No frame is held back so that others are in time: a step that is late for everybody is better than one
-that is late for some, always the same ones perhaps.
+The rule: when the model's thread becomes free, it takes all waiting frames, one of each call, up to
+``--batch``. A single call never waits; with several, a frame waits at most for the current step. No frame is
+delayed in favour of others: a step that is late for all calls is better than one that is late for some,
+perhaps always the same.
 
-The exception is measured: where a step of so many rows takes longer than as many steps of one row (a machine
-whose arithmetic, not its memory or its launches, is the limit), fewer rows are taken at a time, since all of
-them would only wait for each other.
+The exception is measured: if a step of several rows takes longer than as many steps of one row (on a machine
+limited by arithmetic, not by memory or launches), fewer rows are combined.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ from moshi_phone.engines.moshi.model.language_model import (
 )
 from moshi_phone.engines.moshi.model.token_history import Tokens
 
-RECENT_STEPS = 9  # whose median is what a step takes: a hiccup of the machine does not count
-WORTH_IT = 1.1  # by how much a row of a larger step may be dearer than a step of its own: noise of timing
+RECENT_STEPS = 9  # whose median is what a step takes: one slow step does not count
+WORTH_IT = 1.1  # by how much a row in a larger step may cost more than a step of its own: timing noise
 FORGOTTEN_AFTER = (
-    125  # times that a number of rows was passed over, ten seconds of speech; then it is retried
+    125  # times that a number of rows was rejected, ten seconds of speech; then it is tried again
 )
 
 Part = TypeVar("Part")
@@ -41,7 +40,7 @@ Result = TypeVar("Result")
 class StepTimes:
     """How long steps take, by their number of rows.
 
-    Written in the model's thread; whoever reads it elsewhere gets a moment's view.
+    Written in the model's thread; readers in other threads get a snapshot.
 
     Args:
         most_rows: of a step.
@@ -60,24 +59,24 @@ class StepTimes:
         self.expect(rows, step_ms)
 
     def expect(self, rows: int, step_ms: float) -> None:
-        """Note how long a step took that was a trial, of no call's."""
+        """Note the duration of a trial step, without any call."""
         self._recent_ms.setdefault(rows, deque(maxlen=RECENT_STEPS)).append(step_ms)
 
     @property
     def measured_ms(self) -> dict[int, float]:
-        """How long a step takes, by its number of rows, as far as measured."""
+        """Median duration of a step by its number of rows, as far as measured."""
         return {rows: median(times_ms) for rows, times_ms in self._recent_ms.items()}
 
     def expected_ms(self, rows: int) -> float | None:
-        """How long a step of so many rows will take: as the next smaller number that was measured at least.
+        """Expected duration of a step: that of the largest measured number of rows up to this one.
 
-        None where none was measured.
+        None if none was measured.
         """
         known = max((number for number in self._recent_ms if number <= rows), default=None)
         return None if known is None else median(self._recent_ms[known])
 
     def rows_for(self, waiting: int) -> int:
-        """How many of the rows that wait to take into one step."""
+        """How many of the waiting rows to combine into one step."""
         alone_ms = self._measured_ms(1)
         # The largest that pays: an unmeasured number of rows is tried, which measures it.
         for rows in range(waiting, 1, -1):
@@ -99,8 +98,8 @@ class BatchPart(Generic[Part, Result]):
     """What one call adds to a step.
 
     Attributes:
-        part: what the step takes.
-        done: called with what the step gave for it, and with how long the step took, in milliseconds.
+        part: the step's argument.
+        done: called with the step's result for it, and the step's duration in milliseconds.
         failed: called with the reason when the step failed for this part.
     """
 
@@ -110,14 +109,14 @@ class BatchPart(Generic[Part, Result]):
 
 
 class StepBatch(Generic[Part, Result]):
-    """Steps of several calls, made at once in the model's thread.
+    """Steps of several calls, combined in the model's thread.
 
     Args:
-        step: makes them: for each part its result, or what was raised in its place.
+        step: makes a step: gives each part's result, or its exception.
         most_rows: at once.
 
     Attributes:
-        times: how long they took.
+        times: their durations.
     """
 
     def __init__(
@@ -128,11 +127,11 @@ class StepBatch(Generic[Part, Result]):
         self.times = StepTimes(most_rows)
 
     def rows_for(self, waiting: int, room_s: float) -> int:
-        """How many of the parts that wait to take, at least one.
+        """How many of the waiting parts to combine, at least one.
 
         Args:
-            waiting: how many do.
-            room_s: how much time there is.
+            waiting: how many wait.
+            room_s: available time.
         """
         rows = self.times.rows_for(min(waiting, self._most_rows))
         while rows > 1 and (self.times.expected_ms(rows) or 0.0) > room_s * 1000:
@@ -140,7 +139,7 @@ class StepBatch(Generic[Part, Result]):
         return rows
 
     def run(self, parts: Sequence[BatchPart[Part, Result]]) -> None:
-        """Make a step, and hand the results out."""
+        """Make a step, and deliver the results."""
         if not parts:
             return
         began_s = time.perf_counter()
@@ -153,7 +152,7 @@ class StepBatch(Generic[Part, Result]):
                 continue
             try:
                 part.done(result, step_ms)
-            except Exception as error:  # what one call makes of its step is no matter of the others
+            except Exception as error:  # one call's failure must not affect the others
                 part.failed(error)
 
 
@@ -162,7 +161,7 @@ LanguageBatch = StepBatch[LanguagePart, LanguageStep]
 
 
 def language_batch(most_rows: int) -> LanguageBatch:
-    """Make what steps the conversations of so many calls at once."""
+    """Make the batch that steps the calls' language sessions."""
 
     def step(parts: Sequence[LanguagePart]) -> list[LanguageStep | Exception]:
         sessions, frames, overrides = zip(*parts, strict=True)

@@ -35,7 +35,7 @@ def warm_up(
         model: evaluated.
         sampling: of most calls.
         times: gets what was measured.
-        progress: hears how long a step takes; what it raises ends the warm-up.
+        progress: receives the duration of steps; what it raises ends the warm-up.
         limit_ms: of a step; the first number of calls that takes longer is the last one.
         give_up_ms: of a step; the first that takes longer ends the warm-up.
 

@@ -59,9 +59,9 @@ def test_listening_takes_a_spare_codec_for_each_direction() -> None:
         (16, None, True, "8.0 of the machine's 16.0 GB"),
         (8, None, True, "8.0 of the machine's 8.0 GB"),
         (7, None, False, "8.0 of the machine's 7.0 GB"),
-        (4, 24, True, "6.0 of the card's 24.0 GB, and 2.0 of the machine's 4.0 GB"),
-        (1, 24, False, "6.0 of the card's 24.0 GB, and 2.0 of the machine's 1.0 GB"),
-        (64, 4, False, "6.0 of the card's 4.0 GB, and 2.0 of the machine's 64.0 GB"),
+        (4, 24, True, "6.0 of the GPU's 24.0 GB, and 2.0 of the machine's 4.0 GB"),
+        (1, 24, False, "6.0 of the GPU's 24.0 GB, and 2.0 of the machine's 1.0 GB"),
+        (64, 4, False, "6.0 of the GPU's 4.0 GB, and 2.0 of the machine's 64.0 GB"),
     ],
 )
 def test_weighs_it_against_what_there_is(machine_gb: int, card_gb: int | None, fits: bool, text: str) -> None:

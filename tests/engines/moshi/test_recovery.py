@@ -54,7 +54,7 @@ def test_never_gives_up_and_begins_with_short_pauses_again(thread: ModelThread, 
     for tries in range(1, 9):
         settled(thread)
         assert model.tries == tries
-        assert recovery.error == f"Moshi's model does not work; it is tried again in {laters.secs[-1]:g} s."
+        assert recovery.error == f"Moshi's model does not work; the next test is in {laters.secs[-1]:g} s."
         laters.run()
     settled(thread)
     assert recovery.error is None

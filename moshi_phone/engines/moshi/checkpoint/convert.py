@@ -52,7 +52,7 @@ def convert(
         target: in a folder that exists; another process that converts the same waits for the first.
         config: the model's sizes.
         quantization: how to pack it; None keeps the file's own type.
-        progress: hears how far it is.
+        progress: receives progress lines.
 
     Raises:
         Damaged: when the file is not whole.
@@ -213,7 +213,7 @@ def converted(
         folders: where it may be, the preferred one first.
         config: the model's sizes.
         quantize: as ``quantization_named`` takes it.
-        progress: hears how far the conversion is.
+        progress: receives progress lines.
 
     Raises:
         Unfit: when the source cannot be used.

@@ -58,7 +58,7 @@ class HubRepo:
 
     Args:
         name: as in ``kyutai/moshiko-mlx-q4``.
-        progress: hears what is fetched.
+        progress: receives a line for each file that is fetched.
         option: of the command line, which names another repo.
         download: the command that fetches its files.
     """

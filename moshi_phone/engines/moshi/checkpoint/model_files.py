@@ -122,7 +122,7 @@ class ModelFiles:
             hub: the repo.
             read: reads what is here; None where something is missing.
             fetch: reads all of it, and fetches what is missing.
-            repair: fetch damaged files again, in place of complaining.
+            repair: fetch damaged files again, instead of raising.
 
         Raises:
             EngineUnavailable: with a sentence that names the file and the remedy.

@@ -1,4 +1,4 @@
-"""The codecs of all calls: one of each pair hears, the other speaks."""
+"""The codecs of all calls: an encoder and a decoder each."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CODECS_PER_CALL = 2
 
 @dataclass(frozen=True)
 class CallCodecs:
-    """Pools for both directions. They are one and the same unless words are listened for.
+    """Pools for both directions. They are one and the same unless callers are transcribed.
 
     Attributes:
-        encoders: of 8 codebooks; of 32 where words are listened for, whose first 8 are the same.
+        encoders: of 8 codebooks; of 32 with transcription, whose first 8 are the same.
         decoders: of 8.
     """
 
@@ -42,8 +42,8 @@ class CallCodecs:
             mimi: the codec's weights.
             calls: at once.
             limit_frames: how many frames each codec can take in its life.
-            listening: whether the caller is read in 32 codebooks.
-            run_later: runs the next try at loading one after a pause.
+            listening: whether to encode the caller in 32 codebooks, for transcription.
+            run_later: schedules retries of loading.
         """
         if not listening:
             pool = MimiPool(mimi, CODECS_PER_CALL * calls, limit_frames, run_later=run_later)
@@ -56,7 +56,7 @@ class CallCodecs:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the next call could have its two."""
+        """Whether a codec pair is free for the next call."""
         if self.encoders is self.decoders:
             return self.decoders.ready >= CODECS_PER_CALL
         return bool(self.encoders.ready and self.decoders.ready)
@@ -71,20 +71,20 @@ class CallCodecs:
         self.decoders.fill()
 
     def close(self) -> None:
-        """Load no more."""
+        """Stop loading."""
         self.encoders.close()
         self.decoders.close()
 
     def take(self) -> tuple[Encoder, Decoder]:
-        """Take a call's two; each is released by itself.
+        """Take an encoder and a decoder for a call; each is released separately.
 
         Raises:
-            EngineBusy: when there are not two.
+            EngineBusy: when there are not two codecs.
         """
         encoder = Encoder(self.encoders)
         try:
             return encoder, Decoder(self.decoders)
         except EngineBusy:
-            # Or each call that gets only one of its two would take it away for good.
+            # Or a call that gets only one of its two would leak it.
             encoder.release()
             raise

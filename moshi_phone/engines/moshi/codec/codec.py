@@ -1,9 +1,9 @@
-"""Mimi, the codec: clean for each call, and aware of how much longer it can be used.
+"""Mimi, the codec: reset for each call, with a count of its remaining life.
 
-A ``rustymimi.Tokenizer`` takes 530 MB and one to three seconds to load, in which it holds the interpreter's
-lock; it does one thing at a time, keeps everything that it has heard until it is reset, and counts positions
-up to a limit that is fixed when it is made. So a pool keeps them ready (``codec_pool.py``), a call takes two,
-one to encode and one to decode, and each hands over to another one in a long call (``handover.py``).
+A ``rustymimi.Tokenizer`` takes 530 MB, and one to three seconds to load, holding the interpreter's lock. It
+does one thing at a time, accumulates state until it is reset, and counts positions up to a limit that is
+fixed when it is made. So a pool has them ready (``codec_pool.py``), a call takes two, one to encode and one
+to decode, and in a long call each hands over to another one (``handover.py``).
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ CODEBOOKS = 8  # that Moshi reads and writes
 LISTENING_CODEBOOKS = 32  # that the listening model reads; Moshi's are the first of them
 POSITIONS_PER_FRAME = 2  # Mimi's transformers run at 25 Hz
 LIMIT_FRAMES = 4 * 3600 * 1000 // FRAME_MS  # 4 hours each way; costs 160 MB more than the shortest would
-RESERVE_SHARE = 1 / 16  # of its life, a quarter of an hour: what one must have left to be given to a call
+RESERVE_SHARE = 1 / 16  # of its life, a quarter of an hour: the least that must be left for another call
 
 
 class Mimi:
-    """A ``rustymimi.Tokenizer`` that knows how much longer it can be used.
+    """A ``rustymimi.Tokenizer`` that counts its remaining life.
 
-    Its ``reset()`` is not all that a new call needs. With 0.4.1 it leaves the last 80 ms of a caller in the
-    downsampling convolution, so they would be in the next caller's first frame; and positions are counted
-    on, so the limit is one for the tokenizer's life, not for a call. It does free the memory of all frames.
+    Its ``reset()`` is not sufficient for a new call. With 0.4.1 it leaves the last 80 ms of a caller in the
+    downsampling convolution, so they would leak into the next caller's first frame; and positions continue,
+    so the limit is for the tokenizer's life, not for a call. It does free the memory of all frames.
 
     Args:
         path: Mimi's weights.
-        limit_frames: how many frames it can take each way.
+        limit_frames: how many frames it can process each way.
         codebooks: how many it writes and reads; the first are the same however many there are.
     """
 
@@ -53,22 +53,22 @@ class Mimi:
 
     @property
     def left_frames(self) -> int:
-        """How many frames it can still take."""
+        """How many frames it can still process."""
         return self._limit_frames - max(self._encoded_frames, self._decoded_frames)
 
     @property
     def held_frames(self) -> int:
-        """How many frames it keeps in memory: 65 kB each."""
+        """How many frames its state holds: 65 kB each."""
         return self._held_frames
 
     @property
     def is_used_up(self) -> bool:
-        """Whether it should not be given to a call any more."""
+        """Whether it has too little life left for another call."""
         return self.left_frames < self._limit_frames * RESERVE_SHARE
 
     @property
     def is_half_used(self) -> bool:
-        """Whether it had better be replaced while nobody talks."""
+        """Whether to replace it while no call is running."""
         return self.left_frames < self._limit_frames / 2
 
     def encode(self, pcm: Pcm) -> Tokens:
@@ -87,13 +87,13 @@ class Mimi:
         return np.ascontiguousarray(tokens[0, :, 0], np.uint32)
 
     def prime_encoder(self, frames: Sequence[Pcm]) -> None:
-        """Hear some frames at once, each as ``encode`` takes it. Takes half of the time of one by one."""
+        """Encode several frames at once, without output, in half the time of one by one."""
         self._encoded_frames += len(frames)
         self._held_frames += len(frames)
         self._tokenizer.encode_step(np.concatenate(frames).reshape(1, 1, len(frames) * FRAME_SAMPLES))
 
     def prime_decoder(self, frames: Sequence[Tokens]) -> None:
-        """Say some frames at once, each as ``decode`` takes it. Takes half of the time of one by one."""
+        """Decode several frames at once, without output, in half the time of one by one."""
         self._decoded_frames += len(frames)
         self._held_frames += len(frames)
         self._tokenizer.decode_step(np.stack(frames, axis=1).reshape(1, self._codebooks, len(frames)))
@@ -114,14 +114,14 @@ class Mimi:
         return np.ascontiguousarray(sound[0, 0], np.float32)
 
     def clean(self) -> None:
-        """Come into one and the same state, whatever was before: a frame of silence pushes the rest out."""
+        """Reset completely: a frame of silence flushes what ``reset()`` leaves behind."""
         self._tokenizer.reset()
         self.decode(self.encode(SILENT_FRAME))
         self._tokenizer.reset()
         self._held_frames = 0
 
     def free(self) -> None:
-        """Give its memory back to the system. It must not be used again."""
+        """Return its memory to the system. It must not be used again."""
         del self._tokenizer
         return_free_memory()
 

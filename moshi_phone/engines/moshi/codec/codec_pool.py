@@ -33,7 +33,7 @@ class MimiPool:
         limit_frames: how many frames each can take in its life.
         codebooks: how many each writes and reads.
         handover_frames: after how many frames one in use hands over to a spare one.
-        run_later: runs the next try at loading one after a pause.
+        run_later: schedules retries of loading.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class MimiPool:
         return len(self._ready)
 
     def fill(self) -> None:
-        """Load until the pool is full, or closed; takes a second or more for each.
+        """Load codecs until the pool is full or closed; a second or more each.
 
         Raises:
             EngineUnavailable: when Mimi cannot be loaded.
@@ -77,16 +77,16 @@ class MimiPool:
         while self.ready < self._size and not self._closed:
             try:
                 mimi = Mimi(self._path, self.limit_frames, self._codebooks)
-            except Exception as error:  # rustymimi raises what it likes
+            except Exception as error:  # rustymimi documents no exceptions
                 reason = first_line(error)
                 raise EngineUnavailable(f"{self._path} cannot be loaded by Mimi: {reason}") from error
             self._keep(mimi)
 
     def take(self) -> Mimi:
-        """Take the one that has been used least.
+        """Take the least used codec.
 
         Raises:
-            EngineBusy: when there is none.
+            EngineBusy: when none is free.
         """
         with self._lock:
             if not self._ready:
@@ -94,13 +94,13 @@ class MimiPool:
             return self._lend()
 
     def give_back(self, mimi: Mimi) -> None:
-        """Clean it for the next call, or have it replaced if it is used up. Takes two steps of a codec."""
+        """Reset a codec for the next call, or replace it if it is used up. Takes two steps of a codec."""
         used_up = mimi.is_used_up
         if not used_up:
             try:
                 mimi.clean()
-            except Exception as error:  # rustymimi raises what it likes
-                logger.warning("A codec cannot be used any more, another is loaded: {}", first_line(error))
+            except Exception as error:  # rustymimi documents no exceptions
+                logger.warning("A codec failed and is being replaced: {}", first_line(error))
                 used_up = True
         if used_up:
             mimi.free()
@@ -113,13 +113,13 @@ class MimiPool:
             self._replace_in_a_pause()
 
     def lose(self, mimi: Mimi) -> None:
-        """Replace one that will not come back."""
+        """Replace a codec that will not be returned."""
         with self._lock:
             self._lent.discard(mimi)
         self.replace()
 
     def take_spare(self) -> Mimi | None:
-        """Take one beyond those for calls; None where all of them are lent already."""
+        """Take a spare codec; None if all spares are lent."""
         with self._lock:
             if not self._ready or len(self._lent_spares) >= self.spares or self._closed:
                 return None
@@ -128,14 +128,14 @@ class MimiPool:
             return mimi
 
     def return_spare(self, spare: Mimi, instead: Mimi) -> None:
-        """End a loan: ``instead`` comes back, which may be the spare itself or the one that it replaced."""
+        """End a spare's loan, by returning ``instead``: the spare itself, or the codec that it replaced."""
         try:
             self.give_back(instead)
         finally:
             self._end_loan(spare)
 
     def lose_spare(self, spare: Mimi) -> None:
-        """Replace a spare one that cannot be used."""
+        """Replace a spare that failed."""
         self._end_loan(spare)
         self.lose(spare)
 
@@ -153,7 +153,7 @@ class MimiPool:
             self.return_spare(spare, spare)
 
     def close(self) -> None:
-        """Load no more, and wait for what is under way: a thread in Rust aborts a program that ends."""
+        """Stop loading, and wait for running loads: a thread inside Rust would abort the ending program."""
         with self._lock:
             self._closed = True
             if self._cancel is not None:
@@ -164,7 +164,7 @@ class MimiPool:
             thread.join(CLOSE_PATIENCE_S)
 
     def run(self, work: Callable[[], None], name: str) -> None:
-        """Run something that uses a codec, in a thread that ``close`` waits for."""
+        """Run work with a codec in a thread that ``close`` waits for."""
         # A daemon: a codec that hangs in Rust must not keep the program from ending.
         thread = threading.Thread(target=work, name=name, daemon=True)
         with self._lock:
@@ -172,7 +172,7 @@ class MimiPool:
             thread.start()
 
     def load_async(self) -> Future[Mimi]:
-        """Load another one in a thread of its own."""
+        """Load a codec in a thread of its own."""
         result: Future[Mimi] = Future()
 
         def load() -> None:
@@ -185,18 +185,18 @@ class MimiPool:
         return result
 
     def replace(self) -> None:
-        """Load one, in the background, in place of one that is used up or will not come back.
+        """Load a codec in the background, in place of one that is used up or lost.
 
-        It is tried until it is there: what fails (memory, files) may be well again in a second.
+        Failures (memory, files) may be temporary, so it retries until it succeeds.
         """
         with self._lock:
             self._wanted = min(self._wanted + 1, self._size)
             if self._wanted > 1 or self._closed:
-                return  # the one under way will be followed by this one
+                return  # the running load starts the next one
         self._load_next()
 
     def _replace_in_a_pause(self) -> None:
-        """Replace one that is half used while there is no call that would have to wait for it."""
+        """Replace a half-used codec while there are no calls."""
         with self._lock:
             if self._lent or self._wanted or not any(mimi.is_half_used for mimi in self._ready):
                 return
@@ -212,9 +212,7 @@ class MimiPool:
                     return
                 pause_secs = self._pauses.next_secs()
                 self._cancel = self._run_later(pause_secs, self._load_next)
-            logger.error(
-                "Mimi cannot be loaded ({}); it is tried again in {:g} s", first_line(error), pause_secs
-            )
+            logger.error("Mimi cannot be loaded ({}); next try in {:g} s", first_line(error), pause_secs)
             return
         self._keep(loading.result())
         with self._lock:
@@ -250,5 +248,5 @@ class MimiPool:
 
 
 def spares_for(directions: int) -> int:
-    """Say how many spare codecs so many directions of calls need."""
+    """How many spare codecs this number of directions needs."""
     return -(-directions // DIRECTIONS_PER_SPARE)

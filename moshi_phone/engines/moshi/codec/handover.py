@@ -1,9 +1,9 @@
-"""A spare codec that takes over from one in use, so that a call of any length takes a bounded memory.
+"""A spare codec that takes over from one in use, which bounds the memory of a call of any length.
 
-rustymimi keeps every position that it has seen, 65 kB a frame in each direction, although Mimi attends to
-the last ten seconds only; nothing but a reset frees them, and a reset forgets those ten seconds as well. So
-a spare codec is primed with the last frames beside the one in use, and takes over between two frames; the
-other one is reset and becomes the next spare.
+rustymimi stores every position that it has seen, 65 kB a frame in each direction, although Mimi attends to
+the last ten seconds only. Only a reset frees them, which loses those ten seconds as well. So a spare codec is
+primed with the last frames in parallel, and takes over between two frames; the other one is reset and becomes
+the next spare.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from moshi_phone.engines.moshi.codec.codec_pool import MimiPool
 from moshi_phone.runtime.errors import first_line
 
 FRAMES_AT_ONCE = 5  # more would hardly be faster
-HUNG_FRAMES = 10 * 1000 // FRAME_MS  # a call's frames, in which a spare has not done one
+HUNG_FRAMES = 10 * 1000 // FRAME_MS  # of the call, without progress of the spare
 
 FrameT = TypeVar("FrameT")
 
@@ -30,7 +30,7 @@ class Handover(Generic[FrameT]):
     """Brings a spare codec up to the present frame, in a thread of its own.
 
     Args:
-        pool: lent the spare, and takes back whichever of the two codecs is left over.
+        pool: lends the spare, and gets the codec that is left over.
         spare: clean.
         frames: the last ones that the codec in use was given, oldest first.
         prime: gives a codec some frames at once.
@@ -50,13 +50,13 @@ class Handover(Generic[FrameT]):
         self._waiting = deque(frames)  # bounded by the owner, who gives up after a minute
         self._is_busy = False  # whether the spare is inside Rust now
         self._pushed_since_step = 0  # frames of the call since then: tells that the spare hangs
-        self._leftover: Mimi | None = None  # set once it is decided which codec goes on
+        self._leftover: Mimi | None = None  # set once it is decided which codec continues
         self._failed = False
         pool.run(self._run, name="mimi-handover")
 
     @property
     def failed(self) -> bool:
-        """Whether the spare could not be used. It has been replaced."""
+        """Whether the spare failed. The pool replaces it."""
         return self._failed
 
     def push(self, frame: FrameT) -> None:
@@ -67,7 +67,7 @@ class Handover(Generic[FrameT]):
             self._changed.notify()
 
     def take_over(self, old: Mimi) -> Mimi | None:
-        """Exchange ``old`` for the spare if that has seen every frame so far; None if it has not.
+        """Exchange ``old`` for the spare if it has processed every frame so far; else give None.
 
         ``old`` is reset in the background.
         """
@@ -79,13 +79,13 @@ class Handover(Generic[FrameT]):
             return self._spare
 
     def cancel(self) -> None:
-        """Give the spare back, as soon as the frame that it is at work on is done."""
+        """Return the spare as soon as its current frames are done."""
         with self._changed:
             self._leftover = self._spare
             self._changed.notify()
 
     def give_up(self) -> None:
-        """Cancel it because it takes too long; a spare that hangs is replaced."""
+        """Cancel a handover that takes too long; a hung spare is replaced."""
         with self._changed:
             is_hung = self._is_busy and self._pushed_since_step >= HUNG_FRAMES
         self.cancel()
@@ -96,8 +96,8 @@ class Handover(Generic[FrameT]):
         try:
             while frames := self._next():
                 self._prime(self._spare, frames)
-        except Exception as error:  # rustymimi raises what it likes
-            logger.warning("A spare codec cannot be used, another is loaded: {}", first_line(error))
+        except Exception as error:  # rustymimi documents no exceptions
+            logger.warning("A spare codec failed and is being replaced: {}", first_line(error))
             with self._changed:
                 self._failed, self._is_busy = True, False
                 self._waiting.clear()
@@ -111,7 +111,7 @@ class Handover(Generic[FrameT]):
         return not (self._waiting or self._is_busy or self._failed)
 
     def _next(self) -> list[FrameT]:
-        """Wait for frames; none come when it is decided which codec goes on."""
+        """Wait for frames; give none once it is decided which codec continues."""
         with self._changed:
             self._is_busy = False
             self._pushed_since_step = 0

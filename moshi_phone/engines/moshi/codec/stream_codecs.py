@@ -1,4 +1,4 @@
-"""A call's encoder and decoder, each in a thread of its own; in a long call each is exchanged for another."""
+"""A call's encoder and decoder, each in a thread of its own, and replaced by another during a long call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from moshi_phone.engines.moshi.model.token_history import Tokens
 # token that differs, and after ten the sound is the same but for a difference at -73 dB.
 ENCODER_PRIMING_FRAMES = 20 * 1000 // FRAME_MS
 DECODER_PRIMING_FRAMES = 10 * 1000 // FRAME_MS
-MAX_HANDOVER_FRAMES = 60 * 1000 // FRAME_MS  # a spare that has not caught up in a minute is needed elsewhere
+MAX_HANDOVER_FRAMES = 60 * 1000 // FRAME_MS  # a spare that has not caught up within a minute is given up
 
 FrameT = TypeVar("FrameT")
 ResultT = TypeVar("ResultT")
@@ -28,7 +28,7 @@ class _StreamCodec(Generic[FrameT, ResultT]):
     """A codec in use for one direction of one call.
 
     Args:
-        pool: gives the codec, and each that follows in a long call.
+        pool: provides the codec, and its successors in a long call.
         step: gives a codec one frame.
         prime: gives a codec some frames at once.
         priming_frames: how many of the last frames a spare is primed with.
@@ -54,13 +54,13 @@ class _StreamCodec(Generic[FrameT, ResultT]):
         self._handover_frames = 0  # since the handover began
 
     def release(self) -> None:
-        """Give it back to the pool. It must not be used again."""
+        """Return the codec to the pool. It must not be used again."""
         if self._handover is not None:
             self._handover.cancel()
         self.pool.give_back(self._mimi)
 
     def abandon(self) -> None:
-        """Have it replaced: it hangs, and will never be released."""
+        """Replace the codec: it hangs, and will never be released."""
         if self._handover is not None:
             self._handover.cancel()
         self.pool.lose(self._mimi)
@@ -84,7 +84,7 @@ class _StreamCodec(Generic[FrameT, ResultT]):
         elif handover.failed or self._handover_frames >= MAX_HANDOVER_FRAMES:
             if not handover.failed:
                 handover.give_up()
-            # Not at once: others may have more use for the spare.
+            # Not at once: other calls may need the spare more.
             self._due_at_frames = self._mimi.held_frames + self.pool.handover_frames // 2
         else:
             return
@@ -95,14 +95,14 @@ class Encoder(_StreamCodec[Pcm, Tokens]):
     """Turns the caller's sound into tokens.
 
     Args:
-        pool: gives it its codec, and each that follows in a long call.
+        pool: provides the codec, and its successors in a long call.
 
     Raises:
         EngineBusy: when the pool has none.
     """
 
     def __init__(self, pool: MimiPool) -> None:
-        # Half a period before the decoder's, so that a call's two do not hold most at the same time.
+        # Half a period before the decoder's, so that the two states do not peak at the same time.
         super().__init__(
             pool, Mimi.encode, Mimi.prime_encoder, priming_frames=ENCODER_PRIMING_FRAMES, first_share=0.5
         )
@@ -116,7 +116,7 @@ class Decoder(_StreamCodec[Tokens, Pcm]):
     """Turns tokens into sound.
 
     Args:
-        pool: gives it its codec, and each that follows in a long call.
+        pool: provides the codec, and its successors in a long call.
 
     Raises:
         EngineBusy: when the pool has none.
@@ -134,7 +134,7 @@ class CoderThread:
     """Runs a stage from the call's start to its end. Made on the event loop.
 
     Args:
-        name: of the stage, as it is told of: ``encoder``.
+        name: of the stage, for errors: ``encoder``.
         coder: released in this thread when the work is over, so that no two threads ever use it.
         work: returns at the call's end.
         failed: called in this thread with what the work raised.

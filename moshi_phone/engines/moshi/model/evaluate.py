@@ -19,7 +19,7 @@ def evaluate(weights: Path, model: Lm, progress: Progress | None = None) -> None
     Args:
         weights: the file, for what is said of it.
         model: has taken the weights, and not read them.
-        progress: hears how far it is.
+        progress: receives progress lines.
 
     Raises:
         EngineUnavailable: when a value is infinite or none: the model would say nothing but noise.

@@ -71,7 +71,7 @@ class PromptCache:
         model: reads them.
         thread: where it does.
         load_voice: gives a voice by name or file; may take seconds, and runs in a thread of its own.
-        others_talk: whether calls are running that must not miss a step.
+        others_talk: whether calls are running, which must not miss a step.
         kept: how many states to keep.
         patience_s: after how many seconds a slice counts as hung.
         run_later: runs the next slice after a pause.

@@ -104,8 +104,8 @@ def find_listening(
 
     Args:
         options: ``listen_model`` counts.
-        progress: hears what is found and what is fetched.
-        repair: fetch damaged files of the hub anew, in place of complaining.
+        progress: receives a line for what is found and fetched.
+        repair: fetch damaged files of the hub again, instead of raising.
 
     Raises:
         EngineUnavailable: with a sentence that names the file and the remedy.
