@@ -217,6 +217,7 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
     worker.add_event_handler("on_pipeline_error", on_pipeline_error)
     call.until_played = lambda: playback.wait(lambda mark: worker.queue_frame(MarkOutputFrame(mark)))
 
+    # Cancelled, not ended: frames in the pipeline's queues are worth nothing once the call is over.
     async def cancel_when_ended() -> None:
         reason, _ = await call.wait_for_end()
         await worker.cancel(reason=reason)

@@ -68,6 +68,7 @@ def make_taps(
     redact = redact_digits if options.redact == "digits" else str
     observations.transcript = Transcript(transcripts, redact, observations.consent)
     monitors.append(Transcriber(observations.transcript))
+    # All sinks share one CallAudio, so that they agree on when each side spoke.
     audio_sinks = [*sinks]
     if options.record:
         recording = Recording(options.record / f"{name}.wav", files, consent=observations.consent)

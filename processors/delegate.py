@@ -80,12 +80,12 @@ class Delegate(FrameProcessor):
         self._session = session
         self._llm = llm
         self._answer_secs = answer_secs
-        self._turns: deque[Turn] = deque(maxlen=WAITING_TURNS)
-        self._news = asyncio.Event()
-        self._answered = asyncio.Event()
-        self._bot_text = ""
-        self._playback = PlaybackEnd()
-        self._backend: asyncio.Task[None] | None = None
+        self._turns: deque[Turn] = deque(maxlen=WAITING_TURNS)  # of both sides, not yet shown to the model
+        self._news = asyncio.Event()  # a turn was added
+        self._answered = asyncio.Event()  # the model has answered the last turn of the caller
+        self._bot_text = ""  # of the turn that is being spoken
+        self._playback = PlaybackEnd()  # for hanging up behind the last words
+        self._backend: asyncio.Task[None] | None = None  # runs the model's own pipeline
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Take note of the words, and pass everything on."""

@@ -34,7 +34,7 @@ class EchoPath:
         self.canceller = AcousticEchoCanceller()
         self._mode = mode
         self._metrics = metrics or CallMetrics()
-        self._detector = EchoDetector()
+        self._detector = EchoDetector()  # measures also where nothing is cancelled
         if mode == "on":
             self.canceller.start()
 
@@ -70,7 +70,7 @@ class EchoCanceller(FrameProcessor):
     def __init__(self, path: EchoPath) -> None:
         super().__init__(enable_direct_mode=True)
         self._path = path
-        self._has_warned = False
+        self._has_warned = False  # of audio that it cannot work on: once a call
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Clean audio on its way in; everything else passes."""

@@ -22,7 +22,7 @@ class LineMixer(BaseAudioMixer):
     def __init__(self, mixer: BaseAudioMixer, speech_flows: Callable[[], bool]) -> None:
         super().__init__()
         self._mixer = mixer
-        self._speech_flows = speech_flows
+        self._speech_flows = speech_flows  # while it does, the mixer's audio is mixed into the speech instead
 
     async def start(self, sample_rate: int) -> None:
         """Start the user's mixer."""

@@ -23,7 +23,7 @@ class Meter:
 
     def __init__(self, metrics: CallMetrics) -> None:
         self.metrics = metrics
-        self._engine_delay_ms = 0.0
+        self._engine_delay_ms = 0.0  # of the step whose audio comes next
 
     def observe(self, frame: Frame) -> None:
         """Take note of a measurement, and count the audio that leaves."""

@@ -94,15 +94,15 @@ class MoshiProcessor(AIService):
         self.session = session
         self._hang_secs = hang_secs
         self._audio_passthrough = audio_passthrough
-        self._resampling: Resampling | None = None
+        self._resampling: Resampling | None = None  # only for a transport that has not got the model's rate
         self._rest = np.zeros(0, np.float32)  # of a transport whose packets are no whole frames; Twilio's are
-        self._words = WordFrames()
-        self._speech = SpeechActivity(SPEECH_PAUSE_S)
-        self._fed_frames = 0
-        self._mulaw_frames = 0
-        self._fed_at_s: deque[float] = deque()
-        self._speaker: asyncio.Task[None] | None = None
-        self._silence: asyncio.Task[None] | None = None
+        self._words = WordFrames()  # open sentences and turns of both sides
+        self._speech = SpeechActivity(SPEECH_PAUSE_S)  # of the bot: when its speech begins and ends
+        self._fed_frames = 0  # of the caller, in all: the clock of the words
+        self._mulaw_frames = 0  # seen before any PCM: nobody decodes them
+        self._fed_at_s: deque[float] = deque()  # when each unanswered frame was fed
+        self._speaker: asyncio.Task[None] | None = None  # reads the session's outputs
+        self._silence: asyncio.Task[None] | None = None  # feeds silence while the caller is muted
         self._watchdog = Watchdog(hang_secs, self._give_up)
 
     @property
@@ -335,9 +335,11 @@ class MoshiProcessor(AIService):
 
     def _answered(self) -> None:
         # Frames that the session dropped will never be answered; their times go first.
+        # One more than the backlog: this step's own frame is no longer in it.
         while len(self._fed_at_s) > self.session.backlog_frames + 1:
             self._fed_at_s.popleft()
         self._watchdog.stop()
+        # Restarted only while something is owed: silence of a transport is not the engine's fault.
         if self.session.backlog_frames:
             self._watchdog.start()
 

@@ -36,7 +36,7 @@ class MulawEncoder(FrameProcessor):
 
     def __init__(self) -> None:
         super().__init__(enable_direct_mode=True)
-        self._resampler: Resampling | None = None
+        self._resampler: Resampling | None = None  # only where a pipeline lacks its own
         self._odd_byte = b""  # of a service whose chunks are not whole samples
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:

@@ -35,11 +35,11 @@ class PlaybackEnd:
         self._quiet_ms = 0.0  # of the bot's audio, since it was last heard
         self._trimmed_ms = 0.0  # silence that the governor took out: part of the pause all the same
         self._played_at_s = 0.0  # when the other side has played what was sent so far, by account
-        self._round_trip_ms = 0.0
+        self._round_trip_ms = 0.0  # by the quickest mark: how long an echo takes without any buffer
         self._has_audio = False  # a pipeline without taps shows none, and nothing can be waited for
-        self._news = asyncio.Event()
-        self._echoes: dict[str, asyncio.Event] = {}
-        self._numbers = itertools.count(1)
+        self._news = asyncio.Event()  # audio went by: the pause may be long enough now
+        self._echoes: dict[str, asyncio.Event] = {}  # of marks that are waited for, by name
+        self._numbers = itertools.count(1)  # makes the marks' names unique
 
     def observe(self, frame: Frame) -> None:
         """Look at a frame that passes."""

@@ -30,7 +30,7 @@ class PlayoutGovernor(FrameProcessor):
 
     def __init__(self, target_ms: float = DEFAULT_LEAD_MS, now_s: Callable[[], float] | None = None) -> None:
         super().__init__(enable_direct_mode=True)
-        self.playout = PlayoutControl(target_ms)
+        self.playout = PlayoutControl(target_ms)  # the whole account; this stage only translates frames
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:

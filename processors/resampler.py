@@ -20,7 +20,7 @@ class Resampling:
     def __init__(self, in_hz: int, out_hz: int) -> None:
         self.in_hz = in_hz
         self._stream = StreamResampler(in_hz, out_hz)
-        self._piece_bytes = 2 * self._stream.down
+        self._piece_bytes = 2 * self._stream.down  # the filter takes whole multiples of this
         self._rest = b""  # a service's chunks end where they will
 
     def process(self, audio: bytes) -> bytes:
@@ -47,6 +47,7 @@ class Resampler(FrameProcessor):
         super().__init__(enable_direct_mode=True)
         self._in_hz = in_hz
         self._out_hz = out_hz
+        # Two filters: each direction that passes this stage has a history of its own.
         self._inbound = Resampling(in_hz, out_hz)
         self._outbound = Resampling(in_hz, out_hz)
 

@@ -35,7 +35,7 @@ class SocketWriter:
         self._more = asyncio.Event()
         self._sent = asyncio.Event()
         self._sent.set()
-        self._sending_since_s: float | None = None
+        self._sending_since_s: float | None = None  # since when one send has been blocked, or None
 
     def send(self, message: str | bytes) -> bool:
         """Queue a message; returns at once, and says whether everything queued so far may still be sent."""

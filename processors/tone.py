@@ -23,8 +23,8 @@ class ToneOverlay(FrameProcessor):
 
     def __init__(self) -> None:
         super().__init__(enable_direct_mode=True)
-        self._asked = False
-        self._left: NDArray[np.float32] = _NOTHING
+        self._asked = False  # to begin with the next audio, whose rate the tone must have
+        self._left: NDArray[np.float32] = _NOTHING  # of the tone
 
     def sound(self) -> None:
         """Begin with the next audio that passes."""

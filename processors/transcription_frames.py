@@ -42,10 +42,10 @@ class WordFrames:
 
     def __init__(self) -> None:
         self._bot_quiet_steps: int | None = None  # None while no response is open
-        self._caller_text = ""
-        self._caller_late_s = 0.0
-        self._caller_quiet_steps = 0
-        self._turn_ends = False
+        self._caller_text = ""  # of the turn that is open
+        self._caller_late_s = 0.0  # how long before its first word came it was said
+        self._caller_quiet_steps = 0  # without a new word
+        self._turn_ends = False  # whether the frame that ends a turn is due with the next step
 
     def of_step(self, step: DuplexStep, heard_s: float, now_ns: int) -> Iterator[Frame]:
         """Give the frames of a step.

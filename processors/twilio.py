@@ -173,6 +173,7 @@ class TwilioInput(BaseInputTransport):
         self._transport = transport
         self._stream = stream
         self._serializer = serializer
+        # Of the socket: messages are parsed as they come, without a queue.
         self._reader: asyncio.Task[None] | None = None
 
     async def start(self, frame: StartFrame) -> None:

@@ -72,18 +72,18 @@ class TwilioOutput(BaseOutputTransport):
         if mixer:
             params = params.model_copy(update={"audio_out_mixer": LineMixer(mixer, self._speech_flows)})
         super().__init__(params, enable_direct_mode=True)
-        self._mixer = mixer
+        self._mixer = mixer  # mixed into continuous speech here; pipecat's queue mixes it into the rest
         self._serializer = serializer
         self._socket = SocketWriter(stream)
         self._writer: asyncio.Task[None] | None = None
-        self._activity = SpeechActivity(BOT_VAD_STOP_SECS)
-        self._said_speaking_s = 0.0
+        self._activity = SpeechActivity(BOT_VAD_STOP_SECS)  # of the bot, for pipecat's Bot… frames
+        self._said_speaking_s = 0.0  # when the last BotSpeakingFrame was pushed
         self._speech_s = -1.0  # when continuous speech was last sent
         self._paced_until_s = 0.0  # when the paced audio that was sent will have been played
         self._clip_until_s = 0.0  # the same, without what a mixer plays by itself
-        self._is_last = False
+        self._is_last = False  # whether no stage follows, so that nothing is decoded for it
         self._volume, self._volume_gain = params.audio_out_volume, 1.0
-        self._told: set[str] = set()
+        self._told: set[str] = set()  # mistakes of the pipeline that were logged: each once
 
     def forget_unsent(self) -> None:
         """Send nothing of what waits: it was for a stream that is lost."""
@@ -150,6 +150,7 @@ class TwilioOutput(BaseOutputTransport):
             await asyncio.sleep(PACED_AHEAD_S)  # not until it ends: pipecat gives a write 10 s
             return False
         now_s = self._now_s()
+        # Paced by deadlines, not by pauses: what one sleep takes too long, the next makes up for.
         self._paced_until_s = max(self._paced_until_s, now_s) + len(frame.audio) / (2 * PHONE_RATE_HZ)
         if not is_mixer_only:
             self._clip_until_s = self._paced_until_s

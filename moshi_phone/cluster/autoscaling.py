@@ -23,7 +23,7 @@ class Autoscaler:
     ) -> None:
         self._spare_calls = spare_calls
         self._min, self._max = min_workers, max(min_workers, max_workers)
-        self._calm_secs = calm_secs
+        self._calm_secs = calm_secs  # how long the need must have been lower before workers end
         self._needed = deque[tuple[float, int]]()  # falling; the first is the most of the last calm_secs
 
     @property

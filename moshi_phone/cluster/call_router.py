@@ -90,10 +90,10 @@ class CallRouter:
         self._options = options
         self._judge = judge
         self._roster = WorkerLoad()
-        self._workers: Mapping[str, WorkerClient] = {}
+        self._workers: Mapping[str, WorkerClient] = {}  # by name; replaced as a whole by the manager's view
         self._desk_url: str | None = None
-        self.reports: dict[str, WorkerReport] = {}
-        self.closing = False
+        self.reports: dict[str, WorkerReport] = {}  # the last of each worker that answers
+        self.closing = False  # no call is routed any more
         self.refusals = Refusals()
         self._telling: set[asyncio.Task[None]] = set()  # or nobody would hold them
 

@@ -101,17 +101,18 @@ class Gateway(RpcServer):
         self._settings = settings
         self._transport = transport
         hooks = settings.hooks
+        # Checked here, before a worker is asked; only the first gateway counts calls of a number.
         self._rules = CallerRules(hooks.allow, hooks.deny, hooks.calls_per_caller_per_hour)
         self._address = PublicAddress()
-        self._view = ClusterView({}, {}, None, ports="")
-        self._stack = AsyncExitStack()
-        self._sockets: dict[str, socket] = {}
-        self._servers: list[Listening] = []
-        self._offering: asyncio.Task[None] | None = None
-        self._leaves = False
+        self._view = ClusterView({}, {}, None, ports="")  # replaced as a whole by the manager
+        self._stack = AsyncExitStack()  # what the first view opened
+        self._sockets: dict[str, socket] = {}  # the listening ones, by name
+        self._servers: list[Listening] = []  # one for each socket
+        self._offering: asyncio.Task[None] | None = None  # gives the sockets on to the next generation
+        self._leaves = False  # answers what it has, and takes no more
         self._peers = dict[str, RefusalCounts]()
-        self._looking: asyncio.Task[None] | None = None
-        self._opening = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None  # polls the workers
+        self._opening = asyncio.Lock()  # the first view opens it, and only that
         self.router = CallRouter(settings.calls, self._judge)
         self.stream_auth = StreamAuth.for_account(settings.twilio.auth_token, self._address)
         self.dashboard_auth = DashboardAuth(settings.web, self.is_public)

@@ -43,8 +43,8 @@ class Gateways:
         self._runtime = runtime
         self._count = count
         self._clock = clock
-        self._started = 0
-        self._generation = 1
+        self._started = 0  # in all: makes names unique
+        self._generation = 1  # older ones leave once this one answers
         self._desks: dict[str, _ManagedDesk] = {}
 
     @property

@@ -47,19 +47,19 @@ class Manager:
         self._settings = settings
         self._options = options
         self._clock = clock
-        self._wanted = options.workers
+        self._wanted = options.workers  # by the options, ``cluster scale`` or the autoscaler
         self._autoscaler = (
             None
             if options.spare_calls is None
             else Autoscaler(options.spare_calls, options.min_workers, options.max_workers)
         )
         self._generation = 1
-        self._workers: dict[int, ManagedWorker] = {}
+        self._workers: dict[int, ManagedWorker] = {}  # by number; those of an older generation drain
         self._desks = Gateways(runtime, options.gateways, clock)
-        self._closing: str | None = None
+        self._closing: str | None = None  # why, once the cluster is ending
         self.desk_url: str | None = None
-        self.ports = ""
-        self.was_staffed = False
+        self.ports = ""  # where the gateways get their sockets
+        self.was_staffed = False  # whether all workers have been ready at some time
 
     @property
     def workers(self) -> list[ManagedWorker]:

@@ -43,7 +43,7 @@ class RayAccount:
         self._ray = ray
         self._account = account
         self._address = address
-        self._command: Any = None
+        self._command: Any = None  # the actor that marks the command in charge, while this process has it
 
     def __enter__(self) -> RayAccount:
         """Be the only command.

@@ -56,13 +56,13 @@ class Worker(RpcServer):
         super().__init__(spec.name)
         self._spec = spec
         self._run_call = run_call
-        self._desk = PublicAddress()
+        self._desk = PublicAddress()  # where webhooks go; the manager tells it, and it may change
         self._stop = StopSignals()
-        self._state: ServerState | None = None
+        self._state: ServerState | None = None  # None until the engine is being loaded
         self._calls: LocalCalls | None = None
         self._running: asyncio.Task[None] | None = None
-        self._failure: str | None = None
-        self._port = 0
+        self._failure: str | None = None  # one sentence on why the start failed
+        self._port = 0  # known once it listens
         self._answering = 0  # calls for which a hook is being asked
         self._led_s: dict[str, float] = {}  # when calls were led here, by SID; the last few
 

@@ -33,9 +33,9 @@ class Conversation:
     def __init__(self) -> None:
         self.caller = SpeechSegmenter()
         self.bot = SpeechSegmenter()
-        self.events: list[Event] = []
-        self.secs = 0.0
-        self._samples = 0
+        self.events: list[Event] = []  # final ones, in order; none is ever taken back
+        self.secs = 0.0  # of audio so far: the only clock
+        self._samples = 0  # of audio so far
         self._is_over = False
 
     def feed(self, both: NDArray[np.int16]) -> list[Event]:

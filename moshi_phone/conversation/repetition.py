@@ -16,9 +16,9 @@ class RepetitionDetector:
     """
 
     def __init__(self) -> None:
-        self._word = ""
-        self._words: deque[str] = deque(maxlen=_WINDOW_WORDS)
-        self._is_repeating = False
+        self._word = ""  # not complete yet
+        self._words: deque[str] = deque(maxlen=_WINDOW_WORDS)  # the last ones, in which a loop would show
+        self._is_repeating = False  # already counted: one loop counts once
 
     def add(self, text: str) -> bool:
         """Take the next piece; gives whether a repetition begins with it.

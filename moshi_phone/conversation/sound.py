@@ -19,8 +19,8 @@ class Sound:
     """
 
     def __init__(self) -> None:
-        self.column_samples = 160
-        self._columns = np.zeros((0, 2), np.int16)
+        self.column_samples = 160  # doubles when there are too many columns: memory is bounded for any length
+        self._columns = np.zeros((0, 2), np.int16)  # the loudest sample of each stretch, per side
         self._rest = np.zeros((0, 2), np.int16)
         self._clipped = np.zeros(2, np.int64)
         self._loud = np.zeros(2, np.int64)

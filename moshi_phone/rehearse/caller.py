@@ -68,14 +68,16 @@ class Caller:
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.identity = StreamIdentity() if call_sid is None else StreamIdentity(call_sid=call_sid)
+        # A caller who reacts, or None for a recording.
         self._reacting = None if isinstance(said, bytes) else said
-        self._spoken = bytearray()
+        self._spoken = bytearray()  # µ-law, for the report
         self.record = CallRecord(said if isinstance(said, bytes) else b"", 0.0, Playback())
         self._url = url
         self.parameters = parameters or {}
         self._encoder = MediaStreamEncoder(self.identity)
         self._network = Network(Impairments(jitter_ms=jitter_ms), seed=seed)
         self._progress = progress
+        # Sends the next mark's echo when the model of the buffer has played it.
         self._echoing: asyncio.TimerHandle | None = None
 
     async def call(self) -> CallRecord:

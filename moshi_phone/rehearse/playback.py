@@ -80,10 +80,10 @@ class Playback:
         self.start_s = start_s
         self.segments: list[PlayedSegment] = []
         self.gaps: list[Gap] = []
-        self.received_samples = 0
+        self.received_samples = 0  # in all; the buffer plays them in this order
         self._end_sample = 0  # the buffer is dry from here on
-        self._waiting: list[MarkEcho] = []
-        self._last_s = start_s
+        self._waiting: list[MarkEcho] = []  # marks whose audio has not been played
+        self._last_s = start_s  # the latest time seen: it never runs backwards
 
     def media(self, mulaw: bytes, now_s: float) -> None:
         """Take the audio of one ``media`` message: µ-law bytes of any number, as it arrives."""

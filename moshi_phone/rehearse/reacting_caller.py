@@ -64,11 +64,11 @@ class ReactingCaller:
         self.voice = voice
         self.scenes: list[Scene] = []
         self._take = take
-        self._used = dict[Kind, int]()
+        self._used = dict[Kind, int]()  # clips of each kind that were said: none twice before all were
         self._silence_s = silence_s
-        self._packets = 0
+        self._packets = 0  # of 20 ms: the caller's clock
         self._bot = SpeechSegmenter()
-        self._said: tuple[float, float] | None = None
+        self._said: tuple[float, float] | None = None  # begin and end of the last clip
         self._play = self._play_all()
 
     def next_packet(self, heard: NDArray[np.int16]) -> bytes | None:

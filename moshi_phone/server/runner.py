@@ -31,9 +31,9 @@ class RunnerState:
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings
-        self._beginning = asyncio.Lock()
-        self._state: ServerState | None = None
-        self._stack = AsyncExitStack()
+        self._beginning = asyncio.Lock()  # two first calls must load one engine
+        self._state: ServerState | None = None  # made with the first call, not at the import
+        self._stack = AsyncExitStack()  # what the end of the process must close
         self._is_stopped_by_app = False
 
     async def get(self, app: object = None) -> ServerState:

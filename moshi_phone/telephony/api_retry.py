@@ -31,6 +31,7 @@ class ApiRetry:
     def __init__(self, what: str, sleep: Sleep = asyncio.sleep) -> None:
         self._what = what
         self._sleep = sleep
+        # The request and its retries; the next request replaces it.
         self._asking: asyncio.Task[None] | None = None
 
     async def run(self, ask: Ask, *, first_secs: float = FIRST_SECS) -> bool:

@@ -39,12 +39,16 @@ class VoiceWebhookOverride:
         self._api = api
         self.number = number
         self._say = say
+        # On disk: a process that was killed leaves the old routing there.
         self._notes = notes or SavedNumbers()
+        # The routing before ours, or None while the number is not ours.
         self._borrowed: SavedNumber | None = None
+        # Held while the number is ours: tells another process that we live.
         self._lock: FileLock | None = None
+        # The request under way, which must not overtake the restoring.
         self._setting: asyncio.Future[None] | None = None
-        self._is_back = False
-        self._finding = asyncio.Lock()
+        self._is_back = False  # restored, or about to be: a late URL of the tunnel must not change it again
+        self._finding = asyncio.Lock()  # one look-up of the number, whoever comes first
         self._pointing = ApiRetry(f"make {redact(number)} ring here")
 
     @property

@@ -107,7 +107,7 @@ class TwilioApi:
             http = _AtAnotherUrl(http, api_url)
         self.account_sid = account_sid
         self._client = Client(account_sid, auth_token, http_client=http)
-        self._sleep = sleep
+        self._sleep = sleep  # between retries
 
     async def check_account(self) -> str:
         """Ask for the account itself, which changes nothing; returns its kind, ``Full`` or ``TRIAL``.

@@ -50,8 +50,8 @@ class FakeSession(DuplexSession):
         self.closed = False
         self._engine = engine or FakeEngine(capabilities=frozenset((SAY, LISTEN)))
         self._answers = iter(answers) if answers is not None else None
-        self._waiting: deque[Pcm] = deque()
-        self._news = asyncio.Event()
+        self._waiting: deque[Pcm] = deque()  # frames not answered yet
+        self._news = asyncio.Event()  # a frame, words or the end
 
     def feed(self, pcm: Pcm) -> None:
         """Take the caller's next 80 ms."""
@@ -144,7 +144,7 @@ class FakeEngine(DuplexEngine):
         self.step_secs = step_secs
         self.fails_at = fails_at
         self.sessions: list[FakeSession] = []
-        self.opened = 0
+        self.opened = 0  # sessions, in all
         self._answers = None if answers is None else list(answers)
         self._ready = False
 

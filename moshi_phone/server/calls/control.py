@@ -110,6 +110,7 @@ class CallControl:
             logger.error("The call could not be put through: {}", error)
             await self._say(NOT_PUT_THROUGH)  # or the caller waits in silence for somebody to answer
             return
+        # Only now: until Twilio has taken the redirect, the stream is all that holds the caller.
         call.request_end(HANDED_OVER)
 
     async def _end_when_played(self, why: str) -> None:

@@ -69,6 +69,7 @@ async def _live_and_end(
     # Where it was our fault:
     elsewhere = state.fallback(call.expected.incoming) if code == INTERNAL_ERROR else None
     resumed = _decide_next(call, state, elsewhere)
+    # Begun before anything is waited for: the REST request and the parts' ends run side by side.
     phone_call = asyncio.create_task(_end_phone_call(call, state, elsewhere, resumed=resumed))
 
     async def farewell() -> None:
@@ -87,6 +88,7 @@ async def _live_and_end(
     try:
         await asyncio.gather(*(_end(name, part, secs) for name, (part, secs) in parts.items()))
     finally:
+        # Again: it may have been abandoned above, and must not outlive the call's row.
         pipeline.cancel()
         if talk := call.observations.conversation:
             talk.close()  # which a pipeline that hangs has not done

@@ -34,7 +34,8 @@ class Load:
         self.lag_s = 0.0
         self.misses = 0.0
         self.is_high = False
-        self._lags_s: deque[float] = deque(maxlen=_SAMPLES)
+        self._lags_s: deque[float] = deque(maxlen=_SAMPLES)  # one sample in 0.1 s, of the last 5 s
+        # Frames and misses since the start, at the same times.
         self._frames: deque[tuple[int, int]] = deque(maxlen=_SAMPLES)
 
     def note(self, lag_s: float, frames: int, missed_frames: int) -> None:

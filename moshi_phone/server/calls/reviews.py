@@ -27,8 +27,8 @@ class Reviews:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._waiting: list[Path] = []
-        self._task: asyncio.Task[None] | None = None
+        self._waiting: list[Path] = []  # recordings not judged yet, the oldest first
+        self._task: asyncio.Task[None] | None = None  # judges them while no call runs
 
     def add(self, recording: Path, told: dict[str, Any]) -> None:
         """Judge a recording when there is time. Returns at once.

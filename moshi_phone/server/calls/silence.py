@@ -42,7 +42,7 @@ class SilentCaller:
         self._call = call
         self._silence_secs = silence_secs
         self._notice = notice
-        self._was_asked = False
+        self._was_asked = False  # in this silence; reset when the caller speaks
 
     def __call__(self, moment: Moment) -> None:
         """Look at the conversation as it stands."""
@@ -79,7 +79,7 @@ class SilentBot:
         self._call = call
         self._mute_secs = mute_secs
         self._ends = ends
-        self._is_mute = False
+        self._is_mute = False  # already counted: one long silence is one mute
 
     def __call__(self, moment: Moment) -> None:
         """Look at the conversation as it stands."""

@@ -41,12 +41,12 @@ class ConnectionGuard:
         self._transport = transport
         self._connections = connections
         self._connection = connection
-        self._overdue = overdue
-        self._stalled_since_s: float | None = None
-        self._closing_since_s: float | None = None
+        self._overdue = overdue  # the protocol's own deadlines
+        self._stalled_since_s: float | None = None  # since when the other side has read nothing
+        self._closing_since_s: float | None = None  # since when our side wants to close
         self._timer: asyncio.TimerHandle | None = None
-        self._due_s = 0.0
-        self._is_extended = False
+        self._due_s = 0.0  # when the timer should fire; how late it does shows a suspended process
+        self._is_extended = False  # whether that process has had its one extra period
         self._look_again()
 
     def writing_paused(self) -> None:
@@ -122,8 +122,8 @@ class WatchedProtocol(asyncio.Protocol):
         super().__init__(*uvicorn, **named)
         self.watched = connections
         self._watch: ConnectionGuard | None = None  # from the connection's beginning to its end
-        self._unread = bytearray()
-        self._gate: ReadGate | None = None
+        self._unread = bytearray()  # bytes held back while it is not this connection's turn
+        self._gate: ReadGate | None = None  # pauses the transport's reading
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to watch the connection."""

@@ -38,8 +38,8 @@ class HttpProtocol(WatchedProtocol, H11Protocol):
         super().__init__(connections, *uvicorn, **named)
         self.app = partial(self._run_app, self.app)
         self._waits_for: object = None  # one of h11's states
-        self._since_s = 0.0
-        self._has_responded = False
+        self._since_s = 0.0  # when it began to wait for that
+        self._has_responded = False  # to the request of now
         self._has_begun = False  # to send its next request
         self._is_turn = False
         self._has_events = False  # h11 has bytes of a request that came behind another one

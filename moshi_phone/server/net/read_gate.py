@@ -21,7 +21,7 @@ class ReadGate:
         self._transport = transport
         self._on_resumed = on_resumed
         self._is_paused = False  # by uvicorn
-        self._is_full = False
+        self._is_full = False  # by us; the transport reads only while neither holds it
 
     def __getattr__(self, name: str) -> Any:
         """Give everything else as the transport has it."""

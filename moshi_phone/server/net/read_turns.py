@@ -33,9 +33,9 @@ class ReadTurns:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock  # not the loop's own, which uvloop sets once a turn
-        self._queue: deque[Reader] = deque()
+        self._queue: deque[Reader] = deque()  # connections with unparsed bytes, first come, first served
         self._queued: set[int] = set()  # by identity: uvicorn's protocols are compared by it anyway
-        self._scheduled = False
+        self._scheduled = False  # whether a turn of the loop will come by here
 
     def ask(self, reader: Reader) -> None:
         """Queue a connection, unless it is queued already. Returns at once."""

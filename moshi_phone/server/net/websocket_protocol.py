@@ -61,8 +61,8 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         self._is_call = False
         self._is_ping_extended = False
         self._began_s = self.loop.time()
-        self._after_close_bytes = 0
-        self._taken = 0
+        self._after_close_bytes = 0  # sent by a peer that goes on after our close frame
+        self._taken = 0  # messages parsed: after some, it is another connection's turn
         self._control_left, self._control_at_s = _CONTROL_BURST, self._began_s
 
     def connection_made(self, transport: BaseTransport) -> None:
