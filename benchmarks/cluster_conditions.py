@@ -24,7 +24,7 @@ class Conditions:
         life_hours: for how long a worker lives on average, until it dies under its calls.
         update_hours: after how many hours the next version comes.
         drain_s: how long a call may go on at a worker that is to end.
-        places: how many workers the machines hold, those that start and drain among them.
+        backends: how many workers the machines hold, those that start and drain among them.
         seed: of all chance.
     """
 

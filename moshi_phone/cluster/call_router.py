@@ -32,26 +32,26 @@ class _Entry:
 
 
 class WorkerLoad:
-    """What one desk knows of the workers: what they last told, and the calls given out since."""
+    """One gateway's view of the workers: their last reports, and the calls routed since."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
 
-    def note(self, name: str, report: WorkerReport | None) -> None:
-        """Take in what a worker tells; None where it does not answer."""
+    def update(self, name: str, report: WorkerReport | None) -> None:
+        """Take a worker's report; None if it does not answer."""
         if report is None or not report.takes_calls:
             self._entries.pop(name, None)
         else:
             self._entries[name] = _Entry(report.free, report.sessions)
 
-    def gave(self, name: str) -> None:
-        """Enter that a worker was given a call."""
+    def assign(self, name: str) -> None:
+        """Count a call that was routed to a worker."""
         if entry := self._entries.get(name):
             entry.free -= 1
             entry.sessions += 1
 
-    def failed(self, name: str) -> None:
-        """Enter that a worker has none free, or does not answer; until it tells anew."""
+    def mark_full(self, name: str) -> None:
+        """Give a worker no more calls until its next report: it is full, or does not answer."""
         if entry := self._entries.get(name):
             entry.free = 0
 
@@ -59,8 +59,8 @@ class WorkerLoad:
         """Forget all others."""
         self._entries = {name: entry for name, entry in self._entries.items() if name in names}
 
-    def best(self) -> str | None:
-        """Name the worker with the fewest calls of those that have a session free; None where none has."""
+    def pick(self) -> str | None:
+        """Name the worker with the fewest calls that has a free session; None if none has."""
         free = [
             (entry.sessions, -entry.free, name) for name, entry in self._entries.items() if entry.free > 0
         ]
@@ -89,7 +89,7 @@ class CallRouter:
     def __init__(self, options: CallOptions, judge: Judge) -> None:
         self._options = options
         self._judge = judge
-        self._roster = WorkerLoad()
+        self._load = WorkerLoad()
         self._workers: Mapping[str, WorkerClient] = {}  # by name; replaced as a whole by the manager's view
         self._desk_url: str | None = None
         self.reports: dict[str, WorkerReport] = {}  # the last of each worker that answers
@@ -105,7 +105,7 @@ class CallRouter:
     def set_workers(self, workers: Mapping[str, WorkerClient], desk_url: str | None) -> None:
         """Say which workers there are, and where webhooks come in."""
         self._workers, self._desk_url = workers, desk_url
-        self._roster.keep_only(set(workers))
+        self._load.keep_only(set(workers))
         self.reports = {name: report for name, report in self.reports.items() if name in workers}
 
     async def refresh(self) -> None:
@@ -178,16 +178,16 @@ class CallRouter:
     ) -> tuple[int, str, str] | None:
         """Create a call for the page; None where no worker has a session free."""
         await self.refresh()
-        while not self.closing and (name := self._roster.best()):
-            self._roster.gave(name)
+        while not self.closing and (name := self._load.pick()):
+            self._load.assign(name)
             try:
                 ready = await self._workers[name].create_browser_call(call_sid, body, content_type)
             except (RpcError, KeyError):
-                self._roster.note(name, None)
+                self._load.update(name, None)
                 continue
             if ready[0] != _NO_SESSION:
                 return ready
-            self._roster.failed(name)
+            self._load.mark_full(name)
         return None
 
     async def ask_all(self, question: Callable[[WorkerClient], Awaitable[T | None]]) -> list[T]:
@@ -251,9 +251,9 @@ class CallRouter:
     ) -> str | None:
         worker = self._workers.get(name)
         if worker is None:
-            self._roster.note(name, None)
+            self._load.update(name, None)
             return None
-        self._roster.gave(name)  # before the first await: the next call may come in meanwhile
+        self._load.assign(name)  # before the first await: the next call may come in meanwhile
         try:
             # Reserved first, and quickly: a worker that is gone must not cost the time of a hook.
             if refusal := await worker.hold(sid):
@@ -263,15 +263,15 @@ class CallRouter:
                 return document
         except RpcError as error:
             logger.warning("The call goes to another worker: {}", error)
-        self._roster.failed(name)
+        self._load.mark_full(name)
         return None
 
     async def _look_at(self, worker: WorkerClient) -> None:
         try:
             report = await worker.report(self._desk_url)
         except RpcError:
-            self._roster.note(worker.name, None)
+            self._load.update(worker.name, None)
             self.reports.pop(worker.name, None)
         else:
-            self._roster.note(worker.name, report)
+            self._load.update(worker.name, report)
             self.reports[worker.name] = report

@@ -43,7 +43,7 @@ class ClusterView:
 
     Attributes:
         workers: how each worker is reached, by name.
-        desks: how each desk is reached, by name; the first that answers counts calls of one number.
+        gateways: how each gateway is reached, by name; the first that answers counts calls of one number.
         desk_url: where webhooks come in (``PublicAddress.base``), or None while there is none.
         ports: where desks get the sockets to listen on (``runtime/fd_passing.py``).
         closing: why no calls are taken, or None while they are.

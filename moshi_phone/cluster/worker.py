@@ -206,7 +206,7 @@ class Worker(RpcServer):
         try:
             wanted = chosen(self._state, body, content_type)
         except HTTPException as refusal:
-            self._state.reservations.keep(call_sid)
+            self._state.reservations.release(call_sid)
             return refusal.status_code, str(refusal.detail), ""
         self._state.expected.add(call_sid, wanted, self._state.clock())
         url = self._state.auth.address.wss(STREAM_PATH)
@@ -237,7 +237,7 @@ class Worker(RpcServer):
     async def end(self) -> None:
         """Take no new calls, and end when those that run are over. Returns at once."""
         if not self._stop.stop_requested.is_set():
-            self._stop.take()
+            self._stop.receive()
 
     async def hang_up(self) -> None:
         """End now. Returns at once."""

@@ -76,7 +76,7 @@ _NO_STREAM = (
     help="How long it may ring.",
 )
 @cloup.option(
-    "--limit-secs",
+    "--call-limit-secs",
     group=GROUPS["calls"],
     type=WholeNumber(10, 86_400),
     default=3600,
@@ -118,7 +118,7 @@ def dial(
     from_: str | None,
     url: str | None,
     ring_secs: int,
-    limit_secs: int,
+    call_limit_secs: int,
     voicemail: str,
     voicemail_message: str | None,
     report: Path | None,

@@ -58,11 +58,11 @@ class CallContext:
     Attributes:
         ready: whether the server said that it was ready; None when it could not be asked.
         ready_s: how long it took to get ready, where it was started for this rehearsal.
-        spoken_before: what the TwiML has read or played to the caller before the stream is connected;
+        prompts_before_stream: what the TwiML reads or plays to the caller before it connects the stream;
             None when there was no TwiML to look at.
         no_webhook: why there was none.
         free: whether the session could be taken again after the call; None when that is not known.
-        free_how: how that was found out.
+        session_free_detail: how that was found out.
     """
 
     ready: bool | None = None

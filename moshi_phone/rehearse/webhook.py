@@ -26,7 +26,7 @@ class Connection:
     """What the TwiML told Twilio to do.
 
     Attributes:
-        spoken_before: the verbs of speech before ``<Connect>``, in order.
+        prompts_before_stream: the verbs of speech before ``<Connect>``, in order.
         parameters: the stream's ``<Parameter>`` elements, by name.
     """
 

@@ -52,7 +52,7 @@ class StopSignals:
     stop_requested: asyncio.Event = field(default_factory=asyncio.Event)
     force_requested: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def take(self) -> None:
+    def receive(self) -> None:
         """Record one signal."""
         if self.stop_requested.is_set():
             self.force_requested.set()
@@ -128,7 +128,7 @@ def stop_signals(on_request: Callable[[int], None] = lambda _: None) -> Iterator
             requests += 1
             on_request(requests)
             # Not loop.add_signal_handler, which Windows does not have.
-            loop.call_soon_threadsafe(stop.take)
+            loop.call_soon_threadsafe(stop.receive)
 
     def handle_late(number: int, _: FrameType | None) -> None:
         if not is_repeated():

@@ -121,7 +121,7 @@ async def test_a_start_that_is_broken_off_lets_the_calls_finish_that_it_found(
             running = asyncio.create_task(run())
             while not manager.sessions:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            stop.take()
+            stop.receive()
             await asyncio.sleep(0.3)
             await goes_on(phone)
         with pytest.raises(Stopped):

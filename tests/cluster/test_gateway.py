@@ -200,7 +200,7 @@ async def test_a_call_that_comes_back_from_another_phone_is_who_it_was() -> None
                 await phone.listen(1)
                 (call,) = old.calls.running
                 old.expected.add(sid(1), call.expected, old.clock())  # as a transfer does
-            await old.calls.all_over()
+            await old.calls.wait_until_idle()
             old.calls.closing = "draining"  # an update came in between
             await cluster.refresh()
             form = {"CallSid": sid(1), "DialCallStatus": "no-answer"}

@@ -190,7 +190,7 @@ async def test_at_its_end_calls_may_finish_and_nobody_else_comes_in(monkeypatch:
     running = asyncio.ensure_future(run())
     await begun.wait()
     async with calling(local, 1) as phone:
-        stop.take()
+        stop.receive()
         while not (await local.worker("w1").report(PUBLIC)).closing:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
         assert "busy" in await local.voice.call_in(TWIML, sid(2))

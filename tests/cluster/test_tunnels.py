@@ -67,6 +67,6 @@ async def test_the_number_leads_to_the_desks_and_calls_to_the_workers(
             assert status_url == f"{DESK}/status"
             await phone.say(times=4)
             await phone.listen(1)
-        stop.take()
+        stop.receive()
         await asyncio.wait_for(running, 20)
     await runtime.ended()

@@ -51,7 +51,7 @@ async def heard_of(model: Path, requests: Sequence[CallOverrides]) -> list[bytes
             state.expected.add(sid, PendingCall(request=request), state.clock())
             async with Phone.calling(address, start_message(call_sid=sid)) as phone:
                 heard.append(await talk(phone))
-            await state.calls.all_over()
+            await state.calls.wait_until_idle()
     return heard
 
 

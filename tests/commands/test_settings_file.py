@@ -62,8 +62,8 @@ def test_values_as_the_options_take_them(tmp_path: Path) -> None:
 
 def test_names_of_other_commands_are_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
-    file.write_text("secs = 12\nlimit-secs = 'long'\n")  # rehearse's and dial's
+    file.write_text("secs = 12\nring-secs = 'long'\n")  # rehearse's and dial's
     result = CliRunner().invoke(cli, ["serve", "--config", str(file), "--port", "high"])
     assert "expected a whole number from 0 to 65535, got 'high'." in result.output
     told = CliRunner().invoke(cli, ["dial", "--config", str(file), "+15551234567"])
-    assert "limit-secs: expected a whole number" in told.output.replace("\n", " ")
+    assert "ring-secs: expected a whole number" in told.output.replace("\n", " ")

@@ -174,7 +174,7 @@ async def test_a_call_goes_on_and_ends_while_its_recording_waits_for_the_disk(
             async with Phone.calling(address, start_message(call_sid="CA" + "3" * 32)) as phone:
                 await phone.say(LOUD, times=60)
                 await phone.listen(10)
-        await line.calls.all_over()
+        await line.calls.wait_until_idle()
         assert line.calls.served == 2
         goes_on.set()
     assert len(await asyncio.to_thread(os.listdir, tmp_path)) == 2

@@ -70,9 +70,9 @@ def waiting(work_secs: float, *, force_after_secs: float | None = None, **how: A
 
     async def wait() -> None:
         stop, loop = StopSignals(), asyncio.get_running_loop()
-        stop.take()
+        stop.receive()
         if force_after_secs is not None:
-            loop.call_later(force_after_secs, stop.take)
+            loop.call_later(force_after_secs, stop.receive)
         work = asyncio.ensure_future(asyncio.sleep(work_secs))
         done = await stop.wait_unless_forced(work, **how)
         found.append((done, loop.time()))

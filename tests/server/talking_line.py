@@ -79,7 +79,7 @@ class Line:
         self.twilio = twilio
         self.state = ServerState(
             engine,
-            Settings(calls=CallOptions(ring_secs=20, **options)),  # type: ignore[arg-type]
+            Settings(calls=CallOptions(transfer_ring_secs=20, **options)),  # type: ignore[arg-type]
             rest=TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url, sleep=Naps()),
             auth=StreamAuth.for_account(AUTH_TOKEN, PublicAddress(PUBLIC)),
         )

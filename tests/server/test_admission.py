@@ -67,7 +67,7 @@ async def test_a_token_that_was_used(logged: Logged) -> None:
                 assert await second.closed() == (1008, "the stream's token has been used before")
             await phone.say(LOUD, times=4)
             await phone.listen(1)
-        await line.calls.all_over()
+        await line.calls.wait_until_idle()
     assert engine.opened == 1
     assert token not in logged.text
 

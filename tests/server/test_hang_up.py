@@ -106,7 +106,7 @@ async def in_a_call(line: ServerState, then: Callable[[Phone], object]) -> tuple
         await phone.listen(1)
         await then(phone)  # type: ignore[misc]
         closed = await phone.closed()
-        await line.calls.all_over()
+        await line.calls.wait_until_idle()
         return closed
 
 

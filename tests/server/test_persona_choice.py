@@ -109,7 +109,7 @@ async def test_the_page_chooses_from_what_is_offered() -> None:
                 await phone.listen(1)
                 await phone.send({"event": "stop"})
                 await phone.closed()
-            await state.calls.all_over()
+            await state.calls.wait_until_idle()
             assert engine.requests[-1] == request
 
 
@@ -168,7 +168,7 @@ async def test_a_call_dialled_elsewhere_brings_its_persona() -> None:
                 await phone.listen(1)
                 await phone.send({"event": "stop"})
                 await phone.closed()
-            await state.calls.all_over()
+            await state.calls.wait_until_idle()
             assert engine.requests[-1] == request
 
 
@@ -210,7 +210,7 @@ async def test_two_personas_on_the_phone(tiny_personaplex: Path) -> None:
                 await phone.send({"event": "stop"})
                 await phone.closed()
             heard.setdefault(caller, []).append(phone.heard)
-            await state.calls.all_over()
+            await state.calls.wait_until_idle()
     ben, again = heard[CALLER]
     agreeing = np.mean(np.frombuffer(ben, np.uint8) == np.frombuffer(again, np.uint8))
     assert agreeing > 0.99

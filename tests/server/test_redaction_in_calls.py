@@ -30,7 +30,7 @@ async def test_a_card_s_number_is_kept_nowhere(twilio: FakeTwilioApi, tmp_path: 
             await phone.listen(9)
             await phone.send({"event": "stop"})
             await phone.closed()
-            await line.state.calls.all_over()
+            await line.state.calls.wait_until_idle()
         await made.state.outbox.stop()
     (report,) = told.told
     in_report = str([line["text"] for line in report["words"]])

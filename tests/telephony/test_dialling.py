@@ -34,7 +34,7 @@ class Call:
     def say(self, line: str) -> None:
         self.said.append(line)
         if line == self.stops_at:
-            self.stop.take()
+            self.stop.receive()
 
     stops_at = ""
 
@@ -109,7 +109,7 @@ async def test_a_second_ctrl_c_does_not_wait(
     call.stops_at = "in progress"
 
     async def insist(_: float) -> None:
-        call.stop.take()
+        call.stop.receive()
         await asyncio.Event().wait()
 
     call.dialler.api = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url, insist)

@@ -223,7 +223,7 @@ async def test_a_busy_line(server: Server, logged: Logged) -> None:
         assert parse(twiml)[0].attrib == {"reason": "busy"}
         assert "CA22222222 Refused a webhook (cause busy, from +…567): the only session" in logged.text
         assert server.line.refusals.by_cause == {"busy": 1}
-    await server.line.calls.all_over()
+    await server.line.calls.wait_until_idle()
     assert "<Connect>" in (await server.post("/twiml"))[1]
 
 

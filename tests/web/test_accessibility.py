@@ -44,7 +44,7 @@ async def test_idle_talking_muted_and_gone() -> None:
         assert await violations(page) == []
         line.calls.end_all("the server stops")
         line.calls.closing = "the server stops"
-        await line.calls.all_over()
+        await line.calls.wait_until_idle()
     await state(page, "server", "gone")
     assert await violations(page) == []
     await browser.__aexit__(None, None, None)
@@ -70,7 +70,7 @@ async def test_loading_broken_and_closing() -> None:
             line.calls.closing = "the line is shutting down"
             await state(page, "server", "closing")
             assert await violations(page) == []
-        await line.calls.all_over()
+        await line.calls.wait_until_idle()
 
 
 async def test_both_speakers_and_a_choice_of_who_answers() -> None:
@@ -97,7 +97,7 @@ async def test_both_speakers_and_a_choice_of_who_answers() -> None:
         assert box is not None
         assert box["width"] > 200
         await page.get_by_role("button", name="Hang up").click()
-        await line.calls.all_over()
+        await line.calls.wait_until_idle()
 
 
 async def test_calling_and_refused() -> None:
@@ -112,7 +112,7 @@ async def test_calling_and_refused() -> None:
             await expect(other.get_by_role("status")).to_contain_text("The line is busy", timeout=PATIENCE_MS)
             assert await violations(other) == []
         await page.get_by_role("button", name="Hang up").click()
-        await line.calls.all_over()
+        await line.calls.wait_until_idle()
 
 
 async def test_who_is_not_let_in_reads_how_to_get_in() -> None:

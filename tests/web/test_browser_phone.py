@@ -73,7 +73,7 @@ async def test_a_whole_call(tmp_path: Path) -> None:
 
         await page.get_by_role("button", name="Hang up").click()
         await expect(page.get_by_role("status")).to_have_text("You hung up.")
-        await line.calls.all_over()
+        await line.calls.wait_until_idle()
         assert line.engine.running == 0
         assert call.observations.metrics.frames >= frames > 0
         reason, _ = await call.wait_for_end()
@@ -148,7 +148,7 @@ async def test_devices_and_volume_can_be_changed_in_a_call() -> None:
         await expect(page.get_by_role("status")).to_have_text("Talk away: it listens while it speaks.")
         assert call.observations.metrics.frames > frames
         await page.get_by_role("button", name="Hang up").click()
-        await line.calls.all_over()
+        await line.calls.wait_until_idle()
 
 
 async def test_who_answers_can_be_chosen_where_the_server_offers_it() -> None:
@@ -165,7 +165,7 @@ async def test_who_answers_can_be_chosen_where_the_server_offers_it() -> None:
         assert (await asking.value).post_data_json == {"persona": "dentist"}
         await state(page, "call", "talking")
         await page.get_by_role("button", name="Hang up").click()
-        await line.calls.all_over()
+        await line.calls.wait_until_idle()
 
 
 async def test_a_refused_microphone_has_its_word_and_takes_no_session() -> None:

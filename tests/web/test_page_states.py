@@ -96,7 +96,7 @@ async def test_a_server_that_closes_and_goes_and_comes_back() -> None:
         await page.get_by_role("button", name="Hang up").click()
         await expect(said).to_have_text("You hung up. The server is closing: it takes no new calls.")
         await expect(page.get_by_role("button", name="Call")).to_be_hidden()
-        await first.calls.all_over()
+        await first.calls.wait_until_idle()
     await state(page, "server", "gone")
     await expect(said).to_contain_text("The server does not answer.")
     await expect(page.get_by_text("No connection to the server")).to_be_visible()
@@ -114,7 +114,7 @@ async def test_a_server_that_closes_and_goes_and_comes_back() -> None:
         # The server dies in mid-call.
         second.calls.end_all("the server stops")
         second.calls.closing = "the server stops"
-        await second.calls.all_over()
+        await second.calls.wait_until_idle()
     await state(page, "server", "gone")
     await expect(page.get_by_role("button", name="Hang up")).to_be_hidden()
     await browser.__aexit__(None, None, None)

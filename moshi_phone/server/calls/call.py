@@ -323,7 +323,7 @@ class Calls:
         for call in self.running:
             call.request_end(reason)
 
-    async def all_over(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until no call runs."""
         while self.running:  # another call may begin between the last one's end and our turn
             await self._idle.wait()

@@ -90,7 +90,7 @@ class CallControl:
         if call.state is not CallState.ACTIVE:
             logger.info("The call is over before it was put through")
             return
-        ring_secs = state.settings.calls.ring_secs
+        ring_secs = state.settings.calls.transfer_ring_secs
         incoming = call.expected.incoming
         document = twiml.dial(
             to,

@@ -38,7 +38,7 @@ async def drain(
             f"No new calls; {count} running may finish within {drain_secs:g} s. "
             "A second signal (or Ctrl-C) hangs up at once."
         )
-        over = asyncio.ensure_future(calls.all_over())
+        over = asyncio.ensure_future(calls.wait_until_idle())
         await stop.wait_unless_forced(over, within_secs=drain_secs)
         over.cancel()  # it is asked anew below, with a bound of its own
     if not stop.force_requested.is_set():
@@ -63,6 +63,6 @@ async def hang_up_all(calls: Calls, say: Say) -> None:
         calls.end_all(CLOSING)
     try:
         async with asyncio.timeout(HANG_UP_SECS):
-            await calls.all_over()
+            await calls.wait_until_idle()
     except TimeoutError:
         say(f"{len(calls.running)} could not be ended in {HANG_UP_SECS:g} s.")

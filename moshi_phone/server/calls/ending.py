@@ -16,7 +16,7 @@ from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.call_rows import enter_end
 from moshi_phone.server.calls.next_step import may_resume, offer_stream
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.calls.summary import about, call_report, last_words, summary
+from moshi_phone.server.calls.summary import about, as_logfmt, call_report, summary
 from moshi_phone.server.net.socket_closing import CLOSE_SECS, close_socket
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.rest_errors import TwilioError
@@ -109,7 +109,7 @@ async def _live_and_end(
         told = summary(call, reason)
         talked = call.observations.metrics.conversation.sentence
         how = f" ({talked})" if talked else ""
-        logger.bind(**told).info("The call ended after {:.1f} s{}: {}", call.secs, how, last_words(told))
+        logger.bind(**told).info("The call ended after {:.1f} s{}: {}", call.secs, how, as_logfmt(told))
 
 
 async def _close(session: DuplexSession, pipeline: asyncio.Task[None]) -> None:

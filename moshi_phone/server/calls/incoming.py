@@ -59,7 +59,7 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
         )
         return give_instead(call, expected, state)
     if isinstance(expected, Refusal):
-        state.reservations.keep(sid)
+        state.reservations.release(sid)
         state.refusals.note(Where.WEBHOOK, expected, call_sid=sid, peer=caller)
         not_taken(state, call, refused_as(expected.cause), expected.reason)
         return twiml.reject("rejected")

@@ -48,7 +48,7 @@ class CallOptions:
             "metavar": "TEXT",
         },
     )
-    ring_secs: int = field(
+    transfer_ring_secs: int = field(
         default=30,
         metadata={
             "help": "Seconds that the other phone rings before the caller returns to the bot.",
@@ -179,7 +179,7 @@ def fallback(
     # The line's own number would ring here again, where there is still no session.
     if number and not (incoming and parse_number(number) == incoming.own_number):
         action_url = transferred_url if recorded_url else None  # then the caller can leave a message
-        return twiml.dial(number, options.ring_secs, action_url, caller_id=caller_id)
+        return twiml.dial(number, options.transfer_ring_secs, action_url, caller_id=caller_id)
     if recorded_url and incoming:
         return twiml.record(options.fallback_say or options.message_say, options.message_secs, recorded_url)
     if options.fallback_say:

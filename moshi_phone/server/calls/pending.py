@@ -101,8 +101,8 @@ class Reservations:
         """
         self._made_s[call] = now_s
 
-    def keep(self, call: str) -> None:
-        """Forget it: its stream is here."""
+    def release(self, call: str) -> None:
+        """Drop a reservation: the call's stream is here, or will not come."""
         self._made_s.pop(call, None)
 
     def is_made(self, call: str) -> bool:

@@ -57,7 +57,7 @@ class Reviews:
 
     async def _work(self) -> None:
         while self._waiting:
-            await self._calls.all_over()
+            await self._calls.wait_until_idle()
             recording = self._waiting.pop(0)
             report = recording.with_suffix("")
             try:

@@ -64,7 +64,7 @@ async def handle_stream(
         start = await read_start(websocket, within_secs=state.settings.server.start_secs, first=first)
         with call_context(start.call_sid):
             admit(start)
-            expected = state.expected.take(start.call_sid, state.clock())
+            expected = state.expected.pop(start.call_sid, state.clock())
             await answer(websocket, start, state, run_call, expected)
     except StreamRefused as refused:
         call_sid = start.call_sid if start else ""

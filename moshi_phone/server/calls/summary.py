@@ -45,7 +45,7 @@ def summary(call: Call, reason: str) -> dict[str, object]:
     }
 
 
-def last_words(summary: dict[str, object]) -> str:
+def as_logfmt(summary: dict[str, object]) -> str:
     """Write a call's summary in one line that people and programs can read.
 
     The pairs are logfmt: values are bare where they hold no space, else JSON strings.

@@ -84,7 +84,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
 
         def admit(start: Start) -> None:
             state.auth.admit(start.call_sid, start.custom_parameters, websocket.headers, peer)
-            state.reservations.keep(start.call_sid)
+            state.reservations.release(start.call_sid)
             expect_wishes(start, state)
 
         await handle_stream(websocket, state, run_call, admit)

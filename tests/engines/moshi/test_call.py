@@ -32,7 +32,7 @@ async def talk(phone: Phone, frames: int) -> bytes:
 async def over(line: ServerState) -> None:
     """Wait until nothing of a call is left: its socket is closed a moment before its session is free."""
     async with asyncio.timeout(10):
-        await line.calls.all_over()
+        await line.calls.wait_until_idle()
 
 
 def health(address: str) -> dict[str, object]:

@@ -69,7 +69,7 @@ async def test_who_hangs_up_right_after_the_last_word_has_all_of_them_in_the_tra
         hung_up_s = time.monotonic()
         await phone.closed()
         assert time.monotonic() - hung_up_s < 1, "the line is not kept for the words"
-        await state.calls.all_over()
+        await state.calls.wait_until_idle()
         words = (await http.get(f"/calls/{CALL_SID}")).json()["words"]
     assert made_out[-1][0] >= 19 + 7, "the model writes half a second after the sound"
     transcribed = "".join(line["text"] for line in words if line["speaker"] == "caller")
@@ -108,7 +108,7 @@ async def test_a_call_s_words_have_both_sides_in_one_order_everywhere(
                 assert answer.status_code == 202
                 await phone.send({"event": "stop"})
                 await phone.closed()
-            await state.calls.all_over()
+            await state.calls.wait_until_idle()
             state.files.flush(10)
             words = (await http.get(f"/calls/{CALL_SID}")).json()["words"]
         await state.outbox.stop()

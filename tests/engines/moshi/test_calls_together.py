@@ -89,7 +89,7 @@ class Line:
                 for place, name in enumerate(names):
                     if name in phones:
                         await _until(partial(self._has_said, place, number + 1))
-        await self.state.calls.all_over()
+        await self.state.calls.wait_until_idle()
         return [said for _, said in self.said]
 
     def _has_said(self, place: int, steps: int) -> bool:

@@ -72,9 +72,9 @@ async def test_only_the_last_few_are_remembered() -> None:
 
 async def test_all_over_waits_for_the_last() -> None:
     calls = Calls()
-    await calls.all_over()  # nobody is there
+    await calls.wait_until_idle()  # nobody is there
     one, other = calls.begin(START), calls.begin(START)
-    waiting = asyncio.ensure_future(calls.all_over())
+    waiting = asyncio.ensure_future(calls.wait_until_idle())
     calls.end_all("the line is shutting down")
     assert (await one.wait_for_end())[0] == (await other.wait_for_end())[0] == "the line is shutting down"
     calls.finish(one)

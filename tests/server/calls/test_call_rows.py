@@ -35,7 +35,7 @@ def told(row: CallRow) -> tuple[Outcome, str]:
 
 
 async def only_row(state: ServerState) -> CallRow:
-    await state.calls.all_over()
+    await state.calls.wait_until_idle()
     (row,) = state.history.rows
     return row
 
@@ -167,7 +167,7 @@ async def test_a_call_of_the_page_and_one_that_nobody_announced() -> None:
         for message in (start, start_message(call_sid=OTHER)):
             async with Phone.calling(address, message) as phone:
                 await talk(phone)
-        await state.calls.all_over()
+        await state.calls.wait_until_idle()
     rows = sorted(state.history.rows, key=lambda row: row.began_at)
     assert [(row.direction, row.outcome, row.from_number) for row in rows] == [
         ("browser", Outcome.ANSWERED, ""),
@@ -194,6 +194,6 @@ async def test_rows_are_stored_as_the_calls_go(twilio: FakeTwilioApi, tmp_path: 
             assert [row.outcome for row in find_rows(database, CallSearch())] == [Outcome.RUNNING]
         await phone.send({"event": "stop"})
         await phone.closed()
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
     with open_database(path, read_only=True) as database:
         assert find_rows(database, CallSearch()) == made.state.history.rows

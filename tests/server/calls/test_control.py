@@ -45,7 +45,7 @@ async def test_a_key_puts_the_caller_through_after_a_notice(twilio: FakeTwilioAp
         await press(phone, "0")
         await press(phone, "0")  # impatient
         assert await phone.closed() == (1000, "the call was put through to a person")
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
     assert engine.spoken == ["One moment, please."]
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}], "and it is not hung up behind that"
     assert PERSON not in logged.text
@@ -66,7 +66,7 @@ async def test_twilio_ends_the_stream_before_it_has_answered(twilio: FakeTwilioA
         (call,) = line.state.calls.running
         await press(phone, "0")
         assert await call.wait_for_end() == ("the call was put through to a person", 1000)
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
 
 
@@ -79,12 +79,12 @@ async def test_a_socket_that_is_gone_at_once_hangs_nobody_up(twilio: FakeTwilioA
 
         async def leave() -> None:
             await phone.socket.close()
-            await line.state.calls.all_over()
+            await line.state.calls.wait_until_idle()
 
         twilio.on_redirect = lambda _: asyncio.run_coroutine_threadsafe(leave(), loop).result(10)
         await press(phone, "0")
         assert (await call.wait_for_end())[0] == "the call was put through to a person"
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
 
 
@@ -98,7 +98,7 @@ async def test_who_hangs_up_during_the_notice_is_put_through_to_nobody(
         await press(phone, "0")
         await phone.send({"event": "stop"})
         assert await phone.closed() == (1000, "the caller hung up")
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
         await logged.says("is over before it was put through")
     assert engine.spoken == ["One moment, please."]
     assert line.updates() == []
@@ -111,7 +111,7 @@ async def test_words_put_the_caller_through(twilio: FakeTwilioApi, logged: Logge
     async with made.serving() as line, line.call() as phone:
         await phone.say(LOUD, times=24)
         assert (await phone.closed())[1] == "the call was put through to a person"
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
     assert "CA00000000 the caller asked for it" in logged.text
     assert "human" not in logged.text
@@ -137,7 +137,7 @@ async def test_who_is_back_after_long_ringing_is_who_they_were(twilio: FakeTwili
     engine = TalkingEngine()
     engine.supported_overrides = frozenset({"persona"})
     made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0")
-    calls = replace(made.state.settings.calls, ring_secs=600)
+    calls = replace(made.state.settings.calls, transfer_ring_secs=600)
     made.state.settings = replace(made.state.settings, calls=calls)
     asked: list[CallOverrides] = []
     open_session = engine.open_session
@@ -171,7 +171,7 @@ async def test_the_hook_may_name_who_a_call_is_put_through_to(twilio: FakeTwilio
                 await talk(phone)
                 await press(phone, "0")
                 await phone.closed()
-            await line.state.calls.all_over()
+            await line.state.calls.wait_until_idle()
     assert line.updates() == [{"Twiml": [TO_THE_PERSON.replace(PERSON, other)]}] * 2
     assert len(asked.told) == 1
 
@@ -238,7 +238,7 @@ async def test_whose_own_number_cannot_be_shown_is_put_through_with_the_line_s(
             fallback = await line.voice.call_in(f"{PUBLIC}/twiml", OTHER, caller, called)
             await press(phone, "0")
             await phone.closed()
-            await line.state.calls.all_over()
+            await line.state.calls.wait_until_idle()
     (update,) = line.updates()
     assert shown(update["Twiml"][0]) == shown(fallback) == (caller_id, PERSON)
 
@@ -329,7 +329,7 @@ async def test_goodbye_from_both_ends_the_call(twilio: FakeTwilioApi) -> None:
     async with Line(twilio, engine, hangup_phrase=("goodbye",)).serving() as line, line.call() as phone:
         await phone.say(LOUD, times=32)
         assert await phone.closed() == (1000, "both said goodbye")
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
     assert line.updates() == [{"Status": ["completed"]}]
 
 
@@ -353,7 +353,7 @@ async def test_who_finds_no_session_or_loses_it_is_not_left_alone(
         await phone.say(LOUD, times=12)
         code, _ = await phone.closed()
         assert code == INTERNAL_ERROR
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
     assert line.updates() == [{"Twiml": [document]}]
 
 
@@ -366,7 +366,7 @@ async def test_without_a_fallback_it_is_the_busy_tone_and_a_hang_up(twilio: Fake
                 pass
         await phone.say(LOUD, times=12)
         await phone.closed()
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
     assert line.updates() == [{"Status": ["completed"]}]
 
 
@@ -386,7 +386,7 @@ async def test_a_stream_that_finds_no_session_is_led_elsewhere_before_it_is_clos
     engine = TalkingEngine(capacity=1)
     async with Line(twilio, engine, fallback_to=PERSON).serving() as line:
         twiml = await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
-        line.state.reservations.keep(CALL)  # its stream comes later than any reservation is held
+        line.state.reservations.release(CALL)  # its stream comes later than any reservation is held
         if cause == "busy":
             engine.open_session()
         elif cause == "engine":

@@ -107,7 +107,7 @@ def test_a_second_signal_hangs_up_at_once() -> None:
         office.stop.take()
         draining = office.drain(300)
         await asyncio.sleep(7)
-        office.stop.take()
+        office.stop.receive()
         await draining
         assert asyncio.get_running_loop().time() == 7
         assert office.said[1:] == ["Hanging up 2."]
@@ -155,7 +155,7 @@ async def test_work_is_broken_off_and_cleans_up() -> None:
             cleaned = True
 
     stop = StopSignals()
-    asyncio.get_running_loop().call_soon(stop.take)
+    asyncio.get_running_loop().call_soon(stop.receive)
     with pytest.raises(Stopped):
         await stop.unless_stopped(work())
     assert cleaned

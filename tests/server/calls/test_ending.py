@@ -56,7 +56,7 @@ async def broken_call(
     ):
         closed = await asyncio.wait_for(phone.closed(), 10)
         on_closed()
-        await asyncio.wait_for(line.calls.all_over(), 10)
+        await asyncio.wait_for(line.calls.wait_until_idle(), 10)
         return closed
 
 
@@ -222,7 +222,7 @@ async def test_an_engine_that_breaks_with_many_words(twilio: FakeTwilioApi, logg
     line = ServerState(Engine(), rest=TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url))
     async with serving(line) as address, Phone.calling(address, start_message(call_sid=CALL)) as phone:
         code, reason = await asyncio.wait_for(phone.closed(), 10)
-        await asyncio.wait_for(line.calls.all_over(), 10)
+        await asyncio.wait_for(line.calls.wait_until_idle(), 10)
     assert code == 1011
     assert OUT_OF_MEMORY.startswith(reason.removesuffix("…"))
     all_is_over(line, twilio)
@@ -253,6 +253,6 @@ async def test_nothing_of_a_call_is_left_on_the_event_loop() -> None:
                 await phone.listen(frames=1)
                 if n % 2:
                     phone.socket.transport.abort()
-        await asyncio.wait_for(line.calls.all_over(), 10)
+        await asyncio.wait_for(line.calls.wait_until_idle(), 10)
         await until(lambda: asyncio.all_tasks() == before)
     assert (line.calls.served, line.engine.running) == (5, 0)

@@ -228,7 +228,7 @@ async def test_on_end_is_told_of_the_call(tmp_path: Path, logged: Logged) -> Non
         state.outbox = Outbox(Hook(told.url, "whsec", clock=lambda: 1_800_000_000.0), tmp_path)
         state.outbox.start()
         await rings(voice)
-        await state.calls.all_over()
+        await state.calls.wait_until_idle()
         await state.outbox.stop()
     (report,) = told.told
     assert is_signed(told.signatures[0] or "", told.bodies[0], "whsec", 1_800_000_000)

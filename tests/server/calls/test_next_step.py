@@ -72,7 +72,7 @@ async def test_a_call_that_has_ended_as_it_should_stays_ended(twilio: FakeTwilio
             await talk(phone)
             next(iter(line.state.calls.running)).request_end("the caller pressed #")
             await phone.closed()
-            await line.state.calls.all_over()
+            await line.state.calls.wait_until_idle()
         with pytest.raises(HungUp):
             async with line.call(twiml=await line.voice.after(twiml, CALL)):
                 pass
@@ -86,7 +86,7 @@ async def test_an_engine_that_failed_leads_to_the_fallback_without_rest_too(twil
             await talk(phone)
             await phone.say(LOUD, times=12)
             await phone.closed()
-            await line.state.calls.all_over()
+            await line.state.calls.wait_until_idle()
         assert verbs(await line.voice.after(twiml, CALL)) == ["Dial"]
 
 
@@ -124,7 +124,7 @@ async def test_who_finds_no_session_waits_for_one(twilio: FakeTwilioApi) -> None
     made = line_of(twilio, TalkingEngine(capacity=1), hold_say="One moment, please.", hold_secs=4)
     async with made.serving() as line:
         twiml = await ring(line)
-        line.state.reservations.keep(CALL)
+        line.state.reservations.release(CALL)
         async with line.call(OTHER) as other:
             await talk(other)
             twiml = await line.voice.after(twiml, CALL)
@@ -134,7 +134,7 @@ async def test_who_finds_no_session_waits_for_one(twilio: FakeTwilioApi) -> None
             assert verbs(await line.voice.after(twiml, CALL)) == ["Hangup"], "in the end"
             await other.send({"event": "stop"})
             await other.closed()
-            await line.state.calls.all_over()
+            await line.state.calls.wait_until_idle()
         twiml = await line.voice.after(twiml.replace("held=4", "held=1"), CALL)
         async with line.call(twiml=twiml) as phone:
             await talk(phone)
@@ -208,7 +208,7 @@ async def test_a_transfer_is_no_stream_that_broke_off(twilio: FakeTwilioApi) -> 
         await talk(phone)
         await press(phone, "0")
         await phone.closed()
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
         assert line.state.next_steps.peek(CALL) is None
         assert len(line.updates()) == 1
 

@@ -11,33 +11,33 @@ NOW_S = 100.0
 def test_what_was_decided_is_taken_once() -> None:
     calls = PendingCalls()
     calls.add("CA1", ANNA, NOW_S)
-    assert calls.take("CA2", NOW_S) == PendingCall()
-    assert calls.take("CA1", NOW_S) is ANNA
-    assert calls.take("CA1", NOW_S) == PendingCall()
+    assert calls.pop("CA2", NOW_S) == PendingCall()
+    assert calls.pop("CA1", NOW_S) is ANNA
+    assert calls.pop("CA1", NOW_S) == PendingCall()
 
 
 def test_the_last_word_counts() -> None:
     calls, last = PendingCalls(), PendingCall(IncomingCall("CA1", "", ""))
     calls.add("CA1", ANNA, NOW_S)
     calls.add("CA1", last, NOW_S + 1)
-    assert calls.take("CA1", NOW_S + 1) is last
+    assert calls.pop("CA1", NOW_S + 1) is last
 
 
 def test_it_is_forgotten_in_time() -> None:
     calls = PendingCalls()
     calls.add("CA1", ANNA, NOW_S)
-    assert calls.take("CA1", NOW_S + KEPT_S) == PendingCall()
+    assert calls.pop("CA1", NOW_S + KEPT_S) == PendingCall()
     calls.add("CA1", ANNA, NOW_S, later_s=30.0)  # it is being put through, and the other phone rings
-    assert calls.take("CA2", NOW_S + KEPT_S + 29) == PendingCall()
-    assert calls.take("CA1", NOW_S + KEPT_S + 29) is ANNA
+    assert calls.pop("CA2", NOW_S + KEPT_S + 29) == PendingCall()
+    assert calls.pop("CA1", NOW_S + KEPT_S + 29) is ANNA
 
 
 def test_callers_who_never_come_take_no_memory_without_end() -> None:
     calls = PendingCalls()
     for number in range(1001):
         calls.add(f"CA{number}", ANNA, NOW_S)
-    assert calls.take("CA0", NOW_S) == PendingCall()
-    assert calls.take("CA1", NOW_S) is ANNA
+    assert calls.pop("CA0", NOW_S) == PendingCall()
+    assert calls.pop("CA1", NOW_S) is ANNA
 
 
 def test_where_a_transfer_goes_is_in_no_log() -> None:
@@ -53,8 +53,8 @@ def test_a_promise_is_kept_or_forgotten() -> None:
     reservations.make("CA2", NOW + 1)
     assert reservations.count(NOW + 1, besides="CA3") == 2
     assert reservations.count(NOW + 1, besides="CA2") == 1
-    reservations.keep("CA1")
-    reservations.keep("CA9")
+    reservations.release("CA1")
+    reservations.release("CA9")
     assert reservations.count(NOW + 1, besides="CA3") == 1
     assert reservations.count(NOW + 1 + HOLD_SECS, besides="CA3") == 0
 

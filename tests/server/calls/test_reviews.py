@@ -28,7 +28,7 @@ async def test_a_recorded_call_leaves_a_test_report(tmp_path: Path) -> None:
                 await phone.say(mulaw[begin : begin + 160])
             await phone.send({"event": "stop", "streamSid": "MZ1", "stop": {}})
             await phone.closed()
-        await state.calls.all_over()
+        await state.calls.wait_until_idle()
         await state.reviews.finished()
     (report,) = tmp_path.glob("*/report.md")  # noqa: ASYNC240 - a test may wait
     text = report.read_text()

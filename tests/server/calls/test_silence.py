@@ -164,7 +164,7 @@ async def test_over_sockets_a_silent_caller_is_asked_and_hung_up(twilio: FakeTwi
     async with made.serving() as line, line.call() as phone:
         await phone.say(SILENT_PACKET, times=200)  # 4 s
         assert await phone.closed() == (1000, "the caller said nothing for 3 s")
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
     assert engine.spoken == [NOTICE]
 
 
@@ -186,5 +186,5 @@ async def test_over_sockets_a_mute_bot_sends_the_caller_to_the_fallback(twilio: 
         for begin in range(0, len(mulaw), 160):
             await phone.say(mulaw[begin : begin + 160])
         assert (await phone.closed())[1] == "the bot did not answer for 3 s"
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
     assert PERSON in line.updates()[0]["Twiml"][0]

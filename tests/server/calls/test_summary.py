@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from moshi_phone.server.calls.call import Call
-from moshi_phone.server.calls.summary import last_words, summary
+from moshi_phone.server.calls.summary import as_logfmt, summary
 from moshi_phone.telephony.media_stream import Start
 
 START = Start("MZ1", "CA1", "AC1", {}, {})
@@ -18,5 +18,5 @@ async def test_the_line_has_what_was_measured() -> None:
 
 
 def test_values_that_would_break_the_line_are_quoted() -> None:
-    line = last_words({"a": 1, "b": "two words", "c": 'say "x"', "d": "", "e": "1\n2", "f": "k=v", "g": "\\"})
+    line = as_logfmt({"a": 1, "b": "two words", "c": 'say "x"', "d": "", "e": "1\n2", "f": "k=v", "g": "\\"})
     assert line == r'a=1 b="two words" c="say \"x\"" d="" e="1\n2" f="k=v" g="\\"'

@@ -51,7 +51,7 @@ async def test_a_machine_answers(
         await talk(phone)
         mail.on_status(CALL, answered_by, line.state)
         assert await phone.closed() == (1000, reason)
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
     assert engine.spoken == spoken
     assert line.updates() == [{"Status": ["completed"]}]
 
@@ -64,7 +64,7 @@ async def leave(
         await talk(phone)
         mail.on_status(CALL, answered_by, line.state)
         _, reason = await phone.closed()
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
     return reason
 
 
@@ -99,5 +99,5 @@ async def test_a_machine_that_is_known_before_its_stream_comes(twilio: FakeTwili
         async with line.call(twiml=twiml) as phone:
             await talk(phone)
             assert (await phone.closed())[1] == "a message was left"
-            await line.state.calls.all_over()
+            await line.state.calls.wait_until_idle()
     assert engine.spoken == ["Call me."]

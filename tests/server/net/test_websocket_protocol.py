@@ -246,7 +246,7 @@ async def test_a_call_is_still_a_call(connections: Connections) -> None:
         await asyncio.sleep(0.05)
         await peer.send(start[20:] + text(media) * 10)
         await until(lambda: line.calls.running)
-    await asyncio.wait_for(line.calls.all_over(), 10)
+    await asyncio.wait_for(line.calls.wait_until_idle(), 10)
 
 
 def refusing() -> object:

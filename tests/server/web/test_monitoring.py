@@ -129,7 +129,7 @@ async def test_a_killed_socket_leaves_a_readable_recording(tmp_path: Path) -> No
             await phone.say(LOUD, times=40)
             await phone.listen(10)
             phone.socket.transport.abort()
-        await line.calls.all_over()
+        await line.calls.wait_until_idle()
     sides, rate_hz = only_recording(tmp_path)
     said = np.frombuffer(g711.decode(LOUD * 40), "<i2")
     assert rate_hz == 8000

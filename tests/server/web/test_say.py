@@ -49,7 +49,7 @@ async def test_words_reach_the_call_s_session(monkeypatch: pytest.MonkeyPatch) -
             assert (await http.post(PATH, json={"text": "x" * MAX_BODY_BYTES})).status_code == 413
             await phone.send({"event": "stop"})
             await phone.closed()
-        await state.calls.all_over()
+        await state.calls.wait_until_idle()
         assert (await http.post(PATH, json={"text": "Too late."})).status_code == 404
     assert said == ["Hello, you."]
 
