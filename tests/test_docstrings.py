@@ -66,7 +66,7 @@ def test_docstrings_name_what_exists() -> None:
     wrong = []
     for place, node, _ in found:
         text = ast.get_docstring(node) or ""
-        made_by = node if isinstance(node, Function) else None
+        made_by: ast.AST | None = node
         if isinstance(node, ast.ClassDef):
             wrong += [(place, name) for name in documented(text, "Attributes") if not has(node.name, name)]
             made_by = next((part for part in node.body if getattr(part, "name", "") == "__init__"), None)

@@ -209,7 +209,7 @@ async def test_a_call_that_comes_back_from_another_phone_is_who_it_was() -> None
             new = cluster.worker(worker_of(again))._state
             assert new is not None
             assert new is not old
-            assert new.expected.take(sid(1), new.clock()).transfer_to == "+15559990000"
+            assert new.expected.pop(sid(1), new.clock()).transfer_to == "+15559990000"
             form["DialCallStatus"] = "completed"
             assert "<Hangup" in (await cluster.voice.post(f"{PUBLIC}/transferred", form))[1]
 

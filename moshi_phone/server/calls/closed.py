@@ -59,7 +59,10 @@ def _twiml(line: LineHours, call: IncomingCall, state: ServerState) -> str:
     number = line.transfer_to or options.transfer_to
     if line.when_closed == "transfer" and number and number != call.own_number:
         return twiml.dial(
-            number, options.ring_secs, state.webhooks.https(TRANSFERRED_PATH), caller_id=call.caller_id
+            number,
+            options.transfer_ring_secs,
+            state.webhooks.https(TRANSFERRED_PATH),
+            caller_id=call.caller_id,
         )
     if line.when_closed == "message" and (url := state.recorded_url):
         return twiml.record(line.say or options.message_say, options.message_secs, url)

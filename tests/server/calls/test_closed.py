@@ -126,7 +126,7 @@ async def test_another_role_that_knows_the_time(tmp_path: Path) -> None:
         async with voice.obey(twiml, CALL) as (phone, _):
             await phone.say(bytes([0x10, 0x90] * 80), times=8)
             await phone.listen(1)
-        await state.calls.all_over()
+        await state.calls.wait_until_idle()
     (request,) = engine.requests
     assert request.persona == "It is Monday, 2026-11-30 21:00, and we are closed."
 

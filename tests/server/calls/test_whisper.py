@@ -21,7 +21,7 @@ async def test_the_colleague_hears_who_calls_and_what_was_said_last(twilio: Fake
         await talk(phone, 4)
         await press(phone, "0")
         await phone.closed()
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
         ((document,),) = [update["Twiml"] for update in line.updates()]
         number = ET.fromstring(document)[0][0]  # noqa: S314 - our own
         assert (number.text, number.attrib["url"]) == (PERSON, URL)
