@@ -31,8 +31,8 @@ def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.Mo
     ("arguments", "words"),
     [
         (["--tunnel"], "--tunnel opens this server to everybody: set TWILIO_AUTH_TOKEN"),
-        (["--public-url", "phone.example.com"], "--public-url opens this line to everybody"),
-        (["--host", "0.0.0.0"], "--host 0.0.0.0 opens this line to everybody"),  # noqa: S104
+        (["--public-url", "phone.example.com"], "--public-url opens this server to everybody"),
+        (["--host", "0.0.0.0"], "--host 0.0.0.0 opens this server to everybody"),  # noqa: S104
         (["--stream-url", "a.com/pods/1"], "--stream-url (MOSHI_STREAM_URL) needs --public-url"),
         (["--public-url", "http://a.com"], "expected a public URL such as https://phone.example.com, got"),
         (

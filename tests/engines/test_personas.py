@@ -97,7 +97,7 @@ def test_says_what_is_wrong_with_a_persona(tmp_path: Path) -> None:
     with pytest.raises(PersonasUnfit, match="Expected a persona of at most 8,000 characters, got 8,001"):
         read_persona("a" * 8001)
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(PersonasUnfit, match="is no text in UTF-8"):
+    with pytest.raises(PersonasUnfit, match="is not UTF-8 text"):
         read_persona(f"@{tmp_path / 'binary'}")
     with pytest.raises(PersonasUnfit, match="cannot be read"):
         load_personas(tmp_path / "none.toml")

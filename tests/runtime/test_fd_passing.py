@@ -48,7 +48,7 @@ async def test_nobody_else_may_ask_and_nothing_is_left() -> None:
 @pytest.fixture
 def dead() -> Path:
     """What a process has left that was killed."""
-    folder = Path(tempfile.mkdtemp(prefix="moshi-desks-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="moshi-gateways-", dir="/tmp"))
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(folder / "s"))
     os.utime(folder, (0, 0))
