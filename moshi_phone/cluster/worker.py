@@ -123,7 +123,7 @@ class Worker(RpcServer):
         if isinstance(step, PendingCall):
             self._state.next_steps.forget(call_sid)
             return step
-        expected = self._state.expected.take(call_sid, self._state.clock())
+        expected = self._state.expected.pop(call_sid, self._state.clock())
         return None if expected == PendingCall() else expected
 
     async def import_call(self, call_sid: str, expected: PendingCall | None) -> str | None:

@@ -67,7 +67,7 @@ async def test_a_stream_that_breaks_off_is_led_back_to_its_session() -> None:
             assert only(state) is call
             await lose(cluster, again, phone)
             await cluster.voice.tell(f"{PUBLIC}/status", sid(1), CallStatus="completed")
-            await state.calls.all_over()
+            await state.calls.wait_until_idle()
             assert await call.wait_for_end() == ("the caller hung up", 1000)
 
 

@@ -194,8 +194,8 @@ def expect_wishes(start: Start, state: ServerState) -> None:
     request = CallOverrides(voice=voice or None)
     section = persona if persona in state.personas.sections else None
     if persona:
-        request = request.or_else(state.personas.chosen(persona))
-    known = state.expected.take(start.call_sid, state.clock())
+        request = request.or_else(state.personas.select(persona))
+    known = state.expected.pop(start.call_sid, state.clock())
     state.expected.add(start.call_sid, replace(known, request=request, section=section), state.clock())
 
 

@@ -134,7 +134,7 @@ def offer_stream(call: Call, state: ServerState) -> None:
 
 def note_hung_up(call_sid: str, state: ServerState) -> None:
     """Wait no more for a phone call that is over: neither for its stream, nor for Twilio's question."""
-    state.reservations.keep(call_sid)
+    state.reservations.release(call_sid)
     was_awaited = isinstance(state.next_steps.peek(call_sid), PendingCall)
     state.next_steps.forget(call_sid)
     if was_awaited and (waiting := state.calls.resumable(call_sid)):

@@ -79,7 +79,7 @@ async def test_the_tokens_are_those_of_a_session_that_heard_silence(twilio: Fake
                 assert engine.open[0].dropped_frames == 0
                 await phone.send({"event": "stop"})
                 await phone.closed()
-            await line.state.calls.all_over()
+            await line.state.calls.wait_until_idle()
 
             async with line.call() as phone:
                 await until(lambda: len(engine.coders) > 1)

@@ -104,7 +104,7 @@ def test_a_second_signal_hangs_up_at_once() -> None:
     async def test() -> None:
         office = Office()
         office.can_go_on = lambda _: True
-        office.stop.take()
+        office.stop.receive()
         draining = office.drain(300)
         await asyncio.sleep(7)
         office.stop.receive()

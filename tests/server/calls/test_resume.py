@@ -72,7 +72,7 @@ async def test_the_conversation_goes_on_in_the_next_stream(twilio: FakeTwilioApi
             assert engine.spoken == [], "and the same conversation, which needs no apology"
             await phone.send({"event": "stop"})
             assert await phone.closed() == (1000, "the caller hung up")
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
         assert (engine.opened, line.state.calls.served, line.updates()) == (1, 1, [])
         # What the session was fed is what one is fed whose caller says nothing meanwhile, bit for bit.
         async with line.call() as phone:
@@ -127,7 +127,7 @@ async def test_it_waits_for_so_long_and_no_longer(twilio: FakeTwilioApi) -> None
     engine = TalkingEngine(capacity=1)
     async with Line(twilio, engine, resume_secs=0.3).serving() as line, broken(line) as twiml:
         assert engine.running == 1
-        await line.state.calls.all_over()
+        await line.state.calls.wait_until_idle()
         assert engine.running == 0
         async with line.call(twiml=await line.voice.after(twiml, CALL)) as phone:
             await talk(phone)
@@ -140,12 +140,12 @@ async def test_who_has_hung_up_is_not_waited_for(
     async with Line(twilio, TalkingEngine()).serving() as line:
         async with broken(line):
             await line.voice.tell(f"{PUBLIC}/status", CALL, CallStatus="completed")
-            await asyncio.wait_for(line.state.calls.all_over(), 1)
+            await asyncio.wait_for(line.state.calls.wait_until_idle(), 1)
             assert line.updates() == []
         monkeypatch.setattr(next_step, "ASK_SECS", 0.05)
         twilio.calls[CALL]["status"] = "completed"
         async with broken(line):  # and where no callback tells it, Twilio's API does
-            await asyncio.wait_for(line.state.calls.all_over(), 5)
+            await asyncio.wait_for(line.state.calls.wait_until_idle(), 5)
             assert line.state.reservations.count(line.state.clock(), besides="") == 0
 
 
@@ -156,7 +156,7 @@ async def test_a_stream_that_ends_in_good_order_is_not_waited_for(twilio: FakeTw
         if how == "stop":
             await phone.send({"event": "stop"})
         await phone.socket.close()
-        await asyncio.wait_for(line.state.calls.all_over(), 5)
+        await asyncio.wait_for(line.state.calls.wait_until_idle(), 5)
 
 
 async def test_a_call_that_breaks_off_too_often_is_led_elsewhere(twilio: FakeTwilioApi) -> None:
@@ -166,7 +166,7 @@ async def test_a_call_that_breaks_off_too_often_is_led_elsewhere(twilio: FakeTwi
         async with line.call(twiml=twiml) as phone:
             await talk(phone)
             phone.socket.transport.abort()
-            await asyncio.wait_for(line.state.calls.all_over(), 5)
+            await asyncio.wait_for(line.state.calls.wait_until_idle(), 5)
         assert verbs(await line.voice.after(twiml, CALL)) == ["Dial"]
 
 
