@@ -223,7 +223,7 @@ class CallRouter:
         for look_again in (False, True):
             if look_again:  # a session may have become free since
                 await self.refresh()
-            while (name := self._roster.best()) and time.monotonic() < deadline_s:
+            while (name := self._load.pick()) and time.monotonic() < deadline_s:
                 if document := await self._try(name, sid, question, refused):
                     return document
         return None

@@ -157,7 +157,7 @@ def dial(
             parse_number(from_, "--from (TWILIO_NUMBER)"),
             "",
             ring_secs=ring_secs,
-            limit_secs=limit_secs,
+            limit_secs=call_limit_secs,
             machine_detection=mail.detection,
         )
         if url:
