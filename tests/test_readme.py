@@ -32,6 +32,8 @@ OF_OTHERS |= {
     "--max-worker-port",
     "--build-arg",
     "--cold",
+    "--shape",
+    "--steps",
 }  # uv's, Kyutai's server's, Ray's, Docker's, benchmarks'
 
 
