@@ -159,7 +159,7 @@ async def test_a_running_call_is_shown_and_hung_up() -> None:
             await running.get_by_role("button", name="Hang up").press("Enter")
             await page.get_by_role("dialog").get_by_role("button", name="Hang up").press("Enter")
             assert (await phone.closed())[1] == "the Calls page hung up"
-            await state.calls.all_over()
+            await state.calls.wait_until_idle()
         await expect(running).to_have_count(0)
         await expect(page.locator("#rows tr .outcome")).to_have_text("Answered", timeout=PATIENCE_MS)
         # And the phone's own page leads here.

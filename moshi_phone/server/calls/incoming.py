@@ -53,7 +53,7 @@ async def answer_call(call: IncomingCall, state: ServerState) -> str:
         return _refuse(refusal, caller, call, state)
     expected = await request_of(call, state, closed or NO_OVERRIDES)
     if isinstance(expected, Instead):
-        state.reservations.keep(sid)
+        state.reservations.release(sid)
         state.refusals.note(
             Where.WEBHOOK, Refusal(RefusalCause.HOOK, NOT_ACCEPTED), call_sid=sid, peer=caller
         )

@@ -28,7 +28,7 @@ def give_instead(call: IncomingCall, instead: Instead, state: ServerState) -> st
     if instead.transfer_to and instead.transfer_to != call.own_number:  # or it would ring here again
         outcome, reason, number = Outcome.TRANSFERRED, "--on-call puts it through", instead.transfer_to
         url = state.webhooks.https(TRANSFERRED_PATH)
-        document = twiml.dial(number, options.ring_secs, url, caller_id=call.caller_id)
+        document = twiml.dial(number, options.transfer_ring_secs, url, caller_id=call.caller_id)
     elif instead.message and recorded_url:
         reason = "--on-call asks for a message"
         document = twiml.record(instead.message, options.message_secs, recorded_url)

@@ -65,7 +65,7 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
     if expected is None:  # another process held it: answered anew, as the same call
         answer = await request_of(call, state)
         if isinstance(answer, Refusal | Instead):
-            state.reservations.keep(sid)
+            state.reservations.release(sid)
             return twiml.hang_up()
         expected = answer
     logger.info("The call gets another stream")

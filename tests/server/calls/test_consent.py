@@ -80,7 +80,7 @@ async def talk_on(phone: Phone) -> None:
 async def ended(line: Line, phone: Phone) -> None:
     await phone.send({"event": "stop"})
     await phone.closed()
-    await line.state.calls.all_over()
+    await line.state.calls.wait_until_idle()
     assert await asyncio.to_thread(line.state.files.flush, 5)
 
 
@@ -124,7 +124,7 @@ async def test_twilio_says_it_where_the_bot_cannot_and_only_once(
             await talk(phone)
             await press(phone, "0")
             await phone.closed()
-            await line.state.calls.all_over()
+            await line.state.calls.wait_until_idle()
         assert (line.state.history.rows[0].consent, "wav" in str(names(tmp_path))) == ("told", True)
         again = await line.transferred("no-answer")
         assert "<Say>" not in again
@@ -147,7 +147,7 @@ async def test_who_presses_the_key_leaves_nothing(twilio: FakeTwilioApi, tmp_pat
             await talk_on(phone)
             await press(phone, "0")
             await phone.closed()
-            await line.state.calls.all_over()
+            await line.state.calls.wait_until_idle()
         assert await asyncio.to_thread(line.state.files.flush, 5)
         # And it counts when the caller comes back.
         async with line.call(twiml=await line.transferred("busy")) as phone:
@@ -165,7 +165,7 @@ async def test_of_a_call_that_cannot_be_told_nothing_is_kept(tmp_path: Path, log
         await talk_on(phone)
         await phone.send({"event": "stop"})
         await phone.closed()
-        await state.calls.all_over()
+        await state.calls.wait_until_idle()
     assert (names(tmp_path), state.history.rows[0].files) == ([], {})
     assert "The caller was not told of the recording, so nothing is kept of the call" in logged.text
 

@@ -44,7 +44,7 @@ async def told_line(
         )
         async with made.state.background(), made.serving() as line:
             yield line, told
-            await line.state.calls.all_over()
+            await line.state.calls.wait_until_idle()
 
 
 async def put_through(line: Line) -> None:
@@ -52,7 +52,7 @@ async def put_through(line: Line) -> None:
         await talk(phone)
         await press(phone, "0")
         await phone.closed()
-    await line.state.calls.all_over()
+    await line.state.calls.wait_until_idle()
 
 
 async def test_a_transfer_is_told_when_its_result_is_known(twilio: FakeTwilioApi, tmp_path: Path) -> None:

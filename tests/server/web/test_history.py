@@ -233,7 +233,7 @@ async def test_running_calls_are_shown_and_acted_on(twilio: FakeTwilioApi) -> No
                     assert (await http.post(f"{url}/delete", json={})).json()["running"] == 1
                     await phone.send({"event": "stop"})
                 await ends(phone)
-            await line.state.calls.all_over()
+            await line.state.calls.wait_until_idle()
             assert (await http.post(f"{url}/hang-up", json={})).status_code == 404
     assert line.state.history.rows[0].reason == "the Calls page hung up"
 
