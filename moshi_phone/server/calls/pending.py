@@ -73,7 +73,7 @@ class PendingCalls:
         if known := self._calls.get(call_sid):
             self._calls[call_sid] = (known[0], known[1].as_told())
 
-    def take(self, call_sid: str, now_s: float) -> PendingCall:
+    def pop(self, call_sid: str, now_s: float) -> PendingCall:
         """Give what was decided of a call whose stream is here, once; nothing special where nothing was."""
         self._calls = {
             sid: (until_s, expected) for sid, (until_s, expected) in self._calls.items() if now_s < until_s
