@@ -17,7 +17,7 @@ from moshi_phone.runtime.tunnel import Tunnel
 from moshi_phone.server.lifecycle import listen, publish_url, uvicorn_config
 from moshi_phone.server.net.http_server import listening
 from moshi_phone.server.settings import Settings, SettingsError
-from moshi_phone.telephony.number_routing import VoiceWebhookOverride
+from moshi_phone.telephony.number_group import NumberGroup
 
 HANG_UP_SECS = 8.0  # what ending all calls at once may take
 
@@ -30,7 +30,7 @@ async def cluster_running(
     sockets: Mapping[str, socket],
     *,
     control_port: int,
-    pointer: VoiceWebhookOverride | None = None,
+    pointer: NumberGroup | None = None,
 ) -> AsyncIterator[None]:
     """Answer calls while the block runs. At its end all processes are gone.
 

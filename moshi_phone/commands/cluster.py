@@ -76,7 +76,7 @@ def cluster(
     context: click.Context,
     /,
     *,
-    number: str | None,
+    numbers: tuple[str, ...],
     cluster_options: ClusterOptions,
     settings: Settings,
 ) -> None:
@@ -109,7 +109,7 @@ def cluster(
             if account:
                 held.enter_context(account.leaving_nothing())
             is_back = event_loop.run(
-                _run(manager, settings, cluster_options, sockets, number),
+                _run(manager, settings, cluster_options, sockets, numbers),
                 exit_code=operator.not_,
             )
     if not is_back:
@@ -137,10 +137,10 @@ async def _run(
     settings: Settings,
     options: ClusterOptions,
     sockets: Mapping[str, socket],
-    number: str | None,
+    numbers: tuple[str, ...],
 ) -> bool:
     """Answer calls until asked to stop; gives whether the number does again what it did before."""
-    pointer = pointer_for(settings, number)
+    pointer = pointer_for(settings, numbers)
     with stop_signals() as stop, suppress(Stopped):
         try:
             async with cluster_running(

@@ -20,7 +20,7 @@ from moshi_phone.access.redact import redact
 from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.commands.errors import Unusable, explained
 from moshi_phone.commands.logs import log_to_stderr
-from moshi_phone.commands.numbers import WholeNumber
+from moshi_phone.commands.numbers import WholeNumber, split_numbers
 from moshi_phone.commands.options import GROUPS, command, options_from
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.personas import read_persona
@@ -59,7 +59,7 @@ _NO_STREAM = (
     group=GROUPS["phone"],
     envvar="TWILIO_NUMBER",
     show_envvar=True,
-    help="The number to call from: one of yours at Twilio.",
+    help="The number to call from: one of yours at Twilio; of several, the first.",
 )
 @cloup.option(
     "--url",
@@ -154,7 +154,7 @@ def dial(
         mail.check(elsewhere=url is not None)
         plan = CallPlan(
             to,
-            parse_number(from_, "--from (TWILIO_NUMBER)"),
+            parse_number(next(iter(split_numbers(from_)), from_), "--from (TWILIO_NUMBER)"),
             "",
             ring_secs=ring_secs,
             limit_secs=call_limit_secs,

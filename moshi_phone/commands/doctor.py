@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 import cloup
 
@@ -30,6 +31,7 @@ from moshi_phone.commands.checks.machine import (
 from moshi_phone.commands.checks.servers import check_servers
 from moshi_phone.commands.errors import explained
 from moshi_phone.commands.logs import log_to_stderr
+from moshi_phone.commands.numbers import PhoneNumbers
 from moshi_phone.commands.options import GROUPS, command, options_from
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.personas import resolve_personas
@@ -42,7 +44,15 @@ from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 @command()
 @cloup.option("--json", "as_json", is_flag=True, help="Say it for a program to read.")
 @cloup.option(
-    "--number", group=GROUPS["phone"], envvar="TWILIO_NUMBER", show_envvar=True, help="Your number at Twilio."
+    "--number",
+    "numbers",
+    group=GROUPS["phone"],
+    type=PhoneNumbers(),
+    multiple=True,
+    metavar="NUMBER",
+    envvar="TWILIO_NUMBER",
+    show_envvar=True,
+    help="Your number at Twilio; may be repeated.",
 )
 @options_from(TwilioOptions)
 @options_from(ReachOptions)
@@ -51,7 +61,7 @@ from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 def doctor(
     *,
     as_json: bool,
-    number: str | None,
+    numbers: tuple[str, ...],
     twilio_options: TwilioOptions,
     reach_options: ReachOptions,
     engine_options: EngineOptions,
@@ -70,7 +80,7 @@ def doctor(
         settled, _ = resolve_personas(engine_options)
         options = Settings(server=server_options, engine=settled, twilio=twilio_options, reach=reach_options)
         options.address()
-        checks = event_loop.run(_examine(options, number, quiet=as_json))
+        checks = event_loop.run(_examine(options, numbers, quiet=as_json))
     works = all(check.state != "fail" for check in checks)
     if as_json:
         print(json.dumps({"works": works, "checks": [asdict(check) for check in checks]}, indent=2))
@@ -79,7 +89,7 @@ def doctor(
     sys.exit(0 if works else 1)
 
 
-async def _examine(options: Settings, number: str | None, *, quiet: bool) -> list[Check]:
+async def _examine(options: Settings, numbers: Sequence[str], *, quiet: bool) -> list[Check]:
     """Make one check after the other, and show each as soon as it is made."""
     checks: list[Check] = []
 
@@ -106,6 +116,8 @@ async def _examine(options: Settings, number: str | None, *, quiet: bool) -> lis
     show(await check_cloudflared(options))
     credentials, api = await check_credentials(options)
     show(credentials)
-    show(await check_number(options, number, api))
+    for number in numbers or (None,):
+        check = await check_number(options, number, api)
+        show(replace(check, name=f"number {number[-3:]}") if number and len(numbers) > 1 else check)
     show(await check_public_url(options))
     return checks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,3 +94,22 @@ class WholeNumber(Number):
         if isinstance(value, (bool, float)):
             raise ValueError
         return int(value)
+
+
+class PhoneNumbers(click.ParamType[str]):
+    """A phone number as it was written; a variable may hold several, with commas or blanks between them."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Give the text; whether it is a number is seen where it is used."""
+        return str(value).strip()
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Split a variable's value; a number may be written in groups, +1 555 000 1111."""
+        return split_numbers(rv)
+
+
+def split_numbers(text: str) -> list[str]:
+    """Split a text with several phone numbers, each with its country code."""
+    return [part for part in re.split(r"\s*[,;]\s*|\s+(?=\+)", text.strip()) if part]

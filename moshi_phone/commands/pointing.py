@@ -3,50 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import cloup
 from loguru import logger
 
+from moshi_phone.commands.numbers import PhoneNumbers
 from moshi_phone.commands.options import GROUPS
+from moshi_phone.engines.personas import load_personas
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.telephony.e164 import parse_number
-from moshi_phone.telephony.number_routing import VoiceWebhookOverride
+from moshi_phone.telephony.number_group import NumberGroup
 
 PUT_BACK_SECS = 10.0
 FORCED_SECS = 2.0  # what a request under way may still take when somebody insists on going
 
 number_option = cloup.option(
     "--number",
+    "numbers",
     group=GROUPS["phone"],
+    type=PhoneNumbers(),
+    multiple=True,
+    metavar="NUMBER",
     envvar="TWILIO_NUMBER",
     show_envvar=True,
-    help="A phone number of yours at Twilio, which rings here while this runs, and is put back afterwards.",
+    help="A phone number of yours at Twilio, which rings here while this runs, and is put back afterwards; "
+    "may be repeated. Those in --personas that are yours ring here too.",
 )
 
 
-def pointer_for(options: Settings, number: str | None) -> VoiceWebhookOverride | None:
-    """Make what points the number here; None where there is no number, or no URL to point it at.
+def pointer_for(options: Settings, numbers: Sequence[str]) -> NumberGroup | None:
+    """Make what points the numbers here; None where there is no number, or no URL to point it at.
 
     Raises:
         BadNumber, SettingsError: with one sentence that names the remedy.
     """
-    if not number or not options.is_public:
+    if not numbers or not options.is_public:
         return None  # TWILIO_NUMBER may be set for other commands; without a URL there is nothing to point at
-    ours = parse_number(number, "--number (TWILIO_NUMBER)")
+    ours = [parse_number(number, "--number (TWILIO_NUMBER)") for number in numbers]
     for option, target in (
         ("--transfer-to", options.calls.transfer_to),
         ("--fallback-to", options.calls.fallback_to),
     ):
-        if target and parse_number(target, option) == ours:
+        if target and parse_number(target, option) in ours:
             raise SettingsError(
                 f"{option} is the number that rings here: each such call would come in again."
             )
-    return VoiceWebhookOverride(options.rest_api("--number"), ours, logger.info)
+    # Callers' numbers are among them, too, which are none of the account's.
+    also = load_personas(options.engine.personas).names_by_number
+    return NumberGroup(options.rest_api("--number"), ours, also, logger.info)
 
 
-async def restore(pointer: VoiceWebhookOverride | None, stop: StopSignals) -> None:
-    """Make the number do again what it did before, in a bounded time."""
+async def restore(pointer: NumberGroup | None, stop: StopSignals) -> None:
+    """Make the numbers do again what it did before, in a bounded time."""
     if pointer is None:
         return
     putting = asyncio.ensure_future(pointer.restore())  # a task, to be left behind where it takes too long

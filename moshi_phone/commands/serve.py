@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import click
@@ -35,19 +35,19 @@ _HERE = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - all of them take w
 @click.pass_obj
 @number_option
 @options_from(Settings)
-def serve(load_run_call: Callable[[], RunCall], /, *, number: str | None, settings: Settings) -> None:
+def serve(load_run_call: Callable[[], RunCall], /, *, numbers: tuple[str, ...], settings: Settings) -> None:
     """Answer calls at ws://HOST:PORT/stream."""
     log_to_stderr(settings.server.log_level, settings.secrets, settings.server.log_format)
     with explained():
         settings.check()
-        is_back = event_loop.run(_serve(settings, load_run_call(), number), exit_code=operator.not_)
+        is_back = event_loop.run(_serve(settings, load_run_call(), numbers), exit_code=operator.not_)
     if not is_back:
         sys.exit(1)
 
 
-async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bool:
-    """Answer calls until asked to stop; gives whether the number does again what it did before."""
-    pointer = pointer_for(options, number)
+async def _serve(options: Settings, run_call: RunCall, numbers: Sequence[str]) -> bool:
+    """Answer calls until asked to stop; gives whether the numbers do again what they did before."""
+    pointer = pointer_for(options, numbers)
     listener = listen(options.server.host, options.server.port)
 
     def end_at_last(requests: int) -> None:
@@ -57,7 +57,7 @@ async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bo
     with stop_signals(end_at_last) as stop, suppress(Stopped):
         try:
             async with running_server(listener, stop, options, run_call, pointer=pointer) as state:
-                _say_where(options, state, listener.getsockname()[1], number, is_pointed=pointer is not None)
+                _say_where(options, state, listener.getsockname()[1], numbers, is_pointed=pointer is not None)
                 if api := options.rest_api_if_set():
                     await stop.unless_stopped(put_back_left_numbers(api, logger.info))
                 await stop.stop_requested.wait()
@@ -79,7 +79,7 @@ async def _serve(options: Settings, run_call: RunCall, number: str | None) -> bo
 
 
 def _say_where(
-    options: Settings, state: ServerState, port: int, number: str | None, *, is_pointed: bool
+    options: Settings, state: ServerState, port: int, numbers: Sequence[str], *, is_pointed: bool
 ) -> None:
     """Say how to talk to it, and what is missing where a number is set and does not ring."""
     if options.web.web or not state.is_public():
@@ -88,5 +88,6 @@ def _say_where(
     twiml_url = state.auth.address.https(TWIML_PATH)
     if twiml_url and not is_pointed:
         logger.info("A number rings here when its voice URL is {}; --number sets it.", twiml_url)
-    elif number and not is_pointed:
-        logger.info("{} does not ring here: start with --tunnel, or set PUBLIC_URL.", redact(number))
+    elif numbers and not is_pointed:
+        names = ", ".join(redact(number) for number in numbers)
+        logger.info("{} does not ring here: start with --tunnel, or set PUBLIC_URL.", names)

@@ -36,7 +36,7 @@ from moshi_phone.server.web.admin import create_admin_app
 from moshi_phone.server.web.app import create_app
 from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.telephony.api_retry import ApiRetry
-from moshi_phone.telephony.number_routing import VoiceWebhookOverride
+from moshi_phone.telephony.number_group import NumberGroup
 from moshi_phone.telephony.rest import TRIAL, TRIAL_LIMITS, TRIAL_REMEDY
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.webhooks import OnStatus
@@ -58,7 +58,7 @@ async def running_server(
     options: Settings,
     run_call: RunCall,
     *,
-    pointer: VoiceWebhookOverride | None = None,
+    pointer: NumberGroup | None = None,
     on_status: OnStatus | None = None,
     tokens: StreamTokens | None = None,
     webhook_base_url: PublicAddress | None = None,
@@ -145,7 +145,7 @@ def _note_failure(state: ServerState, _: object, error: BaseException | None, __
 
 
 async def _check_reach(
-    options: Settings, state: ServerState, pointer: VoiceWebhookOverride | None, check: ApiRetry
+    options: Settings, state: ServerState, pointer: NumberGroup | None, check: ApiRetry
 ) -> None:
     """Find out what would keep callers away before the engine is loaded, which may take an hour.
 
@@ -171,7 +171,7 @@ async def _reached_at(
     state: ServerState,
     address: PublicAddress,
     url: str,
-    pointer: VoiceWebhookOverride | None,
+    pointer: NumberGroup | None,
     wait_secs: float,
 ) -> None:
     is_another = address.base not in (None, url)
@@ -191,9 +191,7 @@ async def _check_public_url(url: str) -> None:
         )
 
 
-async def publish_url(
-    url: str, pointer: VoiceWebhookOverride | None, *, wait_secs: float, is_another: bool
-) -> None:
+async def publish_url(url: str, pointer: NumberGroup | None, *, wait_secs: float, is_another: bool) -> None:
     """Say what our public URL is, and make the number ring there.
 
     Args:

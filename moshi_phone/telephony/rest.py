@@ -85,6 +85,10 @@ class OwnedNumber:
     trunk_sid: str = ""
 
 
+class NumberNotOwned(TwilioError):
+    """The account has no such number."""
+
+
 class TwilioApi:
     """The few requests that we make, with errors that a person can act on.
 
@@ -218,7 +222,7 @@ class TwilioApi:
         # The filter takes parts of numbers as well (+4930123456 is in +493012345678), and * as a wildcard.
         ours = next((one for one in found if one.phone_number == number), None)
         if ours is None:
-            raise TwilioError(
+            raise NumberNotOwned(
                 f"the Twilio account has no number that ends in {number[-3:]}: check TWILIO_NUMBER or "
                 "--number, or buy one at https://console.twilio.com"
             )

@@ -39,7 +39,7 @@ async def test_the_number_leads_to_the_desks_and_calls_to_the_workers(
 
     async def run() -> None:
         with listen(of.server.host, of.server.port) as held:
-            pointer = pointer_for(of, NUMBER)
+            pointer = pointer_for(of, [NUMBER])
             async with cluster_running(manager, of, stop, {PORT: held}, control_port=0, pointer=pointer):
                 begun.set()
                 await stop.stop_requested.wait()

@@ -29,7 +29,9 @@ def options(twilio: FakeTwilioApi, **reach: object) -> Settings:
 class Serving:
     """``serve`` in a task, and a phone that talks to it."""
 
-    def __init__(self, made: Settings, monkeypatch: pytest.MonkeyPatch, number: str | None = None) -> None:
+    def __init__(
+        self, made: Settings, monkeypatch: pytest.MonkeyPatch, number: str | None = None, *more: str
+    ) -> None:
         self.address = ""
         listen = running.listen
 
@@ -39,7 +41,9 @@ class Serving:
             return listener
 
         monkeypatch.setattr(module, "listen", observations)
-        self.task = asyncio.ensure_future(module._serve(made, run_call, number))
+        self.task = asyncio.ensure_future(
+            module._serve(made, run_call, [*([number] if number else []), *more])
+        )
 
     async def signal(self) -> None:
         """Send this process a signal."""

@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from moshi_phone.commands.numbers import split_numbers
 from moshi_phone.commands.options import as_environment, command, from_environment, options_from
 from moshi_phone.server.settings import Settings
 
@@ -153,3 +154,18 @@ def test_a_settings_file_is_below_the_environment_and_the_command_line(tmp_path:
     code, output = run("--config", str(file), "--minutes", "6", MOSHI_CUPS="7")
     assert (code, output) == (0, repr(TeaOptions("black", 6.0, 7, True, guests=("Anna", "Ben"))) + "\n")
     assert "kind='black'" in run(MOSHI_CONFIG=str(file))[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("+15550000001", ["+15550000001"]),
+        ("+1 555 000 0001", ["+1 555 000 0001"]),
+        ("+15550000001 +15550000002", ["+15550000001", "+15550000002"]),
+        ("+1 555 000 0001, +1 555 000 0002 ;+3", ["+1 555 000 0001", "+1 555 000 0002", "+3"]),
+        ("5550001", ["5550001"]),
+        ("", []),
+    ],
+)
+def test_a_variable_with_several_phone_numbers(text: str, numbers: list[str]) -> None:
+    assert split_numbers(text) == numbers

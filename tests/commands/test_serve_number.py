@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from moshi_phone.telephony.rest_errors import TwilioError
@@ -181,3 +184,25 @@ async def test_calls_know_the_number_that_rings_here(
     assert known == [NUMBER]
     await serving.signal()
     await serving.task
+
+
+async def test_several_numbers_and_those_of_the_personas_ring_here(
+    engine: FakeEngine,
+    twilio: FakeTwilioApi,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Logged,
+    tmp_path: Path,
+) -> None:
+    twilio.numbers = [
+        twilio.number | {"sid": f"PN{n:032x}", "phone_number": f"+1555000000{n}", "voice_url": ""}
+        for n in range(3)
+    ]
+    (tmp_path / "personas.toml").write_text('[night]\nnumbers = ["+15550000002", "+15551234567"]\n')
+    made = options(twilio, public_url="https://phone.example.com")
+    made = replace(made, engine=replace(made.engine, personas=tmp_path / "personas.toml"))
+    serving = Serving(made, monkeypatch, "+15550000000", "+1 555 000 0001")
+    ours = {"https://phone.example.com/twiml"}
+    await until(lambda: {one["voice_url"] for one in twilio.numbers} == ours)
+    await serving.signal()
+    await serving.task
+    assert {one["voice_url"] for one in twilio.numbers} == {""}

@@ -139,7 +139,7 @@ class FakeTwilioApi:
                 return 200 if wav else 204, wav
             case ["", "IncomingPhoneNumbers"] if method == "GET":
                 wanted = form.get("PhoneNumber", [""])[0].replace("*", "")
-                found = [one for one in self.numbers or [self.number] if wanted in one["phone_number"]]
+                found = [one for one in self._numbers.values() if wanted in one["phone_number"]]
                 found = found[: int(form.get("PageSize", ["50"])[0])]
                 return 200, {
                     "incoming_phone_numbers": found,
@@ -147,13 +147,18 @@ class FakeTwilioApi:
                     "page_size": 50,
                     "next_page_uri": None,
                 }
-            case ["", "IncomingPhoneNumbers", sid] if sid == self.number["sid"]:
+            case ["", "IncomingPhoneNumbers", sid] if sid in self._numbers:
+                number = self._numbers[sid]
                 if method == "POST":
                     names = {"VoiceUrl": "voice_url", "VoiceMethod": "voice_method"}
                     names["VoiceApplicationSid"] = "voice_application_sid"
-                    self.number.update({names[name]: values[0] for name, values in form.items()})
-                return 200, self.number
+                    number.update({names[name]: values[0] for name, values in form.items()})
+                return 200, number
         return 404, _error(404, 20404, f"The requested resource {request.path} was not found")
+
+    @property
+    def _numbers(self) -> dict[str, dict[str, Any]]:
+        return {one["sid"]: one for one in self.numbers or [self.number]}
 
     def _place(self, form: Form) -> tuple[int, Any]:
         to, from_ = form.get("To", [""])[0], form.get("From", [""])[0]
