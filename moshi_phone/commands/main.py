@@ -28,6 +28,7 @@ COMMANDS = {
     "download": "Fetch Moshi's weights, and nothing else.",
     "voices": "List the voices, or hear one.",
     "bench": "Does this machine hold real time, and for how many calls?",
+    "estimate": "What a line takes and costs in a month.",
     "runner": "Answer under pipecat's own runner, on any of its transports.",
 }
 """Each command, the most used first, with its line in the list: --help loads none of them."""
