@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 
 from moshi_phone.telephony.number_routing import Say, VoiceWebhookOverride
@@ -22,6 +22,9 @@ class NumberGroup:
             which are callers'.
         say: takes one line for a person to read.
         notes: where numbers are noted.
+
+    Attributes:
+        number: the first of them, which stands for the line where one number has to.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class NumberGroup:
         notes: SavedNumbers | None = None,
     ) -> None:
         named = list(dict.fromkeys(numbers))
+        self.number = named[0]
         self._members = {number: VoiceWebhookOverride(api, number, say, notes) for number in named}
         self._maybe = {
             number: VoiceWebhookOverride(api, number, say, notes)
@@ -81,9 +85,9 @@ class NumberGroup:
         await _all(member.restore() for member in members)
 
 
-async def _all(work: Iterable[object]) -> None:
+async def _all(work: Iterable[Awaitable[None]]) -> None:
     """Do all of it, whatever goes wrong with some, and then raise what went wrong."""
-    done = await asyncio.gather(*work, return_exceptions=True)  # type: ignore[arg-type]
+    done = await asyncio.gather(*work, return_exceptions=True)
     errors = [one for one in done if isinstance(one, BaseException)]
     for error in errors:
         if not isinstance(error, TwilioError):

@@ -35,7 +35,8 @@ def test_who_hears_the_busy_tone_costs_nothing() -> None:
 
 
 def test_what_the_command_says() -> None:
-    arguments = ["--lines", "3", "--calls-a-day", "60", "--minutes", "3", "--days", "20", "--busy-share", "0", "--call-price", "0.01"]
+    arguments = ["--lines", "3", "--calls-a-day", "60", "--days", "20", "--busy-share", "0"]
+    arguments += ["--minutes", "3", "--call-price", "0.01"]
     told = CliRunner().invoke(
         estimate_command, [*arguments, "--stream-price", "0.005", "--machine-price", "0.5"]
     )
