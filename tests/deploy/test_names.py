@@ -99,14 +99,14 @@ def test_every_option_in_a_text_is_one(path: Path) -> None:
 
 
 def test_the_program_takes_what_it_is_started_with() -> None:
-    assert shlex.split(unit()["ExecStart"])[1] == "bot.py"
+    assert shlex.split(unit()["ExecStart"])[1] == "/opt/moshi-phone/bot.py"
     parses(shlex.split(unit()["ExecStart"])[2:])
     assert plist()["ProgramArguments"][1] == "bot.py"
     parses(plist()["ProgramArguments"][2:])
     (container,) = manifest("Deployment")["spec"]["template"]["spec"]["containers"]
     parses(container["args"])
     entry = DockerfileParser(str(DEPLOY / "Dockerfile")).structure[-1]
-    assert (entry["instruction"], entry["value"]) == ("ENTRYPOINT", '["python", "bot.py"]')
+    assert (entry["instruction"], entry["value"]) == ("ENTRYPOINT", '["python", "/app/bot.py"]')
 
 
 class TestDockerfiles:
