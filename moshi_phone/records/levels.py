@@ -22,7 +22,7 @@ class Levels:
     Attributes:
         secs: how long the recording is.
         caller: one number for each of at most 600 equal parts, 0 to 100, in decibels above the floor.
-        bot: likewise.
+        bot: likewise; empty for a recording of one voice, such as a message.
     """
 
     secs: float
@@ -31,7 +31,7 @@ class Levels:
 
 
 def read_levels(path: Path) -> Levels:
-    """Measure a stereo recording (16 bit, the caller left); of a mono one, both are the same.
+    """Measure a recording of 16 bits: of both voices (the caller left), or of the caller alone.
 
     It is read in pieces: one of hours takes no more memory than one of seconds.
 
@@ -54,9 +54,8 @@ def read_levels(path: Path) -> Levels:
                     peaks.append((float(loudest[0]), float(loudest[-1])))
     except (wave.Error, EOFError) as error:
         raise ValueError(f"{path.name} is no WAV file") from error
-    return Levels(
-        round(frames / rate_hz, 2), [_level(one) for one, _ in peaks], [_level(two) for _, two in peaks]
-    )
+    bot = [_level(two) for _, two in peaks] if channels == 2 else []  # noqa: PLR2004
+    return Levels(round(frames / rate_hz, 2), [_level(one) for one, _ in peaks], bot)
 
 
 def _level(peak: float) -> int:

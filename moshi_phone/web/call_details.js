@@ -33,8 +33,7 @@ export class CallDetails extends EventTarget {
     this.#shown = null;
     await this.#load();
     if (takesFocus && this.#id === id) {
-      this.#find("details-title").focus({ preventScroll: true });
-      this.#element.scrollIntoView({ block: "nearest" });
+      this.#find("details-title").focus();
     }
   }
 

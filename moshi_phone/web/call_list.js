@@ -56,6 +56,11 @@ export class CallList extends EventTarget {
     return this.#loading;
   }
 
+  /** Say that the server is gone; the next answer takes that back. */
+  lose() {
+    this.#complain("No connection to the server; trying again.");
+  }
+
   select(id) {
     this.#selected = id;
     for (const row of this.#rows.rows) this.#mark(row);

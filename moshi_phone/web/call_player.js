@@ -25,7 +25,6 @@ export class CallPlayer {
     this.#audio.setAttribute("aria-label", name);
     this.key = document.createElement("p");
     this.key.className = "key";
-    this.key.append(textElement("span", "above the caller", "you"), textElement("span", "below the bot", "bot"));
     this.element.append(this.#strip, this.key, this.#audio);
     this.#strip.addEventListener("click", (event) => this.#seek(event));
     this.#audio.addEventListener("timeupdate", () => this.#follow());
@@ -57,6 +56,7 @@ export class CallPlayer {
     svg.setAttribute("preserveAspectRatio", "none");
     svg.append(voice(caller, -1, "you"), voice(bot, 1, "bot"));
     this.#strip.replaceChildren(svg, this.#head);
+    if (bot.length) this.key.append(textElement("span", "above the caller", "you"), textElement("span", "below the bot", "bot"));
     this.key.append(textElement("span", clock(secs)));
   }
 

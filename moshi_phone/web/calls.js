@@ -30,7 +30,11 @@ server.addEventListener("told", ({ detail }) => {
     details.refresh();
   }
 });
-server.addEventListener("gone", () => running.lose());
+server.addEventListener("gone", () => {
+  running.lose();
+  list.lose();
+  version = null; // whatever changes meanwhile is asked for when it is back
+});
 addEventListener("hashchange", follow);
 list.reload().then(follow);
 

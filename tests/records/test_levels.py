@@ -25,7 +25,7 @@ def test_short_ones_of_one_channel_and_what_is_none(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.full(90, 16_384, np.int16), 8_000, subtype="PCM_16")
     levels = read_levels(path)
-    assert levels.caller == levels.bot == [87, 87]
+    assert (levels.caller, levels.bot) == ([87, 87], [])
     soundfile.write(path, np.zeros((0, 2), np.int16), 8_000, subtype="PCM_16")
     assert read_levels(path).caller == []
     soundfile.write(path, np.zeros(80, np.int16), 8_000, subtype="PCM_24")

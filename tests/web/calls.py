@@ -65,7 +65,7 @@ def rows(count: int, now: datetime | None = None) -> list[CallRow]:
     return made
 
 
-def talked_call(folder: Path, now: datetime | None = None) -> CallRow:
+def talked_call(folder: Path, now: datetime | None = None, *, words: str = EVIL) -> CallRow:
     """Make a call with a recording, words and a report; its caller's name and words would be markup."""
     name = "2026-11-30T08-00-00Z-CAfe"
     clip, rate_hz = soundfile.read(CALLER_FILE)
@@ -81,7 +81,7 @@ def talked_call(folder: Path, now: datetime | None = None) -> CallRow:
             "speaker": "bot",
             "text": "Dental practice, this is Anna. How can I help you?",
         },
-        {"at_s": 4.1, "speaker": "caller", "text": f"Hello, I need an appointment. {EVIL}"},
+        {"at_s": 4.1, "speaker": "caller", "text": f"Hello, I need an appointment. {words}"},
         {"at_s": 9.0, "speaker": "bot", "text": "Of course. Would Tuesday at nine suit you?"},
     ]
     (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")

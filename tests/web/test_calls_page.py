@@ -172,10 +172,17 @@ async def test_a_database_that_cannot_be_read_is_told_and_the_server_s_end_too(t
     path = tmp_path / "calls.db"
     state = ServerState(FakeEngine(), history=CallHistory(CallStore(path)))  # no such file
     state.history.add(message())
-    async with opened(state) as page:
-        await expect(page.get_by_role("alert")).to_contain_text("cannot be read now")
+    async with serving(state) as address:
+        browser = browsing(f"http://{address}/history")
+        page = await browser.__aenter__()
+        alert = page.get_by_role("alert")
+        await expect(alert).to_contain_text("cannot be read now")
         await expect(page.locator("#rows tr")).to_have_count(1)
         assert await violations(page) == []
+        state.calls.closing = "the test is over"
+    await expect(alert).to_have_text("No connection to the server; trying again.", timeout=PATIENCE_MS)
+    await expect(page.locator("#rows tr")).to_have_count(1)
+    await browser.__aexit__(None, None, None)
 
 
 async def test_who_is_not_let_in_sees_no_call(tmp_path: Path) -> None:
