@@ -114,7 +114,7 @@ class Delegate(FrameProcessor):
         try:
             await asyncio.wait_for(self._session.said(), SAID_SECS)
         except TimeoutError:
-            logger.warning("The call is ended before the last words were said.")
+            logger.warning("Ending the call before its last words were said.")
         await self._playback.wait(lambda mark: self.push_frame(MarkOutputFrame(mark)))
         await self.push_frame(EndWorkerFrame(), FrameDirection.UPSTREAM)
 
@@ -178,7 +178,7 @@ class Delegate(FrameProcessor):
         try:
             self._session.say(text)
         except (Unsupported, ValueError) as error:
-            logger.warning("What the delegate answered is not said: {}", error)
+            logger.warning("The delegate's answer was not said: {}", error)
 
     async def _stop(self) -> None:
         backend, self._backend = self._backend, None

@@ -234,7 +234,7 @@ class MoshiProcessor(AIService):
         try:
             self.session.say(text)
         except (Unsupported, ValueError) as error:
-            logger.warning("A TTSSpeakFrame is not said by MoshiProcessor, and passes on: {}", error)
+            logger.warning("MoshiProcessor cannot say a TTSSpeakFrame, and passes it on: {}", error)
             return False
         return True
 
@@ -249,7 +249,7 @@ class MoshiProcessor(AIService):
             except (Unsupported, ValueError) as error:
                 logger.warning("{}", error)
         if later:
-            logger.warning("{}: {} will be that of the next call", self.name, ", ".join(sorted(later)))
+            logger.warning("{}: {} applies from the next call", self.name, ", ".join(sorted(later)))
         return changed
 
     async def _speak(self) -> None:

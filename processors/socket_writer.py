@@ -48,7 +48,9 @@ class SocketWriter:
             self._unsent.popleft()
             self.dropped_messages += 1
         if self.dropped_messages and not dropped:
-            logger.warning("The other side takes no audio; the oldest is dropped, and only counted")
+            logger.warning(
+                "The peer is not reading; dropping the oldest audio (later drops are only counted)"
+            )
         self._unsent.append(message)
         self._sent.clear()
         self._more.set()

@@ -109,7 +109,7 @@ class TwilioSerializer(FrameSerializer):
         except media_stream.BadMessage as bad:
             self.bad_messages += 1
             if self.bad_messages == 1:
-                logger.warning("Skipped a message of the stream: {}; more of the kind are only counted", bad)
+                logger.warning("Skipped a message of the stream: {}; further ones are only counted", bad)
             return None
 
     async def _frame(self, event: media_stream.Event) -> Frame | None:
@@ -134,7 +134,7 @@ class TwilioSerializer(FrameSerializer):
             self.foreign_media += 1
             if self.foreign_media == 1:
                 logger.warning(
-                    "Skipped media that is not the caller's ({}); more of the kind are only counted",
+                    "Skipped media that is not the caller's ({}); further ones are only counted",
                     "another stream" if media.track in (None, media_stream.INBOUND) else "another track",
                 )
             return None

@@ -129,7 +129,7 @@ class CallRouter:
         """
         if how in CONVERSED:
             return twiml.hang_up()
-        logger.info("The call comes back: the other phone was {}", redact(how))
+        logger.info("The call returned from a transfer (dial status: {})", redact(how))
         found = await self.ask_all(lambda worker: worker.export_call(call.call_sid))
         expected: PendingCall | None = next(iter(found), None)
         return await self._with_a_worker(
@@ -262,7 +262,7 @@ class CallRouter:
                 logger.info("The call is routed to {}", name)
                 return document
         except RpcError as error:
-            logger.warning("The call goes to another worker: {}", error)
+            logger.warning("Trying another worker: {}", error)
         self._load.mark_full(name)
         return None
 

@@ -109,7 +109,7 @@ class Manager:
                     self._runtime.kill(twin.handle, again=False)
                 self._adopt_worker(one)
         if survivors:
-            logger.info("{} processes of an earlier command go on", len(survivors))
+            logger.info("Adopted {} processes of an earlier command", len(survivors))
 
     def update(self) -> None:
         """Replace all workers by new ones, which run what is on the disk now."""
@@ -243,7 +243,7 @@ class Manager:
                     one.failed_s = now_s
                 elif now_s - one.failed_s >= RETRY_SECS:
                     one.failed_s = None
-                    logger.warning("Worker {} is started again", name)
+                    logger.warning("Restarting worker {}", name)
                     self._runtime.kill(one.handle, again=True)
 
     def _scale(self, now_s: float) -> None:
@@ -253,7 +253,7 @@ class Manager:
         capacity = max((report.capacity for report in taking), default=0)
         wanted = self._autoscaler.wanted(sum(report.sessions for report in taking), capacity, now_s)
         if wanted != self._wanted:
-            logger.info("{} workers are wanted, so that enough sessions are free", wanted)
+            logger.info("Scaling to {} workers, for enough free sessions", wanted)
         self._wanted = wanted
 
     def _start(self, number: int, now_s: float) -> None:
@@ -263,7 +263,7 @@ class Manager:
         handle = self._runtime.start_worker(spec, number, self._generation)
         client = WorkerClient(name, self._runtime.transport(handle))
         self._workers[number] = ManagedWorker(number, self._generation, handle, client, now_s)
-        logger.info("Worker {} starts", name)
+        logger.info("Starting worker {}", name)
 
     def _adopt_worker(self, one: ExistingActor) -> None:
         client = WorkerClient(worker_name(one.number), self._runtime.transport(one.handle))

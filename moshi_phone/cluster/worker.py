@@ -279,7 +279,7 @@ class Worker(RpcServer):
             logger.error("Worker {} cannot start: {}", spec.name, error)
         except Exception as error:
             self._failure = type(error).__name__
-            logger.exception("Worker {} broke", spec.name)
+            logger.exception("Worker {} failed", spec.name)
 
     def _settings(self, port: int) -> Settings:
         """Give what the cluster was given, as it is for one worker."""

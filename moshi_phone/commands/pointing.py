@@ -62,6 +62,6 @@ async def restore(pointer: NumberGroup | None, stop: StopSignals) -> None:
     putting = asyncio.ensure_future(pointer.restore())  # a task, to be left behind where it takes too long
     if not await stop.wait_unless_forced(putting, within_secs=PUT_BACK_SECS, forced_secs=FORCED_SECS):
         putting.cancel()
-        logger.error("The number was not put back in time; the next start puts it back")
+        logger.error("The number's routing was not restored in time; the next start restores it")
     elif error := putting.exception():
         logger.error("{}", error)

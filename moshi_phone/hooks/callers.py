@@ -1,4 +1,4 @@
-"""Which numbers may call, and how often. Pure: time comes in as an argument."""
+"""Which numbers may call, and how often. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from moshi_phone.telephony.caller_id import ANONYMOUS, normalize
 from moshi_phone.telephony.e164 import compact
 
 HOUR_S = 3600.0
-_MAX_CALLERS = 10_000  # remembered at a time; then those who called longest ago are forgotten
+_MAX_CALLERS = 10_000  # remembered at a time; beyond it, the least recent callers are forgotten
 _NUMBER = re.compile(r"\+[1-9][0-9]{0,14}\*?")
 _NAME = re.compile(r"(?:sip|client):(?:[^\s*]+|\*|[^\s*]+\*)")
 
 
 class BadPattern(UserError):
-    """What was given for ``--allow`` or ``--deny`` is no number; the text says what is expected."""
+    """A pattern of ``--allow`` or ``--deny`` is invalid; the text says what is expected."""
 
 
 def parse_pattern(text: str, option: str) -> str:
     """Check a number, or the beginning of one with a star: ``+15551234567``, ``+1555*``.
 
-    ``anonymous`` stands for all who withhold their number; SIP addresses and clients are taken as well.
+    ``anonymous`` stands for withheld numbers; SIP addresses and clients are accepted as well.
 
     Raises:
         BadPattern: for anything else.
@@ -42,11 +42,11 @@ def parse_pattern(text: str, option: str) -> str:
 
 
 class CallerRules:
-    """Says whether a number may call.
+    """Decides whether a number may call.
 
     Args:
-        allow: patterns; where there are any, nobody else may.
-        deny: patterns; they win.
+        allow: patterns; if there are any, all other numbers are rejected.
+        deny: patterns; they take precedence.
         calls_per_hour: of one number; 0 for no limit.
     """
 
@@ -58,11 +58,11 @@ class CallerRules:
         self._calls: dict[str, dict[str, float]] = {}  # when each call came, by its number and SID
 
     def refusal(self, number: str, call_sid: str, now_s: float) -> Refusal | None:
-        """Say why this number may not call now, or count its call and give None.
+        """Give why this number may not call now, or count its call and give None.
 
         Args:
-            number: normalized (``telephony/caller_id.py``); all who withhold it are one caller.
-            call_sid: of the call; Twilio asks twice about one where it had no answer.
+            number: normalized (``telephony/caller_id.py``); withheld numbers count as one caller.
+            call_sid: of the call; Twilio repeats a webhook that had no answer.
             now_s: monotonic.
         """
         if any(_fits(number, pattern) for pattern in self._deny):
@@ -80,7 +80,7 @@ class CallerRules:
         if len(self._calls) > _MAX_CALLERS:
             del self._calls[next(iter(self._calls))]
         if len(calls) >= self._calls_per_hour and call_sid not in calls:
-            # Not counted: or who goes on trying would never be let in again.
+            # Not counted: or repeated attempts would extend the block without end.
             return Refusal(RefusalCause.RATE, f"the number has called {len(calls)} times within an hour")
         calls.setdefault(call_sid, now_s)
         return None

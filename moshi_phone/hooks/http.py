@@ -23,7 +23,7 @@ def sign(body: bytes, secret: str, now_secs: int) -> str:
     Args:
         body: of the request, as it is sent.
         secret: ``MOSHI_HOOK_SECRET``, which the receiver has as well.
-        now_secs: Unix seconds; signed too, so that what is replayed later can be told.
+        now_secs: Unix seconds; signed too, so that replays can be detected.
     """
     mac = hmac.new(secret.encode(), f"{now_secs}.".encode() + body, hashlib.sha256)
     return f"t={now_secs},v1={mac.hexdigest()}"
@@ -37,7 +37,7 @@ def is_signed(header: str, body: bytes, secret: str, now_secs: int, within_secs:
         body: of the request, as it came.
         secret: ``MOSHI_HOOK_SECRET``.
         now_secs: Unix seconds.
-        within_secs: how old it may be; what is older may have been overheard and sent again.
+        within_secs: how old it may be; an older one may be a replay.
     """
     try:
         fields = dict(part.split("=", 1) for part in header.split(","))
@@ -53,7 +53,7 @@ HTTP_OK, HTTP_BAD = 200, 300
 
 
 class HookFailed(Exception):
-    """The hook did not answer as it should. The text says how, without what was sent or answered.
+    """The hook did not answer as expected. The text says how, without what was sent or answered.
 
     Attributes:
         answered: whether it answered at all.
@@ -65,7 +65,7 @@ class HookFailed(Exception):
 
 
 class BadHookUrl(UserError):
-    """What was given for a hook is no URL that can be asked."""
+    """A hook's URL is invalid."""
 
 
 def parse_hook_url(text: str, option: str) -> str:
@@ -82,7 +82,7 @@ def parse_hook_url(text: str, option: str) -> str:
 
 @dataclass(frozen=True)
 class Hook:
-    """A URL that is told things.
+    """A user's webhook.
 
     Attributes:
         url: http or https.
@@ -99,10 +99,10 @@ class Hook:
     async def post(self, event: Mapping[str, object]) -> bytes:
         """Send JSON, and give the answer's body.
 
-        A redirect is a failure: it would carry a caller's words to where nobody meant them to go.
+        A redirect is a failure: it would send a caller's words to an unintended host.
 
         Raises:
-            HookFailed: when it is not reached, not in time, or answers anything but 2xx, or too much.
+            HookFailed: when it is unreachable, late, or answers anything but 2xx, or too much.
         """
         # Made once, as bytes: what is signed must be to the byte what is sent.
         # JSON that came in can spell half a character, which no UTF-8 can: it is told as a question mark.
@@ -113,7 +113,7 @@ class Hook:
         timeout = aiohttp.ClientTimeout(total=self.limit_secs)
         try:
             async with (
-                # A session each: hooks are asked once in a while, and a kept connection may be a dead one.
+                # A session each: requests are rare, and an idle connection may be dead.
                 aiohttp.ClientSession(timeout=timeout) as http,
                 http.post(self.url, data=body, headers=headers, allow_redirects=False) as answer,
             ):
@@ -127,7 +127,7 @@ class Hook:
 
 
 async def _bounded(content: aiohttp.StreamReader) -> bytes:
-    """Read an answer, but not more than anybody needs."""
+    """Read an answer up to a limit."""
     body = bytearray()
     async for chunk in content.iter_any():
         body += chunk

@@ -1,4 +1,4 @@
-"""``--on-call``: what a hook says of a call that comes in."""
+"""``--on-call``: the hook's decision on an incoming call."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Instead:
 
 @dataclass(frozen=True)
 class HookAnswer:
-    """What the hook says.
+    """The hook's decision.
 
     Attributes:
         accept: whether the call is taken.
@@ -55,13 +55,13 @@ async def ask(hook: Hook, call: IncomingCall) -> HookAnswer:
     """Ask the hook about a call.
 
     Raises:
-        HookFailed: when it does not answer in time, or not as docs/hooks.md says.
+        HookFailed: when it does not answer in time, or not in the form of docs/hooks.md.
     """
     return read_answer(await hook.post(call_event(call)))
 
 
 def read_answer(body: bytes) -> HookAnswer:
-    """Understand a hook's answer; an empty one accepts the call as it is.
+    """Parse a hook's answer; an empty one accepts the call unchanged.
 
     Raises:
         HookFailed: saying what was expected and what came, without its words.
@@ -74,7 +74,7 @@ def read_answer(body: bytes) -> HookAnswer:
         raise HookFailed("expected JSON, got something else") from error
     if not isinstance(said, dict):
         raise HookFailed(f"expected a JSON object, got {type(said).__name__}")
-    # Never let go in silence: with accept spelled wrong, a call that was refused would be taken.
+    # Unknown fields are errors: with accept misspelled, a call would be accepted that the hook rejects.
     if strange := sorted(said.keys() - _KNOWN):
         raise HookFailed(f"expected {', '.join(sorted(_KNOWN))}, got {strange[0][:40]!r}")
     accept = said.get("accept", True)

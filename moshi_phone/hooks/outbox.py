@@ -1,8 +1,9 @@
-"""``--on-end``: what is told of calls that are over, kept in a folder until it was taken.
+"""``--on-end``: reports of ended calls, stored in a folder until they are delivered.
 
-One file a call. A file is whole or not there; it goes when the hook answers 2xx. So a restart loses none, and
-a hook that is told twice (we were killed between its answer and the file's end) can tell by the ``id``. Only
-what can be read and is no JSON is put aside (``.bad``): a disk or a process at its limits may read it later.
+One file for each call. A file is complete or absent, and is deleted when the hook answers 2xx. So a restart
+loses none, and a hook that gets a report twice (the process was killed between the answer and the deletion)
+recognises it by its ``id``. Only a readable file that is not JSON is renamed (``.bad``): other read errors
+may be temporary.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from moshi_phone.runtime.daemon_threads import in_daemon_thread
 from moshi_phone.runtime.retries import ExponentialBackoff
 
 MAX_FILES = 10_000
-"""What may wait; then the oldest goes, and the log says so."""
+"""Reports that may wait; beyond it the oldest is dropped, with a log line."""
 PAUSES_SECS = (1.0, 5.0, 30.0, 60.0, 300.0, 900.0)
 SEND_SECS = 10.0
 _PART = ".part"
@@ -38,11 +39,11 @@ class _Unread(Exception):
 
 
 class Outbox:
-    """Tells a hook of calls that are over, the oldest first, until it takes them.
+    """Delivers reports of ended calls to a hook, the oldest first, until it accepts them.
 
     Args:
-        hook: is told.
-        folder: where what was not taken waits; made if need be.
+        hook: receives the reports.
+        folder: of undelivered reports; created if missing.
         sleep: waits some seconds.
     """
 
@@ -55,7 +56,7 @@ class Outbox:
         self._sending: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin with what an earlier run has left.
+        """Begin with the reports of an earlier run.
 
         Raises:
             OSError: when the folder cannot be made.
@@ -66,23 +67,23 @@ class Outbox:
         self._sending = asyncio.create_task(self._send_all())
 
     async def stop(self, patience_secs: float = 2.0) -> None:
-        """Send what can be sent at once; the rest waits in the folder for the next start."""
+        """Send what is possible in this time; the rest stays in the folder for the next start."""
         if self._sending is None:
             return
         try:
             async with asyncio.timeout(patience_secs):
                 await self._emptied.wait()
         except TimeoutError:
-            logger.info("Calls that wait in {} to be told to --on-end: {}", self._folder, len(self._files()))
+            logger.info("Undelivered --on-end reports in {}: {}", self._folder, len(self._files()))
         self._sending.cancel()
         await asyncio.wait([self._sending])
 
     async def add(self, event: Mapping[str, object]) -> None:
-        """Keep an event until it is delivered; returns when it is on the disk."""
+        """Queue an event for delivery; returns when it is on the disk."""
         try:
             await _on_disk(partial(self._write, {"id": secrets.token_hex(8), **event}))
         except OSError as error:
-            logger.error("A call cannot be told to --on-end: {} cannot be written ({})", self._folder, error)
+            logger.error("Cannot queue an --on-end report: {} cannot be written ({})", self._folder, error)
             return
         self._emptied.clear()
         self._added.set()
@@ -106,10 +107,10 @@ class Outbox:
         files = self._files()
         for oldest in files[: max(0, len(files) - MAX_FILES + 1)]:
             oldest.unlink(missing_ok=True)
-            logger.error("{} calls wait to be told to --on-end; the oldest is forgotten", MAX_FILES)
+            logger.error("{} --on-end reports are waiting; dropped the oldest", MAX_FILES)
         # Sorted by name they are sorted by time; the id keeps two of one second apart.
         name = f"{what.get('ended_at', '')}-{what['id']}".replace(":", "-").replace("/", "-")
-        # Under another name until it is whole and on the disk: a crash must leave nothing half told.
+        # Under another name until it is complete and on the disk: a crash must leave no partial report.
         part = self._folder / f"{name}{_PART}"
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
@@ -125,7 +126,7 @@ class Outbox:
             raise
 
     def _finish_parts(self) -> None:
-        """See to what a crash left half written: what is whole after all is told, the rest is deleted."""
+        """Handle files of a crash: complete ones are queued, partial ones deleted."""
         for part in self._folder.glob(f"*{_PART}"):
             try:
                 json.loads(part.read_text(encoding="utf-8"))
@@ -133,7 +134,7 @@ class Outbox:
             except ValueError:
                 part.unlink(missing_ok=True)
             except OSError as error:
-                logger.error("{} was left half written, and cannot be deleted: {}", part, error)
+                logger.error("{} is incomplete, and cannot be deleted: {}", part, error)
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self._folder.glob("*.json") if not path.is_dir())
@@ -153,10 +154,10 @@ class Outbox:
                 self._emptied.set()
 
     async def _send_some(self, waiting: list[Path]) -> bool:
-        """Try one after the other; says whether any was taken.
+        """Try one after the other; return whether any was accepted.
 
-        One that the hook answers with an error does not keep the others waiting; a hook that cannot be
-        reached is not asked again for each of them.
+        An error answer for one does not delay the others; a hook that cannot be reached is not tried again
+        for each of them.
         """
         taken, unread = False, list[str]()
         for path in waiting:
@@ -165,36 +166,34 @@ class Outbox:
             except _Unread as error:  # too many open files, a network's disk that is gone for a moment, …
                 unread.append(f"{path.name} ({error})")
             except HookFailed as failure:
-                logger.warning("--on-end did not take {}: {}", path.name, failure)
+                logger.warning("--on-end did not accept {}: {}", path.name, failure)
                 if not failure.answered:
                     break
             except OSError as error:  # a disk that is read-only for now must not end the sending for good
-                logger.error("{} cannot be taken out of the folder, and is told again: {}", path.name, error)
+                logger.error("{} was delivered, but cannot be deleted: {}", path.name, error)
                 break
             else:
                 taken = True
         if unread:
-            logger.error(
-                "Reports to --on-end that cannot be read now, and stay: {}, {}", len(unread), unread[0]
-            )
+            logger.error("--on-end reports that cannot be read for now: {}, {}", len(unread), unread[0])
         return taken
 
     async def _send(self, path: Path) -> None:
         try:
             what = json.loads(await _on_disk(partial(path.read_text, encoding="utf-8")))
         except FileNotFoundError:
-            return  # somebody has taken it out, or MAX_FILES were reached: nothing is left to tell
+            return  # somebody deleted it, or MAX_FILES were reached: there is nothing to send
         except OSError as error:
             raise _Unread(error.strerror or type(error).__name__) from error
         except ValueError as error:
-            logger.error("{} cannot be read, and is put aside: {}", path, error)
-            # Kept for whoever wants to know, but out of the way: it would be read again for ever.
+            logger.error("{} is not valid JSON, and was renamed to .bad: {}", path, error)
+            # Renamed for inspection: under its own name it would be read again for ever.
             try:
                 await _on_disk(partial(path.rename, path.with_suffix(".bad")))
             except OSError as stuck:
-                raise HookFailed(f"it can be neither read nor put aside ({stuck.strerror})") from stuck
+                raise HookFailed(f"it can be neither read nor renamed ({stuck.strerror})") from stuck
             return
-        # Removed only when it was taken: a crash in between tells it twice, which its id shows.
+        # Deleted only after delivery: a crash in between delivers it twice, which its id shows.
         await self._hook.post(what)
         await _on_disk(partial(path.unlink, missing_ok=True))
 

@@ -1,8 +1,8 @@
-"""Writes the files of all calls in one thread, so that a disk that stalls stalls no call.
+"""Writes the files of all calls in one thread, so that a slow disk delays no call.
 
-The event loop only puts what is to be written into a queue. The queue is bounded: what waits in it is at
-most 16 MB, which is eight minutes of one recording. When a disk stalls for longer than that lasts, the file
-whose next piece no longer fits ends there, whole up to that place, and its call goes on.
+The event loop only queues what is to be written. The queue is bounded to 16 MB, which is eight minutes of one
+recording. When the disk stalls for longer, the file whose next piece no longer fits ends there, valid up to
+that point, and its call continues.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _JOB_BYTES = 512  # what a job takes besides its data, so that many small pieces
 
 
 class Sink(Protocol):
-    """What a file's pieces go to. Used in the writer's thread alone."""
+    """Writes a file's pieces. Used in the writer's thread only."""
 
     def write(self, data: bytes) -> None:
-        """Write a piece, so that the file is whole without any further one."""
+        """Write a piece, after which the file is valid."""
 
     def close(self) -> None:
         """Close the file."""
@@ -52,22 +52,22 @@ class FileWriter:
         self._thread: threading.Thread | None = None  # started by the first job: most commands write nothing
 
     def open(self, path: Path, make_sink: Callable[[BinaryIO], Sink], what: str) -> WrittenFile:
-        """Give a file that is made, written and closed later, in order. Returns at once.
+        """Give a file that is created, written and closed later, in order. Returns at once.
 
         Args:
-            path: what it shall be called; ``NAME-2`` where that is taken.
-            make_sink: makes what its pieces go to, of the new file.
-            what: it is, for the log: ``recording``.
+            path: its name; ``NAME-2`` if that is taken.
+            make_sink: makes the sink of its pieces, from the new file.
+            what: kind of file, for the log: ``recording``.
         """
         return WrittenFile(self, path, make_sink, what)
 
     def put(self, job: Callable[[], None], data_bytes: int, *, is_last: bool = False) -> bool:
-        """Queue a job, if it fits; tell whether it did. Returns at once.
+        """Queue a job, if it fits; return whether it did. Returns at once.
 
         Args:
             job: runs in the writer's thread; must not raise.
             data_bytes: how much it holds.
-            is_last: of a file that has others in the queue, or had: it is taken in any case.
+            is_last: the last job of a file, which is always accepted.
         """
         size = data_bytes + _JOB_BYTES
         with self._changed:
@@ -84,7 +84,7 @@ class FileWriter:
         return True
 
     def flush(self, within_secs: float) -> bool:
-        """Wait until nothing waits to be written; tell whether that came true in time."""
+        """Wait until everything is written; return whether it was within the time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting_bytes, within_secs)
 
@@ -95,18 +95,18 @@ class FileWriter:
                 job, size = self._jobs.popleft()
             job()
             with self._changed:
-                self._waiting_bytes -= size  # only now: what is being written is in memory still
+                self._waiting_bytes -= size  # only now: until then its data are in memory
                 self._changed.notify_all()
 
 
 class WrittenFile:
-    """One file of one call. What goes wrong with it is logged once, and ends it: never the call.
+    """One file of one call. An error is logged once and ends the file, never the call.
 
     Args:
         writer: in whose thread it is written.
-        path: what it shall be called.
-        make_sink: makes what its pieces go to, of the new file.
-        what: it is, for the log.
+        path: its name.
+        make_sink: makes the sink of its pieces, from the new file.
+        what: kind of file, for the log.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class WrittenFile:
         self.is_lost = False  # nothing of it could be written
         self._is_made = self._is_written = False
         self._sink: Sink | None = None  # of the writer's thread
-        self._failed = False  # likewise: what is still in the queue is let go
+        self._failed = False  # likewise: queued pieces are dropped
         self._begun = False  # a piece was queued
         self._over = False  # nothing more is taken
 
@@ -132,7 +132,7 @@ class WrittenFile:
             self._begun = True
         else:
             self._log.error(
-                "The {} {} ends here: the disk does not keep up, and {} MB wait for it",
+                "The {} {} ends here: the disk is too slow, and {} MB are waiting",
                 self._what,
                 self.path,
                 self._writer.most_waiting_bytes // 1_000_000,
@@ -140,7 +140,7 @@ class WrittenFile:
             self.close()
 
     def close(self) -> None:
-        """Take nothing more, and close the file when what waits is written. May be called twice."""
+        """Accept no more pieces, and close the file after the queued ones. May be called twice."""
         if not self._over and self._begun:
             self._writer.put(self._close, 0, is_last=True)
         self._over = True
@@ -206,4 +206,4 @@ class WrittenFile:
             try:
                 sink.close()
             except OSError as error:
-                self._log.error("The {} {} was not closed well: {}", self._what, self.path, error)
+                self._log.error("The {} {} could not be closed: {}", self._what, self.path, error)

@@ -64,8 +64,7 @@ def _warn_if_open(directory: Path) -> None:
     mode = stat.S_IMODE(directory.stat().st_mode)
     if os.name == "posix" and mode & 0o077:
         logger.warning(
-            "Others on this machine may look into {} (mode {:o}) and see when calls were: "
-            "chmod 700 {} closes it",
+            "Other users can list {} (mode {:o}) and see the times of calls: chmod 700 {} prevents that",
             directory,
             mode,
             directory,

@@ -90,7 +90,7 @@ async def running_server(
         # A worker's public URL is its own, not the gateway's.
         address = state.auth.address if webhook_base_url else state.webhooks
         if options.reach.insecure and not options.twilio.auth_token:
-            logger.warning("--insecure: without TWILIO_AUTH_TOKEN anybody who finds this line may use it.")
+            logger.warning("--insecure: without TWILIO_AUTH_TOKEN, anyone who finds this server can use it.")
         await stack.enter_async_context(state.background())
         if options.web.admin_port is not None:
             admin = listen(options.web.admin_host, options.web.admin_port, "admin-")
@@ -110,12 +110,12 @@ async def running_server(
         await stop.unless_stopped(state.startup.run(choice.engine, logger.info))
         if options.calls.transfer_notice and "say" not in choice.engine.capabilities:
             logger.warning(
-                "The engine {} cannot say given words; --transfer-notice is left out.", choice.engine.name
+                "The engine {} cannot say given words; --transfer-notice is ignored.", choice.engine.name
             )
         if choice.engine.supported_overrides:
             check_sections(choice.personas, choice.engine)
         elif choice.personas.sections:
-            logger.warning("The engine {} takes no personas; --personas is left out.", choice.engine.name)
+            logger.warning("The engine {} takes no personas; --personas is ignored.", choice.engine.name)
         check_hours(choice.personas, options)
         # What is loaded now stays: without this the garbage collector looks at all of it in mid-call.
         gc.collect()

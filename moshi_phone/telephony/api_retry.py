@@ -83,12 +83,12 @@ class ApiRetry:
                 return
             else:
                 if first.done():
-                    logger.info("Twilio's API answers again: could {}", self._what)
+                    logger.info("Twilio's API answers again; done: {}", self._what)
                 else:
                     first.set_result(True)
                 return
 
     def _put_off(self, first: asyncio.Future[bool], why: str) -> None:
         if not first.done():
-            logger.warning("Cannot {} now: {}. It is tried again; calls are taken meanwhile", self._what, why)
+            logger.warning("Cannot {} now: {}. Retrying; calls are answered meanwhile", self._what, why)
             first.set_result(False)

@@ -91,7 +91,7 @@ class SavedNumbers:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
-            logger.warning("{} cannot be read ({}): it says where a number went before", path, error)
+            logger.warning("{} cannot be read ({}); it has a number's previous routing", path, error)
             return None
 
     def write(self, borrowed: SavedNumber) -> None:

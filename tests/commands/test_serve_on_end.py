@@ -49,7 +49,7 @@ async def test_no_call_is_lost_however_long_the_hook_is_down(tmp_path: Path) -> 
             await until(lambda: len(told.bodies) == 2)  # told again after a second
             run.signal(signal.SIGTERM)
             assert await run.ends() == 0
-            assert "did not take" in run.said
+            assert "did not accept" in run.said
             assert "it answers 503" in run.said
             assert f"Calls that wait in {outbox} to be told to --on-end: 1" in run.said
         (waiting,) = files(outbox)

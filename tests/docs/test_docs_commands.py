@@ -55,7 +55,7 @@ async def puts_a_caller_through(hour: FirstHour) -> None:
                     await phone.say(LOUD, times=8)
                     await phone.listen(2)
                     await phone.send({"event": "dtmf", "streamSid": "MZ1", "dtmf": {"digit": "0"}})
-                    assert await phone.closed() == (1000, "the call was put through to a person")
+                    assert await phone.closed() == (1000, "the call was transferred to a person")
                 assert await run.ctrl_c() == 0, run.said
             (form,) = twilio.made("POST", f"Calls/{sid}.json")
     assert "<Dial" in form["Twiml"][0]

@@ -73,7 +73,7 @@ async def test_a_tool_puts_the_caller_through(
             await phone.say(LOUD, times=30 * PACKETS_PER_FRAME)
             closed = await asyncio.wait_for(phone.closed(), WAIT_S)
             await line.state.calls.wait_until_idle()
-    assert closed == (1000, "the call was put through to a person")
+    assert closed == (1000, "the call was transferred to a person")
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
     assert engine.spoken == ["One moment, please."]
     assert "human being" not in "".join(line for line in logged.lines if "DEBUG" not in line)

@@ -161,7 +161,7 @@ async def test_a_full_disk_leaves_no_half_report(
         assert files(tmp_path) == []
         await box.add(of(2))
         await box.stop()
-    assert "A call cannot be told to --on-end" in logged.text
+    assert "Cannot queue an --on-end report" in logged.text
     assert [told["call_sid"] for told in fake.told] == ["CA2"]
 
 
@@ -226,7 +226,7 @@ async def test_what_cannot_be_put_aside_does_not_end_the_telling(tmp_path: Path,
         await box.add(of(1))
         await until(lambda: fake.told)
         await box.stop(patience_secs=0.05)
-    assert "a.json: it can be neither read nor put aside" in logged.text
+    assert "a.json: it can be neither read nor renamed" in logged.text
 
 
 async def test_the_folder_is_bounded_and_forgets_the_oldest(

@@ -43,7 +43,7 @@ def test_what_a_stuck_send_holds_up_is_dropped_from_its_old_end(logged: Logged) 
         task.cancel()
 
     run_simulated(main())
-    assert logged.text.count("The other side takes no audio") == 1
+    assert logged.text.count("The peer is not reading") == 1
 
 
 def test_a_burst_that_the_other_side_takes_is_sent_whole() -> None:

@@ -191,7 +191,7 @@ def test_what_a_stuck_send_holds_up_is_dropped_and_counted(logged: Logged) -> No
         socket.supported_overrides.set()
 
     call(lambda t: line(t, before, Speaks()), 2, script=stick)
-    assert logged.text.count("The other side takes no audio") == 1
+    assert logged.text.count("The peer is not reading") == 1
     dropped = [one.dropped_messages for one in before.of(SendMetricsFrame)]
     assert dropped
     assert dropped == sorted(dropped)

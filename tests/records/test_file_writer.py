@@ -110,7 +110,7 @@ def test_what_waits_is_bounded_and_the_file_that_does_not_fit_ends_whole(
     assert 60_000 < written < 100_000
     assert written % 1000 == 0
     assert not (tmp_path / "late.txt").exists()
-    assert logged.text.count("ends here: the disk does not keep up") == 2
+    assert logged.text.count("ends here: the disk is too slow") == 2
     again = writer.open(tmp_path / "again.txt", TextSink, "recording")
     again.write(b"a")
     again.close()

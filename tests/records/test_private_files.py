@@ -49,7 +49,7 @@ def test_a_folder_that_was_there_is_left_as_it_is_and_named(tmp_path: Path, logg
     tmp_path.chmod(0o755)
     make_directories(TapOptions(record=tmp_path))
     assert tmp_path.stat().st_mode & 0o777 == 0o755
-    assert f"may look into {tmp_path} (mode 755)" in logged.text
+    assert f"can list {tmp_path} (mode 755)" in logged.text
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:

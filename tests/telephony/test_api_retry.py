@@ -46,7 +46,7 @@ async def test_an_api_that_is_down_is_asked_until_it_is_back(logged: Logged) -> 
     assert not await retry.run(api.ask)
     await until(lambda: api.asked == 4)
     assert naps.secs == [1.0, 2.0, 5.0]
-    await logged.says("Twilio's API answers again: could point the number")
+    await logged.says("Twilio's API answers again; done: point the number")
     assert logged.text.count("Cannot point the number now: it is down") == 1
 
 

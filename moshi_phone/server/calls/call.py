@@ -25,7 +25,7 @@ from moshi_phone.telephony.media_stream import Start
 _OVER_KEPT = 32  # for who asks shortly after the end: the call's page, a rehearsal
 
 
-HANDED_OVER = "the call was put through to a person"
+HANDED_OVER = "the call was transferred to a person"
 """Why a call ends whose phone call goes on elsewhere."""
 
 

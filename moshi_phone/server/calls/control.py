@@ -34,14 +34,14 @@ class CallControl:
         self._state = state
 
     def transfer(self, why: str, to: str | None = None) -> bool:
-        """Put the caller through to a person, after a word of notice. Returns at once.
+        """Transfer the caller to a person, after the notice. Returns at once.
 
         Args:
             why: a sentence for the log.
             to: E.164; by default what the call's hook has said, or ``--transfer-to``.
 
         Returns:
-            Whether that was begun: False where no number or no Twilio account is known, or it is under way.
+            Whether it was started: False without a number or a Twilio account, or during another action.
         """
         to = to or self._call.expected.transfer_to or self._state.settings.calls.transfer_to
         if to is None or self._state.rest is None:
@@ -61,13 +61,13 @@ class CallControl:
             why: a sentence for the log.
 
         Returns:
-            Whether that was begun.
+            Whether it was started.
         """
         return self._call.start_action(self._end_when_played(why), why)
 
     def take_back_goodbye(self) -> None:
-        """Go on with the call: the caller speaks on."""
-        logger.info("The caller speaks on; the call goes on")
+        """Cancel the goodbye: the caller speaks again."""
+        logger.info("The caller speaks again; the call continues")
         self._call.cancel_action()
 
     def leave_message(self, text: str, why: str) -> bool:
@@ -78,7 +78,7 @@ class CallControl:
             why: a sentence for the log.
 
         Returns:
-            Whether that was begun.
+            Whether it was started.
         """
         return self._call.start_action(self._leave_message(text), why)
 
@@ -88,7 +88,7 @@ class CallControl:
         if (notice := state.settings.calls.transfer_notice) and await self._say(notice):
             await call.until_played()
         if call.state is not CallState.ACTIVE:
-            logger.info("The call is over before it was put through")
+            logger.info("The call ended before the transfer")
             return
         ring_secs = state.settings.calls.transfer_ring_secs
         incoming = call.expected.incoming
@@ -107,7 +107,7 @@ class CallControl:
             await state.rest.redirect(call.start.call_sid, document, call.is_heard)
         except TwilioError as error:
             call.handed_over = False
-            logger.error("The call could not be put through: {}", error)
+            logger.error("The transfer failed: {}", error)
             await self._say(NOT_PUT_THROUGH)  # or the caller waits in silence for somebody to answer
             return
         # Only now: until Twilio has taken the redirect, the stream is all that holds the caller.
@@ -125,7 +125,7 @@ class CallControl:
         )
 
     async def _say(self, text: str) -> bool:
-        """Have something said, and wait until it was; False where it was not, or not to its end."""
+        """Say something, and wait for its end; False if it was not said, or not completely."""
         session = self._call.session
         try:
             self._call.say(text)
@@ -133,9 +133,9 @@ class CallControl:
             async with asyncio.timeout(NOTICE_SECS + WORD_SECS * len(text.split())):
                 await session.said()
         except (Unsupported, CallClosed, ValueError) as error:
-            logger.warning("Not said: {}", error)
+            logger.warning("A notice was not said: {}", error)
         except TimeoutError:
-            logger.warning("What was to be said took too long")
+            logger.warning("Saying a notice took too long")
         else:
             return True
         return False
@@ -161,7 +161,7 @@ async def end_at_limit(call: Call, limit_secs: float, sound: Callable[[], None])
     except Unsupported:
         sound()
     except (CallClosed, ValueError) as error:
-        logger.warning("No notice of the end: {}", error)
+        logger.warning("The end could not be announced: {}", error)
     # Not counted from the notice's end: who pays by the minute has asked for this limit and no other.
     await asyncio.sleep(notice_secs)
     call.request_end(f"it lasted {limit_secs:g} s, which --call-limit-secs allows")

@@ -1,4 +1,4 @@
-"""How a call ends: one owner of all that it holds, each part freed within a bound, whatever the others do."""
+"""How a call ends: one owner frees all its parts, each within a time limit of its own."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ async def run_to_its_end(
     session: DuplexSession,
     state: ServerState,
 ) -> None:
-    """Run a call, and when it is over, for whatever reason, end all that belongs to it.
+    """Run a call to its end, whatever the reason, and free all its parts.
 
     Args:
         run: drives the call; it returns when the pipeline is over, and breaks off when the call ends.
         call: ends when somebody says so, or when ``run`` is over. Its socket is closed here.
         session: the call's; closed here and nowhere else.
-        state: loses the call.
+        state: what the calls share.
     """
     # A task of its own, so that nobody who gives up waiting leaves the call half ended.
     life = asyncio.create_task(_live_and_end(run, call, session, state), name=f"call {call.name}")
     try:
         await asyncio.shield(life)
     except asyncio.CancelledError:
-        call.request_end("the call was broken off")
+        call.request_end("the call was cancelled")
         await asyncio.shield(life)
         raise
 
@@ -123,10 +123,10 @@ async def _close(session: DuplexSession, pipeline: asyncio.Task[None]) -> None:
 
 def _why(pipeline: asyncio.Task[None]) -> tuple[str, int]:
     if pipeline.cancelled():
-        return "the call was broken off", INTERNAL_ERROR
+        return "the call was cancelled", INTERNAL_ERROR
     if error := pipeline.exception():
-        logger.opt(exception=error).error("The call's pipeline broke")
-        return f"the pipeline broke: {type(error).__name__}", INTERNAL_ERROR
+        logger.opt(exception=error).error("The call's pipeline failed")
+        return f"the pipeline failed: {type(error).__name__}", INTERNAL_ERROR
     return "the pipeline ended", 1000
 
 
@@ -146,7 +146,7 @@ def _decide_next(call: Call, state: ServerState, elsewhere: str | None) -> bool:
 async def _end_phone_call(
     call: Call, state: ServerState, elsewhere: str | None, *, resumed: bool = False
 ) -> None:
-    """End the phone call by REST, or lead it ``elsewhere``, where Twilio has not ended it already.
+    """End the phone call by REST, or redirect it ``elsewhere``, unless it has ended already.
 
     Closing the socket ends it as well, but later: Twilio asks first (``next_step``).
     """
@@ -168,7 +168,7 @@ async def _end_phone_call(
 
 
 async def lead_elsewhere(call_sid: str, document: str, state: ServerState) -> None:
-    """Lead a phone call elsewhere whose stream finds no session, before the stream is closed.
+    """Redirect a phone call whose stream finds no session, before the stream is closed.
 
     Args:
         call_sid: names it.
@@ -180,7 +180,7 @@ async def lead_elsewhere(call_sid: str, document: str, state: ServerState) -> No
         try:
             await (state.rest.redirect(call_sid, document) if state.rest else asyncio.sleep(0))
         except TwilioError as error:
-            logger.error("The call could not be led elsewhere: {}", error)
+            logger.error("The call could not be redirected: {}", error)
 
     leading = asyncio.create_task(redirect())
     _going_on.add(leading)
@@ -189,29 +189,29 @@ async def lead_elsewhere(call_sid: str, document: str, state: ServerState) -> No
 
 
 async def _in_time(phone_call: asyncio.Task[None]) -> None:
-    """Wait for Twilio's API, but not for all of its tries: they go on without the call."""
+    """Wait for Twilio's API, but not for all retries: they continue without the call."""
     await asyncio.wait((phone_call,), timeout=HANG_UP_SECS)
     if phone_call.done():
         phone_call.result()
         return
     _going_on.add(phone_call)
     phone_call.add_done_callback(_going_on.discard)
-    logger.warning("Twilio's API has not answered yet; it is asked on without the call")
+    logger.warning("Twilio's API is slow; hanging up continues in the background")
 
 
 async def _end(name: str, part: Awaitable[Any], within_secs: float) -> None:
-    """Wait for one part's end, no longer than that; what goes wrong is logged and stops nobody else."""
+    """Wait for one part's end, up to the limit; an error is logged and affects no other part."""
     task = asyncio.ensure_future(part)
-    # Not asyncio.timeout, which waits for what it has cancelled: pipecat's runner takes its time for that.
+    # Not asyncio.timeout, which waits for the cancelled task: pipecat's runner can take long.
     await asyncio.wait((task,), timeout=within_secs)
     if not task.done():
         task.cancel()
         task.add_done_callback(_forget)
-        logger.error("The call's {} did not end in {:g} s; it is left behind", name, within_secs)
+        logger.error("The call's {} did not stop within {:g} s; abandoned", name, within_secs)
     elif not task.cancelled() and (error := task.exception()):
-        logger.opt(exception=error).error("The call's {} did not end well", name)
+        logger.opt(exception=error).error("The call's {} failed to stop", name)
 
 
 def _forget(task: asyncio.Future[Any]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        logger.debug("What was left behind ended with {}", repr(error))
+        logger.debug("An abandoned part ended with {}", repr(error))

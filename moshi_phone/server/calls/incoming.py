@@ -105,7 +105,7 @@ async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> st
     if (url := state.recorded_url) is not None:  # nobody came to the phone, and nobody is kept waiting
         options = state.settings.calls
         return twiml.record(options.message_say, options.message_secs, url)
-    logger.info("The call comes back: the other phone was {}", redact(how))
+    logger.info("The call returned from a transfer (dial status: {})", redact(how))
     if refusal := reserve(state, call.call_sid):
         return _refuse(refusal, "a transfer", call, state)
     return connect(call.call_sid, state)
@@ -157,7 +157,7 @@ async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer | Refusal:
     except (HookFailed, RequestRefused) as failure:
         if state.settings.hooks.on_call_failure == "reject":
             return Refusal(RefusalCause.HOOK_FAILED, f"--on-call failed: {failure}")
-        logger.error("--on-call failed: {}; the call is taken all the same", failure)
+        logger.error("--on-call failed: {}; the call is accepted unchanged", failure)
         return HookAnswer()
 
 

@@ -85,6 +85,6 @@ async def watch_load(load: Load, count_frames: Callable[[], tuple[int, int]]) ->
         was_high = load.is_high
         load.note(max(0.0, loop.time() - due_s), *count_frames())
         if load.is_high and not was_high:
-            logger.warning("No new calls while running ones would suffer: {}", load.reason)
+            logger.warning("Refusing new calls: {}", load.reason)
         elif was_high and not load.is_high:
-            logger.info("Calls are taken again: the load has gone down")
+            logger.info("Accepting calls again: the load is back to normal")

@@ -68,7 +68,7 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
             state.reservations.release(sid)
             return twiml.hang_up()
         expected = answer
-    logger.info("The call gets another stream")
+    logger.info("Resuming the call in a new stream")
     state.expected.add(sid, replace(expected, resumes=resumes + 1), state.clock())
     return connect(sid, state, resumes + 1, has_session=running is not None)
 

@@ -61,9 +61,9 @@ class SilentCaller:
         try:
             self._call.say(self._notice)
         except Unsupported:
-            logger.debug("The engine cannot ask whether the caller is there")
+            logger.debug("The engine cannot say --silence-notice")
         except (CallClosed, ValueError) as error:
-            logger.warning("The caller cannot be asked whether they are there: {}", error)
+            logger.warning("The silent caller could not be addressed: {}", error)
 
 
 class SilentBot:

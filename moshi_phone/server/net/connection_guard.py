@@ -181,7 +181,7 @@ class WatchedProtocol(asyncio.Protocol):
         try:
             super().shutdown()  # type: ignore[misc] # uvicorn's
         except Exception as error:  # whatever state a stranger has brought it into
-            logger.debug("A connection could not be closed in order: {}", repr(error))
+            logger.debug("A connection could not be closed properly: {}", repr(error))
             self.transport.abort()
 
     def _parse(self, piece: bytes) -> None:

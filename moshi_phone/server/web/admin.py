@@ -35,7 +35,9 @@ def admin_check(web: WebOptions) -> Check:
     """Give what lets people look at ``--admin-port``, as a dependency of a route."""
     if is_loopback(web.admin_host):
         return DashboardAuth().check
-    logger.warning("--admin-host {}: whoever reaches it sees the calls, without a password", web.admin_host)
+    logger.warning(
+        "--admin-host {}: anyone who reaches it sees the calls, without a password", web.admin_host
+    )
     return _anybody
 
 

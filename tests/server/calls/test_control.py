@@ -44,7 +44,7 @@ async def test_a_key_puts_the_caller_through_after_a_notice(twilio: FakeTwilioAp
         await talk(phone)
         await press(phone, "0")
         await press(phone, "0")  # impatient
-        assert await phone.closed() == (1000, "the call was put through to a person")
+        assert await phone.closed() == (1000, "the call was transferred to a person")
         await line.state.calls.wait_until_idle()
     assert engine.spoken == ["One moment, please."]
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}], "and it is not hung up behind that"
@@ -65,7 +65,7 @@ async def test_twilio_ends_the_stream_before_it_has_answered(twilio: FakeTwilioA
         await talk(phone)
         (call,) = line.state.calls.running
         await press(phone, "0")
-        assert await call.wait_for_end() == ("the call was put through to a person", 1000)
+        assert await call.wait_for_end() == ("the call was transferred to a person", 1000)
         await line.state.calls.wait_until_idle()
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
 
@@ -83,7 +83,7 @@ async def test_a_socket_that_is_gone_at_once_hangs_nobody_up(twilio: FakeTwilioA
 
         twilio.on_redirect = lambda _: asyncio.run_coroutine_threadsafe(leave(), loop).result(10)
         await press(phone, "0")
-        assert (await call.wait_for_end())[0] == "the call was put through to a person"
+        assert (await call.wait_for_end())[0] == "the call was transferred to a person"
         await line.state.calls.wait_until_idle()
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
 
@@ -99,7 +99,7 @@ async def test_who_hangs_up_during_the_notice_is_put_through_to_nobody(
         await phone.send({"event": "stop"})
         assert await phone.closed() == (1000, "the caller hung up")
         await line.state.calls.wait_until_idle()
-        await logged.says("is over before it was put through")
+        await logged.says("ended before the transfer")
     assert engine.spoken == ["One moment, please."]
     assert line.updates() == []
 
@@ -110,7 +110,7 @@ async def test_words_put_the_caller_through(twilio: FakeTwilioApi, logged: Logge
     made = Line(twilio, engine, transfer_to=PERSON, transfer_phrase=("Speak to a human!",))
     async with made.serving() as line, line.call() as phone:
         await phone.say(LOUD, times=24)
-        assert (await phone.closed())[1] == "the call was put through to a person"
+        assert (await phone.closed())[1] == "the call was transferred to a person"
         await line.state.calls.wait_until_idle()
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
     assert "CA00000000 the caller asked for it" in logged.text
@@ -196,7 +196,7 @@ async def test_a_transfer_that_twilio_refuses_leaves_the_call_as_it_is(
         await talk(phone)
         twilio.fail(400, 21220, "Call is not in-progress. Cannot redirect.")
         await press(phone, "0")
-        while "could not be put through" not in logged.text:
+        while "The transfer failed" not in logged.text:
             await talk(phone)
         await phone.send({"event": "stop"})
         assert await phone.closed() == (1000, "the caller hung up")

@@ -69,7 +69,7 @@ async def test_a_pipeline_that_raises(line: ServerState, twilio: FakeTwilioApi, 
     async def run(_: WebSocket, __: Call, ___: DuplexSession, ____: ServerState) -> None:
         raise RuntimeError("no such stage")
 
-    assert await broken_call(line, run) == (1011, "the pipeline broke: RuntimeError")
+    assert await broken_call(line, run) == (1011, "the pipeline failed: RuntimeError")
     all_is_over(line, twilio)
     assert "no such stage" in logged.text
 
@@ -93,7 +93,7 @@ async def test_a_pipeline_that_does_not_end(line: ServerState, twilio: FakeTwili
 
     assert await broken_call(line, run) == (1000, "enough")
     all_is_over(line, twilio)
-    assert "CA00000000 The call's pipeline did not end in 0.2 s; it is left behind" in logged.text
+    assert "CA00000000 The call's pipeline did not stop within 0.2 s" in logged.text
 
 
 async def until_ended(_: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
@@ -158,7 +158,7 @@ async def test_a_rest_api_that_does_not_answer(
     line.rest = Silent(ACCOUNT_SID, AUTH_TOKEN)
     assert await broken_call(line, until_ended) == (1000, "enough")
     assert (line.engine.running, len(line.calls.running), line.calls.served) == (0, 0, 1)
-    assert "CA00000000 Twilio's API has not answered yet" in logged.text
+    assert "CA00000000 Twilio's API is slow" in logged.text
 
 
 async def test_a_caller_is_led_elsewhere_before_the_socket_closes(line: ServerState) -> None:
@@ -198,7 +198,7 @@ async def test_whoever_breaks_it_off_it_ends(line: ServerState, twilio: FakeTwil
     with pytest.raises(asyncio.CancelledError):
         await life
     all_is_over(line, twilio)
-    assert (await call.wait_for_end())[0] == "the call was broken off"
+    assert (await call.wait_for_end())[0] == "the call was cancelled"
 
 
 async def test_an_engine_that_breaks_with_many_words(twilio: FakeTwilioApi, logged: Logged) -> None:
