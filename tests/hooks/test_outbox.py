@@ -130,7 +130,7 @@ async def test_a_report_that_cannot_be_read_for_a_moment_is_told_later(
         await box.stop()
     assert {told["call_sid"] for told in fake.told} == {"CA1", "CA2", "CA3"}
     assert files(tmp_path) == []
-    assert "Reports to --on-end that cannot be read now, and stay: 2, " in logged.text
+    assert "--on-end reports that cannot be read for now: 2, " in logged.text
 
 
 async def test_one_report_that_can_never_be_read_holds_up_no_other(tmp_path: Path) -> None:

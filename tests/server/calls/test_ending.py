@@ -142,7 +142,7 @@ async def test_a_session_that_does_not_close(
     assert (len(line.calls.running), line.calls.served) == (0, 1)
     assert twilio.calls[CALL]["status"] == "completed"
     assert (
-        "it does not want to" if how == "raises" else "CA00000000 The call's session did not end"
+        "it does not want to" if how == "raises" else "CA00000000 The call's session did not stop"
     ) in logged.text
 
 
