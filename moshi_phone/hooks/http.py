@@ -104,7 +104,7 @@ class Hook:
         Raises:
             HookFailed: when it is unreachable, late, or answers anything but 2xx, or too much.
         """
-        # Made once, as bytes: what is signed must be to the byte what is sent.
+        # Encoded once: the signature must cover exactly the bytes that are sent.
         # JSON that came in can spell half a character, which no UTF-8 can: it is told as a question mark.
         body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
         headers = {"Content-Type": "application/json; charset=utf-8"}

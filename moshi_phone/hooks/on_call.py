@@ -12,7 +12,7 @@ from moshi_phone.telephony.e164 import BadNumber, parse_number
 from moshi_phone.telephony.webhooks import IncomingCall
 
 _TEXTS = {"persona": 20_000, "voice": 200, "greeting": 2_000}
-"""What an answer may say in words, and in how many characters at most."""
+"""Text fields of an answer, with their maximum length in characters."""
 _KNOWN = {*_TEXTS, "accept", "instead", "temperature", "transfer_to"}
 _INSTEAD = ("busy", "say", "transfer_to", "message")
 _MAX_SAID = 1_000  # characters
@@ -41,7 +41,7 @@ class HookAnswer:
     Attributes:
         accept: whether the call is taken.
         instead: what it gets where it is not; None to let the caller hear that the number is not in service.
-        request: what the call asks of its engine.
+        request: the call's settings for the engine.
         transfer_to: E.164, where a transfer of this call goes; None for ``--transfer-to``.
     """
 

@@ -18,7 +18,7 @@ EVIL = '<img src=x onerror="document.title=1">'
 """What a caller would have the page take for markup."""
 OUTCOMES = [
     (Outcome.ANSWERED, "the caller hung up", 72.4),
-    (Outcome.TRANSFERRED, "the call was put through to a person", 31.0),
+    (Outcome.TRANSFERRED, "the call was transferred to a person", 31.0),
     (Outcome.BUSY, "all 3 sessions are taken", 0.0),
     (Outcome.ANSWERED, "both said goodbye", 184.0),
     (Outcome.CLOSED, "outside the opening hours", 0.0),

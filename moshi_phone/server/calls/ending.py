@@ -47,7 +47,7 @@ async def run_to_its_end(
         session: the call's; closed here and nowhere else.
         state: what the calls share.
     """
-    # A task of its own, so that nobody who gives up waiting leaves the call half ended.
+    # A task of its own, so that cancelling the waiter cannot leave the call half freed.
     life = asyncio.create_task(_live_and_end(run, call, session, state), name=f"call {call.name}")
     try:
         await asyncio.shield(life)
@@ -131,7 +131,7 @@ def _why(pipeline: asyncio.Task[None]) -> tuple[str, int]:
 
 
 def _decide_next(call: Call, state: ServerState, elsewhere: str | None) -> bool:
-    """Remember what the phone call does when Twilio asks; gives whether it gets another stream."""
+    """Record what the phone call does when Twilio asks; return whether it gets another stream."""
     if call.broke_off and may_resume(call, state):
         if state.calls.closing:  # another process is asked, and this one as long as it is there
             state.next_steps.resume(call.start.call_sid, call.expected)

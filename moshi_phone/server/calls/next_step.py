@@ -50,7 +50,7 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
         return step
     elsewhere = state.fallback(call) or twiml.hang_up()
     if resumes >= options.resumes:
-        logger.warning("The stream broke off {} times; the call is given up", resumes + 1)
+        logger.warning("The stream was interrupted {} times; not resumed again", resumes + 1)
         if running is not None:
             running.handed_over = True
             running.request_end("its stream broke off too often")
@@ -167,5 +167,5 @@ async def _tell(call: IncomingCall, resumes: int, state: ServerState) -> None:
     try:
         await state.rest.redirect(call.call_sid, document)
     except TwilioError as error:  # mostly: the caller has hung up meanwhile
-        logger.info("The call cannot be taken up again: {}", error)
+        logger.info("The call cannot be resumed: {}", error)
         note_hung_up(call.call_sid, state)
