@@ -51,7 +51,7 @@ async def test_no_call_is_lost_however_long_the_hook_is_down(tmp_path: Path) -> 
             assert await run.ends() == 0
             assert "did not accept" in run.said
             assert "it answers 503" in run.said
-            assert f"Calls that wait in {outbox} to be told to --on-end: 1" in run.said
+            assert f"Undelivered --on-end reports in {outbox}: 1" in run.said
         (waiting,) = files(outbox)
         assert waiting.read_bytes().count(CALL.encode()) == 1
 

@@ -25,7 +25,7 @@ OUTCOMES = [
     (Outcome.DENIED, "the number is on the --deny list", 0.0),
     (Outcome.NO_STREAM, "no audio came within 10 s", 0.0),
     (Outcome.FALLBACK, "all 3 sessions are taken", 0.0),
-    (Outcome.FAILED, "the pipeline broke: RuntimeError", 12.0),
+    (Outcome.FAILED, "the pipeline failed: RuntimeError", 12.0),
 ]
 CONVERSATION = {
     "response": {"count": 12, "p50": 240.0, "p95": 410.0},
