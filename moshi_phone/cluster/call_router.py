@@ -62,7 +62,10 @@ class WorkerLoad:
     def pick(self) -> str | None:
         """Name the worker with the fewest calls that has a free session; None if none has."""
         free = [
-            (entry.sessions, -entry.free, name) for name, entry in self._entries.items() if entry.free > 0
+            # By name last, so that the choice is deterministic.
+            (entry.sessions, -entry.free, name)
+            for name, entry in self._entries.items()
+            if entry.free > 0
         ]
         return min(free)[2] if free else None
 

@@ -53,11 +53,11 @@ class Manager:
             if options.spare_calls is None
             else Autoscaler(options.spare_calls, options.min_workers, options.max_workers)
         )
-        self._generation = 1
+        self._generation = 1  # raised by an update; older workers and gateways drain
         self._workers: dict[int, ManagedWorker] = {}  # by number; those of an older generation drain
         self._desks = Gateways(runtime, options.gateways, clock)
         self._closing: str | None = None  # why, once the cluster is ending
-        self.desk_url: str | None = None
+        self.desk_url: str | None = None  # known with the tunnel or --public-url
         self.ports = ""  # where the gateways get their sockets
         self.was_staffed = False  # whether all workers have been ready at some time
 
@@ -100,6 +100,7 @@ class Manager:
             survivors: what runs; this has started nothing yet.
         """
         self._generation = max((one.generation for one in survivors), default=1)
+        # Started with other settings: replaced as by an update, and their calls finish.
         if any(not one.is_current for one in survivors if one.generation == self._generation):
             self._generation += 1
         self._desks.adopt([one for one in survivors if one.kind == "desk"], self._generation)
@@ -231,6 +232,7 @@ class Manager:
             name, report = worker_name(one.number), one.report
             if one.drained_s is not None:
                 drained_for_s = now_s - one.drained_s
+                # The report says so while its process still runs; the process is killed only then.
                 has_ended = report is not None and report.over
                 too_late = drained_for_s > self._settings.server.drain_secs + LATE_SECS
                 # One that does not answer may be busy with its calls; it has until then, too.
@@ -241,6 +243,7 @@ class Manager:
             elif report is not None and report.over:
                 if one.failed_s is None:
                     one.failed_s = now_s
+                # Not at once: what failed (a download, a GPU) would fail again in a busy loop.
                 elif now_s - one.failed_s >= RETRY_SECS:
                     one.failed_s = None
                     logger.warning("Restarting worker {}", name)
@@ -251,6 +254,7 @@ class Manager:
             return
         taking = [one.report for one in self.workers if one.report and one.state is WorkerState.READY]
         capacity = max((report.capacity for report in taking), default=0)
+        # The sessions of draining workers do not count: no new call can use them.
         wanted = self._autoscaler.wanted(sum(report.sessions for report in taking), capacity, now_s)
         if wanted != self._wanted:
             logger.info("Scaling to {} workers, for enough free sessions", wanted)
@@ -258,6 +262,7 @@ class Manager:
 
     def _start(self, number: int, now_s: float) -> None:
         name = worker_name(number)
+        # Fixed ports are for firewalls; by default the system picks one.
         port = self._options.worker_port + number - 1 if self._options.worker_port else 0
         spec = WorkerSpec(name, self._settings, port, self._options.worker_url)
         handle = self._runtime.start_worker(spec, number, self._generation)

@@ -74,6 +74,7 @@ class Worker(RpcServer):
         """
         self._desk.base = desk_url
         if self._running is None:
+            # Started by the first report: before it, nobody would learn of a failure.
             self._running = asyncio.create_task(self._run(), name=f"worker {self.name}")
         state, over = self._state, self._running.done()
         if state is None:
@@ -105,6 +106,7 @@ class Worker(RpcServer):
 
     async def answer(self, call: IncomingCall) -> str | None:
         """Say what to do with a call, as TwiML that leads to this worker; None where it has no session."""
+        # A session is reserved before the hook is asked, which may take two seconds.
         if self._state is None or await self.hold(call.call_sid):
             return None
         self._answering += 1
@@ -123,6 +125,7 @@ class Worker(RpcServer):
         if isinstance(step, PendingCall):
             self._state.next_steps.forget(call_sid)
             return step
+        # Taken out here: two workers must not both hold the call's settings.
         expected = self._state.expected.pop(call_sid, self._state.clock())
         return None if expected == PendingCall() else expected
 
@@ -261,6 +264,7 @@ class Worker(RpcServer):
                 self._state, self._calls = state, LocalCalls(state)
                 logger.info("Worker {} takes calls at {}", spec.name, state.auth.address.base)
                 await self._stop.stop_requested.wait()
+                # Streams of calls that were already routed here may still come: Twilio needs about a second.
                 coming = asyncio.ensure_future(self._led_have_come(state))
                 await self._stop.wait_unless_forced(coming, within_secs=settings.server.drain_secs)
                 coming.cancel()

@@ -82,6 +82,7 @@ class Commands(click.Group):
                 ctx,
             )
         if not args or (args[0].startswith("-") and args[0] not in ("--help", "--version")):
+            # Options without a command are those of serve; --help and --version stay the program's.
             args.insert(0, "serve")
         return super().parse_args(ctx, args)
 

@@ -142,6 +142,7 @@ def options_from(
     def decorate(run: Callable[..., R]) -> Callable[..., R]:
         @functools.wraps(run)
         def filled(*args: Any, **values: Any) -> R:
+            # Popped, so that only the command's own arguments are left in values.
             own = {item.name: values.pop(item.name) for item, _, _ in fields}
             return run(*args, **{argument: _filled(settings, own)}, **values)
 
@@ -244,6 +245,7 @@ def _click_type(
     hint: Any, meta: types.MappingProxyType[Any, Any]
 ) -> tuple[click.ParamType[Any] | None, bool, bool]:
     """Give click's type for a field's, and whether it is a flag, and whether it may come several times."""
+    # ``int | None`` is an int option whose default is None.
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(arm for arm in get_args(hint) if arm is not type(None))
     if get_origin(hint) is tuple:

@@ -48,6 +48,7 @@ def read_settings_file(ctx: click.Context, param: click.Parameter, path: Path | 
             except click.BadParameter as error:
                 name = option.name.replace("_", "-")
                 raise click.BadParameter(f"{path}: {name}: {error.message}", ctx, param) from error
+    # Below command line and environment in click's own order of precedence.
     ctx.default_map = {**(ctx.default_map or {}), **named}
 
 
@@ -66,6 +67,7 @@ def _fitting(option: click.Option, value: Any, ctx: click.Context) -> Any:
             raise click.BadParameter(f"expected true or false, got {one!r}.")
         if isinstance(option.type, (click.Path, click.types.StringParamType)) and not isinstance(one, str):
             raise click.BadParameter(f'expected text in quotes, "…", got {one!r}.')
+    # For its error only: click converts the value again when it is used.
     option.type_cast_value(ctx, value)
     return value
 

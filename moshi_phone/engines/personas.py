@@ -143,6 +143,7 @@ def load_personas(path: Path | None) -> Personas:
         for number in _numbers(path, name, table):
             if number in names_by_number:
                 raise PersonasUnfit(f"--personas: {path}: a number of [{name}] is in another section too.")
+            # A reverse index: a call's look-up is one dict access.
             names_by_number[number] = name
     return Personas(default, sections, names_by_number, hours)
 

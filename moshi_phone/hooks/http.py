@@ -117,6 +117,7 @@ class Hook:
                 aiohttp.ClientSession(timeout=timeout) as http,
                 http.post(self.url, data=body, headers=headers, allow_redirects=False) as answer,
             ):
+                # Before the body is read: an error page is of no use, and may be long.
                 if not HTTP_OK <= answer.status < HTTP_BAD:
                     raise HookFailed(f"it answers {answer.status}")
                 return await _bounded(answer.content)

@@ -83,6 +83,7 @@ def read_answer(body: bytes) -> HookAnswer:
     instead = _instead(said.get("instead"))
     if accept and instead is not None:
         raise HookFailed('expected instead beside "accept": false only')
+    # Bounded here: whatever is in an answer goes into memory, prompts and logs of errors.
     words = {name: _text(said.get(name), name, most) for name, most in _TEXTS.items()}
     return HookAnswer(
         accept,

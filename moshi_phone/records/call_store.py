@@ -63,11 +63,12 @@ class CallStore:
         self._keep_days = keep_days
         self._pauses = ExponentialBackoff(pauses_secs)
         self._most_waiting = most_waiting
+        # Guards what follows, between the event loop and the thread.
         self._changed = threading.Condition()
         self._waiting: dict[str, CallRow] = {}  # by id, the oldest first: only the last version is written
         self._writing: dict[str, CallRow] = {}  # what the thread has taken out
-        self._is_busy = False
-        self._lost = 0
+        self._is_busy = False  # the thread is inside the database
+        self._lost = 0  # rows dropped for want of room since the last success
         self._is_closing = False
         self._thread: threading.Thread | None = None
 
@@ -165,11 +166,12 @@ class CallStore:
                     if rows:
                         put_rows(database, rows.values())
                 self._recovered()
-                rows = {}
+                rows = {}  # written: nothing to put back below
             except (sqlite3.Error, OSError, DatabaseUnusable) as error:
                 self._failed(error)
             finally:
                 with self._changed:
+                    # What failed goes back, but a newer version of the same call wins.
                     self._waiting = rows | self._waiting
                     self._bound()
                     self._writing, self._is_busy = {}, False

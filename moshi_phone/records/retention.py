@@ -82,6 +82,7 @@ async def retaining(options: TapOptions, files: FileWriter) -> AsyncIterator[Non
 
     async def delete_hourly() -> None:
         while True:
+            # In the writer's thread, behind the files that are being written.
             files.put(lambda: delete_expired(folders, datetime.now(UTC), keep_days), 0)
             await asyncio.sleep(EVERY_S)
 

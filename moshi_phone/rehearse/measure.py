@@ -82,6 +82,7 @@ def measure(record: CallRecord, *, repeats_after_ms: float | None = None) -> Mea
     """
     said, heard, ear = record.said_pcm, record.heard_pcm, record.ear
     gaps = [gap for gap in ear.gaps if gap.heard_sample + gap.samples <= len(heard)]
+    # None unless the caller's words come back: only a mirror or a parrot returns them.
     alignment = align(said, heard)
     by_order = _delay_by_order(record)
     # By content where it can be: it needs no count of frames, which drops and trimming change.
@@ -122,6 +123,7 @@ def _delay_by_order(record: CallRecord) -> NDArray[np.float64]:
     ends_s, heard_s = record.frame_ends_s, record.ear.heard_s()
     lost = np.zeros(len(ends_s), np.int64)
     for told in record.told:
+        # Cumulative counts: each sample of the status replaces the earlier ones from its time on.
         lost[ends_s >= told.at_s] = told.lost_samples
     at = np.arange(len(ends_s)) * PHONE_FRAME_SAMPLES - lost
     delay_ms = np.full(len(ends_s), np.nan)
@@ -178,6 +180,7 @@ def _flowing(record: CallRecord, slices: int) -> NDArray[np.bool_]:
 
 
 def _longest(runs: NDArray[np.bool_]) -> int:
+    # Padded with False, so that a run at either end has both edges.
     edges = np.flatnonzero(np.diff(np.concatenate(([False], runs, [False])).astype(np.int8)))
     return int((edges[1::2] - edges[::2]).max()) if len(edges) else 0
 

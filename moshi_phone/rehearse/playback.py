@@ -103,6 +103,7 @@ class Playback:
     def clear(self, now_s: float) -> None:
         """Empty the buffer: what has not been played never is, and waiting marks come back at once."""
         now = self._sample(now_s)
+        # Backwards: only the last segments can still be unplayed.
         for at in range(len(self.segments) - 1, -1, -1):
             segment = self.segments[at]
             if segment.end_sample <= now:

@@ -104,9 +104,11 @@ def parse(data: str | bytes) -> Event:
     Raises:
         BadMessage: when it is not one.
     """
+    # Twilio sends text only; whatever is binary comes from something else.
     if isinstance(data, bytes):
         raise BadMessage("expected text, got a binary message")
     try:
+        # RecursionError: a stranger may nest thousands of brackets.
         message = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BadMessage("expected JSON, got something else") from error

@@ -220,6 +220,7 @@ class TwilioApi:
             lambda: self._client.incoming_phone_numbers.list(phone_number=number, page_size=_MOST_NUMBERS)
         )
         # The filter takes parts of numbers as well (+4930123456 is in +493012345678), and * as a wildcard.
+        # Exactly this one: any other match would have its routing changed.
         ours = next((one for one in found if one.phone_number == number), None)
         if ours is None:
             raise NumberNotOwned(
@@ -258,6 +259,7 @@ class TwilioApi:
                 again = _was_not_processed(error) or (again_after_server_error and _may_pass(error))
                 if delay_secs is None or not again:
                     raise explain(error) from raised
+                # Checked after the pause: meanwhile the call may have ended, and a redirect would be wrong.
                 await self._sleep(delay_secs)
                 if not is_wanted():
                     raise explain(error) from raised

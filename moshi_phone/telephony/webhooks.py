@@ -177,6 +177,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
                     document = await next_step(call, resumes, held_secs)
                     if not signature:
                         return _xml(document)
+                    # For Twilio's repeats: the signature covers URL and form.
                     answered[signature] = document
                     if len(answered) > _MAX_ANSWERED:
                         del answered[next(iter(answered))]

@@ -68,6 +68,7 @@ def make_tls(ca_file: Path | None, *, insecure: bool) -> ssl.SSLContext:
         raise EngineUnavailable(
             f"--server-ca {ca_file}: cannot read certificates from it ({error})."
         ) from error
+    # Instead of the above: a pinning context would still check names.
     if insecure:
         context = ssl.create_default_context()
         context.check_hostname = False
@@ -109,6 +110,7 @@ async def open_chat(
         connection = await connecting
     except (OSError, WebSocketException, TimeoutError) as error:
         raise ServerUnreachable(f"Server {server.name} {_why(error, access)}") from error
+    # Closed on any exit, also when the handshake fails.
     async with connection:
         try:
             async with asyncio.timeout_at(until_s):
@@ -152,7 +154,7 @@ async def probe(server: Server, access: Access) -> str | None:
                 server.probe_url,
                 headers=access.headers,
                 ssl=access.tls if server.is_encrypted and access.tls is not None else True,
-                allow_redirects=False,
+                allow_redirects=False,  # a redirect would hide that this is no Moshi server
             ) as answer,
         ):
             why = _why_status(answer.status)

@@ -85,9 +85,9 @@ class RemoteEngine(DuplexEngine):
         self._sessions: set[RemoteSession] = set()
         self._probe = probe
         self._coder = coder or ThreadPoolExecutor(CODER_THREADS, thread_name_prefix="opus")
-        self._watching: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
-        self.capacity = 0
+        self._watching: asyncio.Task[None] | None = None  # from a start that succeeded to the stop
+        self._changed = asyncio.Event()  # wakes the watch: the time of the next probe may have changed
+        self.capacity = 0  # recomputed whenever a server comes, goes or gets a call
         self.supported_overrides = frozenset.intersection(
             *(supported_overrides(server.profile) for server in servers)
         )

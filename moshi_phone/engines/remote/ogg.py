@@ -41,7 +41,7 @@ class PageSplitter:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = b""  # less than a page
         self.skipped_bytes = 0
 
     def push(self, data: bytes) -> list[Page]:
@@ -88,6 +88,7 @@ class PageSplitter:
     def _skip_to_capture(self) -> None:
         at = self._rest.find(CAPTURE)
         if at < 0:  # the pattern may have begun
+            # The capture pattern may be split between two messages.
             kept = next((n for n in (3, 2, 1) if self._rest.endswith(CAPTURE[:n])), 0)
             at = len(self._rest) - kept
         self._skip(at)

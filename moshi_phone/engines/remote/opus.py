@@ -38,6 +38,7 @@ class OpusDecoder:
     def __init__(self) -> None:
         self._splitter = PageSplitter()
         self._reader = sphn.OpusStreamReader(SAMPLE_RATE_HZ)
+        # Length of the last sound packet: what a damaged one is replaced by.
         self._packet_samples = PACKET_SAMPLES
         self.damaged_pages = 0
 

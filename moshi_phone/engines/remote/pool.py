@@ -70,6 +70,7 @@ class BackendPool:
 
     def lease(self) -> Backend | None:
         """Lease the server with the most room; None when there is none."""
+        # max takes the first of equals: servers are preferred in the order of --server.
         backend = max(self.backends, key=lambda backend: backend.free, default=None)
         if backend is None or not backend.free:
             return None
@@ -96,6 +97,7 @@ class BackendPool:
     def failed(self, backend: Backend, error: str, now_s: float) -> None:
         """Take a server out of service, for longer each time."""
         backend.error = error
+        # Doubled with each failure, so that a dead server is probed once a minute.
         backend.next_probe_s = now_s + min(FIRST_PAUSE_S * 2**backend.failures, MAX_PAUSE_S)
         backend.failures += 1
 

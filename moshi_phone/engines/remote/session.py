@@ -103,21 +103,21 @@ class RemoteSession(DuplexSession):
         self._loop = asyncio.get_running_loop()
         self._encoder = OpusEncoder()
         self._decoder = OpusDecoder()
-        self._flow = SendWindow()
-        self._to_send = asyncio.Event()
+        self._flow = SendWindow()  # decides when the next frame may be sent
+        self._to_send = asyncio.Event()  # set when the window may have opened
         self._steps = StepQueue()
-        self._rest = np.zeros(0, np.float32)
+        self._rest = np.zeros(0, np.float32)  # decoded audio, less than a frame
         self._text = ""
-        self._opus_ms = 0.0
-        self._connected = False
+        self._opus_ms = 0.0  # of the last encoding, for the timings
+        self._connected = False  # whether the handshake has come; until then frames are not sent
         self._settings = CallSettings()
-        self._began_s = self._loop.time()
-        self._heard_s = 0.0
+        self._began_s = self._loop.time()  # of the waiting, then of the conversation
+        self._heard_s = 0.0  # when the server last sent audio
         self._sent_s = 0.0
-        self._sent_frames = 0
+        self._sent_frames = 0  # with which the server's limit is compared
         self._error: EngineFailed | None = None
         self._closed = False
-        self._talking = asyncio.create_task(self._talk())
+        self._talking = asyncio.create_task(self._talk())  # owns the connection
 
     @property
     def display_name(self) -> str:
@@ -190,6 +190,7 @@ class RemoteSession(DuplexSession):
             self._connected = True
             receiving = asyncio.create_task(self._receive(connection))
             sending = asyncio.create_task(self._send(connection))
+            # Its failure alone ends nothing: the round trip is then what it was.
             pinging = asyncio.create_task(self._measure_wire(connection))
             try:
                 await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_COMPLETED)

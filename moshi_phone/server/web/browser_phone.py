@@ -77,7 +77,7 @@ def refusal_page(refusal: HTTPException) -> HTMLResponse:
     return HTMLResponse(content, refusal.status_code, _REFUSAL_HEADERS | dict(refusal.headers or {}))
 
 
-MAX_BODY_BYTES = 4 * 1024
+MAX_BODY_BYTES = 4 * 1024  # two names fit many times
 
 
 def offers(state: ServerState) -> dict[str, list[str]]:
@@ -105,6 +105,7 @@ def chosen(state: ServerState, body: bytes, content_type: str) -> PendingCall:
     asked = parse_json(body, content_type)
     if not isinstance(asked, dict) or not all(isinstance(value, str) for value in asked.values()):
         raise HTTPException(422, 'expected {"persona": "...", "voice": "..."}')
+    # Checked against the names that are offered: a persona's words never come from a page.
     offered = offers(state)
     for name, names in (("persona", offered["personas"]), ("voice", offered["voices"])):
         if asked.get(name) and asked[name] not in names:
@@ -149,6 +150,7 @@ async def page_response(
     try:
         await dashboard_auth.check(request)
     except HTTPException as refusal:
+        # Programs get the plain refusal: a page would hide its status from them.
         if "text/html" not in request.headers.get("accept", ""):
             raise
         return refusal_page(refusal)

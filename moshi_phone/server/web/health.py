@@ -44,6 +44,7 @@ def health(state: ServerState, *, is_public: bool = False) -> dict[str, Any]:
         "ready": error is None,
         "error": error,
         "engine": engine.name,
+        # Sorted: sets have no order, and two answers should compare equal.
         "capabilities": sorted(engine.capabilities),
         "supported_overrides": sorted(
             engine.supported_overrides

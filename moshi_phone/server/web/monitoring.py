@@ -57,6 +57,7 @@ class _PhoneCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         calls, engine = self._state.calls, self._state.engine
+        # Of ended and running calls together, so that no counter falls when a call ends.
         totals = calls.metrics()
         yield CounterMetricFamily("moshi_calls", "Calls that have ended.", value=calls.served)
         yield GaugeMetricFamily("moshi_calls_running", "Calls that run.", value=len(calls.running))
@@ -165,6 +166,7 @@ def _steps(engine: DuplexEngine) -> Metric:
         "moshi_step_seconds", "How long one step of the model took, by the calls in it.", labels=["rows"]
     )
     for rows, histogram in engine.step_times.items():
+        # A number of calls that never occurred would be a row of zeros for each bucket.
         if histogram.count:
             _add(steps, histogram, str(rows))
     return steps
