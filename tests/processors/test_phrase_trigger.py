@@ -112,9 +112,9 @@ def test_memory_is_bounded_and_the_phrase_still_found(pieces: list[str]) -> None
     assert matcher.hear(" speak to a human.")
 
 
-@pytest.mark.parametrize("piece", ["ha-", "...", "字", "ha-" * 1_000])
+@pytest.mark.parametrize("piece", ["ha-", "...", "ha-" * 1_000])
 def test_memory_is_bounded_without_a_blank(piece: str) -> None:
     matcher = PhraseMatcher(["a human"])
-    assert not any(matcher.hear(piece) for _ in range(600))
+    assert not any(matcher.hear(piece) for _ in range(1_000))
     assert len(matcher._text) <= 2 * MOST_CHARS
     assert matcher.hear(" a human.")
