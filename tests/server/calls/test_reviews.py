@@ -47,7 +47,7 @@ async def test_a_recording_that_cannot_be_judged_is_one_line_in_the_log(
 ) -> None:
     state = ServerState(ParrotEngine())
     (tmp_path / "call.wav").write_text("nothing")
-    state.reviews.add(tmp_path / "call.wav", {})
+    state.reviews.add(tmp_path / "call.wav", {"call_sid": "CA\ud83d"})  # JSON can spell half a character
     await state.reviews.finished()
     assert "call.wav could not be judged" in logged.text
     assert "Traceback" not in logged.text
