@@ -13,9 +13,11 @@ from bot import run_call
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.audio.g711 import SILENCE
+from moshi_phone.conversation.live import Judge
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.app import create_app
 from moshi_phone.testing.engine import FakeEngine
+from tests.support.inline_executor import InlineExecutor
 from tests.support.phone import start_message
 from tests.support.simulated import SimulatedPhone, run_simulated
 
@@ -28,7 +30,11 @@ def talk(disturbed: bool) -> tuple[SimulatedPhone, NDArray[np.float32]]:
     """Talk for four seconds on a line with one session; others call meanwhile, or nobody does."""
     said = np.random.default_rng(1).normal(0, 0.1, 4 * 8000).astype(np.float32)
     engine = FakeEngine(capacity=1)
-    line = ServerState(engine, auth=StreamAuth.for_account(AUTH_TOKEN, PublicAddress(PUBLIC)))
+    line = ServerState(
+        engine,
+        auth=StreamAuth.for_account(AUTH_TOKEN, PublicAddress(PUBLIC)),
+        judge=Judge(InlineExecutor()),  # a thread knows nothing of simulated time
+    )
     app = create_app(line, run_call)
 
     def caller(call: str) -> SimulatedPhone:
