@@ -9,7 +9,7 @@ from benchmarks.cluster import both_running, pair
 pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = pytest.mark.cluster
 
-MORE_MS = 3.0
+MORE_MS = 8.0  # a tenth of a frame: two processes beside each other differ by as much on a busy machine
 PAIRS = 6
 
 
