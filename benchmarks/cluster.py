@@ -130,7 +130,7 @@ def running(name: str, port: int, hosts: dict[str, int], *arguments: str) -> Ite
 @contextmanager
 def both_running(workers: int) -> Iterator[tuple[Line, Line]]:
     """Run one process and a cluster of so many workers until the block is over."""
-    one_port, desk_port, worker_port = free_port(), free_port(), free_port()
+    one_port, gateway_port, worker_port = free_port(), free_port(), free_port()
     hosts = {f"w{n}.example.com": worker_port + n - 1 for n in range(1, workers + 1)}
     spread = (
         *("cluster", "--workers", str(workers), "--worker-port", str(worker_port), "--control-port", "0"),
@@ -138,7 +138,7 @@ def both_running(workers: int) -> Iterator[tuple[Line, Line]]:
     )
     with (
         running("one process", one_port, {"phone.example.com": one_port}) as one,
-        running(f"cluster, {workers} workers", desk_port, hosts, *spread) as cluster,
+        running(f"cluster, {workers} workers", gateway_port, hosts, *spread) as cluster,
     ):
         yield one, cluster
 

@@ -94,7 +94,7 @@ class CallRouter:
         self._judge = judge
         self._load = WorkerLoad()
         self._workers: Mapping[str, WorkerClient] = {}  # by name; replaced as a whole by the manager's view
-        self._desk_url: str | None = None
+        self._gateway_url: str | None = None
         self.reports: dict[str, WorkerReport] = {}  # the last of each worker that answers
         self.closing = False  # no call is routed any more
         self.refusals = Refusals()
@@ -105,9 +105,9 @@ class CallRouter:
         """All workers, by name."""
         return self._workers
 
-    def set_workers(self, workers: Mapping[str, WorkerClient], desk_url: str | None) -> None:
+    def set_workers(self, workers: Mapping[str, WorkerClient], gateway_url: str | None) -> None:
         """Say which workers there are, and where webhooks come in."""
-        self._workers, self._desk_url = workers, desk_url
+        self._workers, self._gateway_url = workers, gateway_url
         self._load.keep_only(set(workers))
         self.reports = {name: report for name, report in self.reports.items() if name in workers}
 
@@ -160,7 +160,7 @@ class CallRouter:
         expected = next(iter(await self.ask_all(lambda worker: worker.export_call(sid))), None)
         if document := await self._find(sid, lambda worker: worker.resume(call, resumes, expected), refused):
             return document
-        if document := hold(resumes, held_secs, self._options, PublicAddress(self._desk_url)):
+        if document := hold(resumes, held_secs, self._options, PublicAddress(self._gateway_url)):
             return document
         self.refusals.note(Where.WEBHOOK, self._why(refused), call_sid=sid, peer="a broken stream")
         return elsewhere
@@ -271,7 +271,7 @@ class CallRouter:
 
     async def _look_at(self, worker: WorkerClient) -> None:
         try:
-            report = await worker.report(self._desk_url)
+            report = await worker.report(self._gateway_url)
         except RpcError:
             self._load.update(worker.name, None)
             self.reports.pop(worker.name, None)

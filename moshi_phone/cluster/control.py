@@ -112,7 +112,7 @@ def create_control_app(manager: Manager, auth: ControlAuth) -> FastAPI:
 
     @app.post("/cluster/update", status_code=202)
     async def update() -> dict[str, Any]:
-        """Replace all workers and desks by new ones."""
+        """Replace all workers and gateways by new ones."""
         manager.update()
         return manager.status()
 

@@ -1,4 +1,4 @@
-"""The front desk: answers Twilio's webhooks for all workers, and tells how they are.
+"""The webhook gateway: answers Twilio's webhooks for all workers, and tells how they are.
 
 Several of them listen on one socket, which the command holds (``runtime/fd_passing.py``), each a process of
 its own. So a connection that one has not accepted when it ends waits for the others, or for its successor.
@@ -39,19 +39,19 @@ from moshi_phone.telephony.webhooks import IncomingCall
 
 @dataclass(frozen=True)
 class ClusterView:
-    """What the manager tells a desk.
+    """What the manager tells a gateway.
 
     Attributes:
         workers: how each worker is reached, by name.
         gateways: how each gateway is reached, by name; the first that answers counts calls of one number.
-        desk_url: where webhooks come in (``PublicAddress.base``), or None while there is none.
-        ports: where desks get the sockets to listen on (``runtime/fd_passing.py``).
+        gateway_url: where webhooks come in (``PublicAddress.base``), or None while there is none.
+        ports: where gateways get the sockets to listen on (``runtime/fd_passing.py``).
         closing: why no calls are taken, or None while they are.
     """
 
     workers: Mapping[str, Any]
     gateways: Mapping[str, Any]
-    desk_url: str | None
+    gateway_url: str | None
     ports: str
     closing: str | None = None
 
@@ -80,7 +80,7 @@ class LastAnswers:
 
 
 LOOK_SECS = 1.0
-"""How often each desk asks the workers how they are."""
+"""How often each gateway asks the workers how they are."""
 JUDGE_SECS = 0.5
 OFFER_SECS = 10.0
 PORT, ADMIN_PORT = "port", "admin-port"
@@ -88,7 +88,7 @@ PORT, ADMIN_PORT = "port", "admin-port"
 
 
 class Gateway(RpcServer):
-    """One desk. What it is first told of the workers opens it.
+    """One gateway. What it is first told of the workers opens it.
 
     Args:
         name: d1, d2, ….
@@ -123,16 +123,16 @@ class Gateway(RpcServer):
         return self._view.closing
 
     async def look(self, view: ClusterView) -> None:
-        """Take in which workers and desks there are. The first time, begin to answer.
+        """Take in which workers and gateways there are. The first time, begin to answer.
 
         Raises:
             NotOffered: when the command that has the port is gone.
         """
-        self._view, self._address.base = view, view.desk_url
+        self._view, self._address.base = view, view.gateway_url
         workers = {  # made anew: after an update another process may have an old one's name
             name: WorkerClient(name, self._transport(handle)) for name, handle in view.workers.items()
         }
-        self.router.set_workers(workers, view.desk_url)
+        self.router.set_workers(workers, view.gateway_url)
         self.router.closing = view.closing is not None
         async with self._opening:  # two may come at once, where the first was given up
             if self._looking is None:
@@ -189,10 +189,10 @@ class Gateway(RpcServer):
             self._servers.append(await self._stack.enter_async_context(listening(config, listener)))
         self._looking = asyncio.create_task(self._keep_looking())
         server = self._settings.server
-        logger.info("Desk {} answers at {}:{}", self.name, server.host, server.port)
+        logger.info("Gateway {} answers at {}:{}", self.name, server.host, server.port)
 
     async def _judge(self, call: IncomingCall) -> Refusal | None:
-        """Ask the first desk: how often a number has called must be counted in one place."""
+        """Ask the first gateway: how often a number has called must be counted in one place."""
         for name, handle in self._view.gateways.items():
             if name == self.name or not self._settings.hooks.calls_per_caller_per_hour:
                 break
@@ -231,5 +231,5 @@ class Gateway(RpcServer):
         return {self.name: self.router.refusals.counts, **self._peers}
 
     def is_public(self) -> bool:
-        """Tell whether the desk can be reached from elsewhere."""
+        """Tell whether the gateway can be reached from elsewhere."""
         return self._address.base is not None or not is_loopback(self._settings.server.host)

@@ -1,4 +1,4 @@
-"""Keeps the desks: as many as there should be, and after an update new ones in their place."""
+"""Keeps the gateways: as many as there should be, and after an update new ones in their place."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from moshi_phone.cluster.gateway import ClusterView
 from moshi_phone.cluster.rpc import RpcClient, RpcError
 from moshi_phone.cluster.runtime import ExistingActor, Runtime
 
-LOOK_SECS = 5.0  # a desk looks at all workers before it opens
+LOOK_SECS = 5.0  # a gateway looks at all workers before it opens
 CLOSE_SECS = 2.0
 LEAVE_SECS = 20.0
-"""What an old desk may take to answer the requests that it has; Twilio waits 15 s for its own."""
+"""What an old gateway may take to answer the requests that it has; Twilio waits 15 s for its own."""
 
 
 @dataclass
-class _ManagedDesk:
+class _ManagedGateway:
     handle: Any
     asker: RpcClient
     generation: int
@@ -31,7 +31,7 @@ class _ManagedDesk:
 
 
 class Gateways:
-    """All desks of a cluster.
+    """All gateways of a cluster.
 
     Args:
         runtime: starts and kills them.
@@ -45,21 +45,21 @@ class Gateways:
         self._clock = clock
         self._started = 0  # in all: makes names unique
         self._generation = 1  # older ones leave once this one answers
-        self._desks: dict[str, _ManagedDesk] = {}
+        self._gateways: dict[str, _ManagedGateway] = {}
 
     @property
     def names(self) -> list[str]:
         """All there are."""
-        return list(self._desks)
+        return list(self._gateways)
 
     @property
     def ready(self) -> bool:
         """Whether as many answer as there should be, of the newest."""
-        present = [gateway for gateway in self._desks.values() if gateway.generation == self._generation]
+        present = [gateway for gateway in self._gateways.values() if gateway.generation == self._generation]
         return len(present) >= self._count and all(gateway.answers for gateway in present)
 
     def adopt(self, survivors: Sequence[ExistingActor], generation: int) -> None:
-        """Go on with desks of an earlier command; those of an earlier generation leave."""
+        """Go on with gateways of an earlier command; those of an earlier generation leave."""
         self._generation = generation
         for one in survivors:
             self._started = max(self._started, one.number)
@@ -70,18 +70,18 @@ class Gateways:
         self._generation += 1
 
     async def tell(
-        self, workers: Mapping[str, Any], desk_url: str | None, ports: str, closing: str | None
+        self, workers: Mapping[str, Any], gateway_url: str | None, ports: str, closing: str | None
     ) -> None:
         """Tell each how things are, which opens new ones."""
-        present = [gateway for gateway in self._desks.values() if gateway.generation == self._generation]
+        present = [gateway for gateway in self._gateways.values() if gateway.generation == self._generation]
         for _ in range(self._count - len(present)):
             self._start()
-        gateways = {name: gateway.handle for name, gateway in self._desks.items()}
-        view = ClusterView(workers, gateways, desk_url, ports, closing)
-        await asyncio.gather(*(self._tell(name, gateway, view) for name, gateway in self._desks.items()))
+        gateways = {name: gateway.handle for name, gateway in self._gateways.items()}
+        view = ClusterView(workers, gateways, gateway_url, ports, closing)
+        await asyncio.gather(*(self._tell(name, gateway, view) for name, gateway in self._gateways.items()))
         # Asked anew: meanwhile there may have been an update, and then there are no new ones yet.
         if self.ready:
-            old = [name for name, gateway in self._desks.items() if gateway.generation != self._generation]
+            old = [name for name, gateway in self._gateways.items() if gateway.generation != self._generation]
             await asyncio.gather(*(self._let_go(name) for name in old))
 
     def kill_all(self, *, adopted: bool = True) -> None:
@@ -90,22 +90,22 @@ class Gateways:
         Args:
             adopted: those of an earlier command, too.
         """
-        for gateway in self._desks.values():
+        for gateway in self._gateways.values():
             if adopted or not gateway.adopted:
                 self._runtime.kill(gateway.handle, again=False)
-        self._desks.clear()
+        self._gateways.clear()
 
     def _start(self) -> None:
         self._started += 1
         name = f"d{self._started}"
-        handle = self._runtime.start_desk(name, self._started, self._generation)
+        handle = self._runtime.start_gateway(name, self._started, self._generation)
         self._enter(name, handle, self._generation)
 
     def _enter(self, name: str, handle: Any, generation: int, *, adopted: bool = False) -> None:
         asker = RpcClient(name, self._runtime.transport(handle))
-        self._desks[name] = _ManagedDesk(handle, asker, generation, adopted=adopted)
+        self._gateways[name] = _ManagedGateway(handle, asker, generation, adopted=adopted)
 
-    async def _tell(self, name: str, gateway: _ManagedDesk, view: ClusterView) -> None:
+    async def _tell(self, name: str, gateway: _ManagedGateway, view: ClusterView) -> None:
         try:
             await gateway.asker.ask("look", view, within_secs=LOOK_SECS)
         except RpcError as error:
@@ -113,21 +113,21 @@ class Gateways:
             if gateway.answers or (
                 not isinstance(error.__cause__, TimeoutError) and str(error) != gateway.error
             ):
-                logger.warning("Desk {} does not answer: {}", name, error)
+                logger.warning("Gateway {} does not answer: {}", name, error)
             gateway.answers, gateway.error = False, str(error)
         else:
             gateway.answers, gateway.error = True, ""
 
     async def _let_go(self, name: str) -> None:
         """Have it take no new connections, and end it when it has answered what it has."""
-        gateway = self._desks[name]
+        gateway = self._gateways[name]
         if gateway.leaves_s is None:
             gateway.leaves_s = self._clock()
         try:
             is_done = await gateway.asker.ask("close", within_secs=CLOSE_SECS)
         except RpcError as error:
-            logger.warning("Desk {} does not close: {}", name, error)
+            logger.warning("Gateway {} does not close: {}", name, error)
             is_done = False
         if is_done or self._clock() - gateway.leaves_s > LEAVE_SECS:
-            self._desks.pop(name, None)
+            self._gateways.pop(name, None)
             self._runtime.kill(gateway.handle, again=False)

@@ -38,7 +38,7 @@ async def cluster_running(
         manager: has not begun.
         settings: those of the cluster, its port known.
         stop: breaks the start off.
-        sockets: bound ones, which the desks listen on, by name (``cluster/gateway.py``).
+        sockets: bound ones, which the gateways listen on, by name (``cluster/gateway.py``).
         control_port: of 127.0.0.1, where the cluster is told to update or scale.
         pointer: makes a number ring here.
 
@@ -48,7 +48,7 @@ async def cluster_running(
     """
     auth = ControlAuth(settings.twilio.auth_token or "")
     control = listen("127.0.0.1", control_port)
-    manager.desk_url = settings.address().base
+    manager.gateway_url = settings.address().base
     async with AsyncExitStack() as stack:
         # What an earlier command has left goes on where this one cannot start.
         stack.callback(lambda: manager.kill_all(adopted=stop.stop_requested.is_set()))
@@ -62,19 +62,19 @@ async def cluster_running(
                 wait_secs = settings.reach.tunnel_wait_secs
 
                 async def reached_at(url: str) -> None:
-                    is_another = manager.desk_url not in (None, url)
+                    is_another = manager.gateway_url not in (None, url)
                     await manager.set_public_url(url)
                     await publish_url(url, pointer, wait_secs=wait_secs, is_another=is_another)
 
                 tunnel = Tunnel(settings.server.port, reached_at)
                 stack.push_async_callback(tunnel.stop)
                 await stop.unless_stopped(tunnel.start())
-            elif manager.desk_url:
+            elif manager.gateway_url:
                 await stop.unless_stopped(
-                    publish_url(manager.desk_url, pointer, wait_secs=0, is_another=False)
+                    publish_url(manager.gateway_url, pointer, wait_secs=0, is_another=False)
                 )
             logger.info(
-                "{} workers take calls; webhooks come in at {}", len(manager.workers), manager.desk_url
+                "{} workers take calls; webhooks come in at {}", len(manager.workers), manager.gateway_url
             )
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Keeps as many workers as are wanted, replaces those of an old version, and tells the desks of them."""
+"""Keeps as many workers as are wanted, replaces those of an old version, and tells the gateways of them."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Manager:
         )
         self._generation = 1  # raised by an update; older workers and gateways drain
         self._workers: dict[int, ManagedWorker] = {}  # by number; those of an older generation drain
-        self._desks = Gateways(runtime, options.gateways, clock)
+        self._gateways = Gateways(runtime, options.gateways, clock)
         self._closing: str | None = None  # why, once the cluster is ending
-        self.desk_url: str | None = None  # known with the tunnel or --public-url
+        self.gateway_url: str | None = None  # known with the tunnel or --public-url
         self.ports = ""  # where the gateways get their sockets
         self.was_staffed = False  # whether all workers have been ready at some time
 
@@ -74,19 +74,19 @@ class Manager:
 
     @property
     def ready(self) -> bool:
-        """Whether all that are wanted take calls, and the desks answer."""
+        """Whether all that are wanted take calls, and the gateways answer."""
         ready = [one for one in self.workers if one.state is WorkerState.READY]
         return (
             len(ready) >= self._wanted
             and all(one.generation == self._generation for one in self.workers)
-            and self._desks.ready
+            and self._gateways.ready
         )
 
     @property
     def has_ready_workers(self) -> bool:
-        """Whether as many take calls as are wanted, old ones among them, and the desks answer."""
+        """Whether as many take calls as are wanted, old ones among them, and the gateways answer."""
         ready = sum(one.state is WorkerState.READY for one in self.workers)
-        return ready >= self._wanted and self._desks.ready
+        return ready >= self._wanted and self._gateways.ready
 
     @property
     def sessions(self) -> int:
@@ -103,7 +103,7 @@ class Manager:
         # Started with other settings: replaced as by an update, and their calls finish.
         if any(not one.is_current for one in survivors if one.generation == self._generation):
             self._generation += 1
-        self._desks.adopt([one for one in survivors if one.kind == "desk"], self._generation)
+        self._gateways.adopt([one for one in survivors if one.kind == "gateway"], self._generation)
         for one in sorted(survivors, key=lambda one: one.generation):
             if one.kind == "worker":
                 if twin := self._workers.get(one.number):  # it was being killed when the command was
@@ -115,7 +115,7 @@ class Manager:
     def update(self) -> None:
         """Replace all workers by new ones, which run what is on the disk now."""
         self._generation += 1
-        self._desks.replace()
+        self._gateways.replace()
         logger.info("Update: new workers start; the old ones end with their last calls")
 
     def scale(self, workers: int) -> None:
@@ -131,7 +131,7 @@ class Manager:
             "wanted": self._wanted,
             "generation": self._generation,
             "ready": self.ready,
-            "desks": self._desks.names,
+            "gateways": self._gateways.names,
             "workers": [
                 {
                     "name": worker_name(one.number),
@@ -166,7 +166,7 @@ class Manager:
         # Asked again: the first may have been lost, or Ray has put another process in its place.
         deaf = [one for one in self.workers if one.drained_s is not None and not one.is_closing]
         await asyncio.gather(*(one.client.end() for one in deaf), return_exceptions=True)
-        await self._tell_desks()
+        await self._tell_gateways()
 
     async def _try_step(self) -> None:
         """Do it in spite of what Ray may raise: calls run, and somebody must look after them."""
@@ -179,19 +179,19 @@ class Manager:
         self.was_staffed = self.was_staffed or self.has_ready_workers
 
     async def set_public_url(self, url: str) -> None:
-        """Take note of where webhooks come in, and return when workers and desks know it.
+        """Take note of where webhooks come in, and return when workers and gateways know it.
 
         Args:
-            url: ``PublicAddress.base``; a desk refuses what was signed for another one.
+            url: ``PublicAddress.base``; a gateway refuses what was signed for another one.
         """
-        self.desk_url = url
+        self.gateway_url = url
         await asyncio.gather(*(self._look_at(one) for one in self.workers))
-        await self._tell_desks()
+        await self._tell_gateways()
 
     async def drain_all(self) -> None:
         """Take no more calls, and return when the last one is over and all workers have ended."""
         self._closing = CLOSING
-        await self._tell_desks()
+        await self._tell_gateways()
         await self._drain(self.workers)
         while self._workers:
             await self._try_step()
@@ -212,11 +212,11 @@ class Manager:
             if adopted or not one.adopted:
                 self._runtime.kill(one.handle, again=False)
         self._workers.clear()
-        self._desks.kill_all(adopted=adopted)
+        self._gateways.kill_all(adopted=adopted)
 
     async def _look_at(self, one: ManagedWorker) -> None:
         try:
-            one.report = await one.client.report(self.desk_url, REPORT_SECS)
+            one.report = await one.client.report(self.gateway_url, REPORT_SECS)
         except RpcError as error:
             if one.report is not None:
                 logger.warning("Worker {} does not answer: {}", worker_name(one.number), error)
@@ -283,10 +283,10 @@ class Manager:
                 logger.info("Worker {} takes no new calls", worker_name(one.number))
         await asyncio.gather(*(one.client.end() for one in workers), return_exceptions=True)
 
-    async def _tell_desks(self) -> None:
-        await self._desks.tell(
+    async def _tell_gateways(self) -> None:
+        await self._gateways.tell(
             {worker_name(one.number): one.handle for one in self.workers},
-            self.desk_url,
+            self.gateway_url,
             self.ports,
             self._closing,
         )

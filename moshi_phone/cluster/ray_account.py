@@ -106,9 +106,9 @@ class RayAccount:
 
 
 async def sockets_of_gateways(left: list[Left]) -> dict[str, socket]:
-    """Ask desks that are left for the sockets at which they listen; by name (``cluster/gateway.py``)."""
+    """Ask gateways that are left for the sockets at which they listen; by name (``cluster/gateway.py``)."""
     for name, handle in left:
-        if name.kind != "desk":
+        if name.kind != "gateway":
             continue
         gateway = RpcClient(f"d{name.number}", transport(handle))
         try:

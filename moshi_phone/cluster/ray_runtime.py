@@ -55,8 +55,8 @@ class _WorkerActor(Worker):
         return self.name
 
 
-class _DeskActor(Gateway):
-    """A desk in a process of Ray's."""
+class _GatewayActor(Gateway):
+    """A gateway in a process of Ray's."""
 
     def __init__(self, name: str, settings: Settings, start_log: StartLog) -> None:
         start_log()
@@ -108,10 +108,10 @@ class RayRuntime:
         )
         return actor.remote(spec, self._run_call, self._start_log)
 
-    def start_desk(self, name: str, number: int, generation: int) -> Any:
+    def start_gateway(self, name: str, number: int, generation: int) -> Any:
         """See ``Runtime``."""
-        actor = self._ray.remote(_DeskActor).options(
-            num_cpus=0, max_restarts=-1, **on_this_machine(), **self._life("desk", number, generation)
+        actor = self._ray.remote(_GatewayActor).options(
+            num_cpus=0, max_restarts=-1, **on_this_machine(), **self._life("gateway", number, generation)
         )
         return actor.remote(name, self._settings, self._start_log)
 

@@ -11,11 +11,11 @@ from typing import Any, Literal, Protocol
 from moshi_phone.cluster.rpc import Transport
 from moshi_phone.cluster.worker_client import WorkerSpec
 
-Kind = Literal["worker", "desk"]
+Kind = Literal["worker", "gateway"]
 
 _PURPOSE = b"moshi-phone cluster name 1"
 _NAME = re.compile(
-    r"moshi-(?P<account>[0-9a-f]{12})-(?P<kind>worker|desk)-(?P<number>[0-9]{1,9})"
+    r"moshi-(?P<account>[0-9a-f]{12})-(?P<kind>worker|gateway)-(?P<number>[0-9]{1,9})"
     r"-(?P<generation>[0-9]{1,9})-(?P<settings>[0-9a-f]{12})-(?P<nonce>[0-9a-f]{8})"
 )
 
@@ -31,7 +31,7 @@ class ActorName:
 
     Attributes:
         account: the ``digest`` of the auth token, which is the cluster's.
-        kind: a worker or a desk.
+        kind: a worker or a gateway.
         number: w3's and d3's is 3.
         generation: counts updates.
         settings: the ``digest`` of all that it was set by.
@@ -59,7 +59,7 @@ def parse_actor_name(text: str) -> ActorName | None:
         return None
     return ActorName(
         found["account"],
-        "worker" if found["kind"] == "worker" else "desk",
+        "worker" if found["kind"] == "worker" else "gateway",
         int(found["number"]),
         int(found["generation"]),
         found["settings"],
@@ -72,7 +72,7 @@ class ExistingActor:
     """A process that an earlier command has left.
 
     Attributes:
-        kind: a worker or a desk.
+        kind: a worker or a gateway.
         number: w3's and d3's is 3.
         generation: that of the earlier command.
         is_current: whether it is set as this command would set it.
@@ -92,8 +92,8 @@ class Runtime(Protocol):
     def start_worker(self, spec: WorkerSpec, number: int, generation: int) -> Any:
         """Start a worker; gives a handle that other processes can be sent. Returns at once."""
 
-    def start_desk(self, name: str, number: int, generation: int) -> Any:
-        """Start a desk on this machine; likewise."""
+    def start_gateway(self, name: str, number: int, generation: int) -> Any:
+        """Start a gateway on this machine; likewise."""
 
     def transport(self, handle: Any) -> Transport:
         """Give what leads to a process."""

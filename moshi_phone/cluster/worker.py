@@ -1,8 +1,8 @@
-"""One server of the cluster, engine and all, and what the desk and the manager ask of it.
+"""One server of the cluster, engine and all, and what the gateway and the manager ask of it.
 
 It is the ordinary server, ``server/lifecycle.py``, with three differences: what its streams must show is made
-with a key of its own, so that no other worker takes it; Twilio's webhooks go to the desk; and who may call is
-decided there.
+with a key of its own, so that no other worker takes it; Twilio's webhooks go to the gateway; and who may call
+is decided there.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Worker(RpcServer):
         super().__init__(spec.name)
         self._spec = spec
         self._run_call = run_call
-        self._desk = PublicAddress()  # where webhooks go; the manager tells it, and it may change
+        self._gateway = PublicAddress()  # where webhooks go; the manager tells it, and it may change
         self._stop = StopSignals()
         self._state: ServerState | None = None  # None until the engine is being loaded
         self._calls: LocalCalls | None = None
@@ -66,13 +66,13 @@ class Worker(RpcServer):
         self._answering = 0  # calls for which a hook is being asked
         self._led_s: dict[str, float] = {}  # when calls were led here, by SID; the last few
 
-    async def report(self, desk_url: str | None) -> WorkerReport:
+    async def report(self, gateway_url: str | None) -> WorkerReport:
         """Tell how this worker is.
 
         Args:
-            desk_url: where Twilio's webhooks go (``PublicAddress.base``); it may change.
+            gateway_url: where Twilio's webhooks go (``PublicAddress.base``); it may change.
         """
-        self._desk.base = desk_url
+        self._gateway.base = gateway_url
         if self._running is None:
             # Started by the first report: before it, nobody would learn of a failure.
             self._running = asyncio.create_task(self._run(), name=f"worker {self.name}")
@@ -259,7 +259,7 @@ class Worker(RpcServer):
                 settings,
                 self._run_call,
                 tokens=StreamTokens.from_auth_token(None),  # a key of its own
-                webhook_base_url=self._desk,
+                webhook_base_url=self._gateway,
             ) as state:
                 self._state, self._calls = state, LocalCalls(state)
                 logger.info("Worker {} takes calls at {}", spec.name, state.auth.address.base)
@@ -293,7 +293,7 @@ class Worker(RpcServer):
         return replace(
             given,
             server=replace(given.server, port=port),
-            web=replace(given.web, admin_port=None),  # the desk's
+            web=replace(given.web, admin_port=None),  # the gateway's
             reach=replace(given.reach, public_url=url),
             hooks=replace(
                 given.hooks,

@@ -59,9 +59,9 @@ HOOK_SECS = 6.0
 class WorkerClient(RpcClient):
     """Asks one worker; every method may raise ``RpcError``."""
 
-    async def report(self, desk_url: str | None, within_secs: float = SOON_SECS) -> WorkerReport:
+    async def report(self, gateway_url: str | None, within_secs: float = SOON_SECS) -> WorkerReport:
         """See ``Worker.report``."""
-        report: WorkerReport = await self.ask("report", desk_url, within_secs=within_secs)
+        report: WorkerReport = await self.ask("report", gateway_url, within_secs=within_secs)
         return report
 
     async def hold(self, call_sid: str) -> Refusal | None:

@@ -183,11 +183,11 @@ def _auth_token(twilio: TwilioOptions) -> str:
 def _hold_ports(
     settings: Settings, left: Mapping[str, socket], held: ExitStack
 ) -> tuple[Settings, dict[str, socket]]:
-    """Take the desks' ports until ``held`` is closed; gives them as numbers, and as sockets for the desks.
+    """Take the gateways' ports until ``held`` is closed; gives them as numbers and as sockets.
 
     Args:
         settings: say which ports.
-        left: the sockets of desks that are left, by name: what waits there is not lost.
+        left: the sockets of gateways that are left, by name: what waits there is not lost.
         held: closes them all.
     """
 

@@ -20,16 +20,16 @@ from moshi_phone.runtime.version import VERSION
 COMMANDS = {
     "serve": "Answer calls (the default).",
     "cluster": "Answer calls with several servers.",
-    "dial": "Call a phone number, and talk.",
-    "rehearse": "A whole call without a phone, checked point by point.",
+    "dial": "Call a phone number.",
+    "rehearse": "Simulate a whole call without a phone, and check it.",
     "calls": "List the calls of --calls-db, also those that were not taken.",
-    "review": "Judge recorded calls: who spoke when, and how it answered.",
-    "doctor": "Would a call work? And if not, what to do.",
-    "download": "Fetch Moshi's weights, and nothing else.",
-    "voices": "List the voices, or hear one.",
-    "bench": "Does this machine hold real time, and for how many calls?",
+    "review": "Analyse recorded calls: turn-taking and response times.",
+    "doctor": "Check the setup, with a remedy for each problem.",
+    "download": "Download Moshi's weights.",
+    "voices": "List the voices, or play one.",
+    "bench": "Measure whether this machine is fast enough, and for how many calls.",
     "estimate": "What a line takes and costs in a month.",
-    "runner": "Answer under pipecat's own runner, on any of its transports.",
+    "runner": "Answer calls under pipecat's own runner, on any of its transports.",
 }
 """Each command, the most used first, with its line in the list: --help loads none of them."""
 

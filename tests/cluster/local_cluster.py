@@ -1,4 +1,4 @@
-"""A cluster without Ray: real workers and desks on real sockets, all on the event loop of the test."""
+"""A cluster without Ray: real workers and gateways on real sockets, all on the event loop of the test."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class LocalRuntime:
     def start_worker(self, spec: WorkerSpec, number: int, generation: int) -> Process:
         return self._start(spec.name, Process(Worker(spec, run_call), "worker", number, generation))
 
-    def start_desk(self, name: str, number: int, generation: int) -> Process:
+    def start_gateway(self, name: str, number: int, generation: int) -> Process:
         gateway = Gateway(name, self.settings, self.transport)
-        return self._start(name, Process(gateway, "desk", number, generation))
+        return self._start(name, Process(gateway, "gateway", number, generation))
 
     def transport(self, handle: Process) -> Transport:
         async def ask(method: str, arguments: tuple[Any, ...]) -> Any:
@@ -115,12 +115,12 @@ class LocalCluster:
         raise AssertionError(self.manager.status())
 
     async def ready(self) -> None:
-        """Wait until all workers take calls, and all desks know it."""
+        """Wait until all workers take calls, and all gateways know it."""
         await self.step_until(lambda: self.manager.ready)
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Have all desks look at all workers now."""
+        """Have all gateways look at all workers now."""
         await asyncio.gather(*(one.runs.router.refresh() for one in self.gateways()))
 
     def survivors(self, *, is_current: bool = True) -> list[ExistingActor]:
@@ -161,7 +161,7 @@ async def local_cluster(
         options = replace(options, worker_port=free_ports(WORKERS))
     runtime = LocalRuntime(of)
     manager = Manager(runtime, of, options)
-    manager.desk_url = PUBLIC if is_public else None
+    manager.gateway_url = PUBLIC if is_public else None
     address = f"127.0.0.1:{of.server.port}"
     numbers = range(1, WORKERS + 1)
     workers = {f"w{n}.example.com": f"127.0.0.1:{options.worker_port + n - 1}" for n in numbers}

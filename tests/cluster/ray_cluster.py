@@ -36,7 +36,7 @@ class RayCluster:
 
     Attributes:
         program: the command.
-        address: where its desks answer.
+        address: where its gateways answer.
         admin: where they tell of themselves.
         control_port: where it takes ``cluster update``.
         voice: Twilio's part.
@@ -74,7 +74,7 @@ class RayCluster:
         return {one["name"]: one["state"] for one in (await self.health())["workers"]}
 
     async def until_states(self, states: dict[str, str], within_secs: float = 90.0) -> None:
-        """Wait until the workers are so, as the desk knows them."""
+        """Wait until the workers are so, as the gateway knows them."""
         async with asyncio.timeout(within_secs):
             while await self.states() != states:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
@@ -88,9 +88,9 @@ class RayCluster:
         )
 
     def gateways(self) -> list[psutil.Process]:
-        """Find the processes of the desks that listen. The command holds their socket, too."""
+        """Find the processes of the gateways that listen. The command holds their socket, too."""
         port = int(self.address.rpartition(":")[2])
-        return [one for one in actors("_DeskActor") if _listens(one, port)]
+        return [one for one in actors("_GatewayActor") if _listens(one, port)]
 
 
 def actors(kind: str) -> list[psutil.Process]:

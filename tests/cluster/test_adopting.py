@@ -30,7 +30,7 @@ def next_manager(cluster: LocalCluster, survivors: list[ExistingActor]) -> Manag
     """Make the manager of the command that is started after the death of the one before."""
     before = cluster.manager
     cluster.manager = Manager(before._runtime, before._settings, before._options)
-    cluster.manager.desk_url, cluster.manager.ports = before.desk_url, before.ports
+    cluster.manager.gateway_url, cluster.manager.ports = before.gateway_url, before.ports
     cluster.manager.adopt(survivors)
     return cluster.manager
 
@@ -53,9 +53,9 @@ async def test_all_goes_on_and_nothing_is_started() -> None:
         await goes_on(phone)
         assert states(cluster) == {1: "ready", 2: "ready"}
         assert cluster.runtime.started == started
-        assert (manager.status()["desks"], manager.status()["generation"]) == (["d1", "d2"], 1)
+        assert (manager.status()["gateways"], manager.status()["generation"]) == (["d1", "d2"], 1)
         manager.update()
-        await cluster.step_until(lambda: manager.status()["desks"] == ["d3", "d4"])
+        await cluster.step_until(lambda: manager.status()["gateways"] == ["d3", "d4"])
         await goes_on(phone)
 
 
@@ -64,7 +64,7 @@ async def test_other_settings_are_an_update() -> None:
         manager = next_manager(cluster, cluster.survivors(is_current=False))
         await cluster.step_until(lambda: manager.has_ready_workers)
         await cluster.step_until(lambda: states(cluster) == {1: "draining", 2: "ready"})
-        await cluster.step_until(lambda: manager.status()["desks"] == ["d3", "d4"])
+        await cluster.step_until(lambda: manager.status()["gateways"] == ["d3", "d4"])
         await goes_on(phone)
 
 
@@ -89,7 +89,7 @@ async def test_a_command_that_cannot_start_leaves_what_it_found() -> None:
         async def breaks(*_: Any) -> None:
             raise Breaks
 
-        manager._tell_desks = breaks  # type: ignore[method-assign]
+        manager._tell_gateways = breaks  # type: ignore[method-assign]
         with listen("127.0.0.1", 0) as port, pytest.raises(Breaks):
             async with cluster_running(
                 manager, manager._settings, StopSignals(), {PORT: port}, control_port=0
@@ -129,7 +129,7 @@ async def test_a_start_that_is_broken_off_lets_the_calls_finish_that_it_found(
         assert not any(one.alive for one in cluster.runtime.processes.values())
 
 
-async def test_a_desk_hands_its_port_to_the_next_command() -> None:
+async def test_a_gateway_hands_its_port_to_the_next_command() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         gateway, *_ = cluster.gateways()
         path = await gateway.runs.offer()
@@ -173,7 +173,7 @@ async def test_what_ray_raises_does_not_end_the_looking_after(
 
 async def test_a_twin_that_was_being_killed_is_killed() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
-        (worker, *gateways) = sorted(cluster.survivors(), key=lambda one: one.kind == "desk")
+        (worker, *gateways) = sorted(cluster.survivors(), key=lambda one: one.kind == "gateway")
         old = ExistingActor(
             "worker",
             1,

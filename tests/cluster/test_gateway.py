@@ -59,7 +59,7 @@ async def test_calls_are_spread_and_the_one_too_many_hears_busy() -> None:
             twiml = await cluster.voice.call_in(TWIML, sid(number))
             workers[worker_of(twiml)] += 1
             phone, status_url = await calls.enter_async_context(cluster.voice.obey(twiml, sid(number)))
-            assert status_url == f"{PUBLIC}/status", "webhooks go to the desk"
+            assert status_url == f"{PUBLIC}/status", "webhooks go to the gateway"
             await phone.say(times=4)
             await phone.listen(1)
         assert workers == {"w1": 2, "w2": 2, "w3": 2}
@@ -171,7 +171,7 @@ def refused_by(text: str) -> dict[tuple[str, str], float]:
     return dict(+counted)
 
 
-async def test_hooks_numbers_and_limits_through_the_desk() -> None:
+async def test_hooks_numbers_and_limits_through_the_gateway() -> None:
     async with hook(says('{"accept": true}')) as asked:
         of = settings(hooks=HookOptions(on_call=asked.url, deny=("+44*",), calls_per_caller_per_hour=2))
         async with local_cluster(ClusterOptions(workers=2), of) as cluster:
@@ -181,7 +181,7 @@ async def test_hooks_numbers_and_limits_through_the_desk() -> None:
             assert [told["from"] for told in asked.told] == [CALLER, CALLER]
 
 
-async def test_a_status_comes_in_at_the_desk(logged: Logged) -> None:
+async def test_a_status_comes_in_at_the_gateway(logged: Logged) -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         status_url = f"{PUBLIC}/status"
         assert await cluster.voice.tell(status_url, sid(1), CallStatus="completed") == 204

@@ -1,4 +1,4 @@
-"""cluster/gateways.py with real desks on real sockets: no webhook is lost, whatever becomes of a desk."""
+"""cluster/gateways.py with real gateways on real sockets: no webhook is lost, whatever happens to one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.fakes.hook import hook
 TWIML = f"{PUBLIC}/twiml"
 
 
-async def test_an_update_that_begins_while_desks_are_told_closes_none_before_there_are_others(
+async def test_an_update_that_begins_while_gateways_are_told_closes_none_before_there_are_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Telling takes long where a desk is just being started again after its death."""
+    """Telling takes long where a gateway is just being started again after its death."""
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         telling, go_on = asyncio.Event(), asyncio.Event()
         slow = cluster.gateways()[0].runs
@@ -38,10 +38,10 @@ async def test_an_update_that_begins_while_desks_are_told_closes_none_before_the
         go_on.set()
         await step
         assert len(cluster.gateways()) == 2, "the old ones: new ones are not there yet"
-        await cluster.step_until(lambda: cluster.manager.status()["desks"] == ["d3", "d4"])
+        await cluster.step_until(lambda: cluster.manager.status()["gateways"] == ["d3", "d4"])
 
 
-async def test_an_update_answers_the_requests_that_its_old_desks_have() -> None:
+async def test_an_update_answers_the_requests_that_its_old_gateways_have() -> None:
     """A hook may take some seconds; the caller of that webhook would hear an error."""
     go_on = asyncio.Event()
 
@@ -56,7 +56,7 @@ async def test_an_update_answers_the_requests_that_its_old_desks_have() -> None:
             while not asked.told:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             cluster.manager.update()
-            await cluster.step_until(lambda: {"d3", "d4"} < set(cluster.manager.status()["desks"]))
+            await cluster.step_until(lambda: {"d3", "d4"} < set(cluster.manager.status()["gateways"]))
             for _ in range(3):
                 await cluster.manager.step()
                 await asyncio.sleep(
@@ -64,26 +64,26 @@ async def test_an_update_answers_the_requests_that_its_old_desks_have() -> None:
                 )  # longer than a second in all, which an ordinary server waits at its end
             go_on.set()
             assert "<Stream" in await asking
-            await cluster.step_until(lambda: cluster.manager.status()["desks"] == ["d3", "d4"])
+            await cluster.step_until(lambda: cluster.manager.status()["gateways"] == ["d3", "d4"])
 
 
 async def test_a_connection_that_is_kept_open_is_answered_and_then_ended() -> None:
-    """As a tunnel or a proxy does it: the next request goes to a new desk, and none is cut."""
+    """As a tunnel or a proxy does it: the next request goes to a new gateway, and none is cut."""
     async with local_cluster(ClusterOptions(workers=1)) as cluster, aiohttp.ClientSession() as http:
         url = f"http://{cluster.address}/healthz"
         async with http.get(url) as answer:
             assert "close" not in answer.headers.get("Connection", "")
         cluster.manager.update()
-        await cluster.step_until(lambda: {"d3", "d4"} < set(cluster.manager.status()["desks"]))
+        await cluster.step_until(lambda: {"d3", "d4"} < set(cluster.manager.status()["gateways"]))
         await cluster.step_until(lambda: any(one.runs._leaves for one in cluster.gateways()))
         async with http.get(url) as answer:
             assert answer.headers["Connection"] == "close"
-        await cluster.step_until(lambda: cluster.manager.status()["desks"] == ["d3", "d4"])
+        await cluster.step_until(lambda: cluster.manager.status()["gateways"] == ["d3", "d4"])
         async with http.get(url) as answer:
             assert answer.status == 200
 
 
-async def test_who_calls_while_no_desk_is_there_waits_for_one() -> None:
+async def test_who_calls_while_no_gateway_is_there_waits_for_one() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         for gateway in cluster.gateways():
             gateway.alive = False

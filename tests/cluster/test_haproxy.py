@@ -73,7 +73,7 @@ async def proxied(tmp_path: Path) -> AsyncIterator[LocalCluster]:
             await process.wait()
 
 
-async def test_each_stream_goes_to_its_worker_and_the_rest_to_the_desks(tmp_path: Path) -> None:
+async def test_each_stream_goes_to_its_worker_and_the_rest_to_the_gateways(tmp_path: Path) -> None:
     async with proxied(tmp_path) as cluster:
         for number, worker in ((1, "w1"), (2, "w2")):
             sid = f"CA{number:032x}"

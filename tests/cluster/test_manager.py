@@ -69,7 +69,7 @@ async def test_an_update_cuts_nobody_and_refuses_nobody() -> None:
                     assert state is not None
                     assert len(state.calls.running) == 1
         await cluster.step_until(lambda: states(cluster) == {3: "ready", 4: "ready"})
-        assert cluster.manager.status()["desks"] == ["d3", "d4"]
+        assert cluster.manager.status()["gateways"] == ["d3", "d4"]
         cluster.manager.update()  # the names of the first generation are free again
         await cluster.step_until(lambda: states(cluster) == {1: "ready", 2: "ready"})
 

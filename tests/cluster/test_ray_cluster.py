@@ -72,7 +72,7 @@ async def test_nobody_reaches_ray_from_elsewhere(cluster: RayCluster) -> None:
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     }
-    assert len(listening) > 6, "Ray's, the desks' and the workers'"
+    assert len(listening) > 6, "Ray's, the gateways' and the workers'"
     assert [one for one in listening if not is_loopback(one[0].removeprefix("::ffff:"))] == []
 
 
@@ -114,7 +114,7 @@ async def test_a_worker_that_is_killed_loses_its_own_calls_and_no_others(
         assert Counter(call.worker for call in live) == {"w1": 2, "w2": 2, "w3": 2}, "it is back"
 
 
-async def test_a_desk_that_is_killed_costs_nothing(cluster: RayCluster, single: FakeTwilioVoice) -> None:
+async def test_a_gateway_that_is_killed_costs_nothing(cluster: RayCluster, single: FakeTwilioVoice) -> None:
     await all_free(cluster)
     async with AsyncExitStack() as stack:
         first = live = await place_calls(cluster, 2, stack, 500)

@@ -30,7 +30,7 @@ READY = {"w1": "ready", "w2": "ready"}
 def left_of(node: psutil.Process) -> list[str]:
     """Name the actors that run there."""
     lines = [" ".join(one.cmdline()) for one in node.children(recursive=True)]
-    return [line for line in lines if "_WorkerActor" in line or "_DeskActor" in line]
+    return [line for line in lines if "_WorkerActor" in line or "_GatewayActor" in line]
 
 
 async def test_a_command_that_is_killed_cuts_nobody_and_the_next_one_goes_on() -> None:

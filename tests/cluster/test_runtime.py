@@ -14,7 +14,7 @@ TOKEN = "f" * 32
 def test_a_name_tells_whose_it_is() -> None:
     name = ActorName(digest(TOKEN), "worker", 3, 2, digest(TOKEN, "settings"), "00c0ffee")
     assert parse_actor_name(str(name)) == name
-    gateway = replace(name, kind="desk", number=12)
+    gateway = replace(name, kind="gateway", number=12)
     assert parse_actor_name(str(gateway)) == gateway
     assert str(name) != str(replace(name, nonce="00c0ffef"))
 

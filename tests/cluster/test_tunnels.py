@@ -1,4 +1,4 @@
-"""A cluster with ``--tunnel``: the desks and each worker have a URL of their own."""
+"""A cluster with ``--tunnel``: the gateways and each worker have a URL of their own."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.fakes.cloudflared import FakeCloudflared
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
 from tests.fakes.twilio_voice import FakeTwilioVoice
 
-DESK = "https://front-desk.trycloudflare.com"
+GATEWAY = "https://front-gateway.trycloudflare.com"
 
 
-async def test_the_number_leads_to_the_desks_and_calls_to_the_workers(
+async def test_the_number_leads_to_the_gateways_and_calls_to_the_workers(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     of = replace(
@@ -53,18 +53,18 @@ async def test_the_number_leads_to_the_desks_and_calls_to_the_workers(
         for number in (1, 2, 3):
             opened = await cloudflared.runs.get()
             local = opened.argv[opened.argv.index("--url") + 1].removeprefix("http://")
-            is_desk = local.endswith(f":{of.server.port}")
-            assert is_desk == (number == 3), "the workers first: who calls finds somebody"
+            is_gateway = local.endswith(f":{of.server.port}")
+            assert is_gateway == (number == 3), "the workers first: who calls finds somebody"
             name = f"worker-{number}.trycloudflare.com"
-            if not is_desk:
+            if not is_gateway:
                 workers[name] = local
-            await opened.be_ready(DESK if is_desk else f"https://{name}")
+            await opened.be_ready(GATEWAY if is_gateway else f"https://{name}")
         await begun.wait()
-        assert twilio.number["voice_url"] == f"{DESK}/twiml"
-        voice = FakeTwilioVoice(DESK, f"127.0.0.1:{of.server.port}", workers)
-        twiml = await voice.call_in(f"{DESK}/twiml", f"CA{1:032x}")
+        assert twilio.number["voice_url"] == f"{GATEWAY}/twiml"
+        voice = FakeTwilioVoice(GATEWAY, f"127.0.0.1:{of.server.port}", workers)
+        twiml = await voice.call_in(f"{GATEWAY}/twiml", f"CA{1:032x}")
         async with voice.obey(twiml, f"CA{1:032x}") as (phone, status_url):
-            assert status_url == f"{DESK}/status"
+            assert status_url == f"{GATEWAY}/status"
             await phone.say(times=4)
             await phone.listen(1)
         stop.receive()

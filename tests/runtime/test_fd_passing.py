@@ -16,8 +16,8 @@ from moshi_phone.runtime.fd_passing import NotOffered, offered, offering
 
 async def test_who_waits_at_a_port_is_not_lost_when_one_of_its_holders_goes() -> None:
     with socket.create_server(("127.0.0.1", 0)) as here:
-        async with offering({"desk": here}) as path:
-            theirs = (await offered(path))["desk"]
+        async with offering({"gateway": here}) as path:
+            theirs = (await offered(path))["gateway"]
         assert theirs.getsockname() == here.getsockname()
         with socket.create_connection(here.getsockname()) as caller:
             here.close()
@@ -30,11 +30,11 @@ async def test_who_waits_at_a_port_is_not_lost_when_one_of_its_holders_goes() ->
 
 async def test_nobody_else_may_ask_and_nothing_is_left() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        async with offering({"desk": one, "admin": other}) as path:
+        async with offering({"gateway": one, "admin": other}) as path:
             assert stat.S_IMODE(Path(path).parent.stat().st_mode) == 0o700
             taken = await offered(path)
             assert {name: each.getsockname() for name, each in taken.items()} == {
-                "desk": one.getsockname(),
+                "gateway": one.getsockname(),
                 "admin": other.getsockname(),
             }
             for each in taken.values():
@@ -57,9 +57,9 @@ def dead() -> Path:
 
 async def test_what_killed_processes_have_left_goes_and_what_lives_stays(dead: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as port:
-        async with offering({"desk": port}) as lives:
+        async with offering({"gateway": port}) as lives:
             os.utime(Path(lives).parent, (0, 0))
-            async with offering({"desk": port}):
+            async with offering({"gateway": port}):
                 assert not await asyncio.to_thread(dead.exists)
             for each in (await offered(lives)).values():
                 each.close()

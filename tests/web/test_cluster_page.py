@@ -1,4 +1,4 @@
-"""The page of a desk: its call goes to a worker, and it shows those of all workers."""
+"""The page of a gateway: its call goes to a worker, and it shows those of all workers."""
 
 from __future__ import annotations
 
