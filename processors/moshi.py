@@ -57,8 +57,8 @@ _BOTH_WAYS = (
 class MoshiProcessor(AIService):
     """A full-duplex service: the caller's audio in, speech (24 kHz, 80 ms a frame) and text out, at once.
 
-    The caller's audio is the clock: each 80 ms of it goes to the session the moment it is complete, and
-    what the session says is pushed the moment it comes: the words of both sides (``transcription_frames.py``), an
+    The caller's audio is the clock: each 80 ms of it goes to the session the moment it is complete, and what
+    the session says is pushed the moment it comes: the words of both sides (``transcription_frames.py``), an
     ``EngineMetricsFrame`` that says what the step took, and the speech. A session that raises, or that owes
     an answer for ``hang_secs``, is reported as a permanent error, which ends the call.
 
