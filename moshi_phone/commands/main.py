@@ -29,7 +29,7 @@ COMMANDS = {
     "voices": "List the voices, or play one.",
     "bench": "Measure whether this machine is fast enough, and for how many calls.",
     "estimate": "What a line takes and costs in a month.",
-    "runner": "Answer calls under pipecat's own runner, on any of its transports.",
+    "runner": "Answer calls under pipecat's own runner.",
 }
 """Each command, the most used first, with its line in the list: --help loads none of them."""
 
