@@ -27,7 +27,7 @@ COMMANDS = {
     "doctor": "Check the setup, with a remedy for each problem.",
     "download": "Download Moshi's weights.",
     "voices": "List the voices, or play one.",
-    "bench": "Measure whether this machine is fast enough, and for how many calls.",
+    "bench": "Measure this machine's speed, and its capacity in calls.",
     "estimate": "What a line takes and costs in a month.",
     "runner": "Answer calls under pipecat's own runner.",
 }
