@@ -99,9 +99,8 @@ class CallStore:
         if self._thread is not None:
             self._thread.join(within_secs)
         if left := len(self._waiting | self._writing) + self._lost:
-            logger.error(
-                "{} calls were not written to {}: {}", left, self.path, self.error or "no time is left"
-            )
+            why = self.error or "No time was left."
+            logger.error("Calls that were not written to {}: {}. {}", self.path, left, why)
 
     async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask the database something, in a thread and on a connection of its own.
@@ -193,7 +192,7 @@ class CallStore:
         if self.error is not None:
             logger.info("Calls are written to {} again", self.path)
         if self._lost:
-            logger.error("{} calls were not written to {}: too many waited", self._lost, self.path)
+            logger.error("Calls that were not written to {}: {}. Too many waited.", self.path, self._lost)
         self.error, self._lost = None, 0
         self._pauses.reset()
 

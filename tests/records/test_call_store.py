@@ -89,7 +89,7 @@ def test_a_locked_database(path: Path, logged: Logged) -> None:
     assert stored(path) == ["r0", "r4", "r5", "r6", "r7"]
     (line,) = [line for line in logged.lines if "cannot be written" in line]
     assert "Calls go on" in line
-    assert "3 calls were not written" in logged.text
+    assert f"Calls that were not written to {path}: 3. Too many waited." in logged.text
     assert "again" in logged.text
     locker.close()
 
@@ -171,5 +171,5 @@ def test_a_disk_that_never_answers_does_not_hold_up_the_end(
     store.put(row(0))
     store.flush(0.1)
     store.close(0.1)
-    assert "1 calls were not written" in logged.text
+    assert f"Calls that were not written to {path}: 1." in logged.text
     locker.close()

@@ -49,15 +49,17 @@ def answer_closed(call: IncomingCall, state: ServerState) -> str | CallOverrides
     if line.when_closed == "persona":
         return CallOverrides(persona=line.persona, greeting=line.greeting)
     section = state.personas.name_for_call(called=call.to, caller=call.from_)
-    not_taken(state, call, Outcome.CLOSED, REASON, section=section)
+    number = line.transfer_to or state.settings.calls.transfer_to
+    if line.when_closed != "transfer" or number == call.own_number:  # which would ring here again
+        number = None
+    not_taken(state, call, Outcome.CLOSED, REASON, section=section, transfer_to=number)
     logger.info("The line is closed; the call gets {}", line.when_closed)
-    return _twiml(line, call, state)
+    return _twiml(line, call, state, number)
 
 
-def _twiml(line: LineHours, call: IncomingCall, state: ServerState) -> str:
+def _twiml(line: LineHours, call: IncomingCall, state: ServerState, number: str | None) -> str:
     options = state.settings.calls
-    number = line.transfer_to or options.transfer_to
-    if line.when_closed == "transfer" and number and number != call.own_number:
+    if number:
         return twiml.dial(
             number,
             options.transfer_ring_secs,

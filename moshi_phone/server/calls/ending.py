@@ -98,6 +98,8 @@ async def _live_and_end(
         call.observations.transcript.conclude({"secs": f"{call.secs:.1f}", "reason": visible(reason)})
         row: CallRow | None = None
         if not state.calls.has_other(call):  # or the row is the other stream's
+            if elsewhere and (number := state.settings.calls.fallback_to):
+                state.history.update(call.start.call_sid, transfer_to=number)
             row = enter_end(state.history, call, reason, code, gets_fallback=elsewhere is not None)
         known = call_report(call, reason, state.engine.name, row)
         # Before the call counts as over: the process may end then.

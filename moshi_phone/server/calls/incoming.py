@@ -115,7 +115,8 @@ def _refuse(refusal: Refusal, caller: str, call: IncomingCall, state: ServerStat
     """Refuse a call that finds no session here, and enter it."""
     document = state.fallback(call)
     outcome = refused_as(refusal.cause, gets_fallback=document is not None)
-    not_taken(state, call, outcome, refusal.reason)
+    number = state.settings.calls.fallback_to if document else None
+    not_taken(state, call, outcome, refusal.reason, transfer_to=number)
     return refuse(refusal, call.call_sid, caller, state.refusals, document)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.engines.duplex import CallOverrides
 from moshi_phone.engines.personas import Personas
 from moshi_phone.hooks.options import HookOptions
+from moshi_phone.records import call_database
 from moshi_phone.records.call_database import check_database, find_rows, open_database
 from moshi_phone.records.call_history import CallHistory
 from moshi_phone.records.call_row import CallRow, Outcome
@@ -22,11 +24,13 @@ from moshi_phone.records.call_search import CallSearch
 from moshi_phone.records.call_store import CallStore
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.web.history_source import HistorySource
 from moshi_phone.testing.engine import FakeEngine
 from tests.fakes.hook import hook, says
 from tests.fakes.twilio_api import AUTH_TOKEN, NUMBER, FakeTwilioApi
 from tests.fakes.twilio_voice import CALLER, Rejected
 from tests.server.talking_line import CALL, OTHER, PERSON, PUBLIC, Line, TalkingEngine, press, talk
+from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, start_message
 
 
@@ -180,6 +184,45 @@ async def test_a_stranger_without_a_token_leaves_no_row() -> None:
     async with serving(state) as address, Phone.calling(address, start_message(call_sid=CALL)) as phone:
         await phone.closed()
     assert state.history.rows == []
+
+
+async def test_a_fallback_that_somebody_answers(twilio: FakeTwilioApi) -> None:
+    made = Line(twilio, TalkingEngine(capacity=0), fallback_to=PERSON)
+    async with made.serving() as line:
+        await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
+        form = {"CallSid": CALL, "From": CALLER, "To": NUMBER, "DialCallStatus": "completed"}
+        await line.voice.post(f"{PUBLIC}/transferred", form | {"DialCallDuration": "42"})
+        row = await only_row(line.state)
+    assert row.outcome is Outcome.FALLBACK
+    assert (row.transfer_to, row.transfer_outcome, row.transfer_secs) == (PERSON, "completed", 42.0)
+
+
+async def test_calls_go_on_while_the_database_is_locked(
+    twilio: FakeTwilioApi, tmp_path: Path, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_database, "BUSY_SECS", 0.05)
+    path = tmp_path / "calls.db"
+    check_database(path)
+    made = Line(twilio, TalkingEngine())
+    made.state.history = CallHistory(store := CallStore(path, pauses_secs=(0.05,)))
+    locker = sqlite3.connect(path, isolation_level=None)
+    async with made.state.background(), made.serving() as line:
+        assert await asyncio.to_thread(store.flush, 5)
+        locker.execute("BEGIN IMMEDIATE")
+        async with line.call() as phone:
+            await talk(phone)
+            await logged.says("Calls go on, and cannot be written to")
+            await phone.send({"event": "stop"})
+            await phone.closed()
+            await line.state.calls.wait_until_idle()
+        told = await HistorySource(line.state).find(CallSearch())
+        assert [call["outcome"] for call in told["calls"]] == ["answered"]
+        assert "database is locked" in told["error"]
+        locker.execute("ROLLBACK")
+        assert await asyncio.to_thread(store.flush, 5)
+        told = await HistorySource(line.state).find(CallSearch())
+        assert (told["total"], told["error"]) == (1, None)
+    locker.close()
 
 
 async def test_rows_are_stored_as_the_calls_go(twilio: FakeTwilioApi, tmp_path: Path) -> None:
