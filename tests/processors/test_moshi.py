@@ -97,18 +97,18 @@ def test_each_frame_is_answered_at_once_with_speech_and_text() -> None:
     ]
 
 
-@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("broken", [None, RuntimeError, SystemExit])
 @pytest.mark.parametrize("hangs_up", [True, False])
 def test_the_caller_s_last_words_are_passed_on_before_the_end(
-    monkeypatch: pytest.MonkeyPatch, hangs_up: bool, broken: bool
+    monkeypatch: pytest.MonkeyPatch, hangs_up: bool, broken: type[BaseException] | None
 ) -> None:
     """A hang-up cancels the pipeline; other ends let it finish."""
     pieces = (CallerText(" good", 0.04), CallerText("bye", 0.1))
 
     async def finish_listening(_: FakeSession) -> tuple[CallerText, ...]:
         await asyncio.sleep(0.5)
-        if broken:
-            raise RuntimeError("a bug")
+        if broken is not None:
+            raise broken("a bug")
         return pieces
 
     monkeypatch.setattr(FakeSession, "finish_listening", finish_listening)

@@ -18,7 +18,7 @@ from moshi_phone.engines.moshi import find_files
 from moshi_phone.engines.moshi.checkpoint.checkpoint import CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME
 from moshi_phone.engines.options import EngineOptions
 from tests.engines.moshi.checkpoint.test_convert import as_moshi_saves_it
-from tests.engines.moshi.files import find, use_endpoint, write_hollow_mimi
+from tests.engines.moshi.files import complaint, find, use_endpoint, write_hollow_mimi
 from tests.fakes.hub import COMMIT, FakeHub
 from tests.support.tiny_personaplex import write_personaplex
 
@@ -63,6 +63,13 @@ def test_what_a_fine_tune_saves_is_found_under_its_name(folder: Path, name: str)
         config = json.loads((folder / CONFIG_NAME).read_text())
         (folder / CONFIG_NAME).write_text(json.dumps(config | {"moshi_name": name}))
     assert find(folder).weights == folder / "model.q4.safetensors"
+
+
+def test_an_adapter_beside_the_weights_is_called_one(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    name = "transformer.layers.0.gating.linear_in.lora_A.weight"
+    mx.save_safetensors(str(path), mx.load(str(path)) | {name: mx.zeros((1,))})  # type: ignore[operator]
+    assert f"the tensor {name} is a LoRA adapter's, which cannot be loaded yet" in complaint(folder)
 
 
 @pytest.mark.slow
