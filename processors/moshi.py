@@ -192,7 +192,7 @@ class MoshiProcessor(AIService):
             self.session.feed(block)
         except BUGS as error:  # ours or of an engine of the user's own
             self.create_task(self._report_broken(error))
-        # Not anew with every frame: that would put the alarm off for as long as the caller speaks.
+        # Not restarted with every frame: that would postpone the timeout for as long as the caller speaks.
         if not self._watchdog.is_running:
             self._watchdog.start()
 

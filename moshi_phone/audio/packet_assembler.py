@@ -53,7 +53,7 @@ class PacketAssembler:
         return frames
 
     def restart(self) -> None:
-        """Go on with a sender whose clock begins anew; what is not a whole frame yet stays."""
+        """Go on with a sender whose clock restarts; an incomplete frame stays."""
         self._next_ms = None
 
     def _fill_up_to(self, timestamp_ms: int) -> None:

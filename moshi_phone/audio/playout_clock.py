@@ -86,7 +86,7 @@ class PlayoutClock:
     def cleared(self, now_s: float) -> None:
         """Account for a ``clear``: what was not played by now never will be, and that is no underrun."""
         lost_s = self.lead_ms(now_s) / 1000
-        # Not out of the position, by which marks are told apart: as if playing had begun so much earlier.
+        # Not out of the position, which identifies marks: as if playing had begun so much earlier.
         self._sent_began_s = self._began_s - lost_s
         self._first_began_s -= lost_s
         self._echo_began_s = -math.inf

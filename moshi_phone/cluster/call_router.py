@@ -124,7 +124,7 @@ class CallRouter:
         return await self._with_a_worker(sid, caller, lambda worker: worker.answer(call), call)
 
     async def after_transfer(self, call: IncomingCall, how: str) -> str:
-        """Say what to do with a call that was put through: it is over, or nobody came and it is ours again.
+        """Say what to do with a transferred call: it is over, or nobody answered and it is ours again.
 
         Args:
             call: as the webhook tells of it.

@@ -129,7 +129,7 @@ class Gateway(RpcServer):
             NotOffered: when the command that has the port is gone.
         """
         self._view, self._address.base = view, view.gateway_url
-        workers = {  # made anew: after an update another process may have an old one's name
+        workers = {  # new ones: after an update another process may have an old one's name
             name: WorkerClient(name, self._transport(handle)) for name, handle in view.workers.items()
         }
         self.router.set_workers(workers, view.gateway_url)

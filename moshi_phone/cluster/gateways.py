@@ -79,7 +79,7 @@ class Gateways:
         gateways = {name: gateway.handle for name, gateway in self._gateways.items()}
         view = ClusterView(workers, gateways, gateway_url, ports, closing)
         await asyncio.gather(*(self._tell(name, gateway, view) for name, gateway in self._gateways.items()))
-        # Asked anew: meanwhile there may have been an update, and then there are no new ones yet.
+        # Asked again: meanwhile there may have been an update, and then there are no new ones yet.
         if self.ready:
             old = [name for name, gateway in self._gateways.items() if gateway.generation != self._generation]
             await asyncio.gather(*(self._let_go(name) for name in old))

@@ -39,7 +39,7 @@ async def cluster_running(
         settings: those of the cluster, its port known.
         stop: breaks the start off.
         sockets: bound ones, which the gateways listen on, by name (``cluster/gateway.py``).
-        control_port: of 127.0.0.1, where the cluster is told to update or scale.
+        control_port: of 127.0.0.1, for the commands that update or scale the cluster.
         pointer: makes a number ring here.
 
     Raises:

@@ -99,4 +99,4 @@ class Runtime(Protocol):
         """Give what leads to a process."""
 
     def kill(self, handle: Any, *, again: bool) -> None:
-        """End a process at once; ``again`` has it started anew."""
+        """End a process at once; ``again`` restarts it."""

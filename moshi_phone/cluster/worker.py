@@ -130,7 +130,7 @@ class Worker(RpcServer):
         return None if expected == PendingCall() else expected
 
     async def import_call(self, call_sid: str, expected: PendingCall | None) -> str | None:
-        """Take a call that was put through and comes back; TwiML, or None where no session is free."""
+        """Take a call that returns from a transfer; TwiML, or None where no session is free."""
         if self._state is None or await self.hold(call_sid):
             return None
         if expected is not None:

@@ -59,7 +59,9 @@ async def restore(pointer: NumberGroup | None, stop: StopSignals) -> None:
     """Make the numbers do again what it did before, in a bounded time."""
     if pointer is None:
         return
-    putting = asyncio.ensure_future(pointer.restore())  # a task, to be left behind where it takes too long
+    putting = asyncio.ensure_future(
+        pointer.restore()
+    )  # a task, so that it can be abandoned if it takes too long
     if not await stop.wait_unless_forced(putting, within_secs=PUT_BACK_SECS, forced_secs=FORCED_SECS):
         putting.cancel()
         logger.error("The number's routing was not restored in time; the next start restores it")

@@ -98,7 +98,7 @@ class LiveConversation:
     Attributes:
         judge: of all calls.
         metrics: are filled.
-        watchers: are told of each moment.
+        watchers: called with each moment.
         version: changes whenever ``strip`` does.
         strip: who spoke when in the last minute, with responses and interruptions, for the page.
     """

@@ -98,7 +98,7 @@ FIGURES: Mapping[str, tuple[Callable[[Talked], list[float]], bool]] = {
 def over_all(calls: Sequence[Talked]) -> dict[str, Interval | None]:
     """Sum up calls: each figure with its interval; None where no call knows it.
 
-    The interval is found by drawing calls anew (bootstrap): what happens in one call hangs together.
+    The interval is found by resampling calls (bootstrap): events within a call are correlated.
     """
     return {name: _interval([take(call) for call in calls], by) for name, (take, by) in FIGURES.items()}
 

@@ -28,7 +28,7 @@ class Outcome(StrEnum):
     ANSWERED = "answered"
     """It was talked in, and it is over."""
     TRANSFERRED = "transferred"
-    """It was put through to a person."""
+    """It was transferred to a person."""
     MESSAGE = "message"
     """The caller left a message."""
     FALLBACK = "fallback"
@@ -80,7 +80,7 @@ class CallRow:
         secs: how long it was talked in.
         outcome: what became of it.
         reason: the same in a sentence, without numbers or words of the caller's.
-        transfer_to: where it was put through to, masked likewise.
+        transfer_to: the number of the transfer, masked likewise.
         transfer_outcome: how that went: Twilio's ``DialCallStatus``.
         transfer_secs: how long the two talked.
         consent: to a recording: ``told`` where ``--record-notice`` was said, ``refused`` where the caller

@@ -21,7 +21,7 @@ class Transcript:
 
     Both speak at once, and the caller's words are made out later than the bot's; lines stand in the order in
     which they began. Each piece of text is on its way to the files the moment it comes, so a call that is cut
-    loses none; the lines of the last seconds, which may still change, are written anew with it.
+    loses none; the lines of the last seconds, which may still change, are rewritten with it.
 
     Args:
         files: that it is written to.

@@ -83,7 +83,7 @@ JSON_LINES = Format(".jsonl", _json_line, _json_heading)
 
 
 class TailSink:
-    """A file whose last lines are written anew; it is whole after each piece.
+    """A file whose last lines are rewritten; it is valid after each piece.
 
     Args:
         file: new and empty; closed with this.

@@ -71,7 +71,7 @@ async def running_server(
         options: how everything is set.
         run_call: drives one call.
         pointer: makes a number ring here.
-        on_status: is told of each status that Twilio reports, by the call's SID.
+        on_status: called with each status that Twilio reports, by the call's SID.
         tokens: makes and takes back what a stream must show; by default what the auth token calls for.
         webhook_base_url: where Twilio's webhooks go, where that is not this server.
 

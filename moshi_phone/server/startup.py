@@ -15,7 +15,7 @@ from moshi_phone.runtime.errors import describe_error
 
 @dataclass
 class Startup:
-    """What is told of the engine's start.
+    """Progress of the engine's start.
 
     Attributes:
         progress: the last line that the engine said of it.

@@ -90,7 +90,7 @@ class Dialler:
         api: of the account that pays for it.
         stop: when a stop is requested, the call is hung up; when it is forced, nobody waits for that.
         say: takes each new status, one line for a person to read.
-        on_placed: is told of the call when Twilio has named it.
+        on_placed: called with the call once Twilio has named it.
         news: may be set to look again at once.
         sleep: waits some seconds.
     """

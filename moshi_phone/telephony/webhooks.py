@@ -89,7 +89,7 @@ ENDED = frozenset(("completed", "busy", "no-answer", "failed", "canceled"))
 """Twilio's ``CallStatus`` of a call that is over."""
 
 CONVERSED = ("completed", "answered")
-"""Twilio's ``DialCallStatus`` of a call that was put through, and was talked in."""
+"""Twilio's ``DialCallStatus`` of a transfer in which the two talked."""
 
 _CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 
@@ -127,15 +127,16 @@ def webhooks(  # noqa: PLR0915 - one route after another
         auth: knows which webhooks are Twilio's, makes the tokens, and has the public URL.
         refusals: counts and logs those that are not.
         answer: says what to do with a call that comes in, as TwiML.
-        after_transfer: says, as TwiML, what to do with a call that was put through to another phone, given
+        after_transfer: says, as TwiML, what to do with a call that was transferred to another phone, given
             how that went (Twilio's ``DialCallStatus``).
-        on_status: is told of each call's SID and status, as they are reported, to whichever URL; of a machine
+        on_status: called with each call's SID and status, as they are reported, to whichever URL; of a
+        machine
             that has answered as ``machine_…`` (Twilio's ``AnsweredBy``).
         next_step: says, as TwiML, what to do with a call whose stream is over, given how many of its streams
             broke off before and for how many seconds it has been on hold.
         after_message: says, as TwiML, what to do with a call whose caller has left a message; its
             parameters name the recording.
-        whisper: says, as TwiML, what whoever answers a transfer is told, given the caller's call.
+        whisper: says, as TwiML, what the person who answers a transfer hears, given the caller's call.
         line_number: gives the number that rings here, E.164, as far as it is known.
     """
     answered: dict[str, str] = {}  # by the signature, which covers the question: asked twice, done once
@@ -296,7 +297,7 @@ def _check_call(form: FormData, auth: StreamAuth) -> None:
 
 
 def _log_dial_error(form: FormData) -> None:
-    """Say why a call could not be put through, which Twilio tells here and nowhere else."""
+    """Log why a transfer failed, which Twilio reports only here."""
     reported = [str(form[name]) for name in ("ErrorCode", "ErrorMessage") if form.get(name)]
     if reported:
         logger.error("The transfer failed: Twilio's error {}", redact(": ".join(reported)))

@@ -44,7 +44,7 @@ export class CallList extends EventTarget {
     this.#rows.addEventListener("keydown", (event) => this.#move(event));
   }
 
-  /** Ask anew. */
+  /** Ask again. */
   reload() {
     this.#calls.clear();
     return this.#load();

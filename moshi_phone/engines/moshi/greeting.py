@@ -2,7 +2,7 @@
 
 A greeting is Moshi's own voice, generated once at start-up from a silent caller. A call's session steps
 with these tokens forced, one frame for each of the caller's, so the greeting comes out in live time, the
-model hears itself say it and hears what the caller says meanwhile, and no delay is left behind.
+model hears itself say it and hears what the caller says meanwhile, and no delay remains.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``--record-notice``, ``--record-optout-key``: callers are told before anything is kept, and may refuse."""
+"""``--record-notice``, ``--record-optout-key``: callers are informed first, and may refuse."""
 
 from __future__ import annotations
 

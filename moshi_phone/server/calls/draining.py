@@ -40,7 +40,7 @@ async def drain(
         )
         over = asyncio.ensure_future(calls.wait_until_idle())
         await stop.wait_unless_forced(over, within_secs=drain_secs)
-        over.cancel()  # it is asked anew below, with a bound of its own
+        over.cancel()  # it is awaited again below, with a time limit of its own
     if not stop.force_requested.is_set():
         _hand_over(calls, say, can_go_on)
     await hang_up_all(calls, say)

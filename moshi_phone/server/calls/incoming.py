@@ -91,7 +91,7 @@ async def request_of(
 
 
 async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> str:
-    """Say what to do with a call that was put through: it is over, or nobody came and it is ours again.
+    """Say what to do with a transferred call: it is over, or nobody answered and it is ours again.
 
     Args:
         call: as the webhook announces it.
@@ -233,7 +233,7 @@ def connect(call_sid: str, state: ServerState, resumes: int = 0, *, has_session:
     stream_url = state.auth.address.wss(STREAM_PATH)
     assert stream_url is not None  # noqa: S101 - the webhook looked before it asked
     if not has_session:
-        reserve(state, call_sid)  # anew: the hook may have taken most of the time that it was held for
+        reserve(state, call_sid)  # again: the hook may have taken most of the time that it was held for
     asyncio.get_running_loop().call_later(STREAM_SECS, _warn_without_stream, call_sid, state)
     next_url = state.webhooks.https(twiml.next_path(resumes))
     status_url = state.webhooks.https(STATUS_PATH)

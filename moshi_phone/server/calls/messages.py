@@ -34,7 +34,7 @@ class Messages:
         folder: where they are kept.
         recordings: fetches them.
         history: has the rows.
-        outbox: tells ``--on-end``; None where nobody is told.
+        outbox: delivers to ``--on-end``; None without a hook.
         sleep: waits some seconds.
     """
 

@@ -62,7 +62,7 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
         state.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer="a broken stream")
         return elsewhere
     expected = running.expected if running else step
-    if expected is None:  # another process held it: answered anew, as the same call
+    if expected is None:  # another process held it: answered as a new call with the same SID
         answer = await request_of(call, state)
         if isinstance(answer, Refusal | Instead):
             state.reservations.release(sid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from moshi_phone.server.calls.pending import PendingCall
 
-_MAX_CALLS = 10_000  # remembered; then the oldest is forgotten, and answered anew should Twilio ask
+_MAX_CALLS = 10_000  # remembered; then the oldest is forgotten, and answered as a new call if Twilio asks
 
 
 class NextSteps:

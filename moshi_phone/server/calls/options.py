@@ -172,7 +172,7 @@ def fallback(
     Args:
         options: which of them.
         incoming: the call; None where no webhook announced it.
-        recorded_url: where messages are told; None where callers cannot leave any.
+        recorded_url: where Twilio reports messages; None if callers cannot leave any.
         transferred_url: is asked what to do where nobody answers at ``--fallback-to``; None ends the call.
     """
     number, caller_id = options.fallback_to, incoming.caller_id if incoming else None

@@ -1,6 +1,6 @@
 """What hooks are told of calls: that one begins, and what became of it, also where it was not taken.
 
-A call that was put through to a person is reported when Twilio says how that went, or when the program ends.
+A call that was transferred to a person is reported when Twilio says how that went, or when the program ends.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Reports:
             self.transferred(outbox, next(iter(self._held)))
 
     def transferred(self, outbox: Outbox | None, call_sid: str, row: CallRow | None = None) -> None:
-        """Report a call that was put through; returns at once.
+        """Report a transferred call; returns at once.
 
         Args:
             outbox: delivers it.

@@ -201,7 +201,7 @@ class ServerState:
 
     @cached_property
     def on_begin(self) -> Hook | None:
-        """Who is told when a call begins."""
+        """Who is informed when a call begins."""
         hooks = self.settings.hooks
         return Hook(hooks.on_begin, hooks.hook_secret, BEGIN_SECS) if hooks.on_begin else None
 

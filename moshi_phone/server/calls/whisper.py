@@ -1,4 +1,4 @@
-"""What whoever answers a transfer is told before the caller is connected (``--transfer-whisper``)."""
+"""What the person who answers a transfer hears before the caller is connected (``--transfer-whisper``)."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
     Args:
         state: what the calls share.
         run_call: drives one call to its end (``bot.run_call``).
-        on_status: is told of each status that Twilio reports, by the call's SID.
+        on_status: called with each status that Twilio reports, by the call's SID.
     """
 
     @asynccontextmanager

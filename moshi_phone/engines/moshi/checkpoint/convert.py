@@ -1,7 +1,7 @@
 """Weights in PyTorch's layout to MLX files: the conversion, and the folder that keeps its result.
 
 So a machine with less memory than the file is long can do it. The result appears under its name when it is
-whole; what an interrupted run leaves behind is written anew by the next one.
+whole; the next run overwrites what an interrupted one left.
 """
 
 from __future__ import annotations

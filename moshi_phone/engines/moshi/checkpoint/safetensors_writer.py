@@ -36,7 +36,7 @@ class SafetensorsWriter:
     """A context that takes the data of each tensor, in the order in which they were declared.
 
     Args:
-        path: is written anew. What is in it is whole only after the context has ended without an error.
+        path: overwritten. It is complete only after the context has ended without an error.
         specs: every tensor by name; the file has this order.
         metadata: strings for the header.
     """

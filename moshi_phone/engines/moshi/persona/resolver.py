@@ -92,7 +92,7 @@ class RequestResolver:
 
     @property
     def supported_overrides(self) -> frozenset[str]:
-        """Which wishes the model can fulfil."""
+        """Fields of a ``CallOverrides`` that the model supports."""
         beyond = {"persona", "voice"} if self._voices is not None else set[str]()
         return frozenset({"greeting", "temperature"} | beyond)
 

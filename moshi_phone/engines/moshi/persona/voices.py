@@ -203,7 +203,7 @@ class VoiceLoader:
         if path.suffix == ".pt":
             return read_voice(path)
         # Its tokens are the same for every call, and take seconds; a .pt is read in milliseconds.
-        key = (path, path.stat().st_mtime_ns)  # a file that is written anew is another voice
+        key = (path, path.stat().st_mtime_ns)  # an edited file is another voice
         if key not in self._recordings:
             pcm = read_recording(path)
             with self._borrow_mimi() as mimi:
