@@ -129,9 +129,8 @@ def webhooks(  # noqa: PLR0915 - one route after another
         answer: says what to do with a call that comes in, as TwiML.
         after_transfer: says, as TwiML, what to do with a call that was transferred to another phone, given
             how that went (Twilio's ``DialCallStatus``).
-        on_status: called with each call's SID and status, as they are reported, to whichever URL; of a
-        machine
-            that has answered as ``machine_…`` (Twilio's ``AnsweredBy``).
+        on_status: called with each call's SID and status as reported, to whichever URL; of a machine that
+            has answered, ``machine_…`` (Twilio's ``AnsweredBy``).
         next_step: says, as TwiML, what to do with a call whose stream is over, given how many of its streams
             broke off before and for how many seconds it has been on hold.
         after_message: says, as TwiML, what to do with a call whose caller has left a message; its
