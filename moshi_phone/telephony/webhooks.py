@@ -81,6 +81,11 @@ class IncomingCall:
             return self.from_
         return self.to if is_number(self.to) else self.caller_id or self.to
 
+    @property
+    def party(self) -> str:
+        """The person at the other end: who calls, or who was dialled."""
+        return self.to if self.direction.startswith("outbound") else self.from_
+
 
 MAX_BODY_BYTES = 64 * 1024  # Twilio's forms have one or two kilobytes
 MAX_FIELDS = 500

@@ -168,7 +168,7 @@ def _for_call(call: IncomingCall, state: ServerState) -> CallOverrides:
 
 def _filled(request: CallOverrides, call: IncomingCall, state: ServerState) -> CallOverrides:
     section = state.personas.name_for_call(called=call.to, caller=call.from_)
-    return state.personas.filled(request, section, state.now(), call.from_)
+    return state.personas.filled(request, section, state.now(), call.party)
 
 
 def _by_number(call: IncomingCall, state: ServerState, closed: CallOverrides) -> CallOverrides:

@@ -106,7 +106,8 @@ async def answer(
                 await _go_on(running, before, lost_s, expected, state)
                 return
         state.calls.replace_stream(start.call_sid)
-    session = _open_session(state, expected.request)
+    caller = expected.incoming.party if expected.incoming else ""
+    session = _open_session(state, expected.request, expected.section, caller)
     # From here on it is no stranger's: it counts no more towards those that wait, and may stay for hours.
     if connection := connection_of(websocket):
         connection.admitted()
@@ -174,7 +175,9 @@ def _open_session(
     state: ServerState, request: CallOverrides, section: str | None = None, caller: str = ""
 ) -> DuplexSession:
     # What a webhook has filled already has nothing left to fill; the page's calls come here as they are.
-    request = state.personas.filled(request, section, state.now(), caller)
+    filled = state.personas.filled(request, section, state.now(), caller)
+    if filled.requested <= request.requested | state.engine.supported_overrides:  # not so of the parrot
+        request = filled
     if state.calls.closing:
         raise StreamRefused(RefusalCause.CLOSING, state.calls.closing)
     if state.loading is not None:

@@ -24,7 +24,7 @@ from moshi_phone.telephony.options import TwilioOptions
 from moshi_phone.testing.engine import FakeEngine, FakeSession
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER
 from tests.fakes.twilio_voice import FakeTwilioVoice
-from tests.support.phone import serving
+from tests.support.phone import Phone, serving, start_message
 
 PUBLIC = "https://phone.example.com"
 CALL = "CA" + "1" * 32
@@ -141,3 +141,28 @@ def test_what_closed_lines_need_is_told_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(HoursUnusable, match="needs closed_transfer_to, or --transfer-to"):
         check_hours(load_personas(file), Settings())
     check_hours(load_personas(file), Settings(calls=CallOptions(transfer_to="+15559990000")))
+
+
+async def test_an_engine_that_takes_no_persona_answers_all_the_same(tmp_path: Path) -> None:
+    """The parrot, where there is no accelerator: --personas is left out, and so is the time in it."""
+    default = 'persona = "You are Anna, and it is {now}."\ngreeting = "It is {weekday}."'
+    async with line(tmp_path, default, OPEN) as (voice, engine, state):
+        engine.supported_overrides = frozenset()  # type: ignore[misc]
+        twiml = await voice.call_in(f"{PUBLIC}/twiml", CALL)
+        async with voice.obey(twiml, CALL) as (phone, _):
+            await phone.say(bytes([0x10, 0x90] * 80), times=8)
+            await phone.listen(1)
+        await state.calls.wait_until_idle()
+    assert engine.requests == [NO_OVERRIDES]
+
+
+async def test_a_call_that_no_webhook_announced_is_filled_too(tmp_path: Path) -> None:
+    async with line(tmp_path, 'persona = "You are Anna, and it is {now}."', OPEN) as (voice, engine, state):
+        token = state.mint(CALL)
+        async with Phone.calling(
+            voice._local, start_message(parameters={"token": token}, call_sid=CALL)
+        ) as phone:
+            await phone.say(bytes([0x10, 0x90] * 80), times=8)
+            await phone.listen(1)
+        await state.calls.wait_until_idle()
+    assert [request.persona for request in engine.requests] == ["You are Anna, and it is 2026-11-30 11:00."]
