@@ -76,7 +76,7 @@ def cluster(
     context: click.Context,
     /,
     *,
-    numbers: tuple[str, ...],
+    number: tuple[str, ...],
     cluster_options: ClusterOptions,
     settings: Settings,
 ) -> None:
@@ -109,7 +109,7 @@ def cluster(
             if account:
                 held.enter_context(account.leaving_nothing())
             is_back = event_loop.run(
-                _run(manager, settings, cluster_options, sockets, numbers),
+                _run(manager, settings, cluster_options, sockets, number),
                 exit_code=operator.not_,
             )
     if not is_back:

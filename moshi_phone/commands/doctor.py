@@ -45,7 +45,6 @@ from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 @cloup.option("--json", "as_json", is_flag=True, help="Say it for a program to read.")
 @cloup.option(
     "--number",
-    "numbers",
     group=GROUPS["phone"],
     type=PhoneNumbers(),
     multiple=True,
@@ -61,7 +60,7 @@ from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 def doctor(
     *,
     as_json: bool,
-    numbers: tuple[str, ...],
+    number: tuple[str, ...],
     twilio_options: TwilioOptions,
     reach_options: ReachOptions,
     engine_options: EngineOptions,
@@ -80,7 +79,7 @@ def doctor(
         settled, _ = resolve_personas(engine_options)
         options = Settings(server=server_options, engine=settled, twilio=twilio_options, reach=reach_options)
         options.address()
-        checks = event_loop.run(_examine(options, numbers, quiet=as_json))
+        checks = event_loop.run(_examine(options, number, quiet=as_json))
     works = all(check.state != "fail" for check in checks)
     if as_json:
         print(json.dumps({"works": works, "checks": [asdict(check) for check in checks]}, indent=2))

@@ -96,7 +96,7 @@ class WholeNumber(Number):
         return int(value)
 
 
-class PhoneNumbers(click.ParamType[str]):
+class PhoneNumbers(click.types.StringParamType):
     """A phone number as it was written; a variable may hold several, with commas or blanks between them."""
 
     name = "number"

@@ -21,7 +21,6 @@ FORCED_SECS = 2.0  # what a request under way may still take when somebody insis
 
 number_option = cloup.option(
     "--number",
-    "numbers",
     group=GROUPS["phone"],
     type=PhoneNumbers(),
     multiple=True,

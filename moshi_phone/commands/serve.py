@@ -35,12 +35,12 @@ _HERE = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - all of them take w
 @click.pass_obj
 @number_option
 @options_from(Settings)
-def serve(load_run_call: Callable[[], RunCall], /, *, numbers: tuple[str, ...], settings: Settings) -> None:
+def serve(load_run_call: Callable[[], RunCall], /, *, number: tuple[str, ...], settings: Settings) -> None:
     """Answer calls at ws://HOST:PORT/stream."""
     log_to_stderr(settings.server.log_level, settings.secrets, settings.server.log_format)
     with explained():
         settings.check()
-        is_back = event_loop.run(_serve(settings, load_run_call(), numbers), exit_code=operator.not_)
+        is_back = event_loop.run(_serve(settings, load_run_call(), number), exit_code=operator.not_)
     if not is_back:
         sys.exit(1)
 

@@ -74,8 +74,8 @@ MISTAKES = [
     Mistake("dial +15551234567", "Say which of your Twilio numbers calls", environment=ACCOUNT),
     Mistake("dial", "Missing argument 'NUMBER'"),
     # Credentials and URLs.
-    Mistake("--tunnel", "--tunnel opens this line to everybody: set TWILIO_AUTH_TOKEN"),
-    Mistake("--host 0.0.0.0", "--host 0.0.0.0 opens this line to everybody"),
+    Mistake("--tunnel", "--tunnel opens this server to everybody: set TWILIO_AUTH_TOKEN"),
+    Mistake("--host 0.0.0.0", "--host 0.0.0.0 opens this server to everybody"),
     Mistake("--public-url https://a.com/twiml", "expected a public URL without /twiml", environment=ACCOUNT),
     Mistake(
         "--public-url http://a.com",

@@ -60,6 +60,14 @@ def test_values_as_the_options_take_them(tmp_path: Path) -> None:
     assert "settings.toml: port: expected a whole number" in result.output.replace("\n", " ")
 
 
+def test_several_numbers_and_one(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    for text in ('number = "+15550000001"', 'number = ["+15550000001", "+15550000002"]'):
+        file.write_text(f"{text}\n")
+        result = CliRunner().invoke(cli, ["serve", "--config", str(file), "--port", "high"])
+        assert "expected a whole number from 0 to 65535, got 'high'." in result.output, "and nothing else"
+
+
 def test_names_of_other_commands_are_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text("secs = 12\nring-secs = 'long'\n")  # rehearse's and dial's

@@ -147,7 +147,7 @@ async def test_an_engine_that_takes_no_persona_answers_all_the_same(tmp_path: Pa
     """The parrot, where there is no accelerator: --personas is left out, and so is the time in it."""
     default = 'persona = "You are Anna, and it is {now}."\ngreeting = "It is {weekday}."'
     async with line(tmp_path, default, OPEN) as (voice, engine, state):
-        engine.supported_overrides = frozenset()  # type: ignore[misc]
+        engine.supported_overrides = frozenset()
         twiml = await voice.call_in(f"{PUBLIC}/twiml", CALL)
         async with voice.obey(twiml, CALL) as (phone, _):
             await phone.say(bytes([0x10, 0x90] * 80), times=8)
