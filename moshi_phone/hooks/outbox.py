@@ -28,7 +28,7 @@ MAX_FILES = 10_000
 """Reports that may wait; beyond it the oldest is dropped, with a log line."""
 PAUSES_SECS = (1.0, 5.0, 30.0, 60.0, 300.0, 900.0)
 SEND_SECS = 10.0
-_PART = ".part"
+_PART, _HELD = ".part", ".held"
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
@@ -63,6 +63,10 @@ class Outbox:
         """
         self._folder.mkdir(0o700, parents=True, exist_ok=True)
         self._finish_parts()
+        for held in self._folder.glob(
+            f"*{_HELD}"
+        ):  # of a program that was killed: nothing more is learned of it
+            held.rename(held.with_suffix(".json"))
         self._added.set()
         self._sending = asyncio.create_task(self._send_all())
 
@@ -88,6 +92,26 @@ class Outbox:
         self._emptied.clear()
         self._added.set()
 
+    async def hold(self, event: Mapping[str, object]) -> Path | None:
+        """Keep an event on the disk until ``release``, or the next start; None where it cannot be written."""
+        try:
+            return await _on_disk(partial(self._write, dict(event), _HELD))
+        except OSError as error:
+            logger.error("A call waits to be told to --on-end in memory only: {} ({})", self._folder, error)
+            return None
+
+    async def release(self, held: Path | None, event: Mapping[str, object]) -> None:
+        """Deliver an event that was held, as it is now.
+
+        Args:
+            held: what ``hold`` gave.
+            event: has the ``id`` that it had then.
+        """
+        await self.add(event)
+        if held is not None:
+            with suppress(OSError):  # it is told again at the next start, with the same id
+                await _on_disk(partial(held.unlink, missing_ok=True))
+
     async def delete(self, call_sids: set[str]) -> None:
         """Delete what waits to be told of these calls.
 
@@ -96,14 +120,14 @@ class Outbox:
         """
 
         def delete() -> None:
-            for path in self._files():
+            for path in (*self._files(), *self._folder.glob(f"*{_HELD}")):
                 with suppress(FileNotFoundError, ValueError):  # delivered meanwhile; no report
                     if json.loads(path.read_text(encoding="utf-8")).get("call_sid") in call_sids:
                         path.unlink()
 
         await _on_disk(delete)
 
-    def _write(self, what: dict[str, Any]) -> None:
+    def _write(self, what: dict[str, Any], ending: str = ".json") -> Path:
         files = self._files()
         for oldest in files[: max(0, len(files) - MAX_FILES + 1)]:
             oldest.unlink(missing_ok=True)
@@ -119,7 +143,7 @@ class Outbox:
                 file.flush()
                 # Before the rename, or a power cut could leave the name with an empty file.
                 os.fsync(file.fileno())
-            part.rename(part.with_suffix(".json"))
+            return part.rename(part.with_suffix(ending))
         except BaseException:  # a full disk: words and numbers of half a report must not stay
             with suppress(OSError):
                 part.unlink()

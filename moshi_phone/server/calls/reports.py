@@ -1,12 +1,15 @@
 """What hooks are told of calls: that one begins, and what became of it, also where it was not taken.
 
-A call that was transferred to a person is reported when Twilio says how that went, or when the program ends.
+A call that was transferred to a person is reported when Twilio says how that went, or when the program ends;
+if the program is killed meanwhile, at its next start.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from loguru import logger
@@ -27,7 +30,7 @@ class Reports:
 
     def __init__(self) -> None:
         self._pending = set[asyncio.Task[None]]()
-        self._held: dict[str, EndEvent] = {}  # by SID, the oldest first
+        self._held: dict[str, tuple[EndEvent, Path | None]] = {}  # by SID, the oldest first
 
     def begin(self, hook: Hook | None, event: BeginEvent) -> None:
         """Tell that a call begins; returns at once. What cannot be told within seconds is not told."""
@@ -46,7 +49,8 @@ class Reports:
         if event["outcome"] != Outcome.TRANSFERRED:
             await outbox.add(event)
             return
-        self._held[event["call_sid"]] = event
+        event = {**event, "id": secrets.token_hex(8)}
+        self._held[event["call_sid"]] = event, await outbox.hold(event)
         if len(self._held) > MAX_HELD:
             self.transferred(outbox, next(iter(self._held)))
 
@@ -58,12 +62,12 @@ class Reports:
             call_sid: names the call; one that is not held is none of ours.
             row: says how the transfer went; None where nobody knows.
         """
-        event = self._held.pop(call_sid, None)
-        if event is None:
+        if outbox is None or call_sid not in self._held:
             return
+        event, held = self._held.pop(call_sid)
         if row is not None:
             event["transfer"] = transfer_result(row)
-        self.send(outbox, event)
+        self._run(outbox.release(held, event), "--on-end")
 
     async def stop(self, outbox: Outbox | None) -> None:
         """Report what is held, and wait for what is on its way, but not for long."""

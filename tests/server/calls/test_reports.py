@@ -59,11 +59,13 @@ async def test_a_transfer_is_told_when_its_result_is_known(twilio: FakeTwilioApi
     async with told_line(twilio, tmp_path) as (line, told):
         await put_through(line)
         assert told.bodies == []
+        assert held_in(tmp_path) == 1
         form = {"CallSid": CALL, "From": CALLER, "To": NUMBER, "DialCallStatus": "completed"}
         await line.voice.post(f"{PUBLIC}/transferred", form | {"DialCallDuration": "95"})
         await until(lambda: len(told.bodies) == 1)
         await line.voice.tell(f"{PUBLIC}/status", CALL, CallStatus="completed")
     (event,) = told.told
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240
     assert (event["event"], event["kind"], event["section"]) == ("end", "call", "dentist")
     assert event["outcome"] == "transferred"
     assert event["transfer"] == {"to": PERSON, "outcome": "completed", "secs": 95.0}
@@ -75,6 +77,24 @@ async def test_a_transfer_without_a_result_is_told_at_the_end(twilio: FakeTwilio
         await put_through(line)
     (event,) = told.told
     assert event["transfer"] == {"to": PERSON, "outcome": None, "secs": None}
+
+
+async def test_a_transfer_is_told_after_the_program_was_killed(tmp_path: Path) -> None:
+    reports, row = Reports(), CallRow(call_sid=CALL, outcome=Outcome.TRANSFERRED, transfer_to=PERSON)
+    async with hook(says()) as told:
+        await reports.end(Outbox(Hook(told.url), tmp_path), row_report(row, None))
+        assert held_in(tmp_path) == 1
+        (tmp_path / "x.held").write_text('{"call_sid": "CAx"}')
+        again = Outbox(Hook(told.url), tmp_path)
+        await again.delete({"CAx"})
+        again.start()
+        await until(lambda: len(told.bodies) == 1)
+        await again.stop()
+    assert told.told[0]["transfer"] == {"to": PERSON, "outcome": None, "secs": None}
+
+
+def held_in(folder: Path) -> int:
+    return len(list(folder.glob("*.held")))
 
 
 async def test_calls_that_are_not_taken_are_told_once(twilio: FakeTwilioApi, tmp_path: Path) -> None:
@@ -147,6 +167,9 @@ async def test_what_waits_is_bounded(tmp_path: Path, logged: Logged) -> None:
     class Stalled(Outbox):
         def __init__(self) -> None:
             self.added: list[str] = []
+
+        async def hold(self, event: Mapping[str, object]) -> Path | None:
+            return None
 
         async def add(self, event: Mapping[str, object]) -> None:
             self.added.append(str(event["call_sid"]))
