@@ -35,6 +35,7 @@ MAX_WAITING = 1_000
 TIDY_SECS = 3600.0
 PAUSES_SECS = (1.0, 5.0, 30.0, 60.0)
 _PARTS = ("", "-wal", "-shm")
+_BUGS = (sqlite3.ProgrammingError, sqlite3.InterfaceError, TypeError, ValueError, OverflowError)
 
 T = TypeVar("T")
 
@@ -166,6 +167,9 @@ class CallStore:
                         put_rows(database, rows.values())
                 self._recovered()
                 rows = {}  # written: nothing to put back below
+            except _BUGS as error:  # these rows will never be written, and must not keep others from it
+                logger.opt(exception=error).error("{} calls cannot be written, and are left out", len(rows))
+                rows = {}
             except (sqlite3.Error, OSError, DatabaseUnusable) as error:
                 self._failed(error)
             finally:

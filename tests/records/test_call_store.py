@@ -72,6 +72,16 @@ def test_what_waits_at_the_end_is_written(path: Path) -> None:
     assert stored(path) == ["r0"]
 
 
+def test_a_row_that_cannot_be_written_keeps_no_other_from_it(path: Path, logged: Logged) -> None:
+    with storing(path) as store:
+        store.put(row(0, text=object()))  # type: ignore[arg-type]
+        assert store.flush(5)
+        store.put(row(1))
+        assert store.flush(5)
+    assert stored(path) == ["r1"]
+    assert "1 calls cannot be written, and are left out" in logged.text
+
+
 def test_a_locked_database(path: Path, logged: Logged) -> None:
     """Rows wait; what is too much is let go, the oldest first, and told."""
     locker = sqlite3.connect(path, isolation_level=None)
