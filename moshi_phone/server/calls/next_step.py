@@ -51,6 +51,7 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
     elsewhere = state.fallback(call) or twiml.hang_up()
     if resumes >= options.resumes:
         logger.warning("The stream was interrupted {} times; not resumed again", resumes + 1)
+        state.next_steps.end_with(sid, elsewhere)
         if running is not None:
             running.handed_over = True
             running.request_end("its stream broke off too often")
