@@ -10,10 +10,13 @@ import pytest
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.testing.engine import FakeEngine
 from tests.commands.serving import Serving, options
-from tests.fakes.cloudflared import FakeCloudflared
+from tests.fakes.cloudflared import URL, FakeCloudflared
 from tests.fakes.twilio_api import NUMBER, FakeTwilioApi
+from tests.fakes.twilio_voice import FakeTwilioVoice
 from tests.support.logs import Logged
 from tests.support.waiting import until
+
+CALL = "CA" + "5" * 32
 
 
 async def test_a_number_that_is_not_ours_ends_it_before_anything_is_loaded(
@@ -56,6 +59,46 @@ async def test_a_number_follows_the_tunnel_and_is_put_back(
     await serving.signal()  # in the middle of it: the number is put back all the same
     await serving.task
     assert twilio.number["voice_url"] == ""
+
+
+async def test_a_call_follows_the_tunnel_too(
+    engine: FakeEngine,
+    twilio: FakeTwilioApi,
+    cloudflared: FakeCloudflared,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Logged,
+) -> None:
+    """The URL that Twilio would ask is gone: the live call is told the new one, and finds its session."""
+    monkeypatch.setattr("moshi_phone.runtime.tunnel.RESTART_DELAYS_SECS", (0.0,))
+    twilio.put_in_progress(CALL)
+    cloudflared.ready_at_once = True
+    serving = Serving(options(twilio, tunnel=True), monkeypatch, NUMBER)
+    first = await cloudflared.runs.get()
+    await logged.says("rings here now")
+    voice = FakeTwilioVoice(URL, serving.address)
+    async with voice.obey(await voice.call_in(f"{URL}/twiml", CALL), CALL) as (phone, _):
+        await phone.say(times=4)
+        await phone.listen(1)
+        cloudflared.ready_at_once = False
+        phone.socket.transport.abort()  # as each of its connections
+        await first.die(1)
+        second = await cloudflared.runs.get()
+        voice.public = "https://other-name.trycloudflare.com"
+        await second.be_ready(voice.public)
+
+    def told() -> list[str]:
+        updates = [update["Twiml"][0] for update in twilio.made("POST", f"Calls/{CALL}.json")]
+        return [twiml for twiml in updates if f">{voice.public}/twiml/next?resumes=1#" in twiml]
+
+    await until(told)
+    async with voice.obey(told()[-1], CALL) as (phone, _):
+        await phone.say(times=4)
+        await phone.listen(1)
+        assert (engine.opened, engine.running) == (1, 1)
+        await phone.send({"event": "stop"})
+        await phone.closed()
+    await serving.signal()
+    await serving.task
 
 
 async def test_a_number_that_cannot_be_put_back(

@@ -18,6 +18,8 @@ from pipecat.workers.runner import WorkerRunner
 from moshi_phone.engines.duplex import CallerText, DuplexStep, Unsupported
 from moshi_phone.testing.engine import FakeEngine, FakeSession
 from processors.delegate import WAITING_TURNS, Delegate
+from processors.frames import MarkInputFrame, MarkOutputFrame
+from processors.playback_end import ECHO_SECS
 from processors.transcription_frames import PAUSE_STEPS, WordFrames
 from tests.fakes.openai_api import FAIL, HANG, FakeOpenAi, ToolCall, fake_openai
 from tests.processors.passing import Passing
@@ -146,6 +148,30 @@ async def test_calls_tools_and_hangs_up_after_the_last_words() -> None:
             await call.talk(caller("Goodbye."))
             await asyncio.wait_for(call.ended.wait(), WAIT_S)
             assert any(isinstance(frame, EndFrame) for frame in call.after.frames)
+
+
+@pytest.mark.parametrize("is_echoed", [True, False])
+async def test_hanging_up_waits_until_the_last_words_have_been_heard(*, is_echoed: bool) -> None:
+    """Twilio plays what was sent, and says so by the echo of a mark; without one, a second is enough."""
+    with fake_openai() as api:
+        async with calling(Call(api)) as call:
+            loud = SpeechOutputAudioRawFrame(b"\x00\x40" * 640, 8000, 1)
+            quiet = [SpeechOutputAudioRawFrame(bytes(1280), 8000, 1) for _ in range(5)]
+            await call.worker.queue_frames([loud])
+            await until(lambda: call.after.of(SpeechOutputAudioRawFrame))
+            hanging_up = asyncio.ensure_future(call.delegate.hang_up())
+            await asyncio.sleep(0.05)
+            assert not call.after.of(MarkOutputFrame), "the bot still speaks"
+            await call.worker.queue_frames(quiet)
+            await until(lambda: call.after.of(MarkOutputFrame))
+            assert not hanging_up.done()
+            began_s = asyncio.get_running_loop().time()
+            if is_echoed:
+                (mark,) = call.after.of(MarkOutputFrame)
+                await call.worker.queue_frames([MarkInputFrame(mark.mark)])
+            await asyncio.wait_for(call.ended.wait(), WAIT_S)
+            assert (asyncio.get_running_loop().time() - began_s >= ECHO_SECS) is not is_echoed
+            assert hanging_up.done()
 
 
 @pytest.mark.slow
