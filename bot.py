@@ -129,7 +129,7 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     serializer.add_event_handler(VIOLATED, on_violated)
     transport.add_event_handler(DISCONNECTED, on_client_disconnected)
 
-    call.is_heard = lambda: loop.time() - serializer.media_s < HEARD_SECS
+    call.is_heard = lambda: not transport.is_lost and loop.time() - serializer.media_s < HEARD_SECS
 
     def last_audio_s() -> float:
         return serializer.audio_s

@@ -316,6 +316,11 @@ class TwilioTransport(BaseTransport):
         return self._output
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the stream broke off, and no other one is here yet."""
+        return self._stream.websocket is None
+
+    @property
     def is_over(self) -> bool:
         """Whether the stream has ended, and no other one is waited for."""
         return self._stream.is_over

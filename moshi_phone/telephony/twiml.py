@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
@@ -14,6 +15,8 @@ from moshi_phone.telephony.e164 import parse_number
 
 _AGAIN = "#rc=5&rp=all&ct=2000&rt=5000"
 """Connection overrides: Twilio asks five times more, whatever fails. The fragment is never sent to us."""
+
+_QUESTION_BYTES = 4
 
 
 def connect_stream(
@@ -57,14 +60,21 @@ def connect_stream(
     return str(response)
 
 
-def next_path(resumes: int, held_secs: int = 0) -> str:
+def new_question() -> str:
+    """Make what tells one question from all others; no secret."""
+    return secrets.token_hex(_QUESTION_BYTES)
+
+
+def next_path(resumes: int, held_secs: int = 0, question: str = "") -> str:
     """Give the path, and query, at which Twilio asks what to do next.
 
     Args:
         resumes: how many streams of the call have broken off; a server that was restarted knows it by this.
         held_secs: for how long the call has been on hold.
+        question: tells this question from all others of the call, and so makes its signature its own.
     """
-    return f"{NEXT_PATH}?resumes={resumes}" + (f"&held={held_secs}" if held_secs else "")
+    told = f"q={question}&" if question else ""
+    return f"{NEXT_PATH}?{told}resumes={resumes}" + (f"&held={held_secs}" if held_secs else "")
 
 
 def hold(text: str | None, secs: int, next_url: str) -> str:

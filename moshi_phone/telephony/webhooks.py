@@ -110,7 +110,7 @@ AfterTransfer = Callable[[IncomingCall, str], Awaitable[str]]
 OnStatus = Callable[[str, str], None]
 NextStep = Callable[[IncomingCall, int, int], Awaitable[str]]
 
-_MAX_ANSWERED = 1_000  # questions about calls whose stream is over; each may be asked six times
+_MAX_ANSWERED = 4_000  # questions, of 1.5 kB each with its answer
 _COUNT_DIGITS = 7
 
 
@@ -146,6 +146,18 @@ def webhooks(  # noqa: PLR0915 - one route after another
     answered: dict[str, str] = {}  # by the signature, which covers the question: asked twice, done once
     router = APIRouter()
 
+    async def once(request: Request, answer: Callable[[], Awaitable[str]]) -> Response:
+        """Answer a question, or say again what was answered: to Twilio's second try, or to a replay."""
+        signature = request.headers.get(HEADER, "")
+        if signature in answered:
+            return _xml(answered[signature])
+        document = await answer()
+        if signature:
+            answered[signature] = document
+            if len(answered) > _MAX_ANSWERED:
+                del answered[next(iter(answered))]
+        return _xml(document)
+
     def note_end(form: FormData) -> bool:
         """Tell whether this is news of a call that is over, and pass it on."""
         status = str(form.get("CallStatus", "")).lower()
@@ -165,7 +177,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
             return _xml(nothing())
         call = _call(form, line_number())
         with call_context(call.call_sid):
-            return _xml(await answer(call))
+            return await once(request, lambda: answer(call))
 
     if next_step is not None:
 
@@ -175,18 +187,10 @@ def webhooks(  # noqa: PLR0915 - one route after another
             form = await read(request, NEXT_PATH)
             if note_end(form):
                 return _xml(nothing())
-            call, signature = _call(form, line_number()), request.headers.get(HEADER, "")
+            call = _call(form, line_number())
+            resumes, held_secs = (_count(request, name) for name in ("resumes", "held"))
             with call_context(call.call_sid):
-                if signature not in answered:
-                    resumes, held_secs = (_count(request, name) for name in ("resumes", "held"))
-                    document = await next_step(call, resumes, held_secs)
-                    if not signature:
-                        return _xml(document)
-                    # For Twilio's repeats: the signature covers URL and form.
-                    answered[signature] = document
-                    if len(answered) > _MAX_ANSWERED:
-                        del answered[next(iter(answered))]
-                return _xml(answered[signature])
+                return await once(request, lambda: next_step(call, resumes, held_secs))
 
     @router.post(TRANSFERRED_PATH)
     async def transferred(request: Request) -> Response:
@@ -197,7 +201,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
             _log_dial_error(form)
             if note_end(form):
                 return _xml(nothing())  # the caller hung up while the other phone rang
-            return _xml(await after_transfer(call, str(form.get("DialCallStatus", ""))))
+            return await once(request, lambda: after_transfer(call, str(form.get("DialCallStatus", ""))))
 
     if after_message is not None:
 

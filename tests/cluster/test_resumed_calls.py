@@ -26,6 +26,7 @@ MOST_SECS = 3.0  # until the callers of a worker that died are led to another on
 @pytest.fixture(autouse=True)
 def _ask_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(next_step, "ASK_SECS", 60.0)
+    monkeypatch.setattr("bot.HEARD_SECS", 0.0)  # a test asks at once after the last packet
 
 
 async def talk(phone: Phone) -> None:
@@ -81,7 +82,7 @@ async def test_the_callers_of_a_worker_that_died_are_led_to_another_one(*, forge
             phone.socket.transport.abort()
         if forgets:  # the gateway was killed with it: another one answers, which knows nothing
             for gateway in cluster.gateways():
-                gateway.runs.router._roster.keep_only(set())
+                gateway.runs.router._load.keep_only(set())
         began_s = time.monotonic()
         again = await cluster.voice.after(twiml, sid(1))
         async with calling(cluster, again):

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
+from secrets import token_hex
 from urllib.parse import parse_qsl, urlsplit
 from xml.etree import ElementTree as ET
 
@@ -34,6 +35,11 @@ class HungUp(Exception):
 class FakeTwilioVoice:
     """Twilio's voice service, for calls that come in and calls that were dialled.
 
+    Documented: the webhooks' forms and signatures, a stream's messages, ``<Parameter>``, what ``after`` says
+    of a stream that the server has closed, and that ``calls(SID).update(twiml=…)`` replaces what a live call
+    does. Second hand: without TwiML behind ``<Connect>`` the call ends. Assumed: that a reset or a lost
+    connection leads to the next verb as well, at once, and that URLs are signed without their fragment.
+
     Args:
         public: the public base URL, ``https://…``.
         local: where it leads, ``127.0.0.1:PORT``.
@@ -53,6 +59,7 @@ class FakeTwilioVoice:
             "ApiVersion": "2010-04-01",
             "CallSid": call_sid,
             "CallStatus": "ringing",
+            "CallToken": token_hex(8),  # so each is another question, as those of two calls are
             "Called": called,
             "Caller": caller,
             "Direction": "inbound",

@@ -235,7 +235,7 @@ async def test_two_callers_in_one_second(server: Server) -> None:
     assert "<Reject" in (await server.post("/twiml", CallSid="CA" + "2" * 32))[1]
     assert "<Connect>" in (await server.post("/twiml"))[1]  # Twilio asks again about the first
     server.line.clock = lambda: now + HOLD_SECS
-    assert "<Connect>" in (await server.post("/twiml", CallSid="CA" + "2" * 32))[1]
+    assert "<Connect>" in (await server.post("/twiml", CallSid="CA" + "3" * 32))[1]
 
 
 async def test_a_clock_that_is_set_back_keeps_no_line_busy(server: Server) -> None:

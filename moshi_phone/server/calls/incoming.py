@@ -23,6 +23,7 @@ from moshi_phone.server.calls.closed import answer_closed
 from moshi_phone.server.calls.consent import notice_by_twilio
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.instead import NOT_ACCEPTED, give_instead
+from moshi_phone.server.calls.next_step import next_step
 from moshi_phone.server.calls.not_taken import no_stream, not_taken
 from moshi_phone.server.calls.pending import HOLD_SECS, PendingCall
 from moshi_phone.server.calls.state import ServerState
@@ -35,7 +36,14 @@ STREAM_SECS = 10.0
 
 
 async def answer_call(call: IncomingCall, state: ServerState) -> str:
-    """Say what to do with a call, as TwiML.
+    """Say what to do with a call, as TwiML."""
+    if running := state.calls.resumable(call.call_sid):  # asked at the number's fallback URL, or by a replay
+        return await next_step(call, running.expected.resumes, 0, state)
+    return await _answer_new(call, state)
+
+
+async def _answer_new(call: IncomingCall, state: ServerState) -> str:
+    """Say what to do with a call that is not here yet.
 
     While the hook is asked, a session is held: whoever is accepted has one.
     """
@@ -235,7 +243,7 @@ def connect(call_sid: str, state: ServerState, resumes: int = 0, *, has_session:
     if not has_session:
         reserve(state, call_sid)  # again: the hook may have taken most of the time that it was held for
     asyncio.get_running_loop().call_later(STREAM_SECS, _warn_without_stream, call_sid, state)
-    next_url = state.webhooks.https(twiml.next_path(resumes))
+    next_url = state.webhooks.https(twiml.next_path(resumes, question=twiml.new_question()))
     status_url = state.webhooks.https(STATUS_PATH)
     notice = notice_by_twilio(state, call_sid)
     return twiml.connect_stream(

@@ -25,6 +25,7 @@ from moshi_phone.telephony.webhooks import IncomingCall
 
 ASK_SECS = 2.0  # after so long without Twilio's question, a call whose stream broke off is told by REST
 HOLD_STEP_SECS = 2
+TOO_SOON_SECS = 1
 
 BROKEN_OFF = frozenset((1001, 1005, 1006, 1011, 1012, 1013, 1014))
 """What a WebSocket is closed with whose phone call goes on: lost, or closed by a proxy (RFC 6455, 7.4.1)."""
@@ -56,12 +57,16 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
             running.handed_over = True
             running.request_end("its stream broke off too often")
         return elsewhere
+    if running is not None and running.is_heard():
+        # A stream that Twilio has ended brings nothing more: the question comes too soon, or is a replay.
+        url = state.webhooks.https(twiml.next_path(resumes, question=twiml.new_question()))
+        return twiml.hold(None, TOO_SOON_SECS, url) if url else elsewhere
     # Who has a session here keeps it, whether or not its socket is known to be dead.
     if running is None and (refusal := reserve(state, sid)):
-        if document := hold(resumes, held_secs, options, state.webhooks):
-            return document
-        state.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer="a broken stream")
-        return elsewhere
+        document = hold(resumes, held_secs, options, state.webhooks)
+        if document is None:
+            state.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer="a broken stream")
+        return document or elsewhere
     expected = running.expected if running else step
     if expected is None:  # another process held it: answered as a new call with the same SID
         answer = await request_of(call, state)
@@ -138,9 +143,10 @@ def note_hung_up(call_sid: str, state: ServerState) -> None:
     state.reservations.release(call_sid)
     was_awaited = isinstance(state.next_steps.peek(call_sid), PendingCall)
     state.next_steps.forget(call_sid)
-    if was_awaited and (waiting := state.calls.resumable(call_sid)):
-        waiting.caller_hung_up = True
-        waiting.stream_ended("the caller hung up")
+    if call := state.calls.resumable(call_sid):
+        call.caller_hung_up = True  # also where the news comes before the end of the stream
+        if was_awaited:
+            call.stream_ended("the caller hung up")
 
 
 async def ask_unasked(call: IncomingCall, resumes: int, state: ServerState) -> None:

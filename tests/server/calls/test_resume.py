@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bot import HEARD_SECS
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls import next_step
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.draining import CLOSING
+from moshi_phone.server.calls.incoming import answer_call
 from tests.fakes.twilio_api import FakeTwilioApi
-from tests.fakes.twilio_voice import Rejected
+from tests.fakes.twilio_voice import FakeTwilioVoice, Rejected
 from tests.server.calls.test_next_step import ring, verbs
 from tests.server.talking_line import CALL, LOUD, OTHER, PERSON, PUBLIC, Line, TalkingEngine, talk
 from tests.support.phone import Phone, start_message
@@ -113,7 +115,10 @@ async def test_another_stream_takes_the_session_over(
                 await lose(phone, line)
                 twiml = await line.voice.after(twiml, CALL)
             else:
-                twiml = await line.voice.after(twiml, CALL)
+                held = await line.voice.after(twiml, CALL)
+                assert verbs(held) == ["Pause", "Redirect"], "as long as media comes"
+                await asyncio.sleep(HEARD_SECS)
+                twiml = await line.voice.after(held, CALL)
             async with line.call(twiml=twiml) as newer:
                 await talk(newer)
                 if asks == "before the loss is seen":
@@ -142,6 +147,12 @@ async def test_who_has_hung_up_is_not_waited_for(
             await line.voice.tell(f"{PUBLIC}/status", CALL, CallStatus="completed")
             await asyncio.wait_for(line.state.calls.wait_until_idle(), 1)
             assert line.updates() == []
+        async with line.call() as phone:  # the same where the news comes before the loss is seen
+            await talk(phone)
+            await line.voice.tell(f"{PUBLIC}/status", CALL, CallStatus="completed")
+            phone.socket.transport.abort()
+            await asyncio.wait_for(line.state.calls.wait_until_idle(), 5)
+            assert line.updates() == []
         monkeypatch.setattr(next_step, "ASK_SECS", 0.05)
         twilio.calls[CALL]["status"] = "completed"
         async with broken(line):  # and where no callback tells it, Twilio's API does
@@ -168,6 +179,39 @@ async def test_a_call_that_breaks_off_too_often_is_led_elsewhere(twilio: FakeTwi
             phone.socket.transport.abort()
             await asyncio.wait_for(line.state.calls.wait_until_idle(), 5)
         assert verbs(await line.voice.after(twiml, CALL)) == ["Dial"]
+
+
+async def test_a_replayed_webhook_does_nothing_twice(
+    twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same signature again brings the same answer, with a token that is spent."""
+    asked: list[tuple[str, dict[str, str]]] = []
+    post = FakeTwilioVoice.post
+
+    async def note(self: FakeTwilioVoice, url: str, form: dict[str, str]) -> tuple[int, str]:
+        asked.append((url, form))
+        return await post(self, url, form)
+
+    monkeypatch.setattr(FakeTwilioVoice, "post", note)
+    async with Line(twilio, TalkingEngine()).serving() as line, broken(line) as twiml:
+        again = await line.voice.after(twiml, CALL)
+        async with line.call(twiml=again) as phone:
+            await talk(phone)
+            call = only(line)
+            for (url, form), document in zip(asked.copy(), (twiml, again), strict=True):
+                assert await line.voice.post(url, form) == (200, document)
+                async with line.call(twiml=document) as replayed:
+                    assert (await replayed.closed())[0] == 1008
+            # And where the answer is not known (another gateway): a stream that lives is not given away.
+            monkeypatch.setattr(call, "is_heard", lambda: True)
+            assert call.expected.incoming is not None
+            for answer in (
+                next_step.next_step(call.expected.incoming, 1, 0, line.state),
+                answer_call(call.expected.incoming, line.state),
+            ):
+                assert verbs(await answer) == ["Pause", "Redirect"]
+            await talk(phone)
+            assert only(line) is call
 
 
 async def test_a_stranger_who_knows_the_call_neither_takes_it_over_nor_ends_it(
