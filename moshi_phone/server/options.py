@@ -77,8 +77,8 @@ class ServerOptions:
     drain_secs: float = field(
         default=300.0,
         metadata={
-            "help": "Seconds that running calls may continue after SIGTERM or Ctrl-C before they are hung"
-            " up.",
+            "help": "Seconds that running calls may continue after SIGTERM or Ctrl-C before they are handed "
+            "over (docs/calls.md) or hung up.",
             "min": 0.0,
         },
     )

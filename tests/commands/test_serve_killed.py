@@ -1,4 +1,4 @@
-"""The program is killed in the middle of a call, and started again: the caller is still on the line."""
+"""The program ends in the middle of a call, and is started again: the caller is still on the line."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ PUBLIC = "https://phone.example.com"
 
 
 @pytest.mark.slow
-async def test_sigkill_in_the_middle_of_a_call(twilio: FakeTwilioApi) -> None:
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
+async def test_it_ends_in_the_middle_of_a_call(twilio: FakeTwilioApi, by: signal.Signals) -> None:
+    """SIGTERM hands over what outlasts ``--drain-secs``."""
     twilio.put_in_progress(CALL)
     port = free_ports()
-    arguments = ("--public-url", PUBLIC, "--port", str(port))
+    arguments = ("--public-url", PUBLIC, "--port", str(port), "--drain-secs", "0")
     environment = {name: value for name, value in account(twilio).items() if name != "TWILIO_NUMBER"}
     voice = FakeTwilioVoice(PUBLIC, f"127.0.0.1:{port}")
 
@@ -41,8 +43,9 @@ async def test_sigkill_in_the_middle_of_a_call(twilio: FakeTwilioApi) -> None:
         async with voice.obey(twiml, CALL) as (phone, _):
             await phone.say(SILENT_PACKET, times=8)
             await phone.listen(1)
-            first.signal(signal.SIGKILL)
-            await phone.closed()
+            first.signal(by)
+            code, _ = await phone.closed()
+            assert code == (1012 if by is signal.SIGTERM else 1006)
         await first.wait()
     async with program(*arguments, environment=environment) as second:
         twiml = await asyncio.wait_for(until_connected(twiml), 60)
