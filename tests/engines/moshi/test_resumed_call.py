@@ -63,7 +63,7 @@ async def talk_slowly(phone: Phone, coder: LoggingCoder, frames: int, packet: by
 async def test_the_tokens_are_those_of_a_session_that_heard_silence(twilio: FakeTwilioApi) -> None:
     with tiny_thread() as thread:
         engine = TinyMoshi(thread)
-        async with Line(twilio, engine).serving() as line:
+        async with Line(twilio, engine, echo_cancel="off").serving() as line:
             twiml = await line.voice.call_in(f"{line.voice.public}/twiml", CALL)
             async with line.call(twiml=twiml) as phone:
                 await until(lambda: engine.coders)
