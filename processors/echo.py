@@ -50,6 +50,7 @@ class EchoPath:
         if self._metrics.echo is None:
             outcome = "it is cancelled" if self._mode != "off" else "it is not cancelled (--echo-cancel off)"
             logger.info("Echo {:.0f} ms late, {:.0f} dB down; {}", echo.delay_ms, echo.loss_db, outcome)
+            self._metrics.echoing_calls = 1
         self._metrics.echo = echo
         if self._mode != "off":
             self.canceller.start(echo.delay_ms, echo.loss_db)
@@ -78,13 +79,14 @@ class EchoCanceller(FrameProcessor):
         if isinstance(frame, InputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
             if frame.sample_rate != PHONE_RATE_HZ or frame.num_channels != 1:
                 self._warn(frame)
-            elif (cleaned := self._clean(frame.audio)) is not frame.audio:
+            elif (cleaned := self.clean(frame.audio)) is not frame.audio:
                 if not cleaned:
                     return
                 frame = InputAudioRawFrame(cleaned, PHONE_RATE_HZ, num_channels=1)
         await self.push_frame(frame, direction)
 
-    def _clean(self, audio: bytes) -> bytes:
+    def clean(self, audio: bytes) -> bytes:
+        """Give audio, 16-bit mono at 8 kHz, without the echo; the very same bytes while there is none."""
         samples = np.frombuffer(audio, "<i2")
         cleaned = self._path.canceller.process(samples)
         return audio if cleaned is samples else cleaned.astype("<i2", copy=False).tobytes()

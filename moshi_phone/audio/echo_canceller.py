@@ -1,8 +1,8 @@
 """Removes the bot's own voice from the caller's audio.
 
-A linear filter subtracts what it has learnt of the echo, and leaves the caller's speech as it is. What is
-left, such as a loudspeaker's distortion, is suppressed by WebRTC's echo canceller (AEC3), but only while the
-caller is silent: under their voice that would cost intelligibility (STOI 0.77, not 0.97, for 6 dB).
+WebRTC's echo canceller (AEC3) removes the echo of any phone, also a distorted one, or one that moves. While
+both speak, it suppresses the caller's voice, too. So a linear filter learns the echo beside it, and is heard
+in its place while the caller speaks.
 
 It delays the caller by 11 ms at 8 kHz, AEC3's own delay.
 """
@@ -99,14 +99,16 @@ def _as_floats(samples: Samples) -> Floats:
 
 
 class _Stages:
-    """The filter, AEC3 behind it, and what decides which of the two is heard."""
+    """The filter and AEC3, side by side, and what decides which of the two is heard."""
 
     def __init__(self, loss_db: float) -> None:
         self._filter = EchoFilter(loss_db)
         self._aec = AudioProcessor(sample_rate=PHONE_RATE_HZ, echo_cancellation=True)
         self._late: Floats = np.zeros(_DELAY_SAMPLES, np.float32)  # as late as AEC3's own output
-        self._near_end = NearEndDetector()
         self._aec_share = np.float32(0)
+        self._near_energy = self._linear_energy = self._aec_energy = 0.0
+        self._left_by_filter = 1.0  # of an echo, in power
+        self._on_blocks = 0
         self._before = self._after = 0.0
 
     @property
@@ -114,60 +116,53 @@ class _Stages:
         return 10 * float(np.log10(max(self._before, 1e-9) / max(self._after, 1e-9))) if self._before else 0.0
 
     def forget_echo(self, loss_db: float) -> None:
-        self._filter, self._near_end = EchoFilter(loss_db), NearEndDetector()
+        self._filter = EchoFilter(loss_db)
 
     def process(self, near: Floats, far: Floats) -> Floats:
-        rest, echo = self._filter.process(near, far)
+        waiting = np.concatenate((self._late, self._filter.process(near, far).rest))
+        linear, self._late = waiting[:BLOCK_SAMPLES], waiting[BLOCK_SAMPLES:]
         suppressed = np.concatenate(
             [
-                self._aec.process(rest[at : at + _AEC_BLOCK_SAMPLES], far[at : at + _AEC_BLOCK_SAMPLES])
+                self._aec.process(near[at : at + _AEC_BLOCK_SAMPLES], far[at : at + _AEC_BLOCK_SAMPLES])
                 for at in range(0, BLOCK_SAMPLES, _AEC_BLOCK_SAMPLES)
             ]
         )
-        waiting = np.concatenate((self._late, rest))
-        linear, self._late = waiting[:BLOCK_SAMPLES], waiting[BLOCK_SAMPLES:]
-        speaks = self._near_end.speaks(*(float(np.dot(part, part)) for part in (near, rest, echo)))
         # Quickly to the caller's own speech, slowly away from it.
-        share = np.float32(0) if speaks else min(np.float32(1), self._aec_share + np.float32(_TO_AEC_STEP))
+        step = np.float32(_TO_AEC_STEP)
+        share = (
+            np.float32(0)
+            if self._speaks(near, linear, suppressed)
+            else min(np.float32(1), self._aec_share + step)
+        )
         shares = np.linspace(self._aec_share, share, BLOCK_SAMPLES, dtype=np.float32)
         self._aec_share = share
         mixed: Floats = (linear + shares * (suppressed - linear)).astype(np.float32, copy=False)
-        if share == 1:
+        if share == 1 and far.any():
             self._before = _REMOVED_MEMORY * self._before + float(np.dot(near, near))
             self._after = _REMOVED_MEMORY * self._after + float(np.dot(mixed, mixed))
         return mixed
+
+    def _speaks(self, near: Floats, linear: Floats, suppressed: Floats) -> bool:
+        """Tell whether the caller speaks: AEC3 leaves some of their voice, and hardly anything of an echo."""
+        self._near_energy = 0.5 * self._near_energy + 0.5 * float(np.dot(near, near))
+        self._linear_energy = 0.5 * self._linear_energy + 0.5 * float(np.dot(linear, linear))
+        self._aec_energy = 0.5 * self._aec_energy + 0.5 * float(np.dot(suppressed, suppressed))
+        is_heard = self._aec_energy > _LEFT_BY_AEC * self._linear_energy + _SILENT_ENERGY
+        if self._near_energy > _SILENT_ENERGY:
+            left = min(1.0, self._linear_energy / self._near_energy)
+            if not is_heard:
+                self._left_by_filter += _MEMORY * (left - self._left_by_filter)
+            # A filter that works shows a weak voice that AEC3 would suppress together with the echo.
+            is_heard |= self._left_by_filter < _WORKS and left > _MOSTLY
+        self._on_blocks = _SPEAKS_ON_BLOCKS if is_heard else max(0, self._on_blocks - 1)
+        return self._on_blocks > 0
 
 
 _TO_AEC_STEP = 1 / 3  # a block
 _REMOVED_MEMORY = 0.99  # two seconds
 _SILENT_ENERGY = 1e-7 * BLOCK_SAMPLES  # -70 dB of full scale
-_SPEAKS = 4.0  # 6 dB above what the filter leaves of an echo ...
-_MOSTLY = 0.15  # ... and not 8 dB below what there was: a filter that still learns leaves as much ...
-_MOSTLY_AT_FIRST = 0.5
-_LEARNING_BLOCKS = 200  # ... for four seconds of echo, even more
+_LEFT_BY_AEC = 0.1  # in power, of what the filter leaves
 _SPEAKS_ON_BLOCKS = 5
-_RISE = 10 ** (0.6 * BLOCK_SAMPLES / PHONE_RATE_HZ)  # 6 dB a second
-
-
-class NearEndDetector:
-    """Tells whether there is more in the caller's audio than what the filter leaves of the echo."""
-
-    def __init__(self) -> None:
-        self._near = self._rest = self._echo = 0.0
-        self._left = 1.0  # what the filter leaves of an echo: the least of late
-        self._learnt_blocks = 0
-        self._on_blocks = 0
-
-    def speaks(self, near: float, rest: float, echo: float) -> bool:
-        """Take the energies of a block before the filter and behind it, and of the subtracted echo."""
-        self._near = 0.5 * self._near + 0.5 * near
-        self._rest = 0.5 * self._rest + 0.5 * rest
-        self._echo = 0.7 * self._echo + 0.3 * echo
-        has_more = self._rest > _SILENT_ENERGY
-        if self._echo > _SILENT_ENERGY:
-            self._left = max(min(self._left * _RISE, self._rest / self._echo, 1.0), 1e-3)
-            self._learnt_blocks += 1
-            mostly = _MOSTLY if self._learnt_blocks > _LEARNING_BLOCKS else _MOSTLY_AT_FIRST
-            has_more &= self._rest > max(_SPEAKS * self._left * self._echo, mostly * self._near)
-        self._on_blocks = _SPEAKS_ON_BLOCKS if has_more else max(0, self._on_blocks - 1)
-        return self._on_blocks > 0
+_MEMORY = 0.05  # 0.4 s
+_WORKS = 0.03
+_MOSTLY = 0.15

@@ -29,6 +29,7 @@ from moshi_phone.rehearse.provenance import Provenance
 from moshi_phone.rehearse.reachable import check_reachable
 from moshi_phone.rehearse.rehearsal import RehearsalResult, Target
 from moshi_phone.rehearse.report import make_report_directory, write_report
+from moshi_phone.rehearse.room import Room
 from moshi_phone.rehearse.status_client import StatusClient
 from moshi_phone.rehearse.table import BY_SPEED, checklist, distributions, scenes, shares
 from moshi_phone.server.calls.options import CallOptions
@@ -189,10 +190,17 @@ class _Stage:
                     said,
                     calls,
                     jitter_ms=self.options.jitter_ms,
+                    make_room=(lambda _: None) if mirrored else self._room,
                     progress=lambda _: progress.advance(task),
                     take=number * calls,
                 )
             return made
+
+    def _room(self, number: int) -> Room | None:
+        options = self.options
+        if options.echo_ms is None and options.noise_db is None:
+            return None
+        return Room(options.echo_ms, options.echo_db, options.noise_db, seed=number)
 
     def _environment(self, engine: EngineOptions) -> dict[str, str]:
         return {**_NO_ONE_ELSE_S, **as_environment(engine), "MOSHI_PIPELINE": self.pipeline}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moshi_phone.audio.percentiles import Percentiles
+from moshi_phone.conversation.echo import MAX_LOSS_DB
 
 RESPONSE_MS = 400.0
 """The median: 300 ms of the model's, and 100 of the line's, which the caller's ear has in it, too."""
@@ -55,7 +56,8 @@ class LineFacts:
         underrun_share: of the call, how long the ear had nothing to play in mid-speech.
         clipped_share: of the bot's voice, how much was at full scale.
         stoi: the line's speech intelligibility, 0 to 1.
-        echo_db: by how much the echo of the bot's voice was softer than the voice itself.
+        echo_db: by how much the bot's voice was weaker where it reached the engine; ``MAX_LOSS_DB`` where no
+            echo was found.
         errors: what went wrong, a sentence each.
     """
 
@@ -174,6 +176,8 @@ def _quality(line: LineFacts) -> Criterion:
 def _no_echo(line: LineFacts) -> Criterion:
     if line.echo_db is None:
         return _not_judged("no_echo", "the echo was not measured")
+    if line.echo_db == MAX_LOSS_DB:
+        return _criterion("no_echo", passed=True, figure=f"none found: at least {MAX_LOSS_DB:.0f} dB below")
     return _criterion("no_echo", line.echo_db >= ECHO_DB, f"{line.echo_db:.0f} dB below the bot's voice")
 
 
@@ -225,7 +229,8 @@ _WORDS = {
     "no_echo": (
         "No echo",
         f"≥ {ECHO_DB:.0f} dB below the bot's voice",
-        "The caller's phone returns what it plays: another phone, no loudspeaker.",
+        "The caller's phone returns what it plays: --echo-cancel auto (docs/echo.md), or another phone, no "
+        "loudspeaker.",
     ),
 }
 

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from moshi_phone.conversation.criteria import NO_FACTS, LineFacts
+from moshi_phone.conversation.echo import MAX_LOSS_DB
 
+LISTENED_S = 5.0
+"""An echo is found by then, while the bot speaks."""
 _LONG_SID = re.compile(r"(CA\w{8})\w+")  # as good as a secret, and in the name of each recording
 
 
@@ -96,9 +99,23 @@ def line_facts(metrics: Mapping[str, Any], secs: object) -> LineFacts:
         return LineFacts(
             delay_p95_ms=float(delay["p95"]) if delay.get("count") else None,
             underrun_share=float(underrun_ms) / 1000 / float(secs) if known_secs else None,  # type: ignore[arg-type]
+            echo_db=echo_below_db(metrics),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return NO_FACTS
+
+
+def echo_below_db(metrics: Mapping[str, Any]) -> float | None:
+    """Say how much weaker the bot's own voice came to the engine, by a call's metrics; None if unknown.
+
+    Where no echo was found, it is at least ``MAX_LOSS_DB``.
+    """
+    try:
+        if (echo := metrics.get("echo")) is not None:
+            return float(echo["loss_db"]) + float(echo.get("removed_db", 0.0))
+        return MAX_LOSS_DB if float(metrics.get("echo_listened_s", 0.0)) >= LISTENED_S else None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def words_of(lines: object) -> list[Words]:

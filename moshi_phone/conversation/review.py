@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from moshi_phone.conversation.conversation import Conversation, summary
 from moshi_phone.conversation.criteria import Criterion, judge
+from moshi_phone.conversation.echo import MAX_LOSS_DB, EchoDetector
 from moshi_phone.conversation.events import Event
-from moshi_phone.conversation.facts import CallFacts, facts_beside
+from moshi_phone.conversation.facts import LISTENED_S, CallFacts, facts_beside
 from moshi_phone.conversation.recordings import read_call
 from moshi_phone.conversation.sound import Sound
 from moshi_phone.conversation.turns import Voices
@@ -70,12 +71,19 @@ def review(blocks: Iterable[NDArray[np.int16]], facts: CallFacts) -> Reviewed:
         blocks: int16 ``[n, 2]``, 8 kHz: the caller, and the bot as the caller hears it.
         facts: what is known beside it.
     """
-    sound = Sound()
+    sound, echo = Sound(), None
+    detector = EchoDetector() if facts.line.echo_db is None else None
     talked = Conversation()
     for block in blocks:
         talked.feed(block)
         sound.feed(block)
+        if detector is not None:
+            detector.feed(block)
+            echo = detector.echo or echo
     talked.finish()
+    if detector is not None and detector.bot_s >= LISTENED_S:
+        echo_db = echo.loss_db if echo else MAX_LOSS_DB
+        facts = replace(facts, line=replace(facts.line, echo_db=echo_db))
     if facts.line.clipped_share is None:
         facts = replace(facts, line=replace(facts.line, clipped_share=sound.clipped_share(1)))
     return Reviewed(facts, talked.voices, talked.events, sound)

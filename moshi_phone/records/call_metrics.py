@@ -38,6 +38,7 @@ class CallMetrics:
         echo_canceller_ms: by how much the echo canceller delays the caller; 0 while it is not switched in.
         echo: of the bot's voice, in the caller's audio; None where none was found.
         echo_removed_db: how much weaker it is behind the canceller; 0 while that is not switched in.
+        echoing_calls: calls with an echo: 0 or 1, until calls are added up.
         echo_listened_s: for how long the bot was heard while an echo was looked for.
     """
 
@@ -60,6 +61,7 @@ class CallMetrics:
     echo_canceller_ms: float = 0.0
     echo: Echo | None = None
     echo_removed_db: float = 0.0
+    echoing_calls: int = 0
     echo_listened_s: float = 0.0
 
     def include(self, other: CallMetrics) -> None:
@@ -77,6 +79,7 @@ class CallMetrics:
         self.underruns += other.underruns
         self.underrun_ms += other.underrun_ms
         self.deadline_misses += other.deadline_misses
+        self.echoing_calls += other.echoing_calls
         self.conversation.include(other.conversation)
 
     def summary(self) -> dict[str, Any]:

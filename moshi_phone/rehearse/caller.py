@@ -35,6 +35,7 @@ from moshi_phone.audio import g711
 from moshi_phone.rehearse.playback import Playback
 from moshi_phone.rehearse.reacting_caller import ReactingCaller
 from moshi_phone.rehearse.record import PACKET_SAMPLES, CallRecord
+from moshi_phone.rehearse.room import Room
 
 PACKET_S = 0.020
 CONNECT_SECS = 10.0
@@ -53,6 +54,7 @@ class Caller:
         parameters: what the TwiML's ``<Parameter>`` elements said; the token is one of them.
         jitter_ms: the longest that a packet is held up; each by a random part of it.
         seed: of that randomness.
+        room: adds an echo and noise to what is said; the record holds what was said without them.
         progress: told after each second, with how many have gone by.
     """
 
@@ -65,6 +67,7 @@ class Caller:
         parameters: dict[str, str] | None = None,
         jitter_ms: float = 0.0,
         seed: int = 0,
+        room: Room | None = None,
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.identity = StreamIdentity() if call_sid is None else StreamIdentity(call_sid=call_sid)
@@ -76,6 +79,7 @@ class Caller:
         self.parameters = parameters or {}
         self._encoder = MediaStreamEncoder(self.identity)
         self._network = Network(Impairments(jitter_ms=jitter_ms), seed=seed)
+        self._room = room
         self._progress = progress
         # Sends the next mark's echo when the model of the buffer has played it.
         self._echoing: asyncio.TimerHandle | None = None
@@ -132,6 +136,9 @@ class Caller:
             await pacer.wait()
             if self._network.active:
                 await asyncio.sleep(self._network.delay_s())
+            if self._room is not None:
+                at = len(record.left_s) * PACKET_SAMPLES
+                packet = self._room.packet(packet, record.ear, at)
             await self._send(socket, encoder.media(packet))
             record.left_s.append(time.perf_counter())
             if len(record.left_s) % round(1 / PACKET_S) == 0:

@@ -69,6 +69,34 @@ class RehearseOptions:
             "max": 500.0,
         },
     )
+    echo_ms: float | None = field(
+        default=None,
+        metadata={
+            "help": "Let the caller's phone return what it plays, this many milliseconds later. "
+            "Default: no echo.",
+            "envvar": "REHEARSE_ECHO_MS",
+            "min": 30.0,
+            "max": 800.0,
+        },
+    )
+    echo_db: float = field(
+        default=15.0,
+        metadata={
+            "help": "How much weaker the phone returns it, in dB; for --echo-ms.",
+            "envvar": "REHEARSE_ECHO_DB",
+            "min": 0.0,
+            "max": 60.0,
+        },
+    )
+    noise_db: float | None = field(
+        default=None,
+        metadata={
+            "help": "Add noise to the caller, this many dB below a voice. Default: none.",
+            "envvar": "REHEARSE_NOISE_DB",
+            "min": 0.0,
+            "max": 60.0,
+        },
+    )
     report: Path = field(
         default=Path("report"),
         metadata={

@@ -13,7 +13,7 @@ import numpy as np
 from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.conversation.criteria import Criterion as TalkCriterion
 from moshi_phone.conversation.criteria import LineFacts
-from moshi_phone.conversation.facts import CallFacts, words_of
+from moshi_phone.conversation.facts import CallFacts, echo_below_db, words_of
 from moshi_phone.conversation.review import Reviewed, review
 from moshi_phone.rehearse.caller import Caller
 from moshi_phone.rehearse.caller_voice import CallerVoice
@@ -21,6 +21,7 @@ from moshi_phone.rehearse.checks import CallContext, Criterion, check, held
 from moshi_phone.rehearse.measure import Measurements, measure
 from moshi_phone.rehearse.reacting_caller import ReactingCaller, Scene
 from moshi_phone.rehearse.record import CallRecord
+from moshi_phone.rehearse.room import Room
 from moshi_phone.rehearse.scenes import judge_scenes
 from moshi_phone.rehearse.status_client import StatusClient
 from moshi_phone.rehearse.urls import beside
@@ -87,6 +88,7 @@ async def rehearse(
     calls: int = 1,
     *,
     jitter_ms: float = 0.0,
+    make_room: Callable[[int], Room | None] = lambda _: None,
     progress: Callable[[int], None] = lambda _: None,
     take: int = 0,
 ) -> list[RehearsalResult]:
@@ -97,6 +99,7 @@ async def rehearse(
         said: what each caller says: µ-law, 8 kHz; or the voices of callers who react, taken in turn.
         calls: how many at once.
         jitter_ms: by how much a caller's packets are held up at most.
+        make_room: gives the room, with echo and noise, that the caller of a number calls from.
         progress: told after each second of each call.
         take: which clips the callers who react begin with.
     """
@@ -112,7 +115,14 @@ async def rehearse(
             speaks = said
         else:
             speaks = ReactingCaller(said[(take + number) % len(said)], take + number)
-        caller = Caller(target.url, speaks, jitter_ms=jitter_ms, seed=number, progress=progress)
+        caller = Caller(
+            target.url,
+            speaks,
+            jitter_ms=jitter_ms,
+            seed=number,
+            room=make_room(number),
+            progress=progress,
+        )
         call = await _call(target, caller)
         if isinstance(speaks, ReactingCaller):
             call.scenes = speaks.scenes
@@ -187,6 +197,7 @@ def _review(call: _Call, found: Measurements) -> Reviewed:
         underrun_share=found.gap_ms / 1000 / record.secs if record.secs > 0 else None,
         clipped_share=found.clipped_share,
         stoi=found.quality.stoi if found.quality else None,
+        echo_db=echo_below_db(call.metrics or {}),
         errors=tuple(error for error in (record.refused, record.broken) if error),
     )
     facts = CallFacts(

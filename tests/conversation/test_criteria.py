@@ -74,6 +74,7 @@ def test_what_did_not_happen_is_not_judged() -> None:
         (LineFacts(stoi=0.99, clipped_share=0.0, underrun_share=0.0), "quality", True),
         (LineFacts(echo_db=15.0), "no_echo", False),
         (LineFacts(echo_db=45.0), "no_echo", True),
+        (LineFacts(echo_db=32.0), "no_echo", True),
     ],
 )
 def test_what_is_known_of_the_line_is_judged(line: LineFacts, key: str, passed: bool) -> None:

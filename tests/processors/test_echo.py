@@ -28,7 +28,7 @@ async def through(
     out = []
     for at in range(0, len(both), PACKET_SAMPLES):
         path.take(both[at : at + PACKET_SAMPLES])
-        out.append(np.frombuffer(stage._clean(near[at : at + PACKET_SAMPLES].tobytes()), "<i2"))
+        out.append(np.frombuffer(stage.clean(near[at : at + PACKET_SAMPLES].tobytes()), "<i2"))
     return near, np.concatenate(out), metrics
 
 

@@ -42,6 +42,7 @@ def summary(call: Call, reason: str) -> dict[str, object]:
         "longest_silence_s": round(talk.longest_silence_s, 1),
         "echo_delay_ms": round(metrics.echo.delay_ms) if metrics.echo else 0,
         "echo_loss_db": round(metrics.echo.loss_db) if metrics.echo else 0,
+        "echo_removed_db": round(metrics.echo_removed_db),
     }
 
 

@@ -112,6 +112,7 @@ class _PhoneCollector(Collector):
                 "Messages dropped because the phone company took no audio.",
                 totals.unsent_messages,
             ),
+            ("echoing_calls", "Calls in which the phone returned the bot's voice.", totals.echoing_calls),
             ("trimmed_seconds", "Silence taken out to keep the talk quick.", totals.trimmed_ms / 1000),
             ("playout_underruns", "Times that an ear ran dry.", totals.underruns),
             ("playout_underrun_seconds", "For how long ears were dry.", totals.underrun_ms / 1000),

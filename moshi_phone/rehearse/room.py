@@ -1,0 +1,69 @@
+"""Where the caller phones from: a loudspeaker whose sound comes back, and noise. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moshi_phone.audio import g711, pcm
+from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.rehearse.playback import Playback
+
+MIN_ECHO_MS = 30.0
+"""What comes back sooner has not been heard yet when its packet leaves."""
+_REVERBERATION_SAMPLES = PHONE_RATE_HZ * 80 // 1000
+_DECAY = 6.9  # over that time: 60 dB
+_DIRECT = 2.0
+_VOICE_RMS = 0.1  # -20 dB of full scale
+
+
+class Room:
+    """Adds to what the caller says.
+
+    Args:
+        echo_ms: after which what is heard comes back; None for a phone without an echo.
+        echo_db: by how much weaker.
+        noise_db: how far below a voice there is noise; None for silence.
+        seed: of the reverberation and the noise.
+    """
+
+    def __init__(
+        self,
+        echo_ms: float | None = None,
+        echo_db: float = 15.0,
+        noise_db: float | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        self._rng = np.random.default_rng(seed)
+        count = _REVERBERATION_SAMPLES
+        response = self._rng.standard_normal(count) * np.exp(-_DECAY * np.arange(count) / count)
+        response[0] = _DIRECT
+        gain = 0.0 if echo_ms is None else 10 ** (-echo_db / 20)
+        self._response = (gain * response / np.sqrt(np.sum(response**2))).astype(np.float32)
+        self._delay_samples: int | None = None
+        if echo_ms is not None:
+            self._delay_samples = round(max(echo_ms, MIN_ECHO_MS) * PHONE_RATE_HZ / 1000)
+        self._noise_rms = 0.0 if noise_db is None else _VOICE_RMS * 10 ** (-noise_db / 20)
+
+    def packet(self, said: bytes, ear: Playback, at: int) -> bytes:
+        """Give what leaves the phone, µ-law, of what is said from a sample of the call on.
+
+        Args:
+            said: µ-law, 8 kHz.
+            ear: what is heard; it must have taken all that has arrived.
+            at: the first sample's number since the call's start.
+        """
+        samples = pcm.to_float(g711.decode(said))
+        if self._delay_samples is not None:
+            begin = at - self._delay_samples
+            heard = ear.heard_between(begin - len(self._response) + 1, begin + len(samples))
+            played = pcm.to_float(g711.decode(heard.tobytes()))
+            samples = _floats(samples + np.convolve(played, self._response, "valid"))
+        if self._noise_rms:
+            samples = _floats(samples + self._rng.normal(0, self._noise_rms, len(samples)))
+        return g711.encode(pcm.to_bytes(samples))
+
+
+def _floats(samples: NDArray[np.floating]) -> NDArray[np.float32]:
+    return samples.astype(np.float32)
