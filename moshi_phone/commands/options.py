@@ -76,7 +76,9 @@ def command(
         )(with_config)
         made.option_groups = _groups_of(made)
         if any(group.hidden for group in made.option_groups):
-            made.params.append(_help_all())
+            help_all = _help_all()
+            made.params.append(help_all)
+            made.ungrouped_options = [*made.ungrouped_options, help_all]  # where cloup's help finds it
         return made
 
     return decorate

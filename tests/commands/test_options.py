@@ -94,6 +94,7 @@ def test_help_is_sorted_into_groups_and_leaves_out_the_advanced_one() -> None:
     short, full = run("--help")[1], run("--help-all")[1]
     assert short.index("Recordings and transcripts:") < short.index("--kind") < short.index("--config")
     assert "--secret" not in short
+    assert "--help-all" in short  # nobody finds the rest without it
     assert full.index("--kind") < full.index("Advanced:") < full.index("--secret") < full.index("--config")
 
 
