@@ -115,9 +115,9 @@ def cli() -> None:
     """Talk with Moshi on the phone.
 
     Without a command, "serve" runs: "uv run bot.py --port 5001" answers calls.
-    "uv run bot.py COMMAND --help" tells what each command takes. Options that name a variable there can
-    also be set in the environment, or in a file named .env in this folder or above it, and all of them in
-    a settings file (--config FILE.toml), by their own names; the command line wins, then the environment.
+    "uv run bot.py COMMAND --help" lists the options of a command, --help-all the rare ones too. Each option
+    can be set on the command line, in the environment or a file named .env (by the variable that its help
+    names), or in a settings file (--config FILE.toml, by its own name); the first of these wins.
     """
 
 

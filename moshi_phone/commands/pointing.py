@@ -27,8 +27,8 @@ number_option = cloup.option(
     metavar="NUMBER",
     envvar="TWILIO_NUMBER",
     show_envvar=True,
-    help="A phone number of yours at Twilio, which rings here while this runs, and is put back afterwards; "
-    "may be repeated. Those in --personas that are yours ring here too.",
+    help="Phone number of yours at Twilio. It rings here while this runs; afterwards its previous routing is "
+    "restored. May be repeated. Numbers of yours in --personas ring here too.",
 )
 
 

@@ -51,19 +51,19 @@ _WIDTH_WITHOUT_TERMINAL = 140
     "--auth-token",
     group=GROUPS["rehearsal"],
     envvar="TWILIO_AUTH_TOKEN",
-    help="Signs the webhook's request, with --url.",
+    help="With --url: the auth token of that server, to sign the webhook's request.",
 )
 @cloup.option(
     "--public-url",
     group=GROUPS["rehearsal"],
     envvar="PUBLIC_URL",
-    help="What that signature is made for, with --url.",
+    help="With --url: the public URL of that server, which the signature covers.",
 )
 @cloup.option(
     "--web-password",
     group=GROUPS["rehearsal"],
     envvar="MOSHI_WEB_PASSWORD",
-    help="Of the server's /calls, with --url.",
+    help="With --url: the password of that server's /calls.",
 )
 def rehearse(
     *,

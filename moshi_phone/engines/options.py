@@ -75,8 +75,8 @@ class EngineOptions:
     calls: int = field(
         default=DEFAULT_CALLS,
         metadata={
-            "help": "Number of calls that the engine holds at once; auto: as many as Moshi's start finds "
-            "this machine to hold. The parrot, with 1 or auto, holds 64.",
+            "help": "Number of calls at once. auto: Moshi measures at its start how many this machine holds. "
+            "The parrot holds 64 with 1 or auto.",
             "min": 1,
             "words": {"auto": AUTO_CALLS},
             "metavar": "N|auto",
@@ -139,9 +139,8 @@ class EngineOptions:
     quantize: Literal["auto", "4", "4-8", "8", "none"] = field(
         default="auto",
         metadata={
-            "help": "Bits to a weight: 4 (4.8 GB), 4-8 (4, but 8 in the depformer, 0.7 of 7.7 billion "
-            "weights: 5.1 GB), 8 (8.2 GB), or none for bfloat16 (15.4 GB). auto: 4 for Moshi, 8 for "
-            "PersonaPlex."
+            "help": "Bits per weight: 4 (4.8 GB), 4-8 (8 in the depformer, 4 elsewhere: 5.1 GB), 8 (8.2 GB), "
+            "or none for bfloat16 (15.4 GB). auto: 4 for Moshi, 8 for PersonaPlex."
         },
     )
     greeting: str = field(

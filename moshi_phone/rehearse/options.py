@@ -34,7 +34,7 @@ class RehearseOptions:
     secs: float = field(
         default=20.0,
         metadata={
-            "help": "Length of the call in seconds.",
+            "help": "Length of the call in seconds, 6 at least.",
             "envvar": "REHEARSE_SECS",
             "min": 6.0,
             "max": 3600.0,

@@ -51,8 +51,8 @@ class RemoteOptions:
     server_ca: Path | None = field(
         default=None,
         metadata={
-            "help": "PEM file of certificates to trust instead of the system's: authorities', or the server's"
-            " own (whatever name is in it).",
+            "help": "PEM file of certificates to trust instead of the system's: those of authorities, "
+            "or the server's own, whose host name is then not checked.",
             "metavar": "FILE",
         },
     )

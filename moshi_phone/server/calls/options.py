@@ -21,7 +21,7 @@ class CallOptions:
     transfer_to: str | None = field(
         default=None,
         metadata={
-            "help": "Number to transfer callers to who ask for a person, by --transfer-key or "
+            "help": "Number that callers who ask for a person are transferred to, by --transfer-key or "
             "--transfer-phrase.",
             "metavar": "NUMBER",
         },
@@ -75,8 +75,8 @@ class CallOptions:
     echo_cancel: Literal["auto", "on", "off"] = field(
         default="auto",
         metadata={
-            "help": "Cancel the bot's voice where the caller's phone returns it: auto from when an echo is "
-            "found, on from the start (11 ms of delay), off never."
+            "help": "Cancel the bot's voice where the caller's phone returns it. auto: from when an echo is "
+            "found; on: from the start (11 ms of delay); off: never."
         },
     )
     silence_secs: float = field(
@@ -89,15 +89,15 @@ class CallOptions:
     silence_notice: str = field(
         default="Are you still there?",
         metadata={
-            "help": "What the bot says after two thirds of that, where it can say given words.",
+            "help": "What the bot says after two thirds of --silence-secs, if it can say given words.",
             "metavar": "TEXT",
         },
     )
     mute_secs: float = field(
         default=60.0,
         metadata={
-            "help": "Seconds that the bot may leave the caller without an answer, in silence; then it is "
-            "logged and counted, and the call goes to --fallback-to where that is set. 0: never.",
+            "help": "Seconds of silence from the bot, while the caller waits for an answer, after which it "
+            "is logged and counted, and the call goes to --fallback-to if that is set. 0: never.",
             "min": 0.0,
         },
     )
@@ -112,33 +112,36 @@ class CallOptions:
     resumes: int = field(
         default=3,
         metadata={
-            "help": "How often a call may get another stream after one that broke off (a proxy or a process "
-            "that restarts); then it goes to the fallback.",
+            "help": "How many times a call whose stream broke off (a proxy or a process restarts) gets a new "
+            "one; after that, it goes to the fallback.",
             "min": 0,
         },
     )
     resume_secs: float = field(
         default=10.0,
         metadata={
-            "help": "How long the session of a call whose stream broke off waits for that stream, with "
-            "silence in the caller's place, so that the conversation goes on.",
+            "help": "Seconds that the session of such a call waits for the new stream, to continue the same "
+            "conversation; meanwhile the model hears silence.",
             "min": 0.0,
         },
     )
     resume_notice: str | None = field(
         default=None,
         metadata={
-            "help": "What the bot says first in such a stream where the conversation is a new one.",
+            "help": "What the bot says first in a new stream that begins a new conversation.",
             "metavar": "TEXT",
         },
     )
     hold_secs: float = field(
         default=60.0,
-        metadata={"help": "How long such a call may wait for a free session.", "min": 0.0},
+        metadata={
+            "help": "Seconds that a call whose stream broke off may wait for a free session.",
+            "min": 0.0,
+        },
     )
     hold_say: str | None = field(
         default=None,
-        metadata={"help": "What Twilio's voice says while it waits.", "metavar": "TEXT"},
+        metadata={"help": "What Twilio's voice says before that wait.", "metavar": "TEXT"},
     )
     message_say: str = field(
         default="Nobody can take your call now. Please leave a message after the tone.",
@@ -154,7 +157,8 @@ class CallOptions:
     fallback_say: str | None = field(
         default=None,
         metadata={
-            "help": "Words that Twilio's voice says instead, without --fallback-to.",
+            "help": "What Twilio's voice says to the calls that --fallback-to would take, if that is not "
+            "set.",
             "metavar": "TEXT",
         },
     )
