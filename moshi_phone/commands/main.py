@@ -28,7 +28,7 @@ COMMANDS = {
     "download": "Download Moshi's weights.",
     "voices": "List the voices, or play one.",
     "bench": "Measure this machine's speed, and its capacity in calls.",
-    "estimate": "What a line takes and costs in a month.",
+    "estimate": "Estimate what a line needs and costs in a month.",
     "runner": "Answer calls under pipecat's own runner.",
 }
 """Each command, the most used first, with its line in the list: --help loads none of them."""

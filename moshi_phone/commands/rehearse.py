@@ -74,9 +74,9 @@ def rehearse(
     public_url: str | None,
     web_password: str | None,
 ) -> None:
-    """Rehearse a call: play Twilio's part, measure everything at the ear, say point by point how it was.
+    """Rehearse a call: play Twilio's part, measure what the caller hears, and check it point by point.
 
-    Exit code 0 when every point holds, 1 when one fails, 2 when the rehearsal could not be held.
+    Exit code 0 when every point holds, 1 when one fails, 2 when the call could not take place.
     """
     console = Console()
     if not console.is_terminal:  # rich takes 80 columns there, which break the checklist's lines

@@ -34,7 +34,7 @@ class HookOptions:
     on_begin: str | None = field(
         default=None,
         metadata={
-            "help": "URL called (POST, JSON) when a call begins; three times at most, within seconds.",
+            "help": "URL called (POST, JSON) when a call begins; tried three times at most, within seconds.",
             "metavar": "URL",
         },
     )

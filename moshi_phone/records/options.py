@@ -39,14 +39,15 @@ class TapOptions:
     record_optout_key: Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"] | None = field(
         default=None,
         metadata={
-            "help": "Key by which a caller refuses: what was kept of the call is deleted, and no more is."
+            "help": "Key by which a caller refuses to be recorded: the recording and the transcript of the "
+            "call are deleted, and not continued."
         },
     )
     review: bool = field(
         default=False,
         metadata={
-            "help": "Judge each recording when its call has ended and no other runs: a test report with a "
-            "picture, in a directory beside it. Needs --record."
+            "help": "Review each recording after its call, while no other runs: write a report with a "
+            "picture into a directory beside it. Requires --record."
         },
     )
     transcripts: Path | None = field(
