@@ -96,6 +96,7 @@ def merged_overview(
         "capacity": all_["capacity"],
         "running": sorted(running, key=lambda call: -float(call["secs"])),
         "served": all_["served"],
+        "has_history": False,  # rows of past calls are those of one server
         "refused": all_["refused"],
         "workers": all_["workers"],
     }
