@@ -115,7 +115,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
             f"because mlx does not use this machine's {card}"
             if card
             else "because mlx finds no accelerator here (Metal or CUDA)",
-            f"{hint}--engine moshi runs Moshi anyway; --engine parrot takes this line away",
+            f"{hint}--engine moshi runs Moshi anyway; --engine parrot asks for the parrot",
             left_out=_left_out_by_parrot(options),
         )
     try:
