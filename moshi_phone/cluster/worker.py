@@ -25,9 +25,10 @@ from moshi_phone.cluster.worker_client import WorkerReport, WorkerSpec
 from moshi_phone.cluster.worker_url import worker_url
 from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.stop_signals import Stopped, StopSignals
+from moshi_phone.server.calls.answering import connect
 from moshi_phone.server.calls.draining import CLOSING, drain
 from moshi_phone.server.calls.engine_health import reserve
-from moshi_phone.server.calls.incoming import answer_call, connect
+from moshi_phone.server.calls.incoming import answer_call
 from moshi_phone.server.calls.next_step import may_resume, next_step, note_hung_up
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import RunCall, ServerState

@@ -28,8 +28,8 @@ from moshi_phone.records.options import TapOptions
 from moshi_phone.runtime import event_loop
 from moshi_phone.runtime.stop_signals import Stopped, stop_signals
 from moshi_phone.runtime.urls import split_url
+from moshi_phone.server.calls.answering import STREAM_SECS
 from moshi_phone.server.calls.draining import hang_up_all
-from moshi_phone.server.calls.incoming import STREAM_SECS
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.voicemail import NO_VOICEMAIL, Voicemail

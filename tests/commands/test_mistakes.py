@@ -132,9 +132,9 @@ MISTAKES = [
     Mistake("--transfer-key 0", "--transfer-key and --transfer-phrase need --transfer-to"),
     Mistake("--transfer-phrase help --transfer-to +15559990000", "need --listen"),
     Mistake("--engine parrot --persona Anna", "The parrot takes no persona"),
-    Mistake("--engine parrot --greeting Hello", "The parrot cannot say given words"),
+    Mistake("--port 0 --engine parrot --greeting Hello", "The parrot cannot say given words"),
     Mistake("--engine parrot --listen", "The parrot cannot listen for words"),
-    Mistake("--greeting 🙂", "which nobody can say"),
+    Mistake("--port 0 --greeting 🙂", "which nobody can say"),
     Mistake("--review", "--review needs --record DIR"),
 ]
 

@@ -14,7 +14,9 @@ from loguru import logger
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.refusal import Refusal, Where
 from moshi_phone.hooks.on_call import Instead
+from moshi_phone.server.calls.answering import connect, request_of
 from moshi_phone.server.calls.call import Call, CallState
+from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
@@ -42,9 +44,6 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
         held_secs: for how long it has been on hold.
         state: what the calls share.
     """
-    from moshi_phone.server.calls.engine_health import reserve  # noqa: PLC0415 - circles
-    from moshi_phone.server.calls.incoming import connect, request_of  # noqa: PLC0415
-
     sid, options = call.call_sid, state.settings.calls
     step, running = state.next_steps.peek(sid), state.calls.resumable(sid)
     if isinstance(step, str):

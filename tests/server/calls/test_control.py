@@ -14,7 +14,7 @@ from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.refusal import INTERNAL_ERROR
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
 from moshi_phone.hooks.options import HookOptions
-from moshi_phone.server.calls.incoming import connect
+from moshi_phone.server.calls.answering import connect
 from moshi_phone.server.calls.pending import PendingCall
 from tests.fakes.hook import hook, says
 from tests.fakes.twilio_api import NUMBER, FakeTwilioApi

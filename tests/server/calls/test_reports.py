@@ -18,8 +18,7 @@ from moshi_phone.hooks.http import Hook
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.hooks.outbox import Outbox
 from moshi_phone.records.call_row import CallRow, Outcome
-from moshi_phone.server.calls import incoming as incoming_module
-from moshi_phone.server.calls import pending
+from moshi_phone.server.calls import answering, pending
 from moshi_phone.server.calls.reports import MAX_HELD, MAX_PENDING, Reports
 from moshi_phone.server.calls.summary import row_report
 from tests.fakes.hook import FakeHook, hook, says
@@ -110,8 +109,8 @@ async def test_calls_that_are_not_taken_are_told_once(twilio: FakeTwilioApi, tmp
 async def test_a_call_whose_audio_never_comes_is_told(
     twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incoming_module, "STREAM_SECS", 0.05)
-    monkeypatch.setattr(incoming_module, "HOLD_SECS", 0.1)
+    monkeypatch.setattr(answering, "STREAM_SECS", 0.05)
+    monkeypatch.setattr(answering, "HOLD_SECS", 0.1)
     async with told_line(twilio, tmp_path) as (line, told):
         await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
         await until(lambda: len(told.bodies) == 1)
