@@ -245,7 +245,7 @@ async def test_on_end_is_told_of_the_call(tmp_path: Path, logged: Logged) -> Non
 async def test_a_call_whose_audio_never_comes_is_told_with_the_likely_causes(
     monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
-    monkeypatch.setattr("moshi_phone.server.calls.incoming.STREAM_SECS", 0.3)
+    monkeypatch.setattr("moshi_phone.server.calls.answering.STREAM_SECS", 0.3)
     async with line() as (voice, _, __):
         await rings(voice)  # the audio comes at once
         await asyncio.sleep(0.4)
