@@ -38,6 +38,7 @@ from fastapi import WebSocket
 from loguru import logger
 from pipecat.frames.frames import ErrorFrame
 from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.runner.types import RunnerArguments, SmallWebRTCRunnerArguments, WebSocketRunnerArguments
 from pipecat.services.ai_service import AIService
 from pipecat.transports.base_transport import BaseTransport
@@ -46,12 +47,14 @@ from pipecat.workers.runner import WorkerRunner
 from moshi_phone.access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR, StreamRefused, Where
 from moshi_phone.access.source import source_of
 from moshi_phone.engines.duplex import DuplexSession
+from moshi_phone.records.call_metrics import CallMetrics
 from moshi_phone.runtime.call_log import call_context
 from moshi_phone.server.calls.call import Call, CallState
 from moshi_phone.server.calls.consent import begin_consent, keeps_calls, refuse, tell
 from moshi_phone.server.calls.control import CallControl, end_at_limit
 from moshi_phone.server.calls.media_watch import close_dead_sockets, end_when_idle
 from moshi_phone.server.calls.next_step import wait_secs
+from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.silence import watch_conversation
 from moshi_phone.server.calls.state import RunCall, ServerState
@@ -78,6 +81,8 @@ from pipelines.taps import make_taps
 from processors.dtmf_actions import Action, DtmfActions
 from processors.echo import EchoPath
 from processors.frames import MarkOutputFrame
+from processors.gain import AutomaticGain
+from processors.noise import NoiseSuppressor
 from processors.phrase_trigger import PhraseTrigger
 from processors.playback_end import PlaybackEnd
 from processors.tap import FrameMonitor
@@ -204,6 +209,7 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
             hang_secs=state.settings.engine.hang_secs,
             transfer=control.transfer,
             echo=echo,
+            cleaners=_cleaners(state.settings.calls, call.observations.metrics),
             options=parse_options(options.pipeline_option),
         )
     )
@@ -234,6 +240,16 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
     finally:
         for watcher in watchers:
             watcher.cancel()
+
+
+def _cleaners(options: CallOptions, metrics: CallMetrics) -> list[FrameProcessor]:
+    """Make the stages for noisy and for quiet callers, as far as the options ask for them."""
+    cleaners: list[FrameProcessor] = []
+    if options.noise_suppression:
+        cleaners.append(NoiseSuppressor(metrics))
+    if options.automatic_gain:
+        cleaners.append(AutomaticGain())
+    return cleaners
 
 
 def _watches(call: Call, state: ServerState, control: CallControl) -> list[FrameMonitor]:

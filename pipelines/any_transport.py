@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pipecat.pipeline.pipeline import Pipeline
 
-from moshi_phone.audio.formats import SAMPLE_RATE_HZ
+from moshi_phone.audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
 from pipelines.call_parts import CallParts
+from processors.echo import EchoCanceller
 from processors.moshi import MoshiProcessor
 from processors.playout import PlayoutGovernor
 from processors.resampler import Resampler
@@ -18,6 +19,9 @@ def any_transport(parts: CallParts) -> Pipeline:
         [
             parts.transport.input(),  # → 16-bit PCM
             *parts.inbound_taps,
+            # A phone's rate. At others it is the browser that cancels echo.
+            *([EchoCanceller(parts.echo)] if parts.rate_hz == PHONE_RATE_HZ else []),
+            *parts.cleaners,  # noise and level, where the options ask for it
             *([Resampler(parts.rate_hz, SAMPLE_RATE_HZ)] if other_rate else []),  # → 24 kHz
             MoshiProcessor(parts.session, hang_secs=parts.hang_secs),
             *([Resampler(SAMPLE_RATE_HZ, parts.rate_hz)] if other_rate else []),

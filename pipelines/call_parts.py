@@ -44,6 +44,7 @@ class CallParts:
         options: what ``--pipeline-option KEY=VALUE`` says, for the function to read.
         rate_hz: of the audio at the transport's ends.
         echo: the call's echo; an ``EchoCanceller`` cleans by it.
+        cleaners: stages that ``--noise-suppression`` and ``--automatic-gain`` ask for, behind the canceller.
         rtvi: whether the other side is a client of pipecat's that speaks RTVI.
     """
 
@@ -57,6 +58,7 @@ class CallParts:
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     rate_hz: int = PHONE_RATE_HZ
     echo: EchoPath = field(default_factory=EchoPath)
+    cleaners: Sequence[FrameProcessor] = ()
     rtvi: bool = False
 
     def worker(self, pipeline: Pipeline, **options: Any) -> PipelineWorker:

@@ -21,6 +21,7 @@ def phone_call(parts: CallParts) -> Pipeline:
             *parts.inbound_taps,
             MulawDecoder(),  # → 16-bit PCM, 8 kHz
             EchoCanceller(parts.echo),  # the bot's own voice goes, where the phone returns it
+            *parts.cleaners,  # noise and level, where the options ask for it
             Resampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ),  # → 24 kHz
             MoshiProcessor(parts.session, hang_secs=parts.hang_secs),  # 80 ms in, 80 ms out; text on the side
             Resampler(SAMPLE_RATE_HZ, PHONE_RATE_HZ),  # → 8 kHz

@@ -7,13 +7,11 @@ from typing import Literal
 import numpy as np
 from loguru import logger
 from numpy.typing import NDArray
-from pipecat.frames.frames import Frame, InputAudioRawFrame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from moshi_phone.audio.echo_canceller import DELAY_MS, AcousticEchoCanceller
-from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.conversation.echo import EchoDetector
 from moshi_phone.records.call_metrics import CallMetrics
+from processors.caller_filter import CallerFilter
 
 EchoMode = Literal["auto", "on", "off"]
 
@@ -59,45 +57,19 @@ class EchoPath:
         """Nothing to finish."""
 
 
-class EchoCanceller(FrameProcessor):
+class EchoCanceller(CallerFilter):
     """Cleans the caller's audio: 16-bit mono at 8 kHz, behind the decoder and before anything that listens.
 
-    Until an echo is found the frames pass untouched. Audio of another format passes, with one warning.
+    Until an echo is found the frames pass untouched.
 
     Args:
         path: sees both voices by a tap (``processors/recorder.py``) before this stage.
     """
 
     def __init__(self, path: EchoPath) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self._path = path
-        self._has_warned = False  # of audio that it cannot work on: once a call
 
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Clean audio on its way in; everything else passes."""
-        await super().process_frame(frame, direction)
-        if isinstance(frame, InputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
-            if frame.sample_rate != PHONE_RATE_HZ or frame.num_channels != 1:
-                self._warn(frame)
-            elif (cleaned := self.clean(frame.audio)) is not frame.audio:
-                if not cleaned:
-                    return
-                frame = InputAudioRawFrame(cleaned, PHONE_RATE_HZ, num_channels=1)
-        await self.push_frame(frame, direction)
-
-    def clean(self, audio: bytes) -> bytes:
-        """Give audio, 16-bit mono at 8 kHz, without the echo; the very same bytes while there is none."""
-        samples = np.frombuffer(audio, "<i2")
-        cleaned = self._path.canceller.process(samples)
-        return audio if cleaned is samples else cleaned.astype("<i2", copy=False).tobytes()
-
-    def _warn(self, frame: InputAudioRawFrame) -> None:
-        if not self._has_warned:
-            self._has_warned = True
-            logger.warning(
-                "EchoCanceller expects mono audio at {} Hz, got {} channels at {} Hz; echo stays in it. "
-                "Put a Resampler before it",
-                PHONE_RATE_HZ,
-                frame.num_channels,
-                frame.sample_rate,
-            )
+    def filter(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Take the echo out of the next audio; the very same array while there is none."""
+        return self._path.canceller.process(samples)

@@ -64,6 +64,7 @@ class Meter:
         metrics = self.metrics
         metrics.frames += 1
         # At the ear a frame waits until all that was sent before it has been played.
-        metrics.delay_ms = self._engine_delay_ms + metrics.playout_lead_ms + metrics.echo_canceller_ms
+        inbound_ms = metrics.echo_canceller_ms + metrics.noise_suppressor_ms
+        metrics.delay_ms = inbound_ms + self._engine_delay_ms + metrics.playout_lead_ms
         metrics.delay.add(metrics.delay_ms)
         metrics.playout_lead.add(metrics.playout_lead_ms)

@@ -27,12 +27,15 @@ from moshi_phone.engines.choose import EngineChoice
 from moshi_phone.engines.duplex import CallOverrides, EngineUnavailable, Progress
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.server import runner
+from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.runner import RunnerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.testing import FakeEngine
 from pipelines.any_transport import any_transport
 from pipelines.call_parts import CallParts
+from processors.gain import AutomaticGain
+from processors.noise import NoiseSuppressor
 from tests.support.logs import Logged
 from tests.support.phone import Phone, serving_app, start_message
 
@@ -168,19 +171,25 @@ def own_pipeline(parts: CallParts) -> Pipeline:
 
 @pytest.mark.usefixtures("engine", "hung_up")
 @pytest.mark.parametrize(
-    ("transport_type", "first", "rate_hz", "rtvi"),
-    [(None, [{"event": "connected"}, TELNYX], 8_000, False), ("websocket", [], 24_000, True)],
+    ("transport_type", "first", "rate_hz", "rtvi", "is_cleaned"),
+    [
+        (None, [{"event": "connected"}, TELNYX], 8_000, False, True),
+        ("websocket", [], 24_000, True, False),
+    ],
 )
 async def test_a_pipeline_of_one_s_own_is_used_on_every_transport(
+    *,
     monkeypatch: pytest.MonkeyPatch,
     transport_type: str | None,
     first: list[object],
     rate_hz: int,
     rtvi: bool,
+    is_cleaned: bool,
 ) -> None:
     SEEN.clear()
     server = ServerOptions(pipeline="tests.test_bot_transports:own_pipeline")
-    monkeypatch.setattr(bot, "runner_state", RunnerState(lambda: Settings(server=server)))
+    calls = CallOptions(noise_suppression=is_cleaned, automatic_gain=is_cleaned)
+    monkeypatch.setattr(bot, "runner_state", RunnerState(lambda: Settings(server=server, calls=calls)))
     async with serving_bot(transport_type) as url, connect(url) as socket:
         for each in first:
             await socket.send(json.dumps(each))
@@ -188,6 +197,8 @@ async def test_a_pipeline_of_one_s_own_is_used_on_every_transport(
             while not SEEN:  # noqa: ASYNC110 - the call begins in the background
                 await asyncio.sleep(0.01)
     assert (SEEN[0].rate_hz, SEEN[0].rtvi) == (rate_hz, rtvi)
+    asked = [NoiseSuppressor, AutomaticGain] if is_cleaned else []
+    assert [type(stage) for stage in SEEN[0].cleaners] == asked
 
 
 async def test_exotel_s_linear_audio(engine: AskedEngine) -> None:

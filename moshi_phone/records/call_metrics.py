@@ -40,6 +40,7 @@ class CallMetrics:
         echo_removed_db: how much weaker it is behind the canceller; 0 while that is not switched in.
         echoing_calls: calls with an echo: 0 or 1, until calls are added up.
         echo_listened_s: for how long the bot was heard while an echo was looked for.
+        noise_suppressor_ms: by how much the noise suppressor delays the caller; 0 without one.
     """
 
     frames: int = 0
@@ -63,6 +64,7 @@ class CallMetrics:
     echo_removed_db: float = 0.0
     echoing_calls: int = 0
     echo_listened_s: float = 0.0
+    noise_suppressor_ms: float = 0.0
 
     def include(self, other: CallMetrics) -> None:
         """Add up with another call's, as far as metrics add up."""

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.base_transport import BaseTransport
 
 from moshi_phone.testing.engine import FakeEngine, FakeSession
+from pipelines.any_transport import any_transport
 from pipelines.call_parts import CallParts
 from pipelines.phone_call import phone_call
+from processors.gain import AutomaticGain
+from processors.noise import NoiseSuppressor
 from processors.tap import Tap
 
 
@@ -44,3 +51,32 @@ async def test_the_stages_stand_in_this_order() -> None:
     ]
     assert stages[1] is inbound
     assert stages[-2] is outbound
+
+
+@pytest.mark.parametrize(
+    ("make", "rate_hz", "expected"),
+    [
+        (
+            phone_call,
+            8_000,
+            ["MulawDecoder", "EchoCanceller", "NoiseSuppressor", "AutomaticGain", "Resampler"],
+        ),
+        (any_transport, 8_000, ["input", "EchoCanceller", "NoiseSuppressor", "AutomaticGain", "Resampler"]),
+        (
+            any_transport,
+            24_000,
+            ["input", "NoiseSuppressor", "AutomaticGain", "MoshiProcessor"],
+        ),  # these warn
+    ],
+)
+async def test_what_cleans_the_callers_audio_comes_before_the_engine(
+    make: Callable[[CallParts], Pipeline], rate_hz: int, expected: list[str]
+) -> None:
+    cleaners = [NoiseSuppressor(), AutomaticGain()]
+    session = FakeSession(FakeEngine())
+    pipeline = make(CallParts(Transport(), session, rate_hz=rate_hz, cleaners=cleaners))
+    names = [
+        stage.name if type(stage) is FrameProcessor else type(stage).__name__ for stage in pipeline.processors
+    ]
+    end = names.index(expected[-1]) + 1
+    assert names[end - len(expected) : end] == expected

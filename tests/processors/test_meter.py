@@ -46,6 +46,12 @@ async def test_the_meter_gathers_what_the_stages_say(audio: MulawOutputFrame | O
     assert summary["delay"]["total"] == pytest.approx(190)
 
 
+async def test_the_delay_includes_what_cleans_the_callers_audio() -> None:
+    metrics = CallMetrics(echo_canceller_ms=11, noise_suppressor_ms=9)
+    await run_test(Tap(Meter(metrics)), frames_to_send=[EngineMetricsFrame(20.0, {}, 0, 0), AUDIO[0]])
+    assert metrics.delay_ms == 40
+
+
 async def test_what_no_stage_tells_stays_nothing() -> None:
     metrics = CallMetrics()
     await run_test(Tap(Meter(metrics)), frames_to_send=[AUDIO[1]])
