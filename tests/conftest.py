@@ -40,13 +40,18 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what fills a core by itself in one process: codecs (350 MB each), and hours of simulated time.
+    """Keep what fills a core by itself in one process each: codecs (350 MB each), and hours of simulated time.
 
-    The other process has what waits for a clock, or for other processes.
+    What takes longest begins first; other processes have what waits for a clock.
     """
+    items.sort(key=lambda item: "test_call_memory" not in item.nodeid)
     for item in items:
-        if "mimi_file" in getattr(item, "fixturenames", ()) or item.get_closest_marker("simulated"):
-            item.add_marker(pytest.mark.xdist_group("core"))
+        if "test_call_memory" in item.nodeid:  # in a process of its own
+            item.add_marker(pytest.mark.xdist_group("memory"))
+        elif "mimi_file" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("codecs"))
+        elif item.get_closest_marker("simulated"):
+            item.add_marker(pytest.mark.xdist_group("simulated"))
 
 
 def pytest_collection_finish() -> None:
