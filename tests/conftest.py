@@ -40,7 +40,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what fills a core by itself in one process each: codecs (350 MB each), and hours of simulated time.
+    """Keep what fills a core in one process each: codecs (350 MB each), and hours of simulated time.
 
     What takes longest begins first; other processes have what waits for a clock.
     """
