@@ -171,8 +171,8 @@ async def fetches(hour: FirstHour, then: Sequence[str] = ()) -> None:
             async with hour.types(here, command=command) as run:
                 code = await run.ends()
             assert "random" not in run.said
-            assert re.search(r"^Verdict: (holds|does not hold) real time", run.said, re.MULTILINE), run.said
-            assert code == (0 if "Verdict: holds" in run.said else 1)
+            assert re.search(r"^Verdict: (keeps up|does not keep up) with", run.said, re.MULTILINE), run.said
+            assert code == (0 if "Verdict: keeps up" in run.said else 1)
         assert len(hub.requests) == fetched  # never twice
 
 
