@@ -1,4 +1,4 @@
-"""``uv run bot.py bench``: does this machine hold real time with Moshi, and for how many calls?"""
+"""``uv run bot.py bench``: can this machine keep up with Moshi, and for how many calls?"""
 
 from __future__ import annotations
 
