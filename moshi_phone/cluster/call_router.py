@@ -150,14 +150,23 @@ class CallRouter:
             resumes: how many streams of it broke off before this one.
             held_secs: for how long it has been on hold.
         """
-        if found := await self.ask_all(lambda worker: worker.next_step(call, resumes)):
-            return found[0]
+
+        async def ask(worker: WorkerClient) -> str | PendingCall | None:
+            try:
+                return await worker.next_step(call, resumes)
+            except RpcError:
+                self._load.mark_full(worker.name)  # a worker that Ray restarts lets each question wait
+                raise
+
+        found = await self.ask_all(ask)
+        if document := next((one for one in found if isinstance(one, str)), None):
+            return document
         sid, refused = call.call_sid, list[Refusal]()
         elsewhere = fallback(self._options, call) or twiml.hang_up()
         if resumes >= self._options.resumes:
             logger.warning("The stream broke off {} times; the call is given up", resumes + 1)
             return elsewhere
-        expected = next(iter(await self.ask_all(lambda worker: worker.export_call(sid))), None)
+        expected = next((one for one in found if isinstance(one, PendingCall)), None)
         if document := await self._find(sid, lambda worker: worker.resume(call, resumes, expected), refused):
             return document
         if document := hold(resumes, held_secs, self._options, PublicAddress(self._gateway_url)):

@@ -139,11 +139,14 @@ class Worker(RpcServer):
         self._note_led(call_sid, self._state)
         return connect(call_sid, self._state)
 
-    async def next_step(self, call: IncomingCall, resumes: int) -> str | None:
-        """Say, as TwiML, what a call does whose stream is over; None where nothing of it is here."""
+    async def next_step(self, call: IncomingCall, resumes: int) -> str | PendingCall | None:
+        """Say, as TwiML, what a call does whose stream is over, where its session or its end is here.
+
+        Otherwise gives up what was decided of it (see ``export_call``); None where nothing of it is here.
+        """
         state, sid = self._state, call.call_sid
         if state is None or not (state.calls.resumable(sid) or isinstance(state.next_steps.peek(sid), str)):
-            return None
+            return await self.export_call(sid)
         return await next_step(call, resumes, 0, state)
 
     async def resume(self, call: IncomingCall, resumes: int, expected: PendingCall | None) -> str | None:

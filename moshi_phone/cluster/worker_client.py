@@ -84,10 +84,10 @@ class WorkerClient(RpcClient):
         document: str | None = await self.ask("import_call", call_sid, expected, within_secs=SOON_SECS)
         return document
 
-    async def next_step(self, call: IncomingCall, resumes: int) -> str | None:
+    async def next_step(self, call: IncomingCall, resumes: int) -> str | PendingCall | None:
         """See ``Worker.next_step``."""
-        document: str | None = await self.ask("next_step", call, resumes, within_secs=SOON_SECS)
-        return document
+        found: str | PendingCall | None = await self.ask("next_step", call, resumes, within_secs=SOON_SECS)
+        return found
 
     async def resume(self, call: IncomingCall, resumes: int, expected: PendingCall | None) -> str | None:
         """See ``Worker.resume``."""

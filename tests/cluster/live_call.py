@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
+from moshi_phone.audio.g711 import SILENCE
 from moshi_phone.runtime.ports import free_port
 from tests.cluster.local_cluster import SMALL_PARROT
 from tests.cluster.ray_cluster import RayCluster, call_sid
@@ -28,13 +29,18 @@ class LiveCall:
     Attributes:
         phone: the caller's.
         worker: whose it is.
+        sid: the call's.
+        twiml: what Twilio was answered, which led to the stream.
         broken: how it broke, or None.
         longest_dry_s: for how long Twilio would have had nothing to play, at the worst, since ``watch``.
     """
 
-    def __init__(self, phone: Phone, worker: str) -> None:
+    def __init__(self, phone: Phone, sid: str, twiml: str) -> None:
+        (stream,) = ET.fromstring(twiml).iter("Stream")  # noqa: S314 - our own
         self.phone = phone
-        self.worker = worker
+        self.worker = (urlsplit(stream.attrib["url"]).hostname or "").partition(".")[0]
+        self.sid = sid
+        self.twiml = twiml
         self.broken: str | None = None
         self.longest_dry_s = 0.0
         self._owed_frames = 0.0
@@ -76,6 +82,11 @@ class LiveCall:
         except Exception as error:  # however it breaks
             self.broken = type(error).__name__
 
+    async def until_answered(self) -> None:
+        """Wait for the first sound that is not silence."""
+        while not set(self.phone.heard) - {SILENCE}:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
     async def hang_up(self) -> None:
         """End it as a caller does."""
         await self.stop()
@@ -105,9 +116,28 @@ async def place_call(
         while patience_secs and "<Stream" not in twiml:
             await asyncio.sleep(0.2)
             twiml = await voice.call_in(url, sid)
+    return await _connect(voice, sid, twiml, stack)
+
+
+async def go_on(voice: FakeTwilioVoice, call: LiveCall, stack: AsyncExitStack) -> tuple[LiveCall, float]:
+    """Go on with a phone call whose stream broke off, as Twilio does, until it is answered in a new one.
+
+    Gives for how many seconds it was on hold, too: a worker that a busy machine overloads takes no call.
+    """
+    await call.stop()
+    twiml, held_s = await voice.after(call.twiml, call.sid), 0.0
+    while (pause := ET.fromstring(twiml).find("Pause")) is not None:  # noqa: S314 - our own
+        await asyncio.sleep(length_s := float(pause.attrib["length"]))
+        twiml, held_s = await voice.after(twiml, call.sid), held_s + length_s
+    again = await _connect(voice, call.sid, twiml, stack)
+    await again.until_answered()
+    again.watch()
+    return again, held_s
+
+
+async def _connect(voice: FakeTwilioVoice, sid: str, twiml: str, stack: AsyncExitStack) -> LiveCall:
     phone, _ = await stack.enter_async_context(voice.obey(twiml, sid))
-    (stream,) = ET.fromstring(twiml).iter("Stream")  # noqa: S314 - our own
-    call = LiveCall(phone, (urlsplit(stream.attrib["url"]).hostname or "").partition(".")[0])
+    call = LiveCall(phone, sid, twiml)
     stack.push_async_callback(call.stop)
     return call
 

@@ -40,6 +40,7 @@ class Process:
     number: int
     generation: int
     alive: bool = True
+    unanswered: list[str] = field(default_factory=list[str])  # what it was asked when it was dead
 
 
 @dataclass
@@ -61,6 +62,7 @@ class LocalRuntime:
     def transport(self, handle: Process) -> Transport:
         async def ask(method: str, arguments: tuple[Any, ...]) -> Any:
             if not handle.alive:
+                handle.unanswered.append(method)
                 raise RpcError("the process is dead")
             return await handle.runs.ask(method, arguments)
 

@@ -90,7 +90,12 @@ class RayCluster:
     def gateways(self) -> list[psutil.Process]:
         """Find the processes of the gateways that listen. The command holds their socket, too."""
         port = int(self.address.rpartition(":")[2])
-        return [one for one in actors("_GatewayActor") if _listens(one, port)]
+        return [one for one in actors("_GatewayActor") if _has(one, port, psutil.CONN_LISTEN)]
+
+    def is_asked(self, gateway: psutil.Process) -> bool:
+        """Tell whether a gateway has a connection of Twilio's."""
+        port = int(self.address.rpartition(":")[2])
+        return _has(gateway, port, psutil.CONN_ESTABLISHED)
 
 
 def actors(kind: str) -> list[psutil.Process]:
@@ -104,12 +109,12 @@ def _command_line(process: psutil.Process) -> str:
         return ""  # it is gone
 
 
-def _listens(process: psutil.Process, port: int) -> bool:
+def _has(process: psutil.Process, port: int, status: str) -> bool:
     try:
         found = process.net_connections("tcp")
     except psutil.Error:
         return False
-    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)
+    return any(one.status == status and one.laddr.port == port for one in found)
 
 
 @asynccontextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
 import psutil
@@ -14,13 +15,15 @@ import pytest_asyncio
 
 from moshi_phone.access.source import is_loopback
 from moshi_phone.audio.g711 import SILENCE
-from tests.cluster.live_call import check_no_gap, one_server, place_call, place_calls
+from tests.cluster.live_call import check_no_gap, go_on, one_server, place_call, place_calls
 from tests.cluster.ray_cluster import TWIML, RayCluster, call_sid, ray_cluster
 from tests.fakes.twilio_voice import FakeTwilioVoice, Rejected
 from tests.support.program import program
 
 pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
+
+MOST_SECS = 3.0  # from the break of a stream to the first answer in the next one
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -83,30 +86,39 @@ async def test_workers_run_at_the_priority_of_the_command(cluster: RayCluster) -
     assert workers + [gateway.nice() for gateway in cluster.gateways()] == [own] * 5
 
 
-async def test_a_worker_that_is_killed_loses_its_own_calls_and_no_others(
+async def test_the_callers_of_a_killed_worker_go_on_at_another_one(
     cluster: RayCluster, single: FakeTwilioVoice
 ) -> None:
+    """It loses its own conversations and no others."""
     await all_free(cluster)
     async with AsyncExitStack() as stack:
-        live = await place_calls(cluster, 6, stack, 200)
+        live = await place_calls(cluster, 4, stack, 200)
         control = await place_call(single, 1, stack)
         await asyncio.sleep(1.0)
         for call in (*live, control):
             call.watch()
-        cluster.process_at(cluster.worker_port + 1).send_signal(signal.SIGKILL)
+        killed = live[0].worker
+        lost = [call for call in live if call.worker == killed]
+        others = [call for call in live if call.worker != killed]
+        cluster.process_at(cluster.worker_port + int(killed[1:]) - 1).send_signal(signal.SIGKILL)
+        broken_s = time.monotonic()
         async with asyncio.timeout(20):
-            while sum(call.broken is not None for call in live) < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+            while not all(call.broken for call in lost):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            found = await asyncio.gather(*(go_on(cluster.voice, call, stack) for call in lost))
+        gap_s = time.monotonic() - broken_s - max(held_s for _, held_s in found)
+        led = [call for call, _ in found]
+        assert killed not in {call.worker for call in led}
         await asyncio.sleep(2.0)
-        assert {call.worker for call in live if call.broken} == {"w2"}
-        assert sum(call.broken is not None for call in live) == 2
-        others = [call for call in live if call.worker != "w2"]
         check_no_gap(others, control)
+        assert gap_s < MOST_SECS + 2 * control.longest_dry_s
+        listed = (await cluster.calls())["running"]
+        assert Counter(one["worker"] for one in listed) == Counter(call.worker for call in (*led, *others))
         left = others.pop()
         await left.hang_up()  # and the next caller is answered
         await place_calls(cluster, 1, stack, 300, patience_secs=20)
         await cluster.until_states({"w1": "ready", "w2": "ready", "w3": "ready"})
-        check_no_gap(others, control)
+        check_no_gap((*led, *others), control)
     await cluster.until_states({"w1": "ready", "w2": "ready", "w3": "ready"})
     async with AsyncExitStack() as stack:
         await all_free(cluster)
@@ -114,19 +126,45 @@ async def test_a_worker_that_is_killed_loses_its_own_calls_and_no_others(
         assert Counter(call.worker for call in live) == {"w1": 2, "w2": 2, "w3": 2}, "it is back"
 
 
-async def test_a_gateway_that_is_killed_costs_nothing(cluster: RayCluster, single: FakeTwilioVoice) -> None:
+async def kill_who_is_asked(
+    cluster: RayCluster, gateways: Sequence[psutil.Process], asked: psutil.Process
+) -> psutil.Process:
+    """Kill the gateway that handles a question, which waits for a worker that is suspended; gives it."""
+    try:
+        while not (found := [one for one in gateways if cluster.is_asked(one)]):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        (gateway,) = found
+        gateway.send_signal(signal.SIGKILL)
+    finally:
+        asked.resume()
+    return gateway
+
+
+async def test_the_callers_of_a_killed_gateway_are_answered_by_another_one(
+    cluster: RayCluster, single: FakeTwilioVoice
+) -> None:
+    """Also one whose question it was handling: the session goes on. All other calls hear nothing of it."""
     await all_free(cluster)
     async with AsyncExitStack() as stack:
-        first = live = await place_calls(cluster, 2, stack, 500)
+        broken, *first = live = await place_calls(cluster, 2, stack, 500)
         control = await place_call(single, 2, stack)
         await asyncio.sleep(1.0)
         for call in (*live, control):
             call.watch()
-        one, *_ = gateways = cluster.gateways()
+        gateways = cluster.gateways()
         assert len(gateways) == 2
-        one.send_signal(signal.SIGKILL)
-        await asyncio.to_thread(one.wait, 20)
-        live = live + await place_calls(cluster, 2, stack, 510)
+        worker = cluster.process_at(cluster.worker_port + int(broken.worker[1:]) - 1)
+        broken.phone.socket.transport.abort()
+        worker.suspend()
+        broken_s = time.monotonic()
+        async with asyncio.timeout(20):
+            killed, (again, held_s) = await asyncio.gather(
+                kill_who_is_asked(cluster, gateways, worker), go_on(cluster.voice, broken, stack)
+            )
+        assert time.monotonic() - broken_s - held_s < MOST_SECS + 2 * control.longest_dry_s
+        assert again.worker == broken.worker
+        await asyncio.to_thread(killed.wait, 20)
+        live = [again, *first, *await place_calls(cluster, 2, stack, 510)]
         async with asyncio.timeout(60):
             while len(cluster.gateways()) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
