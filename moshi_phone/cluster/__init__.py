@@ -1,1 +1,1 @@
-"""Several servers on Ray: gateways for the webhooks, workers for the calls, a manager for both."""
+"""A cluster of servers on Ray: gateways answer webhooks, workers run calls, a manager controls both."""

@@ -1,4 +1,4 @@
-"""The calls, health and metrics of all workers in one answer. Pure."""
+"""Aggregation of all workers' calls, health and metrics into one response. Pure."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def aggregate_health(
     *,
     is_public: bool = False,
 ) -> dict[str, Any]:
-    """Say how the cluster is doing, for ``/healthz``.
+    """Return the cluster's health, for ``/healthz``.
 
     Args:
         reports: of the workers that answer, by name.
         names: of all workers.
         closing: why no calls are taken, or None while they are.
         refused: what the gateways have refused, by cause.
-        is_public: everybody reads it: workers are counted, by state, and not named.
+        is_public: whether anyone can read the response. Workers are then counted by state, not named.
     """
     taking = [report for report in reports.values() if report.takes_calls]
     all_refused = Counter[str](refused or {})
@@ -59,6 +59,7 @@ def aggregate_health(
         "load": _worst_load(reports.values()),
         "refused": dict(all_refused),
         "version": VERSION,
+        # Names would tell strangers how the cluster is built.
         "workers": Counter(str(state_of(reports.get(name))) for name in names)
         if is_public
         else [_worker(name, reports.get(name)) for name in sorted(names, key=_number)],
@@ -72,13 +73,13 @@ def merged_overview(
     overviews: Sequence[dict[str, Any]],
     refused: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Say which calls run, for ``/calls`` and the page; each has the name of its worker.
+    """Return the running calls, for ``/calls`` and the page; each names its worker.
 
     Args:
         reports: of the workers that answer, by name.
         names: of all workers.
         closing: why no calls are taken, or None while they are.
-        overviews: what each worker's ``/calls`` says, and its name as ``worker``.
+        overviews: each worker's ``/calls`` response, with its name as ``worker``.
         refused: what the gateways have refused, by cause.
     """
     all_ = aggregate_health(reports, names, closing, refused)
@@ -96,7 +97,7 @@ def merged_overview(
         "capacity": all_["capacity"],
         "running": sorted(running, key=lambda call: -float(call["secs"])),
         "served": all_["served"],
-        "has_history": False,  # rows of past calls are those of one server
+        "has_history": False,  # each worker has its own history, which is not merged
         "refused": all_["refused"],
         "workers": all_["workers"],
     }
@@ -115,7 +116,7 @@ def _worker(name: str, report: WorkerReport | None) -> dict[str, Any]:
 
 
 def _worst_load(reports: Iterable[WorkerReport]) -> dict[str, Any]:
-    """Give the load of the worker that is loaded most."""
+    """Return the maximum of each load metric over all workers."""
     loads = [report.health["load"] for report in reports if "load" in report.health]
     names: dict[str, Any] = {"lag_ms": 0.0, "deadline_misses": 0.0, "overloaded": False}
     return {name: max((load[name] for load in loads), default=least) for name, least in names.items()}
@@ -133,6 +134,7 @@ def _all_of(reports: Iterable[WorkerReport], what: str) -> list[str]:
     return sorted(set[str]().union(*(report.health.get(what, ()) for report in reports)))
 
 
+# Sorts w10 after w9.
 def _number(name: str) -> tuple[int, str]:
     return int("".join(c for c in name if c.isdigit()) or 0), name
 
@@ -140,12 +142,12 @@ def _number(name: str) -> tuple[int, str]:
 def merged_metrics(
     texts: Mapping[str, str], states: Mapping[str, WorkerState], refusals: Mapping[str, RefusalCounts]
 ) -> bytes:
-    """Put what each worker tells into one text, in Prometheus' format.
+    """Merge the workers' metrics into one text in Prometheus' format.
 
     Args:
-        texts: what each worker's ``/metrics`` would say, by its name.
-        states: where in its life each worker is, by its name.
-        refusals: what each gateway has refused, by its name, which stands as ``worker`` too.
+        texts: each worker's ``/metrics`` text, by its name.
+        states: each worker's state, by its name.
+        refusals: each gateway's refusals, by its name, which becomes the label ``worker``.
     """
     registry = CollectorRegistry()
     registry.register(_Merged(texts, states, refusals))
@@ -168,6 +170,7 @@ class _Merged(Collector):
         for state in WorkerState:
             workers.add_metric([state], sum(one is state for one in self._states.values()))
         yield workers
+        # One family for each name: a sample's label ``worker`` tells the workers apart.
         families = dict[str, Metric]()
         for worker, text in self._texts.items():
             for family in text_string_to_metric_families(text):
@@ -176,6 +179,7 @@ class _Merged(Collector):
                 )
                 for sample in family.samples:
                     merged.add_sample(sample.name, {"worker": worker, **sample.labels}, sample.value)
+        # Gateways have no /metrics of their own: their refusals join the workers' family.
         family = families.setdefault("moshi_refusals", refusals_metric({}))
         for gateway, counts in self._refusals.items():
             for sample in refusals_metric(counts).samples:

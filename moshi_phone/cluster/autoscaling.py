@@ -1,4 +1,4 @@
-"""How many workers there should be, so that some sessions are free. Pure: time comes in as an argument."""
+"""Autoscaling: the number of workers that keeps some sessions free. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ CALM_SECS = 300.0
 
 
 class Autoscaler:
-    """Asks for more workers at once, and for fewer only after some time: a model takes long to load.
+    """Scales up at once, and down only after a calm period, because a model takes long to load.
 
     Args:
-        spare_calls: so many sessions are to be free.
-        min_workers: how few there may be.
-        max_workers: how many there may be.
-        calm_secs: for how long fewer must have been enough.
+        spare_calls: number of sessions to keep free.
+        min_workers: minimum number of workers.
+        max_workers: maximum number of workers.
+        calm_secs: how long a lower number must have sufficed before a scale-down.
     """
 
     def __init__(
@@ -23,31 +23,34 @@ class Autoscaler:
     ) -> None:
         self._spare_calls = spare_calls
         self._min, self._max = min_workers, max(min_workers, max_workers)
-        self._calm_secs = calm_secs  # how long the need must have been lower before workers end
-        self._needed = deque[tuple[float, int]]()  # falling; the first is the most of the last calm_secs
+        self._calm_secs = calm_secs  # see the class docstring
+        # (time, workers needed), with falling numbers: the first is the maximum of the last calm_secs.
+        self._needed = deque[tuple[float, int]]()
 
     @property
     def min_workers(self) -> int:
-        """How few there may be."""
+        """Minimum number of workers."""
         return self._min
 
     def set_min_workers(self, count: int) -> None:
-        """Change how few there may be; never above the most."""
+        """Set the minimum number of workers; capped at the maximum."""
         self._min = min(count, self._max)
 
     def wanted(self, sessions: int, capacity_each: int, now_s: float) -> int:
-        """Say how many workers there should be.
+        """Return the number of workers to run.
 
         Args:
-            sessions: taken at workers that take new calls, reserved ones among them.
-            capacity_each: how many sessions one worker has; 0 while that is not known.
+            sessions: sessions in use or reserved, on workers that take new calls.
+            capacity_each: sessions of one worker; 0 while unknown.
             now_s: monotonic.
         """
         if capacity_each > 0:
             needed = math.ceil((sessions + self._spare_calls) / capacity_each)
+            # An earlier, lower need can no longer be the maximum.
             while self._needed and self._needed[-1][1] <= needed:
                 self._needed.pop()
             self._needed.append((now_s, needed))
+        # Outside this block: entries expire even while the capacity is unknown.
         while self._needed and now_s - self._needed[0][0] > self._calm_secs:
             self._needed.popleft()
         most = self._needed[0][1] if self._needed else self._min

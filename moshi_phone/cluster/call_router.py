@@ -1,4 +1,4 @@
-"""Which worker takes a call, and what becomes of a call that no worker takes."""
+"""Routing of calls to workers, and fallbacks for calls without a worker."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class _Entry:
 
 
 class WorkerLoad:
-    """One gateway's view of the workers: their last reports, and the calls routed since."""
+    """One gateway's estimate of the workers' load: their last reports plus the calls routed since."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
 
     def update(self, name: str, report: WorkerReport | None) -> None:
-        """Take a worker's report; None if it does not answer."""
+        """Store a worker's report; None if it does not answer."""
         if report is None or not report.takes_calls:
             self._entries.pop(name, None)
         else:
@@ -51,16 +51,16 @@ class WorkerLoad:
             entry.sessions += 1
 
     def mark_full(self, name: str) -> None:
-        """Give a worker no more calls until its next report: it is full, or does not answer."""
+        """Route no more calls to a worker until its next report: it is full or does not answer."""
         if entry := self._entries.get(name):
             entry.free = 0
 
     def keep_only(self, names: set[str]) -> None:
-        """Forget all others."""
+        """Drop all workers except these."""
         self._entries = {name: entry for name, entry in self._entries.items() if name in names}
 
     def pick(self) -> str | None:
-        """Name the worker with the fewest calls that has a free session; None if none has."""
+        """Return the worker with the fewest calls among those with a free session; None if all are full."""
         free = [
             # By name last, so that the choice is deterministic.
             (entry.sessions, -entry.free, name)
@@ -73,32 +73,32 @@ class WorkerLoad:
 T = TypeVar("T")
 
 LOOKING_SECS = 7.0
-"""How long a session is looked for, so that Twilio, which waits 15 s, hears in time that there is none."""
+"""Limit of the search for a session. Twilio waits 15 s for the webhook's response."""
 
-_NO_SESSION = 503  # HTTP's word for it
+_NO_SESSION = 503  # the HTTP status for it
 
 Judge = Callable[[IncomingCall], Awaitable[Refusal | None]]
-"""Says why a call may not come in; None where it may."""
+"""Returns the reason to refuse a call, or None to accept it."""
 
 
 class CallRouter:
-    """Asks the workers for sessions, and answers for them.
+    """Finds a session for each call, and answers webhooks on the workers' behalf.
 
     Args:
-        options: where calls go that find none.
-        judge: who may call.
+        options: the fallback for calls without a session.
+        judge: decides which callers are accepted.
     """
 
     def __init__(self, options: CallOptions, judge: Judge) -> None:
         self._options = options
         self._judge = judge
         self._load = WorkerLoad()
-        self._workers: Mapping[str, WorkerClient] = {}  # by name; replaced as a whole by the manager's view
+        self._workers: Mapping[str, WorkerClient] = {}  # by name; replaced with each view from the manager
         self._gateway_url: str | None = None
-        self.reports: dict[str, WorkerReport] = {}  # the last of each worker that answers
-        self.closing = False  # no call is routed any more
+        self.reports: dict[str, WorkerReport] = {}  # the last report of each worker that answers
+        self.closing = False  # while True, no call is routed
         self.refusals = Refusals()
-        self._telling: set[asyncio.Task[None]] = set()  # or nobody would hold them
+        self._telling: set[asyncio.Task[None]] = set()  # keeps references: the event loop holds tasks weakly
 
     @property
     def workers(self) -> Mapping[str, WorkerClient]:
@@ -106,17 +106,17 @@ class CallRouter:
         return self._workers
 
     def set_workers(self, workers: Mapping[str, WorkerClient], gateway_url: str | None) -> None:
-        """Say which workers there are, and where webhooks come in."""
+        """Replace the set of workers and the public URL of the webhooks."""
         self._workers, self._gateway_url = workers, gateway_url
         self._load.keep_only(set(workers))
         self.reports = {name: report for name, report in self.reports.items() if name in workers}
 
     async def refresh(self) -> None:
-        """Ask all workers how they are."""
+        """Request a report from every worker."""
         await asyncio.gather(*(self._look_at(worker) for worker in self._workers.values()))
 
     async def answer(self, call: IncomingCall) -> str:
-        """Say what to do with a call, as TwiML."""
+        """Answer the webhook of a new call with TwiML."""
         sid, caller = call.call_sid, redact(call.from_)
         if refusal := await self._judge(call):
             self.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer=caller)
@@ -124,15 +124,16 @@ class CallRouter:
         return await self._with_a_worker(sid, caller, lambda worker: worker.answer(call), call)
 
     async def after_transfer(self, call: IncomingCall, how: str) -> str:
-        """Say what to do with a transferred call: it is over, or nobody answered and it is ours again.
+        """Answer the webhook after a transfer: hang up after a conversation, otherwise resume the call.
 
         Args:
-            call: as the webhook tells of it.
+            call: the call, from the webhook.
             how: Twilio's ``DialCallStatus``.
         """
         if how in CONVERSED:
             return twiml.hang_up()
         logger.info("The call returned from a transfer (dial status: {})", redact(how))
+        # The worker of the first stream has the call's settings; any worker may take the next stream.
         found = await self.ask_all(lambda worker: worker.export_call(call.call_sid))
         expected: PendingCall | None = next(iter(found), None)
         return await self._with_a_worker(
@@ -140,15 +141,15 @@ class CallRouter:
         )
 
     async def next_step(self, call: IncomingCall, resumes: int, held_secs: int) -> str:
-        """Say, as TwiML, what a call does whose stream is over.
+        """Answer with TwiML the webhook of a call whose stream has ended.
 
-        The worker that has its session goes on with it. Where that worker is gone, or ends, another one takes
-        the call.
+        The worker with the call's session continues it. If that worker is gone or ends, another one takes the
+        call.
 
         Args:
-            call: as the webhook announces it.
-            resumes: how many streams of it broke off before this one.
-            held_secs: for how long it has been on hold.
+            call: the call, from the webhook.
+            resumes: number of its streams that broke off before this one.
+            held_secs: how long it has been on hold.
         """
 
         async def ask(worker: WorkerClient) -> str | PendingCall | None:
@@ -169,13 +170,14 @@ class CallRouter:
         expected = next((one for one in found if isinstance(one, PendingCall)), None)
         if document := await self._find(sid, lambda worker: worker.resume(call, resumes, expected), refused):
             return document
+        # No session is free: keep the caller on hold, and let Twilio ask again.
         if document := hold(resumes, held_secs, self._options, PublicAddress(self._gateway_url)):
             return document
         self.refusals.note(Where.WEBHOOK, self._why(refused), call_sid=sid, peer="a broken stream")
         return elsewhere
 
     def note_status(self, call_sid: str, status: str) -> None:
-        """Tell the workers of a call that is over; returns at once."""
+        """Notify the workers of a call that has ended. Does not block."""
         if status in ENDED:
             telling = asyncio.create_task(self._tell_hung_up(call_sid))
             self._telling.add(telling)
@@ -183,12 +185,12 @@ class CallRouter:
 
     async def _tell_hung_up(self, call_sid: str) -> None:
         asked = [worker.note_hung_up(call_sid) for worker in self._workers.values()]
-        await asyncio.gather(*asked, return_exceptions=True)  # who does not answer waits for nobody
+        await asyncio.gather(*asked, return_exceptions=True)  # best effort
 
     async def create_browser_call(
         self, call_sid: str, body: bytes, content_type: str
     ) -> tuple[int, str, str] | None:
-        """Create a call for the page; None where no worker has a session free."""
+        """Create a browser call; None if no worker has a free session."""
         await self.refresh()
         while not self.closing and (name := self._load.pick()):
             self._load.assign(name)
@@ -203,7 +205,7 @@ class CallRouter:
         return None
 
     async def ask_all(self, question: Callable[[WorkerClient], Awaitable[T | None]]) -> list[T]:
-        """Ask all workers at once; gives what is not None, of those that answer."""
+        """Ask all workers concurrently; return the results that are not None. Failing workers are skipped."""
         answers = await asyncio.gather(
             *(question(worker) for worker in self._workers.values()), return_exceptions=True
         )
@@ -228,12 +230,12 @@ class CallRouter:
     async def _find(
         self, sid: str, question: Callable[[WorkerClient], Awaitable[str | None]], refused: list[Refusal]
     ) -> str | None:
-        """Ask workers for a session, one after another; None where no one has one, with their reasons."""
+        """Ask workers for a session, one after another; None if none has one. Appends to ``refused``."""
         if self.closing:
             return None
         deadline_s = time.monotonic() + LOOKING_SECS
         for look_again in (False, True):
-            if look_again:  # a session may have become free since
+            if look_again:  # the estimate may be stale: ask for reports before giving up
                 await self.refresh()
             while (name := self._load.pick()) and time.monotonic() < deadline_s:
                 if document := await self._try(name, sid, question, refused):
@@ -241,11 +243,12 @@ class CallRouter:
         return None
 
     def _why(self, refused: list[Refusal]) -> Refusal:
+        # The most specific reason, for log and metrics.
         overload = next((one for one in refused if one.cause is RefusalCause.OVERLOAD), None)
         return overload or self.no_session()
 
     def no_session(self) -> Refusal:
-        """Say why no worker takes a call."""
+        """Return the reason why no worker takes a call."""
         if self.closing:
             return Refusal(RefusalCause.CLOSING, CLOSING)
         if any(report.takes_calls for report in self.reports.values()):
@@ -265,9 +268,9 @@ class CallRouter:
         if worker is None:
             self._load.update(name, None)
             return None
-        self._load.assign(name)  # before the first await: the next call may come in meanwhile
+        self._load.assign(name)  # before the first await: another call may arrive meanwhile
         try:
-            # Reserved first, and quickly: a worker that is gone must not cost the time of a hook.
+            # Reserve first, with a short timeout: a dead worker must not cost a hook's timeout.
             if refusal := await worker.hold(sid):
                 refused.append(refusal)
             elif document := await question(worker):

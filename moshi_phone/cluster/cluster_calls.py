@@ -1,4 +1,4 @@
-"""The calls of all workers, for the routes of a gateway."""
+"""``CallsSource`` over all workers, for a gateway's routes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ _OK = 200
 
 
 class ClusterCalls:
-    """See ``CallsSource``. Asks all workers at once; what one does not answer is left out.
+    """See ``CallsSource``. Asks all workers concurrently; omits those that do not answer.
 
     Args:
-        router: knows the workers.
-        closing: says why no calls are taken, or None while they are.
-        refusals: gives what each gateway has refused, by its name.
+        router: has the workers.
+        closing: returns why no calls are taken, or None while they are.
+        refusals: returns each gateway's refusals, by its name.
     """
 
+    # Twice a second: each update is a request to every worker.
     update_s = 0.5
 
     def __init__(
@@ -40,14 +41,14 @@ class ClusterCalls:
         self._refusals = refusals
 
     async def health(self, *, is_public: bool) -> dict[str, Any]:
-        """See ``CallsSource``; as of a second ago."""
+        """See ``CallsSource``; from reports that are up to a second old."""
         router = self._router
         return aggregate_health(
             router.reports, router.workers.keys(), self._closing(), self._refused(), is_public=is_public
         )
 
     async def overview(self) -> dict[str, Any]:
-        """See ``CallsSource``; each call has the name of its worker."""
+        """See ``CallsSource``; each call names its worker."""
         router = self._router
         overviews = await router.ask_all(lambda worker: worker.overview())
         return merged_overview(
@@ -70,7 +71,7 @@ class ClusterCalls:
         return answers[0] if answers else None
 
     async def scrape(self) -> bytes:
-        """See ``CallsSource``; each sample has the name of its process as ``worker``."""
+        """See ``CallsSource``; each sample has the label ``worker`` with its process' name."""
         router = self._router
 
         async def of(name: str) -> tuple[str, str] | None:
@@ -81,14 +82,14 @@ class ClusterCalls:
         return merged_metrics(texts, states, self._refusals())
 
     async def offers(self) -> dict[str, list[str]]:
-        """See ``CallsSource``. During an update that changes them, only what all workers have."""
+        """See ``CallsSource``. During an update, only entries that all workers have."""
         found = await self._router.ask_all(lambda worker: worker.offers())
         return {what: _common([offers[what] for offers in found]) for what in ("personas", "voices")}
 
     async def create_browser_call(
         self, call_sid: str, body: bytes, content_type: str, peer: str
     ) -> dict[str, str]:
-        """See ``CallsSource``; names the worker's stream, too."""
+        """See ``CallsSource``; the result also has the URL of the worker's stream."""
         ready = await self._router.create_browser_call(call_sid, body, content_type)
         if ready is None:
             refusal = self._router.no_session()
@@ -101,6 +102,7 @@ class ClusterCalls:
 
     def is_over(self) -> bool:
         """See ``CallsSource``."""
+        # Reports only: a worker that has gone has no calls.
         return self._closing() is not None and not any(
             report.health.get("calls") for report in self._router.reports.values()
         )

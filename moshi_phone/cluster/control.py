@@ -1,4 +1,4 @@
-"""``cluster update``, ``scale`` and ``status``: the local control port and its client."""
+"""The local control port for ``cluster update``, ``scale`` and ``status``, and its client."""
 
 from __future__ import annotations
 
@@ -19,50 +19,51 @@ from moshi_phone.server.web.bare_app import bare_app
 WITHIN_SECS = 10.0
 _RECEIVER = "control"
 _PURPOSE = b"moshi-phone cluster token 1"
-_KEPT_SPENT_S = 600.0  # tokens live a minute
+_KEPT_SPENT_S = 600.0  # spent tokens are remembered for longer than their lifetime of a minute
 
 
 class ControlAuth:
-    """Makes and checks the tokens of the control port, which other users of the machine can reach, too.
+    """Creates and checks the control port's tokens. Other users of the machine can reach the port, too.
 
     Args:
-        auth_token: Twilio's, which the command and the cluster know.
+        auth_token: Twilio's auth token, known to the command and the cluster.
     """
 
     def __init__(self, auth_token: str) -> None:
+        # A derived key: a token for a stream is never valid here.
         key = hmac.digest(auth_token.encode(), _PURPOSE, hashlib.sha256)
         self._tokens = StreamTokens(key, kept_spent_s=_KEPT_SPENT_S)
 
     def token(self) -> str:
-        """Make a token for one request."""
+        """Create a token for one request."""
         return self._tokens.mint(_RECEIVER, time.time())
 
     def check(self, token: str) -> None:
-        """Accept a token, once.
+        """Accept a token once.
 
         Raises:
-            TokenRefused: saying why.
+            TokenRefused: with the reason.
         """
         self._tokens.spend(token, _RECEIVER, time.time())
 
 
 class ControlError(UserError):
-    """The cluster does not do what it was asked. The text is one sentence that names the remedy."""
+    """The cluster does not answer, or refuses. The message is one sentence with the remedy."""
 
 
 async def ask_cluster(
     port: int, auth_token: str, method: Literal["GET", "POST"], path: str
 ) -> dict[str, Any]:
-    """Ask, and give the cluster's status.
+    """Send a request to a running cluster, and return its status.
 
     Args:
-        port: ``--control-port`` of the cluster, on 127.0.0.1.
-        auth_token: Twilio's, which both know.
-        method: of HTTP.
+        port: the cluster's ``--control-port``, on 127.0.0.1.
+        auth_token: Twilio's auth token, the shared secret.
+        method: the HTTP method.
         path: below ``/cluster``.
 
     Raises:
-        ControlError: when there is no cluster, or it refuses.
+        ControlError: when no cluster answers, or it refuses.
     """
     token = ControlAuth(auth_token).token()
     try:
@@ -88,11 +89,11 @@ MAX_WORKERS = 1000
 
 
 def create_control_app(manager: Manager, auth: ControlAuth) -> FastAPI:
-    """Make the app.
+    """Create the control app.
 
     Args:
-        manager: does what is asked.
-        auth: lets those in who know the cluster's auth token.
+        manager: executes the requests.
+        auth: accepts clients that know the cluster's auth token.
     """
 
     def check(request: Request) -> None:
@@ -107,18 +108,18 @@ def create_control_app(manager: Manager, auth: ControlAuth) -> FastAPI:
 
     @app.get("/cluster")
     async def status() -> dict[str, Any]:
-        """How many workers there are and should be."""
+        """Return the workers and their wanted number."""
         return manager.status()
 
     @app.post("/cluster/update", status_code=202)
     async def update() -> dict[str, Any]:
-        """Replace all workers and gateways by new ones."""
+        """Replace all workers and gateways with new ones."""
         manager.update()
         return manager.status()
 
     @app.post("/cluster/scale/{workers}", status_code=202)
     async def scale(workers: int) -> dict[str, Any]:
-        """Have so many workers."""
+        """Set the number of workers."""
         if not 1 <= workers <= MAX_WORKERS:
             raise HTTPException(422, f"expected 1 to {MAX_WORKERS} workers, got {workers}")
         manager.scale(workers)

@@ -1,7 +1,8 @@
-"""What the manager knows of its workers; which to start and which to drain. Pure.
+"""The manager's records of its workers, and the plan of which to start and which to drain. Pure.
 
-An update is a new generation: its workers are started beside the old ones, and each that is ready lets one
-old worker go. So there are never fewer that take calls than are wanted, as long as the machines hold both.
+An update is a new generation. Its workers start alongside the old ones, and for each one that is ready an old
+worker drains. So the number of workers that take calls never falls below the wanted number, as long as the
+machines have room for both.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Any
 from moshi_phone.cluster.worker_client import WorkerClient, WorkerReport
 
 NO_PLACE_SECS = 120.0
-"""A new worker for which Ray has found no machine by then gets that of an old one."""
+"""After this time without a machine for a new worker, an old worker drains to make room."""
 
 
 class WorkerState(StrEnum):
-    """The life of a worker: from the first to the third, and the fourth at any time."""
+    """A worker's state: from starting to ready to draining; dead at any time."""
 
     STARTING = "starting"
     READY = "ready"
@@ -28,14 +29,14 @@ class WorkerState(StrEnum):
 
 @dataclass(frozen=True)
 class Member:
-    """What is known of one worker.
+    """The planner's view of one worker.
 
     Attributes:
-        number: its name's.
-        generation: counts updates.
-        state: where it is in its life; a dead one is being started again.
-        sessions: that are taken.
-        unplaced_s: for how long no machine has been found for it.
+        number: the number in its name.
+        generation: the update that started it.
+        state: its state; Ray restarts a dead one.
+        sessions: number of sessions in use.
+        unplaced_s: how long it has waited for a machine.
     """
 
     number: int
@@ -47,19 +48,19 @@ class Member:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done: the numbers of workers to start, and of those to drain."""
+    """The numbers of the workers to start, and of those to drain."""
 
     start: tuple[int, ...] = ()
     drain: tuple[int, ...] = ()
 
 
 def plan(members: Sequence[Member], wanted: int, generation: int) -> Plan:
-    """Say what leads from what is there to what is wanted.
+    """Plan the step from the present workers to the wanted ones.
 
     Args:
-        members: all there are, those that drain among them: their numbers are taken.
-        wanted: how many of the present generation there should be.
-        generation: the present one.
+        members: all workers, including draining ones, whose numbers are in use.
+        wanted: number of workers that the current generation should have.
+        generation: the current generation.
     """
     staying = [one for one in members if one.state is not WorkerState.DRAINING]
     present = [one for one in staying if one.generation == generation]
@@ -68,18 +69,19 @@ def plan(members: Sequence[Member], wanted: int, generation: int) -> Plan:
     without_place = sum(one.unplaced_s >= NO_PLACE_SECS for one in present)
     start = _free_numbers({one.number for one in members}, max(0, wanted - len(present)))
     leave = _first_to_go(present, len(present) - wanted)
+    # Old workers fill up the wanted number until new ones are ready.
     leave += _first_to_go(old, min(len(old), ready + without_place + len(old) - wanted))
     return Plan(start, leave)
 
 
 def _first_to_go(members: Sequence[Member], count: int) -> tuple[int, ...]:
-    """Choose those whose end is felt least: who takes no calls, then who has the fewest, then the last."""
+    """Choose workers to drain: first those that take no calls, then the fewest calls, then the last."""
     order = sorted(members, key=lambda one: (one.state is WorkerState.READY, one.sessions, -one.number))
     return tuple(one.number for one in order[: max(0, count)])
 
 
 def _free_numbers(taken: set[int], count: int) -> tuple[int, ...]:
-    """Give the lowest numbers that nobody has: DNS and proxies know a fixed set of names."""
+    """Return the lowest unused numbers: DNS and proxies are configured for a fixed set of names."""
     found: list[int] = []
     number = 1
     while len(found) < count:
@@ -91,19 +93,19 @@ def _free_numbers(taken: set[int], count: int) -> tuple[int, ...]:
 
 @dataclass
 class ManagedWorker:
-    """What the manager knows of one worker.
+    """The manager's record of one worker.
 
     Attributes:
-        number: w1's is 1.
-        generation: counts updates.
-        handle: leads to its process.
-        client: asks it.
-        since_s: when it was started, monotonic.
-        report: what it last told; None where it does not answer.
-        answered: whether it ever has.
-        drained_s: since when it is to end, or None.
-        failed_s: when it was found that it cannot start, or None.
-        adopted: whether an earlier command has started it.
+        number: 1 for w1.
+        generation: the update that started it.
+        handle: the runtime's handle of its process.
+        client: sends requests to it.
+        since_s: time of its start, monotonic.
+        report: its last report; None while it does not answer.
+        answered: whether it has ever answered.
+        drained_s: time at which draining began, or None.
+        failed_s: time at which its start was found to have failed, or None.
+        adopted: whether an earlier command started it.
     """
 
     number: int
@@ -119,7 +121,7 @@ class ManagedWorker:
 
     @property
     def state(self) -> WorkerState:
-        """Where it is in its life."""
+        """Its state, from the manager's records and its last report."""
         if self.drained_s is not None:
             return WorkerState.DRAINING
         if self.report is None:
@@ -128,18 +130,19 @@ class ManagedWorker:
 
     @property
     def is_closing(self) -> bool:
-        """Whether it knows that it is to end."""
+        """Whether its report confirms that it is draining or has ended."""
         return self.report is not None and (self.report.closing or self.report.over)
 
     def member(self, now_s: float) -> Member:
-        """Give what planning needs of it."""
+        """Return the planner's view of it."""
         sessions = self.report.sessions if self.report else 0
+        # A worker answers as soon as its process runs, long before its model is loaded.
         unplaced_s = 0.0 if self.answered else now_s - self.since_s
         return Member(self.number, self.generation, self.state, sessions, unplaced_s)
 
 
 def state_of(report: WorkerReport | None) -> WorkerState:
-    """Say where in its life a worker is."""
+    """Return a worker's state from its report; None is dead."""
     if report is None or report.over:
         return WorkerState.DEAD
     if report.closing:

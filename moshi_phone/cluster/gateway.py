@@ -1,8 +1,8 @@
-"""The webhook gateway: answers Twilio's webhooks for all workers, and tells how they are.
+"""The webhook gateway: answers Twilio's webhooks for all workers, and serves their health and metrics.
 
-Several of them listen on one socket, which the command holds (``runtime/fd_passing.py``), each a process of
-its own. So a connection that one has not accepted when it ends waits for the others, or for its successor.
-Audio never passes here: the TwiML names the worker.
+Several gateway processes listen on one socket, which the command owns (``runtime/fd_passing.py``). When one
+ends, connections that it has not accepted wait for the other gateways or its successor. Audio does not pass
+through a gateway: the TwiML contains the worker's URL.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from moshi_phone.telephony.webhooks import IncomingCall
 
 @dataclass(frozen=True)
 class ClusterView:
-    """What the manager tells a gateway.
+    """The cluster's state, sent by the manager to each gateway.
 
     Attributes:
-        workers: how each worker is reached, by name.
-        gateways: how each gateway is reached, by name; the first that answers counts calls of one number.
-        gateway_url: where webhooks come in (``PublicAddress.base``), or None while there is none.
-        ports: where gateways get the sockets to listen on (``runtime/fd_passing.py``).
+        workers: each worker's handle, by name.
+        gateways: each gateway's handle, by name; the first that answers counts calls by number.
+        gateway_url: the webhooks' public URL (``PublicAddress.base``), or None while there is none.
+        ports: path at which gateways receive the listening sockets (``runtime/fd_passing.py``).
         closing: why no calls are taken, or None while they are.
     """
 
@@ -57,11 +57,11 @@ class ClusterView:
 
 
 class LastAnswers:
-    """An app, whose answers end their connections while it is closing.
+    """ASGI middleware that closes each connection after its response while the gateway is closing.
 
     Args:
-        app: answers.
-        is_closing: tells whether it is.
+        app: the app to wrap.
+        is_closing: whether the gateway is closing.
     """
 
     def __init__(self, app: ASGIApp, is_closing: Callable[[], bool]) -> None:
@@ -69,7 +69,7 @@ class LastAnswers:
         self._is_closing = is_closing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Forward one request to the app."""
 
         async def send_last(message: Message) -> None:
             if message["type"] == "http.response.start" and self._is_closing():
@@ -80,20 +80,20 @@ class LastAnswers:
 
 
 LOOK_SECS = 1.0
-"""How often each gateway asks the workers how they are."""
+"""Interval at which each gateway requests the workers' reports."""
 JUDGE_SECS = 0.5
 OFFER_SECS = 10.0
 PORT, ADMIN_PORT = "port", "admin-port"
-"""The names of the sockets that the command offers."""
+"""Names of the sockets that the command offers."""
 
 
 class Gateway(RpcServer):
-    """One gateway. What it is first told of the workers opens it.
+    """One gateway. It opens when it receives the first view of the workers.
 
     Args:
         name: d1, d2, ….
-        settings: those of the cluster.
-        transport: leads to another process, given what a ``ClusterView`` has of it.
+        settings: the cluster's settings.
+        transport: returns the transport to another process, from its handle in a ``ClusterView``.
     """
 
     def __init__(self, name: str, settings: Settings, transport: Callable[[Any], Transport]) -> None:
@@ -101,18 +101,18 @@ class Gateway(RpcServer):
         self._settings = settings
         self._transport = transport
         hooks = settings.hooks
-        # Checked here, before a worker is asked; only the first gateway counts calls of a number.
+        # Applied before any worker is asked; only the first gateway counts calls by number.
         self._rules = CallerRules(hooks.allow, hooks.deny, hooks.calls_per_caller_per_hour)
         self._address = PublicAddress()
         self._view = ClusterView({}, {}, None, ports="")  # replaced as a whole by the manager
-        self._stack = AsyncExitStack()  # what the first view opened
+        self._stack = AsyncExitStack()  # servers opened with the first view
         self._sockets: dict[str, socket] = {}  # the listening ones, by name
         self._servers: list[Listening] = []  # one for each socket
-        self._offering: asyncio.Task[None] | None = None  # gives the sockets on to the next generation
-        self._leaves = False  # answers what it has, and takes no more
-        self._peers = dict[str, RefusalCounts]()
+        self._offering: asyncio.Task[None] | None = None  # passes the sockets to the next command
+        self._leaves = False  # when True, finishes open requests and accepts no connections
+        self._peers = dict[str, RefusalCounts]()  # the other gateways' refusals, by name; polled
         self._looking: asyncio.Task[None] | None = None  # polls the workers
-        self._opening = asyncio.Lock()  # the first view opens it, and only that
+        self._opening = asyncio.Lock()  # only the first view opens the servers
         self.router = CallRouter(settings.calls, self._judge)
         self.stream_auth = StreamAuth.for_account(settings.twilio.auth_token, self._address)
         self.dashboard_auth = DashboardAuth(settings.web, self.is_public)
@@ -123,31 +123,31 @@ class Gateway(RpcServer):
         return self._view.closing
 
     async def look(self, view: ClusterView) -> None:
-        """Take in which workers and gateways there are. The first time, begin to answer.
+        """Apply a new view. The first view opens the servers.
 
         Raises:
-            NotOffered: when the command that has the port is gone.
+            NotOffered: when the command that owns the port is gone.
         """
         self._view, self._address.base = view, view.gateway_url
-        workers = {  # new ones: after an update another process may have an old one's name
+        workers = {  # recreated: after an update a new process may have an old one's name
             name: WorkerClient(name, self._transport(handle)) for name, handle in view.workers.items()
         }
         self.router.set_workers(workers, view.gateway_url)
         self.router.closing = view.closing is not None
-        async with self._opening:  # two may come at once, where the first was given up
+        async with self._opening:  # two may run at once, if the first timed out at the manager
             if self._looking is None:
                 await self._open()
 
     async def refusals(self) -> RefusalCounts:
-        """Give what this gateway has refused."""
+        """Return this gateway's refusals."""
         return self.router.refusals.counts
 
     async def judge(self, from_: str, call_sid: str) -> Refusal | None:
-        """Say why this number may not call, or None where it may; counts the call."""
+        """Return the reason to refuse a caller, or None to accept; counts the call."""
         return self._rules.refusal(from_, call_sid, asyncio.get_running_loop().time())
 
     async def close(self) -> bool:
-        """Take no new connections; gives whether all requests of those that there were are answered."""
+        """Stop accepting connections; return whether all open ones have ended."""
         if not self._leaves:
             self._leaves = True
             for server in self._servers:
@@ -155,15 +155,17 @@ class Gateway(RpcServer):
         return not any(server.connections for server in self._servers)
 
     async def offer(self) -> str | None:
-        """Give the sockets to a command that takes the place of the one before; the path at which to ask."""
+        """Offer the sockets to a successor command; return the path of the offer, or None."""
         if self._leaves or not self._servers:
             return None
+        # The offer outlives this request: the other command connects only after it has the path.
         path = asyncio.get_running_loop().create_future()
 
         async def offer() -> None:
             taken = asyncio.Event()
             async with offering(self._sockets, taken) as where:
                 path.set_result(where)
+                # Without a taker the sockets simply stay with this gateway.
                 with suppress(TimeoutError):
                     await asyncio.wait_for(taken.wait(), OFFER_SECS)
 
@@ -171,7 +173,7 @@ class Gateway(RpcServer):
         return str(await path)
 
     async def stop(self) -> None:
-        """End at once."""
+        """Stop at once, without finishing open requests."""
         if self._offering is not None:
             self._offering.cancel()
         if self._looking is not None:
@@ -192,8 +194,9 @@ class Gateway(RpcServer):
         logger.info("Gateway {} answers at {}:{}", self.name, server.host, server.port)
 
     async def _judge(self, call: IncomingCall) -> Refusal | None:
-        """Ask the first gateway: how often a number has called must be counted in one place."""
+        """Ask the first gateway: calls by number must be counted in one place."""
         for name, handle in self._view.gateways.items():
+            # This gateway is the first that answers, or nothing is counted: decide here.
             if name == self.name or not self._settings.hooks.calls_per_caller_per_hour:
                 break
             asker = RpcClient(name, self._transport(handle))
@@ -213,7 +216,7 @@ class Gateway(RpcServer):
             await asyncio.gather(self.router.refresh(), self._ask_peers())
 
     async def _ask_peers(self) -> None:
-        """Learn what the other gateways have refused: whichever is asked for metrics answers for all."""
+        """Poll the other gateways' refusals: any gateway can be scraped, and reports for all."""
 
         async def ask(name: str, handle: Any) -> tuple[str, RefusalCounts] | None:
             asker = RpcClient(name, self._transport(handle))
@@ -227,9 +230,9 @@ class Gateway(RpcServer):
         self._peers = dict(answer for answer in answers if answer is not None)
 
     def all_refusals(self) -> dict[str, RefusalCounts]:
-        """Give what each gateway has refused, by its name; of the others, as of a second ago."""
+        """Return each gateway's refusals, by its name; those of others are up to a second old."""
         return {self.name: self.router.refusals.counts, **self._peers}
 
     def is_public(self) -> bool:
-        """Tell whether the gateway can be reached from elsewhere."""
+        """Return whether other machines can reach the gateway."""
         return self._address.base is not None or not is_loopback(self._settings.server.host)

@@ -1,4 +1,4 @@
-"""The HTTP side of a gateway: Twilio's webhooks, and the routes of one server for all workers together."""
+"""A gateway's HTTP app: Twilio's webhooks, and a server's routes over all workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from moshi_phone.server.web.monitoring import monitoring_router
 from moshi_phone.server.web.say import say_router
 from moshi_phone.telephony.webhooks import webhooks
 
-_CONNECT_TO = "'self' ws: wss:"  # streams of the page go to the workers, which are other origins
+_CONNECT_TO = "'self' ws: wss:"  # the page's streams go to the workers, which are other origins
 
 
 def create_gateway_app(
@@ -27,14 +27,14 @@ def create_gateway_app(
     dashboard_auth: DashboardAuth,
     is_public: Callable[[], bool],
 ) -> FastAPI:
-    """Make the app of one gateway.
+    """Create the app of one gateway.
 
     Args:
-        calls: those of all workers.
-        router: gives each call to a worker.
-        stream_auth: knows which webhooks are Twilio's.
-        dashboard_auth: who may see calls.
-        is_public: tells whether the gateway can be reached from elsewhere.
+        calls: the calls of all workers.
+        router: routes each call to a worker.
+        stream_auth: verifies Twilio's signatures.
+        dashboard_auth: access control of the dashboard.
+        is_public: whether other machines can reach the gateway.
     """
     app = bare_app("Moshi on the phone")
     app.include_router(health_router(calls, is_public))

@@ -1,4 +1,4 @@
-"""Keeps the gateways: as many as there should be, and after an update new ones in their place."""
+"""The set of gateways: starts the configured number, and replaces all after an update."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from moshi_phone.cluster.gateway import ClusterView
 from moshi_phone.cluster.rpc import RpcClient, RpcError
 from moshi_phone.cluster.runtime import ExistingActor, Runtime
 
-LOOK_SECS = 5.0  # a gateway looks at all workers before it opens
+LOOK_SECS = 5.0  # a gateway requests all workers' reports before it opens
 CLOSE_SECS = 2.0
 LEAVE_SECS = 20.0
-"""What an old gateway may take to answer the requests that it has; Twilio waits 15 s for its own."""
+"""Limit for an old gateway to finish its open requests; Twilio waits 15 s for its own."""
 
 
 @dataclass
@@ -24,10 +24,10 @@ class _ManagedGateway:
     handle: Any
     asker: RpcClient
     generation: int
-    answers: bool = False
-    error: str = ""
-    leaves_s: float | None = None
-    adopted: bool = False
+    answers: bool = False  # whether the last request succeeded
+    error: str = ""  # the last one, so that a repeated error is logged once
+    leaves_s: float | None = None  # None = None | when it was first asked to close
+    adopted: bool = False  # started by an earlier command
 
 
 class Gateways:
@@ -35,60 +35,60 @@ class Gateways:
 
     Args:
         runtime: starts and kills them.
-        count: how many there should be.
-        clock: gives seconds, monotonic.
+        count: number of gateways to run.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, runtime: Runtime, count: int, clock: Callable[[], float]) -> None:
         self._runtime = runtime
         self._count = count
         self._clock = clock
-        self._started = 0  # in all: makes names unique
+        self._started = 0  # total, for unique names
         self._generation = 1  # older ones leave once this one answers
         self._gateways: dict[str, _ManagedGateway] = {}
 
     @property
     def names(self) -> list[str]:
-        """All there are."""
+        """Names of all gateways, including old ones."""
         return list(self._gateways)
 
     @property
     def ready(self) -> bool:
-        """Whether as many answer as there should be, of the newest."""
+        """Whether all gateways of the current generation answer."""
         present = [gateway for gateway in self._gateways.values() if gateway.generation == self._generation]
         return len(present) >= self._count and all(gateway.answers for gateway in present)
 
     def adopt(self, survivors: Sequence[ExistingActor], generation: int) -> None:
-        """Go on with gateways of an earlier command; those of an earlier generation leave."""
+        """Adopt gateways of an earlier command; those of an earlier generation will leave."""
         self._generation = generation
         for one in survivors:
             self._started = max(self._started, one.number)
             self._enter(f"d{one.number}", one.handle, one.generation, adopted=True)
 
     def replace(self) -> None:
-        """Start new ones; the old ones leave when all of the new answer."""
+        """Begin a new generation; the old gateways leave once all new ones answer."""
         self._generation += 1
 
     async def tell(
         self, workers: Mapping[str, Any], gateway_url: str | None, ports: str, closing: str | None
     ) -> None:
-        """Tell each how things are, which opens new ones."""
+        """Start missing gateways, and send the view to all; the first view opens a gateway."""
         present = [gateway for gateway in self._gateways.values() if gateway.generation == self._generation]
         for _ in range(self._count - len(present)):
             self._start()
         gateways = {name: gateway.handle for name, gateway in self._gateways.items()}
         view = ClusterView(workers, gateways, gateway_url, ports, closing)
         await asyncio.gather(*(self._tell(name, gateway, view) for name, gateway in self._gateways.items()))
-        # Asked again: meanwhile there may have been an update, and then there are no new ones yet.
+        # Checked after the requests: an update may have begun meanwhile, without any new gateway yet.
         if self.ready:
             old = [name for name, gateway in self._gateways.items() if gateway.generation != self._generation]
             await asyncio.gather(*(self._let_go(name) for name in old))
 
     def kill_all(self, *, adopted: bool = True) -> None:
-        """End them at once.
+        """Kill all gateways.
 
         Args:
-            adopted: those of an earlier command, too.
+            adopted: whether to include gateways of an earlier command.
         """
         for gateway in self._gateways.values():
             if adopted or not gateway.adopted:
@@ -109,7 +109,7 @@ class Gateways:
         try:
             await gateway.asker.ask("look", view, within_secs=LOOK_SECS)
         except RpcError as error:
-            # Not every second; and a process that has just been started takes some.
+            # Logged once, not every second. A timeout is normal while a process starts.
             if gateway.answers or (
                 not isinstance(error.__cause__, TimeoutError) and str(error) != gateway.error
             ):
@@ -119,7 +119,7 @@ class Gateways:
             gateway.answers, gateway.error = True, ""
 
     async def _let_go(self, name: str) -> None:
-        """Have it take no new connections, and end it when it has answered what it has."""
+        """Ask a gateway to close, and kill it once its open requests are done or the limit has passed."""
         gateway = self._gateways[name]
         if gateway.leaves_s is None:
             gateway.leaves_s = self._clock()

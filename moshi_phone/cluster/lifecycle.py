@@ -1,4 +1,4 @@
-"""Runs a cluster from its first worker to its last call."""
+"""The lifecycle of a cluster, from its first worker to its last call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from moshi_phone.server.net.http_server import listening
 from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.telephony.number_group import NumberGroup
 
-HANG_UP_SECS = 8.0  # what ending all calls at once may take
+HANG_UP_SECS = 8.0  # limit for hanging up all calls at once
 
 
 @asynccontextmanager
@@ -32,25 +32,25 @@ async def cluster_running(
     control_port: int,
     pointer: NumberGroup | None = None,
 ) -> AsyncIterator[None]:
-    """Answer calls while the block runs. At its end all processes are gone.
+    """Run the cluster while the block runs. On exit its processes are gone.
 
     Args:
-        manager: has not begun.
-        settings: those of the cluster, its port known.
-        stop: breaks the start off.
-        sockets: bound ones, which the gateways listen on, by name (``cluster/gateway.py``).
-        control_port: of 127.0.0.1, for the commands that update or scale the cluster.
-        pointer: makes a number ring here.
+        manager: not yet started.
+        settings: the cluster's settings, with the port known.
+        stop: interrupts the start.
+        sockets: bound sockets for the gateways to listen on, by name (``cluster/gateway.py``).
+        control_port: port on 127.0.0.1 for the commands that update or scale the cluster.
+        pointer: routes phone numbers to this cluster.
 
     Raises:
-        Stopped: when the process was asked to end before all workers were ready.
-        SettingsError, TunnelFailed, TwilioError: with one sentence that names the remedy.
+        Stopped: when the process was asked to stop before all workers were ready.
+        SettingsError, TunnelFailed, TwilioError: with one sentence that gives the remedy.
     """
     auth = ControlAuth(settings.twilio.auth_token or "")
     control = listen("127.0.0.1", control_port)
     manager.gateway_url = settings.address().base
     async with AsyncExitStack() as stack:
-        # What an earlier command has left goes on where this one cannot start.
+        # If the start fails, adopted processes of an earlier command keep running.
         stack.callback(lambda: manager.kill_all(adopted=stop.stop_requested.is_set()))
         stack.callback(control.close)
         manager.ports = await stack.enter_async_context(offering(sockets))
@@ -62,6 +62,7 @@ async def cluster_running(
                 wait_secs = settings.reach.tunnel_wait_secs
 
                 async def reached_at(url: str) -> None:
+                    # A tunnel that reconnects may get another URL.
                     is_another = manager.gateway_url not in (None, url)
                     await manager.set_public_url(url)
                     await publish_url(url, pointer, wait_secs=wait_secs, is_another=is_another)
@@ -79,12 +80,14 @@ async def cluster_running(
             yield
         finally:
             keeping.cancel()
+            # An exception in the block is no request to stop: then only ``kill_all`` above runs.
             if stop.stop_requested.is_set() and (manager.was_staffed or manager.sessions):
                 await _drain(manager, stop, settings.server.drain_secs)
 
 
 async def _all_ready(manager: Manager, keeping: asyncio.Task[None]) -> None:
     while not manager.has_ready_workers:
+        # Raises the manager's error instead of waiting forever.
         if keeping.done():
             keeping.result()
         if manager.failure:

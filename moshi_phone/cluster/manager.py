@@ -1,4 +1,4 @@
-"""Keeps as many workers as are wanted, replaces those of an old version, and tells the gateways of them."""
+"""The manager: keeps the wanted number of workers running, replaces old ones, and updates the gateways."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from moshi_phone.server.calls.draining import CLOSING
 from moshi_phone.server.settings import Settings
 
 STEP_SECS = 1.0
-REPORT_SECS = 3.0  # a machine may be busy; that is no reason to think that a worker is dead
-RETRY_SECS = 10.0  # before a worker that could not start tries again
-LATE_SECS = 20.0  # what a worker may take to end after its last call, or after --drain-secs
+REPORT_SECS = 3.0  # generous: a worker on a busy machine is not dead
+RETRY_SECS = 10.0  # between two start attempts of a failed worker
+LATE_SECS = 20.0  # for a worker's exit after its last call, or after --drain-secs
 
 
 class Manager:
-    """Looks at all workers again and again, and does what is needed.
+    """A reconcile loop: polls all workers, and starts, drains, restarts or kills them as needed.
 
     Args:
         runtime: starts and kills processes.
-        settings: those of the whole cluster, its port known.
-        options: how many there are, and where.
-        clock: gives seconds, monotonic.
+        settings: the cluster's settings, with the port known.
+        options: number and placement of workers and gateways.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Manager:
         self._settings = settings
         self._options = options
         self._clock = clock
-        self._wanted = options.workers  # by the options, ``cluster scale`` or the autoscaler
+        self._wanted = options.workers  # from the options, ``cluster scale`` or the autoscaler
         self._autoscaler = (
             None
             if options.spare_calls is None
@@ -56,10 +56,10 @@ class Manager:
         self._generation = 1  # raised by an update; older workers and gateways drain
         self._workers: dict[int, ManagedWorker] = {}  # by number; those of an older generation drain
         self._gateways = Gateways(runtime, options.gateways, clock)
-        self._closing: str | None = None  # why, once the cluster is ending
-        self.gateway_url: str | None = None  # known with the tunnel or --public-url
-        self.ports = ""  # where the gateways get their sockets
-        self.was_staffed = False  # whether all workers have been ready at some time
+        self._closing: str | None = None  # the reason, once the cluster is closing
+        self.gateway_url: str | None = None  # from the tunnel or --public-url
+        self.ports = ""  # path at which the gateways receive their sockets
+        self.was_staffed = False  # whether all workers were ever ready
 
     @property
     def workers(self) -> list[ManagedWorker]:
@@ -68,13 +68,13 @@ class Manager:
 
     @property
     def failure(self) -> str | None:
-        """Why no worker can start, in one sentence; None as long as one may."""
+        """Why no worker can start, in one sentence; None while at least one may."""
         failures = [one.report.failure for one in self.workers if one.report and one.report.failure]
         return failures[0] if failures and len(failures) == len(self._workers) else None
 
     @property
     def ready(self) -> bool:
-        """Whether all that are wanted take calls, and the gateways answer."""
+        """Whether all wanted workers, of the current generation, take calls and the gateways answer."""
         ready = [one for one in self.workers if one.state is WorkerState.READY]
         return (
             len(ready) >= self._wanted
@@ -84,49 +84,49 @@ class Manager:
 
     @property
     def has_ready_workers(self) -> bool:
-        """Whether as many take calls as are wanted, old ones among them, and the gateways answer."""
+        """Whether enough workers of any generation take calls, and the gateways answer."""
         ready = sum(one.state is WorkerState.READY for one in self.workers)
         return ready >= self._wanted and self._gateways.ready
 
     @property
     def sessions(self) -> int:
-        """How many are taken, reserved ones among them."""
+        """Number of sessions in use, including reserved ones."""
         return sum(one.report.sessions for one in self.workers if one.report)
 
     def adopt(self, survivors: Sequence[ExistingActor]) -> None:
-        """Go on with what an earlier command has left; what is set otherwise is replaced, as by an update.
+        """Adopt processes of an earlier command; those with other settings are replaced, as by an update.
 
         Args:
-            survivors: what runs; this has started nothing yet.
+            survivors: the running processes. Call this before starting any.
         """
         self._generation = max((one.generation for one in survivors), default=1)
-        # Started with other settings: replaced as by an update, and their calls finish.
+        # Some have other settings: a new generation replaces them, and their calls finish.
         if any(not one.is_current for one in survivors if one.generation == self._generation):
             self._generation += 1
         self._gateways.adopt([one for one in survivors if one.kind == "gateway"], self._generation)
         for one in sorted(survivors, key=lambda one: one.generation):
             if one.kind == "worker":
-                if twin := self._workers.get(one.number):  # it was being killed when the command was
+                if twin := self._workers.get(one.number):  # a leftover of a restart
                     self._runtime.kill(twin.handle, again=False)
                 self._adopt_worker(one)
         if survivors:
             logger.info("Adopted {} processes of an earlier command", len(survivors))
 
     def update(self) -> None:
-        """Replace all workers by new ones, which run what is on the disk now."""
+        """Begin a new generation of workers and gateways, which runs the code now on disk."""
         self._generation += 1
         self._gateways.replace()
         logger.info("Update: new workers start; the old ones end with their last calls")
 
     def scale(self, workers: int) -> None:
-        """Have so many workers; with ``--spare-calls``, at least so many."""
+        """Set the number of workers; with ``--spare-calls``, the minimum."""
         if self._autoscaler is not None:
             self._autoscaler.set_min_workers(workers)
         else:
             self._wanted = workers
 
     def status(self) -> dict[str, Any]:
-        """Say how many there are and should be, for people."""
+        """Return the state of all workers and gateways, for ``cluster status``."""
         return {
             "wanted": self._wanted,
             "generation": self._generation,
@@ -147,13 +147,13 @@ class Manager:
         }
 
     async def run(self) -> None:
-        """Keep at it until cancelled."""
+        """Run steps until cancelled."""
         while True:
             await self._try_step()
             await asyncio.sleep(STEP_SECS)
 
     async def step(self) -> None:
-        """Look at all once, and do what is needed."""
+        """Poll all workers once, and reconcile."""
         await asyncio.gather(*(self._look_at(one) for one in self.workers))
         now_s = self._clock()
         self._reap(now_s)
@@ -163,13 +163,13 @@ class Manager:
             for number in todo.start:
                 self._start(number, now_s)
             await self._drain([self._workers[number] for number in todo.drain])
-        # Asked again: the first may have been lost, or Ray has put another process in its place.
+        # Repeated: the first request may be lost, or Ray may have restarted the process since.
         deaf = [one for one in self.workers if one.drained_s is not None and not one.is_closing]
         await asyncio.gather(*(one.client.end() for one in deaf), return_exceptions=True)
         await self._tell_gateways()
 
     async def _try_step(self) -> None:
-        """Do it in spite of what Ray may raise: calls run, and somebody must look after them."""
+        """Run a step and survive Ray's exceptions, because calls depend on the manager."""
         try:
             await self.step()
         except Exception:
@@ -179,17 +179,17 @@ class Manager:
         self.was_staffed = self.was_staffed or self.has_ready_workers
 
     async def set_public_url(self, url: str) -> None:
-        """Take note of where webhooks come in, and return when workers and gateways know it.
+        """Set the webhooks' public URL, and return once workers and gateways have it.
 
         Args:
-            url: ``PublicAddress.base``; a gateway refuses what was signed for another one.
+            url: ``PublicAddress.base``; a gateway refuses requests signed for another URL.
         """
         self.gateway_url = url
         await asyncio.gather(*(self._look_at(one) for one in self.workers))
         await self._tell_gateways()
 
     async def drain_all(self) -> None:
-        """Take no more calls, and return when the last one is over and all workers have ended."""
+        """Stop taking calls, and return when the last call and all workers have ended."""
         self._closing = CLOSING
         await self._tell_gateways()
         await self._drain(self.workers)
@@ -203,10 +203,10 @@ class Manager:
         await asyncio.gather(*(one.client.hang_up() for one in self.workers), return_exceptions=True)
 
     def kill_all(self, *, adopted: bool = True) -> None:
-        """End every process that is left.
+        """Kill every process.
 
         Args:
-            adopted: those of an earlier command, too.
+            adopted: whether to include processes of an earlier command.
         """
         for one in self.workers:
             if adopted or not one.adopted:
@@ -224,18 +224,18 @@ class Manager:
             return
         one.answered = True
         if one.adopted and one.report.closing and one.drained_s is None:
-            one.drained_s = self._clock()  # as the earlier command wanted
+            one.drained_s = self._clock()  # the earlier command began to drain it
 
     def _reap(self, now_s: float) -> None:
-        """Let go of workers that have ended, and start those again that could not start."""
+        """Remove workers that have ended, and restart those that failed to start."""
         for one in self.workers:
             name, report = worker_name(one.number), one.report
             if one.drained_s is not None:
                 drained_for_s = now_s - one.drained_s
-                # The report says so while its process still runs; the process is killed only then.
+                # The process still runs to report its end; kill it now.
                 has_ended = report is not None and report.over
                 too_late = drained_for_s > self._settings.server.drain_secs + LATE_SECS
-                # One that does not answer may be busy with its calls; it has until then, too.
+                # A drained worker that does not answer may be busy with calls: it has the same limit.
                 if has_ended or too_late:
                     self._runtime.kill(one.handle, again=False)
                     del self._workers[one.number]
@@ -243,7 +243,7 @@ class Manager:
             elif report is not None and report.over:
                 if one.failed_s is None:
                     one.failed_s = now_s
-                # Not at once: what failed (a download, a GPU) would fail again in a busy loop.
+                # Wait before a retry: a failed download or GPU would fail again in a busy loop.
                 elif now_s - one.failed_s >= RETRY_SECS:
                     one.failed_s = None
                     logger.warning("Restarting worker {}", name)

@@ -1,4 +1,4 @@
-"""How many servers there are, and where. The command line is made from these fields."""
+"""Options for the number and placement of servers. The command line is generated from these fields."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+    """Each field is a command-line option; ``metadata["help"]`` is its text in ``--help``."""
 
     GROUP: ClassVar = "cluster"
 
@@ -56,7 +56,7 @@ class ClusterOptions:
         default=None,
         metadata={
             "help": "Number of sessions to keep free (autoscaling). Default: a fixed number of --workers.",
-            "min": 1,  # with none free, nothing says that callers are refused, and none is started
+            "min": 1,  # with 0, nothing would trigger a scale-up when calls are refused
         },
     )
     min_workers: int = field(

@@ -1,4 +1,4 @@
-"""The processes of one account in a Ray cluster that runs without us, which outlive the command."""
+"""Detached processes of one account in an external Ray cluster; they outlive the command."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from moshi_phone.runtime.fd_passing import NotOffered, offered
 from moshi_phone.server.settings import SettingsError
 
 LOCKED_SECS = 10.0
-"""For how long the command that runs is waited for; Ray needs some seconds to find that one was killed."""
+"""How long to wait for another command's end; Ray takes seconds to notice a killed one."""
 GONE_SECS = 10.0
 OFFER_SECS = 3.0
 
 Left = tuple[ActorName, Any]
-"""A process that runs: its name and its handle."""
+"""A running process: its name and its handle."""
 
 
 class _Command:
-    """Stands for the command that runs, and dies with it."""
+    """A marker actor of the running command; it dies with the command."""
 
 
 class RayAccount:
-    """The processes of one account. As a context, this process is the only command that looks after them.
+    """The processes of one account. As a context manager, a lock: only one command can manage them.
 
     Args:
-        account: the ``digest`` of its auth token.
-        address: of the Ray cluster, which is joined.
+        account: the ``digest`` of the account's auth token.
+        address: address of the Ray cluster, already joined.
     """
 
     def __init__(self, account: str, address: str) -> None:
@@ -43,15 +43,16 @@ class RayAccount:
         self._ray = ray
         self._account = account
         self._address = address
-        self._command: Any = None  # the actor that marks the command in charge, while this process has it
+        self._command: Any = None  # the marker actor, while this process holds the lock
 
     def __enter__(self) -> RayAccount:
-        """Be the only command.
+        """Acquire the lock.
 
         Raises:
-            SettingsError: when one runs already.
+            SettingsError: when another command holds it.
         """
         name = f"moshi-{self._account}-command"
+        # Ray guarantees unique actor names, so the name is the lock.
         command = self._ray.remote(_Command).options(name=name, num_cpus=0, **on_this_machine())
         began_s = time.monotonic()
         while self._command is None:
@@ -67,11 +68,11 @@ class RayAccount:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let the next command begin."""
+        """Release the lock."""
         self._ray.kill(self._command)
 
     def left(self) -> list[Left]:
-        """Give all that run."""
+        """Return the account's running processes."""
         names = [parse_actor_name(text) for text in self._ray.util.list_named_actors()]
         left = []
         for name in names:
@@ -84,7 +85,7 @@ class RayAccount:
 
     @contextmanager
     def leaving_nothing(self) -> Iterator[None]:
-        """End at the block's end all that run then; where it fails, all but what ran at its beginning."""
+        """Kill all processes after the block; if it raises, keep those that ran before it."""
         before = {name for name, _ in self.left()}
         try:
             yield
@@ -94,7 +95,7 @@ class RayAccount:
         self._end_all(set())
 
     def _end_all(self, besides: set[ActorName]) -> None:
-        """Wait until they are gone, too: what is asked of Ray just before leaving it may be lost."""
+        """Kill them and wait for their end: Ray may lose requests made just before disconnecting."""
         deadline_s = time.monotonic() + GONE_SECS
         while time.monotonic() < deadline_s:
             left = [handle for name, handle in self.left() if name not in besides]
@@ -106,7 +107,7 @@ class RayAccount:
 
 
 async def sockets_of_gateways(left: list[Left]) -> dict[str, socket]:
-    """Ask gateways that are left for the sockets at which they listen; by name (``cluster/gateway.py``)."""
+    """Fetch the listening sockets from a running gateway, by name (``cluster/gateway.py``)."""
     for name, handle in left:
         if name.kind != "gateway":
             continue

@@ -1,4 +1,4 @@
-"""Ray: starts the processes of a cluster on whatever machines there are, and again when they die."""
+"""The Ray runtime: starts a cluster's processes on Ray's machines, and restarts those that die."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from moshi_phone.server.settings import Settings, SettingsError
 
 StartLog = Callable[[], None]
 
-_OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least that Ray takes; nothing of ours goes through it
+_OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum; this program does not use the object store
 _ALWAYS = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # processes run in this environment, not in a copy of it
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # run in this environment, not in a copy
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without --gpus-per-worker all see the GPU
-    "RAY_worker_niceness": "0",  # 15 by default: whatever else the machine does would come before calls
+    "RAY_worker_niceness": "0",  # Ray's default of 15 would put calls behind every other process
     "RAY_DEDUP_LOGS": "0",
     "RAY_COLOR_PREFIX": "0",
-    "LOGURU_LEVEL": "WARNING",  # until start_log sets it: pipecat greets when it is loaded
+    "LOGURU_LEVEL": "WARNING",  # until start_log: hides pipecat's banner on import
 }
 _ON_THIS_MACHINE = {
-    # Ray's own word for "bind to loopback" on every system; --node-ip-address 127.0.0.1 does not (2.60).
+    # Makes Ray bind to loopback on every system; --node-ip-address 127.0.0.1 does not (2.60).
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
-    "RAY_memory_monitor_refresh_ms": "0",  # Ray kills whoever it likes before the system is out of memory
+    "RAY_memory_monitor_refresh_ms": "0",  # off: it would kill workers before memory runs out
 }
 
 
 class _WorkerActor(Worker):
-    """A worker in a process of Ray's."""
+    """A worker as a Ray actor."""
 
     def __init__(self, spec: WorkerSpec, run_call: str, start_log: StartLog) -> None:
         start_log()
@@ -56,7 +56,7 @@ class _WorkerActor(Worker):
 
 
 class _GatewayActor(Gateway):
-    """A gateway in a process of Ray's."""
+    """A gateway as a Ray actor."""
 
     def __init__(self, name: str, settings: Settings, start_log: StartLog) -> None:
         start_log()
@@ -67,13 +67,13 @@ class _GatewayActor(Gateway):
 
 
 class RayRuntime:
-    """Starts actors. In a Ray cluster that runs without us they outlive this process, and have names.
+    """Starts Ray actors. In an external Ray cluster they are named and outlive this process.
 
     Args:
-        settings: those of the cluster.
-        options: what Ray keeps for each worker, and whose cluster it is.
-        run_call: ``MODULE:FUNCTION``, which drives a call.
-        start_log: sets the log of a process up.
+        settings: the cluster's settings.
+        options: Ray's address, and the resources of each worker.
+        run_call: ``MODULE:FUNCTION`` that runs a call.
+        start_log: configures a process' log.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class RayRuntime:
 
     @property
     def settings_digest(self) -> str:
-        """Tell processes that were set as these are from others."""
+        """Digest of all settings, to recognize processes that were started with the same ones."""
         options = self._options
         each = (options.worker_url, options.worker_port, options.gpus_per_worker, options.cpus_per_worker)
         return digest(
@@ -116,7 +116,7 @@ class RayRuntime:
         return actor.remote(name, self._settings, self._start_log)
 
     def survivor(self, name: ActorName, handle: Any) -> ExistingActor:
-        """Say what a process of an earlier command is to this one."""
+        """Describe a process of an earlier command, and compare its settings with this one's."""
         is_current = name.settings == self.settings_digest
         return ExistingActor(name.kind, name.number, name.generation, is_current, handle)
 
@@ -137,7 +137,7 @@ class RayRuntime:
 
 
 def on_this_machine() -> dict[str, Any]:
-    """Give the options of an actor on the command's machine, where the port leads that the world knows."""
+    """Return actor options that place it on this machine, which has the public port."""
     import ray  # noqa: PLC0415 - an extra
     from ray.util.scheduling_strategies import (  # noqa: PLC0415 - likewise
         NodeAffinitySchedulingStrategy,
@@ -148,7 +148,7 @@ def on_this_machine() -> dict[str, Any]:
 
 
 def transport(handle: Any) -> Transport:
-    """Give what leads to an actor."""
+    """Return the transport to an actor."""
     return partial(_ask, handle)
 
 
@@ -158,20 +158,21 @@ async def _ask(handle: Any, method: str, arguments: tuple[Any, ...]) -> Any:
     try:
         return await handle.ask.remote(method, arguments)
     except RayError as error:
-        # The text holds other machines' paths and a traceback; its first line says what it is.
+        # Ray's message contains a traceback and remote paths; the first line is enough.
         raise RpcError(f"{type(error).__name__}: {first_line(error)[:200]}") from error
 
 
 @contextmanager
 def ray_running(address: str | None) -> Iterator[None]:
-    """Join a Ray cluster, or start one on this machine that nobody else can reach, while the block runs.
+    """Join a Ray cluster while the block runs, or start a private one on this machine.
 
     Args:
-        address: ``HOST:PORT`` of one that runs, or None.
+        address: ``HOST:PORT`` of a running cluster, or None to start one.
 
     Raises:
-        SettingsError: when Ray is not installed, or not to be reached.
+        SettingsError: when Ray is not installed, or the address is unreachable.
     """
+    # Ray reads these when it is imported.
     os.environ.update(_ALWAYS if address else _ALWAYS | _ON_THIS_MACHINE)
     if address is None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
@@ -190,7 +191,7 @@ def ray_running(address: str | None) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
-    # Not below TMPDIR: the paths of Ray's sockets may have no more than a hundred characters.
+    # Not under TMPDIR: the paths of Ray's sockets are limited to about a hundred characters.
     folder = Path(tempfile.mkdtemp(prefix="moshi-ray-", dir="/tmp"))
     try:
         ray.init(

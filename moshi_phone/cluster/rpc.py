@@ -1,6 +1,6 @@
-"""Requests between the processes of a cluster: by the name of a method, bounded in time.
+"""Requests between a cluster's processes, by method name and with a timeout.
 
-They carry no signatures: whoever can call an actor of Ray can run code in its process (docs/cluster.md).
+Requests are not signed: a client that can call a Ray actor can run code in its process (docs/cluster.md).
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 Transport = Callable[[str, tuple[Any, ...]], Awaitable[Any]]
-"""Carries a method's name and arguments to another process; gives its answer, or raises ``RpcError``."""
+"""Sends a method's name and arguments to another process; returns its result or raises ``RpcError``."""
 
 
 class RpcError(Exception):
-    """Another process is gone, or too slow. The text says which."""
+    """The other process is gone or too slow; the message says which."""
 
 
 class RpcServer:
-    """Base of what answers requests.
+    """Base class of processes that answer requests.
 
     Args:
-        name: of the process, such as w1.
+        name: the process' name, such as w1.
     """
 
     def __init__(self, name: str) -> None:
@@ -33,11 +33,11 @@ class RpcServer:
 
 
 class RpcClient:
-    """Sends requests to one other process.
+    """Sends requests to one process.
 
     Args:
-        name: of the other.
-        transport: leads there.
+        name: the process' name.
+        transport: delivers requests to it.
     """
 
     def __init__(self, name: str, transport: Transport) -> None:
@@ -45,10 +45,10 @@ class RpcClient:
         self._transport = transport
 
     async def ask(self, method: str, *arguments: Any, within_secs: float) -> Any:
-        """Send a request, and give the answer.
+        """Send a request and return the result.
 
         Raises:
-            RpcError: when none comes within that time.
+            RpcError: when the process fails, or does not answer within ``within_secs``.
         """
         try:
             async with asyncio.timeout(within_secs):

@@ -1,4 +1,4 @@
-"""What the manager needs of a runtime, and the names by which its actors are found again."""
+"""The interface of a runtime, and the names by which a later command finds its actors."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _NAME = re.compile(
 
 
 def digest(auth_token: str, text: str = "") -> str:
-    """Shorten a text that may hold secrets, for who has the auth token to compare; 12 hexadecimal digits."""
+    """Return a keyed digest of a text that may hold secrets: 12 hexadecimal digits."""
     return hmac.digest(auth_token.encode(), _PURPOSE + text.encode(), hashlib.sha256).hex()[:12]
 
 
 @dataclass(frozen=True)
 class ActorName:
-    """What a process is called.
+    """The name of an actor.
 
     Attributes:
-        account: the ``digest`` of the auth token, which is the cluster's.
-        kind: a worker or a gateway.
-        number: w3's and d3's is 3.
-        generation: counts updates.
-        settings: the ``digest`` of all that it was set by.
-        nonce: 8 hexadecimal digits; a name is free again only some time after its process has ended.
+        account: the ``digest`` of the cluster's auth token.
+        kind: worker or gateway.
+        number: 3 for w3 and d3.
+        generation: the update that started it.
+        settings: the ``digest`` of all its settings.
+        nonce: 8 hexadecimal digits. Ray frees a name only some time after its process has ended.
     """
 
     account: str
@@ -46,14 +46,14 @@ class ActorName:
     nonce: str
 
     def __str__(self) -> str:
-        """Write it."""
+        """Format the name."""
         return (
             f"moshi-{self.account}-{self.kind}-{self.number}-{self.generation}-{self.settings}-{self.nonce}"
         )
 
 
 def parse_actor_name(text: str) -> ActorName | None:
-    """Read a name; None where it is none of ours."""
+    """Parse a name; None if it is not an actor of this program."""
     found = _NAME.fullmatch(text)
     if found is None:
         return None
@@ -69,14 +69,14 @@ def parse_actor_name(text: str) -> ActorName | None:
 
 @dataclass(frozen=True)
 class ExistingActor:
-    """A process that an earlier command has left.
+    """A process started by an earlier command.
 
     Attributes:
-        kind: a worker or a gateway.
-        number: w3's and d3's is 3.
-        generation: that of the earlier command.
-        is_current: whether it is set as this command would set it.
-        handle: leads to it.
+        kind: worker or gateway.
+        number: 3 for w3 and d3.
+        generation: its generation under the earlier command.
+        is_current: whether its settings equal this command's.
+        handle: the runtime's handle.
     """
 
     kind: Kind
@@ -87,16 +87,16 @@ class ExistingActor:
 
 
 class Runtime(Protocol):
-    """Starts processes on whatever machines there are, and starts those again that die."""
+    """Starts processes on the cluster's machines, and restarts those that die."""
 
     def start_worker(self, spec: WorkerSpec, number: int, generation: int) -> Any:
-        """Start a worker; gives a handle that other processes can be sent. Returns at once."""
+        """Start a worker; return a handle that can be sent to other processes. Does not block."""
 
     def start_gateway(self, name: str, number: int, generation: int) -> Any:
-        """Start a gateway on this machine; likewise."""
+        """Start a gateway on this machine; return its handle. Does not block."""
 
     def transport(self, handle: Any) -> Transport:
-        """Give what leads to a process."""
+        """Return the transport to a process."""
 
     def kill(self, handle: Any, *, again: bool) -> None:
-        """End a process at once; ``again`` restarts it."""
+        """Kill a process; ``again`` restarts it."""

@@ -1,8 +1,8 @@
-"""One server of the cluster, engine and all, and what the gateway and the manager ask of it.
+"""One worker: a complete server with its engine, and its requests from gateways and the manager.
 
-It is the ordinary server, ``server/lifecycle.py``, with three differences: what its streams must show is made
-with a key of its own, so that no other worker takes it; Twilio's webhooks go to the gateway; and who may call
-is decided there.
+It is the ordinary server, ``server/lifecycle.py``, with three differences: its stream tokens have a key of
+their own, so that no other worker accepts them; Twilio's webhooks go to the gateway; and the gateway decides
+which callers are accepted.
 """
 
 from __future__ import annotations
@@ -42,40 +42,40 @@ from moshi_phone.telephony.webhooks import IncomingCall
 
 GONE = "the worker is not there any more"
 ROUTED_GRACE_SECS = 10.0
-"""For how long a worker that ends waits for the stream of a call that was led to it; it takes about one."""
+"""How long a draining worker waits for the stream of a call routed to it; Twilio takes about 1 s."""
 
 
 class Worker(RpcServer):
-    """One server. The first report starts it; ``end`` lets its calls finish and stops it.
+    """One worker. The first ``report`` starts it; ``end`` lets its calls finish and stops it.
 
     Args:
-        spec: what makes it this one.
-        run_call: drives one call.
+        spec: its name, settings and address.
+        run_call: runs one call.
     """
 
     def __init__(self, spec: WorkerSpec, run_call: RunCall) -> None:
         super().__init__(spec.name)
         self._spec = spec
         self._run_call = run_call
-        self._gateway = PublicAddress()  # where webhooks go; the manager tells it, and it may change
+        self._gateway = PublicAddress()  # the webhooks' public URL; set by each report, may change
         self._stop = StopSignals()
-        self._state: ServerState | None = None  # None until the engine is being loaded
+        self._state: ServerState | None = None  # None until the server starts to load its engine
         self._calls: LocalCalls | None = None
         self._running: asyncio.Task[None] | None = None
         self._failure: str | None = None  # one sentence on why the start failed
         self._port = 0  # known once it listens
-        self._answering = 0  # calls for which a hook is being asked
-        self._led_s: dict[str, float] = {}  # when calls were led here, by SID; the last few
+        self._answering = 0  # calls whose hook request is in progress
+        self._led_s: dict[str, float] = {}  # when calls were routed here, by SID; recent ones only
 
     async def report(self, gateway_url: str | None) -> WorkerReport:
-        """Tell how this worker is.
+        """Return this worker's report; the first one starts the server.
 
         Args:
-            gateway_url: where Twilio's webhooks go (``PublicAddress.base``); it may change.
+            gateway_url: the webhooks' public URL (``PublicAddress.base``); it may change.
         """
         self._gateway.base = gateway_url
         if self._running is None:
-            # Started by the first report: before it, nobody would learn of a failure.
+            # Start with the first report: an earlier failure would be reported to no one.
             self._running = asyncio.create_task(self._run(), name=f"worker {self.name}")
         state, over = self._state, self._running.done()
         if state is None:
@@ -89,7 +89,7 @@ class Worker(RpcServer):
             failure=self._failure,
             capacity=state.engine.capacity,
             sessions=state.engine.running + state.reservations.count(state.clock(), besides=""),
-            # Not of an engine that is being stopped: it would log that it takes no calls.
+            # Skipped while the engine stops: the health check would log that it takes no calls.
             health={} if state.calls.closing and not state.calls.running else health(state),
         )
 
@@ -98,7 +98,7 @@ class Worker(RpcServer):
         return await self._calls.overview() if self._calls else None
 
     async def hold(self, call_sid: str) -> Refusal | None:
-        """Reserve a session for a call, or say why there is none."""
+        """Reserve a session for a call, or return the reason why there is none."""
         if leaves := self._leaves:
             return Refusal(RefusalCause.CLOSING, leaves)
         if self._state is None:
@@ -106,8 +106,8 @@ class Worker(RpcServer):
         return reserve(self._state, call_sid)
 
     async def answer(self, call: IncomingCall) -> str | None:
-        """Say what to do with a call, as TwiML that leads to this worker; None where it has no session."""
-        # A session is reserved before the hook is asked, which may take two seconds.
+        """Answer a new call with TwiML that connects to this worker; None if no session is free."""
+        # Reserve the session before the hook request, which may take two seconds.
         if self._state is None or await self.hold(call.call_sid):
             return None
         self._answering += 1
@@ -119,19 +119,19 @@ class Worker(RpcServer):
         return document
 
     async def export_call(self, call_sid: str) -> PendingCall | None:
-        """Give up what was decided of a call that goes on by another stream; None if it was not ours."""
+        """Remove and return the settings of a call that continues elsewhere; None if unknown here."""
         if self._state is None:
             return None
         step = self._state.next_steps.peek(call_sid)
         if isinstance(step, PendingCall):
             self._state.next_steps.forget(call_sid)
             return step
-        # Taken out here: two workers must not both hold the call's settings.
+        # Removed here: two workers must not both hold the call's settings.
         expected = self._state.expected.pop(call_sid, self._state.clock())
         return None if expected == PendingCall() else expected
 
     async def import_call(self, call_sid: str, expected: PendingCall | None) -> str | None:
-        """Take a call that returns from a transfer; TwiML, or None where no session is free."""
+        """Take a call that returns from a transfer; return TwiML, or None if no session is free."""
         if self._state is None or await self.hold(call_sid):
             return None
         if expected is not None:
@@ -140,9 +140,9 @@ class Worker(RpcServer):
         return connect(call_sid, self._state)
 
     async def next_step(self, call: IncomingCall, resumes: int) -> str | PendingCall | None:
-        """Say, as TwiML, what a call does whose stream is over, where its session or its end is here.
+        """Answer with TwiML a call whose stream has ended, if this worker has its session or its next step.
 
-        Otherwise gives up what was decided of it (see ``export_call``); None where nothing of it is here.
+        Otherwise remove and return the call's settings (see ``export_call``); None if unknown here.
         """
         state, sid = self._state, call.call_sid
         if state is None or not (state.calls.resumable(sid) or isinstance(state.next_steps.peek(sid), str)):
@@ -150,12 +150,12 @@ class Worker(RpcServer):
         return await next_step(call, resumes, 0, state)
 
     async def resume(self, call: IncomingCall, resumes: int, expected: PendingCall | None) -> str | None:
-        """Take a call whose stream broke off; TwiML, or None where no session is free.
+        """Take a call whose stream broke off; return TwiML, or None if no session is free.
 
         Args:
-            call: as the webhook announces it.
-            resumes: how many streams of it broke off before this one.
-            expected: what another worker had decided of it; None where that one is gone.
+            call: the call, from the webhook.
+            resumes: number of its streams that broke off before this one.
+            expected: the call's settings from its earlier worker; None if that worker is gone.
         """
         state = self._state
         if state is None or await self.hold(call.call_sid):
@@ -171,7 +171,7 @@ class Worker(RpcServer):
         return document
 
     async def note_hung_up(self, call_sid: str) -> None:
-        """Wait no more for a phone call that is over."""
+        """Free the state of a phone call that has ended."""
         if self._state is not None:
             note_hung_up(call_sid, self._state)
 
@@ -198,15 +198,15 @@ class Worker(RpcServer):
     async def create_browser_call(
         self, call_sid: str, body: bytes, content_type: str
     ) -> tuple[int, str, str]:
-        """Make a call of the page ready.
+        """Prepare a browser call.
 
         Args:
-            call_sid: its name.
-            body: what the page asks for (``server/web/browser_phone.py``).
-            content_type: of the body.
+            call_sid: the call's SID.
+            body: the page's request (``server/web/browser_phone.py``).
+            content_type: the body's content type.
 
         Returns:
-            HTTP's status; the token, or why there is none; the stream's URL, or empty where there is none.
+            The HTTP status; the token, or the reason for an error; and the stream's URL, or an empty string.
         """
         if self._state is None or await self.hold(call_sid):
             return 503, "all sessions are taken", ""
@@ -225,7 +225,7 @@ class Worker(RpcServer):
 
     @property
     def _leaves(self) -> str | None:
-        """Why no new calls are led here, or None while they are."""
+        """Why no new calls are routed here, or None while they are."""
         return CLOSING if self._stop.stop_requested.is_set() else None
 
     def _note_led(self, call_sid: str, state: ServerState) -> None:
@@ -234,7 +234,7 @@ class Worker(RpcServer):
         self._led_s[call_sid] = now_s
 
     async def _led_have_come(self, state: ServerState) -> None:
-        """Wait for the streams of calls that were led here: until it comes, each may begin any moment."""
+        """Wait for the streams of calls already routed here; each may begin at any moment."""
         while self._answering or any(  # noqa: ASYNC110 - a call that does not come tells nothing
             state.clock() - led_s < ROUTED_GRACE_SECS and state.calls.find(call_sid) is None
             for call_sid, led_s in self._led_s.items()
@@ -242,12 +242,12 @@ class Worker(RpcServer):
             await asyncio.sleep(0.05)
 
     async def end(self) -> None:
-        """Take no new calls, and end when those that run are over. Returns at once."""
+        """Take no new calls, and end after the last running one. Does not block."""
         if not self._stop.stop_requested.is_set():
             self._stop.receive()
 
     async def hang_up(self) -> None:
-        """End now. Returns at once."""
+        """Hang up all calls and end. Does not block."""
         self._stop.stop_requested.set()
         self._stop.force_requested.set()
 
@@ -262,13 +262,13 @@ class Worker(RpcServer):
                 self._stop,
                 settings,
                 self._run_call,
-                tokens=StreamTokens.from_auth_token(None),  # a key of its own
+                tokens=StreamTokens.from_auth_token(None),  # a random key
                 webhook_base_url=self._gateway,
             ) as state:
                 self._state, self._calls = state, LocalCalls(state)
                 logger.info("Worker {} takes calls at {}", spec.name, state.auth.address.base)
                 await self._stop.stop_requested.wait()
-                # Streams of calls that were already routed here may still come: Twilio needs about a second.
+                # Streams of calls already routed here may still arrive: Twilio needs about a second.
                 coming = asyncio.ensure_future(self._led_have_come(state))
                 await self._stop.wait_unless_forced(coming, within_secs=settings.server.drain_secs)
                 coming.cancel()
@@ -290,21 +290,22 @@ class Worker(RpcServer):
             logger.exception("Worker {} failed", spec.name)
 
     def _settings(self, port: int) -> Settings:
-        """Give what the cluster was given, as it is for one worker."""
+        """Return the cluster's settings, adapted to this worker."""
         spec, given = self._spec, self._spec.settings
         template, host = spec.url_template, socket.gethostname()
         url = worker_url(template, name=spec.name, host=host, port=port) if template else None
         return replace(
             given,
             server=replace(given.server, port=port),
-            web=replace(given.web, admin_port=None),  # the gateway's
+            web=replace(given.web, admin_port=None),  # the gateway serves it
             reach=replace(given.reach, public_url=url),
             hooks=replace(
                 given.hooks,
+                # The gateway has applied these rules already.
                 allow=(),
                 deny=(),
                 calls_per_caller_per_hour=0,
-                # Two processes that send one file tell of one call twice.
+                # A shared folder would deliver each report twice.
                 on_end_folder=given.hooks.on_end_folder / spec.name,
             ),
         )

@@ -1,4 +1,4 @@
-"""A worker as gateways and the manager see it: its specification, its reports, calls to it."""
+"""The client side of a worker: its specification, its reports, and requests to it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from moshi_phone.telephony.webhooks import IncomingCall
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker tells of itself.
+    """A worker's report of its state.
 
     Attributes:
         name: w1, w2, ….
         url: its public URL, or None while there is none.
-        loaded: whether its engine and its URL are there.
-        closing: whether it takes no new calls, and ends with its last.
-        over: whether it has ended; its process can go.
-        failure: one sentence, where it could not start.
-        capacity: how many sessions it has.
-        sessions: how many are taken, reserved ones among them.
-        health: what its ``/healthz`` says.
+        loaded: whether it has its engine and its URL.
+        closing: whether it is draining: no new calls, and an end after the last one.
+        over: whether it has ended, so that its process can be killed.
+        failure: why it could not start, in one sentence, or None.
+        capacity: number of its sessions.
+        sessions: number of sessions in use, including reserved ones.
+        health: its ``/healthz`` response.
     """
 
     name: str
@@ -41,23 +41,23 @@ class WorkerReport:
 
     @property
     def takes_calls(self) -> bool:
-        """Whether it takes new calls, as far as sessions are free."""
+        """Whether it takes new calls, if a session is free."""
         return self.loaded and not self.closing and not self.over and bool(self.health.get("ready"))
 
     @property
     def free(self) -> int:
-        """How many sessions are free for new calls."""
+        """Number of sessions free for new calls."""
         return max(0, self.capacity - self.sessions) if self.takes_calls else 0
 
 
 SOON_SECS = 1.0
-"""For what a worker has at hand. One whose machine is gone costs a caller this, once."""
+"""Timeout of requests that need no I/O. A caller loses this time once when a worker's machine is gone."""
 HOOK_SECS = 6.0
-"""For what a hook is asked about (``hooks/http.py``); Twilio waits 15 s for all."""
+"""Timeout of requests that call a hook (``hooks/http.py``); Twilio waits 15 s in total."""
 
 
 class WorkerClient(RpcClient):
-    """Asks one worker; every method may raise ``RpcError``."""
+    """Sends requests to one worker; every method may raise ``RpcError``."""
 
     async def report(self, gateway_url: str | None, within_secs: float = SOON_SECS) -> WorkerReport:
         """See ``Worker.report``."""
@@ -99,7 +99,7 @@ class WorkerClient(RpcClient):
         await self.ask("note_hung_up", call_sid, within_secs=SOON_SECS)
 
     async def overview(self) -> dict[str, Any] | None:
-        """See ``Worker.overview``; has the worker's name, too."""
+        """See ``Worker.overview``; adds the worker's name."""
         told: dict[str, Any] | None = await self.ask("overview", within_secs=SOON_SECS)
         return None if told is None else {"worker": self.name, **told}
 
@@ -148,13 +148,13 @@ class WorkerClient(RpcClient):
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What makes a worker the one that it is.
+    """The specification of a worker.
 
     Attributes:
         name: w1, w2, ….
-        settings: those of the whole cluster; they hold its secrets, so this is never logged.
-        port: where it listens; 0 takes a free one.
-        url_template: its public URL, for ``worker_url``; None where a tunnel makes one or there is none.
+        settings: the cluster's settings. They contain secrets: never log this object.
+        port: listening port; 0 picks a free one.
+        url_template: template of its public URL, for ``worker_url``; None with a tunnel or without a URL.
     """
 
     name: str

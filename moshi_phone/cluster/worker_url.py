@@ -1,4 +1,4 @@
-"""The public URL of each worker, made from a template. Pure."""
+"""Public URLs of workers, from a template. Pure."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ _KNOWN = frozenset(("name", "host", "port"))
 
 
 class BadWorkerUrl(UserError):
-    """The template makes no URL, or the same one for all workers. The text is one sentence."""
+    """The template yields no URL, or the same one for all workers. The message is one sentence."""
 
 
 def worker_name(number: int) -> str:
-    """Give what a worker is called in URLs, metrics and the log."""
+    """Return a worker's name in URLs, metrics and the log."""
     return f"w{number}"
 
 
 def worker_url(template: str, *, name: str, host: str, port: int) -> str:
-    """Fill the template for one worker; gives what ``PublicAddress.base`` wants.
+    """Fill in the template for one worker; return a URL for ``PublicAddress.base``.
 
     Args:
         template: a URL with ``{name}``, ``{host}`` or ``{port}`` in it.
-        name: of the worker.
-        host: the name of its machine.
-        port: where it listens.
+        name: the worker's name.
+        host: its machine's name.
+        port: its listening port.
 
     Raises:
-        BadWorkerUrl: when that is no URL.
+        BadWorkerUrl: when the result is not a URL.
     """
     try:
         fields = {field for _, field, _, _ in Formatter().parse(template) if field is not None}
@@ -46,10 +46,10 @@ def worker_url(template: str, *, name: str, host: str, port: int) -> str:
 
 
 def check_worker_url(template: str) -> None:
-    """Make sure that each worker gets a URL of its own.
+    """Check that the template yields a different URL for each worker.
 
     Raises:
-        BadWorkerUrl: when the template makes none, or one for all.
+        BadWorkerUrl: when it yields no URL, or one for all.
     """
     one, another = (worker_url(template, name=f"w{n}", host=f"host{n}", port=5000 + n) for n in (1, 2))
     if one == another:

@@ -55,14 +55,14 @@ class Conversation:
         return self.caller.judging(both[:, 0]), self.bot.judging(both[:, 1])
 
     def found(self) -> list[Event]:
-        """Give the events that are certain by what was judged since the last time."""
+        """Return the events that are certain by what was judged since the last time."""
         after_s = self.events[-1].end_s if self.events else -1.0
         found = find_events(self.voices, after_s)
         self.events += found
         return found
 
     def finish(self) -> list[Event]:
-        """Give the last events: the call is over. May be called twice."""
+        """Return the last events: the call is over. May be called twice."""
         if self._is_over:
             return []
         self._is_over = True
@@ -78,27 +78,27 @@ class Conversation:
 
 
 def turns_of(events: list[Event]) -> list[Turn]:
-    """Give the caller's turns."""
+    """Return the caller's turns."""
     return [event for event in events if isinstance(event, Turn)]
 
 
 def responses_of(events: list[Event]) -> list[Response]:
-    """Give the answers."""
+    """Return the answers."""
     return [turn.response for turn in turns_of(events) if turn.response]
 
 
 def interruptions_of(events: list[Event]) -> list[Interruption]:
-    """Give the interruptions."""
+    """Return the interruptions."""
     return [turn.interruption for turn in turns_of(events) if turn.interruption]
 
 
 def pauses_of(events: list[Event]) -> list[Pause]:
-    """Give the pauses within turns."""
+    """Return the pauses within turns."""
     return [pause for turn in turns_of(events) for pause in turn.pauses]
 
 
 def backchannels_of(events: list[Event]) -> list[Backchannel]:
-    """Give the caller's backchannels."""
+    """Return the caller's backchannels."""
     return [event for event in events if isinstance(event, Backchannel)]
 
 
@@ -149,7 +149,7 @@ def summary(voices: Voices, events: list[Event]) -> dict[str, Any]:
 
 
 def _shares(caller: list[Span], bot: list[Span], secs: float) -> dict[str, float]:
-    """Give how much of the time each spoke alone, both did, and nobody did."""
+    """Return how much of the time each spoke alone, both did, and nobody did."""
     if not secs:
         return {"caller": 0.0, "bot": 0.0, "both": 0.0, "nobody": 1.0}
     both = total_s(common(caller, bot)) / secs

@@ -70,7 +70,7 @@ def impulse_response(later: Floats, earlier: Floats, taps: int) -> Floats:
 
 @cache
 def quick_length(at_least: int) -> int:
-    """Give the next length whose transform is quick: without factors beyond 5."""
+    """Return the next length whose transform is quick: without factors beyond 5."""
     size = at_least + at_least % 2
     while _without_factors(size) != 1:
         size += 2
@@ -90,7 +90,7 @@ def _squared(spectrum: NDArray[np.complexfloating[Any, Any]]) -> Floats:
 
 
 def rms(samples: Floats) -> float:
-    """Give the root of the mean square."""
+    """Return the root of the mean square."""
     return float(np.sqrt(np.dot(samples, samples) / max(samples.size, 1)))
 
 

@@ -200,14 +200,14 @@ class EchoDetector:
 
 
 def _halved(samples: Floats) -> Floats:
-    """Give every other sample, behind the low-pass: ``_TAIL_SAMPLES / 2`` fewer than half."""
+    """Return every other sample, behind the low-pass: ``_TAIL_SAMPLES / 2`` fewer than half."""
     middle = samples[len(_LOW_PASS) - 1 :: 2]
     filtered: Floats = np.convolve(samples[::2], _LOW_PASS, mode="valid")
     return filtered + _MIDDLE_TAP * middle[: len(filtered)]
 
 
 def _quiet_loss_db(caller: Floats, bot: Floats) -> float:
-    """Give how much weaker than the bot the caller is at times: an echo is at least so much weaker."""
+    """Return how much weaker than the bot the caller is at times: an echo is at least so much weaker."""
     frames = len(caller) // _FRAME_SAMPLES * _FRAME_SAMPLES
     powers = [np.mean(side[-frames:].reshape(-1, _FRAME_SAMPLES) ** 2, axis=1) for side in (caller, bot)]
     speaks = powers[1] > _QUIET_RMS**2

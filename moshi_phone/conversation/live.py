@@ -164,7 +164,7 @@ class LiveConversation:
         self._end()
 
     def next_piece(self) -> _Piece:
-        """Give what waits; for the judge."""
+        """Return what waits; for the judge."""
         blocks, self._waiting, self._waiting_samples = self._waiting, [], 0
         self._is_last = self._is_closed
         return _Piece(self._talk, blocks, self._is_last)

@@ -77,7 +77,7 @@ class OngoingConversation:
         return self._talk.judging(both)
 
     def findings(self, *, is_over: bool) -> Findings:
-        """Give what the piece added, once both voices were judged."""
+        """Return what the piece added, once both voices were judged."""
         talk = self._talk
         events = talk.found()
         if is_over:
@@ -112,7 +112,7 @@ def _moment(talk: Conversation) -> Moment:
 
 
 def _strip(talk: Conversation, until_s: float) -> dict[str, Any]:
-    """Give the last minute, for the page."""
+    """Return the last minute, for the page."""
     from_s = until_s - _SHOWN_S
     shown = [event for event in talk.events[-64:] if event.end_s >= from_s]
     return {

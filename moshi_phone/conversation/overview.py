@@ -126,7 +126,7 @@ def against(first: Sequence[Talked], second: Sequence[Talked]) -> dict[str, Diff
 
 
 def distributions(calls: Sequence[Talked]) -> dict[str, dict[str, float] | None]:
-    """Give median, p95 and largest of what was timed, over all calls."""
+    """Return median, p95 and largest of what was timed, over all calls."""
     found = {}
     for name, (take, by_median) in FIGURES.items():
         if by_median:

@@ -24,7 +24,7 @@ class RecordingUnusable(UserError):
 
 
 def read_call(paths: Sequence[Path]) -> Iterator[NDArray[np.int16]]:
-    """Give a recorded call in blocks of 10 s: int16 ``[n, 2]``, 8 kHz, the caller left, the bot right.
+    """Return a recorded call in blocks of 10 s: int16 ``[n, 2]``, 8 kHz, the caller left, the bot right.
 
     Args:
         paths: one stereo file (the caller left), or two mono ones (the caller's first).
@@ -66,7 +66,7 @@ def _wrong_channels(paths: Sequence[Path], channels: list[int]) -> str:
 
 
 def _at_phone_rate(path: Path, file: soundfile.SoundFile) -> Iterator[NDArray[np.int16]]:
-    """Give a file's audio at 8 kHz: int16 ``[n, channels]``."""
+    """Return a file's audio at 8 kHz: int16 ``[n, channels]``."""
     resampler = None
     if file.samplerate != PHONE_RATE_HZ:
         resampler = soxr.ResampleStream(file.samplerate, PHONE_RATE_HZ, file.channels, dtype="float32")
@@ -112,6 +112,6 @@ def _side_by_side(
 
 
 def calls_in(folder: Path) -> list[Path]:
-    """Give the recordings in a folder and those below it, in order of their names."""
+    """Return the recordings in a folder and those below it, in order of their names."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     return sorted(found)

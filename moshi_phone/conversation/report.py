@@ -52,7 +52,7 @@ def as_markdown(
 
 
 def as_json(facts: CallFacts, talked: Mapping[str, Any], criteria: Sequence[Criterion]) -> dict[str, Any]:
-    """Give the report as ``report.json`` and ``review --json`` have it."""
+    """Return the report as ``report.json`` and ``review --json`` have it."""
     known = {name: value for name, value in asdict(facts).items() if name not in ("words", "line")}
     return {
         **known,

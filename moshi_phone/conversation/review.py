@@ -48,7 +48,7 @@ class Reviewed:
 
     @property
     def failed(self) -> int:
-        """How many points do not hold."""
+        """Number of failed criteria."""
         return sum(point.passed is False for point in self.criteria)
 
 

@@ -189,7 +189,7 @@ class SpeechSegmenter:
         return max(min(self._background) + 1.0 + _ABOVE_BACKGROUND_DB, _LOWEST_DB)
 
     def _onset(self, detected: int) -> int:
-        """Give the first slice of the sound in which the detector noticed speech."""
+        """Return the first slice of the sound in which the detector noticed speech."""
         edge_db = self._edge_db()
         before = round(self.segments[-1].end_s / SLICE_S) if self.segments else 0
         first, silent = detected, 0
@@ -205,7 +205,7 @@ class SpeechSegmenter:
         return first
 
     def _offset(self, detected: int) -> int:
-        """Give the slice after the last one of the sound in which the detector last noticed speech."""
+        """Return the slice after the last one of the sound in which the detector last noticed speech."""
         edge_db = max(self._edge_db(), self._peak_db - _BELOW_PEAK_DB)
         begin = round((self.open_since_s or 0.0) / SLICE_S)
         end = self._first_slice + len(self._levels)

@@ -49,9 +49,9 @@ class Sound:
         return self.column_samples / PHONE_RATE_HZ
 
     def peaks(self, side: int) -> NDArray[np.float32]:
-        """Give the peak of each column, 0 to 1: float32 ``[columns]``; side 0 is the caller, 1 the bot."""
+        """Return the peak of each column, 0 to 1: float32 ``[columns]``; side 0 is the caller, 1 the bot."""
         return self._columns[:, side].astype(np.float32) / np.float32(32_768)
 
     def clipped_share(self, side: int) -> float:
-        """Give how much of what was heard of a side was at full scale."""
+        """Return how much of what was heard of a side was at full scale."""
         return float(self._clipped[side] / self._loud[side]) if self._loud[side] else 0.0

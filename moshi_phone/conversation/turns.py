@@ -46,7 +46,7 @@ class Voices:
 
 
 def find_events(voices: Voices, after_s: float = -1.0) -> list[Event]:
-    """Give what happened, in order, of the caller's utterances that begin after a moment.
+    """Return what happened, in order, of the caller's utterances that begin after a moment.
 
     What later speech could still change is left out, and so is what comes after it.
     """
@@ -118,7 +118,7 @@ class _Finder:
         )
 
     def _answer(self, turn: Span, following_s: float | None) -> Span | None:
-        """Give the utterance that answers a turn."""
+        """Return the utterance that answers a turn."""
         early_s = max(turn.begin_s, turn.end_s - _EARLY_S)
         for one in self._bot_starts(early_s, self._until_s + 1 if following_s is None else following_s):
             # What ends with the turn is a word into it, and no answer.
@@ -138,7 +138,7 @@ class _Finder:
         raise _Undecided
 
     def _pause_after(self, index: int) -> Pause | None:
-        """Give the pause after an utterance where its turn goes on; None where it was the turn's last."""
+        """Return the pause after an utterance where its turn goes on; None where it was the turn's last."""
         said = self._caller[index]
         if index + 1 == len(self._caller):
             # Within a pause's time, and while it is not clear whose turn it is, the caller may go on.
@@ -160,7 +160,7 @@ class _Finder:
         return Pause(said.end_s, secs, self._takes_over(bot, resumed))
 
     def _short_pauses(self, turn: Span) -> list[Pause]:
-        """Give the pauses within the turn's utterances, of which only the bot knows nothing."""
+        """Return the pauses within the turn's utterances, of which only the bot knows nothing."""
         low = bisect_left(self._segments, turn.begin_s, key=_begin_s)
         high = bisect_left(self._segments, turn.end_s, key=_begin_s)
         segments = self._segments[low:high]

@@ -61,7 +61,7 @@ class Backlog:
             self.dropped_frames += 1
 
     def take(self) -> Pcm:
-        """Give the oldest waiting frame to the first stage.
+        """Pass the oldest waiting frame to the first stage.
 
         Raises:
             IndexError: when none is waiting.

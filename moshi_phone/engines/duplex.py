@@ -254,7 +254,7 @@ class DuplexEngine(ABC):
     @property
     @abstractmethod
     def running(self) -> int:
-        """How many sessions are open now."""
+        """Number of open sessions."""
 
     @property
     @abstractmethod
@@ -325,7 +325,7 @@ class DuplexEngine(ABC):
 
 
 def check_frame(pcm: Pcm) -> Pcm:
-    """Give the frame back if it is float32 ``[1920]``.
+    """Return the frame if it is float32 ``[1920]``.
 
     Raises:
         ValueError: saying what was expected and what came.

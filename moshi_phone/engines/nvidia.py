@@ -28,7 +28,7 @@ def nvidia_card(driver: Path = _DRIVER) -> str | None:
 
 
 def card_memory_bytes() -> int | None:
-    """Give the memory of the first NVIDIA GPU; None if the driver does not report it."""
+    """Return the memory of the first NVIDIA GPU; None if the driver does not report it."""
     answer = _ask_nvidia_smi("memory.total", "noheader,nounits")
     return int(answer) * 2**20 if answer is not None and answer.strip().isdecimal() else None
 

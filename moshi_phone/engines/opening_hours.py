@@ -51,7 +51,7 @@ class OpeningHours:
     closed: tuple[tuple[date, date], ...] = ()
 
     def local(self, moment: datetime) -> datetime:
-        """Give a moment as the clock on its wall shows it.
+        """Return a moment as the clock on its wall shows it.
 
         Args:
             moment: with its time zone.
@@ -153,5 +153,5 @@ def _minutes(text: str) -> int:
 
 
 def clock_words(here: datetime) -> str:
-    """Give date and time as a persona's text has them: ``2026-11-30 14:05``."""
+    """Return date and time as a persona's text has them: ``2026-11-30 14:05``."""
     return f"{here.date().isoformat()} {time(here.hour, here.minute).isoformat('minutes')}"

@@ -37,7 +37,7 @@ class EngineOptions:
 
     @property
     def most_rows(self) -> int:
-        """How many calls go through the model in one step, at most."""
+        """Maximum number of calls in one step of the model."""
         return self.calls if self.batch is None else min(self.batch, self.calls)
 
     @property

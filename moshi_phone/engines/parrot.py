@@ -70,7 +70,7 @@ class ParrotSession(DuplexSession):
         self._dropped_frames += self._steps.push(step)
 
     def outputs(self) -> AsyncIterator[DuplexStep]:
-        """Give the steps in order, until the session is closed."""
+        """Return the steps in order, until the session is closed."""
         return self._steps.read()
 
     @property

@@ -70,7 +70,7 @@ class Personas:
         return [name for name in self.sections if not _NUMBER.fullmatch(name)]
 
     def for_call(self, *, called: str, caller: str) -> CallOverrides:
-        """Give a call's settings; the caller's section takes precedence over the called number's."""
+        """Return a call's settings; the caller's section takes precedence over the called number's."""
         name = self.name_for_call(called=called, caller=caller)
         return self.default if name is None else self.sections[name]
 
@@ -79,11 +79,11 @@ class Personas:
         return self.names_by_number.get(caller) or self.names_by_number.get(called)
 
     def hours_of(self, *, called: str, caller: str) -> LineHours:
-        """Give when the line of a call is open."""
+        """Return when the line of a call is open."""
         return self.hours_of_section(self.name_for_call(called=called, caller=caller))
 
     def hours_of_section(self, name: str | None) -> LineHours:
-        """Give when a section's line is open; None stands for the default."""
+        """Return when a section's line is open; None stands for the default."""
         return self.hours.get(name or DEFAULT, _ALWAYS)
 
     def filled(
@@ -105,7 +105,7 @@ class Personas:
         return fill(request.or_else(default), here, caller)
 
     def select(self, name_or_persona: str) -> CallOverrides:
-        """Give a section by its name, or else the default with this persona."""
+        """Return a section by its name, or else the default with this persona."""
         section = self.sections.get(name_or_persona)
         return section if section is not None else replace(self.default, persona=name_or_persona)
 
@@ -162,7 +162,7 @@ def check_sections(personas: Personas, engine: DuplexEngine) -> None:
 
 
 def read_persona(text: str, folder: Path = Path()) -> str:
-    """Give a persona's words: the text, or the content of the file after an ``@``.
+    """Return a persona's words: the text, or the content of the file after an ``@``.
 
     Raises:
         PersonasUnfit: when there is no such file, or the text is too long.

@@ -72,7 +72,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Capacity:
-    """How many calls a machine holds, by each part alone; computed from measurements.
+    """Number of calls a machine holds, by each part alone; computed from measurements.
 
     Attributes:
         steps: of the model; a step is for all calls at once, and takes a linear share more for each.
@@ -86,7 +86,7 @@ class Capacity:
 
     @property
     def calls(self) -> int:
-        """How many calls it holds."""
+        """Number of calls it holds."""
         return min(self.steps, self.codecs, self.steps if self.memory is None else self.memory)
 
     def __str__(self) -> str:

@@ -51,7 +51,7 @@ class RingingSession(DuplexSession):
         return self._listens
 
     def feed(self, pcm: Pcm) -> None:
-        """Give the frame to the engine's session, or answer it with the tone."""
+        """Pass the frame to the engine's session, or answer it with the tone."""
         if self._session is not None:
             self._session.feed(pcm)
             return
@@ -60,7 +60,7 @@ class RingingSession(DuplexSession):
         self._rung_samples += FRAME_SAMPLES
 
     async def outputs(self) -> AsyncIterator[DuplexStep]:
-        """Give the tone, and then what the engine says.
+        """Return the tone, and then what the engine says.
 
         Raises:
             EngineFailed: when the engine could not be loaded, or the session broke.

@@ -28,7 +28,7 @@ class StepQueue:
         self._closed = False  # ends the iteration at once, before the steps that wait
 
     def __len__(self) -> int:
-        """How many steps wait."""
+        """Number of waiting steps."""
         return len(self._steps)
 
     def push(self, step: DuplexStep) -> bool:

@@ -58,7 +58,7 @@ class CallerRules:
         self._calls: dict[str, dict[str, float]] = {}  # when each call came, by its number and SID
 
     def refusal(self, number: str, call_sid: str, now_s: float) -> Refusal | None:
-        """Give why this number may not call now, or count its call and give None.
+        """Return why this number may not call now, or count its call and return None.
 
         Args:
             number: normalized (``telephony/caller_id.py``); withheld numbers count as one caller.

@@ -83,7 +83,7 @@ class _ToRate:
         self._rest = np.zeros(0, np.int16)  # less than the resampler's block
 
     def convert(self, samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.int16]:
-        """Give the next samples at the recording's rate: int16."""
+        """Return the next samples at the recording's rate: int16."""
         if rate_hz != self._from_hz:
             self._from_hz, self._rest = rate_hz, np.zeros(0, np.int16)
             self._resampler = None if rate_hz == self._rate_hz else StreamResampler(rate_hz, self._rate_hz)

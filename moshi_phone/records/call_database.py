@@ -194,7 +194,7 @@ def put_rows(database: sqlite3.Connection, rows: Iterable[CallRow]) -> None:
 
 
 def find_rows(database: sqlite3.Connection, search: CallSearch) -> list[CallRow]:
-    """Give the rows that are looked for, the newest first."""
+    """Return the rows that are looked for, the newest first."""
     where, values = _where(search)
     sql = f"{_SELECT} WHERE {where} ORDER BY began_at DESC, id DESC LIMIT ?"
     return [_as_row(values) for values in database.execute(sql, (*values, search.limit))]
@@ -208,13 +208,13 @@ def count_rows(database: sqlite3.Connection, search: CallSearch) -> int:
 
 
 def get_row(database: sqlite3.Connection, row_id: str) -> CallRow | None:
-    """Give one row."""
+    """Return one row."""
     values = database.execute(f"{_SELECT} WHERE id = ?", (row_id,)).fetchone()
     return None if values is None else _as_row(values)
 
 
 def rows_of_party(database: sqlite3.Connection, number: str) -> list[CallRow]:
-    """Give all calls with one person, as ``CallRow.party`` has the number."""
+    """Return all calls with one person, as ``CallRow.party`` has the number."""
     return [_as_row(values) for values in database.execute(f"{_SELECT} WHERE {_PARTY} = ?", (number,))]
 
 

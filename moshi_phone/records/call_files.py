@@ -28,7 +28,7 @@ _MAX_REPORT_BYTES = 4 * 1024 * 1024
 
 
 def recordings(row: CallRow) -> list[Path]:
-    """Give the recordings that are there: one for each stream of the call."""
+    """Return the recordings that are there: one for each stream of the call."""
     return [path for path in _paths(row) if path.suffix == ".wav" and path.is_file()]
 
 
@@ -57,7 +57,7 @@ def report(row: CallRow) -> dict[str, Any] | None:
 
 
 def picture(row: CallRow) -> Path | None:
-    """Give the report's picture, where there is one."""
+    """Return the report's picture, where there is one."""
     pictures = (path.with_suffix("") / PICTURE for path in recordings(row))
     return next((path for path in pictures if path.is_file()), None)
 

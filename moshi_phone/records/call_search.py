@@ -48,7 +48,7 @@ class CallSearch:
 
 
 def newest_first(search: CallSearch, *sources: Iterable[CallRow]) -> list[CallRow]:
-    """Give the rows that are looked for, the newest first.
+    """Return the rows that are looked for, the newest first.
 
     Args:
         search: the question.

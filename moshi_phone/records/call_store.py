@@ -133,7 +133,7 @@ class CallStore:
         await in_daemon_thread(delete, "calls-db-delete")
 
     async def of_party(self, number: str) -> list[CallRow]:
-        """Give all stored calls with one person.
+        """Return all stored calls with one person.
 
         Raises:
             sqlite3.Error, OSError: when the database cannot be asked.

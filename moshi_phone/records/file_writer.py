@@ -52,7 +52,7 @@ class FileWriter:
         self._thread: threading.Thread | None = None  # started by the first job: most commands write nothing
 
     def open(self, path: Path, make_sink: Callable[[BinaryIO], Sink], what: str) -> WrittenFile:
-        """Give a file that is created, written and closed later, in order. Returns at once.
+        """Return a file that is created, written and closed later, in order. Returns at once.
 
         Args:
             path: its name; ``NAME-2`` if that is taken.

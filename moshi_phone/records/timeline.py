@@ -47,7 +47,7 @@ class Timeline:
         self._bot_end = begin + len(samples)
 
     def rest(self, now_s: float) -> NDArray[np.int16]:
-        """Give what was heard until the call's end and is not written yet: int16 ``[samples, 2]``."""
+        """Return what was heard until the call's end and is not written yet: int16 ``[samples, 2]``."""
         end = max(self.written_samples, min(self._sample(now_s), self._bot_end))
         return self._up_to(end, np.zeros(end - self.written_samples, np.int16))
 

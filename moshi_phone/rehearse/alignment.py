@@ -86,7 +86,7 @@ def _is_loud(samples: Samples) -> bool:
 
 
 def _find(said: Samples, heard: Samples, frame: int, lowest: int, highest: int) -> tuple[int, float]:
-    """Give the lag, of those from lowest to highest, at which the frame correlates best, and how well."""
+    """Return the lag, of those from lowest to highest, at which the frame correlates best, and how well."""
     from scipy.signal import correlate  # noqa: PLC0415 - takes half a second, which --help need not wait for
 
     begin = max(0, frame * PHONE_FRAME_SAMPLES - _MARGIN_SAMPLES)
@@ -107,7 +107,7 @@ def _find(said: Samples, heard: Samples, frame: int, lowest: int, highest: int) 
 
 
 def _earliest_best(correlation: NDArray[np.float64]) -> int:
-    """Give the first of the peaks that are as good as the best: a caller may say the same thing again."""
+    """Return the first of the peaks that are as good as the best: a caller may say the same thing again."""
     good_enough = _AS_GOOD * float(correlation.max())
     for begin in range(0, len(correlation), PHONE_RATE_HZ):
         best = begin + int(np.argmax(correlation[begin : begin + PHONE_RATE_HZ]))

@@ -147,7 +147,7 @@ class Caller:
         record.hung_up_s = time.perf_counter()
 
     def _next_packet(self) -> bytes | None:
-        """Give what is said next; None at the end of the call."""
+        """Return what is said next; None at the end of the call."""
         record = self.record
         at = len(record.left_s) * PACKET_SAMPLES
         if self._reacting is None:

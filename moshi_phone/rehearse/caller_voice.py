@@ -53,7 +53,7 @@ class CallerVoice:
     clips: tuple[Clip, ...]
 
     def of(self, kind: Kind) -> list[Clip]:
-        """Give the clips of a kind, in order."""
+        """Return the clips of a kind, in order."""
         return [clip for clip in self.clips if clip.kind == kind]
 
 

@@ -270,5 +270,5 @@ def held(points: list[Criterion]) -> bool:
 
 
 def finite(values: NDArray[np.float64]) -> list[float | None]:
-    """Give numbers as JSON can hold them: rounded, and None for what is not known."""
+    """Return numbers as JSON can hold them: rounded, and None for what is not known."""
     return [round(float(value), 2) if np.isfinite(value) else None for value in values]

@@ -33,7 +33,7 @@ class ClipUnusable(UserError):
 
 
 def caller_speech(path: Path, secs: float) -> bytes:
-    """Give what the caller says in a call: silence, the file as often as it fits, silence.
+    """Return what the caller says in a call: silence, the file as often as it fits, silence.
 
     Args:
         path: WAV, FLAC or whatever libsndfile reads, of any rate; its channels are mixed.

@@ -67,7 +67,7 @@ def compare(calls: Sequence[RehearsalResult]) -> list[Compared]:
 
 
 def as_json(points: Sequence[Compared]) -> list[dict[str, Any]]:
-    """Give the comparison as ``report.json`` holds it."""
+    """Return the comparison as ``report.json`` holds it."""
     return [asdict(point) | {"passed": point.passed} for point in points]
 
 

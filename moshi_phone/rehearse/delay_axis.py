@@ -46,7 +46,7 @@ class DelayAxis:
         return cls(top_ms, break_ms if top_ms > _WORTH_MS * break_ms else None)
 
     def forward(self, delay_ms: ArrayLike) -> NDArray[np.float64]:
-        """Give where delays lie: 0 is the foot of the axis, 1 its upper end."""
+        """Return where delays lie: 0 is the foot of the axis, 1 its upper end."""
         given = np.asarray(delay_ms, np.float64)
         if self.break_ms is None:
             return given / self.top_ms
@@ -54,7 +54,7 @@ class DelayAxis:
         return np.where(given <= self.break_ms, given * FINE_SHARE / self.break_ms, above)
 
     def inverse(self, place: ArrayLike) -> NDArray[np.float64]:
-        """Give which delays lie at these places."""
+        """Return which delays lie at these places."""
         given = np.asarray(place, np.float64)
         if self.break_ms is None:
             return given * self.top_ms
@@ -62,7 +62,7 @@ class DelayAxis:
         return np.where(given <= FINE_SHARE, given * self.break_ms / FINE_SHARE, above)
 
     def ticks_ms(self, limit_ms: float) -> list[float]:
-        """Give where numbers stand: some below the break, the limit, and the worst where it is far off."""
+        """Return where numbers stand: some below the break, the limit, and the worst where it is far off."""
         if self.break_ms is None:
             return _ticks_ms(self.top_ms, 6)
         worst_ms = self.top_ms / _ROOM

@@ -186,7 +186,7 @@ def _longest(runs: NDArray[np.bool_]) -> int:
 
 
 def _leads_ms(record: CallRecord) -> NDArray[np.float64]:
-    """Give what was left to play when each message came: the start of its playing, less its arrival."""
+    """Return what was left to play when each message came: the start of its playing, less its arrival."""
     ear = record.ear
     return np.array(
         [

@@ -65,14 +65,14 @@ def title(figure: Figure, words: str, subtitle: str, *, good: bool) -> None:
 
 
 def dress(axes: Axes) -> None:
-    """Give axes the quiet look of all these pictures."""
+    """Apply the common style of all pictures to an axis."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
     axes.tick_params(colors=INK, labelsize=9)
 
 
 def dress_frames(axes: Axes, frames: Axes) -> None:
-    """Give a second axis, of frames, the same look at the right, and both one legend."""
+    """Style a second axis, of frames, on the right, and add one legend for both."""
     frames.set_ylabel("frames unanswered", color=CALLER)
     frames.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     frames.spines[["top", "left", "bottom"]].set_visible(False)
@@ -188,7 +188,7 @@ def _draw_buffers(axes: Axes, record: CallRecord, found: Measurements) -> None:
 
 
 def _envelope(samples: Samples) -> tuple[NDArray[np.float64], Samples]:
-    """Give the peaks of as many pieces as the picture has columns, and when they are."""
+    """Return the peaks of as many pieces as the picture has columns, and when they are."""
     piece = max(1, len(samples) // _COLUMNS)
     whole = samples[: len(samples) // piece * piece].reshape(-1, piece)
     return np.arange(len(whole)) * piece / PHONE_RATE_HZ, np.abs(whole).max(axis=1, initial=0)

@@ -118,7 +118,7 @@ class Playback:
         ]
 
     def echoes(self, now_s: float) -> list[MarkEcho]:
-        """Give the marks that are due by now, in order, each once."""
+        """Return the marks that are due by now, in order, each once."""
         due = [echo for echo in self._waiting if echo.at_s <= now_s]
         self._waiting = self._waiting[len(due) :]
         return due
@@ -141,7 +141,7 @@ class Playback:
         return ear
 
     def heard_between(self, begin_sample: int, end_sample: int) -> NDArray[np.uint8]:
-        """Give what the ear got in a part of the call that is over: µ-law uint8 ``[end - begin]``."""
+        """Return what the ear got in a part of the call that is over: µ-law uint8 ``[end - begin]``."""
         part = np.full(max(0, end_sample - begin_sample), MULAW_SILENCE, np.uint8)
         for segment in reversed(self.segments):  # the latest first: nobody asks for what was long ago
             if segment.end_sample <= begin_sample:

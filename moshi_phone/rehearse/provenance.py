@@ -51,7 +51,7 @@ class Provenance:
         return " · ".join((self.engine or "engine unknown", when, self.machine, f"version {self.version}"))
 
     def as_json(self) -> dict[str, Any]:
-        """Give it as ``report.json`` holds it."""
+        """Return it as ``report.json`` holds it."""
         return {
             "date": self.at.isoformat(timespec="seconds"),
             "version": self.version,
@@ -81,7 +81,7 @@ def _shown(settings: tuple[object, ...]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Give a value as JSON can hold it; a URL loses its user and password."""
+    """Return a value as JSON can hold it; a URL loses its user and password."""
     if isinstance(value, str) and "://" in value:
         parts = urlsplit(value)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -66,7 +66,7 @@ def line_quality(
 
 
 def clipped_share(heard: Samples) -> float:
-    """Give the share of samples that lie at full scale."""
+    """Return the share of samples that lie at full scale."""
     return float(np.mean(np.abs(heard) >= _FULL_SCALE)) if len(heard) else 0.0
 
 

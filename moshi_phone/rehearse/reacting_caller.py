@@ -72,7 +72,7 @@ class ReactingCaller:
         self._play = self._play_all()
 
     def next_packet(self, heard: NDArray[np.int16]) -> bytes | None:
-        """Give the next 20 ms, µ-law, or None at the end of the call.
+        """Return the next 20 ms, µ-law, or None at the end of the call.
 
         Args:
             heard: int16 ``[n]``, 8 kHz: what was heard since the last packet.

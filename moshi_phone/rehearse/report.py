@@ -161,7 +161,7 @@ def _measured(call: RehearsalResult) -> dict[str, Any]:
 
 
 def _series(call: RehearsalResult) -> dict[str, Any]:
-    """Give what the picture shows as numbers."""
+    """Return what the picture shows as numbers."""
     return {
         "delay_ms": finite(call.found.delay_ms),
         "lead_at_s": finite(call.found.lead_at_s),

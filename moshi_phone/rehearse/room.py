@@ -47,7 +47,7 @@ class Room:
         self._noise_rms = 0.0 if noise_db is None else _VOICE_RMS * 10 ** (-noise_db / 20)
 
     def packet(self, said: bytes, ear: Playback, at: int) -> bytes:
-        """Give what leaves the phone, µ-law, of what is said from a sample of the call on.
+        """Return what leaves the phone, µ-law, of what is said from a sample of the call on.
 
         Args:
             said: µ-law, 8 kHz.

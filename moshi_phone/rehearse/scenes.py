@@ -27,7 +27,7 @@ _AFTER_ASIDE_S = 2.5
 
 
 def judge_scenes(call: Reviewed, scenes: Sequence[Scene]) -> list[Criterion]:
-    """Give one point for each kind of scene, over all scenes of the kind."""
+    """Return one point for each kind of scene, over all scenes of the kind."""
     by_key: dict[str, list[Scene]] = {}
     for scene in scenes:
         by_key.setdefault(scene.key, []).append(scene)

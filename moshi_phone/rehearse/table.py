@@ -96,7 +96,7 @@ def _title(point: Criterion | Compared) -> Text:
 
 
 def _spread(name: str, spread: NumberSpread) -> str:
-    """Give a number's least, median and most over all calls that know it."""
+    """Return a number's least, median and most over all calls that know it."""
     words = name.replace("_", " ")
     if spread.median is None:
         return f"{words} unknown"

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 def beside(stream_url: str, path: str) -> str:
-    """Give the HTTP URL of a path beside a stream: ``ws://host/a/stream`` has ``http://host/a/twiml``.
+    """Return the HTTP URL of a path beside a stream: ``ws://host/a/stream`` has ``http://host/a/twiml``.
 
     Args:
         stream_url: ``ws://`` or ``wss://``.

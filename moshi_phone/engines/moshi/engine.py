@@ -119,7 +119,7 @@ class MoshiEngine(DuplexEngine):
 
     @property
     def memory_calls(self) -> int | None:
-        """How many calls this machine's memory holds; None before the start and with ``--listen``."""
+        """Number of calls that fit in memory; None before the start and with ``--listen``."""
         return None if self._loaded is None else self._loaded.memory_calls
 
     @property

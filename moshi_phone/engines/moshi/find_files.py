@@ -77,7 +77,7 @@ def find(options: EngineOptions, progress: Progress, *, repair: bool = False) ->
 
 
 def cached(options: EngineOptions, progress: Progress) -> Checkpoint | None:
-    """Give the files if all are here; None where some would have to be fetched.
+    """Return the files if all are here; None where some would have to be fetched.
 
     Raises:
         EngineUnavailable: when a file that is here is damaged.
@@ -110,7 +110,7 @@ def voices(options: EngineOptions, progress: Progress) -> Voices:
 
 
 def cached_voices_of(options: EngineOptions) -> Voices | None:
-    """Give PersonaPlex's voices if they are here: those of the model that is named, or else NVIDIA's."""
+    """Return PersonaPlex's voices if they are here: those of the model that is named, or else NVIDIA's."""
     if (folder := _files(options).folder) is not None:
         return voices_in_folder(folder)
     repo = options.model if is_personaplex_repo(options.model) else PERSONAPLEX_REPO
@@ -262,7 +262,7 @@ def _read_repo(
 def _usable(
     weights: Path, folders: Sequence[Path], manifest: Manifest, packing: str, progress: Progress
 ) -> Path:
-    """Give weights in mlx's layout: the file itself, or what it was converted to. The tensors decide."""
+    """Return weights in mlx's layout: the file itself, or what it was converted to. The tensors decide."""
     if not is_for_pytorch(weights):
         return weights
     check_no_adapter(weights, shapes_of(weights))

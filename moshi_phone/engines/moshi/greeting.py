@@ -94,7 +94,7 @@ def make_greeting(make_take: Callable[[int], Take], seed: int, progress: Progres
 
 
 def silence_tokens(codecs: CallCodecs) -> Tokens:
-    """Give what Mimi makes of silence once it has settled, uint32 ``[8]``."""
+    """Return what Mimi makes of silence once it has settled, uint32 ``[8]``."""
     encoder = Encoder(codecs.encoders)
     try:
         return [encoder.encode(SILENT_FRAME) for _ in range(SETTLING_FRAMES)][-1][:CODEBOOKS]

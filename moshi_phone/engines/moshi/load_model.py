@@ -22,35 +22,35 @@ class Source(Protocol):
     """Where a model comes from. All are called in the model's thread."""
 
     def find(self, options: EngineOptions, progress: Progress) -> Checkpoint:
-        """Give the files, checked.
+        """Return the files, checked.
 
         Raises:
             EngineUnavailable: with a sentence that names the file and the remedy.
         """
 
     def find_voices(self, options: EngineOptions, progress: Progress) -> Voices:
-        """Give the voices of a model that takes personas.
+        """Return the voices of a model that takes personas.
 
         Raises:
             EngineUnavailable: with a sentence that names the remedy.
         """
 
     def load(self, checkpoint: Checkpoint, progress: Progress) -> Lm:
-        """Give the model, in memory.
+        """Return the model, in memory.
 
         Raises:
             EngineUnavailable: when it cannot be read or does not fit into memory.
         """
 
     def find_listening(self, options: EngineOptions, progress: Progress) -> ListeningCheckpoint:
-        """Give the listening model's files, checked.
+        """Return the listening model's files, checked.
 
         Raises:
             EngineUnavailable: with a sentence that names the file and the remedy.
         """
 
     def load_listening(self, checkpoint: ListeningCheckpoint) -> Lm:
-        """Give the listening model, in memory.
+        """Return the listening model, in memory.
 
         Raises:
             EngineUnavailable: when it cannot be read or does not fit into memory.

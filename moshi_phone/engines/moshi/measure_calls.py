@@ -1,4 +1,4 @@
-"""How many calls this machine holds, for ``--calls auto``: the rule of ``bench``, measured at the start.
+"""The number of calls for ``--calls auto``: the rule of ``bench``, measured at startup.
 
 Measured on silent new calls: older ones read more of their cache.
 """
@@ -28,14 +28,14 @@ CODEC_FRAMES = 8  # of which the first is left out
 def measure_steps(
     model: Lm, sampling: MoshiSampling, most_calls: int, progress: Progress
 ) -> dict[int, float]:
-    """Give a step's milliseconds by its number of calls, until one is too slow. In the model's thread."""
+    """Return a step's milliseconds by its number of calls, until one is too slow. In the model's thread."""
     times = StepTimes(max(1, min(most_calls, MAX_ROWS)))
     warm_up(model, sampling, times, progress, limit_ms=FRAME_MS * BUSY_SHARE)
     return times.measured_ms
 
 
 def measure_codec_ms(path: Path) -> float:
-    """Give a core's milliseconds for encoding and decoding a frame."""
+    """Return a core's milliseconds for encoding and decoding a frame."""
     mimi = Mimi(path, 2 * CODEC_FRAMES)  # each frame both ways: positions for twice as many
     times_ms = []
     try:

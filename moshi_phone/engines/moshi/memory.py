@@ -76,7 +76,7 @@ def program_need(calls: int, *, listening: bool) -> MemoryNeed:
 
 
 def calls_that_fit(config: LmConfig, quantization: Quantization | None) -> int:
-    """How many calls this machine's memory holds, up to ``MAX_CALLS``; 0 if it does not hold one.
+    """Return how many calls fit in this machine's memory, up to ``MAX_CALLS``; 0 if not even one fits.
 
     Args:
         config: of the model.

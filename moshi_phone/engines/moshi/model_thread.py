@@ -28,7 +28,7 @@ class Batch(Protocol):
     """Combines several jobs into one piece of work."""
 
     def rows_for(self, waiting: int, room_s: float) -> int:
-        """How many of the waiting jobs to combine, at least one, within this time."""
+        """Return how many of the waiting jobs to combine within this time, at least one."""
 
     def run(self, parts: Sequence[Any]) -> None:
         """Do the work of all, given the results of their ``run``. One failure must not affect the others."""
@@ -69,7 +69,7 @@ class JobQueue:
         self._due: dict[int, tuple[float, float]] = {}  # by owner: next due, and when given up
 
     def __len__(self) -> int:
-        """How many jobs wait."""
+        """Number of waiting jobs."""
         return len(self._jobs) + len(self._spare)
 
     def put(self, job: Job, now_s: float) -> None:
@@ -98,7 +98,7 @@ class JobQueue:
         return []
 
     def wait_s(self, now_s: float) -> float | None:
-        """Give the seconds until the next look at the queue; None if only a new job changes anything."""
+        """Return the seconds until the next look at the queue; None if only a new job changes anything."""
         if not self._spare or not self._due:
             return None
         return max(0.0, min(given_up_s for _, given_up_s in self._due.values()) - now_s)

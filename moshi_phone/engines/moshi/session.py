@@ -291,7 +291,7 @@ class MoshiSession(DuplexSession):
             self._listener.close()
 
     def _speak(self, frame: _Frame) -> BatchPart[LanguagePart, LanguageStep] | None:
-        """Give this call's part in the next step; None once it has ended."""
+        """Return this call's part in the next step; None once it has ended."""
         language = self._language
         if self._ended or language is None:
             return None

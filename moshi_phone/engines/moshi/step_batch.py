@@ -76,7 +76,7 @@ class StepTimes:
         return None if known is None else median(self._recent_ms[known])
 
     def rows_for(self, waiting: int) -> int:
-        """How many of the waiting rows to combine into one step."""
+        """Return how many of the waiting rows to combine into one step."""
         alone_ms = self._measured_ms(1)
         # The largest that pays: an unmeasured number of rows is tried, which measures it.
         for rows in range(waiting, 1, -1):
@@ -127,7 +127,7 @@ class StepBatch(Generic[Part, Result]):
         self.times = StepTimes(most_rows)
 
     def rows_for(self, waiting: int, room_s: float) -> int:
-        """How many of the waiting parts to combine, at least one.
+        """Return how many of the waiting parts to combine, at least one.
 
         Args:
             waiting: how many wait.

@@ -180,7 +180,7 @@ class RemoteEngine(DuplexEngine):
         self._coder.shutdown(wait=False)
 
     def _settings_for(self, requested: RemoteCallSettings, backend: Backend) -> CallSettings:
-        """Give a call's settings for a server."""
+        """Return a call's settings for a server."""
         profile = backend.server.profile
         limit_frames = profile.limit_frames
         return CallSettings(

@@ -45,7 +45,7 @@ class PageSplitter:
         self.skipped_bytes = 0
 
     def push(self, data: bytes) -> list[Page]:
-        """Give the pages that are complete with this data, damaged ones among them."""
+        """Return the pages that are complete with this data, damaged ones among them."""
         self._rest += data
         pages: list[Page] = []
         while page := self._next_page():
@@ -114,7 +114,7 @@ def checksum(page: bytes) -> int:
 
 
 def _page_bytes(data: bytes) -> int | None:
-    """Give the length of the page that the data begins with, or None while its header is not complete."""
+    """Return the length of the page that the data begins with, or None while its header is not complete."""
     if len(data) < _HEADER_BYTES:
         return None
     table = data[_HEADER_BYTES : _HEADER_BYTES + data[_SEGMENTS_AT]]

@@ -24,7 +24,7 @@ class OpusEncoder:
         self._writer = sphn.OpusStreamWriter(SAMPLE_RATE_HZ)
 
     def encode(self, pcm: Pcm) -> bytes:
-        """Give the pages for 80 ms, float32 ``[1920]``, 24 kHz mono; the first ones hold the headers."""
+        """Return the pages for 80 ms, float32 ``[1920]``, 24 kHz mono; the first ones hold the headers."""
         return bytes(self._writer.append_pcm(check_frame(pcm)))
 
 
@@ -43,7 +43,7 @@ class OpusDecoder:
         self.damaged_pages = 0
 
     def decode(self, ogg: bytes) -> Pcm:
-        """Give all the speech that is complete with these bytes: float32 ``[n]``, 24 kHz mono."""
+        """Return all the speech that is complete with these bytes: float32 ``[n]``, 24 kHz mono."""
         pieces = [self._decode_page(page.data, page.sound) for page in self._splitter.push(ogg)]
         return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
 

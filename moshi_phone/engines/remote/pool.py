@@ -37,7 +37,7 @@ class Backend:
 
     @property
     def free(self) -> int:
-        """How many more calls it can take now."""
+        """Number of further calls that it can take now."""
         return 0 if self.error is not None else max(self.capacity - self.calls, 0)
 
 
@@ -102,14 +102,14 @@ class BackendPool:
         backend.failures += 1
 
     def due(self, now_s: float) -> list[Backend]:
-        """Give the servers to probe now: those out of service, and those without calls.
+        """Return the servers to probe now: those out of service, and those without calls.
 
         A server with a call is not probed: the call shows whether it works.
         """
         return [backend for backend in self._to_probe() if backend.next_probe_s <= now_s]
 
     def next_probe_s(self) -> float:
-        """Give the time of the next probe."""
+        """Return the time of the next probe."""
         return min((backend.next_probe_s for backend in self._to_probe()), default=math.inf)
 
     def record_probe(self, backend: Backend, error: str | None, now_s: float) -> None:

@@ -35,7 +35,7 @@ class RemoteCallSettings:
     seed: int | None = None
 
     def with_request(self, request: CallOverrides) -> RemoteCallSettings:
-        """Give the settings of a call that overrides some of them."""
+        """Return the settings of a call that overrides some of them."""
         sampling = dict(self.sampling)
         if request.temperature is not None:
             sampling |= {"text_temperature": request.temperature, "audio_temperature": request.temperature}
@@ -56,7 +56,7 @@ def supported_overrides(profile: ServerProfile) -> frozenset[str]:
 
 
 def make_query(requested: RemoteCallSettings, profile: ServerProfile) -> dict[str, str]:
-    """Give the query that sets on a server what its kind supports.
+    """Return the query that sets on a server what its kind supports.
 
     Raises:
         EngineUnavailable: when the persona is too long or the voice is none of the server's.
@@ -93,7 +93,7 @@ def _greets(words: str) -> str:
 
 
 def check_voice(name: str) -> str:
-    """Give a voice's name back if PersonaPlex's server has it. The server itself would load any file.
+    """Return a voice's name if PersonaPlex's server has it. The server itself would load any file.
 
     Raises:
         EngineUnavailable: when there is no such voice.
@@ -107,7 +107,7 @@ def check_voice(name: str) -> str:
 
 
 def unsupported_settings(requested: RemoteCallSettings, profile: ServerProfile) -> list[str]:
-    """Give one sentence for each setting that this kind of server ignores."""
+    """Return one sentence for each setting that this kind of server ignores."""
     lines = list[str]()
     if requested.greeting == "silence":
         lines.append(f"{profile.title} always speaks: --greeting silence has no effect there.")
@@ -121,7 +121,7 @@ def unsupported_settings(requested: RemoteCallSettings, profile: ServerProfile) 
 
 
 def silent_frames(requested: RemoteCallSettings, profile: ServerProfile, greeting_frames: int) -> int:
-    """Give the number of frames for which the model gets silence, so that it speaks first.
+    """Return the number of frames for which the model gets silence, so that it speaks first.
 
     With a server that takes prompts, the prompt makes it speak first, and the number is 0.
 

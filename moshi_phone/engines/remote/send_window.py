@@ -67,7 +67,7 @@ class SendWindow:
         self._waiting.push(pcm)
 
     def take(self, now_s: float) -> Pcm | None:
-        """Give the next frame to send, or None while the server has enough, or nothing waits."""
+        """Return the next frame to send, or None while the server has enough, or nothing waits."""
         if not self._waiting.waiting_frames:
             return None
         if self._owed_frames >= self._ahead_frames:

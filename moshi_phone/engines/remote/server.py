@@ -41,7 +41,7 @@ class Server:
         return urlunsplit(("https" if self.is_encrypted else "http", parts.netloc, parts.path, "", ""))
 
     def chat_url(self, query: dict[str, str]) -> str:
-        """Give the URL of a call.
+        """Return the URL of a call.
 
         Args:
             query: what the call sets; it goes before what was given with the server's URL.

@@ -1,1 +1,1 @@
-"""Files of weights: find, fetch, check, convert, load."""
+"""Weight files: find, fetch, check, convert, load."""

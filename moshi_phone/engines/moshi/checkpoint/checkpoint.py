@@ -1,4 +1,4 @@
-"""A whole set of Moshi's files, checked: what they are for, and whether they fit together."""
+"""The files of a Moshi model, with checks that each is valid and that they fit together."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ class Unfit(Exception):
     """A file that cannot be used.
 
     Attributes:
-        path: which.
-        is_damaged: whether it is cut short or cannot be read; otherwise it is whole, but another model's.
+        path: the file.
+        is_damaged: whether the file is truncated or unreadable. Otherwise it is intact, but belongs to
+            another model.
     """
 
     def __init__(self, path: Path, why: str, *, is_damaged: bool = False) -> None:
@@ -56,13 +57,13 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint consists of: ``config.json`` where there is one, Kyutai's first release otherwise.
+    """File names and sizes of a checkpoint, from ``config.json`` or else as in Kyutai's first release.
 
     Attributes:
         config: the language model's sizes.
-        mimi_name: of the codec's file.
-        tokenizer_name: of the text tokenizer's file.
-        weights_name: of the language model's file; None where ``--quantize`` decides.
+        mimi_name: name of the codec's file.
+        tokenizer_name: name of the text tokenizer's file.
+        weights_name: name of the language model's file; None if ``--quantize`` determines it.
         takes_persona: whether the model was trained to take a prompt, as PersonaPlex was.
     """
 
@@ -78,12 +79,12 @@ class Checkpoint:
     """The files of a model.
 
     Attributes:
-        weights: of the language model.
-        mimi: the codec.
-        tokenizer: of the text.
+        weights: file of the language model.
+        mimi: file of the codec.
+        tokenizer: file of the text tokenizer.
         config: the language model's sizes.
-        quantization: how its weights are packed; None where they are not.
-        takes_persona: whether it was trained to take a prompt, as PersonaPlex was.
+        quantization: of the weights; None if they are not quantized.
+        takes_persona: whether the model was trained to take a prompt, as PersonaPlex was.
     """
 
     weights: Path
@@ -98,11 +99,11 @@ def read_manifest(config: Path | None, *, is_personaplex: bool = False) -> Manif
     """Read ``config.json``.
 
     Args:
-        config: the file, where there is one.
-        is_personaplex: whether the weights are known to be PersonaPlex's, whatever the file says.
+        config: the file, or None.
+        is_personaplex: whether the weights are known to be PersonaPlex's, regardless of the file.
 
     Raises:
-        Unfit: when it is not that of a full-duplex Moshi.
+        Unfit: when the file is unreadable or does not describe a full-duplex Moshi.
     """
     if config is None:
         return Manifest(config_v0_1(), takes_persona=is_personaplex)
@@ -110,10 +111,10 @@ def read_manifest(config: Path | None, *, is_personaplex: bool = False) -> Manif
         data = json.loads(config.read_text())
         check_not_lora(config, data)
         is_personaplex |= data.get("model_type") == PERSONAPLEX or data.get("dep_q") == 2 * codec.CODEBOOKS
-        if is_personaplex and "dim" not in data:  # NVIDIA's own has no sizes: they are Moshi's
+        if is_personaplex and "dim" not in data:  # NVIDIA's file has no sizes; they equal Moshi's
             sizes = config_v0_1()
         else:
-            # PersonaPlex has slices of the depformer for the caller's codebooks too. Nobody needs them.
+            # PersonaPlex also has depformer slices that predict the caller. They are not needed.
             sizes = LmConfig.from_config_dict(data | {"dep_q": codec.CODEBOOKS} if is_personaplex else data)
         names = [file_name(data, key) for key in ("mimi_name", "tokenizer_name", "moshi_name")]
     except KeyError as error:
@@ -135,17 +136,17 @@ def read_manifest(config: Path | None, *, is_personaplex: bool = False) -> Manif
 def check(
     weights: Path, mimi: Path, tokenizer: Path, config: LmConfig, *, takes_persona: bool = False
 ) -> Checkpoint:
-    """Check every file without loading it, and give the checkpoint.
+    """Check every file without loading it, and return the checkpoint.
 
     Args:
-        weights: of the language model, in ``moshi_mlx``'s layout.
-        mimi: the codec.
-        tokenizer: of the text.
+        weights: file of the language model, in ``moshi_mlx``'s layout.
+        mimi: file of the codec.
+        tokenizer: file of the text tokenizer.
         config: the language model's sizes.
-        takes_persona: whether it was trained to take a prompt.
+        takes_persona: whether the model was trained to take a prompt.
 
     Raises:
-        Unfit: naming the first file that cannot be used.
+        Unfit: names the first unusable file.
     """
     shapes = shapes_of(weights)
     check_no_adapter(weights, shapes)
@@ -163,10 +164,10 @@ def check(
 
 
 def file_name(data: dict[str, Any], key: str) -> str | None:
-    """Give the name of a file that ``config.json`` has, or None.
+    """Return a file name from ``config.json``, or None.
 
     Raises:
-        TypeError: when it is no text.
+        TypeError: when it is not a string.
     """
     name = data.get(key)
     if name is not None and not isinstance(name, str):
@@ -175,7 +176,7 @@ def file_name(data: dict[str, Any], key: str) -> str | None:
 
 
 def check_not_lora(config: Path, data: dict[str, Any]) -> None:
-    """Refuse what ``config.json`` calls a LoRA fine-tune: without its adapter it would be the base model.
+    """Reject a ``config.json`` of a LoRA fine-tune: without its adapter it would be the base model.
 
     Raises:
         Unfit: with the remedy.
@@ -189,10 +190,10 @@ def check_not_lora(config: Path, data: dict[str, Any]) -> None:
 
 
 def check_no_adapter(weights: Path, names: Iterable[str]) -> None:
-    """Refuse a file of LoRA's: an adapter alone, or weights that still have one beside them.
+    """Reject LoRA files: an adapter alone, or weights with an unmerged adapter.
 
     Raises:
-        Unfit: saying which of the two it is.
+        Unfit: states which of the two it is.
     """
     names = list(names)
     adapter = [name for name in names if LORA.search(name)]
@@ -211,7 +212,7 @@ def load_tokenizer(path: Path) -> SentencePieceProcessor:
     """Load the text tokenizer.
 
     Raises:
-        Unfit: when it is none.
+        Unfit: when the file is not a sentencepiece model.
     """
     try:
         return SentencePieceProcessor(model_file=str(path))
@@ -220,10 +221,10 @@ def load_tokenizer(path: Path) -> SentencePieceProcessor:
 
 
 def shapes_of(path: Path) -> Shapes:
-    """Give the shapes of a safetensors file's tensors.
+    """Return the shapes of a safetensors file's tensors.
 
     Raises:
-        Unfit: when it cannot be read or is damaged.
+        Unfit: when the file is unreadable or damaged.
     """
     try:
         return read_shapes(path)
@@ -234,10 +235,10 @@ def shapes_of(path: Path) -> Shapes:
 
 
 def check_against(path: Path, found: Shapes, expected: Shapes) -> None:
-    """Check that a file holds all tensors that are expected.
+    """Check that a file holds every expected tensor.
 
     Raises:
-        Unfit: naming the first that it does not.
+        Unfit: names the first missing or differing tensor.
     """
     try:
         check_shapes(found, expected)
@@ -246,15 +247,15 @@ def check_against(path: Path, found: Shapes, expected: Shapes) -> None:
 
 
 def quantization_of(weights: Path, shapes: Shapes, config: LmConfig) -> Quantization | None:
-    """Read from the shapes how the weights are packed: ``bits / 32`` of a word to a value.
+    """Infer the quantization from the shapes: each value takes ``bits / 32`` of a uint32.
 
     Raises:
-        Unfit: when that is not possible.
+        Unfit: when the shapes match no supported quantization.
     """
     dim: int = config.transformer.d_model
     main = _packing_of(weights, shapes, "text_linear", dim)
     depformer = _packing_of(weights, shapes, "depformer.slices.0.linear_in", dim)
-    # Where only one of them is packed, the check against the expected tensors names the first that differs.
+    # If only one of the two is quantized, the later check of the shapes names the first difference.
     return main if main is None or depformer in (None, main) else replace(main, depformer=depformer)
 
 

@@ -1,7 +1,7 @@
-"""Weights in PyTorch's layout to MLX files: the conversion, and the folder that keeps its result.
+"""Conversion of weights from PyTorch's layout to MLX files, and the cache of the results.
 
-So a machine with less memory than the file is long can do it. The result appears under its name when it is
-whole; the next run overwrites what an interrupted one left.
+One tensor is in memory at a time, so a machine with less memory than the file's size can convert it. The
+result is renamed into place when complete; the next run overwrites the partial file of an interrupted one.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, OtherLay
 from moshi_phone.engines.moshi.model.language_model import Quantization, build, quantization_named
 from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
 
-OURS = "moshi_phone.converted_from"  # the entry of the header by which a file of ours is known
-REPORT_BYTES = 10**9  # of the source, from one line of progress to the next
+OURS = "moshi_phone.converted_from"  # header entry that marks a file written by this program
+REPORT_BYTES = 10**9  # of the source, between two progress lines
 PERSONAPLEX_SLICES = 16
 
 _DTYPES = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16", mx.uint32: "U32"}
@@ -45,19 +45,19 @@ _DTYPES = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16", mx.uint32:
 def convert(
     source: Path, target: Path, config: LmConfig, quantization: Quantization | None, progress: Progress
 ) -> None:
-    """Write ``target`` from ``source``. Runs in the model's thread.
+    """Convert ``source`` to ``target``. Runs in the model's thread.
 
     Args:
-        source: PyTorch's file. Slices of the depformer beyond those of ``config`` are left out.
-        target: in a folder that exists; another process that converts the same waits for the first.
+        source: PyTorch's file. Depformer slices beyond those of ``config`` are skipped.
+        target: in an existing folder. A lock serializes processes that convert to the same target.
         config: the model's sizes.
-        quantization: how to pack it; None keeps the file's own type.
+        quantization: of the target; None keeps the source's dtype.
         progress: receives progress lines.
 
     Raises:
-        Damaged: when the file is not whole.
-        OtherLayout: when it is another model's, or not of these sizes.
-        EngineUnavailable: when there is no room for it.
+        Damaged: when the source is truncated or damaged.
+        OtherLayout: when the source is another model's, or of other sizes.
+        EngineUnavailable: when the target cannot be written, or the disk has no room for it.
     """
     with WeakFileLock(target.with_name(f"{target.name}.lock")):
         if converted_from(target) == stamp(source):
@@ -92,7 +92,7 @@ def _convert(
 
 
 class _Plan:
-    """Which tensors to write, in the order of the source's, so that each of those is read once."""
+    """The tensors to write, in the source's order, so that each source tensor is read once."""
 
     def __init__(self, source: Path, config: LmConfig, quantization: Quantization | None) -> None:
         whole = {name: tuple(array.shape) for name, array in _parameters(config, None).items()}
@@ -103,7 +103,7 @@ class _Plan:
         self._parts = self._slices if schedule is None else max(schedule) + 1
         expected = expected_shapes(whole, origin_of, self._parts)
         check_shapes(found, expected)
-        # Where slices share weights, those of any may be unneeded.
+        # With a schedule, slices share weights, so any slice's own may be unused.
         slices = config.depformer.num_slices if schedule is None else 0
         if surplus := sorted(n for n in found.keys() - expected.keys() if not is_of_other_slice(n, slices)):
             raise OtherLayout(f"the tensor {surplus[0]} belongs to another model")
@@ -112,21 +112,21 @@ class _Plan:
         self._packed = _parameters(config, quantization)  # shapes and dtypes of what is written
         self._tensors = cast(
             "dict[str, mx.array]", mx.load(str(source))
-        )  # nothing is read before it is wanted
-        # By the tensor that they come from: each is read once, and freed before the next.
+        )  # lazy: a tensor is read on first use
+        # Grouped by source tensor: each is read once, and freed before the next.
         self._wanted: dict[str, list[tuple[str, Origin]]] = {}
         for name in sorted(whole, key=lambda name: (origin_of[name].name, origin_of[name].part or 0)):
             self._wanted.setdefault(origin_of[name].name, []).append((name, origin_of[name]))
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the target's header says of it."""
+        """Metadata for the target's header."""
         personaplex = {"model_type": PERSONAPLEX} if self._slices == PERSONAPLEX_SLICES else {}
         return {"format": "mlx", OURS: stamp(self._source)} | personaplex
 
     @property
     def specs(self) -> dict[str, TensorSpec]:
-        """The layout of the target."""
+        """Dtype and shape of every target tensor, in order."""
         specs = {}
         for source_name, wanted in self._wanted.items():
             own = _DTYPES[self._tensors[source_name].dtype]
@@ -136,12 +136,12 @@ class _Plan:
         return specs
 
     def tensors(self) -> Iterator[tuple[int, list[tuple[str, mx.array]]]]:
-        """Give what becomes of each of the source's tensors, and how long that is. Call it once."""
+        """Yield each source tensor's size in bytes and the target tensors made from it. Call it once."""
         for source_name, wanted in self._wanted.items():
             tensor = self._tensors.pop(source_name)
             values = [value for name, origin in wanted for value in self._pack(name, tensor, origin)]
             yield tensor.nbytes, values
-            # Before the next one is read: only so is one tensor in memory at a time. mlx keeps freed memory.
+            # Frees it before the next read; mlx would otherwise keep the memory in its cache.
             del tensor, values
             mx.clear_cache()
 
@@ -154,13 +154,13 @@ class _Plan:
         return list(zip(parts, packed, strict=True))
 
     def _names(self, name: str) -> list[str]:
-        """Name a tensor's parts: ``NAME.weight`` has scales and biases beside it where it is packed."""
+        """Return the names of a tensor's parts: a quantized ``NAME.weight`` also has scales and biases."""
         stem = name.removesuffix("weight")
         return [name, *(part for part in (f"{stem}scales", f"{stem}biases") if part in self._packed)]
 
 
 def _parameters(config: LmConfig, quantization: Quantization | None) -> dict[str, mx.array]:
-    """Name what the model consists of; nothing is computed or allocated."""
+    """Return the model's parameters by name; lazy, so nothing is computed or allocated."""
     return dict(tree_flatten(build(config, quantization).parameters()))
 
 
@@ -169,6 +169,7 @@ def _cut(tensor: mx.array, origin: Origin, parts: int) -> mx.array:
         return tensor[0, 0]
     if origin.part is None:
         return tensor
+    # Slices are stacked along the first axis.
     rows = tensor.shape[0] // parts
     return tensor[origin.part * rows : (origin.part + 1) * rows]
 
@@ -188,36 +189,36 @@ def _check_room(part: Path, needed_bytes: int) -> None:
         )
 
 
-SOURCE_NAMES = ("model.safetensors", "consolidated.safetensors")  # PyTorch's; the first may be mlx's as well
+SOURCE_NAMES = ("model.safetensors", "consolidated.safetensors")  # the first is also MLX's
 CONVERTED_NAMES = WEIGHTS_NAMES | {"none": "model.bf16.safetensors"}
 
 
 def stamp(source: Path) -> str:
-    """Say which file it is and of when, for the header of what is made of it."""
+    """Return a file's name, size and modification time, for the header of its converted file."""
     about = source.stat()
     return f"{source.name} {about.st_size} {about.st_mtime_ns}"
 
 
 def converted_from(path: Path) -> str | None:
-    """Say of which file we made this one, as ``stamp`` says it; None for a file that is not ours."""
+    """Return the source's ``stamp`` from a converted file; None if this program did not write it."""
     return _metadata(path).get(OURS)
 
 
 def converted(
     source: Path, folders: Sequence[Path], config: LmConfig, quantize: str, progress: Progress
 ) -> Path:
-    """Give the converted file of a source, and make it where there is none.
+    """Return the converted file of a source; convert it first if necessary.
 
     Args:
         source: PyTorch's file.
-        folders: where it may be, the preferred one first.
+        folders: candidate folders, the preferred one first.
         config: the model's sizes.
-        quantize: as ``quantization_named`` takes it.
+        quantize: as for ``quantization_named``.
         progress: receives progress lines.
 
     Raises:
         Unfit: when the source cannot be used.
-        EngineUnavailable: when there is no room for the result, or no place that can be written to.
+        EngineUnavailable: when the disk is full, or no folder is writable.
     """
     if (found := find_converted(source, folders, quantize)) is not None:
         return found
@@ -225,7 +226,7 @@ def converted(
     for folder in folders:
         target = folder / CONVERTED_NAMES[quantize]
         if target.exists() and converted_from(target) is None and not folder.is_relative_to(own_folder()):
-            continue  # the user's own: it stays
+            continue  # the user's file: not overwritten
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.W_OK):
@@ -235,7 +236,7 @@ def converted(
             raise Unfit(source, str(damage), is_damaged=True) from damage
         except OtherLayout as other:
             raise Unfit(source, str(other)) from other
-        except OSError as raised:  # a folder that cannot be written to: the next one may do
+        except OSError as raised:  # not writable: try the next folder
             error = raised
         else:
             return target
@@ -247,7 +248,7 @@ def converted(
 
 
 def find_converted(source: Path | None, folders: Sequence[Path], quantize: str) -> Path | None:
-    """Give what we made of a source before; without one, what we made of any."""
+    """Return a source's converted file if it exists; without a source, any converted file."""
     for folder in folders:
         target = folder / CONVERTED_NAMES[quantize]
         made_of = converted_from(target)
@@ -257,7 +258,7 @@ def find_converted(source: Path | None, folders: Sequence[Path], quantize: str) 
 
 
 def holds_personaplex(path: Path) -> bool:
-    """Whether a file holds PersonaPlex: it says so if we converted it, and PyTorch's has 16 slices."""
+    """Whether a file holds PersonaPlex, from a converted file's header or PyTorch's 16 slices."""
     try:
         names = read_shapes(path)
     except (Damaged, OSError):
@@ -266,7 +267,7 @@ def holds_personaplex(path: Path) -> bool:
 
 
 def is_for_pytorch(path: Path) -> bool:
-    """Whether a file is PyTorch's. A damaged one is not: whoever checks it says what is wrong."""
+    """Whether a file has PyTorch's layout. False for a damaged file, which a later check reports."""
     try:
         return path.is_file() and is_pytorch_layout(read_shapes(path))
     except (Damaged, OSError):

@@ -1,4 +1,4 @@
-"""How far a download is, in a line every few percent. Pure: time comes in as an argument."""
+"""Progress lines of a download, one every few percent. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from typing import IO
 from moshi_phone.engines.duplex import Progress
 
 STEP_SHARE = 0.03
-SMALL_BYTES = 50_000_000  # is there before a line about it could be read
+SMALL_BYTES = 50_000_000  # smaller files arrive too fast for a progress line
 MEGABYTE, GIGABYTE = 1e6, 1e9
 MINUTE_S = 60.0
 
 
 class DownloadMeter:
-    """Says how much of a file has come, and how long the rest takes at the speed so far.
+    """Formats the progress of one download, with the time left at the average speed.
 
     Args:
-        file: its name.
+        file: the file's name.
         total_bytes: its size.
-        done_bytes: of it, from an earlier try.
+        done_bytes: bytes left by an earlier attempt.
         now_s: monotonic.
     """
 
     def __init__(self, file: str, total_bytes: int, done_bytes: int, now_s: float) -> None:
         self._file = file
         self._total_bytes = total_bytes
+        # The speed counts this attempt's bytes only.
+        # The speed counts this attempt's bytes only.
         self._first_bytes = done_bytes
-        self._said_bytes = done_bytes
+        self._said_bytes = done_bytes  # in the last line
         self._began_s = now_s
 
     def line(self, done_bytes: int, now_s: float) -> str | None:
-        """Give the line that is due now; None where none is.
+        """Return the next progress line if one is due, else None.
 
         Args:
-            done_bytes: of the file, so far.
+            done_bytes: bytes of the file so far.
             now_s: monotonic.
         """
         is_due = abs(done_bytes - self._said_bytes) >= STEP_SHARE * self._total_bytes
@@ -53,12 +55,12 @@ class DownloadMeter:
 
 
 class MeteredFile:
-    """A file that says how far it is as it is written; what ``http_get`` needs of one.
+    """A file that reports progress on each write; it has the methods that ``http_get`` uses.
 
     Args:
         file: opened for appending.
-        meter: of the download.
-        progress: hears its lines.
+        meter: formats the lines.
+        progress: receives the lines.
         clock: seconds, monotonic.
     """
 
@@ -72,7 +74,7 @@ class MeteredFile:
         self.seek, self.tell, self.truncate = file.seek, file.tell, file.truncate
 
     def write(self, data: bytes) -> int:
-        """Write, and say how far it is."""
+        """Write, and report progress if a line is due."""
         written = self._file.write(data)
         if line := self._meter.line(self._file.tell(), self._clock()):
             self._progress(line)

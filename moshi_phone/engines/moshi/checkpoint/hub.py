@@ -1,7 +1,7 @@
-"""One repo of the Hugging Face hub: its cache, read without the network, and fetching what is missing.
+"""One repo of the Hugging Face hub: offline reads of its cache, and downloads of missing files.
 
-Files are fetched here rather than by ``hf_hub_download``, which from version 2.4 throws away what it has
-when it is broken off; gigabytes must be resumable. It still lays the finished file out in its cache.
+Downloads of gigabytes must be resumable, but from version 2.4 on ``hf_hub_download`` discards a partial file
+when interrupted. So the download happens here; ``hf_hub_download`` then adds the finished file to its cache.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from moshi_phone.runtime.errors import first_line
 REPO = re.compile(r"[\w.-]+/[\w.-]+")  # ORG/NAME
 DOWNLOAD = "uv run bot.py download"
 SHA256_DIGITS = 64
-HASHED_BYTES = 1 << 20  # at a time
+HASHED_BYTES = 1 << 20  # read at a time
 
 
 @dataclass(frozen=True)
 class _About:
-    """What the hub says of a file."""
+    """The hub's metadata of a file: URL, size in bytes, ETag."""
 
     url: str
     size: int
@@ -54,13 +54,13 @@ class _About:
 
 
 class HubRepo:
-    """Files of a repo, all of one commit: that of the first file which is found or fetched.
+    """Files of a repo, all from one commit: that of the first file found or fetched.
 
     Args:
         name: as in ``kyutai/moshiko-mlx-q4``.
-        progress: receives a line for each file that is fetched.
-        option: of the command line, which names another repo.
-        download: the command that fetches its files.
+        progress: receives a line for each fetched file.
+        option: the command-line option that selects another repo, for messages.
+        download: the command that fetches the repo's files, for messages.
     """
 
     def __init__(
@@ -70,28 +70,28 @@ class HubRepo:
         self._option = option
         self._download_command = download
         self._progress = progress
-        self._commit: str | None = None  # of the first file that was found: all others must be of the same
+        self._commit: str | None = None  # of the first file found; all others must match it
 
     @property
     def commit(self) -> str:
-        """Which commit the files are of.
+        """The files' commit.
 
         Raises:
-            RuntimeError: before the first file was found or fetched.
+            RuntimeError: before the first file is found or fetched.
         """
         if self._commit is None:
             raise RuntimeError("expected a file of the repo before its commit is asked for, got none")
         return self._commit
 
     def cached(self, file: str) -> Path | None:
-        """Give the file if it is here. Makes no request, however the hub's client is set."""
+        """Return the file's path if it is on this machine. Never makes a request."""
         path = self._in_cache(file)
         if self._commit is not None and (refetched := self._own_path(file)).exists():
             return refetched
         return path
 
     def is_absent(self, file: str) -> bool:
-        """Whether the repo is known to have no such file: the hub said so before."""
+        """Whether the cache records that the repo has no such file."""
         return try_to_load_from_cache(self.name, file, revision=self._commit) is _CACHED_NO_EXIST
 
     def _own_path(self, file: str) -> Path:
@@ -109,11 +109,11 @@ class HubRepo:
         return path
 
     def get(self, file: str, *, optional: bool = False) -> Path | None:
-        """Give the file from the cache, or else fetch it.
+        """Return a file from the cache, or fetch it.
 
         Args:
             file: its path in the repo.
-            optional: give None where the repo has no such file.
+            optional: return None if the repo has no such file.
 
         Raises:
             EngineUnavailable: when it cannot be had.
@@ -123,9 +123,9 @@ class HubRepo:
         return self.cached(file) or self._fetch(file, optional=optional)
 
     def fetch_if_different(self, file: str) -> bool:
-        """Fetch a file again if what is here has not the hub's size and hash; tell whether that was so.
+        """Fetch a file again if its size or hash differs from the hub's; return whether it did.
 
-        It goes into a folder of ours: the hub's cache is shared with other programs, and stays as it is.
+        The new copy goes to this program's folder: other programs share the hub's cache.
 
         Raises:
             EngineUnavailable: when it cannot be had.
@@ -141,13 +141,13 @@ class HubRepo:
 
     def _fetch(self, file: str, *, optional: bool) -> Path | None:
         with self._explained(file):
-            asked = self._commit  # None asks for the newest, and the client notes in the cache which that is
+            asked = self._commit  # None: the newest, which the client records in the cache
             try:
                 about = self._about(file)
             except errors.EntryNotFoundError:
                 if not optional:
                     raise
-                with suppress(errors.EntryNotFoundError):  # it notes in the cache that there is none
+                with suppress(errors.EntryNotFoundError):  # records the absence in the cache
                     hf_hub_download(self.name, file, revision=asked)
                 return None
             self._progress(f"Fetching {file} from {self.name}.")
@@ -164,16 +164,16 @@ class HubRepo:
         return _About(url, found.size, found.etag)
 
     def _download(self, file: str, about: _About, target: Path, *, replace: bool = False) -> None:
-        """Bring the file to its place, going on where an earlier try was broken off."""
+        """Download a file to ``target``, resuming an interrupted download."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        # A name of our own: the hub's client throws away what it finds under its own.
+        # Not the client's own name for partial files: the client would delete it.
         part = target.with_name(f"{about.etag}.moshi-phone.incomplete")
-        # Two programs that fetch at once would write into one file.
+        # Without the lock, two processes would write to the same partial file.
         with WeakFileLock(part.with_suffix(".lock")):
             if target.exists() and not replace:
                 return
             if part.exists() and part.stat().st_size > about.size:
-                part.unlink()  # it cannot be the beginning of this file
+                part.unlink()  # too long to be a part of this file
             with part.open("ab") as stream:
                 done_bytes = stream.tell()
                 if done_bytes:
@@ -181,7 +181,7 @@ class HubRepo:
                 meter = DownloadMeter(file, about.size, done_bytes, time.monotonic())
                 disable_progress_bars(
                     "huggingface_hub.http_get"
-                )  # the meter's lines are in log and page, too
+                )  # the meter reports progress to the log and the page instead
                 http_get(
                     about.url,
                     MeteredFile(stream, meter, self._progress, time.monotonic),  # type: ignore[arg-type]
@@ -194,9 +194,9 @@ class HubRepo:
 
     @contextmanager
     def _explained(self, file: str) -> Iterator[None]:
-        """Turn what the hub's client raises into one sentence with a remedy."""
+        """Convert the hub client's exceptions to one sentence with a remedy."""
         verbosity = logging.get_verbosity()
-        logging.set_verbosity(ERROR)  # what it would say, our exception says in one sentence
+        logging.set_verbosity(ERROR)  # our exception replaces the client's warnings
         try:
             yield
         except errors.LocalEntryNotFoundError as error:
@@ -231,7 +231,7 @@ class HubRepo:
             logging.set_verbosity(verbosity)
 
     def has_no(self, file: str) -> EngineUnavailable:
-        """Say that the repo has no such file."""
+        """Return the error for a file that the repo lacks."""
         return EngineUnavailable(f"The repo {self.name} has no file {file}; {self._option} names another.")
 
     def _unreachable(self, file: str, error: Exception) -> EngineUnavailable:
@@ -248,23 +248,23 @@ def _snapshots(path: Path) -> Path:
 
 
 def cache_folder(repo: str, commit: str) -> Path:
-    """Where we keep what we make of a repo's files; beside the hub's own cache, which is only the hub's."""
+    """Folder for files derived from a repo's; not in the hub's cache, which belongs to its client."""
     return own_folder() / repo.replace("/", "--") / commit
 
 
 def cache_folder_for(folder: Path) -> Path:
-    """Where we keep what we make of the files in a folder that cannot be written to."""
+    """Folder for files derived from those of a folder that is not writable."""
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     return own_folder() / f"{folder.resolve().name}-{name}"
 
 
 def own_folder() -> Path:
-    """The folder of this program's own, beside the hub's cache."""
+    """This program's cache folder, next to the hub's."""
     return Path(constants.HF_HUB_CACHE).parent / "moshi-phone"
 
 
 def is_repo(name: str) -> bool:
-    """Whether this can be the name of a repo, and not that of a folder which is not there."""
+    """Whether a name is valid for a repo, rather than a path to a missing folder."""
     try:
         validate_repo_id(name)
     except errors.HFValidationError:
@@ -277,8 +277,8 @@ def is_same(path: Path, size_bytes: int, etag: str | None) -> bool:
 
     Args:
         path: the file.
-        size_bytes: the hub's.
-        etag: its SHA-256, or, for small files, the SHA-1 that git gives it; None compares the size alone.
+        size_bytes: the hub's size.
+        etag: the SHA-256, or git's SHA-1 for small files; None compares the size only.
     """
     if path.stat().st_size != size_bytes:
         return False

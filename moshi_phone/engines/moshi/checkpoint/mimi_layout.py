@@ -1,4 +1,4 @@
-"""The layout of Kyutai's Mimi file: name and shape of every tensor. Mimi's architecture is fixed."""
+"""The layout of Kyutai's Mimi file: the name and shape of every tensor. The architecture is fixed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 DIM = 512
 FILTERS = 64
-RATIOS = (8, 6, 5, 4)  # 24,000 Hz / 960 = 25 Hz, halved once more to 12.5 Hz
+RATIOS = (8, 6, 5, 4)  # 24,000 Hz / 960 = 25 Hz; ``downsample`` halves it to 12.5 Hz
 FEEDFORWARD = 2048
 TRANSFORMER_LAYERS = 8
 CODEBOOKS = 32
@@ -18,7 +18,7 @@ Shape = tuple[str, tuple[int, ...]]
 
 
 def mimi_shapes(codebooks: int = CODEBOOKS) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of Kyutai's Mimi file, all float32, up to so many codebooks."""
+    """Return the shape of every tensor by name, for this many codebooks; all are float32."""
     return dict(
         [
             *_encoder(),
@@ -50,6 +50,7 @@ def _encoder() -> Iterator[Shape]:
         yield from _residual(f"encoder.model.{place}", dim)
         yield from _conv(f"encoder.model.{place + 2}", 2 * dim, dim, 2 * ratio)
         dim, place = 2 * dim, place + 3
+    # Mimi's module list also counts its activations, which have no tensors: hence the gaps in the numbers.
     yield from _conv("encoder.model.14", DIM, dim, 3)
 
 

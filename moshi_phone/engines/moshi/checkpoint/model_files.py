@@ -1,7 +1,7 @@
-"""Finds a model's files in a folder, in the hub's cache or on the hub, and replaces damaged ones.
+"""Search for a model's files in a folder, in the hub's cache or on the hub, with replacement of damaged ones.
 
-What the files of a model are, and whether they fit together, is the reader's: a function that finds them by
-name, and raises ``Unfit`` for the first that does not fit.
+The reader is a function that finds a model's files by name and checks them. It raises ``Unfit`` for the first
+unusable file.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def _none_is_ours(_: Path) -> bool:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The files of the model that an option names.
+    """The files of the model selected by an option.
 
     Attributes:
-        given: what the option says: a folder, a repo of the hub, or nothing.
-        option: its name.
-        default_repo: gives the repo that stands for nothing; may raise ``EngineUnavailable``.
-        example: a repo to name in an error.
-        download: the command that fetches the files.
-        is_ours: tells whether a file was made by this program, so that it may be made again.
+        given: the option's value: a folder, a repo of the hub, or empty.
+        option: the option's name, for messages.
+        default_repo: returns the repo for an empty value; may raise ``EngineUnavailable``.
+        example: a repo's name, for messages.
+        download: the command that fetches the files, for messages.
+        is_ours: whether this program wrote a file, so that it can be deleted and made again.
     """
 
     given: str
@@ -47,16 +47,16 @@ class ModelFiles:
 
     @property
     def folder(self) -> Path | None:
-        """The folder that is named; None where it is none."""
+        """The selected folder; None if the value is not a folder."""
         folder = _path(self.given)
         return folder if self.given and _is(folder, Path.is_dir) else None
 
     @property
     def repo(self) -> str:
-        """The repo that is named, or the default one.
+        """The selected repo, or the default.
 
         Raises:
-            EngineUnavailable: when what is named is neither a folder nor a repo.
+            EngineUnavailable: when the value is neither a folder nor a repo.
         """
         repo = self.given or self.default_repo()
         if _is(_path(repo), Path.is_file):
@@ -69,10 +69,10 @@ class ModelFiles:
         return repo
 
     def required(self, folder: Path, name: str) -> Path:
-        """Give the path of a file that a folder must hold.
+        """Return the path of a required file in a folder.
 
         Raises:
-            EngineUnavailable: when it is not there.
+            EngineUnavailable: when it is missing.
         """
         if not (folder / name).is_file():
             raise EngineUnavailable(
@@ -81,11 +81,12 @@ class ModelFiles:
         return folder / name
 
     def read_folder(self, read: Callable[[], T]) -> T:
-        """Read the files of a folder; one of ours that does not fit is made again.
+        """Read a folder's files. An unfit file that this program wrote is deleted, and made again.
 
         Raises:
             EngineUnavailable: with a sentence that names the file and the remedy.
         """
+        # Each file is remade once, so that a reader that always fails ends the loop.
         remade = set[Path]()
         while True:
             try:
@@ -93,15 +94,15 @@ class ModelFiles:
             except Unfit as error:
                 if not self.is_ours(error.path) or error.path in remade:
                     raise _explained(error, "copy it there again") from error
-                with suppress(OSError):  # a folder of somebody else's
+                with suppress(OSError):  # the folder may not be writable
                     error.path.unlink()
                 remade.add(error.path)
 
     def read_cached(self, read: Callable[[], T]) -> T:
-        """Read what is here.
+        """Read the files on this machine.
 
         Raises:
-            EngineUnavailable: when a file that is here is damaged.
+            EngineUnavailable: when a file is damaged.
         """
         try:
             return read()
@@ -116,17 +117,18 @@ class ModelFiles:
         *,
         repair: bool,
     ) -> T:
-        """Read a repo's files: with what is here alone if that is all, so that not one request is made.
+        """Read a repo's files. If all are cached, no request is made.
 
         Args:
             hub: the repo.
-            read: reads what is here; None where something is missing.
-            fetch: reads all of it, and fetches what is missing.
+            read: reads the cached files; returns None if one is missing.
+            fetch: reads all files, and fetches missing ones.
             repair: fetch damaged files again, instead of raising.
 
         Raises:
             EngineUnavailable: with a sentence that names the file and the remedy.
         """
+        # Each file is repaired once, so that the loop ends.
         repaired = set[str]()
         while True:
             try:
@@ -155,7 +157,7 @@ def _explained(error: Unfit, remedy: str) -> EngineUnavailable:
 def _delete(error: Unfit) -> None:
     try:
         error.path.unlink()
-    except OSError as stuck:  # a cache that is read-only
+    except OSError as stuck:  # for example, a read-only cache
         raise EngineUnavailable(
             f"{error}; it would be made again, but cannot be deleted ({stuck.strerror}): delete it, or set "
             "HF_HOME to a folder that can be written to."
@@ -165,12 +167,12 @@ def _delete(error: Unfit) -> None:
 def _path(given: str) -> Path:
     try:
         return Path(given).expanduser()
-    except RuntimeError:  # the home of a user whom the system does not know
+    except RuntimeError:  # "~user" of an unknown user
         return Path(given)
 
 
 def _is(path: Path, kind: Callable[[Path], bool]) -> bool:
     try:
         return kind(path)
-    except OSError:  # a name that is too long, a folder that nobody may look into
+    except OSError:  # a name too long, or a folder without permission
         return False

@@ -1,8 +1,8 @@
-"""Where ``moshi_mlx``'s tensors are in a file that Kyutai's or NVIDIA's PyTorch code wrote.
+"""Mapping of ``moshi_mlx``'s tensors to those in files of Kyutai's or NVIDIA's PyTorch code.
 
-Both have the same values. PyTorch's file names them otherwise, and has a norm's gains as ``[1, 1, dim]``. The
-attention weights of the depformer's slices are stacked in one tensor, or, since version 0.2.4 of ``moshi``,
-beside each other (``in_projs.N.weight``): what every fine-tune of today looks like.
+The values are the same. PyTorch's files use other names, and store a norm's gains as ``[1, 1, dim]``. The
+attention weights of the depformer's slices are stacked in one tensor, or, since ``moshi`` 0.2.4, separate
+(``in_projs.N.weight``), as in every current fine-tune.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _SPLIT = {
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a tensor comes from.
+    """The source of a tensor.
 
     Attributes:
-        name: in PyTorch's file.
-        part: which part of it, of ``parts`` along the first axis; None for all of it.
-        is_norm: whether it is ``[1, 1, dim]``.
+        name: its name in PyTorch's file.
+        part: index of its part along the first axis; None for the whole tensor.
+        is_norm: whether it is a norm's, ``[1, 1, dim]``.
     """
 
     name: str
@@ -41,35 +41,35 @@ class Origin:
 
 
 def is_pytorch_layout(names: Iterable[str]) -> bool:
-    """Whether these are the names of PyTorch's file."""
+    """Whether these tensor names are PyTorch's."""
     return "out_norm.alpha" in names
 
 
 def slices_in(names: Iterable[str]) -> int:
-    """How many slices the depformer of PyTorch's file has."""
+    """Number of slices the depformer of PyTorch's file has."""
     return sum(bool(re.fullmatch(r"linears\.\d+\.weight", name)) for name in names)
 
 
 def origins(
     target: Iterable[str], found: Container[str], schedule: Sequence[int] | None = None
 ) -> dict[str, Origin]:
-    """Say for each of ``moshi_mlx``'s tensors, by name, where it is in PyTorch's file.
+    """Return the source of each of ``moshi_mlx``'s tensors, by name.
 
     Args:
-        target: names of ``moshi_mlx``'s.
-        found: the names in the file, which tell by which version of ``moshi`` it was written.
-        schedule: by slice of the depformer, which of the file's weights it has; None for each its own.
+        target: ``moshi_mlx``'s names.
+        found: the names in the file; they show which version of ``moshi`` wrote it.
+        schedule: the index of each depformer slice's weights in the file; None if each slice has its own.
     """
     return {name: _split(_origin(name, schedule), found) for name in target}
 
 
 def expected_shapes(target: Shapes, origin_of: dict[str, Origin], parts: int) -> Shapes:
-    """Give what PyTorch's file must hold for these tensors of ``moshi_mlx``'s, by PyTorch's names.
+    """Return the shapes that PyTorch's file must have, by PyTorch's names.
 
     Args:
-        target: shapes of ``moshi_mlx``'s.
-        origin_of: where they are, as ``origins`` has it.
-        parts: how many slices are stacked in one tensor.
+        target: the shapes of ``moshi_mlx``'s tensors.
+        origin_of: their sources, from ``origins``.
+        parts: number of slices stacked in one tensor.
     """
     shapes: Shapes = {}
     for name, shape in target.items():
@@ -83,15 +83,16 @@ def expected_shapes(target: Shapes, origin_of: dict[str, Origin], parts: int) ->
 
 
 def is_of_other_slice(name: str, slices: int) -> bool:
-    """Whether a tensor of PyTorch's belongs to a slice of the depformer beyond the first so many."""
+    """Whether a PyTorch tensor belongs to a depformer slice at or beyond index ``slices``."""
     if (found := _OF_SLICE.match(name)) is None:
         return False
     index = next(int(group) for group in found.groups() if group is not None)
+    # Embedding N serves slice N + 1: slice 0 embeds the text token.
     return index + name.startswith("depformer_emb.") >= slices
 
 
 def _split(origin: Origin, found: Container[str]) -> Origin:
-    """Since version 0.2.4 ``moshi`` saves the attention weights of each slice by themselves."""
+    """Return the separate tensor of a slice's attention weights, as ``moshi`` saves it since 0.2.4."""
     for stacked, split in _SPLIT.items():
         if origin.name.endswith(stacked):
             name = origin.name.removesuffix(stacked) + split.format(origin.part or 0)
@@ -110,7 +111,7 @@ def _origin(name: str, schedule: Sequence[int] | None) -> Origin:
 
 
 def _origin_in_slice(index: int, weights: int, name: str) -> Origin:
-    if name == "emb.weight":  # a slice reads what the one before it has written, and the first one the text
+    if name == "emb.weight":  # a slice embeds the previous slice's token, the first one the text token
         return Origin("depformer_text_emb.weight" if index == 0 else f"depformer_emb.{index - 1}.weight")
     if name.startswith("linear_in."):
         return Origin(name.replace("linear_in", f"depformer_in.{weights}", 1))
@@ -120,7 +121,7 @@ def _origin_in_slice(index: int, weights: int, name: str) -> Origin:
     if ".gating." in name:
         return Origin(name.replace(".gating.", f".gating.{weights}.", 1))
     origin = _renamed(name)
-    # One norm serves all slices; of the attention each has its own part.
+    # All slices share the norms; each has its own part of the attention weights.
     return origin if origin.is_norm else Origin(origin.name, weights)
 
 

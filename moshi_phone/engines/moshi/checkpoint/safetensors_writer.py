@@ -1,4 +1,4 @@
-"""Writes a safetensors file one tensor after the other, so that only one of them is in memory at a time."""
+"""Sequential writer of safetensors files, with one tensor in memory at a time."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ WIDTH_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "I64": 8}
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """How one tensor is laid out.
+    """Dtype and shape of one tensor.
 
     Attributes:
-        dtype: as the format names it: a key of ``WIDTH_BYTES``.
+        dtype: the format's name for it, a key of ``WIDTH_BYTES``.
         shape: its dimensions.
     """
 
@@ -28,16 +28,16 @@ class TensorSpec:
 
     @property
     def size_bytes(self) -> int:
-        """How long its data are."""
+        """Size of its data."""
         return WIDTH_BYTES[self.dtype] * math.prod(self.shape)
 
 
 class SafetensorsWriter:
-    """A context that takes the data of each tensor, in the order in which they were declared.
+    """A context manager that writes the data of each tensor, in the declared order.
 
     Args:
-        path: overwritten. It is complete only after the context has ended without an error.
-        specs: every tensor by name; the file has this order.
+        path: overwritten. The file is complete only after the context ends without an error.
+        specs: every tensor by name, in the file's order.
         metadata: strings for the header.
     """
 
@@ -48,18 +48,19 @@ class SafetensorsWriter:
         self._specs = dict(specs)
         header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
         end = 0
-        # The header stands first and holds every offset: so all shapes are needed before the first value.
+        # The header comes first and holds every offset, so all shapes are needed before the first value.
         for name, spec in specs.items():
             begin, end = end, end + spec.size_bytes
             header[name] = {"dtype": spec.dtype, "shape": list(spec.shape), "data_offsets": [begin, end]}
         text = json.dumps(header).encode()
+        # The format: the header's length in 8 bytes, the header, then all data.
         self._head = len(text).to_bytes(8, "little") + text
         self.total_bytes = len(self._head) + end
         self._missing = list(reversed(self._specs))  # names still to be written, the next one last
-        self._file: BinaryIO  # open within the ``with`` block
+        self._file: BinaryIO  # open inside the ``with`` block only
 
     def __enter__(self) -> SafetensorsWriter:
-        """Begin the file."""
+        """Open the file and write the header."""
         self._file = self._path.open("wb")
         self._file.write(self._head)
         return self
@@ -67,10 +68,10 @@ class SafetensorsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the file.
+        """Close the file.
 
         Raises:
-            ValueError: when a tensor is missing, and nothing else has gone wrong.
+            ValueError: when a tensor is missing and the block raised nothing.
         """
         self._file.close()
         if error is None and self._missing:
@@ -79,7 +80,7 @@ class SafetensorsWriter:
             )
 
     def flush(self) -> None:
-        """Bring everything to the disk, so that a file which is renamed now is whole after a power cut."""
+        """Sync the file to disk, so that a rename that follows survives a power cut."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -87,7 +88,7 @@ class SafetensorsWriter:
         """Append the data of the next tensor, C-contiguous and little-endian.
 
         Raises:
-            ValueError: when another one is due, or its data are of another length.
+            ValueError: when another tensor is due, or the data have another length.
         """
         if not self._missing or self._missing[-1] != name:
             raise ValueError(

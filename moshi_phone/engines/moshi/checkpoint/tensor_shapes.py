@@ -1,6 +1,6 @@
-"""The shapes of a safetensors file's tensors, read without their values, and whether the file is whole.
+"""Shapes of a safetensors file's tensors, read without their values, and a check for truncation.
 
-The library that made the format reads it; it finds files that were cut short as well.
+The ``safetensors`` library reads the header; it also detects truncated files.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 class OtherLayout(Exception):
-    """The file is whole, and holds other tensors than those that were expected; the text names the first."""
+    """The file is intact, but its tensors differ from those expected; the message names the first."""
 
 
 class Damaged(Exception):
-    """The file is not the whole safetensors file that was expected; the text says how that shows."""
+    """The file is truncated or is not a safetensors file; the message gives the symptom."""
 
 
 def read_shapes(path: Path) -> Shapes:
-    """Give the shape of every tensor.
+    """Return the shape of every tensor.
 
     Raises:
-        Damaged: when the header cannot be read, or the file is shorter or longer than it says.
+        Damaged: when the header is unreadable, or the file's length differs from the header's.
         OSError: when the file cannot be read.
     """
     try:
-        # Only values are numpy's; the shapes of bfloat16, which numpy lacks, can be read all the same.
+        # "numpy" concerns values only: shapes of bfloat16, which numpy lacks, can be read.
         with safe_open(path, "numpy") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
@@ -37,10 +37,10 @@ def read_shapes(path: Path) -> Shapes:
 
 
 def check_shapes(found: Shapes, expected: Shapes) -> None:
-    """Check that every expected tensor is there, in its shape.
+    """Check that every expected tensor exists with its shape.
 
     Raises:
-        OtherLayout: naming the first that is not.
+        OtherLayout: names the first missing or differing tensor.
     """
     for name, shape in expected.items():
         if name not in found:

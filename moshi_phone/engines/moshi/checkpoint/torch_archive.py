@@ -1,7 +1,7 @@
-"""Reads tensors out of a file of ``torch.save``, without torch and without running anything that is in it.
+"""Reader of tensors in ``torch.save`` files, without torch and without running code from the file.
 
-Such a file is a zip of one pickle and of the tensors' bytes. A pickle is a program; this reader knows the few
-instructions that describe tensors, and refuses a file with any other. Format: torch/serialization.py.
+Such a file is a zip archive of one pickle and the tensors' bytes. A pickle is a program: this reader allows
+the few instructions that describe tensors and refuses all others. Format: torch/serialization.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from moshi_phone.runtime.errors import first_line
 
 Tensors = dict[str, NDArray[Any]]
 
-PICKLE_LIMIT_BYTES = 64 * 1024  # a voice's has 300
+PICKLE_LIMIT_BYTES = 64 * 1024  # a voice's pickle has 300 bytes
 TENSORS_LIMIT_BYTES = 1 << 30
 DIMENSIONS_LIMIT = 8
 
@@ -47,19 +47,19 @@ _KEY = re.compile(r"[0-9]{1,9}")
 
 
 class NotTensors(Exception):
-    """The file is no such file, or holds something else than tensors; the text says what."""
+    """The file is not a ``torch.save`` file of tensors; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class _StorageType:
-    """What a pickle names where it means a storage's type."""
+    """A storage type named in the pickle."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class _Storage:
-    """One tensor's bytes: flat, of one type."""
+    """One tensor's values: flat, of one dtype."""
 
     values: NDArray[Any]
     is_bfloat16: bool
@@ -69,10 +69,10 @@ def read_tensors(path: Path) -> Tensors:
     """Read a file that holds a dict of tensors by name.
 
     Returns:
-        Arrays of their own memory: float32 (also for bfloat16), float16 or int64.
+        Arrays that own their memory: float32 (also for bfloat16), float16 or int64.
 
     Raises:
-        NotTensors: when there is anything else in it, or a tensor reaches beyond its bytes.
+        NotTensors: when the file holds anything else, or a tensor exceeds its storage.
         OSError: when it cannot be read.
     """
     try:
@@ -82,7 +82,7 @@ def read_tensors(path: Path) -> Tensors:
         raise NotTensors("it is no whole zip archive as torch.save has written them since 1.6") from error
     except (NotTensors, OSError):
         raise
-    except Exception as error:  # whatever zipfile and pickle make of bytes that somebody made up
+    except Exception as error:  # zipfile and pickle raise many types for crafted input
         raise NotTensors(f"it cannot be read ({first_line(error)})") from error
 
 
@@ -119,12 +119,12 @@ def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _check_program(program: bytes) -> None:
-    """Look at every instruction before any of them is run."""
+    """Check every instruction of a pickle before running any."""
     for opcode, given, _ in pickletools.genops(program):
         argument: Any = given
         if opcode.name not in _OPCODES:
             raise NotTensors(f"its pickle has the instruction {opcode.name}, which no tensor needs")
-        # pickle makes its memo as long as the index says
+        # pickle allocates its memo up to the largest index
         if opcode.name in ("BINPUT", "LONG_BINPUT") and int(argument) > len(program):
             raise NotTensors("its pickle counts more objects than it has")
         if opcode.name == "LONG1" and abs(int(argument)) >> 63:
@@ -132,11 +132,11 @@ def _check_program(program: bytes) -> None:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Rebuilds tensors and nothing else.
+    """An unpickler restricted to tensors.
 
     Args:
         program: the pickle, checked.
-        entry: gives the bytes of a storage by its key.
+        entry: returns the bytes of a storage by its key.
     """
 
     def __init__(self, program: bytes, entry: Callable[[str], bytes]) -> None:
@@ -173,7 +173,7 @@ def _no_hooks(*arguments: object) -> OrderedDict[str, Any]:
 def _rebuild(  # noqa: PLR0917 - as torch has it
     storage: object, offset: object, size: object, stride: object, requires_grad: object, hooks: object
 ) -> NDArray[Any]:
-    """Do what ``torch._utils._rebuild_tensor_v2`` does, if the view stays within its storage."""
+    """Do the work of ``torch._utils._rebuild_tensor_v2``, with a check of the view's bounds."""
     if not isinstance(storage, _Storage) or not isinstance(requires_grad, bool) or hooks:
         raise NotTensors("expected a plain tensor, got another")
     if type(offset) is not int or not isinstance(size, tuple) or not isinstance(stride, tuple):
@@ -186,7 +186,7 @@ def _rebuild(  # noqa: PLR0917 - as torch has it
         raise NotTensors(f"expected strides of at least 1, got {stride}")
     available = storage.values.size
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    # With strides that overlap a small storage could stand for a tensor of any size.
+    # Overlapping strides would let a small storage expand to a tensor of any size.
     if last >= available or math.prod(size) > available:
         raise NotTensors(f"a tensor {size} with strides {stride} reaches beyond its {available:,} values")
     width = storage.values.itemsize
@@ -194,5 +194,7 @@ def _rebuild(  # noqa: PLR0917 - as torch has it
         storage.values[offset:], size, [step * width for step in stride], writeable=False
     )
     if storage.is_bfloat16:
+        # bfloat16 is the upper half of float32.
         return (view.astype(np.uint32) << 16).view(np.float32)
+    # A copy, so that the archive's bytes can be freed.
     return view.copy()

@@ -53,12 +53,12 @@ class Mimi:
 
     @property
     def left_frames(self) -> int:
-        """How many frames it can still process."""
+        """Number of frames it can still process."""
         return self._limit_frames - max(self._encoded_frames, self._decoded_frames)
 
     @property
     def held_frames(self) -> int:
-        """How many frames its state holds: 65 kB each."""
+        """Number of frames its state holds: 65 kB each."""
         return self._held_frames
 
     @property

@@ -65,7 +65,7 @@ class MimiPool:
 
     @property
     def ready(self) -> int:
-        """How many can be taken now, spare ones included."""
+        """Number of codecs available now, including spare ones."""
         return len(self._ready)
 
     def fill(self) -> None:
@@ -248,5 +248,5 @@ class MimiPool:
 
 
 def spares_for(directions: int) -> int:
-    """How many spare codecs this number of directions needs."""
+    """Return the number of spare codecs for a number of directions."""
     return -(-directions // DIRECTIONS_PER_SPARE)

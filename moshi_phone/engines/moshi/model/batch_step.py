@@ -1,7 +1,7 @@
-"""One position of several conversations, generated at once: the model's weights are read once for all rows.
+"""Batched generation of one position for several conversations: one pass over the weights serves all rows.
 
-What a row says depends on nothing of the other rows. A row that fails does so alone, and nothing of a row is
-counted before it has succeeded, so that a failed step can be repeated.
+Rows are independent: a row's tokens do not depend on the other rows. A failing row fails alone. A position
+is counted only after its step has succeeded, so a failed step can be repeated.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 @dataclass
 class StepRow:
-    """One conversation's part in a step.
+    """One conversation's row of a batched step.
 
     Attributes:
-        position: the one to generate.
-        history: gives what the model reads there, and what is fixed; it is not written to.
-        rings: one for each layer; the position is written to them, and not counted.
-        noise: of its draws.
-        text: the text token to put into words; None where it is drawn. Once ``choose_text`` has been
-            asked, its answer: it may not be asked twice for one position.
-        choose_text: makes of the drawn text token the one to put into words.
-        fixed: for each of the model's own codebooks its token, or None where it is drawn.
+        position: the position to generate.
+        history: source of the input tokens and of the forced ones; the step does not write to it.
+        rings: one cache for each layer. The step writes the position and does not advance them.
+        noise: Gumbel noise for the draws.
+        text: the forced text token; None while it is drawn. The result of ``choose_text`` is stored here,
+            because that function must run only once for each position.
+        choose_text: maps the drawn text token to the one to feed.
+        fixed: the forced token of each of Moshi's own codebooks; None where the token is drawn.
     """
 
     position: int
@@ -46,33 +46,33 @@ class StepRow:
     fixed: list[int | None] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Look up what is fixed."""
+        """Look up the forced tokens of the position."""
         self.fixed = self.history.fixed(self.position)
 
     @property
     def free_codebooks(self) -> int:
-        """How many codebooks to run: up to the last one that is drawn."""
+        """Number of codebooks to run: up to and including the last drawn one."""
         return max((codebook + 1 for codebook, token in enumerate(self.fixed) if token is None), default=0)
 
     def commit(self) -> None:
-        """Prepare for the evaluation."""
+        """Drop the rings' previous states, so that the evaluation can write in place."""
         for ring in self.rings:
             ring.commit()
 
     def undo(self) -> None:
-        """Prepare for another try."""
+        """Restore the rings' previous states, so that the step can be repeated."""
         for ring in self.rings:
             ring.undo()
 
 
 @dataclass(frozen=True, eq=False)
 class Generated:
-    """What a row said.
+    """The tokens that one row generated.
 
     Attributes:
-        tokens: int32 ``[1 + own codebooks]``, the text first.
-        text_logits: ``[rows, 1, vocabulary]``, of all rows of the step.
-        row: which of them is this one's.
+        tokens: int32 ``[1 + own codebooks]``, the text token first.
+        text_logits: ``[rows, 1, vocabulary]``, for all rows of the step.
+        row: this row's index in ``text_logits``.
     """
 
     tokens: NDArray[np.int32]
@@ -81,13 +81,13 @@ class Generated:
 
 
 def generate(model: Lm, rows: Sequence[StepRow]) -> list[Generated | Exception]:
-    """Generate the position of each row; what failed stands in its row's place.
+    """Generate the position of each row; the result of a failed row is its exception.
 
-    When the step of all rows raises, each row is tried alone, from the state before.
+    If the batched step raises, each row is retried alone from its previous state.
 
     Args:
-        model: of all rows.
-        rows: at least one; all of them draw from the same number of choices.
+        model: shared by all rows.
+        rows: at least one; all must have the same number of ``choices``.
     """
     try:
         return _generate(model, rows)
@@ -137,11 +137,11 @@ def _generate(model: Lm, rows: Sequence[StepRow]) -> list[Generated | Exception]
 
 
 def _text(rows: Sequence[StepRow], drawn: mx.array) -> mx.array:
-    """Give each row's text token, uint32 ``[rows, 1]``; drawn ones that nobody needs are not computed."""
+    """Return each row's text token, uint32 ``[rows, 1]``; mlx skips a draw whose result is unused."""
     if all(row.text is None and row.choose_text is None for row in rows):
         return drawn
     if any(row.text is None and row.choose_text is not None for row in rows):
-        # One evaluation more for the whole step, but only while there are words to say.
+        # One extra evaluation for the whole step, only while a call has words to say.
         for row in rows:
             row.commit()
         mx.eval(drawn)
@@ -153,6 +153,7 @@ def _text(rows: Sequence[StepRow], drawn: mx.array) -> mx.array:
             [[token if row.text is None else row.text] for row, token in zip(rows, tokens, strict=True)],
             mx.uint32,
         )
+    # -1 marks drawn tokens: no token is negative.
     known = mx.array([[-1 if row.text is None else row.text] for row in rows])
     if all(row.text is not None for row in rows):
         return known.astype(mx.uint32)
@@ -160,7 +161,7 @@ def _text(rows: Sequence[StepRow], drawn: mx.array) -> mx.array:
 
 
 def _fixed(rows: Sequence[StepRow]) -> tuple[int, mx.array | None]:
-    """Give how many codebooks to run, and what is fixed of them; see ``BatchedDepformer``."""
+    """Return the number of codebooks to run and their forced tokens; see ``BatchedDepformer``."""
     codebooks = max(row.free_codebooks for row in rows)
     if all(token is None for row in rows for token in row.fixed[:codebooks]):
         return codebooks, None
@@ -172,7 +173,7 @@ def _fixed(rows: Sequence[StepRow]) -> tuple[int, mx.array | None]:
 def _pick(
     rows: mx.array, hidden: mx.array, text: mx.array, draws: StreamDraws
 ) -> tuple[mx.array, mx.array, StreamDraws]:
-    """Give what belongs to some of the rows."""
+    """Select the data of some rows."""
     noise, greedy = (None if one is None else one[rows] for one in draws)
     return hidden[rows], text[rows], StreamDraws(noise, greedy)
 
@@ -181,23 +182,23 @@ class CompiledParts:
     """The compiled parts of a model.
 
     Attributes:
-        transformer: the large one.
+        transformer: the main transformer.
     """
 
     def __init__(self, model: Lm) -> None:
         self.transformer = BatchedTransformer(model)
         self._model_depformer = model.depformer
-        self._depformer: BatchedDepformer | None = None  # a model that only listens has none
+        self._depformer: BatchedDepformer | None = None  # a listening model has none
 
     def depformer(self) -> BatchedDepformer:
-        """Give the depth transformer; it is laid out when something is first drawn."""
+        """Return the depth transformer; built for the first draw."""
         if self._depformer is None:
             self._depformer = BatchedDepformer(self._model_depformer.slices)
         return self._depformer
 
 
 def parts_of(model: Lm) -> CompiledParts:
-    """Give a model's compiled parts, made when they are first asked for."""
+    """Return a model's compiled parts; compiled on first use and cached on the model."""
     parts: CompiledParts | None = getattr(model, "compiled_parts", None)
     if parts is None:
         parts = model.compiled_parts = CompiledParts(model)

@@ -1,10 +1,10 @@
-"""The main transformer for one position of several calls: shared weights, one cache for each call.
+"""The main transformer for one position of several calls, with shared weights and one cache for each call.
 
-Whatever multiplies by weights runs on all rows at once; attention runs row by row, over exactly the
-positions of that row's call. So nothing is padded or masked, and no row can see another.
+Multiplications by weights run on all rows at once. Attention runs row by row, over exactly the positions of
+that row's call: it needs no padding and no mask, and no row can see another.
 
-The parts between two attentions have a constant shape for a number of rows and are compiled. ``mx.compile``
-keeps its traces by thread and by shape, so another thread, or another number of rows, traces them once more.
+The parts between two attentions are compiled: their shape depends only on the number of rows. ``mx.compile``
+caches traces by thread and shape, so another thread or another number of rows costs another trace.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class BatchedTransformer:
     """Runs the layers of a model.
 
     Args:
-        model: its weights are read at each call, so replacing one takes effect.
+        model: the weights are read at each call, so a replaced weight takes effect.
     """
 
     def __init__(self, model: Lm) -> None:
         layers: list[Any] = model.transformer.layers
         self._heads: int = model.cfg.transformer.num_heads
         self._scale: float = model.cfg.transformer.head_dim**-0.5
-        # ``inputs`` makes the weights arguments of the trace: else they would be baked into it as constants.
+        # ``inputs`` makes the weights arguments of the trace; otherwise they would be constants in it.
         self._first = mx.compile(partial(_project, layers[0]), inputs=[layers[0]])
         self._between: list[Callable[..., tuple[mx.array, mx.array, mx.array]]] = [
             mx.compile(partial(_finish_and_project, layer, following), inputs=[layer, following])
@@ -46,12 +46,12 @@ class BatchedTransformer:
 
         Args:
             hidden: ``[rows, 1, dim]``.
-            rows: their caches; the position is written to each, and not counted yet.
+            rows: each row's caches. The position is written to them; the caller advances them.
 
         Returns:
             ``[rows, 1, dim]``, before the output norm.
         """
-        # An array and not numbers: a new number would be a new trace, at every step.
+        # An array, not Python numbers: each new number would cost a new trace, at every step.
         offsets = mx.array([rings[0].offset for rings in rows], mx.int32)
         queries, written = self._first(hidden, offsets)
         last = len(self._between)
@@ -76,10 +76,11 @@ class BatchedTransformer:
 
 
 def _project(layer: Any, hidden: mx.array, offsets: mx.array) -> tuple[mx.array, mx.array]:
-    """Give the queries, ``[rows, heads, 1, dim]``, and keys and values, ``[rows, 2 * heads, 1, dim]``."""
+    """Return queries, ``[rows, heads, 1, dim]``, and keys with values, ``[rows, 2 * heads, 1, dim]``."""
     attention = layer.self_attn
     heads, dim = attention.cfg.num_heads, attention.cfg.head_dim
     projected = attention.in_proj(layer.norm1(hidden)).reshape(-1, 3 * heads, 1, dim)
+    # Rotary embeddings apply to queries and keys, not to values.
     rotated, values = mx.split(projected, [2 * heads], axis=1)
     if attention.rope is not None:
         rotated = attention.rope(rotated, offset=offsets)
@@ -88,7 +89,7 @@ def _project(layer: Any, hidden: mx.array, offsets: mx.array) -> tuple[mx.array,
 
 
 def _finish(layer: Any, hidden: mx.array, attended: mx.array) -> mx.array:
-    """Run what follows a layer's attention."""
+    """Run the rest of a layer after its attention: output projection and feed-forward."""
     hidden = hidden + layer.layer_scale_1(layer.self_attn.out_proj(attended.reshape(hidden.shape)))
     return hidden + layer.layer_scale_2(layer.gating(layer.norm2(hidden)))  # type: ignore[no-any-return]
 

@@ -1,7 +1,7 @@
-"""The depth transformer for one position of several calls: eight draws, one after the other, as one function.
+"""The depth transformer for one position of several calls: eight sequential draws in one compiled function.
 
-Each slice has a small transformer of its own, and attends to the slices before it. All of it has a constant
-shape for a number of rows, so it is compiled as a whole.
+Each slice is a small transformer that attends to the earlier slices. All shapes depend only on the number of
+rows, so the whole loop is compiled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class BatchedDepformer:
     """Draws the audio tokens of one position of each row.
 
     Args:
-        slices: of the model; their weights are read at each call, so replacing one takes effect.
+        slices: the model's. The weights are read at each call, so a replaced weight takes effect.
     """
 
     def __init__(self, slices: Sequence[Any]) -> None:
@@ -34,19 +34,19 @@ class BatchedDepformer:
         fixed: mx.array | None,
         codebooks: int,
     ) -> tuple[mx.array, mx.array]:
-        """Draw the codebooks one after the other, each knowing those before it.
+        """Draw the codebooks in order, each conditioned on the earlier ones.
 
         Args:
-            hidden: ``[rows, 1, dim]``, of the main transformer.
+            hidden: ``[rows, 1, dim]``, the main transformer's output.
             text: uint32 ``[rows, 1]``.
-            draws: for at least so many codebooks.
-            fixed: int32 ``[rows, codebooks]``, the tokens that are not drawn, -1 for those that are; None
-                where all are drawn.
-            codebooks: how many to run.
+            draws: noise for at least ``codebooks`` draws.
+            fixed: int32 ``[rows, codebooks]``, the forced tokens, with -1 for drawn ones; None if all are
+                drawn.
+            codebooks: number of codebooks to run.
 
         Returns:
-            uint32 ``[rows, codebooks]``; bool ``[rows]``, whether the last logits are finite. A codebook
-            has attended to those before it: what is wrong with one shows in it.
+            Tokens, uint32 ``[rows, codebooks]``; and bool ``[rows]``, whether the last logits are finite.
+            The last codebook attends to all earlier ones, so a non-finite value in any of them shows there.
         """
         return self._run(hidden, text, (*draws, fixed), codebooks)
 
@@ -61,7 +61,7 @@ def _draw_all(
     noise, greedy, fixed = choices
     caches: list[list[mx.array]] = [[] for _ in slices[0].transformer.layers]
     token, tokens = text, []
-    # A loop in Python, unrolled by the trace: it runs once for each number of rows and codebooks.
+    # The trace unrolls this Python loop: it runs once for each number of rows and codebooks.
     for codebook, part in enumerate(slices[:codebooks]):
         state = part.linear_in(hidden) + look_up(part.emb, token)
         for layer, cache in zip(part.transformer.layers, caches, strict=True):
@@ -77,7 +77,7 @@ def _draw_all(
 
 
 def _layer(layer: Any, state: mx.array, cache: list[mx.array]) -> mx.array:
-    """Run a layer on one codebook of each row; ``cache`` holds the keys and values of those before it."""
+    """Run a layer on one codebook of each row; ``cache`` holds the earlier keys and values."""
     attention = layer.self_attn
     heads, dim = attention.cfg.num_heads, attention.cfg.head_dim
     projected = attention.in_proj(layer.norm1(state)).reshape(-1, 3 * heads, 1, dim)

@@ -1,4 +1,4 @@
-"""Looking tokens up in the model's tables."""
+"""Token embedding with the model's tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moshi_phone.vendor.moshi_mlx.models.lm import ScaledEmbedding
 
 def look_up(embedding: Any, tokens: mx.array) -> mx.array:
     """Embed tokens of any shape, none of them negative."""
-    # Tokens here are never negative, so the zeroing of negative ones, five operations, can be left out.
+    # Skips the vendored module's zeroing of negative tokens: five operations that no token here needs.
     if (
         type(embedding) is ScaledEmbedding
         and embedding.low_rank is None
@@ -24,7 +24,7 @@ def look_up(embedding: Any, tokens: mx.array) -> mx.array:
 
 
 def sum_up(text_table: Any, audio_tables: Any, tokens: mx.array) -> mx.array:
-    """Add the embeddings of all streams, uint32 ``[rows, 1 + codebooks]``: ``[rows, 1, dim]``."""
+    """Sum the embeddings of all streams: uint32 ``[rows, 1 + codebooks]`` to ``[rows, 1, dim]``."""
     hidden = look_up(text_table, tokens[:, :1])
     for row, table in enumerate(audio_tables, start=1):
         hidden = hidden + look_up(table, tokens[:, row : row + 1])

@@ -1,4 +1,4 @@
-"""Brings a model's weights into memory, and makes sure that they are numbers."""
+"""Loading of a model's weights into memory, with a check for non-finite values."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from mlx.utils import tree_flatten
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
-REPORT_BYTES = 10**9  # from one line of progress to the next
+REPORT_BYTES = 10**9  # between two progress lines
 
 
 def evaluate(weights: Path, model: Lm, progress: Progress | None = None) -> None:
-    """Read all of a model's file, so that no call has to wait for the disk. Runs in the model's thread.
+    """Read a model's whole file, so that no call waits for the disk. Runs in the model's thread.
 
     Args:
-        weights: the file, for what is said of it.
-        model: has taken the weights, and not read them.
+        weights: the file's path, for messages.
+        model: holds the weights lazily, not yet read.
         progress: receives progress lines.
 
     Raises:
-        EngineUnavailable: when a value is infinite or none: the model would say nothing but noise.
+        EngineUnavailable: when a value is not finite; the model would generate noise.
     """
     arrays: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
     total_bytes = sum(array.nbytes for array in arrays.values())
     done_bytes = 0
     for name, array in arrays.items():
         is_finite = mx.isfinite(array).all() if mx.issubdtype(array.dtype, mx.floating) else mx.array(True)
+        # One tensor at a time, so that progress can be reported.
         mx.eval(array, is_finite)
         if not is_finite.item():
             raise EngineUnavailable(

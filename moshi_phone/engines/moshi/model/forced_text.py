@@ -1,7 +1,7 @@
-"""Words that somebody chose, put into Moshi's mouth: the model chooses the moments, we choose the words.
+"""Forced text: Moshi speaks given words, and the model chooses their timing.
 
-The rules are those of the state machine in Kyutai's text-to-speech (``moshi/models/tts.py``), for a model
-whose text stream has padding (3) and a token that begins a word (0).
+The rules follow the state machine of Kyutai's text-to-speech (``moshi/models/tts.py``), for a model whose
+text stream has a padding token (3) and a token that begins a word (0).
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.engines.moshi.model.detokenizer import FIRST_SPOKEN_TOKEN, NEW_WORD_TOKEN, PADDING_TOKEN
 
-MAX_PADDING_STEPS = 8  # from a word's 0 to the next one at most; the word's own pieces count as well
-INITIAL_PADDING_STEPS = 2  # before the first word, so that its beginning is not swallowed
-FINAL_PADDING_STEPS = 4  # after the last piece, until the word has been heard
-MAX_WORDS = 1000  # that wait; some six minutes of speech
-MAX_WORD_CHARS = 100  # longer than any word, and some ten seconds of one
+MAX_PADDING_STEPS = 8  # at most, from one word's 0 to the next; the word's pieces count too
+INITIAL_PADDING_STEPS = 2  # before the first word, so that its onset is not cut off
+FINAL_PADDING_STEPS = 4  # after the last piece, until its audio has been generated
+MAX_WORDS = 1000  # queued; some six minutes of speech
+MAX_WORD_CHARS = 100  # longer than any word; some ten seconds of speech
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPELLING = str.maketrans({"’": "'", ":": " ", "(": None, ")": None})
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word to say.
+    """A word to speak.
 
     Attributes:
-        pieces: its text tokens, one a step.
-        padding_steps: for how many steps after its 0 no other word may begin, its own pieces included.
+        pieces: its text tokens, one for each step.
+        padding_steps: minimum steps from its 0 to the next word, its own pieces included.
     """
 
     pieces: tuple[int, ...]
@@ -38,20 +38,20 @@ class Word:
 
 
 def check_whole(text: str) -> None:
-    """Make sure that a tokenizer takes a text: JSON can spell half a character, and so can a command line.
+    """Reject text with lone surrogates, which JSON and command lines can contain and tokenizers refuse.
 
     Raises:
-        ValueError: when it does not.
+        ValueError: when the text contains one.
     """
     if _SURROGATE.search(text):
         raise ValueError("expected whole characters, got half a surrogate pair")
 
 
 def words_of(text: str, tokenizer: SentencePieceProcessor) -> list[Word]:
-    """Spell a text, each word by itself.
+    """Tokenize a text word by word.
 
     Raises:
-        ValueError: when nothing of it can be spelled, or a word is too long, or no text.
+        ValueError: when no word yields a token, a word is too long, or the text is invalid.
     """
     check_whole(text)
     spoken = text.translate(_SPELLING).split()
@@ -66,23 +66,22 @@ def words_of(text: str, tokenizer: SentencePieceProcessor) -> list[Word]:
 
 
 def word_starts(tokenizer: SentencePieceProcessor) -> frozenset[int]:
-    """Give the tokens by which Moshi begins a word: the 0, and every piece that begins with a space.
+    """Return the tokens that begin a word: the 0, and every piece with a leading space.
 
-    Moshi learned the 0 only where there is a pause: in fluent speech the next word's first piece follows
-    at once.
+    Moshi learned the 0 for pauses only: in fluent speech the next word's first piece follows directly.
     """
     pieces = range(FIRST_SPOKEN_TOKEN, tokenizer.get_piece_size())
     return frozenset({NEW_WORD_TOKEN, *(id_ for id_ in pieces if tokenizer.id_to_piece(id_).startswith("▁"))})
 
 
 class ForcedTextScheduler:
-    """Decides what the text stream is fed, step by step, while there are words to say.
+    """Chooses the text token of each step while words are queued.
 
     Args:
-        starts: tokens that count as the beginning of a word when the model draws them; every other one
-            counts as padding. ``word_starts`` gives Moshi's.
-        max_padding_steps: how long the model may wait from one word to the next.
-        initial_padding_steps: forced before the first word.
+        starts: drawn tokens that count as the beginning of a word; all others count as padding.
+            ``word_starts`` returns Moshi's.
+        max_padding_steps: longest pause between two words.
+        initial_padding_steps: forced padding before the first word.
     """
 
     def __init__(
@@ -95,27 +94,27 @@ class ForcedTextScheduler:
         self._starts = starts
         self._max_padding_steps = max_padding_steps
         self._initial_padding_steps = initial_padding_steps
-        self._words: deque[Word] = deque()  # that have not begun
-        self._pieces: deque[int] = deque()  # of the word that has begun
-        self._left_steps = 0  # of padding that is allowed
-        self._forced_steps = 0  # of padding that is asked for
-        self._final_steps = 0  # left until the last word's sound has come out
+        self._words: deque[Word] = deque()  # not begun yet
+        self._pieces: deque[int] = deque()  # remaining, of the word in progress
+        self._left_steps = 0  # padding still allowed before the next word is forced
+        self._forced_steps = 0  # padding still required before the next word may begin
+        self._final_steps = 0  # until the last word's audio is complete
 
     @property
     def active(self) -> bool:
-        """Whether the next step's text is for this to decide; otherwise the model is free."""
+        """Whether the next step's text is forced; otherwise the model's draw stands."""
         return bool(self._pieces or self._words)
 
     @property
     def done(self) -> bool:
-        """Whether all has been said, and some steps have passed in which its sound came out."""
+        """Whether all words have been spoken, including the final steps for the last one's audio."""
         return not self.active and self._final_steps == 0
 
     def say(self, words: list[Word]) -> None:
-        """Add words to those that wait.
+        """Queue words.
 
         Raises:
-            ValueError: when too many would wait; none of them is added then.
+            ValueError: when the queue would exceed ``MAX_WORDS``; no word is added then.
         """
         waiting = len(self._words) + len(words)
         if waiting > MAX_WORDS:
@@ -126,18 +125,18 @@ class ForcedTextScheduler:
         self._final_steps = FINAL_PADDING_STEPS
 
     def drop_waiting(self) -> None:
-        """Drop the words that have not begun; the pieces of one that has are still said."""
+        """Drop the words that have not begun; the word in progress is completed."""
         self._words.clear()
 
     def decide(self, drawn: int) -> int:
-        """Give the text token to feed, from the one that the model drew. Call it once a step.
+        """Return the text token to feed in place of the drawn one. Call it once a step.
 
-        While this is not active, that is the drawn one.
+        Returns ``drawn`` while no words are queued.
         """
         if not self.active:
             self._final_steps = max(0, self._final_steps - 1)
             return drawn
-        # Either the model wants a word now, or it has paused for as long as it may.
+        # The model begins a word here, or has reached the longest allowed pause.
         asked = self._left_steps <= 0 or drawn in self._starts
         if not self._pieces and self._forced_steps <= 0 and asked:
             word = self._words.popleft()

@@ -1,10 +1,10 @@
 """Moshi's language model: shared weights, and one conversation's state in a ``LanguageSession``.
 
-``moshi_mlx`` gives the modules; stepping them is done here (``batch_step.py``), because its generator keeps
-the KV cache in the model (calls would share it), ends after a fixed number of steps, forgets wrongly after
-4,096, and answers one frame later than it could.
+``moshi_mlx`` provides the modules. ``batch_step.py`` steps them in place of its generator, which keeps the KV
+cache in the model (calls would share it), ends after a fixed number of steps, evicts the wrong positions
+after 4,096, and answers one frame later than necessary.
 
-mlx's streams belong to threads: everything here is used in the model's one thread (``model_thread.py``).
+mlx's streams belong to threads: use everything here in the model's thread only (``model_thread.py``).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 
 @dataclass(frozen=True)
 class Quantization:
-    """How the linear layers and embeddings are packed.
+    """Quantization of the linear layers and embeddings.
 
     Attributes:
-        bits: to a weight.
-        group_size: how many weights share a scale.
-        depformer: how the depformer's are packed; None where they are packed as the others.
+        bits: bits for each weight.
+        group_size: number of weights that share a scale.
+        depformer: the depformer's quantization; None if it is the same.
     """
 
     bits: int
@@ -39,7 +39,7 @@ class Quantization:
     depformer: Quantization | None = None
 
     def of(self, name: str) -> Quantization:
-        """How the layer or tensor of this name is packed."""
+        """Return the quantization of the layer or tensor of this name."""
         return self.depformer if self.depformer is not None and name.startswith("depformer.") else self
 
 
@@ -47,7 +47,7 @@ QUANTIZATIONS = {4: Quantization(4, 32), 8: Quantization(8, 64)}  # as Kyutai pa
 
 
 def quantization_named(packing: str) -> Quantization | None:
-    """Give what a value of ``--quantize`` means: ``4``, ``8``, ``4-8`` (depformer in 8), or ``none``."""
+    """Parse a value of ``--quantize``: ``4``, ``8``, ``4-8`` (depformer in 8), or ``none``."""
     if packing == "none":
         return None
     bits, _, depformer_bits = packing.partition("-")
@@ -56,7 +56,7 @@ def quantization_named(packing: str) -> Quantization | None:
 
 
 def build(config: LmConfig, quantization: Quantization | None) -> Lm:
-    """Lay out the model without values: nothing is computed or allocated before it is evaluated."""
+    """Build the model lazily: nothing is computed or allocated until evaluation."""
     model = Lm(config)
     if quantization is not None:
 
@@ -72,12 +72,12 @@ def build(config: LmConfig, quantization: Quantization | None) -> Lm:
 
 @dataclass(frozen=True)
 class LanguageStep:
-    """What one step says.
+    """The result of one step.
 
     Attributes:
-        text_token: of the inner monologue.
-        audio_tokens: uint32 ``[8]``: the frame of speech that answers the caller's frame; None only
-            for models whose codebooks are delayed by more than one frame, in their first steps.
+        text_token: the inner monologue's token.
+        audio_tokens: uint32 ``[8]``: the frame of speech that answers the caller's frame. None only in the
+            first steps of models whose codebooks are delayed by more than one frame.
     """
 
     text_token: int
@@ -86,13 +86,13 @@ class LanguageStep:
 
 @dataclass(frozen=True, eq=False)
 class Overrides:
-    """What somebody else decides of a step; the rest is drawn.
+    """Forced tokens of one step; all others are drawn.
 
     Attributes:
-        text: the text token to put into words; the audio follows it.
-        audio: uint32 ``[8]``, the frame to say. The model hears itself say it.
-        choose_text: makes of the text token that was drawn the one to put into words; the audio follows
-            it. It is not asked where ``text`` is given.
+        text: the text token; the audio follows it.
+        audio: uint32 ``[8]``, Moshi's frame. The model reads it back as its own speech.
+        choose_text: maps the drawn text token to the one to feed; the audio follows it. Ignored if
+            ``text`` is set.
     """
 
     text: int | None = None
@@ -106,17 +106,17 @@ NO_OVERRIDES = Overrides()
 class LanguageSession:
     """One call's conversation with the model, of any length.
 
-    The first position is generated at once; the caller's frame k is written before the (k + 1)th after it
-    is generated, so it is heard in the very step that it arrives with, and that step completes frame k of
-    the answer.
+    The constructor generates the first position. The caller's frame k is written before position k + 1 is
+    generated: the model hears a frame in the step that it arrives with, and that step completes frame k
+    of the answer.
 
     Args:
         model: shared by all sessions.
-        sampling: how its tokens are drawn.
+        sampling: temperatures and top-k of the draws.
         seed: the same seed gives the same draws.
-        start: what a prompt left in the model; None for a conversation without one.
-        prefix: what it is made to say first. Each of its frames costs one pass of the main transformer.
-        context: how many positions it attends to; the model's own number unless a trial needs fewer.
+        start: the state after a prompt; None for a conversation without one.
+        prefix: forced first frames. Each costs one pass of the main transformer.
+        context: number of positions to attend to. The default is the model's; trial runs use fewer.
     """
 
     def __init__(
@@ -133,13 +133,13 @@ class LanguageSession:
         self._model = model
         self._codebooks = config.generated_codebooks
         self._caller_codebooks = config.other_codebooks
-        # One audio token fewer than can be read: the padding is never drawn.
+        # The audio padding token can be read, but is never drawn.
         self._noise = Noise(
             sampling, seed, config.text_out_vocab_size, config.audio_vocab_size - 1, self._codebooks
         )
         # Forced frame by frame, not all at once: the history is a short ring.
         self._prefix = prefix
-        self._rings: list[RingKVCache] | None  # None once it is closed
+        self._rings: list[RingKVCache] | None  # None after close()
         context = context or config.transformer.context
         if start is None:
             self.history = new_history(config)
@@ -150,8 +150,8 @@ class LanguageSession:
             self._first = start.position  # the caller's frames are counted from here
             self._rings = start.caches(context)
         self._position = self._first  # the next to generate; counted only when its step has succeeded
-        self._generated: Generated | None = None  # of the last step, for text_logits
-        # Position 0 speaks of frame 0 already: without this the prefix would lose its first frame.
+        self._generated: Generated | None = None  # the last step's, for text_logits
+        # Position 0 generates part of frame 0: without this, the prefix would lose its first frame.
         self._force(0)
         self._finish(results_or_raise(generate(model, [self._row()]))[0])
 
@@ -161,12 +161,12 @@ class LanguageSession:
 
     @property
     def frames(self) -> int:
-        """How many of the caller's frames it has heard."""
+        """Number of the caller's frames heard so far."""
         return self._position - self._first - 1
 
     @property
     def text_logits(self) -> mx.array | None:
-        """Of the last position, ``[1, 1, vocabulary]``; None after ``close()``."""
+        """The last position's text logits, ``[1, 1, vocabulary]``; None after ``close()``."""
         last = self._generated
         return None if last is None else last.text_logits[last.row : last.row + 1]
 
@@ -178,7 +178,7 @@ class LanguageSession:
         force_audio: Tokens | None = None,
         steer: Callable[[int], int] | None = None,
     ) -> LanguageStep:
-        """Hear 80 ms of the caller and say 80 ms: what the prefix has for this frame, or else what is drawn.
+        """Process 80 ms of the caller's audio and generate 80 ms: the prefix's frame, or else a drawn one.
 
         Args:
             caller_tokens: uint32 ``[8]``, the caller's frame.
@@ -189,17 +189,17 @@ class LanguageSession:
         Raises:
             ValueError: when an array has another shape or dtype.
             RuntimeError: after ``close()``.
-            FloatingPointError: when the model's numbers have become none, which they would stay for ever.
+            FloatingPointError: when the logits are not finite; the cache then stays unusable.
         """
         return step_together([self], [caller_tokens], [Overrides(force_text, force_audio, steer)])[0]
 
     def close(self) -> None:
-        """Free the memory. May be called twice, and while a step is under way in the same thread."""
+        """Free the memory. Safe to call twice, and from ``choose_text`` during a step."""
         self._rings = None
         self._generated = None
 
     def _hear(self, caller_tokens: Tokens, overrides: Overrides) -> StepRow:
-        """Take the caller's frame, and lay the step out. Repeated for the same frame, it changes nothing."""
+        """Write the caller's frame to the history and build the step's row. Idempotent for one frame."""
         check_tokens("caller_tokens", caller_tokens, self._caller_codebooks)
         frame, time, text = self.frames, self._position - 1, overrides.text
         self.history.hear(time, caller_tokens)
@@ -217,10 +217,10 @@ class LanguageSession:
         return StepRow(self._position, self.history, self._rings, self._noise, text, choose_text)
 
     def _finish(self, generated: Generated) -> LanguageStep:
-        """Count the position that was generated."""
+        """Record the generated tokens and advance to the next position."""
         position = self._position
         self.history.say(position, generated.tokens)
-        if self._rings is not None:  # it may have been closed by what the step asked
+        if self._rings is not None:  # None if ``choose_text`` closed the session
             self._generated = generated
             for ring in self._rings:
                 ring.advance()
@@ -228,7 +228,7 @@ class LanguageSession:
         return LanguageStep(int(generated.tokens[0]), self.history.spoken(position))
 
     def _force(self, frame: int) -> None:
-        """Fix a frame of the prefix while the frame before it is said: its first codebook has no delay."""
+        """Force a prefix frame one frame ahead: its first codebook has no delay."""
         if frame < len(self._prefix):
             check_tokens("prefix", self._prefix[frame].audio_tokens, self._codebooks)
             self.history.force(self._first + frame, self._prefix[frame].audio_tokens)
@@ -239,9 +239,9 @@ def step_together(
     caller_frames: Sequence[Tokens],
     overrides: Sequence[Overrides] | None = None,
 ) -> list[LanguageStep]:
-    """Step several conversations at once: the model's weights are read once for all of them.
+    """Step several conversations in one batch: one pass over the model's weights serves all.
 
-    Each says what it would say alone; see ``try_together`` for steps that may fail.
+    Each result equals that of a step alone. ``try_together`` returns exceptions instead of raising.
 
     Args:
         sessions: each once.
@@ -249,8 +249,8 @@ def step_together(
         overrides: for each session, what is not drawn.
 
     Raises:
-        ValueError, RuntimeError, FloatingPointError: see ``LanguageSession.step``; the first of those that
-            were raised. All other sessions have been stepped then.
+        ValueError, RuntimeError, FloatingPointError: the first failure, as in ``LanguageSession.step``. All
+            other sessions have been stepped by then.
     """
     return results_or_raise(try_together(sessions, caller_frames, overrides))
 
@@ -260,9 +260,9 @@ def try_together(
     caller_frames: Sequence[Tokens],
     overrides: Sequence[Overrides] | None = None,
 ) -> list[LanguageStep | Exception]:
-    """Step several conversations at once, and give what was raised in place of the steps that failed.
+    """Step several conversations in one batch; the result of a failed step is its exception.
 
-    A session whose step failed is as it was before, and the others go on as if alone.
+    A failed step leaves its session unchanged and does not affect the others.
 
     Args:
         sessions: each once, all of one model.
@@ -277,10 +277,10 @@ def try_together(
     for index, (session, frame, override) in enumerate(given):
         try:
             row = session._hear(frame, override)
-        except Exception as error:  # also of a session that was closed meanwhile
+        except Exception as error:  # for example, the session was closed meanwhile
             results[index] = error
         else:
-            # All calls of a server draw from as many choices; whoever does not is stepped by itself.
+            # A batch needs equal top-k. All calls of a server have it, so usually there is one batch.
             batches.setdefault(row.noise.choices, []).append((index, row))
     for batch in batches.values():
         model = sessions[batch[0][0]]._model
@@ -293,7 +293,7 @@ T = TypeVar("T")
 
 
 def results_or_raise(results: Sequence[T | Exception]) -> list[T]:
-    """Give the results if none of them is an exception."""
+    """Return the results, or raise the first exception among them."""
     for result in results:
         if isinstance(result, Exception):
             raise result
@@ -301,7 +301,7 @@ def results_or_raise(results: Sequence[T | Exception]) -> list[T]:
 
 
 def new_history(config: LmConfig) -> TokenHistory:
-    """Make the token history of a model with these delays, with nothing in it."""
+    """Create an empty token history with the model's delays."""
     return TokenHistory(
         config.audio_delays,
         config.generated_codebooks,
@@ -314,7 +314,7 @@ def check_tokens(name: str, tokens: Tokens, codebooks: int) -> None:
     """Check that a frame's tokens are uint32 ``[codebooks]``.
 
     Raises:
-        ValueError: naming the argument, what was expected and what came.
+        ValueError: names the argument, the expected and the actual shape and dtype.
     """
     if tokens.shape != (codebooks,) or tokens.dtype != np.uint32:
         raise ValueError(f"{name}: expected uint32 [{codebooks}], got {tokens.dtype} {list(tokens.shape)}")

@@ -1,8 +1,7 @@
-"""Reads a whole prompt in one pass of the main transformer, or in slices of it.
+"""Prefill of a prompt: one pass of the main transformer, or several over slices of the prompt.
 
-A prompt is forced from end to end, so nothing has to be drawn between its positions: the depformer is not
-needed, and the positions need not wait for each other. ``moshi_mlx``'s ``Transformer`` passes no mask on, so
-this goes through its layers.
+Every token of a prompt is forced, so the depformer is not needed and positions can be processed in parallel.
+``moshi_mlx``'s ``Transformer`` does not forward a mask, so the layers are called here directly.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 
 class Prefill:
-    """One prompt on its way into the model. Used in the model's thread.
+    """The prefill of one prompt. Use it in the model's thread.
 
     Args:
-        model: reads it.
-        inputs: int32 ``[positions, 1 + codebooks]``: the tokens that each position reads.
-        embeddings: float32 ``[first positions, dim]``: what the first of them read in place of tokens.
-        history: what the position after the last one reads; kept in the snapshot.
+        model: the language model.
+        inputs: int32 ``[positions, 1 + codebooks]``: the input tokens of each position.
+        embeddings: float32 ``[first positions, dim]``: inputs of the first positions in place of tokens.
+        history: the tokens after the prompt; stored in the snapshot.
     """
 
     def __init__(
@@ -42,15 +41,15 @@ class Prefill:
         self._history = history
         # Not rings: a pass over several positions needs their keys in order, for the causal mask.
         self._caches = [PromptKVCache(len(inputs)) for _ in model.transformer.layers]
-        self._position = 0  # the first that has not been read
+        self._position = 0  # the first unread one
 
     @property
     def positions_left(self) -> int:
-        """How many positions have not been read yet."""
+        """Number of positions not read yet."""
         return len(self._inputs) - self._position
 
     def advance(self, positions: int) -> None:
-        """Read the next positions, at most so many, in one pass."""
+        """Read at most ``positions`` more positions in one pass."""
         end = min(self._position + positions, len(self._inputs))
         layers: list[Any] = self._model.transformer.layers
         hidden = self._embed(self._position, end)
@@ -58,12 +57,12 @@ class Prefill:
             attended = layer.self_attn(layer.norm1(hidden), cache=cache, mask="causal")
             hidden = hidden + layer.layer_scale_1(attended)
             hidden = hidden + layer.layer_scale_2(layer.gating(layer.norm2(hidden)))
-        # Nothing but keys and values is wanted, so the last layer's output is never computed.
+        # Evaluates keys and values only, so mlx never computes the last layer's output.
         mx.eval([array for cache in self._caches for array in cache.state])
         self._position = end
 
     def snapshot(self) -> Snapshot:
-        """Give the state after the last position.
+        """Return the state after the last position.
 
         Raises:
             RuntimeError: when there are positions left.
@@ -83,7 +82,7 @@ class Prefill:
         given = 0 if self._embeddings is None else min(max(len(self._embeddings) - begin, 0), end - begin)
         parts = []
         if self._embeddings is not None and given:
-            # A packed table's own dtype is uint32; what is looked up in it has the model's own dtype.
+            # A quantized table is uint32; an embedding from it has the model's dtype.
             dtype = look_up(model.text_emb, mx.array([[0]], mx.uint32)).dtype
             parts.append(mx.array(self._embeddings[begin : begin + given])[None].astype(dtype))
         if begin + given < end:

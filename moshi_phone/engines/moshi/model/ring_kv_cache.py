@@ -1,4 +1,4 @@
-"""The attention cache: a ring of exactly ``context`` positions, and snapshots of its beginning."""
+"""The KV cache: a ring of exactly ``context`` positions, and snapshots of a prompt's state."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from moshi_phone.engines.moshi.model.token_history import TokenHistory
 
 
 class RingKVCache:
-    """Keys and values of exactly the last ``context`` positions of one layer of one call.
+    """Keys and values of the last ``context`` positions, for one layer of one call.
 
-    Exactly ``context``: Kyutai's model attends to that many positions, the current one included, so one
-    slot more or fewer is another model from then on. All slots are allocated at once, so that a call
-    which begins can also go on.
+    Kyutai's model attends to exactly ``context`` positions, the current one included: one slot more or
+    fewer changes the output once the ring is full. All slots are allocated at the first write, so a call
+    that has begun cannot run out of memory later.
 
-    A position is written first and counted only once its step has succeeded (``advance``), so a step that
-    failed can be repeated: it writes the same slot again.
+    ``write`` stores a position; ``advance`` counts it after its step has succeeded. A repeated step
+    therefore writes the same slot.
     """
 
     def __init__(self, context: int) -> None:
@@ -29,9 +29,9 @@ class RingKVCache:
         self._before: mx.array | None = None
 
     def write(self, position: mx.array) -> tuple[mx.array, mx.array]:
-        """Write the keys and values of the current position, and give all that it attends to.
+        """Write the keys and values of the current position, and return those to attend to.
 
-        The order within the ring does not matter: positions are in the keys, by rotation.
+        Their order in the ring does not matter: rotary embeddings encode each key's position.
 
         Args:
             position: ``[1, 2 * heads, 1, dim]``, the keys of all heads, then their values.
@@ -43,7 +43,7 @@ class RingKVCache:
             _, heads, _, dim = position.shape
             self._state = mx.zeros((1, heads, self.context, dim), position.dtype)
         self._before = self._state
-        # Not an in-place write: mlx turns this into one only while nobody else holds the array.
+        # mlx makes this an in-place write only if no other reference to the array exists.
         slot = self.offset % self.context
         self._state = written = mx.slice_update(self._state, position, mx.array([slot]), axes=(2,))
         heads = position.shape[1] // 2
@@ -53,11 +53,11 @@ class RingKVCache:
         return written[:, :heads, : self.offset + 1], written[:, heads:, : self.offset + 1]
 
     def commit(self) -> None:
-        """Let go of the state before the written position: the step is about to be evaluated."""
+        """Release the previous state. Call it just before the evaluation, so that mlx writes in place."""
         self._before = None
 
     def undo(self) -> None:
-        """Forget what was written since the last ``commit``."""
+        """Discard the position written since the last ``commit``."""
         if self._before is not None:
             self._state, self._before = self._before, None
 
@@ -79,10 +79,10 @@ class RingKVCache:
         return self._state[:, :heads], self._state[:, heads:]
 
     def fill(self, keys: mx.array, values: mx.array) -> None:
-        """Begin with the keys and values of the first positions, ``[1, heads, positions, dim]``: copies them.
+        """Copy in the keys and values of the first positions, ``[1, heads, positions, dim]``.
 
         Raises:
-            ValueError: when they are more than fit.
+            ValueError: when the ring is not empty, or they do not fit.
         """
         _, heads, positions, dim = keys.shape
         if self.offset or positions > self.context:
@@ -94,27 +94,27 @@ class RingKVCache:
 
 
 class PromptKVCache:
-    """Keys and values of a prompt while it is read, slice by slice.
+    """Keys and values of a prompt during its prefill.
 
-    Room for all of it is taken at once: with one more array for each slice, and each longer than the last,
-    mlx would keep all the earlier ones for later use, gigabytes of them.
+    Memory for the whole prompt is allocated once. With a longer array for each slice, mlx would cache all the
+    shorter ones for reuse: gigabytes.
 
     Args:
-        positions: the length of the prompt.
+        positions: the prompt's length.
     """
 
     def __init__(self, positions: int) -> None:
         self.offset = 0
         self._positions = positions
         self._keys: mx.array | None = None  # [1, heads, positions, dim]
-        # The same shape; both are made with the first slice, whose dtype they take.
+        # Same shape. The first slice determines the dtype of both.
         self._values: mx.array | None = None
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Append some positions, ``[1, heads, positions, dim]``, and give all so far.
+        """Append positions, ``[1, heads, positions, dim]``, and return all so far.
 
         Raises:
-            ValueError: when they are more than the prompt has.
+            ValueError: when they exceed the prompt's length.
         """
         end = self.offset + keys.shape[2]
         if end > self._positions:
@@ -129,7 +129,7 @@ class PromptKVCache:
 
     @property
     def state(self) -> tuple[mx.array, mx.array]:
-        """Keys and values of all positions, zeros where they have not been read yet.
+        """Keys and values of all positions, with zeros for unread ones.
 
         Raises:
             RuntimeError: when there are none.
@@ -141,13 +141,13 @@ class PromptKVCache:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The state after a prompt. Nobody writes to it: calls get copies.
+    """The state after a prompt. Immutable: each call gets a copy.
 
     Attributes:
-        keys: of each layer, ``[1, heads, positions, dim]``.
-        values: of each layer, ``[1, heads, positions, dim]``.
-        history: the tokens that the next positions read.
-        position: the first that is not in it.
+        keys: for each layer, ``[1, heads, positions, dim]``.
+        values: for each layer, ``[1, heads, positions, dim]``.
+        history: the tokens after the prompt.
+        position: the first position after the prompt.
     """
 
     keys: tuple[mx.array, ...]
@@ -157,12 +157,12 @@ class Snapshot:
 
     @property
     def size_bytes(self) -> int:
-        """How much memory the keys and values take."""
+        """Memory of the keys and values, in bytes."""
         return sum(array.nbytes for array in (*self.keys, *self.values))
 
     def caches(self, context: int) -> list[RingKVCache]:
-        """Give a new call's caches, of ``context`` positions each, with a copy of this in them."""
+        """Return caches for a new call, of ``context`` positions each, with a copy of this state."""
         rings = [RingKVCache(context) for _ in self.keys]
         for ring, keys, values in zip(rings, self.keys, self.values, strict=True):
-            ring.fill(keys, values)  # a copy: writing into an mlx array changes it for all who hold it
+            ring.fill(keys, values)  # copies: a write to an mlx array is visible through every reference
         return rings

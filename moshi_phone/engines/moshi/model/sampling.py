@@ -1,4 +1,4 @@
-"""How a token is drawn from the model's logits."""
+"""Sampling of tokens from logits, with Gumbel noise for temperature and top-k."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Sampling:
-    """Temperature and top-k; temperature 0 takes the likeliest, top-k 0 leaves every token in."""
+    """Temperature and top-k. Temperature 0 is greedy; top-k 0 means no limit."""
 
     temperature: float
     top_k: int
 
     def choices(self, vocabulary: int) -> int:
-        """How many tokens are drawn from."""
+        """Number of candidate tokens in a draw."""
         return min(self.top_k, vocabulary) if self.top_k > 0 else vocabulary
 
 
 class StreamDraws(NamedTuple):
-    """What the draws of one stream take, at one position of several rows.
+    """Noise for the draws of one stream, at one position of several rows.
 
     Attributes:
-        noise: float32 ``[rows, draws, choices]``, one draw for the text, one for each codebook of the
-            audio; None where all rows are greedy.
-        greedy: bool ``[rows, 1]``, which rows take the likeliest; None where none or all do.
+        noise: float32 ``[rows, draws, choices]``: one draw for the text, one for each codebook of the
+            audio. None if all rows are greedy.
+        greedy: bool ``[rows, 1]``, which rows are greedy; None if none or all are.
     """
 
     noise: mx.array | None
@@ -36,26 +36,26 @@ class StreamDraws(NamedTuple):
 
 
 def draw(logits: mx.array, draws: StreamDraws) -> mx.array:
-    """Draw one token for each row. There are nine draws a step, so every operation counts.
+    """Draw one token for each row. A step has nine draws, so every operation counts.
 
     Args:
         logits: ``[rows, 1, vocabulary]``, any float type.
-        draws: of the stream, for one draw.
+        draws: the stream's noise, sliced to one draw.
 
     Returns:
         uint32 ``[rows, 1]``.
     """
     noise, greedy = draws
     if noise is None:
-        return mx.argmax(logits, axis=-1)  # no widening: the order is the same in bfloat16
-    widened = logits.astype(mx.float32)  # bfloat16 would round the noise off beside large logits
+        return mx.argmax(logits, axis=-1)  # not widened: bfloat16 has the same order
+    widened = logits.astype(mx.float32)  # in bfloat16 large logits would absorb the noise
     left_out = logits.shape[-1] - noise.shape[-1]
     if left_out == 0:
         drawn = mx.argmax(widened + noise, axis=-1)
     else:
-        # A partition and not a sort: the order among the top k does not matter to the draw.
+        # A partition is enough: the draw does not depend on the order of the top k.
         tokens = mx.argpartition(widened, kth=left_out, axis=-1)[..., left_out:]
-        # The largest of logit / temperature + noise is the largest of logit + noise * temperature.
+        # argmax(logit / temperature + noise) equals argmax(logit + noise * temperature).
         best = mx.argmax(mx.take_along_axis(widened, tokens, axis=-1) + noise, axis=-1, keepdims=True)
         drawn = mx.take_along_axis(tokens, best, axis=-1)[..., 0]
     return drawn if greedy is None else mx.where(greedy, mx.argmax(logits, axis=-1), drawn)
@@ -63,7 +63,7 @@ def draw(logits: mx.array, draws: StreamDraws) -> mx.array:
 
 @dataclass(frozen=True)
 class MoshiSampling:
-    """Of both streams; the defaults are those of Kyutai's PyTorch code."""
+    """Sampling of both streams; the defaults are those of Kyutai's PyTorch code."""
 
     text: Sampling = Sampling(0.7, 25)
     audio: Sampling = Sampling(0.8, 250)
@@ -73,28 +73,27 @@ GREEDY = MoshiSampling(Sampling(0.0, 0), Sampling(0.0, 0))
 
 
 class Noise:
-    """Gumbel noise times temperature for every draw: a function of seed and position, of nothing else.
+    """Gumbel noise times temperature for every draw: a pure function of seed and position.
 
-    So sessions cannot disturb each other, and neither the order in which they are stepped nor the batch
-    that they are stepped in matters.
+    A session's draws therefore do not depend on other sessions, on their order, or on the batch.
 
     Args:
-        sampling: of both streams; where a temperature is 0 there is no noise.
-        seed: its lowest 32 bits count.
-        text_size: how many text tokens there are.
-        audio_size: how many audio tokens can be drawn.
-        codebooks: how many are drawn at a position.
+        sampling: of both streams; a temperature of 0 means no noise.
+        seed: the lowest 32 bits are used.
+        text_size: number of text tokens.
+        audio_size: number of audio tokens that can be drawn.
+        codebooks: number of codebooks drawn at a position.
     """
 
     def __init__(self, sampling: MoshiSampling, seed: int, text_size: int, audio_size: int, codebooks: int):
         self.seed = seed & 0xFFFFFFFF
         self.codebooks = codebooks
-        # Rows are drawn together only where they draw from as many choices.
+        # Rows can share a batch only if their noise has the same shape.
         self.choices = (sampling.text.choices(text_size), sampling.audio.choices(audio_size))
         self._sample_by(sampling)
 
     def set_temperature(self, temperature: float) -> None:
-        """Draw both streams at this temperature from the next position on; 0 takes the likeliest."""
+        """Set both streams' temperature from the next position on; 0 is greedy."""
         self._sample_by(
             MoshiSampling(
                 Sampling(temperature, self.sampling.text.top_k),
@@ -104,12 +103,13 @@ class Noise:
 
     def _sample_by(self, sampling: MoshiSampling) -> None:
         self.sampling = sampling
+        # Widths of the noise; 0 for a greedy stream.
         self.text = self.choices[0] if sampling.text.temperature > 0 else 0
         self.audio = self.choices[1] if sampling.audio.temperature > 0 else 0
 
 
 def draws_at(noises: Sequence[Noise], positions: Sequence[int]) -> tuple[StreamDraws, StreamDraws]:
-    """Give what each row's draws of text and audio take at its position; all have the same ``choices``."""
+    """Return the text and audio noise of each row at its position; all rows have equal ``choices``."""
     rows_of: dict[tuple[int, int], list[int]] = {}
     for row, noise in enumerate(noises):
         rows_of.setdefault((noise.text, noise.audio), []).append(row)
@@ -118,7 +118,7 @@ def draws_at(noises: Sequence[Noise], positions: Sequence[int]) -> tuple[StreamD
     ]
     if len(parts) == 1:
         return StreamDraws(parts[0][0]), StreamDraws(parts[0][1])
-    # A call with a temperature of its own, 0, beside others that draw.
+    # Mixed batch: some rows are greedy in a stream, others draw. Compute the groups, then restore the order.
     place = mx.array(np.argsort([row for rows in rows_of.values() for row in rows]).astype(np.int32))
     sizes = [len(rows) for rows in rows_of.values()]
     return (
@@ -128,11 +128,11 @@ def draws_at(noises: Sequence[Noise], positions: Sequence[int]) -> tuple[StreamD
 
 
 def _noise(noises: Sequence[Noise], positions: Sequence[int]) -> tuple[mx.array | None, mx.array | None]:
-    """Give the noise of rows that draw alike: ``[rows, 1, text]`` and ``[rows, codebooks, audio]``."""
+    """Return the noise of a uniform group: ``[rows, 1, text]`` and ``[rows, codebooks, audio]``."""
     first = noises[0]
     if not first.text and not first.audio:
         return None, None
-    # mlx's keys are two words of 32 bits; with one of our own nothing is kept between two positions.
+    # An mlx key is two 32-bit words. Seed and position make one, so no generator state is needed.
     keys = mx.array(
         [[noise.seed, position & 0xFFFFFFFF] for noise, position in zip(noises, positions, strict=True)],
         mx.uint32,
@@ -157,7 +157,7 @@ def _scaled_gumbel(
 
 
 def _merged(parts: Sequence[mx.array | None], sizes: Sequence[int], place: mx.array) -> StreamDraws:
-    """Put groups of rows together, row ``i`` from ``place[i]``; those without noise are greedy."""
+    """Concatenate groups and reorder: row ``i`` comes from ``place[i]``. Groups without noise are greedy."""
     some = next((part for part in parts if part is not None), None)
     if some is None:
         return StreamDraws(None)

@@ -1,4 +1,4 @@
-"""Words that a call was given to say: taken on the event loop, put into the model's mouth in its thread."""
+"""A call's queued words: added on the event loop, spoken by steps in the model's thread."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from moshi_phone.engines.moshi.model.forced_text import ForcedTextScheduler, Wor
 
 
 class SpeechQueue:
-    """What one call is to say, and whether it has been said.
+    """The words queued for one call, and an event for their end.
 
     Args:
-        steering: decides which word goes into which step.
-        spell: makes words of a text; raises ``ValueError`` where there are none in it.
+        steering: schedules the words over the steps.
+        spell: tokenizes a text into words; raises ``ValueError`` for a text without any.
     """
 
     def __init__(self, steering: ForcedTextScheduler, spell: Callable[[str], list[Word]]) -> None:
         self._steering = steering
         self._spell = spell
-        self._lock = threading.Lock()  # between say(), on the event loop, and decide(), in the model's thread
-        self._said = asyncio.Event()  # the event loop's own; set while there is nothing to say
+        self._lock = threading.Lock()  # say() runs on the event loop, decide() in the model's thread
+        self._said = asyncio.Event()  # event loop only; set while nothing is queued
         self._said.set()
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing to say, so that the model need not be steered."""
+        """Whether nothing is queued, so that the model need not be steered."""
         return self._steering.done
 
     def say(self, text: str) -> None:
-        """Add words to those that wait. On the event loop.
+        """Queue a text's words. On the event loop.
 
         Raises:
-            ValueError: when there is nothing in the text to say, or too much would wait.
+            ValueError: when the text has no words, or the queue would be too long.
         """
         words = self._spell(text)
         with self._lock:
@@ -46,12 +46,12 @@ class SpeechQueue:
             self._steering.drop_waiting()
 
     def decide(self, drawn: int) -> int:
-        """Make of the text token that the model drew the one to feed. In the model's thread."""
+        """Map the drawn text token to the one to feed. In the model's thread."""
         with self._lock:
             return self._steering.decide(drawn)
 
     def step_given(self) -> None:
-        """Take note that one more step has come out. On the event loop."""
+        """Set the event if the finished step was the last of the words. On the event loop."""
         if not self._said.is_set():
             with self._lock:
                 over = self._steering.done
@@ -59,9 +59,9 @@ class SpeechQueue:
                 self._said.set()
 
     def end(self) -> None:
-        """Let nobody wait any longer: nothing more will be said. On the event loop."""
+        """Wake all waiters: the call speaks no more words. On the event loop."""
         self._said.set()
 
     async def said(self) -> None:
-        """Wait until all has been said, or nothing more will be."""
+        """Wait until all words have been spoken, or ``end`` is called."""
         await self._said.wait()

@@ -1,7 +1,7 @@
-"""The tokens of the last steps, and tokens that are forced at a call's beginning.
+"""The tokens of the last steps, and a call's forced prefix.
 
-Row 0 is the text, then come Moshi's own codebooks, then the caller's. "Time" counts frames of speech, and
-"position" counts steps of the model; a codebook with delay d speaks of time t at position t + d.
+Row 0 is the text; then follow Moshi's own codebooks, then the caller's. "Time" counts frames of speech and
+"position" counts steps of the model: a codebook with delay d holds time t at position t + d.
 """
 
 from __future__ import annotations
@@ -19,58 +19,58 @@ Tokens = NDArray[np.uint32]
 
 
 class TokenHistory:
-    """The last few tokens of every stream: as many as the longest delay reaches back.
+    """A ring of every stream's last tokens, long enough for the longest delay.
 
     Args:
-        delays: of every audio codebook in frames, Moshi's own first, then the caller's.
-        own_codebooks: how many of them are Moshi's own.
-        text_start: what stands before the first text token.
-        audio_start: what stands before the first audio token.
+        delays: the delay of every audio codebook in frames, Moshi's own first, then the caller's.
+        own_codebooks: number of Moshi's own codebooks.
+        text_start: the token before the first text token.
+        audio_start: the token before the first audio token.
     """
 
     def __init__(
         self, delays: Sequence[int], own_codebooks: int, *, text_start: int, audio_start: int
     ) -> None:
-        self._delays = np.array([0, *delays])  # by row; the text has none
+        self._delays = np.array([0, *delays])  # by row; the text has no delay
         self._own = slice(1, 1 + own_codebooks)
         self._caller = slice(1 + own_codebooks, 1 + len(delays))
-        self._rows = np.arange(1 + len(delays))  # picks one cell of each row, each at a time of its own
+        self._rows = np.arange(1 + len(delays))  # index that selects one cell of each row, at different times
         self._start = np.array([text_start, *[audio_start] * len(delays)], np.int32)
         self.delay_frames = int(self._delays[self._own].max())
-        # At position p: read back to p - 1 - the longest delay, forced up to p, and p + 1 is made free again.
+        # At position p, ``inputs`` reads back to p - 1 - the longest delay, and ``say`` clears p + 1.
         self.length = int(self._delays.max()) + 3
         self._cells = np.tile(self._start[:, None], self.length)  # a ring over time: column t % length
         self._forced = np.zeros(self._cells.shape, bool)  # which cells ``say`` must not overwrite
 
     def inputs(self, position: int) -> NDArray[np.int32]:
-        """int32 ``[1 + codebooks]``: what the model reads at a position, start tokens where nothing was."""
+        """Return a position's input tokens, int32 ``[1 + codebooks]``: start tokens before time 0."""
         times = position - 1 - self._delays
         return np.where(times >= 0, self._cells[self._rows, times % self.length], self._start)
 
     def hear(self, time: int, caller: Tokens) -> None:
-        """Take the caller's frame, uint32 ``[caller's codebooks]``."""
+        """Write the caller's frame, uint32 ``[caller's codebooks]``."""
         self._cells[self._caller, time % self.length] = caller
 
     def force(self, time: int, own: Tokens) -> None:
-        """Fix Moshi's own frame of a time, uint32 ``[own codebooks]``, whatever is generated for it."""
+        """Force Moshi's frame at a time, uint32 ``[own codebooks]``: it overrides generated tokens."""
         self._cells[self._own, time % self.length] = own
         self._forced[self._own, time % self.length] = True
 
     def put(self, time: int, column: NDArray[np.int32]) -> None:
-        """Fix all streams at a time, int32 ``[1 + codebooks]``: text, Moshi's own, the caller's."""
+        """Force all streams at a time, int32 ``[1 + codebooks]``: text, Moshi, caller."""
         self._cells[:, time % self.length] = column
         self._forced[self._own, time % self.length] = True
 
     def copy(self) -> TokenHistory:
-        """Give another one with the same tokens, that can go on by itself."""
+        """Return an independent copy."""
         other = copy.copy(self)
         other._cells, other._forced = self._cells.copy(), self._forced.copy()
         return other
 
     def fixed(self, position: int) -> list[int | None]:
-        """What each of Moshi's own codebooks is fixed to at a position; None where it is free.
+        """Return the forced token of each of Moshi's codebooks at a position; None where it is drawn.
 
-        What speaks of a time before the first is start tokens.
+        A codebook whose time is negative is forced to its start token.
         """
         times = position - self._delays
         cells, forced = (
@@ -81,8 +81,8 @@ class TokenHistory:
         return [int(tokens[row]) if forced[row] or times[row] < 0 else None for row in self._rows[self._own]]
 
     def say(self, position: int, generated: NDArray[np.int32]) -> None:
-        """Take what the model generated at a position, int32 ``[1 + own codebooks]``, the text first."""
-        # The slot of the next frame is an old one's; nobody forces that frame before the next position.
+        """Store the tokens generated at a position, int32 ``[1 + own codebooks]``, the text first."""
+        # The next frame reuses an old slot. Nothing forces that frame before the next position.
         self._forced[:, (position + 1) % self.length] = False
         for row, token in enumerate(generated.tolist()):
             time = position - int(self._delays[row])
@@ -90,18 +90,18 @@ class TokenHistory:
                 self._cells[row, time % self.length] = token
 
     def spoken(self, position: int) -> Tokens | None:
-        """uint32 ``[own codebooks]``: the frame that is complete after a position; None before the first."""
+        """Return the frame complete after a position, uint32 ``[own codebooks]``; None before the first."""
         time = position - self.delay_frames
         return None if time < 0 else self._cells[self._own, time % self.length].astype(np.uint32)
 
     def heard(self, time: int) -> Tokens:
-        """uint32 ``[caller's codebooks]``: the caller's frame of a recent time."""
+        """Return the caller's frame at a recent time, uint32 ``[caller's codebooks]``."""
         return self._cells[self._caller, time % self.length].astype(np.uint32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PrefixFrame:
-    """One frame of a forced prefix: what the model is made to put into words and to say."""
+    """One frame of a forced prefix: its text token and audio tokens, uint32 ``[8]``."""
 
     text_token: int
     audio_tokens: Tokens
@@ -112,10 +112,10 @@ NO_PREFIX: ForcedPrefix = ()
 
 
 def silent_prefix(frames: int, silence: Tokens) -> ForcedPrefix:
-    """An opening in which Moshi keeps still, so that the caller speaks first.
+    """Return a prefix in which Moshi is silent, so that the caller speaks first.
 
     Args:
-        frames: how long.
-        silence: uint32 ``[8]``, what Mimi makes of a silent frame.
+        frames: its length.
+        silence: uint32 ``[8]``, Mimi's tokens of a silent frame.
     """
     return (PrefixFrame(PADDING_TOKEN, silence),) * frames

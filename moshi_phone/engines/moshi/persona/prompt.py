@@ -1,8 +1,8 @@
-"""Who Moshi is to be, said to the model before a call: a voice, then a text.
+"""The prompt that the model reads before a call: a voice, then a persona's text.
 
-The order is that in which NVIDIA trained PersonaPlex (``LMGen.step_system_prompts`` in its ``lm.py``): the
-voice; half a second of silence; ``<system> … <system>``, a token to a frame; half a second of silence. In all
-of it the model is made to say what stands there, while the caller is a steady tone.
+The order follows PersonaPlex's training (``LMGen.step_system_prompts`` in NVIDIA's ``lm.py``): the voice;
+half a second of silence; ``<system> … <system>``, one token for each frame; half a second of silence. Moshi's
+tokens are forced throughout, and the caller is a steady tone.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 
 SILENCE_TOKENS = (948, 243, 1178, 546, 1736, 1030, 1978, 2008)  # Mimi's, of silence
 TONE_TOKENS = (430, 1268, 381, 1611, 1095, 1495, 56, 472)  # Mimi's, of a sine of 440 Hz
-SILENT_FRAMES = 6  # before the text and after it
-FIT_ERROR = 0.02  # how far, relatively, bfloat16 may move an embedding
+SILENT_FRAMES = 6  # before and after the text
+FIT_ERROR = 0.02  # relative error of an embedding in bfloat16
 
 
 class PromptUnfit(EngineError):
-    """A prompt that this model cannot take."""
+    """The model does not support this prompt."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """All that is forced before a call.
+    """The forced tokens and embeddings before a call.
 
     Attributes:
-        tokens: int32 ``[1 + codebooks, frames]``, by the time that they speak of: text, Moshi, caller.
-        embeddings: float32 ``[positions, dim]`` that the first positions read, or None.
+        tokens: int32 ``[1 + codebooks, frames]``, by time without delays: text, Moshi, caller.
+        embeddings: float32 ``[positions, dim]``, inputs of the first positions, or None.
     """
 
     tokens: NDArray[np.int32]
@@ -49,21 +49,21 @@ class Prompt:
 
     @property
     def positions(self) -> int:
-        """How many positions it takes."""
+        """Length of the prompt in positions."""
         return int(self.tokens.shape[1])
 
 
 def compose(config: LmConfig, voice: Voice | None, prompt_tokens: Sequence[int]) -> Prompt:
-    """Lay voice and text out over time.
+    """Lay out voice and text over time.
 
     Args:
-        config: sizes and delays of the model.
-        voice: whose voice to speak with.
-        prompt_tokens: the text's, ``<system>`` around it and all.
+        config: the model's sizes and delays.
+        voice: the voice to speak with; None for the model's own.
+        prompt_tokens: the text's tokens, including both ``<system>``.
 
     Raises:
-        PromptUnfit: when the model has no such tokens, or cannot remember so much.
-        VoiceUnfit: when the voice is not one for this model.
+        PromptUnfit: when the model lacks the tokens, or the prompt exceeds its context.
+        VoiceUnfit: when the voice does not fit this model.
     """
     own, rows = config.generated_codebooks, 1 + config.audio_codebooks
     if (own, config.other_codebooks) != (len(SILENCE_TOKENS), len(TONE_TOKENS)):
@@ -90,11 +90,11 @@ def compose(config: LmConfig, voice: Voice | None, prompt_tokens: Sequence[int])
     elif voice is not None:
         tokens[:, :voice_frames] = _recent(voice, config)
         embeddings = voice.embeddings
-    return Prompt(tokens[:, 1:], embeddings)  # the first frame is where the start tokens stand
+    return Prompt(tokens[:, 1:], embeddings)  # the start tokens take the place of the first frame
 
 
 def prefill(model: Lm, prompt: Prompt) -> Prefill:
-    """Begin to read a prompt. Runs in the model's thread.
+    """Start the prefill of a prompt. Runs in the model's thread.
 
     Raises:
         VoiceUnfit: when the voice was made with another model.
@@ -108,7 +108,7 @@ def prefill(model: Lm, prompt: Prompt) -> Prefill:
     ).astype(np.int32)
     if prompt.embeddings is not None:
         _check_start(model, inputs[0], prompt.embeddings[0])
-    # Only the last times fit into the history's ring; earlier ones are in keys and values by then.
+    # The history's ring holds the last times only; keys and values cover the earlier ones.
     for time in range(max(prompt.positions - history.length + 1, 0), prompt.positions):
         history.put(time, prompt.tokens[:, time])
     return Prefill(model, inputs, prompt.embeddings, history)
@@ -128,17 +128,17 @@ def prompted(model: Lm, prompt: Prompt) -> Snapshot:
 def prompted_session(
     model: Lm, sampling: MoshiSampling, seed: int, *, voice: Path | None, prompt_tokens: Sequence[int]
 ) -> LanguageSession:
-    """Begin a conversation with a prompt behind it; the first ``step`` takes the caller's first frame.
+    """Begin a conversation after a prompt; the first ``step`` takes the caller's first frame.
 
     Args:
-        model: PersonaPlex, or one of its kind.
-        sampling: how its tokens are drawn.
-        seed: of what is drawn.
-        voice: one of NVIDIA's ``NAME.pt`` files, or None for a voice of the model's own.
+        model: PersonaPlex, or a similar model.
+        sampling: temperatures and top-k of the draws.
+        seed: of the draws.
+        voice: one of NVIDIA's ``NAME.pt`` files, or None for the model's own voice.
         prompt_tokens: the ids of ``<system> TEXT <system>``.
 
     Raises:
-        PromptUnfit, VoiceUnfit: with a sentence that says what does not fit.
+        PromptUnfit, VoiceUnfit: with a sentence that gives the reason.
     """
     prompt = compose(model.cfg, read_voice(voice) if voice is not None else None, prompt_tokens)
     return LanguageSession(model, sampling, seed, start=prompted(model, prompt))
@@ -158,12 +158,12 @@ def _checked(voice: SpokenVoice, config: LmConfig) -> NDArray[np.uint32]:
 
 
 def _recent(voice: EmbeddedVoice, config: LmConfig) -> NDArray[np.int32]:
-    """What a voice's frames leave in the history, int32 ``[1 + codebooks, frames]``.
+    """Return the history after a voice, int32 ``[1 + codebooks, frames]``.
 
-    Only the last of them are known, and only they are read: the positions before read embeddings.
+    Only the last frames are known, and only those are read: earlier positions read embeddings.
     """
     delays = np.array([0, *config.audio_delays])
-    # As long as the token ring of NVIDIA's generator, from which the file was saved.
+    # Length of the token ring of NVIDIA's generator, which wrote the file.
     slots = int(delays.max()) + 3
     if voice.cache.shape != (len(delays), slots) or voice.embeddings.shape[1] != config.transformer.d_model:
         raise VoiceUnfit(
@@ -182,14 +182,14 @@ def _recent(voice: EmbeddedVoice, config: LmConfig) -> NDArray[np.int32]:
 
 
 def _check_start(model: Lm, start: NDArray[np.int32], embedding: NDArray[np.float32]) -> None:
-    """Compare the first embedding with the model's own: both are of nothing but start tokens."""
+    """Compare the first embedding with the model's own: both consist of start tokens only."""
     tokens = [mx.array([[token]], mx.uint32) for token in start.tolist()]
     own = look_up(model.text_emb, tokens[0])
     for token, table in zip(tokens[1:], model.audio_embs, strict=True):
         own = own + look_up(table, token)
     expected = np.array(own.astype(mx.float32))[0, 0]
     bits = getattr(model.text_emb, "bits", None)
-    # Values that are spread evenly over 2^bits - 1 steps are off by about 1.3 of their deviation a step.
+    # Rounding to 2^bits - 1 even steps gives an error of about 1.3 deviations for each step's width.
     tolerated = FIT_ERROR + (0 if bits is None else 3 / (2**bits - 1))
     error = float(np.linalg.norm(embedding - expected) / max(float(np.linalg.norm(expected)), 1e-9))
     if error > tolerated:

@@ -1,4 +1,4 @@
-"""How long a persona takes: to be read, to be copied into a call, and step by step for comparison."""
+"""Timing of a persona's prefill, of copying it into a call, and of step-by-step reading for comparison."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from moshi_phone.engines.moshi.persona.prompt import Prompt, prefill, prompted
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 COPIES = 5
-STEPS = 8  # of a prompt that is read one frame at a time, the usual way
+STEPS = 8  # timed, of a prompt read one frame at a time
 
 
 @dataclass(frozen=True)
 class PromptPace:
-    """What was measured.
+    """Measured times and sizes of a prompt.
 
     Attributes:
-        positions: how long the prompt is.
-        size_bytes: of its state.
-        read_ms: in one pass.
-        step_ms: for each position, where it is read one at a time.
-        copy_ms: into a new call's ring, at most.
+        positions: the prompt's length.
+        size_bytes: size of its state.
+        read_ms: time of the prefill in one pass.
+        step_ms: time for each position, when read one at a time.
+        copy_ms: longest time of a copy into a new call's ring.
     """
 
     positions: int
@@ -34,7 +34,7 @@ class PromptPace:
     copy_ms: float
 
     def __str__(self) -> str:
-        """All of it in one line."""
+        """Format all results in one line."""
         return (
             f"Persona and voice: {self.positions} frames, read in {self.read_ms:,.0f} ms in one pass "
             f"({self.positions * self.step_ms:,.0f} ms one by one); {self.size_bytes / 1e6:,.1f} MB, "
@@ -44,7 +44,7 @@ class PromptPace:
 
 def measure_prompt(model: Lm, prompt: Prompt) -> PromptPace:
     """Measure in the model's thread."""
-    prompted(model, prompt)  # the first time compiles what the others use
+    prompted(model, prompt)  # the first run compiles
     began_s = time.perf_counter()
     snapshot = prompted(model, prompt)
     read_ms = (time.perf_counter() - began_s) * 1000
@@ -61,7 +61,7 @@ def _step_ms(model: Lm, prompt: Prompt) -> float:
     reading = prefill(model, prompt)
     steps = min(STEPS, reading.positions_left)
     if first := reading.positions_left - steps:
-        reading.advance(first)  # the last ones are timed, which have the most to attend to
+        reading.advance(first)  # time the last positions, which attend to the most
     began_s = time.perf_counter()
     for _ in range(steps):
         reading.advance(1)

@@ -1,4 +1,4 @@
-"""Prompts that calls begin with: read while the phone rings, in slices, and kept for the next call."""
+"""Cache of prompt states: prefilled in slices while the phone rings, and reused by later calls."""
 
 from __future__ import annotations
 
@@ -24,56 +24,56 @@ from moshi_phone.engines.moshi.persona.voice import Voice
 from moshi_phone.runtime.retries import CallLater
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
-SLICE_MS = 30.0  # what one slice of a prompt should take while others talk
-MIN_POSITIONS = 16  # a pass of so many takes hardly longer than one of a single position
+SLICE_MS = 30.0  # target duration of one slice while other calls talk
+MIN_POSITIONS = 16  # a pass of 16 positions takes hardly longer than one of a single position
 MAX_POSITIONS = 256
 
 
 @dataclass(frozen=True)
 class PersonaPrompt:
-    """Who answers: what makes one prompt another than the next. Its words are not in the ``repr``.
+    """The key of a prompt. Its ``repr`` omits the persona's words.
 
     Attributes:
-        voice: a name or a file; empty for the model's own.
-        prompt_tokens: of the persona.
+        voice: a name or a file; empty for the model's own voice.
+        prompt_tokens: the persona's tokens.
     """
 
     voice: str
     prompt_tokens: tuple[int, ...]
 
     def __repr__(self) -> str:
-        """Name the voice, and say how long the persona is."""
+        """Show the voice and the persona's length, not its words."""
         return f"PersonaPrompt({self.voice!r}, {len(self.prompt_tokens)} tokens)"
 
 
 class ChunkedPrefillScheduler:
-    """How much of a prompt to read at a time, and how long to leave the model to those who talk."""
+    """Chooses the size of the next slice, and the pause that leaves the model to running calls."""
 
     def __init__(self) -> None:
         self.positions = MIN_POSITIONS
 
     def after(self, took_ms: float, *, others_talk: bool) -> float:
-        """Learn how long a slice took, and give the seconds until the next one may come.
+        """Adapt to the duration of a slice, and return the seconds until the next one.
 
-        While others talk, two thirds of the time stay theirs, and between two slices each of them gets
-        the time for a frame.
+        While other calls talk, they get two thirds of the time, and at least one frame's time between
+        two slices.
         """
-        # At most doubled each time: one slice that was quick by chance must not make the next a stall.
+        # At most doubled: after one slice that was fast by chance, the next must not stall the calls.
         wanted = round(self.positions * SLICE_MS / max(took_ms, 0.1))
         self.positions = min(max(wanted, MIN_POSITIONS), 2 * self.positions, MAX_POSITIONS)
         return max(2 * took_ms, FRAME_MS) / 1000 if others_talk else 0.0
 
 
 class PromptCache:
-    """Reads prompts and keeps the state after the last few.
+    """Prefills prompts and caches the most recently used states.
 
     Args:
-        model: reads them.
-        thread: where it does.
-        load_voice: gives a voice by name or file; may take seconds, and runs in a thread of its own.
-        others_talk: whether calls are running, which must not miss a step.
-        kept: how many states to keep.
-        patience_s: after how many seconds a slice counts as hung.
+        model: the language model.
+        thread: the model's thread.
+        load_voice: returns a voice by name or file; may take seconds, and runs in a separate thread.
+        others_talk: whether calls are running; they must not miss a step.
+        kept: maximum number of cached states.
+        patience_s: seconds after which a slice counts as hung.
         run_later: runs the next slice after a pause.
     """
 
@@ -95,39 +95,39 @@ class PromptCache:
         self._kept = kept
         self._patience_s = patience_s
         self._run_later = run_later
-        self._lock = threading.Lock()  # the webhook asks on the event loop, futures end in the model's thread
+        self._lock = threading.Lock()  # guards the two below: want() runs on the event loop
         # Least recently used first. Futures, so that two calls share one reading.
         self._snapshots: OrderedDict[PersonaPrompt, Future[Snapshot]] = OrderedDict()
         self._closed = False
 
     @property
     def kept_bytes(self) -> int:
-        """How much memory the states take that are kept now."""
+        """Memory of the cached states, in bytes."""
         with self._lock:
             done = [one for one in self._snapshots.values() if one.done() and one.exception() is None]
         return sum(future.result().size_bytes for future in done)
 
     def want(self, role: PersonaPrompt) -> Future[Snapshot]:
-        """Give the state after a role's prompt, now or when it has been read. Returns at once.
+        """Return a future of the state after a role's prompt. Does not block.
 
-        Whoever holds the result holds the state, even if it is not kept any longer.
+        The future keeps the state alive, even after its eviction from the cache.
         """
         with self._lock:
             known = self._snapshots.get(role)
-            if known is not None and not (known.done() and known.exception()):  # what failed is tried again
+            if known is not None and not (known.done() and known.exception()):  # retry after a failure
                 self._snapshots.move_to_end(role)
                 return known
             made: Future[Snapshot] = Future()
             self._snapshots[role] = made
             self._snapshots.move_to_end(role)
-            while len(self._snapshots) > self._kept:  # also one that is still read: who waits for it holds it
+            while len(self._snapshots) > self._kept:  # may evict a pending one: its waiters hold the future
                 self._snapshots.popitem(last=False)
-        # A thread of its own: composing may read a file, or encode a recording for seconds.
+        # In a separate thread: composing may read a file, or encode a recording for seconds.
         threading.Thread(target=self._begin, args=(role, made), name="moshi-prompt", daemon=True).start()
         return made
 
     async def read_at_start(self, role: PersonaPrompt) -> Future[Snapshot]:
-        """Read a role's prompt in one pass, however long that takes; nobody talks yet. It is not kept here.
+        """Prefill a role's prompt in one pass, before the first call. The result is not cached here.
 
         Raises:
             EngineUnavailable: when it cannot be read.
@@ -142,15 +142,15 @@ class PromptCache:
         return reading
 
     def compose(self, role: PersonaPrompt) -> Prompt:
-        """Lay out a role's prompt. Takes seconds for a recorded voice.
+        """Compose a role's prompt. Takes seconds for a recorded voice.
 
         Raises:
-            PromptUnfit, VoiceUnfit: saying what does not fit.
+            PromptUnfit, VoiceUnfit: with the reason.
         """
         return compose(self._model.cfg, self._load_voice(role.voice), role.prompt_tokens)
 
     def close(self) -> None:
-        """Read no further, and keep nothing."""
+        """Stop prefilling, and drop all cached states."""
         with self._lock:
             self._closed = True
             self._snapshots.clear()
@@ -163,6 +163,7 @@ class PromptCache:
             return
         pace, began_s = ChunkedPrefillScheduler(), time.monotonic()
 
+        # Each slice is a job of its own, so that steps of calls run in between.
         def start() -> None:
             go_on(prefill(self._model, prompt))
 
@@ -190,7 +191,7 @@ class PromptCache:
 
     def _finish(self, snapshot: Snapshot, took_ms: float, made: Future[Snapshot]) -> None:
         _log(snapshot, took_ms)
-        if not made.done():  # it was given up, and the thread has woken up after all
+        if not made.done():  # done: the slice counted as hung, then finished
             made.set_result(snapshot)
 
 
@@ -211,11 +212,11 @@ def _fail(made: Future[Snapshot], error: BaseException) -> None:
 def open_after_prefill(
     make: Callable[..., LanguageSession], start: Future[Snapshot] | None
 ) -> LanguageSession:
-    """Begin a conversation whose prompt has been read.
+    """Begin a conversation whose prompt has been prefilled.
 
     Args:
-        make: makes it, given ``start``.
-        start: what the prompt left in the model, done; None for a conversation without one.
+        make: creates the session, given ``start``.
+        start: the finished future of the prompt's state; None for a conversation without a prompt.
 
     Raises:
         EngineError: when the prompt could not be read.

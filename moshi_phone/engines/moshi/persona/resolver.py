@@ -1,4 +1,4 @@
-"""What one call's request means for Moshi: whose voice, which prompt, which first words, how it draws."""
+"""Resolution of a call's request into Moshi's terms: voice, prompt, greeting and sampling."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from moshi_phone.engines.options import NONE, SILENCE, SPEECH, EngineOptions
 from moshi_phone.engines.voices import PERSONAPLEX_PERSONA, PERSONAPLEX_VOICE, is_file
 
 PERSONA_LIMIT_TOKENS = 500
-"""Each costs a frame of 3,000 that the model remembers, and half a megabyte for each state that is kept."""
+"""Each token takes one of 3,000 frames of context, and half a megabyte of each cached state."""
 
 _SYSTEM = "<system>"
 
 
 @dataclass(frozen=True)
 class Greeting:
-    """How a call opens.
+    """The opening of a call.
 
     Attributes:
-        prefix: what is forced, recorded at the start of the program.
-        words: what is said after it, chosen words at moments of the model's own; may be empty.
+        prefix: forced frames, recorded at startup.
+        words: forced text after the prefix, with the model's own timing; may be empty.
     """
 
     prefix: ForcedPrefix = NO_PREFIX
@@ -37,11 +37,11 @@ class Greeting:
 
 @dataclass(frozen=True)
 class RecordedGreetings:
-    """What was made at the start of the program.
+    """Prefixes recorded at startup.
 
     Attributes:
-        default: as the options have it, in the default's voice.
-        silence: as long, and silent.
+        default: the options' greeting, in the default voice.
+        silence: a silent prefix of the same length.
     """
 
     default: ForcedPrefix = NO_PREFIX
@@ -49,13 +49,13 @@ class RecordedGreetings:
 
 
 class RequestResolver:
-    """Reads requests.
+    """Resolves requests.
 
     Args:
-        options: what a request leaves out.
-        sampling: how tokens are drawn for a call that asks for nothing else.
-        tokenizer: of the model.
-        voices: those that are here; None where the model takes no persona.
+        options: defaults for fields that a request omits.
+        sampling: default sampling.
+        tokenizer: the model's.
+        voices: the installed voices; None if the model takes no persona.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class RequestResolver:
         self._sampling = sampling
         self._tokenizer = tokenizer
         self._voices = voices
-        # Resolved at the start: an unfit default must not wait for the first caller.
+        # Resolved at startup, so that an unfit default is reported before the first call.
         self.default = self.role(NO_OVERRIDES)
 
     @classmethod
@@ -80,10 +80,10 @@ class RequestResolver:
         tokenizer: SentencePieceProcessor,
         voices: Voices | None,
     ) -> RequestResolver:
-        """Make it while the engine starts.
+        """Create a resolver during the engine's start.
 
         Raises:
-            EngineUnavailable: when the options ask for what there is not.
+            EngineUnavailable: when the options name something unavailable.
         """
         try:
             return cls(options, sampling, tokenizer, voices)
@@ -92,20 +92,20 @@ class RequestResolver:
 
     @property
     def supported_overrides(self) -> frozenset[str]:
-        """Fields of a ``CallOverrides`` that the model supports."""
+        """The fields of ``CallOverrides`` that the model supports."""
         beyond = {"persona", "voice"} if self._voices is not None else set[str]()
         return frozenset({"greeting", "temperature"} | beyond)
 
     @property
     def voices(self) -> list[str]:
-        """The voices that a call may ask for by name."""
+        """Names of the voices that a request may select."""
         return [] if self._voices is None else self._voices.names
 
     def role(self, request: CallOverrides) -> PersonaPrompt | None:
-        """Say who answers; None where the model takes no persona.
+        """Return a request's prompt; None if the model takes no persona.
 
         Raises:
-            RequestRefused: when the persona is too long, or there is no such voice.
+            RequestRefused: when the persona is too long, or the voice does not exist.
         """
         if self._voices is None:
             return None
@@ -115,10 +115,10 @@ class RequestResolver:
         )
 
     def prompt_tokens(self, persona: str) -> tuple[int, ...]:
-        """Spell a persona as PersonaPlex learned it: with the word ``<system>`` on both sides.
+        """Tokenize a persona in PersonaPlex's training format, between two ``<system>``.
 
         Raises:
-            RequestRefused: when it is too long.
+            RequestRefused: when it is too long or is invalid text.
         """
         try:
             check_whole(persona)
@@ -136,7 +136,7 @@ class RequestResolver:
         return tokens
 
     def sampling(self, request: CallOverrides) -> MoshiSampling:
-        """Say how this call's tokens are drawn."""
+        """Return the sampling for a request."""
         if request.temperature is None:
             return self._sampling
         text, audio = (
@@ -147,15 +147,15 @@ class RequestResolver:
     def greeting(
         self, request: CallOverrides, role: PersonaPrompt | None, recorded: RecordedGreetings
     ) -> Greeting:
-        """Say how this call opens.
+        """Return the opening of a call.
 
         Args:
-            request: the call's own.
-            role: of this call, as ``role`` gave it.
-            recorded: what was made at the start of the program.
+            request: the call's request.
+            role: the call's prompt, from ``role``.
+            recorded: the prefixes recorded at startup.
 
         Raises:
-            RequestRefused: when there is nothing to say in the words, or too much.
+            RequestRefused: when the greeting has no words, or too many.
         """
         wanted = self._options.greeting if request.greeting is None else request.greeting
         if wanted == NONE:
@@ -165,7 +165,7 @@ class RequestResolver:
         if wanted == self._options.greeting and role == self.default:
             return Greeting(recorded.default)
         if wanted == SPEECH:
-            return Greeting()  # who has a persona begins by it
+            return Greeting()  # the persona determines the first words
         self._check_words(wanted)
         return Greeting(words=wanted)
 
@@ -174,7 +174,7 @@ class RequestResolver:
             words = len(words_of(greeting, self._tokenizer))
         except ValueError as error:
             raise RequestRefused(f"The greeting cannot be said: {error}.") from error
-        if words > MAX_WORDS:  # Steering would refuse them, when the call has its codecs already
+        if words > MAX_WORDS:  # the queue would refuse them too late
             raise RequestRefused(
                 f"The greeting has {words:,} words, expected at most {MAX_WORDS} words; shorten it."
             )

@@ -22,17 +22,17 @@ CACHE_AXES = 3
 
 
 class VoiceUnfit(EngineError):
-    """A voice that this model cannot take."""
+    """The file is not a voice, or not one for this model."""
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedVoice:
-    """A voice as NVIDIA gives its own away: what the main transformer reads, in place of tokens.
+    """A voice in NVIDIA's format: embeddings that the main transformer reads in place of tokens.
 
     Attributes:
-        embeddings: float32 ``[positions, dim]``, of the first positions.
-        cache: int64 ``[1 + codebooks, slots]``: the token ring of NVIDIA's generator after them; what is of
-            time t stands in slot ``(t + 1 + delay) % slots``, because its first slot holds start tokens.
+        embeddings: float32 ``[positions, dim]``, for the first positions.
+        cache: int64 ``[1 + codebooks, slots]``: the token ring of NVIDIA's generator after them. Time t is in
+            slot ``(t + 1 + delay) % slots``, because the first slot holds start tokens.
     """
 
     embeddings: NDArray[np.float32]
@@ -40,22 +40,22 @@ class EmbeddedVoice:
 
     @property
     def frames(self) -> int:
-        """How many frames of speech it stands for. The first has no position of its own."""
+        """Length in frames of speech. The first frame has no position of its own."""
         return len(self.embeddings) + 1
 
 
 @dataclass(frozen=True, eq=False)
 class SpokenVoice:
-    """A voice as a recording: uint32 ``[frames, 8]``, Mimi's tokens of it.
+    """A voice from a recording: its Mimi tokens, uint32 ``[frames, 8]``.
 
-    NVIDIA's generator puts start tokens in the place of its first frame, and so do we.
+    Start tokens replace the first frame, as in NVIDIA's generator.
     """
 
     tokens: NDArray[np.uint32]
 
     @property
     def frames(self) -> int:
-        """How long it is."""
+        """Length in frames."""
         return len(self.tokens)
 
 
@@ -66,7 +66,7 @@ def read_voice(path: Path) -> EmbeddedVoice:
     """Read one of NVIDIA's ``NAME.pt`` files.
 
     Raises:
-        VoiceUnfit: when it is none.
+        VoiceUnfit: when it is not a voice file.
     """
     try:
         tensors = read_tensors(path)
@@ -77,7 +77,7 @@ def read_voice(path: Path) -> EmbeddedVoice:
     if tensors.keys() != {"embeddings", "cache"}:
         raise VoiceUnfit(f"{path} is not a voice: expected embeddings and cache, got {sorted(tensors)}.")
     embeddings, cache = tensors["embeddings"], tensors["cache"]
-    # The archive's reader gives floats and int64 and nothing else.
+    # ``read_tensors`` returns floats and int64 only.
     if embeddings.shape[1:3] != (1, 1) or embeddings.ndim != EMBEDDINGS_AXES or embeddings.dtype == np.int64:
         raise VoiceUnfit(
             f"{path} is not a voice: expected embeddings [frames, 1, 1, dim], got {list(embeddings.shape)}."
@@ -92,19 +92,19 @@ def read_voice(path: Path) -> EmbeddedVoice:
     return EmbeddedVoice(embeddings[:, 0, 0].astype(np.float32), cache[0])
 
 
-LOUDNESS_LUFS = -24.0  # NVIDIA's code brings a recording to this before it encodes it
+LOUDNESS_LUFS = -24.0  # NVIDIA's code normalizes recordings to this loudness
 SHORTEST_SECS = 1.0  # loudness is measured in blocks of 0.4 s
-MAX_SECS = 30.0  # each second takes 12.5 of the positions that the model remembers
+MAX_SECS = 30.0  # each second takes 12.5 positions of the context
 
 
 def read_recording(path: Path) -> Pcm:
-    """Read a sound file of any rate and any number of channels.
+    """Read a sound file of any sample rate and number of channels.
 
     Returns:
         float32 ``[samples]``, 24 kHz mono, at -24 LUFS.
 
     Raises:
-        VoiceUnfit: when it is none, or too short, too long, or silent.
+        VoiceUnfit: when it is not a sound file, or is too short, too long or silent.
     """
     try:
         with soundfile.SoundFile(path) as file:
@@ -114,7 +114,7 @@ def read_recording(path: Path) -> Pcm:
                     f"The voice {path} lasts {secs:.1f} s; "
                     f"expected a recording of {SHORTEST_SECS:g} to {MAX_SECS:g} s."
                 )
-            # As many as it says: of what cannot be sought in (GSM 6.10) soundfile would not know how many.
+            # The length is explicit, because soundfile cannot find it in formats without seeking (GSM 6.10).
             heard = file.read(file.frames, dtype="float32", always_2d=True).mean(axis=1)
     except (soundfile.LibsndfileError, OSError, ZeroDivisionError) as error:
         raise VoiceUnfit(f"The voice {path} cannot be read as sound ({error}).") from error
@@ -129,11 +129,11 @@ def read_recording(path: Path) -> Pcm:
 
 
 def encode_recording(pcm: Pcm, mimi: Mimi) -> SpokenVoice:
-    """Turn float32 ``[samples]`` at 24 kHz into tokens; the last frame is filled up with silence.
+    """Encode float32 ``[samples]`` at 24 kHz; the last frame is padded with silence.
 
     Args:
         pcm: the recording.
-        mimi: a clean one. It takes half a frame's time for each frame.
+        mimi: a codec without earlier state. Encoding takes half of real time.
     """
     frames = math.ceil(len(pcm) / FRAME_SAMPLES)
     padded = np.zeros(frames * FRAME_SAMPLES, np.float32)

@@ -1,4 +1,4 @@
-"""Which voices there are, and a voice by its name."""
+"""The installed voices: listing, lookup by name, unpacking and loading."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Voices:
     """The voices of a model.
 
     Args:
-        folder: where their files are, ``NAME.pt`` each; need not exist.
+        folder: folder of the ``NAME.pt`` files; need not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,14 +43,14 @@ class Voices:
 
     @property
     def names(self) -> list[str]:
-        """All that are here."""
+        """Names of the installed voices, sorted."""
         return sorted(path.stem for path in self.folder.glob("*.pt")) if self.folder.is_dir() else []
 
     def find(self, voice: str) -> Path:
-        """Give the file of a voice by its name, or the file itself where one is named.
+        """Return the file of a voice, given its name or a path.
 
         Raises:
-            VoiceUnfit: when there is none.
+            VoiceUnfit: when it does not exist.
         """
         if is_file(voice):
             path = Path(voice).expanduser()
@@ -68,10 +68,10 @@ class Voices:
 
 
 def voices_in_folder(folder: Path) -> Voices:
-    """Give the voices of a model in a folder; its ``voices.tgz`` is unpacked there if need be.
+    """Return the voices in a model's folder; unpack its ``voices.tgz`` there if necessary.
 
     Raises:
-        VoiceUnfit: when the archive holds anything that it should not.
+        VoiceUnfit: when the archive has unexpected content.
     """
     voices = Voices(folder / FOLDER_NAME)
     if not voices.folder.is_dir() and (folder / ARCHIVE_NAME).is_file():
@@ -80,11 +80,11 @@ def voices_in_folder(folder: Path) -> Voices:
 
 
 def voices_of_repo(repo: str, progress: Progress) -> Voices:
-    """Give the voices of a repo of the hub, fetched and unpacked if need be; NVIDIA's where it has none.
+    """Return a repo's voices, or NVIDIA's if it has none; fetch and unpack them if necessary.
 
     Raises:
-        EngineUnavailable: when they cannot be had.
-        VoiceUnfit: when the archive holds anything that it should not.
+        EngineUnavailable: when the download fails.
+        VoiceUnfit: when the archive has unexpected content.
     """
     if (found := cached_voices(repo)) is not None:
         return found
@@ -99,7 +99,7 @@ def voices_of_repo(repo: str, progress: Progress) -> Voices:
 
 
 def cached_voices(repo: str) -> Voices | None:
-    """Give the voices of a repo if they are here; asks nobody."""
+    """Return a repo's voices if they are on this machine. Makes no request."""
     hub = HubRepo(repo, lambda _: None)
     if hub.cached(ARCHIVE_NAME) is None:
         return None
@@ -108,17 +108,17 @@ def cached_voices(repo: str) -> Voices | None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack ``voices/NAME.pt`` files, and nothing else. The folder appears when all of them are in it.
+    """Unpack ``voices/NAME.pt`` files only. The folder appears once it is complete.
 
-    What else a tar can hold (links, devices, ways out of the folder) makes the whole archive unfit.
+    Links, devices and paths that leave the folder make the whole archive unfit.
 
     Raises:
-        VoiceUnfit: saying what is wrong with it.
+        VoiceUnfit: with the reason.
         EngineUnavailable: when the folder cannot be written.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Beside its place, on the same disk: so it can appear there in one move.
+        # A sibling folder is on the same disk, so an atomic rename can move it into place.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".voices-") as made:
             unpacked = Path(made) / FOLDER_NAME
             unpacked.mkdir()
@@ -150,10 +150,10 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 
 def _voice_of(member: tarfile.TarInfo, archive: Path, folder: Path) -> str | None:
-    """Give the name of the voice that a member is; None for what may be skipped.
+    """Return a member's voice name; None for members to skip.
 
     Raises:
-        VoiceUnfit: when it should not be in such an archive.
+        VoiceUnfit: when the member is not allowed in an archive of voices.
     """
     try:
         tarfile.data_filter(member, str(folder))  # Python's own; stricter below, as voices need no links
@@ -178,11 +178,11 @@ RECORDINGS_KEPT = 16  # a few kilobytes each
 
 
 class VoiceLoader:
-    """Loads voices, and remembers the tokens of recordings: encoding one takes half its length.
+    """Loads voices and caches the tokens of recordings, since encoding takes half a recording's length.
 
     Args:
         voices: finds their files.
-        borrow_mimi: lends a clean codec for a recording.
+        borrow_mimi: context manager of a codec without earlier state.
     """
 
     def __init__(self, voices: Voices, borrow_mimi: Callable[[], AbstractContextManager[Mimi]]) -> None:
@@ -192,17 +192,17 @@ class VoiceLoader:
         self._recordings: OrderedDict[tuple[Path, int], SpokenVoice] = OrderedDict()
 
     def __call__(self, voice: str) -> Voice | None:
-        """Give a voice; None for the model's own. Takes seconds for a recording.
+        """Load a voice; None for the model's own. Takes seconds for a recording.
 
         Raises:
-            VoiceUnfit: when there is none, or it cannot be used.
+            VoiceUnfit: when the voice does not exist or is unusable.
         """
         if not voice:
             return None
         path = self._voices.find(voice)
         if path.suffix == ".pt":
             return read_voice(path)
-        # Its tokens are the same for every call, and take seconds; a .pt is read in milliseconds.
+        # Only recordings are cached: encoding takes seconds, reading a .pt milliseconds.
         key = (path, path.stat().st_mtime_ns)  # an edited file is another voice
         if key not in self._recordings:
             pcm = read_recording(path)
@@ -214,10 +214,10 @@ class VoiceLoader:
 
 
 def check_voice(path: Path) -> None:
-    """Make sure that a voice's file can be used, without a model.
+    """Check a voice's file without a model.
 
     Raises:
-        VoiceUnfit: saying why not.
+        VoiceUnfit: with the reason.
     """
     if path.suffix == ".pt":
         read_voice(path)

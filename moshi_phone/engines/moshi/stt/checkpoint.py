@@ -1,7 +1,6 @@
-"""The files of a listening model, checked: found in a folder, in the hub's cache, or on the hub.
+"""The files of a listening model, from a folder, the hub's cache or the hub, with checks.
 
-They are laid out as Kyutai's ``stt-…-mlx`` repos are. Their Mimi is the same file as Moshi's, so it is not
-looked at.
+The layout is that of Kyutai's ``stt-…-mlx`` repos. Their Mimi file equals Moshi's, so it is ignored.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ LISTENING_DOWNLOAD = f"{DOWNLOAD} --listen"
 DEFAULT_REPO = "kyutai/stt-1b-en_fr-mlx"
 WEIGHTS_NAME = "model.safetensors"
 EXTRA_HEAD = re.compile(r"extra_heads\.\d+\.weight")
-# A file without a depformer may leave out its sizes; moshi_mlx wants them all the same.
+# A file without a depformer may omit its sizes, but moshi_mlx requires them.
 _WITHOUT_DEPFORMER = {
     "depformer_dim": 32,
     "depformer_num_heads": 1,
@@ -57,13 +56,13 @@ class ListeningCheckpoint:
     """The files of a listening model.
 
     Attributes:
-        weights: of the language model.
-        tokenizer: of its text.
+        weights: file of the language model.
+        tokenizer: file of its text tokenizer.
         config: its sizes.
-        quantization: how its weights are packed; None where they are not.
-        from_pytorch: whether the weights are laid out as PyTorch's are.
-        audio_delay_s: how long after the sound it writes.
-        silence_s: how much silence it wants to hear before the caller.
+        quantization: of the weights; None if they are not quantized.
+        from_pytorch: whether the weights have PyTorch's layout.
+        audio_delay_s: delay of the text after the audio.
+        silence_s: length of the silence that the model expects before the caller's audio.
     """
 
     weights: Path
@@ -76,7 +75,7 @@ class ListeningCheckpoint:
 
 
 def stt_1b() -> LmConfig:
-    """Give the sizes of Kyutai's smaller model, ``stt-1b-en_fr``, for measuring without its files."""
+    """Return the sizes of Kyutai's ``stt-1b-en_fr``, for benchmarks without its files."""
     return LmConfig.from_config_dict(
         _WITHOUT_DEPFORMER
         | {
@@ -100,11 +99,11 @@ def stt_1b() -> LmConfig:
 def find_listening(
     options: EngineOptions, progress: Progress, *, repair: bool = False
 ) -> ListeningCheckpoint:
-    """Find the files that the options name, fetch those that are missing, and check them.
+    """Find the files selected by the options, fetch missing ones, and check all.
 
     Args:
-        options: ``listen_model`` counts.
-        progress: receives a line for what is found and fetched.
+        options: ``listen_model`` selects the model.
+        progress: receives a line for each file found or fetched.
         repair: fetch damaged files of the hub again, instead of raising.
 
     Raises:
@@ -127,10 +126,10 @@ def find_listening(
 
 
 def cached_listening(options: EngineOptions) -> ListeningCheckpoint | None:
-    """Give the files if all are here; None where some would have to be fetched.
+    """Return the files if all are on this machine; None if one is missing.
 
     Raises:
-        EngineUnavailable: when a file that is here is damaged.
+        EngineUnavailable: when a file is damaged.
     """
     files = _files(options)
     if (folder := files.folder) is not None:
@@ -159,7 +158,7 @@ def _in_folder(files: ModelFiles, folder: Path) -> ListeningCheckpoint:
 
 
 def _read(find_file: FindFile) -> ListeningCheckpoint | None:
-    """Check the files; None where one of them is not found. The small ones come first."""
+    """Check the files, the small ones first; None if one is not found."""
     if (config_file := find_file(CONFIG_NAME)) is None:
         return None
     data = _read_config(config_file)
@@ -207,7 +206,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _with_heads(config: LmConfig, shapes: Shapes) -> LmConfig:
-    """Add the heads that the file has: some of Kyutai's are not named in their ``config.json``."""
+    """Add the file's extra heads: Kyutai's ``config.json`` does not always list them."""
     heads = [shape for name, shape in shapes.items() if EXTRA_HEAD.fullmatch(name)]
     if not heads:
         return config

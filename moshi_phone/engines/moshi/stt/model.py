@@ -1,4 +1,4 @@
-"""The listening model in memory, and what a call's listening is made of."""
+"""The listening model in memory, and the creation of a call's transcription worker."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from moshi_phone.engines.moshi.stt.worker import (
 )
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
-LAST_WORD_S = 1.0  # of silence after the delay, as Kyutai's runner has it: for the last word's other pieces
-WARM_UP_CONTEXT = 16  # positions: a cache of the model's own size would be made for nothing
+LAST_WORD_S = 1.0  # silence after the delay, as in Kyutai's runner, for the last word's remaining pieces
+WARM_UP_CONTEXT = 16  # positions; a full-size cache would be wasted
 
 
 @dataclass(frozen=True)
 class ListeningModel:
-    """What the listening of all calls shares.
+    """Shared state of all calls' transcription.
 
     Attributes:
-        model: evaluated.
-        tokenizer: of its text.
-        audio_delay_s: how long after the sound it writes.
-        steps: makes the steps of all calls that wait at once.
-        silence: uint32 ``[32]`` each, what it wants to hear before the caller.
-        final_silence: the same, what makes it write the caller's last words.
+        model: the evaluated model.
+        tokenizer: its text tokenizer.
+        audio_delay_s: delay of the text after the audio.
+        steps: steps all waiting calls in one batch.
+        silence: frames of uint32 ``[32]`` that it reads before the caller's audio.
+        final_silence: frames of uint32 ``[32]`` after the caller's audio, in which it writes the last words.
     """
 
     model: Lm
@@ -60,7 +60,7 @@ class ListeningModel:
     final_silence: tuple[Tokens, ...] = ()
 
     def listener(self, do_in_spare_time: DoInSpareTime) -> TranscriptionWorker:
-        """Begin to listen to a call."""
+        """Create a call's transcription worker."""
         words = TimedTranscript(Detokenizer(self.tokenizer), self.audio_delay_s)
         open_session = partial(ListeningSession, self.model)
         return TranscriptionWorker(
@@ -71,15 +71,15 @@ class ListeningModel:
 def prepare(
     checkpoint: ListeningCheckpoint, model: Lm, encoders: MimiPool, most_rows: int = 1
 ) -> ListeningModel:
-    """Make a loaded model ready for calls, and warm it up. Runs in the model's thread.
+    """Prepare a loaded model for calls, and warm it up. Runs in the model's thread.
 
     Args:
-        checkpoint: whose model it is.
-        model: evaluated.
-        encoders: of 32 codebooks.
-        most_rows: how many calls are listened to in one step.
+        checkpoint: the model's files.
+        model: the evaluated model.
+        encoders: codecs with 32 codebooks.
+        most_rows: maximum number of calls in one step.
     """
-    # The first step of each number of calls compiles what all others use: no caller is to wait for that.
+    # Each number of rows compiles on its first step. Compile now, so that no caller waits for it.
     sessions = [ListeningSession(model, context=WARM_UP_CONTEXT) for _ in range(most_rows)]
     for rows in range(1, most_rows + 1):
         transcribe_together(sessions[:rows], [np.zeros(LISTENING_CODEBOOKS, np.uint32)] * rows)
@@ -103,7 +103,7 @@ def prepare(
 
 
 def load(checkpoint: ListeningCheckpoint) -> Lm:
-    """Bring the model into memory. Runs in the model's thread.
+    """Load the model into memory. Runs in the model's thread.
 
     Raises:
         EngineUnavailable: when the weights cannot be read or do not fit into memory.

@@ -1,7 +1,7 @@
-"""The caller's words: Kyutai's speech to text on the tokens that Moshi hears, one session a call.
+"""Kyutai's speech-to-text on the caller's Mimi tokens, with one session for each call.
 
-The model is of Moshi's family, without a voice of its own: it reads 32 of the caller's codebooks, of which
-Moshi's 8 are the first, and writes text. Used in the model's thread, as everything of mlx.
+The model has Moshi's architecture without a depformer: it reads 32 of the caller's codebooks, the first 8 of
+which are Moshi's, and writes text. Use it in the model's thread, like all of mlx.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 
 class ListeningSession:
-    """What one caller says, as text tokens: a call of any length, on a cache of exactly the context.
+    """Transcription of one call, of any length, with a KV cache of exactly the context.
 
-    Position 0 is generated from the start tokens at once; the caller's frame k is read at position k + 1, as
-    Kyutai's PyTorch code does it. The text is the likeliest at every step; tokens 0 and 3 are padding.
+    The constructor generates position 0 from the start tokens. The caller's frame k is read at position
+    k + 1, as in Kyutai's PyTorch code. Text is decoded greedily; tokens 0 and 3 are padding.
 
     Args:
-        model: reads audio only: ``dep_q`` 0, all delays 0.
-        context: how many positions it attends to; the model's own number unless a trial needs fewer.
+        model: a model with ``dep_q`` 0 and all delays 0.
+        context: number of positions to attend to. The default is the model's; trial runs use fewer.
 
     Raises:
-        ValueError: for a model that speaks, or that delays its streams.
+        ValueError: for a model with a depformer or with delays.
     """
 
     def __init__(self, model: Lm, *, context: int | None = None) -> None:
@@ -47,7 +47,7 @@ class ListeningSession:
             RingKVCache(context or config.transformer.context) for _ in model.transformer.layers
         ]
         self._position = 0  # the next to read; counted only when its step has succeeded
-        # The last one written, which the next position reads; at first the start token.
+        # The last text token, an input of the next position; at first the start token.
         self._text_token = config.text_out_vocab_size
         self._extra_heads = np.zeros((0, 0), np.float32)
         start = np.full(self._codebooks, config.audio_padding_token, np.uint32)
@@ -55,19 +55,19 @@ class ListeningSession:
 
     @property
     def frames(self) -> int:
-        """How many of the caller's frames it has read."""
+        """Number of the caller's frames read so far."""
         return self._position - 1
 
     @property
     def extra_heads(self) -> NDArray[np.float32]:
-        """float32 ``[heads, classes]``: the last step's probabilities; no heads where the file has none.
+        """The last step's probabilities, float32 ``[heads, classes]``; no rows if the model has no heads.
 
-        Kyutai's example takes class 0 of head 2 for "the caller has finished", above 0.5.
+        In Kyutai's example, class 0 of head 2 above 0.5 means that the caller has finished.
         """
         return self._extra_heads
 
     def step(self, caller_tokens: Tokens) -> int:
-        """Read 80 ms of the caller and give the text token that they add.
+        """Read 80 ms of the caller's audio and return its text token.
 
         Args:
             caller_tokens: uint32 ``[32]``, all codebooks of the caller's frame.
@@ -83,14 +83,14 @@ class ListeningSession:
         self._rings = None
 
     def _inputs(self, caller_tokens: Tokens) -> NDArray[np.uint32]:
-        """Give what the next position reads, uint32 ``[1 + codebooks]``, the text first."""
+        """Return the next position's input tokens, uint32 ``[1 + codebooks]``, the text first."""
         check_tokens("caller_tokens", caller_tokens, self._codebooks)
         if self._rings is None:
             raise RuntimeError("expected an open session, got a closed one")
         return np.concatenate([[np.uint32(self._text_token)], caller_tokens])
 
     def _finish(self, text_token: int, extra_heads: NDArray[np.float32]) -> int:
-        """Count the position that was read."""
+        """Record the results and advance to the next position."""
         self._text_token, self._extra_heads = text_token, extra_heads
         for ring in self._rings or ():
             ring.advance()
@@ -101,16 +101,16 @@ class ListeningSession:
 def transcribe_together(
     sessions: Sequence[ListeningSession], caller_frames: Sequence[Tokens]
 ) -> list[int | Exception]:
-    """Read 80 ms of several callers at once: the model's weights are read once for all of them.
+    """Step several sessions in one batch: one pass over the model's weights serves all.
 
-    When the step of all raises, each session is tried alone, from the state before.
+    If the batched step raises, each session is retried alone from its previous state.
 
     Args:
         sessions: each once, all of one model.
         caller_frames: uint32 ``[32]`` for each session.
 
     Returns:
-        For each session the text token, or what was raised in its place.
+        For each session its text token, or the exception that its step raised.
     """
     results: dict[int, int | Exception] = {}
     inputs: dict[int, NDArray[np.uint32]] = {}

@@ -1,4 +1,4 @@
-"""Transcription beside a call: frames in, timed words out."""
+"""Transcription during a call: frames in, timed words out."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from moshi_phone.runtime.call_log import call_logger
 
 
 class TimedTranscript:
-    """One caller's words.
+    """Converts a call's text tokens to timed words.
 
     Args:
-        detokenizer: of the listening model's own tokens.
-        audio_delay_s: how long after the sound the model writes (``stt_config.audio_delay_seconds``).
+        detokenizer: for the listening model's tokens.
+        audio_delay_s: delay of the text after the audio (``stt_config.audio_delay_seconds``).
     """
 
     def __init__(self, detokenizer: Detokenizer, audio_delay_s: float) -> None:
@@ -32,11 +32,11 @@ class TimedTranscript:
         self._audio_delay_s = audio_delay_s
 
     def push(self, token: int, frame: int) -> CallerText | None:
-        """Give what a token adds, or None.
+        """Return the text that a token adds, with its time, or None.
 
         Args:
-            token: as ``ListeningSession.step`` gave it.
-            frame: the number of the caller's frame that it was given for, from 0.
+            token: a result of ``ListeningSession.step``.
+            frame: the number of the caller's frame in that step, from 0.
         """
         text = self._detokenizer.push(token)
         if not text:
@@ -44,11 +44,11 @@ class TimedTranscript:
         return CallerText(text, max(0.0, (frame + 1) * FRAME_MS / 1000 - self._audio_delay_s))
 
 
-WAITING_FRAMES = 12  # about a second; words that came later than that would be of little use
+WAITING_FRAMES = 12  # about a second; later words would be of little use
 
 
-RECENT_STEPS = 9  # whose median tells how long the next will take: a hiccup of the machine does not count
-DOUBT = 0.995  # how much less it is thought to take with each frame that is skipped, until it is tried again
+RECENT_STEPS = 9  # their median predicts the next step's time, and ignores outliers
+DOUBT = 0.995  # factor on the prediction for each skipped frame, so that a step is tried eventually
 
 DoInSpareTime = Callable[
     [Callable[[], object], Callable[[BaseException], None], Callable[[], float], Batch], None
@@ -57,7 +57,7 @@ ListeningBatch = StepBatch[tuple[ListeningSession, Tokens], int]
 
 
 def listening_batch(most_rows: int) -> ListeningBatch:
-    """Make what listens to so many calls at once."""
+    """Create the batch that steps up to ``most_rows`` calls at once."""
 
     def step(parts: Sequence[tuple[ListeningSession, Tokens]]) -> list[int | Exception]:
         sessions, frames = zip(*parts, strict=True)
@@ -68,12 +68,12 @@ def listening_batch(most_rows: int) -> ListeningBatch:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was made out since it was last asked for.
+    """Results since the last ``take``.
 
     Attributes:
         text: the caller's words.
-        pause_probabilities: of the last frame; see ``DuplexStep``.
-        step_ms: how long the last step took, or None where there was none.
+        pause_probabilities: for the last frame; see ``DuplexStep``.
+        step_ms: duration of the last step, or None if there was none.
     """
 
     text: tuple[CallerText, ...] = ()
@@ -82,20 +82,20 @@ class Heard:
 
 
 class TranscriptionWorker:
-    """Keeps frames until the model's thread has time for them, and drops the oldest where it has none.
+    """Queues frames until the model's thread has spare time; drops the oldest when the queue is full.
 
-    A model that fails ends the listening, not the call.
+    A failure of the model ends the transcription, not the call.
 
     Args:
-        open_session: makes the listening session; called in the model's thread.
-        words: makes words of its tokens.
-        do_in_spare_time: runs work in the model's thread when nothing else waits there, or is due before
-            it would be over; tells its second argument where the work failed, and asks the third how long
-            it will take, in seconds. Work of one batch, the fourth, is done for several calls at once.
-        steps: makes the steps of all calls that wait.
-        silence: frames that the model wants to have heard before the caller's first
+        open_session: creates the session; called in the model's thread.
+        words: converts its tokens to words.
+        do_in_spare_time: runs work, its first argument, in the model's thread when no other job waits there
+            or falls due before the work would end. It calls the second argument on failure, and the third
+            for the expected duration in seconds. Work of one batch, the fourth, is combined across calls.
+        steps: steps all waiting calls in one batch.
+        silence: frames that the model reads before the caller's first
             (``stt_config.audio_silence_prefix_seconds``).
-        final_silence: frames in which it writes what it has heard, after the caller's last.
+        final_silence: frames after the caller's last, in which the model writes the last words.
     """
 
     def __init__(
@@ -110,30 +110,30 @@ class TranscriptionWorker:
     ) -> None:
         self.untranscribed_frames = 0
         self._open_session = open_session
-        self._session: ListeningSession | None = None  # the model's thread's own
+        self._session: ListeningSession | None = None  # used in the model's thread only
         self._words = words  # likewise
         self._do_in_spare_time = do_in_spare_time
         self._steps = steps
-        # Guards what follows: frames come from the model's thread, reads from any.
+        # Guards all state below: frames come from the model's thread, take() from any.
         self._lock = threading.Lock()
-        # Bounded by the limit below; the oldest goes first.
+        # Bounded by the limit below; overflow drops the oldest frame.
         self._waiting: deque[tuple[int, Tokens]] = deque()
         self._final_silence = final_silence
         self._limit_frames = WAITING_FRAMES + len(silence)
-        self._text: list[CallerText] = []  # not taken yet, as are the two below
+        self._text: list[CallerText] = []  # since the last take(), as are the two below
         self._pause_probabilities: tuple[float, ...] = ()
         self._step_ms: float | None = None
         self._recent_ms: deque[float] = deque(maxlen=RECENT_STEPS)
-        # Factor on the expected duration; falls with each skipped frame, so that it is tried again.
+        # Factor on the predicted duration; falls with each skipped frame until a step is tried.
         self._doubt = 1.0
-        self._over = False  # ended or failed: nothing is taken any more
-        self._last: tuple[int, Callable[[], object]] | None = None  # the last frame, and who waits for it
-        self._log = call_logger()  # the lines of the model's thread, too
+        self._over = False  # ended or failed: no more frames are accepted
+        self._last: tuple[int, Callable[[], object]] | None = None  # the last frame, and its callback
+        self._log = call_logger()  # bound here, so that lines from the model's thread name the call
         for number, tokens in enumerate(silence, -len(silence)):
             self.hear(number, tokens)
 
     def hear(self, number: int, tokens: Tokens) -> None:
-        """Take the caller's frame of this number, uint32 ``[32]``. Returns at once."""
+        """Queue the caller's frame of this number, uint32 ``[32]``. Does not block."""
         with self._lock:
             if self._over:
                 return
@@ -143,17 +143,17 @@ class TranscriptionWorker:
                 self._waiting.popleft()
                 self.untranscribed_frames += 1
                 self._doubt *= DOUBT
-        if not skipping:  # the work for the frame that was dropped will do this one
+        if not skipping:  # the dropped frame's job will process this one
             self._do_in_spare_time(self._part, self._fail, self._step_s, self._steps)
         elif self.untranscribed_frames == 1:
             self._log.warning("This machine has no time to listen to all of the call: words will be missing.")
 
     def finish(self, number: int, finished: Callable[[], object]) -> None:
-        """Take the silence after the caller's last frame. Returns at once.
+        """Queue the silence after the caller's last frame. Does not block.
 
         Args:
-            number: of the frame after the last one.
-            finished: called once, from any thread, when all has been read or the listening ends before.
+            number: number of the frame after the last one.
+            finished: called once, from any thread, when all frames are read or the transcription ends early.
         """
         with self._lock:
             is_over = self._over or not len(self._final_silence)
@@ -166,7 +166,7 @@ class TranscriptionWorker:
             self.hear(place, tokens)
 
     def take(self) -> Heard:
-        """Give what was made out since the last time, from any thread."""
+        """Return the results since the last call, from any thread."""
         with self._lock:
             heard = Heard(tuple(self._text), self._pause_probabilities, self._step_ms)
             self._text.clear()
@@ -180,7 +180,7 @@ class TranscriptionWorker:
             self._session.close()
 
     def _part(self) -> BatchPart[tuple[ListeningSession, Tokens], int] | None:
-        """Give this call's part in the next step; None where nothing waits any more."""
+        """Return this call's part of the next step; None if no frame waits."""
         with self._lock:
             if self._over or not self._waiting:
                 return None
@@ -201,7 +201,7 @@ class TranscriptionWorker:
             self._pause_probabilities = tuple(session.extra_heads[:, 0].tolist())
             self._step_ms = step_ms
             self._doubt = 1.0
-            if not is_first:  # which makes the cache
+            if not is_first:  # the first step also allocates the cache
                 self._recent_ms.append(step_ms)
             is_last = self._last is not None and number == self._last[0]
         if is_last:
@@ -209,9 +209,7 @@ class TranscriptionWorker:
 
     def _step_s(self) -> float:
         with self._lock:
-            if (
-                self._over
-            ):  # nothing is left to do: or the queue would hold the work until nobody talks any more
+            if self._over:  # the remaining jobs do nothing: let the queue run them
                 return 0.0
             return self._doubt * median(self._recent_ms) / 1000 if self._recent_ms else 0.0
 
