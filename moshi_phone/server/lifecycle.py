@@ -1,4 +1,4 @@
-"""Runs the line: the server and the engine, then what leads callers to them."""
+"""Runs the server and the engine, then routes callers to them."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.webhooks import OnStatus
 
 _HEAD_BYTES = 16 * 1024  # of a request; Twilio's have one or two kilobytes
-_MESSAGE_BYTES = 64 * 1024  # of a WebSocket; Twilio's have less than one kilobyte, but for the start
-_KEEP_ALIVE_SECS = 75  # longer than a balancer's 60, or it sends a request into a connection that we close
+_MESSAGE_BYTES = 64 * 1024  # of a WebSocket message; Twilio's have less than one kilobyte, except the start
+_KEEP_ALIVE_SECS = 75  # longer than a load balancer's usual 60, so that it closes first and loses no request
 _MAX_WAITING = 128  # connections that have not become a request or a call
-_BACKLOG = 128  # connections that one turn of the loop accepts, at most
-_CHECK_SECS = 3  # tries, a second apart, of a public URL that should answer at once
-OURS = '"engine"'  # as our /healthz has it
-_MAX_CONNECTIONS = 512  # then requests get a 503, and calls go on
+_BACKLOG = 128  # connections accepted in one iteration of the loop
+_CHECK_SECS = 3  # attempts, one second apart, at a public URL that should answer at once
+OURS = '"engine"'  # a key of our /healthz
+_MAX_CONNECTIONS = 512  # beyond that, requests get a 503; calls continue
 
 
 @asynccontextmanager
@@ -63,21 +63,21 @@ async def running_server(
     tokens: StreamTokens | None = None,
     webhook_base_url: PublicAddress | None = None,
 ) -> AsyncIterator[ServerState]:
-    """Answer calls while the block runs: the server and the engine, then what leads callers to them.
+    """Answer calls while the block runs: start the server and the engine, then route callers to them.
 
     Args:
         listener: bound, not listening yet; closed at the end.
-        stop: breaks the start off.
-        options: how everything is set.
-        run_call: drives one call.
-        pointer: makes a number ring here.
-        on_status: called with each status that Twilio reports, by the call's SID.
-        tokens: makes and takes back what a stream must show; by default what the auth token calls for.
-        webhook_base_url: where Twilio's webhooks go, where that is not this server.
+        stop: aborts the start.
+        options: all settings.
+        run_call: runs one call.
+        pointer: routes a number to this server.
+        on_status: called with the call's SID and each status that Twilio reports.
+        tokens: mints and verifies stream tokens; by default, keyed by the auth token.
+        webhook_base_url: base of Twilio's webhooks, if not this server.
 
     Raises:
-        Stopped: when the process was asked to end before everything was ready.
-        EngineUnavailable, TunnelFailed, TwilioError: with one sentence that names the remedy.
+        Stopped: if the process was asked to stop before everything was ready.
+        EngineUnavailable, TunnelFailed, TwilioError: one sentence that names the remedy.
     """
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
@@ -99,7 +99,7 @@ async def running_server(
                 listening(uvicorn_config(create_admin_app(LocalCalls(state), options.web)), admin)
             )
             logger.info("Monitoring at http://{}:{}/metrics", *admin.getsockname()[:2])
-        # Before the server: as the stack goes backwards, no request can reach an engine that is stopped.
+        # Before the server: the stack unwinds in reverse, so no request can reach a stopped engine.
         stack.push_async_callback(stop_engine, choice.engine)
         config = uvicorn_config(create_app(state, run_call, on_status))
         await stack.enter_async_context(listening(config, listener))  # /healthz answers 503 meanwhile
@@ -117,7 +117,7 @@ async def running_server(
         elif choice.personas.sections:
             logger.warning("The engine {} takes no personas; --personas is ignored.", choice.engine.name)
         check_hours(choice.personas, options)
-        # What is loaded now stays: without this the garbage collector looks at all of it in mid-call.
+        # Exempt the loaded objects from garbage collection, which would scan all of them during calls.
         gc.collect()
         gc.freeze()
         host, port = listener.getsockname()[:2]
@@ -139,7 +139,7 @@ async def running_server(
 
 
 def _note_failure(state: ServerState, _: object, error: BaseException | None, __: object) -> None:
-    """Let pages that are open hear why the server ends, before it is gone."""
+    """Pass the error to open pages before the server stops."""
     if isinstance(error, UserError):
         state.startup.fail(str(error))
 
@@ -147,12 +147,12 @@ def _note_failure(state: ServerState, _: object, error: BaseException | None, __
 async def _check_reach(
     options: Settings, state: ServerState, pointer: NumberGroup | None, check: ApiRetry
 ) -> None:
-    """Find out what would keep callers away before the engine is loaded, which may take an hour.
+    """Check the tunnel program and the Twilio account before the engine is loaded, which may take an hour.
 
-    An API of Twilio's that cannot be asked now keeps nobody away: the webhooks come all the same.
+    An unreachable Twilio API does not stop the start: webhooks arrive all the same.
 
     Raises:
-        TunnelFailed, TwilioError: with one sentence that names the remedy.
+        TunnelFailed, TwilioError: one sentence that names the remedy.
     """
     if options.reach.tunnel:
         find_program()
@@ -176,13 +176,13 @@ async def _reached_at(
 ) -> None:
     is_another = address.base not in (None, url)
     address.base = url
-    if is_another:  # at once: Twilio gives a URL that is gone 15 s
+    if is_another:  # first: Twilio waits 15 s for a dead URL
         await bring_along(state)
     await publish_url(url, pointer, wait_secs=wait_secs, is_another=is_another)
 
 
 async def _check_public_url(url: str) -> None:
-    """Warn where what the world asks at the user's own URL does not come to this program."""
+    """Warn if the user's own public URL does not lead to this program."""
     if not await reaches(url + HEALTH_PATH, within_secs=_CHECK_SECS, wanted=OURS):
         logger.warning(
             "{} does not lead to this program, as far as this machine can tell: callers would hear an error. "
@@ -192,16 +192,16 @@ async def _check_public_url(url: str) -> None:
 
 
 async def publish_url(url: str, pointer: NumberGroup | None, *, wait_secs: float, is_another: bool) -> None:
-    """Say what our public URL is, and make the number ring there.
+    """Log our public URL and route the number to it.
 
     Args:
         url: ``PublicAddress.base``.
-        pointer: makes a number ring; None where there is none.
-        wait_secs: for how long it may not answer yet; 0 where it is the user's own.
-        is_another: whether calls are running on an earlier one.
+        pointer: routes the number; None without one.
+        wait_secs: how long the URL may be unreachable at first; 0 for the user's own.
+        is_another: whether calls may be running at an earlier URL.
 
     Raises:
-        TwilioError: when that cannot be done, and calls are running on no earlier URL.
+        TwilioError: if routing fails and there is no earlier URL.
     """
     logger.info("Reached at {}", url)
     if wait_secs and not await reaches(url + HEALTH_PATH, within_secs=wait_secs):
@@ -220,23 +220,23 @@ async def publish_url(url: str, pointer: NumberGroup | None, *, wait_secs: float
 
 
 def listen(host: str, port: int, kind: str = "") -> socket.socket:
-    """Take the port before anything slow is loaded.
+    """Bind the port before anything slow is loaded.
 
     Args:
-        host: to listen on.
+        host: address to listen on.
         port: to listen on; 0 takes a free one.
-        kind: what the options' names begin with: ``admin-`` for ``--admin-port``.
+        kind: prefix of the options' names: ``admin-`` for ``--admin-port``.
 
     Raises:
-        SettingsError: when it cannot be had.
+        SettingsError: if the port is unavailable.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
-    # A restart finds the port of the last run in TIME_WAIT.
+    # After a restart, the port of the last run is in TIME_WAIT.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen()  # only now nobody else can have it, a second listener of our own included
+        listener.listen()  # only this claims the port, even against another listener of ours
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
@@ -248,11 +248,11 @@ def listen(host: str, port: int, kind: str = "") -> socket.socket:
 
 
 def uvicorn_config(app: object, connections: Connections | None = None) -> uvicorn.Config:
-    """Set uvicorn for a phone line: small messages, no compression, and a bound on everything.
+    """Configure uvicorn for calls: small messages, no compression, and limits on everything.
 
     Args:
         app: the server's.
-        connections: has the limits of each connection, and knows those that wait.
+        connections: holds the limits and the waiting connections.
     """
     files = raise_limit()
     connections = connections or Connections(ConnectionLimits(waiting=min(_MAX_WAITING, files // 4)))

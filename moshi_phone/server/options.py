@@ -1,4 +1,4 @@
-"""How the server is set. The command line is made from these fields."""
+"""Options of the server. The command line is generated from these fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under pipecat's own runner: what the calls of a process share, for which the runner has no place."""
+"""State of a process under pipecat's own runner, which has no place for it."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.startup import watching
 
-STOP_LOADING_SECS = 5.0
+STOP_LOADING_SECS = 5.0  # for a load in progress when the process stops
 
 
 class RunnerState:
-    """One engine for all calls of the process: loaded with the first call or before it, stopped with the app.
+    """One engine for all calls of the process: loaded with or before the first call, stopped with the app.
 
     Args:
-        settings: says how everything is set; asked when the engine is to be loaded.
+        settings: returns the settings; called when the engine is to be loaded.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings
-        self._beginning = asyncio.Lock()  # two first calls must load one engine
-        self._state: ServerState | None = None  # made with the first call, not at the import
-        self._stack = AsyncExitStack()  # what the end of the process must close
-        self._is_stopped_by_app = False
+        self._beginning = asyncio.Lock()  # two simultaneous first calls must load one engine
+        self._state: ServerState | None = None  # created with the first call, not on import
+        self._stack = AsyncExitStack()  # resources to release at the end of the process
+        self._is_stopped_by_app = False  # whether the app's shutdown calls stop()
 
     async def get(self, app: object = None) -> ServerState:
-        """Give what the calls share. While the engine loads, a session rings (``ServerState.loading``).
+        """Return the shared state. While the engine loads, sessions ring (``ServerState.loading``).
 
         Args:
-            app: the runner's, with whose end the engine is stopped; where it is none of FastAPI's, nothing is
-                stopped before the process ends.
+            app: the runner's; its shutdown stops the engine. If it is not a FastAPI app, nothing stops the
+                engine before the process ends.
 
         Raises:
-            UserError: with one sentence that names the remedy; the next call tries again.
+            UserError: one sentence that names the remedy; the next call tries again.
         """
         async with self._beginning:  # or two calls at once would load two engines
             if self._state is None:
                 self._state = await self._begin(self._settings())
             if isinstance(app, FastAPI) and not self._is_stopped_by_app:
-                # The app runs already, so this list is the one way to be told of its end.
+                # The app runs already, so this list is the only hook into its shutdown.
                 app.router.on_shutdown.append(self.stop)
                 self._is_stopped_by_app = True
             return self._state
 
     def load_with(self, app: FastAPI) -> None:
-        """Load the engine when an app starts that does not run yet, and stop it at its end."""
+        """Load the engine when an app that does not run yet starts, and stop it at its shutdown."""
         runs_app = app.router.lifespan_context
         self._is_stopped_by_app = True
 
@@ -72,8 +72,8 @@ class RunnerState:
         app.router.lifespan_context = lifespan
 
     async def stop(self) -> None:
-        """Hang up all calls, and stop the engine."""
-        state, self._state = self._state, None
+        """Hang up all calls and stop the engine."""
+        state, self._state = self._state, None  # first: a call that comes now starts a new engine
         self._is_stopped_by_app = False
         if state is None:
             return

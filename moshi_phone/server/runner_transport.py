@@ -1,4 +1,4 @@
-"""What pipecat's runner brings: a stream of Twilio's, or what one of pipecat's own transports answers."""
+"""Calls from pipecat's runner: Twilio streams, and the calls of pipecat's own transports."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from moshi_phone.runtime.errors import UserError
 from moshi_phone.telephony.media_stream import BadMessage, Dtmf, Mark, Media, Stop, parse
 
 TWILIO, UNKNOWN = "twilio", "unknown"
-PLAIN_SOCKET = "websocket"  # as pipecat names a WebSocket of its own clients: protobuf and RTVI
+PLAIN_SOCKET = "websocket"  # pipecat's name for a WebSocket of its own clients: protobuf and RTVI
 EVAL = "eval"
 TELEPHONY: Mapping[str, tuple[str, ...]] = {
     "telnyx": ("TELNYX_API_KEY",),
     "plivo": ("PLIVO_AUTH_ID", "PLIVO_AUTH_TOKEN"),
     "exotel": (),
 }
-"""The phone companies that pipecat knows beside Twilio, and what it hangs up with, from the environment."""
+"""The telephone providers that pipecat supports besides Twilio, and the variables with which it hangs up."""
 
 
 class TransportUnavailable(UserError):
-    """The runner brings what cannot be answered; the text says what is missing."""
+    """The runner's call cannot be answered; the text names what is missing."""
 
 
 async def recognize(websocket: WebSocket, *, within_secs: float) -> tuple[str, list[str]]:
-    """Tell whose stream a socket carries, by its first messages.
+    """Identify the provider of a socket's stream from its first messages.
 
     Args:
-        websocket: accepted, nothing read yet; what is read of it is kept for ``create_transport``.
-        within_secs: how long the messages may take.
+        websocket: accepted, unread; ``create_transport`` gets the messages read here again.
+        within_secs: time limit for the messages.
 
     Returns:
-        ``twilio``, ``telnyx``, …, or ``unknown``; and the messages that were read.
+        ``twilio``, ``telnyx``, …, or ``unknown``; and the messages read.
 
     Raises:
-        StreamRefused: when they do not come, or are no text.
+        StreamRefused: if they do not come, or are not text.
     """
     read: list[str] = []
     iter_text = websocket.iter_text
@@ -54,10 +54,10 @@ async def recognize(websocket: WebSocket, *, within_secs: float) -> tuple[str, l
         async for text in iter_text():
             read.append(text)
             yield text
-            if _is_late(text):  # what begins so is no call: nobody waits for a second message of it
+            if _is_late(text):  # a stream never begins with this: do not wait for a second message
                 return
 
-    websocket.iter_text = kept  # type: ignore[method-assign] # pipecat gives away two of Twilio's fields only
+    websocket.iter_text = kept  # type: ignore[method-assign] # pipecat returns only two of Twilio's fields
     try:
         async with asyncio.timeout(within_secs):
             kind, _ = await parse_telephony_websocket(websocket)
@@ -68,7 +68,7 @@ async def recognize(websocket: WebSocket, *, within_secs: float) -> tuple[str, l
     except (KeyError, ValueError, AttributeError) as error:  # pipecat expects JSON objects, in text
         raise StreamRefused(RefusalCause.PROTOCOL, "expected a start message, got something else") from error
     finally:
-        del websocket.__dict__["iter_text"]  # the transport reads a whole call by it
+        del websocket.__dict__["iter_text"]  # the transport reads the call with it
     return kind, read
 
 
@@ -80,29 +80,30 @@ def _is_late(text: str) -> bool:
 
 
 def rate_hz_of(kind: str | None) -> int:
-    """Give the rate of the audio at both ends of the pipeline.
+    """Return the sample rate of the audio at both ends of the pipeline, in Hz.
 
-    A phone company's is left as it is: the stages resample it themselves, 1.5 ms late each way.
+    A telephone provider's rate is unchanged: the stages resample it themselves, with 1.5 ms of delay each
+    way.
     """
     return PHONE_RATE_HZ if kind in TELEPHONY else SAMPLE_RATE_HZ
 
 
 def overrides_of(body: object, personas: Personas) -> CallOverrides:
-    """Give what a call asks of the engine: ``persona``, ``voice``, ``greeting``, ``temperature`` of the body.
+    """Return a call's engine settings: ``persona``, ``voice``, ``greeting``, ``temperature`` of the body.
 
     Args:
-        body: the runner's, or the parameters of a Twilio stream; other keys are not ours.
-        personas: knows a persona by its name.
+        body: the runner's, or the parameters of a Twilio stream; other keys are ignored.
+        personas: resolves the persona's name.
 
     Raises:
-        StreamRefused: when a value is of another type.
+        StreamRefused: if a value has another type.
     """
     if not isinstance(body, Mapping):
         return NO_OVERRIDES
     texts = {name: body.get(name) for name in ("persona", "voice", "greeting")}
     if wrong := [name for name, value in texts.items() if not isinstance(value, str | None)]:
         raise StreamRefused(RefusalCause.REQUEST, f"expected a text for {wrong[0]} in the body")
-    temperature = body.get("temperature")
+    temperature = body.get("temperature")  # bool is an int to Python
     if isinstance(temperature, bool) or not isinstance(temperature, int | float | None):
         raise StreamRefused(RefusalCause.REQUEST, "expected a number for temperature in the body")
     request = CallOverrides(voice=texts["voice"], greeting=texts["greeting"], temperature=temperature)
@@ -110,15 +111,16 @@ def overrides_of(body: object, personas: Personas) -> CallOverrides:
 
 
 async def make_transport(args: RunnerArguments, kind: str | None) -> BaseTransport:
-    """Make pipecat's own transport for what its runner brings.
+    """Create pipecat's own transport for a call of its runner.
 
     Args:
         args: the runner's.
-        kind: what ``recognize`` said of a telephone stream; None for all else.
+        kind: result of ``recognize`` for a telephone stream; otherwise None.
 
     Raises:
-        TransportUnavailable: when there is no such transport, or it lacks a package or a variable.
+        TransportUnavailable: if there is no such transport, or it lacks a package or a variable.
     """
+    # checked here: pipecat would fail only when it hangs up
     if missing := [name for name in TELEPHONY.get(kind or "", ()) if not os.environ.get(name)]:
         raise TransportUnavailable(
             f"A call by {kind} needs {' and '.join(missing)} in the environment: calls are hung up with it."
@@ -170,7 +172,7 @@ def _livekit() -> TransportParams:
     return LiveKitParams(audio_in_enabled=True, audio_out_enabled=True)
 
 
-# Each is loaded when a call needs it: none of them comes with the base packages.
+# Each is imported when a call needs it: the base packages contain none of them.
 _PARAMS: dict[str, Callable[[], Any]] = {
     "webrtc": _pcm,
     "daily": _daily,

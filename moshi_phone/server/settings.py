@@ -1,4 +1,4 @@
-"""All that a command which answers calls is set by, in one piece, and what follows from it."""
+"""All settings of a command that answers calls, and their validation."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from moshi_phone.telephony.rest import TwilioApi
 from pipelines.choose import choose_pipeline, parse_options
 from processors.phrase_trigger import words_of
 
-_TUNNEL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 - all of them take what comes to 127.0.0.1
+_TUNNEL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 - all include 127.0.0.1
 
 
 class SettingsError(UserError):
-    """The options do not go together, or lack something. The text is one sentence that names the remedy."""
+    """The options conflict, or one is missing. The text is one sentence that names the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Settings:
 
     @property
     def secrets(self) -> tuple[str | None, ...]:
-        """What must never appear in a log; None where one is not set."""
+        """Values that must never appear in a log; None for an unset one."""
         return (
             self.twilio.auth_token,
             self.web.web_password,
@@ -59,11 +59,11 @@ class Settings:
         return bool(self.reach.tunnel or self.reach.public_url)
 
     def check(self) -> None:
-        """Make sure, before anything is started, that the options go together.
+        """Check, before anything is started, that the options go together.
 
         Raises:
             BadCredential, BadPublicUrl, DashboardUnusable, DatabaseUnusable, DirectoryUnusable, Exposed,
-                PluginUnfit, SettingsError: with one sentence that names the remedy.
+                PluginUnfit, SettingsError: one sentence that names the remedy.
         """
         self.address()
         if self.stream_address() and not self.reach.public_url:
@@ -120,43 +120,43 @@ class Settings:
             if nothing := [phrase for phrase in phrases if not words_of(phrase)]:
                 raise SettingsError(f"{option}: expected words to listen for, got {nothing[0]!r}.")
         if calls.transfer_to or calls.transfer_key or calls.transfer_phrase:
-            self.rest_api("--transfer-to")  # which raises where there is none
+            self.rest_api("--transfer-to")  # raises if credentials are missing
 
     def with_public_url(self) -> Settings:
-        """Give options that have a public URL in any case: by a tunnel, where none is set."""
+        """Return settings with a public URL: the one that is set, or a tunnel's."""
         return self if self.reach.public_url else replace(self, reach=replace(self.reach, tunnel=True))
 
     def address(self) -> PublicAddress:
-        """Give the public URL that is set, or none.
+        """Return the public URL, or none.
 
         Raises:
-            BadPublicUrl: when it is not one.
+            BadPublicUrl: if it is invalid.
         """
         url = self.reach.public_url
         return PublicAddress(parse_public_url(url) if url else None)
 
     def stream_address(self) -> PublicAddress | None:
-        """Give the URL that streams come to, where it is another than that of webhooks.
+        """Return the base URL of streams, if it differs from that of webhooks.
 
         Raises:
-            BadPublicUrl: when it is not one.
+            BadPublicUrl: if it is invalid.
         """
         url = self.reach.stream_url
         return PublicAddress(parse_public_url(url)) if url else None
 
     def rest_api_if_set(self) -> TwilioApi | None:
-        """Give the account's REST API, where the credentials are set."""
+        """Return the account's REST API, if the credentials are set."""
         return self.rest_api("hanging up") if self.twilio.account_sid and self.twilio.auth_token else None
 
     def rest_api(self, purpose: str) -> TwilioApi:
-        """Give the account's REST API.
+        """Return the account's REST API.
 
         Args:
-            purpose: what it is for, to say so where it cannot be had.
+            purpose: what needs it, for the error message.
 
         Raises:
-            BadCredential: when one cannot be one.
-            SettingsError: when the credentials are not set.
+            BadCredential: if one is malformed.
+            SettingsError: if one is missing.
         """
         sid, token = self.twilio.account_sid, self.twilio.auth_token
         check_credentials(sid, token)

@@ -1,4 +1,4 @@
-"""How the engine's start goes, and a line in the log for each change of its health."""
+"""Progress of the engine's start, and a log line for each change of its health."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Startup:
     """Progress of the engine's start.
 
     Attributes:
-        progress: the last line that the engine said of it.
-        done: whether it has come to its end, so that an engine that takes no calls has a defect.
-        failure: why the server could not be started, in a sentence; None where it could.
-        failed: set with it: whoever follows the start gets to hear the sentence before the server is gone.
+        progress: the engine's last progress line.
+        done: whether the start has succeeded; an engine that then accepts no calls has a defect.
+        failure: why the server could not start, in one sentence; None otherwise.
+        failed: set with it, so that open pages get the sentence before the server stops.
     """
 
     progress: str = ""
@@ -30,7 +30,7 @@ class Startup:
     failed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def fail(self, sentence: str) -> None:
-        """Take note that the server cannot be started."""
+        """Record that the server cannot start."""
         self.failure = sentence
         self.failed.set()
 
@@ -39,10 +39,10 @@ class Startup:
 
         Args:
             engine: not started yet.
-            say: takes each line of progress, too.
+            say: also receives each progress line.
 
         Raises:
-            EngineUnavailable: with one sentence that names the remedy.
+            EngineUnavailable: one sentence that names the remedy.
         """
 
         def tell(line: str) -> None:
@@ -53,7 +53,7 @@ class Startup:
             await engine.start(tell)
         except EngineError:
             raise
-        except BUGS as error:  # ours or of an engine of the user's own
+        except BUGS as error:  # ours, or from a user's own engine
             logger.opt(exception=error).error("The engine {} did not start", engine.name)
             raise EngineUnavailable(
                 f"The engine {engine.name} did not start ({describe_error(error)})."
@@ -66,7 +66,7 @@ WATCH_S = 0.5
 
 @asynccontextmanager
 async def watching(engine: DuplexEngine) -> AsyncIterator[None]:
-    """Let the engine act on what hangs, and log each change of its health, while the block runs."""
+    """Run the engine's watchdog and log each change of its health while the block runs."""
 
     async def watch() -> None:
         log = EngineLog()
@@ -74,7 +74,7 @@ async def watching(engine: DuplexEngine) -> AsyncIterator[None]:
             try:
                 engine.watch()
                 log.note(engine.error)
-            except BUGS:  # of an engine of the user's own: the next look may find it well
+            except BUGS:  # of a user's own engine; the next check may succeed
                 logger.exception("The engine {} cannot be watched", engine.name)
             await asyncio.sleep(WATCH_S)
 
@@ -86,20 +86,20 @@ async def watching(engine: DuplexEngine) -> AsyncIterator[None]:
 
 
 class EngineLog:
-    """Logs why the engine takes no calls, once, and once that it takes them again.
+    """Logs once why the engine accepts no calls, and once when it accepts them again.
 
-    Until it has been ready for the first time it loads, and tells of that itself.
+    Nothing is logged until the engine is ready for the first time: it reports its loading itself.
     """
 
     def __init__(self) -> None:
-        self._was_ready = False
-        self._last: str | None = None
+        self._was_ready = False  # whether it has ever been ready
+        self._last: str | None = None  # the error logged last
 
     def note(self, error: str | None) -> None:
-        """Take what the engine says of itself now.
+        """Process the engine's current error.
 
         Args:
-            error: one sentence, or None while it takes calls.
+            error: one sentence, or None while it accepts calls.
         """
         self._was_ready |= error is None
         if not self._was_ready or error == self._last:

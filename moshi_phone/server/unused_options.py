@@ -1,4 +1,4 @@
-"""Options that are set and change nothing, each told in a sentence at the start. Pure."""
+"""Options that are set but have no effect, each in one sentence. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from moshi_phone.server.settings import Settings
 
 
 def unused_options(settings: Settings) -> list[str]:
-    """Say which options have no effect as the others are set."""
+    """Return one sentence for each option without effect under the other settings."""
     calls, sentences = settings.calls, list[str]()
     is_asked_for = calls.transfer_key or calls.transfer_phrase
-    # A list of one's own may have a delegate, whose tool transfers.
+    # A custom pipeline may have a delegate with a tool for transfers.
     if calls.transfer_to and not is_asked_for and settings.server.pipeline == ServerOptions.pipeline:
         sentences.append(
             "No caller can ask for --transfer-to: set --transfer-key, --transfer-phrase, or a --pipeline "

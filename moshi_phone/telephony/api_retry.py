@@ -1,4 +1,4 @@
-"""Asks Twilio's API for something that must be so in the end, though the API cannot be reached now."""
+"""Retries a request to Twilio's API that must succeed in the end."""
 
 from __future__ import annotations
 
@@ -11,41 +11,42 @@ from moshi_phone.runtime.retries import ExponentialBackoff
 from moshi_phone.telephony.rest_errors import TwilioError
 
 FIRST_SECS = 8.0
-"""What a start waits for Twilio's API: it may be down for hours, while its webhooks come all the same."""
+"""How long a start waits for Twilio's API, which may be down for hours while its webhooks still come."""
 
 Ask = Callable[[], Awaitable[object]]
 Sleep = Callable[[float], Awaitable[None]]
 
 
 class ApiRetry:
-    """Asks until it was answered, first in the foreground, then in the background.
+    """Repeats a request until it succeeds, first in the foreground, then in the background.
 
-    What is certainly wrong (credentials, a suspended account, a number of somebody else's) is raised while
-    somebody waits, and logged afterwards; an API that cannot be asked now is a warning, and is asked again.
+    Permanent errors (credentials, a suspended account, a number of another account) are raised in the
+    foreground and logged in the background. An unreachable API is logged as a warning, and the request is
+    repeated.
 
     Args:
-        what: is to be done, for the log: "check the account".
-        sleep: waits some seconds.
+        what: the task, for the log: "check the account".
+        sleep: waits for some seconds.
     """
 
     def __init__(self, what: str, sleep: Sleep = asyncio.sleep) -> None:
         self._what = what
         self._sleep = sleep
-        # The request and its retries; the next request replaces it.
+        # The request with its retries; run() replaces it.
         self._asking: asyncio.Task[None] | None = None
 
     async def run(self, ask: Ask, *, first_secs: float = FIRST_SECS) -> bool:
-        """Ask in place of what was asked before, and wait for the first answer, but not for long.
+        """Start a request, in place of the previous one, and wait briefly for its first result.
 
         Args:
-            ask: asks Twilio's API.
-            first_secs: how long it is waited for.
+            ask: sends the request to Twilio's API.
+            first_secs: how long to wait for the result.
 
         Returns:
-            Whether it is done; False where it goes on in the background.
+            True if it succeeded; False if it continues in the background.
 
         Raises:
-            TwilioError: where the first answer says that it will never be done.
+            TwilioError: if the first result is a permanent error.
         """
         await self.stop()
         first: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -56,7 +57,7 @@ class ApiRetry:
         return first.result()
 
     async def stop(self) -> None:
-        """Ask no more. May be called twice."""
+        """Stop retrying. May be called twice."""
         asking, self._asking = self._asking, None
         if asking is not None:
             asking.cancel()
@@ -76,7 +77,7 @@ class ApiRetry:
                     return
                 self._put_off(first, str(error))
                 await self._sleep(pauses.next_secs())
-            except Exception as error:  # a bug of ours: whoever waits for the first answer must hear of it
+            except Exception as error:  # a bug of ours: raised to the waiter of the first result
                 if first.done():
                     raise
                 first.set_exception(error)

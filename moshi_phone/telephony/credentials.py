@@ -1,4 +1,4 @@
-"""What Twilio's credentials look like: a slip of the hand is found before anything is asked or loaded."""
+"""Checks the format of Twilio's credentials, to find typing errors before anything is requested or loaded."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _FORMS = {
 
 
 class BadCredential(UserError):
-    """A credential cannot be one. The text is one sentence that names the remedy, and does not show it.
+    """A malformed credential. The text is one sentence that names the remedy, without the value.
 
     Attributes:
-        variable: which, by its environment variable.
+        variable: its environment variable.
     """
 
     variable: str
@@ -29,10 +29,10 @@ class BadCredential(UserError):
 
 
 def check_credentials(account_sid: str | None, auth_token: str | None) -> None:
-    """Check the form of what is set.
+    """Check the format of the credentials that are set.
 
     Raises:
-        BadCredential: for the first that cannot be what it should.
+        BadCredential: for the first malformed one.
     """
     for (variable, (form, expected)), value in zip(_FORMS.items(), (account_sid, auth_token), strict=True):
         if value and not form.fullmatch(value):
@@ -40,7 +40,7 @@ def check_credentials(account_sid: str | None, auth_token: str | None) -> None:
 
 
 def _shape(text: str) -> str:
-    """Describe a text without giving away more of it than its beginning."""
+    """Describe a text by its length and its first unexpected character only."""
     strange = next((character for character in text if not re.match(r"[0-9a-zA-Z]", character)), None)
     length = f"{len(text)} character{'' if len(text) == 1 else 's'}"
     return f"{length} with {strange!r} among them" if strange else length

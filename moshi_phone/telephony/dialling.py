@@ -1,4 +1,4 @@
-"""Places a call and stays with it until it ends."""
+"""Places a call and follows it to its end."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.twiml import connect_stream
 from moshi_phone.telephony.webhooks import ENDED
 
-POLL_SECS = 1.0
+POLL_SECS = 1.0  # interval between requests for the call's state
 COMPLETED = "completed"
-MAX_ERRORS = 5  # in a row; until then the call goes on, whatever Twilio's API says
-FORCED_SECS = 2.0
-RING_BUFFER_SECS = 5  # which Twilio may add to the time that a phone rings
+MAX_ERRORS = 5  # consecutive errors; below that, the call continues despite errors of Twilio's API
+FORCED_SECS = 2.0  # time to hang up after a forced stop
+RING_BUFFER_SECS = 5  # Twilio may add this to the ringing time
 
 _WORDS = {
     "in-progress": "in progress",
@@ -41,19 +41,19 @@ Sleep = Callable[[float], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True)
 class CallPlan:
-    """What to dial, and where the call shall go.
+    """A call to place.
 
     Attributes:
         to: E.164.
         from_: E.164, a number of the account.
         stream_url: ``wss://…``, ours or another server's with the same auth token.
-        status_url: where Twilio shall report, or None.
-        next_url: is asked what to do when the stream breaks off; None ends the call.
+        status_url: where Twilio reports the status, or None.
+        next_url: requested when the stream breaks off; None ends the call.
         ring_secs: how long it may ring.
-        limit_secs: how long the call may last.
-        machine_detection: have Twilio tell ``status_url`` whether a machine answers, as ``place_call`` says.
-        persona: who shall answer there: a name of that server's ``--personas``, or words.
-        voice: with whose voice.
+        limit_secs: maximum duration.
+        machine_detection: detection of answering machines, reported to ``status_url`` (see ``place_call``).
+        persona: the answering persona: a name in that server's ``--personas``, or a prompt.
+        voice: its voice.
     """
 
     to: str = field(repr=False)
@@ -68,10 +68,10 @@ class CallPlan:
     voice: str = ""
 
     def twiml(self, tokens: StreamTokens, now_secs: float) -> str:
-        """Write what the call does when it is answered.
+        """Return the TwiML to run when the call is answered.
 
-        The token is made before Twilio has named the call, and shown when somebody answers, so it is
-        good for any call, and for as long as it may ring.
+        The token is minted before Twilio has assigned a SID, and shown when somebody answers. So it is valid
+        for any call, and for the whole ringing time.
         """
         lifetime_secs = self.ring_secs + RING_BUFFER_SECS + LIFETIME_SECS
         requested = {PERSONA_PARAMETER: self.persona, VOICE_PARAMETER: self.voice}
@@ -88,11 +88,11 @@ class Dialler:
 
     Attributes:
         api: of the account that pays for it.
-        stop: when a stop is requested, the call is hung up; when it is forced, nobody waits for that.
-        say: takes each new status, one line for a person to read.
-        on_placed: called with the call once Twilio has named it.
-        news: may be set to look again at once.
-        sleep: waits some seconds.
+        stop: a stop request hangs the call up; a forced stop does not wait for that.
+        say: receives each new status, one line for the user.
+        on_placed: called with the call once Twilio has placed it.
+        news: may be set to check the status at once.
+        sleep: waits for some seconds.
     """
 
     api: TwilioApi
@@ -103,12 +103,13 @@ class Dialler:
     sleep: Sleep = asyncio.sleep
 
     async def dial(self, plan: CallPlan, twiml: str) -> PlacedCall:
-        """Place the call, tell of each status, and return when it has ended.
+        """Place the call, print each status, and return when it has ended.
 
         Raises:
-            TwilioError: when it could not be placed, or Twilio cannot be asked about it any more.
+            TwilioError: if it could not be placed, or Twilio's API stays unavailable.
         """
-        # Shielded: a request under way may place the call whatever happens here, and then it must be ended.
+        # Shielded: the request may place the call even if this task is cancelled; then the call must be
+        # ended.
         placing = asyncio.ensure_future(
             self.api.place_call(
                 to=plan.to,
@@ -134,7 +135,7 @@ class Dialler:
                 await self._end(placing)
 
     async def _changes(self, call: PlacedCall) -> AsyncIterator[PlacedCall]:
-        """Give the call each time that its status has changed, until it has ended."""
+        """Yield the call at each change of its status, until it has ended."""
         errors, hung_up = 0, False
         while call.status not in ENDED and not self.stop.force_requested.is_set():
             if self.stop.stop_requested.is_set() and not hung_up:
@@ -146,7 +147,7 @@ class Dialler:
             try:
                 now = await self.api.fetch_call(call.sid)
             except TwilioError:
-                errors += 1  # the call goes on without us knowing of it: no reason to end it yet
+                errors += 1  # the call may continue meanwhile; not yet a reason to end it
                 if errors == MAX_ERRORS:
                     raise
                 continue
@@ -156,9 +157,9 @@ class Dialler:
                 yield call
 
     async def _pause(self, hung_up: bool) -> None:
-        """Wait until it is time to look again, or there is a reason to."""
+        """Wait until the next check is due or requested."""
         signal = self.stop.force_requested if hung_up else self.stop.stop_requested
-        # Polled, and not only told: Twilio's status reports need a URL of ours, which --url has not.
+        # Polling as well: Twilio's reports need a URL of ours, which --url lacks.
         waits: list[Awaitable[Any]] = [self.sleep(POLL_SECS), self.news.wait(), signal.wait()]
         tasks = [asyncio.ensure_future(one) for one in waits]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -167,7 +168,7 @@ class Dialler:
         self.news.clear()
 
     async def _end(self, placing: asyncio.Future[PlacedCall]) -> None:
-        """Leave no call behind that nobody follows: it would go on, and cost."""
+        """End a call that nobody follows any more: it would continue and cost money."""
         try:
             call = await placing
         except TwilioError:
@@ -175,7 +176,7 @@ class Dialler:
         await self._hang_up(call.sid)
 
     async def _hang_up(self, sid: str) -> None:
-        """End the call, with all the tries that it takes, unless somebody insists on going."""
+        """End the call, with all retries, unless a stop is forced."""
         ending = asyncio.ensure_future(self.api.hang_up(sid))
         if await self.stop.wait_unless_forced(ending, forced_secs=FORCED_SECS):
             ending.result()
@@ -185,7 +186,7 @@ class Dialler:
 
 
 def describe(call: PlacedCall) -> str:
-    """Say how a call stands, in words."""
+    """Return the state of a call in words."""
     if call.status == COMPLETED and call.duration_secs is not None:
         return f"completed after {call.duration_secs} s"
     return _WORDS.get(call.status, call.status)

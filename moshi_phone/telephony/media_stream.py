@@ -1,4 +1,4 @@
-"""Twilio's Media Streams protocol, pure: text in, events out; µ-law in, text out.
+"""Twilio's Media Streams protocol, pure: text to events, µ-law to text.
 
 https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
@@ -18,16 +18,16 @@ from moshi_phone.audio.formats import PHONE_RATE_HZ
 ENCODING, CHANNELS = "audio/x-mulaw", 1
 INBOUND = "inbound"
 _MAX_TIMESTAMP = 12  # digits; 30 years of milliseconds
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # lone halves of a pair, which UTF-8 cannot encode
 
 
 class BadMessage(Exception):
-    """A message that cannot be understood; the text says what was expected and what came."""
+    """An invalid message; the text states what was expected and what came."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The first message of a stream; it says nothing yet."""
+    """The first message of a stream; it carries no data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Start:
     """The stream begins.
 
     Attributes:
-        stream_sid: names the stream in every message.
-        call_sid: names the phone call.
-        account_sid: whose call it is.
-        media_format: encoding, sampleRate and channels, as they came.
-        custom_parameters: what the TwiML's ``<Parameter>`` elements said.
+        stream_sid: ID of the stream in every message.
+        call_sid: SID of the phone call.
+        account_sid: SID of its account.
+        media_format: encoding, sampleRate and channels, unchecked.
+        custom_parameters: values of the TwiML's ``<Parameter>`` elements.
     """
 
     stream_sid: str
@@ -50,7 +50,7 @@ class Start:
 
     @property
     def is_phone_audio(self) -> bool:
-        """Whether the audio is what this program speaks: µ-law, 8 kHz, mono."""
+        """Whether the audio has our format: µ-law, 8 kHz, mono."""
         asked = [self.media_format.get(key) for key in ("encoding", "sampleRate", "channels")]
         return asked == [ENCODING, PHONE_RATE_HZ, CHANNELS]
 
@@ -61,9 +61,9 @@ class Media:
 
     Attributes:
         mulaw: G.711 µ-law, 8 kHz mono.
-        timestamp_ms: when it begins, since the stream's start; None if unsaid.
-        stream_sid: which stream it belongs to; None if unsaid.
-        track: ``inbound`` for the caller, ``outbound`` for what the caller hears; None if unsaid.
+        timestamp_ms: its start, relative to the stream's start; None if absent.
+        stream_sid: its stream; None if absent.
+        track: ``inbound`` for the caller, ``outbound`` for audio to the caller; None if absent.
     """
 
     mulaw: bytes
@@ -72,13 +72,13 @@ class Media:
     track: str | None = None
 
     def is_from_caller(self, stream_sid: str) -> bool:
-        """Whether this is the caller's voice in that stream. What is not said is taken for granted."""
+        """Whether this is the caller's audio in that stream. Absent fields count as matching."""
         return self.stream_sid in (None, stream_sid) and self.track in (None, INBOUND)
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The audio before a mark of ours was played, or cleared."""
+    """The audio before one of our marks was played or cleared."""
 
     name: str
 
@@ -92,23 +92,23 @@ class Dtmf:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The stream is over."""
+    """The stream has ended."""
 
 
 Event = Connected | Start | Media | Mark | Dtmf | Stop
 
 
 def parse(data: str | bytes) -> Event:
-    """Understand a message of Twilio's.
+    """Parse a message from Twilio.
 
     Raises:
-        BadMessage: when it is not one.
+        BadMessage: if it is invalid.
     """
-    # Twilio sends text only; whatever is binary comes from something else.
+    # Twilio sends text only.
     if isinstance(data, bytes):
         raise BadMessage("expected text, got a binary message")
     try:
-        # RecursionError: a stranger may nest thousands of brackets.
+        # RecursionError: thousands of nested brackets from a stranger.
         message = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BadMessage("expected JSON, got something else") from error
@@ -117,24 +117,24 @@ def parse(data: str | bytes) -> Event:
     event = message.get("event")
     read = _READERS.get(event) if isinstance(event, str) else None
     if read is None:
-        # Cut and quoted: a stranger chooses what gets into the log here.
+        # Truncated and quoted: a stranger controls this part of the log.
         raise BadMessage(f"unknown event {str(event)[:40]!r}")
     return read(message)
 
 
 def media(stream_sid: str, mulaw: bytes) -> str:
-    """Write audio for the caller."""
-    payload = base64.b64encode(mulaw).decode("ascii")  # nothing in it that JSON would escape
+    """Format audio for the caller."""
+    payload = base64.b64encode(mulaw).decode("ascii")  # base64 contains nothing to escape in JSON
     return f'{{"event": "media", "streamSid": {json.dumps(stream_sid)}, "media": {{"payload": "{payload}"}}}}'
 
 
 def mark(stream_sid: str, name: str) -> str:
-    """Write a mark, which comes back when the audio before it was played."""
+    """Format a mark, which Twilio returns when the audio before it was played."""
     return json.dumps({"event": "mark", "streamSid": stream_sid, "mark": {"name": name}})
 
 
 def clear(stream_sid: str) -> str:
-    """Write what empties Twilio's buffer of audio that was not played yet."""
+    """Format a command that clears Twilio's buffer of unplayed audio."""
     return json.dumps({"event": "clear", "streamSid": stream_sid})
 
 
@@ -164,7 +164,7 @@ def _media(message: dict[str, Any]) -> Media:
 
 
 def _milliseconds(timestamp: object) -> int | None:
-    """Read a timestamp, a whole number that Twilio writes as a string; what is none of that says nothing."""
+    """Parse a timestamp, an integer that Twilio sends as a string; None if it is invalid."""
     text = str(timestamp)
     if text.isascii() and text.isdigit() and len(text) <= _MAX_TIMESTAMP:
         return int(text)
@@ -187,7 +187,7 @@ def _text(body: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise BadMessage(f"expected {name} to be text, got {type(value).__name__}")
     if not value.isascii() and _SURROGATE.search(value):
-        # JSON can spell half a character, which nothing that is written down or sent on can hold.
+        # JSON can spell a lone surrogate, which cannot be encoded for a file or a socket.
         raise BadMessage(f"expected {name} to be text, got half a surrogate pair")
     return value
 

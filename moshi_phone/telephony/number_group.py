@@ -1,4 +1,4 @@
-"""Several numbers of the account that ring here together, and are put back together."""
+"""Several numbers of the account, routed and restored together."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from moshi_phone.telephony.saved_numbers import SavedNumbers
 
 
 class NumberGroup:
-    """Does with several numbers what ``VoiceWebhookOverride`` does with one.
+    """Like ``VoiceWebhookOverride``, for several numbers.
 
     Args:
-        api: of the account that has the numbers.
-        numbers: E.164; the account must have each.
-        also: E.164; those that the account has ring here too, such as the numbers of ``personas.toml``, among
-            which are callers'.
-        say: takes one line for a person to read.
-        notes: where numbers are noted.
+        api: of the numbers' account.
+        numbers: E.164; the account must own all of them.
+        also: E.164; those that the account owns are routed as well, such as numbers in ``personas.toml``,
+            which also contains callers' numbers.
+        say: receives lines for the user.
+        notes: the store of previous routings.
 
     Attributes:
-        number: the first of them, which stands for the line where one number has to.
+        number: the first number, used where a single one is needed.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class NumberGroup:
         say: Say,
         notes: SavedNumbers | None = None,
     ) -> None:
-        named = list(dict.fromkeys(numbers))
+        named = list(dict.fromkeys(numbers))  # without duplicates, in order
         self.number = named[0]
         self._members = {number: VoiceWebhookOverride(api, number, say, notes) for number in named}
-        self._maybe = {
+        self._maybe = {  # those of `also` whose owner is not known yet
             number: VoiceWebhookOverride(api, number, say, notes)
             for number in dict.fromkeys(also)
             if number not in self._members
@@ -46,47 +46,47 @@ class NumberGroup:
 
     @property
     def rings_here(self) -> bool:
-        """Whether one of them was changed, or may have been, and not put back yet."""
+        """Whether a number's routing was changed, or may have been, and is not restored."""
         return any(each.rings_here for each in self._members.values())
 
     async def find(self) -> None:
-        """Make sure that all of them can be made to ring here; changes nothing.
+        """Check that all numbers can be routed here. Changes nothing.
 
         Raises:
-            TwilioError: of the first that cannot.
+            TwilioError: for the first that cannot.
         """
         for member in self._members.values():
             await member.find()
         for number in list(self._maybe):
             member = self._maybe[number]
-            with suppress(NumberNotOwned):  # a caller's
+            with suppress(NumberNotOwned):  # a caller's number
                 await member.find()
                 self._members[number] = member
             del self._maybe[number]
 
     async def keep_pointing(self, twiml_url: str) -> None:
-        """Point all of them; see ``VoiceWebhookOverride.keep_pointing``.
+        """Route all numbers; see ``VoiceWebhookOverride.keep_pointing``.
 
         Raises:
-            TwilioError: of the first that will never ring here; the others do.
+            TwilioError: for the numbers that can never be routed; the others are.
         """
         await _all(member.keep_pointing(twiml_url) for member in self._members.values())
-        for member in self._maybe.values():  # Twilio's API could not be asked at the start
+        for member in self._maybe.values():  # Twilio's API was unreachable at the start
             with suppress(NumberNotOwned):
                 await member.keep_pointing(twiml_url)
 
     async def restore(self) -> None:
-        """Put all of them back.
+        """Restore all numbers.
 
         Raises:
-            TwilioError: that names each which could not be.
+            TwilioError: names each number that could not be restored.
         """
         members = (*self._members.values(), *self._maybe.values())
         await _all(member.restore() for member in members)
 
 
 async def _all(work: Iterable[Awaitable[None]]) -> None:
-    """Do all of it, whatever goes wrong with some, and then raise what went wrong."""
+    """Run all, whatever fails, then raise the errors."""
     done = await asyncio.gather(*work, return_exceptions=True)
     errors = [one for one in done if isinstance(one, BaseException)]
     for error in errors:

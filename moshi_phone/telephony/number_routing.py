@@ -1,4 +1,4 @@
-"""Makes a phone number of the account ring here, and puts it back as it was."""
+"""Routes a phone number of the account to this server, and restores its routing."""
 
 from __future__ import annotations
 
@@ -19,79 +19,80 @@ Say = Callable[[str], None]
 
 
 class VoiceWebhookOverride:
-    """Points one number at our webhook for as long as this process runs.
+    """Routes one number to our webhook while this process runs.
 
-    What the number did before is noted on disk before it is changed. A run that ended without putting it
-    back (SIGKILL, no power, Twilio's API out of reach) is followed by one that takes the number over, and
-    at its end puts back what was there before both.
+    The previous routing is saved on disk before it is changed. If a run ends without restoring it (SIGKILL,
+    power failure, unreachable API), the next run takes the number over, and restores the original routing at
+    its end.
 
     Attributes:
         number: E.164.
 
     Args:
-        api: of the account that has the number.
+        api: of the number's account.
         number: E.164.
-        say: takes one line for a person to read.
-        notes: where numbers are noted.
+        say: receives lines for the user.
+        notes: the store of previous routings.
     """
 
     def __init__(self, api: TwilioApi, number: str, say: Say, notes: SavedNumbers | None = None) -> None:
         self._api = api
         self.number = number
         self._say = say
-        # On disk: a process that was killed leaves the old routing there.
+        # On disk, so that it survives a killed process.
         self._notes = notes or SavedNumbers()
-        # The routing before ours, or None while the number is not ours.
+        # The routing before ours; None until the number was found.
         self._borrowed: SavedNumber | None = None
-        # Held while the number is ours: tells another process that we live.
+        # Held until restore(): shows other processes that this one is alive.
         self._lock: FileLock | None = None
-        # The request under way, which must not overtake the restoring.
+        # The request in progress; the restoring request must come after it.
         self._setting: asyncio.Future[None] | None = None
-        self._is_back = False  # restored, or about to be: a late URL of the tunnel must not change it again
-        self._finding = asyncio.Lock()  # one look-up of the number, whoever comes first
+        self._is_back = False  # or being restored: a late URL of the tunnel must not change it
+        self._finding = asyncio.Lock()  # one look-up at a time
         self._pointing = ApiRetry(f"make {redact(number)} ring here")
 
     @property
+    # Whether the number's routing was changed, or may have been, and is not restored.
     def rings_here(self) -> bool:
         """Whether the number was changed, or may have been, and not put back yet."""
         return self._borrowed is not None and bool(self._borrowed.ours)
 
     async def find(self) -> None:
-        """Make sure that the number can be made to ring here, and remember what it does; changes nothing.
+        """Check that the number can be routed here, and read its routing. Changes nothing.
 
         Raises:
-            TwilioError: when the account has no such number, or another run of this program points it.
+            TwilioError: if the account has no such number, or another run of this program routes it.
         """
-        async with self._finding:  # asked for twice at once, it would be held by ourselves
+        async with self._finding:  # two look-ups at once would find the number held by ourselves
             if self._borrowed is None:
                 self._borrowed = await self._borrow()
 
     async def keep_pointing(self, twiml_url: str) -> None:
-        """Do ``point``; while Twilio's API cannot be asked, go on trying in the background.
+        """Call ``point``; while Twilio's API is unreachable, retry in the background.
 
         Raises:
-            TwilioError: when it will never be done.
+            TwilioError: if it can never succeed.
         """
         if not self._is_back:
             await self._pointing.run(lambda: self.point(twiml_url))
 
     async def point(self, twiml_url: str) -> None:
-        """Make the number ask this URL, until it was put back. The first time, note what it did before.
+        """Set the number's webhook to this URL, until it is restored. The first call saves the old routing.
 
         Raises:
-            TwilioError: when the account has no such number, or it cannot be changed.
+            TwilioError: if the account has no such number, or it cannot be changed.
         """
         if self._is_back:
             return
         await self.find()
         borrowed, wanted = self._borrowed, VoiceSettings(twiml_url)
-        assert borrowed is not None  # noqa: S101 - it was found
+        assert borrowed is not None  # noqa: S101 - set by find()
         if wanted == borrowed.before:
             self._say(f"{borrowed.label} rings here already.")
             return
-        if self._setting is not None:  # of an earlier URL: its answer must not come after ours
+        if self._setting is not None:  # for an earlier URL: it must not take effect after ours
             await asyncio.wait((self._setting,))
-        # Noted first, and shielded: whatever becomes of us now, there is something to undo.
+        # Saved first, and shielded: whatever happens to this task, the change can be undone.
         if wanted not in borrowed.ours:
             self._borrowed = replace(borrowed, ours=(*borrowed.ours, wanted))
         self._setting = asyncio.ensure_future(self._set(self._borrowed or borrowed, wanted))
@@ -99,19 +100,19 @@ class VoiceWebhookOverride:
         self._say(f"{borrowed.label} rings here now; before, it went to {borrowed.before.where}.")
 
     async def restore(self) -> None:
-        """Undo what ``point`` has done, unless somebody has changed the number in the meantime. Tries once.
+        """Undo ``point``, unless somebody else has changed the number since. Tries once.
 
         Raises:
-            TwilioError: when it could not be done; the text says what to set by hand.
+            TwilioError: if it fails; the text names the setting to restore by hand.
         """
         if self._is_back:
             return
-        self._is_back = True  # at once: a tunnel that comes back meanwhile must not point the number again
+        self._is_back = True  # at once: a reconnecting tunnel must not route the number again
         await self._pointing.stop()
         borrowed = self._borrowed
         try:
             if borrowed is not None and borrowed.ours:
-                if self._setting is not None:  # or its answer could come after ours, and undo it
+                if self._setting is not None:  # or it could take effect after ours
                     await asyncio.wait((self._setting,))
                 await _put_back(borrowed, self._api, self._say)
                 self._borrowed = None
@@ -128,7 +129,7 @@ class VoiceWebhookOverride:
                 f"{label} belongs to a SIP trunk, which takes all its calls: take it out of the trunk at "
                 "https://console.twilio.com"
             )
-        # Read before the lock is taken: it names the process that has it.
+        # Read before the lock is acquired: it names the holder's process.
         left = await asyncio.to_thread(self._notes.read, found.sid)
         try:
             self._lock = await asyncio.to_thread(self._notes.hold, found.sid)
@@ -155,19 +156,19 @@ class VoiceWebhookOverride:
 
 
 async def put_back_left_numbers(api: TwilioApi, say: Say, notes: SavedNumbers | None = None) -> None:
-    """Put back what earlier runs left ringing here, but for the numbers that a running process points.
+    """Restore numbers that earlier runs left ringing here, except those of running processes.
 
     Args:
-        api: of the account whose numbers are looked at.
-        say: takes one line for a person to read.
-        notes: where numbers are noted.
+        api: of the account whose numbers are checked.
+        say: receives lines for the user.
+        notes: the store of previous routings.
     """
     notes = notes or SavedNumbers()
     for left in await asyncio.to_thread(notes.of_account, api.account_sid):
         try:
             lock = await asyncio.to_thread(notes.hold, left.sid)
         except (NumberHeld, OSError):
-            continue
+            continue  # a running process holds it, or no lock is possible
         try:
             await _put_back(left, api, say)
             await asyncio.to_thread(notes.forget, left.sid)
@@ -178,17 +179,17 @@ async def put_back_left_numbers(api: TwilioApi, say: Say, notes: SavedNumbers | 
 
 
 async def _put_back(borrowed: SavedNumber, api: TwilioApi, say: Say) -> None:
-    """Make a number do what it did before us, if it still does what we told it.
+    """Restore a number's routing, if it is still one that we set.
 
     Raises:
-        TwilioError: when it could not be done; the text says what to set by hand.
+        TwilioError: if it fails; the text names the setting to restore by hand.
     """
     label, before = borrowed.label, borrowed.before
     try:
         now = (await api.fetch_number(borrowed.sid)).voice
         if now == before:
             return
-        # All that we set, not only the last: a request that seemed to fail may have been done.
+        # All of our settings, not only the last: a request that seemed to fail may have succeeded.
         if now not in borrowed.ours:
             say(f"{label} was changed by somebody else, and stays as it is.")
             return

@@ -1,4 +1,4 @@
-"""Where the line listens. The command line is made from these fields."""
+"""Options of the Twilio account and the public URL. The command line is generated from these fields."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class TwilioOptions:
-    """The account with the phone company."""
+    """The Twilio account."""
 
     GROUP: ClassVar = "phone"
 
@@ -35,7 +35,7 @@ class TwilioOptions:
 
 @dataclass(frozen=True)
 class ReachOptions:
-    """How the phone company finds this server."""
+    """The public address of this server."""
 
     GROUP: ClassVar = "phone"
 

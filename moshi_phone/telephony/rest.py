@@ -1,6 +1,6 @@
-"""Twilio's REST API, as far as a phone line needs it. Twilio's own client does the requests.
+"""Requests to Twilio's REST API, by Twilio's own client.
 
-That client blocks, so each request runs in a thread; the event loop, and with it every call, goes on.
+That client blocks, so each request runs in a thread, and the event loop with all calls continues.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from moshi_phone.telephony.rest_errors import TwilioError, as_rest_exception, ex
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 MachineDetection = Literal["Enable", "DetectMessageEnd"]
-"""Twilio's words: tell who has answered at once, or of a machine only when its greeting is over."""
+"""Twilio's names: report who answered at once, or for a machine only after its greeting."""
 
 API_URL = "https://api.twilio.com"
 TRIAL = "Trial"
@@ -32,22 +32,22 @@ TRIAL_REMEDY = (
     "(docs/pipecat.md)"
 )
 REQUEST_SECS = 10.0
-_RETRY_DELAYS_SECS = (0.5, 1.0, 2.0, 4.0)  # five tries in all
+_RETRY_DELAYS_SECS = (0.5, 1.0, 2.0, 4.0)  # five attempts in all
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
-_MOST_NUMBERS = 1000  # on a page of a list; Twilio gives no more
-_NOT_FOUND = 20404  # for a call: it has ended already
+_MOST_NUMBERS = 1000  # per page of a list; Twilio's maximum
+_NOT_FOUND = 20404  # for a call: it has ended
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedCall:
-    """A call as Twilio sees it now.
+    """State of a call at Twilio.
 
     Attributes:
-        sid: its name.
-        status: ``queued``, ``ringing``, ``in-progress``, ``completed``, ``busy``, ``no-answer``,
-            ``failed`` or ``canceled``.
-        duration_secs: how long it was connected, once it has ended.
+        sid: of the call.
+        status: ``queued``, ``ringing``, ``in-progress``, ``completed``, ``busy``, ``no-answer``, ``failed``
+            or ``canceled``.
+        duration_secs: connected time, once it has ended.
     """
 
     sid: str
@@ -57,12 +57,12 @@ class PlacedCall:
 
 @dataclass(frozen=True, slots=True)
 class VoiceSettings:
-    """What a number does when it is called.
+    """A number's settings for incoming calls.
 
     Attributes:
-        url: where Twilio asks for TwiML; empty for nowhere.
-        method: how it asks.
-        application_sid: a TwiML application that overrides both; empty for none.
+        url: where Twilio requests TwiML; empty for none.
+        method: HTTP method of that request.
+        application_sid: a TwiML application, which overrides both; empty for none.
     """
 
     url: str
@@ -71,7 +71,7 @@ class VoiceSettings:
 
     @property
     def where(self) -> str:
-        """Where calls go, as a person would say it."""
+        """Destination of calls, for messages."""
         return self.application_sid or self.url or "nowhere"
 
 
@@ -90,23 +90,23 @@ class NumberNotOwned(TwilioError):
 
 
 class TwilioApi:
-    """The few requests that we make, with errors that a person can act on.
+    """Our requests, with errors that name a remedy.
 
-    A request that Twilio did not process (429) is made again, after a while. One that failed inside
-    Twilio is made again only where doing it twice is the same as doing it once: never to place a call.
+    A request that Twilio did not process (429) is repeated after a pause. One that failed inside Twilio is
+    repeated only if it is idempotent: never the placing of a call.
 
     Args:
         account_sid: ``AC…``.
         auth_token: of the account.
-        api_url: where the requests go; another one than Twilio's is for proxies and tests.
-        sleep: waits some seconds between two tries.
+        api_url: base URL of requests; another one than Twilio's is for proxies and tests.
+        sleep: waits for some seconds between attempts.
     """
 
     def __init__(
         self, account_sid: str, auth_token: str, api_url: str = API_URL, sleep: Sleep = asyncio.sleep
     ) -> None:
-        http: Any = TwilioHttpClient(timeout=REQUEST_SECS)  # by itself it would wait for ever
-        # Only where asked for: with the real one, nothing of ours stands between Twilio's client and Twilio.
+        http: Any = TwilioHttpClient(timeout=REQUEST_SECS)  # the default is no timeout
+        # Only for another URL: by default, Twilio's client is used unchanged.
         if api_url != API_URL:
             http = _AtAnotherUrl(http, api_url)
         self.account_sid = account_sid
@@ -114,10 +114,10 @@ class TwilioApi:
         self._sleep = sleep  # between retries
 
     async def check_account(self) -> str:
-        """Ask for the account itself, which changes nothing; returns its kind, ``Full`` or ``TRIAL``.
+        """Fetch the account, which changes nothing; return its type, ``Full`` or ``TRIAL``.
 
         Raises:
-            TwilioError: also where the account is suspended or closed.
+            TwilioError: also if the account is suspended or closed.
         """
         account = await self._ask(lambda: self._client.api.accounts(self._client.account_sid).fetch())
         if account.status != "active":
@@ -135,21 +135,21 @@ class TwilioApi:
         status_url: str | None = None,
         machine_detection: MachineDetection | None = None,
     ) -> PlacedCall:
-        """Place a call, which Twilio connects by this TwiML when it is answered.
+        """Place a call, which runs this TwiML when it is answered.
 
         Args:
             to: E.164.
-            from_: E.164; a number of the account, or a verified caller id.
+            from_: E.164; a number of the account, or a verified caller ID.
             twiml: at most 4,000 characters.
             ring_secs: how long it may ring.
-            limit_secs: how long it may last.
+            limit_secs: maximum duration.
             status_url: where Twilio reports each change of the status.
-            machine_detection: have Twilio tell that URL, as ``AnsweredBy``, whether a person or a machine has
-                answered: at once (``Enable``), or for a machine when its greeting is over
-                (``DetectMessageEnd``). It is found out beside the call, so that a person never waits for it.
+            machine_detection: report to that URL, as ``AnsweredBy``, whether a person or a machine answered:
+                at once (``Enable``), or for a machine after its greeting (``DetectMessageEnd``). Detection
+                runs alongside the call, so a person never waits for it.
 
         Raises:
-            TwilioError: when no call was placed.
+            TwilioError: if no call was placed.
         """
         callback: dict[str, Any] = (
             {
@@ -170,36 +170,37 @@ class TwilioApi:
                 lambda: self._client.calls.create(
                     to=to, from_=from_, twiml=twiml, timeout=ring_secs, time_limit=limit_secs, **callback
                 ),
-                again_after_server_error=False,  # the call may have been placed: two phones must not ring
+                again_after_server_error=False,  # the call may have been placed; do not place it twice
             )
         )
 
     async def fetch_call(self, sid: str) -> PlacedCall:
-        """Ask how a call stands."""
+        """Fetch the state of a call."""
         return _call(await self._ask(lambda: self._client.calls(sid).fetch()))
 
     async def hang_up(self, sid: str) -> None:
-        """End a call, whatever its state. A call that had ended already is no error."""
+        """End a call in any state. An ended call is no error."""
         try:
             await self._ask(lambda: self._client.calls(sid).update(status="completed"))
         except TwilioError as error:
-            if error.code != _NOT_FOUND:  # which says that it had ended: what we wanted
+            if error.code != _NOT_FOUND:  # it has ended: the desired state
                 raise
 
     async def redirect(self, sid: str, twiml: str, is_here: Callable[[], bool] | None = None) -> None:
-        """Have a running call do what this TwiML says; its stream ends with that.
+        """Make a running call execute this TwiML, which ends its stream.
 
-        A request that failed inside Twilio, or whose answer was late, may have been carried out: made again,
-        it would break off what the call does by then. Only a stream that goes on shows that it was not.
+        A request that failed inside Twilio, or whose answer was late, may have taken effect. Repeating it
+        would interrupt what the call does by then. Only a continuing stream proves that it has not taken
+        effect.
 
         Args:
-            sid: the call's.
-            twiml: what it does from now on.
-            is_here: whether the call's stream goes on; without it, only what Twilio says that it has not
-                processed (429) is requested again.
+            sid: of the call.
+            twiml: to execute.
+            is_here: returns whether the call's stream continues; without it, only requests that Twilio did
+                not process (429) are repeated.
 
         Raises:
-            TwilioError: when it could not be done, also where the call has ended.
+            TwilioError: if it fails, or the call has ended.
         """
         await self._ask(
             lambda: self._client.calls(sid).update(twiml=twiml),
@@ -214,13 +215,13 @@ class TwilioApi:
             number: E.164.
 
         Raises:
-            TwilioError: also where the account has no such number.
+            TwilioError: also if the account has no such number.
         """
         found = await self._ask(
             lambda: self._client.incoming_phone_numbers.list(phone_number=number, page_size=_MOST_NUMBERS)
         )
-        # The filter takes parts of numbers as well (+4930123456 is in +493012345678), and * as a wildcard.
-        # Exactly this one: any other match would have its routing changed.
+        # Twilio's filter also matches parts of numbers (+4930123456 in +493012345678), and * as a wildcard.
+        # An exact match is required: the number's routing will be changed.
         ours = next((one for one in found if one.phone_number == number), None)
         if ours is None:
             raise NumberNotOwned(
@@ -230,11 +231,11 @@ class TwilioApi:
         return _number(ours)
 
     async def fetch_number(self, sid: str) -> OwnedNumber:
-        """Ask what one of the account's numbers does now."""
+        """Fetch the current settings of one of the account's numbers."""
         return _number(await self._ask(lambda: self._client.incoming_phone_numbers(sid).fetch()))
 
     async def set_voice(self, sid: str, voice: VoiceSettings) -> None:
-        """Change what one of the account's numbers does when it is called."""
+        """Change the call settings of one of the account's numbers."""
         await self._ask(
             lambda: self._client.incoming_phone_numbers(sid).update(
                 voice_url=voice.url,
@@ -253,13 +254,13 @@ class TwilioApi:
         for delay_secs in (*_RETRY_DELAYS_SECS, None):
             try:
                 return await in_daemon_thread(request, "Twilio's API")
-            # The last one: what is not JSON, which Twilio's client leaves to json.loads.
+            # ValueError: an answer that is not JSON, which Twilio's client passes to json.loads.
             except (TwilioException, RequestException, ValueError) as raised:
                 error = as_rest_exception(raised)
                 again = _was_not_processed(error) or (again_after_server_error and _may_pass(error))
                 if delay_secs is None or not again:
                     raise explain(error) from raised
-                # Checked after the pause: meanwhile the call may have ended, and a redirect would be wrong.
+                # Checked after the pause: the call may have ended meanwhile.
                 await self._sleep(delay_secs)
                 if not is_wanted():
                     raise explain(error) from raised
@@ -267,7 +268,7 @@ class TwilioApi:
 
 
 class _AtAnotherUrl:
-    """Makes every request of Twilio's client go to another base URL: a proxy, or a stand-in for tests."""
+    """Sends every request of Twilio's client to another base URL: a proxy, or a test server."""
 
     is_async = False
 
@@ -276,7 +277,7 @@ class _AtAnotherUrl:
         self._api_url = api_url.rstrip("/")
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        # Whatever host it has: TWILIO_EDGE and TWILIO_REGION make Twilio's client write another one.
+        # Replaces any host: TWILIO_EDGE and TWILIO_REGION change the client's.
         asked = urlsplit(url)
         query = f"?{asked.query}" if asked.query else ""
         return self._http.request(method, f"{self._api_url}{asked.path}{query}", *args, **kwargs)

@@ -1,4 +1,4 @@
-"""What Twilio's REST API may answer instead of what was asked, in one sentence with the remedy."""
+"""Errors of Twilio's REST API, each in one sentence with the remedy."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _SERVER_ERROR = 500
 
 
 class TwilioError(UserError):
-    """Twilio did not do what it was asked. The text is one sentence that names the remedy.
+    """A request to Twilio failed. The text is one sentence that names the remedy.
 
     Attributes:
-        code: Twilio's error code, or 0 where there is none.
-        may_pass: whether the same request may be answered later: the API could not be reached, had an error
-            of its own, or had too many requests.
+        code: Twilio's error code, or 0 without one.
+        may_pass: whether a repetition may succeed: the API was unreachable, had an internal error, or was
+            over its rate limit.
     """
 
     def __init__(self, text: str, code: int = 0, *, may_pass: bool = False) -> None:
@@ -43,11 +43,12 @@ class TwilioError(UserError):
 
 
 def as_rest_exception(error: Exception) -> Exception:
-    """Make what Twilio's client raises for a list the same as what it raises for anything else.
+    """Convert Twilio's error for a list into the one for other requests.
 
-    For a page of a list that Twilio refuses it raises a plain ``TwilioException`` with the response in it.
+    For a refused page of a list, Twilio's client raises a plain ``TwilioException`` that contains the
+    response.
     """
-    if type(error) is not TwilioException:  # not a subclass, which says what it is
+    if type(error) is not TwilioException:  # subclasses are specific already
         return error
     for part in error.args:
         if isinstance(part, Response) and part.status_code != HTTPStatus.OK:
@@ -62,7 +63,7 @@ def as_rest_exception(error: Exception) -> Exception:
 
 
 def explain(error: Exception) -> TwilioError:
-    """Put an error of Twilio's client into words that a person can act on, without phone numbers."""
+    """Explain an error of Twilio's client to the user, without phone numbers."""
     if isinstance(error, RequestException):
         return TwilioError(
             f"Twilio's API cannot be reached ({type(error).__name__}): check this machine's network",
@@ -76,7 +77,7 @@ def explain(error: Exception) -> TwilioError:
         )
     if not isinstance(error, TwilioRestException):
         return TwilioError(f"Twilio's API: {redact(str(error))}")
-    code = int(error.code or error.status)  # what answers in Twilio's place, such as a proxy, has no code
+    code = int(error.code or error.status)  # a proxy's answer in Twilio's place has no code
     may_pass = error.status >= _SERVER_ERROR or error.status == HTTPStatus.TOO_MANY_REQUESTS
     if code in _REMEDIES:
         return TwilioError(f"{_REMEDIES[code]} (Twilio's error {code})", code, may_pass=may_pass)

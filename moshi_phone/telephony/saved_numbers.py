@@ -1,8 +1,8 @@
-"""What a number did before it was made to ring here, noted on disk: a crash must not lose it.
+"""Stores a number's previous routing on disk before we change it, so that a crash cannot lose it.
 
-One file a number, in a folder that only this user can read. Whoever points a number holds its lock, which
-the system takes back when the process dies, however it dies; so a file without a holder of its lock is that
-of a run which ended without putting the number back.
+One file per number, in a directory that only this user can read. The process that routes a number holds the
+number's lock, which the operating system releases when the process dies. So a file whose lock is free belongs
+to a run that ended without restoring the number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from moshi_phone.telephony.rest import VoiceSettings
 
 
 class NumberHeld(Exception):
-    """Another process of this user points the number now."""
+    """Another process of this user routes the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class SavedNumber:
     """A number that rings here, or was left ringing here.
 
     Attributes:
-        account_sid: whose it is.
-        sid: its name at Twilio (``PN…``).
-        label: how it appears in the log.
-        before: what it did before the first of our runs.
-        ours: what we set, or tried to.
-        pid: the process that did.
+        account_sid: SID of its account.
+        sid: SID of the number (``PN…``).
+        label: the number as shown in the log.
+        before: its settings before the first of our runs.
+        ours: the settings that we have set, or tried to.
+        pid: the process that set them.
     """
 
     account_sid: str
@@ -47,24 +47,24 @@ class SavedNumber:
 
 
 class SavedNumbers:
-    """The notes of one user of this machine.
+    """The saved numbers of one user of this machine.
 
     Args:
-        folder: where they lie; by default where this system keeps the state of programs.
+        folder: their directory; by default in the system's directory for the state of programs.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or user_state_path("moshi-phone", appauthor=False) / "numbers"
 
     def hold(self, sid: str) -> FileLock:
-        """Take a number's lock; ``release()`` gives it back, and so does the end of this process.
+        """Acquire a number's lock. ``release()`` or the end of this process releases it.
 
         Raises:
-            NumberHeld: when another process has it.
-            OSError: when there can be no lock, because the folder cannot be written to.
+            NumberHeld: if another process has it.
+            OSError: if the lock file cannot be created.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Not this thread's alone: it is taken in one of asyncio's threads, and given back on the event loop.
+        # Not bound to a thread: it is acquired in one of asyncio's threads and released on the event loop.
         lock = FileLock(self._path(sid, ".lock"), timeout=0, mode=0o600, thread_local=False)
         try:
             lock.acquire()
@@ -73,7 +73,7 @@ class SavedNumbers:
         return lock
 
     def is_held(self, sid: str) -> bool:
-        """Tell whether some process points the number now."""
+        """Return whether a process routes the number now."""
         try:
             self.hold(sid).release()
         except NumberHeld:
@@ -81,7 +81,7 @@ class SavedNumbers:
         return False
 
     def read(self, sid: str) -> SavedNumber | None:
-        """Give the note on a number; None where there is none, or one that cannot be read."""
+        """Return what is saved of a number; None if nothing is, or it is unreadable."""
         path = self._path(sid, ".json")
         try:
             noted = json.loads(path.read_text())
@@ -95,33 +95,34 @@ class SavedNumbers:
             return None
 
     def write(self, borrowed: SavedNumber) -> None:
-        """Note a number, whole and on the disk when this returns.
+        """Save a number atomically; it is on the disk on return.
 
         Raises:
-            OSError: when it cannot be written.
+            OSError: if it cannot be written.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=self._folder, delete=False) as file:  # which is 0600
+        with NamedTemporaryFile("w", dir=self._folder, delete=False) as file:  # created with mode 0600
             try:
                 json.dump(asdict(borrowed), file)
                 file.flush()
                 os.fsync(file.fileno())
                 file.close()
-                Path(file.name).replace(self._path(borrowed.sid, ".json"))
+                Path(file.name).replace(self._path(borrowed.sid, ".json"))  # atomic on one file system
             except BaseException:
                 with suppress(OSError):
                     Path(file.name).unlink()
                 raise
 
     def forget(self, sid: str) -> None:
-        """Take the note back: the number does again what it did before."""
+        """Delete the saved routing: the number has been restored."""
         with suppress(OSError):
             self._path(sid, ".json").unlink()
 
     def of_account(self, account_sid: str) -> list[SavedNumber]:
-        """Give the notes on all numbers of an account."""
+        """Return the saved numbers of an account."""
         notes = (self.read(path.stem) for path in sorted(self._folder.glob("*.json")))
         return [note for note in notes if note is not None and note.account_sid == account_sid]
 
     def _path(self, sid: str, suffix: str) -> Path:
+        # the SID becomes part of a path
         return self._folder / ("".join(c for c in sid if c.isalnum()) + suffix)

@@ -1,4 +1,4 @@
-"""The first messages of a Twilio stream, up to its ``start``: what must come, how much of it, and by when."""
+"""The first messages of a Twilio stream, up to ``start``: their order, size and time limits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fastapi import WebSocket
 from moshi_phone.access.refusal import RefusalCause, StreamRefused
 from moshi_phone.telephony.media_stream import BadMessage, Connected, Start, parse
 
-MAX_MESSAGES, MAX_BYTES = 8, 64 * 1024  # Twilio sends two messages of together one or two kilobytes
-_MAX_START_BYTES = 16 * 1024  # TwiML has at most 4,000 characters, and so have its parameters
+MAX_MESSAGES, MAX_BYTES = 8, 64 * 1024  # Twilio sends two messages, of one or two kilobytes in all
+_MAX_START_BYTES = 16 * 1024  # TwiML, and thus its parameters, has at most 4,000 characters
 
 
 async def read_start(websocket: WebSocket, *, within_secs: float, first: Sequence[str] = ()) -> Start:
@@ -19,12 +19,11 @@ async def read_start(websocket: WebSocket, *, within_secs: float, first: Sequenc
 
     Args:
         websocket: accepted.
-        within_secs: how long it may take.
-        first: the messages that were read of it already.
+        within_secs: time limit.
+        first: messages already read.
 
     Raises:
-        StreamRefused: when something else comes, too much of anything, or nothing, or the audio is not µ-law
-            at 8 kHz.
+        StreamRefused: on another message, too much data, silence, or audio that is not 8 kHz µ-law.
     """
     try:
         async with asyncio.timeout(within_secs):
@@ -48,11 +47,11 @@ async def _first_start(websocket: WebSocket, first: Sequence[str]) -> Start:
         if left_bytes < 0:
             break
         if len(message) > _MAX_START_BYTES:
-            continue  # not even parsed: that is work of milliseconds
+            continue  # not parsed either, which would take milliseconds
         try:
             event = parse(message)
         except BadMessage:
-            continue  # as in a running stream: what cannot be understood is skipped
+            continue  # skipped, as in a running stream
         if isinstance(event, Start):
             return event
         if not isinstance(event, Connected):

@@ -1,4 +1,4 @@
-"""What we tell Twilio to do with a call, in its markup language. Made with Twilio's own classes."""
+"""TwiML documents: our answers to Twilio's webhooks. Built with Twilio's own classes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from moshi_phone.access.tokens import PARAMETER
 from moshi_phone.telephony.e164 import parse_number
 
 _AGAIN = "#rc=5&rp=all&ct=2000&rt=5000"
-"""Connection overrides: Twilio asks five times more, whatever fails. The fragment is never sent to us."""
+"""Connection overrides: five retries after any failure. Twilio does not send us the fragment."""
 
-_QUESTION_BYTES = 4
+_QUESTION_BYTES = 4  # 32 bits: enough for the questions of one call
 
 
 def connect_stream(
@@ -28,27 +28,27 @@ def connect_stream(
     next_url: str | None = None,
     notice: str | None = None,
 ) -> str:
-    """Connect the call to our stream, both ways, until one side ends it.
+    """Connect the call to our stream, in both directions, until one side ends it.
 
-    Without a notice there is no ``<Say>``: the only voice that a caller hears is the engine's.
+    Without a notice there is no ``<Say>``: the caller hears only the engine's voice.
 
     Args:
         stream_url: ``wss://…``, without a query (Twilio strips it).
-        token: what the stream will show us when it comes.
+        token: shown by the stream in its ``start`` message.
         status_url: where Twilio reports that the stream started, stopped or failed.
-        next_url: is asked what to do when our side of the stream is closed, or lost; None ends the call.
-        notice: what Twilio's voice says first.
-        parameters: what the stream shall bring beside the token, names and values of under 500 characters.
+        next_url: requested when our side closes the stream, or it is lost; None ends the call.
+        notice: said first, by Twilio's voice.
+        parameters: further parameters of the stream; names and values of less than 500 characters.
 
     Returns:
-        The document; far shorter than the 4,000 characters that a call may be placed with.
+        The document, far shorter than the 4,000 characters allowed when a call is placed.
     """
     stream = Stream(url=stream_url, status_callback=status_url)
-    # As a parameter and not in the URL: of that Twilio strips the query.
+    # As a parameter: Twilio strips the query of the URL.
     stream.parameter(name=PARAMETER, value=token)
     for name, value in parameters.items():
         stream.parameter(name=name, value=value)
-    # <Connect> and not <Start>, whose streams only listen.
+    # <Connect> streams are bidirectional; <Start> streams only listen.
     connect = Connect()
     connect.append(stream)
     response = VoiceResponse()
@@ -61,29 +61,29 @@ def connect_stream(
 
 
 def new_question() -> str:
-    """Make what tells one question from all others; no secret."""
+    """Return a random ID that makes a question unique. Not a secret."""
     return secrets.token_hex(_QUESTION_BYTES)
 
 
 def next_path(resumes: int, held_secs: int = 0, question: str = "") -> str:
-    """Give the path, and query, at which Twilio asks what to do next.
+    """Return the path and query at which Twilio asks for the next step.
 
     Args:
-        resumes: how many streams of the call have broken off; a server that was restarted knows it by this.
-        held_secs: for how long the call has been on hold.
-        question: tells this question from all others of the call, and so makes its signature its own.
+        resumes: number of broken streams of the call; a restarted server learns it from here.
+        held_secs: how long the call has been on hold.
+        question: makes the URL, and thus Twilio's signature, unique among the call's questions.
     """
     told = f"q={question}&" if question else ""
     return f"{NEXT_PATH}?{told}resumes={resumes}" + (f"&held={held_secs}" if held_secs else "")
 
 
 def hold(text: str | None, secs: int, next_url: str) -> str:
-    """Let the caller wait, and ask again.
+    """Put the caller on hold, then ask again.
 
     Args:
-        text: what Twilio's voice says first.
-        secs: how long the silence after it lasts.
-        next_url: is asked then.
+        text: said first, by Twilio's voice.
+        secs: length of the silence that follows.
+        next_url: requested after it.
     """
     response = VoiceResponse()
     if text:
@@ -94,10 +94,10 @@ def hold(text: str | None, secs: int, next_url: str) -> str:
 
 
 def reject(reason: Literal["busy", "rejected"]) -> str:
-    """Let the caller hear the busy tone, or that the number is not in service. It is never answered.
+    """Reject the call unanswered: with the busy tone, or the message that the number is not in service.
 
     Args:
-        reason: Twilio's word for either.
+        reason: Twilio's name for the one or the other.
     """
     response = VoiceResponse()
     response.append(Reject(reason=reason))
@@ -111,19 +111,19 @@ def dial(
     caller_id: str | None = None,
     whisper_url: str | None = None,
 ) -> str:
-    """Put the caller through to another phone.
+    """Connect the caller to another phone.
 
     Args:
-        number: with its country code, however it is written.
+        number: with its country code, in any notation.
         ring_secs: how long it may ring.
-        action_url: is asked what to do next when that is over, answered or not; None ends the call then.
-        caller_id: what the other phone shows, E.164; None for the caller's own number.
-        whisper_url: is asked what to tell whoever answers, before the two are connected; None for nothing.
+        action_url: requested afterwards for the next step, answered or not; None ends the call.
+        caller_id: shown on the other phone, E.164; None for the caller's own number.
+        whisper_url: TwiML for the answering person, before the connection; None for nothing.
 
     Raises:
-        BadNumber: when it cannot be dialled.
+        BadNumber: if it cannot be dialled.
     """
-    # Without an action Twilio goes on with what follows, and nothing does: so the call ends.
+    # Without an action, Twilio runs the next verb; there is none, so the call ends.
     verb = Dial(timeout=ring_secs, action=action_url, caller_id=caller_id)
     verb.number(parse_number(number), url=whisper_url)
     response = VoiceResponse()
@@ -132,32 +132,32 @@ def dial(
 
 
 def say(text: str) -> str:
-    """Let Twilio's own voice say something, and end the call."""
+    """Say a text by Twilio's voice, and end the call."""
     response = VoiceResponse()
     response.say(text)
     return str(response)
 
 
 def record(text: str, most_secs: int, recorded_url: str) -> str:
-    """Let Twilio's own voice say something, and the caller leave a message after a tone.
+    """Say a text by Twilio's voice, and record a message after a tone.
 
     Args:
-        text: what is said first.
-        most_secs: how long the message may be.
-        recorded_url: is asked what to do next, and so told of the message, when it was left: also by a
-            caller who has hung up.
+        text: said first.
+        most_secs: maximum length of the message.
+        recorded_url: requested once the message was left, even after a hang-up; its parameters name the
+            recording.
     """
     response = VoiceResponse()
     response.say(text)
     response.record(
         action=recorded_url, method="POST", max_length=most_secs, finish_on_key="#", trim="trim-silence"
     )
-    response.hangup()  # for a caller who says nothing
+    response.hangup()  # without a message, <Record> falls through to here
     return str(response)
 
 
 def nothing() -> str:
-    """Do nothing: for a call that is over already."""
+    """Do nothing: the call has ended already."""
     return str(VoiceResponse())
 
 

@@ -1,4 +1,4 @@
-"""Recordings that Twilio has made for us: fetched once with the credentials, then deleted there."""
+"""Recordings at Twilio: downloaded once with the account's credentials, then deleted there."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import aiohttp
 from moshi_phone.telephony.options import TwilioOptions
 from moshi_phone.telephony.rest_errors import TwilioError
 
-MAX_BYTES = 20_000_000  # ten minutes of Twilio's WAV have ten
+MAX_BYTES = 20_000_000  # ten minutes of Twilio's WAV are half of it
 FETCH_SECS = 60.0
 _SID = re.compile(r"RE[0-9a-fA-F]{32}")
 
 
 def is_recording_sid(text: str) -> bool:
-    """Tell whether this can name a recording."""
+    """Return whether this is a valid SID of a recording."""
     return _SID.fullmatch(text) is not None
 
 
@@ -29,7 +29,7 @@ class VoiceRecordings:
     Attributes:
         account_sid: ``AC…``.
         auth_token: of the account.
-        api_url: of Twilio's REST API.
+        api_url: base URL of Twilio's REST API.
     """
 
     account_sid: str
@@ -38,15 +38,15 @@ class VoiceRecordings:
 
     @classmethod
     def of_account(cls, options: TwilioOptions) -> VoiceRecordings | None:
-        """Make it where the credentials are set."""
+        """Create it; None without credentials."""
         sid, token = options.account_sid, options.auth_token
         return cls(sid, token, options.twilio_api_url.rstrip("/")) if sid and token else None
 
     async def fetch(self, recording_sid: str) -> bytes:
-        """Give a recording as a WAV file.
+        """Download a recording as a WAV file.
 
         Raises:
-            TwilioError: when it cannot be had, or is not there yet (``may_pass``).
+            TwilioError: if that fails, or it is not available yet (``may_pass``).
         """
         async with self._http() as http, http.get(self._url(recording_sid, ".wav")) as answer:
             self._check(answer)
@@ -61,28 +61,28 @@ class VoiceRecordings:
         """Delete a recording at Twilio.
 
         Raises:
-            TwilioError: when it cannot be done.
+            TwilioError: if that fails.
         """
         async with self._http() as http, http.delete(self._url(recording_sid, ".json")) as answer:
-            if answer.status != HTTPStatus.NOT_FOUND:
+            if answer.status != HTTPStatus.NOT_FOUND:  # deleted already
                 self._check(answer)
 
     def _http(self) -> aiohttp.ClientSession:
         login = base64.b64encode(f"{self.account_sid}:{self.auth_token}".encode()).decode()
         timeout = aiohttp.ClientTimeout(total=FETCH_SECS)
-        # aiohttp leaves the header out where Twilio leads to another host, which has a key in its URL.
+        # On a redirect to another host, whose URL contains a key, aiohttp drops this header.
         return aiohttp.ClientSession(
             timeout=timeout, trust_env=True, headers={"Authorization": f"Basic {login}"}
         )
 
     def _url(self, recording_sid: str, suffix: str) -> str:
-        # Made of the SID and not taken from the webhook: the credentials go to Twilio and nowhere else.
+        # Built from the SID, not taken from the webhook: the credentials must go to Twilio only.
         return f"{self.api_url}/2010-04-01/Accounts/{self.account_sid}/Recordings/{recording_sid}{suffix}"
 
     @staticmethod
     def _check(answer: aiohttp.ClientResponse) -> None:
         if answer.status >= HTTPStatus.BAD_REQUEST:
-            # 404: Twilio tells of a recording a moment before it can be fetched.
+            # 404: Twilio announces a recording shortly before it is available.
             is_late = answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS)
             raise TwilioError(
                 f"Twilio's API answers HTTP {answer.status} for a recording",

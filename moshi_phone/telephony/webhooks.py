@@ -33,16 +33,16 @@ from moshi_phone.telephony.twiml import nothing
 
 @dataclass(frozen=True)
 class IncomingCall:
-    """A call that comes in, as Twilio's webhook tells of it.
+    """An incoming call, from Twilio's webhook.
 
     Attributes:
-        call_sid: its name.
-        from_: who calls, normalized (``caller_id.normalize``): E.164, ``anonymous``, or a SIP URI or client.
-        to: who was called, normalized likewise; mostly a number of the account.
-        direction: ``inbound``, or ``outbound-api`` for one that was dialled.
-        caller_id: what a ``<Dial>`` from this call must show instead of its ``From``, E.164; None where the
-            ``From`` will do. Twilio refuses (13214) to show a SIP address, a client or a withheld number.
-        parameters: the webhook's other fields, by name.
+        call_sid: SID of the call.
+        from_: the caller, normalized (``caller_id.normalize``): E.164, ``anonymous``, or a SIP URI or client.
+        to: the called party, normalized likewise; usually a number of the account.
+        direction: ``inbound``, or ``outbound-api`` for a dialled call.
+        caller_id: E.164 number that a ``<Dial>`` from this call must show instead of its ``From``; None if
+            ``From`` is allowed. Twilio refuses (13214) to show a SIP address, a client or a withheld number.
+        parameters: other fields of the webhook, by name.
     """
 
     call_sid: str
@@ -54,16 +54,16 @@ class IncomingCall:
 
     @classmethod
     def from_form(cls, form: Mapping[str, str], line_number: str | None = None) -> IncomingCall:
-        """Read Twilio's form.
+        """Parse Twilio's form.
 
         Args:
-            form: by name.
-            line_number: a number of the account, E.164, to be shown for calls that came to a SIP address.
+            form: fields by name.
+            line_number: a number of the account, E.164, to show for calls to a SIP address.
         """
         own = {"CallSid", "From", "To", "Direction", "AccountSid"}
         from_ = normalize(form.get("From"))
         to = normalize(form["To"]) if form.get("To") else ""
-        # As it came: whatsapp:+1555… is a number's key, but none that a phone can be shown.
+        # The raw value: whatsapp:+1555… normalizes to a number, but cannot be shown on a phone.
         is_shown = is_number(from_) and form["From"] == from_
         return cls(
             form.get("CallSid", ""),
@@ -76,25 +76,25 @@ class IncomingCall:
 
     @property
     def own_number(self) -> str:
-        """The account's number in this call; whoever dials it comes in again."""
+        """The account's number in this call; dialling it would lead here again."""
         if self.direction.startswith("outbound"):
             return self.from_
         return self.to if is_number(self.to) else self.caller_id or self.to
 
     @property
     def party(self) -> str:
-        """The person at the other end: who calls, or who was dialled."""
+        """The remote party: the caller, or the person who was dialled."""
         return self.to if self.direction.startswith("outbound") else self.from_
 
 
 MAX_BODY_BYTES = 64 * 1024  # Twilio's forms have one or two kilobytes
-MAX_FIELDS = 500
+MAX_FIELDS = 500  # against a form of countless empty fields
 
 ENDED = frozenset(("completed", "busy", "no-answer", "failed", "canceled"))
-"""Twilio's ``CallStatus`` of a call that is over."""
+"""Twilio's ``CallStatus`` of an ended call."""
 
 CONVERSED = ("completed", "answered")
-"""Twilio's ``DialCallStatus`` of a transfer in which the two talked."""
+"""Twilio's ``DialCallStatus`` of an answered transfer."""
 
 _CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 
@@ -110,8 +110,8 @@ AfterTransfer = Callable[[IncomingCall, str], Awaitable[str]]
 OnStatus = Callable[[str, str], None]
 NextStep = Callable[[IncomingCall, int, int], Awaitable[str]]
 
-_MAX_ANSWERED = 4_000  # questions, of 1.5 kB each with its answer
-_COUNT_DIGITS = 7
+_MAX_ANSWERED = 4_000  # of 1.5 kB each with the answer
+_COUNT_DIGITS = 7  # of a number in a query
 
 
 def webhooks(  # noqa: PLR0915 - one route after another
@@ -126,40 +126,39 @@ def webhooks(  # noqa: PLR0915 - one route after another
     whisper: Callable[[str], str] | None = None,
     line_number: Callable[[], str | None] = lambda: None,
 ) -> APIRouter:
-    """Make ``POST /twiml``, ``POST /twiml/next``, ``/transferred``, ``/recorded``, ``/whisper``, ``/status``.
+    """Create ``POST /twiml``, ``/twiml/next``, ``/transferred``, ``/recorded``, ``/whisper`` and ``/status``.
 
     Args:
-        auth: knows which webhooks are Twilio's, makes the tokens, and has the public URL.
-        refusals: counts and logs those that are not.
-        answer: says what to do with a call that comes in, as TwiML.
-        after_transfer: says, as TwiML, what to do with a call that was transferred to another phone, given
-            how that went (Twilio's ``DialCallStatus``).
-        on_status: called with each call's SID and status as reported, to whichever URL; of a machine that
-            has answered, ``machine_…`` (Twilio's ``AnsweredBy``).
-        next_step: says, as TwiML, what to do with a call whose stream is over, given how many of its streams
-            broke off before and for how many seconds it has been on hold.
-        after_message: says, as TwiML, what to do with a call whose caller has left a message; its
-            parameters name the recording.
-        whisper: says, as TwiML, what the person who answers a transfer hears, given the caller's call.
-        line_number: gives the number that rings here, E.164, as far as it is known.
+        auth: verifies signatures, mints tokens, and holds the public URL.
+        refusals: counts and logs refused webhooks.
+        answer: returns the TwiML for an incoming call.
+        after_transfer: returns the TwiML for a call after a transfer, given Twilio's ``DialCallStatus``.
+        on_status: called with each call's SID and status, whichever URL it was reported to; for an answering
+            machine, ``machine_…`` (Twilio's ``AnsweredBy``).
+        next_step: returns the TwiML for a call whose stream has ended, given the number of broken streams and
+            the seconds on hold.
+        after_message: returns the TwiML for a call whose caller has left a message; its parameters name the
+            recording.
+        whisper: returns the TwiML for the person who answers a transfer, given the SID of the caller's call.
+        line_number: returns the number routed here, E.164; None if unknown.
     """
-    answered: dict[str, str] = {}  # by the signature, which covers the question: asked twice, done once
+    answered: dict[str, str] = {}  # by signature, which covers the question: asked twice, done once
     router = APIRouter()
 
     async def once(request: Request, answer: Callable[[], Awaitable[str]]) -> Response:
-        """Answer a question, or say again what was answered: to Twilio's second try, or to a replay."""
+        """Answer a question once; return the same answer to Twilio's retry, or to a replay."""
         signature = request.headers.get(HEADER, "")
         if signature in answered:
             return _xml(answered[signature])
         document = await answer()
-        if signature:
+        if signature:  # unsigned questions, with --insecure, cannot be told apart
             answered[signature] = document
             if len(answered) > _MAX_ANSWERED:
                 del answered[next(iter(answered))]
         return _xml(document)
 
     def note_end(form: FormData) -> bool:
-        """Tell whether this is news of a call that is over, and pass it on."""
+        """Forward a report of a call's end; return whether it is one."""
         status = str(form.get("CallStatus", "")).lower()
         if status not in ENDED:
             return False
@@ -170,9 +169,9 @@ def webhooks(  # noqa: PLR0915 - one route after another
 
     @router.post(TWIML_PATH)
     async def twiml(request: Request) -> Response:
-        """Say what to do with a call that comes in."""
+        """Answer an incoming call."""
         form = await read(request, TWIML_PATH)
-        # One URL in both of the console's fields brings the news of a call's end here, too.
+        # With one URL in both of the console's fields, reports of a call's end also come here.
         if note_end(form):
             return _xml(nothing())
         call = _call(form, line_number())
@@ -183,7 +182,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
 
         @router.post(NEXT_PATH)
         async def after_stream(request: Request) -> Response:
-            """Say what to do with a call whose stream is over."""
+            """Answer for a call whose stream has ended."""
             form = await read(request, NEXT_PATH)
             if note_end(form):
                 return _xml(nothing())
@@ -194,7 +193,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
 
     @router.post(TRANSFERRED_PATH)
     async def transferred(request: Request) -> Response:
-        """Say what to do with a call when the other phone has hung up, or was never answered."""
+        """Answer for a call after a transfer, answered or not."""
         form = await read(request, TRANSFERRED_PATH)
         call = _call(form, line_number())
         with call_context(call.call_sid):
@@ -207,7 +206,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
 
         @router.post(RECORDED_PATH)
         async def recorded(request: Request) -> Response:
-            """Say what to do with a call whose caller has left a message, or has hung up."""
+            """Answer for a call whose caller has left a message, or has hung up."""
             call = _call(await read(request, RECORDED_PATH), line_number())
             with call_context(call.call_sid):
                 return _xml(await after_message(call))
@@ -216,20 +215,20 @@ def webhooks(  # noqa: PLR0915 - one route after another
 
         @router.post(WHISPER_PATH)
         async def whispered(request: Request) -> Response:
-            """Say what to tell whoever has answered a transfer."""
+            """Return the whisper for the person who answers a transfer."""
             await read(request, WHISPER_PATH)
-            return _xml(whisper(request.query_params.get("call", "")))  # signed by Twilio, query and all
+            return _xml(whisper(request.query_params.get("call", "")))  # the signature covers the query
 
     @router.post(STATUS_PATH, status_code=204)
     async def status(request: Request) -> None:
-        """Take note of a call's new status, or of its stream's."""
+        """Process the status of a call or of its stream."""
         form = await read(request, STATUS_PATH, is_call=False)
         sid = str(form.get("CallSid", ""))
         with call_context(sid):
             _log_status(form)
             if on_status and "AnsweredBy" in form:
                 on_status(sid, str(form["AnsweredBy"]))
-            elif on_status and "CallStatus" in form:  # the stream's own events have none
+            elif on_status and "CallStatus" in form:  # absent in events of the stream
                 on_status(sid, str(form["CallStatus"]))
 
     async def read(request: Request, path: str, *, is_call: bool = True) -> FormData:
@@ -263,20 +262,20 @@ def _call(form: FormData, line_number: str | None) -> IncomingCall:
 
 
 def _signed_url(request: Request, path: str, auth: StreamAuth) -> str | None:
-    """Give the URL that Twilio signed: as the number has it, query and all."""
+    """Return the URL that Twilio signed: the number's webhook, with its query."""
     url = auth.address.https(path)
     return f"{url}?{request.url.query}" if url and request.url.query else url
 
 
 def _parse(body: bytes) -> FormData:
-    """Read a form.
+    """Parse a form.
 
     Raises:
-        WebhookRefused: when it is none.
+        WebhookRefused: if it is invalid.
     """
     try:
-        # Text, not bytes: of bytes parse_qsl makes ASCII again, and a caller from Zürich would be refused.
-        # Every name and value is UTF-8, or it is not Twilio's: nothing is replaced in what is signed.
+        # Text, not bytes, which parse_qsl would treat as ASCII: a caller from Zürich would be refused. Strict
+        # UTF-8: nothing may be replaced in signed data.
         pairs = parse_qsl(
             body.decode(),
             keep_blank_values=True,
@@ -290,12 +289,12 @@ def _parse(body: bytes) -> FormData:
 
 
 def _check_call(form: FormData, auth: StreamAuth) -> None:
-    """Make sure that the answer can connect the call with a stream.
+    """Check that the answer can connect the call to a stream.
 
     Raises:
-        WebhookRefused: when the form names no call, or there is no public URL.
+        WebhookRefused: if the form contains no valid SID, or there is no public URL.
     """
-    # Though Twilio signs it: with --insecure anybody may ask, and a token is made for this name.
+    # Although Twilio signs it: with --insecure anyone can ask, and a token is minted for this SID.
     if not _CALL_SID.fullmatch(str(form.get("CallSid", ""))):
         raise WebhookRefused(RefusalCause.FORM, "it names no call")
     if auth.address.base is None:
@@ -305,7 +304,7 @@ def _check_call(form: FormData, auth: StreamAuth) -> None:
 
 
 def _log_dial_error(form: FormData) -> None:
-    """Log why a transfer failed, which Twilio reports only here."""
+    """Log why a transfer failed; Twilio reports it only here."""
     reported = [str(form[name]) for name in ("ErrorCode", "ErrorMessage") if form.get(name)]
     if reported:
         logger.error("The transfer failed: Twilio's error {}", redact(": ".join(reported)))

@@ -1,4 +1,4 @@
-"""What a call is answered with: what it asks of the engine, and the TwiML that connects it with a stream."""
+"""How a call is answered: its engine settings, and the TwiML that connects it to a stream."""
 
 from __future__ import annotations
 
@@ -24,32 +24,33 @@ from moshi_phone.telephony import twiml
 from moshi_phone.telephony.webhooks import IncomingCall
 
 STREAM_SECS = 10.0
-"""As long as Twilio may take from our answer to the stream, before the log warns."""
+"""Upper end of the time that Twilio takes from our answer to the stream; later, the log warns."""
 
 
 async def request_of(
     call: IncomingCall, state: ServerState, closed: CallOverrides = NO_OVERRIDES
 ) -> PendingCall | Refusal | Instead:
-    """Decide how a call is answered: as the hook says, or else ``--personas``.
+    """Choose how to answer a call: by the ``--on-call`` hook, else by ``--personas``.
 
     Args:
-        call: as the webhook announces it.
-        state: what the calls share.
-        closed: what it asks of the engine as its line is closed.
+        call: as announced by the webhook.
+        state: shared state of the server.
+        closed: engine settings of a closed line.
     """
     answer = await _ask(call, state)
     if isinstance(answer, Refusal):
         return answer
     if answer.instead is not None:
         return answer.instead
+    # the hook's settings replace those of --personas as a whole
     request = answer.request if answer.request.requested else _by_number(call, state, closed)
     section = state.personas.name_for_call(called=call.to, caller=call.from_)
     return PendingCall(call, request, answer.transfer_to, section=section)
 
 
 def _warn_without_stream(call_sid: str, state: ServerState) -> None:
-    """Warn of a call whose audio has not come: its caller hears nothing of us."""
-    if state.reservations.is_made(call_sid):
+    """Warn of a call without a stream: its caller hears nothing."""
+    if state.reservations.is_made(call_sid):  # released by the stream or by Twilio's report of the call's end
         with call_context(call_sid):
             logger.warning(
                 "The call was answered {:g} s ago, and no audio has come: is the Twilio account a trial "
@@ -62,18 +63,18 @@ def _warn_without_stream(call_sid: str, state: ServerState) -> None:
 
 
 def connect(call_sid: str, state: ServerState, resumes: int = 0, *, has_session: bool = False) -> str:
-    """Give the TwiML that connects a call with our stream.
+    """Return the TwiML that connects a call to our stream.
 
     Args:
-        call_sid: names the call.
-        state: what the calls share.
-        resumes: how many streams of it broke off before this one.
-        has_session: whether its session waits for the stream; else one is held for it.
+        call_sid: SID of the call.
+        state: shared state of the server.
+        resumes: number of earlier streams of this call that broke off.
+        has_session: whether its session is waiting for the stream; otherwise one is reserved.
     """
     stream_url = state.auth.address.wss(STREAM_PATH)
-    assert stream_url is not None  # noqa: S101 - the webhook looked before it asked
+    assert stream_url is not None  # noqa: S101 - checked by the webhook
     if not has_session:
-        reserve(state, call_sid)  # again: the hook may have taken most of the time that it was held for
+        reserve(state, call_sid)  # renewed: the hook may have taken most of the reservation's time
     asyncio.get_running_loop().call_later(STREAM_SECS, _warn_without_stream, call_sid, state)
     next_url = state.webhooks.https(twiml.next_path(resumes, question=twiml.new_question()))
     status_url = state.webhooks.https(STATUS_PATH)
@@ -84,7 +85,7 @@ def connect(call_sid: str, state: ServerState, resumes: int = 0, *, has_session:
 
 
 async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer | Refusal:
-    """Ask the hook, where there is one; what goes wrong is decided by ``--on-call-failure``."""
+    """Call the hook, if there is one; ``--on-call-failure`` decides on errors."""
     if state.on_call is None:
         return HookAnswer()
     try:
@@ -94,7 +95,7 @@ async def _ask(call: IncomingCall, state: ServerState) -> HookAnswer | Refusal:
         if not answer.request.requested:
             return answer
         request = _filled(answer.request.or_else(_for_call(call, state)), call, state)
-        state.engine.prepare(request)
+        state.engine.prepare(request)  # raises if the engine cannot apply it; otherwise preparation starts
         return replace(answer, request=request)
     except (HookFailed, RequestRefused) as failure:
         if state.settings.hooks.on_call_failure == "reject":
@@ -113,7 +114,7 @@ def _filled(request: CallOverrides, call: IncomingCall, state: ServerState) -> C
 
 
 def _by_number(call: IncomingCall, state: ServerState, closed: CallOverrides) -> CallOverrides:
-    """Give what ``--personas`` says of who is called or who calls, and have it made ready meanwhile."""
+    """Return the settings of ``--personas`` for this call's numbers, and start preparing them."""
     request = _filled(closed.or_else(_for_call(call, state)), call, state)
     try:
         state.engine.prepare(request)

@@ -1,4 +1,4 @@
-"""The calls of this process: which run, how they ended, and who was not let in."""
+"""The calls of this process: running and recently ended ones."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from moshi_phone.runtime.call_log import short_sid
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.telephony.media_stream import Start
 
-_OVER_KEPT = 32  # for who asks shortly after the end: the call's page, a rehearsal
+_OVER_KEPT = 32  # for late requests: the call's page, a rehearsal
 
 
 HANDED_OVER = "the call was transferred to a person"
-"""Why a call ends whose phone call goes on elsewhere."""
+"""Why a call ends whose phone call continues elsewhere."""
 
 
 class CallClosed(Exception):
@@ -34,14 +34,14 @@ class CallClosed(Exception):
 
 
 class CallState(Enum):
-    """Where a call is in its life; it only ever moves down this list."""
+    """Life of a call; the state only ever moves down this list."""
 
     ACTIVE = auto()
     """It has a session."""
     ENDING = auto()
-    """Somebody has asked it to end; it may still hold a session, a socket, a phone call."""
+    """An end was requested; the call may still hold a session, a socket and a phone call."""
     CLOSED = auto()
-    """It holds nothing any more."""
+    """It holds nothing."""
 
 
 async def _at_once() -> bool:
@@ -49,29 +49,29 @@ async def _at_once() -> bool:
 
 
 TakeOver = Callable[[WebSocket, Start], float | None]
-"""Goes on with another stream; gives the seconds that were lost, or None where it is too late for that."""
+"""Continues the call with another stream. Returns the lost time in seconds, or None if it is too late."""
 
 
-@dataclass(eq=False)  # calls are kept in a set, and no two are the same
+@dataclass(eq=False)  # calls are stored in a set; no two are equal
 class Call:
-    """One call: its names, its state, and what ends it.
+    """One call: names, state and resources.
 
     Attributes:
-        state: where it is in its life.
+        state: see ``CallState``.
         start: Twilio's ``start`` message.
-        began_s: when it came, on the monotonic clock.
-        began: the same, by the calendar (UTC).
-        observations: what its taps have seen.
-        websocket: of its stream, the newest; closed with the call. None where it has another connection.
-        take_over: goes on with another stream of the phone call; None where that cannot be.
-        session: who talks with the caller; None once it is closed.
-        expected: what was decided of it before its stream came.
-        broke_off: whether its stream was lost, and the phone call may go on by another one.
-        caller_hung_up: whether Twilio has said that the phone call is over.
-        handed_over: whether the phone call goes on without us, or is about to.
-        until_played: waits until the caller has heard what the bot has said; True where that is known.
-        closed: is set when it holds nothing any more.
-        is_heard: tells whether the caller's audio still comes, which no stream does that Twilio has ended.
+        began_s: start time, monotonic, in seconds.
+        began: start time, UTC.
+        observations: results of the pipeline's taps.
+        websocket: the newest stream's; closed with the call. None on other transports.
+        take_over: continues with another stream of the phone call; None if impossible.
+        session: the engine's session; None once closed.
+        expected: decisions made before the stream came.
+        broke_off: whether the stream was lost and the phone call may continue with another.
+        caller_hung_up: whether Twilio has reported the end of the phone call.
+        handed_over: whether the phone call continues without us, or is about to.
+        until_played: waits until the caller has heard the bot's audio; returns whether that is certain.
+        closed: set once the call holds nothing.
+        is_heard: returns whether the caller's audio still arrives; it stops when Twilio ends the stream.
     """
 
     start: Start
@@ -89,8 +89,8 @@ class Call:
     expected: PendingCall = field(default_factory=PendingCall)
     state: CallState = CallState.ACTIVE
     closed: asyncio.Event = field(default_factory=asyncio.Event)
-    _closed_s: float | None = None
-    _action: asyncio.Task[None] | None = None  # kept here: whoever acts on a call, one thing at a time
+    _closed_s: float | None = None  # freezes the call's duration
+    _action: asyncio.Task[None] | None = None  # the one running action; the reference also holds the task
     _end_requested: asyncio.Future[tuple[str, int]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -101,62 +101,62 @@ class Call:
         return short_sid(self.start.call_sid)
 
     def request_end(self, reason: str, code: int = 1000) -> None:
-        """Ask the call to end; the first reason counts.
+        """Ask the call to end. The first reason wins.
 
         Args:
-            reason: one sentence, which the log and the closed socket carry.
-            code: what the socket is closed with (RFC 6455, section 7.4).
+            reason: one sentence, for the log and the closed socket.
+            code: close code of the socket (RFC 6455, section 7.4).
         """
         if self.state is CallState.ACTIVE:
             self.state = CallState.ENDING
             self._end_requested.set_result((reason, code))
 
     def say(self, text: str) -> None:
-        """Have these words said to the caller. Returns at once.
+        """Say a text to the caller. Returns at once.
 
         Raises:
-            CallClosed: when the call is ending or closed.
-            Unsupported: when the engine cannot.
-            ValueError: when there is nothing in the text to say, or too much.
+            CallClosed: if the call is ending or closed.
+            Unsupported: if the engine cannot speak given text.
+            ValueError: if the text is empty or too long.
         """
         if self.session is None or self.state is not CallState.ACTIVE:
             raise CallClosed(f"The call {self.name} is over.")
         try:
             self.session.say(text)
-        except (SystemExit, KeyboardInterrupt) as error:  # of an engine of the user's own
+        except (SystemExit, KeyboardInterrupt) as error:  # from a user's own engine
             raise Unsupported(f"{self.session.display_name} cannot say it ({error!r}).") from error
 
     def cancel_action(self) -> None:
-        """Do no more of what ``start_action`` began."""
+        """Cancel the action of ``start_action``."""
         if self._action is not None:
             self._action.cancel()
 
     def stream_ended(self, reason: str) -> None:
-        """Ask the call to end because its stream has, which a transfer expects."""
+        """Ask the call to end because its stream has ended; after a transfer, that is expected."""
         self.request_end(HANDED_OVER if self.handed_over else reason)
 
     @property
     def end_reason(self) -> str | None:
-        """Why it ends; None while it goes on."""
+        """Why the call ends; None while it continues."""
         return self._end_requested.result()[0] if self._end_requested.done() else None
 
     async def wait_for_end(self) -> tuple[str, int]:
-        """Wait until the call is asked to end; gives the reason and the code."""
-        # Several wait for it: without the shield, one that gives up would cancel it for all.
+        """Wait until the end is requested; return the reason and the close code."""
+        # Several tasks wait: without the shield, one cancelled waiter would cancel the future for all.
         return await asyncio.shield(self._end_requested)
 
     def start_action(self, work: Coroutine[Any, Any, None], reason: str) -> bool:
-        """Run something that is done with the call on purpose, such as a transfer; one thing at a time.
+        """Run an action on the call, such as a transfer, unless another is running.
 
         Args:
-            work: it is closed where something else is under way.
-            reason: a sentence for the log.
+            work: the action; closed unstarted if another is running.
+            reason: one sentence for the log.
 
         Returns:
             Whether it was started.
         """
         if self._action is not None and not self._action.done():
-            work.close()
+            work.close()  # prevents "coroutine was never awaited"
             return False
         logger.info("{}", reason)
         self._action = asyncio.create_task(work, name=f"action in call {self.name}")
@@ -164,18 +164,18 @@ class Call:
 
     @property
     def file_name(self) -> str:
-        """What its files are called: when it began (UTC), and its SID.
+        """Stem of the call's file names: start time (UTC) and SID.
 
-        Two streams that claim one SID in one second share a name; their files do not (``private_files``).
+        Streams that claim the same SID in the same second share it; their files do not (``private_files``).
         """
         return f"{self.began:%Y-%m-%dT%H-%M-%SZ}-{self._plain_sid}"
 
     def heading(self, engine: str, mask: Callable[[str], str] = str) -> Heading:
-        """Give what the files of its transcript begin with.
+        """Return the heading of its transcript files.
 
         Args:
-            engine: who answers, by name.
-            mask: is applied to both numbers.
+            engine: name of the engine.
+            mask: masks both phone numbers.
         """
         who = dict[str, str]()
         if incoming := self.expected.incoming:
@@ -188,7 +188,7 @@ class Call:
 
     @property
     def _plain_sid(self) -> str:
-        """Its SID, as far as that is what a SID consists of: a stranger's may hold anything."""
+        """The SID's letters and digits: a stranger's SID may hold anything."""
         return "".join(c for c in self.start.call_sid if c.isascii() and c.isalnum())[:34]
 
     @property
@@ -198,14 +198,14 @@ class Call:
 
     @property
     def secs(self) -> float:
-        """How long it has run, or ran."""
+        """Duration so far, or of the ended call, in seconds."""
         return (time.monotonic() if self._closed_s is None else self._closed_s) - self.began_s
 
     def close(self) -> None:
-        """Let go of the session, and stop the call's clock.
+        """Release the session and stop the clock.
 
         Raises:
-            RuntimeError: when it is closed already.
+            RuntimeError: if it is closed already.
         """
         if self.state is CallState.CLOSED:
             raise RuntimeError(f"The call {self.name} is closed already.")
@@ -219,11 +219,11 @@ class Calls:
     """All calls of this process.
 
     Attributes:
-        running: those that have a session now.
-        recent: the last few that have ended.
-        past: the metrics of all that have ended, added up.
-        served: how many have ended.
-        closing: why no new calls are taken, or None while they are.
+        running: calls with a session.
+        recent: the last ended calls.
+        past: summed metrics of all ended calls.
+        served: number of ended calls.
+        closing: why no new calls are accepted; None while they are.
     """
 
     running: set[Call] = field(default_factory=set[Call])
@@ -231,18 +231,19 @@ class Calls:
     recent: deque[Call] = field(default_factory=lambda: deque(maxlen=_OVER_KEPT))
     served: int = 0
     closing: str | None = None
+    # waiters of begun(), by SID
     _awaited: dict[str, asyncio.Future[Call]] = field(default_factory=dict[str, "asyncio.Future[Call]"])
-    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)  # set while no call runs, once one has ended
 
     def begin(
         self, start: Start, session: DuplexSession | None = None, expected: PendingCall | None = None
     ) -> Call:
-        """Enter a call that is about to run.
+        """Add a call that is about to run.
 
         Args:
             start: the first message of its stream.
-            session: who will talk with the caller.
-            expected: what was decided of it before its stream came.
+            session: the engine's session for it.
+            expected: decisions made before the stream came.
         """
         call = Call(start, session=session, expected=expected or PendingCall())
         self.running.add(call)
@@ -252,9 +253,9 @@ class Calls:
         return call
 
     def finish(self, call: Call) -> None:
-        """Enter that it is over and holds nothing any more."""
+        """Close a call and move it to the ended ones."""
         call.close()
-        # Both in one turn of the event loop: a scrape in between would count the call twice, or not at all.
+        # No await in between: a scrape would count the call twice, or not at all.
         self.recent.append(call)
         self.past.include(call.observations.metrics)
         self.running.discard(call)
@@ -263,27 +264,27 @@ class Calls:
             self._idle.set()
 
     def count_frames(self) -> tuple[int, int]:
-        """Count the frames of all calls, and those that missed their deadline."""
+        """Return the number of frames of all calls, and of those that missed their deadline."""
         metrics = (self.past, *(call.observations.metrics for call in self.running))
         return sum(one.frames for one in metrics), sum(one.deadline_misses for one in metrics)
 
     def metrics(self) -> CallMetrics:
-        """Add up all calls, those that run and those that have ended."""
+        """Return the summed metrics of all running and ended calls."""
         metrics = CallMetrics()
         for one in (self.past, *(call.observations.metrics for call in self.running)):
             metrics.include(one)
         return metrics
 
     def find(self, call_sid: str) -> Call | None:
-        """Find a call that runs, or has not been over for long."""
+        """Return a running or recently ended call."""
         known = (
             *self.running,
             *reversed(self.recent),
-        )  # a stream that was broken off may come again by its SID
+        )  # newest first: a SID repeats when a call gets another stream
         return next((call for call in known if call.start.call_sid == call_sid), None)
 
     def resumable(self, call_sid: str) -> Call | None:
-        """Find the call that goes on if another stream of this phone call comes."""
+        """Return the call that can continue with another stream of this phone call."""
         return next(
             (
                 call
@@ -297,14 +298,14 @@ class Calls:
         )
 
     def replace_stream(self, call_sid: str) -> None:
-        """End the streams of a phone call in whose place a newer one comes; the phone call goes on."""
+        """End the streams of a phone call that a newer stream replaces. The phone call continues."""
         for call in self.running:
             if call.start.call_sid == call_sid and call.state is CallState.ACTIVE:
                 call.handed_over = True
                 call.request_end("a newer stream of the call took its place")
 
     def has_other(self, call: Call) -> bool:
-        """Tell whether the same phone call has another stream here that goes on."""
+        """Return whether another stream of the same phone call is active here."""
         return any(
             other is not call
             and other.start.call_sid == call.start.call_sid
@@ -313,17 +314,17 @@ class Calls:
         )
 
     async def begun(self, call_sid: str) -> Call:
-        """Wait until a call with this SID begins; gives it."""
+        """Wait until a call with this SID begins, and return it."""
         if call_sid not in self._awaited:
             self._awaited[call_sid] = asyncio.get_running_loop().create_future()
         return await asyncio.shield(self._awaited[call_sid])
 
     def end_all(self, reason: str) -> None:
-        """Ask every call to end."""
+        """Ask all calls to end."""
         for call in self.running:
             call.request_end(reason)
 
     async def wait_until_idle(self) -> None:
         """Wait until no call runs."""
-        while self.running:  # another call may begin between the last one's end and our turn
+        while self.running:  # another call may begin before this task resumes
             await self._idle.wait()

@@ -1,4 +1,4 @@
-"""Enters what becomes of each call into its row, from its webhook to its end."""
+"""Writes the state of each call into its row, from its webhook to its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.telephony.webhooks import IncomingCall
 
 BROWSER, STREAM = "browser", "stream"
-"""Directions of calls that no webhook of ours announced: those of the page, and all others."""
+"""Directions of calls without a webhook of ours: calls of the page, and all others."""
 
 _BY_CAUSE = {
     RefusalCause.DENIED: Outcome.DENIED,
@@ -27,11 +27,11 @@ _BY_CAUSE = {
 
 
 def refused_as(cause: RefusalCause, *, gets_fallback: bool = False) -> Outcome:
-    """Give the outcome of a call that was not taken.
+    """Return the outcome of a refused call.
 
     Args:
-        cause: why it was not.
-        gets_fallback: whether callers get one whom the server cannot take.
+        cause: why it was refused.
+        gets_fallback: whether the server has a fallback for calls without a session.
     """
     outcome = _BY_CAUSE.get(cause, Outcome.BUSY)
     return Outcome.FALLBACK if gets_fallback and outcome in (Outcome.BUSY, Outcome.FAILED) else outcome
@@ -40,17 +40,17 @@ def refused_as(cause: RefusalCause, *, gets_fallback: bool = False) -> Outcome:
 def enter_incoming(
     history: CallHistory, call: IncomingCall, outcome: Outcome, reason: str = "", section: str | None = None
 ) -> CallRow | None:
-    """Enter a call that a webhook announces.
+    """Enter a call announced by a webhook.
 
     Args:
-        history: has the rows.
-        call: as the webhook announces it.
-        outcome: what becomes of it, as far as that is known.
-        reason: the same in a sentence.
+        history: rows of calls.
+        call: as announced by the webhook.
+        outcome: the call's state so far.
+        reason: the same in one sentence.
         section: of ``personas.toml``.
 
     Returns:
-        Its row; None where that says so already, since Twilio asks twice where it had no answer.
+        Its row; None if the row says so already: Twilio repeats a request that got no answer.
     """
     is_over = outcome not in OPEN
     ended_at = _now() if is_over else None
@@ -76,7 +76,7 @@ def enter_incoming(
 
 
 def enter_start(history: CallHistory, call: Call, engine: str) -> CallRow:
-    """Enter that a call's stream has come; of a call that comes back, its row goes on."""
+    """Enter that a call's stream has come. A returning call continues its row."""
     sid, expected = call.start.call_sid, call.expected
     goes_on = expected.incoming is not None and history.find(sid) is not None
     if goes_on and (
@@ -89,7 +89,7 @@ def enter_start(history: CallHistory, call: Call, engine: str) -> CallRow:
 def enter_refused(
     history: CallHistory, sid: str, expected: PendingCall, outcome: Outcome, reason: str
 ) -> CallRow:
-    """Enter a call whose stream was let in and found no session."""
+    """Enter an admitted stream that got no session."""
     known = history.find(sid) if expected.incoming else None
     if known and (row := history.update(sid, outcome=outcome, reason=reason, ended_at=_now())):
         return row
@@ -100,14 +100,14 @@ def enter_refused(
 def enter_end(
     history: CallHistory, call: Call, reason: str, code: int, *, gets_fallback: bool = False
 ) -> CallRow | None:
-    """Enter that a call's stream is over.
+    """Enter that a call's stream has ended.
 
     Args:
-        history: has the rows.
-        call: it has ended.
-        reason: why.
-        code: what its socket is closed with.
-        gets_fallback: whether it is led to the fallback.
+        history: rows of calls.
+        call: the ended call.
+        reason: why it ended.
+        code: close code of its socket.
+        gets_fallback: whether it is redirected to the fallback.
     """
     sid = call.start.call_sid
     known = history.find(sid)
@@ -121,27 +121,28 @@ def enter_end(
         outcome=_outcome(call, code, gets_fallback=gets_fallback),
         reason=reason,
         ended_at=_now(),
-        secs=round(known.secs + call.secs, 1),
+        secs=round(known.secs + call.secs, 1),  # a call may have several streams
         metrics=call.observations.metrics.summary(),
         files=_merged(known.files, files),
     )
 
 
 def enter_transfer(history: CallHistory, call_sid: str, how: str, secs: str = "") -> CallRow | None:
-    """Enter how a transfer went.
+    """Enter the result of a transfer.
 
     Args:
-        history: has the rows.
-        call_sid: names the call.
+        history: rows of calls.
+        call_sid: SID of the call.
         how: Twilio's ``DialCallStatus``.
         secs: Twilio's ``DialCallDuration``.
     """
     talked_s = float(secs) if secs.isascii() and secs.isdigit() else None
+    # `how` comes from outside
     return history.update(call_sid, transfer_outcome=how[:20], transfer_secs=talked_s, ended_at=_now())
 
 
 def enter_no_stream(history: CallHistory, call_sid: str, reason: str) -> CallRow | None:
-    """Enter that a call which was connected never got its audio; None where that is not so."""
+    """Enter that a connected call's audio never came; return None if the call is in another state."""
     known = history.find(call_sid)
     if known is None or known.outcome is not Outcome.CONNECTING:
         return None
@@ -151,7 +152,7 @@ def enter_no_stream(history: CallHistory, call_sid: str, reason: str) -> CallRow
 def _outcome(call: Call, code: int, *, gets_fallback: bool) -> Outcome:
     if gets_fallback:
         return Outcome.FALLBACK
-    if call.handed_over and call.end_reason == HANDED_OVER:  # and not by a newer stream of its own
+    if call.handed_over and call.end_reason == HANDED_OVER:  # not if a newer stream of the call replaced it
         return Outcome.TRANSFERRED
     return Outcome.FAILED if code == INTERNAL_ERROR else Outcome.ANSWERED
 
@@ -182,7 +183,7 @@ def _row_of(
 
 
 def _merged(known: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
-    """Put the files of a further stream beside those of the first."""
+    """Add the files of a further stream, numbered where names collide."""
     merged = dict(known)
     for name, path in new.items():
         if path not in merged.values():

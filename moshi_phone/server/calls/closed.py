@@ -1,4 +1,4 @@
-"""What a call gets that comes outside the opening hours of its line (``personas.toml``)."""
+"""Answers calls outside the opening hours of their line (``personas.toml``)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ REASON = "the line was closed"
 
 
 class HoursUnusable(UserError):
-    """What the hours ask for lacks an option; the text names it."""
+    """The opening hours need an option that is missing; the text names it."""
 
 
 def check_hours(personas: Personas, settings: Settings) -> None:
-    """Make sure, before the first call, that what closed lines do can be done.
+    """Check, before the first call, that every closed line has the options it needs.
 
     Raises:
-        HoursUnusable: with one sentence that names the option which is missing.
+        HoursUnusable: one sentence that names the missing option.
     """
     for name, line in personas.hours.items():
         if line.when_closed == "message" and settings.taps.fallback_record is None:
@@ -42,7 +42,7 @@ def check_hours(personas: Personas, settings: Settings) -> None:
 
 
 def answer_closed(call: IncomingCall, state: ServerState) -> str | CallOverrides | None:
-    """Say what a call gets where its line is closed: TwiML, or another role; None where it is open."""
+    """Return the answer of a closed line: TwiML, or engine settings; None if the line is open."""
     line = state.personas.hours_of(called=call.to, caller=call.from_)
     if line.hours.is_open(state.now()):
         return None
@@ -50,7 +50,7 @@ def answer_closed(call: IncomingCall, state: ServerState) -> str | CallOverrides
         return CallOverrides(persona=line.persona, greeting=line.greeting)
     section = state.personas.name_for_call(called=call.to, caller=call.from_)
     number = line.transfer_to or state.settings.calls.transfer_to
-    if line.when_closed != "transfer" or number == call.own_number:  # which would ring here again
+    if line.when_closed != "transfer" or number == call.own_number:  # it would ring here again
         number = None
     not_taken(state, call, Outcome.CLOSED, REASON, section=section, transfer_to=number)
     logger.info("The line is closed; the call gets {}", line.when_closed)

@@ -12,17 +12,17 @@ from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.call import Call, CallClosed
 from moshi_phone.server.calls.state import ServerState
 
-NOTICE_SECS = 20.0  # what saying the notice may take, and each of its words beside
+NOTICE_SECS = 20.0  # maximum time for the notice, plus WORD_SECS for each word
 WORD_SECS = 1.0
 
 
 def keeps_calls(options: TapOptions) -> bool:
-    """Tell whether anything of what is said in calls is kept."""
+    """Return whether calls are recorded or transcribed."""
     return options.record is not None or options.transcripts is not None
 
 
 def what_is_kept(options: TapOptions) -> str | None:
-    """Say in a sentence what is kept of calls, and whether callers are told; None where nothing is."""
+    """Return one sentence on what is stored of calls and whether callers are informed; None for nothing."""
     ways = (("recorded", options.record), ("transcribed", options.transcripts))
     kept = " and ".join(f"{how} into {folder}" for how, folder in ways if folder is not None)
     if not kept:
@@ -36,11 +36,11 @@ def what_is_kept(options: TapOptions) -> str | None:
 
 
 def notice_by_twilio(state: ServerState, call_sid: str) -> str | None:
-    """Give the notice that Twilio's voice says before the stream, once a call; None where the bot says it.
+    """Return the notice for Twilio's voice before the stream, once a call; None if the bot says it.
 
     Args:
-        state: what the calls share.
-        call_sid: names a call whose stream is to come.
+        state: shared state of the server.
+        call_sid: SID of a call whose stream is to come.
     """
     options = state.settings.taps
     if not options.record_notice or not keeps_calls(options) or "say" in state.engine.capabilities:
@@ -53,14 +53,14 @@ def notice_by_twilio(state: ServerState, call_sid: str) -> str | None:
 
 
 def begin_consent(call: Call, state: ServerState) -> Consent:
-    """Give what may be kept of a call at its begin."""
+    """Return the initial consent of a call: what may be stored."""
     options = state.settings.taps
     if not keeps_calls(options):
         return Consent()
     sid = call.start.call_sid
     known = state.history.find(sid) if call.expected.incoming else None
     consent = Consent()
-    if known is not None and known.consent == REFUSED:  # in an earlier stream of the same call
+    if known is not None and known.consent == REFUSED:  # in an earlier stream of this call
         consent.refuse()
     elif call.expected.is_told:
         consent.told(0.0)
@@ -71,12 +71,12 @@ def begin_consent(call: Call, state: ServerState) -> Consent:
 
 
 async def tell(call: Call, state: ServerState, consent: Consent) -> None:
-    """Have the bot say the notice; where it is not heard, nothing is kept of the call.
+    """Say the notice by the bot. If the caller does not hear it, nothing of the call is stored.
 
     Args:
         call: has just begun.
-        state: what the calls share.
-        consent: awaits the notice.
+        state: shared state of the server.
+        consent: waits for the notice.
     """
     notice, session = state.settings.taps.record_notice, call.session
     if not notice or session is None or consent.since_s is not None or consent.state is not None:
@@ -85,24 +85,24 @@ async def tell(call: Call, state: ServerState, consent: Consent) -> None:
         call.say(notice)
         async with asyncio.timeout(NOTICE_SECS + WORD_SECS * len(notice.split())):
             await session.said()
-            await call.until_played()
+            await call.until_played()  # said is not yet heard: Twilio buffers audio
     except (Unsupported, CallClosed, ValueError, TimeoutError) as error:
         why = str(error) or "it took too long"
         logger.warning("The caller was not told of the recording, so nothing is kept of the call: {}", why)
         return
     consent.told(call.secs)
     call.expected = call.expected.as_told()
-    if consent.state == TOLD:
+    if consent.state == TOLD:  # remembered for a further stream of the same call
         state.history.update(call.start.call_sid, consent=TOLD)
 
 
 def refuse(call: Call, state: ServerState, why: str) -> None:
-    """Keep nothing of a call any more, and delete what was kept. Returns at once.
+    """Stop storing a call, and delete what was stored. Returns at once.
 
     Args:
-        call: it runs.
-        state: what the calls share.
-        why: a sentence for the log.
+        call: a running call.
+        state: shared state of the server.
+        why: one sentence for the log.
     """
     logger.info("Nothing is kept of the call: {}", why)
     seen = call.observations

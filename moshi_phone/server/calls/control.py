@@ -1,4 +1,4 @@
-"""What can happen to a running call: transfer, goodbye, the limit on its length."""
+"""Actions on a running call: transfer, goodbye, message, time limit."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from moshi_phone.telephony import twiml
 from moshi_phone.telephony.e164 import parse_number
 from moshi_phone.telephony.rest_errors import TwilioError
 
-NOTICE_SECS = 15.0  # what saying a notice may take, and each of its words beside
+NOTICE_SECS = 15.0  # maximum time for a notice, plus WORD_SECS for each word
 WORD_SECS = 1.0
 NOT_PUT_THROUGH = "I am sorry, I cannot reach anybody at the moment."
 
 
 class CallControl:
-    """Acts on one call, one thing at a time (``Call.start_action``). The audio waits for none of it.
+    """Acts on one call, one action at a time (``Call.start_action``), without delaying its audio.
 
     Args:
-        call: it runs.
-        state: what the calls share.
+        call: a running call.
+        state: shared state of the server.
     """
 
     def __init__(self, call: Call, state: ServerState) -> None:
@@ -37,8 +37,8 @@ class CallControl:
         """Transfer the caller to a person, after the notice. Returns at once.
 
         Args:
-            why: a sentence for the log.
-            to: E.164; by default what the call's hook has said, or ``--transfer-to``.
+            why: one sentence for the log.
+            to: E.164; by default the hook's number for this call, or ``--transfer-to``.
 
         Returns:
             Whether it was started: False without a number or a Twilio account, or during another action.
@@ -55,10 +55,10 @@ class CallControl:
         return self._call.start_action(self._transfer(to), why)
 
     def say_goodbye(self, why: str) -> bool:
-        """End the call when the caller has heard the bot's goodbye to its end. Returns at once.
+        """End the call once the caller has heard all of the bot's goodbye. Returns at once.
 
         Args:
-            why: a sentence for the log.
+            why: one sentence for the log.
 
         Returns:
             Whether it was started.
@@ -74,8 +74,8 @@ class CallControl:
         """Say a message, and hang up. Returns at once.
 
         Args:
-            text: what is said.
-            why: a sentence for the log.
+            text: to say.
+            why: one sentence for the log.
 
         Returns:
             Whether it was started.
@@ -84,7 +84,7 @@ class CallControl:
 
     async def _transfer(self, to: str) -> None:
         call, state = self._call, self._state
-        assert state.rest is not None  # noqa: S101 - the caller looked
+        assert state.rest is not None  # noqa: S101 - checked by the caller
         if (notice := state.settings.calls.transfer_notice) and await self._say(notice):
             await call.until_played()
         if call.state is not CallState.ACTIVE:
@@ -99,7 +99,7 @@ class CallControl:
             caller_id=incoming.caller_id if incoming else None,
             whisper_url=whisper_url(call.start.call_sid, state),
         )
-        # Should nobody answer there, the caller comes back, and is who they were.
+        # If nobody answers, the caller returns with the same settings.
         state.expected.add(call.start.call_sid, call.expected, state.clock(), later_s=ring_secs)
         state.history.update(call.start.call_sid, transfer_to=to)
         call.handed_over = True  # already: Twilio may end the stream before it answers
@@ -108,9 +108,9 @@ class CallControl:
         except TwilioError as error:
             call.handed_over = False
             logger.error("The transfer failed: {}", error)
-            await self._say(NOT_PUT_THROUGH)  # or the caller waits in silence for somebody to answer
+            await self._say(NOT_PUT_THROUGH)  # otherwise the caller would wait in silence
             return
-        # Only now: until Twilio has taken the redirect, the stream is all that holds the caller.
+        # Not earlier: until Twilio has accepted the redirect, only the stream holds the caller.
         call.request_end(HANDED_OVER)
 
     async def _end_when_played(self, why: str) -> None:
@@ -125,7 +125,7 @@ class CallControl:
         )
 
     async def _say(self, text: str) -> bool:
-        """Say something, and wait for its end; False if it was not said, or not completely."""
+        """Say a text and wait for its end; return False if it was not said completely."""
         session = self._call.session
         try:
             self._call.say(text)
@@ -147,12 +147,12 @@ SHORT_NOTICE = "This call is about to end."
 
 
 async def end_at_limit(call: Call, limit_secs: float, sound: Callable[[], None]) -> None:
-    """Wait, give notice, wait again, and end the call. Cancelled when the call ends before.
+    """Announce the end of a call before its limit, then end it. Cancelled if the call ends earlier.
 
     Args:
         call: has just begun.
-        limit_secs: how long it may last.
-        sound: makes a tone, where the engine cannot say the notice.
+        limit_secs: maximum duration.
+        sound: plays a tone, if the engine cannot say the notice.
     """
     notice_secs = min(LIMIT_NOTICE_SECS, limit_secs / 2)
     await asyncio.sleep(limit_secs - notice_secs)
@@ -162,6 +162,6 @@ async def end_at_limit(call: Call, limit_secs: float, sound: Callable[[], None])
         sound()
     except (CallClosed, ValueError) as error:
         logger.warning("The end could not be announced: {}", error)
-    # Not counted from the notice's end: who pays by the minute has asked for this limit and no other.
+    # Not counted from the notice's end: the limit bounds the cost of the call.
     await asyncio.sleep(notice_secs)
     call.request_end(f"it lasted {limit_secs:g} s, which --call-limit-secs allows")

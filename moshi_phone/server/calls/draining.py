@@ -1,6 +1,6 @@
-"""How the process ends: asked once, it lets the running calls finish; asked twice, it goes at once.
+"""How the process stops: the first signal drains the running calls, the second hangs up at once.
 
-What still runs when the time for that is over is handed over, where the phone call can go on elsewhere.
+When the time for draining is over, calls that can continue in another process are handed over.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from moshi_phone.server.calls.call import Call, Calls, CallState
 
 Say = Callable[[str], None]
 CanGoOn = Callable[[Call], bool]
-"""Tells whether the phone call can go on at another process."""
+"""Returns whether the phone call can continue in another process."""
 
 CLOSING = "the line is shutting down"
-HANG_UP_SECS = 3.0  # what ending a call may take (server/calls/ending.py has the bounds of its parts)
+HANG_UP_SECS = 3.0  # time to end the calls (server/calls/ending.py limits each part)
 
 
 async def drain(
     calls: Calls, stop: StopSignals, drain_secs: float, say: Say, can_go_on: CanGoOn = lambda _: False
 ) -> None:
-    """Take no more calls, let the running ones finish, and hand over or hang up what is left.
+    """Stop accepting calls, let the running ones finish, and hand over or hang up the rest.
 
     Args:
-        calls: those of this process.
-        stop: ends the waiting when somebody insists.
-        drain_secs: how long the running calls may go on.
-        say: takes one line for a person to read.
-        can_go_on: which are handed over; none where somebody insists.
+        calls: all calls of this process.
+        stop: a second signal ends the waiting.
+        drain_secs: time for the running calls.
+        say: receives lines for the user.
+        can_go_on: selects the calls to hand over; unused after a second signal.
     """
-    calls.closing = CLOSING  # from now on webhooks hear that and streams are refused; what runs goes on
+    calls.closing = CLOSING  # webhooks answer with it and streams are refused; running calls continue
     if count := len(calls.running):
         say(
             f"No new calls; {count} running may finish within {drain_secs:g} s. "
@@ -40,7 +40,7 @@ async def drain(
         )
         over = asyncio.ensure_future(calls.wait_until_idle())
         await stop.wait_unless_forced(over, within_secs=drain_secs)
-        over.cancel()  # it is awaited again below, with a time limit of its own
+        over.cancel()  # waited for again below, with its own limit
     if not stop.force_requested.is_set():
         _hand_over(calls, say, can_go_on)
     await hang_up_all(calls, say)
@@ -51,12 +51,12 @@ def _hand_over(calls: Calls, say: Say, can_go_on: CanGoOn) -> None:
     if leaving:
         say(f"Handing over {len(leaving)}.")
     for call in leaving:
-        call.broke_off = True
+        call.broke_off = True  # so that the phone call gets another stream instead of a hang-up
         call.request_end(CLOSING, SERVICE_RESTART)
 
 
 async def hang_up_all(calls: Calls, say: Say) -> None:
-    """Take no more calls, and end those that run."""
+    """Stop accepting calls and end the running ones."""
     calls.closing = CLOSING
     if count := sum(call.state is CallState.ACTIVE for call in calls.running):
         say(f"Hanging up {count}.")

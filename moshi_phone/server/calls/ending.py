@@ -1,4 +1,4 @@
-"""How a call ends: one owner frees all its parts, each within a time limit of its own."""
+"""How a call ends: one owner releases all its parts, each within a time limit."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from moshi_phone.telephony.rest_errors import TwilioError
 
 SESSION_SECS = 2.0
 PIPELINE_SECS = 2.5
-HANG_UP_SECS = (
+HANG_UP_SECS = (  # the end waits this long for Twilio's API; retries then continue in the background
     2.5  # a call's end waits so long for Twilio's API, which is asked again after that all the same
 )
-HAND_ON_SECS = 2.0  # for so long the socket stays open for a caller who is led elsewhere
-CONVERSATION_SECS = 1.0  # what judging its last half second may take
-REPORT_SECS = 2.0  # what a slow disk may take
+HAND_ON_SECS = 2.0  # the socket stays open this long while the caller is redirected
+CONVERSATION_SECS = 1.0  # for evaluating the last half second
+REPORT_SECS = 2.0  # for a slow disk
 
-_going_on: set[asyncio.Task[None]] = set()  # or nobody would hold them
+_going_on: set[asyncio.Task[None]] = set()  # strong references: asyncio holds tasks weakly
 
 
 async def run_to_its_end(
@@ -39,21 +39,21 @@ async def run_to_its_end(
     session: DuplexSession,
     state: ServerState,
 ) -> None:
-    """Run a call to its end, whatever the reason, and free all its parts.
+    """Run a call until it ends for any reason, then release all its parts.
 
     Args:
-        run: drives the call; it returns when the pipeline is over, and breaks off when the call ends.
-        call: ends when somebody says so, or when ``run`` is over. Its socket is closed here.
-        session: the call's; closed here and nowhere else.
-        state: what the calls share.
+        run: runs the call; returns when the pipeline ends, and is cancelled when the call ends.
+        call: ends on request, or when ``run`` returns. Its socket is closed here.
+        session: of the call; closed here only.
+        state: shared state of the server.
     """
-    # A task of its own, so that cancelling the waiter cannot leave the call half freed.
+    # A separate task: cancelling the waiter must not leave the call half released.
     life = asyncio.create_task(_live_and_end(run, call, session, state), name=f"call {call.name}")
     try:
         await asyncio.shield(life)
     except asyncio.CancelledError:
         call.request_end("the call was cancelled")
-        await asyncio.shield(life)
+        await asyncio.shield(life)  # the release must finish even now
         raise
 
 
@@ -66,14 +66,14 @@ async def _live_and_end(
     pipeline = asyncio.create_task(run, name=f"pipeline of call {call.name}")
     pipeline.add_done_callback(lambda done: call.request_end(*_why(done)))
     reason, code = await call.wait_for_end()
-    # Where it was our fault:
+    # The fallback is for our own failures only.
     elsewhere = state.fallback(call.expected.incoming) if code == INTERNAL_ERROR else None
     resumed = _decide_next(call, state, elsewhere)
-    # Begun before anything is waited for: the REST request and the parts' ends run side by side.
+    # Started first: the REST request runs alongside the release of the parts.
     phone_call = asyncio.create_task(_end_phone_call(call, state, elsewhere, resumed=resumed))
 
     async def farewell() -> None:
-        if elsewhere:  # a closed socket would end the phone call before Twilio leads it there
+        if elsewhere:  # closing the socket ends the phone call; the redirect must come first
             await asyncio.wait((phone_call,), timeout=HAND_ON_SECS)
         if call.websocket is not None:
             await close_socket(call.websocket, code, reason)
@@ -82,27 +82,27 @@ async def _live_and_end(
         "session": (_close(session, pipeline), SESSION_SECS + LAST_WORDS_SECS),
         "pipeline": (asyncio.wait((pipeline,)), PIPELINE_SECS),
         "phone call": (_in_time(phone_call), HANG_UP_SECS + 1),
-        # Both have time limits of their own; this one is for what they cannot foresee.
+        # Both have their own time limits; these cover unexpected delays.
         "socket": (farewell(), HAND_ON_SECS + CLOSE_SECS + 1),
     }
     try:
         await asyncio.gather(*(_end(name, part, secs) for name, (part, secs) in parts.items()))
     finally:
-        # Again: it may have been abandoned above, and must not outlive the call's row.
+        # Again: the pipeline may have been abandoned above, and must not outlive the call's row.
         pipeline.cancel()
         if talk := call.observations.conversation:
-            talk.close()  # which a pipeline that hangs has not done
+            talk.close()  # a hanging pipeline has not done so
             await _end("conversation", talk.finished(), CONVERSATION_SECS)
         if call.observations.consent.since_s is None:
-            call.observations.kept.clear()  # nothing was written, or it is deleted
+            call.observations.kept.clear()  # nothing was written, or it was deleted
         call.observations.transcript.conclude({"secs": f"{call.secs:.1f}", "reason": visible(reason)})
         row: CallRow | None = None
-        if not state.calls.has_other(call):  # or the row is the other stream's
+        if not state.calls.has_other(call):  # otherwise the row belongs to the other stream
             if elsewhere and (number := state.settings.calls.fallback_to):
                 state.history.update(call.start.call_sid, transfer_to=number)
             row = enter_end(state.history, call, reason, code, gets_fallback=elsewhere is not None)
         known = call_report(call, reason, state.engine.name, row)
-        # Before the call counts as over: the process may end then.
+        # Before the call counts as ended: the process may exit then.
         await _end("report", state.reports.end(state.outbox, known), REPORT_SECS)
         state.calls.finish(call)
         recording = call.observations.kept.get("recording")
@@ -115,11 +115,11 @@ async def _live_and_end(
 
 
 async def _close(session: DuplexSession, pipeline: asyncio.Task[None]) -> None:
-    if session.listens:  # the pipeline is getting the caller's last words from it
+    if session.listens:  # the pipeline still receives the caller's last words from it
         await asyncio.wait((pipeline,), timeout=LAST_WORDS_SECS)
     try:
         await session.close()
-    except (SystemExit, KeyboardInterrupt) as error:  # in a task, it would end the event loop
+    except (SystemExit, KeyboardInterrupt) as error:  # in a task, these would stop the event loop
         raise EngineFailed(f"{session.display_name} did not close ({error!r})") from error
 
 
@@ -133,9 +133,9 @@ def _why(pipeline: asyncio.Task[None]) -> tuple[str, int]:
 
 
 def _decide_next(call: Call, state: ServerState, elsewhere: str | None) -> bool:
-    """Record what the phone call does when Twilio asks; return whether it gets another stream."""
+    """Record Twilio's next step for the phone call; return whether it gets another stream."""
     if call.broke_off and may_resume(call, state):
-        if state.calls.closing:  # another process is asked, and this one as long as it is there
+        if state.calls.closing:  # another process answers Twilio, or this one while it still runs
             state.next_steps.resume(call.start.call_sid, call.expected)
         else:
             offer_stream(call, state)
@@ -148,9 +148,9 @@ def _decide_next(call: Call, state: ServerState, elsewhere: str | None) -> bool:
 async def _end_phone_call(
     call: Call, state: ServerState, elsewhere: str | None, *, resumed: bool = False
 ) -> None:
-    """End the phone call by REST, or redirect it ``elsewhere``, unless it has ended already.
+    """Hang up the phone call by REST, or redirect it to ``elsewhere``, unless it has ended already.
 
-    Closing the socket ends it as well, but later: Twilio asks first (``next_step``).
+    Closing the socket hangs up as well, but later: Twilio first requests ``next_step``.
     """
     if (
         resumed
@@ -170,12 +170,12 @@ async def _end_phone_call(
 
 
 async def lead_elsewhere(call_sid: str, document: str, state: ServerState) -> None:
-    """Redirect a phone call whose stream finds no session, before the stream is closed.
+    """Redirect a phone call whose stream got no session, before the stream is closed.
 
     Args:
-        call_sid: names it.
-        document: TwiML, what it does from now on.
-        state: has Twilio's API.
+        call_sid: SID of the phone call.
+        document: TwiML to run next.
+        state: holds Twilio's API.
     """
 
     async def redirect() -> None:
@@ -191,7 +191,7 @@ async def lead_elsewhere(call_sid: str, document: str, state: ServerState) -> No
 
 
 async def _in_time(phone_call: asyncio.Task[None]) -> None:
-    """Wait for Twilio's API, but not for all retries: they continue without the call."""
+    """Wait for Twilio's API, but not for all retries, which continue in the background."""
     await asyncio.wait((phone_call,), timeout=HANG_UP_SECS)
     if phone_call.done():
         phone_call.result()
@@ -202,7 +202,7 @@ async def _in_time(phone_call: asyncio.Task[None]) -> None:
 
 
 async def _end(name: str, part: Awaitable[Any], within_secs: float) -> None:
-    """Wait for one part's end, up to the limit; an error is logged and affects no other part."""
+    """Wait for one part to end, within the limit. Errors are logged and do not affect the other parts."""
     task = asyncio.ensure_future(part)
     # Not asyncio.timeout, which waits for the cancelled task: pipecat's runner can take long.
     await asyncio.wait((task,), timeout=within_secs)

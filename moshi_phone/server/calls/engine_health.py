@@ -1,4 +1,4 @@
-"""Whether the engine takes a call, and a session held for one that is about to be connected."""
+"""Whether the engine can take a call, and reservations of sessions for calls being connected."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from moshi_phone.server.calls.state import ServerState
 
 
 def overload_of(state: ServerState) -> str | None:
-    """Say in one sentence why one more call would harm those that run; None where it would not."""
+    """Return why another call would overload the server, in one sentence; None if it would not."""
+    # without calls, a high load has another cause, and refusing would not help
     return state.load.reason if state.calls.running else None
 
 
 def reserve(state: ServerState, call_sid: str) -> Refusal | None:
-    """Hold a session for a call that is about to be connected, or say why there is none."""
+    """Reserve a session for a call about to be connected, or return why there is none."""
     engine, now_s = state.engine, state.clock()
     if closing := state.calls.closing:
         return Refusal(RefusalCause.CLOSING, closing)
     if error := engine.error:
         return Refusal(RefusalCause.ENGINE, error)
-    # Two webhooks within a second must not both be promised the last session.
+    # Two webhooks within a second must not both get the last session.
     if engine.running + state.reservations.count(now_s, besides=call_sid) >= engine.capacity:
         taken = (
             "the only session is taken"

@@ -1,4 +1,4 @@
-"""Deletes what is kept of a caller: rows, files, and reports that wait to be delivered."""
+"""Deletes the data of a call or a caller: rows, files, and undelivered reports."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from moshi_phone.telephony.caller_id import ANONYMOUS
 
 @dataclass(frozen=True)
 class Erased:
-    """What was deleted.
+    """Result of a deletion.
 
     Attributes:
-        calls: how many rows.
-        files: how many files.
-        running: how many calls of the same caller go on, and were left.
+        calls: number of deleted rows.
+        files: number of deleted files.
+        running: number of the caller's calls that still run, which were skipped.
     """
 
     calls: int
@@ -31,26 +31,26 @@ class Erased:
 
 
 class ErasingFailed(Exception):
-    """Something could not be deleted; the text says what, in one sentence."""
+    """Something could not be deleted; the text names it in one sentence."""
 
 
 def is_one_person(row: CallRow) -> bool:
-    """Tell whether a row's number is one person's: nobody's is what all who withhold theirs have."""
+    """Return whether a row's number identifies one person. Callers with withheld numbers share one value."""
     return bool(row.party) and row.party != ANONYMOUS
 
 
 async def erase(state: ServerState, row: CallRow, *, whole_caller: bool) -> Erased:
     """Delete a call, or all calls with the same number.
 
-    Files go first: a row that is left over by a fault still names them, and can be deleted again.
+    Files are deleted first: after an error, the remaining row still names them, and deletion can be repeated.
 
     Args:
-        state: what the calls share.
+        state: shared state of the server.
         row: the call.
-        whole_caller: whether all calls of its caller are meant; not where nobody knows whose it is.
+        whole_caller: whether to delete all calls of its caller; ignored if the number identifies nobody.
 
     Raises:
-        ErasingFailed: when something could not be deleted.
+        ErasingFailed: if something could not be deleted.
     """
     history, store = state.history, state.history.store
     rows = {row.id: row}

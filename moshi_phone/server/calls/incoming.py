@@ -1,4 +1,4 @@
-"""What becomes of a call that comes in: who may call, what the hook says, whether a session is free."""
+"""Decides on incoming calls: access, opening hours, the hook, and a free session."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from moshi_phone.telephony.webhooks import CONVERSED, IncomingCall
 
 
 async def answer_call(call: IncomingCall, state: ServerState) -> str:
-    """Say what to do with a call, as TwiML."""
-    if running := state.calls.resumable(call.call_sid):  # asked at the number's fallback URL, or by a replay
+    """Return the TwiML that answers a call."""
+    if running := state.calls.resumable(call.call_sid):  # requested at the number's fallback URL, or a replay
         return await next_step(call, running.expected.resumes, 0, state)
     return await _answer_new(call, state)
 
 
 async def _answer_new(call: IncomingCall, state: ServerState) -> str:
-    """Say what to do with a call that is not here yet.
+    """Return the TwiML for a call that has no stream here yet.
 
-    While the hook is asked, a session is held: whoever is accepted has one.
+    A session is reserved before the hook is called, so that an accepted call has one.
     """
     sid, caller = call.call_sid, redact(call.from_)
-    # Before anything is held: who may not call must not keep the line busy by trying.
+    # Before the reservation: refused callers must not block sessions by trying.
     if refusal := state.caller_rules.refusal(call.from_, sid, state.clock()):
         state.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer=caller)
         not_taken(state, call, refused_as(refusal.cause), refusal.reason)
@@ -47,7 +47,7 @@ async def _answer_new(call: IncomingCall, state: ServerState) -> str:
     closed = answer_closed(call, state)
     if isinstance(closed, str):
         return closed
-    # Before the hook is asked: a second caller in those two seconds must not be promised the same session.
+    # Before the hook, which may take two seconds: two callers must not get the same session.
     if refusal := reserve(state, sid):
         return _refuse(refusal, caller, call, state)
     expected = await request_of(call, state, closed or NO_OVERRIDES)
@@ -70,18 +70,18 @@ async def _answer_new(call: IncomingCall, state: ServerState) -> str:
 
 
 async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> str:
-    """Say what to do with a transferred call: it is over, or nobody answered and it is ours again.
+    """Return the TwiML after a transfer: hang up, or connect the caller again if nobody answered.
 
     Args:
-        call: as the webhook announces it.
+        call: as announced by the webhook.
         how: Twilio's ``DialCallStatus``: ``completed``, ``answered``, ``busy``, ``no-answer``, ``failed``, ….
-        state: what the calls share.
+        state: shared state of the server.
     """
     row = enter_transfer(state.history, call.call_sid, how, call.parameters.get("DialCallDuration", ""))
     state.reports.transferred(state.outbox, call.call_sid, row)
     if how in CONVERSED:
         return twiml.hang_up()
-    if (url := state.recorded_url) is not None:  # nobody came to the phone, and nobody is kept waiting
+    if (url := state.recorded_url) is not None:  # nobody answered: the caller can leave a message at once
         options = state.settings.calls
         return twiml.record(options.message_say, options.message_secs, url)
     logger.info("The call returned from a transfer (dial status: {})", redact(how))
@@ -91,7 +91,7 @@ async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> st
 
 
 def _refuse(refusal: Refusal, caller: str, call: IncomingCall, state: ServerState) -> str:
-    """Refuse a call that finds no session here, and enter it."""
+    """Refuse and enter a call for which there is no session."""
     document = state.fallback(call)
     outcome = refused_as(refusal.cause, gets_fallback=document is not None)
     number = state.settings.calls.fallback_to if document else None
@@ -106,14 +106,14 @@ def refuse(
     refusals: Refusals,
     document: str | None,
 ) -> str:
-    """Refuse a call that finds no session; gives the TwiML of the fallback, or of the busy tone.
+    """Refuse a call for which there is no session; return the TwiML of the fallback or the busy tone.
 
     Args:
         refusal: why.
-        call_sid: names the call.
-        caller: who calls, for the log.
+        call_sid: SID of the call.
+        caller: the caller, for the log.
         refusals: counts and logs it.
-        document: the TwiML of the fallback; None where there is none.
+        document: TwiML of the fallback; None without one.
     """
     outcome = "the caller gets the fallback" if document else "the caller gets the busy tone"
     said = replace(refusal, reason=f"{refusal.reason}; {outcome}")
@@ -122,10 +122,9 @@ def refuse(
 
 
 def expect_wishes(start: Start, state: ServerState) -> None:
-    """Take note of the persona and the voice that a stream brings, which its token vouches for.
+    """Store the persona and voice in a stream's parameters, which its token authenticates.
 
-    A call that was dialled for this server by another process of ours brings them; a stream that needed no
-    token may ask for nothing.
+    Another process of ours that dials a call for this server sets them. Without a token they are ignored.
     """
     parameters = start.custom_parameters
     persona, voice = parameters.get(PERSONA_PARAMETER), parameters.get(VOICE_PARAMETER)
@@ -140,7 +139,7 @@ def expect_wishes(start: Start, state: ServerState) -> None:
 
 
 async def after_message(call: IncomingCall, state: ServerState) -> str:
-    """Take the message that a caller has left, and end the call."""
+    """Store the message that a caller has left, and end the call."""
     if state.messages is not None:
         state.messages.take(call)
     return twiml.hang_up()

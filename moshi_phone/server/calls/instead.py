@@ -1,4 +1,4 @@
-"""What a call gets that the ``--on-call`` hook does not accept."""
+"""Answers calls that the ``--on-call`` hook does not accept."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ NOT_ACCEPTED = "--on-call does not accept it"
 
 
 def give_instead(call: IncomingCall, instead: Instead, state: ServerState) -> str:
-    """Enter a call that the hook does not accept; gives the TwiML of what it gets.
+    """Enter a call that the hook does not accept; return the TwiML that answers it.
 
     Args:
-        call: as the webhook announces it.
-        instead: what the hook says it gets.
-        state: what the calls share.
+        call: as announced by the webhook.
+        instead: the hook's choice of answer.
+        state: shared state of the server.
     """
     options, recorded_url = state.settings.calls, state.recorded_url
     outcome, reason, number = Outcome.REFUSED, NOT_ACCEPTED, None
-    if instead.transfer_to and instead.transfer_to != call.own_number:  # or it would ring here again
+    if instead.transfer_to and instead.transfer_to != call.own_number:  # own number: it would ring here again
         outcome, reason, number = Outcome.TRANSFERRED, "--on-call puts it through", instead.transfer_to
         url = state.webhooks.https(TRANSFERRED_PATH)
         document = twiml.dial(number, options.transfer_ring_secs, url, caller_id=call.caller_id)

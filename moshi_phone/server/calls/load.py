@@ -1,7 +1,7 @@
-"""How loaded this server is: whether one more call would delay those that run.
+"""Load of this server: whether another call would delay the running ones.
 
-Two things are measured. The event loop's lag is how late a timer comes: every packet of every call waits as
-long. A deadline miss is a frame of which a stage of the engine took longer than the frame lasts.
+Two things are measured. The event loop's lag is the delay of a timer; every packet of every call waits as
+long. A deadline miss is a frame for which a stage of the engine took longer than the frame lasts.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from loguru import logger
 
 EVERY_S = 0.1
 WINDOW_S = 5.0
-HIGH_LAG_S, LOW_LAG_S = 0.060, 0.030  # a frame lasts 80 ms
-HIGH_MISSES, LOW_MISSES = 0.2, 0.05  # of the frames
-FROZEN_S = 1.0  # a longer lag is a process that was frozen, and no load
+HIGH_LAG_S, LOW_LAG_S = 0.060, 0.030  # two thresholds (hysteresis); a frame lasts 80 ms
+HIGH_MISSES, LOW_MISSES = 0.2, 0.05  # share of frames; thresholds as above
+FROZEN_S = 1.0  # a longer lag is a suspended process, not load
 _SAMPLES = round(WINDOW_S / EVERY_S)
 _P95 = round(0.95 * (_SAMPLES - 1))
 
 
 class Load:
-    """Judges the load of the last five seconds. Pure.
+    """Evaluates the load of the last five seconds. Pure.
 
     Attributes:
-        lag_s: the 95th percentile of the loop's lag; 0 until there are five seconds of it.
-        misses: the share of frames that missed their deadline, 0 to 1.
-        is_high: whether one more call would delay those that run.
+        lag_s: 95th percentile of the loop's lag; 0 until five seconds were measured.
+        misses: share of frames that missed their deadline, 0 to 1.
+        is_high: whether another call would delay the running ones.
     """
 
     def __init__(self) -> None:
         self.lag_s = 0.0
         self.misses = 0.0
         self.is_high = False
-        self._lags_s: deque[float] = deque(maxlen=_SAMPLES)  # one sample in 0.1 s, of the last 5 s
-        # Frames and misses since the start, at the same times.
+        self._lags_s: deque[float] = deque(maxlen=_SAMPLES)  # one sample per 0.1 s, for 5 s
+        # Totals of frames and misses, at the same times.
         self._frames: deque[tuple[int, int]] = deque(maxlen=_SAMPLES)
 
     def note(self, lag_s: float, frames: int, missed_frames: int) -> None:
-        """Take one sample.
+        """Add a sample.
 
         Args:
-            lag_s: how late the loop was.
-            frames: that calls have been answered with since the start of the process.
+            lag_s: lag of the loop, in seconds.
+            frames: frames answered since the start of the process.
             missed_frames: those of them that missed their deadline.
         """
         if lag_s > FROZEN_S:
@@ -53,18 +53,18 @@ class Load:
         self._frames.append((frames, missed_frames))
         if len(self._lags_s) < _SAMPLES:
             return
-        self.lag_s = sorted(self._lags_s)[_P95]  # numpy's quantile takes thirty times as long
+        self.lag_s = sorted(self._lags_s)[_P95]  # numpy's quantile is thirty times slower
         before, now = self._frames[0], self._frames[-1]
         answered, missed = now[0] - before[0], now[1] - before[1]
         self.misses = missed / answered if answered > 0 else 0.0
-        if self.is_high:  # with some distance, so that it does not flutter
+        if self.is_high:  # hysteresis, so that it does not toggle
             self.is_high = self.lag_s > LOW_LAG_S or self.misses > LOW_MISSES
         else:
             self.is_high = self.lag_s > HIGH_LAG_S or self.misses > HIGH_MISSES
 
     @property
     def reason(self) -> str | None:
-        """Why no further call is taken, in one sentence; None where one is."""
+        """Why no further call is accepted, in one sentence; None if calls are accepted."""
         if not self.is_high:
             return None
         late_ms, missed = 1000 * self.lag_s, 100 * self.misses
@@ -75,8 +75,8 @@ async def watch_load(load: Load, count_frames: Callable[[], tuple[int, int]]) ->
     """Measure the load until cancelled.
 
     Args:
-        load: takes the samples.
-        count_frames: says how many frames calls have been answered with, and how many missed their deadline.
+        load: receives the samples.
+        count_frames: returns the number of frames answered, and of those that missed their deadline.
     """
     loop = asyncio.get_running_loop()
     while True:

@@ -1,4 +1,4 @@
-"""Messages that callers leave: fetched from Twilio once, kept, entered, reported. No call waits for that."""
+"""Callers' messages: fetched from Twilio once, stored, entered and reported, in the background."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.voice_recordings import VoiceRecordings, is_recording_sid
 from moshi_phone.telephony.webhooks import IncomingCall
 
-PAUSES_SECS = (2.0, 5.0, 15.0, 60.0, 300.0)
+PAUSES_SECS = (2.0, 5.0, 15.0, 60.0, 300.0)  # before each retry
 MAX_FETCHING = 100  # beyond that, messages stay at Twilio
 REASON = "a message was left"
 
 
 class Messages:
-    """Takes messages.
+    """Fetches and stores callers' messages.
 
     Args:
-        folder: where they are kept.
-        recordings: fetches them.
-        history: has the rows.
+        folder: directory of the recordings.
+        recordings: Twilio's recordings API.
+        history: rows of calls.
         outbox: delivers to ``--on-end``; None without a hook.
-        sleep: waits some seconds.
+        sleep: waits for some seconds.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Messages:
         self._history = history
         self._outbox = outbox
         self._sleep = sleep
-        self._tasks = set[asyncio.Task[None]]()
+        self._tasks = set[asyncio.Task[None]]()  # bounded by MAX_FETCHING; also holds the tasks
 
     def take(self, call: IncomingCall) -> None:
-        """Take the message that a webhook announces; returns at once.
+        """Store the message announced by a webhook. Returns at once.
 
         Args:
-            call: with Twilio's ``RecordingSid`` and ``RecordingDuration`` among its parameters.
+            call: its parameters include Twilio's ``RecordingSid`` and ``RecordingDuration``.
         """
         sid, secs = call.parameters.get("RecordingSid", ""), call.parameters.get("RecordingDuration", "")
         if not is_recording_sid(sid):
@@ -69,7 +69,7 @@ class Messages:
         self._run(self._keep(call, sid, float(secs) if secs.isascii() and secs.isdigit() else 0.0))
 
     async def stop(self, within_secs: float) -> None:
-        """Wait for what is being fetched; what is not here then stays at Twilio, and the log says which."""
+        """Wait for running downloads. Unfinished messages stay at Twilio; the log names them."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=within_secs)
             for task in late:
@@ -81,7 +81,7 @@ class Messages:
         task.add_done_callback(self._tasks.discard)
 
     async def _keep(self, call: IncomingCall, recording_sid: str, secs: float) -> None:
-        began = datetime.now(UTC) - timedelta(seconds=secs)
+        began = datetime.now(UTC) - timedelta(seconds=secs)  # Twilio reports a message when it has ended
         try:
             wav = await self._fetch(recording_sid)
             path = await in_daemon_thread(partial(self._write, wav, began, call.call_sid), "message")
@@ -96,7 +96,7 @@ class Messages:
         if self._outbox is not None:
             await self._outbox.add(row_report(row, call))
         try:
-            await self._recordings.delete(recording_sid)
+            await self._recordings.delete(recording_sid)  # last: until now, Twilio's copy is the backup
         except (TwilioError, aiohttp.ClientError, OSError) as error:
             logger.warning("The message is here, and could not be deleted at Twilio: {}", error)
 
@@ -114,13 +114,14 @@ class Messages:
         raise AssertionError("unreachable: the last round raises or returns")
 
     def _write(self, wav: bytes, began: datetime, call_sid: str) -> Path:
+        # the SID becomes part of a path
         plain_sid = "".join(c for c in call_sid if c.isascii() and c.isalnum())[:34]
         path, file = create(self._folder / f"{began:%Y-%m-%dT%H-%M-%SZ}-{plain_sid}.wav")
         try:
             with file:
                 file.write(wav)
         except OSError:
-            path.unlink(missing_ok=True)  # half a message is none
+            path.unlink(missing_ok=True)  # half a message is useless
             raise
         return path
 
@@ -135,7 +136,7 @@ class Messages:
         }
         if row := self._history.update(call.call_sid, **what):
             return row
-        return self._history.add(  # this program was restarted meanwhile
+        return self._history.add(  # the program has restarted since
             CallRow(
                 call_sid=call.call_sid,
                 from_number=call.from_,

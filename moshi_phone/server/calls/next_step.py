@@ -1,7 +1,7 @@
-"""What a phone call does when its stream is over: Twilio asks, by the ``<Redirect>`` behind ``<Connect>``.
+"""Decides what a phone call does after its stream: Twilio asks, by the ``<Redirect>`` after ``<Connect>``.
 
-A stream that broke off (a proxy or a tunnel that restarts, a process that was killed) is no hang-up: the
-caller is still on the line at Twilio, and gets a new stream. For ``--resume-secs`` the session waits for it.
+A stream that breaks off (a restarted proxy or tunnel, a killed process) is no hang-up: Twilio still holds the
+caller, who gets a new stream. The session waits for it for ``--resume-secs``.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from moshi_phone.telephony import twiml
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.webhooks import IncomingCall
 
-ASK_SECS = 2.0  # after so long without Twilio's question, a call whose stream broke off is told by REST
-HOLD_STEP_SECS = 2
-TOO_SOON_SECS = 1
+ASK_SECS = 2.0  # if Twilio has not asked by then, the call is redirected by REST
+HOLD_STEP_SECS = 2  # each round of music on hold
+TOO_SOON_SECS = 1  # pause before an early question is repeated
 
 BROKEN_OFF = frozenset((1001, 1005, 1006, 1011, 1012, 1013, 1014))
-"""What a WebSocket is closed with whose phone call goes on: lost, or closed by a proxy (RFC 6455, 7.4.1)."""
+"""Close codes after which the phone call continues: lost, or closed by a proxy (RFC 6455, 7.4.1)."""
 
-_asking: set[asyncio.Task[None]] = set()  # or nobody would hold them
+_asking: set[asyncio.Task[None]] = set()  # strong references: asyncio holds tasks weakly
 
 
 async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: ServerState) -> str:
-    """Say, as TwiML, what a call does whose stream is over.
+    """Return the TwiML for a call whose stream has ended.
 
     Args:
-        call: as the webhook announces it.
-        resumes: how many streams of it broke off before this one.
-        held_secs: for how long it has been on hold.
-        state: what the calls share.
+        call: as announced by the webhook.
+        resumes: number of earlier streams that broke off.
+        held_secs: how long the caller has been on hold.
+        state: shared state of the server.
     """
     sid, options = call.call_sid, state.settings.calls
     step, running = state.next_steps.peek(sid), state.calls.resumable(sid)
@@ -57,17 +57,17 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
             running.request_end("its stream broke off too often")
         return elsewhere
     if running is not None and running.is_heard():
-        # A stream that Twilio has ended brings nothing more: the question comes too soon, or is a replay.
+        # A stream that Twilio has ended delivers nothing more: this question is early, or a replay.
         url = state.webhooks.https(twiml.next_path(resumes, question=twiml.new_question()))
         return twiml.hold(None, TOO_SOON_SECS, url) if url else elsewhere
-    # Who has a session here keeps it, whether or not its socket is known to be dead.
+    # A call with a session here keeps it, even before its socket is known to be dead.
     if running is None and (refusal := reserve(state, sid)):
         document = hold(resumes, held_secs, options, state.webhooks)
         if document is None:
             state.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer="a broken stream")
         return document or elsewhere
     expected = running.expected if running else step
-    if expected is None:  # another process held it: answered as a new call with the same SID
+    if expected is None:  # another process had the call: answered as a new call with the same SID
         answer = await request_of(call, state)
         if isinstance(answer, Refusal | Instead):
             state.reservations.release(sid)
@@ -79,13 +79,13 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
 
 
 def hold(resumes: int, held_secs: int, options: CallOptions, webhooks: PublicAddress) -> str | None:
-    """Let a caller wait for a free session, as TwiML; None where they have waited for long enough.
+    """Return TwiML that holds a caller until a session is free; None after ``--hold-secs``.
 
     Args:
-        resumes: how many streams of the call broke off before this one.
-        held_secs: for how long it has been on hold.
-        options: how long it may be.
-        webhooks: where the question is asked again.
+        resumes: number of earlier streams that broke off.
+        held_secs: how long the caller has been on hold.
+        options: maximum time on hold.
+        webhooks: base URL at which Twilio asks again.
     """
     url = webhooks.https(twiml.next_path(resumes, held_secs + HOLD_STEP_SECS))
     if held_secs >= options.hold_secs or url is None:
@@ -94,7 +94,7 @@ def hold(resumes: int, held_secs: int, options: CallOptions, webhooks: PublicAdd
 
 
 def may_resume(call: Call, state: ServerState) -> bool:
-    """Tell whether the phone call can get another stream when this one breaks off."""
+    """Return whether the phone call can get another stream if this one breaks off."""
     return (
         call.expected.incoming is not None
         and not call.caller_hung_up
@@ -104,12 +104,12 @@ def may_resume(call: Call, state: ServerState) -> bool:
 
 
 def wait_secs(call: Call, state: ServerState, code: int) -> float:
-    """Say for how long a call's session waits for another stream, and see to it that there will be one.
+    """Return how long a session waits for another stream, in seconds, and request that stream.
 
     Args:
-        call: its stream has ended, and Twilio had not said so before.
-        state: what the calls share.
-        code: with which the stream's socket was closed.
+        call: its stream has ended without a ``stop`` from Twilio.
+        state: shared state of the server.
+        code: close code of the stream's socket.
     """
     options = state.settings.calls
     connection = connection_of(call.websocket) if call.websocket else None
@@ -128,9 +128,9 @@ def wait_secs(call: Call, state: ServerState, code: int) -> float:
 
 
 def offer_stream(call: Call, state: ServerState) -> None:
-    """Let a phone call whose stream broke off have another one: Twilio asks for it, or is told."""
+    """Offer another stream to a phone call whose stream broke off: Twilio asks, or is redirected by REST."""
     incoming = call.expected.incoming
-    assert incoming is not None  # noqa: S101 - may_resume looked
+    assert incoming is not None  # noqa: S101 - checked by may_resume
     state.next_steps.resume(incoming.call_sid, call.expected)
     asking = asyncio.create_task(ask_unasked(incoming, call.expected.resumes, state))
     _asking.add(asking)
@@ -138,20 +138,20 @@ def offer_stream(call: Call, state: ServerState) -> None:
 
 
 def note_hung_up(call_sid: str, state: ServerState) -> None:
-    """Wait no more for a phone call that is over: neither for its stream, nor for Twilio's question."""
+    """Stop waiting for an ended phone call: for its stream and for Twilio's question."""
     state.reservations.release(call_sid)
     was_awaited = isinstance(state.next_steps.peek(call_sid), PendingCall)
     state.next_steps.forget(call_sid)
     if call := state.calls.resumable(call_sid):
-        call.caller_hung_up = True  # also where the news comes before the end of the stream
+        call.caller_hung_up = True  # set even if the report comes before the end of the stream
         if was_awaited:
             call.stream_ended("the caller hung up")
 
 
 async def ask_unasked(call: IncomingCall, resumes: int, state: ServerState) -> None:
-    """Tell a call whose stream broke off by REST what to do, where Twilio does not ask.
+    """Redirect a call whose stream broke off by REST, if Twilio has not asked by itself.
 
-    It believes in a dead socket for a while; and a URL that is gone with its tunnel cannot be asked.
+    Twilio may take a dead socket for alive for a while, and cannot ask at the URL of a closed tunnel.
     """
     await asyncio.sleep(ASK_SECS)
     pending = isinstance(state.next_steps.peek(call.call_sid), PendingCall)
@@ -161,7 +161,7 @@ async def ask_unasked(call: IncomingCall, resumes: int, state: ServerState) -> N
 
 
 async def bring_along(state: ServerState) -> None:
-    """Tell the calls whose streams broke off with an earlier public URL where they go on."""
+    """Redirect the calls whose streams broke off at an earlier public URL to the current one."""
     for expected in state.next_steps.broken_off():
         if expected.incoming is not None and state.rest is not None:
             await _tell(expected.incoming, expected.resumes, state)
@@ -169,9 +169,9 @@ async def bring_along(state: ServerState) -> None:
 
 async def _tell(call: IncomingCall, resumes: int, state: ServerState) -> None:
     document = await next_step(call, resumes, 0, state)
-    assert state.rest is not None  # noqa: S101 - the caller looked
+    assert state.rest is not None  # noqa: S101 - checked by the caller
     try:
         await state.rest.redirect(call.call_sid, document)
-    except TwilioError as error:  # mostly: the caller has hung up meanwhile
+    except TwilioError as error:  # usually because the caller has hung up
         logger.info("The call cannot be resumed: {}", error)
         note_hung_up(call.call_sid, state)

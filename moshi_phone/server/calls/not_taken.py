@@ -1,4 +1,4 @@
-"""Calls that are not taken: entered, and reported to ``--on-end``."""
+"""Refused calls: entered, and reported to ``--on-end``."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def not_taken(
     section: str | None = None,
     transfer_to: str | None = None,
 ) -> None:
-    """Enter and report a call that is not taken; once, though Twilio asks twice where it had no answer.
+    """Enter and report a refused call; once, although Twilio repeats a request that got no answer.
 
     Args:
-        state: what the calls share.
-        call: as the webhook announces it.
-        outcome: what becomes of it.
-        reason: the same in a sentence.
+        state: shared state of the server.
+        call: as announced by the webhook.
+        outcome: of the call.
+        reason: the same in one sentence.
         section: of ``personas.toml``.
-        transfer_to: where it goes instead, E.164.
+        transfer_to: E.164 number to which it is redirected.
     """
     row = enter_incoming(state.history, call, outcome, reason, section)
     if row is not None and transfer_to is not None:
@@ -36,7 +36,7 @@ def not_taken(
 
 
 def no_stream(state: ServerState, call_sid: str, reason: str) -> None:
-    """Enter and report a call that was answered, and whose audio never came; nothing where that is not so."""
+    """Enter and report a call that was answered but whose audio never came; otherwise do nothing."""
     if row := enter_no_stream(state.history, call_sid, reason):
         expected = state.expected.peek(call_sid)
         _report(state, row, expected.incoming if expected else None)

@@ -1,4 +1,4 @@
-"""Options of calls, and what callers get who cannot be served."""
+"""Options of calls, and the fallback for calls that cannot be served."""
 
 from __future__ import annotations
 
@@ -181,16 +181,16 @@ def fallback(
     recorded_url: str | None = None,
     transferred_url: str | None = None,
 ) -> str | None:
-    """Give the TwiML of ``--fallback-to``, ``--fallback-record`` or ``--fallback-say``; None without any.
+    """Return the TwiML of ``--fallback-to``, ``--fallback-record`` or ``--fallback-say``; None without any.
 
     Args:
-        options: which of them.
-        incoming: the call; None where no webhook announced it.
+        options: which of them are set.
+        incoming: the call; None without a webhook.
         recorded_url: where Twilio reports messages; None if callers cannot leave any.
-        transferred_url: is asked what to do where nobody answers at ``--fallback-to``; None ends the call.
+        transferred_url: requested if nobody answers at ``--fallback-to``; None ends the call.
     """
     number, caller_id = options.fallback_to, incoming.caller_id if incoming else None
-    # The line's own number would ring here again, where there is still no session.
+    # The line's own number would ring here again, still without a session.
     if number and not (incoming and parse_number(number) == incoming.own_number):
         action_url = transferred_url if recorded_url else None  # then the caller can leave a message
         return twiml.dial(number, options.transfer_ring_secs, action_url, caller_id=caller_id)

@@ -1,4 +1,4 @@
-"""Calls whose stream has not come yet: what was decided on them, and their sessions."""
+"""Calls whose streams have not come yet: the decisions on them, and their reserved sessions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
 from moshi_phone.telephony.webhooks import IncomingCall
 
-KEPT_S = 120.0  # longer than the token of such a stream lives
-_MOST = 1_000  # then the oldest is forgotten, and its call begins as any other
+KEPT_S = 120.0  # longer than the lifetime of a stream's token
+_MOST = 1_000  # beyond that, the oldest is dropped, and its call begins with default settings
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class PendingCall:
     """A call between its webhook and its stream.
 
     Attributes:
-        incoming: what the webhook told of it; None for a stream that no webhook of ours connected.
-        request: what it asks of the engine.
-        transfer_to: E.164, where a transfer of it goes; None for where all go.
-        resumes: how many streams of it broke off before this one.
-        section: of ``personas.toml``, by name; None for the default.
-        is_browser: whether it is one of the page's.
-        is_told: whether the caller was told that the call is kept (``--record-notice``).
+        incoming: data of the webhook; None for a stream without a webhook of ours.
+        request: engine settings of the call.
+        transfer_to: E.164 number for transfers of this call; None for the server's default.
+        resumes: number of earlier streams that broke off.
+        section: name of its section in ``personas.toml``; None for the default.
+        is_browser: whether it comes from the page.
+        is_told: whether the caller has heard the recording notice (``--record-notice``).
     """
 
     incoming: IncomingCall | None = None
@@ -34,47 +34,47 @@ class PendingCall:
     is_told: bool = False
 
     def as_told(self) -> PendingCall:
-        """Give it with the caller told."""
+        """Return a copy with ``is_told`` set."""
         return replace(self, is_told=True)
 
 
 class PendingCalls:
-    """Remembers each until its stream is here, or for two minutes where nobody says longer."""
+    """Stores each call until its stream comes, for two minutes plus ``later_s``."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, tuple[float, PendingCall]] = {}  # until when, by SID
+        self._calls: dict[str, tuple[float, PendingCall]] = {}  # expiry time and decisions, by SID
 
     def add(self, call_sid: str, expected: PendingCall, now_s: float, later_s: float = 0.0) -> None:
-        """Remember what was decided; the last word counts, since Twilio asks twice where it had no answer.
+        """Store the decisions. The last ones win: Twilio repeats a request that got no answer.
 
         Args:
-            call_sid: names the call.
-            expected: what was decided.
+            call_sid: SID of the call.
+            expected: the decisions.
             now_s: monotonic.
-            later_s: how much longer than others its stream may take to come.
+            later_s: extra time for the stream to come.
         """
-        self._calls.pop(call_sid, None)  # so that it moves to the end, where the newest stand
+        self._calls.pop(call_sid, None)  # removed first, so that it moves to the end, as the newest
         self._calls[call_sid] = (now_s + KEPT_S + later_s, expected)
         if len(self._calls) > _MOST:
             del self._calls[next(iter(self._calls))]
 
     def has(self, call_sid: str, now_s: float) -> bool:
-        """Tell whether the stream of a call is still to come."""
+        """Return whether the stream of a call is still to come."""
         until_s, _ = self._calls.get(call_sid, (now_s, None))
         return now_s < until_s
 
     def peek(self, call_sid: str) -> PendingCall | None:
-        """Give what was decided of a call, and go on remembering it."""
+        """Return the decisions on a call without removing them."""
         known = self._calls.get(call_sid)
         return known[1] if known else None
 
     def mark_told(self, call_sid: str) -> None:
-        """Enter that the caller was told that the call is kept."""
+        """Record that the caller has heard the notice."""
         if known := self._calls.get(call_sid):
             self._calls[call_sid] = (known[0], known[1].as_told())
 
     def pop(self, call_sid: str, now_s: float) -> PendingCall:
-        """Give what was decided of a call whose stream is here, once; nothing special where nothing was."""
+        """Remove and return the decisions on a call whose stream has come; defaults if there are none."""
         self._calls = {
             sid: (until_s, expected) for sid, (until_s, expected) in self._calls.items() if now_s < until_s
         }
@@ -83,38 +83,38 @@ class PendingCalls:
 
 
 HOLD_SECS = 20.0
-"""As long as Twilio may take to open a stream: callers of trial accounts hear an announcement first."""
+"""Upper limit of the time until a stream comes: trial accounts play an announcement first."""
 
 
 class Reservations:
-    """Remembers each call until its stream is here, Twilio reports its end, or ``HOLD_SECS`` are over."""
+    """Reserved sessions, until the stream comes, Twilio reports the call's end, or ``HOLD_SECS`` are over."""
 
     def __init__(self) -> None:
-        self._made_s: dict[str, float] = {}
+        self._made_s: dict[str, float] = {}  # by SID
 
     def make(self, call: str, now_s: float) -> None:
-        """Remember that this call was connected.
+        """Reserve a session for a call.
 
         Args:
             call: its SID.
-            now_s: on a monotonic clock; one that is set back would keep the line busy meanwhile.
+            now_s: monotonic; a clock set back would prolong the reservation.
         """
         self._made_s[call] = now_s
 
     def release(self, call: str) -> None:
-        """Drop a reservation: the call's stream is here, or will not come."""
+        """Drop a reservation: the stream has come, or will not come."""
         self._made_s.pop(call, None)
 
     def is_made(self, call: str) -> bool:
-        """Tell whether neither the call's stream nor its end has come."""
+        """Return whether neither the call's stream nor its end has come."""
         return call in self._made_s
 
     def count(self, now_s: float, *, besides: str) -> int:
-        """Count the calls whose streams are still to come.
+        """Return the number of calls whose streams are still to come.
 
         Args:
             now_s: on the clock of ``make``.
-            besides: a call that does not count; Twilio asks twice where it had no answer.
+            besides: SID of a call to leave out; Twilio repeats a request that got no answer.
         """
         self._made_s = {call: made for call, made in self._made_s.items() if now_s - made < HOLD_SECS}
         return len(self._made_s.keys() - {besides})

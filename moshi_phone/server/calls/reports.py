@@ -1,7 +1,7 @@
-"""What hooks are told of calls: that one begins, and what became of it, also where it was not taken.
+"""Reports to hooks: a call begins, a call has ended or was refused.
 
-A call that was transferred to a person is reported when Twilio says how that went, or when the program ends;
-if the program is killed meanwhile, at its next start.
+A transferred call is reported when Twilio reports the transfer's result, or when the program ends; if the
+program is killed, at its next start.
 """
 
 from __future__ import annotations
@@ -19,48 +19,49 @@ from moshi_phone.hooks.http import Hook, HookFailed
 from moshi_phone.hooks.outbox import Outbox
 from moshi_phone.records.call_row import CallRow, Outcome
 
-MAX_PENDING = 100  # on their way to the hook or to the disk; beyond that, the newest is dropped and logged
-MAX_HELD = 1_000  # transfers whose result is not known; beyond that, the oldest is reported without it
-AT_END_SECS = 2.0
-BEGIN_PAUSES_SECS = (1.0, 5.0)  # later than that, a call that begins is no news
+MAX_PENDING = 100  # being written or delivered; beyond that, new reports are dropped and logged
+MAX_HELD = 1_000  # transfers without a result; beyond that, the oldest is reported without it
+AT_END_SECS = 2.0  # for pending reports when the program ends
+BEGIN_PAUSES_SECS = (1.0, 5.0)  # retries; later, the news of a call's begin is stale
 
 
 class Reports:
-    """Tells hooks of calls; no call waits for it."""
+    """Creates and sends reports in the background."""
 
     def __init__(self) -> None:
-        self._pending = set[asyncio.Task[None]]()
-        self._held: dict[str, tuple[EndEvent, Path | None]] = {}  # by SID, the oldest first
+        self._pending = set[asyncio.Task[None]]()  # bounded by MAX_PENDING; also holds the tasks
+        self._held: dict[str, tuple[EndEvent, Path | None]] = {}  # by SID, oldest first
 
     def begin(self, hook: Hook | None, event: BeginEvent) -> None:
-        """Tell that a call begins; returns at once. What cannot be told within seconds is not told."""
+        """Report that a call begins. Returns at once; delivery is given up after some seconds."""
         if hook is not None:
             self._run(_tell(hook, event), "--on-begin")
 
     def send(self, outbox: Outbox | None, event: EndEvent) -> None:
-        """Report a call; returns at once."""
+        """Report a call. Returns at once."""
         if outbox is not None:
             self._run(outbox.add(event), "--on-end")
 
     async def end(self, outbox: Outbox | None, event: EndEvent) -> None:
-        """Report a call that is over; returns when the report is on the disk, or held for its transfer."""
+        """Report an ended call. Returns once the report is on disk, or held for the transfer's result."""
         if outbox is None:
             return
         if event["outcome"] != Outcome.TRANSFERRED:
             await outbox.add(event)
             return
+        # identifies the report if the program is killed and it is sent again
         event = {**event, "id": secrets.token_hex(8)}
         self._held[event["call_sid"]] = event, await outbox.hold(event)
         if len(self._held) > MAX_HELD:
             self.transferred(outbox, next(iter(self._held)))
 
     def transferred(self, outbox: Outbox | None, call_sid: str, row: CallRow | None = None) -> None:
-        """Report a transferred call; returns at once.
+        """Report a transferred call. Returns at once.
 
         Args:
             outbox: delivers it.
-            call_sid: names the call; one that is not held is none of ours.
-            row: says how the transfer went; None where nobody knows.
+            call_sid: SID of the call; ignored if it is not held.
+            row: has the transfer's result; None if unknown.
         """
         if outbox is None or call_sid not in self._held:
             return
@@ -70,7 +71,7 @@ class Reports:
         self._run(outbox.release(held, event), "--on-end")
 
     async def stop(self, outbox: Outbox | None) -> None:
-        """Report what is held, and wait for what is on its way, but not for long."""
+        """Report the held calls and wait for pending reports, for at most ``AT_END_SECS``."""
         for call_sid in list(self._held):
             self.transferred(outbox, call_sid)
         if self._pending:
@@ -78,7 +79,7 @@ class Reports:
 
     def _run(self, work: Coroutine[Any, Any, None], option: str) -> None:
         if len(self._pending) >= MAX_PENDING:
-            work.close()
+            work.close()  # prevents "coroutine was never awaited"
             logger.error(
                 "A call is not told to {}: {} others wait for the disk or the hook", option, MAX_PENDING
             )
@@ -89,7 +90,7 @@ class Reports:
 
 
 def transfer_result(row: CallRow) -> TransferResult | None:
-    """Say how a call's transfer went, as far as that is known; None where there was none."""
+    """Return the result of a call's transfer, as far as it is known; None without a transfer."""
     if row.transfer_to is None:
         return None
     return {"to": row.transfer_to, "outcome": row.transfer_outcome, "secs": row.transfer_secs}

@@ -1,4 +1,4 @@
-"""``--review``: the test report of each recorded call, written when it has ended."""
+"""``--review``: writes a test report of each recorded call after its end."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from loguru import logger
 from moshi_phone.records.private_files import create
 from moshi_phone.server.calls.call import Calls
 
-REVIEW_SECS = 300.0  # what a call of hours takes on a slow machine
-FINISH_SECS = 60.0
-_MOST_WAITING = 100
+REVIEW_SECS = 300.0  # for a recording of hours on a slow machine
+FINISH_SECS = 60.0  # at the end of the process
+_MOST_WAITING = 100  # beyond that, recordings are skipped
 
 
 class Reviews:
-    """Judges recordings one at a time, in a process of low priority, while no call runs.
+    """Evaluates recordings one at a time, in a low-priority process, while no call runs.
 
     Args:
-        calls: are not disturbed.
+        calls: evaluation waits until none runs.
     """
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._waiting: list[Path] = []  # recordings not judged yet, the oldest first
-        self._task: asyncio.Task[None] | None = None  # judges them while no call runs
+        self._waiting: list[Path] = []  # unevaluated recordings, oldest first
+        self._task: asyncio.Task[None] | None = None  # runs while there are recordings
 
     def add(self, recording: Path, told: dict[str, Any]) -> None:
-        """Judge a recording when there is time. Returns at once.
+        """Queue a recording for evaluation. Returns at once.
 
         Args:
-            recording: the file; its report goes into a folder of the same name beside it.
-            told: what is known of the call, as ``--on-end`` has it; it is kept beside the recording.
+            recording: the WAV file; its report goes into a directory of the same name.
+            told: data of the call, as for ``--on-end``; stored next to the recording.
         """
         if len(self._waiting) >= _MOST_WAITING:
             logger.warning("Too many recordings wait for --review; this one is left out")
@@ -52,7 +52,7 @@ class Reviews:
             self._task = asyncio.create_task(self._work(), name="reviews")
 
     async def finished(self) -> None:
-        """Wait until what was added has been judged, but not for ever."""
+        """Wait until the queue is empty, for at most ``FINISH_SECS``."""
         if self._task is not None:
             await asyncio.wait((self._task,), timeout=FINISH_SECS)
 
@@ -75,7 +75,7 @@ class Reviews:
             str(report),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            # Where bot.py was started from elsewhere, the child would not find the package.
+            # If bot.py was started from another directory, the child would not find the package.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         try:

@@ -1,4 +1,4 @@
-"""Calls in which somebody says nothing: the caller (a muted phone, a pocket), or the bot."""
+"""Detects silence: of the caller (a muted phone, a pocket call) and of the bot."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from moshi_phone.engines.duplex import Unsupported
 from moshi_phone.server.calls.call import Call, CallClosed
 from moshi_phone.server.calls.state import ServerState
 
-NOTICE_SHARE = 2 / 3  # of the silence, after which the caller is asked
+NOTICE_SHARE = 2 / 3  # share of silence_secs after which the caller is asked
 
 
 def watch_conversation(call: Call, state: ServerState) -> LiveConversation | None:
-    """Measure a call's conversation, and act on silence as the options say; None where nobody asks for it."""
+    """Measure a call's conversation, and act on silence as configured; None if no option needs it."""
     options = state.settings.calls
     if not (state.settings.taps.meter or options.silence_secs or options.mute_secs):
         return None
@@ -28,14 +28,14 @@ def watch_conversation(call: Call, state: ServerState) -> LiveConversation | Non
 
 
 class SilentCaller:
-    """Asks a caller who says nothing whether they are there, and ends the call if they go on so.
+    """Asks a silent caller whether they are there, and ends the call if the silence continues.
 
-    Time is that of the caller's audio, which Twilio sends in silence, too.
+    Time is counted in the caller's audio, which Twilio sends in silence as well.
 
     Args:
-        call: is ended.
-        silence_secs: for how long the caller may say nothing.
-        notice: what is asked; nothing if empty.
+        call: to end.
+        silence_secs: maximum silence of the caller.
+        notice: question to say; empty for none.
     """
 
     def __init__(self, call: Call, silence_secs: float, notice: str) -> None:
@@ -45,7 +45,7 @@ class SilentCaller:
         self._was_asked = False  # in this silence; reset when the caller speaks
 
     def __call__(self, moment: Moment) -> None:
-        """Look at the conversation as it stands."""
+        """Check the latest measurement of the conversation."""
         silent_s = moment.heard_s - moment.caller_until_s
         if silent_s >= self._silence_secs:
             self._call.request_end(f"the caller said nothing for {self._silence_secs:g} s")
@@ -67,22 +67,22 @@ class SilentCaller:
 
 
 class SilentBot:
-    """Notices that the caller has spoken and nothing came back but silence.
+    """Detects that the bot does not answer the caller.
 
     Args:
-        call: is counted, and where it can go elsewhere, ended.
-        mute_secs: for how long the bot may leave the caller without an answer.
-        ends: whether the call ends for it, as if the engine had failed.
+        call: the mute is counted in it; it may end.
+        mute_secs: maximum time without an answer.
+        ends: whether the call then ends like one whose engine failed.
     """
 
     def __init__(self, call: Call, mute_secs: float, *, ends: bool) -> None:
         self._call = call
         self._mute_secs = mute_secs
         self._ends = ends
-        self._is_mute = False  # already counted: one long silence is one mute
+        self._is_mute = False  # already counted: one long silence counts once
 
     def __call__(self, moment: Moment) -> None:
-        """Look at the conversation as it stands."""
+        """Check the latest measurement of the conversation."""
         since_s = moment.unanswered_since_s
         was_mute = self._is_mute
         self._is_mute = since_s is not None and moment.heard_s - since_s >= self._mute_secs

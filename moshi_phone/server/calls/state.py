@@ -1,4 +1,4 @@
-"""What all calls of this process share."""
+"""State shared by all calls of this process."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ from moshi_phone.telephony.voice_recordings import VoiceRecordings
 from moshi_phone.telephony.webhooks import IncomingCall
 from pipelines.choose import MakePipeline, choose_pipeline
 
-FETCH_AT_END_SECS = 3.0
-BEGIN_SECS = 5.0  # what --on-begin may take to answer
-CLOSE_STORE_SECS = 5.0  # what writing the last rows may take at the end
+FETCH_AT_END_SECS = 3.0  # for running downloads of messages
+BEGIN_SECS = 5.0  # time for --on-begin to answer
+CLOSE_STORE_SECS = 5.0  # time for writing the last rows
 
 
 def _utc_now() -> datetime:
@@ -60,33 +60,33 @@ def _utc_now() -> datetime:
 
 @dataclass
 class ServerState:
-    """What all calls of this process share.
+    """State shared by all calls of this process.
 
     Attributes:
-        engine: who answers.
+        engine: answers the calls.
         settings: all options.
-        rest: for hanging up by REST, where there are credentials.
-        calls: those that run.
-        auth: who may come in.
-        refusals: who was not let in.
-        reservations: the calls that were connected and are not here yet.
-        personas: who answers which call, where that was said.
-        expected: what was decided of calls whose streams are still to come.
-        next_steps: what was decided of calls whose streams are over.
-        history: what became of the last calls, and of all of them with ``--calls-db``.
-        load: whether one more call would delay those that run.
-        outbox: tells ``--on-end`` of calls that are over, where that is wanted.
-        reports: brings it what it tells, and ``--on-begin`` what begins.
-        startup: how far the engine has come.
-        engine_reason: why this engine answers, to be read behind its name.
-        files: writes what is kept of them.
-        judge: measures their conversations, in a thread of its own.
-        clock: gives seconds, monotonic.
-        now: gives the time of day, with its zone.
-        line_number: the number that rings here, E.164, where ``--number`` says so.
-        loading: the engine's start, where calls may come before its end: they ring until then. None after it.
-        webhook_base_url: where Twilio's webhooks go, where that is not where streams come to: the gateway of
-            a cluster, or a URL that servers share.
+        rest: Twilio's REST API, if credentials are set.
+        calls: running and recently ended calls.
+        auth: access control of streams and webhooks.
+        refusals: counts of refused calls.
+        reservations: sessions reserved for connected calls without a stream.
+        personas: assigns personas to calls.
+        expected: decisions on calls whose streams are still to come.
+        next_steps: decisions on calls whose streams have ended.
+        history: rows of recent calls, and of all calls with ``--calls-db``.
+        load: whether another call would delay the running ones.
+        outbox: delivers reports to ``--on-end``; None without a hook.
+        reports: creates reports for the outbox, and for ``--on-begin``.
+        startup: progress of the engine's start.
+        engine_reason: why this engine was chosen, to follow its name.
+        files: writes recordings and transcripts.
+        judge: measures conversations in its own thread.
+        clock: returns seconds, monotonic.
+        now: returns the time of day, with its zone.
+        line_number: the number routed here by ``--number``, E.164.
+        loading: the engine's start, if calls may come before its end; they ring until then. None afterwards.
+        webhook_base_url: base of Twilio's webhooks, if different from that of streams: the gateway of a
+            cluster, or a URL shared by several servers.
     """
 
     engine: DuplexEngine
@@ -122,16 +122,16 @@ class ServerState:
         tokens: StreamTokens | None = None,
         webhook_base_url: PublicAddress | None = None,
     ) -> ServerState:
-        """Make the state that the settings call for; nothing is started.
+        """Create the state from the settings. Nothing is started.
 
         Args:
             settings: all options.
-            choice: the engine, as ``create_engine`` has made it.
-            tokens: makes and takes back what a stream must show; by default what the auth token calls for.
-            webhook_base_url: where Twilio's webhooks go, where that is not this server.
+            choice: the engine, from ``create_engine``.
+            tokens: mints and verifies stream tokens; by default, keyed by the auth token.
+            webhook_base_url: base of Twilio's webhooks, if not this server.
 
         Raises:
-            BadPublicUrl, BadCredential: with one sentence that names the remedy.
+            BadPublicUrl, BadCredential: one sentence that names the remedy.
         """
         address, streams = settings.address(), settings.stream_address()
         auth = StreamAuth.for_account(
@@ -159,12 +159,13 @@ class ServerState:
 
     @asynccontextmanager
     async def background(self) -> AsyncIterator[None]:
-        """Deliver reports of calls and delete old files while the block runs; enter it before the first call.
+        """Deliver reports and delete old files while the block runs. Enter it before the first call.
 
-        At its end, the last call should be over: its report is still delivered, or kept for the next start.
+        By the end of the block, the last call should have ended: its report is then delivered, or stored for
+        the next start.
         """
         async with AsyncExitStack() as stack:
-            self.judge.worker.submit(silero.load)  # a second's work, which no call should wait for
+            self.judge.worker.submit(silero.load)  # takes a second, which the first call should not wait for
             stack.callback(self.judge.worker.shutdown, wait=False)
             if isinstance(store := self.history.store, CallStore):
                 store.start()
@@ -173,10 +174,11 @@ class ServerState:
                 )
             if self.outbox is not None:
                 self.outbox.start()
-                stack.push_async_callback(self.outbox.stop)
+                stack.push_async_callback(self.outbox.stop)  # runs after reports.stop, which still adds to it
             stack.push_async_callback(self.reports.stop, self.outbox)
             if self.messages is not None:
                 stack.push_async_callback(self.messages.stop, FETCH_AT_END_SECS)
+            # deletes files older than --keep-days
             await stack.enter_async_context(retaining(self.settings.taps, self.files))
             watching = asyncio.create_task(watch_load(self.load, self.calls.count_frames))
             stack.callback(watching.cancel)
@@ -184,35 +186,35 @@ class ServerState:
 
     @property
     def webhooks(self) -> PublicAddress:
-        """Where Twilio's webhooks go."""
+        """Base URL of Twilio's webhooks."""
         return self.webhook_base_url or self.auth.address
 
-    @cached_property  # one for all calls: it counts how often a number has called
+    @cached_property  # one for all calls: it counts the calls of each number
     def caller_rules(self) -> CallerRules:
-        """Which numbers may call."""
+        """Rules on which numbers may call."""
         hooks = self.settings.hooks
         return CallerRules(hooks.allow, hooks.deny, hooks.calls_per_caller_per_hour)
 
     @cached_property
     def on_call(self) -> Hook | None:
-        """Who is asked when a call comes in."""
+        """The hook called for each incoming call; None without one."""
         hooks = self.settings.hooks
         return Hook(hooks.on_call, hooks.hook_secret) if hooks.on_call else None
 
     @cached_property
     def on_begin(self) -> Hook | None:
-        """Who is informed when a call begins."""
+        """The hook called when a call begins; None without one."""
         hooks = self.settings.hooks
         return Hook(hooks.on_begin, hooks.hook_secret, BEGIN_SECS) if hooks.on_begin else None
 
     @property
     def recorded_url(self) -> str | None:
-        """Where Twilio tells of a message; None where callers cannot leave any."""
+        """URL at which Twilio reports messages; None if callers cannot leave any."""
         return self.webhooks.https(RECORDED_PATH) if self.messages else None
 
     @cached_property
     def messages(self) -> Messages | None:
-        """Takes the messages that callers leave; None where they cannot."""
+        """Stores callers' messages; None if they cannot leave any."""
         folder = self.settings.taps.fallback_record
         recordings = VoiceRecordings.of_account(self.settings.twilio)
         if folder is None or recordings is None:
@@ -220,7 +222,7 @@ class ServerState:
         return Messages(folder, recordings, self.history, self.outbox)
 
     def fallback(self, incoming: IncomingCall | None) -> str | None:
-        """Give the TwiML for a call that cannot be served; None where nothing is set for it."""
+        """Return the TwiML for a call that cannot be served; None without a fallback."""
         return fallback(
             self.settings.calls,
             incoming,
@@ -230,25 +232,25 @@ class ServerState:
 
     @cached_property
     def reviews(self) -> Reviews:
-        """Judges recordings, where that is wanted."""
+        """Evaluates recordings (``--review``)."""
         return Reviews(self.calls)
 
     @cached_property
     def make_pipeline(self) -> MakePipeline:
-        """Assembles a call, as the options say."""
+        """Builds a call's pipeline, as chosen by ``--pipeline``."""
         return choose_pipeline(self.settings.server.pipeline)
 
     @cached_property
     def dashboard_auth(self) -> DashboardAuth:
-        """Who may look on; one for all routes, since it counts wrong passwords."""
+        """Access control of the pages; one for all routes, since it counts wrong passwords."""
         return DashboardAuth(self.settings.web, self.is_public)
 
     def is_public(self) -> bool:
-        """Tell whether the server can be reached from elsewhere."""
+        """Return whether other machines can reach the server."""
         return self.auth.address.base is not None or not is_loopback(self.settings.server.host)
 
     def mint(self, call_sid: str) -> str:
-        """Make what lets one stream of this call in."""
+        """Mint the token that admits one stream of this call."""
         return self.auth.tokens.mint(call_sid, self.auth.clock())
 
 

@@ -49,14 +49,14 @@ async def handle_stream(
     *,
     first: Sequence[str] = (),
 ) -> None:
-    """Make an accepted socket a call, or close it with a reason.
+    """Turn an accepted socket into a call, or close it with a reason.
 
     Args:
-        websocket: accepted, nothing read yet but ``first``.
-        state: what the calls share.
-        run_call: drives the call to its end.
-        admit: raises ``StreamRefused`` for whom it does not let in.
-        first: the messages that were read of it already.
+        websocket: accepted; only ``first`` has been read.
+        state: shared state of the server.
+        run_call: runs the call to its end.
+        admit: raises ``StreamRefused`` for a stream without access.
+        first: messages already read.
     """
     start: Start | None = None
     expected: PendingCall | None = None
@@ -69,8 +69,8 @@ async def handle_stream(
     except StreamRefused as refused:
         call_sid = start.call_sid if start else ""
         refusal = refused.refusal
-        # Let in, and no session for it: it came late, or another call was quicker. Led first, then closed: a
-        # closed stream ends the phone call.
+        # Admitted, but no session: it came late, or another call was faster. The redirect comes before the
+        # close: closing the stream ends the phone call.
         document = state.fallback(expected.incoming) if expected is not None else None
         if document and state.rest is not None:
             refusal = replace(refusal, reason=f"{refusal.reason}; the caller gets the fallback")
@@ -87,19 +87,19 @@ async def handle_stream(
 async def answer(
     websocket: WebSocket, start: Start, state: ServerState, run_call: RunCall, expected: PendingCall
 ) -> None:
-    """Answer a stream whose start message has been read, and return when all of its call has ended.
+    """Answer a stream whose start message has been read; return when its call has ended.
 
     Args:
-        websocket: accepted, its ``start`` message read; closed here at the end.
+        websocket: accepted, ``start`` read; closed here at the end.
         start: that message.
-        state: what the calls share.
-        run_call: drives the call to its end.
-        expected: what was decided of the call before its stream came.
+        state: shared state of the server.
+        run_call: runs the call to its end.
+        expected: decisions made before the stream came.
 
     Raises:
-        StreamRefused: when the line is closing or every session is taken.
+        StreamRefused: if the server is closing or all sessions are taken.
     """
-    if start.custom_parameters.get(PARAMETER):  # which was checked; without one anybody may give any SID
+    if start.custom_parameters.get(PARAMETER):  # checked; without a token, anyone could claim any SID
         if running := state.calls.resumable(start.call_sid):
             before = running.websocket
             if (lost_s := running.take_over(websocket, start) if running.take_over else None) is not None:
@@ -108,7 +108,7 @@ async def answer(
         state.calls.replace_stream(start.call_sid)
     caller = expected.incoming.party if expected.incoming else ""
     session = _open_session(state, expected.request, expected.section, caller)
-    # From here on it is no stranger's: it counts no more towards those that wait, and may stay for hours.
+    # Admitted: it no longer counts as waiting, and may last for hours.
     if connection := connection_of(websocket):
         connection.admitted()
     call = state.calls.begin(start, session, expected)
@@ -118,7 +118,7 @@ async def answer(
     state.next_steps.forget(start.call_sid)
     logger.info("The call began; {} running", len(state.calls.running))
     if expected.resumes and (notice := state.settings.calls.resume_notice):
-        with suppress(Unsupported):  # who cannot say given words goes on without a word
+        with suppress(Unsupported):  # an engine without given text resumes silently
             call.say(notice)
     await run_to_its_end(run_call(websocket, call, session, state), call, session, state)
 
@@ -126,7 +126,7 @@ async def answer(
 async def _go_on(
     call: Call, before: WebSocket | None, lost_s: float, expected: PendingCall, state: ServerState
 ) -> None:
-    """Go on with a call by the stream that has just taken it over; returns when the call has ended."""
+    """Continue a call in the stream that has just taken it over; return when the call has ended."""
     if call.websocket and (connection := connection_of(call.websocket)):
         connection.admitted()
     call.expected = replace(call.expected, resumes=expected.resumes)
@@ -134,7 +134,7 @@ async def _go_on(
     logger.info("The call goes on in another stream; {:.1f} s were lost", lost_s)
     if before is not None:
         await close_socket(before, 1000, "a newer stream of the call took its place")
-    await call.closed.wait()  # a socket is closed when its endpoint returns
+    await call.closed.wait()  # returning would close the socket
 
 
 async def answer_transport(
@@ -145,17 +145,17 @@ async def answer_transport(
     request: CallOverrides = NO_OVERRIDES,
     websocket: WebSocket | None = None,
 ) -> None:
-    """Answer what comes by one of pipecat's transports, and return when all of its call has ended.
+    """Answer a call of a pipecat transport; return when it has ended.
 
     Args:
-        call_id: names the call in the log, in its files and at ``/calls``.
-        state: what the calls share.
-        run: drives the call to its end.
-        request: what this call asks of the engine.
-        websocket: that the transport uses, if it uses one; closed where the transport has not done so.
+        call_id: names the call in the log, its files and ``/calls``.
+        state: shared state of the server.
+        run: runs the call to its end.
+        request: engine settings of the call.
+        websocket: of the transport, if any; closed here unless the transport has closed it.
 
     Raises:
-        StreamRefused: when the line is closing or every session is taken.
+        StreamRefused: if the server is closing or all sessions are taken.
     """
     start = Start(call_id, call_id, "", {}, {})
     session = _open_session(state, request)
@@ -163,8 +163,8 @@ async def answer_transport(
     enter_start(state.history, call, state.engine.name)
     state.reports.begin(state.on_begin, begin_report(call, state.engine.name))
     logger.info("The call began; {} running", len(state.calls.running))
-    state = replace(state, rest=None)  # Twilio's API knows nothing of this call
-    # The transport closes its socket itself: before that, its serializer hangs up by the company's API.
+    state = replace(state, rest=None)  # not a phone call of Twilio's API
+    # The transport closes its socket itself, after its serializer has hung up by the provider's API.
     await run_to_its_end(run(call, session, state), call, session, state)
     if websocket is not None:
         reason, code = await call.wait_for_end()
@@ -174,9 +174,9 @@ async def answer_transport(
 def _open_session(
     state: ServerState, request: CallOverrides, section: str | None = None, caller: str = ""
 ) -> DuplexSession:
-    # What a webhook has filled already has nothing left to fill; the page's calls come here as they are.
+    # Calls with a webhook are filled already; calls of the page are not.
     filled = state.personas.filled(request, section, state.now(), caller)
-    if filled.requested <= request.requested | state.engine.supported_overrides:  # not so of the parrot
+    if filled.requested <= request.requested | state.engine.supported_overrides:  # none for the parrot
         request = filled
     if state.calls.closing:
         raise StreamRefused(RefusalCause.CLOSING, state.calls.closing)
@@ -189,7 +189,7 @@ def _open_session(
         raise StreamRefused(RefusalCause.BUSY, str(busy)) from busy
     except RequestRefused as refused:
         raise StreamRefused(RefusalCause.REQUEST, str(refused)) from refused
-    except BUGS as error:  # ours or of an engine of the user's own
+    except BUGS as error:  # ours, or from a user's own engine
         logger.opt(exception=error).error("The engine {} opened no session", state.engine.name)
         raise StreamRefused(RefusalCause.ENGINE, _NO_SESSION) from error
     if not isinstance(session, DuplexSession):
@@ -205,5 +205,5 @@ def _open_session(
 async def _when_loaded(
     loading: asyncio.Future[None], engine: DuplexEngine, request: CallOverrides
 ) -> DuplexSession:
-    await asyncio.shield(loading)  # other calls wait for it, too
+    await asyncio.shield(loading)  # shared with other calls that wait
     return engine.open_session(request)

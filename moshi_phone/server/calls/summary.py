@@ -1,4 +1,4 @@
-"""What is known of a call that is over: a line for the log, JSON for ``--on-end``."""
+"""Data of an ended call: a line for the log, JSON for ``--on-end``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from moshi_phone.telephony.webhooks import IncomingCall
 
 
 def summary(call: Call, reason: str) -> dict[str, object]:
-    """Say how a call went, by name: counts, and milliseconds or seconds where the name says so."""
+    """Return a call's counts and times by name; units are in the names (``_ms``, ``_s``, ``secs``)."""
     metrics = call.observations.metrics
     talk = metrics.conversation
     return {
@@ -47,9 +47,9 @@ def summary(call: Call, reason: str) -> dict[str, object]:
 
 
 def as_logfmt(summary: dict[str, object]) -> str:
-    """Write a call's summary in one line that people and programs can read.
+    """Format a call's summary as one line that people and programs can read.
 
-    The pairs are logfmt: values are bare where they hold no space, else JSON strings.
+    The pairs are logfmt: bare values without spaces, otherwise JSON strings.
     """
     return " ".join(f"{name}={_value(value)}" for name, value in summary.items())
 
@@ -60,13 +60,13 @@ def _value(value: object) -> str:
 
 
 def call_report(call: Call, reason: str, engine: str, row: CallRow | None = None) -> EndEvent:
-    """Describe a call that has ended, for ``--on-end``.
+    """Describe an ended call for ``--on-end``.
 
     Args:
-        call: it is over.
+        call: the ended call.
         reason: why it ended.
-        engine: who answered.
-        row: what is kept of it; None where nothing is.
+        engine: name of the engine.
+        row: its row; None without one.
     """
     seen, row = call.observations, row or CallRow(outcome=Outcome.ANSWERED)
     report = row_report(row, call.expected.incoming)
@@ -86,11 +86,11 @@ def call_report(call: Call, reason: str, engine: str, row: CallRow | None = None
 
 
 def row_report(row: CallRow, incoming: IncomingCall | None) -> EndEvent:
-    """Describe a call that was not taken, or a message, for ``--on-end``.
+    """Describe a refused call, or a message, for ``--on-end``.
 
     Args:
-        row: what is kept of it.
-        incoming: has the numbers as they are, which a row may have masked; None for the row's own.
+        row: its row.
+        incoming: has the full numbers, which the row may mask; None takes the row's.
     """
     now = _utc(datetime.now(UTC))
     return {
@@ -131,7 +131,7 @@ def begin_report(call: Call, engine: str) -> BeginEvent:
 
 
 def about(engine: str, options: EngineOptions) -> dict[str, str]:
-    """Say what a test report has beside the call: who answered with which model, on which machine."""
+    """Return the heading data of a test report: engine, model, machine and version."""
     answered_by = [engine]
     if engine == "moshi":
         answered_by += [options.model or f"voice {options.voice}", f"{options.packing} bits"]
@@ -140,7 +140,7 @@ def about(engine: str, options: EngineOptions) -> dict[str, str]:
 
 
 def words(call: Call) -> list[SpokenLine]:
-    """Give the lines that were said, in the order in which they began; ``speaker`` is caller or bot."""
+    """Return the transcript lines, ordered by their start; ``speaker`` is caller or bot."""
     lines = call.observations.transcript.lines
     return [{"at_s": round(line.at_s, 2), "speaker": line.speaker, "text": line.text} for line in lines]
 

@@ -1,4 +1,4 @@
-"""What happens when a machine answers a call that we have dialled."""
+"""Handles answering machines on calls that we dialled."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import SettingsError
 from moshi_phone.telephony.rest import MachineDetection
 
-# Twilio's words for who has answered; the others are human and unknown, who is talked to.
+# Twilio's values of AnsweredBy. The others, human and unknown, are treated as a person.
 MACHINE = "machine_"  # machine_start, machine_end_beep, machine_end_silence, machine_end_other
 GREETING_OVER = "machine_end_"
 FAX = "fax"
-BEGIN_SECS = 60.0  # as long as the token of the stream lives
+BEGIN_SECS = 60.0  # lifetime of the stream's token
 
-_waiting: set[asyncio.Task[None]] = set()  # or nobody would hold them
+_waiting: set[asyncio.Task[None]] = set()  # strong references: asyncio holds tasks weakly
 
 
 @dataclass(frozen=True)
 class Voicemail:
-    """What to do.
+    """What to do if a machine answers.
 
     Attributes:
         what: ``talk`` (as to a person), ``hang-up`` or ``message``.
-        message: what is said to the machine after its tone, for ``message``.
+        message: text to say after the machine's tone, for ``message``.
     """
 
     what: str = "talk"
@@ -36,19 +36,19 @@ class Voicemail:
 
     @property
     def detection(self) -> MachineDetection | None:
-        """How Twilio has to find out who answers: at once, or to the end of the machine's greeting."""
+        """Twilio's detection mode: decide at once, or after the machine's greeting."""
         if self.what == "talk":
             return None
         return "Enable" if self.what == "hang-up" else "DetectMessageEnd"
 
     def check(self, *, elsewhere: bool) -> None:
-        """Make sure that this can be done.
+        """Check that the options go together.
 
         Args:
-            elsewhere: whether the call is answered by another server.
+            elsewhere: whether another server answers the call.
 
         Raises:
-            SettingsError: when it cannot.
+            SettingsError: if they do not.
         """
         if self.what == "message" and not self.message:
             raise SettingsError("--voicemail message needs --voicemail-message, which says what.")
@@ -58,10 +58,10 @@ class Voicemail:
             raise SettingsError("--voicemail is for calls that this program answers itself: leave out --url.")
 
     def check_engine(self, engine: DuplexEngine) -> None:
-        """Make sure that the engine can do its part, before anybody is called for nothing.
+        """Check, before anybody is called, that the engine can say the message.
 
         Raises:
-            SettingsError: when it cannot.
+            SettingsError: if it cannot.
         """
         if self.message and "say" not in engine.capabilities:
             raise SettingsError(
@@ -70,11 +70,11 @@ class Voicemail:
             )
 
     def on_status(self, call_sid: str, status: str, state: ServerState) -> None:
-        """Act when Twilio says that a machine has answered: a message, after its greeting, or the end."""
+        """Handle Twilio's report of a machine: leave the message after its greeting, or hang up."""
         if not status.startswith((MACHINE, FAX)) or self.what == "talk":
             return
         call = state.calls.find(call_sid)
-        if call is None:  # Twilio may know who has answered before the stream is here
+        if call is None:  # Twilio may report it before the stream comes
             later = asyncio.create_task(self._act_when_begun(call_sid, status, state))
             _waiting.add(later)
             later.add_done_callback(_waiting.discard)
@@ -88,7 +88,7 @@ class Voicemail:
     def _act(self, call: Call, status: str, state: ServerState) -> None:
         if self.what == "hang-up" or status == FAX:
             call.request_end("a machine answered")
-        elif self.message and status.startswith(GREETING_OVER):
+        elif self.message and status.startswith(GREETING_OVER):  # machine_start: the greeting still plays
             CallControl(call, state).leave_message(self.message, "a machine answered")
 
 

@@ -1,4 +1,4 @@
-"""What the person who answers a transfer hears before the caller is connected (``--transfer-whisper``)."""
+"""What the answering person hears before a transfer is connected (``--transfer-whisper``)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from moshi_phone.access.public_address import WHISPER_PATH
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
 
-MAX_WORDS_CHARS = 200  # some fifteen seconds, for which the caller waits
+MAX_WORDS_CHARS = 200  # about fifteen seconds, for which the caller waits
 
 
 def whisper_url(call_sid: str, state: ServerState) -> str | None:
-    """Give where Twilio asks for it; None where nothing is to be told."""
+    """Return the URL of the whisper's TwiML; None without ``--transfer-whisper``."""
     url = state.webhooks.https(WHISPER_PATH)
     if url is None or not state.settings.calls.transfer_whisper:
         return None
@@ -20,11 +20,11 @@ def whisper_url(call_sid: str, state: ServerState) -> str | None:
 
 
 def whisper(call_sid: str, state: ServerState) -> str:
-    """Say it, as TwiML, with the caller's last words where they are known.
+    """Return the TwiML of the whisper, with the caller's last words if they are known.
 
     Args:
-        call_sid: of the caller's call, which may be over.
-        state: what the calls share.
+        call_sid: SID of the caller's call, which may have ended.
+        state: shared state of the server.
     """
     text = state.settings.calls.transfer_whisper or ""
     call = state.calls.find(call_sid)

@@ -12,19 +12,19 @@ from moshi_phone.runtime.watchdog import LATE_S
 from moshi_phone.server.net.connections import CLOSE_TIMEOUT, INTERNAL, SEND_STALLED, Connection, Connections
 from moshi_phone.server.net.read_gate import ReadGate, gated
 
-UNSENT_BYTES = 16 * 1024  # 1.3 s of speech as Twilio's JSON; from here on nothing is read or written
-FULL_BYTES = 16 * 1024  # waits to be parsed; then nothing is read
+UNSENT_BYTES = 16 * 1024  # 1.3 s of speech as Twilio's JSON; beyond that, reading and writing pause
+FULL_BYTES = 16 * 1024  # beyond that unparsed data, reading pauses
 
 
 class ConnectionGuard:
-    """Looks at a connection every now and then, until it is lost.
+    """Checks a connection at intervals until it is lost.
 
     Args:
-        loop: whose clock and timers it uses.
-        transport: of the connection; its write buffer is made small.
-        connections: has the limits, and counts.
-        connection: is entered there, and is cut off.
-        overdue: given the time, says what the connection is late with, or None.
+        loop: provides the clock and timers.
+        transport: of the connection; its write buffer is reduced.
+        connections: holds the limits and counts disconnections.
+        connection: the entry of this connection there, which is cut off.
+        overdue: takes the time in seconds; returns which deadline the connection has missed, or None.
     """
 
     def __init__(
@@ -35,45 +35,45 @@ class ConnectionGuard:
         connection: Connection,
         overdue: Callable[[float], str | None] = lambda _: None,
     ) -> None:
-        # asyncio's own is 64 KiB: five seconds of speech that nobody has taken yet.
+        # asyncio's default of 64 KiB would hold five seconds of unsent speech.
         transport.set_write_buffer_limits(high=UNSENT_BYTES)
         self._loop = loop
         self._transport = transport
         self._connections = connections
         self._connection = connection
         self._overdue = overdue  # the protocol's own deadlines
-        self._stalled_since_s: float | None = None  # since when the other side has read nothing
-        self._closing_since_s: float | None = None  # since when our side wants to close
+        self._stalled_since_s: float | None = None  # since when the peer has read nothing
+        self._closing_since_s: float | None = None  # since when our side has been closing
         self._timer: asyncio.TimerHandle | None = None
-        self._due_s = 0.0  # when the timer should fire; how late it does shows a suspended process
-        self._is_extended = False  # whether that process has had its one extra period
+        self._due_s = 0.0  # when the timer should fire; its delay reveals a suspended process
+        self._is_extended = False  # whether the peer has had its one extra period after a suspension
         self._look_again()
 
     def writing_paused(self) -> None:
-        """Note that the write buffer is full."""
+        """Record that the write buffer is full."""
         self._stalled_since_s = self._loop.time()
 
     def writing_resumed(self) -> None:
-        """Note that the other side takes something again."""
+        """Record that the peer reads again."""
         self._stalled_since_s = None
 
     def stop(self) -> None:
-        """Watch no more: the connection is lost, or another watches it."""
+        """Stop checking: the connection is lost, or another guard has it."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def cut_off(self, cause: str) -> None:
-        """End the connection at once, and count it."""
+        """Abort the connection and count it."""
         if self._timer is None:
-            return  # it is lost already
+            return  # already lost
         self.stop()
         self._transport.abort()
         self._connections.note_cut_off(self._connection, cause)
 
     def _look(self) -> None:
         due_s, now_s = self._due_s, self._loop.time()
-        if now_s - due_s > LATE_S and not self._is_extended:  # we were frozen, and it had no time
+        if now_s - due_s > LATE_S and not self._is_extended:  # this process was suspended
             self._is_extended = True
             self._stalled_since_s = now_s if self._stalled_since_s is not None else None
             self._look_again()
@@ -93,7 +93,7 @@ class ConnectionGuard:
         if self._stalled_since_s is not None and now_s - self._stalled_since_s > limits.stalled_secs:
             return SEND_STALLED
         if self._transport.is_closing():
-            # Closing waits until everything is sent, which a peer that reads nothing never lets happen.
+            # Closing waits until everything is sent, which never happens if the peer does not read.
             if self._closing_since_s is None:
                 self._closing_since_s = now_s
             return CLOSE_TIMEOUT if now_s - self._closing_since_s > limits.closing_secs else None
@@ -101,57 +101,57 @@ class ConnectionGuard:
 
 
 class WatchedProtocol(asyncio.Protocol):
-    """Goes before one of uvicorn's protocols in a class's bases.
+    """Mixin for uvicorn's protocols; it comes first among a class's bases.
 
-    It watches the connection. What comes in is kept, at most one read of it, and parsed in small pieces when
-    this connection's turn comes (``read_turns.py``).
+    It guards the connection and buffers incoming data, at most one read. The data is parsed in small pieces,
+    in this connection's turns (``read_turns.py``).
 
     Args:
-        connections: those of this server.
-        uvicorn: what uvicorn gives its protocols.
-        named: what uvicorn gives them by name: its configuration and state.
+        connections: all connections of this server.
+        uvicorn: positional arguments of uvicorn's protocols.
+        named: their keyword arguments: configuration and state.
     """
 
     piece_bytes = 1024
 
-    client: tuple[str, int] | None  # uvicorn's: where the connection comes from
+    client: tuple[str, int] | None  # uvicorn's: address of the peer
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
 
     def __init__(self, connections: Connections, *uvicorn: Any, **named: Any) -> None:
         super().__init__(*uvicorn, **named)
         self.watched = connections
-        self._watch: ConnectionGuard | None = None  # from the connection's beginning to its end
-        self._unread = bytearray()  # bytes held back while it is not this connection's turn
-        self._gate: ReadGate | None = None  # pauses the transport's reading
+        self._watch: ConnectionGuard | None = None  # from connection_made to connection_lost
+        self._unread = bytearray()  # data waiting for this connection's turn
+        self._gate: ReadGate | None = None  # pauses reading
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to watch the connection."""
-        if isinstance(transport, ReadGate):  # of the HTTP connection that this one was
+        """Start guarding the connection."""
+        if isinstance(transport, ReadGate):  # left by the HTTP protocol before an upgrade
             transport = transport.ungated()
         gated_transport, self._gate = gated(cast("asyncio.Transport", transport), self._ask)
         super().connection_made(gated_transport)
         self._watch = ConnectionGuard(self.loop, self.transport, self.watched, self, self._overdue)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Watch no more."""
+        """Stop guarding."""
         super().connection_lost(exc)
         self._unread.clear()
         self.watched.turns.forget(self)
         self._stop_watching()
 
     def data_received(self, data: bytes) -> None:
-        """Keep what was read until it is this connection's turn."""
+        """Buffer the data until this connection's turn."""
         self._unread += data
         self._regulate()
         self._ask()
 
     def parse_piece(self) -> bool:
-        """Parse the next piece; tell whether another one could be parsed now."""
+        """Parse the next piece; return whether another can be parsed now."""
         if self._may_parse():
             try:
                 self._parse(self._next_piece())
-            except Exception as error:  # of uvicorn's or ours: it must not end the turns of all others
+            except Exception as error:  # uvicorn's or ours: the other connections must keep their turns
                 self.watched.log.warn(f"A connection's bytes could not be parsed: {error!r}")
                 logger.opt(exception=error).debug("A connection's bytes could not be parsed")
                 self.cut_off(INTERNAL)
@@ -159,28 +159,28 @@ class WatchedProtocol(asyncio.Protocol):
         return self._may_parse()
 
     def pause_writing(self) -> None:
-        """Note that the other side is slow to take what is sent."""
+        """Record that the peer is slow to read."""
         super().pause_writing()
         if self._watch:
             self._watch.writing_paused()
 
     def resume_writing(self) -> None:
-        """Note that it takes something again."""
+        """Record that the peer reads again."""
         super().resume_writing()
         if self._watch:
             self._watch.writing_resumed()
 
     def cut_off(self, cause: str) -> None:
-        """End the connection at once, whatever is unsent."""
+        """Abort the connection and drop unsent data."""
         self._unread.clear()
         if self._watch:
             self._watch.cut_off(cause)
 
     def shutdown(self) -> None:
-        """Close it because the server stops. Never raises: the other connections are to be told as well."""
+        """Close the connection because the server stops. Never raises: the others must be closed as well."""
         try:
             super().shutdown()  # type: ignore[misc] # uvicorn's
-        except Exception as error:  # whatever state a stranger has brought it into
+        except Exception as error:  # a peer can bring the protocol into any state
             logger.debug("A connection could not be closed properly: {}", repr(error))
             self.transport.abort()
 
@@ -190,7 +190,7 @@ class WatchedProtocol(asyncio.Protocol):
     def _may_parse(self) -> bool:
         return bool(self._unread) and not self.transport.is_closing()
 
-    def _overdue(self, now_s: float) -> str | None:  # noqa: ARG002 - the protocols know more
+    def _overdue(self, now_s: float) -> str | None:  # noqa: ARG002 - protocols override it
         return None
 
     def _next_piece(self) -> bytes:
@@ -207,7 +207,7 @@ class WatchedProtocol(asyncio.Protocol):
             self.watched.turns.ask(self)
 
     def _wait(self) -> None:
-        """Enter it among those that wait to become a request or a call."""
+        """Add the connection to those that wait to become a request or a call."""
         self.watched.wait(self, self.client[0] if self.client else None)
 
     def _stop_watching(self) -> None:

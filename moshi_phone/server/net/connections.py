@@ -1,9 +1,9 @@
-"""Who is connected, and what a connection may cost before and after it is a call.
+"""Open connections, and limits on what each may cost before and during a call.
 
-The limits must not harm the phone company, all of whose connections may come from one address, or, through
-a tunnel or a proxy on this machine, from loopback. So an address is not asked to wait its turn: where too
-many wait, the one that has waited longest goes. A caller of Twilio's waits for some hundredths of a second,
-an attacker who holds connections open for as long as he can.
+The limits must not harm Twilio. All of its connections may come from one address, or from loopback through a
+tunnel or a proxy on this machine. So a new connection is never refused: if too many wait, the oldest waiting
+one is disconnected. Twilio's connections wait for some hundredths of a second, an attacker's for as long as
+they can.
 """
 
 from __future__ import annotations
@@ -27,24 +27,23 @@ FRAGMENTS = "it sent a message in too many pieces"
 NO_HANDSHAKE = "it did not become a WebSocket in time"
 AFTER_CLOSE = "it sent on after it was closed"
 INTERNAL = "of an error of ours"
-_IPV6_SITE_BITS = 64  # a single customer has at least so much to choose addresses from
+_IPV6_SITE_BITS = 64  # one customer usually has a whole /64
 
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """What one connection may take.
+    """Limits of one connection.
 
     Attributes:
-        head_secs: for a request's head, from the connection or the last response.
-        body_secs: for its body.
-        stalled_secs: for how long it may take nothing of what is ready to be sent.
-        closing_secs: for closing: the other side's answer, and then what is still unsent.
-        ping_secs: how often the other side of a WebSocket is asked whether it is there, and for how long
-            it may owe the answer.
-        waiting: how many connections may wait to become a request or a call, in all.
-        waiting_per_address: how many of one address; from loopback come tunnels and proxies, so there
-            this does not apply.
-        check_secs: how often each connection is looked at.
+        head_secs: time for a request's head, from the connection or the last response.
+        body_secs: time for its body.
+        stalled_secs: how long the peer may leave sent data unread.
+        closing_secs: time for closing: the peer's answer, then the unsent data.
+        ping_secs: interval between pings of a WebSocket, and the time for each pong.
+        waiting: maximum number of connections that wait to become a request or a call.
+        waiting_per_address: the same for one address. Loopback is exempt: tunnels and proxies connect from
+            it.
+        check_secs: interval between checks of a connection.
     """
 
     head_secs: float = 10.0
@@ -61,40 +60,41 @@ class Connection(Protocol):
     """One TCP connection."""
 
     def cut_off(self, cause: str) -> None:
-        """End it at once, whatever is unsent."""
+        """Abort the connection and drop unsent data."""
 
 
 @dataclass
 class Connections:
-    """The connections of one server that wait to become a request or a call, and those that were cut off.
+    """The waiting connections of one server, and counts of disconnections.
 
     Attributes:
-        limits: what each may take.
-        cut_off: how many were cut off, by cause.
-        turns: in which they parse what they have read.
-        log: of what strangers can cause at will.
+        limits: limits of each connection.
+        cut_off: number of disconnections by cause.
+        turns: schedules parsing.
+        log: for messages that strangers can trigger at will.
     """
 
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     cut_off: Counter[str] = field(default_factory=Counter[str])
     turns: ReadTurns = field(default_factory=ReadTurns)
     log: RateLimitedLog = field(default_factory=RateLimitedLog)
+    # Oldest first; the value is the address that shares its limit.
     _waiting: dict[Connection, str | None] = field(default_factory=dict[Connection, str | None])
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """Number of waiting connections."""
         return len(self._waiting)
 
     def wait(self, connection: Connection, host: str | None) -> None:
-        """Enter a connection that begins to wait. Where that makes too many, the oldest is cut off.
+        """Add a connection that starts to wait. If too many wait, disconnect the oldest.
 
         Args:
-            connection: may be entered twice, and counts as new then.
-            host: the IP address that it comes from, as far as that is known.
+            connection: one that waits already counts as new.
+            host: IP address of the peer, if known.
         """
         site = _site(host)
-        self._waiting.pop(connection, None)
+        self._waiting.pop(connection, None)  # so that it moves to the end
         self._waiting[connection] = site
         neighbours = [one for one, other in self._waiting.items() if site is not None and other == site]
         if len(neighbours) > self.limits.waiting_per_address:
@@ -103,21 +103,21 @@ class Connections:
             next(iter(self._waiting)).cut_off(TOO_MANY)
 
     def leave(self, connection: Connection) -> None:
-        """Take out a connection that waits no more."""
+        """Remove a connection that no longer waits."""
         self._waiting.pop(connection, None)
 
     def note_cut_off(self, connection: Connection, cause: str) -> None:
-        """Count a connection that was cut off, and log it the 1st, 10th, 100th … time."""
+        """Count a disconnection, and log the 1st, 10th, 100th …."""
         self.leave(connection)
         self.cut_off[cause] += 1
         if str(self.cut_off[cause]).strip("0") == "1":  # an attacker must not be able to fill the log
-            # Browsers open connections that they then do not need.
+            # Browsers open spare connections and leave them unused.
             level = "DEBUG" if cause == NO_REQUEST else "WARNING"
             logger.log(level, "Cut off a connection, because {}; {} so far", cause, self.cut_off[cause])
 
 
 def _site(host: str | None) -> str | None:
-    """Tell what shares one limit: an IPv4 address, an IPv6 network of one customer; None has no limit."""
+    """Return the key of a shared limit: an IPv4 address or an IPv6 /64 network; None for no limit."""
     if host is None or is_loopback(host):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Runs the HTTP server inside a program that has more to do than that."""
+"""Runs the HTTP server inside a larger program."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 
-CUT_OFF_SECS = 1  # calls have had their time to finish before; a request has this much
+CUT_OFF_SECS = 1  # calls were drained before; a request gets this long
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that says when it listens, and leaves signals alone: its own way cuts every call off."""
+    """uvicorn that reports when it listens, and ignores signals: its own handlers would cut off calls."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -29,7 +29,7 @@ class _Server(uvicorn.Server):
 
 
 class Listening:
-    """A server that answers requests."""
+    """A running HTTP server."""
 
     def __init__(self, server: _Server, listener: socket.socket) -> None:
         self._server = server
@@ -37,11 +37,11 @@ class Listening:
 
     @property
     def connections(self) -> int:
-        """How many there are, with a request or without."""
+        """Number of open connections, with or without a request."""
         return len(self._server.server_state.connections)
 
     def accept_no_more(self) -> None:
-        """Leave new connections to whoever else has this socket; those that there are go on."""
+        """Stop accepting: new connections go to other owners of this socket; open ones continue."""
         for each in self._server.servers:
             each.close()
         self._listener.close()
@@ -49,14 +49,14 @@ class Listening:
 
 @asynccontextmanager
 async def listening(config: uvicorn.Config, listener: socket.socket) -> AsyncIterator[Listening]:
-    """Answer requests on this socket while the block runs. What still runs at its end is cut off."""
-    config.timeout_graceful_shutdown = CUT_OFF_SECS  # uvicorn's own default waits for ever
+    """Serve requests on this socket while the block runs. At its end, remaining requests are cut off."""
+    config.timeout_graceful_shutdown = CUT_OFF_SECS  # uvicorn's default waits for ever
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     listens = asyncio.create_task(server.listens.wait())
     try:
         await asyncio.wait((serving, listens), return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():  # it never came to listen: that is an error, and this raises it
+        if serving.done():  # it failed before it listened; this raises the error
             serving.result()
         yield Listening(server, listener)
     finally:

@@ -1,4 +1,4 @@
-"""A transport whose reading two sides may hold back: uvicorn's protocol, and what has read too far ahead."""
+"""Lets two sides pause one transport's reading: uvicorn's protocol and our parse buffer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, cast
 
 
 class ReadGate:
-    """Reads from a transport while neither side holds it back. Stands in for the transport.
+    """Stands in for a transport. It reads only while neither side has paused it.
 
-    uvicorn's protocols pause and resume their transport as if nobody else did.
+    uvicorn's protocols pause and resume their transport as its only users.
 
     Args:
         transport: of the connection.
@@ -21,32 +21,32 @@ class ReadGate:
         self._transport = transport
         self._on_resumed = on_resumed
         self._is_paused = False  # by uvicorn
-        self._is_full = False  # by us; the transport reads only while neither holds it
+        self._is_full = False  # by us
 
     def __getattr__(self, name: str) -> Any:
-        """Give everything else as the transport has it."""
+        """Delegate everything else to the transport."""
         return getattr(self._transport, name)
 
     def ungated(self) -> asyncio.Transport:
-        """Give the transport itself, reading, for another protocol."""
+        """Resume reading and return the transport itself, for another protocol."""
         self.set_full(False)
         self._transport.resume_reading()
         return self._transport
 
     def pause_reading(self) -> None:
-        """Read nothing until ``resume_reading``."""
+        """Pause reading until ``resume_reading``."""
         self._is_paused = True
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read again, unless too much has been read already."""
+        """Resume reading, unless our buffer is full."""
         self._is_paused = False
         if not self._is_full:
             self._transport.resume_reading()
         self._on_resumed()
 
     def set_full(self, is_full: bool) -> None:
-        """Say whether enough has been read that waits to be parsed."""
+        """Pause or resume reading, as our buffer is full or not."""
         if is_full == self._is_full:
             return
         self._is_full = is_full
@@ -59,6 +59,6 @@ class ReadGate:
 
 
 def gated(transport: asyncio.Transport, on_resumed: Callable[[], None]) -> tuple[asyncio.Transport, ReadGate]:
-    """Give a transport for uvicorn, and its gate."""
+    """Return a transport for uvicorn, and its gate: the same object in two types."""
     gate = ReadGate(transport, on_resumed)
     return cast("asyncio.Transport", gate), gate

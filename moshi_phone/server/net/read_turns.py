@@ -1,9 +1,9 @@
-"""Shares the event loop among connections whose bytes wait to be parsed.
+"""Shares the event loop's time among connections with unparsed data.
 
-Parsing is work that a stranger chooses: a read of 256 KiB can be 40,000 messages, and many connections have a
-read each in one turn of the loop. Here all connections of a server share one queue. In each turn of the loop
-they parse small pieces, one connection after the other, for at most two milliseconds in all; the next turn
-comes after a pause of the same length, so that parsing never takes more than half of the loop's time.
+A stranger determines the cost of parsing: a read of 256 KiB can hold 40,000 messages, and many connections
+can each have a read in one iteration of the loop. Therefore all connections of a server share one queue. In
+each iteration they parse small pieces in turn, for at most two milliseconds in all. The next turn follows
+after a pause of the same length, so that parsing takes at most half of the loop's time.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ class Reader(Protocol):
     """A connection with bytes to parse."""
 
     def parse_piece(self) -> bool:
-        """Parse the next piece; tell whether another one could be parsed now. Must not raise."""
+        """Parse the next piece; return whether another can be parsed now. Must not raise."""
 
 
 class ReadTurns:
-    """Gives each connection its turn to parse.
+    """Schedules parsing, round-robin.
 
     Args:
         clock: seconds, monotonic.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._clock = clock  # not the loop's own, which uvloop sets once a turn
-        self._queue: deque[Reader] = deque()  # connections with unparsed bytes, first come, first served
-        self._queued: set[int] = set()  # by identity: uvicorn's protocols are compared by it anyway
-        self._scheduled = False  # whether a turn of the loop will come by here
+        self._clock = clock  # not the loop's clock, which uvloop sets once per iteration
+        self._queue: deque[Reader] = deque()  # connections with unparsed bytes, in order of arrival
+        self._queued: set[int] = set()  # by identity: as uvicorn's protocols compare
+        self._scheduled = False  # whether the loop will call _turn
 
     def ask(self, reader: Reader) -> None:
         """Queue a connection, unless it is queued already. Returns at once."""
@@ -48,7 +48,7 @@ class ReadTurns:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def forget(self, reader: Reader) -> None:
-        """Take a connection out that is lost."""
+        """Remove a lost connection."""
         if id(reader) in self._queued:
             self._queued.discard(id(reader))
             self._queue.remove(reader)

@@ -1,4 +1,4 @@
-"""The one place where a call's or a stranger's socket is closed: with a reason, and within a bound."""
+"""Closes WebSockets with a reason and within a time limit. All sockets of calls and strangers close here."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from moshi_phone.server.net.connections import CLOSE_TIMEOUT
 from moshi_phone.server.net.websocket_protocol import connection_of
 
 CLOSE_SECS = 1.0
-_REASON_BYTES = 123  # RFC 6455, section 5.5: a control frame has 125 bytes, two of them are the code's
+_REASON_BYTES = 123  # RFC 6455, section 5.5: control frames carry 125 bytes, two of which are the code
 
 
 def shortened(reason: str) -> str:
-    """Cut a reason to what a close frame holds: 123 bytes of UTF-8, with whole characters and an ellipsis."""
+    """Shorten a reason to the 123 bytes of UTF-8 in a close frame: whole characters, with an ellipsis."""
     encoded = reason.encode(errors="replace")
     if len(encoded) <= _REASON_BYTES:
         return encoded.decode()
@@ -25,13 +25,13 @@ def shortened(reason: str) -> str:
 async def close_socket(
     websocket: WebSocket, code: int, reason: str, *, within_secs: float = CLOSE_SECS
 ) -> None:
-    """Close a socket; never raises, and never waits for a peer that does not read.
+    """Close a socket. Never raises; never waits for a peer that does not read.
 
     Args:
-        websocket: accepted; may be closed already, by either side.
+        websocket: accepted; either side may have closed it already.
         code: of RFC 6455, section 7.4.
-        reason: one sentence of any length; the other side gets what fits, the log has the whole.
-        within_secs: for the farewell to be written; then the connection is cut off.
+        reason: one sentence of any length, shortened for the peer.
+        within_secs: time for the close frame to be written; then the connection is aborted.
     """
     if websocket.application_state is not WebSocketState.CONNECTED:
         return

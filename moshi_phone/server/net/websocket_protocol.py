@@ -1,8 +1,8 @@
-"""uvicorn's WebSocket, with bounds on what one connection can make us keep, and on how long it may take.
+"""uvicorn's WebSocket, with limits on memory and time per connection.
 
-uvicorn's own takes in whatever one read gives (256 KiB can be 40,000 messages or pings), and answers every
-ping, whether or not the answers are read: 690 MB in 38 s from one connection. Here a read is taken apart in
-small pieces, nothing is read while the other side takes nothing, and pings have a rate.
+uvicorn's own parses a whole read at once (256 KiB can hold 40,000 messages or pings) and answers every ping,
+even if the peer does not read the answers: 690 MB in 38 s from one connection. Here a read is parsed in small
+pieces, reading pauses while the peer does not read, and control frames have a rate limit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from starlette.websockets import WebSocket
-from uvicorn._types import (  # the types of uvicorn's own interface have no other home
+from uvicorn._types import (  # uvicorn declares these types nowhere else
     ASGIReceiveEvent,
     ASGISendEvent,
 )
@@ -33,59 +33,60 @@ from moshi_phone.server.net.connections import (
 )
 
 EXTENSION = "moshi_phone.connection"
-_PIECE_BYTES = 512  # at most 85 messages, the smallest having 6 bytes
-_CALL_PIECE_BYTES = 4 * 1024  # a burst after a stall of half a second
-MAX_AFTER_CLOSE_BYTES = 64 * 1024  # 3 s of a caller's speech: what was on its way, and more
-_MESSAGES_A_TURN = 16
+_PIECE_BYTES = 512  # at most 85 messages of 6 bytes, the smallest
+_CALL_PIECE_BYTES = 4 * 1024  # a burst after half a second's stall
+MAX_AFTER_CLOSE_BYTES = 64 * 1024  # 3 s of a caller's speech: more than was in flight
+_MESSAGES_A_TURN = 16  # then the loop runs other tasks
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_KERNEL_UNSENT_BYTES = 32 * 1024  # 2.7 s of speech; more would only hide for longer that nobody reads
-_CONTROL_BURST, _CONTROL_PER_S = 50.0, 10.0  # a phone company's own pings come some seconds apart
-_MAX_FRAGMENTS = 64
+_KERNEL_UNSENT_BYTES = 32 * 1024  # 2.7 s of speech; a larger buffer would hide a stalled peer for longer
+_CONTROL_BURST, _CONTROL_PER_S = 50.0, 10.0  # Twilio's own pings are seconds apart
+_MAX_FRAGMENTS = 64  # each empty fragment costs memory, but no bytes of the message limit
 _NO_UTF_8 = 1007  # RFC 6455, section 7.4
-_SHUTDOWN_SECS = 0.5
+_SHUTDOWN_SECS = 0.5  # time for the close frame to be written when the server stops
 
 
 class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     """One WebSocket, from its handshake to its end.
 
     Args:
-        connections: those of this server.
-        uvicorn: what uvicorn gives its protocols.
-        named: what uvicorn gives them by name: its configuration and state.
+        connections: all connections of this server.
+        uvicorn: positional arguments of uvicorn's protocols.
+        named: their keyword arguments: configuration and state.
     """
 
     def __init__(self, connections: Connections, *uvicorn: Any, **named: Any) -> None:
         super().__init__(connections, *uvicorn, **named)
         self.close_timeout = connections.limits.closing_secs
-        self.is_shut_down = False
-        self._is_call = False
-        self._is_ping_extended = False
+        self.is_shut_down = False  # read by the call: a stopping server means no resumption
+        self._is_call = False  # past admission; no longer counts as waiting
+        self._is_ping_extended = False  # whether the pong has had its one extra period after a suspension
         self._began_s = self.loop.time()
-        self._after_close_bytes = 0  # sent by a peer that goes on after our close frame
-        self._taken = 0  # messages parsed: after some, it is another connection's turn
+        self._after_close_bytes = 0  # received after our close frame
+        self._taken = 0  # messages delivered to the app
+        # token bucket for control frames
         self._control_left, self._control_at_s = _CONTROL_BURST, self._began_s
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """Begin to wait for what makes it a call."""
+        """Start waiting for admission."""
         super().connection_made(transport)
         if underneath := self.transport.get_extra_info("socket"):
-            with suppress(OSError):  # a bound that the system may not offer
+            with suppress(OSError):  # some systems lack this option
                 underneath.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_UNSENT_BYTES)
         self._wait()
 
     async def run_asgi(self) -> None:
-        """Tell the app of the connection, which it needs to end it (see ``connection_of``)."""
+        """Give the app access to the connection (``connection_of``), so that it can abort it."""
         extensions = cast("dict[str, dict[str, Any]]", self.scope["extensions"])
         extensions[EXTENSION] = {"connection": self}
         await super().run_asgi()
 
     def admitted(self) -> None:
-        """Note that it is a call now, and waits no more: neither for a place nor for its turn."""
+        """Mark the connection as a call: it no longer waits for admission or for parsing turns."""
         self._is_call = True
         self.watched.leave(self)
 
     def shutdown(self) -> None:
-        """Close it because the server stops; whoever does not read that loses it."""
+        """Close the connection because the server stops; abort it after half a second."""
         self.is_shut_down = True
         super().shutdown()
         self.loop.call_later(_SHUTDOWN_SECS, self.transport.abort)
@@ -93,9 +94,10 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     # What comes in
 
     def data_received(self, data: bytes) -> None:
-        """Take in as much as the app, and the other side, have room for: a call at once."""
+        """Buffer the data. A call parses it at once, as far as the app and the peer have room."""
         if self._is_call:
-            # Before it asks for a turn, which it seldom needs then: 50 turns a second cost 1 ms of them.
+            # Before asking for a turn, which is then seldom needed: 50 turns a second would cost 1 ms of
+            # them.
             self._unread += data
             self._take_in()
             self._regulate()
@@ -104,14 +106,14 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
             super().data_received(data)
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Send the app's next message; the first answers the handshake."""
+        """Send the app's next message; the first one answers the handshake."""
         is_answered = self.handshake_complete
         await super().send(message)
         if not is_answered:
             self._ask()
 
     async def receive(self) -> ASGIReceiveEvent:
-        """Give the app the next message."""
+        """Return the next message for the app."""
         message = await super().receive()
         if self._unread:
             self._take_in()
@@ -120,16 +122,16 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
             self.transport.pause_reading()
         self._taken += 1
         if self._unread or self._taken % _MESSAGES_A_TURN == 0:
-            await asyncio.sleep(0)  # a flood must leave the other calls their turns
+            await asyncio.sleep(0)  # during a flood, other calls must get the loop
         return message
 
     def pause_writing(self) -> None:
-        """Read nothing while the other side takes nothing: each ping would make one more answer."""
+        """Stop reading while the peer does not read: each ping would queue another answer."""
         super().pause_writing()
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Read again."""
+        """Resume reading."""
         super().resume_writing()
         self._take_in()
         if not self.read_paused:
@@ -137,7 +139,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
 
     @property
     def piece_bytes(self) -> int:  # type: ignore[override]
-        """How much is parsed at a time."""
+        """Number of bytes parsed at a time."""
         return _CALL_PIECE_BYTES if self._is_call and not self.close_sent else _PIECE_BYTES
 
     def _take_in(self) -> None:
@@ -157,7 +159,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     def _next_piece(self) -> bytes:
         if self.handshake_initiated:
             return super()._next_piece()
-        # uvicorn gives the whole head; what came behind it must wait for the answer.
+        # uvicorn parses the head as a whole; data behind it waits for the handshake's answer.
         end = self._unread.find(b"\r\n\r\n") + 4
         head = bytes(self._unread[:end])
         del self._unread[:end]
@@ -165,7 +167,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
 
     def _may_parse(self) -> bool:
         if self.handshake_initiated and not self.handshake_complete:
-            return False  # what came behind the handshake, before its answer
+            return False  # data behind the handshake waits for its answer
         return super()._may_parse() and not self.read_paused and self.writable.is_set()
 
     def _overdue(self, now_s: float) -> str | None:
@@ -175,31 +177,31 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         )
 
     def _refuse_handshake(self) -> None:
-        """Answer a handshake that websockets could not read; uvicorn does not look for that."""
+        """Answer a handshake that websockets rejected; uvicorn does not check for that."""
         self.transport.write(b"".join(self.conn.data_to_send()) or _BAD_REQUEST)
         self.handshake_complete = self.close_sent = True
         self.transport.close()
 
     def handle_ping(self) -> None:
-        """Answer, within reason."""
+        """Answer a ping, within the rate limit."""
         if self._may_control() and not self.transport.is_closing():
             super().handle_ping()
 
     def handle_pong(self, event: Frame) -> None:
-        """Take an answer, within reason."""
+        """Accept a pong, within the rate limit."""
         if self._may_control():
             self._is_ping_extended = False
             super().handle_pong(event)
 
     def handle_cont(self, event: Frame) -> None:
-        """Take one more piece of a message; empty ones would count towards no limit of bytes."""
+        """Accept a fragment of a message. Empty ones escape the byte limit, so their number is limited."""
         if len(self.frames) >= _MAX_FRAGMENTS:
             self.cut_off(FRAGMENTS)
             return
         super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
-        """Pass a message on; one that is no UTF-8 closes the connection, without uvicorn's traceback."""
+        """Deliver a message. One with invalid UTF-8 closes the connection, without uvicorn's traceback."""
         if self.curr_msg_data_type == "text" and not self.close_sent:
             self.frames = [b"".join(self.frames)]
             try:
@@ -212,10 +214,10 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         super().send_receive_event_to_app()
 
     def keepalive_timeout(self) -> None:
-        """Cut off who answers no ping. A farewell would only wait behind what was not read either."""
+        """Abort a connection that answers no ping. A close frame would queue behind the unread data."""
         patience_s = self.ping_timeout or 0.0
         if not self._is_ping_extended and self.loop.time() - self.ping_sent_at > patience_s + LATE_S:
-            # This process was frozen: the answer may have come, and has not been read.
+            # This process was suspended: the pong may have arrived unread.
             self._is_ping_extended = True
             self.pong_timer = self.loop.call_later(patience_s, self.keepalive_timeout)
             return
@@ -232,7 +234,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
 
 
 def connection_of(websocket: WebSocket) -> WebSocketProtocol | None:
-    """Give the connection under a WebSocket; None on another server than ours (pipecat's runner, tests)."""
+    """Return the connection under a WebSocket; None on other servers (pipecat's runner, tests)."""
     extension = websocket.scope.get("extensions", {}).get(EXTENSION, {})
     connection = extension.get("connection")
     return connection if isinstance(connection, WebSocketProtocol) else None

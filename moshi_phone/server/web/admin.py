@@ -1,4 +1,4 @@
-"""Monitoring while the server is public: a listener of its own, which no tunnel or proxy leads to."""
+"""Monitoring of a public server: a separate listener that no tunnel or proxy reaches."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from moshi_phone.server.web.monitoring import Check, monitoring_router
 
 
 def create_admin_app(calls: CallsSource, web: WebOptions) -> FastAPI:
-    """Make the app of ``--admin-port``: ``/metrics``, ``/healthz`` and ``/calls``, and nothing else.
+    """Create the app of ``--admin-port``: ``/metrics``, ``/healthz`` and ``/calls`` only.
 
-    On loopback only this machine may look, and no web page by a name that it has bent to this address. On
-    another address, whoever reaches it may: that is what it is set for, as in a network of containers.
+    On loopback, access is limited to this machine; DNS rebinding by a web page is refused. On another
+    address, everyone who reaches it has access, as intended in a network of containers.
 
     Args:
-        calls: those that there are.
-        web: has ``--admin-host``.
+        calls: source of the calls.
+        web: contains ``--admin-host``.
     """
     app = bare_app("Moshi on the phone: monitoring")
-    app.include_router(health_router(calls, lambda: False))
+    app.include_router(health_router(calls, lambda: False))  # not public: machine names are shown
     app.include_router(monitoring_router(calls, admin_check(web)))
     return app
 
 
 def admin_check(web: WebOptions) -> Check:
-    """Give what lets people look at ``--admin-port``, as a dependency of a route."""
+    """Return the access check of ``--admin-port``, as a dependency of a route."""
     if is_loopback(web.admin_host):
-        return DashboardAuth().check
+        return DashboardAuth().check  # without options: no password, this machine only
     logger.warning(
         "--admin-host {}: anyone who reaches it sees the calls, without a password", web.admin_host
     )

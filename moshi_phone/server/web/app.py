@@ -1,4 +1,4 @@
-"""The server: one WebSocket endpoint that becomes a call, and what tells how it is doing."""
+"""The server's app: the WebSocket endpoint for calls, webhooks, monitoring and pages."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from moshi_phone.telephony.webhooks import ENDED, OnStatus, webhooks
 
 
 def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None = None) -> FastAPI:
-    """Make the server's app; the engine is started and stopped by whoever made it.
+    """Create the server's app. The caller starts and stops the engine.
 
     Args:
-        state: what the calls share.
-        run_call: drives one call to its end (``bot.run_call``).
-        on_status: called with each status that Twilio reports, by the call's SID.
+        state: shared state of the server.
+        run_call: runs one call to its end (``bot.run_call``).
+        on_status: called with the call's SID and each status that Twilio reports.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with watching(state.engine):  # until the engine is stopped, which is no change of its health
+        async with watching(state.engine):  # ends before the engine is stopped, which is no change of health
             yield
-        if state.calls.closing is None:  # stopped without a drain, which would have waited long enough
+        if state.calls.closing is None:  # stopped without a drain, which would have ended the calls
             await hang_up_all(state.calls, logger.info)
 
     app, calls = bare_app("Moshi on the phone", lifespan=lifespan), LocalCalls(state)
     check = state.dashboard_auth.check
 
     def note_status(call_sid: str, status: str) -> None:
-        if status in ENDED:  # before its stream came, or while another phone rang: nobody waits any more
+        if status in ENDED:  # before its stream came, or while a transfer rang: the caller has gone
             note_hung_up(call_sid, state)
             no_stream(state, call_sid, "the call ended before its audio came")
             state.reports.transferred(state.outbox, call_sid, state.history.find(call_sid))
@@ -59,7 +59,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
     app.include_router(health_router(calls, state.is_public))
     app.include_router(
         webhooks(
-            replace(state.auth, address=state.webhooks),  # Twilio signs the URL that it posts to
+            replace(state.auth, address=state.webhooks),  # Twilio signs the URL of the webhook
             state.refusals,
             lambda call: answer_call(call, state),
             lambda call, how: after_transfer(call, how, state),
@@ -71,6 +71,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         )
     )
 
+    # these four check access, unlike /healthz and the webhooks, which have checks of their own
     app.include_router(monitoring_router(calls, check))
     app.include_router(say_router(calls, check))
     app.include_router(browser_phone_router(calls, state.dashboard_auth))
@@ -78,13 +79,14 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
 
     @app.websocket(STREAM_PATH)
     async def stream(websocket: WebSocket) -> None:
-        """One Media Stream, which is one call."""
-        await websocket.accept()
+        """Handle one Media Stream, which is one call."""
+        await websocket.accept()  # before any check: the token comes in the stream's start message
         peer = websocket.client.host if websocket.client else None
 
         def admit(start: Start) -> None:
+            # raises StreamRefused
             state.auth.admit(start.call_sid, start.custom_parameters, websocket.headers, peer)
-            state.reservations.release(start.call_sid)
+            state.reservations.release(start.call_sid)  # the stream is here and takes a session itself
             expect_wishes(start, state)
 
         await handle_stream(websocket, state, run_call, admit)

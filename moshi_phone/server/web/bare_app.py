@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 
 def bare_app(title: str, **more: Any) -> FastAPI:
-    """Make an app that has only the routes that are added to it.
+    """Create an app that has only the routes added to it.
 
     Args:
         title: of the app.
@@ -16,9 +16,9 @@ def bare_app(title: str, **more: Any) -> FastAPI:
     """
     return FastAPI(
         title=title,
-        docs_url=None,  # pages that load scripts from elsewhere, and tell strangers what there is to ask
+        docs_url=None,  # these pages load scripts from other sites, and list every route to strangers
         redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,  # a redirect goes to whatever name the request's Host header says
+        openapi_url=None,  # the same list as JSON
+        redirect_slashes=False,  # a redirect would go to the host named in the request's Host header
         **more,
     )

@@ -1,4 +1,4 @@
-"""The browser phone: its page, its files, its calls, and the page of a refusal."""
+"""The browser phone: its page, static files and calls, and the error page for refused browsers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _HOW = {
           without a tunnel, public URL or host, and open <code>http://localhost:5001</code>.</li>
       </ul>""",
 }
-# By its hash the policy below lets this one style in, without 'unsafe-inline'.
+# The policy below allows this one style by its hash, without 'unsafe-inline'.
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _REFUSAL_HEADERS = {
     "Cache-Control": "no-store",
@@ -70,63 +70,64 @@ _REFUSAL_HEADERS = {
 
 
 def refusal_page(refusal: HTTPException) -> HTMLResponse:
-    """Make the page; its status and headers are the refusal's."""
+    """Build the error page; status and headers are those of the refusal."""
     content = _PAGE.substitute(
         style=_STYLE, reason=html.escape(str(refusal.detail)), how=_HOW.get(refusal.status_code, "")
     )
     return HTMLResponse(content, refusal.status_code, _REFUSAL_HEADERS | dict(refusal.headers or {}))
 
 
-MAX_BODY_BYTES = 4 * 1024  # two names fit many times
+MAX_BODY_BYTES = 4 * 1024  # room for two names many times over
 
 
 def offers(state: ServerState) -> dict[str, list[str]]:
-    """Name the personas and voices that a call may have; the words of a persona stay here."""
+    """Return the names of the personas and voices on offer. Persona prompts stay on the server."""
     supported_overrides = state.engine.supported_overrides
-    return {
+    return {  # a page offers only what the engine can apply
         "personas": state.personas.names if "persona" in supported_overrides else [],
         "voices": list(state.engine.voices) if "voice" in supported_overrides else [],
     }
 
 
 def chosen(state: ServerState, body: bytes, content_type: str) -> PendingCall:
-    """Understand what a page asks for, and have it made ready.
+    """Parse a page's choices and prepare the engine for them.
 
     Args:
-        state: says what is offered.
-        body: ``{"persona": NAME, "voice": NAME}``; either may be left out, and so may all of it.
+        state: lists the choices on offer.
+        body: ``{"persona": NAME, "voice": NAME}``; each key, and the whole body, is optional.
         content_type: of the body.
 
     Raises:
-        HTTPException: 415 or 422 where it asks for something else, 409 where the engine cannot.
+        HTTPException: 415 or 422 for an invalid choice, 409 if the engine rejects it.
     """
     if not body.strip():
         return PendingCall(is_browser=True)
     asked = parse_json(body, content_type)
     if not isinstance(asked, dict) or not all(isinstance(value, str) for value in asked.values()):
         raise HTTPException(422, 'expected {"persona": "...", "voice": "..."}')
-    # Checked against the names that are offered: a persona's words never come from a page.
+    # Only names on offer: a persona's prompt never comes from a page.
     offered = offers(state)
     for name, names in (("persona", offered["personas"]), ("voice", offered["voices"])):
         if asked.get(name) and asked[name] not in names:
             raise HTTPException(422, f"{name}: expected one of those that are offered")
     request = CallOverrides(voice=asked.get("voice") or None)
     if asked.get("persona"):
+        # the chosen voice wins over the persona's
         request = request.or_else(state.personas.select(asked["persona"]))
     try:
-        state.engine.prepare(request)
+        state.engine.prepare(request)  # starts in the background; the stream comes a moment later
     except RequestRefused as refusal:
         raise HTTPException(409, str(refusal)) from refusal
-    section = asked.get("persona") or None  # one of those that are offered
+    section = asked.get("persona") or None  # checked above
     return PendingCall(request=request, section=section, is_browser=True)
 
 
 WEB = Path(__file__).resolve().parents[2] / "web"
-# Listed beforehand: so no name from outside is ever looked up on the disk.
+# Listed once: no name from outside is ever looked up on the disk.
 _FILES = {path.name: path for path in sorted(WEB.iterdir()) if path.is_file()}
 _POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"
 _HEADERS = {
-    "Cache-Control": "no-cache",  # kept, but asked about each time: a new version must not meet an old script
+    "Cache-Control": "no-cache",  # revalidate each time: a new version must not meet an old script
     "Content-Security-Policy": _POLICY,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -136,47 +137,47 @@ _HEADERS = {
 async def page_response(
     name: str, request: Request, dashboard_auth: DashboardAuth, headers: Mapping[str, str] = _HEADERS
 ) -> Response:
-    """Give a page; a browser that is not let in gets one, too, which says how to get in.
+    """Return a page, or an error page with the remedy for a browser without access.
 
     Args:
-        name: of the page's file.
-        request: asks for it.
-        dashboard_auth: who may see it.
-        headers: of the answer.
+        name: file name of the page.
+        request: the request for it.
+        dashboard_auth: decides on access.
+        headers: of the response.
 
     Raises:
-        HTTPException: where who asks is not let in, and is no browser.
+        HTTPException: for a client without access that is not a browser.
     """
     try:
         await dashboard_auth.check(request)
     except HTTPException as refusal:
-        # Programs get the plain refusal: a page would hide its status from them.
+        # Programs get the plain error: a page would hide its status from them.
         if "text/html" not in request.headers.get("accept", ""):
             raise
         return refusal_page(refusal)
     response = FileResponse(_FILES[name], headers=dict(headers))
-    dashboard_auth.remember(request, response)
+    dashboard_auth.remember(request, response)  # a cookie for a device that has sent the password
     return response
 
 
 def page_files_router(dashboard_auth: DashboardAuth, connect_to: str = "'self'") -> APIRouter:
-    """Make the routes of the page itself.
+    """Build the routes of the page and its files.
 
     Args:
-        dashboard_auth: who may see it.
-        connect_to: where the page may open streams, as its Content-Security-Policy says it.
+        dashboard_auth: decides on access.
+        connect_to: origins to which the page may open streams, in the syntax of its Content-Security-Policy.
     """
     router = APIRouter()
     headers = _HEADERS | {"Content-Security-Policy": f"{_POLICY}; connect-src {connect_to}"}
 
     @router.get("/")
     async def page(request: Request) -> Response:
-        """The phone."""
+        """Return the phone page."""
         return await page_response("index.html", request, dashboard_auth, headers)
 
     @router.get("/web/{name}", dependencies=[Depends(dashboard_auth.check)])
     def part(name: str) -> FileResponse:
-        """What the page is made of; 404 for any other name."""
+        """Return a file of the page. 404: any other name."""
         if name not in _FILES:
             raise HTTPException(404, "no such file")
         return FileResponse(_FILES[name], headers=_HEADERS)
@@ -187,26 +188,26 @@ def page_files_router(dashboard_auth: DashboardAuth, connect_to: str = "'self'")
 def browser_phone_router(
     calls: CallsSource, dashboard_auth: DashboardAuth, connect_to: str = "'self'"
 ) -> APIRouter:
-    """Make the routes of the page and of its calls.
+    """Build the routes of the page and its calls.
 
     Args:
-        calls: prepares those of the page.
-        dashboard_auth: who may see it, and call.
-        connect_to: where the page may open streams, as its Content-Security-Policy says it.
+        calls: prepares the page's calls.
+        dashboard_auth: decides on access to the page and its calls.
+        connect_to: origins to which the page may open streams, in the syntax of its Content-Security-Policy.
     """
     router, checked = APIRouter(), [Depends(dashboard_auth.check)]
     router.include_router(page_files_router(dashboard_auth, connect_to))
 
     @router.get("/offers", dependencies=checked)
     async def offered() -> JSONResponse:
-        """Name the personas and the voices that a call may ask for."""
+        """Return the names of the personas and voices on offer."""
         return JSONResponse(await calls.offers(), headers={"Cache-Control": "no-store"})
 
     @router.post("/web/call", dependencies=checked)
     async def new_call(request: Request) -> JSONResponse:
-        """Name a new call, and give the token that its stream must show; what it asks for is made ready."""
+        """Create a call: prepare the engine, and return its SID and the token of its stream."""
         body, content_type = await read_body(request, MAX_BODY_BYTES), request.headers.get("content-type", "")
-        # As hard to guess as Twilio's own: whoever knows it may follow the call's words.
+        # As hard to guess as Twilio's: a SID gives access to the call's transcript.
         call_sid = f"CA{secrets.token_hex(16)}"
         ready = await calls.create_browser_call(call_sid, body, content_type, source_of(request))
         return JSONResponse(ready, headers={"Cache-Control": "no-store"})

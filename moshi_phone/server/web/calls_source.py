@@ -1,4 +1,4 @@
-"""What the routes need to know of calls: one protocol for a single server and for a cluster."""
+"""The routes' view of calls: one protocol for a single server and for a cluster."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class CallUpdate:
     """One call at one moment.
 
     Attributes:
-        metrics: as ``/calls/SID`` shows them; ``over`` says whether the call has ended.
-        pieces: how many pieces of words there are.
-        words: the lines that were said; None where no piece is new.
-        turns: who spoke when in the last minute; None where nobody measures it.
+        metrics: as in ``/calls/SID``; ``over`` is true once the call has ended.
+        pieces: number of transcript pieces so far.
+        words: transcript lines; None if no piece is new.
+        turns: who spoke when in the last minute; None if turns are not measured.
     """
 
     metrics: dict[str, Any]
@@ -26,60 +26,60 @@ class CallUpdate:
 
 
 class CallsSource(Protocol):
-    """The calls that there are: those of this server, or those of all workers of a cluster.
+    """Calls of this server, or of all workers of a cluster.
 
     Attributes:
-        update_s: how often a page that follows one call is updated, in seconds.
+        update_s: interval between updates of a page that follows one call, in seconds.
     """
 
     update_s: float
 
     async def health(self, *, is_public: bool) -> dict[str, Any]:
-        """Say whether the next call would be answered, for ``/healthz``; ``ready`` is the verdict.
+        """Return whether the next call would be answered (``ready``), for ``/healthz``.
 
         Args:
-            is_public: everybody reads it, so the machines behind the server are not named.
+            is_public: whether strangers can read it; then machine names are omitted.
         """
 
     async def overview(self) -> dict[str, Any]:
-        """Give the status and the calls that run."""
+        """Return the status and the running calls."""
 
     async def details(self, call_sid: str) -> dict[str, Any] | None:
-        """Give one call, while it runs and for a while after; None where there is none."""
+        """Return one call, running or recently ended; None if unknown."""
 
     async def update(self, call_sid: str, pieces: int) -> CallUpdate | None:
-        """Give one call's metrics, and its words where there are others than those ``pieces``."""
+        """Return one call's metrics, and its transcript if it has more than ``pieces`` pieces."""
 
     async def say(self, call_sid: str, text: str) -> tuple[int, str] | None:
-        """Have something said in a call.
+        """Say a text in a call.
 
         Returns:
-            HTTP's status and the reason where it is an error; None where there is no such call.
+            HTTP status and the reason of an error; None if there is no such call.
         """
 
     async def scrape(self) -> bytes:
-        """Give all metrics in Prometheus' text format."""
+        """Return all metrics in the text format of Prometheus."""
 
     async def offers(self) -> dict[str, list[str]]:
-        """Name the personas and the voices that a call of the page may ask for."""
+        """Return the names of the personas and voices that a call of the page may choose."""
 
     async def create_browser_call(
         self, call_sid: str, body: bytes, content_type: str, peer: str
     ) -> dict[str, str]:
-        """Prepare a call of the page; gives what the page needs to open its stream.
+        """Prepare a call of the page; return the data with which the page opens its stream.
 
         Args:
-            call_sid: its name.
-            body: what the page asks for (``browser_phone.chosen``).
+            call_sid: SID of the new call.
+            body: the page's choices (``browser_phone.chosen``).
             content_type: of the body.
-            peer: who asks, for the log.
+            peer: address of the client, for the log.
 
         Raises:
-            HTTPException: when it asks for something that is not offered, or no session is free.
+            HTTPException: for a choice that is not on offer, or if no session is free.
         """
 
     def is_over(self) -> bool:
-        """Tell whether no call is taken any more and none runs."""
+        """Return whether no call is accepted any more and none runs."""
 
     async def pause(self, secs: float) -> None:
-        """Wait so long, or until there is news that does not wait: the start has failed."""
+        """Wait for ``secs``, or until the start has failed, which is urgent."""

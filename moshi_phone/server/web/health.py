@@ -1,4 +1,4 @@
-"""``GET /healthz``, and the status that the page shows."""
+"""``GET /healthz``, and the status shown on the page."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ ENGINE_ERROR = "The engine cannot take a call now; the server's log says why."
 
 
 def health_router(calls: CallsSource, is_public: Callable[[], bool]) -> APIRouter:
-    """Make ``GET /healthz``, which everybody may ask.
+    """Build ``GET /healthz``, which needs no credentials.
 
     Args:
-        calls: those that there are.
-        is_public: tells whether strangers may ask.
+        calls: source of the calls.
+        is_public: returns whether strangers can reach the server.
     """
     router = APIRouter()
 
     @router.get(HEALTH_PATH)
     async def answer() -> JSONResponse:
-        """Whether the next call would be answered."""
-        report = await calls.health(is_public=is_public())
+        """Report whether the next call would be answered: 200 or 503."""
+        report = await calls.health(is_public=is_public())  # asked each time: a tunnel may open later
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
 
     return router
 
 
 def health(state: ServerState, *, is_public: bool = False) -> dict[str, Any]:
-    """Say how the line is doing, for ``/healthz``."""
+    """Return the health of the server, for ``/healthz``."""
     engine = state.engine
     error = _published_error(state)
     report: dict[str, Any] = {
         "ready": error is None,
         "error": error,
         "engine": engine.name,
-        # Sorted: sets have no order, and two answers should compare equal.
+        # Sorted: sets have no order, and equal states should give equal answers.
         "capabilities": sorted(engine.capabilities),
         "supported_overrides": sorted(
             engine.supported_overrides
@@ -63,7 +63,7 @@ def health(state: ServerState, *, is_public: bool = False) -> dict[str, Any]:
         "version": VERSION,
     }
     if engine.servers:
-        # Whoever asks a public line need not learn what the machines behind it are called.
+        # On a public server, machine names are replaced by numbers.
         report["servers"] = [
             _published(server, f"server {number}" if is_public else server.name)
             for number, server in enumerate(engine.servers, 1)
@@ -72,7 +72,7 @@ def health(state: ServerState, *, is_public: bool = False) -> dict[str, Any]:
 
 
 def _published(server: ServerStatus, name: str) -> dict[str, Any]:
-    """Say how a server is; why it is out is in the log."""
+    """Return a server's state. The reason for a failure is in the log only."""
     return {
         "name": name,
         "kind": server.kind,
@@ -83,7 +83,7 @@ def _published(server: ServerStatus, name: str) -> dict[str, Any]:
 
 
 def _published_error(state: ServerState) -> str | None:
-    """Say why no call is taken, to everybody: what an exception said is in the log and nowhere else."""
+    """Return why no call is accepted. Exception texts are in the log only."""
     return ENGINE_ERROR if state.engine.error else state.calls.closing or overload_of(state)
 
 
@@ -91,10 +91,10 @@ State = Literal["loading", "ready", "error", "closing"]
 
 
 def status(state: ServerState) -> dict[str, Any]:
-    """Say in which state the server is, and who answers.
+    """Return the server's state and engine.
 
-    ``progress`` is the engine's last line while the state is ``loading``, ``error`` a sentence while it is
-    ``error``; otherwise they are None.
+    ``progress`` is the engine's last line while the state is ``loading``. ``error`` is a sentence while it is
+    ``error``. Otherwise they are None.
     """
     now = _state(state)
     return {
@@ -111,9 +111,9 @@ def status(state: ServerState) -> dict[str, Any]:
 def _state(state: ServerState) -> State:
     if state.startup.failure is not None:
         return "error"
-    if state.calls.closing is not None:  # first: an engine that has been stopped is no error then
+    if state.calls.closing is not None:  # before the engine: a stopped engine is no error while closing
         return "closing"
     if state.engine.error is None:
         return "ready"
-    # An engine that is still loading has an error, too, as it takes no calls; only later it is a defect.
+    # An engine has an error while it loads, too; only after the start is it a defect.
     return "error" if state.startup.done else "loading"

@@ -1,4 +1,4 @@
-"""The Calls page's routes: calls that are over and calls that run, their recordings, words and reports."""
+"""Routes of the Calls page: ended and running calls, their recordings, transcripts and reports."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from moshi_phone.server.web.browser_phone import page_response
 from moshi_phone.server.web.history_source import HistorySource
 from moshi_phone.server.web.say import read_text
 
-_BODY_BYTES = 4 * 1024
-_TOLD_EVERY_S = 1.0
-_NO_STORE = {"Cache-Control": "no-store"}
-_FILE_HEADERS = _NO_STORE | {"X-Content-Type-Options": "nosniff"}
+_BODY_BYTES = 4 * 1024  # a request's JSON; {"text": …} and {"whole_caller": …} need far less
+_TOLD_EVERY_S = 1.0  # how often the list of running calls is sent
+_NO_STORE = {"Cache-Control": "no-store"}  # recordings and words of callers stay out of every cache
+_FILE_HEADERS = _NO_STORE | {"X-Content-Type-Options": "nosniff"}  # a WAV is never run as anything else
 
 
 class Question(BaseModel):
-    """The query of ``/history/calls``; an empty value asks nothing.
+    """Query parameters of ``/history/calls``; an empty value sets no filter.
 
     Attributes:
-        number: a part of a number.
-        since: UTC, ISO 8601, as rows have it.
-        until: likewise.
+        number: substring of a phone number.
+        since: start time, UTC, ISO 8601, in the format of the rows.
+        until: end time, same format.
         outcome: one of ``Outcome``.
-        before_at: ``began_at`` of the last row that is known.
-        before_id: its ``id``.
-        limit: how many.
+        before_at: ``began_at`` of the last row of the previous page.
+        before_id: ``id`` of that row.
+        limit: maximum number of rows.
     """
 
     number: str = Field("", max_length=64)
@@ -54,29 +54,31 @@ class Question(BaseModel):
 
     @property
     def search(self) -> CallSearch:
-        """The same, for rows."""
+        """The query as a search over rows."""
         return CallSearch(
             number=self.number or None,
             since=self.since or None,
             until=self.until or None,
             outcome=self.outcome,
+            # the cursor of the next page
             before=(self.before_at, self.before_id) if self.before_at else None,
             limit=self.limit,
         )
 
 
 def history_router(state: ServerState) -> APIRouter:
-    """Make the routes, for who may see the browser phone.
+    """Build the routes; they require access to the browser phone.
 
     Args:
-        state: what the calls share.
+        state: shared state of the server.
     """
     router, history = APIRouter(prefix="/history"), HistorySource(state)
+    # every route but the page itself: a refused browser gets an HTML page there
     checked = [Depends(state.dashboard_auth.check)]
 
     @router.get("")
     async def page(request: Request) -> Response:
-        """The page itself."""
+        """Return the page."""
         return await page_response("calls.html", request, state.dashboard_auth)
 
     router.include_router(_reading(state, history), dependencies=checked)
@@ -89,38 +91,39 @@ def _reading(state: ServerState, history: HistorySource) -> APIRouter:
 
     @router.get("/calls")
     async def list_calls(question: Annotated[Question, Query()]) -> JSONResponse:
-        """The calls that are looked for, the newest first."""
+        """Return the matching calls, newest first."""
         return JSONResponse(await history.find(question.search), headers=_NO_STORE)
 
     @router.get("/running", response_class=EventSourceResponse)
     async def follow() -> AsyncIterator[ServerSentEvent]:
-        """The calls that run, once a second, and a number that changes with every call."""
+        """Stream the running calls once a second, with a version number that changes with every call."""
         while True:
             yield ServerSentEvent(event="running", data=history.running())
+            # A page that stays connected would keep a closing server from stopping.
             if state.calls.closing is not None and not state.calls.running:
                 return
             await asyncio.sleep(_TOLD_EVERY_S)
 
     @router.get("/calls/{row_id}")
     async def show(row_id: str) -> JSONResponse:
-        """One call: its row, its words, its report."""
+        """Return one call: row, transcript and report."""
         return JSONResponse(await history.details(await history.row(row_id)), headers=_NO_STORE)
 
     @router.get("/calls/{row_id}/recordings/{number}")
     async def recording(row_id: str, number: int) -> FileResponse:
-        """A recording, whole or in ranges, as players ask for it."""
+        """Return a recording, whole or by HTTP range."""
         path = await history.recording(row_id, number)
         return FileResponse(path, media_type="audio/wav", headers=_FILE_HEADERS)
 
     @router.get("/calls/{row_id}/recordings/{number}/levels")
     async def levels(row_id: str, number: int) -> JSONResponse:
-        """How loud both voices are over time."""
+        """Return the loudness of both voices over time."""
         path = await history.recording(row_id, number)
         return JSONResponse(await history.levels(path), headers=_NO_STORE)
 
     @router.get("/calls/{row_id}/picture")
     async def picture(row_id: str) -> FileResponse:
-        """The picture of the call's report."""
+        """Return the picture of the call's report."""
         row = await history.row(row_id)
         path = await history.on_disk(lambda: call_files.picture(row))
         if path is None:
@@ -136,12 +139,12 @@ def _acting(state: ServerState, history: HistorySource) -> APIRouter:
     @router.post("/calls/{row_id}/hang-up", status_code=202)
     async def hang_up(row_id: str, request: Request) -> None:
         """End a running call."""
-        await _json(request)
+        await _json(request)  # rejects a form post from another site; the body itself is empty
         history.call(row_id).request_end("the Calls page hung up")
 
     @router.post("/calls/{row_id}/transfer", status_code=202)
     async def transfer(row_id: str, request: Request) -> None:
-        """Put the caller of a running call through to a person; 409 where that cannot be."""
+        """Transfer a running call to a person. 409: the call cannot be transferred."""
         await _json(request)
         call = history.call(row_id)
         if not CallControl(call, state).transfer("The Calls page transfers the call"):
@@ -149,7 +152,7 @@ def _acting(state: ServerState, history: HistorySource) -> APIRouter:
 
     @router.post("/calls/{row_id}/say", status_code=202)
     async def say(row_id: str, request: Request) -> None:
-        """Have these words said in a running call."""
+        """Say a text in a running call."""
         text = await read_text(request)
         try:
             history.call(row_id).say(text)
@@ -162,10 +165,10 @@ def _acting(state: ServerState, history: HistorySource) -> APIRouter:
 
     @router.post("/calls/{row_id}/delete")
     async def delete(row_id: str, request: Request) -> JSONResponse:
-        """Delete a call, or with ``{"whole_caller": true}`` all calls of its caller; files and all."""
+        """Delete a call, or all calls of its caller (``{"whole_caller": true}``), with their files."""
         asked = await _json(request)
         row = await history.row(row_id)
-        try:
+        try:  # only `true` itself may delete more than one call
             erased = await erase(state, row, whole_caller=asked.get("whole_caller") is True)
         except ErasingFailed as error:
             raise HTTPException(503, str(error)) from error
@@ -175,7 +178,7 @@ def _acting(state: ServerState, history: HistorySource) -> APIRouter:
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    """Read a JSON object; a page of a stranger's cannot send one (``parse_json``)."""
+    """Read a JSON object. Its content type keeps other sites' forms out (``parse_json``)."""
     said = parse_json(await read_body(request, _BODY_BYTES), request.headers.get("content-type", ""))
     if not isinstance(said, dict):
         raise HTTPException(422, "expected a JSON object")

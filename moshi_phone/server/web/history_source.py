@@ -1,4 +1,4 @@
-"""What the Calls page asks: rows of memory and of the database, files, running calls."""
+"""Data of the Calls page: rows from memory and from the database, files, running calls."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import words
 from moshi_phone.server.web.monitoring import metrics_of
 
-_READERS = 2  # questions to the disk at a time: who asks a hundred times at once waits
+_READERS = 2  # concurrent reads of the disk; further requests wait
 
 T = TypeVar("T")
 
 
 class HistorySource:
-    """Answers what the page asks.
+    """Answers the page's requests.
 
     Args:
-        state: what the calls share.
+        state: shared state of the server.
     """
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
-        self._reading = asyncio.Semaphore(_READERS)
+        self._reading = asyncio.Semaphore(_READERS)  # bounds the threads that read the database and files
 
     async def find(self, search: CallSearch) -> dict[str, Any]:
-        """Give the rows that are looked for, those of memory among them."""
+        """Return the matching rows, from the database and from memory."""
         store, rows, error = self._state.history.store, list[CallRow](), None
         recent = self._state.history.rows
-        total = sum(map(replace(search, before=None).matches, recent))
-        wider = replace(search, limit=search.limit + 1)  # one more says whether there are more
+        total = sum(map(replace(search, before=None).matches, recent))  # the cursor must not reduce the total
+        wider = replace(search, limit=search.limit + 1)  # one more row shows whether there is another page
         if isinstance(store, CallStore):
             try:
                 async with self._reading:
@@ -55,7 +55,7 @@ class HistorySource:
                 error = store.error
             except (sqlite3.Error, OSError) as failure:
                 error = f"{store.path} cannot be read now ({failure}): these are the calls in memory."
-        found = newest_first(wider, rows, recent)
+        found = newest_first(wider, rows, recent)  # memory wins: a row may not be written yet
         return {
             "calls": [self._brief(row) for row in found[: search.limit]],
             "more": len(found) > search.limit,
@@ -65,28 +65,28 @@ class HistorySource:
         }
 
     def running(self) -> dict[str, Any]:
-        """Give the calls that run."""
+        """Return the running calls."""
         known = {row.call_sid: row for row in self._state.history.rows if row.is_open}
         calls = sorted(self._state.calls.running, key=lambda call: call.began_s)
         can_say = "say" in self._state.engine.capabilities
         return {
             "version": self._state.history.version,
-            "running": [
+            "running": [  # changes with every call: the page then reloads its list
                 self._brief(row)
                 | {"secs": round(call.secs, 1), "can_say": can_say, "can_transfer": self._can_transfer(call)}
                 for call in calls
-                if (row := known.get(call.start.call_sid))
+                if (row := known.get(call.start.call_sid))  # a call without a webhook or a row is not listed
             ],
         }
 
     async def row(self, row_id: str) -> CallRow:
-        """Give a row.
+        """Return a row.
 
         Raises:
-            HTTPException: 404 where there is none, 503 where the database cannot be asked.
+            HTTPException: 404 if there is none, 503 if the database cannot be read.
         """
         history = self._state.history
-        row = history.get(row_id)
+        row = history.get(row_id)  # memory first: it has the newest state
         if row is None and isinstance(history.store, CallStore):
             try:
                 async with self._reading:
@@ -98,7 +98,7 @@ class HistorySource:
         return row
 
     async def details(self, row: CallRow) -> dict[str, Any]:
-        """Give all that is known of a call."""
+        """Return all data of a call."""
         call = self._state.calls.find(row.call_sid) if row.call_sid else None
         files, said, report, picture = await self.on_disk(
             lambda: (
@@ -110,24 +110,25 @@ class HistorySource:
         )
         return self._brief(row) | {
             "call_sid": row.call_sid,
+            # live while the call runs
             "metrics": metrics_of(call) if call and not call.over else dict(row.metrics),
             "recordings": [path.name for path in files],
-            # A call of memory is known by its last lines, also where no transcript is kept.
+            # A recent call has its last lines in memory, even without a stored transcript.
             "words": said if said is not None else words(call) if call else None,
             "report": report,
             "has_picture": picture is not None,
-            "whole_caller": is_one_person(row),
+            "whole_caller": is_one_person(row),  # whether "all calls of this caller" can be deleted
         }
 
     async def recording(self, row_id: str, number: int) -> Path:
-        """Give the file of a call's recording.
+        """Return the path of a call's recording.
 
         Args:
-            row_id: names the call.
-            number: which of its recordings, from 0.
+            row_id: ID of the row.
+            number: index of the recording, from 0.
 
         Raises:
-            HTTPException: 404 where there is none.
+            HTTPException: 404 if there is none.
         """
         row = await self.row(row_id)
         paths = await self.on_disk(lambda: call_files.recordings(row))
@@ -136,10 +137,10 @@ class HistorySource:
         return paths[number]
 
     async def levels(self, path: Path) -> dict[str, Any]:
-        """Measure a recording.
+        """Measure the loudness of a recording.
 
         Raises:
-            HTTPException: 404 where it cannot be read.
+            HTTPException: 404 if it cannot be read.
         """
         try:
             return asdict(await self.on_disk(lambda: read_levels(path)))
@@ -147,10 +148,10 @@ class HistorySource:
             raise HTTPException(404, str(error)) from error
 
     async def on_disk(self, work: Callable[[], T]) -> T:
-        """Do something with files in a thread; few at a time.
+        """Run file work in a thread, at most ``_READERS`` at a time.
 
         Raises:
-            HTTPException: 503 where the disk does not.
+            HTTPException: 503 if the disk fails.
         """
         try:
             async with self._reading:
@@ -159,10 +160,10 @@ class HistorySource:
             raise HTTPException(503, f"The files cannot be read ({error.strerror}).") from error
 
     def call(self, row_id: str) -> Call:
-        """Give a running call.
+        """Return a running call.
 
         Raises:
-            HTTPException: 404 where it does not run.
+            HTTPException: 404 if it has ended.
         """
         row = self._state.history.get(row_id)
         for call in self._state.calls.running:
@@ -171,12 +172,12 @@ class HistorySource:
         raise HTTPException(404, "The call is over.")
 
     def _can_transfer(self, call: Call) -> bool:
-        """Tell whether a call can be transferred."""
+        """Return whether the call can be transferred: needs a number, Twilio's API and a webhook."""
         is_known = bool(call.expected.transfer_to or self._state.settings.calls.transfer_to)
         return is_known and self._state.rest is not None and call.expected.incoming is not None
 
     def _brief(self, row: CallRow) -> dict[str, Any]:
-        """Give what the list has of a row."""
+        """Return the fields of a row that the list shows."""
         return {
             "id": row.id,
             "kind": row.kind,

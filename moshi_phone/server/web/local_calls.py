@@ -1,4 +1,4 @@
-"""The calls of this server, for its routes and for the gateways of a cluster."""
+"""The calls of this server, for its own routes and for the gateways of a cluster."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from moshi_phone.server.web.monitoring import details, metrics, metrics_of, over
 
 
 class LocalCalls:
-    """See ``CallsSource``.
+    """Implements ``CallsSource`` for one server.
 
     Args:
-        state: what the calls share.
+        state: shared state of the server.
     """
 
-    update_s = 0.25  # four times a second: a word appears while it is spoken
+    update_s = 0.25  # four updates a second: a word appears while it is spoken
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
-        self._registry = metrics(state)  # reads the calls at each scrape; nothing is counted twice
+        self._registry = metrics(state)  # reads the calls' counters at each scrape; nothing is counted twice
 
     async def health(self, *, is_public: bool) -> dict[str, Any]:
         """See ``CallsSource``."""
@@ -49,7 +49,7 @@ class LocalCalls:
         call = self._state.calls.find(call_sid)
         if call is None:
             return None
-        # Not the number of lines: a word may go into one that is there.
+        # Not the number of lines: a new word may extend the last one.
         now = call.observations.transcript.pieces
         talk = call.observations.conversation
         return CallUpdate(
@@ -62,7 +62,7 @@ class LocalCalls:
         if call is None:
             return None
         try:
-            call.say(text)
+            call.say(text)  # returns at once; the session queues the text
         except CallClosed as error:
             return 404, str(error)
         except Unsupported as error:
@@ -84,7 +84,7 @@ class LocalCalls:
         call_sid: str,
         body: bytes,
         content_type: str,
-        peer: str,  # noqa: ARG002 - who finds no session is refused with the stream
+        peer: str,  # noqa: ARG002 - the stream is refused if no session is free
     ) -> dict[str, str]:
         """See ``CallsSource``."""
         self._state.expected.add(call_sid, chosen(self._state, body, content_type), self._state.clock())
@@ -93,10 +93,11 @@ class LocalCalls:
     def is_over(self) -> bool:
         """See ``CallsSource``."""
         closing, failure = self._state.calls.closing, self._state.startup.failure
+        # a failed start ends the page's streams as well
         return failure is not None or (closing is not None and not self._state.calls.running)
 
     async def pause(self, secs: float) -> None:
         """See ``CallsSource``."""
-        with suppress(TimeoutError):
+        with suppress(TimeoutError):  # a timeout is the normal case
             async with asyncio.timeout(secs):
                 await self._state.startup.failed.wait()

@@ -1,4 +1,4 @@
-"""``/metrics`` for Prometheus, ``/calls`` for programs, event streams for the page."""
+"""``/metrics`` for Prometheus, ``/calls`` for programs, and event streams for the page."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ from moshi_phone.server.web.calls_source import CallsSource
 from moshi_phone.server.web.health import status
 
 _BUCKETS_MS = (5, 10, 20, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, 1000, 2000)
-"""Finest around 80 ms, where a frame stops being in time, and 300 ms, the target of the delay."""
+"""Finest around 80 ms, the deadline of a frame, and 300 ms, the target of the delay."""
 
 
 def metrics(state: ServerState) -> CollectorRegistry:
-    """Make a registry of all metrics of this process.
+    """Create a registry with all metrics of this process.
 
     Args:
-        state: what the calls share.
+        state: shared state of the server.
     """
     registry = CollectorRegistry()  # not the library's global one, which two servers in a process would share
     registry.register(_PhoneCollector(state))
-    ProcessCollector(registry=registry)
+    ProcessCollector(registry=registry)  # CPU, memory and open files
     return registry
 
 
 class _PhoneCollector(Collector):
-    """Reads at each scrape what the calls count anyway."""
+    """Reads the calls' own counters at each scrape."""
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
 
     def collect(self) -> Iterator[Metric]:
         calls, engine = self._state.calls, self._state.engine
-        # Of ended and running calls together, so that no counter falls when a call ends.
+        # Sums over ended and running calls: no counter falls when a call ends.
         totals = calls.metrics()
         yield CounterMetricFamily("moshi_calls", "Calls that have ended.", value=calls.served)
         yield GaugeMetricFamily("moshi_calls_running", "Calls that run.", value=len(calls.running))
@@ -81,9 +81,9 @@ class _PhoneCollector(Collector):
         yield CounterMetricFamily(
             "moshi_lost_calls", "Calls that ended because their session broke.", value=engine.lost_calls
         )
-        if engine.step_times:
+        if engine.step_times:  # only engines with a batch have step times
             yield _steps(engine)
-        if engine.servers:
+        if engine.servers:  # only engines on other machines have servers
             yield from _servers(engine)
         yield refusals_metric(self._state.refusals.counts)
         stages = HistogramMetricFamily(
@@ -122,7 +122,7 @@ class _PhoneCollector(Collector):
 
 
 def refusals_metric(counts: RefusalCounts) -> Metric:
-    """Give the counter of all refusals; docs/access.md explains each cause."""
+    """Return the counter of all refusals. docs/access.md explains each cause."""
     family = CounterMetricFamily("moshi_refusals", "Calls that were refused.", labels=["where", "cause"])
     for where, causes in counts.items():
         for cause, count in causes.items():
@@ -162,65 +162,66 @@ def _servers(engine: DuplexEngine) -> Iterator[Metric]:
 
 
 def _steps(engine: DuplexEngine) -> Metric:
-    """Give how long steps took by how many calls were in them; the counts are how often that was so."""
+    """Return step durations, labelled by the number of calls in the step."""
     steps = HistogramMetricFamily(
         "moshi_step_seconds", "How long one step of the model took, by the calls in it.", labels=["rows"]
     )
     for rows, histogram in engine.step_times.items():
-        # A number of calls that never occurred would be a row of zeros for each bucket.
+        # A number of calls that never occurred would add a row of zeros for each bucket.
         if histogram.count:
             _add(steps, histogram, str(rows))
     return steps
 
 
 def _add(family: HistogramMetricFamily, histogram: Histogram, *labels: str) -> HistogramMetricFamily:
-    # Each bucket ends where a slot of the histogram does, so these counts are exact.
+    # Each bucket ends at a slot boundary of the histogram, so these counts are exact.
     buckets = [(str(ms / 1000), float(histogram.cumulative_count(ms))) for ms in _BUCKETS_MS]
     family.add_metric(labels, [*buckets, ("+Inf", float(histogram.count))], histogram.total_ms / 1000)
     return family
 
 
-_LIST_EVERY_S = 1.0
-_NO_STORE = {"Cache-Control": "no-store"}
+_LIST_EVERY_S = 1.0  # how often the list of calls is sent
+_NO_STORE = {"Cache-Control": "no-store"}  # transcripts stay out of every cache
 
 
 Check = Callable[[HTTPConnection], Awaitable[None]]
 
 
 def monitoring_router(calls: CallsSource, check: Check) -> APIRouter:
-    """Make the routes that tell of calls.
+    """Build the routes that report on calls.
 
-    The list names calls by the beginning of their SID only. Whoever knows a whole SID, which is as good
-    as a secret, may follow the call's words: its own page, and a rehearsal.
+    The list shows only the beginning of each SID. A whole SID is as good as a secret: it gives access to the
+    call's transcript, for the call's own page and for a rehearsal.
 
     Args:
-        calls: those that there are.
-        check: raises HTTPException for who may not look.
+        calls: source of the calls.
+        check: raises HTTPException for a client without access.
     """
     router = APIRouter(dependencies=[Depends(check)])
 
     @router.get("/metrics")
     async def scrape() -> Response:
-        """Everything since the start of the process."""
+        """Return all metrics since the start of the process."""
         return Response(await calls.scrape(), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/calls")
     async def list_calls() -> dict[str, Any]:
-        """The calls that run, with their metrics."""
+        """Return the running calls with their metrics."""
         return await calls.overview()
 
     @router.get("/calls/events", response_class=EventSourceResponse)
     async def follow_calls() -> AsyncIterator[ServerSentEvent]:
-        """The same once a second, until the server is closing and the last call is over."""
+        """Stream the same list once a second, until the server is closing and the last call has ended."""
         while True:
             yield ServerSentEvent(event="calls", data=await calls.overview())
             if calls.is_over():
                 return
+            # ends early when the start fails, so that the page gets the reason
             await calls.pause(_LIST_EVERY_S)
 
     @router.get("/calls/{call_sid}")
     async def show_call(call_sid: str) -> JSONResponse:
-        """One call, while it runs and for a while after: its metrics and what was said."""
+        """Return one call, running or recently ended: its metrics and transcript."""
         call = await calls.details(call_sid)
         if call is None:
             raise HTTPException(404, "no such call, or it has been over for long")
@@ -228,8 +229,8 @@ def monitoring_router(calls: CallsSource, check: Check) -> APIRouter:
 
     @router.get("/calls/{call_sid}/events", response_class=EventSourceResponse)
     async def follow_call(call_sid: str) -> AsyncIterator[ServerSentEvent]:
-        """One call as it goes: ``metrics``, ``words`` and ``turns`` if they are new, at last ``end``."""
-        pieces, turns = 0, None
+        """Stream one call: ``metrics``, ``words`` and ``turns`` that have changed, finally ``end``."""
+        pieces, turns = 0, None  # what the page has already
         while (update := await calls.update(call_sid, pieces)) and not update.metrics["over"]:
             yield ServerSentEvent(event="metrics", data=update.metrics)
             if update.words is not None:
@@ -238,29 +239,29 @@ def monitoring_router(calls: CallsSource, check: Check) -> APIRouter:
                 yield ServerSentEvent(event="turns", data=update.turns)
             pieces, turns = update.pieces, update.turns
             await asyncio.sleep(calls.update_s)
-        # Also for a call that is not there: an EventSource without an end connects again and again.
+        # Also for an unknown call: an EventSource without an ``end`` reconnects for ever.
         yield ServerSentEvent(event="end", data=await calls.details(call_sid))
 
     return router
 
 
 def overview(state: ServerState) -> dict[str, Any]:
-    """Give the server's status and the list of calls, the oldest first."""
+    """Return the server's status and the running calls, oldest first."""
     calls = state.calls
     running = sorted(calls.running, key=lambda call: call.began_s)
     return status(state) | {
         "running": [{"name": call.name} | metrics_of(call) for call in running],
         "served": calls.served,
         "refused": state.refusals.by_cause,
-        "has_history": True,
+        "has_history": True,  # the page shows its link to the Calls page; a cluster has none
     }
 
 
 def metrics_of(call: Call) -> dict[str, Any]:
-    """Give a call's metrics."""
+    """Return a call's metrics."""
     return {"secs": round(call.secs, 1), "over": call.over} | call.observations.metrics.summary()
 
 
 def details(call: Call) -> dict[str, Any]:
-    """Give a call's metrics and words."""
+    """Return a call's metrics and transcript."""
     return {"name": call.name} | metrics_of(call) | {"words": words(call)}

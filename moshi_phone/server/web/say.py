@@ -1,4 +1,4 @@
-"""``POST /calls/CALL_SID/say``: words that somebody chose, in the bot's voice, in a running call."""
+"""``POST /calls/CALL_SID/say``: the bot says a given text in a running call."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from moshi_phone.access.request_body import parse_json, read_body
 from moshi_phone.server.web.calls_source import CallsSource
 from moshi_phone.server.web.monitoring import Check
 
-MAX_BODY_BYTES = 16 * 1024
-_ERRORS = 400  # HTTP's begin there
+MAX_BODY_BYTES = 16 * 1024  # ample; the session limits what it queues
+_ERRORS = 400  # first HTTP error status
 
 
 def say_router(calls: CallsSource, check: Check) -> APIRouter:
-    """Make the route. It takes ``{"text": "..."}``, and answers 202 once the words wait to be said.
+    """Build the route. It accepts ``{"text": "..."}`` and answers 202 once the text is queued.
 
     Args:
-        calls: those that there are.
-        check: raises HTTPException for who may not speak; the same as may look.
+        calls: source of the calls.
+        check: raises HTTPException for a client without access; the same as for monitoring.
     """
     router = APIRouter(dependencies=[Depends(check)])
 
     @router.post("/calls/{call_sid}/say", status_code=202)
     async def say(call_sid: str, request: Request) -> None:
-        """Have these words said; 409 where the engine cannot, 404 where there is no such call."""
+        """Say a text. 409: the engine cannot. 404: no such call."""
         text = await read_text(request)
         status, reason = await calls.say(call_sid, text) or (404, "no such call")
         if status >= _ERRORS:
@@ -33,16 +33,16 @@ def say_router(calls: CallsSource, check: Check) -> APIRouter:
 
 
 async def read_text(request: Request) -> str:
-    """Read what is to be said.
+    """Read the text to say.
 
     Raises:
-        HTTPException: 413, 415 or 422, where that is not what the request has.
+        HTTPException: 413, 415 or 422 for an invalid request.
     """
     body = await read_body(request, MAX_BODY_BYTES)
     said = parse_json(body, request.headers.get("content-type", ""))
     try:
         text = said["text"]
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError) as error:  # not an object, or one without "text"
         raise HTTPException(422, 'expected {"text": "..."}') from error
     if not isinstance(text, str):
         raise HTTPException(422, f"text: expected a string, got {type(text).__name__}")
