@@ -1,7 +1,7 @@
-"""Moshi on the phone: the front door.
+"""Moshi on the phone: the entry point.
 
-``uv run bot.py`` answers calls; ``uv run bot.py --help`` lists what else it does. ``bot`` is what pipecat's
-own runner (and Pipecat Cloud) calls for each connection.
+``uv run bot.py`` answers calls; ``uv run bot.py --help`` lists the other commands. pipecat's own runner (and
+Pipecat Cloud) calls ``bot`` for each connection.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ if __name__ == "__main__":
     import sys
     from importlib.util import find_spec
 
-    # Until a command runs there is nothing to clean up: Ctrl-C ends the process at once, without a traceback.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as under nohup
+    # Before a command runs, there is nothing to clean up: Ctrl-C ends the process at once, without a
+    # traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if ignored, as under nohup
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if missing := [name for name in ("loguru", "click", "fastapi", "pipecat") if find_spec(name) is None]:
         sys.exit(
@@ -26,7 +27,7 @@ if __name__ == "__main__":
 
         return drive_call
 
-    main(_load)  # which ends the process: what follows is imported by those commands that answer calls
+    main(_load)  # ends the process; the imports below are for commands that answer calls
 
 import asyncio
 import sys
@@ -89,20 +90,20 @@ from processors.tap import FrameMonitor
 from processors.tone import ToneOverlay
 from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
 
-HEARD_SECS = 0.3  # Twilio sends a packet each 20 ms; a stream that brings none for so long may be over
+HEARD_SECS = 0.3  # Twilio sends a packet every 20 ms; a stream without one for this long may have ended
 ANY_TRANSPORT = "pipelines.any_transport:any_transport"
 
 
 async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, state: ServerState) -> None:
-    """Drive one call of Twilio's: assemble its pipeline, run it, and return when it is over.
+    """Run one Twilio call: assemble its pipeline, run it, and return when it has ended.
 
-    Whoever opened the session and the socket closes both (``server/calls/ending.py``), and bounds this.
+    The caller closes the session and the socket, and limits the time of this (``server/calls/ending.py``).
 
     Args:
         websocket: accepted, its ``start`` message read.
-        call: what was read; ``call.request_end(...)`` ends the call from anywhere.
+        call: the call; ``call.request_end(...)`` ends it from anywhere.
         session: opened for this call.
-        state: what all calls share.
+        state: shared state of the server.
     """
     serializer = TwilioSerializer(call.start.stream_sid)
     transport = TwilioTransport(websocket, serializer)
@@ -116,14 +117,14 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
         call.request_end(reason, PROTOCOL_ERROR)
 
     def take_over(newer: WebSocket, start: Start) -> float | None:
-        if transport.is_over:
+        if transport.is_over:  # too late: the pipeline is ending
             return None
         lost_s = loop.time() - serializer.media_s
         transport.replace(newer, start.stream_sid)
         call.websocket, call.start = newer, start
         return lost_s
 
-    transport.wait_secs = partial(wait_secs, call, state)
+    transport.wait_secs = partial(wait_secs, call, state)  # how long to wait for another stream
     call.take_over = take_over
 
     async def on_client_disconnected(_: TwilioTransport, __: WebSocket) -> None:
@@ -158,15 +159,15 @@ async def run_on_transport(
     *,
     rtvi: bool,
 ) -> None:
-    """Drive one call on any of pipecat's transports, likewise.
+    """Run one call on any pipecat transport, like ``run_call``.
 
     Args:
-        transport: it closes its own connection.
-        rate_hz: of the audio at its ends.
+        transport: closes its own connection.
+        rate_hz: sample rate at its ends.
         call: ``call.request_end(...)`` ends it from anywhere.
         session: opened for this call.
-        state: what all calls share.
-        rtvi: whether the other side is one of pipecat's clients.
+        state: shared state of the server.
+        rtvi: whether the peer is a pipecat client.
     """
 
     async def on_client_disconnected(*_: object) -> None:
@@ -175,12 +176,13 @@ async def run_on_transport(
     transport.add_event_handler(DISCONNECTED, on_client_disconnected)
     parts = CallParts(transport, session, rate_hz=rate_hz, rtvi=rtvi)
     own = state.settings.server.pipeline
+    # phone_call expects µ-law, which only Twilio's transport has
     make = choose_pipeline(ANY_TRANSPORT) if own == ServerOptions.pipeline else state.make_pipeline
     await _run(parts, make, call, state)
 
 
 async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerState) -> None:
-    """Add to the parts what the options ask for, assemble the pipeline, and run it to its end."""
+    """Complete the parts from the options, assemble the pipeline, and run it to its end."""
     options = state.settings.server
     heading = call.heading(state.engine.name, state.history.mask)
     control = CallControl(call, state)
@@ -203,7 +205,7 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
         replace(
             parts,
             inbound_taps=taps.inbound_taps,
-            # Before the taps: what is recorded is what the caller hears.
+            # Before the taps: the recording must contain what the caller hears.
             taps=[tone, *taps.taps] if state.settings.calls.call_limit_secs else taps.taps,
             playout_lead_ms=options.playout_lead_ms,
             hang_secs=state.settings.engine.hang_secs,
@@ -215,7 +217,7 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
     )
 
     async def on_pipeline_error(_: PipelineWorker, error: ErrorFrame) -> None:
-        # A service tries again, and says when it cannot go on; a stage that raises lost what it was given.
+        # A service retries, and reports when it cannot continue. A stage that raised has lost its frame.
         if isinstance(error.processor, AIService) and error.processor.is_usable:
             return
         call.request_end(error.error, INTERNAL_ERROR)
@@ -223,12 +225,12 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
     worker.add_event_handler("on_pipeline_error", on_pipeline_error)
     call.until_played = lambda: playback.wait(lambda mark: worker.queue_frame(MarkOutputFrame(mark)))
 
-    # Cancelled, not ended: frames in the pipeline's queues are worth nothing once the call is over.
+    # Cancelled, not ended: frames in the queues are worthless once the call has ended.
     async def cancel_when_ended() -> None:
         reason, _ = await call.wait_for_end()
         await worker.cancel(reason=reason)
 
-    runner = WorkerRunner(handle_sigint=False)  # signals are the program's: it lets the calls finish first
+    runner = WorkerRunner(handle_sigint=False)  # the program handles signals: it lets the calls finish first
     await runner.add_workers(worker)
     watchers = [asyncio.create_task(cancel_when_ended())]
     if state.settings.taps.record_notice:
@@ -243,7 +245,7 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
 
 
 def _cleaners(options: CallOptions, metrics: CallMetrics) -> list[FrameProcessor]:
-    """Make the stages for noisy and for quiet callers, as far as the options ask for them."""
+    """Create the stages for noisy and quiet callers, as enabled by the options."""
     cleaners: list[FrameProcessor] = []
     if options.noise_suppression:
         cleaners.append(NoiseSuppressor(metrics))
@@ -253,7 +255,7 @@ def _cleaners(options: CallOptions, metrics: CallMetrics) -> list[FrameProcessor
 
 
 def _watches(call: Call, state: ServerState, control: CallControl) -> list[FrameMonitor]:
-    """Make what looks out for keys and phrases that do something."""
+    """Create the monitors of keys and phrases with an action."""
     asked = state.settings.calls
     keys: dict[str, Action] = {}
     if state.settings.server.hangup_key:
@@ -279,24 +281,24 @@ def _watches(call: Call, state: ServerState, control: CallControl) -> list[Frame
 
 
 def _settings() -> Settings:
-    """Read how everything is set from the environment, by the command line's own names and defaults."""
+    """Read the settings from the environment, with the names and defaults of the command line."""
     from moshi_phone.commands.options import from_environment  # noqa: PLC0415 - click is for the command line
 
     return from_environment(Settings)
 
 
-runner_state = RunnerState(_settings)
+runner_state = RunnerState(_settings)  # nothing is loaded on import: get() does that
 
 
 async def bot(runner_args: RunnerArguments) -> None:
-    """Answer one call for pipecat's runner, with the engine that the environment or the defaults choose.
+    """Answer one call for pipecat's runner, with the engine chosen by the environment or by default.
 
-    A stream of Twilio's is answered by this line, everything else by pipecat's own transports with the same
-    stages. Who may come in is the runner's business.
+    Twilio streams are answered as by ``uv run bot.py``; other calls by pipecat's own transports with the same
+    stages. The runner decides on access.
 
     Args:
-        runner_args: the runner's. ``body`` may ask for a ``persona``, a ``voice``, a ``greeting`` and a
-            ``temperature``; ``session_id`` names the call where no phone company does.
+        runner_args: the runner's. ``body`` may contain ``persona``, ``voice``, ``greeting`` and
+            ``temperature``; ``session_id`` names a call without a telephone provider's ID.
     """
     websocket = runner_args.websocket if isinstance(runner_args, WebSocketRunnerArguments) else None
     state = await runner_state.get(websocket.scope.get("app") if websocket else _runners_app())
@@ -306,7 +308,7 @@ async def bot(runner_args: RunnerArguments) -> None:
         request = overrides_of(runner_args.body, state.personas)
         if isinstance(runner_args, WebSocketRunnerArguments) and runner_args.transport_type != PLAIN_SOCKET:
             kind, first = await recognize(runner_args.websocket, within_secs=start_secs)
-            if kind in (TWILIO, UNKNOWN):  # what is unknown is refused there, with a reason
+            if kind in (TWILIO, UNKNOWN):  # an unknown stream is refused there, with a reason
 
                 def admit(start: Start) -> None:
                     own = overrides_of(start.custom_parameters, state.personas).or_else(request)
@@ -330,7 +332,7 @@ async def bot(runner_args: RunnerArguments) -> None:
 
 
 async def _hang_up(runner_args: RunnerArguments, code: int, reason: str) -> None:
-    """Close the connection of who is not answered, where the runner has opened one."""
+    """Close the connection of an unanswered call, if the runner has opened one."""
     if isinstance(runner_args, WebSocketRunnerArguments):
         await close_socket(runner_args.websocket, code, reason)
     elif isinstance(runner_args, SmallWebRTCRunnerArguments):
@@ -338,6 +340,6 @@ async def _hang_up(runner_args: RunnerArguments, code: int, reason: str) -> None
 
 
 def _runners_app() -> object:
-    """Give the app of pipecat's own runner, where that is what runs: ``python -m`` makes it ``__main__``."""
+    """Return the app of pipecat's own runner, if it runs: under ``python -m``, it is in ``__main__``."""
     modules = (sys.modules.get(name) for name in ("__main__", "pipecat.runner.run"))
     return next((app for module in modules if (app := getattr(module, "app", None))), None)

@@ -1,4 +1,4 @@
-"""The same call on any of pipecat's transports: 16-bit PCM at the transport's rate in place of µ-law."""
+"""The same call on any pipecat transport: 16-bit PCM at the transport's rate instead of µ-law."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from processors.resampler import Resampler
 
 
 def any_transport(parts: CallParts) -> Pipeline:
-    """Assemble the call; where the transport has 24 kHz, nothing is resampled."""
+    """Assemble the call; nothing is resampled if the transport has 24 kHz."""
     other_rate = parts.rate_hz != SAMPLE_RATE_HZ
     return Pipeline(
         [
             parts.transport.input(),  # → 16-bit PCM
             *parts.inbound_taps,
-            # A phone's rate. At others it is the browser that cancels echo.
+            # For the phone's rate only. Browsers, at other rates, cancel echo themselves.
             *([EchoCanceller(parts.echo)] if parts.rate_hz == PHONE_RATE_HZ else []),
-            *parts.cleaners,  # noise and level, where the options ask for it
+            *parts.cleaners,  # noise suppression and gain, if enabled
             *([Resampler(parts.rate_hz, SAMPLE_RATE_HZ)] if other_rate else []),  # → 24 kHz
             MoshiProcessor(parts.session, hang_secs=parts.hang_secs),
             *([Resampler(SAMPLE_RATE_HZ, parts.rate_hz)] if other_rate else []),

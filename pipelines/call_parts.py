@@ -1,4 +1,4 @@
-"""What a call hands to the function that assembles its pipeline."""
+"""Arguments of the function that assembles a call's pipeline."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
 from moshi_phone.engines.duplex import HANG_SECS, DuplexSession
 from processors.echo import EchoPath
 
-CANCEL_SECS = 2.0  # what pipecat gives its stages to end, before it ends without them
+CANCEL_SECS = 2.0  # time for pipecat's stages to end, before they are abandoned
 
 Transfer = Callable[[str], bool]
-"""Begins to transfer the caller to ``--transfer-to``, given the reason for the log; False where it cannot."""
+"""Starts a transfer to ``--transfer-to``, given the reason for the log; returns False if impossible."""
 
 
 def _no_transfer(_: str) -> bool:
@@ -28,24 +28,24 @@ def _no_transfer(_: str) -> bool:
 
 @dataclass(frozen=True)
 class CallParts:
-    """What a call hands to the function that assembles its pipeline, such as ``phone_call``.
+    """Arguments of the function that assembles a call's pipeline, such as ``phone_call``.
 
-    A pipeline function takes one of these and returns a ``Pipeline``, or a ``PipelineWorker`` that it makes
-    with ``worker``. It uses what it needs: without the taps, calls are neither measured nor recorded.
+    A pipeline function takes this object and returns a ``Pipeline``, or a ``PipelineWorker`` made by
+    ``worker``. It uses the parts that it needs; without the taps, calls are neither measured nor recorded.
 
     Attributes:
         transport: the caller's side. The phone's has µ-law frames at both ends, pipecat's have 16-bit PCM.
-        session: the engine's side of this call.
-        inbound_taps: stages that observe the caller's audio as it arrives, and change nothing.
-        taps: stages that observe and change nothing; they come last, where they see what is sent.
-        playout_lead_ms: how much audio may wait in Twilio's buffer before pauses are trimmed.
+        session: the engine's session of this call.
+        inbound_taps: stages that observe the caller's incoming audio.
+        taps: stages that observe; they come last, where they see the audio as sent.
+        playout_lead_ms: audio that may wait in Twilio's buffer before pauses are trimmed.
         hang_secs: how long the session may owe an answer before the call is ended.
-        transfer: begins a transfer.
-        options: what ``--pipeline-option KEY=VALUE`` says, for the function to read.
-        rate_hz: of the audio at the transport's ends.
-        echo: the call's echo; an ``EchoCanceller`` cleans by it.
-        cleaners: stages that ``--noise-suppression`` and ``--automatic-gain`` ask for, behind the canceller.
-        rtvi: whether the other side is a client of pipecat's that speaks RTVI.
+        transfer: starts a transfer.
+        options: values of ``--pipeline-option KEY=VALUE``, for the function.
+        rate_hz: sample rate at the transport's ends.
+        echo: the call's echo, for an ``EchoCanceller``.
+        cleaners: stages of ``--noise-suppression`` and ``--automatic-gain``, to stand behind the canceller.
+        rtvi: whether the peer is a pipecat client that speaks RTVI.
     """
 
     transport: BaseTransport
@@ -62,13 +62,13 @@ class CallParts:
     rtvi: bool = False
 
     def worker(self, pipeline: Pipeline, **options: Any) -> PipelineWorker:
-        """Make what runs the pipeline of this call.
+        """Create the worker that runs this call's pipeline.
 
         Args:
             pipeline: of this call.
             options: of ``PipelineWorker``, such as ``observers=[…]``, ``enable_tracing=True``,
-                ``enable_turn_tracking=True``, ``params=PipelineParams(enable_metrics=True)``; each takes the
-                place of the call's own. Rates that ``params`` leaves out are the transport's.
+                ``enable_turn_tracking=True``, ``params=PipelineParams(enable_metrics=True)``; each replaces
+                the call's own. Rates absent from ``params`` are the transport's.
         """
         given = options.pop("params", None) or PipelineParams()
         rates = {
@@ -77,10 +77,10 @@ class CallParts:
             if name not in given.model_fields_set
         }
         defaults = {
-            # A call ends by its own rules, and not because neither side has spoken for 300 s.
+            # A call ends by its own rules, not after 300 s without speech.
             "idle_timeout_secs": None,
             "cancel_timeout_secs": CANCEL_SECS,
-            # pipecat's own observers look at every frame of every stage, which costs a tenth of the call.
+            # pipecat's own observers see every frame of every stage, which costs a tenth of the call.
             "enable_turn_tracking": False,
             "enable_rtvi": self.rtvi,
         }

@@ -1,4 +1,4 @@
-"""Which pipeline a call runs: ``phone_call``, or a function of the user's own (``--pipeline``)."""
+"""Loads a call's pipeline function: ``phone_call``, or the user's own (``--pipeline``)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MakePipeline = Callable[[CallParts], PipelineWorker]
 
 
 def parse_options(lines: Sequence[str]) -> dict[str, str]:
-    """Parse what ``--pipeline-option`` was given.
+    """Parse the values of ``--pipeline-option``.
 
     Raises:
-        PluginUnfit: when one is no KEY=VALUE, or a key comes twice.
+        PluginUnfit: if one is not KEY=VALUE, or a key occurs twice.
     """
     options = dict[str, str]()
     for line in lines:
@@ -38,16 +38,16 @@ def parse_options(lines: Sequence[str]) -> dict[str, str]:
 
 
 def choose_pipeline(spec: str) -> MakePipeline:
-    """Load the function that assembles a call, as ``phone_call`` does.
+    """Load a function that assembles a call, like ``phone_call``.
 
     Args:
         spec: ``MODULE:FUNCTION``.
 
     Returns:
-        A function that makes what runs the call, of the pipeline or the worker that the chosen one returns.
+        A function that creates the call's worker from the pipeline or worker returned by the loaded one.
 
     Raises:
-        PluginUnfit: when there is no such function, or it cannot be called with ``CallParts`` alone.
+        PluginUnfit: if there is no such function, or it cannot be called with ``CallParts`` alone.
     """
     function = load(spec, OPTION)
     if not callable(function):
@@ -55,14 +55,14 @@ def choose_pipeline(spec: str) -> MakePipeline:
     if inspect.iscoroutinefunction(function):
         raise PluginUnfit(f"{OPTION}: expected def, got async def {spec}; it must return a Pipeline at once.")
     signature = inspect.signature(function)
-    try:  # now, so that the mistake is found at the start and not with the first call
+    try:  # at the start, not with the first call
         signature.bind(CallParts)
     except TypeError as error:
         raise PluginUnfit(
             f"{OPTION}: expected a function of one argument, a CallParts (pipelines/call_parts.py), "
             f"got {spec}{signature}."
         ) from error
-    has_warned = False
+    has_warned = False  # one warning for all calls
 
     def make(parts: CallParts) -> PipelineWorker:
         nonlocal has_warned
@@ -75,7 +75,7 @@ def choose_pipeline(spec: str) -> MakePipeline:
             )
         worker = made if isinstance(made, PipelineWorker) else parts.worker(made)
         if not has_warned and (unused := {*parts.taps, *parts.inbound_taps} - set(_stages(worker.pipeline))):
-            has_warned = True  # once is enough: the function is the same for all calls
+            has_warned = True  # once: the function is the same for all calls
             logger.warning("{} leaves out {} taps: calls are not fully measured or kept.", spec, len(unused))
         return worker
 
@@ -83,7 +83,7 @@ def choose_pipeline(spec: str) -> MakePipeline:
 
 
 def _stages(processor: FrameProcessor) -> Iterator[Any]:
-    """Iterate over a processor and all that it contains."""
+    """Yield a processor and all nested ones."""
     yield processor
     for inner in processor.processors:
         yield from _stages(inner)

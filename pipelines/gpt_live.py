@@ -1,9 +1,9 @@
-"""OpenAI's full-duplex model in Moshi's place: the same line, with pipecat's own service as its stage.
+"""OpenAI's full-duplex model in place of Moshi: the same call, with pipecat's own service as its stage.
 
     OPENAI_API_KEY=… uv run bot.py --engine parrot --pipeline pipelines.gpt_live:gpt_live
 
-It differs from ``phone_call`` in the stages that stand for ``MoshiProcessor``. The engine's session is not
-used: ``--engine parrot`` takes nothing, and holds 64 calls.
+It differs from ``phone_call`` in the stages that replace ``MoshiProcessor``. The engine's session is not
+used: ``--engine parrot`` needs no resources, and has 64 sessions.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ GREETING = "Greet the caller in one short sentence."
 
 
 class OpensTalk(FrameProcessor):
-    """Gives the service what its session begins with: it starts with the first context that it sees."""
+    """Gives the service its first context, with which its session starts."""
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Let everything pass, and a context after the start."""
+        """Pass every frame, and push a context after the start."""
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
         if isinstance(frame, StartFrame):
@@ -44,7 +44,7 @@ def gpt_live(parts: CallParts) -> Pipeline:
     """Assemble the call.
 
     Raises:
-        PluginUnfit: when ``OPENAI_API_KEY`` is not set.
+        PluginUnfit: if ``OPENAI_API_KEY`` is not set.
     """
     return Pipeline(
         [
@@ -64,10 +64,10 @@ def gpt_live(parts: CallParts) -> Pipeline:
 
 
 def make_service() -> OpenAILiveLLMService:
-    """Make pipecat's service, for the key in ``OPENAI_API_KEY``; ``OPENAI_LIVE_URL`` leads it elsewhere.
+    """Create pipecat's service with the key in ``OPENAI_API_KEY``; ``OPENAI_LIVE_URL`` overrides its URL.
 
     Raises:
-        PluginUnfit: when there is no key.
+        PluginUnfit: if there is no key.
     """
     key = os.environ.get("OPENAI_API_KEY", "")
     if not key:

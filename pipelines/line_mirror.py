@@ -1,6 +1,6 @@
-"""The line alone: the caller hears themselves, through every stage but an engine.
+"""The phone line without an engine: callers hear themselves, through all other stages.
 
-It differs from ``phone_call`` in one line, which is all it takes to try an idea.
+It differs from ``phone_call`` in one line, which is all that an experiment needs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from processors.resampler import Resampler
 
 
 class Mirror(FrameProcessor):
-    """Sends the caller's audio straight back."""
+    """Sends the caller's audio back."""
 
     def __init__(self) -> None:
         super().__init__(enable_direct_mode=True)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Turn what was heard into what is said."""
+        """Turn the caller's audio into speech for the caller."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             frame = SpeechOutputAudioRawFrame(frame.audio, frame.sample_rate, frame.num_channels)
@@ -31,7 +31,7 @@ class Mirror(FrameProcessor):
 
 
 def line_mirror(parts: CallParts) -> Pipeline:
-    """Assemble the line with a mirror at its end."""
+    """Assemble the call with a mirror in place of the engine."""
     return Pipeline(
         [
             parts.transport.input(),

@@ -1,4 +1,4 @@
-"""The phone call, as one list from the caller's mouth to the caller's ear."""
+"""The phone call, as one list of stages from the caller's mouth to the caller's ear."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def phone_call(parts: CallParts) -> Pipeline:
             parts.transport.input(),  # Twilio's JSON → µ-law, 80 ms a frame
             *parts.inbound_taps,
             MulawDecoder(),  # → 16-bit PCM, 8 kHz
-            EchoCanceller(parts.echo),  # the bot's own voice goes, where the phone returns it
-            *parts.cleaners,  # noise and level, where the options ask for it
+            EchoCanceller(parts.echo),  # removes the bot's own voice, if the phone returns it
+            *parts.cleaners,  # noise suppression and gain, if enabled
             Resampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ),  # → 24 kHz
             MoshiProcessor(parts.session, hang_secs=parts.hang_secs),  # 80 ms in, 80 ms out; text on the side
             Resampler(SAMPLE_RATE_HZ, PHONE_RATE_HZ),  # → 8 kHz
-            PlayoutGovernor(parts.playout_lead_ms),  # takes out of the pauses what stalls have put in
+            PlayoutGovernor(parts.playout_lead_ms),  # trims pauses to drain delay added by stalls
             MulawEncoder(),  # → µ-law
             *parts.taps,
             parts.transport.output(),  # → Twilio's JSON

@@ -1,4 +1,4 @@
-"""The taps of a call: which stages watch it, by what is asked for."""
+"""The taps of a call: its observing stages, selected by the options."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from processors.transcript import Transcriber
 
 @dataclass
 class Taps:
-    """The stages for ``phone_call``.
+    """The observing stages of ``phone_call``.
 
     Attributes:
-        inbound_taps: for the caller's end of the line.
-        taps: for the bot's.
+        inbound_taps: on the caller's side.
+        taps: on the bot's side.
     """
 
     inbound_taps: list[FrameProcessor] = field(default_factory=list[FrameProcessor])
@@ -45,30 +45,30 @@ def make_taps(
     watches: Sequence[FrameMonitor] = (),
     sinks: Sequence[AudioSink] = (),
 ) -> Taps:
-    """Make the taps of a call. A file that cannot be made is logged, and the call goes on without it.
+    """Create the taps of a call. If a file cannot be created, the error is logged, and the call continues.
 
     Args:
-        options: what to keep.
-        name: of the call's files, without their ending.
-        observations: is filled; its ``conversation``, where there is one, gets both voices.
+        options: what to record.
+        name: stem of the call's file names.
+        observations: filled by the taps; its ``conversation``, if any, receives both voices.
         files: writes the call's files.
-        heading: what its transcript's files begin with.
-        watches: what looks out for keys and phrases.
-        sinks: take both voices, too.
+        heading: heading of its transcript files.
+        watches: monitors of keys and phrases.
+        sinks: further receivers of both voices.
     """
     inbound_taps: list[FrameMonitor] = []
     monitors: list[FrameMonitor] = [*watches]
     if options.meter:
         monitors += [Meter(observations.metrics), RepetitionWatch(observations.metrics.conversation)]
     transcripts = []
-    if options.transcripts:  # the words are kept in memory all the same, for the page and --on-end
+    if options.transcripts:  # the page and --on-end use the words in memory in any case
         path = options.transcripts / name
         transcripts = [TranscriptFile(path, form, files, heading) for form in (TEXT, JSON_LINES)]
         observations.kept["transcript"] = transcripts[0]
     redact = redact_digits if options.redact == "digits" else str
     observations.transcript = Transcript(transcripts, redact, observations.consent)
     monitors.append(Transcriber(observations.transcript))
-    # All sinks share one CallAudio, so that they agree on when each side spoke.
+    # All sinks share one CallAudio, so that their times agree.
     audio_sinks = [*sinks]
     if options.record:
         recording = Recording(options.record / f"{name}.wav", files, consent=observations.consent)
@@ -77,7 +77,7 @@ def make_taps(
     if observations.conversation is not None:
         audio_sinks.append(observations.conversation)
     if audio_sinks:
-        audio = CallAudio(audio_sinks)  # one time line for all that look at both voices
+        audio = CallAudio(audio_sinks)  # one time line for all receivers of both voices
         inbound_taps.append(Recorder(audio))
         monitors.append(Recorder(audio))
     return Taps([Tap(*inbound_taps)] if inbound_taps else [], [Tap(*monitors)])

@@ -1,4 +1,4 @@
-"""A stage that changes the caller's audio, of the phone's format, and lets everything else pass."""
+"""Base of stages that filter the caller's audio in the phone's format."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from moshi_phone.audio.formats import PHONE_RATE_HZ
 
 
 class CallerFilter(FrameProcessor, ABC):
-    """Filters what the caller says, where it is 16-bit mono at 8 kHz.
+    """Filters the caller's audio if it is 16-bit mono at 8 kHz.
 
-    Audio of another format passes, with one warning. A frame of which nothing remains is left out.
+    Audio in another format passes, with one warning. A frame whose filtered audio is empty is dropped.
     """
 
     def __init__(self) -> None:
         super().__init__(enable_direct_mode=True)
-        self._has_warned = False  # of audio that it cannot work on: once a call
+        self._has_warned = False  # whether the warning was logged; once a call
 
     @abstractmethod
     def filter(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Give the next audio filtered; the very same array where nothing changes."""
+        """Return the next audio filtered: int16 ``[n]``, 8 kHz; the same array object if unchanged."""
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Filter audio on its way in; everything else passes."""
+        """Filter incoming audio; other frames pass."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
             if frame.sample_rate != PHONE_RATE_HZ or frame.num_channels != 1:
                 self._warn(frame)
+            # identity, not equality: an unchanged frame is passed on without a copy
             elif (filtered := self.clean(frame.audio)) is not frame.audio:
                 if not filtered:
                     return
@@ -40,7 +41,7 @@ class CallerFilter(FrameProcessor, ABC):
         await self.push_frame(frame, direction)
 
     def clean(self, audio: bytes) -> bytes:
-        """Give audio, 16-bit mono at 8 kHz, filtered; the very same bytes where nothing changes."""
+        """Return audio filtered: 16-bit mono PCM at 8 kHz; the same bytes object if unchanged."""
         samples = np.frombuffer(audio, "<i2")
         filtered = self.filter(samples)
         return audio if filtered is samples else filtered.astype("<i2", copy=False).tobytes()

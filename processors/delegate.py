@@ -1,6 +1,7 @@
-"""A backend that thinks: a text model beside the call. It hears both sides, can act, and has words said.
+"""A text model alongside the call: it reads both sides' words, uses tools, and has the bot say its answers.
 
-The talk never waits for it. It stands in the call's list like a tap, and runs a pipeline of its own.
+The conversation never waits for it. It stands in the call's pipeline like a tap, and runs a pipeline of its
+own.
 """
 
 from __future__ import annotations
@@ -45,26 +46,26 @@ from processors.frames import MarkOutputFrame
 from processors.playback_end import PlaybackEnd
 from processors.transcription_frames import CALLER
 
-NOTHING = "-"  # what the model answers where it has nothing to say
+NOTHING = "-"  # the model's answer for "say nothing"
 ANSWER_SECS = 20.0
-SAID_SECS = 15.0  # how long hanging up waits for the last words
-WAITING_TURNS = 100  # of both sides, while the model is busy; then the oldest are dropped
-FROM_CALL = "from_call"  # the key in ``metadata`` that tells the bot's words from the model's answers
+SAID_SECS = 15.0  # how long a hang-up waits for the last words
+WAITING_TURNS = 100  # unread turns of both sides while the model is busy; beyond that, the oldest are dropped
+FROM_CALL = "from_call"  # ``metadata`` key that marks the bot's words, as opposed to the model's answers
 
 Turn = tuple[Literal["caller", "bot"], str]
 
 
 class Delegate(FrameProcessor):
-    """Shows both sides' words to a text model, and has its answers said. Passes every frame on at once.
+    """Sends both sides' words to a text model, and has the bot say its answers. Passes every frame at once.
 
-    When the caller has finished a sentence, the model is asked; what it answers is said in the bot's own
-    voice, unless it is empty or ``-``. Its tools are those of the context, as in any pipeline of pipecat's.
+    The model runs after each sentence of the caller. Its answer is said in the bot's own voice, unless it is
+    empty or ``-``. Its tools are those of the context, as in any pipecat pipeline.
 
     Args:
-        session: of the call; ``say`` is used.
-        llm: any of pipecat's.
-        context: what the model knows at the beginning: its instructions, its tools. It grows with the call.
-        answer_secs: after so long an answer is given up.
+        session: of the call; its ``say`` is used.
+        llm: any of pipecat's LLM services.
+        context: the model's instructions and tools. It grows during the call.
+        answer_secs: time limit for an answer.
     """
 
     def __init__(
@@ -80,15 +81,15 @@ class Delegate(FrameProcessor):
         self._session = session
         self._llm = llm
         self._answer_secs = answer_secs
-        self._turns: deque[Turn] = deque(maxlen=WAITING_TURNS)  # of both sides, not yet shown to the model
-        self._news = asyncio.Event()  # a turn was added
-        self._answered = asyncio.Event()  # the model has answered the last turn of the caller
-        self._bot_text = ""  # of the turn that is being spoken
-        self._playback = PlaybackEnd()  # for hanging up behind the last words
+        self._turns: deque[Turn] = deque(maxlen=WAITING_TURNS)  # turns of both sides, unread by the model
+        self._news = asyncio.Event()  # set when a turn was added
+        self._answered = asyncio.Event()  # set when the model has answered the caller's last turn
+        self._bot_text = ""  # the bot's current turn so far
+        self._playback = PlaybackEnd()  # finds out when the last words were heard
         self._backend: asyncio.Task[None] | None = None  # runs the model's own pipeline
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Take note of the words, and pass everything on."""
+        """Collect the words of both sides; every frame passes."""
         await super().process_frame(frame, direction)
         self._playback.observe(frame)
         if isinstance(frame, StartFrame):
@@ -100,7 +101,7 @@ class Delegate(FrameProcessor):
         elif isinstance(frame, LLMFullResponseEndFrame):
             self._take_bot()
         elif isinstance(frame, TranscriptionFrame) and frame.user_id == CALLER:
-            self._take_bot()  # what the bot has said so far was said before the caller had finished
+            self._take_bot()  # the bot said this before the caller had finished
             self._take("caller", frame.text)
         await self.push_frame(frame, direction)
 
@@ -110,7 +111,7 @@ class Delegate(FrameProcessor):
         await self._stop()
 
     async def hang_up(self) -> None:
-        """End the call when all that waits to be said has been heard; for a tool of the model's."""
+        """End the call once all queued words have been heard; for use by a tool of the model."""
         try:
             await asyncio.wait_for(self._session.said(), SAID_SECS)
         except TimeoutError:
@@ -125,22 +126,22 @@ class Delegate(FrameProcessor):
     def _take(self, speaker: Literal["caller", "bot"], text: str) -> None:
         if text.strip():
             self._turns.append((speaker, text.strip()))
-            self._news.set()
+            self._news.set()  # wakes _feed
 
-    # The model's own pipeline.
+    # The model's own pipeline
 
     async def _run(self) -> None:
         strategies = LLMUserAggregatorParams(user_turn_strategies=ExternalUserTurnStrategies())
         user, assistant = LLMContextAggregatorPair(self.context, user_params=strategies)
         worker = PipelineWorker(
             Pipeline([user, self._llm, _Answers(self._say), assistant]),
-            idle_timeout_secs=None,  # a caller who says nothing for five minutes is no reason to end it
+            idle_timeout_secs=None,  # a caller who is silent for five minutes must not end it
             enable_turn_tracking=False,
             enable_rtvi=False,
         )
 
         async def on_pipeline_error(_: PipelineWorker, error: ErrorFrame) -> None:
-            # Without its text, in which there may be what the caller said.
+            # Without its text, which may contain the caller's words.
             logger.warning("The delegate's model failed: {}", type(error.exception).__name__)
 
         worker.add_event_handler("on_pipeline_error", on_pipeline_error)
@@ -162,13 +163,14 @@ class Delegate(FrameProcessor):
                 self._answered.clear()
                 await worker.queue_frames(_frames(speaker, text))
                 if speaker == "caller":
-                    await self._await_answer(worker)
+                    await self._await_answer(worker)  # the bot's turns need no answer
 
     async def _await_answer(self, worker: PipelineWorker) -> None:
         try:
             await asyncio.wait_for(self._answered.wait(), self._answer_secs)
         except TimeoutError:
             logger.warning("The delegate's model gave no answer for {:g} s", self._answer_secs)
+            # stops the late answer, so that the next turn gets its own
             await worker.queue_frame(InterruptionFrame())
 
     def _say(self, text: str) -> None:
@@ -181,24 +183,25 @@ class Delegate(FrameProcessor):
             logger.warning("The delegate's answer was not said: {}", error)
 
     async def _stop(self) -> None:
+        # swapped before the await: the pipeline's end and cleanup() both stop it
         backend, self._backend = self._backend, None
         if backend is not None:
             await self.cancel_task(backend)
 
 
 class _Answers(FrameProcessor):
-    """Takes the model's answers out, and lets everything else through to the context.
+    """Removes the model's answers from the frames; other frames pass to the context.
 
-    They get into the context when the bot says them, as all of the bot's words do.
+    An answer enters the context when the bot says it, like all of the bot's words.
     """
 
     def __init__(self, on_answer: Callable[[str], None]) -> None:
         super().__init__()
         self._on_answer = on_answer
-        self._text = ""
+        self._text = ""  # the answer so far
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Gather an answer, or pass the frame on."""
+        """Collect an answer, or pass the frame."""
         await super().process_frame(frame, direction)
         if frame.metadata.get(FROM_CALL):
             await self.push_frame(frame, direction)
@@ -213,7 +216,7 @@ class _Answers(FrameProcessor):
 
 
 def _frames(speaker: Literal["caller", "bot"], text: str) -> list[Frame]:
-    """Give a turn as pipecat's aggregators take it."""
+    """Convert a turn into frames for pipecat's aggregators."""
     if speaker == "caller":
         said = TranscriptionFrame(text, CALLER, "", finalized=True)
         return [UserStartedSpeakingFrame(), said, UserStoppedSpeakingFrame()]

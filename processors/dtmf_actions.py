@@ -1,4 +1,4 @@
-"""Keys of the phone that do something: end the call, or put it through to a person."""
+"""Actions on phone keys: end the call, or transfer it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import Frame, InputDTMFFrame
 
 Action = Callable[[str], object]
-"""Takes a sentence that says why."""
+"""Takes the reason, one sentence for the log."""
 
 
 class DtmfActions:
-    """Watches for keys: a monitor of a ``Tap``.
+    """Runs actions on keys. A monitor for ``Tap``.
 
     Args:
-        actions: what each key does, by ``0`` to ``9``, ``*`` or ``#``.
-        on_key: is called for every key, before its action.
+        actions: action of each key ``0`` to ``9``, ``*`` or ``#``.
+        on_key: called for every key, before its action.
     """
 
     def __init__(self, actions: Mapping[str, Action], on_key: Callable[[], None] = lambda: None) -> None:
@@ -24,11 +24,11 @@ class DtmfActions:
         self._actions = {KeypadEntry(key): action for key, action in actions.items()}
 
     def observe(self, frame: Frame) -> None:
-        """Do what a key asks for."""
+        """Run the action of a key."""
         if isinstance(frame, InputDTMFFrame):
             self._on_key()
             if action := self._actions.get(frame.button):
                 action(f"the caller pressed {frame.button.value}")
 
     def close(self) -> None:
-        """Nothing to finish."""
+        """Do nothing: no state to release."""

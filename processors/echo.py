@@ -1,4 +1,4 @@
-"""Takes the bot's own voice out of the caller's audio, where the caller's phone returns it."""
+"""Removes the bot's own voice from the caller's audio if the caller's phone returns it."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ EchoMode = Literal["auto", "on", "off"]
 
 
 class EchoPath:
-    """What one call knows of its echo: shared by the tap that sees both voices and the stage that cleans one.
+    """Echo of one call: shared by the tap that records both voices and the stage that filters one.
 
-    A sink of ``CallAudio``: what the caller hears is on the time line of what the caller says, by the playout
-    clock, so the reference is aligned before the canceller sees it.
+    A sink of ``CallAudio``: the playout clock puts the bot's voice, as heard, on the time line of the
+    caller's audio, so the reference is aligned before the canceller gets it.
 
     Args:
-        mode: ``auto`` cancels from when an echo is found, ``on`` from the start, ``off`` never. The echo is
-            measured in any case.
-        metrics: get the delay and the loss that are found.
+        mode: ``auto`` cancels once an echo is found, ``on`` from the start, ``off`` never. The echo is
+            measured in any mode.
+        metrics: receives the delay and the loss found.
     """
 
     def __init__(self, mode: EchoMode = "auto", metrics: CallMetrics | None = None) -> None:
         self.canceller = AcousticEchoCanceller()
         self._mode = mode
         self._metrics = metrics or CallMetrics()
-        self._detector = EchoDetector()  # measures also where nothing is cancelled
+        self._detector = EchoDetector()  # runs in every mode
         if mode == "on":
             self.canceller.start()
 
     def take(self, both: NDArray[np.int16]) -> None:
-        """Take the next audio: int16 ``[n, 2]``, 8 kHz, the caller, and the bot as the caller hears it."""
+        """Process the next audio: int16 ``[n, 2]``, 8 kHz; the caller, and the bot as the caller hears it."""
         self._detector.feed(both)
         self.canceller.play(both[:, 1])
         self._metrics.echo_canceller_ms = DELAY_MS if self.canceller.is_on else 0.0
@@ -45,25 +45,25 @@ class EchoPath:
         self._metrics.echo_listened_s = self._detector.bot_s
         if (echo := self._detector.echo) is None:
             return
-        if self._metrics.echo is None:
+        if self._metrics.echo is None:  # the first time: log it once a call
             outcome = "it is cancelled" if self._mode != "off" else "it is not cancelled (--echo-cancel off)"
             logger.info("Echo {:.0f} ms late, {:.0f} dB down; {}", echo.delay_ms, echo.loss_db, outcome)
             self._metrics.echoing_calls = 1
         self._metrics.echo = echo
         if self._mode != "off":
-            self.canceller.start(echo.delay_ms, echo.loss_db)
+            self.canceller.start(echo.delay_ms, echo.loss_db)  # again for each new estimate of the delay
 
     def close(self) -> None:
-        """Nothing to finish."""
+        """Do nothing: no state to release."""
 
 
 class EchoCanceller(CallerFilter):
-    """Cleans the caller's audio: 16-bit mono at 8 kHz, behind the decoder and before anything that listens.
+    """Removes the echo from the caller's audio: 16-bit mono at 8 kHz. Stands directly behind the decoder.
 
-    Until an echo is found the frames pass untouched.
+    Until an echo is found, frames pass unchanged.
 
     Args:
-        path: sees both voices by a tap (``processors/recorder.py``) before this stage.
+        path: receives both voices from taps (``processors/recorder.py``).
     """
 
     def __init__(self, path: EchoPath) -> None:
@@ -71,5 +71,5 @@ class EchoCanceller(CallerFilter):
         self._path = path
 
     def filter(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Take the echo out of the next audio; the very same array while there is none."""
+        """Remove the echo from the next audio; return the same array object while there is none."""
         return self._path.canceller.process(samples)

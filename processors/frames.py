@@ -1,4 +1,4 @@
-"""The frames that pipecat has no word for: µ-law audio, marks that tell when it was played, measurements."""
+"""Frames that pipecat lacks: µ-law audio, marks that report its playback, measurements."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from moshi_phone.audio import g711
 
 @dataclass
 class _Decoding:
-    """Decodes a frame's µ-law once for all stages that look at it."""
+    """Decodes a frame's µ-law once for all stages that read it."""
 
+    # the µ-law and its PCM
     _decoded: tuple[bytes, bytes] = field(default=(b"", b""), init=False, repr=False, compare=False)
 
     @property
     def pcm(self) -> bytes:
-        """The frame's audio as 16-bit PCM, 8 kHz mono."""
+        """The audio as 16-bit PCM, 8 kHz mono."""
         mulaw: bytes = self.mulaw  # type: ignore[attr-defined] # of the frame
-        if self._decoded[0] is not mulaw:
+        if self._decoded[0] is not mulaw:  # identity: a stage may have replaced the audio
             self._decoded = (mulaw, g711.decode(mulaw))
         return self._decoded[1]
 
 
 @dataclass
 class MulawInputFrame(_Decoding, SystemFrame):
-    """The caller's audio as the phone network carries it.
+    """The caller's audio as sent by the phone network.
 
-    A system frame, as pipecat's ``InputAudioRawFrame`` is: no queue and no interruption holds it up.
+    A system frame, like pipecat's ``InputAudioRawFrame``: neither a queue nor an interruption delays it.
 
     Attributes:
         mulaw: G.711 µ-law, 8 kHz mono, one byte a sample.
@@ -40,12 +41,12 @@ class MulawInputFrame(_Decoding, SystemFrame):
 
 @dataclass
 class MulawOutputFrame(_Decoding, DataFrame):
-    """Audio for the caller's ear, ready to be sent.
+    """Audio for the caller, ready to be sent.
 
     Attributes:
         mulaw: G.711 µ-law, 8 kHz mono, one byte a sample.
-        kind: the class of the frame that was encoded. Continuous speech (``SpeechOutputAudioRawFrame``)
-            comes in real time and is sent at once; all other audio may come faster, and is paced.
+        kind: class of the encoded frame. Continuous speech (``SpeechOutputAudioRawFrame``) comes in real time
+            and is sent at once; other audio may come faster, and is paced.
     """
 
     mulaw: bytes
@@ -54,10 +55,10 @@ class MulawOutputFrame(_Decoding, DataFrame):
 
 @dataclass
 class MarkOutputFrame(DataFrame):
-    """Asks the other side to say when the audio before this has been played.
+    """Requests a report when the audio before it has been played.
 
     Attributes:
-        mark: a label that the echo will carry.
+        mark: label, returned in the report.
     """
 
     mark: str
@@ -65,7 +66,7 @@ class MarkOutputFrame(DataFrame):
 
 @dataclass
 class MarkInputFrame(SystemFrame):
-    """The echo of a mark: the audio before it has been played (or cleared).
+    """The return of a mark: the audio before it has been played (or cleared).
 
     Attributes:
         mark: the label that was sent.
@@ -76,19 +77,19 @@ class MarkInputFrame(SystemFrame):
 
 @dataclass
 class MeasurementFrame(SystemFrame):
-    """What a stage says of itself, for taps and observers. Passes every stage, and ends at the transport."""
+    """Measurements of a stage, for taps and observers. Passes every stage, and ends at the transport."""
 
 
 @dataclass
 class EngineMetricsFrame(MeasurementFrame):
-    """What a step of the engine took; goes before the step's speech.
+    """Times and counts of one step of the engine; precedes the step's speech.
 
     Attributes:
         delay_ms: from the caller's frame to the step.
-        timings_ms: how long each of the engine's stages took, by name.
-        backlog_frames: of the caller's, not answered yet.
-        dropped_frames: of the caller's, never answered, in all.
-        untranscribed_frames: of the caller's, answered but not listened to for words, in all.
+        timings_ms: duration of each of the engine's stages, by name.
+        backlog_frames: the caller's unanswered frames.
+        dropped_frames: total of the caller's frames never answered.
+        untranscribed_frames: total of the caller's frames answered but not transcribed.
     """
 
     delay_ms: float
@@ -100,10 +101,10 @@ class EngineMetricsFrame(MeasurementFrame):
 
 @dataclass
 class SendMetricsFrame(MeasurementFrame):
-    """Says that audio was dropped because the other side took none; goes upstream from the transport.
+    """Reports audio dropped because the peer does not read; goes upstream from the transport.
 
     Attributes:
-        dropped_messages: never sent, in all.
+        dropped_messages: total of messages never sent.
     """
 
     dropped_messages: int
@@ -111,15 +112,15 @@ class SendMetricsFrame(MeasurementFrame):
 
 @dataclass
 class StreamLostFrame(MeasurementFrame):
-    """Says that the stream broke off; goes down the pipeline. What the bot says now, nobody hears."""
+    """Reports that the stream broke off; goes downstream. The caller does not hear the bot from here on."""
 
 
 @dataclass
 class StreamResumedFrame(MeasurementFrame):
-    """Says that another stream took the place of the one before; goes down the pipeline.
+    """Reports that another stream has replaced the broken one; goes downstream.
 
     Attributes:
-        gap_ms: since the caller's last media came.
+        gap_ms: time since the caller's last media.
     """
 
     gap_ms: float
@@ -127,15 +128,15 @@ class StreamResumedFrame(MeasurementFrame):
 
 @dataclass
 class PlayoutMetricsFrame(MeasurementFrame):
-    """What is known of the other side's playing; goes before the audio that was let through.
+    """State of the peer's playout; precedes the audio that was let through.
 
     Attributes:
-        lead_ms: audio that was sent and not yet played, just before this audio.
-        jitter_ms: of the network, one way, as the echoes of marks show it.
-        trimmed_ms: silence that was taken out, in all.
-        underruns: how often the other side had nothing to play.
-        underrun_ms: for how long, in all.
-        round_trip_ms: of a mark and its echo, beside the audio before it; 0 while it is not known.
+        lead_ms: audio sent but not yet played, just before this audio.
+        jitter_ms: of the network, one way, measured by returned marks.
+        trimmed_ms: total of silence trimmed.
+        underruns: how often the peer had nothing to play.
+        underrun_ms: total duration of underruns.
+        round_trip_ms: of a mark, without the audio before it; 0 until known.
     """
 
     lead_ms: float

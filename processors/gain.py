@@ -1,4 +1,4 @@
-"""Raises the voice of a caller who is far too quiet."""
+"""Amplifies the voice of a very quiet caller."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from processors.caller_filter import CallerFilter
 
 
 class AutomaticGain(CallerFilter):
-    """Amplifies quiet speech: 16-bit mono at 8 kHz, behind the noise suppressor. Delays nothing."""
+    """Amplifies quiet speech: 16-bit mono at 8 kHz. Stands behind the noise suppressor. Adds no delay."""
 
     def __init__(self) -> None:
         super().__init__()
         self._control = GainControl()
 
     def filter(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Amplify the next audio."""
+        """Amplify the next audio: int16 ``[n]``, 8 kHz."""
         return self._control.process(samples)

@@ -1,4 +1,4 @@
-"""Measures a call: how long each frame took, what lies in the buffers, what was lost."""
+"""Measures a call: delays, buffers and losses."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from processors.frames import EngineMetricsFrame, MulawOutputFrame, PlayoutMetri
 
 
 class Meter:
-    """Gathers what the stages say of themselves: a monitor of a ``Tap``.
+    """Collects the measurements of all stages. A monitor for ``Tap``.
 
-    The tap may stand anywhere behind the stages that are to be measured, before or behind an encoder. What
-    no stage tells stays 0.
+    The tap may stand anywhere behind the measured stages, before or behind an encoder. Values that no stage
+    reports stay 0.
 
     Args:
-        metrics: of the call; whoever gave them may read them at any time.
+        metrics: of the call; readable at any time.
     """
 
     def __init__(self, metrics: CallMetrics) -> None:
@@ -26,7 +26,7 @@ class Meter:
         self._engine_delay_ms = 0.0  # of the step whose audio comes next
 
     def observe(self, frame: Frame) -> None:
-        """Take note of a measurement, and count the audio that leaves."""
+        """Record a measurement, and count outgoing audio."""
         if isinstance(frame, (OutputAudioRawFrame, MulawOutputFrame)):
             self._audio_leaves()
         elif isinstance(frame, EngineMetricsFrame):
@@ -37,7 +37,7 @@ class Meter:
             self.metrics.unsent_messages = frame.dropped_messages
 
     def close(self) -> None:
-        """Nothing to finish: the metrics stay."""
+        """Do nothing: the metrics remain."""
 
     def _engine(self, frame: EngineMetricsFrame) -> None:
         metrics = self.metrics
@@ -46,12 +46,12 @@ class Meter:
             if stage not in metrics.stages:  # not setdefault, which would make 1,201 slots for every step
                 metrics.stages[stage] = Histogram()
             metrics.stages[stage].add(ms)
-        aside = (WIRE, LISTEN)  # no answer waits for these
+        aside = (WIRE, LISTEN)  # these run alongside; no answer waits for them
         slowest_ms = max((ms for stage, ms in frame.timings_ms.items() if stage not in aside), default=0.0)
         metrics.deadline_misses += slowest_ms > FRAME_MS
         metrics.backlog_frames = frame.backlog_frames
         metrics.most_backlog_frames = max(metrics.most_backlog_frames, frame.backlog_frames)
-        metrics.dropped_frames = frame.dropped_frames  # the stages count over the whole call
+        metrics.dropped_frames = frame.dropped_frames  # totals over the whole call, not increments
         metrics.untranscribed_frames = frame.untranscribed_frames
 
     def _playout(self, frame: PlayoutMetricsFrame) -> None:
@@ -63,7 +63,7 @@ class Meter:
     def _audio_leaves(self) -> None:
         metrics = self.metrics
         metrics.frames += 1
-        # At the ear a frame waits until all that was sent before it has been played.
+        # For the caller, a frame waits until all audio sent before it has been played.
         inbound_ms = metrics.echo_canceller_ms + metrics.noise_suppressor_ms
         metrics.delay_ms = inbound_ms + self._engine_delay_ms + metrics.playout_lead_ms
         metrics.delay.add(metrics.delay_ms)

@@ -1,4 +1,4 @@
-"""The stage where the call meets its other speaker: an engine's session, hearing and speaking at once."""
+"""The stage with the bot: connects an engine's full-duplex session to the pipeline."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ from processors.moshi_settings import MoshiSettings
 from processors.resampler import Resampling
 from processors.transcription_frames import WordFrames
 
-SPEECH_PAUSE_S = 0.8  # the silence that ends its speech, as in pipecat's own full-duplex service
-MULAW_FRAMES_WITHOUT_PCM = 12  # a second of them: nobody decodes the caller's audio
+SPEECH_PAUSE_S = 0.8  # silence that ends its speech, as in pipecat's own full-duplex service
+MULAW_FRAMES_WITHOUT_PCM = 12  # a second without any PCM: the decoder is missing
 _BOTH_WAYS = (
     InterimTranscriptionFrame,
     TranscriptionFrame,
@@ -55,26 +55,27 @@ _BOTH_WAYS = (
 
 
 class MoshiProcessor(AIService):
-    """A full-duplex service: the caller's audio in, speech (24 kHz, 80 ms a frame) and text out, at once.
+    """A full-duplex service: the caller's audio in; speech (24 kHz, 80 ms a frame) and text out, at once.
 
-    The caller's audio is the clock: each 80 ms of it goes to the session the moment it is complete, and what
-    the session says is pushed the moment it comes: the words of both sides (``transcription_frames.py``), an
-    ``EngineMetricsFrame`` that says what the step took, and the speech. A session that raises, or that owes
-    an answer for ``hang_secs``, is reported as a permanent error, which ends the call.
+    The caller's audio is the clock. Each 80 ms of it goes to the session as soon as it is complete. Each
+    output of the session is pushed at once: the words of both sides (``transcription_frames.py``), an
+    ``EngineMetricsFrame`` with the step's times, and the speech. If a session raises, or owes an answer for
+    ``hang_secs``, a permanent error is reported, which ends the call.
 
-    As in pipecat's own services of its kind, the caller's words and turns go both ways, so that context
-    aggregators on either side hold the conversation; ``TTSStartedFrame`` and ``TTSStoppedFrame`` enclose
-    the speech; a ``TTSSpeakFrame`` is said in the engine's own voice where the engine can, and else passes;
-    an ``InterruptionFrame`` drops those of its words that wait; ``LLMUpdateSettingsFrame`` changes the
-    settings. While the caller is muted, the session hears silence.
-    With ``enable_metrics``, the time from the end of the caller's turn to the first speech after it is
-    reported (TTFB), and to the end of that speech (processing).
+    As in pipecat's own services of this kind, the caller's words and turns are pushed in both directions, so
+    that context aggregators on either side contain the conversation. ``TTSStartedFrame`` and
+    ``TTSStoppedFrame`` enclose the speech. A ``TTSSpeakFrame`` is said in the engine's own voice if the
+    engine can, otherwise it passes. An ``InterruptionFrame`` drops its words that still wait.
+    ``LLMUpdateSettingsFrame`` changes the settings. While the caller is muted, the session receives silence.
+
+    With ``enable_metrics``, the time from the end of the caller's turn to the next speech is reported (TTFB),
+    and the time to the end of that speech (processing).
 
     Args:
-        session: of any engine; whoever opened it closes it.
+        session: of any engine; its opener closes it.
         hang_secs: how long the session may owe an answer.
-        audio_passthrough: whether the caller's audio goes on downstream, for a recorder behind this stage.
-        settings: what the session was opened with, for who wants to read or change it.
+        audio_passthrough: whether the caller's audio continues downstream, for a recorder behind this stage.
+        settings: the settings with which the session was opened, to be read or changed later.
     """
 
     Settings = MoshiSettings
@@ -89,46 +90,46 @@ class MoshiProcessor(AIService):
         settings: MoshiSettings | None = None,
         **kwargs: Any,
     ) -> None:
-        # Direct, as every stage of the call: a queue and a task for each take time.
+        # Direct, like every stage of the call: a queue and a task for each stage take time.
         super().__init__(MoshiSettings.complete(settings), enable_direct_mode=True, **kwargs)
         self.session = session
         self._hang_secs = hang_secs
         self._audio_passthrough = audio_passthrough
-        self._resampling: Resampling | None = None  # only for a transport that has not got the model's rate
-        self._rest = np.zeros(0, np.float32)  # of a transport whose packets are no whole frames; Twilio's are
+        self._resampling: Resampling | None = None  # only if the transport lacks the model's rate
+        self._rest = np.zeros(0, np.float32)  # incomplete frame; only other transports than Twilio leave one
         self._words = WordFrames()  # open sentences and turns of both sides
-        self._speech = SpeechActivity(SPEECH_PAUSE_S)  # of the bot: when its speech begins and ends
-        self._fed_frames = 0  # of the caller, in all: the clock of the words
-        self._mulaw_frames = 0  # seen before any PCM: nobody decodes them
-        self._fed_at_s: deque[float] = deque()  # when each unanswered frame was fed
+        self._speech = SpeechActivity(SPEECH_PAUSE_S)  # start and end of the bot's speech
+        self._fed_frames = 0  # total of the caller's frames: the clock of the words
+        self._mulaw_frames = 0  # before any PCM; see MULAW_FRAMES_WITHOUT_PCM
+        self._fed_at_s: deque[float] = deque()  # feed time of each unanswered frame, in seconds
         self._speaker: asyncio.Task[None] | None = None  # reads the session's outputs
         self._silence: asyncio.Task[None] | None = None  # feeds silence while the caller is muted
-        self._watchdog = Watchdog(hang_secs, self._give_up)
+        self._watchdog = Watchdog(hang_secs, self._give_up)  # fires after hang_secs without an owed answer
 
     @property
     def settings(self) -> MoshiSettings:
-        """The settings now, for reading; ``request()`` of them opens the next session."""
+        """The current settings, read-only; their ``request()`` opens the next session."""
         return self._settings
 
     def can_generate_metrics(self) -> bool:
-        """Say that it measures its responses."""
+        """Report that this service measures its responses."""
         return True
 
     def service_metadata_frame(self) -> LLMServiceMetadataFrame:
-        """Say how to tell turns: by this stage's own frames, where the session tells the caller's words.
+        """Return how to detect turns: by this stage's own frames, if the session transcribes the caller.
 
-        Interruptions are left out: the model itself stops when it is talked over.
+        Interruptions are excluded: the model itself stops when the caller interrupts.
         """
         own = ExternalUserTurnStrategies(enable_interruptions=False) if self.session.listens else None
         return LLMServiceMetadataFrame(service_name=self.name, user_turn_strategies=own)
 
     async def start(self, frame: StartFrame) -> None:
-        """Begin to push what the session says."""
+        """Start pushing the session's outputs."""
         await super().start(frame)
         self._speaker = self.create_task(self._speak())
 
     async def stop(self, frame: EndFrame) -> None:
-        """Stop listening to the session, and finish what is open."""
+        """Stop reading the session, and close open words and speech."""
         await super().stop(frame)
         await self._stop_output()
         await self._finish_words()
@@ -136,18 +137,18 @@ class MoshiProcessor(AIService):
             await self.push_frame(TTSStoppedFrame())
 
     async def cancel(self, frame: CancelFrame) -> None:
-        """Stop listening to the session, but for the caller's last words: a caller's hang-up ends here."""
+        """Stop reading the session, except for the caller's last words: a caller's hang-up ends here."""
         await super().cancel(frame)
         await self._stop_output()
         await self._finish_words()
 
     async def cleanup(self) -> None:
-        """Stop listening to the session, however the pipeline ended."""
+        """Stop reading the session, however the pipeline ended."""
         await super().cleanup()  # type: ignore[no-untyped-call]
         await self._stop_output()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Feed the caller's audio to the session, say what is to be said; everything else passes."""
+        """Feed the caller's audio, and say requested text; other frames pass."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
             self._hear(frame)
@@ -156,16 +157,17 @@ class MoshiProcessor(AIService):
         elif isinstance(frame, MulawInputFrame):
             await self._expect_decoder()
         elif isinstance(frame, InterruptionFrame):
-            self.session.stop_saying()  # its own speech the model ends itself, when it is talked over
+            self.session.stop_saying()  # the model ends its own speech by itself
         elif isinstance(frame, TTSSpeakFrame) and self._say(frame.text):
             return
         elif isinstance(frame, LLMUpdateSettingsFrame) and frame.service in (None, self):
             if frame.delta is not None:
                 await self._update_settings(frame.delta)
             return
-        elif isinstance(frame, UserStoppedSpeakingFrame):  # of somebody else's turn detection
+        elif isinstance(frame, UserStoppedSpeakingFrame):  # from another turn detection
             await self._turn_ended()
         elif isinstance(frame, UserMuteStartedFrame) and self._silence is None:
+            # the session needs a clock while the caller's audio is muted
             self._silence = self.create_task(self._hear_silence())
         elif isinstance(frame, UserMuteStoppedFrame):
             await self._unmute()
@@ -178,21 +180,22 @@ class MoshiProcessor(AIService):
         if frame.sample_rate != SAMPLE_RATE_HZ:
             audio = self._resampled(frame)
         heard = pcm.to_float(audio)
-        if self._rest.size:
+        if self._rest.size:  # waits for the rest of a frame
             heard = np.concatenate((self._rest, heard))
         whole = heard.size // FRAME_SAMPLES * FRAME_SAMPLES
         for block in heard[:whole].reshape(-1, FRAME_SAMPLES):
             self._feed(block)
         self._rest = heard[whole:]
 
+    # also called without input, for a muted caller
     def _feed(self, block: np.ndarray[Any, np.dtype[np.float32]]) -> None:
         self._fed_at_s.append(asyncio.get_running_loop().time())
         self._fed_frames += 1
         try:
             self.session.feed(block)
-        except BUGS as error:  # ours or of an engine of the user's own
+        except BUGS as error:  # ours, or from a user's own engine
             self.create_task(self._report_broken(error))
-        # Not restarted with every frame: that would postpone the timeout for as long as the caller speaks.
+        # Not restarted for every frame: that would postpone the timeout while the caller speaks.
         if not self._watchdog.is_running:
             self._watchdog.start()
 
@@ -217,12 +220,12 @@ class MoshiProcessor(AIService):
             )
 
     async def _hear_silence(self) -> None:
-        """Feed silence in real time: the caller's audio, which is the clock, is held back while muted."""
+        """Feed silence in real time: a muted caller's audio, which is the clock, does not arrive."""
         loop = asyncio.get_running_loop()
         due_s = loop.time()
         while True:
             self._feed(SILENT_FRAME)
-            due_s += FRAME_MS / 1000
+            due_s += FRAME_MS / 1000  # by deadlines, so that late wake-ups do not add up
             await asyncio.sleep(due_s - loop.time())
 
     async def _unmute(self) -> None:
@@ -235,7 +238,7 @@ class MoshiProcessor(AIService):
             self.session.say(text)
         except (Unsupported, ValueError) as error:
             logger.warning("MoshiProcessor cannot say a TTSSpeakFrame, and passes it on: {}", error)
-            return False
+            return False  # the frame continues to a TTS, if any
         return True
 
     async def _update_settings(self, delta: Any) -> dict[str, Any]:
@@ -248,7 +251,7 @@ class MoshiProcessor(AIService):
                 later.remove("temperature")
             except (Unsupported, ValueError) as error:
                 logger.warning("{}", error)
-        if later:
+        if later:  # read by the next session's request()
             logger.warning("{}: {} applies from the next call", self.name, ", ".join(sorted(later)))
         return changed
 
@@ -257,14 +260,14 @@ class MoshiProcessor(AIService):
             async for step in self.session.outputs():
                 self._answered()
                 await self._push(step)
-                await asyncio.sleep(0)  # an engine of the user's own may never wait for anything
+                await asyncio.sleep(0)  # a user's own engine may never await anything
         except EngineFailed as error:
             await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
         except BUGS as error:  # ours or of an engine of the user's own
             await self._report_broken(error)
 
     async def _report_broken(self, error: BaseException) -> None:
-        """End the call; SystemExit, in a task, would end the event loop, and with it all other calls."""
+        """End the call. In a task, SystemExit would stop the event loop, and with it all calls."""
         logger.opt(exception=error).error("{} broke", self.session.display_name)
         said = f"{self.session.display_name} broke ({describe_error(error)})"
         await self.push_error(said, exception=EngineFailed(said), force_treat_as_permanent=True)
@@ -274,7 +277,7 @@ class MoshiProcessor(AIService):
         heard_s = self._fed_frames * FRAME_MS / 1000
         for words in self._words.of_step(step, heard_s, self.get_clock().get_time()):
             await self._push_words(words)
-        # Before the speech, so that the meter knows a frame's delay when it counts the frame.
+        # Before the speech: the meter needs a frame's delay when it counts the frame.
         await self.push_frame(
             EngineMetricsFrame(
                 (asyncio.get_running_loop().time() - fed_at_s) * 1000,
@@ -294,7 +297,7 @@ class MoshiProcessor(AIService):
         change = self._speech.add(loud=not is_silent(step.pcm), audio_s=FRAME_MS / 1000)
         if change is Change.STARTED:
             await self.stop_ttfb_metrics()
-            # An aggregator opens a turn by it, unless told not to: the words do that, where there are words.
+            # Otherwise an aggregator would open a turn by it; the words do that, if there are any.
             started = TTSStartedFrame()
             started.append_to_context = False
             await self.push_frame(started)
@@ -317,7 +320,7 @@ class MoshiProcessor(AIService):
         began_s = loop.time()
         try:
             last = await self.session.finish_listening()
-        except BUGS as error:  # ours or of an engine of the user's own
+        except BUGS as error:  # ours, or from a user's own engine
             logger.opt(exception=error).error("The caller's last words are lost")
             last = ()
         if last:
@@ -329,17 +332,18 @@ class MoshiProcessor(AIService):
             await self._push_words(words)
 
     async def _turn_ended(self) -> None:
+        # while the bot speaks, the next speech is no response
         if self.metrics_enabled and not self._speech.speaking:
             await self.start_ttfb_metrics()
             await self.start_processing_metrics()
 
     def _answered(self) -> None:
-        # Frames that the session dropped will never be answered; their times go first.
-        # One more than the backlog: this step's own frame is no longer in it.
+        # Frames dropped by the session are never answered; their times are removed first. One more than the
+        # backlog: this step's own frame is no longer in it.
         while len(self._fed_at_s) > self.session.backlog_frames + 1:
             self._fed_at_s.popleft()
         self._watchdog.stop()
-        # Restarted only while something is owed: silence of a transport is not the engine's fault.
+        # Restarted only while an answer is owed: a silent transport is not the engine's fault.
         if self.session.backlog_frames:
             self._watchdog.start()
 
@@ -350,6 +354,7 @@ class MoshiProcessor(AIService):
     async def _stop_output(self) -> None:
         await self._unmute()
         self._watchdog.stop()
+        # swapped before the await: the pipeline's end and cleanup() both stop it
         if self._speaker is not None:
             speaker, self._speaker = self._speaker, None
             await self.cancel_task(speaker)

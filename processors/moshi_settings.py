@@ -1,4 +1,4 @@
-"""What of an engine's session can be set, in pipecat's way."""
+"""Settings of an engine's session, in pipecat's form."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 @dataclass
 class MoshiSettings(LLMSettings):
-    """The settings of a ``MoshiProcessor``: those of pipecat's LLM services, and two of a voice.
+    """Settings of a ``MoshiProcessor``: those of pipecat's LLM services, a voice and a greeting.
 
-    ``temperature`` can change during a call, where the engine lets it; all else is taken by the next session
-    (``request()``). ``system_instruction`` is the persona. What Moshi does not know is None.
+    ``temperature`` can change during a call if the engine supports it; all other settings apply to the next
+    session (``request()``). ``system_instruction`` is the persona. Settings unknown to Moshi are None.
 
     Attributes:
-        voice: whose voice it speaks with, by name.
-        greeting: the words that it says first.
+        voice: name of its voice.
+        greeting: its first words.
     """
 
     voice: str | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
@@ -30,17 +30,17 @@ class MoshiSettings(LLMSettings):
 
     @classmethod
     def complete(cls, given: MoshiSettings | None) -> MoshiSettings:
-        """Give settings in which everything has a value: what is given, and None for the rest."""
+        """Return settings without gaps: the given values, and None for the rest."""
         settings = cls()
         for item in fields(cls):
-            if not is_given(getattr(settings, item.name)):
+            if not is_given(getattr(settings, item.name)):  # pipecat requires a value in every field
                 setattr(settings, item.name, None)
         if given is not None:
             settings.apply_update(given)
         return settings
 
     def request(self) -> CallOverrides:
-        """Give what to open the next session with: ``engine.open_session(settings.request())``."""
+        """Return the overrides for the next session: ``engine.open_session(settings.request())``."""
         return CallOverrides(
             persona=_value(self.system_instruction),
             voice=_value(self.voice),

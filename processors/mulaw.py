@@ -1,4 +1,4 @@
-"""µ-law to PCM on the way in, PCM to µ-law on the way out."""
+"""Converts µ-law to PCM on the way in, and PCM to µ-law on the way out."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class MulawDecoder(FrameProcessor):
     """`MulawInputFrame` in, `InputAudioRawFrame` (16-bit, 8 kHz mono) out."""
 
     def __init__(self) -> None:
-        # Direct, as every stage of the call: with a queue and a task for each, a second of a call took 59 ms
-        # of processor time in place of 40.
+        # Direct, like every stage of the call: with a queue and a task for each, a second of a call took 59
+        # ms of processor time instead of 40.
         super().__init__(enable_direct_mode=True)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Decode the caller's audio; everything else passes."""
+        """Decode the caller's audio; other frames pass."""
         await super().process_frame(frame, direction)
         if isinstance(frame, MulawInputFrame):
             frame = InputAudioRawFrame(frame.pcm, PHONE_RATE_HZ, num_channels=1)
@@ -36,18 +36,18 @@ class MulawEncoder(FrameProcessor):
 
     def __init__(self) -> None:
         super().__init__(enable_direct_mode=True)
-        self._resampler: Resampling | None = None  # only where a pipeline lacks its own
-        self._odd_byte = b""  # of a service whose chunks are not whole samples
+        self._resampler: Resampling | None = None  # only if the pipeline lacks a Resampler
+        self._odd_byte = b""  # half a sample from a service with unaligned chunks
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Encode audio for the caller; everything else passes.
+        """Encode audio for the caller; other frames pass.
 
         Raises:
-            ValueError: when the audio has more than one channel; pipecat reports it as an error frame.
+            ValueError: if the audio has more than one channel; pipecat reports it as an error frame.
         """
         await super().process_frame(frame, direction)
         if isinstance(frame, OutputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
-            if (encoded := self._encode(frame)) is None:
+            if (encoded := self._encode(frame)) is None:  # less than one sample so far
                 return
             frame = encoded
         await self.push_frame(frame, direction)

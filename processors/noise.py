@@ -1,4 +1,4 @@
-"""Makes steady noise in the caller's audio weaker."""
+"""Suppresses steady noise in the caller's audio."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from processors.caller_filter import CallerFilter
 
 
 class NoiseSuppressor(CallerFilter):
-    """Suppresses noise: 16-bit mono at 8 kHz, behind the echo canceller. Delays the caller by 9 ms.
+    """Suppresses noise: 16-bit mono at 8 kHz. Stands behind the echo canceller. Delays the caller by 9 ms.
 
     Args:
-        metrics: get the delay.
+        metrics: receives the delay.
     """
 
     def __init__(self, metrics: CallMetrics | None = None) -> None:
@@ -23,6 +23,6 @@ class NoiseSuppressor(CallerFilter):
         self._call_metrics = metrics or CallMetrics()
 
     def filter(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Suppress the noise in the next audio."""
-        self._call_metrics.noise_suppressor_ms = DELAY_MS
+        """Suppress noise in the next audio: int16 ``[n]``, 8 kHz."""
+        self._call_metrics.noise_suppressor_ms = DELAY_MS  # only now: without phone audio there is no delay
         return self._suppressor.process(samples)

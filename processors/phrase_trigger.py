@@ -1,4 +1,4 @@
-"""Phrases that do something when they are said: by the caller, or by both."""
+"""Runs an action when a phrase is said: by the caller, or by both sides."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from processors.dtmf_actions import Action
 from processors.frames import EngineMetricsFrame
 from processors.transcription_frames import CALLER, HEARD_S
 
-MOST_CHARS = 1_000
+MOST_CHARS = 1_000  # limit on buffered text, in addition to the longest phrase
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 def words_of(text: str) -> list[str]:
-    """Give the words of a text, without what writing adds: case, commas, full stops."""
+    """Return the words of a text, without case and punctuation."""
     return [word.replace("’", "'").casefold() for word in _WORD.findall(text)]
 
 
 class PhraseMatcher:
-    """Listens for any of some phrases.
+    """Detects phrases in a stream of text.
 
     Args:
-        phrases: case and punctuation do not matter; one without a word is never found.
+        phrases: matched without case and punctuation; a phrase without words never matches.
     """
 
     def __init__(self, phrases: Sequence[str]) -> None:
         self._phrases = [words for phrase in phrases if (words := words_of(phrase))]
         self._longest = max(map(len, self._phrases), default=0)
         self._most_chars = MOST_CHARS + max(map(len, phrases), default=0)
-        self._text = ""
+        self._text = ""  # text that may contain the beginning of a phrase
 
     def hear(self, piece: str) -> bool:
-        """Take a piece of text, with a space where a word begins; say whether a phrase is now complete.
+        """Add a piece of text, in which a space begins a word; return whether a phrase is now complete.
 
-        A word that is still being spoken does not count ("human" might become "humanity"): the next one, a
-        full stop or ``pause`` ends it.
+        A word in progress does not count ("human" may become "humanity"): the next word, a full stop or
+        ``pause`` completes it.
         """
-        self._text = (self._text + piece)[-self._most_chars :]  # what has no blanks is never cut below
-        # Up to the last word's beginning, unless something behind it has ended it.
+        self._text = (self._text + piece)[-self._most_chars :]  # text without blanks is not cut below
+        # Without the last word, unless a character behind it has completed it.
         whole = self._text if re.search(r"[^\w'’]$", self._text) else self._text.rpartition(" ")[0]
         return self._look(whole)
 
     def pause(self) -> bool:
-        """Say whether a phrase is complete now that the speaker has paused."""
+        """Return whether a phrase is complete, as the speaker has paused."""
         return self._look(self._text)
 
     def _look(self, text: str) -> bool:
@@ -64,23 +64,22 @@ class PhraseMatcher:
         )
         if found:
             self._text = ""
-        elif len(words) > 2 * self._longest + 2:  # no more is kept than a phrase may need
+        elif len(words) > 2 * self._longest + 2:  # only as much as a phrase can need
             self._text = " ".join(self._text.split(" ")[-self._longest - 1 :])
         return found
 
 
 class PhraseTrigger:
-    """Listens for phrases in the words of both sides: a monitor of a ``Tap``. Acts once.
+    """Runs an action once a phrase is said. A monitor for ``Tap``.
 
-    Where both must have said it, a caller who speaks on takes it back, and the trigger is armed again.
-
-    The phrase itself is in no sentence that could reach a log: what a caller says stays out of it.
+    If both sides must say it and the caller continues to speak, the trigger is revoked and armed again. The
+    phrase appears in no log line: the caller's words stay out of the log.
 
     Args:
-        phrases: any of which will do.
-        by_both: whether the bot must have said it as well, before or after.
-        action: is called once, with a sentence that says why.
-        take_back: is called when the caller speaks on after both have said it.
+        phrases: any of them triggers the action.
+        by_both: whether the bot must say it as well, before or after.
+        action: called once, with the reason in one sentence.
+        take_back: called if the caller continues to speak after both have said it.
     """
 
     def __init__(
@@ -96,12 +95,12 @@ class PhraseTrigger:
         self._action = action
         self._take_back = take_back
         self._said_by_caller = self._said_by_bot = False
-        self._heard_s = 0.0  # of the caller's audio, by now
-        self._acted_at_s: float | None = None  # of the caller's audio; None while it is armed
+        self._heard_s = 0.0  # length of the caller's audio so far
+        self._acted_at_s: float | None = None  # position in the caller's audio; None while armed
 
     def observe(self, frame: Frame) -> None:
-        """Look into the words that pass."""
-        if isinstance(frame, EngineMetricsFrame):  # one for each frame of the caller's
+        """Examine the words that pass."""
+        if isinstance(frame, EngineMetricsFrame):  # one per frame of the caller
             self._heard_s += FRAME_MS / 1000
         if self._acted_at_s is not None:
             self._look_for_more(frame)
@@ -110,12 +109,12 @@ class PhraseTrigger:
             for piece in frame.result or ():
                 self._said_by_caller |= self._caller.hear(piece.text)
         elif isinstance(frame, TranscriptionFrame):
-            if frame.user_id != CALLER:  # of some other recognizer, which gives whole sentences
+            if frame.user_id != CALLER:  # another recognizer, which transcribes whole sentences
                 self._said_by_caller |= self._caller.hear(f" {frame.text}")
             self._said_by_caller |= self._caller.pause()
         elif isinstance(frame, TTSTextFrame) and self._by_both:
             self._said_by_bot |= self._bot.hear(frame.text)
-        elif isinstance(frame, LLMFullResponseEndFrame):  # which comes when the bot pauses
+        elif isinstance(frame, LLMFullResponseEndFrame):  # the bot has paused
             self._said_by_bot |= self._bot.pause()
         if isinstance(frame, InterimTranscriptionFrame):
             self._heard_s = max(self._heard_s, frame.metadata.get(HEARD_S, 0.0))
@@ -124,7 +123,7 @@ class PhraseTrigger:
             self._action("both said goodbye" if self._by_both else "the caller asked for it")
 
     def _look_for_more(self, frame: Frame) -> None:
-        """Take it back when the caller says more: words that were said after it, not only heard after it."""
+        """Revoke the trigger if the caller says more: words spoken, not only transcribed, after it."""
         if self._take_back is None or not isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame):
             return
         if frame.user_id != CALLER:
@@ -139,4 +138,4 @@ class PhraseTrigger:
             self._take_back()
 
     def close(self) -> None:
-        """Nothing to finish."""
+        """Do nothing: no state to release."""

@@ -1,4 +1,4 @@
-"""Finds out when the caller has heard what was said: after the bot's pause, by the echo of a mark."""
+"""Determines when the caller has heard the bot's words: after the bot's pause, by a returned mark."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.silence import SILENCE_RMS, is_silent
 from processors.frames import MarkInputFrame, MulawOutputFrame, PlayoutMetricsFrame
 
-PAUSE_MS = 400.0  # longer than the stops inside words and the breaks between them
-PAUSE_SECS = 5.0  # who does not pause by then is not waited for
-STILL_SECS = 1.5  # without the caller's audio, which is the clock, nothing more is said; a stall is shorter
-ECHO_SECS = 1.0  # beyond what is still to be played and the way there and back
+PAUSE_MS = 400.0  # longer than plosives in words and gaps between words
+PAUSE_SECS = 5.0  # the longest wait for a pause
+STILL_SECS = 1.5  # without the caller's audio, the clock, the bot says nothing more; stalls are shorter
+ECHO_SECS = 1.0  # in addition to the audio still to be played and the round trip
 
 SendMark = Callable[[str], Awaitable[object]]
 
 
 class PlaybackEnd:
-    """Watches the bot's audio on its way out, and waits until the caller has heard it to its end.
+    """Observes the bot's outgoing audio, and waits until the caller has heard its end.
 
-    A word's text comes when the word begins; its audio follows for half a second and is then played from
-    Twilio's buffer. Whoever ends or moves a call after given words must wait for that, and only the mark's
-    echo says when it is over.
+    A word's text comes when the word begins. Its audio follows for half a second, and is then played from
+    Twilio's buffer. To end or transfer a call after given words, one must wait for that, and only the
+    returned mark shows when it is over.
 
-    An observer: it must see the frames that leave the pipeline's last stages, and the marks that come back.
+    A frame observer: it must see the frames of the pipeline's last stages, and the returned marks.
     """
 
     def __init__(self) -> None:
-        self._quiet_ms = 0.0  # of the bot's audio, since it was last heard
-        self._trimmed_ms = 0.0  # silence that the governor took out: part of the pause all the same
-        self._played_at_s = 0.0  # when the other side has played what was sent so far, by account
-        self._round_trip_ms = 0.0  # by the quickest mark: how long an echo takes without any buffer
-        self._has_audio = False  # a pipeline without taps shows none, and nothing can be waited for
-        self._news = asyncio.Event()  # audio went by: the pause may be long enough now
-        self._echoes: dict[str, asyncio.Event] = {}  # of marks that are waited for, by name
-        self._numbers = itertools.count(1)  # makes the marks' names unique
+        self._quiet_ms = 0.0  # the bot's silence so far
+        self._trimmed_ms = 0.0  # silence trimmed by the governor, which belongs to the pause
+        self._played_at_s = 0.0  # estimated end of playback of the audio sent so far
+        self._round_trip_ms = 0.0  # of the fastest mark: without buffered audio
+        self._has_audio = False  # a pipeline without taps shows none; then waiting is impossible
+        self._news = asyncio.Event()  # set when audio passes: the pause may now be long enough
+        self._echoes: dict[str, asyncio.Event] = {}  # awaited marks, by name
+        self._numbers = itertools.count(1)  # for unique names
 
     def observe(self, frame: Frame) -> None:
-        """Look at a frame that passes."""
+        """Process a passing frame."""
         if isinstance(frame, MarkInputFrame):
             if echo := self._echoes.get(frame.mark):
                 echo.set()
@@ -60,19 +60,19 @@ class PlaybackEnd:
             self._pass_audio(is_silent(pcm.to_float(frame.audio)), audio_ms)
 
     def close(self) -> None:
-        """Wait for nothing more: the call is over."""
+        """Release all waiters: the call has ended."""
         for echo in self._echoes.values():
             echo.set()
 
     async def wait(self, send_mark: SendMark, pause_secs: float = PAUSE_SECS) -> bool:
-        """Wait until the bot has paused and the caller has heard what it said before.
+        """Wait until the bot has paused and the caller has heard its words before the pause.
 
         Args:
-            send_mark: sends a mark of this name behind all audio so far.
-            pause_secs: how long the pause is waited for; 0 where it is not.
+            send_mark: sends a mark with this name behind all audio so far.
+            pause_secs: the longest wait for the pause; 0 for none.
 
         Returns:
-            Whether the echo came; False where the time was up first.
+            Whether the mark returned; False on a timeout.
         """
         if not self._has_audio:
             return False
@@ -82,7 +82,7 @@ class PlaybackEnd:
                     self._news.clear()
                     await asyncio.wait_for(self._news.wait(), STILL_SECS)
         except TimeoutError:
-            pass  # it talks on, or nothing comes any more; what it has said so far is to be heard at least
+            pass  # it talks on, or the audio has stopped; wait at least for the words so far
         name = f"heard-{next(self._numbers)}"
         self._echoes[name] = echo = asyncio.Event()
         try:

@@ -1,4 +1,4 @@
-"""Keeps the talk quick: what a stall put into the other side's buffer, the next pause takes out again."""
+"""Limits the delay in the peer's buffer: the next pause drains what a stall has added."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from processors.frames import MarkInputFrame, MarkOutputFrame, PlayoutMetricsFra
 
 
 class PlayoutGovernor(FrameProcessor):
-    """Watches the playout lead, trims pauses while it is too long, and sends marks to check it.
+    """Tracks the playout lead, trims pauses while it is too long, and verifies it by marks.
 
     It acts on continuous speech (``SpeechOutputAudioRawFrame``): 16-bit audio of any rate and number of
-    channels, one frame for each of the caller's of the same length. Other audio passes: a TTS is faster than
-    real time, and the transport paces it. It stands as the last stage that changes the audio's length. Where
-    the transport knows no marks, the lead is known by accounting alone. What is known goes before each frame
-    as a ``PlayoutMetricsFrame``.
+    channels, one frame for each of the caller's, of equal length. Other audio passes: a TTS is faster than
+    real time, and the transport paces it. No later stage may change the audio's length. If the transport has
+    no marks, the lead is estimated from the amounts sent. A ``PlayoutMetricsFrame`` precedes each frame.
 
     Args:
-        target_ms: the longest lead that is left alone.
-        now_s: the clock, in seconds; the event loop's own unless told otherwise.
+        target_ms: the longest lead that is not trimmed.
+        now_s: clock, in seconds; by default, the event loop's.
     """
 
     def __init__(self, target_ms: float = DEFAULT_LEAD_MS, now_s: Callable[[], float] | None = None) -> None:
         super().__init__(enable_direct_mode=True)
-        self.playout = PlayoutControl(target_ms)  # the whole account; this stage only translates frames
+        self.playout = PlayoutControl(target_ms)  # all accounting; this stage only translates frames
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Trim audio on its way out, and learn from the marks that come back."""
+        """Trim outgoing audio, and process returned marks."""
         await super().process_frame(frame, direction)
         if isinstance(frame, MarkInputFrame):
             self.playout.echoed(frame.mark, self._now_s())
@@ -47,13 +46,13 @@ class PlayoutGovernor(FrameProcessor):
             self.playout.restart()
         await self.push_frame(frame, direction)
         if isinstance(frame, StartFrame):
-            await self._mark(self._now_s())  # nothing is buffered yet: its echo shows the bare round trip
+            await self._mark(self._now_s())  # nothing is buffered yet: this mark measures the bare round trip
 
     async def _send(self, frame: SpeechOutputAudioRawFrame) -> None:
         now_s = self._now_s()
         samples = np.frombuffer(frame.audio, "<i2")
         left = self.playout.send(samples, now_s, rate_hz=frame.sample_rate, channels=frame.num_channels)
-        await self.push_frame(self._measured())  # also where nothing is left: that is when trimming shows
+        await self.push_frame(self._measured())  # even without audio: then trimming shows
         if left.size == 0:
             return
         if left is not samples:

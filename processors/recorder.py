@@ -1,7 +1,7 @@
-"""Puts the audio that passes on the call's time line.
+"""Puts the passing audio on the call's time line.
 
-pipecat's own ``AudioBufferProcessor`` is not used: it keeps the whole call in memory, resamples, and
-lines the sides up by when frames pass, not by when the phone plays them.
+pipecat's own ``AudioBufferProcessor`` is not used: it holds the whole call in memory, resamples, and aligns
+the sides by when frames pass, not by when the phone plays them.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from processors.frames import MulawInputFrame, MulawOutputFrame, StreamLostFrame
 
 
 class Recorder:
-    """A monitor of a ``Tap``, one at each end of the line: what comes in was said, what goes out is heard.
+    """A monitor for ``Tap``, one at each end: incoming audio was said, outgoing audio is heard.
 
-    The taps may stand where the audio is µ-law or where it is PCM, of any rate and number of channels. What
-    goes out must be seen where nothing behind changes its length. What the bot says while there is no stream
-    is not recorded: nobody hears it.
+    The taps may stand where the audio is µ-law or PCM, of any rate and number of channels. No stage behind
+    the outgoing tap may change the audio's length. While there is no stream, the bot's audio is not recorded:
+    nobody hears it.
 
     Args:
-        audio: is closed with the call.
+        audio: closed with the call.
     """
 
     def __init__(self, audio: CallAudio) -> None:
         self._audio = audio
-        self._is_heard = True
+        self._is_heard = True  # False while the stream is lost
 
     def observe(self, frame: Frame) -> None:
-        """Take audio, whichever way it goes."""
+        """Record audio in either direction."""
         if isinstance(frame, MulawOutputFrame):
             if self._is_heard:
                 self._audio.heard(np.frombuffer(frame.pcm, "<i2"), PHONE_RATE_HZ)
@@ -51,7 +51,7 @@ class Recorder:
 
 
 def _mono(frame: AudioRawFrame) -> NDArray[np.int16]:
-    # Half a sample at the end would make frombuffer raise, and a monitor must never raise.
+    # Half a sample at the end would make frombuffer raise; monitors must not raise.
     whole = len(frame.audio) // (2 * frame.num_channels) * 2 * frame.num_channels
     samples = np.frombuffer(frame.audio[:whole], "<i2")
     if frame.num_channels == 1:

@@ -1,4 +1,4 @@
-"""Notices a bot that says the same over and over."""
+"""Detects a bot that repeats itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moshi_phone.conversation.repetition import RepetitionDetector
 
 
 class RepetitionWatch:
-    """Counts and logs it when the bot's words begin to repeat themselves: a monitor of a ``Tap``.
+    """Counts and logs the start of each repetition. A monitor for ``Tap``.
 
     Args:
         metrics: of the call.
@@ -21,10 +21,10 @@ class RepetitionWatch:
         self._detector = RepetitionDetector()
 
     def observe(self, frame: Frame) -> None:
-        """Take the bot's words as they are spoken."""
+        """Process the bot's words as they are spoken."""
         if isinstance(frame, TTSTextFrame) and self._detector.add(frame.text):
             self._metrics.repetitions += 1
-            logger.warning("The bot repeats itself")  # not its words, which no log may hold
+            logger.warning("The bot repeats itself")  # without the words, which must not be logged
 
     def close(self) -> None:
-        """Nothing to finish: the metrics stay."""
+        """Do nothing: the metrics remain."""

@@ -1,4 +1,4 @@
-"""Changes the sample rate of the audio that passes (``moshi_phone/audio/resampling.py`` says how)."""
+"""Changes the sample rate of passing audio (method: ``moshi_phone/audio/resampling.py``)."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from moshi_phone.audio.resampling import StreamResampler
 
 
 class Resampling:
-    """Resamples one stream of 16-bit mono PCM that comes in pieces of any length. Pure.
+    """Resamples one stream of 16-bit mono PCM in pieces of any length. Pure.
 
     Args:
-        in_hz: the rate it takes.
-        out_hz: the rate it gives.
+        in_hz: input rate.
+        out_hz: output rate.
     """
 
     def __init__(self, in_hz: int, out_hz: int) -> None:
         self.in_hz = in_hz
         self._stream = StreamResampler(in_hz, out_hz)
-        self._piece_bytes = 2 * self._stream.down  # the filter takes whole multiples of this
-        self._rest = b""  # a service's chunks end where they will
+        self._piece_bytes = 2 * self._stream.down  # the filter takes multiples of this
+        self._rest = b""  # end of a chunk that is no such multiple
 
     def process(self, audio: bytes) -> bytes:
-        """Resample the next piece; what does not fill a whole sample of the output waits for the next one."""
+        """Resample the next piece; bytes that do not complete an output sample wait for the next one."""
         if self._rest or len(audio) % self._piece_bytes:
             audio = self._rest + audio
             whole = len(audio) // self._piece_bytes * self._piece_bytes
@@ -33,26 +33,26 @@ class Resampling:
 
 
 class Resampler(FrameProcessor):
-    """Resamples every audio frame of its input rate; other frames pass.
+    """Resamples every audio frame with its input rate; other frames pass.
 
-    One instance serves one call. A frame keeps its kind; what the caller says and what the bot says are two
-    streams and do not run into each other.
+    One instance serves one call. A frame keeps its class. The caller's and the bot's audio are separate
+    streams.
 
     Args:
-        in_hz: the rate it takes.
-        out_hz: the rate it gives.
+        in_hz: input rate.
+        out_hz: output rate.
     """
 
     def __init__(self, in_hz: int, out_hz: int) -> None:
         super().__init__(enable_direct_mode=True)
         self._in_hz = in_hz
         self._out_hz = out_hz
-        # Two filters: each direction that passes this stage has a history of its own.
+        # Two filters: each direction has its own history.
         self._inbound = Resampling(in_hz, out_hz)
         self._outbound = Resampling(in_hz, out_hz)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Resample audio on its way; everything else passes."""
+        """Resample passing audio; other frames pass."""
         await super().process_frame(frame, direction)
         if (
             isinstance(frame, (InputAudioRawFrame, OutputAudioRawFrame))
@@ -61,7 +61,7 @@ class Resampler(FrameProcessor):
         ):
             stream = self._inbound if isinstance(frame, InputAudioRawFrame) else self._outbound
             audio = stream.process(frame.audio)
-            if not audio:
+            if not audio:  # less than one output sample so far
                 return
             resampled = type(frame)(audio, self._out_hz, num_channels=1)
             resampled.interruptible = frame.interruptible

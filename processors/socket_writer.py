@@ -10,36 +10,36 @@ from loguru import logger
 
 from processors.stream_socket import StreamSocket
 
-STUCK_S = 1.2  # a send that takes longer: the other side takes nothing
-KEPT_MESSAGES = 16  # while a send is stuck; 1.2 s of speech with its marks
-MAX_UNSENT = 2_000  # of a burst before the writer gets its turn; 160 s of speech
+STUCK_S = 1.2  # a longer send means that the peer does not read
+KEPT_MESSAGES = 16  # while a send is stuck: 1.2 s of speech with its marks
+MAX_UNSENT = 2_000  # in a burst, before the writer task runs: 160 s of speech
 
 
 class SocketWriter:
-    """Sends messages in order, from a task of its own.
+    """Sends messages in order, in a task of its own.
 
-    What waits while a send is stuck is late by as long as it waits, so only the newest messages are kept
-    then: the oldest are dropped and counted. While the stream has no socket, nothing waits.
+    While a send is stuck, waiting messages become stale, so only the newest are kept: the oldest are dropped
+    and counted. While the stream has no socket, messages are discarded.
 
     Args:
-        stream: has the socket.
+        stream: holds the socket.
 
     Attributes:
-        dropped_messages: how many were never sent.
+        dropped_messages: number of messages never sent.
     """
 
     def __init__(self, stream: StreamSocket) -> None:
         self.dropped_messages = 0
         self._stream = stream
-        self._unsent: deque[str | bytes] = deque()
-        self._more = asyncio.Event()
-        self._sent = asyncio.Event()
+        self._unsent: deque[str | bytes] = deque()  # bounded by send()
+        self._more = asyncio.Event()  # set when a message was queued
+        self._sent = asyncio.Event()  # set while nothing is queued or being sent
         self._sent.set()
-        self._sending_since_s: float | None = None  # since when one send has been blocked, or None
+        self._sending_since_s: float | None = None  # start of a blocked send, or None
 
     def send(self, message: str | bytes) -> bool:
-        """Queue a message; returns at once, and says whether everything queued so far may still be sent."""
-        if self._stream.websocket is None:
+        """Queue a message. Returns at once; False if that dropped an older one."""
+        if self._stream.websocket is None:  # between two streams: the audio would be stale
             return True
         dropped = self.dropped_messages
         stuck = self._sending_since_s is not None and _now_s() - self._sending_since_s > STUCK_S
@@ -57,12 +57,12 @@ class SocketWriter:
         return self.dropped_messages == dropped
 
     def clear(self) -> None:
-        """Forget what has not been sent."""
+        """Discard all unsent messages."""
         self._unsent.clear()
 
     async def run(self) -> None:
         """Send until cancelled."""
-        closed: WebSocket | None = None
+        closed: WebSocket | None = None  # a socket that failed; its messages are skipped
         try:
             while True:
                 await self._more.wait()
@@ -79,7 +79,7 @@ class SocketWriter:
                             else websocket.send_bytes(message)
                         )
                     except (WebSocketDisconnect, RuntimeError) as error:
-                        # Starlette's RuntimeError: our side has closed it. The reader hears of either.
+                        # Starlette's RuntimeError: our side has closed it. The reader sees both cases.
                         logger.debug("Nothing more is sent by this socket: {}", error)
                         closed = websocket
                     self._sending_since_s = None
@@ -88,7 +88,7 @@ class SocketWriter:
             self._sent.set()
 
     async def flush(self, timeout_s: float) -> None:
-        """Wait until all is sent, for at most so long."""
+        """Wait until all is sent, or for ``timeout_s``."""
         try:
             await asyncio.wait_for(self._sent.wait(), timeout_s)
         except TimeoutError:

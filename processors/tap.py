@@ -1,4 +1,4 @@
-"""A stage that lets others look at what passes, and changes nothing."""
+"""A stage with read-only observers of passing frames."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 
 class FrameMonitor(Protocol):
-    """Looks at frames: a meter, a transcript, a recorder."""
+    """Observes frames: a meter, a transcript, a recorder."""
 
     def observe(self, frame: Frame) -> None:
-        """Look at a frame on its way. Must return at once, and never raise."""
+        """Observe a passing frame. Must return at once, and never raise."""
 
     def close(self) -> None:
-        """Finish: the call is over. May be called twice."""
+        """Finish: the call has ended. May be called twice."""
 
 
 class Tap(FrameProcessor):
     """Shows each frame to its monitors, and passes it on.
 
-    One stage for all of them: what a monitor does for a frame takes less than what a stage costs.
+    One stage serves all monitors: observing a frame costs less than another stage.
 
     Args:
-        monitors: are closed with the pipeline, however it ends.
+        monitors: closed with the pipeline, however it ends.
     """
 
     def __init__(self, *monitors: FrameMonitor) -> None:
-        # Direct: a monitor sees a frame when it passes, not when a queue of the tap's own gets round to it.
+        # Direct: a monitor sees a frame when it passes, not after a queue of this stage.
         super().__init__(enable_direct_mode=True)
         self.monitors = monitors
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Show and pass on."""
+        """Show the frame to the monitors, and pass it on."""
         await super().process_frame(frame, direction)
         for monitor in self.monitors:
             monitor.observe(frame)
@@ -42,6 +42,6 @@ class Tap(FrameProcessor):
     async def cleanup(self) -> None:
         """Close the monitors."""
         await super().cleanup()  # type: ignore[no-untyped-call]
-        # Here and not on an EndFrame, which a call that is broken off never sees.
+        # Not on an EndFrame, which a cancelled call never sees.
         for monitor in self.monitors:
             monitor.close()

@@ -1,4 +1,4 @@
-"""A tone over what the caller hears, in place of words that the engine cannot say."""
+"""Mixes a tone into the caller's audio, in place of words that the engine cannot say."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _NOTHING = np.zeros(0, np.float32)
 
 
 class ToneOverlay(FrameProcessor):
-    """Mixes three beeps into the audio that passes, when it is asked to. It adds no audio, so no delay.
+    """Mixes three beeps into passing audio on request. Adds no audio, so no delay.
 
-    It may stand where the audio is µ-law or where it is mono PCM of any rate.
+    It may stand where the audio is µ-law or mono PCM of any rate.
     """
 
     def __init__(self) -> None:
         super().__init__(enable_direct_mode=True)
-        self._asked = False  # to begin with the next audio, whose rate the tone must have
-        self._left: NDArray[np.float32] = _NOTHING  # of the tone
+        self._asked = False  # whether to begin with the next audio, whose rate determines the tone's
+        self._left: NDArray[np.float32] = _NOTHING  # the rest of the tone
 
     def sound(self) -> None:
-        """Begin with the next audio that passes."""
+        """Begin with the next passing audio."""
         self._asked = True
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on, audio with what is left of the tone."""
+        """Mix the rest of the tone into audio; all frames pass."""
         await super().process_frame(frame, direction)
-        if self._asked or self._left.size:  # all other audio passes bit by bit as it came
+        if self._asked or self._left.size:  # without a tone, audio passes unchanged, bit for bit
             if isinstance(frame, MulawOutputFrame):
                 frame.mulaw = g711.encode(self._mixed(g711.decode(frame.mulaw), PHONE_RATE_HZ))
             elif isinstance(frame, OutputAudioRawFrame) and frame.num_channels == 1:

@@ -1,4 +1,4 @@
-"""The words of both sides as pipecat's own frames, so that its observers, aggregators and services fit in."""
+"""Converts the words of both sides into pipecat's own frames, for its observers, aggregators and services."""
 
 from __future__ import annotations
 
@@ -22,46 +22,47 @@ from moshi_phone.audio.formats import FRAME_MS
 from moshi_phone.engines.duplex import CallerText, DuplexStep
 
 CALLER = "caller"  # the ``user_id`` of transcriptions
-HEARD_S = "heard_s"  # the key in ``metadata``: how much of the caller had been heard, against ``at_s``
-PAUSE_STEPS = 1000 // FRAME_MS  # after so many steps without a word, somebody has finished
-MOST_TURN_CHARS = 2_000  # each interim transcription holds all of its turn: who never pauses has several
-TURN_HEAD, TURN_PROBABILITY = 2, 0.5  # of the listening model: Kyutai's own choice for the end of a turn
+HEARD_S = "heard_s"  # ``metadata`` key: length of the caller's audio so far, to compare with ``at_s``
+PAUSE_STEPS = 1000 // FRAME_MS  # steps without a word that end a turn
+MOST_TURN_CHARS = 2_000  # each interim transcription repeats its whole turn; a longer turn is split
+TURN_HEAD, TURN_PROBABILITY = 2, 0.5  # of the recognizer's pause heads; Kyutai's own choice
 NS_PER_S = 1_000_000_000
 
 
 class WordFrames:
-    """Makes frames of an engine's steps, in the way of pipecat's own full-duplex service.
+    """Creates frames from an engine's steps, like pipecat's own full-duplex service.
 
-    The bot's words: ``LLMFullResponseStartFrame``, for each piece an ``LLMTextFrame`` (not for the context)
-    and a ``TTSTextFrame``, and after a pause ``LLMFullResponseEndFrame``. The caller's: an
-    ``InterimTranscriptionFrame`` with all words since the last pause, whose ``result`` holds the new pieces
-    (``CallerText``), and after the pause a ``TranscriptionFrame``; around them the frames of a turn,
-    ``UserStartedSpeakingFrame`` and ``UserStoppedSpeakingFrame``. ``pts`` says when the words were said, on
-    the pipeline's clock.
+    The bot's words: ``LLMFullResponseStartFrame``; for each piece an ``LLMTextFrame`` (not for the context)
+    and a ``TTSTextFrame``; after a pause ``LLMFullResponseEndFrame``. The caller's words: an
+    ``InterimTranscriptionFrame`` with all words since the last pause, whose ``result`` contains the new
+    pieces (``CallerText``); after the pause a ``TranscriptionFrame``; around them
+    ``UserStartedSpeakingFrame`` and ``UserStoppedSpeakingFrame``. ``pts`` is the time of speaking, on the
+    pipeline's clock.
     """
 
     def __init__(self) -> None:
         self._bot_quiet_steps: int | None = None  # None while no response is open
-        self._caller_text = ""  # of the turn that is open
-        self._caller_late_s = 0.0  # how long before its first word came it was said
-        self._caller_quiet_steps = 0  # without a new word
+        self._caller_text = ""  # of the open turn
+        self._caller_late_s = 0.0  # delay between its first word and that word's transcription
+        self._caller_quiet_steps = 0  # steps without a new word
         self._turn_ends = False  # whether the frame that ends a turn is due with the next step
 
     def of_step(self, step: DuplexStep, heard_s: float, now_ns: int) -> Iterator[Frame]:
-        """Give the frames of a step.
+        """Yield the frames of a step.
 
         Args:
             step: of the engine.
-            heard_s: how much of the caller the engine has been given, in seconds.
+            heard_s: length of the caller's audio given to the engine so far, in seconds.
             now_ns: the pipeline's clock, in nanoseconds.
         """
         yield from self._turn_ended()
         yield from self._bot(step.text, now_ns)
+        # A tuple comparison: False if the model has no such head.
         turn_over = step.pause_probabilities[TURN_HEAD : TURN_HEAD + 1] > (TURN_PROBABILITY,)
         yield from self._caller(step.caller_text, turn_over, heard_s, now_ns)
 
     def finish(self) -> Iterator[Frame]:
-        """Give the frames that end what is open, at the end of the call."""
+        """Yield the frames that close open responses and turns at the end of the call."""
         if self._bot_quiet_steps is not None:
             self._bot_quiet_steps = None
             yield LLMFullResponseEndFrame()
@@ -74,9 +75,9 @@ class WordFrames:
                 yield LLMFullResponseStartFrame()
             self._bot_quiet_steps = 0
             written = LLMTextFrame(text)
-            written.append_to_context = False  # the spoken one is; each word would be there twice
+            written.append_to_context = False  # the spoken one is; otherwise words would be there twice
             spoken = TTSTextFrame(text, text_type=TextType.TOKEN)
-            spoken.includes_inter_frame_spaces = True  # else pipecat puts blanks between pieces of words
+            spoken.includes_inter_frame_spaces = True  # otherwise pipecat puts blanks between pieces of words
             written.pts = spoken.pts = now_ns
             yield from (written, spoken)
         elif self._bot_quiet_steps is not None:
@@ -103,7 +104,7 @@ class WordFrames:
             yield interim
         elif self._caller_text:
             self._caller_quiet_steps += 1
-        # Either: the listening model's heads are quicker, and not every model has them.
+        # Either condition: the recognizer's pause heads are faster, but not every model has them.
         is_full = len(self._caller_text) >= MOST_TURN_CHARS
         if turn_over or is_full or self._caller_quiet_steps >= PAUSE_STEPS:
             yield from self._caller_finished()

@@ -1,4 +1,4 @@
-"""Twilio's side of the call as pipecat parts: the serializer, and the WebSocket as a pipeline's two ends."""
+"""Twilio's stream as pipecat parts: a serializer, and the WebSocket as the two ends of a pipeline."""
 
 from __future__ import annotations
 
@@ -42,30 +42,30 @@ from processors.twilio_output import TwilioOutput
 STOPPED = "on_stopped"
 VIOLATED = "on_violated"
 FRAME_S = PHONE_FRAME_SAMPLES / PHONE_RATE_HZ
-CATCH_UP_S = 0.4  # of silence at once, for what passed before a loss was noticed; more would only be dropped
-AHEAD_SECS = 10.0  # of audio before its time: no phone sends that, and it would be recorded and answered
-NO_CODE = 1006  # RFC 6455, section 7.4.1
+CATCH_UP_S = 0.4  # of silence at once, for the time before a loss was detected; more would be dropped anyway
+AHEAD_SECS = 10.0  # of audio ahead of real time: no phone sends that, and it would be recorded and answered
+NO_CODE = 1006  # connection lost without a close frame: RFC 6455, section 7.4.1
 CONNECTED = "on_client_connected"
 DISCONNECTED = "on_client_disconnected"
 
 
 class TwilioSerializer(FrameSerializer):
-    """Twilio's JSON to µ-law frames and back; never raises, whatever comes.
+    """Converts Twilio's JSON to µ-law frames and back. Never raises on any input.
 
-    What cannot be understood, and media that is not the caller's, is counted, logged once a call, and
-    skipped. Two events tell of the rest: ``on_stopped`` when Twilio says that the stream is over,
-    ``on_violated`` (with a sentence) when what comes makes no sense in a running stream.
+    Invalid messages, and media that is not the caller's, are counted, logged once a call, and skipped. Two
+    events report the rest: ``on_stopped`` when Twilio ends the stream, ``on_violated`` (with a sentence) on a
+    message that is impossible in a running stream.
 
     Args:
         stream_sid: from Twilio's ``start`` message.
 
     Attributes:
-        packets: gathers the caller's packets.
-        bad_messages: how many could not be understood.
-        foreign_media: how many packets were of another stream, or of another track than the caller's.
-        media_s: when the caller's last media came, on the event loop's clock.
-        audio_s: when the caller's last audio came, or silence in its place, on the same clock.
-        is_stopped: whether Twilio has said that the stream is over.
+        packets: assembles the caller's packets.
+        bad_messages: number of invalid messages.
+        foreign_media: number of packets of another stream or track.
+        media_s: arrival of the caller's last media, on the event loop's clock.
+        audio_s: arrival of the caller's last audio or substituted silence, on the same clock.
+        is_stopped: whether Twilio has ended the stream.
     """
 
     def __init__(self, stream_sid: str) -> None:
@@ -79,31 +79,31 @@ class TwilioSerializer(FrameSerializer):
         self._register_event_handler(VIOLATED)
 
     def restart(self, stream_sid: str) -> None:
-        """Go on with another stream of the same call."""
+        """Continue with another stream of the same call."""
         self.packets.restart()
         self.media_s = self.audio_s = asyncio.get_running_loop().time()
-        self._began_s = 0.0  # when the stream's first media came
-        self._audio_s = 0.0  # how much has come since
+        self._began_s = 0.0  # arrival of the stream's first media
+        self._audio_s = 0.0  # length of the audio since then
         self._stream_sid = stream_sid
 
     def silence(self) -> MulawInputFrame:
-        """Make 80 ms of silence in the caller's place, behind what was heard of them."""
+        """Return 80 ms of silence in place of the caller's audio, behind the last audio."""
         self.audio_s = asyncio.get_running_loop().time()
         return MulawInputFrame(self.packets.push(bytes([g711.SILENCE]) * PHONE_FRAME_SAMPLES, None))
 
     async def serialize(self, frame: Frame) -> str | bytes | None:
-        """Turn µ-law audio, marks and interruptions into Twilio's JSON; other frames say nothing to it."""
+        """Convert µ-law audio, marks and interruptions to Twilio's JSON; return None for other frames."""
         match frame:
             case MulawOutputFrame():
                 return media_stream.media(self._stream_sid, frame.mulaw)
             case MarkOutputFrame():
                 return media_stream.mark(self._stream_sid, frame.mark)
-            case InterruptionFrame():  # Moshi never breaks itself off; a stage of another pipeline may
+            case InterruptionFrame():  # from a stage of another pipeline; Moshi never interrupts itself
                 return media_stream.clear(self._stream_sid)
         return None
 
     async def deserialize(self, data: str | bytes) -> Frame | None:
-        """Turn a message of Twilio's into a frame, or into None where there is nothing to pass on."""
+        """Convert a message from Twilio to a frame; None if there is nothing to pass on."""
         try:
             return await self._frame(media_stream.parse(data))
         except media_stream.BadMessage as bad:
@@ -142,7 +142,7 @@ class TwilioSerializer(FrameSerializer):
         self._began_s = self._began_s or self.media_s
         mulaw = self.packets.push(media.mulaw, media.timestamp_ms)
         self._audio_s += len(media.mulaw) / PHONE_RATE_HZ
-        came_s = self._audio_s + self.packets.filled_ms / 1000  # a gap in the timestamps is silence of ours
+        came_s = self._audio_s + self.packets.filled_ms / 1000  # gaps are filled with silence
         if came_s - (self.media_s - self._began_s) > AHEAD_SECS:
             await self._call_event_handler(VIOLATED, f"audio came {AHEAD_SECS:g} s ahead of its time")
             return None
@@ -150,16 +150,16 @@ class TwilioSerializer(FrameSerializer):
 
 
 class TwilioInput(BaseInputTransport):
-    """Reads the call's socket: each message becomes a frame and goes down the pipeline at once.
+    """Reads the call's socket: each message becomes a frame and is pushed at once.
 
-    When the stream breaks off, and the transport waits for another one, it gives silence in real time
-    meanwhile: the caller's audio is the clock of all stages.
+    While it waits for another stream after a loss, it pushes silence in real time: the caller's audio is the
+    clock of all stages.
 
     Args:
-        transport: says whether another stream is waited for; is told when there is none any more.
-        stream: has the socket.
+        transport: decides whether to wait for another stream; notified when the last one has ended.
+        stream: holds the socket.
         serializer: of the same stream.
-        params: as ``TwilioTransport`` takes them.
+        params: as for ``TwilioTransport``.
     """
 
     def __init__(
@@ -173,11 +173,11 @@ class TwilioInput(BaseInputTransport):
         self._transport = transport
         self._stream = stream
         self._serializer = serializer
-        # Of the socket: messages are parsed as they come, without a queue.
+        # Reads the socket: messages are parsed as they arrive, without a queue.
         self._reader: asyncio.Task[None] | None = None
 
     async def start(self, frame: StartFrame) -> None:
-        """Begin to read: every stage has seen the start before the first packet comes."""
+        """Start reading: all stages have seen the start before the first packet."""
         await super().start(frame)
         await self._transport.connected()
         await self.push_frame(ClientConnectedFrame())
@@ -199,12 +199,12 @@ class TwilioInput(BaseInputTransport):
         await self._stop_reading()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Do as pipecat's own input does; measurements end here."""
+        """Process frames like pipecat's own input; measurements end here."""
         if not isinstance(frame, MeasurementFrame):
             await super().process_frame(frame, direction)
 
     async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
-        """Pass on audio of another source (RTVI's), without a queue."""
+        """Push audio of another source (RTVI), without a queue."""
         if self._params.audio_in_filter:
             frame.audio = await self._params.audio_in_filter.filter(frame.audio)
         if frame.audio:
@@ -213,20 +213,20 @@ class TwilioInput(BaseInputTransport):
     async def _read(self) -> None:
         while (websocket := self._stream.websocket) is not None:
             code = await self._read_messages(websocket)
-            if self._stream.websocket is not websocket:  # replaced before the loss of the old one was seen
+            if self._stream.websocket is not websocket:  # replaced before the loss of the old one was noticed
                 await self.push_frame(StreamResumedFrame(0.0))
             elif not await self._wait_for_another(code):
                 break
-        self._stream.is_over = True  # before anybody is told: nobody may replace it now
+        self._stream.is_over = True  # before the notification: no replacement is possible now
         await self._transport.disconnected()
 
     async def _read_messages(self, websocket: WebSocket) -> int:
-        """Read until the socket is closed; gives its code (RFC 6455, section 7.4)."""
+        """Read until the socket is closed; return its close code (RFC 6455, section 7.4)."""
         while (message := await websocket.receive())["type"] != "websocket.disconnect":
             if self._stream.websocket is not websocket:
-                continue
+                continue  # left in the old socket after a replacement
             text: str | None = message.get("text")
-            # What is binary goes on as it is: the parser counts it among what cannot be understood.
+            # Binary messages are passed on: the parser counts them as invalid.
             data = text if text is not None else bytes(message.get("bytes") or b"")
             if (frame := await self._serializer.deserialize(data)) is None:
                 continue
@@ -237,7 +237,7 @@ class TwilioInput(BaseInputTransport):
         return message.get("code") or NO_CODE
 
     async def _wait_for_another(self, code: int) -> bool:
-        """Give silence until the stream has another socket; False where none is waited for, or none came."""
+        """Push silence until the stream has another socket; return False if none is awaited, or none came."""
         wait_secs = 0.0 if self._serializer.is_stopped else self._transport.wait_secs(code)
         if wait_secs <= 0:
             return False
@@ -247,7 +247,7 @@ class TwilioInput(BaseInputTransport):
         self._transport.lose()
         await self.push_frame(StreamLostFrame())
         while (now := now_s()) < until_s:
-            due_s += FRAME_S
+            due_s += FRAME_S  # by deadlines, so that late wake-ups do not add up
             if await self._stream.replaced_within(min(due_s, until_s) - now):
                 await self.push_frame(StreamResumedFrame((now_s() - media_s) * 1000))
                 return True
@@ -258,32 +258,32 @@ class TwilioInput(BaseInputTransport):
         if self._params.audio_in_filter:
             frame.mulaw = g711.encode(await self._params.audio_in_filter.filter(g711.decode(frame.mulaw)))
             if not frame.mulaw:
-                return  # a filter may gather audio before it gives any
+                return  # a filter may buffer audio before its first output
         await self.push_frame(frame)
 
     async def _stop_reading(self) -> None:
         if self._reader is not None:
-            # Swapped before the await: the pipeline's end and cleanup() may both come by here.
+            # Swapped before the await: the pipeline's end and cleanup() both stop it.
             reader, self._reader = self._reader, None
             await self.cancel_task(reader)
 
 
 class TwilioTransport(BaseTransport):
-    """The call's WebSocket as the two ends of the pipeline. It never closes the socket: the call does.
+    """The call's WebSocket as the two ends of the pipeline. The call closes the socket, not the transport.
 
-    The event ``on_client_connected`` says that the pipeline has begun to read, ``on_client_disconnected``
-    that the other side has closed the socket, or is gone; each with the socket. In between, a stream that
-    broke off may be replaced by another one of the same phone call (``wait_secs``, ``replace``).
+    The event ``on_client_connected`` reports that the pipeline has begun to read, ``on_client_disconnected``
+    that the peer has closed the socket or is gone; each with the socket. In between, a broken stream can be
+    replaced by another one of the same phone call (``wait_secs``, ``replace``).
 
     Args:
         websocket: accepted, its ``start`` message read.
         serializer: of the same stream.
-        params: pipecat's, for its audio filters, mixer and volume. What the line itself decides is not taken
-            from them: audio goes both ways, at 8 kHz, mono, and no silence is sent at the end.
+        params: pipecat's, for its audio filters, mixer and volume. These are fixed: audio in both directions,
+            8 kHz, mono, and no silence at the end.
 
     Attributes:
-        wait_secs: says for how long another stream is waited for when one ended with this code (RFC 6455,
-            section 7.4), which Twilio had not announced; 0, as by default, where the call ends with it.
+        wait_secs: returns how long to wait for another stream after this close code (RFC 6455, section 7.4),
+            unless Twilio has ended the stream; by default 0, which ends the call.
     """
 
     def __init__(
@@ -308,54 +308,54 @@ class TwilioTransport(BaseTransport):
         self._register_event_handler(DISCONNECTED)
 
     def input(self) -> TwilioInput:
-        """Give the end that reads."""
+        """Return the end that reads."""
         return self._input
 
     def output(self) -> TwilioOutput:
-        """Give the end that writes."""
+        """Return the end that writes."""
         return self._output
 
     @property
     def is_lost(self) -> bool:
-        """Whether the stream broke off, and no other one is here yet."""
+        """Whether the stream broke off and has no replacement yet."""
         return self._stream.websocket is None
 
     @property
     def is_over(self) -> bool:
-        """Whether the stream has ended, and no other one is waited for."""
+        """Whether the stream has ended, and no replacement is awaited."""
         return self._stream.is_over
 
     def lose(self) -> None:
-        """Go on without a socket: nothing is sent until another one is here."""
+        """Continue without a socket: nothing is sent until there is another one."""
         self._stream.lose()
         self._output.forget_unsent()
 
     def replace(self, websocket: WebSocket, stream_sid: str) -> WebSocket | None:
-        """Go on with another stream of the phone call.
+        """Continue with another stream of the phone call.
 
         Args:
             websocket: accepted, its ``start`` message read.
             stream_sid: from that message.
 
         Returns:
-            The socket before, where it was not lost; whoever opened it closes it.
+            The previous socket, unless it was lost; its opener closes it.
 
         Raises:
-            RuntimeError: when the stream is over, and no other one is waited for.
+            RuntimeError: if the stream has ended and no replacement is awaited.
         """
         if self._stream.is_over:
             raise RuntimeError("expected a stream that is waited for, got one that is over")
-        self._output.forget_unsent()
+        self._output.forget_unsent()  # audio for the old stream
         self._serializer.restart(stream_sid)
         self._websocket = websocket
         return self._stream.replace(websocket)
 
     async def connected(self) -> None:
-        """Tell handlers that the pipeline has begun to read."""
+        """Notify handlers that the pipeline has begun to read."""
         await self._call_event_handler(CONNECTED, self._websocket)
 
     async def disconnected(self) -> None:
-        """Tell handlers that the socket is closed."""
+        """Notify handlers that the socket is closed."""
         await self._call_event_handler(DISCONNECTED, self._websocket)
 
 

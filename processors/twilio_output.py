@@ -1,4 +1,4 @@
-"""The end of the pipeline that speaks: µ-law audio and marks to Twilio, at once or paced."""
+"""The pipeline's output: sends µ-law audio and marks to Twilio, at once or paced."""
 
 from __future__ import annotations
 
@@ -41,29 +41,29 @@ from processors.line_mixer import LineMixer
 from processors.socket_writer import SocketWriter
 from processors.stream_socket import StreamSocket
 
-PACED_AHEAD_S = 0.1  # paced audio lies in the other side's buffer for so long: a cushion against jitter
-SPEAKING_EVERY_S = 1.0  # between two BotSpeakingFrames: each passes every stage, both ways
-FLUSH_S = 1.0  # for what is not sent when the pipeline ends
+PACED_AHEAD_S = 0.1  # paced audio in the peer's buffer: a margin against jitter
+SPEAKING_EVERY_S = 1.0  # between two BotSpeakingFrames, each of which passes every stage in both directions
+FLUSH_S = 1.0  # for unsent messages when the pipeline ends
 
 
 class ClipAudioFrame(OutputAudioRawFrame):
-    """Plain audio on its way through pipecat's queue, told apart from what a mixer plays by itself."""
+    """Plain audio in pipecat's queue, as distinct from a mixer's own audio."""
 
 
 class TwilioOutput(BaseOutputTransport):
     """Sends audio and marks as Twilio's messages; everything else is pipecat's own output transport.
 
-    Continuous speech (``MulawOutputFrame`` of ``SpeechOutputAudioRawFrame``) comes in real time: it is sent
-    the moment it comes, with no chunks and no sleeps. All other audio (of a TTS, a clip) goes through
-    pipecat's queue in chunks of 40 ms and is sent in real time, so that an interruption can stop it; while
-    it lasts, continuous speech is left out. A pipeline never waits for the socket (``socket_writer.py``).
+    Continuous speech (``MulawOutputFrame`` of ``SpeechOutputAudioRawFrame``) comes in real time and is sent
+    at once, without chunks or sleeps. Other audio (of a TTS, a clip) passes pipecat's queue in chunks of 40
+    ms and is sent in real time, so that an interruption can stop it; meanwhile, continuous speech is dropped.
+    The pipeline never waits for the socket (``socket_writer.py``).
 
-    What was sent goes on downstream as 8 kHz PCM, as pipecat's own transports pass it, where a stage follows.
+    If a stage follows, sent audio continues downstream as 8 kHz PCM, as in pipecat's own transports.
 
     Args:
-        stream: has the socket.
+        stream: holds the socket.
         serializer: of the same stream.
-        params: as ``TwilioTransport`` takes them.
+        params: as for ``TwilioTransport``.
     """
 
     def __init__(self, stream: StreamSocket, serializer: FrameSerializer, params: TransportParams) -> None:
@@ -72,54 +72,54 @@ class TwilioOutput(BaseOutputTransport):
         if mixer:
             params = params.model_copy(update={"audio_out_mixer": LineMixer(mixer, self._speech_flows)})
         super().__init__(params, enable_direct_mode=True)
-        self._mixer = mixer  # mixed into continuous speech here; pipecat's queue mixes it into the rest
+        self._mixer = mixer  # mixed into continuous speech here; pipecat's queue mixes it into other audio
         self._serializer = serializer
         self._socket = SocketWriter(stream)
         self._writer: asyncio.Task[None] | None = None
         self._activity = SpeechActivity(BOT_VAD_STOP_SECS)  # of the bot, for pipecat's Bot… frames
-        self._said_speaking_s = 0.0  # when the last BotSpeakingFrame was pushed
-        self._speech_s = -1.0  # when continuous speech was last sent
-        self._paced_until_s = 0.0  # when the paced audio that was sent will have been played
-        self._clip_until_s = 0.0  # the same, without what a mixer plays by itself
-        self._is_last = False  # whether no stage follows, so that nothing is decoded for it
+        self._said_speaking_s = 0.0  # time of the last BotSpeakingFrame
+        self._speech_s = -1.0  # time of the last continuous speech
+        self._paced_until_s = 0.0  # end of playback of the paced audio sent so far
+        self._clip_until_s = 0.0  # the same, without a mixer's own audio
+        self._is_last = False  # whether no stage follows, so that sent audio need not be decoded
         self._volume, self._volume_gain = params.audio_out_volume, 1.0
-        self._told: set[str] = set()  # mistakes of the pipeline that were logged: each once
+        self._told: set[str] = set()  # logged mistakes of the pipeline: each once
 
     def forget_unsent(self) -> None:
-        """Send nothing of what waits: it was for a stream that is lost."""
+        """Discard unsent messages: they belong to a lost stream."""
         self._socket.clear()
 
     @property
     def dropped_messages(self) -> int:
-        """How many messages were never sent, because the other side took nothing."""
+        """Number of messages never sent, because the peer did not read."""
         return self._socket.dropped_messages
 
     async def start(self, frame: StartFrame) -> None:
-        """Begin to write, and be ready for paced audio."""
+        """Start the writer, and accept paced audio."""
         await super().start(frame)
         self._is_last = _is_last(self)
         self._writer = self.create_task(self._socket.run())
         await self.set_transport_ready(frame)
 
     async def stop(self, frame: EndFrame) -> None:
-        """Send what is queued, let it be played, and stop writing."""
+        """Send what is queued, wait for its playback, and stop the writer."""
         await super().stop(frame)
         await asyncio.sleep(max(0.0, self._paced_until_s - self._now_s()))
         await self._socket.flush(FLUSH_S)
         await self._stop_writing()
 
     async def cancel(self, frame: CancelFrame) -> None:
-        """Stop writing at once."""
+        """Stop the writer at once."""
         await super().cancel(frame)
         await self._stop_writing()
 
     async def cleanup(self) -> None:
-        """Stop writing, however the pipeline ended."""
+        """Stop the writer, however the pipeline ended."""
         await super().cleanup()  # type: ignore[no-untyped-call]
         await self._stop_writing()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Send continuous speech and marks at once; leave the rest to pipecat's queue."""
+        """Send continuous speech and marks at once; pass other frames to pipecat's queue."""
         if direction is FrameDirection.DOWNSTREAM:
             if isinstance(frame, MulawOutputFrame):
                 await FrameProcessor.process_frame(self, frame, direction)  # for observers
@@ -130,7 +130,7 @@ class TwilioOutput(BaseOutputTransport):
                 await self._send(frame)
                 return
             if isinstance(frame, MeasurementFrame):
-                return  # all have seen it; behind this stage nobody knows it
+                return  # all observers have seen it; later stages do not know it
             if isinstance(frame, (VolumeFrame, VolumeGainFrame)):
                 self._set_volume(frame)
             elif isinstance(frame, OutputAudioRawFrame):
@@ -147,10 +147,10 @@ class TwilioOutput(BaseOutputTransport):
         """Send a chunk of paced audio (16-bit PCM, 8 kHz) when it is due."""
         is_mixer_only = type(frame) is OutputAudioRawFrame and self._mixer is not None
         if is_mixer_only and self._speech_flows():
-            await asyncio.sleep(PACED_AHEAD_S)  # not until it ends: pipecat gives a write 10 s
+            await asyncio.sleep(PACED_AHEAD_S)  # in short steps: pipecat limits a write to 10 s
             return False
         now_s = self._now_s()
-        # Paced by deadlines, not by pauses: what one sleep takes too long, the next makes up for.
+        # Paced by deadlines, not by pauses: a late wake-up does not delay the next chunk.
         self._paced_until_s = max(self._paced_until_s, now_s) + len(frame.audio) / (2 * PHONE_RATE_HZ)
         if not is_mixer_only:
             self._clip_until_s = self._paced_until_s
@@ -159,9 +159,9 @@ class TwilioOutput(BaseOutputTransport):
         return True
 
     async def write_dtmf(self, frame: OutputDTMFFrame | OutputDTMFUrgentFrame) -> None:
-        """Play the keys' tones: Twilio's stream has no message for keys that go out."""
+        """Play the keys' tones: Twilio's stream has no message for outgoing keys."""
         if isinstance(frame, OutputDTMFUrgentFrame):
-            # In a task: what comes behind it in the pipeline does not wait until the tones have been played.
+            # In a task: later frames must not wait until the tones have been played.
             self.create_task(self._play_keys(frame))
         else:
             await self._play_keys(frame)
@@ -170,7 +170,7 @@ class TwilioOutput(BaseOutputTransport):
         self,
         frame: OutputTransportMessageFrame | OutputTransportMessageUrgentFrame,  # noqa: ARG002
     ) -> None:
-        """Say once that Twilio carries no messages of an application, RTVI's included."""
+        """Warn once that Twilio carries no application messages, including RTVI's."""
         self._tell(
             "Twilio's stream carries audio only: messages of an application (RTVI's too) are not sent; they "
             "need a transport that carries data, such as pipecat's SmallWebRTC"
@@ -191,7 +191,7 @@ class TwilioOutput(BaseOutputTransport):
             return
         now_s = self._now_s()
         if now_s < self._clip_until_s:
-            return  # a clip is being played: both at once would make each of them late
+            return  # a clip is playing: sending both would delay each
         self._speech_s = now_s
         if self._mixer or self._params.audio_out_filter or self._volume * self._volume_gain != 1.0:
             frame.mulaw = g711.encode(await self._shaped(g711.decode(frame.mulaw)))
@@ -207,7 +207,7 @@ class TwilioOutput(BaseOutputTransport):
         return self._now_s() < self._speech_s + 2 * PACED_AHEAD_S
 
     async def _shaped(self, audio: bytes) -> bytes:
-        """Do to continuous speech what pipecat's queue does to other audio, in the same order."""
+        """Process continuous speech like pipecat's queue processes other audio, in the same order."""
         if self._params.audio_out_filter:
             audio = await self._params.audio_out_filter.filter(audio)
         if (volume := self._volume * self._volume_gain) != 1.0:
@@ -235,7 +235,7 @@ class TwilioOutput(BaseOutputTransport):
     async def _send(self, frame: Frame) -> None:
         message = await self._serializer.serialize(frame)
         if message and not self._socket.send(message):
-            # Upstream: the stages that measure stand before this one.
+            # Upstream: the measuring stages stand before this one.
             await self.push_frame(SendMetricsFrame(self.dropped_messages), FrameDirection.UPSTREAM)
 
     def _set_volume(self, frame: VolumeFrame | VolumeGainFrame) -> None:
@@ -259,9 +259,9 @@ class TwilioOutput(BaseOutputTransport):
 
 
 def _is_last(stage: FrameProcessor) -> bool:
-    """Say whether nothing but the ends of pipelines, one in another, comes behind a stage."""
+    """Return whether only the sinks of (nested) pipelines follow a stage."""
     behind: FrameProcessor | None = stage.next
-    while isinstance(behind, PipelineSink):
+    while isinstance(behind, PipelineSink):  # a nested pipeline: continue behind its owner
         owner = getattr(behind._downstream_push_frame, "__self__", None)
         behind = owner.next if isinstance(owner, FrameProcessor) else None
     return behind is None

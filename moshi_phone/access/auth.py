@@ -1,4 +1,4 @@
-"""Access control for streams and webhooks: admits each, or says why not."""
+"""Access control for streams and webhooks."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _FORWARDED = ("cf-connecting-ip", "forwarded", "x-forwarded-for")
 
 @dataclass
 class StreamAuth:
-    """Admits the streams that we authorised, and no others.
+    """Admits only streams that we have authorised.
 
-    With an auth token, each stream must carry a token of ours, wherever it comes from, and each webhook
-    must be signed by Twilio. Without one, only programs on this machine may open streams.
+    With an auth token, each stream needs a token of ours, wherever it comes from, and each webhook needs
+    Twilio's signature. Without one, only programs on this machine may open streams.
 
     Attributes:
-        tokens: makes and accepts the tokens of streams.
-        signatures: checks what Twilio signed; None without an auth token.
-        address: the public URL, which is what Twilio signs.
-        insecure: admits everybody, where there is no auth token.
-        clock: gives Unix seconds.
+        tokens: mints and verifies the tokens of streams.
+        signatures: verifies Twilio's signatures; None without an auth token.
+        address: the public URL, which Twilio signs.
+        insecure: whether to admit everybody if there is no auth token.
+        clock: returns Unix seconds.
     """
 
     tokens: StreamTokens = field(default_factory=lambda: StreamTokens.from_auth_token(None))
@@ -49,11 +49,11 @@ class StreamAuth:
     def for_account(
         cls, auth_token: str | None, address: PublicAddress | None = None, *, insecure: bool = False
     ) -> StreamAuth:
-        """Make the access control for an account's auth token, or for none.
+        """Create the access control for an account's auth token, or for none.
 
         Args:
-            auth_token: of the Twilio account; None where there is none.
-            address: the public URL, which may become known later.
+            auth_token: of the Twilio account; None without one.
+            address: the public URL, which may be set later.
             insecure: without an auth token, admit everybody.
         """
         return cls(
@@ -70,18 +70,18 @@ class StreamAuth:
 
         Args:
             call_sid: of the stream's ``start`` message.
-            custom_parameters: of the same message; they carry the token.
+            custom_parameters: of the same message; they contain the token.
             headers: of its handshake.
-            peer: the IP address that it comes from, as far as that is known.
+            peer: IP address of the peer, if known.
 
         Raises:
-            StreamRefused: saying why, without the token.
+            StreamRefused: with the reason, without the token.
         """
-        # First, because it spends nothing: a wrong signature must not use up a caller's token.
+        # First, since it spends nothing: a wrong signature must not use up a caller's token.
         self._check_handshake(headers.get(HEADER))
         token = custom_parameters.get(PARAMETER)
         try:
-            # A token that is shown counts also without an auth token: the browser phone's pages have one.
+            # A presented token is verified even without an auth token: the browser phone uses tokens.
             if self.signatures or token:
                 requested = overrides_digest_input(
                     custom_parameters.get(PERSONA_PARAMETER, ""), custom_parameters.get(VOICE_PARAMETER, "")
@@ -93,15 +93,15 @@ class StreamAuth:
             raise StreamRefused(refusal.cause, str(refusal)) from refusal
 
     def verify_webhook(self, url: str | None, form: FormData, signature: str | None) -> None:
-        """Make sure that a webhook comes from Twilio.
+        """Verify that a webhook comes from Twilio.
 
         Args:
-            url: the public URL that is configured at Twilio, or None while there is none.
+            url: the public URL configured at Twilio, or None without one.
             form: the body.
-            signature: the header, or None where it is missing.
+            signature: the header, or None if absent.
 
         Raises:
-            WebhookRefused: when it does not, or that cannot be known.
+            WebhookRefused: if it does not, or cannot be verified.
         """
         if self.signatures is None:
             if not self.insecure:
@@ -125,7 +125,7 @@ class StreamAuth:
     def _check_handshake(self, signature: str | None) -> None:
         url = self.address.wss(STREAM_PATH)
         if self.signatures is None or signature is None or url is None:
-            return  # the token decides; a signature is a further check where there is one to check
+            return  # the token decides; a signature is an additional check
         if not self.signatures.signs_handshake(url, signature):
             raise StreamRefused(
                 RefusalCause.SIGNATURE,
@@ -144,11 +144,11 @@ def _check_local(headers: Headers, peer: str | None) -> None:
             "without TWILIO_AUTH_TOKEN only this machine may open streams, got one from another machine",
         )
     if forwarded := next((name for name in _FORWARDED if name in headers), None):
-        # A tunnel or a proxy on this machine looks local, and brings callers from anywhere.
+        # A tunnel or proxy on this machine connects locally, with callers from anywhere.
         raise StreamRefused(
             RefusalCause.REMOTE,
             f"without TWILIO_AUTH_TOKEN only this machine may open streams, got one with {forwarded}",
         )
     if "origin" in headers:
-        # Any page in a browser on this machine can open a WebSocket here, and says so by this header.
+        # Browsers send this header: any web page open on this machine can open a WebSocket here.
         raise StreamRefused(RefusalCause.ORIGIN, "a web page opened the stream without a token")

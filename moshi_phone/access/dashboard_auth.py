@@ -1,4 +1,4 @@
-"""Access to the browser phone and the metrics: from this machine, or with the password."""
+"""Access control of the browser phone and the metrics: from this machine, or with the password."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _basic = HTTPBasic(realm="Moshi on the phone", auto_error=False)
 
 
 class DashboardUnusable(UserError):
-    """The options do not go together; the text says what to set."""
+    """The options conflict; the text states the one to set."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class DashboardAuth:
         options: as they were given.
         is_public: returns whether the server can be reached from other machines.
         throttle: counts wrong passwords.
-        devices: recognises those that have sent the right one.
+        devices: recognises devices that have sent it.
         sleep: waits for seconds.
     """
 
@@ -71,7 +71,7 @@ class DashboardAuth:
             raise DashboardUnusable("MOSHI_WEB_PASSWORD may contain printable ASCII characters only.")
 
     async def check(self, request: HTTPConnection) -> None:
-        """Let a request through.
+        """Admit a request, or raise.
 
         Raises:
             HTTPException: 401 without the password, 403 where the pages are off, 429 after too many wrong
@@ -89,7 +89,7 @@ class DashboardAuth:
             raise HTTPException(403, "Available on this machine only.", _NO_STORE)
 
     def remember(self, request: HTTPConnection, response: Response) -> None:
-        """Give a device that has just been admitted a cookie, where there is a password."""
+        """Issue a cookie to a newly admitted device, if there is a password."""
         if self.options.web and self.devices.identify(request) is None:
             self.devices.issue_cookie(response, secure=_came_by_https(request))
 
@@ -97,7 +97,7 @@ class DashboardAuth:
         given = await _basic(request)
         if given is None:
             raise _unauthorized()
-        # A known device has a lock of its own, so that others behind its address cannot lock it out.
+        # A known device has a lock of its own: others behind its address cannot lock it out.
         device = self.devices.identify(request)
         source, is_known = device or source_of(request), device is not None
         if wait_s := self.throttle.wait_s(source, is_known=is_known):
@@ -107,7 +107,7 @@ class DashboardAuth:
                 f"Too many wrong passwords; try again in {secs} s.",
                 {"Retry-After": str(secs)} | _NO_STORE,
             )
-        # In constant time, which reveals nothing about how much of a guess was right.
+        # In constant time, so that a guess reveals nothing about its correct part.
         if hmac.compare_digest(given.password.encode(), (self.options.web_password or "").encode()):
             self.throttle.passed(source)
             return
@@ -129,7 +129,7 @@ def _is_local(request: HTTPConnection) -> bool:
 
 
 def _came_by_https(request: HTTPConnection) -> bool:
-    """Tell whether the browser speaks https, to us or to the first proxy before us."""
+    """Return whether the browser uses https, to us or to the first proxy in front of us."""
     proto = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
     forwarded = _FORWARDED_PROTO.search(request.headers.get("forwarded", "").partition(",")[0].lower())
     return "https" in (request.url.scheme, proto, forwarded and forwarded[1])

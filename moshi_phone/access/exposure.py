@@ -7,7 +7,7 @@ from moshi_phone.runtime.errors import UserError
 
 
 class Exposed(UserError):
-    """The server would be open to everybody. The text is one sentence that says what to set."""
+    """The server would be open to everybody. The text is one sentence that names the option to set."""
 
 
 def check_exposure(

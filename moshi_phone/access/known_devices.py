@@ -1,4 +1,4 @@
-"""Devices that have sent the password once: recognised by a cookie, which by itself grants no access."""
+"""Recognises devices that have sent the password once, by a cookie that grants no access by itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ID_BYTES = 12
 
 
 class KnownDevices:
-    """Makes and recognises the cookies of this process."""
+    """Issues and verifies the cookies of this process."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(
@@ -23,7 +23,7 @@ class KnownDevices:
         )  # of this process: after a restart every device shows the password
 
     def issue_cookie(self, response: Response, *, secure: bool = False) -> None:
-        """Name the device that gets this response, in a cookie.
+        """Issue a cookie that identifies the device.
 
         Args:
             response: to the device.
@@ -40,9 +40,9 @@ class KnownDevices:
         )
 
     def identify(self, request: HTTPConnection) -> str | None:
-        """Name the device that a request comes from; None for one that has never sent the password."""
+        """Return the name of a request's device; None if it has never sent the password."""
         device, _, mac = request.cookies.get(COOKIE, "").partition(".")
-        # In constant time, and as bytes: compare_digest refuses text that is not ASCII.
+        # In constant time, and as bytes: compare_digest rejects non-ASCII text.
         right = hmac.compare_digest(self._mac(device).encode(), mac.encode(errors="replace"))
         return f"device {device}" if right else None
 

@@ -13,34 +13,34 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-FREE_FAILURES = 5
+FREE_FAILURES = 5  # wrong passwords without a lock
 MAX_LOCK_S = 60.0
-FORGOTTEN_AFTER_S = 15 * 60.0
-ALL_FAILURES = 60
+FORGOTTEN_AFTER_S = 15 * 60.0  # then a source's failures are dropped
+ALL_FAILURES = 60  # burst of the token bucket for all sources
 ALL_REFILL_HZ = 1.0
-_MAX_SOURCES = 4096
+_MAX_SOURCES = 4096  # bounds the memory; beyond that, the oldest source is dropped
 
 
 class LoginThrottle:
-    """Counts failures by source, and says how long each must wait.
+    """Counts failures by source, and returns how long each must wait.
 
     Args:
-        clock: gives seconds, monotonic.
+        clock: returns seconds, monotonic.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how many, and when the last
-        # A token bucket for all sources together: failures left, and when that was computed.
+        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()  # number, time of the last
+        # A token bucket for all sources together: remaining failures, and when they were computed.
         self._left = float(ALL_FAILURES)
         self._left_at_s = clock()
 
     def wait_s(self, source: str, *, is_known: bool = False) -> float:
-        """Give the seconds until this source's password will be checked: mostly 0.
+        """Return the seconds until this source's password will be checked; usually 0.
 
         Args:
             source: an address, or a device.
-            is_known: it has sent the password before, so the failures of others do not count.
+            is_known: whether it has sent the password before; then the failures of others do not count.
         """
         count, last_s = self._failures.get(source, (0, 0.0))
         own_s = last_s + _lock_s(count) - self._clock() if count >= FREE_FAILURES else 0.0
@@ -48,7 +48,7 @@ class LoginThrottle:
         return max(0.0, own_s, all_s)
 
     def failed(self, source: str, *, is_known: bool = False) -> int:
-        """Count a wrong password; give the source's number of failures."""
+        """Count a wrong password; return the source's number of failures."""
         now_s = self._clock()
         self._forget(now_s)
         count = self._failures.pop(source, (0, 0.0))[0] + 1

@@ -1,4 +1,4 @@
-"""Who may talk and watch in a browser. The command line is made from these fields."""
+"""Access to the pages in a browser. The command line is generated from these fields."""
 
 from __future__ import annotations
 

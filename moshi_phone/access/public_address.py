@@ -21,25 +21,25 @@ _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 
 
 class BadPublicUrl(UserError):
-    """The text is not a URL that Twilio can use. The message says what is expected."""
+    """The text is not a URL that Twilio can use. The message states the expected form."""
 
 
 @dataclass
 class PublicAddress:
-    """The public URL, or None while there is none. A tunnel that is restarted changes it.
+    """The public URL, or None while there is none. A restarted tunnel changes it.
 
     Attributes:
-        base: ``https://HOST`` or ``https://HOST/PREFIX``, without a slash at its end.
+        base: ``https://HOST`` or ``https://HOST/PREFIX``, without a trailing slash.
     """
 
     base: str | None = None
 
     def https(self, path: str) -> str | None:
-        """The public URL of one of our paths."""
+        """Return the public URL of one of our paths; None without one."""
         return None if self.base is None else self.base + path
 
     def wss(self, path: str) -> str | None:
-        """The public URL of one of our paths, for a WebSocket."""
+        """Return the public WebSocket URL of one of our paths; None without one."""
         return None if self.base is None else "wss" + self.base.removeprefix("https") + path
 
 

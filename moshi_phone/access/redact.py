@@ -19,7 +19,7 @@ _MIN_IN_GROUPS = 10  # three numbers in a row are no phone number yet
 _SEPARATORS = r"(?:[ .\-()/\u00a0\u2011]|%20){0,2}"
 _MORE_DIGITS = rf"(?:{_SEPARATORS}[0-9]){{6,}}"
 _NOT_INSIDE = r"(?<![0-9A-Za-z_.…\-])"  # of a SID, a hash, a file's name, a fraction or a date
-# One pattern with named alternatives: what stays in front of the digits ("sip:", "00") is the group's text.
+# One pattern with named alternatives: the group holds the text in front of the digits ("sip:", "00").
 _NUMBER = re.compile(
     "|".join(
         (
@@ -55,7 +55,7 @@ class Redactor:
         self._secrets = [secret for secret in secrets if secret]
 
     def text(self, text: str) -> str:
-        """Give the text back with ``+…567`` for each phone number and ``***`` for each secret."""
+        """Replace each phone number by ``+…567``, and each secret by ``***``."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return _NUMBER.sub(_tail, text)
@@ -73,12 +73,12 @@ _NUMBERS_ONLY = Redactor()
 
 
 def redact(text: str) -> str:
-    """Give the text back with every phone number cut to its last three digits."""
+    """Cut every phone number in the text to its last three digits."""
     return _NUMBERS_ONLY.text(text)
 
 
 def visible(text: str) -> str:
-    r"""Give the text back with ``\n``, ``\x1b``, ``\u202e`` and the like spelled out.
+    r"""Escape control characters in a text, such as ``\n``, ``\x1b`` and ``\u202e``.
 
     Line ends could forge lines, escape sequences could hide them, and bidi marks reorder words.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-# What a refused stream's socket is closed with (RFC 6455, section 7.4).
+# Close codes of refused streams (RFC 6455, section 7.4).
 PROTOCOL_ERROR, UNSUPPORTED, POLICY_VIOLATION, INTERNAL_ERROR = 1002, 1003, 1008, 1011
 SERVICE_RESTART, TRY_AGAIN_LATER = 1012, 1013
 
@@ -102,8 +102,8 @@ class StreamRefused(Exception):
     """A stream that is not admitted as a call.
 
     Attributes:
-        refusal: why; its reason is also for the other side.
-        code: what the socket is closed with (RFC 6455, section 7.4).
+        refusal: why; the peer gets its reason as well.
+        code: close code of the socket (RFC 6455, section 7.4).
     """
 
     def __init__(self, cause: RefusalCause, reason: str) -> None:
@@ -113,7 +113,7 @@ class StreamRefused(Exception):
 
 
 class WebhookRefused(Exception):
-    """A webhook that is not known to be Twilio's.
+    """A webhook that is not verified as Twilio's.
 
     Attributes:
         refusal: why.

@@ -1,4 +1,4 @@
-"""Counts the calls that were refused, and logs each in one line."""
+"""Counts refused calls, and logs each in one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GENUINE = frozenset(
         RefusalCause.OVERLOAD,
     )
 )
-"""Causes of authenticated callers. All other causes strangers can trigger at will."""
+"""Causes of authenticated callers. Strangers can trigger all other causes at will."""
 GENUINE_LINES = 20
 """Lines logged within ten seconds for one such cause; one line for any other cause."""
 
@@ -26,10 +26,10 @@ RefusalCounts = dict[Where, dict[RefusalCause, int]]
 
 
 class Refusals:
-    """What was refused by one process since its start.
+    """Refused calls of one process since its start.
 
     Args:
-        clock: gives seconds, monotonic.
+        clock: returns seconds, monotonic.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,7 +46,7 @@ class Refusals:
         """Count a refusal, and log it.
 
         Args:
-            where: at which entrance.
+            where: the entrance.
             refusal: why.
             call_sid: of the call, if known; a stranger may have made it up.
             peer: the sender: an address, or the caller's redacted number.
@@ -68,12 +68,12 @@ class Refusals:
 
     @property
     def by_cause(self) -> dict[str, int]:
-        """How many were refused, by cause; without zeros."""
+        """Number of refused calls by cause, without zeros."""
         return by_cause(self.counts)
 
 
 def by_cause(*counts: RefusalCounts) -> dict[str, int]:
-    """Add up what several processes have refused, by cause; without zeros."""
+    """Add up the refused calls of several processes by cause, without zeros."""
     totals = Counter[str]()
     for process in counts:
         for causes in process.values():

@@ -10,10 +10,10 @@ from starlette.requests import ClientDisconnect
 
 
 async def read_body(request: Request, most_bytes: int) -> bytes:
-    """Read it.
+    """Read a request's body.
 
     Raises:
-        HTTPException: 413 when it is longer; 400 when it was not sent to its end.
+        HTTPException: 413 if it is longer than ``most_bytes``; 400 if it is incomplete.
     """
     body = bytearray()
     try:
@@ -22,25 +22,25 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
             if len(body) > most_bytes:
                 raise HTTPException(413, f"expected at most {most_bytes} bytes")
     except ClientDisconnect as error:
-        # Nobody reads this answer, but without it the log would get a traceback.
+        # Nobody reads this answer, but without it the log would contain a traceback.
         raise HTTPException(400, "expected a whole body") from error
     return bytes(body)
 
 
 def parse_json(body: bytes, content_type: str) -> Any:
-    """Parse a body that one of our pages, or a program, has sent.
+    """Parse a JSON body from one of our pages or a program.
 
     Args:
-        body: whatever was sent.
-        content_type: as the request's header says it.
+        body: as received.
+        content_type: the request's header.
 
     Raises:
-        HTTPException: 415 when it does not say that it is JSON, 422 when it is none.
+        HTTPException: 415 for another content type, 422 for invalid JSON.
     """
-    # Browsers send JSON across sites only after a CORS preflight, so no other site's page gets here.
+    # Browsers send JSON across sites only after a CORS preflight, which excludes other sites' pages.
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "expected application/json")
     try:
         return json.loads(body)
-    except (ValueError, RecursionError) as error:  # the latter for thousands of brackets in each other
+    except (ValueError, RecursionError) as error:  # RecursionError: thousands of nested brackets
         raise HTTPException(422, "expected JSON") from error

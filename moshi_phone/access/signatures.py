@@ -1,7 +1,7 @@
-"""Twilio's signature: who sent this webhook, who opened this socket.
+"""Verifies Twilio's signatures of webhooks and WebSocket handshakes.
 
-Twilio signs the URL that it was configured with (and, for a webhook, the form) with the account's auth
-token. The URL that we check against comes from our configuration, never from what the request claims.
+Twilio signs the URL in its configuration (and, for a webhook, the form) with the account's auth token. We
+verify against the URL in our configuration, never against one named in the request.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ class Signatures:
         """Return whether Twilio sent this form to this URL.
 
         Args:
-            url: the public ``https`` URL that is configured at Twilio, with its query.
-            form: every field of the body, in any order; names may come more than once.
-            signature: the header, or None where it is missing.
+            url: the public ``https`` URL configured at Twilio, with its query.
+            form: all fields of the body, in any order; names may repeat.
+            signature: the header, or None if absent.
         """
         return self._signs(_with_and_without_port([url]), form, signature)
 
     def signs_handshake(self, url: str, signature: str | None) -> bool:
         """Return whether Twilio opened a WebSocket at this URL.
 
-        Reports differ on whether the URL is signed with ``wss`` or ``https``, and with or without a
-        slash at its end, so each of these is right.
+        Reports differ on whether Twilio signs the URL with ``wss`` or ``https``, and with or without a slash
+        at its end, so all four are accepted.
 
         Args:
             url: the public ``wss`` or ``https`` URL of the stream.
-            signature: the header, or None where it is missing.
+            signature: the header, or None if absent.
         """
         parts = urlsplit(url)
         path = parts.path.rstrip("/")
@@ -56,9 +56,9 @@ class Signatures:
         return self._signs(_with_and_without_port(variants), FormData(), signature)
 
     def _signs(self, urls: Iterable[str], form: FormData, signature: str | None) -> bool:
-        # RequestValidator.validate compares character by character; compare_digest is made for this.
+        # RequestValidator.validate compares character by character, not in constant time.
         given = (signature or "").encode(errors="replace")
-        # All spellings are compared, also after a match: the time must not depend on which one is right.
+        # All variants are compared, even after a match: the time must not reveal which one matched.
         right = False
         for url in urls:
             right |= hmac.compare_digest(self._validator.compute_signature(url, form).encode(), given)
@@ -66,9 +66,9 @@ class Signatures:
 
 
 def _with_and_without_port(urls: Iterable[str]) -> list[str]:
-    """Both spellings of each URL: Twilio's library says that its backend is inconsistent here.
+    """Return each URL with and without its port: Twilio's library calls its backend inconsistent here.
 
-    That library's own ``add_port`` takes port 80 for ``wss``, so it is not used.
+    That library's own ``add_port`` assumes port 80 for ``wss``, so it is not used.
     """
     spellings = []
     for url in urls:

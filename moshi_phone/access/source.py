@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address, or ``localhost``, is this machine's own."""
+    """Return whether an address, or ``localhost``, belongs to this machine."""
     if host == "localhost":
         return True
     try:
@@ -21,13 +21,13 @@ def is_loopback(host: str) -> bool:
 
 
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9.-]+))(?::[0-9]{1,5})?", re.IGNORECASE)
-_IPV6_SITE_BITS = 64  # a single customer has at least so many addresses
+_IPV6_SITE_BITS = 64  # one customer usually has a whole /64
 
 
 def host_of(request: HTTPConnection) -> str:
-    """Give the host that the request names, or "" where it names none, several, or one that is no host.
+    """Return the host named in the request, or "" if there is none, several, or an invalid one.
 
-    Not ``request.url.hostname``: for a name that it cannot read, that falls back to our own address.
+    Not ``request.url.hostname``: for an unreadable name, it falls back to our own address.
     """
     given = request.headers.getlist("host")
     found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
@@ -35,14 +35,14 @@ def host_of(request: HTTPConnection) -> str:
 
 
 def source_of(request: HTTPConnection) -> str:
-    """Name the source of a request: its address, or the /64 of an IPv6 address.
+    """Return the source of a request: its address, or the /64 of an IPv6 address.
 
     For a proxy on this machine it is the last entry of ``X-Forwarded-For``, which the proxy itself added.
     All other headers may come from the client.
     """
     peer = request.client.host if request.client else ""
     if is_loopback(peer) and (forwarded := request.headers.getlist("x-forwarded-for")):
-        # The last header's last name: all before it came with the request.
+        # The last header's last name: a client can forge all names before it.
         return _site(forwarded[-1].rpartition(",")[2].strip()) or peer
     return _site(peer) or "an unknown address"
 

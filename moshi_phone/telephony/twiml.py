@@ -132,14 +132,14 @@ def dial(
 
 
 def say(text: str) -> str:
-    """Say a text by Twilio's voice, and end the call."""
+    """Speak a text with Twilio's voice, and end the call."""
     response = VoiceResponse()
     response.say(text)
     return str(response)
 
 
 def record(text: str, most_secs: int, recorded_url: str) -> str:
-    """Say a text by Twilio's voice, and record a message after a tone.
+    """Speak a text with Twilio's voice, and record a message after a tone.
 
     Args:
         text: said first.

@@ -71,7 +71,7 @@ def begin_consent(call: Call, state: ServerState) -> Consent:
 
 
 async def tell(call: Call, state: ServerState, consent: Consent) -> None:
-    """Say the notice by the bot. If the caller does not hear it, nothing of the call is stored.
+    """Have the bot say the notice. If the caller does not hear it, nothing of the call is stored.
 
     Args:
         call: has just begun.
