@@ -48,7 +48,7 @@ class ApiRetry:
         Raises:
             TwilioError: if the first result is a permanent error.
         """
-        await self.stop()
+        await self.stop()  # the previous request is obsolete
         first: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._asking = asyncio.create_task(self._ask(ask, first), name=f"{self._what} at Twilio")
         await asyncio.wait((first,), timeout=first_secs)
@@ -75,7 +75,7 @@ class ApiRetry:
                     else:
                         first.set_exception(error)
                     return
-                self._put_off(first, str(error))
+                self._put_off(first, str(error))  # returns False to the waiter, once
                 await self._sleep(pauses.next_secs())
             except Exception as error:  # a bug of ours: raised to the waiter of the first result
                 if first.done():

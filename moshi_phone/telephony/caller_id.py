@@ -50,7 +50,7 @@ def normalize(text: str | None) -> str:
     """
     plain = without_invisible(unicodedata.normalize("NFKC", text or "")).strip().lower()
     if bracketed := _BRACKETED.search(plain):  # "Anna" <sip:anna@example.com>
-        plain = bracketed[1].strip()
+        plain = bracketed[1].strip()  # the display name is chosen by the caller
     named = _SCHEME.fullmatch(plain)
     scheme, rest = named.groups() if named else ("", plain)
     user, at, host = unquote(rest).split(";")[0].partition("@")

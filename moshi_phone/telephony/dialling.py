@@ -131,7 +131,7 @@ class Dialler:
                 self.say(describe(call))
             return call
         finally:
-            if call is None or call.status not in ENDED:
+            if call is None or call.status not in ENDED:  # on an error, a stop or a cancellation
                 await self._end(placing)
 
     async def _changes(self, call: PlacedCall) -> AsyncIterator[PlacedCall]:

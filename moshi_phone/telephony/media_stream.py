@@ -140,7 +140,7 @@ def clear(stream_sid: str) -> str:
 
 def _start(message: dict[str, Any]) -> Start:
     body = _object(message, "start")
-    parameters = body.get("customParameters") or {}
+    parameters = body.get("customParameters") or {}  # absent without <Parameter> elements
     if not isinstance(parameters, dict):
         raise BadMessage(f"expected customParameters to be an object, got {type(parameters).__name__}")
     return Start(

@@ -62,7 +62,7 @@ class NumberGroup:
             with suppress(NumberNotOwned):  # a caller's number
                 await member.find()
                 self._members[number] = member
-            del self._maybe[number]
+            del self._maybe[number]  # decided; not looked up again
 
     async def keep_pointing(self, twiml_url: str) -> None:
         """Route all numbers; see ``VoiceWebhookOverride.keep_pointing``.

@@ -141,7 +141,7 @@ class VoiceWebhookOverride:
             ) from error
         except OSError as error:
             self._say(f"There is no place for notes ({error}): should this crash, put {label} back by hand.")
-        if left is not None and found.voice in left.ours:
+        if left is not None and found.voice in left.ours:  # still as the earlier run left it
             self._say(f"{label} was not put back by an earlier run; this one will.")
             return replace(left, pid=os.getpid())
         return SavedNumber(self._api.account_sid, found.sid, label, found.voice, pid=os.getpid())
@@ -187,7 +187,7 @@ async def _put_back(borrowed: SavedNumber, api: TwilioApi, say: Say) -> None:
     label, before = borrowed.label, borrowed.before
     try:
         now = (await api.fetch_number(borrowed.sid)).voice
-        if now == before:
+        if now == before:  # restored already, by hand or by another run
             return
         # All of our settings, not only the last: a request that seemed to fail may have succeeded.
         if now not in borrowed.ours:

@@ -270,7 +270,7 @@ class TwilioApi:
 class _AtAnotherUrl:
     """Sends every request of Twilio's client to another base URL: a proxy, or a test server."""
 
-    is_async = False
+    is_async = False  # read by Twilio's client
 
     def __init__(self, http: Any, api_url: str) -> None:
         self._http = http

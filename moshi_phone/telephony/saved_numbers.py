@@ -105,7 +105,7 @@ class SavedNumbers:
             try:
                 json.dump(asdict(borrowed), file)
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(file.fileno())  # survives a power failure
                 file.close()
                 Path(file.name).replace(self._path(borrowed.sid, ".json"))  # atomic on one file system
             except BaseException:

@@ -43,7 +43,7 @@ async def _first_start(websocket: WebSocket, first: Sequence[str]) -> Start:
     left_bytes = MAX_BYTES
     for index in range(MAX_MESSAGES):
         message = first[index] if index < len(first) else await _receive(websocket)
-        left_bytes -= len(message)
+        left_bytes -= len(message)  # over all messages
         if left_bytes < 0:
             break
         if len(message) > _MAX_START_BYTES:

@@ -88,7 +88,7 @@ def hold(text: str | None, secs: int, next_url: str) -> str:
     response = VoiceResponse()
     if text:
         response.say(text)
-    response.pause(length=secs)
+    response.pause(length=secs)  # Twilio plays silence
     response.redirect(next_url + _AGAIN, method="POST")
     return str(response)
 

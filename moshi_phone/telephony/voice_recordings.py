@@ -53,7 +53,7 @@ class VoiceRecordings:
             wav = bytearray()
             async for chunk in answer.content.iter_any():
                 wav += chunk
-                if len(wav) > MAX_BYTES:
+                if len(wav) > MAX_BYTES:  # while downloading: Content-Length is not trusted
                     raise TwilioError(f"a recording has more than {MAX_BYTES:,} bytes")
             return bytes(wav)
 

@@ -154,7 +154,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
         if signature:  # unsigned questions, with --insecure, cannot be told apart
             answered[signature] = document
             if len(answered) > _MAX_ANSWERED:
-                del answered[next(iter(answered))]
+                del answered[next(iter(answered))]  # the oldest
         return _xml(document)
 
     def note_end(form: FormData) -> bool:

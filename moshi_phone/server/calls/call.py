@@ -248,7 +248,7 @@ class Calls:
         call = Call(start, session=session, expected=expected or PendingCall())
         self.running.add(call)
         self._idle.clear()
-        if awaited := self._awaited.pop(start.call_sid, None):
+        if awaited := self._awaited.pop(start.call_sid, None):  # a waiter of begun()
             awaited.set_result(call)
         return call
 
@@ -301,7 +301,7 @@ class Calls:
         """End the streams of a phone call that a newer stream replaces. The phone call continues."""
         for call in self.running:
             if call.start.call_sid == call_sid and call.state is CallState.ACTIVE:
-                call.handed_over = True
+                call.handed_over = True  # so that ending it does not hang up the phone call
                 call.request_end("a newer stream of the call took its place")
 
     def has_other(self, call: Call) -> bool:

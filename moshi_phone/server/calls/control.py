@@ -87,7 +87,7 @@ class CallControl:
         assert state.rest is not None  # noqa: S101 - checked by the caller
         if (notice := state.settings.calls.transfer_notice) and await self._say(notice):
             await call.until_played()
-        if call.state is not CallState.ACTIVE:
+        if call.state is not CallState.ACTIVE:  # during the notice
             logger.info("The call ended before the transfer")
             return
         ring_secs = state.settings.calls.transfer_ring_secs
@@ -106,7 +106,7 @@ class CallControl:
         try:
             await state.rest.redirect(call.start.call_sid, document, call.is_heard)
         except TwilioError as error:
-            call.handed_over = False
+            call.handed_over = False  # the phone call is ours again
             logger.error("The transfer failed: {}", error)
             await self._say(NOT_PUT_THROUGH)  # otherwise the caller would wait in silence
             return

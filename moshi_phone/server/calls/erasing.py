@@ -58,10 +58,12 @@ async def erase(state: ServerState, row: CallRow, *, whole_caller: bool) -> Eras
         if whole_caller and is_one_person(row):
             if isinstance(store, CallStore):
                 rows |= {one.id: one for one in await store.of_party(row.party)}
+            # Rows in memory may not be in the database yet.
             rows |= {one.id: one for one in history.rows if one.party == row.party}
+        # The files of running calls are still being written.
         over = [one for one in rows.values() if not _runs(state, one)]
         files = await in_daemon_thread(lambda: sum(map(delete_files, over)), "erasing")
-        if state.outbox is not None:
+        if state.outbox is not None:  # undelivered reports contain the number and the words
             await state.outbox.delete({one.call_sid for one in over})
         if isinstance(store, CallStore):
             await store.delete({one.id for one in over})

@@ -47,11 +47,11 @@ class Load:
             missed_frames: those of them that missed their deadline.
         """
         if lag_s > FROZEN_S:
-            self._lags_s.clear()
+            self._lags_s.clear()  # older samples say nothing about the time after
             self._frames.clear()
         self._lags_s.append(min(lag_s, FROZEN_S))
         self._frames.append((frames, missed_frames))
-        if len(self._lags_s) < _SAMPLES:
+        if len(self._lags_s) < _SAMPLES:  # too few to judge
             return
         self.lag_s = sorted(self._lags_s)[_P95]  # numpy's quantile is thirty times slower
         before, now = self._frames[0], self._frames[-1]

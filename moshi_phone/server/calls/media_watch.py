@@ -30,7 +30,7 @@ async def close_dead_sockets(call: Call, last_audio_s: LastAudio, state: ServerS
         await _no_audio_for(STILL_SECS, last_audio_s)
         if call.websocket is not None and may_resume(call, state):
             await close_socket(call.websocket, SERVICE_RESTART, f"no media came for {STILL_SECS:g} s")
-        await asyncio.sleep(STILL_SECS)
+        await asyncio.sleep(STILL_SECS)  # time for the new stream to come
 
 
 async def _no_audio_for(secs: float, last_audio_s: LastAudio) -> None:

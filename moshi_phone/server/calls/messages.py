@@ -77,7 +77,7 @@ class Messages:
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name="message")
-        self._tasks.add(task)
+        self._tasks.add(task)  # holds the task until it is done
         task.add_done_callback(self._tasks.discard)
 
     async def _keep(self, call: IncomingCall, recording_sid: str, secs: float) -> None:

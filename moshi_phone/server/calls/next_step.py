@@ -46,14 +46,14 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
     """
     sid, options = call.call_sid, state.settings.calls
     step, running = state.next_steps.peek(sid), state.calls.resumable(sid)
-    if isinstance(step, str):
+    if isinstance(step, str):  # decided when the stream ended
         return step
     elsewhere = state.fallback(call) or twiml.hang_up()
     if resumes >= options.resumes:
         logger.warning("The stream was interrupted {} times; not resumed again", resumes + 1)
-        state.next_steps.end_with(sid, elsewhere)
+        state.next_steps.end_with(sid, elsewhere)  # the same answer to a repeated question
         if running is not None:
-            running.handed_over = True
+            running.handed_over = True  # the TwiML ends the phone call; our side need not
             running.request_end("its stream broke off too often")
         return elsewhere
     if running is not None and running.is_heard():
@@ -157,7 +157,7 @@ async def ask_unasked(call: IncomingCall, resumes: int, state: ServerState) -> N
     pending = isinstance(state.next_steps.peek(call.call_sid), PendingCall)
     if not pending or state.rest is None or state.expected.has(call.call_sid, state.clock()):
         return
-    await _tell(call, resumes, state)
+    await _tell(call, resumes, state)  # Twilio has not asked by itself
 
 
 async def bring_along(state: ServerState) -> None:

@@ -52,7 +52,7 @@ class Reports:
         # identifies the report if the program is killed and it is sent again
         event = {**event, "id": secrets.token_hex(8)}
         self._held[event["call_sid"]] = event, await outbox.hold(event)
-        if len(self._held) > MAX_HELD:
+        if len(self._held) > MAX_HELD:  # Twilio may never report a result
             self.transferred(outbox, next(iter(self._held)))
 
     def transferred(self, outbox: Outbox | None, call_sid: str, row: CallRow | None = None) -> None:

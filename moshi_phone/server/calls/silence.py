@@ -51,7 +51,7 @@ class SilentCaller:
             self._call.request_end(f"the caller said nothing for {self._silence_secs:g} s")
         elif silent_s < NOTICE_SHARE * self._silence_secs:
             self._was_asked = False
-        elif not self._was_asked:
+        elif not self._was_asked:  # once in each silence
             self._was_asked = True
             self._ask()
 

@@ -101,7 +101,7 @@ async def answer(
     """
     if start.custom_parameters.get(PARAMETER):  # checked; without a token, anyone could claim any SID
         if running := state.calls.resumable(start.call_sid):
-            before = running.websocket
+            before = running.websocket  # take_over replaces it
             if (lost_s := running.take_over(websocket, start) if running.take_over else None) is not None:
                 await _go_on(running, before, lost_s, expected, state)
                 return
@@ -115,7 +115,7 @@ async def answer(
     call.websocket = websocket
     enter_start(state.history, call, state.engine.name)
     state.reports.begin(state.on_begin, begin_report(call, state.engine.name))
-    state.next_steps.forget(start.call_sid)
+    state.next_steps.forget(start.call_sid)  # the awaited stream is here
     logger.info("The call began; {} running", len(state.calls.running))
     if expected.resumes and (notice := state.settings.calls.resume_notice):
         with suppress(Unsupported):  # an engine without given text resumes silently
@@ -180,7 +180,7 @@ def _open_session(
         request = filled
     if state.calls.closing:
         raise StreamRefused(RefusalCause.CLOSING, state.calls.closing)
-    if state.loading is not None:
+    if state.loading is not None:  # pipecat's runner passes on calls while the engine loads
         listens = "listen" in state.engine.capabilities
         return RingingSession(partial(_when_loaded, state.loading, state.engine, request), listens=listens)
     try:
