@@ -1,1 +1,1 @@
-"""Turn-taking of a call: who spoke when, and what follows from it."""
+"""Turn-taking analysis of calls: speech segments, events, metrics and reports."""

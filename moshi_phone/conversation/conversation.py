@@ -1,6 +1,6 @@
-"""A conversation as it is measured: both voices in, segments, events and figures out. Pure.
+"""Analysis of a conversation: both voices in, segments, events and metrics out. Pure.
 
-The same for a call that runs and for a recording: what comes out does not depend on how it was fed.
+Used for running calls and for recordings: the result does not depend on the block sizes.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from moshi_phone.conversation.turns import BOT_BRIDGE_S, CALLER_BRIDGE_S, Voices
 
 
 class Conversation:
-    """Who spoke when, and what follows from it, from the call's start until now.
+    """The speech segments and events of a call so far.
 
     Attributes:
-        caller: finds the caller's speech.
-        bot: finds the bot's.
-        events: that nothing will change any more, in order.
-        secs: how long the call has lasted.
+        caller: detects the caller's speech.
+        bot: detects the bot's speech.
+        events: final events, in order.
+        secs: duration of the audio so far.
     """
 
     def __init__(self) -> None:
         self.caller = SpeechSegmenter()
         self.bot = SpeechSegmenter()
-        self.events: list[Event] = []  # final ones, in order; none is ever taken back
+        self.events: list[Event] = []  # final ones, in order; never revised
         self.secs = 0.0  # of audio so far: the only clock
         self._samples = 0  # of audio so far
         self._is_over = False
 
     def feed(self, both: NDArray[np.int16]) -> list[Event]:
-        """Take the next audio, and give the events that are certain by it.
+        """Process the next audio, and return the events that became final.
 
         Args:
             both: int16 ``[n, 2]``, 8 kHz: the caller, and the bot as the caller hears it, on one time line.
@@ -49,20 +49,20 @@ class Conversation:
         return self.found()
 
     def judging(self, both: NDArray[np.int16]) -> tuple[Judging, Judging]:
-        """Take the next audio, likewise: the two voices, to be judged before ``found`` is called."""
+        """Return generators over the two voices' next audio; exhaust both before calling ``found``."""
         self._samples += len(both)
         self.secs = self._samples / PHONE_RATE_HZ
         return self.caller.judging(both[:, 0]), self.bot.judging(both[:, 1])
 
     def found(self) -> list[Event]:
-        """Return the events that are certain by what was judged since the last time."""
+        """Return the events that became final since the last call."""
         after_s = self.events[-1].end_s if self.events else -1.0
         found = find_events(self.voices, after_s)
         self.events += found
         return found
 
     def finish(self) -> list[Event]:
-        """Return the last events: the call is over. May be called twice."""
+        """End the conversation, and return the last events. May be called twice."""
         if self._is_over:
             return []
         self._is_over = True
@@ -72,7 +72,7 @@ class Conversation:
 
     @property
     def voices(self) -> Voices:
-        """Who spoke when, until now."""
+        """The speech segments of both voices so far."""
         until_s = self.secs if self._is_over else min(self.caller.heard_s, self.bot.heard_s)
         return Voices(self.caller.spans, self.bot.spans, until_s, self._is_over)
 
@@ -83,7 +83,7 @@ def turns_of(events: list[Event]) -> list[Turn]:
 
 
 def responses_of(events: list[Event]) -> list[Response]:
-    """Return the answers."""
+    """Return the bot's responses."""
     return [turn.response for turn in turns_of(events) if turn.response]
 
 
@@ -103,11 +103,11 @@ def backchannels_of(events: list[Event]) -> list[Backchannel]:
 
 
 def summary(voices: Voices, events: list[Event]) -> dict[str, Any]:
-    """Sum up a conversation, for JSON: ``report.json`` and ``review --json`` hold it as ``conversation``.
+    """Summarize a conversation, for ``conversation`` in ``report.json`` and ``review --json``.
 
     Args:
-        voices: who spoke when.
-        events: what happened.
+        voices: the speech segments of both voices.
+        events: the conversation's events.
     """
     turns, secs = turns_of(events), voices.until_s
     caller, bot = list(voices.caller), list(voices.bot)
@@ -149,7 +149,7 @@ def summary(voices: Voices, events: list[Event]) -> dict[str, Any]:
 
 
 def _shares(caller: list[Span], bot: list[Span], secs: float) -> dict[str, float]:
-    """Return how much of the time each spoke alone, both did, and nobody did."""
+    """Return the shares of time in which one, both or neither spoke."""
     if not secs:
         return {"caller": 0.0, "bot": 0.0, "both": 0.0, "nobody": 1.0}
     both = total_s(common(caller, bot)) / secs

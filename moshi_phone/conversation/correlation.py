@@ -1,4 +1,4 @@
-"""How one signal appears in another: at which delay, how clearly, and how much weaker. Pure."""
+"""Correlation of two signals: delay, clearness and attenuation of one in the other. Pure."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 _FACTORS = (2, 3, 5)
-_REGULARIZATION = 1e-2  # of the mean power: where the earlier signal has nothing, the filter is not known
+_REGULARIZATION = 1e-2  # of the mean power: the filter is unknown where the earlier signal is empty
 _SMOOTHED_BINS = 300  # 25 Hz of 12 s at 4 kHz
-_LEAST_POWER = 1000.0  # of 16-bit samples: noise is not raised to speech
+_LEAST_POWER = 1000.0  # of 16-bit samples: keeps noise below the level of speech
 _TINY = np.float32(1e-9)
-_FLOOR = np.float32(1e-3)  # of the largest, so that a frequency without any sound is not raised to a peak
+_FLOOR = np.float32(1e-3)  # of the maximum: empty frequencies must not become peaks
 
 
 def correlate(later: Floats, earlier: Floats) -> Floats:
-    """Correlate a signal with one that is longer and ends at the same moment.
+    """Correlate a signal with a longer one that ends at the same time.
 
-    The spectra are whitened in part, so that a tone is no peak.
+    The spectra are partially whitened, so that a tone does not dominate.
 
     Args:
         later: float32 ``[n]``.
         earlier: float32 ``[m]``, m > n.
 
     Returns:
-        float32 ``[m - n + 1]``, in its own standard deviations: at k, how clearly ``later`` holds ``earlier``
-        k samples late.
+        float32 ``[m - n + 1]``, in its own standard deviations: at index k, the correlation of ``later`` with
+        ``earlier`` delayed by k samples.
     """
     size = quick_length(len(earlier))
     first, second = np.fft.rfft(earlier, size), np.fft.rfft(later, size)
@@ -37,22 +37,22 @@ def correlate(later: Floats, earlier: Floats) -> Floats:
         np.sqrt(np.sqrt(_squared(first))),
         np.sqrt(np.sqrt(_squared(second))),
     )  # of the magnitudes
-    # To the powers of 1/2 and 3/4, of all tried from 0 to 1: these show the weakest echo soonest.
+    # Whitening exponents 1/2 and 3/4: of all tried from 0 to 1, these find the weakest echo soonest.
     weights = (root_1 + _FLOOR * root_1.max() + _TINY) * (
         root_2 * np.sqrt(root_2) + _FLOOR * root_2.max() ** 1.5 + _TINY
     )
-    # At shift s the later signal's beginning lies at sample s of the earlier one.
+    # At shift s, the later signal begins at sample s of the earlier one.
     found = np.fft.irfft(first * np.conj(second) / weights, size)[: len(earlier) - len(later) + 1][::-1]
     return (found / (float(np.std(found)) or 1.0)).astype(np.float32)
 
 
 def impulse_response(later: Floats, earlier: Floats, taps: int) -> Floats:
-    """Estimate the filter from the earlier signal to the later one; both must be much longer than it.
+    """Estimate the filter from the earlier to the later signal. Both must be much longer than it.
 
     Args:
         later: float32 ``[n]``.
         earlier: float32 ``[n]``, over the same time.
-        taps: of the filter.
+        taps: length of the filter.
 
     Returns:
         float32 ``[taps]``.
@@ -63,14 +63,14 @@ def impulse_response(later: Floats, earlier: Floats, taps: int) -> Floats:
     sums = np.cumsum(np.pad(power, _SMOOTHED_BINS, mode="reflect"), dtype=np.float64)
     smooth = (sums[2 * _SMOOTHED_BINS :] - sums[: -2 * _SMOOTHED_BINS]).astype(np.float32)
     spectrum = np.conj(first) * second / (power + np.float32(_REGULARIZATION * float(power.mean()) + 1e-9))
-    # Frequencies count as they do in the earlier signal, so that the filter's energy is a gain.
+    # Weighted by the earlier signal's spectrum, so that the filter's energy is a gain.
     spectrum *= np.sqrt(smooth / (float(smooth.mean()) + 1e-9))
     return np.fft.irfft(spectrum, size)[:taps].astype(np.float32)
 
 
 @cache
 def quick_length(at_least: int) -> int:
-    """Return the next length whose transform is quick: without factors beyond 5."""
+    """Return the next length with a fast transform: even, with no prime factor above 5."""
     size = at_least + at_least % 2
     while _without_factors(size) != 1:
         size += 2
@@ -90,18 +90,18 @@ def _squared(spectrum: NDArray[np.complexfloating[Any, Any]]) -> Floats:
 
 
 def rms(samples: Floats) -> float:
-    """Return the root of the mean square."""
+    """Return the root mean square."""
     return float(np.sqrt(np.dot(samples, samples) / max(samples.size, 1)))
 
 
 def levelled(samples: Floats, over: int) -> Floats:
-    """Bring all parts of a signal to about the same level.
+    """Equalize the level of a signal over time.
 
-    What lies between somebody's words counts as much as the words then, and an echo is heard best there.
+    Gaps between words then weigh as much as the words; an echo is most audible there.
 
     Args:
         samples: float32 ``[n]``, n > over.
-        over: for how many samples a level is taken.
+        over: averaging length of the level, in samples.
     """
     sums = np.cumsum(np.pad(samples * samples, (over // 2 + 1, over - over // 2 - 1)), dtype=np.float64)
     mean = (sums[over:] - sums[:-over])[: len(samples)] / over

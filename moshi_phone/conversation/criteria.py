@@ -1,7 +1,7 @@
-"""What makes a conversation good: the points of a test report, each with its figure and its bound. Pure.
+"""The criteria of a conversation's test report, each with its figure and its bound. Pure.
 
-The figures are those of a conversation's summary (``conversation.summary``); docs/conversation.md explains
-the bounds.
+The figures come from the conversation's summary (``conversation.summary``); docs/conversation.md explains the
+bounds.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.conversation.echo import MAX_LOSS_DB
 
 RESPONSE_MS = 400.0
-"""The median: 300 ms of the model's, and 100 of the line's, which the caller's ear has in it, too."""
+"""For the median at the caller's ear: 300 ms of the model and 100 ms of the line."""
 DETECTOR_MS = 500.0
-"""A silence detector waits so long before anything is answered."""
+"""A silence detector waits this long before a response."""
 STOP_MS = 1000.0
 SILENCE_S = 10.0
 ANSWERED_SHARE = 0.75
 CLIPPED_SHARE = 0.001
 UNDERRUN_SHARE = 0.005
 ECHO_DB = 30.0
-"""An echo that is so much softer than the bot's voice is not heard."""
+"""An echo this far below the bot's voice is inaudible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One point of the test report.
+    """One criterion of the test report.
 
     Attributes:
         key: its name in JSON.
         title: its name for people.
-        passed: whether it holds; None where it could not be judged.
-        figure: what was measured, in words, or why it could not be judged.
-        bound: what it must be, in words.
-        remedy: what to do where it does not hold.
+        passed: the verdict; None if it could not be judged.
+        figure: the measured value as text, or why it could not be judged.
+        bound: the required value, as text.
+        remedy: what to do if it fails.
     """
 
     key: str
@@ -49,16 +49,16 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class LineFacts:
-    """What is known of the line beside the voices; None where it is not.
+    """Facts about the line beyond the audio; None if unknown.
 
     Attributes:
-        delay_p95_ms: from the caller's frame to the answer at the ear, less the network.
-        underrun_share: of the call, how long the ear had nothing to play in mid-speech.
-        clipped_share: of the bot's voice, how much was at full scale.
+        delay_p95_ms: p95 of the delay from the caller's frame to the answer at the ear, without the network.
+        underrun_share: share of the call with playout underruns.
+        clipped_share: share of the bot's samples at full scale.
         stoi: the line's speech intelligibility, 0 to 1.
-        echo_db: by how much the bot's voice was weaker where it reached the engine; ``MAX_LOSS_DB`` where no
-            echo was found.
-        errors: what went wrong, a sentence each.
+        echo_db: attenuation of the bot's voice where it reached the engine; ``MAX_LOSS_DB`` if no echo was
+            found.
+        errors: one sentence for each error.
     """
 
     delay_p95_ms: float | None = None
@@ -77,7 +77,7 @@ def judge(talked: Mapping[str, Any], line: LineFacts = NO_FACTS) -> list[Criteri
 
     Args:
         talked: its summary.
-        line: what is known beside it.
+        line: facts about the line.
     """
     return [
         _naturally(talked),

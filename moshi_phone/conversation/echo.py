@@ -1,7 +1,7 @@
-"""Finds the bot's own voice in the caller's audio, by delay and level. Pure.
+"""Detection of the bot's voice in the caller's audio, with its delay and level. Pure.
 
-An echo is linear: the phone returns what it plays, at a constant delay and loss, whether the caller speaks or
-not. A caller who repeats what was said makes none, and neither does an engine that repeats the caller.
+An echo is linear: the phone returns its playback with a constant delay and loss, whether or not the caller
+speaks. A caller who repeats the bot's words makes no echo, nor does an engine that repeats the caller.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _RATE_HZ = PHONE_RATE_HZ // 2  # speech below 2 kHz is enough to find an echo, a
 _BLOCK_SAMPLES = _RATE_HZ // 2
 _MAX_DELAY_SAMPLES = _RATE_HZ * 9 // 10
 _MAX_DELAY_MS = 850.0
-_MIN_DELAY_SAMPLES = _RATE_HZ * 3 // 100  # no phone network is quicker, there and back
-_MIN_REPEAT_SAMPLES = _RATE_HZ // 20  # an engine answers a frame of 80 ms when it is complete
-_HISTORY_SAMPLES = 12 * _RATE_HZ  # the longest delay of the parrot, and some seconds of speech
-# A half-band low-pass of 15 taps, since what lies above 2 kHz would be folded down. But for the middle one,
-# every other tap is 0.
+_MIN_DELAY_SAMPLES = _RATE_HZ * 3 // 100  # no phone network has a shorter round trip
+_MIN_REPEAT_SAMPLES = _RATE_HZ // 20  # an engine answers only after a complete frame of 80 ms
+_HISTORY_SAMPLES = 12 * _RATE_HZ  # the parrot's longest delay plus some seconds of speech
+# A half-band low-pass of 15 taps against aliasing of sound above 2 kHz. Every other tap is 0, except the
+# middle one.
 _LOW_PASS = np.array([-0.0031, 0.0174, -0.0665, 0.3028, 0.3028, -0.0665, 0.0174, -0.0031], np.float32)
 _MIDDLE_TAP = np.float32(0.5)
 _TAIL_SAMPLES = 2 * len(_LOW_PASS) - 2
@@ -33,31 +33,31 @@ _ENVELOPE_SAMPLES = _RATE_HZ // 25
 _CLEAR_PEAK = 7.5  # of the correlation, in standard deviations; noise reaches 5 in a thousand blocks
 _KEPT_BLOCKS = 10
 _NEEDED_BLOCKS = 4
-_AGREED_SAMPLES = _RATE_HZ // 40  # 25 ms: jitter moves what is known of the playout
+_AGREED_SAMPLES = _RATE_HZ // 40  # 25 ms: jitter shifts the estimated playout
 _AGREED_SHARE = 0.7
-_MEMORY = 0.9  # of the sum over blocks: ten blocks count
+_MEMORY = 0.9  # decay of the sum over blocks: about ten blocks count
 _CLEAR_SUM = 9.0  # of the sum's peak, in standard deviations
-_CLEAR_SUMS = 3  # so many in a row must show the same delay
-_ROOM_BEFORE, _ROOM_AFTER = _RATE_HZ // 50, _RATE_HZ // 10  # around its peak: 20 and 100 ms
-# What is dear to measure is asked for again after so many blocks: whether it is an echo, and its level.
+_CLEAR_SUMS = 3  # consecutive peaks that must agree on the delay
+_ROOM_BEFORE, _ROOM_AFTER = _RATE_HZ // 50, _RATE_HZ // 10  # around the response's peak: 20 and 100 ms
+# Expensive measurements (is it an echo, at which level) are repeated after this many blocks.
 _VERDICT_BLOCKS, _DOUBTFUL_BLOCKS = 12, 4
 _FRAME_SAMPLES = _RATE_HZ // 10
-_QUIET_SHARE = 0.8  # the caller is quieter in a fifth of the time
+_QUIET_SHARE = 0.8  # quantile: the caller is quieter in a fifth of the time
 MIN_LOSS_DB = 2.0
-"""A copy at full level is no echo: a caller whose clip repeats, and a parrot behind it, make one."""
+"""A copy at full level is not an echo: a repeating clip behind a parrot produces one."""
 MAX_LOSS_DB = 32.0
-"""A loss that is larger is given as this: what is so weak cannot be measured."""
+"""Larger losses are reported as this: such a weak echo cannot be measured."""
 _SAME_LEVEL_DB = 4.0
-_SAME_SOUND_DB = 1.0  # a repetition differs by less, frame by frame
+_SAME_SOUND_DB = 1.0  # a repetition differs by less than this, frame by frame
 
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """The bot's voice as it comes back.
+    """An echo of the bot's voice.
 
     Attributes:
-        delay_ms: from when the caller hears it to when it comes back.
-        loss_db: by how much weaker it comes back (the return loss).
+        delay_ms: delay from its playback at the caller to its return.
+        loss_db: its attenuation (the return loss).
     """
 
     delay_ms: float
@@ -65,27 +65,27 @@ class Echo:
 
 
 class _Block(NamedTuple):
-    """What half a second shows: the delay in samples, and how clear that is."""
+    """The result of half a second: the peak's delay in samples and its height in standard deviations."""
 
     delay: int
     peak: float
 
 
 class _Verdict(NamedTuple):
-    """How much weaker what was found at a delay is; None where the bot repeats the caller."""
+    """The attenuation measured at a delay; None if the bot repeats the caller."""
 
     delay: int
     loss_db: float | None
 
 
 class EchoDetector:
-    """Takes both voices on one time line; says whether the caller's holds an echo of the bot's.
+    """Detects an echo of the bot in the caller's audio, from both voices on one time line.
 
-    Work is done once in half a second, while the bot speaks: three transforms of 5,600 samples.
+    Runs every half second while the bot speaks, with three transforms of 5,600 samples.
 
     Attributes:
-        echo: what was found; None while there is none.
-        bot_s: for how long the bot has been heard.
+        echo: the detected echo, or None.
+        bot_s: duration of the bot's speech so far.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class EchoDetector:
         self._verdict_blocks = 0
 
     def feed(self, both: NDArray[np.int16]) -> None:
-        """Take the next audio: int16 ``[n, 2]``, 8 kHz, the caller, and the bot as the caller hears it."""
+        """Process the next audio: int16 ``[n, 2]``, 8 kHz, the caller, and the bot as the caller hears it."""
         while len(both):
             room = len(self._waiting) - self._waiting_samples
             part, both = both[:room], both[room:]
@@ -137,16 +137,16 @@ class EchoDetector:
         self._peaks.append((highest, float(abs(self._sum[highest])) / self._weight**0.5))
         delay = int(np.argmax(np.abs(found)))
         if rms(bot[len(bot) - len(caller) - delay : len(bot) - delay]) >= _QUIET_RMS:
-            # Otherwise the bot was silent when this would have left.
+            # Otherwise the bot was silent at that delay, so the peak is chance.
             self._blocks.append(_Block(delay, float(abs(found[delay]))))
 
     def _judged(self, delay: int | None) -> Echo | None:
-        """Leave out what is no echo although it looks like one."""
-        # At the longest delay that is looked for lies the flank of a longer one.
+        """Measure the echo at a delay; None if the peak is not an echo."""
+        # A peak at the edge of the search range belongs to a longer delay.
         if delay is None or delay / _RATE_HZ * 1000 > _MAX_DELAY_MS:
             return None
         if not self._verdict_blocks or abs(delay - self._verdict.delay) > _AGREED_SAMPLES:
-            # Whether the bot repeats the caller is asked while no echo is known.
+            # The parrot check is needed only before an echo is known.
             is_parrot = self.echo is None and self._is_parrot()
             self._verdict = _Verdict(delay, None if is_parrot else self._loss_db(delay))
             self._verdict_blocks = _DOUBTFUL_BLOCKS if self._verdict.loss_db == 0 else _VERDICT_BLOCKS
@@ -157,7 +157,7 @@ class EchoDetector:
         return Echo(delay / _RATE_HZ * 1000, loss_db)
 
     def _agreed(self) -> int | None:
-        """Find a delay that single blocks agree on."""
+        """Return the delay on which single blocks agree, or None."""
         clear = [block.delay for block in self._blocks if block.peak > _CLEAR_PEAK]
         if len(clear) < _NEEDED_BLOCKS:
             return None
@@ -168,13 +168,13 @@ class EchoDetector:
         return round(float(np.median(agreed)))
 
     def _emerged(self) -> int | None:
-        """Find a delay that no single block shows, under the caller's own voice, but their sum does."""
+        """Return the delay that the sum of blocks shows, even under the caller's own voice, or None."""
         delays, heights = zip(*self._peaks, strict=True)
         is_clear = len(self._peaks) == _CLEAR_SUMS and min(heights) > _CLEAR_SUM
         return delays[-1] if is_clear and max(delays) - min(delays) <= _AGREED_SAMPLES else None
 
     def _is_parrot(self) -> bool:
-        """Tell whether the bot says again what the caller said, at the same level."""
+        """Return whether the bot repeats the caller's words at the same level."""
         said = 2 * _RATE_HZ
         bot, caller = self._both[1, -said:], self._both[0]
         found = correlate(bot, caller)
@@ -185,13 +185,13 @@ class EchoDetector:
         return float(abs(found[delay])) > 2 * _CLEAR_PEAK and abs(level_db) < _SAME_LEVEL_DB
 
     def _loss_db(self, delay: int) -> float:
-        """Measure how much weaker the bot's voice comes back, also under the caller's; 0 if it is not."""
+        """Measure the echo's attenuation, also while the caller speaks; 0 if it is not an echo."""
         caller, bot = self._both
         if _quiet_loss_db(caller[delay:], bot[: len(bot) - delay]) < _SAME_SOUND_DB:
             return 0.0
         response = impulse_response(caller, bot, _MAX_DELAY_SAMPLES)
         begin, end = max(0, delay - _ROOM_BEFORE), delay + _ROOM_AFTER
-        # What else is in the response is the caller's own voice, equally much at every delay.
+        # The rest of the response is the caller's own voice, evenly distributed over all delays.
         elsewhere = np.concatenate((response[:begin], response[end:]))
         room = response[begin:end]
         energy = float(np.sum(room**2)) - len(room) * float(np.mean(elsewhere**2))
@@ -200,14 +200,14 @@ class EchoDetector:
 
 
 def _halved(samples: Floats) -> Floats:
-    """Return every other sample, behind the low-pass: ``_TAIL_SAMPLES / 2`` fewer than half."""
+    """Low-pass and decimate by two; the result has ``_TAIL_SAMPLES / 2`` fewer than half the samples."""
     middle = samples[len(_LOW_PASS) - 1 :: 2]
     filtered: Floats = np.convolve(samples[::2], _LOW_PASS, mode="valid")
     return filtered + _MIDDLE_TAP * middle[: len(filtered)]
 
 
 def _quiet_loss_db(caller: Floats, bot: Floats) -> float:
-    """Return how much weaker than the bot the caller is at times: an echo is at least so much weaker."""
+    """Return how far the caller's quiet frames lie below the bot: a lower bound of an echo's loss."""
     frames = len(caller) // _FRAME_SAMPLES * _FRAME_SAMPLES
     powers = [np.mean(side[-frames:].reshape(-1, _FRAME_SAMPLES) ** 2, axis=1) for side in (caller, bot)]
     speaks = powers[1] > _QUIET_RMS**2

@@ -1,4 +1,4 @@
-"""What happens in a conversation, by its standard names. Times are seconds since the start of the call."""
+"""Events of a conversation. Times are seconds since the start of the call."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The bot answers a turn of the caller's.
+    """The bot's answer to a turn of the caller.
 
     Attributes:
-        at_s: when the caller's turn ended.
-        gap_ms: from there to the bot's next start; negative where it began before.
+        at_s: end of the caller's turn.
+        gap_ms: from there to the bot's next start; negative if the bot began earlier.
     """
 
     at_s: float
@@ -20,12 +20,12 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """The caller begins a turn while the bot speaks.
+    """A turn of the caller that begins while the bot speaks.
 
     Attributes:
-        at_s: when the caller began.
-        stop_ms: from there to the end of what the bot was saying; None where the call ended before.
-        yielded: whether the bot stopped while the caller was still speaking.
+        at_s: begin of the turn.
+        stop_ms: from there to the end of the bot's utterance; None if the call ended first.
+        yielded: whether the bot stopped while the caller was speaking.
     """
 
     at_s: float
@@ -35,12 +35,12 @@ class Interruption:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The caller pauses within a turn.
+    """A pause within a turn of the caller.
 
     Attributes:
-        at_s: when it began.
-        secs: how long it lasted.
-        taken: whether the bot took the turn: it began to speak in the pause, for more than a backchannel.
+        at_s: its begin.
+        secs: its duration.
+        taken: whether the bot took the turn by speaking in the pause for longer than a backchannel.
     """
 
     at_s: float
@@ -50,12 +50,12 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Backchannel:
-    """The caller says something short, such as "mm-hm", into the bot's speech.
+    """A short utterance of the caller, such as "mm-hm", during the bot's speech.
 
     Attributes:
-        at_s: when it began.
-        end_s: when it ended.
-        stopped: whether the bot fell silent because of it.
+        at_s: its begin.
+        end_s: its end.
+        stopped: whether the bot stopped speaking because of it.
     """
 
     at_s: float
@@ -65,16 +65,16 @@ class Backchannel:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn of the caller's, and all that happened in it and because of it.
+    """A turn of the caller, with its pauses and the bot's reactions.
 
     Attributes:
-        begin_s: when it began.
-        end_s: when it ended.
-        pauses: within it.
-        response: None where the bot did not answer before the caller's next turn.
-        interruption: where it began in the bot's speech.
-        bot_backchannels: what the bot said in it of less than a second.
-        bot_interruptions: how often the bot began to speak for longer while the caller spoke.
+        begin_s: its begin.
+        end_s: its end.
+        pauses: the pauses within it.
+        response: the bot's answer; None if there was none before the caller's next turn.
+        interruption: set if the turn began during the bot's speech.
+        bot_backchannels: number of the bot's utterances in it of less than a second.
+        bot_interruptions: number of longer utterances that the bot began while the caller spoke.
     """
 
     begin_s: float

@@ -1,4 +1,4 @@
-"""What is known of a call beside its sound: when, who answered, where, and what both said."""
+"""Facts about a call beyond its audio: date, engine, machine, line and words."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from moshi_phone.conversation.criteria import NO_FACTS, LineFacts
 from moshi_phone.conversation.echo import MAX_LOSS_DB
 
 LISTENED_S = 5.0
-"""An echo is found by then, while the bot speaks."""
-_LONG_SID = re.compile(r"(CA\w{8})\w+")  # as good as a secret, and in the name of each recording
+"""Bot speech after which an echo, if any, has been detected."""
+_LONG_SID = re.compile(r"(CA\w{8})\w+")  # a SID is nearly a secret, and is part of each recording's name
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What one speaker said together.
+    """One utterance's words.
 
     Attributes:
-        at_s: when the first word was said, since the start of the call.
+        at_s: time of the first word, since the start of the call.
         speaker: ``caller`` or ``bot``.
         text: the words.
     """
@@ -34,19 +34,19 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
-    """What a report says of a call beside its figures; empty where it is not known.
+    """Facts for a report; empty if unknown.
 
     Attributes:
-        name: of the call, for the report's title.
-        date: when it began.
-        answered_by: the engine, with its model, quantization and voice as far as known.
-        machine: on which it ran.
-        version: of this program.
+        name: the call's name, for the report's title.
+        date: its begin.
+        answered_by: the engine, with its model, quantization and voice if known.
+        machine: the engine's machine.
+        version: this program's version.
         call: its SID, shortened.
         ended: why it ended.
-        own_voice: whether all that was heard was the engine's own voice; None where it is not known.
-        line: what is known of the line.
-        words: of both speakers, in order.
+        own_voice: whether the caller heard only the engine's own voice; None if unknown.
+        line: facts about the line.
+        words: the words of both speakers, in order.
     """
 
     name: str = ""
@@ -68,9 +68,9 @@ class CallFacts:
 
 
 def facts_beside(recording: Path) -> CallFacts:
-    """Read what lies beside a recording: ``NAME.json`` (``--review`` leaves it) and ``NAME.jsonl`` (words).
+    """Read the files next to a recording: ``NAME.json`` (from ``--review``) and ``NAME.jsonl`` (words).
 
-    What is not there, or cannot be understood, is not known; nothing of it is needed.
+    Missing or invalid files are ignored: all facts are optional.
     """
     told = _read_json(recording.with_suffix(".json"))
     heading, words = _read_words(recording.with_suffix(".jsonl"))
@@ -91,7 +91,7 @@ def facts_beside(recording: Path) -> CallFacts:
 
 
 def line_facts(metrics: Mapping[str, Any], secs: object) -> LineFacts:
-    """Take what a server says of a call's line from its metrics (``/calls``, ``--on-end``)."""
+    """Extract the facts about a line from a call's metrics (``/calls``, ``--on-end``)."""
     try:
         delay = metrics.get("delay") or {}
         underrun_ms = metrics.get("underrun_ms")
@@ -106,9 +106,9 @@ def line_facts(metrics: Mapping[str, Any], secs: object) -> LineFacts:
 
 
 def echo_below_db(metrics: Mapping[str, Any]) -> float | None:
-    """Say how much weaker the bot's own voice came to the engine, by a call's metrics; None if unknown.
+    """Return the attenuation of the echo that reached the engine, from a call's metrics; None if unknown.
 
-    Where no echo was found, it is at least ``MAX_LOSS_DB``.
+    ``MAX_LOSS_DB`` if no echo was found.
     """
     try:
         if (echo := metrics.get("echo")) is not None:
@@ -119,7 +119,7 @@ def echo_below_db(metrics: Mapping[str, Any]) -> float | None:
 
 
 def words_of(lines: object) -> list[Words]:
-    """Understand a list of words as ``/calls`` and the transcript's files write them; skips what is none."""
+    """Parse a list of words in the format of ``/calls`` and transcripts; skips invalid entries."""
     words: list[Words] = []
     for line in lines if isinstance(lines, list) else ():
         try:

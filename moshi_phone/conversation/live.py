@@ -1,4 +1,4 @@
-"""The conversations of the calls that run: judged in another thread, so that the audio never waits for it."""
+"""Analysis of running calls' conversations, in a separate thread so that the audio never waits for it."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from moshi_phone.conversation.ongoing import Findings, Moment, OngoingConversati
 from moshi_phone.conversation.silero import Judging, judge_together
 
 _PIECE_SAMPLES = PHONE_RATE_HZ * 64 // 100  # 640 ms: the thread is woken three times in two seconds
-_MAX_WAITING_SAMPLES = 30 * PHONE_RATE_HZ  # a machine that is so far behind has no time to measure
+_MAX_WAITING_SAMPLES = 30 * PHONE_RATE_HZ  # a machine this far behind is too slow to measure
 
 
 class Judge:
-    """Judges the conversations of all calls together, in one thread, with one network for all voices.
+    """Analyses the conversations of all calls in one thread, with one network for all voices.
 
-    As soon as one conversation has a piece of sound waiting, what the others have is judged with it: so all
-    come to keep in step. There is one piece of work at a time. Used on the event loop alone.
+    When one conversation has a full piece of audio, the audio of all others is processed in the same batch,
+    which keeps the calls in step. One batch runs at a time. Use it on the event loop only.
 
     Args:
-        worker: one thread.
+        worker: an executor with one thread.
     """
 
     def __init__(self, worker: Executor) -> None:
         self.worker = worker
-        self._talks: list[LiveConversation] = []
-        self._work: Future[list[Findings | BaseException]] | None = None
+        self._talks: list[LiveConversation] = []  # of all running calls
+        self._work: Future[list[Findings | BaseException]] | None = None  # the running batch
 
     def start(self, due: LiveConversation) -> None:
-        """Judge what waits of a conversation; at once, or when the work that goes on has ended."""
+        """Process a conversation's waiting audio, at once or after the running batch."""
         if due not in self._talks:
             self._talks.append(due)
         if self._work is None:
             self._start()
 
     def remove(self, talk: LiveConversation) -> None:
-        """Judge a conversation no more. May be called twice."""
+        """Stop processing a conversation. May be called twice."""
         if talk in self._talks:
             self._talks.remove(talk)
 
@@ -54,7 +54,7 @@ class Judge:
         loop = asyncio.get_running_loop()
         try:
             self._work = self.worker.submit(_judge, pieces)
-        except RuntimeError:  # the program ends
+        except RuntimeError:  # the executor has shut down: the program ends
             for talk in talks:
                 talk.give_up()
             return
@@ -82,7 +82,7 @@ class Judge:
 
 
 class _Piece(NamedTuple):
-    """What is judged next of a conversation."""
+    """The next audio of one conversation."""
 
     talk: OngoingConversation
     blocks: Sequence[NDArray[np.int16]]
@@ -91,16 +91,16 @@ class _Piece(NamedTuple):
 
 @dataclass(eq=False)
 class LiveConversation:
-    """Takes both voices of one call as they come; counts, and tells watchers, about every 0.6 s.
+    """The live analysis of one call: updates its metrics and notifies watchers about every 0.6 s.
 
-    All of it is called on the event loop, and returns at once.
+    Every method runs on the event loop and does not block.
 
     Attributes:
-        judge: of all calls.
-        metrics: are filled.
-        watchers: called with each moment.
-        version: changes whenever ``strip`` does.
-        strip: who spoke when in the last minute, with responses and interruptions, for the page.
+        judge: shared by all calls.
+        metrics: updated with each batch.
+        watchers: called with each ``Moment``.
+        version: changes with ``strip``.
+        strip: speech segments of the last minute, with responses and interruptions, for the page.
     """
 
     judge: Judge
@@ -112,23 +112,23 @@ class LiveConversation:
     _waiting: list[NDArray[np.int16]] = field(default_factory=list[NDArray[np.int16]])
     _waiting_samples: int = 0
     _taken_samples: int = 0
-    _key_s: float = 0.0  # when the caller last pressed a key
+    _key_s: float = 0.0  # time of the caller's last key press
     _is_closed: bool = False
-    _is_last: bool = False  # the piece that is judged now is the last one
+    _is_last: bool = False  # the piece in progress is the last one
     _finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def has_work(self) -> bool:
-        """Whether there is anything to judge."""
+        """Whether audio waits, or the end is due."""
         return self._is_closed or self._waiting_samples > 0
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to judge it."""
+        """Whether a full piece waits, or the end is due."""
         return self._is_closed or self._waiting_samples >= _PIECE_SAMPLES
 
     def take(self, both: NDArray[np.int16]) -> None:
-        """Take the next audio, int16 ``[n, 2]``, 8 kHz: the caller, and the bot as the caller hears it."""
+        """Queue the next audio, int16 ``[n, 2]``, 8 kHz: the caller, and the bot as the caller hears it."""
         if self._is_closed:
             return
         self._waiting.append(both)
@@ -143,34 +143,34 @@ class LiveConversation:
             self.judge.start(self)
 
     def key_pressed(self) -> None:
-        """Take note that the caller, who may say nothing, pressed a key."""
+        """Record a key press, which counts as activity of the caller."""
         self._key_s = self._taken_samples / PHONE_RATE_HZ
 
     def close(self) -> None:
-        """Judge what is left: the call is over. May be called twice."""
+        """End the call, and process the remaining audio. May be called twice."""
         if not self._is_closed:
             self._is_closed = True
             self.judge.start(self)
 
     async def finished(self) -> None:
-        """Wait until all of the call has been judged; at once where it was not closed."""
+        """Wait until the whole call has been processed; returns at once before ``close``."""
         if self._is_closed:
             await self._finished.wait()
 
     def give_up(self) -> None:
-        """Measure no more."""
+        """Stop measuring this call."""
         self._is_closed = True
         self._waiting, self._waiting_samples = [], 0
         self._end()
 
     def next_piece(self) -> _Piece:
-        """Return what waits; for the judge."""
+        """Return the waiting audio; called by the judge."""
         blocks, self._waiting, self._waiting_samples = self._waiting, [], 0
         self._is_last = self._is_closed
         return _Piece(self._talk, blocks, self._is_last)
 
     def judged(self, found: Findings | BaseException) -> None:
-        """Take what the judge has found, or why it could not."""
+        """Apply the judge's findings or its error."""
         if isinstance(found, BaseException):
             logger.opt(exception=found).error("The conversation could not be judged")
             self.give_up()
@@ -193,7 +193,7 @@ class LiveConversation:
 
 
 def _judge(pieces: Sequence[_Piece]) -> list[Findings | BaseException]:
-    """Runs in the worker's thread, one at a time."""
+    """Process one batch. Runs in the worker's thread."""
     results: list[Findings | BaseException] = []
     voices: list[Judging] = []
     for piece in pieces:
@@ -204,6 +204,6 @@ def _judge(pieces: Sequence[_Piece]) -> list[Findings | BaseException]:
         error = next(errors) or next(errors) if piece.blocks else None
         try:
             results.append(error or piece.talk.findings(is_over=piece.is_last))
-        except Exception as broken:  # of one call: the others are judged
+        except Exception as broken:  # affects one call only
             results.append(broken)
     return results

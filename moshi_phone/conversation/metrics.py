@@ -1,4 +1,4 @@
-"""What is counted of conversations, of one call and of all calls together. Pure."""
+"""Turn-taking metrics of one call or of all calls. Pure."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from moshi_phone.conversation.events import Backchannel, Event
 
 @dataclass
 class ConversationMetrics:
-    """Turn-taking in numbers.
+    """Turn-taking metrics.
 
     Attributes:
-        response: from the end of each turn of the caller's to the bot's next start; what began before counts
+        response: from the end of each turn of the caller to the bot's next start; an earlier start counts
             as 0.
-        stop: from the start of each interruption to the bot's end.
-        turns: of the caller's.
-        unanswered_turns: of these, those that the bot did not answer before the next one.
+        stop: from the start of each interruption to the end of the bot's speech.
+        turns: number of the caller's turns.
+        unanswered_turns: turns without an answer before the next one.
         interruptions: turns that began while the bot spoke.
         takeovers_in_pauses: pauses within a turn in which the bot took it.
-        backchannel_stops: times that the bot fell silent because of a word such as "mm-hm".
-        longest_silence_s: for how long nobody spoke, at most.
-        mutes: times that the caller had spoken and the bot was silent for ``--mute-secs``.
-        repetitions: times that the bot began to say the same words over and over.
+        backchannel_stops: backchannels such as "mm-hm" that stopped the bot.
+        longest_silence_s: the longest time without speech.
+        mutes: times that the bot left the caller without an answer for ``--mute-secs``.
+        repetitions: times that the bot began to repeat the same words.
     """
 
     response: Histogram = field(default_factory=Histogram)
@@ -40,7 +40,7 @@ class ConversationMetrics:
     repetitions: int = 0
 
     def add(self, events: Iterable[Event]) -> None:
-        """Count what has happened."""
+        """Count events."""
         for event in events:
             if isinstance(event, Backchannel):
                 self.backchannel_stops += event.stopped
@@ -57,7 +57,7 @@ class ConversationMetrics:
                     self.stop.add(event.interruption.stop_ms)
 
     def include(self, other: ConversationMetrics) -> None:
-        """Add up with another call's."""
+        """Add another call's metrics."""
         self.response.include(other.response)
         self.stop.include(other.stop)
         self.turns += other.turns
@@ -70,7 +70,7 @@ class ConversationMetrics:
         self.repetitions += other.repetitions
 
     def summary(self) -> dict[str, Any]:
-        """Sum up, for JSON."""
+        """Return the metrics for JSON."""
         return {
             "response": self.response.summary(),
             "stop": self.stop.summary(),
@@ -86,7 +86,7 @@ class ConversationMetrics:
 
     @property
     def sentence(self) -> str:
-        """How it talked, in words; empty where nobody took a turn."""
+        """The metrics in words; empty without a turn."""
         parts = list[str]()
         if self.response.count:
             median_s = self.response.quantile_ms(0.5) / 1000

@@ -1,4 +1,4 @@
-"""What is known of a conversation while it lasts: its figures, and what a page draws. Pure."""
+"""State of a running conversation: metrics, and the data of the page's time line. Pure."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from moshi_phone.conversation.silero import Judging
 from moshi_phone.conversation.span import Span, bridged
 
 _SHOWN_S = 60.0
-_WAITED_S = 2.0  # a caller who is silent for so long waits for an answer
-_ONSET_S = 0.3  # an onset is known so late at most
+_WAITED_S = 2.0  # after this silence the caller waits for an answer
+_ONSET_S = 0.3  # maximum delay of a detected onset
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What is known of a conversation at one moment of the call.
+    """The state of a conversation at one time.
 
     Attributes:
-        heard_s: up to where the call was judged.
-        caller_until_s: when the caller last spoke or pressed a key; ``heard_s`` while they speak, 0 where
-            they did neither.
-        unanswered_since_s: when the caller had first spoken and waited after the bot was last heard; None
-            where they did not.
-        bot_heard_until_s: when anything was last heard of the bot, speech or not; 0 where nothing was.
+        heard_s: end of the processed audio.
+        caller_until_s: time of the caller's last speech or key press; ``heard_s`` while they speak, 0
+            without either.
+        unanswered_since_s: end of the caller's first utterance since the bot was last heard, if the caller
+            waits for an answer; otherwise None.
+        bot_heard_until_s: time of the last sound of the bot, speech or not; 0 without any.
     """
 
     heard_s: float
@@ -40,13 +40,13 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a piece of the call added.
+    """The results of one piece of a call.
 
     Attributes:
-        events: that are certain by it.
-        moment: at the piece's end.
-        strip: who spoke when in the last minute, with responses and interruptions.
-        longest_silence_s: of the call until now.
+        events: events that became final.
+        moment: the state at the piece's end.
+        strip: speech segments of the last minute, with responses and interruptions.
+        longest_silence_s: longest silence of the call so far.
     """
 
     events: list[Event]
@@ -56,7 +56,7 @@ class Findings:
 
 
 class _Quiet(NamedTuple):
-    """Since when nobody has spoken, and for how long that was so at most."""
+    """Begin of the current silence, and the longest silence so far."""
 
     since_s: float
     longest_s: float
@@ -66,18 +66,18 @@ _NO_QUIET = _Quiet(0.0, 0.0)
 
 
 class OngoingConversation:
-    """Judges a call piece by piece."""
+    """Analyses a call piece by piece."""
 
     def __init__(self) -> None:
         self._talk = Conversation()
         self._quiet = _NO_QUIET
 
     def judging(self, both: NDArray[np.int16]) -> tuple[Judging, Judging]:
-        """Take the next piece, int16 ``[n, 2]``: both voices, for ``silero.judge_together``."""
+        """Return generators over the next piece, int16 ``[n, 2]``, for ``silero.judge_together``."""
         return self._talk.judging(both)
 
     def findings(self, *, is_over: bool) -> Findings:
-        """Return what the piece added, once both voices were judged."""
+        """Return the piece's results. Call it after ``judge_together``."""
         talk = self._talk
         events = talk.found()
         if is_over:
@@ -86,14 +86,14 @@ class OngoingConversation:
         return Findings(events, moment, _strip(talk, moment.heard_s), self._longest_silence_s())
 
     def _longest_silence_s(self) -> float:
-        """Go on from where the last look ended."""
+        """Update the longest silence, from the end of the last update."""
         voices, quiet_s, longest_s = self._talk.voices, *self._quiet
         sides = (voices.caller, voices.bot)
         spoken = sorted(span for side in sides for span in side[bisect_left(side, quiet_s, key=_end_s) :])
         for span in spoken:
             longest_s = max(longest_s, span.begin_s - quiet_s)
             quiet_s = max(quiet_s, span.end_s)
-        # What was just heard may still become the beginning of a segment.
+        # The newest audio may still become the start of a segment.
         until_s = voices.until_s if voices.over else voices.until_s - _ONSET_S
         longest_s = max(longest_s, until_s - quiet_s)
         self._quiet = _Quiet(quiet_s, longest_s)
@@ -105,14 +105,14 @@ def _moment(talk: Conversation) -> Moment:
     segments = talk.caller.spans
     speaking = talk.caller.open_since_s is not None
     until_s = heard_s if speaking else segments[-1].end_s if segments else 0.0
-    # A caller who speaks on is owed nothing yet.
+    # A caller who is still speaking does not wait for an answer.
     spoken = bridged(segments[bisect_left(segments, bot_s, key=_end_s) :], _WAITED_S)
     waits = bool(spoken) and (len(spoken) > 1 or heard_s - spoken[0].end_s > _WAITED_S)
     return Moment(heard_s, until_s, spoken[0].end_s if waits else None, bot_s)
 
 
 def _strip(talk: Conversation, until_s: float) -> dict[str, Any]:
-    """Return the last minute, for the page."""
+    """Return the last minute's segments and events, for the page."""
     from_s = until_s - _SHOWN_S
     shown = [event for event in talk.events[-64:] if event.end_s >= from_s]
     return {

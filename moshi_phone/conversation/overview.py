@@ -1,4 +1,4 @@
-"""Many calls in one summary, and two folders of calls against each other. Pure."""
+"""Statistics over many calls, and comparison of two sets of calls. Pure."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Interval:
     """A figure over many calls, with its confidence interval of 95 %.
 
     Attributes:
-        value: over all calls.
-        low, high: the interval; None where there are too few calls for one.
-        calls: from how many.
-        count: of what was timed or counted in them.
+        value: the figure over all calls.
+        low, high: the interval; None with too few calls.
+        calls: number of calls.
+        count: number of measured events.
     """
 
     value: float
@@ -37,13 +37,13 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A figure of one folder against the other's.
+    """The difference of a figure between two sets of calls.
 
     Attributes:
-        first, second: the figure in each.
-        change: the second less the first.
-        low, high: the interval of the change.
-        certain: whether the interval leaves 0 out.
+        first, second: the figure of each set.
+        change: ``second`` minus ``first``.
+        low, high: the confidence interval of the change.
+        certain: whether the interval excludes 0.
     """
 
     first: float
@@ -92,19 +92,19 @@ FIGURES: Mapping[str, tuple[Callable[[Talked], list[float]], bool]] = {
     "backchannel_stops_share": (_stopped, False),
     "longest_silence_s": (_silence, True),
 }
-"""Each figure: what it is of a call, and whether calls are summed up by the median (else by the mean)."""
+"""Each figure: a function that returns a call's values, and whether to use the median or the mean."""
 
 
 def over_all(calls: Sequence[Talked]) -> dict[str, Interval | None]:
-    """Sum up calls: each figure with its interval; None where no call knows it.
+    """Return each figure over all calls, with its interval; None if no call has it.
 
-    The interval is found by resampling calls (bootstrap): events within a call are correlated.
+    The interval comes from a bootstrap over calls, because events within a call are correlated.
     """
     return {name: _interval([take(call) for call in calls], by) for name, (take, by) in FIGURES.items()}
 
 
 def pooled(calls: Sequence[Talked]) -> dict[str, Any]:
-    """Put the events and counts of several calls together, by the names that one call's summary has."""
+    """Merge the events and counts of several calls, in the format of one call's summary."""
     lists = ("responses", "interruptions", "pauses", "backchannels")
     counts = ("turns", "unanswered_turns", "takeovers_in_pauses", "backchannel_stops", "bot_interruptions")
     firsts = {call["first_speaker"] for call in calls}
@@ -118,7 +118,7 @@ def pooled(calls: Sequence[Talked]) -> dict[str, Any]:
 
 
 def against(first: Sequence[Talked], second: Sequence[Talked]) -> dict[str, Difference | None]:
-    """Hold two sets of calls against each other; None where either does not know a figure."""
+    """Compare two sets of calls, figure by figure; None if either set lacks it."""
     return {
         name: _difference([take(call) for call in first], [take(call) for call in second], by)
         for name, (take, by) in FIGURES.items()
@@ -126,7 +126,7 @@ def against(first: Sequence[Talked], second: Sequence[Talked]) -> dict[str, Diff
 
 
 def distributions(calls: Sequence[Talked]) -> dict[str, dict[str, float] | None]:
-    """Return median, p95 and largest of what was timed, over all calls."""
+    """Return median, p95 and maximum of each timed figure, over all calls."""
     found = {}
     for name, (take, by_median) in FIGURES.items():
         if by_median:
@@ -166,6 +166,7 @@ def _summed_up(by_call: Sequence[np.ndarray[Any, Any]], by_median: bool) -> floa
 
 def _resampled(by_call: Sequence[np.ndarray[Any, Any]], by_median: bool, seed: int) -> np.ndarray[Any, Any]:
     random = np.random.default_rng(seed)
+    # A bootstrap: draw as many calls with replacement, many times.
     drawn = random.integers(0, len(by_call), (_RESAMPLES, len(by_call)))
     return np.array([_summed_up([by_call[index] for index in row], by_median) for row in drawn])
 

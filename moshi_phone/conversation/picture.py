@@ -1,4 +1,4 @@
-"""The picture of a conversation: both voices, each turn's response, interruptions and silences."""
+"""The picture of a conversation: both voices, responses, interruptions and silences."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ CALLER, BOT, INK, SOFT, FAINT, BAD, GOOD = (
     "#c1272d",
     "#2b7a4b",
 )
-_ROW_S = 45.0  # of a call that fits into a few rows; a longer one is drawn coarser
+_ROW_S = 45.0  # for short calls; longer calls have longer rows
 _MAX_ROWS = 8
-_LABELS_UP_TO_S = 150.0  # a row of more has no room for figures beside its marks
+_LABELS_UP_TO_S = 150.0  # longer rows have no room for labels
 _SILENT_S = 3.0  # silences from here on are shaded
 _WIDTH_IN, _ROW_IN, _REST_IN = 13.0, 1.35, 2.9
 _WORD_CHARS_A_ROW = 190
@@ -48,7 +48,7 @@ def draw(path: Path, call: Reviewed) -> None:
 
 
 def compose(call: Reviewed) -> Figure:
-    """Draw a call: rows of time with both voices, and below them the distribution of what was timed."""
+    """Draw a call: rows of time with both voices, and histograms of response and stop times below."""
     secs = max(call.voices.until_s, 1.0)
     rows = min(_MAX_ROWS, math.ceil(secs / _ROW_S))
     row_s = _row_length(secs / rows)
@@ -83,7 +83,7 @@ def compose(call: Reviewed) -> Figure:
 
 
 def _row_length(secs: float) -> float:
-    """Round up to a length with whole ticks."""
+    """Round up to a length with round tick values."""
     for step in (10, 15, 20, 30, 45, 60, 90, 120, 300, 600, 900, 1200, 1800, 3600):
         if secs <= step:
             return float(step)

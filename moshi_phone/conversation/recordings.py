@@ -1,4 +1,4 @@
-"""Reads a recorded call: a stereo file, or two mono ones, of any rate, block by block."""
+"""Block-wise reader of recorded calls: one stereo file or two mono files, at any sample rate."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _CHANNELS = 2
 
 
 class RecordingUnusable(UserError):
-    """A recording cannot be judged; the text says why, and what can be."""
+    """A recording is unusable; the message gives the reason and the expected format."""
 
 
 def read_call(paths: Sequence[Path]) -> Iterator[NDArray[np.int16]]:
-    """Return a recorded call in blocks of 10 s: int16 ``[n, 2]``, 8 kHz, the caller left, the bot right.
+    """Yield a recorded call in blocks of 10 s: int16 ``[n, 2]``, 8 kHz, the caller left, the bot right.
 
     Args:
         paths: one stereo file (the caller left), or two mono ones (the caller's first).
@@ -66,7 +66,7 @@ def _wrong_channels(paths: Sequence[Path], channels: list[int]) -> str:
 
 
 def _at_phone_rate(path: Path, file: soundfile.SoundFile) -> Iterator[NDArray[np.int16]]:
-    """Return a file's audio at 8 kHz: int16 ``[n, channels]``."""
+    """Yield a file's audio at 8 kHz: int16 ``[n, channels]``."""
     resampler = None
     if file.samplerate != PHONE_RATE_HZ:
         resampler = soxr.ResampleStream(file.samplerate, PHONE_RATE_HZ, file.channels, dtype="float32")
@@ -74,7 +74,7 @@ def _at_phone_rate(path: Path, file: soundfile.SoundFile) -> Iterator[NDArray[np
     is_last = False
     while not is_last:
         try:
-            # As floats: libsndfile would cut a float file's samples down to 0 and 1.
+            # As floats: as integers, libsndfile would truncate a float file's samples to 0 and 1.
             samples = file.read(block, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise RecordingUnusable(f"{path} is damaged: {error}") from error
@@ -87,7 +87,7 @@ def _at_phone_rate(path: Path, file: soundfile.SoundFile) -> Iterator[NDArray[np
 def _side_by_side(
     caller: Iterator[NDArray[np.int16]], bot: Iterator[NDArray[np.int16]]
 ) -> Iterator[NDArray[np.int16]]:
-    """Join two mono voices; the shorter one ends in silence."""
+    """Yield two mono voices as stereo; the shorter one is padded with silence."""
     rest = [np.zeros(0, np.int16), np.zeros(0, np.int16)]
     sides: list[Iterator[NDArray[np.int16]] | None] = [caller, bot]
     while any(side is not None for side in sides) or any(part.size for part in rest):
@@ -101,7 +101,7 @@ def _side_by_side(
                 rest[index] = np.concatenate((rest[index], block[:, 0]))
         if all(side is not None for side in sides):
             ready = min(part.size for part in rest)
-        else:  # the one that goes on sets the pace; what the other had left comes first
+        else:  # one side has ended: its remaining audio is used up first
             ready = max(part.size for part in rest)
         both = np.zeros((ready, _CHANNELS), np.int16)
         for index, part in enumerate(rest):
@@ -112,6 +112,6 @@ def _side_by_side(
 
 
 def calls_in(folder: Path) -> list[Path]:
-    """Return the recordings in a folder and those below it, in order of their names."""
+    """Return the recordings in a folder and its subfolders, sorted by path."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     return sorted(found)

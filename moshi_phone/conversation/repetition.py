@@ -1,4 +1,4 @@
-"""Notices that somebody says the same words over and over. Pure."""
+"""Detection of repeated words, as of a model stuck in a loop. Pure."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections import Counter, deque
 
 _NGRAM_WORDS = 4
 _WINDOW_WORDS = 60
-_TIMES = 4  # "I am here. I am here. I am here. I am here." is no emphasis any more
+_TIMES = 4  # "I am here." four times is more than emphasis
 
 
 class RepetitionDetector:
-    """Takes a speaker's words piece by piece, and tells when they begin to go round in circles.
+    """Detects when a speaker begins to repeat the same words.
 
-    The measure is how often one sequence of four words comes within the last sixty.
+    The criterion is the number of times that one sequence of four words occurs in the last sixty words.
     """
 
     def __init__(self) -> None:
-        self._word = ""  # not complete yet
-        self._words: deque[str] = deque(maxlen=_WINDOW_WORDS)  # the last ones, in which a loop would show
-        self._is_repeating = False  # already counted: one loop counts once
+        self._word = ""  # incomplete so far
+        self._words: deque[str] = deque(maxlen=_WINDOW_WORDS)  # the window of the search
+        self._is_repeating = False  # so that one loop counts once
 
     def add(self, text: str) -> bool:
-        """Take the next piece; gives whether a repetition begins with it.
+        """Add the next piece of text; return whether a repetition begins with it.
 
         Args:
-            text: with a space where a word begins.
+            text: each word begins with a space.
         """
         begins = False
         for piece in text.replace(" ", "\0 ").split("\0"):

@@ -1,4 +1,4 @@
-"""The test report of a call: what one would send to a colleague, as Markdown and as JSON. Pure."""
+"""The test report of a call, as Markdown and as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def as_markdown(
     picture: str = "",
     more: Sequence[str] = (),
 ) -> str:
-    """Write the report.
+    """Return the report as Markdown.
 
     Args:
-        facts: what is known of the call.
-        talked: its conversation's summary.
-        criteria: its points.
-        picture: the picture's file name, where there is one.
+        facts: facts about the call.
+        talked: the summary of its conversation.
+        criteria: its criteria.
+        picture: the picture's file name, or empty.
         more: further paragraphs, before the picture.
     """
     failed = [point for point in criteria if point.passed is False]
@@ -52,7 +52,7 @@ def as_markdown(
 
 
 def as_json(facts: CallFacts, talked: Mapping[str, Any], criteria: Sequence[Criterion]) -> dict[str, Any]:
-    """Return the report as ``report.json`` and ``review --json`` have it."""
+    """Return the report in the format of ``report.json`` and ``review --json``."""
     known = {name: value for name, value in asdict(facts).items() if name not in ("words", "line")}
     return {
         **known,
@@ -63,7 +63,7 @@ def as_json(facts: CallFacts, talked: Mapping[str, Any], criteria: Sequence[Crit
 
 
 def headline(talked: Mapping[str, Any]) -> str:
-    """Say in a sentence how it talked: as in the log's last line of a call."""
+    """Return the conversation's main figures in one sentence, as in the log's summary of a call."""
     gaps = Percentiles.of([response["gap_ms"] for response in talked["responses"]])
     stops = [one["stop_ms"] for one in talked["interruptions"] if one["stop_ms"] is not None]
     parts = []
@@ -97,7 +97,7 @@ def _table(facts: CallFacts, talked: Mapping[str, Any]) -> str:
 
 
 def as_line(point: Criterion) -> str:
-    """Write one point: ``[x]``, ``[ ]``, or why it was not judged."""
+    """Format one criterion: ``[x]``, ``[ ]``, or why it was not judged."""
     if point.passed is None:
         return f"- {point.title}: {point.figure}"  # which begins with "not judged"
     return f"- [{'x' if point.passed else ' '}] {point.title} ({point.bound}): {point.figure}"

@@ -1,4 +1,4 @@
-"""Judges a recorded call: sound in, figures, points and what its picture needs out."""
+"""Review of a recorded call: audio in, summary, criteria and the picture's data out."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from moshi_phone.conversation.turns import Voices
 
 @dataclass(frozen=True)
 class Reviewed:
-    """All that there is to say of a call's conversation.
+    """The review of a call's conversation.
 
     Attributes:
-        facts: what is known beside the sound.
-        voices: who spoke when.
-        events: what happened.
-        sound: both voices' loudness.
+        facts: facts beyond the audio.
+        voices: the speech segments of both voices.
+        events: the conversation's events.
+        sound: loudness of both voices.
     """
 
     facts: CallFacts
@@ -38,12 +38,12 @@ class Reviewed:
 
     @property
     def talked(self) -> dict[str, Any]:
-        """The summary, as ``report.json`` has it."""
+        """The summary, in the format of ``report.json``."""
         return summary(self.voices, list(self.events))
 
     @property
     def criteria(self) -> list[Criterion]:
-        """The points of its test report."""
+        """The criteria of its test report."""
         return judge(self.talked, self.facts.line)
 
     @property
@@ -53,7 +53,7 @@ class Reviewed:
 
 
 def review_recording(paths: Sequence[Path]) -> Reviewed:
-    """Judge a recording, in memory that does not grow with its length.
+    """Review a recording, with memory independent of its length.
 
     Args:
         paths: one stereo file (the caller left), or two mono ones (the caller's first).
@@ -65,11 +65,11 @@ def review_recording(paths: Sequence[Path]) -> Reviewed:
 
 
 def review(blocks: Iterable[NDArray[np.int16]], facts: CallFacts) -> Reviewed:
-    """Judge a call by its sound.
+    """Review a call's audio.
 
     Args:
         blocks: int16 ``[n, 2]``, 8 kHz: the caller, and the bot as the caller hears it.
-        facts: what is known beside it.
+        facts: facts beyond the audio.
     """
     sound, echo = Sound(), None
     detector = EchoDetector() if facts.line.echo_db is None else None

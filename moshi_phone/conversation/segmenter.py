@@ -1,7 +1,7 @@
-"""One voice as segments of speech: found by Silero's detector, their edges set by the level of the sound.
+"""Speech segments of one voice: detected by Silero's network, with edges refined by the sound level.
 
-The detector says what is speech; but it notices an onset some 30 ms late and holds on to a voice for up to
-130 ms. So the edges are looked for around its own, where the level leaves the background or returns to it.
+The network detects an onset some 30 ms late and an end up to 130 ms late. So each edge is searched around the
+network's, where the level leaves the background or returns to it.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ SLICE_S = SLICE_SAMPLES / PHONE_RATE_HZ
 WINDOW_S = WINDOW_SAMPLES / PHONE_RATE_HZ
 
 _SPEECH, _STILL_SPEECH = 0.5, 0.35  # Silero's own thresholds: to begin, and to go on
-_QUIET_WINDOWS = 3  # 96 ms: so long without speech ends a segment
-_SHORTEST_S = 0.064  # a click is no speech
+_QUIET_WINDOWS = 3  # 96 ms without speech end a segment
+_SHORTEST_S = 0.064  # shorter sounds are clicks
 
 # Edges.
-_ABOVE_BACKGROUND_DB = 4.0  # five times what 8 ms of steady noise vary
-_LOWEST_DB = -52.0  # full scale is 0: whatever is softer is no voice on a phone
-_BELOW_PEAK_DB = 30.0  # the end of a voice: what is softer than this is its reverberation
-_ONSET_SLICES = 24  # 190 ms before the detector's own: so far may an onset be
-_OFFSET_BEFORE_SLICES, _OFFSET_AFTER_SLICES = 44, 20  # 350 ms (in noise it holds on the longest) and 160 ms
-_HOLE_SLICES = 9  # silences of 72 ms are inside a sound: a stop and its release
+_ABOVE_BACKGROUND_DB = 4.0  # five times the variation of 8 ms of steady noise
+_LOWEST_DB = -52.0  # re full scale; softer sound is not a voice on a phone
+_BELOW_PEAK_DB = 30.0  # softer sound at the end of a voice is reverberation
+_ONSET_SLICES = 24  # an onset may be up to 190 ms before the detector's
+_OFFSET_BEFORE_SLICES, _OFFSET_AFTER_SLICES = 44, 20  # 350 ms (longest in noise) and 160 ms
+_HOLE_SLICES = 9  # silences of 72 ms occur inside a sound: a stop and its release
 
-# The network runs only while there is sound: it takes most of the time, and after long silence or noise it
-# would overlook the beginning of speech, so it starts on each sound as if it had heard nothing before.
+# The network runs only while there is sound, because it takes most of the time. It is reset before each
+# sound: after long silence or noise it would miss the beginning of speech.
 _SOUND_ABOVE_BACKGROUND_DB = 3.0
 _SOUND_DB = -62.0
 _SILENCE_DB = 20 * math.log10(SILENCE_RMS)
 _SOUND_WINDOWS = 16  # 0.5 s after the last sound
 _REPLAYED_WINDOWS = 3
-_BACKGROUND_WINDOWS = 250  # the background is the softest window of the last 8 s
+_BACKGROUND_WINDOWS = 250  # the background level is that of the softest window in 8 s
 _LOWEST_BACKGROUND_DB = -75.0
 
-# In music or a crowd's noise there is always sound; pipecat's analyzer resets the network there.
+# Music or crowd noise never pauses: reset the network regularly there, as pipecat's analyzer does.
 _RESET_WINDOWS = 63  # 2 s
 _RESET_QUIET_WINDOWS = 5
 _RESET_BELOW = 0.1
@@ -60,14 +60,14 @@ _KEPT_SLICES = 128  # 1 s of levels
 
 
 class SpeechSegmenter:
-    """Finds the segments of speech in one voice, block by block, in memory that does not grow but by them.
+    """Detects the speech segments of one voice, block by block; only the list of segments grows.
 
-    The result does not depend on how the stream is cut into blocks.
+    The result does not depend on the block sizes.
 
     Attributes:
-        segments: that are over, in order.
-        open_since_s: when the segment began that is not over; None while there is none.
-        sound_until_s: when anything was last heard that is not silence, speech or not; 0 while nothing was.
+        segments: finished segments, in order.
+        open_since_s: begin of the open segment, or None.
+        sound_until_s: end of the last sound, speech or not; 0 before any.
     """
 
     def __init__(self) -> None:
@@ -77,39 +77,39 @@ class SpeechSegmenter:
         self._network = NetworkState()
         self._rest = np.zeros(0, np.int16)
         self._windows = 0
-        # Levels in dB: of the last slices, the first of which is ``_first_slice``, and of the last windows.
+        # Levels in dB: of the last slices, beginning with ``_first_slice``, and of the last windows.
         self._levels: list[float] = []
         self._first_slice = 0
         self._background: deque[float] = deque(maxlen=_BACKGROUND_WINDOWS)
-        # The network's gate: for how many windows it still runs, and what came before it ran.
+        # The network's gate: remaining windows to run, and the windows to replay when it opens.
         self._gate_windows = 0
         self._before: deque[NDArray[np.float32]] = deque(maxlen=_REPLAYED_WINDOWS)
         self._since_reset = 0
         self._low_windows = 0
-        # The open segment: its last slice by the detector, windows without speech since, its loudest slice.
+        # The open segment: the detector's last slice, windows without speech since, its peak level.
         self._last_slice = 0
         self._quiet_windows = 0
         self._peak_db = -np.inf
 
     @property
     def heard_s(self) -> float:
-        """How much of the voice was judged, in seconds."""
+        """Duration of the processed audio."""
         return self._windows * WINDOW_S
 
     @property
     def spans(self) -> list[Span]:
-        """All segments, the open one as far as it has come."""
+        """All segments, including the open one up to now."""
         if self.open_since_s is None:
             return self.segments
         return [*self.segments, Span(self.open_since_s, max(self.open_since_s, self._last_slice * SLICE_S))]
 
     def feed(self, samples: NDArray[np.int16]) -> None:
-        """Take the next audio: int16 ``[n]``, 8 kHz mono."""
+        """Process the next audio: int16 ``[n]``, 8 kHz mono."""
         for error in filter(None, judge_together([self.judging(samples)])):
             raise error
 
     def judging(self, samples: NDArray[np.int16]) -> Judging:
-        """Take the next audio, likewise; whoever goes through it answers with probabilities of speech."""
+        """Process the next audio as a generator: it yields windows and receives speech probabilities."""
         waiting = np.concatenate((self._rest, samples)) if self._rest.size else samples
         whole = waiting.size // WINDOW_SAMPLES * WINDOW_SAMPLES
         self._rest = waiting[whole:].copy()
@@ -132,12 +132,12 @@ class SpeechSegmenter:
             self._first_slice += forgotten
 
     def finish(self) -> None:
-        """End the open segment: the call is over."""
+        """Close the open segment at the end of the call."""
         if self.open_since_s is not None:
             self._close()
 
     def _probability(self, window: NDArray[np.float32], level_db: float) -> Generator[Window, float, float]:
-        """Ask the network, where there is anything to ask about."""
+        """Get the window's speech probability from the network; 0 while the gate is closed."""
         is_sound = level_db > max(min(self._background) + _SOUND_ABOVE_BACKGROUND_DB, _SOUND_DB)
         was_running = self._gate_windows > 0
         self._gate_windows = _SOUND_WINDOWS if is_sound else max(0, self._gate_windows - 1)
@@ -179,7 +179,7 @@ class SpeechSegmenter:
             self._close()
 
     def _close(self) -> None:
-        assert self.open_since_s is not None  # noqa: S101 - the callers looked
+        assert self.open_since_s is not None  # noqa: S101 - the callers check this
         segment = Span(self.open_since_s, self._offset(self._last_slice) * SLICE_S)
         self.open_since_s = None
         if segment.secs >= _SHORTEST_S:
@@ -189,7 +189,7 @@ class SpeechSegmenter:
         return max(min(self._background) + 1.0 + _ABOVE_BACKGROUND_DB, _LOWEST_DB)
 
     def _onset(self, detected: int) -> int:
-        """Return the first slice of the sound in which the detector noticed speech."""
+        """Return the first slice of the sound in which the network detected speech."""
         edge_db = self._edge_db()
         before = round(self.segments[-1].end_s / SLICE_S) if self.segments else 0
         first, silent = detected, 0
@@ -205,11 +205,11 @@ class SpeechSegmenter:
         return first
 
     def _offset(self, detected: int) -> int:
-        """Return the slice after the last one of the sound in which the detector last noticed speech."""
+        """Return the slice after the end of the sound in which the network last detected speech."""
         edge_db = max(self._edge_db(), self._peak_db - _BELOW_PEAK_DB)
         begin = round((self.open_since_s or 0.0) / SLICE_S)
         end = self._first_slice + len(self._levels)
-        # Sound that goes on without a hole: a last soft consonant.
+        # Forward: the sound may continue with a soft final consonant.
         last, silent = detected, 0
         for at in range(detected, min(detected + _OFFSET_AFTER_SLICES, end)):
             if self._levels[at - self._first_slice] > edge_db:
@@ -220,7 +220,7 @@ class SpeechSegmenter:
                     break
         if last > detected:
             return last
-        # And the detector holds on where there is no sound any more.
+        # Backward: the network reacts late to the end of the sound.
         for at in range(
             detected - 1, max(begin, detected - _OFFSET_BEFORE_SLICES, self._first_slice) - 1, -1
         ):

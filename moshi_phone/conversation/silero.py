@@ -1,7 +1,7 @@
-"""How likely a piece of sound holds speech: Silero's network, as pipecat ships it.
+"""Speech probability by Silero's network, which pipecat ships.
 
-The network takes several voices at once: a window of one takes 0.11 ms, and of each of sixteen 0.03 ms
-(measured). So whoever judges says which window of which voice comes next, and one loop asks for all.
+The network is batched over voices: a window takes 0.11 ms alone and 0.03 ms in a batch of sixteen (measured).
+Each voice is therefore a generator of windows, and one loop runs the network for all of them.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from numpy.typing import NDArray
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 
-WINDOW_SAMPLES = 256  # 32 ms at 8 kHz: the only size that the network takes
-_CONTEXT_SAMPLES = 32  # of the window before, in front of each
+WINDOW_SAMPLES = 256  # 32 ms at 8 kHz: the only size that the network accepts
+_CONTEXT_SAMPLES = 32  # the end of the previous window, prepended to each
 _STATE = (2, 128)
 
 
 class NetworkState:
-    """What the network remembers of one voice: 1 kB."""
+    """The network's recurrent state for one voice: 1 kB."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was heard."""
+        """Reset to the state before any audio."""
         self.memory = np.zeros(_STATE, np.float32)
         self.context = np.zeros(_CONTEXT_SAMPLES, np.float32)
 
 
 Window = tuple[NetworkState, NDArray[np.float32]]
-"""A voice, and its next window: float32 ``[256]``, 8 kHz mono, -1 to 1."""
+"""A voice's state and its next window: float32 ``[256]``, 8 kHz mono, -1 to 1."""
 
 Judging = Generator[Window, float, None]
-"""Asks for the probability of speech, 0 to 1, window by window."""
+"""Yields windows, and receives the speech probability of each, 0 to 1."""
 
 
 def load() -> None:
-    """Load the network, which takes a second, before a call needs it."""
+    """Load the network before the first call, since it takes a second."""
     _loaded()
 
 
 def judge_together(voices: Sequence[Judging]) -> list[Exception | None]:
-    """Let all go on to their ends, and ask the network for all of them at once.
+    """Run all generators to their ends, with one batch of the network for each step.
 
     Returns:
-        What each raised; None where it came to its end.
+        For each voice the exception that it raised, or None.
     """
     errors: list[Exception | None] = [None] * len(voices)
     asking: list[tuple[int, Window]] = []
@@ -61,7 +61,7 @@ def judge_together(voices: Sequence[Judging]) -> list[Exception | None]:
             going_on.append((index, asked))
         except StopIteration:
             pass
-        except Exception as error:  # of one voice: the others go on
+        except Exception as error:  # affects one voice only
             errors[index] = error
 
     going_on: list[tuple[int, Window]] = []
@@ -76,7 +76,7 @@ def judge_together(voices: Sequence[Judging]) -> list[Exception | None]:
 
 
 def _probabilities(windows: Sequence[Window]) -> list[float]:
-    """Ask the network about one window of each voice."""
+    """Run the network on one window of each voice."""
     count = len(windows)
     sound = np.empty((count, _CONTEXT_SAMPLES + WINDOW_SAMPLES), np.float32)
     memory = np.empty((_STATE[0], count, _STATE[1]), np.float32)
@@ -97,9 +97,9 @@ _RATE = np.array(PHONE_RATE_HZ, np.int64)
 
 @cache
 def _loaded() -> Any:
-    # Loads onnxruntime, which takes a second: nobody else needs to wait for it.
+    # Imported here: onnxruntime takes a second to load, and most commands do not need it.
     from pipecat.audio.vad.silero import SileroOnnxModel  # noqa: PLC0415
 
     path = files("pipecat.audio.vad") / "data" / "silero_vad.onnx"
-    # One thread, and none that spins: pipecat's options. Its own call takes one voice.
+    # pipecat's session options: one thread, no spinning. Its own wrapper takes one voice only.
     return SileroOnnxModel(str(path), force_onnx_cpu=True).session  # type: ignore[no-untyped-call]

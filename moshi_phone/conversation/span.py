@@ -1,4 +1,4 @@
-"""Spans of time, and what can be said of lists of them. Pure."""
+"""Time spans, and operations on lists of them. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """From one moment to another, in seconds since the start of the call."""
+    """A time span, in seconds since the start of the call."""
 
     begin_s: float
     end_s: float
 
     @property
     def secs(self) -> float:
-        """How long it lasts."""
+        """Its duration."""
         return self.end_s - self.begin_s
 
 
@@ -31,7 +31,7 @@ def bridged(spans: Iterable[Span], gap_s: float) -> list[Span]:
 
 
 def common(one: Sequence[Span], other: Sequence[Span]) -> list[Span]:
-    """Return the spans in which both are, each list in order of time and without overlaps."""
+    """Return the intersection of two lists, each sorted and without overlaps."""
     both: list[Span] = []
     i = j = 0
     while i < len(one) and j < len(other):
@@ -46,7 +46,7 @@ def common(one: Sequence[Span], other: Sequence[Span]) -> list[Span]:
 
 
 def gaps(spans: Iterable[Span], until_s: float) -> list[Span]:
-    """Return the spans from 0 to ``until_s`` that no span covers; the spans in order of their begin."""
+    """Return the spans from 0 to ``until_s`` that no span covers; ``spans`` are sorted by begin."""
     free: list[Span] = []
     end_s = 0.0
     for span in spans:
@@ -59,11 +59,11 @@ def gaps(spans: Iterable[Span], until_s: float) -> list[Span]:
 
 
 def total_s(spans: Iterable[Span]) -> float:
-    """Return the length of all spans together."""
+    """Return the total length of all spans."""
     return sum(span.secs for span in spans)
 
 
 def covering(spans: Sequence[Span], at_s: float) -> Span | None:
-    """Return the span, of a list in order of time, that began before a moment and lasts beyond it."""
+    """Return the span of a sorted list that contains a time, or None."""
     index = bisect_right(spans, at_s, key=lambda span: span.begin_s) - 1
     return spans[index] if index >= 0 and spans[index].begin_s < at_s < spans[index].end_s else None

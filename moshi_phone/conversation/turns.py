@@ -1,7 +1,7 @@
-"""From who spoke when to turns, responses, interruptions and backchannels. Pure.
+"""Derivation of turns, responses, interruptions and backchannels from speech segments. Pure.
 
-The definitions are those of Full-Duplex-Bench, with what a recording needs beside them, where nobody says
-which pause was meant as one: the constants below, and docs/conversation.md.
+The definitions are those of Full-Duplex-Bench. A recording does not say which silences are pauses, so the
+constants below decide; docs/conversation.md explains them.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from moshi_phone.conversation.events import Backchannel, Event, Interruption, Pa
 from moshi_phone.conversation.span import Span, bridged, covering
 
 CALLER_BRIDGE_S, BOT_BRIDGE_S = 0.6, 0.5
-"""Pauses of the caller's and the bot's up to so long are within one utterance."""
+"""Shorter pauses of the caller or the bot belong to one utterance."""
 TAKEOVER_S = 1.0
-"""An utterance of so long takes the turn; a shorter one is a backchannel, where the other one speaks on."""
+"""An utterance this long takes the turn; a shorter one during the other's speech is a backchannel."""
 
-_PAUSE_S = 0.2  # shorter silences are inside words
+_PAUSE_S = 0.2  # shorter silences occur inside words
 _MAX_PAUSE_S = 2.0  # after a longer one the caller begins a new turn
-_RESUMED_S = 1.2  # who speaks on so soon after the other's start had not finished
-_CUT_OFF_S = 0.6  # an utterance of so long that the caller's speaking on cut off had taken the turn, too
-_EARLY_S = 1.0  # a bot that starts so long before the end of a turn answers it; before that, it interrupts
-_OVERLAP_S = 0.2  # so much of both at once is a change of turns
-_STOP_S = 1.0  # a bot that falls silent so soon after a backchannel's start does so because of it
+_RESUMED_S = 1.2  # who continues this soon after the other's start had not finished
+_CUT_OFF_S = 0.6  # an utterance this long took the turn, even if the caller's speech cut it off
+_EARLY_S = 1.0  # a bot that starts this long before a turn's end answers it; earlier, it interrupts
+_OVERLAP_S = 0.2  # this much overlap is a normal change of turns
+_STOP_S = 1.0  # a bot that stops this soon after a backchannel's start stops because of it
 
 
 @dataclass(frozen=True)
 class Voices:
-    """Who spoke when, until a moment.
+    """Speech segments of both voices up to a time.
 
     Attributes:
-        caller: the caller's segments of speech, in order; the last one may go on.
-        bot: the bot's, likewise.
-        until_s: up to when they are known.
-        over: whether nothing will follow.
+        caller: the caller's segments, in order; the last one may be open.
+        bot: the bot's segments, in order; the last one may be open.
+        until_s: end of the processed audio.
+        over: whether the call has ended.
     """
 
     caller: Sequence[Span]
@@ -46,22 +46,22 @@ class Voices:
 
 
 def find_events(voices: Voices, after_s: float = -1.0) -> list[Event]:
-    """Return what happened, in order, of the caller's utterances that begin after a moment.
+    """Return the final events, in order, for the caller's utterances that begin after a time.
 
-    What later speech could still change is left out, and so is what comes after it.
+    The result ends before the first event that later speech could still change.
     """
     return _Finder(voices, after_s).find()
 
 
 class _Undecided(Exception):
-    """What comes next decides."""
+    """Later speech decides the event."""
 
 
 class _Finder:
     def __init__(self, voices: Voices, after_s: float) -> None:
         self._segments = voices.caller[bisect_right(voices.caller, after_s, key=_begin_s) :]
         self._caller = bridged(self._segments, CALLER_BRIDGE_S)
-        # With what the bot was saying then.
+        # Include the bot's utterance at that time.
         earlier_s = after_s - 2 * BOT_BRIDGE_S
         self._bot = bridged(voices.bot[bisect_left(voices.bot, earlier_s, key=_end_s) :], BOT_BRIDGE_S)
         self._until_s, self._over = voices.until_s, voices.over
@@ -118,10 +118,10 @@ class _Finder:
         )
 
     def _answer(self, turn: Span, following_s: float | None) -> Span | None:
-        """Return the utterance that answers a turn."""
+        """Return the bot's utterance that answers a turn, or None."""
         early_s = max(turn.begin_s, turn.end_s - _EARLY_S)
         for one in self._bot_starts(early_s, self._until_s + 1 if following_s is None else following_s):
-            # What ends with the turn is a word into it, and no answer.
+            # An utterance that ends with the turn is a backchannel, not an answer.
             if one.end_s > turn.end_s + _OVERLAP_S:
                 return one
             if not self._is_final(one, BOT_BRIDGE_S):
@@ -138,10 +138,10 @@ class _Finder:
         raise _Undecided
 
     def _pause_after(self, index: int) -> Pause | None:
-        """Return the pause after an utterance where its turn goes on; None where it was the turn's last."""
+        """Return the pause after an utterance, or None if the utterance ends its turn."""
         said = self._caller[index]
         if index + 1 == len(self._caller):
-            # Within a pause's time, and while it is not clear whose turn it is, the caller may go on.
+            # The caller may continue within the longest pause.
             if self._over or self._until_s - said.end_s > _MAX_PAUSE_S + CALLER_BRIDGE_S:
                 return None
             raise _Undecided
@@ -154,13 +154,13 @@ class _Finder:
             return Pause(said.end_s, secs, taken=False)
         bot = starts[-1]
         if bot.end_s < resumed.begin_s - _OVERLAP_S:
-            return None  # it had its say
+            return None  # the bot took a whole turn
         if resumed.begin_s - starts[0].begin_s > _RESUMED_S or not self._is_turn(resumed):
             return None
         return Pause(said.end_s, secs, self._takes_over(bot, resumed))
 
     def _short_pauses(self, turn: Span) -> list[Pause]:
-        """Return the pauses within the turn's utterances, of which only the bot knows nothing."""
+        """Return the short pauses inside the turn's utterances, which bridging has removed."""
         low = bisect_left(self._segments, turn.begin_s, key=_begin_s)
         high = bisect_left(self._segments, turn.end_s, key=_begin_s)
         segments = self._segments[low:high]
@@ -187,7 +187,7 @@ class _Finder:
         return self._lasts(said, TAKEOVER_S, CALLER_BRIDGE_S)
 
     def _lasts(self, span: Span, secs: float, bridge_s: float) -> bool:
-        """Say whether an utterance is at least so long."""
+        """Return whether an utterance lasts at least ``secs``."""
         if span.secs >= secs:
             return True
         if not self._is_final(span, bridge_s):
@@ -195,7 +195,7 @@ class _Finder:
         return False
 
     def _is_final(self, span: Span, bridge_s: float) -> bool:
-        """Say whether nothing more can join an utterance."""
+        """Return whether no later speech can extend an utterance."""
         return self._over or self._until_s - span.end_s > bridge_s + 0.2
 
 

@@ -17,7 +17,7 @@ _NAME = re.compile(r"(?:sip|client):(?:[^\s*]+|\*|[^\s*]+\*)")
 
 
 class BadPattern(UserError):
-    """A pattern of ``--allow`` or ``--deny`` is invalid; the text says what is expected."""
+    """A pattern of ``--allow`` or ``--deny`` is invalid; the message states the expected form."""
 
 
 def parse_pattern(text: str, option: str) -> str:
@@ -51,18 +51,18 @@ class CallerRules:
     """
 
     def __init__(self, allow: Iterable[str] = (), deny: Iterable[str] = (), calls_per_hour: int = 0) -> None:
-        # Parsed here as well as at the start: a rule object of a test, or of a worker, is checked like any.
+        # Parsed here as well as at startup, so that no instance has unchecked patterns.
         self._allow = [parse_pattern(one, "--allow") for one in allow]
         self._deny = [parse_pattern(one, "--deny") for one in deny]
         self._calls_per_hour = calls_per_hour
-        self._calls: dict[str, dict[str, float]] = {}  # when each call came, by its number and SID
+        self._calls: dict[str, dict[str, float]] = {}  # time of each call, by number and SID
 
     def refusal(self, number: str, call_sid: str, now_s: float) -> Refusal | None:
         """Return why this number may not call now, or count its call and return None.
 
         Args:
             number: normalized (``telephony/caller_id.py``); withheld numbers count as one caller.
-            call_sid: of the call; Twilio repeats a webhook that had no answer.
+            call_sid: the call's SID: Twilio repeats a webhook without a response, which counts once.
             now_s: monotonic.
         """
         if any(_fits(number, pattern) for pattern in self._deny):
@@ -80,7 +80,7 @@ class CallerRules:
         if len(self._calls) > _MAX_CALLERS:
             del self._calls[next(iter(self._calls))]
         if len(calls) >= self._calls_per_hour and call_sid not in calls:
-            # Not counted: or repeated attempts would extend the block without end.
+            # Not counted: otherwise repeated attempts would extend the block forever.
             return Refusal(RefusalCause.RATE, f"the number has called {len(calls)} times within an hour")
         calls.setdefault(call_sid, now_s)
         return None

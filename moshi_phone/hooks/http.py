@@ -18,10 +18,10 @@ HEADER = "X-Moshi-Signature"
 
 
 def sign(body: bytes, secret: str, now_secs: int) -> str:
-    """Make the header's value: ``t=UNIX_SECONDS,v1=HEX``.
+    """Return the header's value: ``t=UNIX_SECONDS,v1=HEX``.
 
     Args:
-        body: of the request, as it is sent.
+        body: the request's body, byte for byte.
         secret: ``MOSHI_HOOK_SECRET``, which the receiver has as well.
         now_secs: Unix seconds; signed too, so that replays can be detected.
     """
@@ -30,14 +30,14 @@ def sign(body: bytes, secret: str, now_secs: int) -> str:
 
 
 def is_signed(header: str, body: bytes, secret: str, now_secs: int, within_secs: int = 300) -> bool:
-    """Tell whether a header fits a body: what a receiver in Python needs, and what docs/hooks.md shows.
+    """Verify a signature, for receivers in Python; docs/hooks.md shows the same code.
 
     Args:
-        header: ``X-Moshi-Signature``, as it came.
-        body: of the request, as it came.
+        header: the received ``X-Moshi-Signature``.
+        body: the received body, byte for byte.
         secret: ``MOSHI_HOOK_SECRET``.
         now_secs: Unix seconds.
-        within_secs: how old it may be; an older one may be a replay.
+        within_secs: maximum age; an older signature may be a replay.
     """
     try:
         fields = dict(part.split("=", 1) for part in header.split(","))
@@ -53,7 +53,7 @@ HTTP_OK, HTTP_BAD = 200, 300
 
 
 class HookFailed(Exception):
-    """The hook did not answer as expected. The text says how, without what was sent or answered.
+    """The hook failed. The message gives the reason, without any sent or received content.
 
     Attributes:
         answered: whether it answered at all.
@@ -97,15 +97,15 @@ class Hook:
     clock: Callable[[], float] = time.time
 
     async def post(self, event: Mapping[str, object]) -> bytes:
-        """Send JSON, and give the answer's body.
+        """Send JSON, and return the response's body.
 
         A redirect is a failure: it would send a caller's words to an unintended host.
 
         Raises:
-            HookFailed: when it is unreachable, late, or answers anything but 2xx, or too much.
+            HookFailed: when the hook is unreachable or late, its status is not 2xx, or its body is too long.
         """
         # Encoded once: the signature must cover exactly the bytes that are sent.
-        # JSON that came in can spell half a character, which no UTF-8 can: it is told as a question mark.
+        # Lone surrogates from received JSON have no UTF-8 form: "replace" sends a question mark.
         body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
         headers = {"Content-Type": "application/json; charset=utf-8"}
         if self.secret:

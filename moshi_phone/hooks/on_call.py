@@ -21,12 +21,12 @@ _HOTTEST = 2.0
 
 @dataclass(frozen=True)
 class Instead:
-    """What a call gets that is not accepted; all None for the busy tone.
+    """The treatment of a rejected call; all None for the busy tone.
 
     Attributes:
         say: words, in Twilio's voice.
         transfer_to: another phone, E.164.
-        message: words before the tone after which the caller leaves a message.
+        message: words before the tone; the caller then leaves a message.
     """
 
     say: str | None = None
@@ -39,10 +39,10 @@ class HookAnswer:
     """The hook's decision.
 
     Attributes:
-        accept: whether the call is taken.
-        instead: what it gets where it is not; None to let the caller hear that the number is not in service.
+        accept: whether the call is accepted.
+        instead: the treatment of a rejected call; None announces that the number is not in service.
         request: the call's settings for the engine.
-        transfer_to: E.164, where a transfer of this call goes; None for ``--transfer-to``.
+        transfer_to: target of this call's transfer, E.164; None for ``--transfer-to``.
     """
 
     accept: bool = True
@@ -55,7 +55,7 @@ async def ask(hook: Hook, call: IncomingCall) -> HookAnswer:
     """Ask the hook about a call.
 
     Raises:
-        HookFailed: when it does not answer in time, or not in the form of docs/hooks.md.
+        HookFailed: when its response is late, or not in the format of docs/hooks.md.
     """
     return read_answer(await hook.post(call_event(call)))
 
@@ -64,7 +64,7 @@ def read_answer(body: bytes) -> HookAnswer:
     """Parse a hook's answer; an empty one accepts the call unchanged.
 
     Raises:
-        HookFailed: saying what was expected and what came, without its words.
+        HookFailed: states the expected and the actual form, without the response's text.
     """
     if not body.strip():
         return HookAnswer()
@@ -83,7 +83,7 @@ def read_answer(body: bytes) -> HookAnswer:
     instead = _instead(said.get("instead"))
     if accept and instead is not None:
         raise HookFailed('expected instead beside "accept": false only')
-    # Bounded here: whatever is in an answer goes into memory, prompts and logs of errors.
+    # Bounded, because these texts go into memory and prompts.
     words = {name: _text(said.get(name), name, most) for name, most in _TEXTS.items()}
     return HookAnswer(
         accept,

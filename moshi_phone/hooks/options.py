@@ -1,4 +1,4 @@
-"""Options of hooks, and whether they can be used."""
+"""Options of hooks, and their validation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moshi_phone.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class HookOptions:
-    """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+    """Each field is a command-line option; ``metadata["help"]`` is its text in ``--help``."""
 
     GROUP: ClassVar = "calls"
 
@@ -87,14 +87,14 @@ class HookOptions:
 
 
 class HooksUnusable(UserError):
-    """The hooks cannot work like this; the text says what to set."""
+    """The hooks' configuration is unusable; the message gives the remedy."""
 
 
 def check_hooks(options: HookOptions) -> None:
-    """Look at every option that can be wrong.
+    """Validate the options.
 
     Raises:
-        BadHookUrl, BadPattern, HooksUnusable: in one sentence that names the option.
+        BadHookUrl, BadPattern, HooksUnusable: with one sentence that names the option.
     """
     CallerRules(options.allow, options.deny)
     for url, option in (

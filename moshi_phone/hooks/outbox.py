@@ -35,7 +35,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class _Unread(Exception):
-    """A report that cannot be read now; the text says why."""
+    """A report cannot be read now; the message gives the reason."""
 
 
 class Outbox:
@@ -51,15 +51,15 @@ class Outbox:
         self._hook = hook
         self._folder = folder
         self._sleep = sleep
-        self._added = asyncio.Event()  # a report was written, or the start found some
-        self._emptied = asyncio.Event()  # nothing waits: what ``stop`` waits for
+        self._added = asyncio.Event()  # set when a report was written, or found at startup
+        self._emptied = asyncio.Event()  # set while no report waits; awaited by ``stop``
         self._sending: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin with the reports of an earlier run.
 
         Raises:
-            OSError: when the folder cannot be made.
+            OSError: when the folder cannot be created.
         """
         self._folder.mkdir(0o700, parents=True, exist_ok=True)
         self._finish_parts()
@@ -93,7 +93,7 @@ class Outbox:
         self._added.set()
 
     async def hold(self, event: Mapping[str, object]) -> Path | None:
-        """Keep an event on the disk until ``release``, or the next start; None where it cannot be written."""
+        """Store an event until ``release`` or the next start; return its path, or None on a write error."""
         try:
             return await _on_disk(partial(self._write, dict(event), _HELD))
         except OSError as error:
@@ -101,27 +101,27 @@ class Outbox:
             return None
 
     async def release(self, held: Path | None, event: Mapping[str, object]) -> None:
-        """Deliver an event that was held, as it is now.
+        """Queue the final version of a held event.
 
         Args:
-            held: what ``hold`` gave.
-            event: has the ``id`` that it had then.
+            held: the result of ``hold``.
+            event: the event, with the same ``id`` as in ``hold``.
         """
         await self.add(event)
         if held is not None:
-            with suppress(OSError):  # it is told again at the next start, with the same id
+            with suppress(OSError):  # then the next start delivers it again, with the same id
                 await _on_disk(partial(held.unlink, missing_ok=True))
 
     async def delete(self, call_sids: set[str]) -> None:
-        """Delete what waits to be told of these calls.
+        """Delete the undelivered reports of these calls.
 
         Raises:
-            OSError: when something cannot be deleted.
+            OSError: when a report cannot be deleted.
         """
 
         def delete() -> None:
             for path in (*self._files(), *self._folder.glob(f"*{_HELD}")):
-                with suppress(FileNotFoundError, ValueError):  # delivered meanwhile; no report
+                with suppress(FileNotFoundError, ValueError):  # delivered meanwhile; not a report
                     if json.loads(path.read_text(encoding="utf-8")).get("call_sid") in call_sids:
                         path.unlink()
 
@@ -134,7 +134,7 @@ class Outbox:
             logger.error("{} --on-end reports are waiting; dropped the oldest", MAX_FILES)
         # Sorted by name they are sorted by time; the id keeps two of one second apart.
         name = f"{what.get('ended_at', '')}-{what['id']}".replace(":", "-").replace("/", "-")
-        # Under another name until it is complete and on the disk: a crash must leave no partial report.
+        # Renamed only when complete and synced, so that a crash leaves no partial report.
         part = self._folder / f"{name}{_PART}"
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
@@ -144,7 +144,7 @@ class Outbox:
                 # Before the rename, or a power cut could leave the name with an empty file.
                 os.fsync(file.fileno())
             return part.rename(part.with_suffix(ending))
-        except BaseException:  # a full disk: words and numbers of half a report must not stay
+        except BaseException:  # for example, a full disk: do not leave part of a report
             with suppress(OSError):
                 part.unlink()
             raise

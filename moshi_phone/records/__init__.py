@@ -1,1 +1,1 @@
-"""What is kept of a call: recordings, transcripts, metrics."""
+"""Stored data of calls: recordings, transcripts, metrics, and the history."""

@@ -1,4 +1,4 @@
-"""Both voices of a call on one time line, for whoever wants to record, measure or compare them."""
+"""Both voices of a call on one time line, for recording and measurement."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from moshi_phone.records.timeline import Timeline
 
 
 class AudioSink(Protocol):
-    """Takes both voices: a recording, a measure."""
+    """A consumer of both voices, such as a recording."""
 
     def take(self, both: NDArray[np.int16]) -> None:
-        """Take the next audio: int16 ``[n, 2]``, the caller, and the bot as the caller hears it.
+        """Process the next audio: int16 ``[n, 2]``, the caller, and the bot as the caller hears it.
 
-        Must return at once, and never raise.
+        Must not block or raise.
         """
 
     def close(self) -> None:
@@ -29,12 +29,12 @@ class AudioSink(Protocol):
 
 
 class CallAudio:
-    """Puts what the caller says and what is sent to them on one time line, and hands it on.
+    """Aligns the caller's and the bot's audio on one time line, and passes it to the sinks.
 
     Args:
-        sinks: take all of it, in order.
-        now_s: the clock, in seconds; the event loop's own unless told otherwise.
-        rate_hz: of what the sinks get; audio of another rate is resampled.
+        sinks: receive all audio, in order.
+        now_s: returns the time in seconds; the default is the event loop's clock.
+        rate_hz: the sinks' sample rate; other audio is resampled.
     """
 
     def __init__(
@@ -45,23 +45,23 @@ class CallAudio:
     ) -> None:
         self._sinks = sinks
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
-        # Each keeps the filter state of its side.
+        # One converter for each side: each has filter state.
         self._said, self._heard = _ToRate(rate_hz), _ToRate(rate_hz)
         self._timeline = Timeline(rate_hz)
         self._is_over = False
 
     def said(self, samples: NDArray[np.int16], rate_hz: int = PHONE_RATE_HZ) -> None:
-        """Take the caller's next audio, int16 ``[n]``, mono."""
+        """Add the caller's next audio, int16 ``[n]``, mono."""
         if not self._is_over:
             self._hand_on(self._timeline.said(self._said.convert(samples, rate_hz), self._now_s()))
 
     def heard(self, samples: NDArray[np.int16], rate_hz: int = PHONE_RATE_HZ) -> None:
-        """Take what is sent to the caller, int16 ``[n]``, mono."""
+        """Add audio sent to the caller, int16 ``[n]``, mono."""
         if not self._is_over:
             self._timeline.heard(self._heard.convert(samples, rate_hz), self._now_s())
 
     def close(self) -> None:
-        """Hand on what is left, and close the sinks. May be called twice."""
+        """Pass on the remaining audio, and close the sinks. May be called twice."""
         if not self._is_over:
             self._is_over = True
             self._hand_on(self._timeline.rest(self._now_s()))
@@ -74,11 +74,11 @@ class CallAudio:
 
 
 class _ToRate:
-    """Brings one side's audio to the recording's rate, whatever rate it has, and however long its blocks."""
+    """Resamples one side's audio to the recording's rate, from any rate and block size."""
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
-        self._from_hz = rate_hz  # of the last block; a change of rate starts a new resampler
+        self._from_hz = rate_hz  # the last block's rate; a change starts a new resampler
         self._resampler: StreamResampler | None = None
         self._rest = np.zeros(0, np.int16)  # less than the resampler's block
 

@@ -1,7 +1,7 @@
-"""The file of ``--calls-db``: SQLite, one table, one row a call. Everything here blocks.
+"""The SQLite database of ``--calls-db``: one table, one row for each call. Everything here blocks.
 
-The application id in its header says that the file is ours, so that no other is ever written to or moved; the
-user version says which schema it has.
+The application id in the header marks the file as this program's: no other file is ever written or moved. The
+user version is the schema's version.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from moshi_phone.runtime.errors import UserError
 APPLICATION_ID = 0x4D6F5068  # "MoPh"
 SCHEMA_VERSION = 1
 BUSY_SECS = 5.0
-"""How long a statement waits for another process that writes."""
+"""How long a statement waits for another process' lock."""
 LONGEST_CALL_HOURS = 5  # Twilio's own limit is four
+# Prefixes of SQLite's error names: a damaged file; and errors that may pass by themselves.
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")
 _SCHEMA = """
@@ -59,19 +60,18 @@ _PUT = (
     f"VALUES ({', '.join('?' * len(COLUMNS))})"
 )
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM calls"  # noqa: S608 - likewise
-# The person at the other end, as CallRow.party has it.
+# The other person's number; the same rule as CallRow.party.
 _PARTY = "(CASE WHEN direction LIKE 'outbound%' THEN to_number ELSE from_number END)"
 
 
 class DatabaseUnusable(UserError):
-    """The file is not a database of calls, or cannot be one; the text says what to do."""
+    """The file is not a database of calls, or cannot become one; the message gives the remedy."""
 
 
 def check_database(path: Path) -> None:
-    """Make sure, before the first call, that the file can be used; it is made where there is none.
+    """Check before the first call that the file is usable; create it if it does not exist.
 
-    A database that another process has locked, or whose inside is damaged, is no mistake of the user's: the
-    store sees to it while calls are answered.
+    A locked or damaged database of this program is accepted: the store handles both while calls go on.
 
     Raises:
         DatabaseUnusable: in one sentence.
@@ -96,21 +96,21 @@ def check_database(path: Path) -> None:
 
 @contextmanager
 def open_database(path: Path, *, read_only: bool = False) -> Iterator[sqlite3.Connection]:
-    """Open the database, its schema up to date, and close it.
+    """Open the database with the current schema, and close it after the block.
 
     Args:
-        path: made where there is none, so that its owner alone may read it.
-        read_only: leaves it as it is.
+        path: created if missing, readable by its owner only.
+        read_only: open without any change to the file.
 
     Raises:
-        DatabaseUnusable: when it is another program's, or a later version's.
+        DatabaseUnusable: when the file is another program's, or has a later schema.
         sqlite3.Error, OSError: when it cannot be opened.
     """
     if not read_only:
-        with suppress(FileExistsError):  # its -wal and -shm have its mode
+        with suppress(FileExistsError):  # SQLite gives -wal and -shm the same mode
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE))
     uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rw'}"
-    # Transactions are begun and ended here (isolation_level None), never by the module's guess.
+    # isolation_level None: transactions begin and end explicitly, not by the module's rules.
     with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECS, isolation_level=None)) as database:
         _look(database, path)
         if not read_only:
@@ -131,11 +131,11 @@ def _look(database: sqlite3.Connection, path: Path) -> None:
 
 
 def _set_up(database: sqlite3.Connection) -> None:
-    database.execute("PRAGMA journal_mode = WAL")  # who reads does not hold up who writes
-    database.execute("PRAGMA synchronous = FULL")  # a row that was written is there after a power cut
-    database.execute("PRAGMA secure_delete = ON")  # what is deleted of a caller is overwritten
+    database.execute("PRAGMA journal_mode = WAL")  # readers do not block the writer
+    database.execute("PRAGMA synchronous = FULL")  # committed rows survive a power cut
+    database.execute("PRAGMA secure_delete = ON")  # deleted data of callers are overwritten
     with transaction(database):
-        if _pragma(database, "user_version") == 0:  # asked again, as another process may have been quicker
+        if _pragma(database, "user_version") == 0:  # another process may have been first
             for statement in _SCHEMA.strip().split(";")[:-1]:
                 database.execute(statement)
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -148,24 +148,24 @@ def _pragma(database: sqlite3.Connection, name: str) -> int:
 
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """Do all of the block or nothing of it."""
+    """Run the block in a transaction: commit, or roll back on an exception."""
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
         database.execute("COMMIT")
     except BaseException:
-        with suppress(sqlite3.Error):  # a full disk has rolled it back already
+        with suppress(sqlite3.Error):  # after a full disk, SQLite has already rolled back
             database.execute("ROLLBACK")
         raise
 
 
 def is_damaged(error: sqlite3.Error) -> bool:
-    """Tell whether an error says that the file is damaged, or no database."""
+    """Return whether an error means that the file is damaged or not a database."""
     return getattr(error, "sqlite_errorname", "").startswith(_DAMAGED)
 
 
 def is_ours(path: Path) -> bool:
-    """Tell by the file's header whether it was made here."""
+    """Return whether the file's header marks it as this program's."""
     try:
         with path.open("rb") as file:
             header = file.read(72)
@@ -175,10 +175,10 @@ def is_ours(path: Path) -> bool:
 
 
 def check_inside(database: sqlite3.Connection) -> None:
-    """Look for damage.
+    """Check the database for damage.
 
     Raises:
-        sqlite3.DatabaseError: when there is any.
+        sqlite3.DatabaseError: when it is damaged.
     """
     found = str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
     if found != "ok":
@@ -188,50 +188,50 @@ def check_inside(database: sqlite3.Connection) -> None:
 
 
 def put_rows(database: sqlite3.Connection, rows: Iterable[CallRow]) -> None:
-    """Write rows in one transaction; those that are there are replaced."""
+    """Write rows in one transaction; existing rows are replaced."""
     with transaction(database):
         database.executemany(_PUT, [_as_values(row) for row in rows])
 
 
 def find_rows(database: sqlite3.Connection, search: CallSearch) -> list[CallRow]:
-    """Return the rows that are looked for, the newest first."""
+    """Return the matching rows, newest first."""
     where, values = _where(search)
     sql = f"{_SELECT} WHERE {where} ORDER BY began_at DESC, id DESC LIMIT ?"
     return [_as_row(values) for values in database.execute(sql, (*values, search.limit))]
 
 
 def count_rows(database: sqlite3.Connection, search: CallSearch) -> int:
-    """Count the rows that are looked for, ``before`` and ``limit`` left aside."""
+    """Return the number of matching rows, ignoring ``before`` and ``limit``."""
     where, values = _where(search, is_count=True)
     sql = f"SELECT count(*) FROM calls WHERE {where}"  # noqa: S608 - names of our own
     return int(database.execute(sql, values).fetchone()[0])
 
 
 def get_row(database: sqlite3.Connection, row_id: str) -> CallRow | None:
-    """Return one row."""
+    """Return the row with this id, or None."""
     values = database.execute(f"{_SELECT} WHERE id = ?", (row_id,)).fetchone()
     return None if values is None else _as_row(values)
 
 
 def rows_of_party(database: sqlite3.Connection, number: str) -> list[CallRow]:
-    """Return all calls with one person, as ``CallRow.party`` has the number."""
+    """Return all calls with one person; ``number`` is their ``CallRow.party``."""
     return [_as_row(values) for values in database.execute(f"{_SELECT} WHERE {_PARTY} = ?", (number,))]
 
 
 def delete_rows(database: sqlite3.Connection, ids: Iterable[str]) -> None:
-    """Delete rows, so that nothing of them stays in the file."""
+    """Delete rows and all traces of them in the files."""
     with transaction(database):
         database.executemany("DELETE FROM calls WHERE id = ?", [(one,) for one in ids])
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def tidy(database: sqlite3.Connection, now: datetime, keep_days: int | None) -> int:
-    """End what no process will end any more, and delete what is too old; gives how many were deleted.
+    """Mark abandoned calls as interrupted, and delete old rows; return the number of deleted rows.
 
     Args:
         database: open.
-        now: the time.
-        keep_days: how many days a row is kept; None for ever.
+        now: the current time.
+        keep_days: age limit of a row in days; None for no limit.
     """
     with transaction(database):
         database.execute(
@@ -271,7 +271,7 @@ def _as_values(row: CallRow) -> list[Any]:
 
 
 def _storable(value: Any) -> Any:
-    """Replace half surrogate pairs, which JSON can spell and UTF-8 cannot."""
+    """Replace lone surrogates, which JSON allows and UTF-8 does not."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 

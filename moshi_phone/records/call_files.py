@@ -1,8 +1,8 @@
-"""The files of one call: which there are, what can be read of them, and how all are deleted. It blocks.
+"""The files of one call: paths, contents and deletion. Blocks.
 
-A row names a recording and a transcript. Beside the recording lie the review's input (``.json``) and its
-report (a folder of the same name), beside the transcript the same words as JSON lines. A path counts only
-where its name is one that calls give their files, so that a database from elsewhere leads to no other file.
+A row names a recording and a transcript. Next to the recording are the review's input (``.json``) and its
+report (a folder of the same name); next to the transcript, the same words as JSON lines. A path must have the
+name pattern of this program's files, so that a foreign database cannot lead to other files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from moshi_phone.records.call_row import CallRow
 
-# As Call.file_name and private_files.create name them; nothing else is read or deleted.
+# The pattern of Call.file_name and private_files.create; no other file is read or deleted.
 CALL_FILE = re.compile(
     r"(?P<began>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}Z)-[0-9A-Za-z]{0,34}(?:-[0-9]+)?"
     r"\.(?:wav|txt|jsonl|json)"
@@ -28,12 +28,12 @@ _MAX_REPORT_BYTES = 4 * 1024 * 1024
 
 
 def recordings(row: CallRow) -> list[Path]:
-    """Return the recordings that are there: one for each stream of the call."""
+    """Return the existing recordings: one for each stream of the call."""
     return [path for path in _paths(row) if path.suffix == ".wav" and path.is_file()]
 
 
 def words(row: CallRow) -> list[dict[str, Any]] | None:
-    """Read the transcript's lines, as ``TranscriptLine`` has them; None where there is none.
+    """Read the transcript's lines, with ``TranscriptLine``'s fields; None if there is no transcript.
 
     Raises:
         OSError: when it cannot be read.
@@ -46,7 +46,7 @@ def words(row: CallRow) -> list[dict[str, Any]] | None:
 
 
 def report(row: CallRow) -> dict[str, Any] | None:
-    """Read the test report (``--review``); None where there is none."""
+    """Read the test report (``--review``); None if there is none."""
     for path in recordings(row):
         found = path.with_suffix("") / REPORT
         with suppress(OSError, ValueError):
@@ -57,13 +57,13 @@ def report(row: CallRow) -> dict[str, Any] | None:
 
 
 def picture(row: CallRow) -> Path | None:
-    """Return the report's picture, where there is one."""
+    """Return the report's picture, or None."""
     pictures = (path.with_suffix("") / PICTURE for path in recordings(row))
     return next((path for path in pictures if path.is_file()), None)
 
 
 def delete_files(row: CallRow) -> int:
-    """Delete all files of a call; gives how many there were.
+    """Delete all files of a call; return their number.
 
     Raises:
         OSError: when one is there and cannot be deleted.
@@ -72,7 +72,7 @@ def delete_files(row: CallRow) -> int:
 
 
 def delete_with_report(path: Path) -> int:
-    """Delete a file of a call, and of a recording its report; gives how many files there were.
+    """Delete a file, and a recording's report; return the number of deleted files.
 
     Raises:
         OSError: when one is there and cannot be deleted.
@@ -81,7 +81,7 @@ def delete_with_report(path: Path) -> int:
     folder = path.with_suffix("")
     if path.suffix == ".wav" and folder.is_dir() and not folder.is_symlink():
         deleted += sum(_delete(folder / name) for name in _REPORT_FILES)
-        with suppress(OSError):  # where somebody has put a file of their own into it
+        with suppress(OSError):  # it may hold files of the user's own
             folder.rmdir()
     return deleted
 

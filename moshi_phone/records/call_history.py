@@ -1,4 +1,4 @@
-"""The calls of this run: the last 200, and those that go on. With ``--calls-db``, all are stored as well."""
+"""History of this run's calls: the last 200 and all open ones; stored as well with ``--calls-db``."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Any, Protocol
 from moshi_phone.records.call_row import CallRow
 
 RECENT = 200
-_SID_CHARS, _NUMBER_CHARS = 64, 120  # a stranger's may be as long as a message
-_MOST_OPEN = 1_000  # calls that go on, or that nobody has reported the end of; then the oldest is let go
+_SID_CHARS, _NUMBER_CHARS = 64, 120  # limits for values from strangers
+_MOST_OPEN = 1_000  # bound for calls whose end is never reported; beyond it the oldest is dropped
 
 
 class RowStore(Protocol):
-    """Where rows are stored."""
+    """Storage of rows."""
 
     def put(self, row: CallRow) -> None:
-        """Store a row, or replace what is stored of it. Returns at once, and never raises."""
+        """Store or replace a row. Must not block or raise."""
 
 
 class CallHistory:
-    """Remembers calls by row, and stores each change. Used on the event loop alone.
+    """Holds the rows of calls, and stores each change. Use it on the event loop only.
 
     Args:
         store: stores all rows; None keeps the last ones in memory only.
-        mask: is applied to every number before anything else is done with it.
+        mask: applied to every phone number before it is stored anywhere.
     """
 
     def __init__(self, store: RowStore | None = None, mask: Callable[[str], str] = str) -> None:
         self.store = store
         self.mask = mask
         self.version = 0
-        """Grows with each change."""
+        """Incremented by each change."""
         self._recent: dict[str, CallRow] = {}  # by id, the oldest first
-        self._open: dict[str, CallRow] = {}  # by SID: however many calls came since, their end is entered
+        self._open: dict[str, CallRow] = {}  # by SID; not limited by RECENT, for late ends
 
     def add(self, row: CallRow) -> CallRow:
-        """Enter a row; gives it as it is kept."""
+        """Add a row; return it as stored, with masked numbers."""
         row = replace(
             row,
             call_sid=row.call_sid[:_SID_CHARS],
@@ -49,7 +49,7 @@ class CallHistory:
         return row
 
     def update(self, call_sid: str, **changes: Any) -> CallRow | None:
-        """Change the newest row of a call; gives it, or None where it is known no more."""
+        """Change the newest row of a call; return it, or None if it is unknown."""
         row = self.find(call_sid)
         if row is None:
             return None
@@ -60,27 +60,27 @@ class CallHistory:
         return row
 
     def find(self, call_sid: str) -> CallRow | None:
-        """Find the newest row of a call, while it goes on and for a while after."""
+        """Return the newest row of a call; None if unknown or no longer held."""
         call_sid = call_sid[:_SID_CHARS]
         if row := self._open.get(call_sid):
             return row
         return next((row for row in reversed(self._recent.values()) if row.call_sid == call_sid), None)
 
     def get(self, row_id: str) -> CallRow | None:
-        """Find a row by its id, likewise."""
+        """Return a row by its id; None if unknown or no longer held."""
         if row := self._recent.get(row_id):
             return row
         return next((row for row in self._open.values() if row.id == row_id), None)
 
     def forget(self, row_id: str) -> None:
-        """Let go of a row that has ended."""
+        """Remove a row."""
         self.version += 1
         self._recent.pop(row_id, None)
         self._open = {sid: row for sid, row in self._open.items() if row.id != row_id}
 
     @property
     def rows(self) -> list[CallRow]:
-        """All that are remembered, in no order."""
+        """All held rows, unordered."""
         return list(({row.id: row for row in self._open.values()} | self._recent).values())
 
     def _keep(self, row: CallRow) -> None:

@@ -1,4 +1,4 @@
-"""What is measured and observed of one call, while it runs and after it."""
+"""Metrics and observations of one call, during the call and after it."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from moshi_phone.records.transcript import Transcript
 
 @dataclass
 class CallMetrics:
-    """A call's metrics, from its first frame until now.
+    """A call's metrics so far.
 
     Attributes:
-        frames: of the answer that have left.
-        delay: of each frame, from the caller's mouth to the answer at the ear, less the network.
-        playout_lead: what the other side had still to play when a frame left, of each frame.
-        stages: how long each of the engine's stages took, by name.
-        backlog_frames: of the caller's, unanswered now.
-        most_backlog_frames: unanswered at worst.
-        delay_ms: of the last frame, as in ``delay``.
-        playout_lead_ms: what the other side had still to play before the last frame.
-        dropped_frames: of the caller's, never answered.
-        untranscribed_frames: of the caller's, answered but not listened to for words.
-        unsent_messages: dropped because the phone company took no audio.
-        trimmed_ms: silence taken out.
-        underruns: times that the ear ran dry.
-        underrun_ms: for how long the ear was dry, in all.
-        deadline_misses: frames of which a stage took longer than they last.
-        conversation: who spoke when, in numbers.
-        echo_canceller_ms: by how much the echo canceller delays the caller; 0 while it is not switched in.
-        echo: of the bot's voice, in the caller's audio; None where none was found.
-        echo_removed_db: how much weaker it is behind the canceller; 0 while that is not switched in.
-        echoing_calls: calls with an echo: 0 or 1, until calls are added up.
-        echo_listened_s: for how long the bot was heard while an echo was looked for.
-        noise_suppressor_ms: by how much the noise suppressor delays the caller; 0 without one.
+        frames: number of sent frames.
+        delay: of each frame, from the caller's speech to the answer at the ear, without the network.
+        playout_lead: unplayed audio at the other side when each frame was sent.
+        stages: duration of each of the engine's stages, by name.
+        backlog_frames: the caller's frames not answered yet.
+        most_backlog_frames: maximum of ``backlog_frames``.
+        delay_ms: delay of the last frame, as in ``delay``.
+        playout_lead_ms: playout lead at the last frame.
+        dropped_frames: the caller's frames that were dropped without an answer.
+        untranscribed_frames: the caller's frames that were answered but not transcribed.
+        unsent_messages: messages dropped because the phone company did not read.
+        trimmed_ms: trimmed silence.
+        underruns: number of playout underruns.
+        underrun_ms: total duration of the underruns.
+        deadline_misses: frames with a stage that took longer than a frame's duration.
+        conversation: turn-taking metrics.
+        echo_canceller_ms: delay added by the echo canceller; 0 while it is off.
+        echo: echo of the bot's voice in the caller's audio, or None.
+        echo_removed_db: attenuation of the echo by the canceller; 0 while it is off.
+        echoing_calls: number of calls with an echo: 0 or 1 for a single call.
+        echo_listened_s: duration of the bot's speech during the echo detection.
+        noise_suppressor_ms: delay added by the noise suppressor; 0 without one.
     """
 
     frames: int = 0
@@ -67,13 +67,13 @@ class CallMetrics:
     noise_suppressor_ms: float = 0.0
 
     def include(self, other: CallMetrics) -> None:
-        """Add up with another call's, as far as metrics add up."""
+        """Add another call's metrics, except those of a single moment."""
         self.frames += other.frames
         self.delay.include(other.delay)
         self.playout_lead.include(other.playout_lead)
         for stage, histogram in other.stages.items():
             self.stages.setdefault(stage, Histogram()).include(histogram)
-        # Not what is true of one moment only: the backlog now, the last frame's delay.
+        # Metrics of a moment (current backlog, last frame's delay) have no sum.
         self.dropped_frames += other.dropped_frames
         self.untranscribed_frames += other.untranscribed_frames
         self.unsent_messages += other.unsent_messages
@@ -85,7 +85,7 @@ class CallMetrics:
         self.conversation.include(other.conversation)
 
     def summary(self) -> dict[str, Any]:
-        """Sum up, for JSON. Milliseconds, but where the name says otherwise."""
+        """Return the metrics for JSON, in milliseconds unless the name says otherwise."""
         return {
             "frames": self.frames,
             "delay_ms": round(self.delay_ms, 1),
@@ -115,30 +115,30 @@ class CallMetrics:
 
 
 class KeptFile(Protocol):
-    """A file that is kept of a call."""
+    """A file stored for a call."""
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The file's path."""
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing of it could be written, so that there is none."""
+        """Whether nothing could be written, so that the file does not exist."""
 
     def discard(self) -> None:
-        """Write nothing more, and delete it."""
+        """Stop writing, and delete the file."""
 
 
 @dataclass
 class CallObservations:
-    """What the taps of one call fill: read it at any time.
+    """Data collected by the taps of one call. May be read at any time.
 
     Attributes:
-        kept: its files, by what they are: ``recording``, ``transcript``.
-        metrics: of the call.
-        transcript: of what both sides said.
-        conversation: judges who speaks when; None where nobody does.
-        consent: what may be kept.
+        kept: its files, by kind: ``recording``, ``transcript``.
+        metrics: the call's metrics.
+        transcript: the words of both sides.
+        conversation: the live turn-taking analysis, or None.
+        consent: the caller's consent to storage.
     """
 
     kept: dict[str, KeptFile] = field(default_factory=dict[str, "KeptFile"])

@@ -1,4 +1,4 @@
-"""One row for each call: what is kept of it after its end, in memory and in ``--calls-db``. Pure."""
+"""The row of a call, in memory and in ``--calls-db``. Pure."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Any
 
 
 class Kind(StrEnum):
-    """What a row is of."""
+    """The kind of a row."""
 
     CALL = "call"
     MESSAGE = "message"
-    """Words that a caller left to be heard later."""
+    """A message left by a caller."""
 
 
 class Outcome(StrEnum):
-    """What became of a call. The first two are of calls that go on."""
+    """The outcome of a call. The first two are those of open calls."""
 
     CONNECTING = "connecting"
-    """It was connected; its stream has not come yet."""
+    """Connected; its stream has not arrived yet."""
     RUNNING = "running"
 
     ANSWERED = "answered"
-    """It was talked in, and it is over."""
+    """It had a conversation, and has ended."""
     TRANSFERRED = "transferred"
     """It was transferred to a person."""
     MESSAGE = "message"
     """The caller left a message."""
     FALLBACK = "fallback"
-    """No session was free, or the engine failed: it got the fallback."""
+    """No session was free, or the engine failed: the fallback took the call."""
     BUSY = "busy"
     """No session was free: the caller heard the busy tone."""
     CLOSED = "closed"
@@ -42,19 +42,19 @@ class Outcome(StrEnum):
     DENIED = "denied"
     """Its number may not call."""
     NO_STREAM = "no stream"
-    """It was connected, and its audio never came."""
+    """Connected, but its stream never arrived."""
     FAILED = "failed"
-    """The engine or the pipeline broke."""
+    """The engine or the pipeline failed."""
     INTERRUPTED = "interrupted"
-    """The program ended while it went on."""
+    """The program ended during the call."""
 
 
 OPEN = (Outcome.CONNECTING, Outcome.RUNNING)
-"""Outcomes of calls that go on."""
+"""Outcomes of open calls."""
 
 
 def utc_text(moment: datetime) -> str:
-    """Write a moment as a row has it: UTC, in ISO 8601 with milliseconds. Sorted as text, it is in order."""
+    """Format a time for a row: UTC, ISO 8601 with milliseconds. Sorts chronologically as text."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
 
 
@@ -67,27 +67,27 @@ class CallRow:
     """One call, or one message. The database has a column for each field, of the same name.
 
     Attributes:
-        id: names the row.
-        kind: of what it is.
-        call_sid: names the call at Twilio.
-        began_at: when its webhook came, or its stream (``utc_text``).
-        ended_at: when it was over; None while it goes on.
-        from_number: who called, normalized (``telephony/caller_id.py``), masked as ``--redact`` says.
-        to_number: who was called, likewise.
-        direction: ``inbound``, or ``outbound-api`` for one that was dialled; ``browser`` for the page's.
-        section: of ``personas.toml``; None for the default.
-        engine: who answered, by name; empty where nobody did.
-        secs: how long it was talked in.
-        outcome: what became of it.
-        reason: the same in a sentence, without numbers or words of the caller's.
-        transfer_to: the number of the transfer, masked likewise.
-        transfer_outcome: how that went: Twilio's ``DialCallStatus``.
-        transfer_secs: how long the two talked.
-        consent: to a recording: ``told`` where ``--record-notice`` was said, ``refused`` where the caller
-            pressed ``--record-optout-key``; None where nobody was asked.
-        metrics: of the line and of the conversation, as ``/calls`` shows them.
-        files: what is kept of it, by what it is: ``recording``, ``transcript``.
-        text: what a message says, where that is known.
+        id: the row's key.
+        kind: call or message.
+        call_sid: Twilio's SID of the call.
+        began_at: time of its webhook or its stream (``utc_text``).
+        ended_at: time of its end; None while it is open.
+        from_number: the caller's number, normalized (``telephony/caller_id.py``) and masked by ``--redact``.
+        to_number: the called number, normalized and masked in the same way.
+        direction: ``inbound``, ``outbound-api`` for a dialled call, or ``browser`` for a call from the page.
+        section: its section of ``personas.toml``; None for the default.
+        engine: the engine's name; empty if none answered.
+        secs: duration of the conversation.
+        outcome: the call's outcome.
+        reason: the outcome in a sentence, without numbers or words of the caller.
+        transfer_to: the transfer's number, masked.
+        transfer_outcome: the transfer's result: Twilio's ``DialCallStatus``.
+        transfer_secs: duration of the transferred conversation.
+        consent: to a recording: ``told`` after ``--record-notice``, ``refused`` after
+            ``--record-optout-key``; None if not asked.
+        metrics: of the line and of the conversation, as in ``/calls``.
+        files: its files, by kind: ``recording``, ``transcript``.
+        text: a message's words, if known.
     """
 
     id: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -113,10 +113,10 @@ class CallRow:
 
     @property
     def is_open(self) -> bool:
-        """Whether it goes on."""
+        """Whether the call has not ended."""
         return self.ended_at is None
 
     @property
     def party(self) -> str:
-        """The number of the person at the other end, which is not ours."""
+        """The number of the other person, not this server's."""
         return self.to_number if self.direction.startswith("outbound") else self.from_number

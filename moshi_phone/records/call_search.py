@@ -1,4 +1,4 @@
-"""Which calls somebody looks for. Pure: the same question to rows in memory and to the database."""
+"""Search criteria for calls, for rows in memory and in the database. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ MAX_LIMIT = 500
 
 @dataclass(frozen=True, kw_only=True)
 class CallSearch:
-    """A question; what is None is not asked.
+    """Search criteria; None matches everything.
 
     Attributes:
-        number: a part of either number, such as its last digits; spaces and hyphens do not count.
-        since: ``utc_text``; calls that began then or later.
-        until: likewise; calls that began before.
-        outcome: what became of them.
-        before: ``began_at`` and ``id`` of the last row that is known; the older ones follow.
-        limit: how many, at most.
+        number: part of either number, such as its last digits; spaces and hyphens are ignored.
+        since: ``utc_text``; calls that began at or after this time.
+        until: ``utc_text``; calls that began before this time.
+        outcome: the calls' outcome.
+        before: ``began_at`` and ``id`` of the previous page's last row.
+        limit: maximum number of rows.
     """
 
     number: str | None = None
@@ -32,11 +32,11 @@ class CallSearch:
 
     @property
     def number_part(self) -> str:
-        """The number without what people write between digits."""
+        """The number without separators."""
         return "".join(c for c in self.number or "" if c not in " -()/.").lower()
 
     def matches(self, row: CallRow) -> bool:
-        """Tell whether a row is looked for."""
+        """Return whether a row matches."""
         part = self.number_part
         return (
             (not part or part in row.from_number.lower() or part in row.to_number.lower())
@@ -48,11 +48,11 @@ class CallSearch:
 
 
 def newest_first(search: CallSearch, *sources: Iterable[CallRow]) -> list[CallRow]:
-    """Return the rows that are looked for, the newest first.
+    """Return the matching rows, newest first.
 
     Args:
-        search: the question.
-        sources: rows in any order; of two with one id, that of the later source counts.
+        search: the criteria.
+        sources: rows in any order; for equal ids, the later source wins.
     """
     rows = {row.id: row for source in sources for row in source}
     found = [row for row in rows.values() if search.matches(row)]

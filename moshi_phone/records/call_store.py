@@ -1,7 +1,7 @@
-"""Writes the rows of calls into the database, in one thread, so that a disk that stalls stalls no call.
+"""Asynchronous writer of call rows to the database, in one thread, so that a slow disk delays no call.
 
-What waits is bounded: the last version of each of 1,000 calls at most. Beyond that, the oldest are not
-written, and the log says how many. Whatever the disk does, calls go on.
+The queue holds the last version of at most 1,000 rows. Overflow drops the oldest, and the log reports their
+number. Disk errors never affect a call.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ T = TypeVar("T")
 
 
 class CallStore:
-    """Owns the thread and what waits for it; the thread starts with ``start``.
+    """Owns the thread and its queue. ``start`` starts the thread.
 
     Args:
-        path: of the database.
-        keep_days: how many days a row is kept; None for ever.
-        pauses_secs: how long it waits after each failure in a row.
-        most_waiting: how many rows may wait.
+        path: the database's path.
+        keep_days: age limit of a row in days; None for no limit.
+        pauses_secs: pauses after consecutive failures.
+        most_waiting: maximum number of queued rows.
     """
 
     def __init__(
@@ -60,27 +60,27 @@ class CallStore:
     ) -> None:
         self.path = path
         self.error: str | None = None
-        """Why nothing is written at present, in one sentence; None while it is."""
+        """Why rows cannot be written at present, in one sentence; None without an error."""
         self._keep_days = keep_days
         self._pauses = ExponentialBackoff(pauses_secs)
         self._most_waiting = most_waiting
-        # Guards what follows, between the event loop and the thread.
+        # Guards all state below, between the event loop and the thread.
         self._changed = threading.Condition()
         self._waiting: dict[str, CallRow] = {}  # by id, the oldest first: only the last version is written
-        self._writing: dict[str, CallRow] = {}  # what the thread has taken out
+        self._writing: dict[str, CallRow] = {}  # the batch that the thread is writing
         self._is_busy = False  # the thread is inside the database
-        self._lost = 0  # rows dropped for want of room since the last success
+        self._lost = 0  # rows dropped by a full queue since the last success
         self._is_closing = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to write. Returns at once."""
+        """Start the thread. Does not block."""
         # A daemon: a disk that never answers must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="calls-db", daemon=True)
         self._thread.start()
 
     def put(self, row: CallRow) -> None:
-        """Write a row when the disk is free; returns at once."""
+        """Queue a row. Does not block."""
         with self._changed:
             self._waiting.pop(row.id, None)
             self._waiting[row.id] = row
@@ -88,12 +88,12 @@ class CallStore:
             self._changed.notify_all()
 
     def flush(self, within_secs: float) -> bool:
-        """Wait until nothing waits to be written; tell whether that came true in time."""
+        """Wait until the queue is empty; return whether it was within the time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting and not self._is_busy, within_secs)
 
     def close(self, within_secs: float) -> None:
-        """Write what waits, as far as that can be done at once, and stop."""
+        """Write the queued rows as far as possible in this time, and stop."""
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
@@ -104,10 +104,10 @@ class CallStore:
             logger.error("Calls that were not written to {}: {}. {}", self.path, left, why)
 
     async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Ask the database something, in a thread and on a connection of its own.
+        """Run a query in a separate thread, on its own connection.
 
         Raises:
-            sqlite3.Error, OSError: when it cannot be asked.
+            sqlite3.Error, OSError: when the query fails.
         """
 
         def ask() -> T:
@@ -117,10 +117,10 @@ class CallStore:
         return await in_daemon_thread(ask, "calls-db-read")
 
     async def delete(self, ids: set[str]) -> None:
-        """Delete rows, those that wait to be written among them.
+        """Delete rows, including queued ones.
 
         Raises:
-            sqlite3.Error, OSError: when it cannot be done now.
+            sqlite3.Error, OSError: when the deletion fails.
         """
 
         def delete() -> None:
@@ -136,7 +136,7 @@ class CallStore:
         """Return all stored calls with one person.
 
         Raises:
-            sqlite3.Error, OSError: when the database cannot be asked.
+            sqlite3.Error, OSError: when the query fails.
         """
         return await self.read(lambda database: rows_of_party(database, number))
 
@@ -145,7 +145,7 @@ class CallStore:
             del self._waiting[next(iter(self._waiting))]
             self._lost += 1
 
-    # The thread.
+    # The methods below run in the thread.
 
     def _run(self) -> None:
         tidied_s = -TIDY_SECS
@@ -159,7 +159,7 @@ class CallStore:
             try:
                 with open_database(self.path) as database:
                     if time.monotonic() - tidied_s >= TIDY_SECS:
-                        if tidied_s < 0:  # the first time: nothing is written into a damaged file
+                        if tidied_s < 0:  # once at startup, so that nothing is written to a damaged file
                             check_inside(database)
                         self._tidy(database)
                         tidied_s = time.monotonic()
@@ -167,14 +167,14 @@ class CallStore:
                         put_rows(database, rows.values())
                 self._recovered()
                 rows = {}  # written: nothing to put back below
-            except _BUGS as error:  # these rows will never be written, and must not keep others from it
+            except _BUGS as error:  # these rows can never be written, and must not block others
                 logger.opt(exception=error).error("{} calls cannot be written, and are left out", len(rows))
                 rows = {}
             except (sqlite3.Error, OSError, DatabaseUnusable) as error:
                 self._failed(error)
             finally:
                 with self._changed:
-                    # What failed goes back, but a newer version of the same call wins.
+                    # Requeue a failed batch; newer versions of the same rows win.
                     self._waiting = rows | self._waiting
                     self._bound()
                     self._writing, self._is_busy = {}, False
@@ -204,7 +204,7 @@ class CallStore:
         if isinstance(error, sqlite3.Error) and is_damaged(error) and is_ours(self.path):
             self._put_aside(error)
             return
-        if self.error is None:  # once, however often it is tried
+        if self.error is None:  # log the first failure only
             logger.error(
                 "Calls go on, and cannot be written to {} ({}); they wait in memory and are tried again",
                 self.path,

@@ -1,4 +1,4 @@
-"""Whether anything of a call may be kept: not before the caller was told, and not after a refusal. Pure."""
+"""A caller's consent to storage: none before the notice, and none after a refusal. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ TOLD, REFUSED = "told", "refused"
 
 @dataclass
 class Consent:
-    """One call's.
+    """The consent of one call.
 
     Attributes:
-        since_s: from when on it may be kept, in seconds since the call began; None while nothing may.
-        state: for the call's row: ``told``, ``refused``; None where nobody has to be told.
+        since_s: time from which the call may be stored, in seconds since its begin; None while it may not.
+        state: for the call's row: ``told`` or ``refused``; None if no notice is required.
     """
 
     since_s: float | None = 0.0
@@ -21,18 +21,18 @@ class Consent:
 
     @classmethod
     def awaited(cls) -> Consent:
-        """Make one of a caller who is still to be told."""
+        """Create the consent of a caller who has not heard the notice yet."""
         return cls(None)
 
     def told(self, at_s: float) -> None:
-        """Enter that the caller was told, and has not refused meanwhile."""
+        """Record that the caller has heard the notice; ignored after a refusal."""
         if self.state != REFUSED:
             self.since_s, self.state = at_s, TOLD
 
     def refuse(self) -> None:
-        """Enter that the caller refuses; for good."""
+        """Record a refusal, which is final."""
         self.since_s, self.state = None, REFUSED
 
     def may_keep(self, at_s: float) -> bool:
-        """Tell whether what was said at this time may be kept."""
+        """Return whether audio and words of this time may be stored."""
         return self.since_s is not None and at_s >= self.since_s

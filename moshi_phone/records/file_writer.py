@@ -1,8 +1,7 @@
-"""Writes the files of all calls in one thread, so that a slow disk delays no call.
+"""Writer of all calls' files in one thread, so that a slow disk delays no call.
 
-The event loop only queues what is to be written. The queue is bounded to 16 MB, which is eight minutes of one
-recording. When the disk stalls for longer, the file whose next piece no longer fits ends there, valid up to
-that point, and its call continues.
+The event loop only queues data. The queue is bounded to 16 MB, or eight minutes of one recording. If the disk
+stalls for longer, a file whose next piece does not fit ends there, valid up to that point; the call goes on.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from moshi_phone.records.private_files import FILE_MODE
 from moshi_phone.runtime.call_log import call_logger
 
 MAX_WAITING_BYTES = 16 * 1024 * 1024
-AT_EXIT_SECS = 2.0  # how long the end of the process may wait for the disk
-_JOB_BYTES = 512  # what a job takes besides its data, so that many small pieces are bounded too
+AT_EXIT_SECS = 2.0  # limit for the final flush when the process exits
+_JOB_BYTES = 512  # overhead of a job, so that many small pieces are bounded too
 
 
 class Sink(Protocol):
@@ -40,19 +39,19 @@ class FileWriter:
     """Owns the thread and its queue; the thread starts with the first file.
 
     Args:
-        most_waiting_bytes: how much may wait to be written, of all files together.
+        most_waiting_bytes: limit of the queue, over all files.
     """
 
     def __init__(self, most_waiting_bytes: int = MAX_WAITING_BYTES) -> None:
         self.most_waiting_bytes = most_waiting_bytes
-        # Guards what follows, between the event loop and the writer's thread.
+        # Guards all state below, between the event loop and the writer's thread.
         self._changed = threading.Condition()
         self._jobs: deque[tuple[Callable[[], None], int]] = deque()  # in order; each with its size
-        self._waiting_bytes = 0  # the job that runs included
-        self._thread: threading.Thread | None = None  # started by the first job: most commands write nothing
+        self._waiting_bytes = 0  # including the running job
+        self._thread: threading.Thread | None = None  # started by the first job
 
     def open(self, path: Path, make_sink: Callable[[BinaryIO], Sink], what: str) -> WrittenFile:
-        """Return a file that is created, written and closed later, in order. Returns at once.
+        """Return a file that is created, written and closed later, in order. Does not block.
 
         Args:
             path: its name; ``NAME-2`` if that is taken.
@@ -62,11 +61,11 @@ class FileWriter:
         return WrittenFile(self, path, make_sink, what)
 
     def put(self, job: Callable[[], None], data_bytes: int, *, is_last: bool = False) -> bool:
-        """Queue a job, if it fits; return whether it did. Returns at once.
+        """Queue a job if it fits; return whether it did. Does not block.
 
         Args:
             job: runs in the writer's thread; must not raise.
-            data_bytes: how much it holds.
+            data_bytes: size of its data.
             is_last: the last job of a file, which is always accepted.
         """
         size = data_bytes + _JOB_BYTES
@@ -95,7 +94,7 @@ class FileWriter:
                 job, size = self._jobs.popleft()
             job()
             with self._changed:
-                self._waiting_bytes -= size  # only now: until then its data are in memory
+                self._waiting_bytes -= size  # after the job: its data were in memory until now
                 self._changed.notify_all()
 
 
@@ -116,16 +115,16 @@ class WrittenFile:
         self._writer = writer
         self._make_sink = make_sink
         self._what = what
-        self._log = call_logger()  # the lines of the writer's thread, too
+        self._log = call_logger()  # bound here, so that lines from the writer's thread name the call
         self.is_lost = False  # nothing of it could be written
         self._is_made = self._is_written = False
-        self._sink: Sink | None = None  # of the writer's thread
-        self._failed = False  # likewise: queued pieces are dropped
+        self._sink: Sink | None = None  # used in the writer's thread only
+        self._failed = False  # writer's thread: drop queued pieces
         self._begun = False  # a piece was queued
-        self._over = False  # nothing more is taken
+        self._over = False  # no more pieces are accepted
 
     def write(self, data: bytes) -> None:
-        """Write a piece; the first one makes the file."""
+        """Queue a piece; the first one creates the file."""
         if self._over:
             return
         if self._writer.put(lambda: self._write(data), len(data)):
@@ -146,17 +145,17 @@ class WrittenFile:
         self._over = True
 
     def discard(self) -> None:
-        """Take nothing more, and delete the file; what waits is not written."""
+        """Stop writing, drop queued pieces, and delete the file."""
         self._over = self.is_lost = True
         if self._begun:
             self._writer.put(self._delete, 0, is_last=True)
 
     def rewrite(self, change: Callable[[bytes], bytes]) -> None:
-        """Have a closed file changed as a whole; it is one or the other at any moment."""
+        """Replace a closed file's content atomically."""
         if self._begun:
             self._writer.put(partial(self._rewrite, change), 0, is_last=True)
 
-    # The writer's thread.
+    # The methods below run in the writer's thread.
 
     def _rewrite(self, change: Callable[[bytes], bytes]) -> None:
         if self._failed:
@@ -190,13 +189,13 @@ class WrittenFile:
                 self._sink = self._make_sink(file)
             self._sink.write(data)
             self._is_written = True
-        except Exception as error:  # whatever it is, the other files go on
+        except Exception as error:  # any failure must not end the thread, which serves all files
             self._log.error("The {} {} ends here: {}", self._what, self.path, error)
             self._failed = self._over = True  # seen by the event loop at the next piece: a bool needs no lock
             self._close()
-            if not self._is_written:  # on a full disk an empty file is all there is
+            if not self._is_written:  # for example, an empty file on a full disk
                 self.is_lost = True
-                if self._is_made:  # or it may be the file of another stream that claims to be this call
+                if self._is_made:  # otherwise the path may be another stream's file
                     with suppress(OSError):
                         self.path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""How loud both voices of a recording are over time, for a picture of it. It blocks."""
+"""Loudness of a recording over time, for its picture. Blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 BARS = 600
 _MIN_BAR_FRAMES = 80  # 10 ms at 8 kHz: no bar is shorter
-_FLOOR_DB = 48.0  # what is softer by so much than full scale has no bar
+_FLOOR_DB = 48.0  # levels this far below full scale have no bar
 _FULL_SCALE = 32768.0
 
 
@@ -20,9 +20,9 @@ class Levels:
     """Peaks of both voices.
 
     Attributes:
-        secs: how long the recording is.
-        caller: one number for each of at most 600 equal parts, 0 to 100, in decibels above the floor.
-        bot: likewise; empty for a recording of one voice, such as a message.
+        secs: the recording's duration.
+        caller: the peak of each of at most 600 equal parts, 0 to 100, linear in decibels above the floor.
+        bot: the same for the bot; empty for a recording of one voice, such as a message.
     """
 
     secs: float
@@ -31,13 +31,13 @@ class Levels:
 
 
 def read_levels(path: Path) -> Levels:
-    """Measure a recording of 16 bits: of both voices (the caller left), or of the caller alone.
+    """Measure a 16-bit recording of both voices (the caller left) or of the caller only.
 
-    It is read in pieces: one of hours takes no more memory than one of seconds.
+    Reads block by block: memory does not depend on the duration.
 
     Raises:
         OSError: when it cannot be read.
-        ValueError: when it is no such recording.
+        ValueError: when it is not such a recording.
     """
     try:
         with wave.open(str(path)) as file:

@@ -1,4 +1,4 @@
-"""What is kept of the calls. The command line is made from these fields."""
+"""Options for stored data of calls. The command line is generated from these fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 @dataclass(frozen=True)
 class TapOptions:
-    """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+    """Each field is a command-line option; ``metadata["help"]`` is its text in ``--help``."""
 
     GROUP: ClassVar = "keep"
 

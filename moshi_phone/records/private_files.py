@@ -1,4 +1,4 @@
-"""Files and folders that no other user can read."""
+"""Files and folders readable by their owner only."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MAX_NAMES = 1000
 
 
 def create(path: Path) -> tuple[Path, BinaryIO]:
-    """Make a new file that its owner alone may read.
+    """Create a new file that only its owner can read.
 
-    Where there is one of that name, the new one is called ``NAME-2``, ``NAME-3``, …: two streams may claim
-    to be the same call in the same second, and neither may overwrite what the other one said.
+    If the name exists, the new file is ``NAME-2``, ``NAME-3``, …: two streams may claim to be the same call
+    in the same second, and neither may overwrite the other's file.
 
     Raises:
-        OSError: when it cannot be made.
+        OSError: when it cannot be created.
     """
     for number in range(1, _MAX_NAMES + 1):
         candidate = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
@@ -37,14 +37,14 @@ def create(path: Path) -> tuple[Path, BinaryIO]:
 
 
 class DirectoryUnusable(UserError):
-    """A directory that cannot be written to; the text says which, and why."""
+    """A directory is not writable; the message gives its path and the reason."""
 
 
 def make_directories(options: TapOptions) -> None:
-    """Make the directories that the options name, before the first call needs them.
+    """Create the options' directories before the first call.
 
     Raises:
-        DirectoryUnusable: when one cannot be made or written to.
+        DirectoryUnusable: when one cannot be created or is not writable.
     """
     for directory in (options.record, options.transcripts, options.fallback_record):
         if directory is not None:
@@ -60,7 +60,7 @@ def make_directories(options: TapOptions) -> None:
 
 
 def _warn_if_open(directory: Path) -> None:
-    """Say that a folder which was there before lets others in; the files in it are for their owner alone."""
+    """Log a warning if other users can list the folder. Its files stay private in any case."""
     mode = stat.S_IMODE(directory.stat().st_mode)
     if os.name == "posix" and mode & 0o077:
         logger.warning(

@@ -1,4 +1,4 @@
-"""Records a call: what the caller said (left) and what the caller heard (right)."""
+"""Recording of a call: the caller's audio (left) and the audio played to the caller (right)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from moshi_phone.records.file_writer import FileWriter
 
 
 class WavSink:
-    """A stereo WAV (16 bit) that is whole after each piece: a process that is killed leaves it so.
+    """A 16-bit stereo WAV that is valid after each piece, even if the process is killed.
 
     Args:
-        file: new and empty; closed with this.
-        rate_hz: of the samples.
+        file: new and empty; closed with this sink.
+        rate_hz: the sample rate.
     """
 
     def __init__(self, file: BinaryIO, rate_hz: int = PHONE_RATE_HZ) -> None:
@@ -31,8 +31,8 @@ class WavSink:
         self._wav.setframerate(rate_hz)
 
     def write(self, data: bytes) -> None:
-        """Write samples, little-endian, left and right in turn."""
-        self._wav.writeframes(data)  # it corrects the header, too
+        """Write interleaved samples, little-endian."""
+        self._wav.writeframes(data)  # also updates the header
         self._file.flush()
 
     def close(self) -> None:
@@ -44,15 +44,15 @@ class WavSink:
 
 
 class Recording:
-    """A stereo WAV that is written once a second, in another thread, and whole at any moment after that.
+    """A stereo WAV, written once a second in another thread, and valid after each write.
 
-    A call that is cut loses nothing; a process that is killed loses less than a second of it.
+    A killed process loses less than a second of audio.
 
     Args:
-        path: of the file.
-        files: writes it.
-        rate_hz: of the file.
-        consent: what may not be kept is silence in it; where nothing may, there is no file.
+        path: the file's path.
+        files: writes the file.
+        rate_hz: the file's sample rate.
+        consent: audio without consent is replaced by silence; without any consent there is no file.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Recording:
     ) -> None:
         self._rate_hz = rate_hz
         self._consent = consent or Consent()
-        self._samples = 0  # that were taken
+        self._samples = 0  # received so far
         self._is_open = False
         self._unwritten: list[NDArray[np.int16]] = []
         self._unwritten_samples = 0
@@ -72,12 +72,12 @@ class Recording:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The file's path."""
         return self._file.path
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing of it could be written, so that there is none."""
+        """Whether nothing could be written, so that the file does not exist."""
         return self._file.is_lost
 
     def take(self, both: NDArray[np.int16]) -> None:
@@ -86,23 +86,23 @@ class Recording:
         self._samples += len(both)
         if self._consent.since_s is None:
             return
-        if not self._is_open:  # what comes first is as long as all that was said before it
+        if not self._is_open:  # begins with silence for the time before the consent
             self._is_open = True
             silent = min(self._samples, round(self._consent.since_s * self._rate_hz))
             both = np.concatenate((np.zeros((before, 2), np.int16), both)) if before else both.copy()
             both[:silent] = 0
         self._unwritten.append(both)
         self._unwritten_samples += len(both)
-        if self._unwritten_samples >= self._rate_hz:  # a second: the disk is not to be asked twelve times
+        if self._unwritten_samples >= self._rate_hz:  # one write a second, not one for each frame
             self._write()
 
     def close(self) -> None:
-        """Have what is left written. May be called twice."""
+        """Write the remaining audio, and close the file. May be called twice."""
         self._write()
         self._file.close()
 
     def discard(self) -> None:
-        """Record nothing more, and delete what was recorded."""
+        """Stop recording, and delete the file."""
         self._unwritten, self._unwritten_samples = [], 0
         self._file.discard()
 

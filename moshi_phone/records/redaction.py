@@ -1,11 +1,11 @@
-"""Takes numbers out of what was said, as far as they could be a card's or a telephone's."""
+"""Redaction of numbers in transcripts, such as card and phone numbers."""
 
 from __future__ import annotations
 
 import re
 
 MASK = "#"
-SPOKEN_RUN = 3  # so many number words in a row are a number that is read out; fewer are everyday speech
+SPOKEN_RUN = 3  # this many number words in a row are a dictated number; fewer are everyday speech
 _NUMBER_WORDS = (
     "zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|"
     "sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|"
@@ -23,7 +23,7 @@ _NUMBER_WORD = re.compile(rf"\b(?:{_NUMBER_WORDS})\b", re.IGNORECASE)
 
 
 def redact_digits(text: str) -> str:
-    """Mask every digit, and every word of a number that is read out in three words or more.
+    """Mask every digit, and every word of a number spoken in three or more words.
 
     "It costs 25" becomes "It costs ##"; "four two, four two" becomes "# #, # #"; "one moment" stays.
     """

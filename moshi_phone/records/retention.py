@@ -1,4 +1,4 @@
-"""Deletes old recordings and transcripts, at the start and while the server runs."""
+"""Deletion of old recordings and transcripts, at startup and every hour."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from moshi_phone.records.options import TapOptions
 
 
 def expired(names: Iterable[str], now: datetime, keep_days: int) -> Iterator[str]:
-    """Pick the files of calls that began more than so many days ago, by their names. Pure.
+    """Yield the file names of calls that began more than ``keep_days`` ago. Pure.
 
     Args:
-        names: of files, ours and others.
-        now: the time, in UTC.
-        keep_days: how many days a call is kept.
+        names: file names, this program's and others.
+        now: the current time, UTC.
+        keep_days: age limit of a call in days.
     """
     for name in names:
         found = CALL_FILE.fullmatch(name)
@@ -29,19 +29,19 @@ def expired(names: Iterable[str], now: datetime, keep_days: int) -> Iterator[str
             continue
         try:
             began = datetime.strptime(found["began"], "%Y-%m-%dT%H-%M-%SZ").replace(tzinfo=UTC)
-        except ValueError:  # a month 13
+        except ValueError:  # for example, month 13
             continue
         if now - began > timedelta(days=keep_days):
             yield name
 
 
 def delete_expired(folders: Iterable[Path], now: datetime, keep_days: int) -> None:
-    """Delete the files of old calls; what cannot be deleted is logged, and tried again the next time.
+    """Delete the files of old calls; log failures, which are retried the next time.
 
     Args:
-        folders: of recordings and transcripts; of the folders below them, those of reports are deleted too.
-        now: the time, in UTC.
-        keep_days: how many days a call is kept.
+        folders: folders of recordings and transcripts; reports in their subfolders are deleted too.
+        now: the current time, UTC.
+        keep_days: age limit of a call in days.
     """
     for folder in folders:
         deleted, stuck = 0, list[OSError]()
@@ -66,15 +66,15 @@ EVERY_S = 3600.0
 
 @asynccontextmanager
 async def retaining(options: TapOptions, files: FileWriter) -> AsyncIterator[None]:
-    """Delete what is older than ``--keep-days``, now and every hour, while the block runs.
+    """Delete files older than ``--keep-days``, now and every hour, while the block runs.
 
-    It is done in the thread that writes the files: a slow disk holds up no call.
+    The writer's thread does it, so that a slow disk delays no call.
     """
     kept = (options.record, options.transcripts, options.fallback_record)
     folders = {folder for folder in kept if folder is not None}
     keep_days = options.keep_days
     if keep_days is None or not folders:
-        # Whoever records no more may still count on it.
+        # A user who has turned recording off may still rely on the deletion.
         if keep_days is not None and options.calls_db is None:
             logger.warning("--keep-days deletes nothing: set --record, --transcripts or --calls-db.")
         yield
@@ -82,7 +82,7 @@ async def retaining(options: TapOptions, files: FileWriter) -> AsyncIterator[Non
 
     async def delete_hourly() -> None:
         while True:
-            # In the writer's thread, behind the files that are being written.
+            # In the writer's thread, after the queued writes.
             files.put(lambda: delete_expired(folders, datetime.now(UTC), keep_days), 0)
             await asyncio.sleep(EVERY_S)
 

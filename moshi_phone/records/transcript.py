@@ -1,4 +1,4 @@
-"""What both sides of a call said, line by line in order of time, in memory and in files."""
+"""The transcript of a call: lines of both sides in order of time, in memory and in files."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from dataclasses import dataclass
 from moshi_phone.records.consent import Consent
 from moshi_phone.records.transcript_file import Heading, Speaker, TranscriptFile, TranscriptLine
 
-PAUSE_S = 1.0  # after so long without a word of a speaker, a new line begins
-LINE_CHARS = 1_000  # then a new line begins all the same: each piece has its whole line redacted and written
-LATE_S = 10.0  # for so long words may still come in before others: the caller's are made out later
+PAUSE_S = 1.0  # a speaker's pause this long begins a new line
+LINE_CHARS = 1_000  # longest line: each new piece redacts and writes its whole line again
+LATE_S = 10.0  # words may arrive this late: the caller's are transcribed with a delay
 _SENTENCE_ENDS = (".", "!", "?")
 _LINES_KEPT = 200
 
 
 class Transcript:
-    """What was said: the last 200 lines in memory, and all of them in files if there are any.
+    """The transcript: the last 200 lines in memory, and all lines in files, if any.
 
-    Both speak at once, and the caller's words are made out later than the bot's; lines stand in the order in
-    which they began. Each piece of text is on its way to the files the moment it comes, so a call that is cut
-    loses none; the lines of the last seconds, which may still change, are rewritten with it.
+    Lines are sorted by their begin: both sides speak at once, and the caller's words arrive later than the
+    bot's. Each piece of text is queued for the files at once, so an aborted call loses none. The lines of the
+    last seconds may still change, and are rewritten each time.
 
     Args:
-        files: that it is written to.
-        redact: what is kept of a line's text, in memory and in the files.
-        consent: what may not be kept is left out.
+        files: the transcript's files.
+        redact: maps a line's text to the stored text.
+        consent: text without consent is omitted.
     """
 
     def __init__(
@@ -37,23 +37,23 @@ class Transcript:
     ) -> None:
         self._consent = consent or Consent()
         self.lines: list[TranscriptLine] = []
-        self.pieces = 0  # given so far: shows a reader that something changed
+        self.pieces = 0  # number of changes so far, for readers
         self._redact = redact
         self._changing: list[_Changing] = []  # the end of ``lines``
-        self._latest_s = 0.0  # the latest time that any piece has named: settles old lines
+        self._latest_s = 0.0  # the latest time of any piece: decides which lines are final
         self._files = files
 
     def add(self, text: str, at_s: float, speaker: Speaker = "bot") -> None:
-        """Take a piece of text.
+        """Add a piece of text.
 
         Args:
-            text: with a space where a word begins.
-            at_s: when it was said, in seconds since the call began; of one speaker, in order.
-            speaker: who said it.
+            text: each word begins with a space.
+            at_s: its time, in seconds since the call's begin; in order for each speaker.
+            speaker: the speaker.
         """
         if not self._consent.may_keep(at_s):
             return
-        for start in range(0, len(text), LINE_CHARS):  # an engine elsewhere may send any length at once
+        for start in range(0, len(text), LINE_CHARS):  # a remote engine may send text of any length
             self._add(text[start : start + LINE_CHARS], at_s, speaker)
 
     def _add(self, text: str, at_s: float, speaker: Speaker) -> None:
@@ -70,15 +70,15 @@ class Transcript:
             file.write(settled, [one.line for one in self._changing])
 
     def discard(self) -> None:
-        """Forget what was said, and delete the files."""
+        """Delete all lines and the files."""
         self.lines.clear()
         self._changing.clear()
-        self.pieces += 1  # something is new: nothing is left
+        self.pieces += 1  # this is a change, too
         for file in self._files:
             file.discard()
 
     def conclude(self, more: Heading) -> None:
-        """Add what is known only at a call's end to what the files begin with; after ``close``."""
+        """Add facts of the call's end to the files' headings. Call it after ``close``."""
         for file in self._files:
             file.conclude(more)
 
@@ -88,7 +88,7 @@ class Transcript:
             file.close()
 
     def _begin(self, at_s: float, speaker: Speaker) -> _Changing:
-        # Among those that may still change: words of the caller come later than they were said.
+        # Inserted by time among the changing lines, since the caller's words arrive late.
         place = bisect_right([one.line.at_s for one in self._changing], at_s)
         begun = _Changing(TranscriptLine(at_s, speaker, ""), at_s)
         self.lines.insert(len(self.lines) - len(self._changing) + place, begun.line)
@@ -98,7 +98,7 @@ class Transcript:
         return begun
 
     def _settle(self) -> list[TranscriptLine]:
-        """Take out the first lines that nothing will change any more, nor come before."""
+        """Remove and return the lines that have become final."""
         settled = []
         while self._changing and self._latest_s - self._changing[0].changed_s > LATE_S:
             settled.append(self._changing.pop(0).line)
@@ -110,10 +110,10 @@ class _Changing:
     """A line that may still grow.
 
     Attributes:
-        line: as it is shown.
-        last_s: when its last word was said.
-        changed_s: how far the call was when that came.
-        raw_text: its words before any redaction.
+        line: the line, redacted.
+        last_s: time of its last word.
+        changed_s: the call's time when that word arrived.
+        raw_text: its text before redaction.
     """
 
     line: TranscriptLine
@@ -122,15 +122,15 @@ class _Changing:
     raw_text: str = ""
 
     def is_over(self, text: str, at_s: float) -> bool:
-        """Whether a piece of the same speaker's begins another line."""
+        """Return whether the same speaker's next piece begins a new line."""
         word_over = text.startswith(" ")
         sentence_over = self.raw_text.endswith(_SENTENCE_ENDS) and word_over
         too_long = len(self.raw_text) >= LINE_CHARS and word_over
-        if len(self.raw_text) >= 2 * LINE_CHARS:  # words of a language without blanks, or no words
+        if len(self.raw_text) >= 2 * LINE_CHARS:  # a language without spaces, or no words
             return True
         return sentence_over or too_long or at_s - self.last_s > PAUSE_S
 
 
 def _whole(text: str) -> str:
-    """Put surrogate pairs together that came in two pieces; half a pair, which no file takes, becomes �."""
+    """Join surrogate pairs that arrived in two pieces; a lone surrogate becomes �."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,4 +1,4 @@
-"""A transcript's lines, and the file that they go to."""
+"""A transcript's lines and files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Speaker = Literal["caller", "bot"]
 
 @dataclass(slots=True)
 class TranscriptLine:
-    """Words that one speaker said together.
+    """One line of a transcript.
 
     Attributes:
-        at_s: when the first of them was said, since the start of the call.
-        speaker: who said them.
+        at_s: time of its first word, since the start of the call.
+        speaker: the speaker.
         text: the words.
     """
 
@@ -36,25 +36,25 @@ _LENGTH_BYTES = 4
 
 
 def heading(began: datetime, call_sid: str, engine: str, who: Heading = NO_HEADING) -> Heading:
-    """Say what a transcript is of, in what its files begin with: date, call, engine, and who called.
+    """Return the heading of a transcript's files: date, call, engine, and the parties.
 
     Args:
-        began: when the call began, UTC.
-        call_sid: its name, of letters and digits alone.
-        engine: who answered, by name.
-        who: ``from``, ``to`` and ``direction``, as far as they are known.
+        began: the call's begin, UTC.
+        call_sid: its SID, letters and digits only.
+        engine: the engine's name.
+        who: ``from``, ``to`` and ``direction``, if known.
     """
     return {"date": f"{began:%Y-%m-%dT%H:%M:%SZ}", "call": call_sid, "engine": engine, **who}
 
 
 @dataclass(frozen=True)
 class Format:
-    """How a file is written.
+    """A file format.
 
     Attributes:
-        ending: of its name.
-        line: writes a line.
-        heading: writes what the file begins with.
+        ending: suffix of the file's name.
+        line: formats a line.
+        heading: formats the heading.
     """
 
     ending: str
@@ -83,18 +83,18 @@ JSON_LINES = Format(".jsonl", _json_line, _json_heading)
 
 
 class TailSink:
-    """A file whose last lines are rewritten; it is valid after each piece.
+    """A file whose last lines are rewritten with each piece; valid after each.
 
     Args:
-        file: new and empty; closed with this.
+        file: new and empty; closed with this sink.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._settled_bytes = 0  # of the file: what lies before this is never written again
+        self._settled_bytes = 0  # the file is final up to here
 
     def write(self, data: bytes) -> None:
-        """Write what ``TranscriptFile`` made: the length of what stays, this, and what may still change."""
+        """Write a piece of ``TranscriptFile``: the final part's length, the final part, the changing part."""
         body = memoryview(data)[_LENGTH_BYTES:]
         self._file.seek(self._settled_bytes)
         self._file.write(body)
@@ -108,13 +108,13 @@ class TailSink:
 
 
 class TranscriptFile:
-    """One of a transcript's files. Returns at once from everything: it is written in the writer's thread.
+    """One file of a transcript. No method blocks: the writer's thread writes the file.
 
     Args:
-        path: without its ending.
-        form: how it is written.
-        files: writes it.
-        heading: what it begins with, when there are words to follow; nothing if empty.
+        path: the path without its suffix.
+        form: the file's format.
+        files: writes the file.
+        heading: written before the first line; may be empty.
     """
 
     def __init__(self, path: Path, form: Format, files: FileWriter, heading: Heading = NO_HEADING) -> None:
@@ -126,16 +126,16 @@ class TranscriptFile:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The file's path."""
         return self._file.path
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing of it could be written, so that there is none."""
+        """Whether nothing could be written, so that the file does not exist."""
         return self._file.is_lost
 
     def write(self, settled: Iterable[TranscriptLine], changing: Iterable[TranscriptLine]) -> None:
-        """Add lines that stay as they are, and put those that may still change behind them."""
+        """Append final lines, followed by the lines that may still change."""
         stays, self._heading = (self._heading + self._encoded(settled)).encode(errors="replace"), ""
         tail = self._encoded(changing).encode(errors="replace")
         self._file.write(len(stays).to_bytes(_LENGTH_BYTES, "big") + stays + tail)
@@ -145,7 +145,7 @@ class TranscriptFile:
         self._file.close()
 
     def conclude(self, more: Heading) -> None:
-        """Add what is known only at a call's end to what the file begins with; after ``close``."""
+        """Add facts of the call's end to the file's heading. Call it after ``close``."""
         if not self._known:
             return
         old = self._form.heading(self._known).encode(errors="replace")
@@ -153,7 +153,7 @@ class TranscriptFile:
         self._file.rewrite(lambda data: new + data[len(old) :] if data.startswith(old) else data)
 
     def discard(self) -> None:
-        """Write nothing more, and delete the file."""
+        """Stop writing, and delete the file."""
         self._file.discard()
 
     def _encoded(self, lines: Iterable[TranscriptLine]) -> str:

@@ -1,1 +1,1 @@
-"""A simulated caller, and the report on its call."""
+"""Rehearsals: a simulated caller, measurements of its call, and a report."""

@@ -1,4 +1,4 @@
-"""What to do about a point of the checklist that failed, by its key."""
+"""Remedies for failed points of the checklist, by the point's key."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Finds the caller's own words in what comes back: how late, frame by frame, and how well.
+"""Alignment of the caller's words with the returned audio: lag and correlation, frame by frame.
 
-Each frame of 80 ms is looked for with its neighbours (a window of 320 ms) by normalized cross-correlation.
-That measures the delay by content: whatever happens on the way, however frames are cut or counted.
+Each frame of 80 ms is located with its neighbours (a window of 320 ms) by normalized cross-correlation. This
+measures the delay by content, independent of how frames are cut or counted on the way.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from moshi_phone.audio.silence import SILENCE_RMS
 
 Samples = NDArray[np.float32]
 
-_MARGIN_SAMPLES = 960  # the window reaches 120 ms to either side of its frame
-_MAX_S = 6.0  # words that come back later than this are not found
-_SCOUTS = 40  # frames that are looked for in all of that; the rest only near where these were found
-_ALIKE = 0.6  # speech at an equal loudness of noise is 0.7; strange speech reaches 0.5 by chance
-_SCOUTS_AGREE = 0.4  # the others may be in holes, or under the bot's own voice
-_AS_GOOD = 0.97  # of two peaks that are this alike the earlier one counts
-_SPREAD_S = 0.25  # by how much jitter and trimmed pauses may move one frame against the others
-_APART_FRAMES = 25  # 2 s: far enough for a small drift, and a single jump touches few such pairs
+_MARGIN_SAMPLES = 960  # the window extends 120 ms to either side of its frame
+_MAX_S = 6.0  # longest lag searched
+_SCOUTS = 40  # frames searched over the full range; the others only near their lags
+_ALIKE = 0.6  # speech in equally loud noise has 0.7; other speech reaches 0.5 by chance
+_SCOUTS_AGREE = 0.4  # the others may fall into gaps, or under the bot's voice
+_AS_GOOD = 0.97  # of two peaks within this ratio the earlier one counts
+_SPREAD_S = 0.25  # how far jitter and trimmed pauses may shift single frames
+_APART_FRAMES = 25  # 2 s: long enough to show a small drift; a single jump affects few pairs
 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Where the caller's frames are in what was heard.
+    """The position of the caller's frames in the returned audio.
 
     Attributes:
-        lag_samples: by how much each frame comes back later; float64 ``[frames]``, NaN where the caller
-            was silent or the frame was not found.
-        correlation: the correlation there, 0 to 1; float64 ``[frames]``, NaN likewise.
+        lag_samples: each frame's lag; float64 ``[frames]``, NaN where the caller was silent or the frame was
+            not found.
+        correlation: the correlation at that lag, 0 to 1; float64 ``[frames]``, NaN in the same places.
     """
 
     lag_samples: NDArray[np.float64]
@@ -41,21 +41,21 @@ class Alignment:
 
     @property
     def clock_skew(self) -> float:
-        """By how much the words come back slower than they were said: 0.01 is a clock 1 % slow."""
+        """Relative clock skew of the returned words: 0.01 is a clock 1 % slow."""
         change = self.lag_samples[_APART_FRAMES:] - self.lag_samples[:-_APART_FRAMES]
         known = change[np.isfinite(change)]
         return float(np.median(known)) / (_APART_FRAMES * PHONE_FRAME_SAMPLES) if known.size else 0.0
 
 
 def align(said: Samples, heard: Samples) -> Alignment | None:
-    """Look for what was said in what was heard.
+    """Locate the caller's words in the returned audio.
 
     Args:
         said: float32 ``[n]``, 8 kHz.
         heard: float32 ``[m]``, 8 kHz, beginning at the same moment.
 
     Returns:
-        None when what was heard is something else.
+        None when the returned audio does not contain the words.
     """
     frames = len(said) // PHONE_FRAME_SAMPLES
     loud = [
@@ -70,6 +70,7 @@ def align(said: Samples, heard: Samples) -> Alignment | None:
         return None
     spread = int(_SPREAD_S * PHONE_RATE_HZ)
     low, high = (int(edge) for edge in np.quantile(found, [0.1, 0.9]))
+    # Frames that agree on a lag; a wide spread means chance matches.
     near = (found >= low - spread) & (found <= high + spread)
     if near.sum() < _SCOUTS_AGREE * len(scouts) or high - low > PHONE_RATE_HZ:
         return None
@@ -86,7 +87,7 @@ def _is_loud(samples: Samples) -> bool:
 
 
 def _find(said: Samples, heard: Samples, frame: int, lowest: int, highest: int) -> tuple[int, float]:
-    """Return the lag, of those from lowest to highest, at which the frame correlates best, and how well."""
+    """Return the frame's best lag from lowest to highest, and its correlation."""
     from scipy.signal import correlate  # noqa: PLC0415 - takes half a second, which --help need not wait for
 
     begin = max(0, frame * PHONE_FRAME_SAMPLES - _MARGIN_SAMPLES)
@@ -95,10 +96,10 @@ def _find(said: Samples, heard: Samples, frame: int, lowest: int, highest: int) 
     if len(region) < len(window):
         return 0, 0.0
     products = correlate(region, window, mode="valid", method="fft")
-    # float64: a window's energy is a difference of long sums, and quiet ones would drown in float32.
+    # float64: a quiet window's energy, a difference of long sums, would vanish in float32.
     energy = np.cumsum(np.concatenate(([0.0], np.square(region, dtype=np.float64))))
     energies = energy[len(window) :] - energy[: -len(window)]
-    floor = len(window) * SILENCE_RMS**2 / 10  # what is all but silent is like nothing
+    floor = len(window) * SILENCE_RMS**2 / 10  # near-silence correlates with nothing
     correlation = products / np.sqrt(
         np.maximum(energies, floor) * np.sum(np.square(window, dtype=np.float64))
     )
@@ -107,7 +108,7 @@ def _find(said: Samples, heard: Samples, frame: int, lowest: int, highest: int) 
 
 
 def _earliest_best(correlation: NDArray[np.float64]) -> int:
-    """Return the first of the peaks that are as good as the best: a caller may say the same thing again."""
+    """Return the first peak about as high as the best: a caller may repeat the same words."""
     good_enough = _AS_GOOD * float(correlation.max())
     for begin in range(0, len(correlation), PHONE_RATE_HZ):
         best = begin + int(np.argmax(correlation[begin : begin + PHONE_RATE_HZ]))

@@ -1,8 +1,8 @@
-"""A caller who is not there: plays Twilio's part over a real WebSocket, in real time.
+"""A simulated caller: plays Twilio's part over a real WebSocket, in real time.
 
-Built on streamdouble: its protocol messages and its check of what comes back, its pacer (absolute
-deadlines, so that lateness never adds up) and its jitter. Its session is not used: it has no playout
-buffer, so it can tell neither delay at the ear nor gaps, and it stops listening in its own time.
+Built on streamdouble: its protocol messages and validation, its pacer (absolute deadlines, so that lateness
+does not accumulate) and its jitter. Its session is not used: it has no playout buffer, so it measures neither
+the delay at the ear nor gaps, and it decides by itself when to stop listening.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ _FIELDS = {"media": {"payload"}, "mark": {"name"}}
 
 
 class Caller:
-    """One call: connects, says its piece at the pace of speech, listens all the while, hangs up.
+    """One call: connects, speaks in real time while it listens, and hangs up.
 
     Args:
-        url: the stream's, ``ws://`` or ``wss://``.
-        said: µ-law, 8 kHz, whole packets of 20 ms; or somebody who reacts to what is heard.
-        call_sid: the call's name; one is made up where none is given.
-        parameters: what the TwiML's ``<Parameter>`` elements said; the token is one of them.
-        jitter_ms: the longest that a packet is held up; each by a random part of it.
-        seed: of that randomness.
-        room: adds an echo and noise to what is said; the record holds what was said without them.
-        progress: told after each second, with how many have gone by.
+        url: the stream's URL, ``ws://`` or ``wss://``.
+        said: µ-law, 8 kHz, whole packets of 20 ms; or a caller that reacts to the bot.
+        call_sid: the call's SID; the default is a generated one.
+        parameters: the TwiML's ``<Parameter>`` elements, including the token.
+        jitter_ms: maximum delay of a packet; each delay is random.
+        seed: of the random delays.
+        room: adds an echo and noise to the sent audio. The record holds the audio without them.
+        progress: called each second with the seconds so far.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class Caller:
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.identity = StreamIdentity() if call_sid is None else StreamIdentity(call_sid=call_sid)
-        # A caller who reacts, or None for a recording.
+        # None for a recording.
         self._reacting = None if isinstance(said, bytes) else said
-        self._spoken = bytearray()  # µ-law, for the report
+        self._spoken = bytearray()  # µ-law, by the reacting caller; for the report
         self.record = CallRecord(said if isinstance(said, bytes) else b"", 0.0, Playback())
         self._url = url
         self.parameters = parameters or {}
@@ -81,11 +81,11 @@ class Caller:
         self._network = Network(Impairments(jitter_ms=jitter_ms), seed=seed)
         self._room = room
         self._progress = progress
-        # Sends the next mark's echo when the model of the buffer has played it.
+        # Timer for the next mark's echo, when the simulated buffer has played its audio.
         self._echoing: asyncio.TimerHandle | None = None
 
     async def call(self) -> CallRecord:
-        """Make the call. Whatever the server does, a record comes back."""
+        """Make the call. Returns a record whatever the server does."""
         try:
             async with (
                 asyncio.timeout(CONNECT_SECS),
@@ -121,14 +121,14 @@ class Caller:
             if self._echoing is not None:
                 self._echoing.cancel()
             listening.cancel()
-            await asyncio.wait([listening])  # before the record is looked at, which it still fills
+            await asyncio.wait([listening])  # the task still writes to the record
             record.close_code = socket.close_code
 
     async def _speak(self, socket: ClientConnection) -> None:
         record, encoder = self.record, self._encoder
         await self._send(socket, encoder.connected())
         await self._send(socket, encoder.start(custom_parameters=self.parameters))
-        # A packet leaves when its last sample has been spoken, so the first one 20 ms after the start.
+        # A packet leaves after its last sample, so the first one 20 ms after the start.
         await asyncio.sleep(record.began_s + PACKET_S - time.perf_counter())
         pacer = Pacer(PACKET_S)
         pacer.start()
@@ -147,12 +147,12 @@ class Caller:
         record.hung_up_s = time.perf_counter()
 
     def _next_packet(self) -> bytes | None:
-        """Return what is said next; None at the end of the call."""
+        """Return the next packet; None at the end of the call."""
         record = self.record
         at = len(record.left_s) * PACKET_SAMPLES
         if self._reacting is None:
             return bytes(record.said[at : at + PACKET_SAMPLES]) or None
-        # It has heard all that was played until now, and speaks the packet that leaves in 20 ms.
+        # The caller hears the last 20 ms, and produces the packet that leaves in 20 ms.
         heard = record.ear.heard_between(at - PACKET_SAMPLES, at) if at else np.zeros(0, np.uint8)
         packet = self._reacting.next_packet(np.frombuffer(g711.decode(heard.tobytes()), "<i2"))
         self._spoken += packet or b""
@@ -184,21 +184,21 @@ class Caller:
                 self._echo(socket)
 
     def _echo(self, socket: ClientConnection) -> None:
-        """Send back the marks that are due, and come again when the next one is."""
+        """Echo the marks that are due, and set a timer for the next one."""
         if self._echoing is not None:
             self._echoing.cancel()
         for echo in self.record.ear.echoes(time.perf_counter()):
-            # After stop Twilio says nothing more.
+            # Twilio sends nothing after stop.
             if not self._encoder.stopped:
                 asyncio.ensure_future(self._send_quietly(socket, self._encoder.mark(echo.name)))  # noqa: RUF006
         due_s = self.record.ear.next_echo_s
         if due_s is not None:
-            # At least a moment: a timer that fires a hair early would find nothing due, again and again.
+            # A minimum: a timer that fires slightly early would find nothing due, and loop.
             wait_s = max(0.0005, due_s - time.perf_counter())
             self._echoing = asyncio.get_running_loop().call_later(wait_s, self._echo, socket)
 
     def _check_fields(self, heard: ParsedFrame) -> None:
-        """Hold a message against Twilio's documentation, which allows neither less nor more."""
+        """Check a message's fields against Twilio's documentation: none may be missing or extra."""
         if isinstance(heard, UnknownFrame):
             self._note(f"unknown event {heard.event!r}")
             return
@@ -229,5 +229,5 @@ class Caller:
         await socket.send(json.dumps(message))
 
     async def _send_quietly(self, socket: ClientConnection, message: dict[str, Any]) -> None:
-        with contextlib.suppress(ConnectionClosed):  # a call may end while an echo is under way
+        with contextlib.suppress(ConnectionClosed):  # the call may end during the send
             await self._send(socket, message)

@@ -1,4 +1,4 @@
-"""What a caller who reacts can say: a folder of clips, and a TOML file that says what each of them is.
+"""The voice of a reacting caller: a folder of clips, and a TOML file with the kind of each.
 
 [[clip]]
 file = "question-1.flac"
@@ -21,17 +21,17 @@ CLIPS_FILE = "clips.toml"
 
 Kind = Literal["question", "open", "pause", "story", "interruption", "backchannel", "aside"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""A question; one that calls for a long answer; a sentence with a pause in it; something longer; words that
-interrupt; a "mm-hm"; words to somebody else."""
+"""A question; an open question with a long answer; a sentence with a pause; a longer story; an interruption;
+a "mm-hm"; words to another person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Something that the caller can say.
+    """One clip of the caller.
 
     Attributes:
-        kind: what it is.
-        name: of its file.
+        kind: its kind.
+        name: its file's name, without the suffix.
         mulaw: µ-law, 8 kHz, whole packets of 20 ms.
     """
 
@@ -45,8 +45,8 @@ class CallerVoice:
     """One caller's clips.
 
     Attributes:
-        name: of their folder.
-        clips: in the order of the file.
+        name: their folder's name.
+        clips: in the file's order.
     """
 
     name: str
@@ -58,10 +58,10 @@ class CallerVoice:
 
 
 def load_voices(folder: Path) -> list[CallerVoice]:
-    """Read a folder with a ``clips.toml``, or all such folders in it, in order of their names.
+    """Load a folder with a ``clips.toml``, or all such subfolders, sorted by name.
 
     Raises:
-        ClipUnusable: when there is none, or one cannot be used; the text says why.
+        ClipUnusable: when there is none, or one is unusable; the message gives the reason.
     """
     if (folder / CLIPS_FILE).is_file():
         return [_load(folder)]

@@ -1,4 +1,4 @@
-"""What makes a call good: the points that a rehearsal checks, each with its figure and its bound."""
+"""The checklist of a rehearsal: each criterion with its measured figure and its bound."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from moshi_phone.rehearse.record import CallRecord
 
 FIRST_AUDIO_MS = 1_000.0
 DELAY_MS = 300.0
-FLOW_SHARE = 0.8  # not all: a stall is judged by its gap, not once more here
-BOTH_VOICES_S = 0.5  # whoever waits for a turn never speaks while the caller does
+FLOW_SHARE = 0.8  # below 100 %: "gaps" judges stalls
+BOTH_VOICES_S = 0.5  # a half-duplex bot never speaks while the caller does
 DRIFT_MS = 50.0
 GAP_SHARE = 0.005
-BACKLOG_FRAMES = 5  # 400 ms, where the engine begins to drop
+BACKLOG_FRAMES = 5  # 400 ms: the engine then drops frames
 LEAD_MS = 400.0
 STOI = 0.95
 CLIPPED_SHARE = 0.001
 CLOSED_WITHIN_S = 2.0
-_STREAM_SHARE = 0.5  # less than this is no stream but single answers
+_STREAM_SHARE = 0.5  # below this: single answers, not a stream
 
 _NO_STREAM = "not judged: no steady stream came back"
 
@@ -35,11 +35,11 @@ class Criterion:
     Attributes:
         key: its name in ``report.json``.
         title: its name for people.
-        passed: whether it holds; None where it could not be judged.
-        figure: what was measured, in words.
-        bound: what it must be, in words.
-        by_speed: whether a machine that is too slow for its engine can fail it.
-        numbers: the same as numbers, for ``report.json``.
+        passed: the verdict; None if it could not be judged.
+        figure: the measured value, as text.
+        bound: the required value, as text.
+        by_speed: whether a machine too slow for its engine can fail it.
+        numbers: the measured values, for ``report.json``.
     """
 
     key: str
@@ -53,16 +53,15 @@ class Criterion:
 
 @dataclass(frozen=True)
 class CallContext:
-    """What is known of a call beyond its audio.
+    """Facts about a call beyond its audio.
 
     Attributes:
-        ready: whether the server said that it was ready; None when it could not be asked.
-        ready_s: how long it took to get ready, where it was started for this rehearsal.
-        prompts_before_stream: what the TwiML reads or plays to the caller before it connects the stream;
-            None when there was no TwiML to look at.
-        no_webhook: why there was none.
-        free: whether the session could be taken again after the call; None when that is not known.
-        session_free_detail: how that was found out.
+        ready: whether the server reported that it was ready; None if it did not answer.
+        ready_s: the server's start time, if this rehearsal started it.
+        prompts_before_stream: the TwiML's verbs that speak before the stream; None without TwiML.
+        no_webhook: why there was no TwiML.
+        free: whether the session was free again after the call; None if unknown.
+        session_free_detail: the evidence for ``free``, as text.
     """
 
     ready: bool | None = None
@@ -74,14 +73,14 @@ class CallContext:
 
 
 def check(around: CallContext, record: CallRecord, found: Measurements) -> list[Criterion]:
-    """Judge a call, point by point, in the order of its life.
+    """Judge a call, criterion by criterion, in the order of its phases.
 
     Args:
-        around: what is known beyond its audio.
-        record: of the call.
+        around: facts beyond its audio.
+        record: the call's record.
         found: its measurements.
     """
-    # Where hardly anything came back, delay and gaps of the little that did would only repeat that.
+    # With hardly any returned audio, its delay and gaps would be meaningless.
     streams = found.flow_share >= _STREAM_SHARE
     return [
         _ready(around),
@@ -229,7 +228,7 @@ def _quality(found: Measurements, streams: bool) -> Criterion:
     clean = found.clipped_share <= CLIPPED_SHARE
     clipped = f"clipped {found.clipped_share:.2%}"
     if found.quality is None:
-        # Without the caller's own words there is nothing to compare; clipping is judged all the same.
+        # Without the caller's own words only clipping can be judged.
         why = "the engine does not repeat the caller" if streams else _NO_STREAM.partition(": ")[2]
         if found.clock_skew:
             how = "slower" if found.clock_skew > 0 else "faster"
@@ -265,10 +264,10 @@ def _free(around: CallContext) -> Criterion:
 
 
 def held(points: list[Criterion]) -> bool:
-    """Whether no point failed."""
+    """Whether no criterion failed."""
     return all(point.passed is not False for point in points)
 
 
 def finite(values: NDArray[np.float64]) -> list[float | None]:
-    """Return numbers as JSON can hold them: rounded, and None for what is not known."""
+    """Convert numbers for JSON: rounded, with None in place of NaN."""
     return [round(float(value), 2) if np.isfinite(value) else None for value in values]

@@ -1,4 +1,4 @@
-"""What the caller says: a spoken file as the phone network carries it.
+"""The caller's speech: a sound file converted to the phone network's format.
 
 The embedded clip was made with espeak-ng 1.51 (Debian's) and sox::
 
@@ -23,21 +23,21 @@ from moshi_phone.audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
 from moshi_phone.runtime.errors import UserError
 
 CALLER_FILE = Path(__file__).with_name("caller.flac")
-LEAD_IN_S = 0.5  # the caller lifts the phone, and talks while the bot still greets
-TAIL_S = 1.0  # and listens a moment before hanging up
+LEAD_IN_S = 0.5  # silence before the caller talks, while the bot still greets
+TAIL_S = 1.0  # silence before the caller hangs up
 _PAUSE_S = 0.6  # between two rounds of the clip
 
 
 class ClipUnusable(UserError):
-    """The caller's file cannot be played; the text says why."""
+    """The caller's file is unusable; the message gives the reason."""
 
 
 def caller_speech(path: Path, secs: float) -> bytes:
-    """Return what the caller says in a call: silence, the file as often as it fits, silence.
+    """Return the caller's audio for a call: silence, the file repeated as often as it fits, silence.
 
     Args:
-        path: WAV, FLAC or whatever libsndfile reads, of any rate; its channels are mixed.
-        secs: how long the call is.
+        path: WAV, FLAC or another format of libsndfile, at any sample rate; channels are mixed.
+        secs: length of the call.
 
     Returns:
         µ-law, 8 kHz mono, whole frames of 80 ms.
@@ -57,7 +57,7 @@ def caller_speech(path: Path, secs: float) -> bytes:
 
 
 def read_clip(path: Path) -> NDArray[np.float32]:
-    """Read speech of any rate and number of channels: float32 ``[n]``, 8 kHz mono.
+    """Read speech of any sample rate and number of channels as float32 ``[n]``, 8 kHz mono.
 
     Raises:
         ClipUnusable: when the file cannot be read, or is silent.

@@ -1,4 +1,4 @@
-"""Several calls against each other, point by point. Pure."""
+"""Comparison of several calls, criterion by criterion. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from moshi_phone.rehearse.rehearsal import RehearsalResult
 
 @dataclass(frozen=True)
 class NumberSpread:
-    """One figure of all calls.
+    """The spread of one number over all calls.
 
     Attributes:
-        least, median, most: over the calls that know it; None where none does.
-        by_call: of each, in the order of the calls.
+        least, median, most: over the calls that have it; None if none has.
+        by_call: each call's value, in order.
     """
 
     least: float | None
@@ -27,7 +27,7 @@ class NumberSpread:
 
     @classmethod
     def of(cls, by_call: Sequence[float | None]) -> NumberSpread:
-        """Sum up."""
+        """Summarize the calls' values."""
         known = [value for value in by_call if value is not None]
         if not known:
             return cls(None, None, None, list(by_call))
@@ -36,14 +36,14 @@ class NumberSpread:
 
 @dataclass(frozen=True)
 class Compared:
-    """One point of the checklist over all calls.
+    """One criterion over all calls.
 
     Attributes:
-        key, title, bound, by_speed: as the point has them.
-        held: in how many calls it holds.
-        judged: in how many it could be judged.
-        figure: of the first call in which it does not hold, in words; empty where there is none.
-        numbers: its metrics.
+        key, title, bound, by_speed: those of the criterion.
+        held: number of calls that pass it.
+        judged: number of calls in which it could be judged.
+        figure: the first failing call's figure; empty if no call fails.
+        numbers: the spread of each of its numbers.
     """
 
     key: str
@@ -57,17 +57,17 @@ class Compared:
 
     @property
     def passed(self) -> bool | None:
-        """Whether it holds in every call that could be judged; None where none could."""
+        """Whether every judged call passes; None if none could be judged."""
         return self.held == self.judged if self.judged else None
 
 
 def compare(calls: Sequence[RehearsalResult]) -> list[Compared]:
-    """Hold the calls against each other, in the order of the checklist."""
+    """Compare the calls, in the order of the checklist."""
     return [_compared(points) for points in zip(*(call.points for call in calls), strict=True)]
 
 
 def as_json(points: Sequence[Compared]) -> list[dict[str, Any]]:
-    """Return the comparison as ``report.json`` holds it."""
+    """Return the comparison in the format of ``report.json``."""
     return [asdict(point) | {"passed": point.passed} for point in points]
 
 
@@ -75,7 +75,7 @@ def _compared(points: tuple[Criterion, ...]) -> Compared:
     first = points[0]
     judged = [point for point in points if point.passed is not None]
     failed = [point for point in judged if not point.passed]
-    # A point that could not be measured in one call has no numbers there.
+    # A criterion has no numbers in a call where it was not measured.
     names = dict.fromkeys(name for point in points for name in point.numbers)
     return Compared(
         first.key,

@@ -1,4 +1,4 @@
-"""The picture of several calls beside each other: delay, playout lead, gaps and backlog of each."""
+"""The picture that compares several calls: delay, playout lead, gaps and backlog of each."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from moshi_phone.rehearse.picture import (
 )
 from moshi_phone.rehearse.rehearsal import RehearsalResult
 
-_MANY = 24  # so many calls have room for numbers of the usual size
+_MANY = 24  # up to here, tick labels fit at the usual size
 
 
 def draw_comparison(path: Path, calls: Sequence[RehearsalResult], subtitle: str = "") -> None:
-    """Draw several calls into a PNG, a column each.
+    """Draw several calls into a PNG, one column each.
 
     Args:
-        path: of the picture.
-        calls: all of one rehearsal.
-        subtitle: who answered, when and where, for the line below the title.
+        path: the picture's path.
+        calls: all calls of one rehearsal.
+        subtitle: engine, date and machine, for the line below the title.
     """
     figure = Figure(figsize=(12, 8), dpi=120, layout="constrained")
     delay, lead, gaps = figure.subplots(3, 1, sharex=True, height_ratios=(5, 3, 3))
@@ -66,7 +66,7 @@ def _title(calls: Sequence[RehearsalResult]) -> str:
 
 
 def _draw_spreads(axes: Axes, spreads: Sequence[Percentiles | None], limit_ms: float, color: str) -> None:
-    """Draw the median, the p95 and the worst of each call; the limit is the p95's."""
+    """Draw the median, the p95 and the maximum of each call; the limit applies to the p95."""
     known = [(number, spread) for number, spread in enumerate(spreads, start=1) if spread]
     at = [number for number, _ in known]
     draw_limit(axes, [value for _, spread in known for value in astuple(spread)], limit_ms)
@@ -80,7 +80,7 @@ def _draw_spreads(axes: Axes, spreads: Sequence[Percentiles | None], limit_ms: f
 
 
 def _draw_gaps(axes: Axes, calls: Sequence[RehearsalResult]) -> None:
-    """Draw how long the ear was dry in all (left), and the longest backlog that the server told (right)."""
+    """Draw each call's total gaps (left axis) and the server's largest backlog (right axis)."""
     at = range(1, len(calls) + 1)
     gap_ms = [call.found.gap_ms for call in calls]
     axes.bar(at, gap_ms, width=0.5, color=BAD, alpha=0.6, label="gaps at the ear, in all")

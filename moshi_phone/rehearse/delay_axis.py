@@ -1,4 +1,4 @@
-"""An axis for delays: fine where nearly all of them are, coarse from there to the limit. Pure."""
+"""A two-scale axis for delays: fine for nearly all of them, coarse up to the limit. Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from moshi_phone.audio.percentiles import Percentiles
 
-FINE_SHARE = 0.7  # of the axis, from its foot to the break
-_WORTH_MS = 2.5  # a break is made where the axis would be so many times longer than what is in its fine part
-_ROOM = 1.25  # above what lies in a part
-_SMALLEST_MS = 10.0  # finer, and the measuring itself would be seen
+FINE_SHARE = 0.7  # share of the axis below the break
+_WORTH_MS = 2.5  # break the axis if its range exceeds the fine part's by this factor
+_ROOM = 1.25  # headroom above the values of a part
+_SMALLEST_MS = 10.0  # a finer scale would show the measurement's own noise
 
 
 @dataclass(frozen=True)
 class DelayAxis:
-    """Where a delay lies on the axis.
+    """The mapping of delays to positions on the axis.
 
     Attributes:
-        top_ms: at its upper end.
-        break_ms: where the scale changes; None where one scale does for all.
+        top_ms: the delay at its upper end.
+        break_ms: the delay at which the scale changes; None with one scale.
     """
 
     top_ms: float
@@ -30,11 +30,11 @@ class DelayAxis:
 
     @classmethod
     def of(cls, delay_ms: ArrayLike, limit_ms: float) -> DelayAxis:
-        """Make the axis for these delays; numbers that are none do not count.
+        """Create the axis for these delays; NaN values are ignored.
 
         Args:
-            delay_ms: all that are to be drawn.
-            limit_ms: is to be seen, too.
+            delay_ms: all delays to draw.
+            limit_ms: also visible on the axis.
         """
         spread = Percentiles.of(delay_ms)
         if spread is None:
@@ -46,7 +46,7 @@ class DelayAxis:
         return cls(top_ms, break_ms if top_ms > _WORTH_MS * break_ms else None)
 
     def forward(self, delay_ms: ArrayLike) -> NDArray[np.float64]:
-        """Return where delays lie: 0 is the foot of the axis, 1 its upper end."""
+        """Map delays to positions: 0 is the lower end of the axis, 1 its upper end."""
         given = np.asarray(delay_ms, np.float64)
         if self.break_ms is None:
             return given / self.top_ms
@@ -54,7 +54,7 @@ class DelayAxis:
         return np.where(given <= self.break_ms, given * FINE_SHARE / self.break_ms, above)
 
     def inverse(self, place: ArrayLike) -> NDArray[np.float64]:
-        """Return which delays lie at these places."""
+        """Map positions to delays."""
         given = np.asarray(place, np.float64)
         if self.break_ms is None:
             return given * self.top_ms
@@ -62,7 +62,7 @@ class DelayAxis:
         return np.where(given <= FINE_SHARE, given * self.break_ms / FINE_SHARE, above)
 
     def ticks_ms(self, limit_ms: float) -> list[float]:
-        """Return where numbers stand: some below the break, the limit, and the worst where it is far off."""
+        """Return the tick values: some below the break, the limit, and the maximum if it is far above."""
         if self.break_ms is None:
             return _ticks_ms(self.top_ms, 6)
         worst_ms = self.top_ms / _ROOM

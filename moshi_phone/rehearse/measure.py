@@ -1,4 +1,4 @@
-"""From a call's record to what it was like, in numbers. Pure: nothing here waits, asks or prints."""
+"""Measurements of a call, computed from its record. Pure."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from moshi_phone.rehearse.playback import Gap
 from moshi_phone.rehearse.quality import Quality, clipped_share, line_quality
 from moshi_phone.rehearse.record import CallRecord
 
-_SLICE_SAMPLES = 80  # voices are looked for in slices of 10 ms
-_BRIDGED_SLICES = 12  # silences of up to 120 ms are inside words
-_HOLE_SLICES = 50  # 500 ms: a longer one is not inside a sentence any more
+_SLICE_SAMPLES = 80  # voices are detected in slices of 10 ms
+_BRIDGED_SLICES = 12  # silences of up to 120 ms occur inside words
+_HOLE_SLICES = 50  # 500 ms: a longer one is outside a sentence
 _QUARTER = 4
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """What a call was like, at the caller's ear. Milliseconds, but where the name says otherwise.
+    """Measurements at the caller's ear. Units are in the names.
 
     Attributes:
-        first_audio_ms: from ``start`` to the first audio; None when none came.
-        first_voice_ms: to the first sound above -45 dB.
+        first_audio_ms: from ``start`` to the first audio; None without audio.
+        first_voice_ms: from ``start`` to the first sound above -45 dB.
         delay_ms: for each frame of the caller (80 ms), from its end to the answer's next frame at the
-            ear; float64 ``[frames]``, NaN where it cannot be known.
-        delay_by: how that was measured: ``content`` (the caller's words came back, and were found) or
-            ``order`` (the k-th frame of the answer against the k-th of the caller).
-        order_ms: the delay by order, whether or not it is the one that counts; float64 ``[frames]``.
-        drift_ms: the median delay in the call's last quarter against that in its first.
-        flow_share: of the time that the caller spoke, how much had audio coming back, 0 to 1: some within
-            the last half second, so that an engine that is merely slow still counts as flowing.
-        both_voices_s: the longest time that both were heard at once, holes in the audio aside.
-        gaps: when the ear ran dry after the first audio.
-        lead_ms: what lay in the buffer whenever audio arrived; float64 ``[messages]``.
-        lead_at_s: when that was, since the call's start.
-        in_flight_frames: frames of the caller that had left and were not answered yet, whenever audio
-            arrived; float64 ``[messages]``.
-        quality: of the line, where the caller's words came back.
-        clock_skew: by how much slower the caller's words came back, where they did: 0.01 is 1 % slow.
-        clipped_share: of what was heard, how much was at full scale.
-        late_ms: how late the caller's own packets left at worst: the measuring machine's fault.
+            ear; float64 ``[frames]``, NaN where unknown.
+        delay_by: the method: ``content`` (the caller's words were found in the answer) or ``order`` (the
+            k-th frame of the answer against the k-th of the caller).
+        order_ms: the delay by order, also if ``delay_ms`` is by content; float64 ``[frames]``.
+        drift_ms: the median delay in the call's last quarter minus that in its first.
+        flow_share: share of the caller's speaking time with returning audio, 0 to 1. Audio within the last
+            half second counts, so that a merely slow engine still flows.
+        both_voices_s: the longest time with both voices at once, ignoring gaps in the audio.
+        gaps: buffer underruns after the first audio.
+        lead_ms: buffered audio at each arrival of audio; float64 ``[messages]``.
+        lead_at_s: times of those arrivals, since the call's start.
+        in_flight_frames: frames of the caller sent and not yet answered, at each arrival of audio;
+            float64 ``[messages]``.
+        quality: the line's quality, if the caller's words came back.
+        clock_skew: relative skew of the caller's returned words, if any: 0.01 is 1 % slow.
+        clipped_share: share of the heard samples at full scale.
+        late_ms: the maximum lateness of the caller's own packets, caused by the measuring machine.
     """
 
     first_audio_ms: float | None
@@ -68,7 +68,7 @@ class Measurements:
 
     @property
     def gap_ms(self) -> float:
-        """All gaps together."""
+        """Total duration of the gaps."""
         return sum(gap.ms for gap in self.gaps)
 
 
@@ -76,16 +76,16 @@ def measure(record: CallRecord, *, repeats_after_ms: float | None = None) -> Mea
     """Measure a call.
 
     Args:
-        record: of the call.
-        repeats_after_ms: where the engine repeats the caller, how much later it does so on purpose. If
-            it is not known and words come back, the first ones are taken to be in time by their order.
+        record: the call's record.
+        repeats_after_ms: the intended delay of an engine that repeats the caller. If unknown, it is
+            estimated so that the first second's delay by content equals that by order.
     """
     said, heard, ear = record.said_pcm, record.heard_pcm, record.ear
     gaps = [gap for gap in ear.gaps if gap.heard_sample + gap.samples <= len(heard)]
     # None unless the caller's words come back: only a mirror or a parrot returns them.
     alignment = align(said, heard)
     by_order = _delay_by_order(record)
-    # By content where it can be: it needs no count of frames, which drops and trimming change.
+    # Prefer content: it does not depend on frame counts, which drops and trimming change.
     delay_ms, delay_by = by_order, "order"
     if alignment is not None:
         delay_ms, delay_by = _delay_by_content(record, alignment, by_order, repeats_after_ms), "content"
@@ -115,10 +115,10 @@ def measure(record: CallRecord, *, repeats_after_ms: float | None = None) -> Mea
 
 
 def _delay_by_order(record: CallRecord) -> NDArray[np.float64]:
-    """Time the k-th frame of the answer against the k-th of the caller.
+    """Compute the delay from the k-th frame of the caller to the k-th of the answer.
 
-    Frames that the server dropped and silence that it took out were told, and are counted in: otherwise
-    each would look like delay.
+    The server reports dropped frames and trimmed silence. Both are accounted for: each would otherwise look
+    like added delay.
     """
     ends_s, heard_s = record.frame_ends_s, record.ear.heard_s()
     lost = np.zeros(len(ends_s), np.int64)
@@ -135,7 +135,7 @@ def _delay_by_order(record: CallRecord) -> NDArray[np.float64]:
 def _delay_by_content(
     record: CallRecord, alignment: Alignment, by_order: NDArray[np.float64], repeats_after_ms: float | None
 ) -> NDArray[np.float64]:
-    """Time when each frame's words came back, less what the engine waits on purpose."""
+    """Compute each frame's delay from the alignment, minus the engine's intended delay."""
     frames = min(len(alignment.lag_samples), len(by_order))
     ideal_s = record.began_s + (np.arange(frames) + 1) * FRAME_MS / 1000
     back_s = ideal_s - FRAME_MS / 1000 + alignment.lag_samples[:frames] / PHONE_RATE_HZ
@@ -155,9 +155,9 @@ def _drift_ms(delay_ms: NDArray[np.float64]) -> float | None:
 
 
 def _speaks(samples: Samples, gaps: Sequence[Gap] = ()) -> NDArray[np.bool_]:
-    """Say for each slice of 10 ms whether there is a voice.
+    """Return whether each slice of 10 ms holds a voice.
 
-    Short silences count as voice, and so do holes up to half a second in the middle of it.
+    Short silences count as voice, as do gaps of up to half a second inside it.
     """
     from scipy.ndimage import binary_closing  # noqa: PLC0415 - as in alignment.py
 
@@ -171,7 +171,7 @@ def _speaks(samples: Samples, gaps: Sequence[Gap] = ()) -> NDArray[np.bool_]:
 
 
 def _flowing(record: CallRecord, slices: int) -> NDArray[np.bool_]:
-    """Say for each slice of 10 ms whether audio, silent or not, came within the last half second."""
+    """Return whether audio, silent or not, arrived within half a second before each slice of 10 ms."""
     flowing = np.zeros(slices, np.bool_)
     for segment in record.ear.segments:
         first = int((segment.arrived_s - record.began_s) * PHONE_RATE_HZ) // _SLICE_SAMPLES
@@ -186,7 +186,7 @@ def _longest(runs: NDArray[np.bool_]) -> int:
 
 
 def _leads_ms(record: CallRecord) -> NDArray[np.float64]:
-    """Return what was left to play when each message came: the start of its playing, less its arrival."""
+    """Return the playout lead at each message: its playing time minus its arrival."""
     ear = record.ear
     return np.array(
         [

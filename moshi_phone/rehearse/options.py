@@ -1,4 +1,4 @@
-"""How a call is rehearsed. The command line is made from these fields."""
+"""Options of a rehearsal. The command line is generated from these fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class RehearseOptions:
-    """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+    """Each field is a command-line option; ``metadata["help"]`` is its text in ``--help``."""
 
     GROUP: ClassVar = "rehearsal"
 

@@ -1,7 +1,6 @@
-"""Starts the server that is rehearsed: the real program, in a process of its own, on a free port.
+"""The server under rehearsal: the real program, in a separate process, on a free port.
 
-A process of its own keeps the caller's clock honest: a model that holds the interpreter would otherwise
-hold the measuring up as well.
+In the caller's own process, a model that holds the interpreter's lock would delay the measurements.
 """
 
 from __future__ import annotations
@@ -21,26 +20,26 @@ from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.ports import free_port
 
 _BOT = Path(__file__).resolve().parents[2] / "bot.py"
-PROGRAM = [str(_BOT)] if _BOT.exists() else ["-m", "moshi_phone.bot"]  # where it is installed as a package
+PROGRAM = [str(_BOT)] if _BOT.exists() else ["-m", "moshi_phone.bot"]  # when installed as a package
 PUBLIC_URL = "https://rehearsal.example"
-"""A name that nobody looks up: what the webhook's signature is made for."""
+"""The URL that the webhook's signature covers. The name is never resolved."""
 _LOOK_EVERY_S = 0.1
 _STOP_SECS = 10.0
 
 
 class ServerFailed(UserError):
-    """The server did not get ready; the text is its own last word."""
+    """The server did not become ready; the message is its last line of output."""
 
 
 class OwnServer:
-    """A server for the time of an ``async with`` block.
+    """A server that runs during an ``async with`` block.
 
-    It is as public as one behind a tunnel: it has an auth token, made up here, checks signatures and wants
-    the stream's token; but it has no account, so that it cannot call Twilio.
+    It behaves like a public server behind a tunnel: with a generated auth token, it checks signatures and
+    stream tokens. It has no account, so it cannot call Twilio.
 
     Args:
-        settings: environment variables that say which engine answers, and how it is set.
-        say: told each line that the server logs until it is ready.
+        settings: environment variables that select and configure the engine.
+        say: called with each log line until the server is ready.
     """
 
     def __init__(self, settings: Mapping[str, str], say: Callable[[str], None] = lambda _: None) -> None:
@@ -50,7 +49,7 @@ class OwnServer:
         self.password = secrets.token_hex(16)
         self.ready_s = 0.0
         self._say = say
-        # All that must not come from the user's own environment or .env is said here, also where it is empty.
+        # Explicit values, some empty, override the user's environment and .env.
         self._settings = {
             **settings,
             "TWILIO_ACCOUNT_SID": "",
@@ -64,7 +63,7 @@ class OwnServer:
             "MOSHI_HOST": "127.0.0.1",
             "MOSHI_PORT": str(self.port),
             "MOSHI_LOG_LEVEL": "info",
-            "MOSHI_DRAIN_SECS": "0",  # its only callers are ours, and they have hung up
+            "MOSHI_DRAIN_SECS": "0",  # its only callers have hung up
             "MOSHI_METER": "1",
             "MOSHI_ADMIN_PORT": "",
             "MOSHI_LOG_FORMAT": "text",
@@ -73,10 +72,10 @@ class OwnServer:
         self._process: ChildProcess | None = None
 
     async def __aenter__(self) -> Self:
-        """Start it, and wait until it is ready.
+        """Start the server, and wait until it is ready.
 
         Raises:
-            ServerFailed: when it ends instead.
+            ServerFailed: when it exits instead.
         """
         began_s = time.perf_counter()
         self._process = process = await ChildProcess.start(
@@ -95,12 +94,12 @@ class OwnServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop it, by force if it does not go."""
+        """Stop the server, by force if necessary."""
         assert self._process is not None  # noqa: S101 - it was entered
         await self._process.stop()
 
     def _hear(self, line: str) -> None:
-        # No advice on a URL that nobody can open, and on a page that is gone in a moment.
+        # Hide lines about a URL that does not exist and a page that is about to close.
         if PUBLIC_URL not in line and "Talk to it" not in line:
             self._say(line)
 

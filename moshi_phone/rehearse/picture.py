@@ -1,4 +1,4 @@
-"""The picture of a call: who spoke when, how late each answer was, and what lay in the buffers."""
+"""The picture of a call: both voices, the delay of each answer, and the buffers over time."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def compose(record: CallRecord, found: Measurements, points: list[Criterion], su
     """Draw a call.
 
     Args:
-        record: of the call.
+        record: the call's record.
         found: its measurements.
-        points: its checklist; those that failed are named in the title.
-        subtitle: who answered, when and where, for the line below the title.
+        points: its checklist; the title names the failed points.
+        subtitle: engine, date and machine, for the line below the title.
     """
     figure = Figure(figsize=(12, 8), dpi=120, layout="constrained")
     voices, delay, buffers = figure.subplots(3, 1, sharex=True, height_ratios=(5, 4, 3))
@@ -56,10 +56,10 @@ def compose(record: CallRecord, found: Measurements, points: list[Criterion], su
 
 
 def title(figure: Figure, words: str, subtitle: str, *, good: bool) -> None:
-    """Write what the picture says, and below it where it comes from."""
+    """Add the verdict as the title, and the provenance below it."""
     figure.suptitle(words, color=INK if good else BAD, fontsize=14, x=0.01, ha="left")
     if subtitle:
-        # A line of its own, which the layout keeps free.
+        # The constrained layout leaves room for this line.
         figure.set_layout_engine("constrained", rect=(0, 0, 1, 0.98))
         figure.text(0.01, 0.955, subtitle, color=SOFT, fontsize=10, ha="left", va="center")
 
@@ -84,7 +84,7 @@ def dress_frames(axes: Axes, frames: Axes) -> None:
 
 
 def legend_above(axes: Axes, entries: tuple[list[Any], list[Any]]) -> None:
-    """Name the marks in a line above the axes, where nothing is drawn."""
+    """Place the legend in one line above the axes."""
     axes.legend(
         *entries,
         loc="lower right",
@@ -96,12 +96,12 @@ def legend_above(axes: Axes, entries: tuple[list[Any], list[Any]]) -> None:
 
 
 def draw_limit(axes: Axes, values_ms: ArrayLike, limit_ms: float) -> None:
-    """Scale an axis for these values, and draw the limit of their p95.
+    """Scale an axis for these values, and draw the limit for their p95.
 
     Args:
-        axes: whose y is scaled.
-        values_ms: all that are to be drawn; numbers that are none do not count.
-        limit_ms: is to be seen, too.
+        axes: its y axis is scaled.
+        values_ms: all values to draw; NaN values are ignored.
+        limit_ms: the limit, also visible on the axis.
     """
     scale = DelayAxis.of(values_ms, limit_ms)
     axes.set_yscale("function", functions=(scale.forward, scale.inverse))
@@ -164,8 +164,8 @@ def _draw_delay(axes: Axes, found: Measurements) -> None:
 def _draw_buffers(axes: Axes, record: CallRecord, found: Measurements) -> None:
     """Draw the playout lead in ms (left) and the caller's unanswered frames (right).
 
-    Of these the server knows best, and the checklist has its number; where it does not tell, what had
-    left and was not answered is drawn, in which the frames on their way are counted too.
+    The backlog comes from the server, as in the checklist. Without the server's metrics the picture shows
+    sent minus answered frames, which includes frames in transit.
     """
     axes.fill_between(found.lead_at_s, 0, found.lead_ms, step="post", color=BOT, alpha=0.35, linewidth=0)
     axes.plot(
@@ -188,7 +188,7 @@ def _draw_buffers(axes: Axes, record: CallRecord, found: Measurements) -> None:
 
 
 def _envelope(samples: Samples) -> tuple[NDArray[np.float64], Samples]:
-    """Return the peaks of as many pieces as the picture has columns, and when they are."""
+    """Return times and peaks of the samples, one for each column of the picture."""
     piece = max(1, len(samples) // _COLUMNS)
     whole = samples[: len(samples) // piece * piece].reshape(-1, piece)
     return np.arange(len(whole)) * piece / PHONE_RATE_HZ, np.abs(whole).max(axis=1, initial=0)

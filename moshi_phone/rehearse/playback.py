@@ -1,12 +1,12 @@
-"""Twilio's ear: what a phone hears of the audio that a server sends, and when.
+"""A model of Twilio's playout: the audio that a phone plays, and when.
 
-Twilio buffers what it receives and plays it in order, 8,000 samples a second. Audio that comes before
-the buffer has run dry is appended without a seam; audio that comes later leaves a gap of silence, and
-everything after it is late by as much. A ``mark`` is echoed when the audio before it has been played,
-at once when nothing is buffered; ``clear`` empties the buffer and sends the waiting marks back.
-Source: Twilio's documentation, voice/media-streams/websocket-messages.
+Twilio buffers received audio and plays it in order, 8,000 samples a second. Audio that arrives before the
+buffer is empty continues without a gap. Audio that arrives later leaves a gap of silence, which delays all
+audio after it. A ``mark`` is echoed once the audio before it has been played, or at once with an empty
+buffer. ``clear`` empties the buffer and echoes the waiting marks. Source: Twilio's documentation,
+voice/media-streams/websocket-messages.
 
-No clock and no socket here: time comes in as an argument, in seconds on any clock that never steps back.
+Pure: time is an argument, in seconds on any monotonic clock.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ MULAW_SILENCE = 0xFF
 
 @dataclass(frozen=True, slots=True)
 class PlayedSegment:
-    """Audio played without a break, one for each ``media`` message.
+    """The audio of one ``media`` message, played without a break.
 
     Attributes:
-        heard_sample: when its first byte was heard, in samples since the call's start.
-        received_sample: how many bytes were received before it.
-        mulaw: µ-law bytes, 8 kHz; shorter than what was received if a ``clear`` cut it.
-        arrived_s: when its message came.
+        heard_sample: time at which its first byte is played, in samples since the call's start.
+        received_sample: number of bytes received before it.
+        mulaw: µ-law bytes, 8 kHz; shorter than received if a ``clear`` cut it.
+        arrived_s: arrival time of its message.
     """
 
     heard_sample: int
@@ -47,20 +47,20 @@ class PlayedSegment:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Silence that the ear hears because the buffer ran dry, in samples since the call's start."""
+    """Silence from a buffer underrun; position and length in samples since the call's start."""
 
     heard_sample: int
     samples: int
 
     @property
     def ms(self) -> float:
-        """How long it lasts."""
+        """Its duration."""
         return self.samples * 1000 / PHONE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)
 class MarkEcho:
-    """A mark on its way back: its name, when it leaves, and whether its audio was played (or cleared)."""
+    """A mark's echo: its name, its time, and whether its audio was played or cleared."""
 
     name: str
     at_s: float
@@ -68,40 +68,40 @@ class MarkEcho:
 
 
 class Playback:
-    """Plays what a server sends as Twilio does, and remembers all of it.
+    """Simulates Twilio's playout of a server's audio, and records all of it.
 
-    Memory grows with the call (8 kB a second): it is made for calls that are measured afterwards.
+    Memory grows with the call, by 8 kB a second, for measurements afterwards.
 
     Args:
-        start_s: the call's start on the caller's clock; sample 0 of the ear's time line.
+        start_s: the call's start on the caller's clock; sample 0 of the playout's time line.
     """
 
     def __init__(self, start_s: float = 0.0) -> None:
         self.start_s = start_s
         self.segments: list[PlayedSegment] = []
         self.gaps: list[Gap] = []
-        self.received_samples = 0  # in all; the buffer plays them in this order
-        self._end_sample = 0  # the buffer is dry from here on
+        self.received_samples = 0  # total; played in this order
+        self._end_sample = 0  # the buffer is empty from here on
         self._waiting: list[MarkEcho] = []  # marks whose audio has not been played
-        self._last_s = start_s  # the latest time seen: it never runs backwards
+        self._last_s = start_s  # the latest time seen; time must not decrease
 
     def media(self, mulaw: bytes, now_s: float) -> None:
-        """Take the audio of one ``media`` message: µ-law bytes of any number, as it arrives."""
+        """Add the audio of an arriving ``media`` message: any number of µ-law bytes."""
         now = self._sample(now_s)
         heard = max(now, self._end_sample)
-        if self.segments and heard > self._end_sample:  # before the first audio nothing can run dry
+        if self.segments and heard > self._end_sample:  # no underrun before the first audio
             self.gaps.append(Gap(self._end_sample, heard - self._end_sample))
         self.segments.append(PlayedSegment(heard, self.received_samples, mulaw, now_s))
         self.received_samples += len(mulaw)
         self._end_sample = heard + len(mulaw)
 
     def mark(self, name: str, now_s: float) -> None:
-        """Take a ``mark``; ``echoes`` gives it back once the audio before it has been played."""
+        """Add a ``mark``; ``echoes`` returns it once the audio before it has been played."""
         self._sample(now_s)
         self._waiting.append(MarkEcho(name, max(now_s, self._seconds(self._end_sample)), played=True))
 
     def clear(self, now_s: float) -> None:
-        """Empty the buffer: what has not been played never is, and waiting marks come back at once."""
+        """Empty the buffer: unplayed audio is discarded, and waiting marks are echoed at once."""
         now = self._sample(now_s)
         # Backwards: only the last segments can still be unplayed.
         for at in range(len(self.segments) - 1, -1, -1):
@@ -112,28 +112,28 @@ class Playback:
             self.segments[at] = PlayedSegment(
                 segment.heard_sample, segment.received_sample, kept, segment.arrived_s
             )
-        self._end_sample = min(self._end_sample, now)  # nothing is buffered from now on
+        self._end_sample = min(self._end_sample, now)  # the buffer is empty now
         self._waiting = [
             echo if echo.at_s <= now_s else MarkEcho(echo.name, now_s, played=False) for echo in self._waiting
         ]
 
     def echoes(self, now_s: float) -> list[MarkEcho]:
-        """Return the marks that are due by now, in order, each once."""
+        """Return the mark echoes due by now, in order, each once."""
         due = [echo for echo in self._waiting if echo.at_s <= now_s]
         self._waiting = self._waiting[len(due) :]
         return due
 
     @property
     def next_echo_s(self) -> float | None:
-        """When the next mark is due, or None when none waits."""
+        """Time of the next mark's echo, or None if no mark waits."""
         return self._waiting[0].at_s if self._waiting else None
 
     def lead_ms(self, now_s: float) -> float:
-        """How much audio is buffered and not yet played."""
+        """Return the duration of the buffered, unplayed audio."""
         return max(0.0, (self._seconds(self._end_sample) - now_s) * 1000)
 
     def heard(self, until_s: float) -> NDArray[np.uint8]:
-        """What the ear got from the start until a moment: µ-law uint8 ``[n]``, 8 kHz, gaps as silence."""
+        """Return the played audio from the start to a time: µ-law uint8 ``[n]``, 8 kHz, gaps as silence."""
         ear = np.full(max(0, self._floor(until_s)), MULAW_SILENCE, np.uint8)
         for segment in self.segments:
             part = np.frombuffer(segment.mulaw, np.uint8)[: max(0, len(ear) - segment.heard_sample)]
@@ -141,9 +141,9 @@ class Playback:
         return ear
 
     def heard_between(self, begin_sample: int, end_sample: int) -> NDArray[np.uint8]:
-        """Return what the ear got in a part of the call that is over: µ-law uint8 ``[end - begin]``."""
+        """Return the played audio of a past part of the call: µ-law uint8 ``[end - begin]``."""
         part = np.full(max(0, end_sample - begin_sample), MULAW_SILENCE, np.uint8)
-        for segment in reversed(self.segments):  # the latest first: nobody asks for what was long ago
+        for segment in reversed(self.segments):  # newest first: callers ask for recent parts only
             if segment.end_sample <= begin_sample:
                 break
             first, last = max(segment.heard_sample, begin_sample), min(segment.end_sample, end_sample)
@@ -154,9 +154,9 @@ class Playback:
         return part
 
     def heard_s(self) -> NDArray[np.float64]:
-        """When each received sample was heard, seconds on the caller's clock: float64 ``[received]``.
+        """Return each received sample's playing time, seconds on the caller's clock: float64 ``[received]``.
 
-        NaN for a sample that a ``clear`` threw away.
+        NaN for samples discarded by a ``clear``.
         """
         times = np.full(self.received_samples, np.nan)
         for segment in self.segments:
@@ -168,7 +168,7 @@ class Playback:
         if now_s < self._last_s:
             raise ValueError(f"expected time to go on from {self._last_s} s, got {now_s} s")
         self._last_s = now_s
-        # A hair less than a sample is float noise, not lateness.
+        # Tolerance: a fraction of a sample is rounding, not lateness.
         return math.ceil((now_s - self.start_s) * PHONE_RATE_HZ - 1e-3)
 
     def _floor(self, at_s: float) -> int:

@@ -1,4 +1,4 @@
-"""Where a report comes from: when, on what machine, with which version and options it was made."""
+"""The provenance of a report: date, machine, version, engine and options."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from moshi_phone.runtime.version import VERSION
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a report says of itself, beside what was measured.
+    """Metadata of a report.
 
     Attributes:
-        at: when the rehearsal began, UTC.
-        version: of this program.
-        machine: on which the caller ran, and the server too where it was started for the rehearsal.
-        engine: who answered, as the server calls it; None where it does not tell.
-        options: how the rehearsal was set, without what is secret.
+        at: start of the rehearsal, UTC.
+        version: this program's version.
+        machine: the caller's machine; also the server's, if the rehearsal started it.
+        engine: the engine's name, from the server; None if unknown.
+        options: the rehearsal's options, without secrets.
     """
 
     at: datetime
@@ -33,25 +33,25 @@ class Provenance:
 
     @classmethod
     def now(cls, *settings: object) -> Provenance:
-        """Take note of here and now.
+        """Create the metadata of a rehearsal that starts now, on this machine.
 
         Args:
-            settings: dataclasses of options; fields that their ``repr`` hides are left out.
+            settings: dataclasses of options; fields excluded from their ``repr`` are omitted.
         """
         return cls(datetime.now(UTC), VERSION, machine(), None, _shown(settings))
 
     def answered_by(self, engine: str | None) -> Provenance:
-        """Add who answered, which is known only afterwards."""
+        """Return a copy with the engine, which is known only after the call."""
         return replace(self, engine=engine)
 
     @property
     def line(self) -> str:
-        """All but the options, in one line for a picture."""
+        """All but the options in one line, for a picture."""
         when = f"{self.at:%Y-%m-%d %H:%M} UTC"
         return " · ".join((self.engine or "engine unknown", when, self.machine, f"version {self.version}"))
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as ``report.json`` holds it."""
+        """Return the metadata in the format of ``report.json``."""
         return {
             "date": self.at.isoformat(timespec="seconds"),
             "version": self.version,
@@ -62,7 +62,7 @@ class Provenance:
 
 
 def machine() -> str:
-    """Name this machine's system, processor and cores, but not its host name."""
+    """Describe this machine's system, processor and cores, without its host name."""
     system = {"Darwin": "macOS"}.get(platform.system(), platform.system())
     cores = os.cpu_count() or 1
     return f"{system} {platform.machine()}, {cores} core{'s' if cores > 1 else ''}"
@@ -81,7 +81,7 @@ def _shown(settings: tuple[object, ...]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it; a URL loses its user and password."""
+    """Convert a value for JSON; user and password are removed from URLs."""
     if isinstance(value, str) and "://" in value:
         parts = urlsplit(value)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

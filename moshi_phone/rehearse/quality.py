@@ -1,4 +1,4 @@
-"""How well the line carries speech, from what was said and the same words as they came back."""
+"""Speech quality of the line, from the caller's words and their returned copy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from moshi_phone.rehearse.alignment import Alignment, Samples
 from moshi_phone.rehearse.playback import Gap
 
 MAX_SKEW = 0.003
-_BLOCK_FRAMES = 25  # 2 s of speech; the measure needs at least 0.4 s
+_BLOCK_FRAMES = 25  # 2 s of speech; STOI needs at least 0.4 s
 _LEAST_FRAMES = 10
 _FULL_SCALE = 32_000 / 32_768  # µ-law's outermost code is 32,124
 
@@ -25,9 +25,9 @@ class Quality:
 
     Attributes:
         stoi: short-time objective intelligibility (Taal et al. 2011), 0 to 1: the median over blocks of
-            2 s, so that a hole or another voice in some of them does not hide the rest.
-        snr_db: what came back against what differs from it, the median over the same blocks.
-        blocks: how many blocks were judged.
+            2 s, so that gaps or another voice in some blocks do not dominate.
+        snr_db: signal-to-noise ratio of the returned words, the median over the same blocks.
+        blocks: number of judged blocks.
     """
 
     stoi: float
@@ -38,16 +38,16 @@ class Quality:
 def line_quality(
     said: Samples, heard: Samples, alignment: Alignment, gaps: Sequence[Gap] = ()
 ) -> Quality | None:
-    """Judge the line by the frames that were found; None when there are too few.
+    """Measure the line's quality on the aligned frames; None if there are too few.
 
-    Holes are not judged here, they are counted elsewhere. Nor is speech that comes back slower or faster:
-    that is another fault, and the measures presume one clock.
+    Gaps are excluded: another criterion counts them. Speech with a clock skew is not judged, because STOI and
+    SNR presume one clock.
 
     Args:
         said: float32 ``[n]``, 8 kHz.
         heard: float32 ``[m]``, 8 kHz.
-        alignment: where the frames of the one are in the other.
-        gaps: where the ear got nothing.
+        alignment: positions of the caller's frames in ``heard``.
+        gaps: underruns in ``heard``.
     """
     if abs(alignment.clock_skew) > MAX_SKEW:
         return None
@@ -66,7 +66,7 @@ def line_quality(
 
 
 def clipped_share(heard: Samples) -> float:
-    """Return the share of samples that lie at full scale."""
+    """Return the share of samples at full scale."""
     return float(np.mean(np.abs(heard) >= _FULL_SCALE)) if len(heard) else 0.0
 
 
@@ -78,10 +78,11 @@ def _judge(
     at = frames[:, None] * PHONE_FRAME_SAMPLES + np.arange(PHONE_FRAME_SAMPLES)
     there = at + alignment.lag_samples[frames].astype(np.intp)[:, None]
     one, other = said[at.ravel()], heard[there.ravel()]
+    # The least-squares gain, so that a quieter copy is not noise.
     gain = float(np.dot(one, other) / max(np.dot(one, one), 1e-12))
     noise = float(np.mean(np.square(other - gain * one)))
     signal = gain**2 * float(np.mean(np.square(one)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # too little speech in a block: it gives 1e-5
+        warnings.simplefilter("ignore", RuntimeWarning)  # too little speech in a block: STOI returns 1e-5
         intelligible = float(stoi(one, other, PHONE_RATE_HZ))
     return intelligible, float(10 * np.log10(max(signal, 1e-12) / max(noise, 1e-12)))

@@ -1,4 +1,4 @@
-"""Whether there is a server at all where a rehearsal shall call."""
+"""A check that a server listens at a rehearsal's URL."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _PORTS = {"ws": 80, "wss": 443}
 
 
 class Unreachable(UserError):
-    """Nothing answers there; the text is one sentence that says so, or what the URL should look like."""
+    """No server answers, or the URL is invalid; the message is one sentence with the remedy."""
 
 
 async def check_reachable(url: str, *, within_secs: float = CONNECT_SECS) -> None:
-    """Connect to a stream's host and port, and leave again.
+    """Connect to a stream's host and port, and disconnect.
 
     Args:
-        url: the stream's, ``ws://`` or ``wss://``.
-        within_secs: how long that may take.
+        url: the stream's URL, ``ws://`` or ``wss://``.
+        within_secs: timeout.
 
     Raises:
-        Unreachable: when it cannot be done, or the URL is none.
+        Unreachable: when the connection fails, or the URL is invalid.
     """
     parts = split_url(url)
     host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme)
@@ -38,7 +38,7 @@ async def check_reachable(url: str, *, within_secs: float = CONNECT_SECS) -> Non
         raise Unreachable(_nobody(host, port, f"no answer in {within_secs:g} s")) from error
     except OSError as error:
         raise Unreachable(_nobody(host, port, _why(error))) from error
-    writer.close()  # not waited for: a TLS goodbye may never be answered
+    writer.close()  # not awaited: the peer may never answer TLS's close
 
 
 def _nobody(host: str, port: int, why: str) -> str:

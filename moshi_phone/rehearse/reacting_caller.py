@@ -1,6 +1,6 @@
-"""A caller who listens, and speaks when it is time to: asks, pauses, tells, interrupts, agrees, is silent.
+"""A caller that reacts to the bot: it asks, pauses, tells a story, interrupts, agrees and is silent.
 
-Pure: what was heard comes in, what is said goes out, packet by packet; each scene is a generator of packets.
+Pure: heard audio in, spoken audio out, packet by packet. Each scene is a generator of packets.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ PACKET_S = 0.020
 SILENT_PACKET = bytes([g711.SILENCE]) * PACKET_SAMPLES
 SILENCE_S = 20.0
 LONGEST_S = 600.0
-"""No rehearsed conversation lasts longer, whatever the bot does."""
+"""Limit of a rehearsed conversation, whatever the bot does."""
 
-_BEGINS_S = 5.0  # an answer that has not begun by then does not come
+_BEGINS_S = 5.0  # an answer that has not begun by then counts as missing
 _GREETS_S = 3.0
-_FINISHED_S = 0.9  # a bot that is silent for so long has said what it had to say
-_LISTENS_S = 20.0  # to one answer, at most
-_HAS_THE_TURN_S = 1.5  # a bot that speaks for so long can be interrupted
+_FINISHED_S = 0.9  # after this silence the bot has finished
+_LISTENS_S = 20.0  # limit for one answer
+_HAS_THE_TURN_S = 1.5  # after this much speech the bot can be interrupted
 _AFTER_BACKCHANNEL_S = 1.5
 _AFTER_ASIDE_S = 2.5
-_THINKS_S = 0.4  # a caller's own time, so that their turn does not begin at the bot's last sound
+_THINKS_S = 0.4  # the caller's reaction time after the bot's last sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class Scene:
     """A part of the call.
 
     Attributes:
-        key: what kind of scene.
-        begin_s: when it began, since the start of the call.
-        end_s: when it ended.
-        said_s: when the words that it is about began; None where they were not said.
-        said_until_s: when they ended.
+        key: the kind of scene.
+        begin_s: its begin, since the start of the call.
+        end_s: its end.
+        said_s: begin of the scene's key words; None if they were not spoken.
+        said_until_s: end of those words.
     """
 
     key: str
@@ -52,30 +52,32 @@ class Scene:
 
 
 class ReactingCaller:
-    """Plays the scenes of a rehearsal, one after the other, with one voice.
+    """Plays all scenes of a rehearsal in order, with one voice.
 
     Args:
-        voice: what it can say.
-        take: which of its clips it begins with; other calls of a rehearsal begin with others.
-        silence_s: for how long it says nothing in the last scene.
+        voice: its clips.
+        take: index of the first clip of each kind, so that the calls of a rehearsal differ.
+        silence_s: length of the silent scene.
     """
 
     def __init__(self, voice: CallerVoice, take: int = 0, silence_s: float = SILENCE_S) -> None:
         self.voice = voice
         self.scenes: list[Scene] = []
         self._take = take
-        self._used = dict[Kind, int]()  # clips of each kind that were said: none twice before all were
+        self._used = dict[Kind, int]()  # clips used of each kind: all are used before one repeats
         self._silence_s = silence_s
         self._packets = 0  # of 20 ms: the caller's clock
+        # Detects the bot's speech in the heard audio.
         self._bot = SpeechSegmenter()
         self._said: tuple[float, float] | None = None  # begin and end of the last clip
+        # The script: each packet is the next item of this generator.
         self._play = self._play_all()
 
     def next_packet(self, heard: NDArray[np.int16]) -> bytes | None:
         """Return the next 20 ms, µ-law, or None at the end of the call.
 
         Args:
-            heard: int16 ``[n]``, 8 kHz: what was heard since the last packet.
+            heard: int16 ``[n]``, 8 kHz: the audio heard since the last packet.
         """
         self._bot.feed(heard)
         packet = next(self._play, None) if self._now_s < LONGEST_S else None
@@ -93,7 +95,7 @@ class ReactingCaller:
 
     @property
     def _bot_silent_s(self) -> float:
-        """For how long nothing has been heard of the bot."""
+        """Duration of the bot's current silence."""
         if self._bot_speaks:
             return 0.0
         return self._now_s - (self._bot.segments[-1].end_s if self._bot.segments else 0.0)
@@ -103,7 +105,7 @@ class ReactingCaller:
         return bool(spans) and spans[-1].end_s > at_s
 
     def _bot_has_spoken_s(self, at_s: float) -> float:
-        """For how long the bot has been speaking since a moment, short pauses aside; 0 while it does not."""
+        """Return how long the bot has spoken since a time, including short pauses; 0 while it is silent."""
         spans = [span for span in self._bot.spans if span.end_s > at_s]
         return 0.0 if not spans or self._bot_silent_s > 0.3 else self._now_s - max(at_s, spans[0].begin_s)  # noqa: PLR2004
 
@@ -152,7 +154,7 @@ class ReactingCaller:
             yield from self._listen()
 
     def _into_the_answer(self, kind: Kind) -> Iterator[bytes]:
-        """Ask for a long answer, and say something once the bot is well into it."""
+        """Ask for a long answer, and play a clip once the bot is well into it."""
         yield from self._say("open" if self.voice.of("open") else "question")
         asked_s, self._said = self._now_s, None
         yield from self._wait(lambda: self._bot_began_after(asked_s), _BEGINS_S)

@@ -1,4 +1,4 @@
-"""What one rehearsed call leaves behind to be measured: what was said when, and what the ear got."""
+"""The record of one rehearsed call: sent audio, played audio, and events with their times."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PACKETS_A_FRAME = 4
 
 @dataclass(frozen=True, slots=True)
 class StatusSample:
-    """What the server said of the call while it ran.
+    """The server's metrics of the running call at one time.
 
     Attributes:
-        at_s: when, on the caller's clock.
-        backlog_frames: of the caller's frames, not answered yet.
-        lead_ms: audio that it believes to be sent and not played.
-        dropped_frames: of the caller's frames since the start, never answered.
-        trimmed_ms: silence taken out of its own speech since the start.
+        at_s: time on the caller's clock.
+        backlog_frames: the caller's frames not answered yet.
+        lead_ms: the server's estimate of sent, unplayed audio.
+        dropped_frames: the caller's frames dropped since the start.
+        trimmed_ms: silence trimmed from the bot's speech since the start.
     """
 
     at_s: float
@@ -35,27 +35,27 @@ class StatusSample:
 
     @property
     def lost_samples(self) -> int:
-        """Answer that never was sent, in samples at 8 kHz."""
+        """Audio that the server did not send, in samples at 8 kHz."""
         return self.dropped_frames * PACKETS_A_FRAME * PACKET_SAMPLES + round(self.trimmed_ms * 8)
 
 
 @dataclass
 class CallRecord:
-    """One call, as its caller lived it. Times are seconds on the caller's clock.
+    """One call from the caller's side. Times are seconds on the caller's clock.
 
     Attributes:
-        said: µ-law, what the caller said; sample i is spoken i / 8000 s after ``began_s``.
-        began_s: when the ``start`` message left.
-        left_s: when each 20 ms packet left; due when its last sample was spoken.
-        ear: what was played to the caller.
-        hung_up_s: when ``stop`` left, or the line broke.
-        refused: why the stream was not let in, or None.
-        broken: how the line broke before the caller hung up, or None.
-        closed_after_s: how long after ``stop`` the server closed the socket; None if it did not.
-        close_code: the socket's closing code (RFC 6455), where there was one.
-        violations: what Twilio would not have accepted, the first few.
-        violation_count: how many there were.
-        told: what the server said of the call, in order.
+        said: the caller's audio, µ-law; sample i is spoken i / 8000 s after ``began_s``.
+        began_s: time of the ``start`` message.
+        left_s: sending time of each 20 ms packet; due after its last sample.
+        ear: the audio played to the caller.
+        hung_up_s: time of ``stop``, or of the connection's loss.
+        refused: why the server refused the stream, or None.
+        broken: how the connection broke before the caller hung up, or None.
+        closed_after_s: time from ``stop`` to the server's close; None if it did not close.
+        close_code: the WebSocket's close code (RFC 6455), or None.
+        violations: the first few messages that Twilio would reject.
+        violation_count: number of such messages.
+        told: the server's metrics during the call, in order.
     """
 
     said: bytes | bytearray
@@ -73,20 +73,20 @@ class CallRecord:
 
     @property
     def secs(self) -> float:
-        """From ``start`` to ``stop``."""
+        """Duration from ``start`` to ``stop``."""
         return self.hung_up_s - self.began_s
 
     @property
     def said_pcm(self) -> NDArray[np.float32]:
-        """What was said until the call's end: float32 ``[n]``, 8 kHz."""
+        """The sent audio until the call's end: float32 ``[n]``, 8 kHz."""
         return pcm.to_float(g711.decode(bytes(self.said[: len(self.left_s) * PACKET_SAMPLES])))
 
     @property
     def heard_pcm(self) -> NDArray[np.float32]:
-        """What was heard until the call's end, on the same time line: float32 ``[n]``, 8 kHz."""
+        """The played audio until the call's end, on the same time line: float32 ``[n]``, 8 kHz."""
         return pcm.to_float(g711.decode(self.ear.heard(self.hung_up_s).tobytes()))
 
     @property
     def frame_ends_s(self) -> NDArray[np.float64]:
-        """When each whole frame (80 ms) of the caller had left: float64 ``[frames]``."""
+        """Sending times of the caller's whole frames (80 ms): float64 ``[frames]``."""
         return np.array(self.left_s[PACKETS_A_FRAME - 1 :: PACKETS_A_FRAME])

@@ -1,4 +1,4 @@
-"""One rehearsed call from the webhook to the freed session, and several at once."""
+"""A rehearsal: one or several simultaneous calls, from the webhook to the freed session."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from moshi_phone.rehearse.urls import beside
 from moshi_phone.rehearse.webhook import NoStream, NoWebhook, ask_webhook
 from moshi_phone.runtime.call_log import short_sid
 
-_NOT_IN_STEP_S = 0.5  # callers at once do not all dial at the same moment
+_NOT_IN_STEP_S = 0.5  # simultaneous callers dial within this time
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a rehearsal calls, and what is known of it beforehand.
+    """The server to call, and facts known before the call.
 
     Attributes:
-        url: the stream's.
-        auth_token: what the webhook's signature is made with, where there is one.
-        public_url: what the signature is made for.
-        password: of the server's /calls, where it has one.
-        ready_s: how long the server took to get ready, where it was started for this.
-        repeats_after_ms: by how much its engine repeats the caller on purpose, where that is known.
+        url: the stream's URL.
+        auth_token: key of the webhook's signature, if any.
+        public_url: the URL that the signature covers.
+        password: of the server's /calls, if any.
+        ready_s: the server's start time, if the rehearsal started it.
+        repeats_after_ms: intended delay of an engine that repeats the caller, if known.
     """
 
     url: str
@@ -54,17 +54,17 @@ class Target:
 
 @dataclass
 class RehearsalResult:
-    """All there is to say of one rehearsed call.
+    """The results of one rehearsed call.
 
     Attributes:
-        call_sid: its name.
-        record: what went over the line.
-        found: the measurements.
-        points: the checklist.
-        health: what the server said of itself before the call, where it did.
-        metrics: what it said of the call in the end, where it did; its words are among them.
-        talk: its conversation.
-        scenes: how the conversation went, scene by scene, where the caller reacted.
+        call_sid: the call's SID.
+        record: the call's record.
+        found: its measurements.
+        points: its checklist.
+        health: the server's health before the call, if known.
+        metrics: the server's final metrics of the call, including its words, if known.
+        talk: the review of its conversation.
+        scenes: verdicts by scene, for a reacting caller.
     """
 
     call_sid: str
@@ -78,7 +78,7 @@ class RehearsalResult:
 
     @property
     def held(self) -> bool:
-        """Whether no point failed, of the line and of the conversation."""
+        """Whether no criterion failed, of the line and of the conversation."""
         return held(self.points) and all(scene.passed is not False for scene in self.scenes)
 
 
@@ -92,23 +92,23 @@ async def rehearse(
     progress: Callable[[int], None] = lambda _: None,
     take: int = 0,
 ) -> list[RehearsalResult]:
-    """Make one call, or several at once, and judge each when all are over.
+    """Make one or several simultaneous calls, and judge each after all have ended.
 
     Args:
-        target: where to call.
-        said: what each caller says: µ-law, 8 kHz; or the voices of callers who react, taken in turn.
-        calls: how many at once.
-        jitter_ms: by how much a caller's packets are held up at most.
-        make_room: gives the room, with echo and noise, that the caller of a number calls from.
-        progress: told after each second of each call.
-        take: which clips the callers who react begin with.
+        target: the server to call.
+        said: the callers' audio, µ-law, 8 kHz; or voices of reacting callers, used in turn.
+        calls: number of simultaneous calls.
+        jitter_ms: maximum delay of a caller's packets.
+        make_room: returns the room, with echo and noise, of the caller with this number.
+        progress: called each second of each call.
+        take: index of the reacting callers' first clips.
     """
     health = await StatusClient(target.url, target.password).health()
     sessions = int(health["sessions"]) if health and "sessions" in health else None
 
     async def one(number: int) -> _Call:
         if calls > 1:
-            # By the call's number, so that two rehearsals dial alike.
+            # Seeded with the call's number, so that rehearsals are reproducible.
             await asyncio.sleep(random.Random(number).uniform(0, _NOT_IN_STEP_S))
         speaks: bytes | ReactingCaller
         if isinstance(said, bytes):
@@ -130,13 +130,13 @@ async def rehearse(
 
     made = await asyncio.gather(*(one(number) for number in range(calls)))
     free = await StatusClient(target.url, target.password).free(sessions) if sessions is not None else None
-    # Only now: measuring takes a core for a second, which no running call should have to wait for.
+    # After all calls: measuring uses a core for a second, which would disturb running calls.
     return [_judge(target, call, health, free) for call in made]
 
 
 @dataclass
 class _Call:
-    """A call that was made, and what was learnt beside it."""
+    """A finished call, with facts beyond its record."""
 
     call_sid: str
     record: CallRecord
@@ -185,7 +185,7 @@ def _judge(
 
 
 def _review(call: _Call, found: Measurements) -> Reviewed:
-    """Judge the conversation, by what was said and what the ear got."""
+    """Judge the conversation from the sent and the played audio."""
     record = call.record
     sides = [(32_767 * side).astype(np.int16) for side in (record.said_pcm, record.heard_pcm)]
     both = np.zeros((max(len(side) for side in sides), 2), np.int16)

@@ -1,4 +1,4 @@
-"""What a rehearsal leaves in its directory: recordings, transcripts, the measurements and pictures."""
+"""The report directory of a rehearsal: recordings, transcripts, measurements and pictures."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from moshi_phone.rehearse.rehearsal import RehearsalResult
 
 
 def make_report_directory(directory: Path) -> None:
-    """Make the directory, and see that it can be written to, before anything is put off until then.
+    """Create the directory, and check before the call that it is writable.
 
     Raises:
-        OSError: when it cannot.
+        OSError: when it is not writable.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=directory):  # or it would be known only after the call
+    with NamedTemporaryFile(dir=directory):  # otherwise a failure would show only after the call
         pass
 
 
 def write_report(directory: Path, calls: list[RehearsalResult], provenance: Provenance) -> list[Path]:
-    """Write the report of one call, or one that compares several, with each one's own in a folder below.
+    """Write the report of one call, or a comparison of several with a subdirectory for each.
 
     Args:
-        directory: where to; it is made.
-        calls: all of the rehearsal.
-        provenance: where the report comes from.
+        directory: the target; created if necessary.
+        calls: all calls of the rehearsal.
+        provenance: the report's metadata.
 
     Returns:
         The files written.
 
     Raises:
-        OSError: when they cannot be.
+        OSError: when a file cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     if len(calls) == 1:
@@ -100,7 +100,7 @@ def _facts(call: RehearsalResult, provenance: Provenance, name: str) -> CallFact
     options = provenance.options
     engine = provenance.engine or "engine unknown"
     told = [str(options[key]) for key in ("model", "voice") if options.get(key)]
-    if engine == "moshi" and options.get("quantize", "auto") != "auto":  # the model decides
+    if engine == "moshi" and options.get("quantize", "auto") != "auto":  # the model's files determine it
         told.append(f"quantized to {options['quantize']} bits")
     return replace(
         call.talk.facts,
@@ -127,7 +127,7 @@ def _line_points(call: RehearsalResult) -> str:
 
 
 def _write_wav(path: Path, record: CallRecord) -> Path:
-    """Write both sides on one time line: the caller left, what the caller heard right."""
+    """Write a stereo file on one time line: sent audio left, played audio right."""
     said, heard = record.said_pcm, record.heard_pcm
     length = max(len(said), len(heard))
     sides = np.zeros((length, 2), np.float32)
@@ -161,7 +161,7 @@ def _measured(call: RehearsalResult) -> dict[str, Any]:
 
 
 def _series(call: RehearsalResult) -> dict[str, Any]:
-    """Return what the picture shows as numbers."""
+    """Return the picture's data as numbers."""
     return {
         "delay_ms": finite(call.found.delay_ms),
         "lead_at_s": finite(call.found.lead_at_s),

@@ -1,4 +1,4 @@
-"""Where the caller phones from: a loudspeaker whose sound comes back, and noise. Pure."""
+"""A model of the caller's room: the loudspeaker's echo, and noise. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.rehearse.playback import Playback
 
 MIN_ECHO_MS = 30.0
-"""What comes back sooner has not been heard yet when its packet leaves."""
+"""Lower bound: an earlier echo would contain audio not yet played when its packet leaves."""
 _REVERBERATION_SAMPLES = PHONE_RATE_HZ * 80 // 1000
 _DECAY = 6.9  # over that time: 60 dB
 _DIRECT = 2.0
@@ -18,12 +18,12 @@ _VOICE_RMS = 0.1  # -20 dB of full scale
 
 
 class Room:
-    """Adds to what the caller says.
+    """Adds echo and noise to the caller's audio.
 
     Args:
-        echo_ms: after which what is heard comes back; None for a phone without an echo.
-        echo_db: by how much weaker.
-        noise_db: how far below a voice there is noise; None for silence.
+        echo_ms: delay of the echo; None for no echo.
+        echo_db: attenuation of the echo.
+        noise_db: level of the noise below a voice; None for no noise.
         seed: of the reverberation and the noise.
     """
 
@@ -38,7 +38,9 @@ class Room:
         self._rng = np.random.default_rng(seed)
         count = _REVERBERATION_SAMPLES
         response = self._rng.standard_normal(count) * np.exp(-_DECAY * np.arange(count) / count)
+        # The direct sound, then decaying noise: a simple model of a room's impulse response.
         response[0] = _DIRECT
+        # Normalized to unit energy, so that echo_db is the attenuation.
         gain = 0.0 if echo_ms is None else 10 ** (-echo_db / 20)
         self._response = (gain * response / np.sqrt(np.sum(response**2))).astype(np.float32)
         self._delay_samples: int | None = None
@@ -47,12 +49,12 @@ class Room:
         self._noise_rms = 0.0 if noise_db is None else _VOICE_RMS * 10 ** (-noise_db / 20)
 
     def packet(self, said: bytes, ear: Playback, at: int) -> bytes:
-        """Return what leaves the phone, µ-law, of what is said from a sample of the call on.
+        """Return the packet that leaves the phone, µ-law: the caller's audio with echo and noise.
 
         Args:
-            said: µ-law, 8 kHz.
-            ear: what is heard; it must have taken all that has arrived.
-            at: the first sample's number since the call's start.
+            said: the caller's audio, µ-law, 8 kHz.
+            ear: the playout, with all audio that has arrived.
+            at: number of the first sample since the call's start.
         """
         samples = pcm.to_float(g711.decode(said))
         if self._delay_samples is not None:

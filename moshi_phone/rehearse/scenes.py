@@ -1,4 +1,4 @@
-"""Judges a rehearsed conversation scene by scene. Pure."""
+"""Verdicts on a rehearsed conversation, scene by scene. Pure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from moshi_phone.rehearse.reacting_caller import Scene
 
 GREETING_S = 3.0
 ANSWER_MS = 500.0
-"""Of a single answer, where the median of many is held to ``criteria.RESPONSE_MS``."""
+"""Bound for a single answer; ``criteria.RESPONSE_MS`` is the bound for the median of many."""
 BABBLE_SHARE = 0.5
 _EDGE_S = 0.15
 _AFTER_ASIDE_S = 2.5
 
 
 def judge_scenes(call: Reviewed, scenes: Sequence[Scene]) -> list[Criterion]:
-    """Return one point for each kind of scene, over all scenes of the kind."""
+    """Return one criterion for each kind of scene, over all scenes of that kind."""
     by_key: dict[str, list[Scene]] = {}
     for scene in scenes:
         by_key.setdefault(scene.key, []).append(scene)
@@ -170,7 +170,7 @@ def _within(call: Reviewed, scenes: Sequence[Scene]) -> list[Event]:
 
 
 def _is_said(at_s: float, scenes: Sequence[Scene]) -> bool:
-    """Say whether something began with the words that one of the scenes is about."""
+    """Return whether a time falls within the key words of one of the scenes."""
     return any(
         scene.said_s is not None and scene.said_s - _EDGE_S <= at_s <= (scene.said_until_s or 0.0)
         for scene in scenes

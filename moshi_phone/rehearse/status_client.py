@@ -1,4 +1,4 @@
-"""What a server says of itself: ``/healthz``, and ``/calls`` where it lets us look."""
+"""A client of a server's ``/healthz`` and ``/calls``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ FREE_WITHIN_S = 3.0
 
 
 class StatusClient:
-    """Asks a server how it is doing. A server that does not tell is no error: the answer is None.
+    """Requests a server's status. A server that does not answer is not an error: the result is None.
 
     Args:
-        stream_url: the stream's; the rest stands beside it.
-        password: of its /calls, where the server wants one.
+        stream_url: the stream's URL; the others are relative to it.
+        password: of the server's /calls, if any.
     """
 
     def __init__(self, stream_url: str, password: str | None = None) -> None:
@@ -30,21 +30,21 @@ class StatusClient:
         self._base = beside(stream_url, "")
 
     async def health(self) -> dict[str, Any] | None:
-        """Ask ``/healthz``."""
+        """Request ``/healthz``."""
         return await self._ask("/healthz")
 
     async def metrics(self, call_sid: str) -> dict[str, Any] | None:
-        """Ask for one call's metrics, while it runs or shortly after."""
+        """Request a call's metrics, while it runs or shortly after."""
         return await self._ask(f"/calls/{call_sid}")
 
     async def told(self, call_sid: str) -> StatusSample | None:
-        """Ask what is known of a running call."""
+        """Request a sample of a running call's metrics."""
         asked_s = time.perf_counter()
         metrics = await self.metrics(call_sid)
         return None if metrics is None else as_sample(metrics, asked_s)
 
     async def free(self, sessions_before: int) -> tuple[bool, str] | None:
-        """Wait until no more sessions are open than before the call; say whether that came true."""
+        """Wait until no more sessions are open than before the call; return whether they closed in time."""
         deadline_s = time.perf_counter() + FREE_WITHIN_S
         while True:
             health = await self.health()
@@ -55,11 +55,11 @@ class StatusClient:
                 return True, f"{open_now} of {health.get('capacity', '?')} sessions open"
             if time.perf_counter() > deadline_s:
                 return False, f"{open_now} sessions still open after {FREE_WITHIN_S:g} s"
-            await asyncio.sleep(POLL_S)  # a call's end takes the server some tenths of a second
+            await asyncio.sleep(POLL_S)  # the server ends a call within tenths of a second
 
     @contextlib.asynccontextmanager
     async def listening(self, call_sid: str, told: list[StatusSample]) -> AsyncIterator[None]:
-        """Collect what the server says of a call while the block runs."""
+        """Collect samples of a call's metrics while the block runs."""
 
         async def listen() -> None:
             while True:
@@ -73,7 +73,7 @@ class StatusClient:
             yield
         finally:
             listening.cancel()
-            await asyncio.wait([listening])  # not awaited itself, which would raise its cancellation here
+            await asyncio.wait([listening])  # awaiting the task would raise CancelledError here
 
     async def _ask(self, path: str) -> dict[str, Any] | None:
         timeout = aiohttp.ClientTimeout(total=5)
@@ -85,12 +85,12 @@ class StatusClient:
                 said = await answer.json()
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return None
-        # 503 is how /healthz says that no call would be taken; it tells all the rest with it.
+        # /healthz answers 503 when it takes no calls, with the same body.
         return said if isinstance(said, dict) and answer.status in (200, 503) else None
 
 
 def as_sample(metrics: dict[str, Any], at_s: float) -> StatusSample | None:
-    """Understand a call's metrics; None when they are not ours."""
+    """Convert a call's metrics to a sample; None if fields are missing."""
     try:
         return StatusSample(
             at_s,

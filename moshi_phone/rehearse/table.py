@@ -1,4 +1,4 @@
-"""The checklist as a person reads it on a terminal."""
+"""The checklist as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BY_SPEED = "* depends on this machine's speed: one that is too slow for its engi
 
 
 def checklist(points: list[Criterion]) -> Table:
-    """Lay out one call's points: mark, name, figure, bound."""
+    """Return a table of one call's points: mark, name, figure, bound."""
     table = _table("what was measured")
     for point in points:
         table.add_row(_MARKS[point.passed], _title(point), Text(point.figure), Text(point.bound, "dim"))
@@ -30,7 +30,7 @@ def checklist(points: list[Criterion]) -> Table:
 
 
 def shares(calls: list[RehearsalResult]) -> str | None:
-    """Say where the delay of a server elsewhere comes from; None where none answered, or nothing is known."""
+    """Return a sentence on the parts of a remote server's delay; None without a remote server or data."""
     parts = [
         f"{median(found):.0f} ms {where}"
         for stage, where in SHARES.items()
@@ -48,7 +48,7 @@ def _p50(call: RehearsalResult, stage: str) -> float | None:
 
 
 def distributions(calls: list[RehearsalResult]) -> Table:
-    """Lay out the same points for several calls: how many hold each, and how what was measured is spread."""
+    """Return a table of several calls: passes of each point, and the spread of its numbers."""
     table = _table("over all calls: least, median, most")
     for point in compare(calls):
         words = f"{point.held} of {point.judged} hold" if point.judged else "not judged"
@@ -60,7 +60,7 @@ def distributions(calls: list[RehearsalResult]) -> Table:
 
 
 def scenes(calls: list[RehearsalResult]) -> Table:
-    """Lay out how the conversation went, scene by scene, over all calls."""
+    """Return a table of the conversations' scenes, over all calls."""
     table = _table("conversation")
     by_key: dict[str, list[TalkCriterion]] = {}
     for call in calls:
@@ -96,7 +96,7 @@ def _title(point: Criterion | Compared) -> Text:
 
 
 def _spread(name: str, spread: NumberSpread) -> str:
-    """Return a number's least, median and most over all calls that know it."""
+    """Format a number's least, median and most over all calls that have it."""
     words = name.replace("_", " ")
     if spread.median is None:
         return f"{words} unknown"

@@ -1,4 +1,4 @@
-"""What Twilio does before the stream: asks the webhook, and reads its TwiML to the caller."""
+"""Twilio's part before the stream: the request to the webhook, and its TwiML."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import aiohttp
 from twilio.request_validator import RequestValidator
 
 SPOKEN = ("Say", "Play")
-"""The verbs by which a strange voice speaks before the engine's own."""
+"""Verbs that speak to the caller in a voice other than the engine's."""
 
 
 class NoStream(Exception):
-    """The webhook answers, but its TwiML connects no stream; the text says what it does instead."""
+    """The webhook's TwiML connects no stream; the message says what it does instead."""
 
 
 class NoWebhook(Exception):
-    """There is no webhook that would answer us; the text says why."""
+    """No webhook answers, or it refuses; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Connection:
-    """What the TwiML told Twilio to do.
+    """The content of the TwiML.
 
     Attributes:
-        prompts_before_stream: the verbs of speech before ``<Connect>``, in order.
+        prompts_before_stream: the speaking verbs before ``<Connect>``, in order.
         parameters: the stream's ``<Parameter>`` elements, by name.
     """
 
@@ -35,7 +35,7 @@ class Connection:
 
 
 def read_twiml(text: str) -> Connection:
-    """Read TwiML up to its ``<Connect><Stream>``.
+    """Parse TwiML up to its ``<Connect><Stream>``.
 
     Raises:
         NoStream: when it is not TwiML, or connects no stream.
@@ -58,19 +58,19 @@ def read_twiml(text: str) -> Connection:
 async def ask_webhook(
     url: str, call_sid: str, *, auth_token: str | None = None, public_url: str | None = None
 ) -> Connection:
-    """Ask for a call's TwiML, signed where there is a token to sign with.
+    """Request a call's TwiML, signed if there is an auth token.
 
     Args:
-        url: where the webhook is asked.
-        call_sid: of the call that comes in.
-        auth_token: to sign with.
-        public_url: what the world calls the server; the signature is for this, not for where we ask.
+        url: the webhook's URL.
+        call_sid: SID of the incoming call.
+        auth_token: key of the signature.
+        public_url: the server's public URL, which the signature covers in place of ``url``.
 
     Raises:
-        NoWebhook: when there is none, or it will not answer us.
-        NoStream: when its answer connects no stream.
+        NoWebhook: when no webhook answers, or it refuses.
+        NoStream: when its TwiML connects no stream.
     """
-    # 555-01xx is nobody's number.
+    # 555-01xx numbers are reserved for fiction.
     form = {"CallSid": call_sid, "From": "+15550100", "To": "+15550101", "Direction": "inbound"}
     headers = {}
     if auth_token:
