@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import psutil
 import pytest
 import uvicorn.server
@@ -24,6 +25,9 @@ from tests.support.clone import Clone
 from tests.support.logs import Logged, logged_lines
 
 _MUCH_MEMORY_BYTES = 1_500_000_000
+
+hypothesis.settings.register_profile("no-deadline", deadline=None)  # a busy machine takes its time
+hypothesis.settings.load_profile("no-deadline")
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and with them every program that they
 # start: what must end by it would wait for ever.
