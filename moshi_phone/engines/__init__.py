@@ -1,1 +1,1 @@
-"""What answers a call: the interface, the parrot, Moshi, servers elsewhere."""
+"""Engines that answer calls: the interface, the parrot, Moshi, and remote servers."""

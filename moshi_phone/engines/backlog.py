@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from moshi_phone.audio.formats import Pcm
 from moshi_phone.audio.silence import is_silent
 
-LIMIT_FRAMES = 5  # 400 ms: a conversation that is further behind is better off with a gap
+LIMIT_FRAMES = 5  # 400 ms: beyond this, a gap is better than the delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Backlog:
     def __init__(self, limit_frames: int = LIMIT_FRAMES) -> None:
         self._limit_frames = limit_frames
         self._waiting: list[Waiting] = []  # at most limit_frames: scanning it for silence is cheap
-        self._taken_frames = 0  # at work in a stage; these can no longer be dropped
+        self._taken_frames = 0  # in progress in a stage; can no longer be dropped
         self.dropped_frames = 0
 
     @property

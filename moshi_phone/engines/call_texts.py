@@ -15,17 +15,17 @@ _PLACEHOLDER = re.compile(r"\{(now|weekday|caller)\}")
 
 
 def has_placeholder(text: str | None) -> bool:
-    """Tell whether something in a text is to be filled."""
+    """Return whether a text has a placeholder."""
     return bool(text and _PLACEHOLDER.search(text))
 
 
 def fill(request: CallOverrides, here: datetime, caller: str) -> CallOverrides:
-    """Fill the persona and the greeting of a call; other braces stay as they are.
+    """Fill the placeholders of a call's persona and greeting; other braces are unchanged.
 
     Args:
-        request: what the call asks for.
-        here: the time at the line's place.
-        caller: the number of the person at the other end; empty where it is not known.
+        request: the call's settings.
+        here: the local time of the line.
+        caller: the other person's number; empty if unknown.
     """
     values = {
         "now": clock_words(here),

@@ -29,7 +29,7 @@ class EngineChoice:
         reason: follows the engine's name in the log: "because …", "on Metal".
         hint: how to select another one; may be empty.
         personas: the settings of calls, by number or by name.
-        left_out: options that are set, and mean nothing to it.
+        left_out: set options that the engine ignores.
     """
 
     engine: DuplexEngine
@@ -40,13 +40,13 @@ class EngineChoice:
 
     @property
     def line(self) -> str:
-        """All of it in one line, for the log."""
+        """Return the choice in one line, for the log."""
         hints = [*([self.hint] if self.hint else []), *(f"{name} is left out" for name in self.left_out)]
         return f"Engine: {'; '.join([f'{self.engine.name}, {self.reason}', *hints])}."
 
 
 def accelerator() -> str | None:
-    """Name the accelerator that mlx would run on here, or None where it would run on the CPU."""
+    """Return the name of mlx's accelerator on this machine, or None if mlx would use the CPU."""
     try:
         import mlx.core as mx  # noqa: PLC0415 - loading mlx takes a moment, and the parrot does not need it
     except ImportError:  # mlx without a backend, or with one whose driver is missing
@@ -59,7 +59,7 @@ def accelerator() -> str | None:
 
 
 def unused_gpu() -> str | None:
-    """Name this machine's NVIDIA GPU if mlx does not use it."""
+    """Return the name of this machine's NVIDIA GPU if mlx does not use it."""
     return None if accelerator() else nvidia.nvidia_card()
 
 
@@ -69,7 +69,7 @@ def uses_backends(options: EngineOptions) -> bool:
 
 
 def create_engine(options: EngineOptions) -> EngineChoice:
-    """Make the engine that the options select, with the reason and the alternative.
+    """Create the engine that the options select, with the reason and the alternative.
 
     Raises:
         EngineUnavailable: when the options ask for something that is not available.
@@ -132,7 +132,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
 
 
 def _left_out_by_parrot(options: EngineOptions) -> tuple[str, ...]:
-    """Name the options that are set, and that only a model can follow."""
+    """Return the set options that only a model supports."""
     # Who asks for a persona, or for one of PersonaPlex's voices, gets a model by that, and has not named one.
     is_named = options.model not in ("", PERSONAPLEX_REPO)
     asked = {
@@ -146,14 +146,14 @@ def _left_out_by_parrot(options: EngineOptions) -> tuple[str, ...]:
 
 
 def _parrot(options: EngineOptions) -> ParrotEngine:
-    """Make a parrot, with the given number of calls if one was given."""
+    """Create a parrot, with the number of calls if it is set."""
     if options.calls in (DEFAULT_CALLS, AUTO_CALLS):
         return ParrotEngine(options.parrot_delay)
     return ParrotEngine(options.parrot_delay, options.calls)
 
 
 def _own_engine(options: EngineOptions) -> DuplexEngine:
-    """Make an engine of the user's own: its class takes the options, or no argument."""
+    """Create the user's own engine: its class takes the options, or no argument."""
     made = load(options.engine, "--engine")
     if not (isinstance(made, type) and issubclass(made, DuplexEngine)):
         raise PluginUnfit(f"--engine: expected a class derived from DuplexEngine, got {options.engine}.")
@@ -176,7 +176,7 @@ def _own_engine(options: EngineOptions) -> DuplexEngine:
         raise PluginUnfit(
             f"--engine: {options.engine} cannot be made from EngineOptions ({error})."
         ) from error
-    except Exception as error:  # whatever the user's own class raises while it is made
+    except Exception as error:  # the user's class may raise anything
         raise PluginUnfit(f"--engine: {options.engine} cannot be made ({describe_error(error)}).") from error
 
 

@@ -30,7 +30,7 @@ LISTEN = "listen"
 
 
 class EngineError(UserError):
-    """An engine's own failure; its text is one sentence that the user can act on."""
+    """An engine's failure; the message is one sentence that the user can act on."""
 
 
 BUGS = (Exception, SystemExit, KeyboardInterrupt)
@@ -54,12 +54,12 @@ class EngineFailed(EngineError):
 
 
 class RequestRefused(EngineError):
-    """A call asks for something that this engine does not support; the text has the remedy."""
+    """A call requests an unsupported setting; the message gives the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallOverrides:
-    """One call's settings; None takes what the engine was started with.
+    """One call's settings; None means the engine's default.
 
     Attributes:
         persona: the bot's role, in words; never logged, and not in the ``repr``.
@@ -89,7 +89,7 @@ NO_OVERRIDES = CallOverrides()
 
 @dataclass(frozen=True, slots=True)
 class CallerText:
-    """A piece of what the caller said.
+    """A piece of the caller's words.
 
     Attributes:
         text: with a space where a word begins.
@@ -129,9 +129,9 @@ class ServerStatus:
 
     Attributes:
         name: host and port.
-        kind: what kind of server.
-        calls: its running calls.
-        capacity: how many calls it may hold.
+        kind: the kind of server.
+        calls: number of its running calls.
+        capacity: maximum number of its calls.
         error: one sentence on why it is out of service, or None.
     """
 
@@ -215,7 +215,7 @@ class DuplexSession(ABC):
         """Wait until all queued words have been said, or the session has ended."""
 
     async def finish_listening(self) -> tuple[CallerText, ...]:
-        """Transcribe the rest of what was fed, and give the caller's words that no step has carried.
+        """Transcribe the remaining frames, and return the caller's words that no step has carried.
 
         Called once, at the call's end, after the last read of ``outputs()`` and before ``close()``. Frames
         fed later are ignored. It takes ``LAST_WORDS_SECS`` at most.
@@ -314,7 +314,7 @@ class DuplexEngine(ABC):
         """Check that this engine supports all fields of a request.
 
         Raises:
-            RequestRefused: naming the first field that it does not support.
+            RequestRefused: names the first unsupported field.
         """
         if beyond := sorted(request.requested - self.supported_overrides):
             raise RequestRefused(f"The engine {self.name} takes no {beyond[0]} for a call; leave it out.")
@@ -328,7 +328,7 @@ def check_frame(pcm: Pcm) -> Pcm:
     """Return the frame if it is float32 ``[1920]``.
 
     Raises:
-        ValueError: saying what was expected and what came.
+        ValueError: states the expected and the actual shape and dtype.
     """
     if pcm.shape != (FRAME_SAMPLES,) or pcm.dtype != np.float32:
         raise ValueError(f"expected float32 [{FRAME_SAMPLES}], got {pcm.dtype} {list(pcm.shape)}")

@@ -1,4 +1,4 @@
-"""What a section of ``personas.toml`` says of the hours in which it is answered, and of all others. Pure.
+"""Opening hours of a section of ``personas.toml``, and the treatment of calls outside them. Pure.
 
 hours = "Mon-Fri 08:00-17:00"
 timezone = "Europe/Berlin"
@@ -38,16 +38,16 @@ CLOSED_SAY = "We are closed now. Please call again during our opening hours."
 
 @dataclass(frozen=True)
 class LineHours:
-    """When a line is open, and what callers get when it is not.
+    """A line's opening hours, and the treatment of calls when it is closed.
 
     Attributes:
-        hours: when it is open.
-        when_closed: ``persona``: it is answered by another role; ``transfer``: another phone rings; ``say``:
-            Twilio's voice says something; ``message``: the caller can leave a message.
-        persona: of ``persona``; None for that of the section.
-        greeting: likewise.
-        say: the words of ``say`` and ``message``; None for words of ours.
-        transfer_to: of ``transfer``; None for ``--transfer-to``.
+        hours: the opening hours.
+        when_closed: ``persona``: another persona answers; ``transfer``: another phone rings; ``say``:
+            Twilio's voice speaks; ``message``: the caller can leave a message.
+        persona: for ``persona``; None for the section's.
+        greeting: for ``persona``; None for the section's.
+        say: the words of ``say`` and ``message``; None for the default words.
+        transfer_to: for ``transfer``; None for ``--transfer-to``.
     """
 
     hours: OpeningHours = ALWAYS_OPEN
@@ -59,13 +59,13 @@ class LineHours:
 
 
 def read_line_hours(table: Mapping[str, Any]) -> LineHours:
-    """Read what a section says of its hours, what it takes from the default included.
+    """Parse a section's hours, including values inherited from the default.
 
     Args:
-        table: the section's keys; others than those of ``KEYS`` do not count.
+        table: the section's keys; keys outside ``KEYS`` are ignored.
 
     Raises:
-        HoursUnfit: naming the key, what was expected, and what came.
+        HoursUnfit: names the key, the expected and the actual value.
     """
     for key in _TEXTS:
         if not isinstance(table.get(key, ""), str):

@@ -1,4 +1,4 @@
-"""Finds this machine's NVIDIA GPU, also if mlx does not use it."""
+"""Detection of this machine's NVIDIA GPU, also if mlx does not use it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ANSWER_SECS = 10.0
 
 
 def nvidia_card(driver: Path = _DRIVER) -> str | None:
-    """Name the first NVIDIA GPU, or None; queries the driver, not mlx.
+    """Return the first NVIDIA GPU's name, or None. Queries the driver, not mlx.
 
     Args:
-        driver: where Linux's driver lists its GPUs, a folder each.
+        driver: the folder in which Linux's driver lists its GPUs, one subfolder each.
     """
     for information in sorted(driver.glob("*/information")):
         for line in information.read_text(errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""When a line is open: ``Mon-Fri 08:00-17:00, Sat 09:00-12:00``, with days on which it is closed. Pure."""
+"""Opening hours such as ``Mon-Fri 08:00-17:00, Sat 09:00-12:00``, with closed days. Pure."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _DAY_MINUTES = 24 * 60
 
 
 class HoursUnfit(ValueError):
-    """What was given are no hours; the text says what was expected and what came."""
+    """The text is not a valid value; the message states the expected and the actual form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A span of time on one day of the week, or from there into the next day.
+    """A time span on one day of the week, possibly into the next day.
 
     Attributes:
         day: 0 for Monday.
         opens_min: minutes after midnight.
-        closes_min: likewise; more than 24 hours where it closes on the next day.
+        closes_min: minutes after midnight of ``day``; more than 24 hours if it closes on the next day.
     """
 
     day: int
@@ -38,12 +38,12 @@ class Span:
 
 @dataclass(frozen=True)
 class OpeningHours:
-    """Says whether it is open at a moment.
+    """The opening hours of a line.
 
     Attributes:
-        spans: when it is open in a week; None for always.
-        zone: in which time these are meant, summer time included; None for that of this machine.
-        closed: first and last day of each time in which it is closed, both included.
+        spans: the open spans of a week; None for always.
+        zone: their time zone, with daylight saving time; None for this machine's.
+        closed: first and last day of each closed period, inclusive.
     """
 
     spans: tuple[Span, ...] | None = None
@@ -51,7 +51,7 @@ class OpeningHours:
     closed: tuple[tuple[date, date], ...] = ()
 
     def local(self, moment: datetime) -> datetime:
-        """Return a moment as the clock on its wall shows it.
+        """Convert a time to the line's local time.
 
         Args:
             moment: with its time zone.
@@ -59,13 +59,13 @@ class OpeningHours:
         return moment.astimezone(self.zone)
 
     def is_open(self, moment: datetime) -> bool:
-        """Tell whether it is open.
+        """Return whether the line is open at a time.
 
         Args:
             moment: with its time zone.
         """
         here = self.local(moment)
-        # What opened yesterday may go on after midnight.
+        # A span that began yesterday may last beyond midnight.
         return self._is_open(here, here.date(), 0) or self._is_open(
             here, here.date() - timedelta(days=1), _DAY_MINUTES
         )
@@ -85,10 +85,10 @@ ALWAYS_OPEN = OpeningHours()
 
 
 def parse_hours(text: str) -> tuple[Span, ...]:
-    """Read spans of time, separated by commas.
+    """Parse time spans, separated by commas.
 
     Raises:
-        HoursUnfit: when they are none.
+        HoursUnfit: when a span is invalid.
     """
     spans = list[Span]()
     for part in text.split(","):
@@ -102,13 +102,13 @@ def parse_hours(text: str) -> tuple[Span, ...]:
             raise HoursUnfit(f"expected a time to close that is not the time to open, got {part.strip()!r}")
         if closes_min < opens_min:  # 22:00-02:00
             closes_min += _DAY_MINUTES
-        days = (last - first) % len(DAYS) + 1  # Fri-Mon goes over the end of the week
+        days = (last - first) % len(DAYS) + 1  # Fri-Mon wraps around the end of the week
         spans += [Span((first + number) % len(DAYS), opens_min, closes_min) for number in range(days)]
     return tuple(spans)
 
 
 def parse_closed(text: str) -> tuple[date, date]:
-    """Read a day, ``2026-12-24``, or a first and a last one, ``2026-12-24/2027-01-01``.
+    """Parse a day, ``2026-12-24``, or a first and a last day, ``2026-12-24/2027-01-01``.
 
     Raises:
         HoursUnfit: when it is neither.
@@ -126,10 +126,10 @@ def parse_closed(text: str) -> tuple[date, date]:
 
 
 def parse_zone(name: str) -> ZoneInfo:
-    """Find a time zone by its name in the database of time zones.
+    """Return a time zone by its IANA name.
 
     Raises:
-        HoursUnfit: when there is none of that name.
+        HoursUnfit: when the name is unknown.
     """
     try:
         return ZoneInfo(name)
@@ -153,5 +153,5 @@ def _minutes(text: str) -> int:
 
 
 def clock_words(here: datetime) -> str:
-    """Return date and time as a persona's text has them: ``2026-11-30 14:05``."""
+    """Format date and time for a persona's text: ``2026-11-30 14:05``."""
     return f"{here.date().isoformat()} {time(here.hour, here.minute).isoformat('minutes')}"

@@ -1,4 +1,4 @@
-"""Which engine answers, and how it is set. The command line is made from these fields."""
+"""Options that select and configure the engine. The command line is generated from these fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moshi_phone.engines.remote.options import RemoteOptions
 from moshi_phone.engines.voices import is_personaplex_repo, needs_personaplex
 
 DEFAULT_CALLS = 1
-AUTO_CALLS = 0  # ``--calls auto``: as many as the start's measurement says
+AUTO_CALLS = 0  # ``--calls auto``: a measurement at startup determines the number
 AUTO = "auto"
 MOSHI_PACKING = "4"
 # PersonaPlex in 4 bits is reported to speak incoherently; 8 bits are reported to be sound.
@@ -21,18 +21,18 @@ SPEECH, SILENCE, NONE = "speech", "silence", "none"  # greetings; anything else 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+    """Each field is a command-line option; ``metadata["help"]`` is its text in ``--help``."""
 
     GROUP: ClassVar = "engine"
 
     @property
     def listens(self) -> bool:
-        """Whether the caller's words are listened for."""
+        """Whether the caller's words are transcribed."""
         return self.listen or bool(self.listen_model)
 
     @property
     def greets_in_words(self) -> bool:
-        """Whether somebody chose the words that a call opens with."""
+        """Whether the greeting is a given text."""
         return self.greeting not in (SPEECH, SILENCE, NONE)
 
     @property
@@ -42,12 +42,12 @@ class EngineOptions:
 
     @property
     def packing(self) -> str:
-        """``--quantize`` for the model that the options name; a folder's own content may say otherwise."""
+        """``--quantize`` for the selected model; a folder's content may override it."""
         named = bool(self.persona) or needs_personaplex(self.voice) or is_personaplex_repo(self.model)
         return self.packing_for(takes_persona=named)
 
     def packing_for(self, *, takes_persona: bool) -> str:
-        """``--quantize`` for PersonaPlex (which takes a persona), or for Moshi."""
+        """Return ``--quantize`` for PersonaPlex, which takes a persona, or for Moshi."""
         if self.quantize != AUTO:
             return self.quantize
         return PERSONAPLEX_PACKING if takes_persona else MOSHI_PACKING

@@ -1,4 +1,4 @@
-"""An engine without a model: greets, then repeats the caller. Needs no download and no accelerator.
+"""An engine without a model: it greets, then repeats the caller. Needs no download and no accelerator.
 
 With a delay of 0 it is a mirror without a greeting, for measuring the line.
 The greeting was made with ``flite -voice slt`` (Debian's flite, a free synthesizer), trimmed and brought to
@@ -46,7 +46,7 @@ class ParrotSession(DuplexSession):
     def __init__(self, engine: ParrotEngine, greeting: Pcm, delay_samples: int) -> None:
         self._engine = engine
         self._greeting = greeting
-        self._words = GREETING.split() if len(greeting) else []  # not yet given as text
+        self._words = GREETING.split() if len(greeting) else []  # not yet returned as text
         # The delay line: as long as the delay, whatever the frame length.
         self._heard = np.zeros(delay_samples, np.float32)
         self._steps = StepQueue(_STEPS_KEPT)
@@ -75,12 +75,12 @@ class ParrotSession(DuplexSession):
 
     @property
     def backlog_frames(self) -> int:
-        """Steps that nobody has taken yet."""
+        """Number of unread steps."""
         return len(self._steps)
 
     @property
     def dropped_frames(self) -> int:
-        """Steps that nobody took in time."""
+        """Number of steps dropped because they were not read in time."""
         return self._dropped_frames
 
     async def close(self) -> None:
@@ -91,7 +91,7 @@ class ParrotSession(DuplexSession):
             self._steps.close()
 
     def _words_until(self, share: float) -> str:
-        """Words of the greeting up to this share of it that were not said yet, a space before each."""
+        """Return the greeting's next words up to this share of it, a space before each."""
         # The clip has no word times; spread evenly, words are off by a few tenths of a second.
         left = round(len(GREETING.split()) * (1 - share))
         said, self._words = self._words[: len(self._words) - left], self._words[len(self._words) - left :]
@@ -102,8 +102,8 @@ class ParrotEngine(DuplexEngine):
     """Opens parrot sessions.
 
     Args:
-        delay_s: how long after the caller the parrot repeats.
-        capacity: how many calls at once.
+        delay_s: delay of the repetition.
+        capacity: maximum number of simultaneous calls.
     """
 
     name = "parrot"

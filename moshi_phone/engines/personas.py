@@ -45,7 +45,7 @@ _TEXTS = ("persona", "voice", "greeting")
 
 
 class PersonasUnfit(EngineUnavailable):
-    """A persona, or a file of them, that cannot be used; the text never holds a persona's words."""
+    """A persona or its file is unusable; the message never contains a persona's words."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Personas:
         default: for calls without a section.
         sections: by name.
         names_by_number: the section of each number, E.164.
-        hours: when each section is answered, by its name; ``default`` for all other calls.
+        hours: each section's opening hours, by its name; ``default`` for all other calls.
     """
 
     default: CallOverrides = NO_OVERRIDES
@@ -75,15 +75,15 @@ class Personas:
         return self.default if name is None else self.sections[name]
 
     def name_for_call(self, *, called: str, caller: str) -> str | None:
-        """Name the section that ``for_call`` gives; None for the default."""
+        """Return the name of the section that ``for_call`` uses; None for the default."""
         return self.names_by_number.get(caller) or self.names_by_number.get(called)
 
     def hours_of(self, *, called: str, caller: str) -> LineHours:
-        """Return when the line of a call is open."""
+        """Return the opening hours of a call's line."""
         return self.hours_of_section(self.name_for_call(called=called, caller=caller))
 
     def hours_of_section(self, name: str | None) -> LineHours:
-        """Return when a section's line is open; None stands for the default."""
+        """Return a section's opening hours; None selects the default."""
         return self.hours.get(name or DEFAULT, _ALWAYS)
 
     def filled(
@@ -92,10 +92,10 @@ class Personas:
         """Fill ``{now}``, ``{weekday}`` and ``{caller}`` in the texts of a call's request.
 
         Args:
-            request: what the call asks for; what it leaves open is the default's.
-            section: whose hours say which time zone it is.
-            now: with its time zone.
-            caller: the number of the person at the other end; empty where it is not known.
+            request: the call's settings; unset fields are the default's.
+            section: the section whose hours determine the time zone.
+            now: the current time, with its time zone.
+            caller: the other person's number; empty if unknown.
         """
         default = CallOverrides(
             persona=self.default.persona if has_placeholder(self.default.persona) else None,
@@ -118,7 +118,7 @@ def load_personas(path: Path | None) -> Personas:
     """Read the file; without one there are no sections.
 
     Raises:
-        PersonasUnfit: with one sentence that says what is wrong with it.
+        PersonasUnfit: with one sentence that gives the reason.
     """
     if path is None:
         return NO_PERSONAS
@@ -152,7 +152,7 @@ def check_sections(personas: Personas, engine: DuplexEngine) -> None:
     """Check, once the engine is loaded, that it supports all sections.
 
     Raises:
-        PersonasUnfit: naming the first section that it does not support.
+        PersonasUnfit: names the first unsupported section.
     """
     for name, request in personas.sections.items():
         try:
@@ -212,7 +212,7 @@ def resolve_personas(options: EngineOptions) -> tuple[EngineOptions, Personas]:
 
 
 def _with_texts(default: CallOverrides, persona: str, greeting: str) -> CallOverrides:
-    """Let the texts of the options that are to be filled go with each call."""
+    """Move option texts with placeholders into the default request, to be filled for each call."""
     own = CallOverrides(
         persona=persona if has_placeholder(persona) else None,
         greeting=greeting if has_placeholder(greeting) else None,

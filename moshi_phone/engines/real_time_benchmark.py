@@ -1,4 +1,4 @@
-"""Whether an engine keeps up with real time: feeds calls at the pace of speech and measures the answers."""
+"""Benchmark of an engine in real time: feeds calls at the pace of speech and measures the answers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES
 from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.engines.duplex import DuplexEngine, DuplexSession, EngineUnavailable
 
-BUSY_SHARE = 0.8  # of 80 ms that a step may take, so that a hiccup is no hole
+BUSY_SHARE = 0.8  # of 80 ms for a step; the rest absorbs hiccups
 MAX_CALLS = 256  # no extrapolation beyond it
-GIVE_UP_MS = 1000.0  # of a step: no number of further ones would change the verdict
+GIVE_UP_MS = 1000.0  # for a step; further measurements would not change the verdict
 TOLERATED_DROPS = 0.01  # a hiccup of the machine is not the engine's
 
 
 class TooSlow(EngineUnavailable):
-    """A step takes so long that nothing else need be measured.
+    """A step is too slow for any further measurement.
 
     Args:
-        step_ms: how long one took.
+        step_ms: its duration.
     """
 
     def __init__(self, step_ms: float) -> None:
@@ -86,7 +86,7 @@ class Capacity:
 
     @property
     def calls(self) -> int:
-        """Number of calls it holds."""
+        """Number of calls that the machine can hold."""
         return min(self.steps, self.codecs, self.steps if self.memory is None else self.memory)
 
     def __str__(self) -> str:
@@ -161,8 +161,8 @@ async def measure(engine: DuplexEngine, calls: int, frames: int) -> Pace:
         frames: of 80 ms, from each.
 
     Raises:
-        EngineBusy: when it does not hold so many.
-        EngineFailed: when a session broke.
+        EngineBusy: when its capacity is smaller.
+        EngineFailed: when a session failed.
     """
     sessions = [engine.open_session() for _ in range(calls)]
     try:

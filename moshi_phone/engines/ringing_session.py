@@ -28,8 +28,8 @@ class RingingSession(DuplexSession):
     """Answers each frame with 80 ms of a ringing tone, and from some frame on with the engine's session.
 
     Args:
-        opening: gives the session when the engine is loaded; what it raises ends this one.
-        listens: whether that session will tell the caller's words.
+        opening: returns the session once the engine is loaded; its exceptions end this session.
+        listens: whether that session will transcribe the caller.
     """
 
     def __init__(self, opening: Callable[[], Awaitable[DuplexSession]], *, listens: bool = False) -> None:
@@ -42,12 +42,12 @@ class RingingSession(DuplexSession):
 
     @property
     def display_name(self) -> str:
-        """Who owes the answers."""
+        """Name of the answering side."""
         return self._session.display_name if self._session else super().display_name
 
     @property
     def listens(self) -> bool:
-        """Whether the steps tell the caller's words, once the engine answers."""
+        """Whether the steps carry the caller's words, once the engine answers."""
         return self._listens
 
     def feed(self, pcm: Pcm) -> None:
@@ -60,10 +60,10 @@ class RingingSession(DuplexSession):
         self._rung_samples += FRAME_SAMPLES
 
     async def outputs(self) -> AsyncIterator[DuplexStep]:
-        """Return the tone, and then what the engine says.
+        """Yield the tone's steps, then the engine's.
 
         Raises:
-            EngineFailed: when the engine could not be loaded, or the session broke.
+            EngineFailed: when the engine could not be loaded, or the session failed.
         """
         try:
             async for step in self._steps.read():
@@ -76,21 +76,21 @@ class RingingSession(DuplexSession):
 
     @property
     def backlog_frames(self) -> int:
-        """What was fed and has not come out."""
+        """Number of frames without an answer yet."""
         return len(self._steps) + (self._session.backlog_frames if self._session else 0)
 
     @property
     def dropped_frames(self) -> int:
-        """What the engine's session has dropped."""
+        """Number of frames dropped by the engine's session."""
         return self._session.dropped_frames if self._session else 0
 
     @property
     def untranscribed_frames(self) -> int:
-        """What the engine's session has not listened to for words."""
+        """Number of frames that the engine's session did not transcribe."""
         return self._session.untranscribed_frames if self._session else 0
 
     def say(self, text: str) -> None:
-        """Have the engine's session say these words.
+        """Queue words at the engine's session.
 
         Raises:
             Unsupported: when the engine cannot, or is not loaded.
@@ -102,12 +102,12 @@ class RingingSession(DuplexSession):
             self._session.say(text)
 
     def stop_saying(self) -> None:
-        """Have the engine's session drop the words that wait."""
+        """Drop the queued words at the engine's session."""
         if self._session is not None:
             self._session.stop_saying()
 
     def set_temperature(self, temperature: float) -> None:
-        """Set it of the engine's session.
+        """Set the temperature of the engine's session.
 
         Raises:
             Unsupported: when the engine cannot, or is not loaded.
@@ -118,12 +118,12 @@ class RingingSession(DuplexSession):
             self._session.set_temperature(temperature)
 
     async def said(self) -> None:
-        """Wait until they have been said."""
+        """Wait until the queued words have been spoken."""
         if self._session is not None:
             await self._session.said()
 
     async def finish_listening(self) -> tuple[CallerText, ...]:
-        """Have the engine's session give the caller's last words."""
+        """Return the caller's last words from the engine's session."""
         return await self._session.finish_listening() if self._session else ()
 
     async def close(self) -> None:

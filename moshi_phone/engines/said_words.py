@@ -1,4 +1,4 @@
-"""Words that a model is to say: what cannot be said is told before a call. Pure."""
+"""Validation of words for a model to speak, before a call. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNSPEAKABLE = ("So", "Sk", "Cs", "Co", "Cn", "Cc")
 
 
 def fault_of_greeting(text: str) -> str | None:
-    """Say what is wrong with the words of a greeting; None where nothing is."""
+    """Return what is wrong with a greeting's words, or None."""
     if strange := next(
         (c for c in text if unicodedata.category(c) in _UNSPEAKABLE and not c.isspace()), None
     ):

@@ -1,4 +1,4 @@
-"""A session's steps that were not read yet, between their producer and ``outputs()``."""
+"""The queue of a session's steps, between their producer and ``outputs()``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StepQueue:
     def __init__(self, limit_steps: int = UNREAD_STEPS) -> None:
         self._limit_steps = limit_steps
         self._steps: deque[DuplexStep] = deque()
-        self._news = asyncio.Event()  # set by whatever the reader must look at: a step, an error, the end
+        self._news = asyncio.Event()  # wakes the reader: a step, an error, or the end
         self._error: EngineFailed | None = None  # raised after the steps that wait
         self._closed = False  # ends the iteration at once, before the steps that wait
 
@@ -41,7 +41,7 @@ class StepQueue:
         return full
 
     def take_unread(self) -> list[DuplexStep]:
-        """Remove and give all steps, once ``read`` has ended."""
+        """Remove and return all steps, once ``read`` has ended."""
         unread = list(self._steps)
         self._steps.clear()
         return unread

@@ -202,7 +202,7 @@ class MoshiEngine(DuplexEngine):
         role = loaded.roles.role(request)
         greeting = loaded.roles.greeting(request, role, self.greetings)
         start = None if role is None else self._start_of(loaded, role)
-        # Last of what can fail: what is raised above must leave no codec lent.
+        # Last of the steps that can fail: an exception above must leave no codec borrowed.
         encoder, decoder = loaded.codecs.take()
         # From the system's randomness: without --seed, no two calls sample alike.
         seed = secrets.randbits(32) if self._options.seed is None else self._options.seed

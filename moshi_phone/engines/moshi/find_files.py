@@ -1,7 +1,7 @@
-"""Finds Moshi's files: in a folder, in the hub's cache, or on the hub.
+"""Search for Moshi's files in a folder, in the hub's cache, or on the hub.
 
-What is cached is used without asking anybody. Only what is missing is fetched. Every file is checked
-before it is loaded, because a cache may hold part of a repo, or part of a file.
+Cached files are used without a request; only missing ones are fetched. Every file is checked before it is
+loaded, because a cache may hold part of a repo, or part of a file.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ KYUTAI = re.compile(r"kyutai/moshik[oa]-mlx-(q4|q8|bf16)")  # known to have no c
 
 
 def find(options: EngineOptions, progress: Progress, *, repair: bool = False) -> Checkpoint:
-    """Find the files that the options name, fetch those that are missing, and check all of them.
+    """Find the files selected by the options, fetch missing ones, and check all.
 
     Args:
         options: ``model``, ``voice`` and ``quantize`` count.
@@ -77,7 +77,7 @@ def find(options: EngineOptions, progress: Progress, *, repair: bool = False) ->
 
 
 def cached(options: EngineOptions, progress: Progress) -> Checkpoint | None:
-    """Return the files if all are here; None where some would have to be fetched.
+    """Return the files if all are on this machine; None if one is missing.
 
     Raises:
         EngineUnavailable: when a file that is here is damaged.
@@ -123,7 +123,7 @@ def is_personaplex_wanted(options: EngineOptions) -> bool:
 
 
 def is_source_cached(options: EngineOptions) -> bool:
-    """Whether PyTorch's file is here, so that only the conversion is left to be done."""
+    """Whether PyTorch's file is on this machine, so that only the conversion remains."""
     return HubRepo(_repo(options), lambda _: None).cached(SOURCE_NAMES[0]) is not None
 
 
@@ -197,7 +197,7 @@ def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Chec
 def _weights_in_folder(
     folder: Path, manifest: Manifest, folders: Sequence[Path], packing: str
 ) -> Path | None:
-    """Choose the file of weights; None where there is none, or none of several is the wanted one."""
+    """Choose the file of weights; None if there is none, or none of several is the wanted one."""
     names = [manifest.weights_name] if manifest.weights_name else _candidates(packing)
     present = [folder / name for name in names if (folder / name).is_file()]
     theirs = [path for path in present if converted_from(path) is None]

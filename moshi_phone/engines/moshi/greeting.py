@@ -1,4 +1,4 @@
-"""Moshi's greeting: generated once, trimmed, kept as tokens.
+"""Moshi's greeting: generated once, trimmed, and stored as tokens.
 
 A greeting is Moshi's own voice, generated once at start-up from a silent caller. A call's session steps
 with these tokens forced, one frame for each of the caller's, so the greeting comes out in live time, the
@@ -64,7 +64,7 @@ class Take:
 
 
 def trim(take: Take) -> ForcedPrefix | None:
-    """Cut leading silence down to one frame; None where nobody speaks.
+    """Trim leading silence to one frame; None if the take has no speech.
 
     A word is put into words a little before it sounds, so the cut never takes a word's token away.
     """
@@ -82,7 +82,7 @@ def make_greeting(make_take: Callable[[int], Take], seed: int, progress: Progres
     Args:
         make_take: makes a take from a seed; the same seed gives the same take.
         seed: of the first take.
-        progress: hears of takes that were thrown away.
+        progress: receives a line for each discarded take.
     """
     for attempt in range(TAKES):
         opening = trim(make_take(seed + attempt))
@@ -94,7 +94,7 @@ def make_greeting(make_take: Callable[[int], Take], seed: int, progress: Progres
 
 
 def silence_tokens(codecs: CallCodecs) -> Tokens:
-    """Return what Mimi makes of silence once it has settled, uint32 ``[8]``."""
+    """Return Mimi's tokens of silence in its steady state, uint32 ``[8]``."""
     encoder = Encoder(codecs.encoders)
     try:
         return [encoder.encode(SILENT_FRAME) for _ in range(SETTLING_FRAMES)][-1][:CODEBOOKS]

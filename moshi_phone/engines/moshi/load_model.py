@@ -1,4 +1,4 @@
-"""Brings the language model into memory, in the model's thread."""
+"""Loading of the language model, in the model's thread."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 
 class Source(Protocol):
-    """Where a model comes from. All are called in the model's thread."""
+    """The source of a model. All methods run in the model's thread."""
 
     def find(self, options: EngineOptions, progress: Progress) -> Checkpoint:
         """Return the files, checked.
@@ -36,7 +36,7 @@ class Source(Protocol):
         """
 
     def load(self, checkpoint: Checkpoint, progress: Progress) -> Lm:
-        """Return the model, in memory.
+        """Load the model into memory.
 
         Raises:
             EngineUnavailable: when it cannot be read or does not fit into memory.
@@ -50,7 +50,7 @@ class Source(Protocol):
         """
 
     def load_listening(self, checkpoint: ListeningCheckpoint) -> Lm:
-        """Return the listening model, in memory.
+        """Load the listening model into memory.
 
         Raises:
             EngineUnavailable: when it cannot be read or does not fit into memory.
@@ -58,7 +58,7 @@ class Source(Protocol):
 
 
 class Files:
-    """The files that the options name."""
+    """Loads the files that the options select."""
 
     def find(self, options: EngineOptions, progress: Progress) -> Checkpoint:
         """See ``Source``."""

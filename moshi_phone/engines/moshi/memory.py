@@ -1,4 +1,4 @@
-"""How much memory Moshi takes, computed before anything is loaded, and a limit on mlx's cache."""
+"""Moshi's memory need, computed before loading, and a limit on mlx's cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VALUE_BYTES = 2  # bfloat16
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """What the options take.
+    """The memory need of the options.
 
     Attributes:
         accelerator_bytes: weights, and each call's KV cache.
@@ -43,7 +43,7 @@ class MemoryNeed:
 
 @dataclass(frozen=True)
 class MemoryVerdict:
-    """Whether it fits.
+    """The comparison of a need with the available memory.
 
     Attributes:
         fits: whether it does.
@@ -126,7 +126,7 @@ def _machine() -> tuple[int, int | None]:
 def limit_cache() -> None:
     """Limit mlx's cache of freed arrays; by default it may take all of the accelerator's memory."""
     before_bytes = mx.set_cache_limit(CACHE_LIMIT_BYTES)
-    # A lower limit was set already, by the user's environment: it stays.
+    # Keep a lower limit from the user's environment.
     if before_bytes < CACHE_LIMIT_BYTES:
         mx.set_cache_limit(before_bytes)
 

@@ -83,7 +83,7 @@ class JobQueue:
             self._due[id(job.owner)] = (due_s, due_s + job.period_s)
 
     def take(self, now_s: float, *, ending: bool = False) -> list[Job]:
-        """Remove and give what to do now: one job, or several of a batch; none if there is nothing to do.
+        """Remove and return the jobs to run now: one, or several of a batch; empty if there is nothing to do.
 
         Args:
             now_s: the time.
@@ -149,13 +149,13 @@ class ModelThread:
         self._start_thread()
 
     def submit(self, job: Job) -> None:
-        """Put a job into the queue. Returns at once."""
+        """Queue a job. Does not block."""
         with self._lock:
             self._jobs.put(job, self._clock())
             self._lock.notify()
 
     def call(self, work: Callable[[], T]) -> Future[T]:
-        """Run a function there, and give a future of its result. Once it runs, it cannot be cancelled."""
+        """Run a function in the thread, and return a future. Once it runs, it cannot be cancelled."""
         result: Future[T] = Future()
 
         def run() -> None:
@@ -219,7 +219,7 @@ class ModelThread:
         threading.Event().wait()
 
     def _next(self, generation: int) -> list[Job]:
-        """Wait for jobs; give none when this thread is to end."""
+        """Wait for jobs; return none when this thread is to end."""
         with self._lock:
             while generation == self._generation:
                 now_s = self._clock()
