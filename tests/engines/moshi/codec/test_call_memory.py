@@ -49,6 +49,7 @@ def main(mimi: Path) -> None:
         decoder.decode(heard.get()[:CODEBOOKS])
         if frame % EVERY_FRAMES == 0:
             print(frame, psutil.Process().memory_info().rss / MB, flush=True)  # noqa: T201
+    os._exit(0)  # a codec's thread in the midst of its work aborts an interpreter that ends
 
 
 def _encode(encoder: Encoder, heard: queue.Queue[Tokens]) -> None:
