@@ -8,6 +8,7 @@ from typing import Any
 
 from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.conversation.criteria import Criterion, LineFacts
+from moshi_phone.conversation.echo import MAX_LOSS_DB
 from moshi_phone.conversation.facts import CallFacts
 
 
@@ -29,9 +30,8 @@ def as_markdown(
         more: further paragraphs, before the picture.
     """
     failed = [point for point in criteria if point.passed is False]
-    verdict = (
-        "Every point that could be judged holds." if not failed else f"{len(failed)} points do not hold."
-    )
+    points = "point does" if len(failed) == 1 else "points do"
+    verdict = f"{len(failed)} {points} not hold." if failed else "Every point that could be judged holds."
     parts = [
         f"# Test report: {facts.name or 'a call'}",
         _table(facts, talked),
@@ -171,7 +171,12 @@ def _sounded(line: LineFacts) -> str:
 
 def _silent(line: LineFacts, talked: Mapping[str, Any]) -> str:
     silence = f"The longest silence was {talked['longest_silence_s']:.1f} s."
-    echo = "the echo was not measured" if line.echo_db is None else f"an echo {line.echo_db:.0f} dB down"
+    if line.echo_db is None:
+        echo = "the echo was not measured"
+    elif line.echo_db == MAX_LOSS_DB:
+        echo = "no echo was found"
+    else:
+        echo = f"an echo {line.echo_db:.0f} dB down"
     return f"{silence} {echo[0].upper()}{echo[1:]}."
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from moshi_phone.conversation.criteria import LineFacts, judge
+from moshi_phone.conversation.echo import MAX_LOSS_DB
 from moshi_phone.conversation.facts import CallFacts
-from moshi_phone.conversation.report import as_json, as_markdown, headline
+from moshi_phone.conversation.report import _silent, as_json, as_markdown, headline
 from tests.conversation.test_criteria import GOOD, NOBODY, SLOW, talked
 
 FACTS = CallFacts(
@@ -62,3 +65,15 @@ def test_the_json_has_the_conversation_by_its_documented_names() -> None:
     assert conversation["longest_silence_s"] == 1.0
     assert conversation["first_speaker"] == "bot"
     assert told["answered_by"] == "moshi, moshiko, q4"
+
+
+@pytest.mark.parametrize(
+    ("echo_db", "said"),
+    [
+        (None, "The echo was not measured."),
+        (MAX_LOSS_DB, "No echo was found."),
+        (25.0, "An echo 25 dB down."),
+    ],
+)
+def test_an_echo_that_was_not_found_is_not_called_one(echo_db: float | None, said: str) -> None:
+    assert _silent(LineFacts(echo_db=echo_db), {"longest_silence_s": 1.0}).endswith(said)
