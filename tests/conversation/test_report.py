@@ -69,7 +69,7 @@ def test_the_json_has_the_conversation_by_its_documented_names() -> None:
 
 @pytest.mark.parametrize(
     ("echo_db", "said"),
-    [(None, "The echo was not measured."), (MAX_LOSS_DB, "No echo was found."), (25.0, "25 dB down.")],
+    [
         (None, "The echo was not measured."),
         (MAX_LOSS_DB, "No echo was found."),
         (25.0, "An echo 25 dB down."),
