@@ -31,8 +31,7 @@ from moshi_phone.commands.checks.machine import (
 from moshi_phone.commands.checks.servers import check_servers
 from moshi_phone.commands.errors import explained
 from moshi_phone.commands.logs import log_to_stderr
-from moshi_phone.commands.numbers import PhoneNumbers
-from moshi_phone.commands.options import GROUPS, command, options_from
+from moshi_phone.commands.options import command, options_from, phone_number_option
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.personas import resolve_personas
 from moshi_phone.runtime import event_loop
@@ -43,16 +42,7 @@ from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 
 @command()
 @cloup.option("--json", "as_json", is_flag=True, help="Say it for a program to read.")
-@cloup.option(
-    "--number",
-    group=GROUPS["phone"],
-    type=PhoneNumbers(),
-    multiple=True,
-    metavar="NUMBER",
-    envvar="TWILIO_NUMBER",
-    show_envvar=True,
-    help="Your number at Twilio; may be repeated.",
-)
+@phone_number_option("Your number at Twilio; may be repeated.")
 @options_from(TwilioOptions)
 @options_from(ReachOptions)
 @options_from(EngineOptions)

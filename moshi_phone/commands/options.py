@@ -1,7 +1,7 @@
 """Makes command-line options from the fields of a dataclass, and a command from a function.
 
 Each area declares its options beside its code as a dataclass (``EngineOptions``, ``ServerOptions``, …);
-``@takes(EngineOptions)`` gives a command all of them, and hands it one instance. A value comes from the
+``@options_from(EngineOptions)`` gives a command all of them and one instance. A value comes from the
 command line, else from the environment (or ``.env``), else from the settings file (``--config``), else it
 is the field's default. click does all of that; cloup sorts ``--help`` into groups.
 """
@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin
 import click
 import cloup
 
-from moshi_phone.commands.numbers import Number, WholeNumber
+from moshi_phone.commands.numbers import Number, PhoneNumbers, WholeNumber
 from moshi_phone.commands.settings_file import read_settings_file
 
 R = TypeVar("R")
@@ -154,6 +154,20 @@ def options_from(
         return wrapped
 
     return decorate
+
+
+def phone_number_option(help_text: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Return the decorator for ``--number``, which several commands have, each with a use of its own."""
+    return cloup.option(
+        "--number",
+        group=GROUPS["phone"],
+        type=PhoneNumbers(),
+        multiple=True,
+        metavar="NUMBER",
+        envvar="TWILIO_NUMBER",
+        show_envvar=True,
+        help=help_text,
+    )
 
 
 def from_environment(settings: type[T]) -> T:

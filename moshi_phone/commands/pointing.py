@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import cloup
 from loguru import logger
 
-from moshi_phone.commands.numbers import PhoneNumbers
-from moshi_phone.commands.options import GROUPS
+from moshi_phone.commands.options import phone_number_option
 from moshi_phone.engines.personas import load_personas
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.server.settings import Settings, SettingsError
@@ -19,16 +17,9 @@ from moshi_phone.telephony.number_group import NumberGroup
 PUT_BACK_SECS = 10.0
 FORCED_SECS = 2.0  # what a request under way may still take when somebody insists on going
 
-number_option = cloup.option(
-    "--number",
-    group=GROUPS["phone"],
-    type=PhoneNumbers(),
-    multiple=True,
-    metavar="NUMBER",
-    envvar="TWILIO_NUMBER",
-    show_envvar=True,
-    help="Phone number of yours at Twilio. It rings here while this runs; afterwards its previous routing is "
-    "restored. May be repeated. Numbers of yours in --personas ring here too.",
+number_option = phone_number_option(
+    "Phone number of yours at Twilio. It rings here while this runs; afterwards its previous routing is "
+    "restored. May be repeated. Numbers of yours in --personas ring here too."
 )
 
 
