@@ -22,7 +22,8 @@ from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
-from moshi_phone.server.web.monitoring import details, metrics, overview
+from moshi_phone.server.web.health import status_of
+from moshi_phone.server.web.monitoring import details, metrics
 from moshi_phone.testing.engine import FakeEngine
 from tests.support.phone import start_message
 from tests.support.simulated import SimulatedPhone, run_simulated
@@ -150,7 +151,7 @@ def test_refusals_are_told_by_cause() -> None:
     engine = FakeEngine(capacity=0)
     _, line = call(engine, np.zeros(1600, np.float32), TapOptions())
     assert families(line)["moshi_refusals_total,busy,stream"] == 1
-    assert overview(line)["refused"] == {"busy": 1}
+    assert status_of(line).refused == {"busy": 1}
 
 
 def test_the_log_has_one_line_of_each_call() -> None:

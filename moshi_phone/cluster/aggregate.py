@@ -1,9 +1,10 @@
-"""Aggregation of all workers' calls, health and metrics into one response. Pure."""
+"""Aggregation of the status and the metrics of all workers. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -16,122 +17,120 @@ from prometheus_client.registry import Collector
 from moshi_phone.access.refusals import RefusalCounts
 from moshi_phone.cluster.fleet import WorkerState, state_of
 from moshi_phone.cluster.worker_client import WorkerReport
-from moshi_phone.runtime.version import VERSION
 from moshi_phone.server.web.monitoring import refusals_metric
+from moshi_phone.server.web.server_status import LoadStatus, Phase, ServerStatus
 
 NOBODY = "No worker takes calls now; the cluster's log says why."
 
 
-def aggregate_health(
-    reports: dict[str, WorkerReport],
-    names: Collection[str],
-    closing: str | None,
-    refused: Mapping[str, int] | None = None,
-    *,
-    is_public: bool = False,
-) -> dict[str, Any]:
-    """Return the cluster's health, for ``/healthz``.
+@dataclass(frozen=True)
+class WorkerStatus:
+    """One worker in the status of its cluster.
+
+    Attributes:
+        name: w1, w2, ….
+        state: its state, from its last report.
+        report: its last report; None if it does not answer.
+    """
+
+    name: str
+    state: WorkerState
+    report: WorkerReport | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON; a worker that does not answer has a name and a state only."""
+        status = self.report.status if self.report else None
+        about = {"name": self.name, "state": self.state}
+        if self.report is None:
+            return about
+        return about | {
+            "capacity": self.report.capacity,
+            "sessions": self.report.sessions,
+            "calls": status.calls if status else 0,
+            "version": status.version if status else None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterStatus(ServerStatus):
+    """The sum of all workers, and each of them.
+
+    Attributes:
+        workers: all workers, in the order of their numbers.
+    """
+
+    workers: Sequence[WorkerStatus]
+
+    def health(self, *, is_public: bool) -> dict[str, Any]:
+        """See ``ServerStatus``. Strangers get the number of workers by state, not their names."""
+        workers = (
+            Counter(worker.state for worker in self.workers)
+            if is_public
+            else [worker.as_json() for worker in self.workers]
+        )
+        return super().health(is_public=is_public) | {"workers": workers}
+
+    def overview(self) -> dict[str, Any]:
+        """See ``ServerStatus``."""
+        return super().overview() | {"workers": [worker.as_json() for worker in self.workers]}
+
+
+def aggregate_status(
+    reports: Mapping[str, WorkerReport | None], closing: str | None, refused: Mapping[str, int]
+) -> ClusterStatus:
+    """Add up the status of all workers.
 
     Args:
-        reports: of the workers that answer, by name.
-        names: of all workers.
-        closing: why no calls are taken, or None while they are.
-        refused: what the gateways have refused, by cause.
-        is_public: whether anyone can read the response. Workers are then counted by state, not named.
+        reports: each worker's last report, by its name; None for one that does not answer.
+        closing: why no calls are accepted, or None while they are.
+        refused: number of calls that the gateways have refused, by cause.
     """
-    taking = [report for report in reports.values() if report.takes_calls]
-    all_refused = Counter[str](refused or {})
-    for report in reports.values():
-        all_refused.update(report.health.get("refused", {}))
-    error = closing or (None if taking else NOBODY)
-    return {
-        "ready": error is None,
-        "error": error,
-        "engine": _engines(reports.values()),
-        "capabilities": _all_of(taking, "capabilities"),
-        "supported_overrides": _all_of(taking, "supported_overrides"),
-        "capacity": sum(report.capacity for report in taking),
-        "sessions": sum(report.sessions for report in reports.values()),
-        "free": sum(report.free for report in taking),
-        "calls": _sum(reports.values(), "calls"),
-        "served": _sum(reports.values(), "served"),
-        "lost": _sum(reports.values(), "lost"),
-        "load": _worst_load(reports.values()),
-        "refused": dict(all_refused),
-        "version": VERSION,
-        # Names would tell strangers how the cluster is built.
-        "workers": Counter(str(state_of(reports.get(name))) for name in names)
-        if is_public
-        else [_worker(name, reports.get(name)) for name in sorted(names, key=_number)],
-    }
+    workers = [
+        WorkerStatus(name, state_of(reports[name]), reports[name]) for name in sorted(reports, key=_number)
+    ]
+    answering = [report for report in reports.values() if report]
+    every = [report.status for report in answering if report.status]
+    taking = [report.status for report in answering if report.status and report.takes_calls]
+    refusal = closing or (None if taking else NOBODY)
+    starts = any(worker.state is WorkerState.STARTING for worker in workers)
+    phase = Phase.CLOSING if closing else Phase.READY if taking else Phase.LOADING if starts else Phase.ERROR
+    all_refused = Counter(refused)
+    for status in every:
+        all_refused.update(status.refused)
+    return ClusterStatus(
+        phase=phase,
+        engine=", ".join(sorted({status.engine for status in every})),
+        engine_reason=next((status.engine_reason for status in every), ""),
+        refusal=refusal,
+        failure=refusal if phase is Phase.ERROR else None,
+        capabilities=_union(status.capabilities for status in taking),
+        supported_overrides=_union(status.supported_overrides for status in taking),
+        # Draining workers still have sessions, but no capacity for new calls.
+        capacity=sum(status.capacity for status in taking),
+        sessions=sum(status.sessions for status in every),
+        reserved=sum(status.reserved for status in every),
+        free=sum(status.free for status in taking),
+        calls=sum(status.calls for status in every),
+        served=sum(status.served for status in every),
+        lost=sum(status.lost for status in every),
+        load=_worst_load([status.load for status in every]),
+        refused=dict(all_refused),
+        has_history=False,  # each worker has its own history, which is not merged
+        workers=workers,
+    )
 
 
-def merged_overview(
-    reports: dict[str, WorkerReport],
-    names: Collection[str],
-    closing: str | None,
-    overviews: Sequence[dict[str, Any]],
-    refused: Mapping[str, int] | None = None,
-) -> dict[str, Any]:
-    """Return the running calls, for ``/calls`` and the page; each names its worker.
-
-    Args:
-        reports: of the workers that answer, by name.
-        names: of all workers.
-        closing: why no calls are taken, or None while they are.
-        overviews: each worker's ``/calls`` response, with its name as ``worker``.
-        refused: what the gateways have refused, by cause.
-    """
-    all_ = aggregate_health(reports, names, closing, refused)
-    progress = [str(one["progress"]) for one in overviews if one.get("progress")]
-    loading = any(state_of(reports.get(name)) is WorkerState.STARTING for name in reports)
-    running = [{"worker": one["worker"]} | call for one in overviews for call in one.get("running", ())]
-    state = "closing" if closing else "ready" if all_["ready"] else "loading" if loading else "error"
-    return {
-        "state": state,
-        "progress": progress[0] if progress and state == "loading" else None,
-        "error": all_["error"] if state == "error" else None,
-        "engine": all_["engine"],
-        "engine_reason": next((str(one.get("engine_reason", "")) for one in overviews), ""),
-        "sessions": all_["sessions"],
-        "capacity": all_["capacity"],
-        "running": sorted(running, key=lambda call: -float(call["secs"])),
-        "served": all_["served"],
-        "has_history": False,  # each worker has its own history, which is not merged
-        "refused": all_["refused"],
-        "workers": all_["workers"],
-    }
-
-
-def _worker(name: str, report: WorkerReport | None) -> dict[str, Any]:
-    told = {"name": name, "state": str(state_of(report))}
-    if report is None:
-        return told
-    return told | {
-        "capacity": report.capacity,
-        "sessions": report.sessions,
-        "calls": report.health.get("calls", 0),
-        "version": report.health.get("version"),
-    }
-
-
-def _worst_load(reports: Iterable[WorkerReport]) -> dict[str, Any]:
+def _worst_load(loads: Sequence[LoadStatus]) -> LoadStatus:
     """Return the maximum of each load metric over all workers."""
-    loads = [report.health["load"] for report in reports if "load" in report.health]
-    names: dict[str, Any] = {"lag_ms": 0.0, "deadline_misses": 0.0, "overloaded": False}
-    return {name: max((load[name] for load in loads), default=least) for name, least in names.items()}
+    return LoadStatus(
+        lag_ms=max((load.lag_ms for load in loads), default=0.0),
+        deadline_misses=max((load.deadline_misses for load in loads), default=0.0),
+        overloaded=any(load.overloaded for load in loads),
+    )
 
 
-def _engines(reports: Iterable[WorkerReport]) -> str:
-    return ", ".join(sorted({str(one.health["engine"]) for one in reports if "engine" in one.health}))
-
-
-def _sum(reports: Iterable[WorkerReport], what: str) -> int:
-    return sum(int(report.health.get(what, 0)) for report in reports)
-
-
-def _all_of(reports: Iterable[WorkerReport], what: str) -> list[str]:
-    return sorted(set[str]().union(*(report.health.get(what, ()) for report in reports)))
+def _union(lists: Iterable[Sequence[str]]) -> list[str]:
+    return sorted(set[str]().union(*lists))
 
 
 # Sorts w10 after w9.

@@ -253,7 +253,7 @@ class CallRouter:
             return Refusal(RefusalCause.CLOSING, CLOSING)
         if any(report.takes_calls for report in self.reports.values()):
             return Refusal(RefusalCause.BUSY, "no worker has a session free")
-        if any(report.health.get("load", {}).get("overloaded") for report in self.reports.values()):
+        if any(report.status and report.status.load.overloaded for report in self.reports.values()):
             return Refusal(RefusalCause.OVERLOAD, "every worker is overloaded or takes no calls")
         return Refusal(RefusalCause.ENGINE, "no worker takes calls")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 from fastapi import HTTPException
 
 from moshi_phone.access.refusal import Where
 from moshi_phone.access.refusals import RefusalCounts, by_cause
-from moshi_phone.cluster.aggregate import aggregate_health, merged_metrics, merged_overview
+from moshi_phone.cluster.aggregate import ClusterStatus, aggregate_status, merged_metrics
 from moshi_phone.cluster.call_router import CallRouter
 from moshi_phone.cluster.fleet import state_of
 from moshi_phone.server.web.calls_source import CallUpdate
@@ -40,20 +41,15 @@ class ClusterCalls:
         self._closing = closing
         self._refusals = refusals
 
-    async def health(self, *, is_public: bool) -> dict[str, Any]:
+    async def status(self) -> ClusterStatus:
         """See ``CallsSource``; from reports that are up to a second old."""
-        router = self._router
-        return aggregate_health(
-            router.reports, router.workers.keys(), self._closing(), self._refused(), is_public=is_public
-        )
+        reports = {name: self._router.reports.get(name) for name in self._router.workers}
+        return aggregate_status(reports, self._closing(), by_cause(*self._refusals().values()))
 
-    async def overview(self) -> dict[str, Any]:
-        """See ``CallsSource``; each call names its worker."""
-        router = self._router
-        overviews = await router.ask_all(lambda worker: worker.overview())
-        return merged_overview(
-            router.reports, router.workers.keys(), self._closing(), overviews, self._refused()
-        )
+    async def running_calls(self) -> list[dict[str, Any]]:
+        """See ``CallsSource``."""
+        found = await self._router.ask_all(lambda worker: worker.running_calls())
+        return sorted(chain.from_iterable(found), key=lambda call: -float(call["secs"]))
 
     async def details(self, call_sid: str) -> dict[str, Any] | None:
         """See ``CallsSource``."""
@@ -104,15 +100,12 @@ class ClusterCalls:
         """See ``CallsSource``."""
         # Reports only: a worker that has gone has no calls.
         return self._closing() is not None and not any(
-            report.health.get("calls") for report in self._router.reports.values()
+            report.status and report.status.calls for report in self._router.reports.values()
         )
 
     async def pause(self, secs: float) -> None:
         """See ``CallsSource``."""
         await asyncio.sleep(secs)
-
-    def _refused(self) -> dict[str, int]:
-        return by_cause(*self._refusals().values())
 
 
 def _common(lists: list[list[str]]) -> list[str]:

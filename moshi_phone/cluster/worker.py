@@ -36,7 +36,7 @@ from moshi_phone.server.lifecycle import listen, running_server
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.browser_phone import chosen
 from moshi_phone.server.web.calls_source import CallUpdate
-from moshi_phone.server.web.health import health
+from moshi_phone.server.web.health import status_of
 from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.telephony.webhooks import IncomingCall
 
@@ -77,25 +77,19 @@ class Worker(RpcServer):
         if self._running is None:
             # Start with the first report: an earlier failure would be reported to no one.
             self._running = asyncio.create_task(self._run(), name=f"worker {self.name}")
-        state, over = self._state, self._running.done()
-        if state is None:
-            return WorkerReport(self.name, closing=self._leaves is not None, over=over, failure=self._failure)
+        state = self._state
         return WorkerReport(
             self.name,
-            url=state.auth.address.base,
-            loaded=True,
+            url=state.auth.address.base if state else None,
             closing=self._leaves is not None,
-            over=over,
+            over=self._running.done(),
             failure=self._failure,
-            capacity=state.engine.capacity,
-            sessions=state.engine.running + state.reservations.count(state.clock(), besides=""),
-            # Skipped while the engine stops: the health check would log that it takes no calls.
-            health={} if state.calls.closing and not state.calls.running else health(state),
+            status=status_of(state) if state else None,
         )
 
-    async def overview(self) -> dict[str, Any] | None:
-        """See ``CallsSource``; None while there is no server."""
-        return await self._calls.overview() if self._calls else None
+    async def running_calls(self) -> list[dict[str, Any]]:
+        """See ``CallsSource``."""
+        return await self._calls.running_calls() if self._calls else []
 
     async def hold(self, call_sid: str) -> Refusal | None:
         """Reserve a session for a call, or return the reason why there is none."""

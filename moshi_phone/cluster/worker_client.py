@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from moshi_phone.access.refusal import Refusal
@@ -10,6 +10,7 @@ from moshi_phone.cluster.rpc import RpcClient
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.calls_source import CallUpdate
+from moshi_phone.server.web.server_status import ServerStatus
 from moshi_phone.telephony.webhooks import IncomingCall
 
 
@@ -20,34 +21,38 @@ class WorkerReport:
     Attributes:
         name: w1, w2, ….
         url: its public URL, or None while there is none.
-        loaded: whether it has its engine and its URL.
         closing: whether it is draining: no new calls, and an end after the last one.
         over: whether it has ended, so that its process can be killed.
         failure: why it could not start, in one sentence, or None.
-        capacity: number of its sessions.
-        sessions: number of sessions in use, including reserved ones.
-        health: its ``/healthz`` response.
+        status: the status of its server; None until the server has its engine and its URL.
     """
 
     name: str
     url: str | None = None
-    loaded: bool = False
     closing: bool = False
     over: bool = False
     failure: str | None = None
-    capacity: int = 0
-    sessions: int = 0
-    health: dict[str, Any] = field(default_factory=dict[str, Any])
+    status: ServerStatus | None = None
 
     @property
     def takes_calls(self) -> bool:
         """Whether it takes new calls, if a session is free."""
-        return self.loaded and not self.closing and not self.over and bool(self.health.get("ready"))
+        return self.status is not None and self.status.ready and not self.closing and not self.over
+
+    @property
+    def capacity(self) -> int:
+        """Number of its sessions."""
+        return self.status.capacity if self.status else 0
+
+    @property
+    def sessions(self) -> int:
+        """Number of sessions in use, including reserved ones."""
+        return self.status.sessions + self.status.reserved if self.status else 0
 
     @property
     def free(self) -> int:
         """Number of sessions free for new calls."""
-        return max(0, self.capacity - self.sessions) if self.takes_calls else 0
+        return self.status.free if self.status and self.takes_calls else 0
 
 
 SOON_SECS = 1.0
@@ -98,10 +103,10 @@ class WorkerClient(RpcClient):
         """See ``Worker.note_hung_up``."""
         await self.ask("note_hung_up", call_sid, within_secs=SOON_SECS)
 
-    async def overview(self) -> dict[str, Any] | None:
-        """See ``Worker.overview``; adds the worker's name."""
-        told: dict[str, Any] | None = await self.ask("overview", within_secs=SOON_SECS)
-        return None if told is None else {"worker": self.name, **told}
+    async def running_calls(self) -> list[dict[str, Any]]:
+        """See ``Worker.running_calls``; adds the worker's name to each call."""
+        calls: list[dict[str, Any]] = await self.ask("running_calls", within_secs=SOON_SECS)
+        return [{"worker": self.name} | call for call in calls]
 
     async def details(self, call_sid: str) -> dict[str, Any] | None:
         """See ``Worker.details``."""

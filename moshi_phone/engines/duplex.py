@@ -124,7 +124,7 @@ class DuplexStep:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerStatus:
+class BackendStatus:
     """One of an engine's servers.
 
     Attributes:
@@ -275,7 +275,7 @@ class DuplexEngine(ABC):
         return {}
 
     @property
-    def servers(self) -> Sequence[ServerStatus]:
+    def servers(self) -> Sequence[BackendStatus]:
         """The servers that its calls go to; empty if it answers them itself."""
         return ()
 

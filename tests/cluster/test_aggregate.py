@@ -1,73 +1,71 @@
-"""cluster/aggregate.py and merged_metrics.py: many workers, one answer."""
+"""cluster/aggregate.py: many workers, one answer."""
 
 from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from moshi_phone.cluster.aggregate import NOBODY, aggregate_health, merged_metrics, merged_overview
+from moshi_phone.cluster.aggregate import NOBODY, aggregate_status, merged_metrics
 from moshi_phone.cluster.fleet import WorkerState
 from moshi_phone.cluster.worker_client import WorkerReport
+from moshi_phone.runtime.version import VERSION
+from moshi_phone.server.web.server_status import LoadStatus, Phase, ServerStatus
 
 
 def worker(name: str, sessions: int, *, closing: bool = False) -> WorkerReport:
-    health = {
-        "ready": not closing,
-        "engine": "parrot",
-        "capabilities": ["say"],
-        "supported_overrides": ["persona", "voice"],
-        "calls": sessions,
-        "served": 3,
-        "lost": 1,
-        "refused": {"token": 2},
-        "version": "0.1.0",
-    }
-    return WorkerReport(
-        name,
-        loaded=True,
-        closing=closing,
+    status = ServerStatus(
+        phase=Phase.READY,
+        engine="parrot",
+        engine_reason="as asked",
+        capabilities=["say"],
+        supported_overrides=["persona", "voice"],
         capacity=4,
         sessions=sessions,
-        health=health,
+        free=4 - sessions,
+        calls=sessions,
+        served=3,
+        lost=1,
+        load=LoadStatus(lag_ms=float(sessions)),
+        refused={"token": 2},
     )
-
-
-def overview(name: str, sessions: int) -> dict[str, object]:
-    running = [{"name": f"CA{name}{n}", "secs": float(n)} for n in range(sessions)]
-    return {"worker": name, "running": running, "engine_reason": "as asked", "progress": None}
+    return WorkerReport(name, closing=closing, status=status)
 
 
 def test_sums() -> None:
-    reports = {"w1": worker("w1", 1), "w10": worker("w10", 2), "w2": worker("w2", 4, closing=True)}
-    told = aggregate_health(reports, ["w1", "w2", "w3", "w10"], None)
-    assert told["ready"]
-    assert (told["capacity"], told["sessions"], told["free"]) == (8, 7, 5)
-    assert (told["calls"], told["served"], told["lost"], told["refused"]) == (7, 9, 3, {"token": 6})
-    assert told["engine"] == "parrot"
-    assert (told["capabilities"], told["supported_overrides"]) == (["say"], ["persona", "voice"])
-    assert [(one["name"], one["state"]) for one in told["workers"]] == [
-        ("w1", "ready"),
-        ("w2", "draining"),
-        ("w3", "dead"),
-        ("w10", "ready"),
+    reports = {
+        "w1": worker("w1", 1),
+        "w10": worker("w10", 2),
+        "w2": worker("w2", 4, closing=True),
+        "w3": None,
+    }
+    status = aggregate_status(reports, None, {"denied": 1})
+    assert (status.phase, status.ready, status.failure) == (Phase.READY, True, None)
+    assert (status.capacity, status.sessions, status.free) == (8, 7, 5)
+    assert (status.calls, status.served, status.lost) == (7, 9, 3)
+    assert (status.refused, status.load.lag_ms) == ({"token": 6, "denied": 1}, 4.0)
+    assert (status.engine, status.engine_reason) == ("parrot", "as asked")
+    assert (status.capabilities, status.supported_overrides) == (["say"], ["persona", "voice"])
+
+
+def test_workers_have_names_unless_strangers_read_them() -> None:
+    reports = {"w1": worker("w1", 1), "w10": WorkerReport("w10"), "w2": None}
+    status = aggregate_status(reports, None, {})
+    named = status.health(is_public=False)["workers"]
+    assert named == status.overview()["workers"]
+    assert named == [
+        {"name": "w1", "state": "ready", "capacity": 4, "sessions": 1, "calls": 1, "version": VERSION},
+        {"name": "w2", "state": "dead"},
+        {"name": "w10", "state": "starting", "capacity": 0, "sessions": 0, "calls": 0, "version": None},
     ]
+    assert status.health(is_public=True)["workers"] == {"ready": 1, "starting": 1, "dead": 1}
 
 
-def test_nobody_takes_calls() -> None:
-    told = aggregate_health({"w1": worker("w1", 1, closing=True)}, ["w1"], None)
-    assert (told["ready"], told["error"]) == (False, NOBODY)
-    assert merged_overview({}, ["w1"], None, [])["state"] == "error"
-    assert merged_overview({"w1": WorkerReport("w1")}, ["w1"], None, [])["state"] == "loading"
-    assert merged_overview({"w1": worker("w1", 0)}, ["w1"], "closing down", [])["state"] == "closing"
-
-
-def test_the_calls_of_all_with_their_workers() -> None:
-    reports = {"w1": worker("w1", 1), "w2": worker("w2", 2)}
-    told = merged_overview(reports, ["w1", "w2"], None, [overview("w1", 1), overview("w2", 2)])
-    assert [(one["worker"], one["name"]) for one in told["running"]] == [
-        ("w2", "CAw21"),
-        ("w1", "CAw10"),
-        ("w2", "CAw20"),
-    ]
+def test_phases_of_a_cluster() -> None:
+    draining = aggregate_status({"w1": worker("w1", 1, closing=True)}, None, {})
+    assert (draining.phase, draining.refusal, draining.failure) == (Phase.ERROR, NOBODY, NOBODY)
+    starting = aggregate_status({"w1": WorkerReport("w1")}, None, {})
+    assert (starting.phase, starting.refusal, starting.failure) == (Phase.LOADING, NOBODY, None)
+    closing = aggregate_status({"w1": worker("w1", 0)}, "closing down", {})
+    assert (closing.phase, closing.refusal, closing.failure) == (Phase.CLOSING, "closing down", None)
 
 
 def test_metrics_carry_their_worker() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from moshi_phone.cluster.call_router import WorkerLoad
 from moshi_phone.cluster.worker_client import WorkerReport
+from moshi_phone.server.web.server_status import Phase, ServerStatus
 
 
-def tells(name: str, sessions: int, capacity: int = 2, **more: object) -> WorkerReport:
-    about: dict[str, object] = {"loaded": True, "health": {"ready": True}, **more}
-    return WorkerReport(name, capacity=capacity, sessions=sessions, **about)  # type: ignore[arg-type]
+def tells(name: str, sessions: int, *, closing: bool = False, refusal: str | None = None) -> WorkerReport:
+    free = 0 if refusal else 2 - sessions
+    status = ServerStatus(phase=Phase.READY, capacity=2, sessions=sessions, free=free, refusal=refusal)
+    return WorkerReport(name, closing=closing, status=status)
 
 
 def test_calls_are_spread() -> None:
@@ -25,8 +27,8 @@ def test_calls_are_spread() -> None:
 def test_who_takes_no_calls_is_given_none() -> None:
     load = WorkerLoad()
     load.update("w1", tells("w1", 0, closing=True))
-    load.update("w2", tells("w2", 0, loaded=False))
-    load.update("w3", tells("w3", 0, health={"ready": False}))
+    load.update("w2", WorkerReport("w2"))
+    load.update("w3", tells("w3", 0, refusal="overloaded"))
     load.update("w4", tells("w4", 2))
     assert load.pick() is None
     load.update("w4", tells("w4", 1))

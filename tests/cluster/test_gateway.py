@@ -23,6 +23,7 @@ from moshi_phone.cluster.worker import Worker
 from moshi_phone.cluster.worker_client import WorkerReport
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.web.server_status import LoadStatus, Phase, ServerStatus
 from tests.cluster.local_cluster import PUBLIC, LocalCluster, local_cluster, settings
 from tests.fakes.hook import hook, says
 from tests.fakes.twilio_api import AUTH_TOKEN
@@ -154,8 +155,9 @@ async def test_a_cluster_that_is_overloaded_says_so(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(Worker, "hold", hold)
         assert "busy" in await cluster.voice.call_in(TWIML, sid(1))
         process = cluster.gateways()[0]
+        overloaded = ServerStatus(phase=Phase.READY, refusal="busy", load=LoadStatus(overloaded=True))
         # Once the gateway has heard of it, it asks that worker no more.
-        process.runs.router.reports = {"w1": WorkerReport("w1", health={"load": {"overloaded": True}})}
+        process.runs.router.reports = {"w1": WorkerReport("w1", status=overloaded)}
         assert process.runs.router.no_session().cause is RefusalCause.OVERLOAD
         await process.runs._ask_peers()
         assert by_cause(*process.runs.all_refusals().values()) == {"overload": 1}

@@ -8,7 +8,7 @@ from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.startup import EngineLog, watching
-from moshi_phone.server.web.health import health
+from moshi_phone.server.web.health import status_of
 from moshi_phone.testing.engine import FakeEngine
 from tests.support.logs import Logged
 from tests.support.simulated import run_simulated
@@ -46,7 +46,7 @@ async def test_reading_an_engine_s_health_changes_and_logs_nothing(logged: Logge
     await engine.start(lambda _: None)
     engine.failure = "The model does not work."
     for _ in range(3):
-        assert health(state)["ready"] is False
+        assert not status_of(state).ready
         assert reserve(state, "CA1") == Refusal(RefusalCause.ENGINE, "The model does not work.")
     assert (engine.watched, logged.text) == (0, "")
 

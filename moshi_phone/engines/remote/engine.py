@@ -13,13 +13,13 @@ from loguru import logger
 
 from moshi_phone.engines.duplex import (
     NO_OVERRIDES,
+    BackendStatus,
     CallOverrides,
     DuplexEngine,
     EngineBusy,
     EngineUnavailable,
     Progress,
     RequestRefused,
-    ServerStatus,
 )
 from moshi_phone.engines.remote.connection import Access, make_tls, probe
 from moshi_phone.engines.remote.options import RemoteOptions
@@ -103,10 +103,10 @@ class RemoteEngine(DuplexEngine):
         return self._pool.error if self._watching else "The servers have not been probed yet."
 
     @property
-    def servers(self) -> Sequence[ServerStatus]:
+    def servers(self) -> Sequence[BackendStatus]:
         """See ``DuplexEngine``."""
         return [
-            ServerStatus(
+            BackendStatus(
                 backend.server.name,
                 backend.server.profile.kind,
                 backend.calls,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from moshi_phone.hooks.events import SpokenLine
+from moshi_phone.server.web.server_status import ServerStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,11 @@ class CallsSource(Protocol):
 
     update_s: float
 
-    async def health(self, *, is_public: bool) -> dict[str, Any]:
-        """Return whether the next call would be answered (``ready``), for ``/healthz``.
+    async def status(self) -> ServerStatus:
+        """Return the status of the server, or of all workers together."""
 
-        Args:
-            is_public: whether strangers can read it; then machine names are omitted.
-        """
-
-    async def overview(self) -> dict[str, Any]:
-        """Return the status and the running calls."""
+    async def running_calls(self) -> list[dict[str, Any]]:
+        """Return the metrics of the running calls, oldest first; of a cluster, each with its worker."""
 
     async def details(self, call_sid: str) -> dict[str, Any] | None:
         """Return one call, running or recently ended; None if unknown."""

@@ -14,8 +14,9 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import words
 from moshi_phone.server.web.browser_phone import chosen, offers
 from moshi_phone.server.web.calls_source import CallUpdate
-from moshi_phone.server.web.health import health
-from moshi_phone.server.web.monitoring import details, metrics, metrics_of, overview
+from moshi_phone.server.web.health import status_of
+from moshi_phone.server.web.monitoring import details, metrics, metrics_of
+from moshi_phone.server.web.server_status import ServerStatus
 
 
 class LocalCalls:
@@ -31,13 +32,14 @@ class LocalCalls:
         self._state = state
         self._registry = metrics(state)  # reads the calls' counters at each scrape; nothing is counted twice
 
-    async def health(self, *, is_public: bool) -> dict[str, Any]:
+    async def status(self) -> ServerStatus:
         """See ``CallsSource``."""
-        return health(self._state, is_public=is_public)
+        return status_of(self._state)
 
-    async def overview(self) -> dict[str, Any]:
+    async def running_calls(self) -> list[dict[str, Any]]:
         """See ``CallsSource``."""
-        return overview(self._state)
+        running = sorted(self._state.calls.running, key=lambda call: call.began_s)
+        return [{"name": call.name} | metrics_of(call) for call in running]
 
     async def details(self, call_sid: str) -> dict[str, Any] | None:
         """See ``CallsSource``."""

@@ -27,11 +27,10 @@ from moshi_phone.conversation.metrics import ConversationMetrics
 from moshi_phone.engines.duplex import DuplexEngine
 from moshi_phone.runtime.version import VERSION
 from moshi_phone.server.calls.call import Call
-from moshi_phone.server.calls.engine_health import overload_of
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import words
 from moshi_phone.server.web.calls_source import CallsSource
-from moshi_phone.server.web.health import status
+from moshi_phone.server.web.health import status_of
 
 _BUCKETS_MS = (5, 10, 20, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, 1000, 2000)
 """Finest around 80 ms, the deadline of a frame, and 300 ms, the target of the delay."""
@@ -56,30 +55,28 @@ class _PhoneCollector(Collector):
         self._state = state
 
     def collect(self) -> Iterator[Metric]:
-        calls, engine = self._state.calls, self._state.engine
+        engine, status = self._state.engine, status_of(self._state)
         # Sums over ended and running calls: no counter falls when a call ends.
-        totals = calls.metrics()
-        yield CounterMetricFamily("moshi_calls", "Calls that have ended.", value=calls.served)
-        yield GaugeMetricFamily("moshi_calls_running", "Calls that run.", value=len(calls.running))
-        yield GaugeMetricFamily("moshi_sessions", "Sessions that are open.", value=engine.running)
-        yield GaugeMetricFamily("moshi_capacity", "Sessions that can be.", value=engine.capacity)
-        load = self._state.load
-        is_ready = calls.closing is None and engine.error is None and overload_of(self._state) is None
+        totals = self._state.calls.metrics()
+        yield CounterMetricFamily("moshi_calls", "Calls that have ended.", value=status.served)
+        yield GaugeMetricFamily("moshi_calls_running", "Running calls.", value=status.calls)
+        yield GaugeMetricFamily("moshi_sessions", "Open sessions.", value=status.sessions)
+        yield GaugeMetricFamily("moshi_capacity", "Maximum number of sessions.", value=status.capacity)
         yield GaugeMetricFamily(
-            "moshi_ready", "Whether calls are taken, as in /healthz.", value=float(is_ready)
+            "moshi_ready", "Whether calls are accepted, as in /healthz.", value=float(status.ready)
         )
         yield GaugeMetricFamily(
             "moshi_event_loop_lag_seconds",
-            "How late a timer came, the 95th percentile of five seconds.",
-            value=load.lag_s,
+            "Delay of a timer, the 95th percentile of five seconds.",
+            value=status.load.lag_ms / 1000,
         )
         yield GaugeMetricFamily(
             "moshi_deadline_miss_ratio",
-            "Frames too slow, of five seconds.",
-            value=load.misses,
+            "Share of frames that took longer than 80 ms, of five seconds.",
+            value=status.load.deadline_misses,
         )
         yield CounterMetricFamily(
-            "moshi_lost_calls", "Calls that ended because their session broke.", value=engine.lost_calls
+            "moshi_lost_calls", "Calls that ended because their session failed.", value=status.lost
         )
         if engine.step_times:  # only engines with a batch have step times
             yield _steps(engine)
@@ -207,13 +204,13 @@ def monitoring_router(calls: CallsSource, check: Check) -> APIRouter:
     @router.get("/calls")
     async def list_calls() -> dict[str, Any]:
         """Return the running calls with their metrics."""
-        return await calls.overview()
+        return await _overview(calls)
 
     @router.get("/calls/events", response_class=EventSourceResponse)
     async def follow_calls() -> AsyncIterator[ServerSentEvent]:
         """Stream the same list once a second, until the server is closing and the last call has ended."""
         while True:
-            yield ServerSentEvent(event="calls", data=await calls.overview())
+            yield ServerSentEvent(event="calls", data=await _overview(calls))
             if calls.is_over():
                 return
             # ends early when the start fails, so that the page gets the reason
@@ -245,16 +242,9 @@ def monitoring_router(calls: CallsSource, check: Check) -> APIRouter:
     return router
 
 
-def overview(state: ServerState) -> dict[str, Any]:
-    """Return the server's status and the running calls, oldest first."""
-    calls = state.calls
-    running = sorted(calls.running, key=lambda call: call.began_s)
-    return status(state) | {
-        "running": [{"name": call.name} | metrics_of(call) for call in running],
-        "served": calls.served,
-        "refused": state.refusals.by_cause,
-        "has_history": True,  # the page shows its link to the Calls page; a cluster has none
-    }
+async def _overview(calls: CallsSource) -> dict[str, Any]:
+    running = await calls.running_calls()
+    return (await calls.status()).overview() | {"running": running}
 
 
 def metrics_of(call: Call) -> dict[str, Any]:

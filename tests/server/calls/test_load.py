@@ -11,7 +11,7 @@ from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.load import EVERY_S, HIGH_LAG_S, LOW_LAG_S, WINDOW_S, Load, watch_load
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.web.health import health
+from moshi_phone.server.web.health import status_of
 from moshi_phone.telephony.media_stream import parse
 from tests.support.phone import start_message
 from tests.support.waiting import until
@@ -90,14 +90,18 @@ async def test_the_next_call_is_refused_while_one_runs() -> None:
     state = ServerState(engine)
     loaded(0.5, load=state.load)
     assert reserve(state, "CA1") is None  # nobody runs who would suffer
-    assert health(state)["ready"]
+    assert status_of(state).ready
     start = parse(json.dumps(start_message()))
     call = state.calls.begin(start)  # type: ignore[arg-type]
     refusal = reserve(state, "CA2")
     assert isinstance(refusal, Refusal)
     assert refusal.cause is RefusalCause.OVERLOAD
-    report = health(state)
-    assert (report["ready"], report["error"]) == (False, refusal.reason)
-    assert report["load"] == {"lag_ms": 500.0, "deadline_misses": 0.0, "overloaded": True}
+    status = status_of(state)
+    assert (status.phase, status.ready, status.refusal, status.free) == ("ready", False, refusal.reason, 0)
+    assert status.health(is_public=True)["load"] == {
+        "lag_ms": 500.0,
+        "deadline_misses": 0.0,
+        "overloaded": True,
+    }
     state.calls.finish(call)
     assert reserve(state, "CA2") is None

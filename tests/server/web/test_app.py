@@ -28,6 +28,7 @@ async def test_healthz_tells_engine_capacity_and_calls() -> None:
             "capacity": 3,
             "load": {"lag_ms": 0.0, "deadline_misses": 0.0, "overloaded": False},
             "sessions": 0,
+            "free": 3,
             "calls": 0,
             "served": 0,
             "lost": 0,
@@ -38,7 +39,7 @@ async def test_healthz_tells_engine_capacity_and_calls() -> None:
             await phone.say(times=4)
             await phone.listen(frames=1)
             busy = (await client.get("/healthz")).json()
-        assert (busy["sessions"], busy["calls"]) == (1, 1)
+        assert (busy["sessions"], busy["free"], busy["calls"]) == (1, 2, 1)
 
 
 async def test_healthz_is_503_until_the_engine_is_ready() -> None:

@@ -8,7 +8,7 @@ from moshi_phone.engines.duplex import NO_OVERRIDES, EngineUnavailable, Progress
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.startup import Startup
-from moshi_phone.server.web.health import ENGINE_ERROR, health, status
+from moshi_phone.server.web.health import ENGINE_ERROR, status_of
 from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.testing.engine import FakeEngine
 from tests.support.logs import Logged
@@ -30,6 +30,7 @@ async def test_a_reservation_counts_as_a_session() -> None:
     state = await line(2)
     assert reserve(state, "CA1") is None
     assert reserve(state, "CA1") is None  # Twilio asks again where it had no answer
+    assert (status_of(state).reserved, status_of(state).free) == (1, 1)
     assert reserve(state, "CA2") is None
     assert why(state, "CA3") == "all 2 sessions are taken"
 
@@ -44,26 +45,25 @@ async def test_the_only_session() -> None:
 
 async def test_what_a_call_may_ask_for() -> None:
     state = await line(1)
-    assert (health(state)["capabilities"], health(state)["supported_overrides"]) == ([], [])
+    assert (status_of(state).capabilities, status_of(state).supported_overrides) == ([], [])
     state.engine.capabilities = frozenset({"say"})
     state.engine.supported_overrides = frozenset({"voice", "persona"})
-    assert (health(state)["capabilities"], health(state)["supported_overrides"]) == (
-        ["say"],
-        ["persona", "voice"],
-    )
+    status = status_of(state)
+    assert (status.capabilities, status.supported_overrides) == (["say"], ["persona", "voice"])
 
 
 async def test_a_line_that_is_closing_takes_no_call() -> None:
     state = await line(1)
     state.calls.closing = "the line is shutting down"
     assert why(state, "CA1") == "the line is shutting down"
-    assert (health(state)["ready"], health(state)["error"]) == (False, "the line is shutting down")
+    assert status_of(state).refusal == "the line is shutting down"
 
 
 async def test_everybody_may_know_that_it_is_the_engine_but_not_why() -> None:
     state = ServerState(FakeEngine())
     assert why(state, "CA1") == "The fake engine is not ready."  # for the log
-    assert (health(state)["ready"], health(state)["error"]) == (False, ENGINE_ERROR)
+    status = status_of(state)
+    assert (status.ready, status.refusal, status.free) == (False, ENGINE_ERROR, 0)
 
 
 class TalkativeEngine(FakeEngine):
@@ -100,21 +100,21 @@ async def test_an_engine_of_ones_own_that_raises_is_one_sentence_and_a_traceback
 async def test_each_state_in_the_order_of_a_server_s_life() -> None:
     engine = TalkativeEngine()
     state = ServerState(engine, engine_reason="on Metal")
-    told = status(state)
-    assert (told["state"], told["progress"], told["error"]) == ("loading", "", None)
-    assert (told["engine"], told["engine_reason"]) == ("fake", "on Metal")
+    status = status_of(state)
+    assert (status.phase, status.progress, status.failure) == ("loading", "", None)
+    assert (status.engine, status.engine_reason) == ("fake", "on Metal")
     said: list[str] = []
     await state.startup.run(engine, said.append)
     assert said == ["One of two.", "Two of two."]
-    told = status(state)
-    assert (told["state"], told["progress"], told["error"]) == ("ready", None, None)
-    assert (told["sessions"], told["capacity"]) == (0, 4)
+    status = status_of(state)
+    assert (status.phase, status.progress, status.failure) == ("ready", None, None)
+    assert (status.sessions, status.capacity, status.free) == (0, 4, 4)
     engine.broken = "The model broke."
-    told = status(state)
-    assert (told["state"], told["progress"], told["error"]) == ("error", None, "The model broke.")
+    status = status_of(state)
+    assert (status.phase, status.progress, status.failure) == ("error", None, "The model broke.")
     state.calls.closing = "the line is shutting down"
-    told = status(state)
-    assert (told["state"], told["error"]) == ("closing", None)
+    status = status_of(state)
+    assert (status.phase, status.failure) == ("closing", None)
 
 
 async def test_an_engine_that_does_not_start_has_not_come_to_the_end_of_it() -> None:
@@ -133,6 +133,6 @@ async def test_why_the_start_failed_is_told_before_the_server_is_gone() -> None:
     await asyncio.sleep(0)
     state.startup.fail("The disk is full; free some space.")
     await asyncio.wait_for(waiting, 1.0)
-    overview = await calls.overview()
-    assert (overview["state"], overview["error"]) == ("error", "The disk is full; free some space.")
+    status = await calls.status()
+    assert (status.phase, status.failure) == ("error", "The disk is full; free some space.")
     assert calls.is_over(), "the stream of events ends, and the server's end waits for none"
