@@ -21,14 +21,9 @@ import numpy as np
 from benchmarks.table import head, row
 from moshi_phone.commands.random_model import randomize
 from moshi_phone.engines.choose import accelerator
-from moshi_phone.engines.moshi.model.language_model import (
-    QUANTIZATIONS,
-    LanguageSession,
-    build,
-    new_history,
-    step_together,
-)
+from moshi_phone.engines.moshi.model.language_model import LanguageSession, new_history, step_together
 from moshi_phone.engines.moshi.model.prefill import Prefill
+from moshi_phone.engines.moshi.model.quantized_model import QUANTIZATIONS, build
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig, config_v0_1
 

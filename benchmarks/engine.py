@@ -23,13 +23,8 @@ from numpy.typing import NDArray
 from benchmarks.table import head, row
 from moshi_phone.commands.random_model import randomize
 from moshi_phone.engines.choose import accelerator
-from moshi_phone.engines.moshi.model.language_model import (
-    QUANTIZATIONS,
-    LanguageSession,
-    Quantization,
-    build,
-    step_together,
-)
+from moshi_phone.engines.moshi.model.language_model import LanguageSession, step_together
+from moshi_phone.engines.moshi.model.quantized_model import QUANTIZATIONS, Quantization, build
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig, config_v0_1

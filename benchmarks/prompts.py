@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from moshi_phone.commands.random_model import randomize
 from moshi_phone.engines.choose import accelerator
-from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, LanguageSession, build
+from moshi_phone.engines.moshi.model.language_model import LanguageSession
+from moshi_phone.engines.moshi.model.quantized_model import QUANTIZATIONS, build
 from moshi_phone.engines.moshi.model.ring_kv_cache import Snapshot
 from moshi_phone.engines.moshi.model.sampling import GREEDY
 from moshi_phone.engines.moshi.persona.prompt import Prompt, compose, prefill, prompted

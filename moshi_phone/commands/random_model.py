@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from moshi_phone.engines.moshi.checkpoint.mimi_layout import mimi_shapes
-from moshi_phone.engines.moshi.model.language_model import Quantization
+from moshi_phone.engines.moshi.model.quantized_model import Quantization
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 

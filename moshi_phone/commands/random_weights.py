@@ -9,7 +9,7 @@ import mlx.core as mx
 from moshi_phone.commands.random_model import randomize, write_random_mimi, write_tiny_tokenizer
 from moshi_phone.engines.duplex import Progress
 from moshi_phone.engines.moshi.checkpoint.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint
-from moshi_phone.engines.moshi.model.language_model import build, quantization_named
+from moshi_phone.engines.moshi.model.quantized_model import build, quantization_named
 from moshi_phone.engines.moshi.persona.voices import Voices
 from moshi_phone.engines.moshi.stt.checkpoint import ListeningCheckpoint, stt_1b
 from moshi_phone.engines.options import EngineOptions

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.engine import compare, compare_batches
 from moshi_phone.commands.random_model import randomize
-from moshi_phone.engines.moshi.model.language_model import Quantization, build
+from moshi_phone.engines.moshi.model.quantized_model import Quantization, build
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
 from tests.support.tiny_config import tiny_config

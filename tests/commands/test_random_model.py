@@ -11,7 +11,7 @@ from sentencepiece import SentencePieceProcessor
 from moshi_phone.commands.random_model import GAINS, randomize, write_tiny_tokenizer
 from moshi_phone.engines.moshi.checkpoint.mimi_layout import mimi_shapes
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS, Mimi
-from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, build
+from moshi_phone.engines.moshi.model.quantized_model import QUANTIZATIONS, build
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 from tests.support.tiny_config import tiny_config
 

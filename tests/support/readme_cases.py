@@ -17,7 +17,7 @@ import pytest
 
 from moshi_phone.audio import g711, pcm
 from moshi_phone.audio.formats import PHONE_RATE_HZ
-from moshi_phone.engines.moshi.model.language_model import Quantization
+from moshi_phone.engines.moshi.model.quantized_model import Quantization
 from moshi_phone.runtime.ports import free_port
 from tests.cluster.local_cluster import SMALL_PARROT
 from tests.fakes.cloudflared import URL, FakeCloudflared

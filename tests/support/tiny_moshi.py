@@ -24,7 +24,7 @@ from moshi_phone.engines.moshi.checkpoint.checkpoint import (
     TOKENIZER_NAME,
     WEIGHTS_NAMES,
 )
-from moshi_phone.engines.moshi.model.language_model import Quantization, build
+from moshi_phone.engines.moshi.model.quantized_model import Quantization, build
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 from tests.support.tiny_config import tiny_config
 

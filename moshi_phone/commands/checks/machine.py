@@ -179,7 +179,7 @@ def check_memory(options: EngineOptions) -> Check:
         return Check("memory", "note", _not_needed(options))
     from moshi_phone.engines.moshi import memory  # noqa: PLC0415 - as above
     from moshi_phone.engines.moshi.find_files import cached  # noqa: PLC0415
-    from moshi_phone.engines.moshi.model.language_model import quantization_named  # noqa: PLC0415
+    from moshi_phone.engines.moshi.model.quantized_model import quantization_named  # noqa: PLC0415
     from moshi_phone.engines.moshi.stt.checkpoint import stt_1b  # noqa: PLC0415
     from moshi_phone.vendor.moshi_mlx.models.lm import config_v0_1  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ from moshi_phone.engines.duplex import EngineUnavailable, Progress
 from moshi_phone.engines.moshi import find_files as weights
 from moshi_phone.engines.moshi.checkpoint.checkpoint import Checkpoint, is_unneeded
 from moshi_phone.engines.moshi.model.evaluate import evaluate
-from moshi_phone.engines.moshi.model.language_model import build
+from moshi_phone.engines.moshi.model.quantized_model import build
 from moshi_phone.engines.moshi.persona.voices import Voices
 from moshi_phone.engines.moshi.stt import model as listening_model
 from moshi_phone.engines.moshi.stt.checkpoint import ListeningCheckpoint, find_listening

@@ -9,7 +9,7 @@ from mlx.utils import tree_flatten
 
 from moshi_phone.engines import nvidia
 from moshi_phone.engines.moshi.codec.codec_pool import HANDOVER_FRAMES, spares_for
-from moshi_phone.engines.moshi.model.language_model import Quantization, build
+from moshi_phone.engines.moshi.model.quantized_model import Quantization, build
 from moshi_phone.engines.real_time_benchmark import MAX_CALLS
 from moshi_phone.runtime.machine_memory import machine_memory_bytes
 from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig

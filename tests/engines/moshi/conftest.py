@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moshi_phone.engines.moshi.model.language_model import Quantization
+from moshi_phone.engines.moshi.model.quantized_model import Quantization
 from tests.engines.moshi.files import write_hollow_mimi
 from tests.support.tiny_moshi import write_tiny_checkpoint
 

@@ -21,7 +21,7 @@ from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.moshi import find_files as weights
 from moshi_phone.engines.moshi.checkpoint.checkpoint import CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME
 from moshi_phone.engines.moshi.load_model import Files
-from moshi_phone.engines.moshi.model.language_model import Quantization
+from moshi_phone.engines.moshi.model.quantized_model import Quantization
 from moshi_phone.engines.options import EngineOptions
 from tests.engines.moshi.files import WEIGHTS_NAME, complaint, find, use_endpoint
 from tests.fakes.hub import COMMIT, FakeHub

@@ -12,7 +12,7 @@ from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.moshi import measure_calls, memory, runtime
 from moshi_phone.engines.moshi.engine import MoshiEngine
 from moshi_phone.engines.moshi.memory import calls_that_fit, model_need, program_need
-from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS
+from moshi_phone.engines.moshi.model.quantized_model import QUANTIZATIONS
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.engines.options import AUTO_CALLS, EngineOptions
 from moshi_phone.vendor.moshi_mlx.models.lm import config_v0_1

@@ -21,7 +21,7 @@ from moshi_phone.engines.moshi.memory import (
     program_need,
     weigh,
 )
-from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, quantization_named
+from moshi_phone.engines.moshi.model.quantized_model import QUANTIZATIONS, quantization_named
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.engines.moshi.runtime import Loader
 from moshi_phone.engines.options import EngineOptions

@@ -17,7 +17,7 @@ from moshi_phone.engines.moshi import find_files as weights
 from moshi_phone.engines.moshi.checkpoint.checkpoint import MIMI_NAME, TOKENIZER_NAME, Checkpoint
 from moshi_phone.engines.moshi.checkpoint.tensor_shapes import read_shapes
 from moshi_phone.engines.moshi.load_model import Files
-from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, Quantization, quantization_named
+from moshi_phone.engines.moshi.model.quantized_model import QUANTIZATIONS, Quantization, quantization_named
 from moshi_phone.engines.options import EngineOptions
 from tests.engines.moshi.files import use_endpoint, write_hollow_mimi
 from tests.fakes.hub import COMMIT, FakeHub

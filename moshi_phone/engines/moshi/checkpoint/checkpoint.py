@@ -21,7 +21,7 @@ from moshi_phone.engines.moshi.checkpoint.tensor_shapes import (
     read_shapes,
 )
 from moshi_phone.engines.moshi.codec import codec
-from moshi_phone.engines.moshi.model.language_model import Quantization, build
+from moshi_phone.engines.moshi.model.quantized_model import Quantization, build
 from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig, config_v0_1
 
 CONFIG_NAME = "config.json"

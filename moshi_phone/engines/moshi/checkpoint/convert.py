@@ -32,7 +32,7 @@ from moshi_phone.engines.moshi.checkpoint.pytorch_layout import (
 )
 from moshi_phone.engines.moshi.checkpoint.safetensors_writer import SafetensorsWriter, TensorSpec
 from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Damaged, OtherLayout, check_shapes, read_shapes
-from moshi_phone.engines.moshi.model.language_model import Quantization, build, quantization_named
+from moshi_phone.engines.moshi.model.quantized_model import Quantization, build, quantization_named
 from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
 
 OURS = "moshi_phone.converted_from"  # header entry that marks a file written by this program

@@ -10,64 +10,32 @@ mlx's streams belong to threads: use everything here in the model's thread only 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import mlx.core as mx
 import numpy as np
-from mlx import nn
 
 from moshi_phone.engines.moshi.model.batch_step import Generated, StepRow, generate
+from moshi_phone.engines.moshi.model.quantized_model import QUANTIZATIONS, build
 from moshi_phone.engines.moshi.model.ring_kv_cache import RingKVCache, Snapshot
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling, Noise
 from moshi_phone.engines.moshi.model.token_history import NO_PREFIX, ForcedPrefix, TokenHistory, Tokens
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 
-
-@dataclass(frozen=True)
-class Quantization:
-    """Quantization of the linear layers and embeddings.
-
-    Attributes:
-        bits: bits for each weight.
-        group_size: number of weights that share a scale.
-        depformer: the depformer's quantization; None if it is the same.
-    """
-
-    bits: int
-    group_size: int
-    depformer: Quantization | None = None
-
-    def of(self, name: str) -> Quantization:
-        """Return the quantization of the layer or tensor of this name."""
-        return self.depformer if self.depformer is not None and name.startswith("depformer.") else self
-
-
-QUANTIZATIONS = {4: Quantization(4, 32), 8: Quantization(8, 64)}  # as Kyutai packs its files
-
-
-def quantization_named(packing: str) -> Quantization | None:
-    """Parse a value of ``--quantize``: ``4``, ``8``, ``4-8`` (depformer in 8), or ``none``."""
-    if packing == "none":
-        return None
-    bits, _, depformer_bits = packing.partition("-")
-    main = QUANTIZATIONS[int(bits)]
-    return replace(main, depformer=QUANTIZATIONS[int(depformer_bits)]) if depformer_bits else main
-
-
-def build(config: LmConfig, quantization: Quantization | None) -> Lm:
-    """Build the model lazily: nothing is computed or allocated until evaluation."""
-    model = Lm(config)
-    if quantization is not None:
-
-        def packing(name: str, layer: object) -> bool | dict[str, int]:
-            own = quantization.of(name)
-            return hasattr(layer, "to_quantized") and {"bits": own.bits, "group_size": own.group_size}
-
-        nn.quantize(model, class_predicate=packing)  # type: ignore[attr-defined] # its stubs forget it
-    model.transformer_cache = []  # sessions bring their own
-    model.depformer_cache = []
-    return model
+__all__ = [
+    "NO_OVERRIDES",
+    "QUANTIZATIONS",
+    "LanguageSession",
+    "LanguageStep",
+    "Overrides",
+    "build",
+    "check_tokens",
+    "new_history",
+    "results_or_raise",
+    "step_together",
+    "try_together",
+]
 
 
 @dataclass(frozen=True)

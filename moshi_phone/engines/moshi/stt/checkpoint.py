@@ -32,7 +32,7 @@ from moshi_phone.engines.moshi.checkpoint.model_files import ModelFiles
 from moshi_phone.engines.moshi.checkpoint.pytorch_layout import expected_shapes, is_pytorch_layout, origins
 from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Shapes
 from moshi_phone.engines.moshi.codec.codec import LISTENING_CODEBOOKS
-from moshi_phone.engines.moshi.model.language_model import Quantization, build
+from moshi_phone.engines.moshi.model.quantized_model import Quantization, build
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.vendor.moshi_mlx.models.lm import LmConfig
 

@@ -22,7 +22,7 @@ from moshi_phone.engines.moshi.codec.codec_pool import MimiPool
 from moshi_phone.engines.moshi.codec.stream_codecs import Encoder
 from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
 from moshi_phone.engines.moshi.model.evaluate import evaluate
-from moshi_phone.engines.moshi.model.language_model import build
+from moshi_phone.engines.moshi.model.quantized_model import build
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.stt.checkpoint import ListeningCheckpoint
 from moshi_phone.engines.moshi.stt.session import ListeningSession, transcribe_together

@@ -23,7 +23,7 @@ from moshi_phone.engines.moshi.checkpoint.convert import (
 )
 from moshi_phone.engines.moshi.checkpoint.hub import cache_folder
 from moshi_phone.engines.moshi.checkpoint.tensor_shapes import OtherLayout, read_shapes
-from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, Quantization, build
+from moshi_phone.engines.moshi.model.quantized_model import QUANTIZATIONS, Quantization, build
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm, LmConfig
 from tests.support.tiny_personaplex import personaplex_config, write_personaplex
 
@@ -91,7 +91,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from moshi_phone.engines.moshi.checkpoint import convert
-from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS
+from moshi_phone.engines.moshi.model.quantized_model import QUANTIZATIONS
 from tests.engines.moshi.checkpoint.test_convert import sizes
 
 whole = convert._bytes_of

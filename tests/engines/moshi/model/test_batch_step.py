@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 
 from moshi_phone.engines.moshi.model.language_model import (
-    QUANTIZATIONS,
     LanguageSession,
     LanguageStep,
     Overrides,
-    Quantization,
     step_together,
     try_together,
 )
+from moshi_phone.engines.moshi.model.quantized_model import QUANTIZATIONS, Quantization
 from moshi_phone.engines.moshi.model.sampling import GREEDY, MoshiSampling, Sampling
 from moshi_phone.engines.moshi.model.token_history import ForcedPrefix, PrefixFrame, Tokens
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm

@@ -14,7 +14,8 @@ import pytest
 from moshi_mlx.models.generate import LmGen
 from moshi_mlx.utils import sampling
 
-from moshi_phone.engines.moshi.model.language_model import QUANTIZATIONS, LanguageSession, Quantization
+from moshi_phone.engines.moshi.model.language_model import LanguageSession
+from moshi_phone.engines.moshi.model.quantized_model import QUANTIZATIONS, Quantization
 from moshi_phone.engines.moshi.model.sampling import GREEDY, MoshiSampling
 from moshi_phone.engines.moshi.model.token_history import PrefixFrame, Tokens
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm

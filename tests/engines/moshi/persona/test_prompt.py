@@ -17,13 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from moshi_phone.commands.random_model import randomize
-from moshi_phone.engines.moshi.model.language_model import (
-    QUANTIZATIONS,
-    LanguageSession,
-    Quantization,
-    build,
-    step_together,
-)
+from moshi_phone.engines.moshi.model.language_model import LanguageSession, step_together
+from moshi_phone.engines.moshi.model.quantized_model import QUANTIZATIONS, Quantization, build
 from moshi_phone.engines.moshi.model.sampling import GREEDY, MoshiSampling
 from moshi_phone.engines.moshi.persona.prompt import PromptUnfit, compose, prefill, prompted, prompted_session
 from moshi_phone.engines.moshi.persona.voice import EmbeddedVoice, SpokenVoice, VoiceUnfit, read_voice

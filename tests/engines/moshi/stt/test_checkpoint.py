@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from moshi_phone.commands.random_model import randomize
 from moshi_phone.engines.duplex import EngineUnavailable
-from moshi_phone.engines.moshi.model.language_model import Quantization, build
+from moshi_phone.engines.moshi.model.quantized_model import Quantization, build
 from moshi_phone.engines.moshi.stt.checkpoint import LISTENING_DOWNLOAD, cached_listening, find_listening
 from moshi_phone.engines.moshi.stt.model import load
 from moshi_phone.engines.moshi.stt.session import ListeningSession
