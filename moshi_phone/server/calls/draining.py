@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from moshi_phone.access.refusal import SERVICE_RESTART
 from moshi_phone.runtime.stop_signals import StopSignals
-from moshi_phone.server.calls.call import Call, Calls, CallState
+from moshi_phone.server.calls.call import Call, CallState
+from moshi_phone.server.calls.calls import Calls
 
 Say = Callable[[str], None]
 CanGoOn = Callable[[Call], bool]

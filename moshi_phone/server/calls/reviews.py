@@ -12,7 +12,7 @@ from typing import Any
 from loguru import logger
 
 from moshi_phone.records.private_files import create
-from moshi_phone.server.calls.call import Calls
+from moshi_phone.server.calls.calls import Calls
 
 REVIEW_SECS = 300.0  # for a recording of hours on a slow machine
 FINISH_SECS = 60.0  # at the end of the process

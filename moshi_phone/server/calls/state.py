@@ -34,7 +34,8 @@ from moshi_phone.records.call_store import CallStore
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.retention import retaining
 from moshi_phone.runtime.daemon_threads import in_daemon_thread
-from moshi_phone.server.calls.call import Call, Calls
+from moshi_phone.server.calls.call import Call
+from moshi_phone.server.calls.calls import Calls
 from moshi_phone.server.calls.load import Load, watch_load
 from moshi_phone.server.calls.messages import Messages
 from moshi_phone.server.calls.next_steps import NextSteps

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from moshi_phone.runtime.stop_signals import REPEAT_SECS, Stopped, StopSignals, stop_signals
-from moshi_phone.server.calls.call import Call, Calls
+from moshi_phone.server.calls.call import Call
+from moshi_phone.server.calls.calls import Calls
 from moshi_phone.server.calls.draining import CLOSING, HANG_UP_SECS, drain
 from moshi_phone.telephony.media_stream import Start
 from tests.support.simulated import run_simulated

@@ -22,7 +22,7 @@ from moshi_phone.access.refusal import CAUSES, Refusal, RefusalCause, Where
 from moshi_phone.audio import g711
 from moshi_phone.audio.histogram import Histogram
 from moshi_phone.records.options import TapOptions
-from moshi_phone.server.calls.call import Calls
+from moshi_phone.server.calls.calls import Calls
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.monitoring import metrics
