@@ -22,7 +22,8 @@ from moshi_phone.server.calls.next_step import hold
 from moshi_phone.server.calls.options import CallOptions, fallback
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.telephony import twiml
-from moshi_phone.telephony.webhooks import CONVERSED, ENDED, IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
+from moshi_phone.telephony.webhooks import CONVERSED, ENDED
 
 
 @dataclass

@@ -34,7 +34,7 @@ from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.net.http_server import Listening, listening
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.admin import create_admin_app
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from moshi_phone.server.web.browser_phone import chosen
 from moshi_phone.server.web.calls_source import CallUpdate
 from moshi_phone.server.web.health import status_of
 from moshi_phone.server.web.local_calls import LocalCalls
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 
 GONE = "the worker is not there any more"
 ROUTED_GRACE_SECS = 10.0

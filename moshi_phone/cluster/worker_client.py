@@ -11,7 +11,7 @@ from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.calls_source import CallUpdate
 from moshi_phone.server.web.server_status import ServerStatus
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 
 
 @dataclass(frozen=True)

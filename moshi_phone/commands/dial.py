@@ -38,10 +38,10 @@ from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.telephony.dialling import COMPLETED, CallPlan, Dialler
 from moshi_phone.telephony.e164 import parse_number
+from moshi_phone.telephony.incoming_call import IncomingCall
 from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from moshi_phone.telephony.rest import TRIAL, TRIAL_LIMITS, TRIAL_REMEDY, PlacedCall, TwilioApi
 from moshi_phone.telephony.twiml import next_path
-from moshi_phone.telephony.webhooks import IncomingCall
 
 MAX_PARAMETER_CHARS = 499
 ANSWERED = "in-progress"

@@ -9,7 +9,7 @@ from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
 from moshi_phone.hooks.events import call_event
 from moshi_phone.hooks.http import Hook, HookFailed
 from moshi_phone.telephony.e164 import BadNumber, parse_number
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 
 _TEXTS = {"persona": 20_000, "voice": 200, "greeting": 2_000}
 """Text fields of an answer, with their maximum length in characters."""

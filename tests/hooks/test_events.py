@@ -11,8 +11,8 @@ from moshi_phone.hooks.events import EVENTS, SpokenLine, call_event
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.summary import call_report
+from moshi_phone.telephony.incoming_call import IncomingCall
 from moshi_phone.telephony.media_stream import Start
-from moshi_phone.telephony.webhooks import IncomingCall
 
 EXAMPLES = {
     example["event"]: example

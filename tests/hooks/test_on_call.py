@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from moshi_phone.engines.duplex import CallOverrides
 from moshi_phone.hooks.http import Hook, HookFailed
 from moshi_phone.hooks.on_call import HookAnswer, Instead, ask, read_answer
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 from tests.fakes.hook import hook, says
 
 CALL = IncomingCall("CA1", "+15551234567", "+15550001111", parameters={"FromCity": "ZÜRICH"})

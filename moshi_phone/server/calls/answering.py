@@ -21,7 +21,7 @@ from moshi_phone.server.calls.not_taken import no_stream
 from moshi_phone.server.calls.pending import HOLD_SECS, PendingCall
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 
 STREAM_SECS = 10.0
 """Upper end of the time that Twilio takes from our answer to the stream; later, the log warns."""

@@ -11,7 +11,7 @@ from moshi_phone.records.call_history import CallHistory
 from moshi_phone.records.call_row import OPEN, CallRow, Outcome, utc_text
 from moshi_phone.server.calls.call import HANDED_OVER, Call
 from moshi_phone.server.calls.pending import PendingCall
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 
 BROWSER, STREAM = "browser", "stream"
 """Directions of calls without a webhook of ours: calls of the page, and all others."""

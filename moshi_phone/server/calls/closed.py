@@ -14,7 +14,7 @@ from moshi_phone.server.calls.not_taken import not_taken
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.telephony import twiml
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 
 REASON = "the line was closed"
 

@@ -22,8 +22,9 @@ from moshi_phone.server.calls.next_step import next_step
 from moshi_phone.server.calls.not_taken import not_taken
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
+from moshi_phone.telephony.incoming_call import IncomingCall
 from moshi_phone.telephony.media_stream import Start
-from moshi_phone.telephony.webhooks import CONVERSED, IncomingCall
+from moshi_phone.telephony.webhooks import CONVERSED
 
 
 async def answer_call(call: IncomingCall, state: ServerState) -> str:

@@ -10,7 +10,7 @@ from moshi_phone.records.call_row import Outcome
 from moshi_phone.server.calls.not_taken import not_taken
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.telephony import twiml
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 
 NOT_ACCEPTED = "--on-call does not accept it"
 

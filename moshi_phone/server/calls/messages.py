@@ -18,9 +18,9 @@ from moshi_phone.records.call_row import CallRow, Kind, Outcome, utc_text
 from moshi_phone.records.private_files import create
 from moshi_phone.runtime.daemon_threads import in_daemon_thread
 from moshi_phone.server.calls.summary import row_report
+from moshi_phone.telephony.incoming_call import IncomingCall
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.voice_recordings import VoiceRecordings, is_recording_sid
-from moshi_phone.telephony.webhooks import IncomingCall
 
 PAUSES_SECS = (2.0, 5.0, 15.0, 60.0, 300.0)  # before each retry
 MAX_FETCHING = 100  # beyond that, messages stay at Twilio

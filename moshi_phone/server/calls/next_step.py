@@ -22,8 +22,8 @@ from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.net.websocket_protocol import connection_of
 from moshi_phone.telephony import twiml
+from moshi_phone.telephony.incoming_call import IncomingCall
 from moshi_phone.telephony.rest_errors import TwilioError
-from moshi_phone.telephony.webhooks import IncomingCall
 
 ASK_SECS = 2.0  # if Twilio has not asked by then, the call is redirected by REST
 HOLD_STEP_SECS = 2  # each round of music on hold

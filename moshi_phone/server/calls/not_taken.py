@@ -6,7 +6,7 @@ from moshi_phone.records.call_row import CallRow, Outcome
 from moshi_phone.server.calls.call_rows import enter_incoming, enter_no_stream
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import row_report
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 
 
 def not_taken(

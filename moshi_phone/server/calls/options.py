@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.e164 import parse_number
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 
 Key = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 
 KEPT_S = 120.0  # longer than the lifetime of a stream's token
 _MOST = 1_000  # beyond that, the oldest is dropped, and its call begins with default settings

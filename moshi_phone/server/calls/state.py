@@ -45,9 +45,9 @@ from moshi_phone.server.calls.reports import Reports
 from moshi_phone.server.calls.reviews import Reviews
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.startup import Startup
+from moshi_phone.telephony.incoming_call import IncomingCall
 from moshi_phone.telephony.rest import TwilioApi
 from moshi_phone.telephony.voice_recordings import VoiceRecordings
-from moshi_phone.telephony.webhooks import IncomingCall
 from pipelines.choose import MakePipeline, choose_pipeline
 
 FETCH_AT_END_SECS = 3.0  # for running downloads of messages

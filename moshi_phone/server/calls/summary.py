@@ -13,7 +13,7 @@ from moshi_phone.records.call_row import CallRow, Outcome
 from moshi_phone.runtime.version import VERSION
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.reports import transfer_result
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 
 
 def summary(call: Call, reason: str) -> dict[str, object]:

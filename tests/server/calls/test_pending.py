@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from moshi_phone.engines.duplex import CallOverrides
 from moshi_phone.server.calls.pending import HOLD_SECS, KEPT_S, PendingCall, PendingCalls, Reservations
-from moshi_phone.telephony.webhooks import IncomingCall
+from moshi_phone.telephony.incoming_call import IncomingCall
 
 ANNA = PendingCall(request=CallOverrides(persona="You are Anna."))
 NOW_S = 100.0

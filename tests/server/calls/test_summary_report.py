@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.summary import call_report
+from moshi_phone.telephony.incoming_call import IncomingCall
 from moshi_phone.telephony.media_stream import Start
-from moshi_phone.telephony.webhooks import IncomingCall
 
 START = Start("MZ1", "CA1", "AC1", {}, {})
 
