@@ -1,22 +1,17 @@
-"""What a call may ask of an engine, and how an engine says that it cannot do it."""
+"""engines/duplex.py: an engine refuses what it does not support, and one module has every name."""
 
 from __future__ import annotations
 
-import pytest
+import inspect
+from typing import Any
 
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from moshi_phone.engines import duplex, duplex_types
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, EngineError, RequestRefused
 from moshi_phone.engines.parrot import ParrotEngine
-
-
-def test_a_request_names_what_is_asked_for() -> None:
-    assert NO_OVERRIDES.requested == frozenset()
-    assert CallOverrides(voice="NATF2", temperature=0.0).requested == {"voice", "temperature"}
-
-
-def test_a_request_does_not_show_its_words() -> None:
-    shown = repr(CallOverrides("You are Anna.", "NATF2", "Hello, this is Anna."))
-    assert "NATF2" in shown
-    assert "Anna." not in shown
 
 
 async def test_the_parrot_says_that_it_takes_no_persona() -> None:
@@ -31,3 +26,19 @@ async def test_the_parrot_says_that_it_takes_no_persona() -> None:
     engine.prepare(NO_OVERRIDES)
     await engine.open_session(NO_OVERRIDES).close()
     await engine.stop()
+
+
+def test_engines_of_ones_own_need_one_import() -> None:
+    own = {
+        name
+        for name, value in vars(duplex_types).items()
+        if inspect.isclass(value) and "duplex_types" in value.__module__
+    }
+    assert own <= set(duplex.__all__)
+    assert all(hasattr(duplex, name) for name in duplex.__all__)
+
+
+@pytest.mark.parametrize("pcm", [np.zeros(1919, np.float32), np.zeros((1, 1920), np.float32), np.zeros(1920)])
+def test_a_frame_of_another_shape_or_type_is_refused(pcm: NDArray[Any]) -> None:
+    with pytest.raises(ValueError, match=r"^expected float32 \[1920\], got "):
+        duplex.check_frame(pcm)
