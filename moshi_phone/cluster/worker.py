@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from moshi_phone.access.public_address import STREAM_PATH, PublicAddress
 from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.access.source import is_loopback
 from moshi_phone.access.tokens import StreamTokens
+from moshi_phone.cluster.routed_calls import RoutedCalls
 from moshi_phone.cluster.rpc import RpcServer
 from moshi_phone.cluster.worker_client import WorkerReport, WorkerSpec
 from moshi_phone.cluster.worker_url import worker_url
@@ -41,8 +43,6 @@ from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.telephony.incoming_call import IncomingCall
 
 GONE = "the worker is not there any more"
-ROUTED_GRACE_SECS = 10.0
-"""How long a draining worker waits for the stream of a call routed to it; Twilio takes about 1 s."""
 
 
 class Worker(RpcServer):
@@ -64,8 +64,7 @@ class Worker(RpcServer):
         self._running: asyncio.Task[None] | None = None
         self._failure: str | None = None  # one sentence on why the start failed
         self._port = 0  # known once it listens
-        self._answering = 0  # calls whose hook request is in progress
-        self._led_s: dict[str, float] = {}  # when calls were routed here, by SID; recent ones only
+        self._routed = RoutedCalls(time.monotonic)
 
     async def report(self, gateway_url: str | None) -> WorkerReport:
         """Return this worker's report; the first one starts the server.
@@ -104,12 +103,9 @@ class Worker(RpcServer):
         # Reserve the session before the hook request, which may take two seconds.
         if self._state is None or await self.hold(call.call_sid):
             return None
-        self._answering += 1
-        try:
+        with self._routed.answering():
             document = await answer_call(call, self._state)
-        finally:
-            self._answering -= 1
-        self._note_led(call.call_sid, self._state)
+        self._routed.note(call.call_sid)
         return document
 
     async def export_call(self, call_sid: str) -> PendingCall | None:
@@ -130,7 +126,7 @@ class Worker(RpcServer):
             return None
         if expected is not None:
             self._state.expected.add(call_sid, expected, self._state.clock())
-        self._note_led(call_sid, self._state)
+        self._routed.note(call_sid)
         return connect(call_sid, self._state)
 
     async def next_step(self, call: IncomingCall, resumes: int) -> str | PendingCall | None:
@@ -156,12 +152,9 @@ class Worker(RpcServer):
             return None
         if expected is not None:
             state.next_steps.resume(call.call_sid, expected)
-        self._answering += 1
-        try:
+        with self._routed.answering():
             document = await next_step(call, resumes, 0, state)
-        finally:
-            self._answering -= 1
-        self._note_led(call.call_sid, state)
+        self._routed.note(call.call_sid)
         return document
 
     async def note_hung_up(self, call_sid: str) -> None:
@@ -214,26 +207,13 @@ class Worker(RpcServer):
         if url is None:
             host = self._spec.settings.server.host
             url = f"ws://{host}:{self._port}{STREAM_PATH}" if is_loopback(host) else ""
-        self._note_led(call_sid, self._state)
+        self._routed.note(call_sid)
         return 200, self._state.mint(call_sid), url
 
     @property
     def _leaves(self) -> str | None:
         """Why no new calls are routed here, or None while they are."""
         return CLOSING if self._stop.stop_requested.is_set() else None
-
-    def _note_led(self, call_sid: str, state: ServerState) -> None:
-        now_s = state.clock()
-        self._led_s = {sid: led_s for sid, led_s in self._led_s.items() if now_s - led_s < ROUTED_GRACE_SECS}
-        self._led_s[call_sid] = now_s
-
-    async def _led_have_come(self, state: ServerState) -> None:
-        """Wait for the streams of calls already routed here; each may begin at any moment."""
-        while self._answering or any(  # noqa: ASYNC110 - a call that does not come tells nothing
-            state.clock() - led_s < ROUTED_GRACE_SECS and state.calls.find(call_sid) is None
-            for call_sid, led_s in self._led_s.items()
-        ):
-            await asyncio.sleep(0.05)
 
     async def end(self) -> None:
         """Take no new calls, and end after the last running one. Does not block."""
@@ -263,7 +243,9 @@ class Worker(RpcServer):
                 logger.info("Worker {} takes calls at {}", spec.name, state.auth.address.base)
                 await self._stop.stop_requested.wait()
                 # Streams of calls already routed here may still arrive: Twilio needs about a second.
-                coming = asyncio.ensure_future(self._led_have_come(state))
+                coming = asyncio.ensure_future(
+                    self._routed.wait(lambda sid: state.calls.find(sid) is not None)
+                )
                 await self._stop.wait_unless_forced(coming, within_secs=settings.server.drain_secs)
                 coming.cancel()
                 await drain(
