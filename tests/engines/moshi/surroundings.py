@@ -19,8 +19,9 @@ from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.engines.moshi.model.speech_queue import SpeechQueue
 from moshi_phone.engines.moshi.model.token_history import ForcedPrefix, PrefixFrame, Tokens
 from moshi_phone.engines.moshi.model_thread import ModelThread
-from moshi_phone.engines.moshi.session import MakeListener, MoshiSession
+from moshi_phone.engines.moshi.session import MoshiSession
 from moshi_phone.engines.moshi.step_batch import LanguageBatch, language_batch
+from moshi_phone.engines.moshi.stt.worker import MakeListener
 from tests.support.tiny_moshi import tiny_lm
 
 CARD = 64

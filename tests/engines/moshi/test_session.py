@@ -12,10 +12,10 @@ import pytest
 
 from moshi_phone.audio.formats import FRAME_SAMPLES
 from moshi_phone.engines.duplex import EngineFailed
+from moshi_phone.engines.moshi.codec.codec_stages import STAGES
 from moshi_phone.engines.moshi.model.language_model import LanguageSession
 from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.engines.moshi.model_thread import ModelThread
-from moshi_phone.engines.moshi.session import STAGES
 from moshi_phone.engines.step_queue import UNREAD_STEPS
 from tests.engines.moshi.surroundings import (
     WAIT_S,
@@ -146,7 +146,7 @@ async def test_steps_that_nobody_reads_do_not_pile_up(thread: ModelThread) -> No
     fed = UNREAD_STEPS + 10
     for number in range(fed):
         line.session.feed(frame(number))
-        while line.session._backlog.frames:  # noqa: ASYNC110 - nothing tells of steps that nobody reads
+        while line.session._stages._backlog.frames:  # noqa: ASYNC110 - nothing tells of steps that nobody reads
             await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert line.session.backlog_frames == len(line.session._steps) == UNREAD_STEPS

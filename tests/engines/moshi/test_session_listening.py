@@ -16,11 +16,11 @@ from moshi_phone.engines.moshi import session as session_module
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS, LISTENING_CODEBOOKS
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.model_thread import ModelThread
-from moshi_phone.engines.moshi.session import MakeListener
 from moshi_phone.engines.moshi.stt.session import ListeningSession
 from moshi_phone.engines.moshi.stt.worker import (
     WAITING_FRAMES,
     DoInSpareTime,
+    MakeListener,
     TimedTranscript,
     TranscriptionWorker,
     listening_batch,
@@ -168,7 +168,7 @@ async def test_the_last_words_are_waited_for_no_longer_than_a_second(
     if why == "no spare time":
         line.session._model_thread = Busy(thread, [])  # type: ignore[assignment]
     if why == "not begun":
-        line.session._language = None
+        line.session._stages._begun = False
     else:
         await talk(line, 2)
     if why == "failed":

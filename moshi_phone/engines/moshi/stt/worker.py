@@ -53,6 +53,9 @@ DOUBT = 0.995  # factor on the prediction for each skipped frame, so that a step
 DoInSpareTime = Callable[
     [Callable[[], object], Callable[[BaseException], None], Callable[[], float], Batch], None
 ]
+MakeListener = Callable[[DoInSpareTime], "TranscriptionWorker"]
+"""Begins one call's transcription."""
+
 ListeningBatch = StepBatch[tuple[ListeningSession, Tokens], int]
 
 
