@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -64,6 +65,37 @@ def test_what_deploy_installs_is_what_it_runs(tmp_path: Path) -> None:
     _, cloud = plan(tmp_path, "--no-default-groups", "--extra", "server")
     assert "+ uvicorn==" in cloud
     assert "+ mlx" not in cloud
+
+
+def test_the_program_comes_without_the_tests_tools(tmp_path: Path) -> None:
+    """``uv run bot.py`` installs the default groups; ``uv run pytest`` starts with the same."""
+    (_, program), (_, tests) = plan(tmp_path), plan(tmp_path, "--group", "dev")
+    assert "+ pytest==" in program
+    for tool in ("pytest-xdist", "mypy", "ruff", "playwright", "hypothesis", "moshi-mlx"):
+        assert (f"+ {tool}==" in program, f"+ {tool}==" in tests) == (False, True)
+
+
+@pytest.mark.parametrize("by_uv", [True, False])
+def test_the_first_test_run_installs_its_tools(monkeypatch: pytest.MonkeyPatch, by_uv: bool) -> None:
+    """conftest.py runs before options of missing plugins are parsed."""
+    spec = importlib.util.spec_from_file_location("first_conftest", ROOT / "conftest.py")
+    assert spec
+    assert spec.loader
+    conftest = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conftest)
+    started: list[list[str]] = []
+    monkeypatch.setattr(conftest, "find_spec", lambda _: None)
+    monkeypatch.setattr("os.execv", lambda path, words: started.append([path, *words]))
+    monkeypatch.setattr("sys.argv", ["pytest", "tests/audio", "-q"])
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/uv")
+    monkeypatch.delenv("MOSHI_PHONE_TEST_TOOLS", raising=False)
+    if by_uv:
+        monkeypatch.setenv("UV", "/opt/uv")
+    else:
+        monkeypatch.delenv("UV", raising=False)
+    uv = "/opt/uv" if by_uv else "/usr/bin/uv"
+    conftest.pytest_addoption(None, pytest.PytestPluginManager())
+    assert started == [[uv, uv, "run", "--group", "dev", "pytest", "tests/audio", "-q"]]
 
 
 def test_ray_comes_with_its_extra_alone(tmp_path: Path) -> None:
