@@ -85,11 +85,12 @@ class EngineMetricsFrame(MeasurementFrame):
     """Times and counts of one step of the engine; precedes the step's speech.
 
     Attributes:
-        delay_ms: from the caller's frame to the step.
+        delay_ms: from the end of the caller's frame to the step.
         timings_ms: duration of each of the engine's stages, by name.
         backlog_frames: the caller's unanswered frames.
         dropped_frames: total of the caller's frames never answered.
         untranscribed_frames: total of the caller's frames answered but not transcribed.
+        filters_ms: constant delay of the session's codec, and of this stage's own resampler, both ways.
     """
 
     delay_ms: float
@@ -97,6 +98,18 @@ class EngineMetricsFrame(MeasurementFrame):
     backlog_frames: int
     dropped_frames: int
     untranscribed_frames: int = 0
+    filters_ms: float = 0.0
+
+
+@dataclass
+class FilterDelayFrame(MeasurementFrame):
+    """Reports the constant delay of a filter, once, before its first audio.
+
+    Attributes:
+        delay_ms: by how much its output is later than its input.
+    """
+
+    delay_ms: float
 
 
 @dataclass

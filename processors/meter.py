@@ -8,7 +8,13 @@ from moshi_phone.audio.formats import FRAME_MS
 from moshi_phone.audio.histogram import Histogram
 from moshi_phone.engines.duplex import LISTEN, WIRE
 from moshi_phone.records.call_metrics import CallMetrics
-from processors.frames import EngineMetricsFrame, MulawOutputFrame, PlayoutMetricsFrame, SendMetricsFrame
+from processors.frames import (
+    EngineMetricsFrame,
+    FilterDelayFrame,
+    MulawOutputFrame,
+    PlayoutMetricsFrame,
+    SendMetricsFrame,
+)
 
 
 class Meter:
@@ -23,7 +29,7 @@ class Meter:
 
     def __init__(self, metrics: CallMetrics) -> None:
         self.metrics = metrics
-        self._engine_delay_ms = 0.0  # of the step whose audio comes next
+        self._resamplers_ms = 0.0  # sum of what the pipeline's resamplers reported
 
     def observe(self, frame: Frame) -> None:
         """Record a measurement, and count outgoing audio."""
@@ -35,13 +41,17 @@ class Meter:
             self._playout(frame)
         elif isinstance(frame, SendMetricsFrame):
             self.metrics.unsent_messages = frame.dropped_messages
+        elif isinstance(frame, FilterDelayFrame):
+            self._resamplers_ms += frame.delay_ms
+            self.metrics.filters_ms += frame.delay_ms
 
     def close(self) -> None:
         """Do nothing: the metrics remain."""
 
     def _engine(self, frame: EngineMetricsFrame) -> None:
         metrics = self.metrics
-        self._engine_delay_ms = frame.delay_ms
+        metrics.processing_ms = frame.delay_ms
+        metrics.filters_ms = self._resamplers_ms + frame.filters_ms
         for stage, ms in frame.timings_ms.items():
             if stage not in metrics.stages:  # not setdefault, which would make 1,201 slots for every step
                 metrics.stages[stage] = Histogram()
@@ -63,8 +73,7 @@ class Meter:
     def _audio_leaves(self) -> None:
         metrics = self.metrics
         metrics.frames += 1
-        # For the caller, a frame waits until all audio sent before it has been played.
-        inbound_ms = metrics.echo_canceller_ms + metrics.noise_suppressor_ms
-        metrics.delay_ms = inbound_ms + self._engine_delay_ms + metrics.playout_lead_ms
+        metrics.delay_ms = sum(metrics.delay_parts_ms.values())
         metrics.delay.add(metrics.delay_ms)
+        metrics.processing.add(metrics.processing_ms)
         metrics.playout_lead.add(metrics.playout_lead_ms)

@@ -285,6 +285,7 @@ class MoshiProcessor(AIService):
                 self.session.backlog_frames,
                 self.session.dropped_frames,
                 self.session.untranscribed_frames,
+                self.session.codec_delay_ms + (self._resampling.delay_ms if self._resampling else 0.0),
             )
         )
         if step.pcm is None:

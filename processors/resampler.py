@@ -7,6 +7,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from moshi_phone.audio import pcm
 from moshi_phone.audio.resampling import StreamResampler
+from processors.frames import FilterDelayFrame
 
 
 class Resampling:
@@ -15,11 +16,15 @@ class Resampling:
     Args:
         in_hz: input rate.
         out_hz: output rate.
+
+    Attributes:
+        delay_ms: by how much the output is later than the input.
     """
 
     def __init__(self, in_hz: int, out_hz: int) -> None:
         self.in_hz = in_hz
         self._stream = StreamResampler(in_hz, out_hz)
+        self.delay_ms = self._stream.lag_ms
         self._piece_bytes = 2 * self._stream.down  # the filter takes multiples of this
         self._rest = b""  # end of a chunk that is no such multiple
 
@@ -36,7 +41,7 @@ class Resampler(FrameProcessor):
     """Resamples every audio frame with its input rate; other frames pass.
 
     One instance serves one call. A frame keeps its class. The caller's and the bot's audio are separate
-    streams.
+    streams; a ``FilterDelayFrame`` precedes each.
 
     Args:
         in_hz: input rate.
@@ -50,6 +55,7 @@ class Resampler(FrameProcessor):
         # Two filters: each direction has its own history.
         self._inbound = Resampling(in_hz, out_hz)
         self._outbound = Resampling(in_hz, out_hz)
+        self._reported = set[Resampling]()  # streams whose delay the meter knows
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Resample passing audio; other frames pass."""
@@ -60,6 +66,9 @@ class Resampler(FrameProcessor):
             and frame.sample_rate == self._in_hz
         ):
             stream = self._inbound if isinstance(frame, InputAudioRawFrame) else self._outbound
+            if stream not in self._reported:
+                self._reported.add(stream)
+                await self.push_frame(FilterDelayFrame(stream.delay_ms))
             audio = stream.process(frame.audio)
             if not audio:  # less than one output sample so far
                 return

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 
 import numpy as np
 import psutil
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 from benchmarks.bursts import delays_s, talk
 from bot import run_call
 from moshi_phone.engines.duplex import DuplexEngine
 from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.records.call_metrics import CallMetrics
+from moshi_phone.rehearse.alignment import align
+from moshi_phone.rehearse.clip import CALLER_FILE
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
@@ -25,24 +30,30 @@ RESAMPLERS_MS = 3.0
 
 
 def simulate(
-    engine: DuplexEngine, said: NDArray[np.float32], late_s: tuple[float, ...] = ()
-) -> tuple[SimulatedPhone, NDArray[np.float32]]:
-    async def main() -> tuple[SimulatedPhone, NDArray[np.float32]]:
+    engine: DuplexEngine,
+    said: NDArray[np.float32],
+    late_s: tuple[float, ...] = (),
+    options: CallOptions = CallOptions(),  # noqa: B008 - frozen
+) -> tuple[SimulatedPhone, NDArray[np.float32], CallMetrics]:
+    async def main() -> tuple[SimulatedPhone, NDArray[np.float32], CallMetrics]:
         # A tone for ten minutes is no word of the caller's, which ends a call.
-        line = ServerState(engine, Settings(calls=CallOptions(silence_secs=0)))
+        line = ServerState(engine, Settings(calls=replace(options, silence_secs=0)))
         await engine.start(lambda _: None)
-        phone = SimulatedPhone(create_app(line, run_call), start_message())
+        start = start_message()
+        phone = SimulatedPhone(create_app(line, run_call), start)
         heard = await phone.talk(said, late_s=late_s)
         assert line.calls.served == 1
         assert engine.running == 0
-        return phone, heard
+        call = line.calls.find(start["start"]["callSid"])
+        assert call
+        return phone, heard, call.observations.metrics
 
     return run_simulated(main())
 
 
 def test_delay_is_one_frame_and_the_resamplers() -> None:
     said = talk(20, seed=3)
-    phone, heard = simulate(FakeEngine(), said.samples)
+    phone, heard, _ = simulate(FakeEngine(), said.samples)
     delays_ms = [round(1000 * delay) if delay else None for delay in delays_s(said, heard)]
     assert delays_ms == [80 + RESAMPLERS_MS] * len(said.spoken)
     assert not phone.playback.gaps
@@ -50,8 +61,33 @@ def test_delay_is_one_frame_and_the_resamplers() -> None:
     assert (phone.closed["code"], phone.closed["reason"]) == (1000, "the caller hung up")
 
 
+@pytest.mark.parametrize(
+    ("options", "step_secs", "filters_ms"),
+    [
+        (CallOptions(), 0.0, RESAMPLERS_MS),
+        (CallOptions(), 0.05, RESAMPLERS_MS),
+        (CallOptions(echo_cancel="on", noise_suppression=True), 0.01, RESAMPLERS_MS + 11 + 9),
+    ],
+)
+def test_the_measured_delay_is_what_the_caller_hears(
+    options: CallOptions, step_secs: float, filters_ms: float
+) -> None:
+    """The call's own figure, against the far end's: each frame from mouth to ear."""
+    said, rate_hz = soundfile.read(CALLER_FILE, dtype="float32")  # speech, which no stage takes for noise
+    assert rate_hz == 8_000
+    _, heard, metrics = simulate(FakeEngine(step_secs=lambda _: step_secs), said[:160_000], options=options)
+    found = align(said[:160_000], heard)
+    assert found
+    heard_ms = np.nanmedian(found.lag_samples) / 8
+    assert metrics.delay.quantile_ms(0.5) == pytest.approx(heard_ms, abs=2)
+    parts = metrics.delay_parts_ms
+    assert (parts["frame"], parts["filters"]) == (80, filters_ms)
+    assert parts["processing"] == pytest.approx(1000 * step_secs, abs=1)
+    assert sum(parts.values()) == pytest.approx(metrics.delay_ms)
+
+
 def test_the_greeting_begins_one_frame_after_the_start() -> None:
-    phone, heard = simulate(ParrotEngine(delay_s=1), np.zeros(6 * 8_000, np.float32))
+    phone, heard, _ = simulate(ParrotEngine(delay_s=1), np.zeros(6 * 8_000, np.float32))
     first = phone.playback.segments[0]
     assert first.arrived_s == pytest.approx(0.08)
     assert np.abs(heard[first.heard_sample : first.heard_sample + 1_600]).max() > 0.05
@@ -62,7 +98,9 @@ def test_a_stall_leaves_one_hole_and_no_delay() -> None:
     """700 ms of silence from the engine, once; two seconds into the next pause all of it is paid back."""
     stalled_frame = 125  # at 10 s
     said = speech(30)
-    phone, heard = simulate(FakeEngine(step_secs=lambda step: 0.7 if step == stalled_frame else 0.004), said)
+    phone, heard, _ = simulate(
+        FakeEngine(step_secs=lambda step: 0.7 if step == stalled_frame else 0.004), said
+    )
 
     holes = [gap for gap in phone.playback.gaps if gap.ms >= 5]
     assert len(holes) == 1
@@ -79,7 +117,7 @@ def test_late_packets_are_paid_back() -> None:
     """The network holds the caller's packets for 300 ms, once, and then sends all of them."""
     said = speech(24)
     late_s = tuple(max(0.0, 0.3 - 0.02 * (n - 500)) if n >= 500 else 0.0 for n in range(1200))
-    _, heard = simulate(FakeEngine(), said, late_s)
+    _, heard, _ = simulate(FakeEngine(), said, late_s)
     assert delay_ms(said, heard, 20.0) - delay_ms(said, heard, 4.0) <= 10
 
 
@@ -94,7 +132,7 @@ def test_four_minutes_do_not_grow() -> None:
             sizes.append(psutil.Process().memory_info().rss)
         return 0.01 + 0.003 * (step % 7 == 0)
 
-    _, heard = simulate(FakeEngine(step_secs=step_secs), said.samples)
+    _, heard, _ = simulate(FakeEngine(step_secs=step_secs), said.samples)
     delays = [delay for delay in delays_s(said, heard) if delay is not None]
     assert len(delays) == len(said.spoken)
     first, last = np.mean(delays[1:11]), np.mean(delays[-10:])

@@ -42,7 +42,7 @@ async def is_there(_: Server, __: Access) -> str | None:
 
 
 def simulate(behaviour: Behaviour, secs: float = 20) -> tuple[list[float], FakeMoshiServer, SimulatedPhone]:
-    """Let a caller talk with a server; gives each burst's milliseconds from mouth to ear."""
+    """Let a caller talk with a server; gives each burst's delay in ms, mouth to ear, which the call knows."""
     said = talk(secs, seed=3)
 
     async def main() -> tuple[list[float], FakeMoshiServer, SimulatedPhone]:
@@ -53,13 +53,20 @@ def simulate(behaviour: Behaviour, secs: float = 20) -> tuple[list[float], FakeM
             )
             await engine.start(lambda _: None)
             line = ServerState(engine)
-            phone = SimulatedPhone(create_app(line, run_call), start_message())
+            start = start_message()
+            phone = SimulatedPhone(create_app(line, run_call), start)
             heard = await phone.talk(said.samples)
             assert (engine.running, engine.lost_calls) == (0, 0)
             await engine.stop()
             found = delays_s(said, heard)
             assert None not in found
-            return [1000 * (delay or 0.0) for delay in found], server, phone
+            delays_ms = [1000 * (delay or 0.0) for delay in found]
+            call = line.calls.find(start["start"]["callSid"])
+            assert call
+            assert call.observations.metrics.delay.quantile_ms(0.5) == pytest.approx(
+                np.median(delays_ms), abs=2
+            )
+            return delays_ms, server, phone
 
     return run_simulated(main())
 

@@ -31,7 +31,7 @@ from moshi_phone.rehearse.rehearsal import RehearsalResult, Target
 from moshi_phone.rehearse.report import make_report_directory, write_report
 from moshi_phone.rehearse.room import Room
 from moshi_phone.rehearse.status_client import StatusClient
-from moshi_phone.rehearse.table import BY_SPEED, checklist, distributions, scenes, shares
+from moshi_phone.rehearse.table import BY_SPEED, checklist, delay_parts, distributions, scenes, shares
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.options import ServerOptions
 
@@ -221,8 +221,9 @@ def _show(console: Console, calls: list[RehearsalResult], written: list[Path]) -
     console.print(BY_SPEED, style="dim")
     if any(call.scenes for call in calls):
         console.print(scenes(calls))
-    if where_from := shares(calls):
-        console.print(where_from, highlight=False)
+    for parts in (delay_parts(calls), shares(calls)):
+        if parts:
+            console.print(parts, highlight=False)
     all_held = all(call.held for call in calls)
     judged = {(point.title, point.passed) for call in calls for point in call.points}
     judged |= {(point.title, point.passed) for call in calls for point in call.scenes}

@@ -52,7 +52,7 @@ class LineFacts:
     """Facts about the line beyond the audio; None if unknown.
 
     Attributes:
-        delay_p95_ms: p95 of the delay from the caller's frame to the answer at the ear, without the network.
+        delay_p95_ms: p95 of the delay, mouth to ear, without the network.
         underrun_share: share of the call with playout underruns.
         clipped_share: share of the bot's samples at full scale.
         stoi: the line's speech intelligibility, 0 to 1.

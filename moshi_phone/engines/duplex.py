@@ -144,6 +144,14 @@ class DuplexSession(ABC):
         """Frames of the caller that were answered but not transcribed, for lack of time."""
         return 0
 
+    @property
+    def codec_delay_ms(self) -> float:
+        """Constant delay that codecs on the way to the model and back add to the audio itself.
+
+        It is not visible in the times of the steps.
+        """
+        return 0.0
+
     @abstractmethod
     async def close(self) -> None:
         """End the session and free its resources, even during a step. May be called twice."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from moshi_phone.audio.formats import FRAME_MS
 from moshi_phone.audio.histogram import Histogram
 from moshi_phone.conversation.echo import Echo
 from moshi_phone.conversation.live import LiveConversation
@@ -20,12 +21,15 @@ class CallMetrics:
 
     Attributes:
         frames: number of sent frames.
-        delay: of each frame, from the caller's speech to the answer at the ear, without the network.
+        delay: of each frame, mouth to ear, without the network.
+        processing: of each frame, from its end to the engine's step.
         playout_lead: unplayed audio at the other side when each frame was sent.
         stages: duration of each of the engine's stages, by name.
         backlog_frames: the caller's frames not answered yet.
         most_backlog_frames: maximum of ``backlog_frames``.
-        delay_ms: delay of the last frame, as in ``delay``.
+        delay_ms: delay of the last frame, as in ``delay``; 0 before the first.
+        processing_ms: the same of ``processing``.
+        filters_ms: delay of resamplers and of the engine's codec.
         playout_lead_ms: playout lead at the last frame.
         dropped_frames: the caller's frames that were dropped without an answer.
         untranscribed_frames: the caller's frames that were answered but not transcribed.
@@ -45,11 +49,14 @@ class CallMetrics:
 
     frames: int = 0
     delay: Histogram = field(default_factory=Histogram)
+    processing: Histogram = field(default_factory=Histogram)
     playout_lead: Histogram = field(default_factory=Histogram)
     stages: dict[str, Histogram] = field(default_factory=dict[str, Histogram])
     backlog_frames: int = 0
     most_backlog_frames: int = 0
     delay_ms: float = 0.0
+    processing_ms: float = 0.0
+    filters_ms: float = 0.0
     playout_lead_ms: float = 0.0
     dropped_frames: int = 0
     untranscribed_frames: int = 0
@@ -66,10 +73,26 @@ class CallMetrics:
     echo_listened_s: float = 0.0
     noise_suppressor_ms: float = 0.0
 
+    @property
+    def delay_parts_ms(self) -> dict[str, float]:
+        """The parts of the last frame's delay, in the order in which they arise.
+
+        The first sample of a frame waits for the last one; for the caller, an answer waits until all audio
+        sent before it has been played.
+        """
+        cleaners_ms = self.echo_canceller_ms + self.noise_suppressor_ms
+        return {
+            "frame": float(FRAME_MS),
+            "filters": self.filters_ms + cleaners_ms,
+            "processing": self.processing_ms,
+            "playout": self.playout_lead_ms,
+        }
+
     def include(self, other: CallMetrics) -> None:
         """Add another call's metrics, except those of a single moment."""
         self.frames += other.frames
         self.delay.include(other.delay)
+        self.processing.include(other.processing)
         self.playout_lead.include(other.playout_lead)
         for stage, histogram in other.stages.items():
             self.stages.setdefault(stage, Histogram()).include(histogram)
@@ -89,6 +112,7 @@ class CallMetrics:
         return {
             "frames": self.frames,
             "delay_ms": round(self.delay_ms, 1),
+            "delay_parts_ms": {part: round(ms, 1) for part, ms in self.delay_parts_ms.items()},
             "playout_lead_ms": round(self.playout_lead_ms, 1),
             "backlog_frames": self.backlog_frames,
             "most_backlog_frames": self.most_backlog_frames,
@@ -100,6 +124,7 @@ class CallMetrics:
             "underrun_ms": round(self.underrun_ms, 1),
             "deadline_misses": self.deadline_misses,
             "delay": self.delay.summary(),
+            "processing": self.processing.summary(),
             "playout_lead": self.playout_lead.summary(),
             "stages": {stage: histogram.summary() for stage, histogram in self.stages.items()},
             "conversation": self.conversation.summary(),

@@ -42,7 +42,7 @@ def draw_comparison(path: Path, calls: Sequence[RehearsalResult], subtitle: str 
     delay, lead, gaps = figure.subplots(3, 1, sharex=True, height_ratios=(5, 3, 3))
     title(figure, _title(calls), subtitle, good=all(call.held for call in calls))
     _draw_spreads(delay, [Percentiles.of(call.found.delay_ms) for call in calls], DELAY_MS, INK)
-    delay.set_ylabel("answer's delay (ms)", color=INK)
+    delay.set_ylabel("mouth to ear (ms)", color=INK)
     _draw_spreads(lead, [Percentiles.of(call.found.lead_ms) for call in calls], LEAD_MS, BOT)
     lead.set_ylabel("playout lead (ms)", color=BOT)
     _draw_gaps(gaps, calls)

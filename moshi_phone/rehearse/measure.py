@@ -29,8 +29,8 @@ class Measurements:
     Attributes:
         first_audio_ms: from ``start`` to the first audio; None without audio.
         first_voice_ms: from ``start`` to the first sound above -45 dB.
-        delay_ms: for each frame of the caller (80 ms), from its end to the answer's next frame at the
-            ear; float64 ``[frames]``, NaN where unknown.
+        delay_ms: for each frame of the caller (80 ms), from its first sample at the mouth to the answer's
+            at the ear; float64 ``[frames]``, NaN where unknown.
         delay_by: the method: ``content`` (the caller's words were found in the answer) or ``order`` (the
             k-th frame of the answer against the k-th of the caller).
         order_ms: the delay by order, also if ``delay_ms`` is by content; float64 ``[frames]``.
@@ -115,20 +115,22 @@ def measure(record: CallRecord, *, repeats_after_ms: float | None = None) -> Mea
 
 
 def _delay_by_order(record: CallRecord) -> NDArray[np.float64]:
-    """Compute the delay from the k-th frame of the caller to the k-th of the answer.
+    """Compute the delay from the k-th frame of the caller to the k-th of the answer, mouth to ear.
 
     The server reports dropped frames and trimmed silence. Both are accounted for: each would otherwise look
-    like added delay.
+    like added delay. It also reports the delay of its filters, which the order of samples does not show.
     """
     ends_s, heard_s = record.frame_ends_s, record.ear.heard_s()
     lost = np.zeros(len(ends_s), np.int64)
+    filters_ms = np.zeros(len(ends_s))
     for told in record.told:
         # Cumulative counts: each sample of the status replaces the earlier ones from its time on.
         lost[ends_s >= told.at_s] = told.lost_samples
+        filters_ms[ends_s >= told.at_s] = told.filters_ms
     at = np.arange(len(ends_s)) * PHONE_FRAME_SAMPLES - lost
     delay_ms = np.full(len(ends_s), np.nan)
     known = (at >= 0) & (at < len(heard_s))
-    delay_ms[known] = (heard_s[at[known]] - ends_s[known]) * 1000
+    delay_ms[known] = (heard_s[at[known]] - ends_s[known]) * 1000 + FRAME_MS + filters_ms[known]
     return delay_ms
 
 
@@ -139,7 +141,7 @@ def _delay_by_content(
     frames = min(len(alignment.lag_samples), len(by_order))
     ideal_s = record.began_s + (np.arange(frames) + 1) * FRAME_MS / 1000
     back_s = ideal_s - FRAME_MS / 1000 + alignment.lag_samples[:frames] / PHONE_RATE_HZ
-    delay_ms: NDArray[np.float64] = (back_s - record.frame_ends_s[:frames]) * 1000
+    delay_ms: NDArray[np.float64] = (back_s - record.frame_ends_s[:frames]) * 1000 + FRAME_MS
     if repeats_after_ms is None:
         early = np.flatnonzero(np.isfinite(delay_ms) & np.isfinite(by_order[:frames]))[: int(1000 / FRAME_MS)]
         if not len(early):

@@ -158,7 +158,7 @@ def _draw_delay(axes: Axes, found: Measurements) -> None:
     if spread := Percentiles.of(found.delay_ms):
         words = f"p50 {spread.p50:.0f} ms    p95 {spread.p95:.0f} ms    max {spread.max:.0f} ms"
         axes.set_title(words, loc="left", fontsize=10, color=INK)
-    axes.set_ylabel("answer's delay (ms)", color=INK)
+    axes.set_ylabel("mouth to ear (ms)", color=INK)
 
 
 def _draw_buffers(axes: Axes, record: CallRecord, found: Measurements) -> None:

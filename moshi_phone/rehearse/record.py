@@ -25,6 +25,7 @@ class StatusSample:
         lead_ms: the server's estimate of sent, unplayed audio.
         dropped_frames: the caller's frames dropped since the start.
         trimmed_ms: silence trimmed from the bot's speech since the start.
+        filters_ms: delay of the line's filters, as the server reports it.
     """
 
     at_s: float
@@ -32,6 +33,7 @@ class StatusSample:
     lead_ms: float
     dropped_frames: int
     trimmed_ms: float
+    filters_ms: float = 0.0
 
     @property
     def lost_samples(self) -> int:

@@ -98,6 +98,7 @@ def as_sample(metrics: dict[str, Any], at_s: float) -> StatusSample | None:
             float(metrics["playout_lead_ms"]),
             int(metrics["dropped_frames"]),
             float(metrics["trimmed_ms"]),
+            float(metrics.get("delay_parts_ms", {}).get("filters", 0.0)),
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -29,6 +29,21 @@ def checklist(points: list[Criterion]) -> Table:
     return table
 
 
+def delay_parts(calls: list[RehearsalResult]) -> str | None:
+    """Return a sentence on the parts of the delay, as the server measured them; None without its metrics."""
+    served = [call.metrics for call in calls if call.metrics and "delay_parts_ms" in call.metrics]
+    if not served:
+        return None
+    figures = [
+        (median(metrics["delay_parts_ms"]["frame"] for metrics in served), "for the frame"),
+        (median(metrics["delay_parts_ms"]["filters"] for metrics in served), "in filters"),
+        (median(metrics["processing"]["p50"] for metrics in served), "of processing"),
+        (median(metrics["playout_lead"]["p50"] for metrics in served), "in the playout buffer"),
+    ]
+    words = ", ".join(f"{ms:.0f} ms {where}" for ms, where in figures)
+    return f"Mouth to ear, as the server measures it, p50: {words}."
+
+
 def shares(calls: list[RehearsalResult]) -> str | None:
     """Return a sentence on the parts of a remote server's delay; None without a remote server or data."""
     parts = [
@@ -39,7 +54,7 @@ def shares(calls: list[RehearsalResult]) -> str | None:
     servers = [str(server.get("name")) for server in (calls[0].health or {}).get("servers", ())]
     if not parts or not servers:
         return None
-    return f"Of the answer's delay, by {', '.join(servers)}, p50: {', '.join(parts)}; the rest is the line's."
+    return f"Of the processing, by {', '.join(servers)}, p50: {', '.join(parts)}; the rest is the line's."
 
 
 def _p50(call: RehearsalResult, stage: str) -> float | None:

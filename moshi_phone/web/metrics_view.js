@@ -8,19 +8,22 @@ export class MetricsView {
   #numbers = new Map();
   #lines = new Map();
   #unit;
+  #parts;
   #bufferMs = Infinity; // the lowest since it was last shown
 
-  /** The element holds `#delay`, `#buffer`, `#backlog`, and an SVG `…-line` for each. */
+  /** The element holds `#delay`, `#buffer`, `#backlog`, an SVG `…-line` for each, and `#delay-parts`. */
   constructor(element) {
     for (const name of NAMES) {
       this.#numbers.set(name, element.querySelector(`#${name}`));
       this.#lines.set(name, new Sparkline(element.querySelector(`#${name}-line`)));
     }
     this.#unit = element.querySelector("#backlog-unit");
+    this.#parts = element.querySelector("#delay-parts");
   }
 
   clear() {
     this.#bufferMs = Infinity;
+    this.#parts.textContent = "";
     for (const name of NAMES) {
       this.#numbers.get(name).textContent = "–";
       this.#lines.get(name).clear();
@@ -33,8 +36,9 @@ export class MetricsView {
   }
 
   /** Show what the server has measured. */
-  show({ delay_ms, backlog_frames }) {
+  show({ delay_ms, delay_parts_ms: parts, backlog_frames }) {
     this.#show("delay", Math.round(delay_ms));
+    this.#parts.textContent = ` (${["frame", "filters", "processing", "playout"].map((part) => Math.round(parts[part])).join(" + ")} ms)`;
     this.#show("backlog", backlog_frames);
     if (this.#bufferMs < Infinity) this.#show("buffer", Math.round(this.#bufferMs));
     this.#bufferMs = Infinity;

@@ -72,7 +72,7 @@ def test_a_call_through_a_server_passes_rehearsal(tmp_path: Path, swallows: int)
     assert failed <= SPEED  # on a machine that is not busy: none
     assert result.exit_code == (1 if failed else 0), result.output
     name = server.url.removeprefix("ws://")
-    assert f"Of the answer's delay, by {name}, p50: " in result.output
+    assert f"Of the processing, by {name}, p50: " in result.output
     assert report["options"]["server_kind"] == "kyutai"
     assert "s3cret-token" not in (tmp_path / "report.json").read_text() + result.output
 

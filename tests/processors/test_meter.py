@@ -6,7 +6,13 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.tests.utils import run_test
 
 from moshi_phone.records.call_metrics import CallMetrics
-from processors.frames import EngineMetricsFrame, MulawOutputFrame, PlayoutMetricsFrame, SendMetricsFrame
+from processors.frames import (
+    EngineMetricsFrame,
+    FilterDelayFrame,
+    MulawOutputFrame,
+    PlayoutMetricsFrame,
+    SendMetricsFrame,
+)
 from processors.meter import Meter
 from processors.tap import Tap
 
@@ -34,8 +40,8 @@ async def test_the_meter_gathers_what_the_stages_say(audio: MulawOutputFrame | O
     down, _ = await run_test(Tap(Meter(metrics)), frames_to_send=frames)
     assert down == frames
     assert metrics.playout_lead.max_ms == pytest.approx(50)
-    assert metrics.delay.max_ms == pytest.approx(140)
-    assert (metrics.delay_ms, metrics.playout_lead_ms) == (30, 0)
+    assert metrics.delay.max_ms == pytest.approx(80 + 140)
+    assert (metrics.delay_ms, metrics.playout_lead_ms) == (80 + 30, 0)
     summary = metrics.summary()
     assert summary["frames"] == 3
     assert summary["deadline_misses"] == 1
@@ -43,13 +49,23 @@ async def test_the_meter_gathers_what_the_stages_say(audio: MulawOutputFrame | O
     assert (summary["dropped_frames"], summary["trimmed_ms"]) == (2, 10)
     assert (summary["underruns"], summary["underrun_ms"]) == (1, 40)
     assert summary["stages"]["lm"]["total"] == 125
-    assert summary["delay"]["total"] == pytest.approx(190)
+    assert summary["delay"]["total"] == pytest.approx(3 * 80 + 190)
+    assert summary["processing"]["total"] == pytest.approx(140)
 
 
-async def test_the_delay_includes_what_cleans_the_callers_audio() -> None:
+async def test_the_delay_is_mouth_to_ear_and_has_its_parts() -> None:
     metrics = CallMetrics(echo_canceller_ms=11, noise_suppressor_ms=9)
-    await run_test(Tap(Meter(metrics)), frames_to_send=[EngineMetricsFrame(20.0, {}, 0, 0), AUDIO[0]])
-    assert metrics.delay_ms == 40
+    frames = [
+        FilterDelayFrame(1.5),
+        FilterDelayFrame(1.5),
+        EngineMetricsFrame(20.0, {}, 0, 0, filters_ms=13.0),
+        PlayoutMetricsFrame(40.0, 0.0, trimmed_ms=0, underruns=0, underrun_ms=0.0),
+        AUDIO[0],
+    ]
+    await run_test(Tap(Meter(metrics)), frames_to_send=frames)
+    assert metrics.delay_ms == 80 + 36 + 20 + 40
+    parts = {"frame": 80, "filters": 36, "processing": 20, "playout": 40}
+    assert metrics.summary()["delay_parts_ms"] == parts
 
 
 async def test_what_no_stage_tells_stays_nothing() -> None:

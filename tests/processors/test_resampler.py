@@ -11,6 +11,7 @@ from scipy.signal import firwin, upfirdn
 
 from moshi_phone.audio import pcm
 from moshi_phone.audio.resampling import StreamResampler, low_pass
+from processors.frames import FilterDelayFrame
 from processors.resampler import Resampler
 
 UP, DOWN = (8_000, 24_000), (24_000, 8_000)
@@ -99,9 +100,16 @@ async def test_frames_keep_their_kind() -> None:
     frames, _ = await run_test(
         Resampler(*UP),
         frames_to_send=[heard, said, text],
-        expected_down_frames=[InputAudioRawFrame, SpeechOutputAudioRawFrame, TextFrame],
+        expected_down_frames=[
+            FilterDelayFrame,
+            InputAudioRawFrame,
+            FilterDelayFrame,
+            SpeechOutputAudioRawFrame,
+            TextFrame,
+        ],
     )
-    for frame in frames[:2]:
+    assert [frame.delay_ms for frame in frames if isinstance(frame, FilterDelayFrame)] == [1.5, 1.5]
+    for frame in (frames[1], frames[3]):
         assert isinstance(frame, (InputAudioRawFrame, SpeechOutputAudioRawFrame))
         assert (frame.sample_rate, len(frame.audio)) == (24_000, 3_840)
 

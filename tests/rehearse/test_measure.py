@@ -20,7 +20,7 @@ def test_the_delay_of_each_frame_by_content() -> None:
     assert found.delay_by == "content"
     known = found.delay_ms[np.isfinite(found.delay_ms)]
     assert len(known) > 90
-    assert np.allclose(known, 30, atol=0.2)
+    assert np.allclose(known, 110, atol=0.2)
     assert found.first_audio_ms == pytest.approx(110)
     assert found.late_ms == pytest.approx(0, abs=1e-6)
 
@@ -34,7 +34,7 @@ def test_the_delay_of_each_frame_by_order_where_the_answer_is_something_else() -
     assert found.quality is None
     known = found.delay_ms[np.isfinite(found.delay_ms)]
     assert len(known) > 145
-    assert np.allclose(known, 30, atol=0.2)
+    assert np.allclose(known, 110, atol=0.2)
 
 
 def test_frames_that_were_told_to_be_lost_are_no_delay() -> None:
@@ -48,17 +48,17 @@ def test_frames_that_were_told_to_be_lost_are_no_delay() -> None:
     record = simulated.call(drops_two)
     late = Percentiles.of(measure(record).delay_ms[60:])
     assert late is not None
-    assert late.p50 == pytest.approx(190, abs=1)
-    record.told = [StatusSample(simulated.BEGAN_S + 4.1, 1, 40.0, 2, 0.0)]
+    assert late.p50 == pytest.approx(270, abs=1)
+    record.told = [StatusSample(simulated.BEGAN_S + 4.1, 1, 40.0, 2, 0.0, filters_ms=3.0)]
     true = Percentiles.of(measure(record).delay_ms[60:])
     assert true is not None
-    assert true.p50 == pytest.approx(30, abs=1)
+    assert true.p50 == pytest.approx(113, abs=1)  # the order of samples does not show what filters delay
 
 
 def test_a_server_that_holds_everything_back_is_slow_even_if_nobody_knows_its_engine() -> None:
     spread = Percentiles.of(measure(simulated.call(simulated.slow)).delay_ms)
     assert spread is not None
-    assert spread.p50 == pytest.approx(430, abs=1)
+    assert spread.p50 == pytest.approx(510, abs=1)
 
 
 def test_a_server_that_puts_silence_in_front_is_slow_too() -> None:
@@ -67,7 +67,7 @@ def test_a_server_that_puts_silence_in_front_is_slow_too() -> None:
 
     spread = Percentiles.of(measure(simulated.call(padded), repeats_after_ms=0).delay_ms)
     assert spread is not None
-    assert spread.p50 == pytest.approx(430, abs=1)
+    assert spread.p50 == pytest.approx(510, abs=1)
 
 
 def test_drift_and_stretch_of_a_slow_clock() -> None:
@@ -96,8 +96,8 @@ def test_a_caller_who_repeats_himself_is_found_at_the_first_time(tmp_path: Path)
     found = measure(record, repeats_after_ms=960)
     spread = Percentiles.of(found.delay_ms)
     assert spread is not None
-    assert spread.p50 == pytest.approx(30, abs=0.2)
-    assert spread.max == pytest.approx(30, abs=0.2)
+    assert spread.p50 == pytest.approx(110, abs=0.2)
+    assert spread.max == pytest.approx(110, abs=0.2)
 
 
 def test_strange_speech_is_no_echo() -> None:

@@ -69,7 +69,7 @@ def test_the_report_of_one_call(tmp_path: Path) -> None:
     assert report["held"]
     assert (report["date"], report["engine"]) == ("2026-01-31T12:30:00+00:00", "parrot")
     assert (report["version"], report["options"]) == ("1.2.3", {"secs": 6.0})
-    assert report["delay_ms"]["p50"] == pytest.approx(30, abs=0.2)
+    assert report["delay_ms"]["p50"] == pytest.approx(110, abs=0.2)
     assert len(report["series"]["delay_ms"]) == 75
     assert {point["key"] for point in report["points"]} >= {"delay", "drift", "duplex"}
     assert picture.read_bytes().startswith(PNG)
@@ -107,10 +107,10 @@ def test_the_tables_say_what_failed_and_what_depends_on_speed() -> None:
     good, slow = rehearsed(), rehearsed(simulated.slow)
     one = text(checklist(slow.points))
     assert "✗" in one
-    assert "Answer's delay *" in one
+    assert "Delay, mouth to ear *" in one
     several = text(distributions([good, slow]))
     assert "1 of 2 hold" in several
-    assert "p95 ms 30, 230, 430" in several
+    assert "p95 ms 110, 310, 510" in several
 
 
 def scraped(line: ServerState) -> str:

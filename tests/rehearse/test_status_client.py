@@ -20,6 +20,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_the_server_says_of_a_call() -> None:
     assert as_sample(SAYS, 1.5) == StatusSample(1.5, 2, 40.5, 1, 80.0)
+    parts = {"frame": 80.0, "filters": 3.0, "processing": 5.0, "playout": 6.0}
+    assert as_sample(SAYS | {"delay_parts_ms": parts}, 1.5) == StatusSample(1.5, 2, 40.5, 1, 80.0, 3.0)
 
 
 @pytest.mark.parametrize("says", [{}, SAYS | {"backlog_frames": None}, SAYS | {"trimmed_ms": "much"}])

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from moshi_phone.rehearse.advice import ADVICE
 from moshi_phone.rehearse.checks import CallContext, Criterion, check
-from moshi_phone.rehearse.table import checklist, distributions, shares
+from moshi_phone.rehearse.table import checklist, delay_parts, distributions, shares
 from tests.rehearse.test_report import rehearsed
 
 
@@ -48,8 +48,21 @@ def test_the_server_s_share_is_told_only_where_there_is_one() -> None:
     assert shares([call]) is None
     call.metrics = {"stages": {"server": {"p50": 151.4}, "opus": {"p50": 53.0}}}
     assert shares([call]) == (
-        "Of the answer's delay, by gpu-1:8998, p50: 151 ms in the server, 53 ms in Opus; "
-        "the rest is the line's."
+        "Of the processing, by gpu-1:8998, p50: 151 ms in the server, 53 ms in Opus; the rest is the line's."
+    )
+
+
+def test_the_parts_of_the_delay_are_told() -> None:
+    call = rehearsed()
+    assert delay_parts([call]) is None
+    call.metrics = {
+        "delay_parts_ms": {"frame": 80.0, "filters": 3.0, "processing": 9.0, "playout": 12.0},
+        "processing": {"p50": 4.6},
+        "playout_lead": {"p50": 5.8},
+    }
+    assert delay_parts([call]) == (
+        "Mouth to ear, as the server measures it, p50: 80 ms for the frame, 3 ms in filters, "
+        "5 ms of processing, 6 ms in the playout buffer."
     )
 
 

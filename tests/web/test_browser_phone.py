@@ -59,6 +59,7 @@ async def test_a_whole_call(tmp_path: Path) -> None:
         await loud(page, "Parrot")
         for metric in ("delay", "buffer", "backlog"):
             await expect(page.locator(f"#{metric}")).to_have_text(_NUMBER, timeout=PATIENCE_MS)
+        await expect(page.locator("#delay-parts")).to_have_text(re.compile(r"\(80 \+ 3 \+ \d+ \+ \d+ ms\)"))
         await expect(page.locator("#calls tr.own")).to_have_count(1, timeout=PATIENCE_MS)
         assert line.engine.running == 1
         (call,) = line.calls.running

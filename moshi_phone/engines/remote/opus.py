@@ -13,6 +13,7 @@ from moshi_phone.audio.formats import SAMPLE_RATE_HZ, Pcm
 from moshi_phone.engines.duplex import check_frame
 from moshi_phone.engines.remote.ogg import PageSplitter
 
+DELAY_MS = 6.5  # of encoding and decoding once: Opus's look-ahead, 312 samples at 48 kHz
 PACKET_SAMPLES = SAMPLE_RATE_HZ * 40 // 1000  # of sphn's packets
 MAX_PAGE_SAMPLES = SAMPLE_RATE_HZ  # servers send 20 to 80 ms a page; of an empty packet sphn makes 5 s
 

@@ -6,7 +6,7 @@ from moshi_phone.engines.duplex import WIRE
 from moshi_phone.engines.real_time_benchmark import TOLERATED_DROPS, Pace
 
 SHARES = {"server": "in the server", WIRE: "on the wire", "opus": "in Opus"}
-"""Parts of an answer's delay, in the order of the report; the keys are those of a step's ``timings_ms``."""
+"""Parts of a step's delay, in the order of the report; the keys are those of a step's ``timings_ms``."""
 
 
 def keeps_up(pace: Pace) -> bool:

@@ -29,7 +29,7 @@ from moshi_phone.engines.remote.connection import (
     close_code,
     open_chat,
 )
-from moshi_phone.engines.remote.opus import OpusDecoder, OpusEncoder
+from moshi_phone.engines.remote.opus import DELAY_MS, OpusDecoder, OpusEncoder
 from moshi_phone.engines.remote.pool import Backend
 from moshi_phone.engines.remote.protocol import Kind, decode, encode_audio
 from moshi_phone.engines.remote.send_window import SendWindow
@@ -148,6 +148,11 @@ class RemoteSession(DuplexSession):
     def dropped_frames(self) -> int:
         """See ``DuplexSession``."""
         return self._flow.dropped_frames
+
+    @property
+    def codec_delay_ms(self) -> float:
+        """Opus on both ways."""
+        return 2 * DELAY_MS
 
     async def close(self) -> None:
         """See ``DuplexSession``. The lease goes back when the server has let go of the connection."""

@@ -10,7 +10,7 @@ from pystoi import stoi
 from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
 from moshi_phone.engines.parrot import GREETING_FILE
 from moshi_phone.engines.remote.ogg import PageSplitter, checksum
-from moshi_phone.engines.remote.opus import PACKET_SAMPLES, OpusDecoder, OpusEncoder
+from moshi_phone.engines.remote.opus import DELAY_MS, PACKET_SAMPLES, OpusDecoder, OpusEncoder
 
 CODEC_DELAY_SAMPLES = 156  # 6.5 ms: 312 samples at 48 kHz, which is Opus's own look-ahead
 
@@ -48,6 +48,7 @@ def test_there_and_back_speech_is_6_5_ms_late_and_still_speech(speech: Pcm) -> N
     heard = np.concatenate([decoder.decode(encoder.encode(frame)) for frame in frames(speech)])
     behind = lag(speech, heard)
     assert abs(behind - CODEC_DELAY_SAMPLES) <= TOLERATED_SAMPLES
+    assert pytest.approx(DELAY_MS) == 1000 * CODEC_DELAY_SAMPLES / SAMPLE_RATE_HZ
     assert stoi(speech[:-behind], heard[behind:], SAMPLE_RATE_HZ) >= 0.95
 
 
