@@ -30,7 +30,6 @@ if __name__ == "__main__":
     main(_load)  # ends the process; the imports below are for commands that answer calls
 
 import asyncio
-import sys
 from dataclasses import replace
 from functools import partial
 from uuid import uuid4
@@ -39,8 +38,7 @@ from fastapi import WebSocket
 from loguru import logger
 from pipecat.frames.frames import ErrorFrame
 from pipecat.pipeline.worker import PipelineWorker
-from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.runner.types import RunnerArguments, SmallWebRTCRunnerArguments, WebSocketRunnerArguments
+from pipecat.runner.types import RunnerArguments, WebSocketRunnerArguments
 from pipecat.services.ai_service import AIService
 from pipecat.transports.base_transport import BaseTransport
 from pipecat.workers.runner import WorkerRunner
@@ -48,27 +46,26 @@ from pipecat.workers.runner import WorkerRunner
 from moshi_phone.access.refusal import INTERNAL_ERROR, PROTOCOL_ERROR, StreamRefused, Where
 from moshi_phone.access.source import source_of
 from moshi_phone.engines.duplex import DuplexSession
-from moshi_phone.records.call_metrics import CallMetrics
 from moshi_phone.runtime.call_log import call_context
 from moshi_phone.server.calls.call import Call, CallState
-from moshi_phone.server.calls.consent import begin_consent, keeps_calls, refuse, tell
+from moshi_phone.server.calls.consent import begin_consent, tell
 from moshi_phone.server.calls.control import CallControl, end_at_limit
 from moshi_phone.server.calls.media_watch import close_dead_sockets, end_when_idle
 from moshi_phone.server.calls.next_step import wait_secs
-from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.calls.option_stages import action_monitors, caller_filters
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.silence import watch_conversation
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.stream import answer_transport, handle_stream
-from moshi_phone.server.net.socket_closing import close_socket
 from moshi_phone.server.options import ServerOptions
-from moshi_phone.server.runner import RunnerState
+from moshi_phone.server.runner import RunnerState, runners_app
 from moshi_phone.server.runner_transport import (
     PLAIN_SOCKET,
     TELEPHONY,
     TWILIO,
     UNKNOWN,
     TransportUnavailable,
+    hang_up_unanswered,
     make_transport,
     overrides_of,
     rate_hz_of,
@@ -79,14 +76,9 @@ from moshi_phone.telephony.media_stream import Start
 from pipelines.call_parts import CallParts
 from pipelines.choose import MakePipeline, choose_pipeline, parse_options
 from pipelines.taps import make_taps
-from processors.dtmf_actions import Action, DtmfActions
 from processors.echo import EchoPath
 from processors.frames import MarkOutputFrame
-from processors.gain import AutomaticGain
-from processors.noise import NoiseSuppressor
-from processors.phrase_trigger import PhraseTrigger
 from processors.playback_end import PlaybackEnd
-from processors.tap import FrameMonitor
 from processors.tone import ToneOverlay
 from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
 
@@ -189,7 +181,7 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
     playback = PlaybackEnd()
     call.observations.consent = begin_consent(call, state)
     call.observations.conversation = watch_conversation(call, state)
-    watches = [*_watches(call, state, control), playback]
+    watches = [*action_monitors(call, state, control), playback]
     echo = EchoPath(state.settings.calls.echo_cancel, call.observations.metrics)
     taps = make_taps(
         state.settings.taps,
@@ -211,7 +203,7 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
             hang_secs=state.settings.engine.hang_secs,
             transfer=control.transfer,
             echo=echo,
-            cleaners=_cleaners(state.settings.calls, call.observations.metrics),
+            cleaners=caller_filters(state.settings.calls, call.observations.metrics),
             options=parse_options(options.pipeline_option),
         )
     )
@@ -244,42 +236,6 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
             watcher.cancel()
 
 
-def _cleaners(options: CallOptions, metrics: CallMetrics) -> list[FrameProcessor]:
-    """Create the stages for noisy and quiet callers, as enabled by the options."""
-    cleaners: list[FrameProcessor] = []
-    if options.noise_suppression:
-        cleaners.append(NoiseSuppressor(metrics))
-    if options.automatic_gain:
-        cleaners.append(AutomaticGain())
-    return cleaners
-
-
-def _watches(call: Call, state: ServerState, control: CallControl) -> list[FrameMonitor]:
-    """Create the monitors of keys and phrases with an action."""
-    asked = state.settings.calls
-    keys: dict[str, Action] = {}
-    if state.settings.server.hangup_key:
-        keys[state.settings.server.hangup_key] = call.request_end
-    if asked.transfer_key:
-        keys[asked.transfer_key] = control.transfer
-    if (optout_key := state.settings.taps.record_optout_key) and keeps_calls(state.settings.taps):
-        keys[optout_key] = partial(refuse, call, state)
-    watches: list[FrameMonitor] = []
-    if talk := call.observations.conversation:
-        watches.append(DtmfActions(keys, talk.key_pressed))
-    elif keys:
-        watches.append(DtmfActions(keys))
-    if asked.transfer_phrase:
-        watches.append(PhraseTrigger(asked.transfer_phrase, control.transfer, by_both=False))
-    if asked.hangup_phrase:
-        watches.append(
-            PhraseTrigger(
-                asked.hangup_phrase, control.say_goodbye, by_both=True, take_back=control.take_back_goodbye
-            )
-        )
-    return watches
-
-
 def _settings() -> Settings:
     """Read the settings from the environment, with the names and defaults of the command line."""
     from moshi_phone.commands.options import from_environment  # noqa: PLC0415 - click is for the command line
@@ -301,7 +257,7 @@ async def bot(runner_args: RunnerArguments) -> None:
             ``temperature``; ``session_id`` names a call without a telephone provider's ID.
     """
     websocket = runner_args.websocket if isinstance(runner_args, WebSocketRunnerArguments) else None
-    state = await runner_state.get(websocket.scope.get("app") if websocket else _runners_app())
+    state = await runner_state.get(websocket.scope.get("app") if websocket else runners_app())
     start_secs = state.settings.server.start_secs
     kind: str | None = None
     try:
@@ -325,21 +281,7 @@ async def bot(runner_args: RunnerArguments) -> None:
     except StreamRefused as refused:
         peer = source_of(websocket) if websocket else "the runner"
         state.refusals.note(Where.STREAM, refused.refusal, call_sid="", peer=peer)
-        await _hang_up(runner_args, refused.code, refused.refusal.reason)
+        await hang_up_unanswered(runner_args, refused.code, refused.refusal.reason)
     except TransportUnavailable as unavailable:
         logger.error("{}", unavailable)
-        await _hang_up(runner_args, INTERNAL_ERROR, str(unavailable))
-
-
-async def _hang_up(runner_args: RunnerArguments, code: int, reason: str) -> None:
-    """Close the connection of an unanswered call, if the runner has opened one."""
-    if isinstance(runner_args, WebSocketRunnerArguments):
-        await close_socket(runner_args.websocket, code, reason)
-    elif isinstance(runner_args, SmallWebRTCRunnerArguments):
-        await runner_args.webrtc_connection.disconnect()
-
-
-def _runners_app() -> object:
-    """Return the app of pipecat's own runner, if it runs: under ``python -m``, it is in ``__main__``."""
-    modules = (sys.modules.get(name) for name in ("__main__", "pipecat.runner.run"))
-    return next((app for module in modules if (app := getattr(module, "app", None))), None)
+        await hang_up_unanswered(runner_args, INTERNAL_ERROR, str(unavailable))

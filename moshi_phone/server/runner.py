@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -106,6 +107,12 @@ class RunnerState:
             await stack.aclose()
             raise
         state.loading = None
+
+
+def runners_app() -> object:
+    """Return the app of pipecat's own runner, if it runs: under ``python -m``, it is in ``__main__``."""
+    modules = (sys.modules.get(name) for name in ("__main__", "pipecat.runner.run"))
+    return next((app for module in modules if (app := getattr(module, "app", None))), None)
 
 
 def _log_failure(loading: asyncio.Future[None]) -> None:

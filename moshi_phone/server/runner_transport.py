@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from fastapi import WebSocket
-from pipecat.runner.types import RunnerArguments
+from pipecat.runner.types import RunnerArguments, SmallWebRTCRunnerArguments, WebSocketRunnerArguments
 from pipecat.runner.utils import create_transport, parse_telephony_websocket
 from pipecat.transports.base_transport import BaseTransport, TransportParams
 
@@ -17,6 +17,7 @@ from moshi_phone.audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
 from moshi_phone.engines.personas import Personas
 from moshi_phone.runtime.errors import UserError
+from moshi_phone.server.net.socket_closing import close_socket
 from moshi_phone.telephony.media_stream import BadMessage, Dtmf, Mark, Media, Stop, parse
 
 TWILIO, UNKNOWN = "twilio", "unknown"
@@ -133,6 +134,20 @@ async def make_transport(args: RunnerArguments, kind: str | None) -> BaseTranspo
         ) from error
     except ValueError as error:
         raise TransportUnavailable(f"The runner brings what nothing answers: {error}") from error
+
+
+async def hang_up_unanswered(args: RunnerArguments, code: int, reason: str) -> None:
+    """Close the connection of an unanswered call, if the runner has opened one.
+
+    Args:
+        args: the runner's.
+        code: close code of a WebSocket (RFC 6455, section 7.4).
+        reason: one sentence.
+    """
+    if isinstance(args, WebSocketRunnerArguments):
+        await close_socket(args.websocket, code, reason)
+    elif isinstance(args, SmallWebRTCRunnerArguments):
+        await args.webrtc_connection.disconnect()
 
 
 def _pcm() -> TransportParams:
