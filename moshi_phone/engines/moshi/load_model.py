@@ -6,10 +6,10 @@ from typing import Protocol, cast
 
 import mlx.core as mx
 
-from moshi_phone.engines.duplex import EngineUnavailable, Progress
+from moshi_phone.engines.duplex import Progress
 from moshi_phone.engines.moshi import find_files as weights
 from moshi_phone.engines.moshi.checkpoint.checkpoint import Checkpoint, is_unneeded
-from moshi_phone.engines.moshi.model.evaluate import evaluate
+from moshi_phone.engines.moshi.model.evaluate import evaluate, loading
 from moshi_phone.engines.moshi.model.quantized_model import build
 from moshi_phone.engines.moshi.persona.voices import Voices
 from moshi_phone.engines.moshi.stt import model as listening_model
@@ -70,7 +70,7 @@ class Files:
 
     def load(self, checkpoint: Checkpoint, progress: Progress) -> Lm:
         """See ``Source``. Reads all of it, so that no call has to wait for the disk."""
-        try:
+        with loading(checkpoint.weights, "take a smaller one with --quantize 4"):
             model = build(checkpoint.config, checkpoint.quantization)
             tensors = cast("dict[str, mx.array]", mx.load(str(checkpoint.weights)))
             wanted = [(name, tensor) for name, tensor in tensors.items() if not is_unneeded(name)]
@@ -78,13 +78,6 @@ class Files:
             model.load_weights(wanted, strict=True)
             del wanted  # the model alone may hold the arrays while they are evaluated
             evaluate(checkpoint.weights, model, progress)
-        except (OSError, ValueError) as error:
-            raise EngineUnavailable(f"{checkpoint.weights} cannot be loaded: {error}") from error
-        except (RuntimeError, MemoryError) as error:
-            raise EngineUnavailable(
-                f"{checkpoint.weights} cannot be brought into memory ({error}); "
-                "take a smaller one with --quantize 4, or close other programs."
-            ) from error
         return model
 
     def find_listening(self, options: EngineOptions, progress: Progress) -> ListeningCheckpoint:

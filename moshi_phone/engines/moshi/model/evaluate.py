@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlx.core as mx
@@ -11,6 +13,27 @@ from moshi_phone.engines.duplex import EngineUnavailable, Progress
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 REPORT_BYTES = 10**9  # between two progress lines
+
+
+@contextmanager
+def loading(weights: Path, remedy: str) -> Iterator[None]:
+    """Report what mlx raises while a model's file is loaded.
+
+    Args:
+        weights: the file's path.
+        remedy: what to do if it does not fit into memory, as the end of a sentence.
+
+    Raises:
+        EngineUnavailable: when the file cannot be read or does not fit into memory.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise EngineUnavailable(f"{weights} cannot be loaded: {error}") from error
+    except (RuntimeError, MemoryError) as error:
+        raise EngineUnavailable(
+            f"{weights} cannot be brought into memory ({error}); {remedy}, or close other programs."
+        ) from error
 
 
 def evaluate(weights: Path, model: Lm, progress: Progress | None = None) -> None:

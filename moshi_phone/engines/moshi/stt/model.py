@@ -14,14 +14,13 @@ from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.audio.formats import FRAME_MS
 from moshi_phone.audio.silence import SILENT_FRAME
-from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.moshi.checkpoint.checkpoint import load_tokenizer
 from moshi_phone.engines.moshi.checkpoint.pytorch_layout import origins
 from moshi_phone.engines.moshi.codec.codec import LISTENING_CODEBOOKS
 from moshi_phone.engines.moshi.codec.codec_pool import MimiPool
 from moshi_phone.engines.moshi.codec.stream_codecs import Encoder
 from moshi_phone.engines.moshi.model.detokenizer import Detokenizer
-from moshi_phone.engines.moshi.model.evaluate import evaluate
+from moshi_phone.engines.moshi.model.evaluate import evaluate, loading
 from moshi_phone.engines.moshi.model.quantized_model import build
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.engines.moshi.stt.checkpoint import ListeningCheckpoint
@@ -108,7 +107,7 @@ def load(checkpoint: ListeningCheckpoint) -> Lm:
     Raises:
         EngineUnavailable: when the weights cannot be read or do not fit into memory.
     """
-    try:
+    with loading(checkpoint.weights, "leave out --listen"):
         model = build(checkpoint.config, checkpoint.quantization)
         tensors = cast("dict[str, mx.array]", mx.load(str(checkpoint.weights)))
         if checkpoint.from_pytorch:
@@ -119,11 +118,4 @@ def load(checkpoint: ListeningCheckpoint) -> Lm:
             }
         model.load_weights(list(tensors.items()), strict=True)
         evaluate(checkpoint.weights, model)
-    except (OSError, ValueError, KeyError) as error:
-        raise EngineUnavailable(f"{checkpoint.weights} cannot be loaded: {error}") from error
-    except (RuntimeError, MemoryError) as error:
-        raise EngineUnavailable(
-            f"{checkpoint.weights} cannot be brought into memory ({error}); "
-            "leave out --listen, or close other programs."
-        ) from error
     return model
