@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mlx.utils import tree_flatten
 from sentencepiece import SentencePieceProcessor
 
+from moshi_phone.engines.moshi.checkpoint.config_file import (
+    check_supported,
+    config_entries,
+    file_name,
+    read_config,
+)
 from moshi_phone.engines.moshi.checkpoint.mimi_layout import mimi_shapes
+from moshi_phone.engines.moshi.checkpoint.model_files import Unfit
 from moshi_phone.engines.moshi.checkpoint.tensor_shapes import (
     Damaged,
     OtherLayout,
@@ -38,21 +43,6 @@ WEIGHTS_NAMES = {
 LORA = re.compile(r"(?:^|\.)lora_|\.frozen_W\.")  # Kyutai's, mlx's and PEFT's names
 
 _SLICE = re.compile(r"depformer\.slices\.(\d+)\.")
-
-
-class Unfit(Exception):
-    """A file that cannot be used.
-
-    Attributes:
-        path: the file.
-        is_damaged: whether the file is truncated or unreadable. Otherwise it is intact, but belongs to
-            another model.
-    """
-
-    def __init__(self, path: Path, why: str, *, is_damaged: bool = False) -> None:
-        super().__init__(f"{path}: {why}")
-        self.path = path
-        self.is_damaged = is_damaged
 
 
 @dataclass(frozen=True)
@@ -107,9 +97,8 @@ def read_manifest(config: Path | None, *, is_personaplex: bool = False) -> Manif
     """
     if config is None:
         return Manifest(config_v0_1(), takes_persona=is_personaplex)
-    try:
-        data = json.loads(config.read_text())
-        check_not_lora(config, data)
+    data = read_config(config)
+    with config_entries(config):
         is_personaplex |= data.get("model_type") == PERSONAPLEX or data.get("dep_q") == 2 * codec.CODEBOOKS
         if is_personaplex and "dim" not in data:  # NVIDIA's file has no sizes; they equal Moshi's
             sizes = config_v0_1()
@@ -117,10 +106,6 @@ def read_manifest(config: Path | None, *, is_personaplex: bool = False) -> Manif
             # PersonaPlex also has depformer slices that predict the caller. They are not needed.
             sizes = LmConfig.from_config_dict(data | {"dep_q": codec.CODEBOOKS} if is_personaplex else data)
         names = [file_name(data, key) for key in ("mimi_name", "tokenizer_name", "moshi_name")]
-    except KeyError as error:
-        raise Unfit(config, f"the entry {error} is missing") from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise Unfit(config, f"it cannot be read ({error})", is_damaged=True) from error
     duplex = (sizes.generated_codebooks, sizes.other_codebooks, len(sizes.audio_delays))
     if duplex != (codec.CODEBOOKS, codec.CODEBOOKS, 2 * codec.CODEBOOKS):
         raise Unfit(
@@ -128,8 +113,7 @@ def read_manifest(config: Path | None, *, is_personaplex: bool = False) -> Manif
             f"expected {codec.CODEBOOKS} codebooks each for Moshi and the caller, "
             f"got dep_q {duplex[0]}, n_q {duplex[0] + duplex[1]} and {duplex[2]} delays",
         )
-    if sizes.conditioners or sizes.transformer.cross_attention:
-        raise Unfit(config, "models with conditions or cross attention are not supported")
+    check_supported(config, sizes)
     return Manifest(sizes, names[0] or MIMI_NAME, names[1] or TOKENIZER_NAME, names[2], is_personaplex)
 
 
@@ -161,32 +145,6 @@ def check(
     if pieces < config.text_out_vocab_size:
         raise Unfit(tokenizer, f"expected {config.text_out_vocab_size} pieces, got {pieces}")
     return Checkpoint(weights, mimi, tokenizer, config, quantization, takes_persona)
-
-
-def file_name(data: dict[str, Any], key: str) -> str | None:
-    """Return a file name from ``config.json``, or None.
-
-    Raises:
-        TypeError: when it is not a string.
-    """
-    name = data.get(key)
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"expected {key} to be text, got {type(name).__name__}")
-    return name
-
-
-def check_not_lora(config: Path, data: dict[str, Any]) -> None:
-    """Reject a ``config.json`` of a LoRA fine-tune: without its adapter it would be the base model.
-
-    Raises:
-        Unfit: with the remedy.
-    """
-    if data.get("lora") or data.get("lora_name"):
-        raise Unfit(
-            config,
-            "it is of a LoRA fine-tune, whose adapter cannot be loaded yet; merge the adapter into the "
-            "weights, and take lora and lora_name out of this file",
-        )
 
 
 def check_no_adapter(weights: Path, names: Iterable[str]) -> None:

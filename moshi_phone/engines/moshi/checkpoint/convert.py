@@ -20,8 +20,9 @@ from mlx.utils import tree_flatten
 from safetensors import SafetensorError, safe_open
 
 from moshi_phone.engines.duplex import EngineUnavailable, Progress
-from moshi_phone.engines.moshi.checkpoint.checkpoint import PERSONAPLEX, WEIGHTS_NAMES, Unfit
+from moshi_phone.engines.moshi.checkpoint.checkpoint import PERSONAPLEX, WEIGHTS_NAMES
 from moshi_phone.engines.moshi.checkpoint.hub import own_folder
+from moshi_phone.engines.moshi.checkpoint.model_files import Unfit
 from moshi_phone.engines.moshi.checkpoint.pytorch_layout import (
     Origin,
     expected_shapes,

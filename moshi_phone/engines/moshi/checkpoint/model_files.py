@@ -13,12 +13,26 @@ from pathlib import Path
 from typing import TypeVar
 
 from moshi_phone.engines.duplex import EngineUnavailable
-from moshi_phone.engines.moshi.checkpoint.checkpoint import Unfit
 from moshi_phone.engines.moshi.checkpoint.hub import HubRepo, is_repo
 
 T = TypeVar("T")
 
 NOT_THIS = "the file is whole, but not one for this program"
+
+
+class Unfit(Exception):
+    """A file that cannot be used.
+
+    Attributes:
+        path: the file.
+        is_damaged: whether the file is truncated or unreadable. Otherwise it is intact, but belongs to
+            another model.
+    """
+
+    def __init__(self, path: Path, why: str, *, is_damaged: bool = False) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+        self.is_damaged = is_damaged
 
 
 def _none_is_ours(_: Path) -> bool:

@@ -5,7 +5,6 @@ The layout is that of Kyutai's ``stt-…-mlx`` repos. Their Mimi file equals Mos
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,17 +17,20 @@ from mlx.utils import tree_flatten
 from moshi_phone.engines.duplex import Progress
 from moshi_phone.engines.moshi.checkpoint.checkpoint import (
     CONFIG_NAME,
-    Unfit,
     check_against,
     check_no_adapter,
-    check_not_lora,
-    file_name,
     load_tokenizer,
     quantization_of,
     shapes_of,
 )
+from moshi_phone.engines.moshi.checkpoint.config_file import (
+    check_supported,
+    config_entries,
+    file_name,
+    read_config,
+)
 from moshi_phone.engines.moshi.checkpoint.hub import DOWNLOAD, HubRepo
-from moshi_phone.engines.moshi.checkpoint.model_files import ModelFiles
+from moshi_phone.engines.moshi.checkpoint.model_files import ModelFiles, Unfit
 from moshi_phone.engines.moshi.checkpoint.pytorch_layout import expected_shapes, is_pytorch_layout, origins
 from moshi_phone.engines.moshi.checkpoint.tensor_shapes import Shapes
 from moshi_phone.engines.moshi.codec.codec import LISTENING_CODEBOOKS
@@ -161,7 +163,7 @@ def _read(find_file: FindFile) -> ListeningCheckpoint | None:
     """Check the files, the small ones first; None if one is not found."""
     if (config_file := find_file(CONFIG_NAME)) is None:
         return None
-    data = _read_config(config_file)
+    data = read_config(config_file)
     config = _sizes(config_file, data)
     audio_delay_s, silence_s, weights_name = _timing_and_weights(config_file, data)
     names = (_tokenizer_name(config_file, data), weights_name)
@@ -194,17 +196,6 @@ def _read(find_file: FindFile) -> ListeningCheckpoint | None:
     )
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise Unfit(path, f"it cannot be read ({error})", is_damaged=True) from error
-    if not isinstance(data, dict):
-        raise Unfit(path, "it cannot be read (expected an object)")
-    check_not_lora(path, data)
-    return data
-
-
 def _with_heads(config: LmConfig, shapes: Shapes) -> LmConfig:
     """Add the file's extra heads: Kyutai's ``config.json`` does not always list them."""
     heads = [shape for name, shape in shapes.items() if EXTRA_HEAD.fullmatch(name)]
@@ -215,12 +206,10 @@ def _with_heads(config: LmConfig, shapes: Shapes) -> LmConfig:
 
 def _timing_and_weights(path: Path, data: dict[str, Any]) -> tuple[float, float, str]:
     timing = data.get("stt_config") or {}
-    try:
+    with config_entries(path):
         delay_s = float(timing.get("audio_delay_seconds", 0.5))
         silence_s = float(timing.get("audio_silence_prefix_seconds", 0.0))
         return delay_s, silence_s, file_name(data, "moshi_name") or WEIGHTS_NAME
-    except (ValueError, TypeError, AttributeError) as error:
-        raise Unfit(path, f"it cannot be read ({error})") from error
 
 
 def _tokenizer_name(path: Path, data: dict[str, Any]) -> str:
@@ -230,12 +219,8 @@ def _tokenizer_name(path: Path, data: dict[str, Any]) -> str:
 
 
 def _sizes(path: Path, data: dict[str, Any]) -> LmConfig:
-    try:
+    with config_entries(path):
         sizes = LmConfig.from_config_dict(_WITHOUT_DEPFORMER | data)
-    except KeyError as error:
-        raise Unfit(path, f"the entry {error} is missing") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise Unfit(path, f"it cannot be read ({error})") from error
     found = (
         sizes.audio_codebooks,
         sizes.generated_codebooks,
@@ -248,6 +233,5 @@ def _sizes(path: Path, data: dict[str, Any]) -> LmConfig:
             f"expected a model that listens, with n_q {LISTENING_CODEBOOKS}, dep_q 0 and no delays, "
             f"got n_q {found[0]}, dep_q {found[1]} and delays {sizes.audio_delays}",
         )
-    if sizes.conditioners or sizes.transformer.cross_attention:
-        raise Unfit(path, "models with conditions or cross attention are not supported")
+    check_supported(path, sizes)
     return sizes

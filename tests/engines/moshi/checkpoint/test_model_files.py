@@ -8,9 +8,8 @@ from typing import cast
 import pytest
 
 from moshi_phone.engines.duplex import EngineUnavailable
-from moshi_phone.engines.moshi.checkpoint.checkpoint import Unfit
 from moshi_phone.engines.moshi.checkpoint.hub import HubRepo
-from moshi_phone.engines.moshi.checkpoint.model_files import NOT_THIS, ModelFiles
+from moshi_phone.engines.moshi.checkpoint.model_files import NOT_THIS, ModelFiles, Unfit
 
 
 def files(given: str = "", *, ours: str = "") -> ModelFiles:
