@@ -102,8 +102,9 @@ async def run_call(websocket: WebSocket, call: Call, session: DuplexSession, sta
     loop = asyncio.get_running_loop()
 
     async def on_stopped(_: TwilioSerializer) -> None:
-        call.caller_hung_up = True
-        call.stream_ended("the caller hung up")
+        if not call.awaits_stream:  # it ends because another stream takes its place
+            call.caller_hung_up = True
+            call.stream_ended("the caller hung up")
 
     async def on_violated(_: TwilioSerializer, reason: str) -> None:
         call.request_end(reason, PROTOCOL_ERROR)

@@ -44,6 +44,7 @@ VIOLATED = "on_violated"
 FRAME_S = PHONE_FRAME_SAMPLES / PHONE_RATE_HZ
 CATCH_UP_S = 0.4  # of silence at once, for the time before a loss was detected; more would be dropped anyway
 AHEAD_SECS = 10.0  # of audio ahead of real time: no phone sends that, and it would be recorded and answered
+NORMAL_CLOSURE = 1000
 NO_CODE = 1006  # connection lost without a close frame: RFC 6455, section 7.4.1
 CONNECTED = "on_client_connected"
 DISCONNECTED = "on_client_disconnected"
@@ -73,13 +74,13 @@ class TwilioSerializer(FrameSerializer):
         self.packets = PacketAssembler()
         self.bad_messages = 0
         self.foreign_media = 0
-        self.is_stopped = False
         self.restart(stream_sid)
         self._register_event_handler(STOPPED)
         self._register_event_handler(VIOLATED)
 
     def restart(self, stream_sid: str) -> None:
         """Continue with another stream of the same call."""
+        self.is_stopped = False
         self.packets.restart()
         self.media_s = self.audio_s = asyncio.get_running_loop().time()
         self._began_s = 0.0  # arrival of the stream's first media
@@ -238,7 +239,7 @@ class TwilioInput(BaseInputTransport):
 
     async def _wait_for_another(self, code: int) -> bool:
         """Push silence until the stream has another socket; return False if none is awaited, or none came."""
-        wait_secs = 0.0 if self._serializer.is_stopped else self._transport.wait_secs(code)
+        wait_secs = self._transport.wait_secs(NORMAL_CLOSURE if self._serializer.is_stopped else code)
         if wait_secs <= 0:
             return False
         now_s = asyncio.get_running_loop().time
@@ -282,8 +283,8 @@ class TwilioTransport(BaseTransport):
             8 kHz, mono, and no silence at the end.
 
     Attributes:
-        wait_secs: returns how long to wait for another stream after this close code (RFC 6455, section 7.4),
-            unless Twilio has ended the stream; by default 0, which ends the call.
+        wait_secs: returns how long to wait for another stream after this close code (RFC 6455, section 7.4);
+            1000 if Twilio has ended the stream. By default 0, which ends the call.
     """
 
     def __init__(

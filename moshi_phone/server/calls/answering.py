@@ -62,7 +62,14 @@ def _warn_without_stream(call_sid: str, state: ServerState) -> None:
         asyncio.get_running_loop().call_later(HOLD_SECS - STREAM_SECS, no_stream, state, call_sid, why)
 
 
-def connect(call_sid: str, state: ServerState, resumes: int = 0, *, has_session: bool = False) -> str:
+def connect(
+    call_sid: str,
+    state: ServerState,
+    resumes: int = 0,
+    *,
+    has_session: bool = False,
+    notice: str | None = None,
+) -> str:
     """Return the TwiML that connects a call to our stream.
 
     Args:
@@ -70,6 +77,7 @@ def connect(call_sid: str, state: ServerState, resumes: int = 0, *, has_session:
         state: shared state of the server.
         resumes: number of earlier streams of this call that broke off.
         has_session: whether its session is waiting for the stream; otherwise one is reserved.
+        notice: said first, by Twilio's voice; by default ``--record-notice``, if the bot cannot say it.
     """
     stream_url = state.auth.address.wss(STREAM_PATH)
     assert stream_url is not None  # noqa: S101 - checked by the webhook
@@ -78,7 +86,7 @@ def connect(call_sid: str, state: ServerState, resumes: int = 0, *, has_session:
     asyncio.get_running_loop().call_later(STREAM_SECS, _warn_without_stream, call_sid, state)
     next_url = state.webhooks.https(twiml.next_path(resumes, question=twiml.new_question()))
     status_url = state.webhooks.https(STATUS_PATH)
-    notice = notice_by_twilio(state, call_sid)
+    notice = notice or notice_by_twilio(state, call_sid)
     return twiml.connect_stream(
         stream_url, state.mint(call_sid), status_url, next_url=next_url, notice=notice
     )

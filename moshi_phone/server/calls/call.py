@@ -65,6 +65,7 @@ class Call:
         broke_off: whether the stream was lost and the phone call may continue with another.
         caller_hung_up: whether Twilio has reported the end of the phone call.
         handed_over: whether the phone call continues without us, or is about to.
+        awaits_stream: whether Twilio says something and then connects another stream of this call.
         until_played: waits until the caller has heard the bot's audio; returns whether that is certain.
         closed: set once the call holds nothing.
         is_heard: returns whether the caller's audio still arrives; it stops when Twilio ends the stream.
@@ -80,6 +81,7 @@ class Call:
     broke_off: bool = False
     caller_hung_up: bool = False
     handed_over: bool = False
+    awaits_stream: bool = False
     is_heard: Callable[[], bool] = lambda: False
     until_played: Callable[[], Awaitable[bool]] = _at_once
     expected: PendingCall = field(default_factory=PendingCall)

@@ -9,7 +9,9 @@ from loguru import logger
 
 from moshi_phone.access.public_address import TRANSFERRED_PATH
 from moshi_phone.engines.duplex import Unsupported
+from moshi_phone.server.calls.answering import connect
 from moshi_phone.server.calls.call import HANDED_OVER, Call, CallClosed, CallState
+from moshi_phone.server.calls.next_step import may_resume
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.whisper import whisper_url
 from moshi_phone.telephony import twiml
@@ -108,10 +110,30 @@ class CallControl:
         except TwilioError as error:
             call.handed_over = False  # the phone call is ours again
             logger.error("The transfer failed: {}", error)
-            await self._say(NOT_PUT_THROUGH)  # otherwise the caller would wait in silence
+            # Otherwise the caller would wait in silence.
+            if not await self._say(NOT_PUT_THROUGH) and may_resume(call, state):
+                await self._say_by_twilio(NOT_PUT_THROUGH)
             return
         # Not earlier: until Twilio has accepted the redirect, only the stream holds the caller.
         call.request_end(HANDED_OVER)
+
+    async def _say_by_twilio(self, text: str) -> None:
+        """Have Twilio's voice say a text. The call then continues, with its session, in another stream."""
+        call, state = self._call, self._state
+        assert state.rest is not None  # noqa: S101 - checked by the caller
+        if call.state is not CallState.ACTIVE:
+            return
+        sid = call.start.call_sid
+        document = connect(sid, state, call.expected.resumes, has_session=True, notice=text)
+        state.expected.add(sid, call.expected, state.clock())
+        state.next_steps.resume(sid, call.expected)
+        call.awaits_stream = True  # already: Twilio may end the stream before it answers
+        try:
+            await state.rest.redirect(sid, document, call.is_heard)
+        except TwilioError as error:
+            call.awaits_stream = False
+            state.next_steps.forget(sid)
+            logger.error("The caller could not be told of it: {}", error)
 
     async def _end_when_played(self, why: str) -> None:
         await self._call.until_played()

@@ -27,6 +27,7 @@ from moshi_phone.telephony.rest_errors import TwilioError
 
 ASK_SECS = 2.0  # if Twilio has not asked by then, the call is redirected by REST
 HOLD_STEP_SECS = 2  # each round of music on hold
+SAYING_SECS = 15.0  # for the next stream, if Twilio says a sentence before it
 TOO_SOON_SECS = 1  # pause before an early question is repeated
 
 BROKEN_OFF = frozenset((1001, 1005, 1006, 1011, 1012, 1013, 1014))
@@ -111,6 +112,8 @@ def wait_secs(call: Call, state: ServerState, code: int) -> float:
         state: shared state of the server.
         code: close code of the stream's socket.
     """
+    if call.awaits_stream and call.state is CallState.ACTIVE:
+        return SAYING_SECS
     options = state.settings.calls
     connection = connection_of(call.websocket) if call.websocket else None
     if (

@@ -129,6 +129,7 @@ async def _go_on(
     """Continue a call in the stream that has just taken it over; return when the call has ended."""
     if call.websocket and (connection := connection_of(call.websocket)):
         connection.admitted()
+    call.awaits_stream = False
     call.expected = replace(call.expected, resumes=expected.resumes)
     state.next_steps.forget(call.start.call_sid)
     logger.info("The call goes on in another stream; {:.1f} s were lost", lost_s)

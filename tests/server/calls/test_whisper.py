@@ -6,6 +6,8 @@ from xml.etree import ElementTree as ET
 
 from tests.fakes.twilio_api import FakeTwilioApi
 from tests.server.talking_line import CALL, PERSON, PUBLIC, Line, TalkingEngine, press, talk
+from tests.support.logs import Logged
+from tests.support.waiting import until
 
 URL = f"{PUBLIC}/whisper?call={CALL}"
 
@@ -53,3 +55,45 @@ async def test_a_caller_who_cannot_be_put_through_is_told(twilio: FakeTwilioApi)
                 break
         await phone.send({"event": "stop"})
     assert engine.spoken == ["I am sorry, I cannot reach anybody at the moment."]
+
+
+async def test_where_the_bot_cannot_say_it_twilio_does_and_the_call_goes_on(twilio: FakeTwilioApi) -> None:
+    """The parrot cannot say given words: the caller waited in silence."""
+    engine = TalkingEngine(capacity=1)
+    engine.spoken = None
+    made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0")
+    async with made.serving() as line:
+        async with line.call() as phone:
+            await talk(phone)
+            (call,) = line.state.calls.running
+            twilio.fail(400, 21215, "Account not authorized to call that country", only="POST")
+            await press(phone, "0")
+            await until(lambda: len(line.updates()) == 2)
+            twiml = line.updates()[1]["Twiml"][0]
+            said = ET.fromstring(twiml)  # noqa: S314 - our own
+            assert [verb.tag for verb in said] == ["Say", "Connect", "Redirect"]
+            assert said[0].text == "I am sorry, I cannot reach anybody at the moment."
+            await phone.send({"event": "stop"})
+        async with line.call(twiml=twiml) as phone:
+            await talk(phone)
+            assert (line.state.calls.running, engine.opened) == ({call}, 1), "the same conversation"
+            assert not call.awaits_stream
+            await phone.send({"event": "stop"})
+            assert await phone.closed() == (1000, "the caller hung up")
+        await line.state.calls.wait_until_idle()
+
+
+async def test_where_twilio_can_say_nothing_either_the_stream_goes_on(
+    twilio: FakeTwilioApi, logged: Logged
+) -> None:
+    engine = TalkingEngine()
+    engine.spoken = None
+    made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0")
+    async with made.serving() as line, line.call() as phone:
+        await talk(phone)
+        twilio.fail(400, 21215, "Account not authorized to call that country", times=2, only="POST")
+        await press(phone, "0")
+        await until(lambda: "could not be told" in logged.text)
+        await talk(phone)
+        await phone.send({"event": "stop"})
+        assert await phone.closed() == (1000, "the caller hung up")
