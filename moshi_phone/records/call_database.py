@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from moshi_phone.records.call_row import CallRow, Kind, Outcome, utc_text
+from moshi_phone.records.call_row import RUN_ID_CHARS, CallRow, Kind, Outcome, utc_text
 from moshi_phone.records.call_search import CallSearch
 from moshi_phone.records.private_files import FILE_MODE, FOLDER_MODE
 from moshi_phone.runtime.errors import UserError
@@ -25,6 +25,7 @@ APPLICATION_ID = 0x4D6F5068  # "MoPh"
 SCHEMA_VERSION = 1
 BUSY_SECS = 5.0
 """How long a statement waits for another process' lock."""
+ABANDONED = "the program ended meanwhile"
 LONGEST_CALL_HOURS = 5  # Twilio's own limit is four
 # Prefixes of SQLite's error names: a damaged file; and errors that may pass by themselves.
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
@@ -225,6 +226,29 @@ def delete_rows(database: sqlite3.Connection, ids: Iterable[str]) -> None:
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
+def interrupt_abandoned(database: sqlite3.Connection, is_running: Callable[[str], bool]) -> list[CallRow]:
+    """Mark the open calls of processes that were killed as interrupted; return their rows.
+
+    Args:
+        database: open.
+        is_running: returns whether the process with a run ID (``CallStore.run_id``) still runs.
+    """
+    with transaction(database):
+        found = database.execute(f"{_SELECT} WHERE ended_at IS NULL").fetchall()
+        by_run: dict[str, list[CallRow]] = {}
+        for row in map(_as_row, found):
+            by_run.setdefault(row.id[:RUN_ID_CHARS], []).append(row)
+        abandoned = [row for run_id, rows in by_run.items() if not is_running(run_id) for row in rows]
+        database.executemany(
+            "UPDATE calls SET outcome = ?, reason = ?, ended_at = began_at WHERE id = ?",
+            [(Outcome.INTERRUPTED, ABANDONED, row.id) for row in abandoned],
+        )
+    return [
+        replace(row, outcome=Outcome.INTERRUPTED, reason=ABANDONED, ended_at=row.began_at)
+        for row in abandoned
+    ]
+
+
 def tidy(database: sqlite3.Connection, now: datetime, keep_days: int | None) -> int:
     """Mark abandoned calls as interrupted, and delete old rows; return the number of deleted rows.
 
@@ -235,9 +259,9 @@ def tidy(database: sqlite3.Connection, now: datetime, keep_days: int | None) -> 
     """
     with transaction(database):
         database.execute(
-            "UPDATE calls SET outcome = ?, reason = 'the program ended meanwhile', ended_at = began_at "
+            "UPDATE calls SET outcome = ?, reason = ?, ended_at = began_at "
             "WHERE ended_at IS NULL AND began_at < ?",
-            (Outcome.INTERRUPTED, utc_text(now - timedelta(hours=LONGEST_CALL_HOURS))),
+            (Outcome.INTERRUPTED, ABANDONED, utc_text(now - timedelta(hours=LONGEST_CALL_HOURS))),
         )
         if keep_days is None:
             return 0

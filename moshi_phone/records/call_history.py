@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
@@ -15,6 +16,10 @@ _MOST_OPEN = 1_000  # bound for calls whose end is never reported; beyond it the
 
 class RowStore(Protocol):
     """Storage of rows."""
+
+    @property
+    def run_id(self) -> str:
+        """Random ID of this process, with which its rows' IDs begin."""
 
     def put(self, row: CallRow) -> None:
         """Store or replace a row. Must not block or raise."""
@@ -40,6 +45,7 @@ class CallHistory:
         """Add a row; return it as stored, with masked numbers."""
         row = replace(
             row,
+            id=row.id or f"{self.store.run_id if self.store else ''}{secrets.token_hex(8)}",
             call_sid=row.call_sid[:_SID_CHARS],
             from_number=self.mask(row.from_number[:_NUMBER_CHARS]),
             to_number=self.mask(row.to_number[:_NUMBER_CHARS]),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+
+RUN_ID_CHARS = 8
 
 
 class Kind(StrEnum):
@@ -46,7 +47,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     """The engine or the pipeline failed."""
     INTERRUPTED = "interrupted"
-    """The program ended during the call."""
+    """The program was killed during the call."""
 
 
 OPEN = (Outcome.CONNECTING, Outcome.RUNNING)
@@ -67,7 +68,8 @@ class CallRow:
     """One call, or one message. The database has a column for each field, of the same name.
 
     Attributes:
-        id: the row's key.
+        id: the row's key, set by ``CallHistory.add``; with ``--calls-db``, it begins with the run ID of the
+            process that entered it.
         kind: call or message.
         call_sid: Twilio's SID of the call.
         began_at: time of its webhook or its stream (``utc_text``).
@@ -90,7 +92,7 @@ class CallRow:
         text: a message's words, if known.
     """
 
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    id: str = ""
     kind: Kind = Kind.CALL
     call_sid: str = ""
     began_at: str = field(default_factory=_now)

@@ -6,20 +6,24 @@ number. Disk errors never affect a call.
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from filelock import BaseFileLock, FileLock, Timeout
 from loguru import logger
 
 from moshi_phone.records.call_database import (
     DatabaseUnusable,
     check_inside,
     delete_rows,
+    interrupt_abandoned,
     is_damaged,
     is_ours,
     open_database,
@@ -27,7 +31,8 @@ from moshi_phone.records.call_database import (
     rows_of_party,
     tidy,
 )
-from moshi_phone.records.call_row import CallRow
+from moshi_phone.records.call_row import RUN_ID_CHARS, CallRow
+from moshi_phone.records.private_files import FILE_MODE
 from moshi_phone.runtime.daemon_threads import in_daemon_thread
 from moshi_phone.runtime.retries import ExponentialBackoff
 
@@ -61,6 +66,10 @@ class CallStore:
         self.path = path
         self.error: str | None = None
         """Why rows cannot be written at present, in one sentence; None without an error."""
+        self.run_id = secrets.token_hex(RUN_ID_CHARS // 2)
+        self.on_interrupted: Callable[[list[CallRow]], None] = lambda _: None
+        """Called in the thread with the calls of killed processes, after they were marked as interrupted."""
+        self._lock: BaseFileLock | None = None  # held while this process runs; shows others that it does
         self._keep_days = keep_days
         self._pauses = ExponentialBackoff(pauses_secs)
         self._most_waiting = most_waiting
@@ -76,6 +85,7 @@ class CallStore:
     def start(self) -> None:
         """Start the thread. Does not block."""
         # A daemon: a disk that never answers must not keep the process from ending.
+        self._is_busy = True  # until the first round is over
         self._thread = threading.Thread(target=self._run, name="calls-db", daemon=True)
         self._thread.start()
 
@@ -149,6 +159,7 @@ class CallStore:
 
     def _run(self) -> None:
         tidied_s = -TIDY_SECS
+        self._lock = self._lock_run()
         while True:
             with self._changed:
                 left_s = max(0.0, tidied_s + TIDY_SECS - time.monotonic())
@@ -180,6 +191,7 @@ class CallStore:
                     self._writing, self._is_busy = {}, False
                     self._changed.notify_all()
             if is_closing:
+                self._unlock_run()
                 return
             if self.error is not None:
                 self._pause()
@@ -189,8 +201,42 @@ class CallStore:
             self._changed.wait_for(lambda: self._is_closing, self._pauses.next_secs())
 
     def _tidy(self, database: sqlite3.Connection) -> None:
+        if interrupted := interrupt_abandoned(database, self._is_running):
+            logger.warning("Calls that ended with an earlier process: {}", len(interrupted))
+            self.on_interrupted(interrupted)
         if deleted := tidy(database, datetime.now(UTC), self._keep_days):
             logger.info("Deleted {} calls older than {} days from {}", deleted, self._keep_days, self.path)
+
+    def _run_path(self, run_id: str) -> Path:
+        return self.path.with_name(f"{self.path.name}.run-{run_id}")
+
+    def _lock_run(self) -> BaseFileLock | None:
+        lock = FileLock(self._run_path(self.run_id), timeout=0, mode=FILE_MODE)
+        try:
+            lock.acquire()
+        except (OSError, Timeout):  # a folder that cannot be written; the database reports it
+            return None
+        return lock
+
+    def _unlock_run(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            with suppress(OSError):
+                self._run_path(self.run_id).unlink(missing_ok=True)
+
+    def _is_running(self, run_id: str) -> bool:
+        path = self._run_path(run_id)
+        if run_id == self.run_id or not path.exists():
+            return run_id == self.run_id
+        try:
+            # The kernel has released the lock of a killed process.
+            with FileLock(path, timeout=0, mode=FILE_MODE):
+                path.unlink(missing_ok=True)
+        except Timeout:
+            return True
+        except OSError:
+            pass
+        return False
 
     def _recovered(self) -> None:
         if self.error is not None:

@@ -11,6 +11,7 @@ from moshi_phone.records.call_row import CallRow, Outcome
 
 @dataclass
 class Stored:
+    run_id: str = "0a1b2c3d"
     rows: list[CallRow] = field(default_factory=list[CallRow])
 
     def put(self, row: CallRow) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +14,8 @@ import pytest
 
 from moshi_phone.records import call_database
 from moshi_phone.records.call_database import check_database, find_rows, open_database
-from moshi_phone.records.call_row import CallRow
+from moshi_phone.records.call_history import CallHistory
+from moshi_phone.records.call_row import CallRow, Outcome
 from moshi_phone.records.call_search import CallSearch
 from moshi_phone.records.call_store import CallStore
 from tests.support.logs import Logged
@@ -132,7 +136,8 @@ def test_a_full_disk(path: Path, logged: Logged, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("when", ["before the start", "while it runs"])
 def test_a_damaged_database_is_put_aside(path: Path, logged: Logged, when: str) -> None:
     with open_database(path) as database:
-        call_database.put_rows(database, [row(number, reason="x" * 500) for number in range(200)])
+        rows = [row(number, reason="x" * 500, ended_at="x") for number in range(200)]
+        call_database.put_rows(database, rows)
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def damage() -> None:
@@ -183,3 +188,47 @@ def test_a_disk_that_never_answers_does_not_hold_up_the_end(
     store.close(0.1)
     assert f"Calls that were not written to {path}: 1." in logged.text
     locker.close()
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from moshi_phone.records.call_history import CallHistory
+from moshi_phone.records.call_row import CallRow, Outcome
+from moshi_phone.records.call_store import CallStore
+store = CallStore(Path(sys.argv[1]))
+store.start()
+CallHistory(store).add(CallRow(call_sid="CA1", outcome=Outcome.RUNNING))
+assert store.flush(10)
+print("stored", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_calls_of_a_killed_process_are_marked_at_the_next_start(path: Path) -> None:
+    """They stayed "running" for five hours. Those of processes that still run are theirs."""
+    with (
+        storing(path) as other,
+        subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", KILLED, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as killed,
+    ):
+        CallHistory(other).add(CallRow(call_sid="CA2", outcome=Outcome.RUNNING))
+        assert killed.stdout
+        assert killed.stdout.readline() == "stored\n"
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        assert other.flush(5)
+        next_one, told = CallStore(path), list[CallRow]()
+        next_one.on_interrupted = told.extend
+        next_one.start()
+        next_one.close(5)
+        with open_database(path, read_only=True) as database:
+            found = {row.call_sid: row for row in find_rows(database, CallSearch())}
+        assert {sid: row.outcome for sid, row in found.items()} == {
+            "CA1": Outcome.INTERRUPTED,
+            "CA2": Outcome.RUNNING,
+        }
+        assert told == [found["CA1"]]
+        assert [one.name for one in path.parent.glob("*.run-*")] == [f"calls.db.run-{other.run_id}"]
+    assert not list(path.parent.glob("*.run-*"))

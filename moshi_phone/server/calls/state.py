@@ -30,6 +30,7 @@ from moshi_phone.hooks.callers import CallerRules
 from moshi_phone.hooks.http import Hook
 from moshi_phone.hooks.outbox import SEND_SECS, Outbox
 from moshi_phone.records.call_history import CallHistory
+from moshi_phone.records.call_row import CallRow
 from moshi_phone.records.call_store import CallStore
 from moshi_phone.records.file_writer import FileWriter
 from moshi_phone.records.retention import retaining
@@ -43,6 +44,7 @@ from moshi_phone.server.calls.options import fallback
 from moshi_phone.server.calls.pending import PendingCalls, Reservations
 from moshi_phone.server.calls.reports import Reports
 from moshi_phone.server.calls.reviews import Reviews
+from moshi_phone.server.calls.summary import row_report
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.startup import Startup
 from moshi_phone.telephony.incoming_call import IncomingCall
@@ -169,6 +171,12 @@ class ServerState:
             self.judge.worker.submit(silero.load)  # takes a second, which the first call should not wait for
             stack.callback(self.judge.worker.shutdown, wait=False)
             if isinstance(store := self.history.store, CallStore):
+                loop = asyncio.get_running_loop()
+
+                def report(rows: list[CallRow]) -> None:
+                    loop.call_soon_threadsafe(self._report_interrupted, rows)
+
+                store.on_interrupted = report
                 store.start()
                 stack.push_async_callback(
                     in_daemon_thread, partial(store.close, CLOSE_STORE_SECS), "calls-db-end"
@@ -184,6 +192,10 @@ class ServerState:
             watching = asyncio.create_task(watch_load(self.load, self.calls.count_frames))
             stack.callback(watching.cancel)
             yield
+
+    def _report_interrupted(self, rows: list[CallRow]) -> None:
+        for row in rows:
+            self.reports.send(self.outbox, row_report(row, None))
 
     @property
     def webhooks(self) -> PublicAddress:
