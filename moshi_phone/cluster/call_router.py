@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from loguru import logger
 
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.redact import redact
 from moshi_phone.access.refusal import Refusal, RefusalCause, Where
-from moshi_phone.access.refusals import Refusals
-from moshi_phone.cluster.rpc import RpcError
-from moshi_phone.cluster.worker_client import WorkerClient, WorkerReport
+from moshi_phone.cluster.rpc import RpcClient, RpcError
+from moshi_phone.cluster.worker_client import SOON_SECS, WorkerClient, WorkerReport
+from moshi_phone.server.calls.call_rows import refused_as
 from moshi_phone.server.calls.draining import CLOSING
-from moshi_phone.server.calls.incoming import refuse
+from moshi_phone.server.calls.incoming import (
+    instead_of_return,
+    note_transfer,
+    refuse,
+    refuse_call,
+    take_message,
+)
 from moshi_phone.server.calls.next_step import hold
-from moshi_phone.server.calls.options import CallOptions, fallback
+from moshi_phone.server.calls.not_taken import not_taken
 from moshi_phone.server.calls.pending import PendingCall
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.calls.whisper import whisper
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.incoming_call import IncomingCall
-from moshi_phone.telephony.webhooks import CONVERSED, ENDED
+from moshi_phone.telephony.webhooks import ENDED
 
 
 @dataclass
@@ -86,19 +94,21 @@ class CallRouter:
     """Finds a session for each call, and answers webhooks on the workers' behalf.
 
     Args:
-        options: the fallback for calls without a session.
+        state: the gateway's own (``untaken_calls.gateway_state``): calls that no worker takes.
         judge: decides which callers are accepted.
     """
 
-    def __init__(self, options: CallOptions, judge: Judge) -> None:
-        self._options = options
+    def __init__(self, state: ServerState, judge: Judge) -> None:
+        self._state = state
+        self._options = state.settings.calls
         self._judge = judge
         self._load = WorkerLoad()
         self._workers: Mapping[str, WorkerClient] = {}  # by name; replaced with each view from the manager
         self._gateway_url: str | None = None
         self.reports: dict[str, WorkerReport] = {}  # the last report of each worker that answers
         self.closing = False  # while True, no call is routed
-        self.refusals = Refusals()
+        self.refusals = state.refusals
+        self.peers: Sequence[RpcClient] = ()  # the other gateways
         self._telling: set[asyncio.Task[None]] = set()  # keeps references: the event loop holds tasks weakly
 
     @property
@@ -121,8 +131,12 @@ class CallRouter:
         sid, caller = call.call_sid, redact(call.from_)
         if refusal := await self._judge(call):
             self.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer=caller)
+            not_taken(self._state, call, refused_as(refusal.cause), refusal.reason)
             return twiml.reject("rejected")
-        return await self._with_a_worker(sid, caller, lambda worker: worker.answer(call), call)
+        refused = list[Refusal]()
+        if document := await self._find(sid, lambda worker: worker.answer(call), refused):
+            return document
+        return refuse_call(self._why(refused), caller, call, self._state)
 
     async def after_transfer(self, call: IncomingCall, how: str) -> str:
         """Answer the webhook after a transfer: hang up after a conversation, otherwise resume the call.
@@ -131,15 +145,31 @@ class CallRouter:
             call: the call, from the webhook.
             how: Twilio's ``DialCallStatus``.
         """
-        if how in CONVERSED:
-            return twiml.hang_up()
+        if not note_transfer(call, how, self._state):  # otherwise it was redirected here
+            await self._ask_everybody("note_transfer", call, how)
+        if document := instead_of_return(how, self._state):
+            return document
         logger.info("The call returned from a transfer (dial status: {})", redact(how))
         # The worker of the first stream has the call's settings; any worker may take the next stream.
         found = await self.ask_all(lambda worker: worker.export_call(call.call_sid))
         expected: PendingCall | None = next(iter(found), None)
-        return await self._with_a_worker(
-            call.call_sid, "a transfer", lambda worker: worker.import_call(call.call_sid, expected), call
-        )
+        sid, refused = call.call_sid, list[Refusal]()
+        if document := await self._find(sid, lambda worker: worker.import_call(sid, expected), refused):
+            return document
+        # Not entered: its row is with the worker.
+        return refuse(self._why(refused), sid, "a transfer", self.refusals, self._state.fallback(call))
+
+    async def after_message(self, call: IncomingCall) -> str:
+        """Have the message that a caller has left stored by the process with the call's row; end the call."""
+        is_stored = take_message(call, self._state, is_known=True)
+        if not is_stored and not any(await self._ask_everybody("take_message", call)):
+            take_message(call, self._state)
+        return twiml.hang_up()
+
+    async def whisper(self, call_sid: str) -> str:
+        """Answer the webhook of the person who takes a transfer."""
+        found = await self.ask_all(lambda worker: worker.whisper(call_sid))
+        return next(iter(found), None) or await whisper(call_sid, self._state)
 
     async def next_step(self, call: IncomingCall, resumes: int, held_secs: int) -> str:
         """Answer with TwiML the webhook of a call whose stream has ended.
@@ -164,7 +194,7 @@ class CallRouter:
         if document := next((one for one in found if isinstance(one, str)), None):
             return document
         sid, refused = call.call_sid, list[Refusal]()
-        elsewhere = fallback(self._options, call) or twiml.hang_up()
+        elsewhere = self._state.fallback(call) or twiml.hang_up()
         if resumes >= self._options.resumes:
             logger.warning("The stream broke off {} times; the call is given up", resumes + 1)
             return elsewhere
@@ -215,18 +245,17 @@ class CallRouter:
                 raise answer
         return [one for one in answers if one is not None and not isinstance(one, BaseException)]
 
-    async def _with_a_worker(
-        self,
-        sid: str,
-        caller: str,
-        question: Callable[[WorkerClient], Awaitable[str | None]],
-        incoming: IncomingCall | None = None,
-    ) -> str:
-        refused = list[Refusal]()
-        if document := await self._find(sid, question, refused):
-            return document
-        document = fallback(self._options, incoming)
-        return refuse(self._why(refused), sid, caller, self.refusals, document)
+    async def _ask_everybody(self, method: str, *arguments: object) -> list[Any]:
+        """Ask all workers and the other gateways; failing ones are skipped."""
+        processes = (*self._workers.values(), *self.peers)
+        answers = await asyncio.gather(
+            *(process.ask(method, *arguments, within_secs=SOON_SECS) for process in processes),
+            return_exceptions=True,
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, RpcError):
+                raise answer
+        return [answer for answer in answers if not isinstance(answer, BaseException)]
 
     async def _find(
         self, sid: str, question: Callable[[WorkerClient], Awaitable[str | None]], refused: list[Refusal]

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from socket import socket
 from typing import Any
 
@@ -27,9 +28,12 @@ from moshi_phone.cluster.call_router import CallRouter
 from moshi_phone.cluster.cluster_calls import ClusterCalls
 from moshi_phone.cluster.gateway_app import create_gateway_app
 from moshi_phone.cluster.rpc import RpcClient, RpcError, RpcServer, Transport
+from moshi_phone.cluster.untaken_calls import adopt_reports, gateway_state
 from moshi_phone.cluster.worker_client import WorkerClient
 from moshi_phone.hooks.callers import CallerRules
+from moshi_phone.runtime.daemon_threads import in_daemon_thread
 from moshi_phone.runtime.fd_passing import offered, offering
+from moshi_phone.server.calls.incoming import note_transfer, take_message
 from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.net.http_server import Listening, listening
 from moshi_phone.server.settings import Settings
@@ -113,7 +117,8 @@ class Gateway(RpcServer):
         self._peers = dict[str, RefusalCounts]()  # the other gateways' refusals, by name; polled
         self._looking: asyncio.Task[None] | None = None  # polls the workers
         self._opening = asyncio.Lock()  # only the first view opens the servers
-        self.router = CallRouter(settings.calls, self._judge)
+        self.state = gateway_state(settings, self._address, name)
+        self.router = CallRouter(self.state, self._judge)
         self.stream_auth = StreamAuth.for_account(settings.twilio.auth_token, self._address)
         self.dashboard_auth = DashboardAuth(settings.web, self.is_public)
 
@@ -134,6 +139,11 @@ class Gateway(RpcServer):
         }
         self.router.set_workers(workers, view.gateway_url)
         self.router.closing = view.closing is not None
+        self.router.peers = [
+            RpcClient(name, self._transport(handle))
+            for name, handle in view.gateways.items()
+            if name != self.name
+        ]
         async with self._opening:  # two may run at once, if the first timed out at the manager
             if self._looking is None:
                 await self._open()
@@ -141,6 +151,14 @@ class Gateway(RpcServer):
     async def refusals(self) -> RefusalCounts:
         """Return this gateway's refusals."""
         return self.router.refusals.counts
+
+    async def note_transfer(self, call: IncomingCall, how: str) -> bool:
+        """Enter and report the result of a transfer; return whether the call's row is here."""
+        return note_transfer(call, how, self.state)
+
+    async def take_message(self, call: IncomingCall) -> bool:
+        """Store the message that a caller has left, if the call's row is here; return whether it is."""
+        return take_message(call, self.state, is_known=True)
 
     async def judge(self, from_: str, call_sid: str) -> Refusal | None:
         """Return the reason to refuse a caller, or None to accept; counts the call."""
@@ -182,6 +200,10 @@ class Gateway(RpcServer):
 
     async def _open(self) -> None:
         await self.router.refresh()
+        if self.state.outbox is not None:
+            folder = self.state.settings.hooks.on_end_folder
+            await in_daemon_thread(partial(adopt_reports, folder, set(self._view.gateways)), "adopting")
+        await self._stack.enter_async_context(self.state.storing())
         self._sockets = sockets = await offered(self._view.ports)
         calls = ClusterCalls(self.router, lambda: self._view.closing, self.all_refusals)
         app = create_gateway_app(calls, self.router, self.stream_auth, self.dashboard_auth, self.is_public)

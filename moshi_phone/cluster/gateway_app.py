@@ -46,6 +46,8 @@ def create_gateway_app(
             router.after_transfer,
             router.note_status,
             next_step=router.next_step,
+            after_message=router.after_message,
+            whisper=router.whisper,
         )
     )
     app.include_router(monitoring_router(calls, dashboard_auth.check))

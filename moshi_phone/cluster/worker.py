@@ -30,10 +30,11 @@ from moshi_phone.runtime.stop_signals import Stopped, StopSignals
 from moshi_phone.server.calls.answering import connect
 from moshi_phone.server.calls.draining import CLOSING, drain
 from moshi_phone.server.calls.engine_health import reserve
-from moshi_phone.server.calls.incoming import answer_call
+from moshi_phone.server.calls.incoming import answer_call, note_transfer, take_message
 from moshi_phone.server.calls.next_step import may_resume, next_step, note_hung_up
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import RunCall, ServerState
+from moshi_phone.server.calls.whisper import whisper
 from moshi_phone.server.lifecycle import listen, running_server
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.browser_phone import chosen
@@ -161,6 +162,20 @@ class Worker(RpcServer):
         """Free the state of a phone call that has ended."""
         if self._state is not None:
             note_hung_up(call_sid, self._state)
+
+    async def note_transfer(self, call: IncomingCall, how: str) -> bool:
+        """Enter and report the result of a transfer; return whether the call's row is here."""
+        return self._state is not None and note_transfer(call, how, self._state)
+
+    async def take_message(self, call: IncomingCall) -> bool:
+        """Store the message that a caller has left, if the call's row is here; return whether it is."""
+        return self._state is not None and take_message(call, self._state, is_known=True)
+
+    async def whisper(self, call_sid: str) -> str | None:
+        """Return the TwiML for the person who takes a transfer; None if the call is unknown here."""
+        if self._state is None or self._state.calls.find(call_sid) is None:
+            return None
+        return await whisper(call_sid, self._state)
 
     async def details(self, call_sid: str) -> dict[str, Any] | None:
         """See ``CallsSource``; None if the call is not this worker's."""

@@ -108,6 +108,11 @@ class WorkerClient(RpcClient):
         calls: list[dict[str, Any]] = await self.ask("running_calls", within_secs=SOON_SECS)
         return [{"worker": self.name} | call for call in calls]
 
+    async def whisper(self, call_sid: str) -> str | None:
+        """See ``Worker.whisper``."""
+        document: str | None = await self.ask("whisper", call_sid, within_secs=SOON_SECS)
+        return document
+
     async def details(self, call_sid: str) -> dict[str, Any] | None:
         """See ``Worker.details``."""
         details: dict[str, Any] | None = await self.ask("details", call_sid, within_secs=SOON_SECS)

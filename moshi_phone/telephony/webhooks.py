@@ -48,7 +48,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
     *,
     next_step: NextStep | None = None,
     after_message: Answer | None = None,
-    whisper: Callable[[str], str] | None = None,
+    whisper: Callable[[str], Awaitable[str]] | None = None,
     line_number: Callable[[], str | None] = lambda: None,
 ) -> APIRouter:
     """Create ``POST /twiml``, ``/twiml/next``, ``/transferred``, ``/recorded``, ``/whisper`` and ``/status``.
@@ -142,7 +142,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
         async def whispered(request: Request) -> Response:
             """Return the whisper for the person who answers a transfer."""
             await forms.read(request, WHISPER_PATH)
-            return _xml(whisper(request.query_params.get("call", "")))  # the signature covers the query
+            return _xml(await whisper(request.query_params.get("call", "")))  # the signature covers the query
 
     @router.post(STATUS_PATH, status_code=204)
     async def status(request: Request) -> None:

@@ -50,7 +50,7 @@ async def _answer_new(call: IncomingCall, state: ServerState) -> str:
         return closed
     # Before the hook, which may take two seconds: two callers must not get the same session.
     if refusal := reserve(state, sid):
-        return _refuse(refusal, caller, call, state)
+        return refuse_call(refusal, caller, call, state)
     expected = await request_of(call, state, closed or NO_OVERRIDES)
     if isinstance(expected, Instead):
         state.reservations.release(sid)
@@ -78,21 +78,34 @@ async def after_transfer(call: IncomingCall, how: str, state: ServerState) -> st
         how: Twilio's ``DialCallStatus``: ``completed``, ``answered``, ``busy``, ``no-answer``, ``failed``, ….
         state: shared state of the server.
     """
+    note_transfer(call, how, state)
+    if document := instead_of_return(how, state):
+        return document
+    logger.info("The call returned from a transfer (dial status: {})", redact(how))
+    if refusal := reserve(state, call.call_sid):
+        return refuse_call(refusal, "a transfer", call, state)
+    return connect(call.call_sid, state)
+
+
+def note_transfer(call: IncomingCall, how: str, state: ServerState) -> bool:
+    """Enter and report the result of a transfer; return whether the call's row is here."""
     row = enter_transfer(state.history, call.call_sid, how, call.parameters.get("DialCallDuration", ""))
     state.reports.transferred(state.outbox, call.call_sid, row)
+    return row is not None
+
+
+def instead_of_return(how: str, state: ServerState) -> str | None:
+    """Return the TwiML for a call that does not return to the bot after a transfer; None if it returns."""
     if how in CONVERSED:
         return twiml.hang_up()
     if (url := state.recorded_url) is not None:  # nobody answered: the caller can leave a message at once
         options = state.settings.calls
         return twiml.record(options.message_say, options.message_secs, url)
-    logger.info("The call returned from a transfer (dial status: {})", redact(how))
-    if refusal := reserve(state, call.call_sid):
-        return _refuse(refusal, "a transfer", call, state)
-    return connect(call.call_sid, state)
+    return None
 
 
-def _refuse(refusal: Refusal, caller: str, call: IncomingCall, state: ServerState) -> str:
-    """Refuse and enter a call for which there is no session."""
+def refuse_call(refusal: Refusal, caller: str, call: IncomingCall, state: ServerState) -> str:
+    """Enter and refuse a call for which there is no session; return its TwiML."""
     document = state.fallback(call)
     outcome = refused_as(refusal.cause, gets_fallback=document is not None)
     number = state.settings.calls.fallback_to if document else None
@@ -141,6 +154,19 @@ def expect_wishes(start: Start, state: ServerState) -> None:
 
 async def after_message(call: IncomingCall, state: ServerState) -> str:
     """Store the message that a caller has left, and end the call."""
-    if state.messages is not None:
-        state.messages.take(call)
+    take_message(call, state)
     return twiml.hang_up()
+
+
+def take_message(call: IncomingCall, state: ServerState, *, is_known: bool = False) -> bool:
+    """Store the message that a caller has left; return whether it is stored here.
+
+    Args:
+        call: its parameters name the recording.
+        state: shared state of the server.
+        is_known: whether to take messages only of calls that have a row here.
+    """
+    if state.messages is None or (is_known and state.history.find(call.call_sid) is None):
+        return False
+    state.messages.take(call)
+    return True

@@ -170,6 +170,17 @@ class ServerState:
         async with AsyncExitStack() as stack:
             self.judge.worker.submit(silero.load)  # takes a second, which the first call should not wait for
             stack.callback(self.judge.worker.shutdown, wait=False)
+            await stack.enter_async_context(self.storing())
+            # deletes files older than --keep-days
+            await stack.enter_async_context(retaining(self.settings.taps, self.files))
+            watching = asyncio.create_task(watch_load(self.load, self.calls.count_frames))
+            stack.callback(watching.cancel)
+            yield
+
+    @asynccontextmanager
+    async def storing(self) -> AsyncIterator[None]:
+        """Store rows and messages, and deliver reports, while the block runs."""
+        async with AsyncExitStack() as stack:
             if isinstance(store := self.history.store, CallStore):
                 loop = asyncio.get_running_loop()
 
@@ -187,10 +198,6 @@ class ServerState:
             stack.push_async_callback(self.reports.stop, self.outbox)
             if self.messages is not None:
                 stack.push_async_callback(self.messages.stop, FETCH_AT_END_SECS)
-            # deletes files older than --keep-days
-            await stack.enter_async_context(retaining(self.settings.taps, self.files))
-            watching = asyncio.create_task(watch_load(self.load, self.calls.count_frames))
-            stack.callback(watching.cancel)
             yield
 
     def _report_interrupted(self, rows: list[CallRow]) -> None:

@@ -19,7 +19,7 @@ def whisper_url(call_sid: str, state: ServerState) -> str | None:
     return f"{url}?{urlencode({'call': call_sid})}"
 
 
-def whisper(call_sid: str, state: ServerState) -> str:
+async def whisper(call_sid: str, state: ServerState) -> str:
     """Return the TwiML of the whisper, with the caller's last words if they are known.
 
     Args:
