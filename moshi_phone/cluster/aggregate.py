@@ -115,7 +115,7 @@ def aggregate_status(
         lost=sum(status.lost for status in every),
         load=_worst_load([status.load for status in every]),
         refused=dict(all_refused),
-        has_history=False,  # each worker has its own history, which is not merged
+        has_history=True,
         workers=workers,
     )
 

@@ -26,6 +26,7 @@ from moshi_phone.access.refusals import RefusalCounts
 from moshi_phone.access.source import is_loopback
 from moshi_phone.cluster.call_router import CallRouter
 from moshi_phone.cluster.cluster_calls import ClusterCalls
+from moshi_phone.cluster.cluster_history import ClusterHistory, answer_page
 from moshi_phone.cluster.gateway_app import create_gateway_app
 from moshi_phone.cluster.rpc import RpcClient, RpcError, RpcServer, Transport
 from moshi_phone.cluster.untaken_calls import adopt_reports, gateway_state
@@ -38,6 +39,7 @@ from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.net.http_server import Listening, listening
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.admin import create_admin_app
+from moshi_phone.server.web.history_source import HistorySource
 from moshi_phone.telephony.incoming_call import IncomingCall
 
 
@@ -160,6 +162,10 @@ class Gateway(RpcServer):
         """Store the message that a caller has left, if the call's row is here; return whether it is."""
         return take_message(call, self.state, is_known=True)
 
+    async def page(self, method: str, arguments: tuple[Any, ...]) -> tuple[int, Any]:
+        """Answer another gateway's request for the Calls page."""
+        return await answer_page(HistorySource(self.state), method, arguments)
+
     async def judge(self, from_: str, call_sid: str) -> Refusal | None:
         """Return the reason to refuse a caller, or None to accept; counts the call."""
         return self._rules.refusal(from_, call_sid, asyncio.get_running_loop().time())
@@ -206,7 +212,14 @@ class Gateway(RpcServer):
         await self._stack.enter_async_context(self.state.storing())
         self._sockets = sockets = await offered(self._view.ports)
         calls = ClusterCalls(self.router, lambda: self._view.closing, self.all_refusals)
-        app = create_gateway_app(calls, self.router, self.stream_auth, self.dashboard_auth, self.is_public)
+        page = ClusterHistory(
+            HistorySource(self.state),
+            lambda: (*self.router.workers.values(), *self.router.peers),
+            lambda: self.closing is not None and calls.is_over(),
+        )
+        app = create_gateway_app(
+            calls, page, self.router, self.stream_auth, self.dashboard_auth, is_public=self.is_public
+        )
         apps: dict[str, ASGIApp] = {PORT: app, ADMIN_PORT: create_admin_app(calls, self._settings.web)}
         for name, listener in sockets.items():
             config = uvicorn_config(LastAnswers(apps[name], lambda: self._leaves))

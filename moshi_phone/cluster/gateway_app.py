@@ -11,8 +11,10 @@ from moshi_phone.access.dashboard_auth import DashboardAuth
 from moshi_phone.cluster.call_router import CallRouter
 from moshi_phone.server.web.bare_app import bare_app
 from moshi_phone.server.web.browser_phone import browser_phone_router
+from moshi_phone.server.web.calls_page import CallsPage
 from moshi_phone.server.web.calls_source import CallsSource
 from moshi_phone.server.web.health import health_router
+from moshi_phone.server.web.history import history_router
 from moshi_phone.server.web.monitoring import monitoring_router
 from moshi_phone.server.web.say import say_router
 from moshi_phone.telephony.webhooks import webhooks
@@ -22,15 +24,18 @@ _CONNECT_TO = "'self' ws: wss:"  # the page's streams go to the workers, which a
 
 def create_gateway_app(
     calls: CallsSource,
+    page: CallsPage,
     router: CallRouter,
     stream_auth: StreamAuth,
     dashboard_auth: DashboardAuth,
+    *,
     is_public: Callable[[], bool],
 ) -> FastAPI:
     """Create the app of one gateway.
 
     Args:
         calls: the calls of all workers.
+        page: the same for the Calls page.
         router: routes each call to a worker.
         stream_auth: verifies Twilio's signatures.
         dashboard_auth: access control of the dashboard.
@@ -53,4 +58,5 @@ def create_gateway_app(
     app.include_router(monitoring_router(calls, dashboard_auth.check))
     app.include_router(say_router(calls, dashboard_auth.check))
     app.include_router(browser_phone_router(calls, dashboard_auth, _CONNECT_TO))
+    app.include_router(history_router(page, dashboard_auth))
     return app

@@ -21,6 +21,7 @@ from moshi_phone.access.public_address import STREAM_PATH, PublicAddress
 from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.access.source import is_loopback
 from moshi_phone.access.tokens import StreamTokens
+from moshi_phone.cluster.cluster_history import answer_page
 from moshi_phone.cluster.routed_calls import RoutedCalls
 from moshi_phone.cluster.rpc import RpcServer
 from moshi_phone.cluster.worker_client import WorkerReport, WorkerSpec
@@ -40,6 +41,7 @@ from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.browser_phone import chosen
 from moshi_phone.server.web.calls_source import CallUpdate
 from moshi_phone.server.web.health import status_of
+from moshi_phone.server.web.history_source import HistorySource
 from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.telephony.incoming_call import IncomingCall
 
@@ -162,6 +164,12 @@ class Worker(RpcServer):
         """Free the state of a phone call that has ended."""
         if self._state is not None:
             note_hung_up(call_sid, self._state)
+
+    async def page(self, method: str, arguments: tuple[Any, ...]) -> tuple[int, Any]:
+        """Answer a gateway's request for the Calls page."""
+        if self._state is None:
+            return 503, GONE
+        return await answer_page(HistorySource(self._state), method, arguments)
 
     async def note_transfer(self, call: IncomingCall, how: str) -> bool:
         """Enter and report the result of a transfer; return whether the call's row is here."""

@@ -61,7 +61,7 @@ server.addEventListener("told", ({ detail }) => {
   showServer(describe(detail));
   $("bot-name").textContent = botName(detail.engine);
   listCalls(detail.running);
-  $("pages").hidden = !detail.has_history; // a cluster's gateway has no such page
+  $("pages").hidden = !detail.has_history;
 });
 server.addEventListener("gone", () => {
   showServer(gone(status));

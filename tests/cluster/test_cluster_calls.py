@@ -9,10 +9,12 @@ from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.dashboard_auth import DashboardAuth
 from moshi_phone.cluster.call_router import CallRouter
 from moshi_phone.cluster.cluster_calls import ClusterCalls
+from moshi_phone.cluster.cluster_history import ClusterHistory
 from moshi_phone.cluster.gateway_app import create_gateway_app
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.app import create_app
 from moshi_phone.server.web.calls_source import CallsSource
+from moshi_phone.server.web.history_source import HistorySource
 from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.testing.engine import FakeEngine
 
@@ -37,12 +39,12 @@ def routes(app: FastAPI) -> set[tuple[str, str]]:
 def test_a_gateway_has_every_route_of_a_server() -> None:
     """They were written twice; one had stopped at the end of all calls, and the other had not."""
     router = CallRouter(ServerState(FakeEngine()), nobody_refuses)
+    page = ClusterHistory(HistorySource(ServerState(FakeEngine())), list, lambda: False)
     gateway = create_gateway_app(
-        cluster_calls(router), router, StreamAuth(), DashboardAuth(), is_public=lambda: False
+        cluster_calls(router), page, router, StreamAuth(), DashboardAuth(), is_public=lambda: False
     )
     server = create_app(ServerState(FakeEngine()), run_call)
-    own = {(method, path) for method, path in routes(server) if path.startswith("/history")}
-    assert routes(gateway) == routes(server) - own
+    assert routes(gateway) == routes(server)
 
 
 async def test_both_answer_alike_when_there_is_nothing() -> None:

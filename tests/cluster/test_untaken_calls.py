@@ -32,7 +32,6 @@ def sid(number: int) -> str:
 
 def of_account(twilio: FakeTwilioApi, tmp_path: Path, url: str = "", **calls: str) -> Settings:
     hooks = HookOptions(on_end=url or None, on_end_folder=tmp_path / "outbox", deny=("+44*",))
-    (tmp_path / "messages").mkdir()
     taps = TapOptions(fallback_record=tmp_path / "messages")
     made = settings(hooks=hooks, taps=taps, calls=CallOptions(**calls))  # type: ignore[arg-type]
     return replace(made, twilio=TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url))

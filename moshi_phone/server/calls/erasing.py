@@ -76,4 +76,6 @@ async def erase(state: ServerState, row: CallRow, *, whole_caller: bool) -> Eras
 
 
 def _runs(state: ServerState, row: CallRow) -> bool:
-    return any(call.start.call_sid == row.call_sid for call in state.calls.running)
+    """Return whether a call runs here, or in another process that shares the database."""
+    is_elsewhere = row.is_open and state.history.get(row.id) is None
+    return is_elsewhere or any(call.start.call_sid == row.call_sid for call in state.calls.running)

@@ -15,7 +15,7 @@ from loguru import logger
 from moshi_phone.hooks.outbox import Outbox
 from moshi_phone.records.call_history import CallHistory
 from moshi_phone.records.call_row import CallRow, Kind, Outcome, utc_text
-from moshi_phone.records.private_files import create
+from moshi_phone.records.private_files import FOLDER_MODE, create
 from moshi_phone.runtime.daemon_threads import in_daemon_thread
 from moshi_phone.server.calls.summary import row_report
 from moshi_phone.telephony.incoming_call import IncomingCall
@@ -116,6 +116,7 @@ class Messages:
     def _write(self, wav: bytes, began: datetime, call_sid: str) -> Path:
         # the SID becomes part of a path
         plain_sid = "".join(c for c in call_sid if c.isascii() and c.isalnum())[:34]
+        self._folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)  # a gateway may run on another machine
         path, file = create(self._folder / f"{began:%Y-%m-%dT%H-%M-%SZ}-{plain_sid}.wav")
         try:
             with file:

@@ -22,6 +22,7 @@ from moshi_phone.server.web.bare_app import bare_app
 from moshi_phone.server.web.browser_phone import browser_phone_router
 from moshi_phone.server.web.health import health_router
 from moshi_phone.server.web.history import history_router
+from moshi_phone.server.web.history_source import HistorySource
 from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.server.web.monitoring import monitoring_router
 from moshi_phone.server.web.say import say_router
@@ -75,7 +76,7 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
     app.include_router(monitoring_router(calls, check))
     app.include_router(say_router(calls, check))
     app.include_router(browser_phone_router(calls, state.dashboard_auth))
-    app.include_router(history_router(state))
+    app.include_router(history_router(HistorySource(state), state.dashboard_auth))
 
     @app.websocket(STREAM_PATH)
     async def stream(websocket: WebSocket) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
@@ -12,17 +11,12 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 
+from moshi_phone.access.dashboard_auth import DashboardAuth
 from moshi_phone.access.request_body import parse_json, read_body
-from moshi_phone.engines.duplex import Unsupported
-from moshi_phone.records import call_files
 from moshi_phone.records.call_row import Outcome
 from moshi_phone.records.call_search import MAX_LIMIT, CallSearch
-from moshi_phone.server.calls.call import CallClosed
-from moshi_phone.server.calls.control import CallControl
-from moshi_phone.server.calls.erasing import ErasingFailed, erase
-from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.browser_phone import page_response
-from moshi_phone.server.web.history_source import HistorySource
+from moshi_phone.server.web.calls_page import CallsPage
 from moshi_phone.server.web.say import read_text
 
 _BODY_BYTES = 4 * 1024  # a request's JSON; {"text": …} and {"whole_caller": …} need far less
@@ -66,113 +60,98 @@ class Question(BaseModel):
         )
 
 
-def history_router(state: ServerState) -> APIRouter:
+def history_router(calls: CallsPage, auth: DashboardAuth) -> APIRouter:
     """Build the routes; they require access to the browser phone.
 
     Args:
-        state: shared state of the server.
+        calls: the calls.
+        auth: access control of the pages.
     """
-    router, history = APIRouter(prefix="/history"), HistorySource(state)
+    router = APIRouter(prefix="/history")
     # every route but the page itself: a refused browser gets an HTML page there
-    checked = [Depends(state.dashboard_auth.check)]
+    checked = [Depends(auth.check)]
 
     @router.get("")
     async def page(request: Request) -> Response:
         """Return the page."""
-        return await page_response("calls.html", request, state.dashboard_auth)
+        return await page_response("calls.html", request, auth)
 
-    router.include_router(_reading(state, history), dependencies=checked)
-    router.include_router(_acting(state, history), dependencies=checked)
+    router.include_router(_reading(calls), dependencies=checked)
+    router.include_router(_acting(calls), dependencies=checked)
     return router
 
 
-def _reading(state: ServerState, history: HistorySource) -> APIRouter:
+def _reading(calls: CallsPage) -> APIRouter:
     router = APIRouter()
 
     @router.get("/calls")
     async def list_calls(question: Annotated[Question, Query()]) -> JSONResponse:
         """Return the matching calls, newest first."""
-        return JSONResponse(await history.find(question.search), headers=_NO_STORE)
+        return JSONResponse(await calls.find(question.search), headers=_NO_STORE)
 
     @router.get("/running", response_class=EventSourceResponse)
     async def follow() -> AsyncIterator[ServerSentEvent]:
-        """Stream the running calls once a second, with a version number that changes with every call."""
+        """Stream the running calls once a second, with a version that changes with every call."""
         while True:
-            yield ServerSentEvent(event="running", data=history.running())
+            yield ServerSentEvent(event="running", data=await calls.running())
             # A page that stays connected would keep a closing server from stopping.
-            if state.calls.closing is not None and not state.calls.running:
+            if calls.is_over():
                 return
             await asyncio.sleep(_TOLD_EVERY_S)
 
     @router.get("/calls/{row_id}")
     async def show(row_id: str) -> JSONResponse:
         """Return one call: row, transcript and report."""
-        return JSONResponse(await history.details(await history.row(row_id)), headers=_NO_STORE)
+        return JSONResponse(await calls.details(row_id), headers=_NO_STORE)
 
     @router.get("/calls/{row_id}/recordings/{number}")
     async def recording(row_id: str, number: int) -> FileResponse:
         """Return a recording, whole or by HTTP range."""
-        path = await history.recording(row_id, number)
+        path = await calls.recording(row_id, number)
         return FileResponse(path, media_type="audio/wav", headers=_FILE_HEADERS)
 
     @router.get("/calls/{row_id}/recordings/{number}/levels")
     async def levels(row_id: str, number: int) -> JSONResponse:
         """Return the loudness of both voices over time."""
-        path = await history.recording(row_id, number)
-        return JSONResponse(await history.levels(path), headers=_NO_STORE)
+        path = await calls.recording(row_id, number)
+        return JSONResponse(await calls.levels(path), headers=_NO_STORE)
 
     @router.get("/calls/{row_id}/picture")
     async def picture(row_id: str) -> FileResponse:
         """Return the picture of the call's report."""
-        row = await history.row(row_id)
-        path = await history.on_disk(lambda: call_files.picture(row))
-        if path is None:
-            raise HTTPException(404, "this call has no picture")
+        path = await calls.picture(row_id)
         return FileResponse(path, media_type="image/png", headers=_FILE_HEADERS)
 
     return router
 
 
-def _acting(state: ServerState, history: HistorySource) -> APIRouter:
+def _acting(calls: CallsPage) -> APIRouter:
     router = APIRouter()
 
     @router.post("/calls/{row_id}/hang-up", status_code=202)
     async def hang_up(row_id: str, request: Request) -> None:
         """End a running call."""
         await _json(request)  # rejects a form post from another site; the body itself is empty
-        history.call(row_id).request_end("the Calls page hung up")
+        await calls.hang_up(row_id)
 
     @router.post("/calls/{row_id}/transfer", status_code=202)
     async def transfer(row_id: str, request: Request) -> None:
         """Transfer a running call to a person. 409: the call cannot be transferred."""
         await _json(request)
-        call = history.call(row_id)
-        if not CallControl(call, state).transfer("The Calls page transfers the call"):
-            raise HTTPException(409, "The call cannot be transferred; the log says why.")
+        await calls.transfer(row_id)
 
     @router.post("/calls/{row_id}/say", status_code=202)
     async def say(row_id: str, request: Request) -> None:
         """Say a text in a running call."""
-        text = await read_text(request)
-        try:
-            history.call(row_id).say(text)
-        except CallClosed as error:
-            raise HTTPException(404, str(error)) from error
-        except Unsupported as error:
-            raise HTTPException(409, str(error)) from error
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from error
+        await calls.say(row_id, await read_text(request))
 
     @router.post("/calls/{row_id}/delete")
     async def delete(row_id: str, request: Request) -> JSONResponse:
         """Delete a call, or all calls of its caller (``{"whole_caller": true}``), with their files."""
         asked = await _json(request)
-        row = await history.row(row_id)
-        try:  # only `true` itself may delete more than one call
-            erased = await erase(state, row, whole_caller=asked.get("whole_caller") is True)
-        except ErasingFailed as error:
-            raise HTTPException(503, str(error)) from error
-        return JSONResponse(asdict(erased), headers=_NO_STORE)
+        # only `true` itself may delete more than one call
+        erased = await calls.erase(row_id, whole_caller=asked.get("whole_caller") is True)
+        return JSONResponse(erased, headers=_NO_STORE)
 
     return router
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import HTTPException
 
+from moshi_phone.engines.duplex import Unsupported
 from moshi_phone.records import call_files
 from moshi_phone.records.call_database import count_rows, find_rows, get_row
 from moshi_phone.records.call_row import CallRow
@@ -18,8 +19,9 @@ from moshi_phone.records.call_search import CallSearch, newest_first
 from moshi_phone.records.call_store import CallStore
 from moshi_phone.records.levels import read_levels
 from moshi_phone.runtime.daemon_threads import in_daemon_thread
-from moshi_phone.server.calls.call import Call
-from moshi_phone.server.calls.erasing import is_one_person
+from moshi_phone.server.calls.call import Call, CallClosed
+from moshi_phone.server.calls.control import CallControl
+from moshi_phone.server.calls.erasing import ErasingFailed, erase, is_one_person
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import words
 from moshi_phone.server.web.monitoring import metrics_of
@@ -30,7 +32,7 @@ T = TypeVar("T")
 
 
 class HistorySource:
-    """Answers the page's requests.
+    """Implements ``CallsPage`` for one process.
 
     Args:
         state: shared state of the server.
@@ -40,10 +42,15 @@ class HistorySource:
         self._state = state
         self._reading = asyncio.Semaphore(_READERS)  # bounds the threads that read the database and files
 
-    async def find(self, search: CallSearch) -> dict[str, Any]:
-        """Return the matching rows, from the database and from memory."""
+    async def find(self, search: CallSearch, others: Sequence[CallRow] = ()) -> dict[str, Any]:
+        """See ``CallsPage``.
+
+        Args:
+            search: which rows.
+            others: rows in the memory of other processes.
+        """
         store, rows, error = self._state.history.store, list[CallRow](), None
-        recent = self._state.history.rows
+        recent = [*self._state.history.rows, *others]
         total = sum(map(replace(search, before=None).matches, recent))  # the cursor must not reduce the total
         wider = replace(search, limit=search.limit + 1)  # one more row shows whether there is another page
         if isinstance(store, CallStore):
@@ -64,13 +71,13 @@ class HistorySource:
             "error": error,
         }
 
-    def running(self) -> dict[str, Any]:
-        """Return the running calls."""
+    async def running(self) -> dict[str, Any]:
+        """See ``CallsPage``."""
         known = {row.call_sid: row for row in self._state.history.rows if row.is_open}
         calls = sorted(self._state.calls.running, key=lambda call: call.began_s)
         can_say = "say" in self._state.engine.capabilities
         return {
-            "version": self._state.history.version,
+            "version": str(self._state.history.version),
             "running": [  # changes with every call: the page then reloads its list
                 self._brief(row)
                 | {"secs": round(call.secs, 1), "can_say": can_say, "can_transfer": self._can_transfer(call)}
@@ -78,6 +85,18 @@ class HistorySource:
                 if (row := known.get(call.start.call_sid))  # a call without a webhook or a row is not listed
             ],
         }
+
+    def is_over(self) -> bool:
+        """See ``CallsPage``."""
+        return self._state.calls.closing is not None and not self._state.calls.running
+
+    async def rows_in_memory(self) -> list[CallRow]:
+        """Return the rows in memory, without metrics, which the list does not show."""
+        return [replace(row, metrics={}) for row in self._state.history.rows]
+
+    async def has_row(self, row_id: str) -> bool:
+        """Return whether a row is in memory."""
+        return self._state.history.get(row_id) is not None
 
     async def row(self, row_id: str) -> CallRow:
         """Return a row.
@@ -97,8 +116,9 @@ class HistorySource:
             raise HTTPException(404, "There is no such call.")
         return row
 
-    async def details(self, row: CallRow) -> dict[str, Any]:
-        """Return all data of a call."""
+    async def details(self, row_id: str) -> dict[str, Any]:
+        """See ``CallsPage``."""
+        row = await self.row(row_id)
         call = self._state.calls.find(row.call_sid) if row.call_sid else None
         files, said, report, picture = await self.on_disk(
             lambda: (
@@ -121,15 +141,7 @@ class HistorySource:
         }
 
     async def recording(self, row_id: str, number: int) -> Path:
-        """Return the path of a call's recording.
-
-        Args:
-            row_id: ID of the row.
-            number: index of the recording, from 0.
-
-        Raises:
-            HTTPException: 404 if there is none.
-        """
+        """See ``CallsPage``."""
         row = await self.row(row_id)
         paths = await self.on_disk(lambda: call_files.recordings(row))
         if not 0 <= number < len(paths):
@@ -137,15 +149,50 @@ class HistorySource:
         return paths[number]
 
     async def levels(self, path: Path) -> dict[str, Any]:
-        """Measure the loudness of a recording.
-
-        Raises:
-            HTTPException: 404 if it cannot be read.
-        """
+        """See ``CallsPage``."""
         try:
             return asdict(await self.on_disk(lambda: read_levels(path)))
         except ValueError as error:
             raise HTTPException(404, str(error)) from error
+
+    async def picture(self, row_id: str) -> Path:
+        """See ``CallsPage``."""
+        row = await self.row(row_id)
+        path = await self.on_disk(lambda: call_files.picture(row))
+        if path is None:
+            raise HTTPException(404, "this call has no picture")
+        return path
+
+    async def hang_up(self, row_id: str) -> None:
+        """See ``CallsPage``."""
+        self.call(row_id).request_end("the Calls page hung up")
+
+    async def transfer(self, row_id: str) -> None:
+        """See ``CallsPage``."""
+        if not CallControl(self.call(row_id), self._state).transfer("The Calls page transfers the call"):
+            raise HTTPException(409, "The call cannot be transferred; the log says why.")
+
+    async def say(self, row_id: str, text: str) -> None:
+        """See ``CallsPage``."""
+        try:
+            self.call(row_id).say(text)
+        except CallClosed as error:
+            raise HTTPException(404, str(error)) from error
+        except Unsupported as error:
+            raise HTTPException(409, str(error)) from error
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+
+    async def erase(self, row_id: str, *, whole_caller: bool) -> dict[str, int]:
+        """See ``CallsPage``."""
+        return await self.erase_row(await self.row(row_id), whole_caller)
+
+    async def erase_row(self, row: CallRow, whole_caller: bool) -> dict[str, int]:
+        """Delete a row, or all of its caller; see ``CallsPage.erase``."""
+        try:
+            return asdict(await erase(self._state, row, whole_caller=whole_caller))
+        except ErasingFailed as error:
+            raise HTTPException(503, str(error)) from error
 
     async def on_disk(self, work: Callable[[], T]) -> T:
         """Run file work in a thread, at most ``_READERS`` at a time.

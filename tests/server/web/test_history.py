@@ -222,7 +222,7 @@ async def test_running_calls_are_shown_and_acted_on(twilio: FakeTwilioApi) -> No
         for how in ("say", "transfer", "hang-up"):
             async with line.call() as phone:
                 await talk(phone)
-                (call,) = HistorySource(line.state).running()["running"]
+                (call,) = (await HistorySource(line.state).running())["running"]
                 assert (call["from"], call["can_say"], call["can_transfer"]) == (CALLER, True, True)
                 url = f"/history/calls/{call['id']}"
                 assert (await http.get(url)).json()["metrics"]["frames"] >= 2

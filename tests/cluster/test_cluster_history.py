@@ -1,0 +1,117 @@
+"""cluster/cluster_history.py: the Calls page of a cluster, asked of a gateway over real sockets."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from moshi_phone.access.options import WebOptions
+from moshi_phone.cluster.options import ClusterOptions
+from moshi_phone.records.options import TapOptions
+from moshi_phone.server.calls.state import ServerState
+from tests.cluster.local_cluster import LocalCluster, local_cluster, settings
+from tests.cluster.test_untaken_calls import TWIML, fill, sid
+from tests.support.waiting import until
+
+PASSWORD = "long enough"
+
+
+class Browser:
+    """A browser with the page's password, at whichever gateway takes its connection."""
+
+    def __init__(self, cluster: LocalCluster, http: aiohttp.ClientSession) -> None:
+        self._url = f"http://{cluster.address}/history"
+        self._http = http
+
+    async def get(self, path: str, **query: str) -> tuple[int, Any]:
+        async with self._http.get(f"{self._url}/{path}", params=query) as answer:
+            is_json = answer.content_type == "application/json"
+            return answer.status, await answer.json() if is_json else await answer.read()
+
+    async def post(self, path: str, **body: Any) -> tuple[int, Any]:
+        async with self._http.post(f"{self._url}/{path}", json=body) as answer:
+            return answer.status, await answer.json()
+
+    async def running(self) -> list[dict[str, Any]]:
+        async with self._http.get(f"{self._url}/running") as answer:
+            async for line in answer.content:
+                if line.startswith(b"data:"):
+                    found: list[dict[str, Any]] = json.loads(line[5:])["running"]
+                    return found
+        raise AssertionError("nothing was told")
+
+
+def with_password() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(auth=aiohttp.BasicAuth("", PASSWORD))
+
+
+def states(cluster: LocalCluster) -> list[ServerState]:
+    return [state for name in ("w1", "w2") if (state := cluster.worker(name)._state)]
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_all_calls_are_found_wherever_they_were(tmp_path: Path, is_stored: bool) -> None:
+    database = tmp_path / "calls.db" if is_stored else None
+    taps = TapOptions(calls_db=database, record=tmp_path)
+    of = settings(taps=taps, web=WebOptions(web=True, web_password=PASSWORD))
+    of = replace(of, hooks=replace(of.hooks, deny=("+44*",)))
+    options = ClusterOptions(workers=2, gateways=2)
+    async with local_cluster(options, of) as cluster, AsyncExitStack() as stack:
+        http = await stack.enter_async_context(with_password())
+        browser = Browser(cluster, http)
+        await cluster.voice.call_in(TWIML, sid(3), "+441234567890")
+        async with AsyncExitStack() as calls:
+            await fill(cluster, calls)
+            assert [call["outcome"] for call in await browser.running()] == ["running", "running"]
+            first, second = await browser.running()
+            assert (await browser.post(f"calls/{first['id']}/say", text="Hello"))[0] == 409, "a parrot"
+            assert (await browser.post(f"calls/{first['id']}/transfer"))[0] == 409
+            assert (await browser.post(f"calls/{first['id']}/hang-up"))[0] == 202
+            await until(lambda: sum(len(state.calls.running) for state in states(cluster)) == 1)
+            assert [call["id"] for call in await browser.running()] == [second["id"]]
+            assert (await browser.post(f"calls/{first['id']}/hang-up"))[0] == 404, "it is over"
+        await until(lambda: not any(state.calls.running for state in states(cluster)))
+        status, told = await browser.get("calls")
+        assert (status, told["total"], told["is_stored"], told["error"]) == (200, 3, is_stored, None)
+        assert {call["outcome"] for call in told["calls"]} == {"denied", "answered"}
+        status, found = await browser.get("calls", number="441234")
+        assert [call["outcome"] for call in found["calls"]] == ["denied"]
+        status, details = await browser.get(f"calls/{first['id']}")
+        assert (status, details["reason"]) == (200, "the Calls page hung up")
+        assert details["metrics"]["frames"] > 0, "as its worker has it"
+        status, wav = await browser.get(f"calls/{first['id']}/recordings/0")
+        assert (status, wav[:4]) == (200, b"RIFF")
+        assert (await browser.get(f"calls/{first['id']}/picture"))[0] == 404
+        assert (await browser.get("calls/nothing"))[0] == 404
+        status, erased = await browser.post(f"calls/{first['id']}/delete", whole_caller=True)
+        assert (status, erased["calls"], erased["running"]) == (200, 2, 0)
+        status, told = await browser.get("calls")
+        assert [call["outcome"] for call in told["calls"]] == ["denied"]
+    assert not list(tmp_path.glob("*.wav"))  # noqa: ASYNC240
+
+
+async def test_nothing_of_it_without_the_page_s_access(tmp_path: Path) -> None:
+    of = settings(web=WebOptions(web=True, web_password=PASSWORD))
+    options = ClusterOptions(workers=1, gateways=1)
+    async with local_cluster(options, of) as cluster, aiohttp.ClientSession() as http:
+        browser = Browser(cluster, http)
+        for path in ("calls", "running", "calls/a", "calls/a/recordings/0", "calls/a/picture"):
+            assert (await browser.get(path))[0] == 401, path
+
+
+async def test_a_worker_that_does_not_answer_is_left_out(tmp_path: Path) -> None:
+    of = settings(web=WebOptions(web=True, web_password=PASSWORD))
+    async with local_cluster(ClusterOptions(workers=2), of) as cluster, AsyncExitStack() as stack:
+        browser = Browser(cluster, await stack.enter_async_context(with_password()))
+        async with AsyncExitStack() as calls:
+            await fill(cluster, calls)
+        cluster.runtime.processes["w1"].alive = False
+        status, told = await browser.get("calls")
+        assert (status, len(told["calls"])) == (200, 1)
+        cluster.runtime.processes["w1"].alive = True
