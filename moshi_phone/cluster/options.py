@@ -15,7 +15,7 @@ class ClusterOptions:
     workers: int = field(
         default=2,
         metadata={
-            "help": "Number of workers; each is a process with an engine of its own.",
+            "help": "Number of workers; each is a process with its own engine.",
             "min": 1,
             "max": 1000,
         },

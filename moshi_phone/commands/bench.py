@@ -1,4 +1,4 @@
-"""``uv run bot.py bench``: can this machine keep up with Moshi, and for how many calls?"""
+"""``uv run bot.py bench``: whether this machine keeps up with Moshi, and with how many calls."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ if TYPE_CHECKING:
     help="How long to measure, in frames of 80 ms.",
 )
 def bench(engine_options: EngineOptions, frames: int) -> None:
-    """Measure Moshi at the pace of speech, for --calls at once, and say whether it keeps up.
+    """Measure Moshi in real time, with --calls at once, and report whether it keeps up.
 
-    Takes the weights that are here, or random ones of the same size where they are not: nothing is
-    fetched. With --persona it also says how long that takes to be read, and to be copied into a call.
-    With --engine remote it is the servers that are measured, and how far away they are; with any
-    other, Moshi on this machine. The exit code is 0 when it keeps up, and 1 when it does not.
+    Uses the weights on this machine, or else random ones of the same size: nothing is downloaded. With
+    --persona, it also measures the prompt's prefill and the copy into a call. With --engine remote, it
+    measures the servers and the way to them; otherwise Moshi on this machine. The exit code is 0 if it
+    keeps up, and 1 if it does not.
     """
     with explained():
         engine_options, _ = resolve_personas(engine_options)
     if uses_backends(engine_options):
         _bench_servers(engine_options, frames)
-    # A call without a greeting is measured from its first frame on.
+    # Without a greeting, every frame is measured, from the first one on.
     options = dataclasses.replace(engine_options, greeting="none")
-    # In the folder lies Mimi with random weights, 385 MB: nothing of a benchmark stays.
+    # The folder holds Mimi with random weights, 385 MB; it is deleted after the benchmark.
     with explained(), tempfile.TemporaryDirectory(prefix="moshi-bench-") as folder:
         try:
             pace, holds = asyncio.run(_bench(options, frames, Path(folder)))
@@ -79,7 +79,7 @@ def _bench_servers(options: EngineOptions, frames: int) -> NoReturn:
     from moshi_phone.engines.remote.pace import keeps_up, report_servers  # noqa: PLC0415 - as below
 
     async def bench_them() -> Pace:
-        # The caller is heard from the first frame on, so that all of them are answered alike.
+        # The model hears the caller from the first frame on, so that all frames cost the same.
         choice = create_engine(dataclasses.replace(options, greeting="none"))
         click.echo(choice.line)
         try:
@@ -96,7 +96,7 @@ def _bench_servers(options: EngineOptions, frames: int) -> NoReturn:
 
 
 async def _bench(options: EngineOptions, frames: int, folder: Path) -> tuple[Pace, Capacity | None]:
-    # Loads mlx, which other commands need not wait for.
+    # Imported here: mlx loads slowly, and other commands do not need it.
     from moshi_phone.commands.random_weights import RandomValues  # noqa: PLC0415
     from moshi_phone.engines.moshi import find_files  # noqa: PLC0415
     from moshi_phone.engines.moshi.engine import MoshiEngine  # noqa: PLC0415
@@ -112,7 +112,7 @@ async def _bench(options: EngineOptions, frames: int, folder: Path) -> tuple[Pac
     source = Files() if here else RandomValues(folder)
     if options.persona and not here:
         options = dataclasses.replace(options, voice="")  # random weights have none
-    # However slow the machine is, its steps are to be measured, not given up, unless one says it all.
+    # A slow machine's steps should be measured, not aborted, unless a single one shows that it is too slow.
     engine = MoshiEngine(options, source=source, hang_s=math.inf, give_up_ms=GIVE_UP_MS)
     try:
         await engine.start(click.echo)
@@ -125,7 +125,7 @@ async def _bench(options: EngineOptions, frames: int, folder: Path) -> tuple[Pac
 
 
 def _capacity(engine: MoshiEngine, pace: Pace) -> Capacity | None:
-    """Reckon from the steps of the run how many calls this machine holds; None where nothing was answered."""
+    """Compute from the run's steps how many calls this machine can hold; None if nothing was answered."""
     listen_ms = pace.stages[LISTEN].p95 if LISTEN in pace.stages else 0.0  # in the same thread
     steps = {
         rows: listen_ms + times.quantile_ms(0.95) for rows, times in engine.step_times.items() if times.count

@@ -1,4 +1,4 @@
-"""``uv run bot.py calls``: what became of the calls, from the database of ``--calls-db``."""
+"""``uv run bot.py calls``: list past calls from the database of ``--calls-db``."""
 
 from __future__ import annotations
 
@@ -30,19 +30,25 @@ _COLUMNS = [one.name for one in fields(CallRow) if one.name not in ("metrics", "
 _FIGURES = ("response_p50_ms", "stop_p50_ms", "longest_silence_s", "delay_p50_ms", "delay_p95_ms")
 
 
-@command("List the calls of --calls-db, also those that were not taken.")
+@command("List past calls, including refused ones (--calls-db).")
 @cloup.option(
-    "--number", metavar="TEXT", group=GROUPS["keep"], help="Only calls from or to it; a part will do."
+    "--number",
+    metavar="TEXT",
+    group=GROUPS["keep"],
+    help="Only calls from or to this number, or a part of one.",
 )
 @cloup.option(
     "--day",
     type=click.DateTime(["%Y-%m-%d"]),
     metavar="DATE",
     group=GROUPS["keep"],
-    help="Only calls that began on it, such as 2026-11-30, in this machine's time zone.",
+    help="Only calls that began on this day, such as 2026-11-30, in this machine's time zone.",
 )
 @cloup.option(
-    "--outcome", type=click.Choice([str(one) for one in Outcome]), group=GROUPS["keep"], help="Only those."
+    "--outcome",
+    type=click.Choice([str(one) for one in Outcome]),
+    group=GROUPS["keep"],
+    help="Only calls with this outcome.",
 )
 @cloup.option(
     "--last",
@@ -51,10 +57,10 @@ _FIGURES = ("response_p50_ms", "stop_p50_ms", "longest_silence_s", "delay_p50_ms
     show_default=True,
     metavar="N",
     group=GROUPS["keep"],
-    help="How many, the newest first.",
+    help="Number of calls to list, newest first.",
 )
 @cloup.option(
-    "--json", "in_json", is_flag=True, group=GROUPS["keep"], help="Print JSON, metrics and files too."
+    "--json", "in_json", is_flag=True, group=GROUPS["keep"], help="Print JSON, including metrics and files."
 )
 @cloup.option("--csv", "in_csv", is_flag=True, group=GROUPS["keep"], help="Print CSV, for a spreadsheet.")
 @options_from(TapOptions, only=("calls_db",))
@@ -68,10 +74,10 @@ def calls(
     in_csv: bool,
     tap_options: TapOptions,
 ) -> None:
-    """List the calls that a server keeps with --calls-db, the newest first; it may run meanwhile."""
+    """List the calls in the database of --calls-db, newest first. The server may be running."""
     path = tap_options.calls_db
     if path is None:
-        raise Unusable("Say which database, with --calls-db FILE or MOSHI_CALLS_DB.")
+        raise Unusable("Name the database with --calls-db FILE or MOSHI_CALLS_DB.")
     if in_json and in_csv:
         raise Unusable("Choose either --json or --csv.")
     search = CallSearch(
@@ -92,7 +98,7 @@ def calls(
 
 def _read(path: Path, search: CallSearch) -> list[CallRow]:
     if not path.is_file():
-        raise Unusable(f"There is no {path} yet: a server that runs with --calls-db {path} makes it.")
+        raise Unusable(f"There is no {path} yet; a server started with --calls-db {path} creates it.")
     try:
         with explained(), open_database(path, read_only=True) as database:
             return find_rows(database, search)
@@ -113,7 +119,7 @@ def _write_csv(rows: list[CallRow]) -> None:
 
 
 def _cell(value: object) -> object:
-    """Keep a spreadsheet from taking a caller's name for a formula; a number's plus is none."""
+    """Escape text that a spreadsheet would read as a formula; a phone number's plus is harmless."""
     if isinstance(value, str) and value[:1] in ("=", "-", "@", "\t", "\r"):
         return f"'{value}"
     return value
@@ -148,6 +154,6 @@ def _show(rows: list[CallRow]) -> None:
         minutes, secs = divmod(round(row.secs), 60)
         length = f"{minutes}:{secs:02}" if row.secs else "–"
         told = (row.from_number, row.to_number, row.section or "", length, str(row.outcome), row.reason)
-        # As text: what a caller is called is neither rich's markup nor a terminal's escape sequence.
+        # As Text: a caller's name must not be read as rich's markup or a terminal's escape sequence.
         table.add_row(f"{began:%Y-%m-%d %H:%M:%S}", *(Text(visible(one)) for one in told))
     console.print(table)

@@ -42,7 +42,7 @@ from moshi_phone.telephony.options import TwilioOptions
 @options_from(TwilioOptions, only=("auth_token",))
 @options_from(ClusterOptions, only=("control_port",))
 def update(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
-    """Replace all servers by new ones, which run what is on the disk now; no call is cut."""
+    """Replace all servers with new ones that run the code now on disk. No call is interrupted."""
     _tell(twilio_options, cluster_options, "POST", "/update")
 
 
@@ -51,7 +51,7 @@ def update(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> No
 @options_from(TwilioOptions, only=("auth_token",))
 @options_from(ClusterOptions, only=("control_port",))
 def scale(workers: int, twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
-    """Have so many servers; those that are too many end with their last calls."""
+    """Set the number of servers. Surplus ones end after their last calls."""
     _tell(twilio_options, cluster_options, "POST", f"/scale/{workers}")
 
 
@@ -59,7 +59,7 @@ def scale(workers: int, twilio_options: TwilioOptions, cluster_options: ClusterO
 @options_from(TwilioOptions, only=("auth_token",))
 @options_from(ClusterOptions, only=("control_port",))
 def status(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
-    """Say how the servers are."""
+    """Show the state of all servers."""
     _tell(twilio_options, cluster_options, "GET", "")
 
 
@@ -80,9 +80,9 @@ def cluster(
     cluster_options: ClusterOptions,
     settings: Settings,
 ) -> None:
-    """Answer calls with several servers, on this machine or on those of a Ray cluster (docs/cluster.md).
+    """Answer calls with several servers, on this machine or on a Ray cluster (docs/cluster.md).
 
-    Twilio's webhooks come in at --port; the answer sends each call to a server that has a session for it.
+    Twilio's webhooks arrive at --port; the response sends each call to a server with a free session.
     """
     if context.invoked_subcommand is not None:
         return
@@ -95,7 +95,7 @@ def cluster(
         address, token = cluster_options.ray_address, _auth_token(settings.twilio)
         with ExitStack() as held:
             account, left = None, list[Left]()
-            if address:  # first: what an earlier command has left has our ports
+            if address:  # first: processes of an earlier command may hold our ports
                 held.enter_context(ray_running(address))
                 account = held.enter_context(RayAccount(digest(token), address))
                 left = account.left()
@@ -139,7 +139,7 @@ async def _run(
     sockets: Mapping[str, socket],
     numbers: tuple[str, ...],
 ) -> bool:
-    """Answer calls until asked to stop; gives whether the number does again what it did before."""
+    """Answer calls until a stop is requested; return whether the number's previous routing is restored."""
     pointer = pointer_for(settings, numbers)
     with stop_signals() as stop, suppress(Stopped):
         try:
@@ -160,11 +160,11 @@ def _check(settings: Settings, options: ClusterOptions) -> None:
     settings.check()
     if options.worker_url:
         if settings.reach.tunnel:
-            raise SettingsError("--tunnel gives each worker a URL of its own; leave out it or --worker-url.")
+            raise SettingsError("--tunnel creates a URL for each worker; leave out --tunnel or --worker-url.")
         check_worker_url(options.worker_url)
     if bool(options.worker_url) != bool(settings.reach.public_url):
         raise SettingsError(
-            "--public-url (PUBLIC_URL), where webhooks come in, goes with --worker-url, where calls come in."
+            "--public-url (PUBLIC_URL), for webhooks, and --worker-url, for calls, require each other."
         )
     if options.min_workers > options.max_workers:
         raise SettingsError(
@@ -175,7 +175,7 @@ def _check(settings: Settings, options: ClusterOptions) -> None:
 def _auth_token(twilio: TwilioOptions) -> str:
     if not twilio.auth_token:
         raise SettingsError(
-            "cluster needs TWILIO_AUTH_TOKEN: its servers know each other by it, and Twilio too."
+            "cluster needs TWILIO_AUTH_TOKEN: it authenticates Twilio and the cluster's own requests."
         )
     return twilio.auth_token
 
@@ -183,12 +183,12 @@ def _auth_token(twilio: TwilioOptions) -> str:
 def _hold_ports(
     settings: Settings, left: Mapping[str, socket], held: ExitStack
 ) -> tuple[Settings, dict[str, socket]]:
-    """Take the gateways' ports until ``held`` is closed; gives them as numbers and as sockets.
+    """Bind the gateways' ports until ``held`` is closed; return them as numbers and as sockets.
 
     Args:
-        settings: say which ports.
-        left: the sockets of gateways that are left, by name: what waits there is not lost.
-        held: closes them all.
+        settings: name the ports.
+        left: sockets of gateways that still run, by name; pending connections are kept.
+        held: closes all of them.
     """
 
     def hold(name: str, host: str, port: int, kind: str = "") -> int:
@@ -211,5 +211,5 @@ def _hold_ports(
 
 
 def _path_of(run_call: RunCall) -> str:
-    """Name a function for other processes."""
+    """Return a function's import path, for other processes."""
     return f"{run_call.__module__}:{run_call.__name__}"

@@ -1,4 +1,4 @@
-"""What a line takes and costs in a month. Pure: every price comes in as an argument."""
+"""The resources and the monthly cost of a phone line. Pure: all prices are arguments."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 HOURS_A_MONTH = 730.0
 FIRST_CALL_GB, FURTHER_CALL_GB = 8.5, 3.0
-"""Memory of Moshi with ``--quantize 4``; docs/scale.md says where both come from."""
+"""Memory of Moshi with ``--quantize 4``; docs/scale.md derives both."""
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a month brings.
+    """The calls of a month.
 
     Attributes:
-        lines: how many calls there can be at once.
-        calls_a_day: how many come.
-        minutes: how long one lasts, on average.
-        days: on which calls come, in a month.
-        busy_share: which share of a day's calls comes in its busiest hour.
-        numbers: of phone numbers.
+        lines: maximum number of simultaneous calls.
+        calls_a_day: number of calls a day.
+        minutes: average duration of a call.
+        days: number of days with calls, in a month.
+        busy_share: share of a day's calls in its busiest hour.
+        numbers: number of phone numbers.
     """
 
     lines: int
@@ -32,13 +32,13 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Prices:
-    """What things cost, in any one currency.
+    """Prices, all in the same currency.
 
     Attributes:
-        call_minute: of a phone call that comes in.
-        stream_minute: of a Media Stream.
-        number_month: of a phone number.
-        machine_hour: of a machine that runs all the time; 0 for one of your own.
+        call_minute: one minute of an incoming call.
+        stream_minute: one minute of a Media Stream.
+        number_month: one phone number for a month.
+        machine_hour: one hour of a rented machine that always runs; 0 for your own machine.
     """
 
     call_minute: float
@@ -49,14 +49,14 @@ class Prices:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What was reckoned.
+    """The result of ``estimate``.
 
     Attributes:
-        minutes: of calls that are answered, in a month.
-        refused_share: of the calls of the busiest hour, that find every line taken.
-        memory_gb: of the machine.
-        phone: what the phone company takes a month.
-        machine: what the machine costs a month.
+        minutes: minutes of answered calls in a month.
+        refused_share: share of the busiest hour's calls that find all lines taken.
+        memory_gb: memory of the machine.
+        phone: the phone company's charge for a month.
+        machine: the machine's cost for a month.
     """
 
     minutes: float
@@ -67,32 +67,32 @@ class Estimate:
 
     @property
     def total(self) -> float:
-        """All of it, a month."""
+        """The total cost of a month."""
         return self.phone + self.machine
 
     @property
     def per_minute(self) -> float:
-        """All of it, for a minute of a call; 0 without calls."""
+        """The total cost of one minute of a call; 0 without calls."""
         return self.total / self.minutes if self.minutes else 0.0
 
 
 def refused_share(load: float, lines: int) -> float:
-    """Give the share of calls that find every line taken, by Erlang's formula B.
+    """Return the share of calls that find all lines taken, by Erlang's formula B.
 
     Args:
-        load: how many calls there would be at once, on average, if none were refused.
-        lines: how many there can be.
+        load: average number of simultaneous calls if none were refused.
+        lines: maximum number of simultaneous calls.
     """
     share = 1.0
-    for taken in range(1, lines + 1):  # by recursion: the factorials of the formula overflow
+    for taken in range(1, lines + 1):  # by recursion, because the formula's factorials overflow
         share = load * share / (taken + load * share)
     return share
 
 
 def estimate(traffic: Traffic, prices: Prices) -> Estimate:
-    """Reckon a month. Who finds every line taken is taken to go away, and costs nothing."""
+    """Estimate a month. Refused callers are assumed not to call again, and cost nothing."""
     busiest = refused_share(traffic.calls_a_day * traffic.busy_share * traffic.minutes / 60, traffic.lines)
-    # Outside the busiest hour fewer are refused: as if none were, the sum is an upper bound.
+    # Assuming no refusals outside the busiest hour gives an upper bound of the cost.
     answered_a_day = traffic.calls_a_day * (1 - traffic.busy_share * busiest)
     minutes = answered_a_day * traffic.minutes * traffic.days
     return Estimate(

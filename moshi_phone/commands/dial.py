@@ -1,4 +1,4 @@
-"""``uv run bot.py dial``: make a phone ring."""
+"""``uv run bot.py dial``: call a phone number."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ _NO_STREAM = (
     group=GROUPS["phone"],
     envvar="TWILIO_NUMBER",
     show_envvar=True,
-    help="The number to call from: one of yours at Twilio; of several, the first.",
+    help="Your Twilio number to call from; of several, the first.",
 )
 @cloup.option(
     "--url",
     group=GROUPS["phone"],
-    help="The wss URL of a server that runs elsewhere with the same auth token; "
-    "without it this command answers the call itself.",
+    help="wss URL of a running server with the same auth token; "
+    "without it, this command answers the call itself.",
 )
 @cloup.option(
     "--ring-secs",
@@ -73,7 +73,7 @@ _NO_STREAM = (
     type=WholeNumber(5, 600),
     default=30,
     show_default=True,
-    help="How long it may ring.",
+    help="Maximum ringing time.",
 )
 @cloup.option(
     "--call-limit-secs",
@@ -81,7 +81,7 @@ _NO_STREAM = (
     type=WholeNumber(10, 86_400),
     default=3600,
     show_default=True,
-    help="How long the call may last.",
+    help="Maximum duration of the call.",
 )
 @cloup.option(
     "--voicemail",
@@ -89,21 +89,22 @@ _NO_STREAM = (
     type=click.Choice(["talk", "hang-up", "message"]),
     default="talk",
     show_default=True,
-    help="What to do when a machine answers: talk to it all the same, hang up, or leave --voicemail-message. "
-    "Twilio finds out beside the call, so that a person never waits, and charges for it.",
+    help="When an answering machine answers: talk anyway, hang up, or leave --voicemail-message. "
+    "Twilio detects machines during the call, so that a person never waits; it charges for this.",
 )
 @cloup.option(
     "--voicemail-message",
     group=GROUPS["calls"],
     metavar="TEXT",
-    help="What is said to a machine, after its tone.",
+    help="Message for an answering machine, said after its tone.",
 )
 @cloup.option(
     "--report",
     group=GROUPS["keep"],
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Record the call there, and write its test report at its end. Both parties must have consented.",
+    help="Record the call into this directory, and write a test report at its end. Both "
+    "parties must have consented.",
 )
 @options_from(TwilioOptions)
 @options_from(ReachOptions)
@@ -130,7 +131,7 @@ def dial(
 ) -> None:
     """Call NUMBER (E.164, such as +15551234567) and follow the call to its end.
 
-    Ctrl-C hangs up. The exit code is 0 when somebody answered and was connected, and 1 otherwise.
+    Ctrl-C hangs up. The exit code is 0 if the call was answered and connected, and 1 otherwise.
     """
     if report and url:
         raise Unusable("--report needs the call to be answered here; leave out --url.")
@@ -148,7 +149,7 @@ def dial(
     with explained():
         to = parse_number(number)
         if not from_:
-            raise Unusable("Say which of your Twilio numbers calls, with --from or TWILIO_NUMBER.")
+            raise Unusable("Name your Twilio number to call from, with --from or TWILIO_NUMBER.")
         api = options.rest_api("dial")
         mail = Voicemail(voicemail, voicemail_message)
         mail.check(elsewhere=url is not None)
@@ -164,7 +165,7 @@ def dial(
             plan = replace(plan, persona=_persona(engine_options), voice=engine_options.voice)
             call = event_loop.run(_dial_elsewhere(plan, _stream_url(url), api, options))
         else:
-            # Twilio must reach us for the stream: without a URL of ours a tunnel is opened for this one call.
+            # Twilio opens the stream to us: without a public URL, this call gets a tunnel.
             call = event_loop.run(_dial_here(plan, api, options.with_public_url(), load_run_call(), mail))
     sys.exit(0 if call and call.status == COMPLETED else 1)
 
@@ -226,7 +227,7 @@ async def _dial_here(
                     dialler = Dialler(api, stop, _print, partial(_expect, plan, state), news)
                     call = await _follow(here, state.auth.tokens, dialler)
                     if call.status == COMPLETED and state.calls.find(call.sid) is None:
-                        _print(f"it was answered, and never connected: {_NO_STREAM}")
+                        _print(f"it was answered, but never connected: {_NO_STREAM}")
                         return None
                     return call
                 finally:
@@ -237,18 +238,20 @@ async def _dial_here(
 
 
 def _expect(plan: CallPlan, state: ServerState, call: PlacedCall) -> None:
-    """Know the call by its stream, as one that a webhook announces: it may break off, and go on."""
+    """Register the call, as the webhook of an incoming call does: its stream may break off and resume."""
     placed = IncomingCall(call.sid, plan.from_, plan.to, "outbound-api")
     state.expected.add(call.sid, PendingCall(placed), state.clock(), later_s=plan.ring_secs)
 
 
 def _with_persona_of_number(plan: CallPlan, state: ServerState, options: EngineOptions) -> CallPlan:
-    """Ask for what ``--personas`` says of the numbers, by the section's name, and have it made ready.
+    """Request the persona that ``--personas`` assigns to the numbers, and begin to prepare it.
 
     Raises:
-        RequestRefused: when the engine cannot answer so.
+        RequestRefused: when the engine does not support it.
     """
-    name = state.personas.name_for_call(called=plan.from_, caller=plan.to)  # who is at the other end first
+    name = state.personas.name_for_call(
+        called=plan.from_, caller=plan.to
+    )  # the other party's number takes precedence
     if name is None or options.persona:
         return plan
     state.engine.prepare(state.personas.sections[name])
@@ -256,7 +259,7 @@ def _with_persona_of_number(plan: CallPlan, state: ServerState, options: EngineO
 
 
 def _persona(options: EngineOptions) -> str:
-    """Give the persona for a server elsewhere; it travels as a parameter of Twilio's."""
+    """Return the persona for an engine on another server; it is sent as a stream parameter."""
     persona = read_persona(options.persona)
     if len(persona) > MAX_PARAMETER_CHARS:
         raise Unusable(
@@ -267,7 +270,7 @@ def _persona(options: EngineOptions) -> str:
 
 
 def _listen(options: Settings) -> socket.socket:
-    """Take a port: any for a tunnel, and where the public URL leads for a public URL."""
+    """Bind a port: any free one for a tunnel, or the one that the public URL leads to."""
     if options.reach.tunnel:
         return listen(options.server.host, 0)
     try:
@@ -290,15 +293,15 @@ def _stream_url(text: str) -> str:
 
 
 def _next_url(stream_url: str) -> str | None:
-    """Say where the server of a stream is asked what to do next; None where its paths are not ours."""
+    """Return the URL of a stream server's next-step webhook; None if its paths are not ours."""
     base = stream_url.removesuffix(STREAM_PATH)
     return None if base == stream_url else "https" + base.removeprefix("wss") + next_path(0)
 
 
 def _print(state: str) -> None:
-    """Show a line at once, also where the output goes into a pipe."""
+    """Print a line at once, even into a pipe."""
     try:
         print(state, flush=True)
     except OSError:
-        # The terminal has closed. The call is to be hung up all the same, and what follows goes nowhere.
+        # The terminal was closed. The call must still be hung up; further output is discarded.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""``uv run bot.py doctor``: would a call work, and if not, why not?"""
+"""``uv run bot.py doctor``: check whether a call would work."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 
 
 @command()
-@cloup.option("--json", "as_json", is_flag=True, help="Say it for a program to read.")
-@phone_number_option("Your number at Twilio; may be repeated.")
+@cloup.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@phone_number_option("Your Twilio number; may be repeated.")
 @options_from(TwilioOptions)
 @options_from(ReachOptions)
 @options_from(EngineOptions)
@@ -56,16 +56,16 @@ def doctor(
     engine_options: EngineOptions,
     server_options: ServerOptions,
 ) -> None:
-    """Check everything that a phone call needs, one line each, with what to do about it.
+    """Check everything that a phone call needs, and print a remedy for each failed check.
 
-    Takes the same options as serve; with --tunnel it opens a tunnel to see whether that works. The exit
-    code is 0 when a call would work, and 1 when it would not.
+    Takes the same options as serve; with --tunnel, it opens a tunnel. The exit code is 0 if a call would
+    work, and 1 if it would not.
     """
     secrets = [twilio_options.auth_token, engine_options.remote.server_token]
-    # Only errors: what goes wrong on the way is what the lines of the checks say.
+    # Errors only: the checks report everything else themselves.
     log_to_stderr("error", secrets, server_options.log_format)
     with explained():
-        # Not Settings.check(), which ends at the first fault: here each is a line of its own.
+        # Not Settings.check(), which stops at the first error: here each error is a line.
         settled, _ = resolve_personas(engine_options)
         options = Settings(server=server_options, engine=settled, twilio=twilio_options, reach=reach_options)
         options.address()
@@ -79,7 +79,7 @@ def doctor(
 
 
 async def _examine(options: Settings, numbers: Sequence[str], *, quiet: bool) -> list[Check]:
-    """Make one check after the other, and show each as soon as it is made."""
+    """Run one check after the other, and print each result at once."""
     checks: list[Check] = []
 
     def show(check: Check) -> Check:

@@ -1,4 +1,4 @@
-"""The file ``.env``: found, checked for what may be wrong with it, and added to the environment."""
+"""Loading of the file ``.env`` into the environment, with warnings about likely mistakes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _loaded: list[Path] = []
 
 
 def load_dotenv_file() -> None:
-    """Add what ``.env`` of this folder, or of one above it, says to the environment, with warnings.
+    """Load ``.env`` from this folder or one above it into the environment; return warnings.
 
-    Whoever can write the file decides what this program does, and with whose account.
+    Write access to the file is control over this program and its accounts.
     """
     found = find_dotenv(usecwd=True)
     if not found:
@@ -30,11 +30,11 @@ def load_dotenv_file() -> None:
 
 
 def dotenv_warnings(own: set[str], names: Callable[[], set[str]]) -> list[str]:
-    """Say what in the file that was loaded has no effect, a sentence each.
+    """Return one sentence for each entry of the loaded file without effect.
 
     Args:
-        own: the variables of the command that runs.
-        names: gives those of all commands, which takes a while.
+        own: variables of the running command.
+        names: returns those of all commands, which takes time.
     """
     warnings = list[str]()
     for path in _loaded:
@@ -44,17 +44,17 @@ def dotenv_warnings(own: set[str], names: Callable[[], set[str]]) -> list[str]:
 
 
 def place_of(variable: str) -> str:
-    """Say which line a variable of the environment comes from, to be put behind a sentence."""
+    """Return the line of ``.env`` that set a variable, as the end of a sentence."""
     for path in _loaded:
         found = [one for one in read_bindings(path) if one.key == variable]
-        # The last one counts, unless the environment had it before.
+        # The last entry counts, unless the variable was set before.
         if found and found[-1].value == os.environ.get(variable):
             return f" (line {found[-1].original.line} of {path})"
     return ""
 
 
 def warnings_about(path: Path, folder: Path) -> list[str]:
-    """Say what may be wrong with a ``.env``, a sentence each.
+    """Return one sentence for each likely mistake in a ``.env``.
 
     Args:
         path: of the file.
@@ -67,7 +67,7 @@ def warnings_about(path: Path, folder: Path) -> list[str]:
 
 
 def access_warnings(path: Path) -> list[str]:
-    """Say who else can read or change a file of settings, a sentence each.
+    """Return a sentence if other users can read or change a settings file.
 
     Args:
         path: of the file.

@@ -1,4 +1,4 @@
-"""What in ``.env`` has no effect, or another than was meant. Pure, but for reading the file."""
+"""Entries of ``.env`` that have no effect, or not the intended one. Pure, except for reading the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dotenv.parser import Binding, parse_stream
 
 PREFIX = "MOSHI_"
 _PROSE = re.compile(r"[A-Za-z]{2,}[.,!?;:]?\s")
-_CUT = re.compile(r"=\s*(?![\"'\s]).*?\s#")  # python-dotenv: a comment begins at a # behind a blank
+_CUT = re.compile(r"=\s*(?![\"'\s]).*?\s#")  # in python-dotenv, a # after a blank begins a comment
 
 
 def read_bindings(path: Path) -> list[Binding]:
@@ -23,13 +23,13 @@ def read_bindings(path: Path) -> list[Binding]:
 def unknown_names(
     path: Path, bindings: Iterable[Binding], own: set[str], names: Callable[[], set[str]]
 ) -> list[str]:
-    """Say which of our variables no option has, a sentence each.
+    """Return one sentence for each of our variables that belongs to no option.
 
     Args:
         path: of the file.
         bindings: its lines.
-        own: the variables of the command that runs.
-        names: gives those of all commands; asked only about one that this command does not have.
+        own: variables of the running command.
+        names: returns those of all commands; called only for a variable that this command does not have.
     """
     ours = [one for one in bindings if one.key and one.key.startswith(PREFIX) and one.key not in own]
     known = names() if ours else set[str]()
@@ -46,7 +46,7 @@ def unknown_names(
 
 
 def cut_texts(path: Path, bindings: Iterable[Binding]) -> list[str]:
-    """Say which texts end at a ``#`` that was meant to be one of theirs, a sentence each."""
+    """Return one sentence for each text that ends at a ``#`` that probably belongs to it."""
     return [
         f"line {one.original.line} of {path}: {one.key} ends before the #, where a comment begins; put the "
         "text in quotes."

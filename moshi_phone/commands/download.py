@@ -1,4 +1,4 @@
-"""``uv run bot.py download``: fetch Moshi's weights and nothing else."""
+"""``uv run bot.py download``: download Moshi's weights."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from moshi_phone.engines.personas import resolve_personas
     EngineOptions, only=("model", "voice", "persona", "personas", "quantize", "listen", "listen_model")
 )
 def download(engine_options: EngineOptions) -> None:
-    """Fetch Moshi's weights, check every file, and fetch damaged ones again."""
-    # Loads mlx, which other commands need not wait for.
+    """Download Moshi's weights, check every file, and replace damaged ones."""
+    # Imported here: mlx loads slowly, and other commands do not need it.
     from moshi_phone.engines.moshi import find_files  # noqa: PLC0415
     from moshi_phone.engines.moshi.stt.checkpoint import find_listening  # noqa: PLC0415
 

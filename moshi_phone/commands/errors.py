@@ -19,7 +19,7 @@ class Unusable(click.ClickException):
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn each ``UserError`` into a sentence for the terminal; any other error keeps its traceback."""
+    """Print each ``UserError`` as one sentence. Other exceptions keep their traceback."""
     try:
         yield
     except UserError as error:

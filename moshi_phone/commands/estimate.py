@@ -1,4 +1,4 @@
-"""``uv run bot.py estimate``: what a line takes and costs in a month."""
+"""``uv run bot.py estimate``: the resources and the monthly cost of a phone line."""
 
 from __future__ import annotations
 
@@ -12,13 +12,9 @@ from moshi_phone.commands.options import command
 
 
 @command()
-@cloup.option("--lines", type=WholeNumber(1, 1000), default=1, show_default=True, help="Calls at once.")
-@cloup.option(
-    "--calls-a-day", type=Number(0), default=20, show_default=True, help="Calls that come in a day."
-)
-@cloup.option(
-    "--minutes", type=Number(0), default=3, show_default=True, help="How long one lasts, on average."
-)
+@cloup.option("--lines", type=WholeNumber(1, 1000), default=1, show_default=True, help="Simultaneous calls.")
+@cloup.option("--calls-a-day", type=Number(0), default=20, show_default=True, help="Calls a day.")
+@cloup.option("--minutes", type=Number(0), default=3, show_default=True, help="Average duration of a call.")
 @cloup.option(
     "--days", type=Number(0, 31), default=22, show_default=True, help="Days with calls, in a month."
 )
@@ -27,7 +23,7 @@ from moshi_phone.commands.options import command
     type=Number(0, 1),
     default=0.15,
     show_default=True,
-    help="Share of a day's calls that comes in its busiest hour.",
+    help="Share of a day's calls in its busiest hour.",
 )
 @cloup.option("--numbers", type=WholeNumber(0), default=1, show_default=True, help="Phone numbers.")
 @cloup.option(
@@ -35,20 +31,24 @@ from moshi_phone.commands.options import command
     type=Number(0),
     default=0.0085,
     show_default=True,
-    help="Of a minute of a call that comes in. See https://www.twilio.com/voice/pricing for your country.",
+    help="Price of a minute of an incoming call; https://www.twilio.com/voice/pricing lists them by country.",
 )
 @cloup.option(
-    "--stream-price", type=Number(0), default=0.004, show_default=True, help="Of a minute of a Media Stream."
+    "--stream-price",
+    type=Number(0),
+    default=0.004,
+    show_default=True,
+    help="Price of a minute of a Media Stream.",
 )
 @cloup.option(
-    "--number-price", type=Number(0), default=1.15, show_default=True, help="Of a number, for a month."
+    "--number-price", type=Number(0), default=1.15, show_default=True, help="Price of a number for a month."
 )
 @cloup.option(
     "--machine-price",
     type=Number(0),
     default=0,
     show_default=True,
-    help="Of a machine, for an hour; 0 for one of your own.",
+    help="Price of a machine for an hour; 0 for your own.",
 )
 def estimate(
     *,
@@ -63,10 +63,10 @@ def estimate(
     number_price: float,
     machine_price: float,
 ) -> None:
-    """Reckon what a line takes and costs in a month; docs/costs.md explains each figure.
+    """Estimate the resources and the monthly cost of a phone line; docs/costs.md explains each figure.
 
-    The prices are options, in any one currency. Their defaults are US dollars as the builders remember
-    Twilio's list, and were not looked up: give your own.
+    All prices are options, in one currency. The defaults are in US dollars, from memory of Twilio's list and
+    not verified: give your own.
     """
     traffic = Traffic(lines, calls_a_day, minutes, days, busy_share, numbers)
     found = reckon(traffic, Prices(call_price, stream_price, number_price, machine_price))

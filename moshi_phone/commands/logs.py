@@ -1,4 +1,4 @@
-"""Where the log goes, what it looks like, and what never gets into it."""
+"""The log: its destination, its formats, and the redaction of secrets."""
 
 from __future__ import annotations
 
@@ -18,35 +18,37 @@ if TYPE_CHECKING:
     from loguru import FormatFunction, Record
 
 LogFormat = Literal["text", "json"]
-_CALL = "_call"  # likewise: the call that the line belongs to, and a space
-_HANDED_ON = "_line"  # in a record's extra: a format function gives a template, and this is what it names
+_CALL = "_call"  # likewise: the line's call, and a space
+_HANDED_ON = (
+    "_line"  # key in a record's extra: a format function returns a template, which refers to this key
+)
 _TEXT = "{time:YYYY-MM-DD HH:mm:ss} <level>{level: <7}</level> {extra[_call]}{message}{extra[_line]}\n"
 _JSON = "{extra[_line]}\n"
 
 
 def log_to_stderr(level: str, secrets: Iterable[str | None] = (), form: LogFormat = "text") -> None:
-    """Write the log to the terminal, without phone numbers and without these secrets.
+    """Write the log to stderr, without phone numbers and secrets.
 
-    All of it looks alike: our lines, pipecat's (both come by loguru), and those of uvicorn and others, which
-    come by the standard library's ``logging``, from warnings upwards.
+    All lines have one format: ours and pipecat's, by loguru, and those of uvicorn and other libraries, by the
+    standard library's ``logging``, from warnings upwards.
 
     Args:
         level: ``debug``, ``info``, ``warning`` or ``error``.
-        secrets: what must not appear, whoever logs it.
-        form: ``text`` for people, coloured on a terminal; ``json`` for programs, an object a line.
+        secrets: texts to redact in all lines.
+        form: ``text`` for people, coloured on a terminal; ``json`` for programs, one object a line.
     """
     redactor = Redactor(secrets)
     logger.remove()
     logger.configure(patcher=redactor.patch)
     logger.add(sys.stderr, level=level.upper(), format=_FORMATS[form](redactor))
     handler = _ToLoguru()
-    handler.addFilter(RateLimitedRecords("uvicorn"))  # a line for each malformed request, of anybody
+    handler.addFilter(RateLimitedRecords("uvicorn"))  # it logs every malformed request of strangers
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
 
 
 class _ToLoguru(logging.Handler):
-    """Takes what is logged by the standard library's ``logging``."""
+    """Forwards records of the standard library's ``logging`` to loguru."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelname if record.levelname in _LEVELS else record.levelno
@@ -92,7 +94,7 @@ _FORMATS = {"text": _text, "json": _json}
 
 
 def _traceback(record: Record, redactor: Redactor) -> str:
-    """Write the traceback, if there is one, as Python does: without the values of variables."""
+    """Return the traceback, if any, in Python's own format: without values of variables."""
     exception = record["exception"]
     if exception is None or exception.value is None:
         return ""

@@ -22,7 +22,7 @@ COMMANDS = {
     "cluster": "Answer calls with several servers.",
     "dial": "Call a phone number.",
     "rehearse": "Simulate a whole call without a phone, and check it.",
-    "calls": "List the calls of --calls-db, also those that were not taken.",
+    "calls": "List past calls, including refused ones (--calls-db).",
     "review": "Analyse recorded calls: turn-taking and response times.",
     "doctor": "Check the setup, with a remedy for each problem.",
     "download": "Download Moshi's weights.",
@@ -31,32 +31,32 @@ COMMANDS = {
     "estimate": "Estimate what a line needs and costs in a month.",
     "runner": "Answer calls under pipecat's own runner.",
 }
-"""Each command, the most used first, with its line in the list: --help loads none of them."""
+"""The commands, the most used first, with their lines in the list: --help loads none of them."""
 
 INTERRUPTED = 128 + signal.SIGINT
 
 
 class Commands(click.Group):
-    """The commands, each loaded from ``commands/NAME.py`` when it is needed.
+    """The commands, each imported from ``commands/NAME.py`` on first use.
 
-    So none waits for what only another one imports, and ``.env`` is read before any library looks at the
+    So no command waits for another one's imports, and ``.env`` is loaded before any library reads the
     environment (``HF_HOME``). Without a command, ``serve`` runs.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Name them, the most used first."""
+        """Return their names, the most used first."""
         return list(COMMANDS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
-        """List them without loading them."""
+        """List them without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
-        """Load one, or say with None that there is none of that name."""
+        """Import a command; return None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        log_to_stderr("warning")  # pipecat logs a banner when it is loaded, which most commands do
+        log_to_stderr("warning")  # pipecat logs a banner on import
         try:
             command: click.Command = getattr(import_module(f"moshi_phone.commands.{cmd_name}"), cmd_name)
         except ModuleNotFoundError as error:
@@ -65,15 +65,15 @@ class Commands(click.Group):
                 f"{cmd_name} needs the package {package}, which is not installed: run uv sync in the "
                 "repository, or install moshi-phone[server,moshi,rehearse]."
             ) from error
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # of bot.py, while packages were loaded
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # set by bot.py while packages were imported
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put ``serve`` in front of options that belong to no command.
+        """Insert ``serve`` before options without a command.
 
         Raises:
-            click.UsageError: when they are pipecat's runner's.
+            click.UsageError: when they are options of pipecat's runner.
         """
         if args and args[0] in ("-t", "--transport"):
             raise click.UsageError(
@@ -82,12 +82,12 @@ class Commands(click.Group):
                 ctx,
             )
         if not args or (args[0].startswith("-") and args[0] not in ("--help", "--version")):
-            # Options without a command are those of serve; --help and --version stay the program's.
+            # Options without a command are those of serve, except --help and --version.
             args.insert(0, "serve")
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; Ctrl-C in one that does not handle it ends the process without a word."""
+        """Run the command. Ctrl-C in a command that does not handle it ends the process silently."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -96,12 +96,12 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or name the one that was probably meant.
+        """Return the command, or suggest a similar one.
 
         Raises:
             click.UsageError: when there is no such command.
         """
-        # click knows "No such command" as well, but names none that is like it.
+        # click's own error suggests no similar command.
         if args[0] not in COMMANDS:
             like = difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f"did you mean {like[0]}?" if like else f"there are {', '.join(COMMANDS)}."
@@ -126,12 +126,12 @@ def main(load_run_call: Callable[[], Callable[..., Awaitable[None]]]) -> None:
 
     Args:
         load_run_call: imports what drives one call (``bot.run_call``), and pipecat with it, which takes
-            seconds. The commands that answer calls take it from click's context, so that no command imports
-            the front door.
+            seconds. The commands that answer calls get it from click's context, so that no command imports
+            bot.py.
     """
     load_dotenv_file()
     try:
         cli(prog_name="uv run bot.py", obj=load_run_call)
-    except SystemExit as end:  # click's way to end, whatever came
+    except SystemExit as end:  # click always ends this way
         last_resort.arm(CLEANUP_SECS, end.code if isinstance(end.code, int) else 1)
         raise

@@ -1,4 +1,4 @@
-"""Numbers on the command line, with errors and help in words."""
+"""Number types of the command line, with readable errors and help."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 
 class Number(click.ParamType[float]):
-    """A number within bounds, both included.
+    """A number within inclusive bounds.
 
     Args:
         least: the smallest, or None for no bound.
@@ -25,25 +25,25 @@ class Number(click.ParamType[float]):
         self.most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it, or fail with a sentence that says what is expected."""
+        """Parse the number, or fail with a sentence on what is expected."""
         try:
             number = self.read(value)
         except (TypeError, ValueError):
             self.fail(f"expected {self.expected}, got {value!r}.", param, ctx)
         too_small = self.least is not None and number < self.least
         too_large = self.most is not None and number > self.most
-        if too_small or too_large or number != number:  # noqa: PLR0124 - NaN is none
+        if too_small or too_large or number != number:  # noqa: PLR0124 - NaN is no number
             self.fail(f"expected {self.expected}, got {value}.", param, ctx)
         return number
 
     @staticmethod
     def read(value: Any) -> float:
-        """Turn what was given into a number."""
+        """Parse a number."""
         return float(value)
 
     @property
     def expected(self) -> str:
-        """What would be right, in words."""
+        """Description of valid values."""
         match self.least, self.most:
             case None, None:
                 return self.words
@@ -55,17 +55,17 @@ class Number(click.ParamType[float]):
                 return f"{self.words} from {least:g} to {most:g}"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - click's
-        """Show it as N in the help."""
+        """Return N, for the help."""
         return "N"
 
 
 class WholeNumber(Number):
-    """A whole number within bounds, both included, or a word that stands for one.
+    """An integer within inclusive bounds, or a word with a meaning of its own.
 
     Args:
         least: the smallest, or None for no bound.
         most: the largest, or None for no bound.
-        named: what words stand for; these numbers may lie beyond the bounds.
+        named: numbers by their words; they may lie outside the bounds.
     """
 
     name = "whole number"
@@ -78,7 +78,7 @@ class WholeNumber(Number):
         self.named = named or {}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read a word, or a number as ``Number`` does."""
+        """Parse a word, or a number as ``Number`` does."""
         if isinstance(value, str) and value in self.named:
             return self.named[value]
         return super().convert(value, param, ctx)
@@ -90,23 +90,23 @@ class WholeNumber(Number):
 
     @staticmethod
     def read(value: Any) -> int:
-        """Turn what was given into a whole number; 3.5 and True are none."""
+        """Parse an integer; 3.5 and True are refused."""
         if isinstance(value, (bool, float)):
             raise ValueError
         return int(value)
 
 
 class PhoneNumbers(click.types.StringParamType):
-    """A phone number as it was written; a variable may hold several, with commas or blanks between them."""
+    """A phone number as given. A variable may hold several, separated by commas or blanks."""
 
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
-        """Give the text; whether it is a number is seen where it is used."""
+        """Return the text unchanged; it is validated where it is used."""
         return str(value).strip()
 
     def split_envvar_value(self, rv: str) -> list[str]:
-        """Split a variable's value; a number may be written in groups, +1 555 000 1111."""
+        """Split a variable's value; numbers may contain blanks, as in +1 555 000 1111."""
         return split_numbers(rv)
 
 

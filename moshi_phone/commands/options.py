@@ -1,9 +1,9 @@
 """Makes command-line options from the fields of a dataclass, and a command from a function.
 
-Each area declares its options beside its code as a dataclass (``EngineOptions``, ``ServerOptions``, …);
-``@options_from(EngineOptions)`` gives a command all of them and one instance. A value comes from the
-command line, else from the environment (or ``.env``), else from the settings file (``--config``), else it
-is the field's default. click does all of that; cloup sorts ``--help`` into groups.
+Each package declares its options as a dataclass (``EngineOptions``, ``ServerOptions``, …);
+``@options_from(EngineOptions)`` adds them to a command, which gets the filled dataclass. A value comes from
+the command line, else from the environment (or ``.env``), else from the settings file (``--config``), else
+it is the field's default. click does all of that; cloup sorts ``--help`` into groups.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 ENVIRONMENT_PREFIX = "MOSHI_"
-ADVANCED = "advanced"  # the group that --help leaves out and --help-all shows
+ADVANCED = "advanced"  # shown by --help-all only
 GROUPS = {
     name: cloup.OptionGroup(title)
     for name, title in {
@@ -46,13 +46,12 @@ GROUPS = {
 def command(
     short_help: str | None = None, cls: type[cloup.Command] = cloup.Command, **more: Any
 ) -> Callable[[Callable[..., Any]], cloup.Command]:
-    """Make a function a command that reads a settings file and sorts its options into groups.
+    """Make a function a command with a settings file, and with options in groups.
 
     Args:
-        short_help: the line that the list of a group's commands has of it; the program's own list is in
-            ``commands/main.py``.
-        cls: what it is, such as a group of commands.
-        more: what that takes.
+        short_help: its line in a group's list of commands; the program's own list is in ``commands/main.py``.
+        cls: the command's class, such as a group of commands.
+        more: further arguments of that class.
     """
 
     def decorate(run: Callable[..., Any]) -> cloup.Command:
@@ -60,12 +59,12 @@ def command(
             "--config",
             metavar="FILE",
             type=click.Path(path_type=Path),
-            is_eager=True,  # read before any other option is looked up
+            is_eager=True,  # evaluated before any other option
             expose_value=False,
             callback=read_settings_file,
             envvar=ENVIRONMENT_PREFIX + "CONFIG",
             show_envvar=True,
-            help="A TOML file of options, by the same names; the environment and the command line win.",
+            help="TOML file with options; the environment and the command line take precedence.",
         )(run)
         made: cloup.Command = cloup.command(
             cls=cls,
@@ -78,14 +77,14 @@ def command(
         if any(group.hidden for group in made.option_groups):
             help_all = _help_all()
             made.params.append(help_all)
-            made.ungrouped_options = [*made.ungrouped_options, help_all]  # where cloup's help finds it
+            made.ungrouped_options = [*made.ungrouped_options, help_all]  # cloup's help reads it
         return made
 
     return decorate
 
 
 def _groups_of(made: cloup.Command) -> list[cloup.OptionGroup]:
-    """Give a command groups of its own, in the order of ``GROUPS``: cloup's know one command only."""
+    """Create a command's option groups, in the order of ``GROUPS``; cloup's belong to one command each."""
     groups = []
     for group in GROUPS.values():
         own = cloup.OptionGroup(group.title)
@@ -96,7 +95,7 @@ def _groups_of(made: cloup.Command) -> list[cloup.OptionGroup]:
 
 
 def _help_all() -> cloup.Option:
-    """Make the option that shows the help of every option, the advanced ones too."""
+    """Create ``--help-all``, which shows advanced options, too."""
 
     def show(context: click.Context, _: click.Parameter, *, is_given: bool) -> None:
         if not is_given:
@@ -107,7 +106,7 @@ def _help_all() -> cloup.Option:
         for group in hidden:
             group.hidden = False
         click.echo(context.get_help())
-        for group in hidden:  # one command object serves every invocation of the process
+        for group in hidden:  # undone: the process may invoke the same command object again
             group.hidden = True
         context.exit()
 
@@ -117,24 +116,24 @@ def _help_all() -> cloup.Option:
         is_eager=True,
         expose_value=False,
         callback=lambda context, parameter, is_given: show(context, parameter, is_given=is_given),
-        help="Show all options, the advanced ones too, and exit.",
+        help="Show all options, including advanced ones, and exit.",
     )
 
 
 def options_from(
     settings: type[Any], *, without: Collection[str] = (), only: Collection[str] | None = None
 ) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Give a command every field of a dataclass as an option, and the filled dataclass as an argument.
+    """Add every field of a dataclass to a command as an option, and pass it the filled dataclass.
 
-    The argument is named for the class: ``EngineOptions`` arrives as ``engine_options``. A field that is a
-    dataclass itself stands for its own fields. A field's metadata may say ``help``, ``group`` (a key of
+    The argument's name follows the class: ``EngineOptions`` is passed as ``engine_options``. A field that is
+    a dataclass adds its own fields. A field's metadata may contain ``help``, ``group`` (a key of
     ``GROUPS``; the class's ``GROUP`` otherwise), ``envvar`` (default: ``MOSHI_`` and the field's name),
     ``min``, ``max``, ``metavar``. A field of the type ``tuple[str, ...]`` may be given several times.
 
     Args:
         settings: the dataclass.
-        without: fields that are no options of this command; they keep their defaults.
-        only: where given, no other fields are options of this command.
+        without: fields to leave out; they keep their defaults.
+        only: if given, the only fields to add.
     """
     fields = [
         one for one in _flat(settings) if one[0].name not in without and (only is None or one[0].name in only)
@@ -144,12 +143,12 @@ def options_from(
     def decorate(run: Callable[..., R]) -> Callable[..., R]:
         @functools.wraps(run)
         def filled(*args: Any, **values: Any) -> R:
-            # Popped, so that only the command's own arguments are left in values.
+            # Popped: only the command's own arguments stay in values.
             own = {item.name: values.pop(item.name) for item, _, _ in fields}
             return run(*args, **{argument: _filled(settings, own)}, **values)
 
         wrapped: Callable[..., R] = filled
-        for item, hint, group in reversed(fields):  # the last decorator's option stands first in --help
+        for item, hint, group in reversed(fields):  # --help lists the last decorator's option first
             wrapped = _option(item, hint, GROUPS[group])(wrapped)
         return wrapped
 
@@ -157,7 +156,7 @@ def options_from(
 
 
 def phone_number_option(help_text: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Return the decorator for ``--number``, which several commands have, each with a use of its own."""
+    """Return the decorator for ``--number``, with a help text for each command."""
     return cloup.option(
         "--number",
         group=GROUPS["phone"],
@@ -171,10 +170,10 @@ def phone_number_option(help_text: str) -> Callable[[Callable[..., R]], Callable
 
 
 def from_environment(settings: type[T]) -> T:
-    """Fill a dataclass from the environment, by the names and with the checks of the command line's options.
+    """Fill a dataclass from the environment, with the command line's names and checks.
 
     Raises:
-        click.UsageError: when a variable has a value that its option would not take.
+        click.UsageError: when a variable's value is invalid for its option.
     """
 
     @cloup.command()
@@ -183,13 +182,13 @@ def from_environment(settings: type[T]) -> T:
         [one] = filled.values()
         return one
 
-    # An empty command line: only the environment speaks, and what is wrong in it is raised, not printed.
+    # An empty command line: values come from the environment only, and errors are raised, not printed.
     made: T = read.main([], standalone_mode=False)
     return made
 
 
 def as_environment(settings: Any) -> dict[str, str]:
-    """Give a filled dataclass as the environment variables that make another process fill it alike."""
+    """Return the environment variables with which another process fills the same dataclass equally."""
     environment = dict[str, str]()
     for item in dataclasses.fields(settings):
         value = getattr(settings, item.name)
@@ -200,8 +199,8 @@ def as_environment(settings: Any) -> dict[str, str]:
 
 
 def _flat(settings: type[Any]) -> list[tuple[dataclasses.Field[Any], Any, str]]:
-    """Give the fields of a dataclass, and of those in it, each with its type and the name of its group."""
-    hints = get_type_hints(settings)  # under postponed annotations a field's own type is a text
+    """Return the fields of a dataclass, also nested ones, each with its type and its group."""
+    hints = get_type_hints(settings)  # with postponed annotations, a field's own type is a string
     flat = list[tuple[dataclasses.Field[Any], Any, str]]()
     for item in dataclasses.fields(settings):
         hint = hints[item.name]
@@ -213,10 +212,10 @@ def _flat(settings: type[Any]) -> list[tuple[dataclasses.Field[Any], Any, str]]:
 
 
 def _filled(settings: type[Any], values: dict[str, Any]) -> Any:
-    """Fill a dataclass, and those in it, with what is there of their fields."""
+    """Fill a dataclass, also nested ones, with the given values."""
     hints = get_type_hints(settings)
     parts = {name: _filled(hint, values) for name, hint in hints.items() if _is_dataclass(hint)}
-    # Not of the parts: one may have the name of another part's option.
+    # Not nested dataclasses: one may have the same name as an option of another.
     names = [item.name for item in dataclasses.fields(settings) if item.name not in parts]
     return settings(**parts, **{name: values[name] for name in names if name in values})
 
@@ -228,7 +227,9 @@ def _is_dataclass(hint: Any) -> TypeGuard[type[Any]]:
 def _as_text(value: Any) -> str:
     if value is None:
         return ""
-    return " ".join(value) if isinstance(value, tuple) else str(value)  # click splits variables at blanks
+    return (
+        " ".join(value) if isinstance(value, tuple) else str(value)
+    )  # click would split a variable at blanks
 
 
 def _envvar(item: dataclasses.Field[Any]) -> str:
@@ -260,7 +261,7 @@ def _option(
 def _click_type(
     hint: Any, meta: types.MappingProxyType[Any, Any]
 ) -> tuple[click.ParamType[Any] | None, bool, bool]:
-    """Give click's type for a field's, and whether it is a flag, and whether it may come several times."""
+    """Return click's type for a field, whether it is a flag, and whether it may be repeated."""
     # ``int | None`` is an int option whose default is None.
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(arm for arm in get_args(hint) if arm is not type(None))

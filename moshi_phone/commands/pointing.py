@@ -1,4 +1,4 @@
-"""Makes the number of ``--number`` ring here while a command runs, and puts it back afterwards."""
+"""Routes the number of ``--number`` here while a command runs, and restores it afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moshi_phone.telephony.e164 import parse_number
 from moshi_phone.telephony.number_group import NumberGroup
 
 PUT_BACK_SECS = 10.0
-FORCED_SECS = 2.0  # what a request under way may still take when somebody insists on going
+FORCED_SECS = 2.0  # time for a pending request after a second Ctrl-C
 
 number_option = phone_number_option(
     "Phone number of yours at Twilio. It rings here while this runs; afterwards its previous routing is "
@@ -24,13 +24,13 @@ number_option = phone_number_option(
 
 
 def pointer_for(options: Settings, numbers: Sequence[str]) -> NumberGroup | None:
-    """Make what points the numbers here; None where there is no number, or no URL to point it at.
+    """Create the routing of the numbers; None without a number or a URL.
 
     Raises:
-        BadNumber, SettingsError: with one sentence that names the remedy.
+        BadNumber, SettingsError: one sentence that names the remedy.
     """
     if not numbers or not options.is_public:
-        return None  # TWILIO_NUMBER may be set for other commands; without a URL there is nothing to point at
+        return None  # TWILIO_NUMBER may be set for other commands; without a URL, nothing can be routed
     ours = [parse_number(number, "--number (TWILIO_NUMBER)") for number in numbers]
     for option, target in (
         ("--transfer-to", options.calls.transfer_to),
@@ -40,18 +40,16 @@ def pointer_for(options: Settings, numbers: Sequence[str]) -> NumberGroup | None
             raise SettingsError(
                 f"{option} is the number that rings here: each such call would come in again."
             )
-    # Callers' numbers are among them, too, which are none of the account's.
+    # Keys also include callers' numbers, which are not the account's.
     also = load_personas(options.engine.personas).names_by_number
     return NumberGroup(options.rest_api("--number"), ours, also, logger.info)
 
 
 async def restore(pointer: NumberGroup | None, stop: StopSignals) -> None:
-    """Make the numbers do again what it did before, in a bounded time."""
+    """Restore the numbers' previous routing, within a time limit."""
     if pointer is None:
         return
-    putting = asyncio.ensure_future(
-        pointer.restore()
-    )  # a task, so that it can be abandoned if it takes too long
+    putting = asyncio.ensure_future(pointer.restore())  # as a task, so that it can be abandoned
     if not await stop.wait_unless_forced(putting, within_secs=PUT_BACK_SECS, forced_secs=FORCED_SECS):
         putting.cancel()
         logger.error("The number's routing was not restored in time; the next start restores it")

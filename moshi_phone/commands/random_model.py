@@ -20,16 +20,16 @@ from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 def randomize(
     model: Lm, quantization: Quantization | None = None, *, seed: int, dtype: mx.Dtype = mx.float32
 ) -> Lm:
-    """Give a model random values at which its tokens vary as a real one's do. Evaluated on return.
+    """Fill a model with random values whose tokens vary like a real model's. Evaluated on return.
 
-    Quantized layers get random bits and scales directly: packing 15 GB of random floats would take
-    longer than the benchmark that wants them.
+    Quantized layers get random bits and scales directly: packing 15 GB of random floats would take longer
+    than the benchmark.
 
     Args:
-        model: laid out by ``build``; gets the values, and is given back.
-        quantization: as ``build`` was given it.
+        model: from ``build``; it is filled and returned.
+        quantization: as passed to ``build``.
         seed: the same seed gives the same values.
-        dtype: of what is not packed.
+        dtype: of unquantized tensors.
     """
     layout = dict(tree_flatten(model.parameters()))
     rng = np.random.default_rng(seed)
@@ -42,7 +42,7 @@ def randomize(
         elif "norm" in name:
             value = mx.ones(place.shape, dtype)
         elif quantization is not None and kind in ("scales", "biases"):
-            # Packed values are evenly spread over all levels, whose deviation is their number / sqrt(12).
+            # Packed values are uniform over all levels; their standard deviation is levels / sqrt(12).
             own = quantization.of(name)
             levels = 2**own.bits
             scale = _deviation(name, place.shape[-1] * own.group_size) * 12**0.5 / levels
@@ -60,7 +60,7 @@ def _deviation(name: str, inputs: int) -> float:
 
 
 def write_tiny_tokenizer(path: Path, pieces: int, own: Sequence[str] = ()) -> None:
-    """Train a sentencepiece model of so many pieces on made-up words; ``own`` are some of them."""
+    """Train a sentencepiece model with ``pieces`` pieces on invented words, ``own`` among them."""
     rng = np.random.default_rng(0)
     syllables = [consonant + vowel for consonant in "bdfgklmnprstvwz" for vowel in "aeiou"]
     words = ["".join(rng.choice(syllables, size=int(rng.integers(1, 4)))) for _ in range(2000)]
@@ -79,7 +79,7 @@ def write_tiny_tokenizer(path: Path, pieces: int, own: Sequence[str] = ()) -> No
     path.with_suffix(".vocab").unlink()
 
 
-# The first lets the tokens follow the sound that is encoded, the second sets the level of what is decoded.
+# The first makes the tokens depend on the encoded sound, the second sets the decoded sound's level.
 GAINS = {
     "encoder.model.0.conv.conv.weight": np.float32(30.0),
     "decoder.model.14.conv.conv.weight": np.float32(0.1),
@@ -87,9 +87,9 @@ GAINS = {
 
 
 def write_random_mimi(path: Path, *, seed: int = 0) -> Path:
-    """Write such a file; the same seed gives the same values.
+    """Write Mimi's file with random values; the same seed gives the same values.
 
-    Weights are scaled by their fan-in, so that a frame comes out of the decoder at the level of speech.
+    Weights are scaled by their fan-in, so that decoded frames have the level of speech.
     """
     rng = np.random.default_rng(seed)
     save_file({name: _values(name, shape, rng) for name, shape in mimi_shapes().items()}, path)

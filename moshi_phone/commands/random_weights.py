@@ -1,4 +1,4 @@
-"""Random weights for ``bench``, in the shapes of the real ones: as fast, and without a download."""
+"""Random weights for ``bench``, with the shapes of the real ones: equally fast, without a download."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ LISTENING_TOKENIZER_NAME = "listening_tokenizer.model"
 
 
 class RandomValues:
-    """Random values in the real one's shapes: as quick as it, without a download, and it talks nonsense.
+    """Implements ``Source`` with random values in the real shapes: nonsense at the real speed.
 
     Args:
-        folder: takes the codec's file, 385 MB.
+        folder: for the codec's file, 385 MB.
     """
 
     def __init__(self, folder: Path) -> None:

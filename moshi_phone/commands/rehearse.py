@@ -1,4 +1,4 @@
-"""``uv run bot.py rehearse``: a whole call without a phone, checked point by point."""
+"""``uv run bot.py rehearse``: a simulated call, checked point by point."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.options import ServerOptions
 
 _MIRROR_SECS = 6.0
-CONVERSATION_SECS = 150.0  # about: it depends on how long the bot speaks
-# What a server of the user's own keeps, tells or allows is not for a rehearsal: nothing is recorded, no hook
-# hears of a call that was none, and its caller is let in.
+CONVERSATION_SECS = 150.0  # approximate: it depends on how long the bot speaks
+# The user's recordings, hooks and caller rules are not for a rehearsal: it records nothing, reports no call,
+# and accepts its caller.
 _NO_ONE_ELSE_S = as_environment(TapOptions()) | as_environment(CallOptions()) | as_environment(HookOptions())
 _WIDTH_WITHOUT_TERMINAL = 140
 
@@ -74,17 +74,17 @@ def rehearse(
     public_url: str | None,
     web_password: str | None,
 ) -> None:
-    """Rehearse a call: play Twilio's part, measure what the caller hears, and check it point by point.
+    """Rehearse a call: simulate Twilio, measure what the caller hears, and check it point by point.
 
-    Exit code 0 when every point holds, 1 when one fails, 2 when the call could not take place.
+    Exit code 0 if every check passes, 1 if one fails, 2 if the call could not take place.
     """
     console = Console()
-    if not console.is_terminal:  # rich takes 80 columns there, which break the checklist's lines
+    if not console.is_terminal:  # rich assumes 80 columns there, which would wrap the checklist
         console = Console(width=_WIDTH_WITHOUT_TERMINAL)
     engine_options = dataclasses.replace(engine_options, calls=rehearse_options.calls)
     stage = _Stage(rehearse_options, server_options.pipeline, console)
     with explained():
-        # What can be wrong with the options comes out before a server is started or called.
+        # Options are checked before a server is started or called.
         stage.said(rehearse_options.secs)
         with _writing(rehearse_options.report):
             make_report_directory(rehearse_options.report)
@@ -104,7 +104,7 @@ def rehearse(
 
 @contextmanager
 def _writing(report: Path) -> Iterator[None]:
-    """Turn what goes wrong with the report's folder into a sentence."""
+    """Report errors with the report's folder in one sentence."""
     try:
         yield
     except OSError as error:
@@ -113,33 +113,33 @@ def _writing(report: Path) -> Iterator[None]:
 
 @dataclasses.dataclass
 class _Stage:
-    """Where the rehearsal is held, and what it shows while it goes on."""
+    """The rehearsal's server, and the progress display."""
 
     options: RehearseOptions
     pipeline: str
     console: Console
 
     def said(self, secs: float) -> bytes | list[CallerVoice]:
-        """Give what the callers say.
+        """Return the callers' speech.
 
         Raises:
-            ClipUnusable: when it cannot be played.
+            ClipUnusable: when a clip cannot be played.
         """
         if self.options.conversation:
             return load_voices(self.options.caller or CLIPS)
         return caller_speech(self.options.caller or CALLER_FILE, secs)
 
     async def visit(self, target: Target) -> list[RehearsalResult]:
-        """Rehearse with a server that runs already.
+        """Rehearse with a running server.
 
         Raises:
-            Unreachable: when there is none.
+            Unreachable: when no server answers.
         """
         await check_reachable(target.url)
         return await self._calls(target, self.options.secs, self.options.calls)
 
     async def host(self, engine: EngineOptions) -> list[RehearsalResult]:
-        """Rehearse with a server of our own, and judge the line by a mirror where the engine is none."""
+        """Start a server and rehearse with it; then measure the line alone with a mirror, if needed."""
         self.console.print("Starting the server")
         async with OwnServer(self._environment(engine), self._say) as server:
             health = await StatusClient(server.url).health() or {}
@@ -147,7 +147,7 @@ class _Stage:
             delay_ms = engine.parrot_delay * 1000 if parrot else None
             target = _target(server, delay_ms)
             calls = await self._calls(target, self.options.secs, self.options.calls)
-        # In public, as it stands here, a server only counts what is behind it; we know what we gave it.
+        # A public server numbers its backends in /healthz; here, their names are known.
         for call in calls:
             for server_behind, url in zip(
                 (call.health or {}).get("servers", ()), engine.remote.server, strict=False
@@ -160,8 +160,8 @@ class _Stage:
         return calls
 
     async def _mirrored(self, engine: EngineOptions) -> Criterion:
-        """Judge the line itself: the same line, but what is said comes straight back."""
-        self.console.print("Once more with a mirror, for the quality of the line")
+        """Measure the line itself, with an engine that returns the caller's audio at once."""
+        self.console.print("Again with a mirror, to measure the line's quality")
         mirror = dataclasses.replace(engine, engine="parrot", parrot_delay=0.0)
         async with OwnServer(self._environment(mirror)) as server:
             (call,) = await self._calls(_target(server, 0.0), _MIRROR_SECS, 1, mirrored=True)

@@ -1,4 +1,4 @@
-"""``uv run bot.py review``: judge recorded calls."""
+"""``uv run bot.py review``: measure the conversation in recorded calls."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ _WIDTH_WITHOUT_TERMINAL = 140
     "--pair",
     is_flag=True,
     group=GROUPS["keep"],
-    help="The two files are one call, the caller's voice first, each of one channel.",
+    help="The two mono files are one call, the caller's first.",
 )
 @cloup.option(
     "--report",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     group=GROUPS["keep"],
-    help="Write report.md, report.json and a picture there; of several calls, each in a folder of its own.",
+    help="Write report.md, report.json and a picture into this directory; each of several "
+    "calls gets a subdirectory.",
 )
 @cloup.option("--json", "in_json", is_flag=True, group=GROUPS["keep"], help="Print one JSON object instead.")
 @cloup.option(
@@ -54,9 +55,9 @@ _WIDTH_WITHOUT_TERMINAL = 140
 def review(
     *, recordings: tuple[Path, ...], pair: bool, report: Path | None, in_json: bool, against: Path | None
 ) -> None:
-    """Judge RECORDINGS: stereo files as --record writes them (the caller left), or folders of them.
+    """Measure the conversation in RECORDINGS: stereo files from --record (caller left), or folders of them.
 
-    Exit code 0 when every call could be judged, whatever was found in it; 2 when one could not be.
+    Exit code 0 if every recording could be measured, whatever the result; 2 if one could not.
     """
     console = Console(width=None if Console().is_terminal else _WIDTH_WITHOUT_TERMINAL)
     with explained():
@@ -85,10 +86,10 @@ def review(
 
 
 def _sources(recordings: tuple[Path, ...], *, pair: bool) -> list[tuple[Path, ...]]:
-    """Give each call's files.
+    """Return each call's files.
 
     Raises:
-        RecordingUnusable: when there is none.
+        RecordingUnusable: when there are none.
     """
     if pair:
         if len(recordings) != 2:  # noqa: PLR2004 - a pair
@@ -106,10 +107,10 @@ def _sources(recordings: tuple[Path, ...], *, pair: bool) -> list[tuple[Path, ..
 
 
 def _review_all(sources: list[tuple[Path, ...]]) -> tuple[list[Reviewed], list[str]]:
-    """Judge each call; one that cannot be read among several is named, and the others are judged.
+    """Measure each call. Among several, an unreadable one is reported and skipped.
 
     Raises:
-        RecordingUnusable: when the only one cannot be read.
+        RecordingUnusable: when the only recording cannot be read.
     """
     calls, unusable = list[Reviewed](), list[str]()
     for paths in sources:
@@ -119,12 +120,12 @@ def _review_all(sources: list[tuple[Path, ...]]) -> tuple[list[Reviewed], list[s
             if len(sources) == 1:
                 raise
             unusable.append(str(error))
-    calls.sort(key=lambda call: -call.failed)  # the worst first
+    calls.sort(key=lambda call: -call.failed)  # worst first
     return calls, unusable
 
 
 def _write(report: Path, calls: list[Reviewed]) -> dict[str, Path]:
-    """Write each call's report; gives what was written."""
+    """Write each call's report; return the files' paths."""
     written = dict[str, Path]()
     names = set[str]()
     for call in calls:

@@ -1,4 +1,4 @@
-"""``uv run --extra runner bot.py runner``: answer under pipecat's own development runner."""
+"""``uv run --extra runner bot.py runner``: answer calls under pipecat's development runner."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import click
 
 
 @click.command(
-    context_settings={"ignore_unknown_options": True, "help_option_names": []},  # --help is the runner's, too
+    context_settings={
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    },  # --help belongs to the runner, too
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def runner(context: click.Context, arguments: tuple[str, ...]) -> None:
-    """Start pipecat's own development runner with these arguments of its own.
+    """Start pipecat's development runner with its own arguments.
 
-    The engine is loaded as the runner starts; options of ours come from the environment or ``.env``.
+    The engine is loaded when the runner starts. Our options come from the environment or ``.env``.
     """
     try:
         from pipecat.runner import run  # noqa: PLC0415 - comes with an extra
@@ -24,8 +27,8 @@ def runner(context: click.Context, arguments: tuple[str, ...]) -> None:
             f"pipecat's runner needs the package {error.name}: "
             f"uv run --extra runner bot.py runner {' '.join(arguments)}"
         ) from error
-    front_door = sys.modules[context.obj().__module__]  # run_call's module has bot() beside it
+    front_door = sys.modules[context.obj().__module__]  # bot() is in the module of run_call
     front_door.runner_state.load_with(run.app)
-    sys.modules["__main__"].bot = front_door.bot  # type: ignore[attr-defined] # where the runner looks for it
+    sys.modules["__main__"].bot = front_door.bot  # type: ignore[attr-defined] # the runner searches this module
     sys.argv = ["bot.py runner", *arguments]
     run.main()

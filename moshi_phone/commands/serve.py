@@ -27,7 +27,7 @@ from moshi_phone.server.lifecycle import listen, running_server
 from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.number_routing import put_back_left_numbers
 
-AFTER_DRAIN_SECS, FORCED_SECS = 60.0, 20.0  # more than all bounds of the end's parts together
+AFTER_DRAIN_SECS, FORCED_SECS = 60.0, 20.0  # more than the sum of all time limits of a shutdown
 _HERE = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - all of them take what comes to localhost
 
 
@@ -46,12 +46,12 @@ def serve(load_run_call: Callable[[], RunCall], /, *, number: tuple[str, ...], s
 
 
 async def _serve(options: Settings, run_call: RunCall, numbers: Sequence[str]) -> bool:
-    """Answer calls until asked to stop; gives whether the numbers do again what they did before."""
+    """Answer calls until a stop is requested; return whether the numbers' previous routing is restored."""
     pointer = pointer_for(options, numbers)
     listener = listen(options.server.host, options.server.port)
 
     def end_at_last(requests: int) -> None:
-        """See to the process's end, also where the event loop hangs and hears of no signal."""
+        """End the process even if the event loop hangs and handles no signal."""
         last_resort.arm(FORCED_SECS if requests > 1 else options.server.drain_secs + AFTER_DRAIN_SECS, 1)
 
     with stop_signals(end_at_last) as stop, suppress(Stopped):
@@ -61,7 +61,7 @@ async def _serve(options: Settings, run_call: RunCall, numbers: Sequence[str]) -
                 if api := options.rest_api_if_set():
                     await stop.unless_stopped(put_back_left_numbers(api, logger.info))
                 await stop.stop_requested.wait()
-                # The number goes back at once: who calls from now on reaches whoever was there before.
+                # The number's previous routing is restored first: new callers reach its former destination.
                 await asyncio.gather(
                     restore(pointer, stop),
                     drain(
@@ -69,19 +69,19 @@ async def _serve(options: Settings, run_call: RunCall, numbers: Sequence[str]) -
                         stop,
                         options.server.drain_secs,
                         logger.info,
-                        # A tunnel's URL ends with this process: nobody else could answer at it.
+                        # A tunnel's URL ends with this process: nothing else can answer there.
                         lambda call: not options.reach.tunnel and may_resume(call, state),
                     ),
                 )
         finally:
-            await restore(pointer, stop)  # where the start was broken off; the second time it does nothing
+            await restore(pointer, stop)  # after an aborted start; a second call does nothing
     return pointer is None or not pointer.rings_here
 
 
 def _say_where(
     options: Settings, state: ServerState, port: int, numbers: Sequence[str], *, is_pointed: bool
 ) -> None:
-    """Say how to talk to it, and what is missing where a number is set and does not ring."""
+    """Print how to call, and what is missing if the number is not routed here."""
     if options.web.web or not state.is_public():
         host = options.server.host
         logger.info("Talk to it: http://{}:{}", "localhost" if host in _HERE else host, port)

@@ -14,18 +14,18 @@ from moshi_phone.commands.dotenv_file import access_warnings, dotenv_warnings
 
 
 def read_settings_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    """Take a file's values for whatever neither the command line nor the environment says.
+    """Use a file's values for options that neither the command line nor the environment sets.
 
-    The names are the options', with dashes or underscores. One file serves every command: a name that only
-    another command knows is passed over, one that none knows is an error.
+    Names are those of options, with dashes or underscores. One file serves all commands: options of other
+    commands are ignored, unknown names are an error.
 
     Args:
-        ctx: of the command.
-        param: the option that named the file.
-        path: of the file.
+        ctx: the command's context.
+        param: the option ``--config``.
+        path: the file's path.
 
     Raises:
-        click.BadParameter: in one sentence, when the file cannot be read or holds what is no option.
+        click.BadParameter: one sentence, when the file cannot be read or has an unknown name.
     """
     for warning in dotenv_warnings(_variables(ctx.command), lambda: _variables_of_all(ctx)):
         click.echo(f"Warning: {warning}", err=True)
@@ -37,7 +37,7 @@ def read_settings_file(ctx: click.Context, param: click.Parameter, path: Path | 
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be read ({error.strerror}).", ctx, param) from error
-    except ValueError as error:  # tomllib's own errors, and text that is not UTF-8
+    except ValueError as error:  # tomllib's errors, and text that is not UTF-8
         raise click.BadParameter(f"{path} is not TOML: {error}.", ctx, param) from error
     named = {name.replace("-", "_"): value for name, value in values.items()}
     _check_names(named, ctx, param, path)
@@ -48,15 +48,15 @@ def read_settings_file(ctx: click.Context, param: click.Parameter, path: Path | 
             except click.BadParameter as error:
                 name = option.name.replace("_", "-")
                 raise click.BadParameter(f"{path}: {name}: {error.message}", ctx, param) from error
-    # Below command line and environment in click's own order of precedence.
+    # click gives these less precedence than command line and environment.
     ctx.default_map = {**(ctx.default_map or {}), **named}
 
 
 def _fitting(option: click.Option, value: Any, ctx: click.Context) -> Any:
-    """Give a file's value as the option takes it.
+    """Return a file's value in the form that the option takes.
 
     Raises:
-        click.BadParameter: when it is of another type, or the option does not take it.
+        click.BadParameter: when its type or value is invalid for the option.
     """
     if option.multiple and isinstance(value, str):
         value = [value]
@@ -67,14 +67,14 @@ def _fitting(option: click.Option, value: Any, ctx: click.Context) -> Any:
             raise click.BadParameter(f"expected true or false, got {one!r}.")
         if isinstance(option.type, (click.Path, click.types.StringParamType)) and not isinstance(one, str):
             raise click.BadParameter(f'expected text in quotes, "…", got {one!r}.')
-    # For its error only: click converts the value again when it is used.
+    # Only to raise its error: click converts the value again on use.
     option.type_cast_value(ctx, value)
     return value
 
 
 def _check_names(named: dict[str, Any], ctx: click.Context, param: click.Parameter, path: Path) -> None:
     known = {option.name for option in ctx.command.params if option.name}
-    # The other commands are loaded only for a name that this one does not know.
+    # Other commands are imported only for a name that this one does not have.
     if not named.keys() <= known and ctx.parent is not None:
         known |= _names_of_all(ctx.parent)
     for name, value in named.items():
@@ -98,7 +98,7 @@ def _check_names(named: dict[str, Any], ctx: click.Context, param: click.Paramet
 
 
 def _variables_of_all(ctx: click.Context) -> set[str]:
-    """Name the environment variables of the options of every command."""
+    """Return the environment variables of all commands' options."""
     return set[str]().union(*(_variables(one) for one in _commands(ctx.find_root())))
 
 
@@ -107,7 +107,7 @@ def _variables(command: click.Command) -> set[str]:
 
 
 def _names_of_all(group_context: click.Context) -> set[str]:
-    """Name the options of every command."""
+    """Return the names of all commands' options."""
     return {option.name for one in _commands(group_context) for option in one.params if option.name}
 
 
@@ -117,7 +117,7 @@ def _commands(group_context: click.Context) -> list[click.Command]:
         return [group]
     commands = list[click.Command]()
     for name in group.list_commands(group_context):
-        with suppress(click.ClickException):  # its packages are not installed here
+        with suppress(click.ClickException):  # an extra's packages are not installed
             if one := group.get_command(group_context, name):
                 commands += [one, *(one.commands.values() if isinstance(one, click.Group) else ())]
     return commands

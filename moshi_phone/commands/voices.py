@@ -1,4 +1,4 @@
-"""``uv run bot.py voices``: which voices there are, which of them are here, and how one sounds."""
+"""``uv run bot.py voices``: list the voices, and play one."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ KINDS = {"NATF": "natural, female", "NATM": "natural, male", "VARF": "varied, fe
 
 @command()
 @options_from(EngineOptions, only=("model", "quantize", "persona", "personas"))
-@cloup.option("--play", metavar="NAME|FILE", help="Write a sample of this voice, made by the model.")
+@cloup.option("--play", metavar="NAME|FILE", help="Generate a sample of this voice with the model.")
 @cloup.option(
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where the sample goes; by default NAME.wav in this folder.",
+    help="File for the sample; by default NAME.wav in this directory.",
 )
 def voices(engine_options: EngineOptions, play: str | None, out: Path | None) -> None:
-    """List the voices of Moshi and of PersonaPlex, and mark those whose files are here.
+    """List the voices of Moshi and PersonaPlex, and mark downloaded ones.
 
-    Any of PersonaPlex's can be a file of your own as well: a .pt of NVIDIA's kind, or a .wav of 1 to 30 s.
+    For PersonaPlex, a voice can also be your own file: a .pt in NVIDIA's format, or a .wav of 1 to 30 s.
     """
     with explained():
         options, _ = resolve_personas(engine_options)
@@ -53,7 +53,7 @@ def voices(engine_options: EngineOptions, play: str | None, out: Path | None) ->
 
 
 def _list(options: EngineOptions) -> list[str]:
-    # Loads mlx, which other commands need not wait for.
+    # Imported here: mlx loads slowly, and other commands do not need it.
     from moshi_phone.engines.moshi import find_files  # noqa: PLC0415
 
     lines = ["Moshi (--voice NAME):"]
@@ -61,7 +61,7 @@ def _list(options: EngineOptions) -> list[str]:
         own = dataclasses.replace(options, model="", voice=name, persona="")
         try:
             here = find_files.cached(own, lambda _: None) is not None
-        except EngineUnavailable:  # damaged: 'download' says so, and mends it
+        except EngineUnavailable:  # damaged: 'download' reports and replaces it
             here = False
         lines.append(_line(name, what, here=here))
     found = find_files.cached_voices_of(options)
@@ -96,7 +96,7 @@ async def _play(options: EngineOptions, voice: str, target: Path) -> None:
 
 
 async def _listen(engine: DuplexEngine, frames: int) -> np.ndarray:
-    """Hear what it says to a silent caller, float32 ``[samples]`` at 24 kHz."""
+    """Record its speech to a silent caller: float32 ``[samples]`` at 24 kHz."""
     session = engine.open_session()
     heard = []
     try:

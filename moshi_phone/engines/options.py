@@ -56,9 +56,9 @@ class EngineOptions:
         default="auto",
         metadata={
             "group": "parts",
-            "help": "What answers calls: moshi (the model), parrot (repeats the caller; needs no "
+            "help": "Engine that answers calls: moshi (the model), parrot (repeats the caller; needs no "
             "download), remote (the servers given by --server), auto (remote if --server is "
-            "given, else moshi on a Mac or an NVIDIA GPU, else parrot), or a class of your own, "
+            "given, else moshi on a Mac or an NVIDIA GPU, else parrot), or your own class, "
             "MODULE:CLASS.",
             "metavar": "[auto|moshi|parrot|remote|MODULE:CLASS]",
         },
@@ -86,7 +86,7 @@ class EngineOptions:
         default=None,
         metadata={
             "group": "advanced",
-            "help": "How many calls go through the model in one step, at most; by default all of --calls.",
+            "help": "Maximum number of calls in one step of the model; by default all of --calls.",
             "min": 1,
         },
     )

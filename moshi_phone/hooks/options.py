@@ -41,7 +41,7 @@ class HookOptions:
     on_end: str | None = field(
         default=None,
         metadata={
-            "help": "URL called (POST, JSON) after each call, also one that was not taken, with outcome, "
+            "help": "URL called (POST, JSON) after each call, including refused ones, with outcome, "
             "duration, words, metrics and files. Repeated until it answers 2xx.",
             "metavar": "URL",
         },

@@ -31,8 +31,8 @@ class TapOptions:
     record_notice: str | None = field(
         default=None,
         metadata={
-            "help": "Words that tell the caller of --record and --transcripts, said before anything is kept: "
-            "by the bot where it can say given words, else by Twilio's voice.",
+            "help": "Notice of --record and --transcripts, said to the caller before anything is "
+            "recorded: by the bot if it can say given words, else by Twilio's voice.",
             "metavar": "TEXT",
         },
     )
@@ -61,8 +61,9 @@ class TapOptions:
     calls_db: Path | None = field(
         default=None,
         metadata={
-            "help": "Keep a row of each call in this SQLite database, those that were not taken among them: "
-            "time, numbers, length, outcome, metrics. Without it, the last 200 calls are kept in memory.",
+            "help": "Keep a row of each call, including refused ones, in this SQLite database: time, "
+            "numbers, length, outcome, metrics. Without it, the last 200 calls are kept in "
+            "memory.",
             "metavar": "FILE",
         },
     )
@@ -70,9 +71,9 @@ class TapOptions:
         default=None,
         metadata={
             "group": "calls",
-            "help": "Let callers leave a message where they cannot be served: no session is free, nobody "
-            "answers at --transfer-to or --fallback-to, or the line is closed (docs/calls.md). Twilio "
-            "records it; it is fetched into this directory, and deleted at Twilio.",
+            "help": "Let callers leave a message if they cannot be served: no session is free, nobody "
+            "answers at --transfer-to or --fallback-to, or the line is closed (docs/calls.md). "
+            "Twilio records it; it is fetched into this directory, and deleted at Twilio.",
             "metavar": "DIR",
         },
     )

@@ -47,14 +47,14 @@ class RehearseOptions:
     conversation: bool = field(
         default=False,
         metadata={
-            "help": "Let a caller who reacts talk through the scenes of a conversation, and judge each.",
+            "help": "Play the scenes of a conversation with a caller who reacts to the bot, and judge each.",
             "envvar": "REHEARSE_CONVERSATION",
         },
     )
     rounds: int = field(
         default=1,
         metadata={
-            "help": "Number of times that the callers call, one after the other, for means with intervals.",
+            "help": "Number of rounds of calls, one after the other, for means with intervals.",
             "envvar": "REHEARSE_ROUNDS",
             "min": 1,
             "max": 100,
@@ -72,8 +72,8 @@ class RehearseOptions:
     echo_ms: float | None = field(
         default=None,
         metadata={
-            "help": "Let the caller's phone return what it plays, this many milliseconds later. "
-            "Default: no echo.",
+            "help": "Let the caller's phone return an echo of the bot, this many milliseconds later. "
+            "Default: none.",
             "envvar": "REHEARSE_ECHO_MS",
             "min": 30.0,
             "max": 800.0,
@@ -82,7 +82,7 @@ class RehearseOptions:
     echo_db: float = field(
         default=15.0,
         metadata={
-            "help": "How much weaker the phone returns it, in dB; for --echo-ms.",
+            "help": "Attenuation of the echo of --echo-ms, in dB.",
             "envvar": "REHEARSE_ECHO_DB",
             "min": 0.0,
             "max": 60.0,

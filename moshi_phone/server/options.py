@@ -31,15 +31,14 @@ class ServerOptions:
         metadata={
             "group": "parts",
             "help": "Function that assembles a call from its stages, such as "
-            "pipelines.line_mirror:line_mirror, or one of your own.",
+            "pipelines.line_mirror:line_mirror, or your own.",
             "metavar": "MODULE:FUNCTION",
         },
     )
     pipeline_option: tuple[str, ...] = field(
         default=(),
         metadata={
-            "help": "An option of your own pipeline function, which finds it in CallParts.options; "
-            "can be given several times.",
+            "help": "An option for your own pipeline function, in CallParts.options; may be repeated.",
             "metavar": "KEY=VALUE",
         },
     )
@@ -66,8 +65,8 @@ class ServerOptions:
     idle_secs: float = field(
         default=30.0,
         metadata={
-            "help": "Seconds without media after which a call is ended; 0 for never. Twilio sends silence "
-            "too, but not for a call that is on hold.",
+            "help": "Seconds without media after which a call is ended; 0 for never. Twilio sends media "
+            "during silence, too, but not on hold.",
             "min": 0.0,
         },
     )

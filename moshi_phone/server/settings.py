@@ -67,11 +67,11 @@ class Settings:
         """
         self.address()
         if self.stream_address() and not self.reach.public_url:
-            raise SettingsError("--stream-url (MOSHI_STREAM_URL) needs --public-url, where webhooks come in.")
+            raise SettingsError("--stream-url (MOSHI_STREAM_URL) needs --public-url, for webhooks.")
         check_credentials(self.twilio.account_sid, self.twilio.auth_token)
         if self.reach.public_url and self.reach.tunnel:
             raise SettingsError(
-                "--tunnel makes a public URL of its own; leave out either it or --public-url (PUBLIC_URL)."
+                "--tunnel creates a public URL; leave out either --tunnel or --public-url (PUBLIC_URL)."
             )
         if self.reach.tunnel and self.server.host not in _TUNNEL_HOSTS:
             raise SettingsError(f"--tunnel leads to 127.0.0.1; leave out --host {self.server.host}.")

@@ -19,7 +19,7 @@ def unused_options(settings: Settings) -> list[str]:
     if calls.transfer_whisper and not (
         calls.transfer_to or settings.hooks.on_call or settings.engine.personas
     ):
-        sentences.append("--transfer-whisper is told in transfers only: set --transfer-to.")
+        sentences.append("--transfer-whisper is said in transfers only: set --transfer-to.")
     taps = settings.taps
     if (taps.record_notice or taps.record_optout_key) and not (taps.record or taps.transcripts):
         sentences.append(

@@ -42,7 +42,7 @@ class ReachOptions:
     public_url: str | None = field(
         default=None,
         metadata={
-            "help": "Public https URL of this server: a host name of yours, or any tunnel.",
+            "help": "Public https URL of this server: your host name, or any tunnel.",
             "envvar": "PUBLIC_URL",
         },
     )

@@ -96,7 +96,7 @@ def test_what_is_looked_for_as_json_and_csv(path: Path, options: tuple[str, ...]
 def test_mistakes_are_one_sentence(path: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("no database " * 50)
     for given, options, words in (
-        (None, (), "Say which database"),
+        (None, (), "--calls-db FILE"),
         (path, ("--json", "--csv"), "Choose either"),
         (tmp_path / "gone.db", (), "There is no"),
         (tmp_path / "notes.db", (), "cannot be read (file is not a database)"),

@@ -18,13 +18,13 @@ def run(*arguments: str, token: str = AUTH_TOKEN) -> Result:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (("--public-url", "phone.example.com"), "goes with --worker-url"),
-        (("--worker-url", "wss://{name}.example.com"), "goes with --worker-url"),
+        (("--public-url", "phone.example.com"), "and --worker-url"),
+        (("--worker-url", "wss://{name}.example.com"), "and --worker-url"),
         (
             ("--public-url", "phone.example.com", "--worker-url", "wss://phone.example.com"),
             "the same for all workers: put {name} where they differ",
         ),
-        (("--tunnel", "--worker-url", "wss://{name}.example.com"), "leave out it or --worker-url"),
+        (("--tunnel", "--worker-url", "wss://{name}.example.com"), "--tunnel or --worker-url"),
         (("--min-workers", "3", "--max-workers", "2"), "--min-workers 3 is more than --max-workers 2"),
         (("--insecure",), "No such option"),
         (("--stream-url", "a.com"), "No such option"),  # --worker-url says it

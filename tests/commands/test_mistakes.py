@@ -71,7 +71,7 @@ MISTAKES = [
         "expected a phone number with its country code",
         environment=ACCOUNT | {"TWILIO_NUMBER": NUMBER},
     ),
-    Mistake("dial +15551234567", "Say which of your Twilio numbers calls", environment=ACCOUNT),
+    Mistake("dial +15551234567", "--from or TWILIO_NUMBER", environment=ACCOUNT),
     Mistake("dial", "Missing argument 'NUMBER'"),
     # Credentials and URLs.
     Mistake("--tunnel", "--tunnel opens this server to everybody: set TWILIO_AUTH_TOKEN"),
@@ -82,7 +82,7 @@ MISTAKES = [
         "expected a public URL such as https://phone.example.com",
         environment=ACCOUNT,
     ),
-    Mistake("--public-url a.com --tunnel", "leave out either it or --public-url", environment=ACCOUNT),
+    Mistake("--public-url a.com --tunnel", "--public-url (PUBLIC_URL)", environment=ACCOUNT),
     Mistake(
         "--number +15550000001 --public-url a.com",
         "--number needs TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN",

@@ -85,7 +85,7 @@ def test_with_a_tiny_moshi(tmp_path: Path, tiny_checkpoint: Path) -> None:
     options = ["--engine", "moshi", "--model", str(tiny_checkpoint), "--secs", "6"]
     output, points = rehearsed(tmp_path, *options)
     assert {key for key, passed in points.items() if passed is not True} <= BUSY
-    assert "Once more with a mirror" in output
+    assert "with a mirror" in output
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.Mo
         (["--public-url", "http://a.com"], "expected a public URL such as https://phone.example.com, got"),
         (
             ["--public-url", "a.com", "--tunnel", "--auth-token", AUTH_TOKEN],
-            "--tunnel makes a public URL of its own; leave out either it or --public-url (PUBLIC_URL).",
+            "--tunnel creates a public URL; leave out either --tunnel or --public-url (PUBLIC_URL).",
         ),
         (
             ["--tunnel", "--host", "192.0.2.1", "--auth-token", AUTH_TOKEN],

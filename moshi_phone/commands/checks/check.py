@@ -1,4 +1,4 @@
-"""What one check of the doctor's found."""
+"""The result of one check of ``doctor``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the doctor's.
+    """One line of ``doctor``.
 
     Attributes:
-        name: what was looked at.
-        state: ``ok``; ``note`` for what a call can do without; ``fail`` for what it cannot.
-        found: what was found.
-        remedy: what to do about it; empty where there is nothing to do.
+        name: the subject of the check.
+        state: ``ok``; ``note`` for a lack that does not prevent calls; ``fail`` for one that does.
+        found: the finding.
+        remedy: what to do; empty if there is nothing to do.
     """
 
     name: str
@@ -23,6 +23,6 @@ class Check:
     remedy: str = ""
 
     def __str__(self) -> str:
-        """The line as a person reads it."""
+        """The line for the terminal."""
         mark = {"ok": "ok  ", "note": "note", "fail": "FAIL"}[self.state]
         return f"{mark}  {self.name:<12} {self.found}" + (f" -> {self.remedy}" if self.remedy else "")

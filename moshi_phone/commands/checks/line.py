@@ -1,4 +1,4 @@
-"""Whether the phone company can reach this machine, and knows who we are."""
+"""Checks of the phone line: port, tunnel, Twilio account, number and public URL."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CONSOLE = "https://console.twilio.com"
 
 
 async def check_port(options: Settings) -> Check:
-    """The port is free, or our own server has it already."""
+    """Check that the port is free or held by our own server."""
     host, port = options.server.host, options.server.port
     try:
         listen(host, port).close()
@@ -43,7 +43,7 @@ async def check_port(options: Settings) -> Check:
 
 
 async def check_cloudflared(options: Settings) -> Check:
-    """The tunnel's program is there, where a tunnel is the way in."""
+    """Check that the tunnel's program is installed, if a tunnel is used."""
     path = shutil.which(BINARY)
     if path is None:
         install = how_to_install(machine=platform.machine())
@@ -59,7 +59,7 @@ async def check_cloudflared(options: Settings) -> Check:
     try:
         output, _ = await asyncio.wait_for(process.communicate(), ANSWER_SECS)
     except TimeoutError:
-        process.kill()  # or it would outlive the doctor
+        process.kill()  # otherwise it would outlive this process
         await process.wait()
         why = f"no answer in {ANSWER_SECS:g} s"
         return Check("cloudflared", "fail", f"{path} does not run ({why})", "install it again")
@@ -67,7 +67,7 @@ async def check_cloudflared(options: Settings) -> Check:
 
 
 async def check_credentials(options: Settings) -> tuple[Check, TwilioApi | None]:
-    """Twilio knows the account; gives its API too, where it does."""
+    """Check the Twilio account; also return its API if the account is valid."""
     missing = [
         name
         for name, value in (
@@ -95,13 +95,13 @@ async def check_credentials(options: Settings) -> tuple[Check, TwilioApi | None]
 async def check_number(
     options: Settings, number: str | None, api: TwilioApi | None, notes: SavedNumbers | None = None
 ) -> Check:
-    """The number is the account's, and rings here or can be made to."""
+    """Check that the number belongs to the account and is, or can be, routed here."""
     notes = notes or SavedNumbers()
     if not number:
         remedy = f"set TWILIO_NUMBER in .env; buy one at {_CONSOLE}"
         return Check("number", "fail", "not set", remedy)
     if api is None:
-        return Check("number", "note", "cannot be asked for without credentials")
+        return Check("number", "note", "cannot be checked without credentials")
     try:
         found = await api.find_number(parse_number(number, "TWILIO_NUMBER"))
     except (TwilioError, BadNumber) as error:
@@ -118,7 +118,7 @@ async def check_number(
 
 
 def _left_number(found: OwnedNumber, notes: SavedNumbers) -> Check | None:
-    """Give the check of a number that a run of this program points, or pointed and left so."""
+    """Return the check of a number that a running or an ended process of this program has routed."""
     left = notes.read(found.sid)
     if left is None or found.voice not in left.ours:
         return None
@@ -134,15 +134,15 @@ def _left_number(found: OwnedNumber, notes: SavedNumbers) -> Check | None:
 
 
 async def check_public_url(options: Settings) -> Check:
-    """What the world asks at our public URL comes to this machine."""
+    """Check that requests to the public URL reach this machine."""
     if not options.is_public:
         return Check("public URL", "note", "none yet", "start with --tunnel, or set PUBLIC_URL")
     try:
         listener = listen(options.server.host, 0 if options.reach.tunnel else options.server.port)
     except SettingsError:
-        # Something has the port; if that is our server, it says so.
+        # The port is taken; our own server would identify itself.
         return await _check_answer(options.address().https(HEALTH_PATH) or "", OURS)
-    secret = secrets.token_hex(16)  # tells an answer of ours from that of whatever else the URL leads to
+    secret = secrets.token_hex(16)  # identifies our own response: the URL may lead elsewhere
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
@@ -151,7 +151,7 @@ async def check_public_url(options: Settings) -> Check:
         await writer.drain()
         writer.close()
 
-    # A server of a few lines and not ours, which would load an engine to answer one request.
+    # Not our own server, which would load an engine for one request.
     async with await asyncio.start_server(answer, sock=listener):
         try:
             async with _public_base(options, listener.getsockname()[1]) as base:
@@ -191,7 +191,7 @@ async def _check_answer(url: str, wanted: str) -> Check:
 
 
 async def _answers_with(url: str, wanted: str) -> str | None:
-    """Ask a URL of ours; gives None when the answer holds what it should, and else what is wrong."""
+    """Request one of our URLs; return None if the response contains the expected text, else the error."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECS)
     try:
         async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http, http.get(url) as answer:

@@ -1,4 +1,4 @@
-"""Whether this machine can run the program and its engine."""
+"""Checks of this machine: packages, accelerator, models, memory and disk."""
 
 from __future__ import annotations
 
@@ -19,21 +19,19 @@ from moshi_phone.engines.duplex import EngineUnavailable
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.voices import PERSONAPLEX_VOICE, needs_personaplex
 
-PROJECT = (
-    Path(__file__).parents[3] / "pyproject.toml"
-)  # of the repository; an installed package has none there
+PROJECT = Path(__file__).parents[3] / "pyproject.toml"  # in the repository; an installed package has none
 EXTRAS = ("server", "moshi", "rehearse")
 GIGABYTE = 1_000_000_000
 WEIGHTS_GB = {"4": 5.3, "4-8": 5.6, "8": 8.7, "none": 15.9}
-"""What Moshi's files take, by quantization: 4.81, 8.17 or 15.4, Mimi's 0.39, and some room."""
+"""Size of Moshi's files by quantization: 4.81, 8.17 or 15.4, plus Mimi's 0.39, rounded up."""
 
 
 PERSONAPLEX_SOURCE_GB = 16.7
-"""PersonaPlex as NVIDIA publishes it; the conversion writes what Moshi's files take beside it."""
+"""Size of PersonaPlex as published by NVIDIA; its conversion also writes files of Moshi's size."""
 
 
 def check_python(found: tuple[int, ...] = sys.version_info[:3]) -> Check:
-    """Python is one of those that this program is tested with."""
+    """Check that this Python version is one that the tests cover."""
     version = ".".join(map(str, found))
     if (3, 11) <= found < (3, 14):
         return Check("python", "ok", version)
@@ -41,7 +39,7 @@ def check_python(found: tuple[int, ...] = sys.version_info[:3]) -> Check:
 
 
 def check_packages(project: Path = PROJECT) -> Check:
-    """Every package that the program needs is here, and new enough."""
+    """Check that all required packages are installed and new enough."""
     needed = _requirements(project)
     wrong = []
     for requirement in needed:
@@ -50,7 +48,7 @@ def check_packages(project: Path = PROJECT) -> Check:
         except metadata.PackageNotFoundError:
             wrong.append(f"{requirement.name} is missing")
             continue
-        # An early version of a newer one will do: what is asked for is that nothing is too old.
+        # Pre-releases of newer versions are accepted: only old versions are an error.
         if not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{requirement.name} {version}, wanted {requirement.specifier}")
     if wrong:
@@ -60,7 +58,7 @@ def check_packages(project: Path = PROJECT) -> Check:
 
 
 def _requirements(project: Path) -> list[Requirement]:
-    """Give what the program needs on this machine, as the project's file or the installed package says."""
+    """Return the requirements on this machine, from pyproject.toml or the installed package."""
     if project.exists():
         declared = tomllib.loads(project.read_text())["project"]
         extras = declared.get("optional-dependencies", {})
@@ -76,7 +74,7 @@ def _requirements(project: Path) -> list[Requirement]:
 
 
 def check_accelerator(options: EngineOptions) -> Check:
-    """What Moshi runs on."""
+    """Check what Moshi would run on."""
     if options.engine == "parrot" or uses_backends(options):
         return Check("accelerator", "note", _not_needed(options))
     found = accelerator()
@@ -89,19 +87,19 @@ def check_accelerator(options: EngineOptions) -> Check:
         return Check(
             "accelerator",
             "fail",
-            "none, and the processor is too slow for Moshi",
-            "use a Mac with Apple silicon or an NVIDIA card, or --engine parrot",
+            "none, and the CPU is too slow for Moshi",
+            "use a Mac with Apple silicon or an NVIDIA GPU, or --engine parrot",
         )
     return Check(
         "accelerator",
         "note",
         "none: the parrot will answer",
-        "use a Mac with Apple silicon or an NVIDIA card for Moshi",
+        "use a Mac with Apple silicon or an NVIDIA GPU for Moshi",
     )
 
 
 def moshi_answers(options: EngineOptions) -> bool:
-    """Whether it will be Moshi who answers, and not the parrot."""
+    """Return whether Moshi answers calls, rather than the parrot."""
     if uses_backends(options):
         return False
     return options.engine == "moshi" or (options.engine == "auto" and accelerator() is not None)
@@ -112,7 +110,7 @@ def _not_needed(options: EngineOptions) -> str:
 
 
 def check_weights(options: EngineOptions) -> Check:
-    """Moshi's files are here, all of them, whole."""
+    """Check that all of Moshi's files are here and intact."""
     if not moshi_answers(options):
         return Check("weights", "note", _not_needed(options))
     from moshi_phone.engines.moshi.find_files import cached  # noqa: PLC0415 - loads mlx, which the parrot does not need
@@ -122,12 +120,12 @@ def check_weights(options: EngineOptions) -> Check:
     except EngineUnavailable as error:
         return Check("weights", "fail", str(error))
     if found is None:
-        return Check("weights", "fail", "not all of them are here", "uv run bot.py download")
+        return Check("weights", "fail", "some of them are missing", "uv run bot.py download")
     return Check("weights", "ok", f"at {found.weights.parent}")
 
 
 def check_voices(options: EngineOptions) -> Check | None:
-    """PersonaPlex's voices are here; None where Moshi answers with its own."""
+    """Check that PersonaPlex's voices are here; None if Moshi's own voice is used."""
     if not moshi_answers(options) or not (options.persona or needs_personaplex(options.voice)):
         return None
     from moshi_phone.engines.moshi.find_files import cached_voices_of  # noqa: PLC0415
@@ -146,7 +144,7 @@ def check_voices(options: EngineOptions) -> Check | None:
 
 
 def _wanted_gb(options: EngineOptions) -> float:
-    """What is still to be fetched, and what a conversion writes beside it."""
+    """Return the size of the missing files, plus that of their conversion, in GB."""
     from moshi_phone.engines.moshi import find_files  # noqa: PLC0415 - as above
 
     if not find_files.is_personaplex_wanted(options):
@@ -156,7 +154,7 @@ def _wanted_gb(options: EngineOptions) -> float:
 
 
 def check_listening(options: EngineOptions) -> Check:
-    """The listening model's files are here, all of them, whole."""
+    """Check that all of the listening model's files are here and intact."""
     if not moshi_answers(options):
         return Check("listening", "note", _not_needed(options))
     from moshi_phone.engines.moshi.stt.checkpoint import (  # noqa: PLC0415 - as above
@@ -169,12 +167,12 @@ def check_listening(options: EngineOptions) -> Check:
     except EngineUnavailable as error:
         return Check("listening", "fail", str(error))
     if found is None:
-        return Check("listening", "fail", "the model is not all here", LISTENING_DOWNLOAD)
+        return Check("listening", "fail", "files of the model are missing", LISTENING_DOWNLOAD)
     return Check("listening", "ok", f"at {found.weights.parent}")
 
 
 def check_memory(options: EngineOptions) -> Check:
-    """What the options take fits into this machine's memory."""
+    """Check that the models and calls fit into memory."""
     if not moshi_answers(options):
         return Check("memory", "note", _not_needed(options))
     from moshi_phone.engines.moshi import memory  # noqa: PLC0415 - as above
@@ -185,9 +183,9 @@ def check_memory(options: EngineOptions) -> Check:
 
     try:
         found = cached(options, lambda _: None)
-    except EngineUnavailable:  # the check of the weights says what is wrong with them
+    except EngineUnavailable:  # the check of the weights reports it
         found = None
-    calls = max(1, options.calls)  # --calls auto takes what fits, and one call has to
+    calls = max(1, options.calls)  # --calls auto uses what fits, and one call must
     if found is None:
         need = memory.model_need(config_v0_1(), quantization_named(options.packing), calls)
     else:
@@ -201,15 +199,15 @@ def check_memory(options: EngineOptions) -> Check:
 
 
 def check_disk(options: EngineOptions, *, weights_are_here: bool, cache: Path | None = None) -> Check:
-    """There is room for what is still to be fetched.
+    """Check the disk space for missing files.
 
     Args:
-        options: ``quantize`` says how much that is.
-        weights_are_here: whether nothing is to be fetched.
+        options: ``quantize`` determines the size.
+        weights_are_here: whether nothing is missing.
         cache: the hub's cache.
     """
     folder = cache or Path(constants.HF_HUB_CACHE)
-    while not folder.exists():  # the cache is made with the first download
+    while not folder.exists():  # the first download creates the cache
         folder = folder.parent
     free_gb = shutil.disk_usage(folder).free / GIGABYTE
     wanted_gb = 0.0 if weights_are_here else _wanted_gb(options)

@@ -1,4 +1,4 @@
-"""Whether the servers that are to answer are there."""
+"""Checks of the servers of ``--engine remote``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moshi_phone.engines.options import EngineOptions
 
 
 async def check_servers(options: EngineOptions) -> list[Check]:
-    """Every server answers; one line for each, and none where no server is asked for."""
+    """Check that each configured server answers, one line each."""
     if not uses_backends(options):
         return []
     from moshi_phone.engines.remote.connection import Access, make_tls, probe  # noqa: PLC0415 - only servers need it
@@ -25,7 +25,7 @@ async def check_servers(options: EngineOptions) -> list[Check]:
 
     remote = options.remote
     try:
-        create_engine(options)  # finds what the options have wrong, beside the servers themselves
+        create_engine(options)  # validates the options, before any server is asked
         servers = [parse_server(given, remote.server_kind) for given in remote.server]
         encrypted = any(server.is_encrypted for server in servers)
         tls = make_tls(remote.server_ca, insecure=remote.server_insecure) if encrypted else None

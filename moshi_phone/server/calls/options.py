@@ -43,8 +43,8 @@ class CallOptions:
     transfer_whisper: str | None = field(
         default=None,
         metadata={
-            "help": "What Twilio's voice tells whoever answers a transfer, before the caller is connected; "
-            "the caller's last words follow where they are known (--listen).",
+            "help": "Words of Twilio's voice to the person who answers a transfer, before the caller is "
+            "connected; the caller's last words follow if they are known (--listen).",
             "metavar": "TEXT",
         },
     )
@@ -75,8 +75,8 @@ class CallOptions:
     echo_cancel: Literal["auto", "on", "off"] = field(
         default="auto",
         metadata={
-            "help": "Cancel the bot's voice where the caller's phone returns it. auto: from when an echo is "
-            "found; on: from the start (11 ms of delay); off: never."
+            "help": "Cancel the bot's echo from the caller's phone. auto: once an echo is found; on: "
+            "from the start (11 ms of delay); off: never."
         },
     )
     noise_suppression: bool = field(
@@ -99,15 +99,15 @@ class CallOptions:
     silence_notice: str = field(
         default="Are you still there?",
         metadata={
-            "help": "What the bot says after two thirds of --silence-secs, if it can say given words.",
+            "help": "Words of the bot after two thirds of --silence-secs, if it can say given words.",
             "metavar": "TEXT",
         },
     )
     mute_secs: float = field(
         default=60.0,
         metadata={
-            "help": "Seconds of silence from the bot, while the caller waits for an answer, after which it "
-            "is logged and counted, and the call goes to --fallback-to if that is set. 0: never.",
+            "help": "Seconds that a caller waits for an answer before the bot's silence is logged and "
+            "counted, and the call goes to --fallback-to if that is set. 0: never.",
             "min": 0.0,
         },
     )
@@ -122,8 +122,8 @@ class CallOptions:
     resumes: int = field(
         default=3,
         metadata={
-            "help": "How many times a call whose stream broke off (a proxy or a process restarts) gets a new "
-            "one; after that, it goes to the fallback.",
+            "help": "Number of new streams for a call whose stream breaks off (a proxy or a process "
+            "restarts); after that, it goes to the fallback.",
             "min": 0,
         },
     )
@@ -162,7 +162,7 @@ class CallOptions:
     )
     message_secs: int = field(
         default=120,
-        metadata={"help": "How long a message may be, in seconds.", "min": 5, "max": 600},
+        metadata={"help": "Maximum length of a message, in seconds.", "min": 5, "max": 600},
     )
     fallback_say: str | None = field(
         default=None,

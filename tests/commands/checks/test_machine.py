@@ -102,7 +102,7 @@ def test_moshis_weights(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     missing = check_weights(EngineOptions(engine="moshi"))
-    assert is_bad(missing, "not all of them are here", "uv run bot.py download")
+    assert is_bad(missing, "some of them are missing", "uv run bot.py download")
     empty = check_weights(EngineOptions(engine="moshi", model=str(tmp_path)))
     assert is_bad(empty, "is missing; put it there, or leave out --model")
 
@@ -110,7 +110,7 @@ def test_moshis_weights(
 def test_the_listening_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_listening: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     listening = EngineOptions(engine="moshi", listen=True)
-    assert is_bad(check_listening(listening), "not all here", "uv run bot.py download --listen")
+    assert is_bad(check_listening(listening), "are missing", "uv run bot.py download --listen")
     empty = check_listening(replace(listening, listen_model=str(tmp_path)))
     assert is_bad(empty, "is missing; put it there, or leave out --listen-model")
     assert check_listening(replace(listening, listen_model=str(tiny_listening))).state == "ok"
