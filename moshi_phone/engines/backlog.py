@@ -1,4 +1,4 @@
-"""The caller's unanswered frames, and which of them to drop."""
+"""The backlog of the caller's unanswered frames, and the selection of frames to drop."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ class Waiting:
 class Backlog:
     """Counts unanswered frames, and holds those that no stage has taken.
 
-    At most ``limit_frames`` are on their way at a time. When one more comes, the oldest silent one of
-    those that still wait is dropped, or the oldest of all if none is silent; a frame that a stage has taken
-    cannot be dropped. So a stall becomes a gap in what the model hears, never a lasting delay. Not
-    thread-safe: the owner locks.
+    At most ``limit_frames`` are under way at a time. One more drops the oldest silent frame that still waits,
+    or the oldest waiting one if none is silent; a frame in a stage cannot be dropped. So a stall becomes a
+    gap in what the model hears, never a lasting delay. Not thread-safe: the owner locks.
 
     Attributes:
         dropped_frames: frames dropped since the start.
@@ -38,17 +37,17 @@ class Backlog:
 
     @property
     def frames(self) -> int:
-        """Frames that came in and are neither answered nor dropped."""
+        """Number of frames that are neither answered nor dropped."""
         return len(self._waiting) + self._taken_frames
 
     @property
     def waiting_frames(self) -> int:
-        """Frames that no stage has taken."""
+        """Number of frames that no stage has taken."""
         return len(self._waiting)
 
     @property
     def taken_frames(self) -> int:
-        """Frames that the stages are processing."""
+        """Number of frames in the stages."""
         return self._taken_frames
 
     def push(self, pcm: Pcm) -> None:

@@ -49,7 +49,7 @@ def accelerator() -> str | None:
     """Return the name of mlx's accelerator on this machine, or None if mlx would use the CPU."""
     try:
         import mlx.core as mx  # noqa: PLC0415 - loading mlx takes a moment, and the parrot does not need it
-    except ImportError:  # mlx without a backend, or with one whose driver is missing
+    except ImportError:  # mlx has no backend, or its driver is missing
         return None
     if mx.metal.is_available():
         return "Metal"
@@ -105,7 +105,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
                 "The parrot cannot say given words; leave out --greeting, or take --engine moshi."
             )
         return EngineChoice(_parrot(options), "as asked", left_out=_left_out_by_parrot(options))
-    # Only now: loading mlx and querying the driver take time, which other engines do not need.
+    # Only now: importing mlx and querying the driver take time, and other engines need neither.
     found = accelerator()
     card = unused_gpu()
     hint = f"to have Moshi on it: {nvidia.REMEDY}; " if card else ""
@@ -133,7 +133,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
 
 def _left_out_by_parrot(options: EngineOptions) -> tuple[str, ...]:
     """Return the set options that only a model supports."""
-    # Who asks for a persona, or for one of PersonaPlex's voices, gets a model by that, and has not named one.
+    # A persona, or one of PersonaPlex's voices, selects a model by itself.
     is_named = options.model not in ("", PERSONAPLEX_REPO)
     asked = {
         "--listen": options.listens,
@@ -157,7 +157,7 @@ def _own_engine(options: EngineOptions) -> DuplexEngine:
     made = load(options.engine, "--engine")
     if not (isinstance(made, type) and issubclass(made, DuplexEngine)):
         raise PluginUnfit(f"--engine: expected a class derived from DuplexEngine, got {options.engine}.")
-    # Making one would fail as well, but with a traceback.
+    # Instantiation would fail as well, but with a traceback.
     if missing := sorted(getattr(made, "__abstractmethods__", ())):
         raise PluginUnfit(f"--engine: {options.engine} lacks {', '.join(missing)} (see engines/duplex.py).")
     for name, is_async in (("start", True), ("stop", True), ("open_session", False)):

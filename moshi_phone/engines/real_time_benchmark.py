@@ -16,9 +16,9 @@ from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.engines.duplex import DuplexEngine, DuplexSession, EngineUnavailable
 
 BUSY_SHARE = 0.8  # of 80 ms for a step; the rest absorbs hiccups
-MAX_CALLS = 256  # no extrapolation beyond it
+MAX_CALLS = 256  # no extrapolation beyond this number
 GIVE_UP_MS = 1000.0  # for a step; further measurements would not change the verdict
-TOLERATED_DROPS = 0.01  # a hiccup of the machine is not the engine's
+TOLERATED_DROPS = 0.01  # hiccups of the machine do not count
 
 
 class TooSlow(EngineUnavailable):
@@ -36,15 +36,15 @@ class TooSlow(EngineUnavailable):
 
 @dataclass(frozen=True)
 class Pace:
-    """What was measured.
+    """The result of a measurement.
 
     Attributes:
-        calls: how many talked at once.
-        frames: of 80 ms, fed to each.
-        stages: milliseconds of each stage for a frame, by its name.
-        answers: from a frame's arrival to its answer; None where nothing came back.
-        dropped_frames: of all calls, because the engine was too far behind.
-        untranscribed_frames: of all calls, that were answered but not transcribed.
+        calls: number of simultaneous calls.
+        frames: number of frames of 80 ms fed to each.
+        stages: durations of each stage for a frame in ms, by its name.
+        answers: delays from a frame to its answer; None if nothing was answered.
+        dropped_frames: frames of all calls that were dropped, because the engine was too far behind.
+        untranscribed_frames: frames of all calls that were answered but not transcribed.
     """
 
     calls: int
@@ -56,7 +56,7 @@ class Pace:
 
     @property
     def slowest(self) -> str:
-        """The stage that takes longest at p95."""
+        """The stage with the longest p95."""
         return max(self.stages, key=lambda stage: self.stages[stage].p95)
 
     @property
@@ -75,9 +75,9 @@ class Capacity:
     """Number of calls a machine holds, by each part alone; computed from measurements.
 
     Attributes:
-        steps: of the model; a step is for all calls at once, and takes a linear share more for each.
-        codecs: one core does one frame at a time.
-        memory: None where it is not known.
+        steps: by the model's steps, whose duration grows linearly with the number of calls.
+        codecs: by the codecs; a core processes one frame at a time.
+        memory: by the memory; None if unknown.
     """
 
     steps: int
@@ -90,7 +90,7 @@ class Capacity:
         return min(self.steps, self.codecs, self.steps if self.memory is None else self.memory)
 
     def __str__(self) -> str:
-        """All of it in one line, the tightest limit first."""
+        """All limits in one line, the lowest first."""
         parts = {"steps": self.steps, "codecs": self.codecs}
         if self.memory is not None:
             parts["memory"] = self.memory
@@ -101,17 +101,17 @@ class Capacity:
 def capacity(
     step_ms: Mapping[int, float], codec_ms: float, cores: int, *, memory: int | None = None
 ) -> Capacity:
-    """Compute how many calls a machine holds, with a fifth of the time left free.
+    """Compute the number of calls that a machine can hold, with a fifth of the time in reserve.
 
     Args:
-        step_ms: how long a step takes, by the calls in it; one number at least.
-        codec_ms: of a core, to encode and decode a frame.
-        cores: for the codecs.
-        memory: how many calls fit into memory.
+        step_ms: duration of a step, by the number of calls in it; at least one entry.
+        codec_ms: time of a core to encode and decode a frame.
+        cores: number of cores for the codecs.
+        memory: number of calls that fit into memory.
     """
     budget_ms = FRAME_MS * BUSY_SHARE
     few, many = min(step_ms), max(step_ms)
-    # Of one number of calls only, another call is taken to cost as much as the first: the worst case.
+    # With a single measurement, the worst case: each further call costs as much as the first.
     each_ms = (step_ms[many] - step_ms[few]) / (many - few) if many > few else step_ms[few] / few
     if step_ms[many] > budget_ms:
         steps = max((calls for calls, took_ms in step_ms.items() if took_ms <= budget_ms), default=0)
@@ -136,7 +136,7 @@ def report(pace: Pace) -> list[str]:
 
 
 def verdict(pace: Pace) -> str:
-    """Say in one line whether the machine is fast enough."""
+    """Return in one line whether the machine is fast enough."""
     if not pace.stages:
         return f"Verdict: too slow: not one of {pace.frames} frames was answered."
     slowest = pace.stages[pace.slowest]
@@ -156,9 +156,9 @@ async def measure(engine: DuplexEngine, calls: int, frames: int) -> Pace:
     """Feed a started engine with callers' noise, in real time.
 
     Args:
-        engine: started, and free.
-        calls: how many talk at once.
-        frames: of 80 ms, from each.
+        engine: started, without calls.
+        calls: number of simultaneous calls.
+        frames: number of frames of 80 ms from each.
 
     Raises:
         EngineBusy: when its capacity is smaller.
@@ -196,9 +196,9 @@ async def _talk(session: DuplexSession, frames: int) -> _Heard:
 
     async def listen() -> None:
         async for step in session.outputs():
-            while len(fed_at_s) > session.backlog_frames + 1:  # the oldest were dropped, and get no answer
+            while len(fed_at_s) > session.backlog_frames + 1:  # the oldest were dropped and get no answer
                 fed_at_s.popleft()
-            if step.pcm is None:  # nothing was to be said yet: a server was still being reached
+            if step.pcm is None:  # no audio yet: the server was still being connected
                 continue
             if fed_at_s:
                 heard.answers_ms.append((time.perf_counter() - fed_at_s.popleft()) * 1000)
@@ -211,12 +211,12 @@ async def _talk(session: DuplexSession, frames: int) -> _Heard:
     began_s = loop.time()
     try:
         for number in range(frames):
-            # Against the start, so that what one sleep takes too long is made up for by the next.
+            # Relative to the start, so that the next sleep compensates for one that was too long.
             await asyncio.sleep(began_s + number * FRAME_MS / 1000 - loop.time())
             fed_at_s.append(time.perf_counter())
-            # Noise: silent frames would be dropped first where the engine falls behind.
+            # Noise, because a lagging engine would drop silent frames first.
             session.feed((0.1 * rng.standard_normal(FRAME_SAMPLES)).astype(np.float32))
-        drain_s = 5 * FRAME_MS / 1000  # as many frames as may be under way (backlog.LIMIT_FRAMES)
+        drain_s = 5 * FRAME_MS / 1000  # the maximum number of frames under way (backlog.LIMIT_FRAMES)
         await asyncio.wait([listening], timeout=drain_s)
     finally:
         listening.cancel()

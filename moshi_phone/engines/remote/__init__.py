@@ -1,1 +1,1 @@
-"""Moshi servers elsewhere, over their WebSocket protocol."""
+"""An engine whose calls go to Moshi servers, by their WebSocket protocol."""

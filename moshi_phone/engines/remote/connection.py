@@ -1,4 +1,4 @@
-"""Opens a connection to a server, handshake included, and turns each failure into one sentence."""
+"""Connections to servers, including the handshake, and their errors in one sentence each."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from moshi_phone.engines.remote.server import Server
 
 NAME_MISMATCHES = (HOSTNAME_MISMATCH, 64)  # OpenSSL's, for a name and for an IP address
 PROBE_SECS = 5.0
-CLOSE_SECS = 1.0  # how long a server may take to complete the closing handshake
+CLOSE_SECS = 1.0  # time limit of a server's closing handshake
 MAX_MESSAGE_BYTES = 1 << 16  # 13 s of audio; servers send 80 ms
 
 
 class ServerFailed(Exception):
-    """A server failed; the text is one sentence that names it."""
+    """A server failed; the message is one sentence that names it."""
 
 
 class ServerUnreachable(ServerFailed):
-    """It failed before it accepted the call, so another server can still take it."""
+    """The server failed before it accepted the call; another server can still take it."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """How to authenticate, and how to check certificates.
+    """Authentication, and the verification of certificates.
 
     Attributes:
         token: sent as ``Authorization: Bearer``; empty for none.
-        tls: how certificates are checked; None where no server is encrypted.
+        tls: settings of the verification; None if no server uses TLS.
     """
 
     token: str = field(default="", repr=False)
@@ -47,17 +47,17 @@ class Access:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What each request carries."""
+        """Headers of each request."""
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
 
 def make_tls(ca_file: Path | None, *, insecure: bool) -> ssl.SSLContext:
-    """Make the TLS settings for servers.
+    """Create the TLS settings for servers.
 
     Args:
-        ca_file: certificates (PEM) that are trusted instead of the system's: authorities', or the server's
-            own, which is enough whatever name is in it.
-        insecure: check nothing.
+        ca_file: certificates (PEM) to trust instead of the system's: of authorities, or the server's own,
+            whose host name is then not checked.
+        insecure: whether to verify nothing.
 
     Raises:
         EngineUnavailable: when the file cannot be read.
@@ -68,7 +68,7 @@ def make_tls(ca_file: Path | None, *, insecure: bool) -> ssl.SSLContext:
         raise EngineUnavailable(
             f"--server-ca {ca_file}: cannot read certificates from it ({error})."
         ) from error
-    # Instead of the above: a pinning context would still check names.
+    # Replaces the context: a pinning one would still check names.
     if insecure:
         context = ssl.create_default_context()
         context.check_hostname = False
@@ -80,19 +80,19 @@ def make_tls(ca_file: Path | None, *, insecure: bool) -> ssl.SSLContext:
 async def open_chat(
     server: Server, query: dict[str, str], access: Access, wait_secs: float
 ) -> AsyncIterator[ClientConnection]:
-    """Connect, wait for the handshake, and give the connection; it is closed when the block ends.
+    """Connect, wait for the handshake, and yield the connection; it is closed at the end of the block.
 
-    Nothing is sent before the handshake: some servers lose it, others stay that far behind.
+    Nothing is sent before the handshake: some servers would lose it, others would stay behind by as much.
 
     Args:
-        server: which.
-        query: what its URL carries for this call.
+        server: the server.
+        query: the call's query for its URL.
         access: token and TLS settings.
-        wait_secs: how long all of this may take.
+        wait_secs: time limit for connection and handshake.
 
     Raises:
-        ServerUnreachable: when there is no connection.
-        ServerFailed: when there is no handshake.
+        ServerUnreachable: when the connection fails.
+        ServerFailed: when the handshake fails.
     """
     loop = asyncio.get_running_loop()
     until_s = loop.time() + wait_secs
@@ -110,7 +110,7 @@ async def open_chat(
         connection = await connecting
     except (OSError, WebSocketException, TimeoutError) as error:
         raise ServerUnreachable(f"Server {server.name} {_why(error, access)}") from error
-    # Closed on any exit, also when the handshake fails.
+    # Closed on any exit, also after a failed handshake.
     async with connection:
         try:
             async with asyncio.timeout_at(until_s):
@@ -138,23 +138,25 @@ async def _handshake(connection: ClientConnection, server: Server) -> None:
 
 
 async def probe(server: Server, access: Access) -> str | None:
-    """Check whether the server answers, without waking its model or touching a running call.
+    """Check whether the server answers, without loading its model or disturbing a running call.
 
-    A plain GET of the chat's path: all these servers refuse it, because it is no WebSocket, before they do
-    anything else.
+    Sends a plain GET of the chat's path, which all these servers refuse first of all, because it is no
+    WebSocket.
 
     Returns:
-        None if it answers, else one sentence on what is wrong.
+        None if it answers, else the error in one sentence.
     """
     timeout = aiohttp.ClientTimeout(total=PROBE_SECS)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=True) as http,  # by the same proxy as the call
+            aiohttp.ClientSession(
+                timeout=timeout, trust_env=True
+            ) as http,  # through the same proxy as a call
             http.get(
                 server.probe_url,
                 headers=access.headers,
                 ssl=access.tls if server.is_encrypted and access.tls is not None else True,
-                allow_redirects=False,  # a redirect would hide that this is no Moshi server
+                allow_redirects=False,  # following a redirect would hide that this is no Moshi server
             ) as answer,
         ):
             why = _why_status(answer.status)
@@ -168,12 +170,12 @@ async def probe(server: Server, access: Access) -> str | None:
 
 
 def close_code(error: ConnectionClosed) -> str:
-    """Name the code with which the other side closed."""
+    """Return the close code of the other side, as text."""
     return f"code {error.rcvd.code}" if error.rcvd is not None else "no close frame"
 
 
 def _why(error: BaseException, access: Access) -> str:
-    """Say what went wrong, without the URL, which may hold a persona."""
+    """Describe an error without the URL, which may contain a persona."""
     if isinstance(error, InvalidStatus):
         status = error.response.status_code
         return _why_status(status) or f"answered HTTP {status} instead of opening a WebSocket"
@@ -206,7 +208,7 @@ def _why_certificate(error: ssl.SSLCertVerificationError, *, is_file_given: bool
 
 
 def _why_status(status: int) -> str | None:
-    """Say what a status means that is not the refusal of a plain GET."""
+    """Describe an HTTP status other than the refusal of a plain GET."""
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return f"refuses access (HTTP {status}); --server-token sets the token"
     if status == HTTPStatus.NOT_FOUND:

@@ -39,17 +39,17 @@ CODER_THREADS = 2  # 1.1 ms of Opus for 80 ms of a call: enough for 100 calls
 
 
 class RemoteEngine(DuplexEngine):
-    """Holds the servers, and hands out sessions with them.
+    """Opens sessions with the servers.
 
     Args:
-        options: which servers, and how they are reached.
-        requested: what every call sets of the model.
+        options: the servers and the connections to them.
+        requested: settings of the model for every call.
         greeting_frames: see ``query.silent_frames``.
         probe: checks whether a server answers.
-        coder: where Opus is encoded; by default a few threads of its own.
+        coder: threads that encode Opus; by default a few of its own.
 
     Raises:
-        EngineUnavailable: when the options make no sense.
+        EngineUnavailable: when the options are invalid.
     """
 
     name = "remote"
@@ -76,7 +76,7 @@ class RemoteEngine(DuplexEngine):
                 f"--server names {', '.join(sorted(twice))} twice; --calls-per-server says how many calls "
                 "a server holds."
             )
-        for server in servers:  # so that a wrong setting fails at the start, and not at the first call
+        for server in servers:  # an invalid setting should fail at the start, not with the first call
             make_query(self._requested, server.profile)
         encrypted = any(server.is_encrypted for server in servers)
         tls = make_tls(options.server_ca, insecure=options.server_insecure) if encrypted else None
@@ -85,9 +85,9 @@ class RemoteEngine(DuplexEngine):
         self._sessions: set[RemoteSession] = set()
         self._probe = probe
         self._coder = coder or ThreadPoolExecutor(CODER_THREADS, thread_name_prefix="opus")
-        self._watching: asyncio.Task[None] | None = None  # from a start that succeeded to the stop
-        self._changed = asyncio.Event()  # wakes the watch: the time of the next probe may have changed
-        self.capacity = 0  # recomputed whenever a server comes, goes or gets a call
+        self._watching: asyncio.Task[None] | None = None  # from a successful start to the stop
+        self._changed = asyncio.Event()  # wakes the probing task: the time of the next probe may have changed
+        self.capacity = 0  # recomputed whenever a server changes state or gets a call
         self.supported_overrides = frozenset.intersection(
             *(supported_overrides(server.profile) for server in servers)
         )
@@ -205,10 +205,10 @@ class RemoteEngine(DuplexEngine):
         return other
 
     def on_failed(self, backend: Backend, error: str, *, server_failed: bool) -> None:
-        """Count a lost call; its server goes out of service if it is to blame."""
+        """Count a lost call; take its server out of service if that caused it."""
         if server_failed:
             self.lost_calls += 1
-            if backend.error != error:  # it was not taken out for this already
+            if backend.error != error:  # unless another call has already taken it out
                 self._take_out(backend, error)
 
     def on_closed(self, session: RemoteSession, backend: Backend) -> None:

@@ -1,8 +1,7 @@
-"""Cuts an Ogg stream into its pages, whatever it was split into on its way, and drops what is damaged.
+"""Splits an Ogg stream into its pages, independent of message boundaries, and drops damaged ones.
 
-sphn's reader accepts pages that are missing, but for one stray byte between two of them it raises at every
-call from then on, and it plays a page whose checksum is wrong as noise. So it is given whole, sound pages
-only. The format is RFC 3533.
+sphn's reader tolerates missing pages. But after a stray byte between two pages it raises at every call, and
+it plays a page with a wrong checksum as noise. So it gets only whole, intact pages. The format is RFC 3533.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class Page:
     """One page of an Ogg stream.
 
     Attributes:
-        data: the whole page, its header included.
+        data: the whole page, including its header.
         sound: whether its checksum is right.
     """
 
@@ -32,12 +31,12 @@ class Page:
 
 
 class PageSplitter:
-    """Takes bytes as they come and gives the pages in them, each as soon as its last byte is there.
+    """Extracts pages from a stream of bytes, each as soon as it is complete.
 
-    It never holds more than one page, 65,307 bytes.
+    Holds one page at most, 65,307 bytes.
 
     Attributes:
-        skipped_bytes: bytes so far that belonged to no page.
+        skipped_bytes: number of bytes outside pages so far.
     """
 
     def __init__(self) -> None:
@@ -45,7 +44,7 @@ class PageSplitter:
         self.skipped_bytes = 0
 
     def push(self, data: bytes) -> list[Page]:
-        """Return the pages that are complete with this data, damaged ones among them."""
+        """Return the pages that this data completes, including damaged ones."""
         self._rest += data
         pages: list[Page] = []
         while page := self._next_page():
@@ -57,7 +56,7 @@ class PageSplitter:
             self._skip_to_capture()
             length = _page_bytes(self._rest)
             if length is None or len(self._rest) < length:
-                # A damaged header can claim many seconds of audio: do not wait for those.
+                # A damaged header may claim many seconds of audio; do not wait for them.
                 at = self._sound_page_within()
                 if at is None:
                     return None
@@ -66,13 +65,13 @@ class PageSplitter:
             data, rest = self._rest[:length], self._rest[length:]
             sound = is_sound(data)
             if not sound and not rest.startswith(CAPTURE[: len(rest)]):
-                self._skip(len(CAPTURE))  # its length is wrong too: the next page may begin within it
+                self._skip(len(CAPTURE))  # its length may be wrong as well: the next page may begin within it
                 continue
             self._rest = rest
             return Page(data, sound)
 
     def _sound_page_within(self) -> int | None:
-        """Find where a whole page begins within one that is not complete."""
+        """Return the offset of an intact page within an incomplete one."""
         at = self._rest.find(CAPTURE, len(CAPTURE))
         while at >= 0:
             length = _page_bytes(self._rest[at:])
@@ -99,14 +98,14 @@ class PageSplitter:
 
 
 def is_sound(page: bytes) -> bool:
-    """Say whether a page's checksum is right."""
+    """Return whether a page's checksum is correct."""
     return checksum(page) == int.from_bytes(page[_CHECKSUM], "little")
 
 
 def checksum(page: bytes) -> int:
     """Compute a page's CRC-32: polynomial 0x04c11db7, most significant bit first, nothing inverted.
 
-    zlib's has the same polynomial with all bits the other way round, and inverts before and after.
+    zlib's CRC has the same polynomial in reversed bit order, and inverts before and after.
     """
     plain = page[: _CHECKSUM.start] + bytes(4) + page[_CHECKSUM.stop :]
     reflected = zlib.crc32(plain.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
@@ -114,7 +113,7 @@ def checksum(page: bytes) -> int:
 
 
 def _page_bytes(data: bytes) -> int | None:
-    """Return the length of the page that the data begins with, or None while its header is not complete."""
+    """Return the length of the page at the start of the data; None while its header is incomplete."""
     if len(data) < _HEADER_BYTES:
         return None
     table = data[_HEADER_BYTES : _HEADER_BYTES + data[_SEGMENTS_AT]]

@@ -1,4 +1,4 @@
-"""Which servers answer, and how they are reached. The command line is made from these fields."""
+"""Options of remote servers. The command line is generated from these fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moshi_phone.engines.remote.server_profile import ServerKind
 
 @dataclass(frozen=True)
 class RemoteOptions:
-    """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+    """Each field is a command-line option; ``metadata["help"]`` is its text in ``--help``."""
 
     GROUP: ClassVar = "engine"
 

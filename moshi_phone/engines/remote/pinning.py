@@ -1,7 +1,8 @@
-"""TLS that trusts a certificate which was named itself, whatever name is in it.
+"""TLS with pinned certificates: a given certificate is trusted under any host name.
 
-Kyutai's Rust backend makes a certificate for ``localhost``, and is reached under other names. A file with
-that very certificate says enough; of all others, signed by an authority in the file, the name must fit.
+Kyutai's Rust backend creates a certificate for ``localhost``, but is reached under other names. A file with
+that very certificate is sufficient. Certificates signed by an authority in the file must have the host's
+name.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ HOSTNAME_MISMATCH = 62  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH
 
 
 class PinningContext(ssl.SSLContext):
-    """Checks certificates against those of a file (PEM): the server's own, or authorities'.
+    """Verifies certificates against a file (PEM): the server's own, or those of authorities.
 
     Attributes:
         pinned: the file's certificates, as DER.
@@ -25,24 +26,24 @@ class PinningContext(ssl.SSLContext):
 
     @classmethod
     def from_file(cls, path: Path) -> PinningContext:
-        """Make one.
+        """Create a context.
 
         Raises:
             OSError, ssl.SSLError: when certificates cannot be read from the file.
         """
         context = cls(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False  # done below, where the certificate is known
+        context.check_hostname = False  # done below, after the handshake
         context.verify_mode = ssl.CERT_REQUIRED
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a server's own ends the chain, too
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a pinned certificate may end the chain, too
         context.load_verify_locations(cafile=str(path))
         context.pinned = frozenset(_ders(path.read_text()))
-        # asyncio and uvloop both speak TLS through this class.
+        # asyncio and uvloop both use this class for TLS.
         context.sslobject_class = _CheckedObject
         return context
 
 
 class _CheckedObject(ssl.SSLObject):
-    """Ends the handshake, before anything is sent, where the name does not fit."""
+    """Aborts the handshake on a wrong host name, before any data is sent."""
 
     def do_handshake(self) -> None:
         """See ``ssl.SSLObject``."""
@@ -58,9 +59,9 @@ class _CheckedObject(ssl.SSLObject):
 
 
 def names(certificate: Any, host: str) -> bool:
-    """Whether a certificate, as ``getpeercert`` gives it, is for a host: a name, or an IP address.
+    """Return whether a certificate, in the form of ``getpeercert``, is for a host name or an IP address.
 
-    A wildcard stands for the first label alone, as RFC 6125 has it.
+    A wildcard matches the first label only (RFC 6125).
     """
     alternatives = certificate.get("subjectAltName", ())
     try:

@@ -1,4 +1,4 @@
-"""Which server takes the next call: leases, and servers out of service. Time is an argument."""
+"""Selection of a server for each call: leases, and servers out of service. Time is an argument."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ IDLE_PROBE_S = 10.0  # between two probes of a server without calls
 
 @dataclass
 class Backend:
-    """A server and what is known of it.
+    """A server and its state.
 
     Attributes:
-        server: which.
-        capacity: how many calls it may hold.
-        calls: how many it holds.
-        served: how many it has taken since the start.
+        server: the server.
+        capacity: maximum number of its calls.
+        calls: number of its running calls.
+        served: number of its calls since the start.
         error: one sentence on why it gets no calls; None while it does.
-        failures: since a call last reached its model; each makes the next pause longer.
-        next_probe_s: when it is to be probed next.
+        failures: number of failures since a call last reached its model; each one lengthens the next pause.
+        next_probe_s: time of its next probe.
     """
 
     server: Server
@@ -37,16 +37,16 @@ class Backend:
 
     @property
     def free(self) -> int:
-        """Number of further calls that it can take now."""
+        """Number of its free leases."""
         return 0 if self.error is not None else max(self.capacity - self.calls, 0)
 
 
 class BackendPool:
-    """Hands out servers, one lease a call.
+    """Leases servers to calls.
 
     Args:
-        servers: in the order in which they are preferred.
-        calls_per_server: how many leases each gives at once.
+        servers: in the order of preference.
+        calls_per_server: number of leases of each.
     """
 
     def __init__(self, servers: Sequence[Server], calls_per_server: int = 1) -> None:
@@ -54,23 +54,23 @@ class BackendPool:
 
     @property
     def calls(self) -> int:
-        """Leases that are out."""
+        """Number of leases in use."""
         return sum(backend.calls for backend in self.backends)
 
     @property
     def free(self) -> int:
-        """Leases that are free now."""
+        """Number of free leases."""
         return sum(backend.free for backend in self.backends)
 
     @property
     def error(self) -> str | None:
-        """One sentence when no server is in service, else None."""
+        """One sentence if no server is in service, else None."""
         errors = [backend.error for backend in self.backends if backend.error is not None]
         return None if len(errors) < len(self.backends) else " ".join(f"{one.rstrip('.')}." for one in errors)
 
     def lease(self) -> Backend | None:
-        """Lease the server with the most room; None when there is none."""
-        # max takes the first of equals: servers are preferred in the order of --server.
+        """Lease the server with the most free leases; None if all are taken."""
+        # max returns the first of equals, so the order of --server is the order of preference.
         backend = max(self.backends, key=lambda backend: backend.free, default=None)
         if backend is None or not backend.free:
             return None
@@ -82,7 +82,7 @@ class BackendPool:
         """Return a lease. The server is not probed at once: it may still be cleaning up.
 
         Raises:
-            ValueError: when none was given.
+            ValueError: when it has no lease.
         """
         if backend.calls == 0:
             raise ValueError(f"expected a lease of {backend.server.name}, got one more than were given")
@@ -91,20 +91,20 @@ class BackendPool:
             backend.next_probe_s = now_s + IDLE_PROBE_S
 
     def reached(self, backend: Backend) -> None:
-        """Record that a call has reached the server's model: it works."""
+        """Record that a call has reached the server's model, so the server works."""
         backend.failures = 0
 
     def failed(self, backend: Backend, error: str, now_s: float) -> None:
         """Take a server out of service, for longer each time."""
         backend.error = error
-        # Doubled with each failure, so that a dead server is probed once a minute.
+        # Doubled with each failure, so that a dead server is probed once a minute in the end.
         backend.next_probe_s = now_s + min(FIRST_PAUSE_S * 2**backend.failures, MAX_PAUSE_S)
         backend.failures += 1
 
     def due(self, now_s: float) -> list[Backend]:
         """Return the servers to probe now: those out of service, and those without calls.
 
-        A server with a call is not probed: the call shows whether it works.
+        A server with a call is not probed, because the call shows whether it works.
         """
         return [backend for backend in self._to_probe() if backend.next_probe_s <= now_s]
 
@@ -113,7 +113,7 @@ class BackendPool:
         return min((backend.next_probe_s for backend in self._to_probe()), default=math.inf)
 
     def record_probe(self, backend: Backend, error: str | None, now_s: float) -> None:
-        """Record a probe: a server that answers goes into service, any other out of it."""
+        """Record a probe's result: a server that answers is in service, any other is not."""
         if error is not None:
             self.failed(backend, error, now_s)
             return

@@ -1,6 +1,6 @@
-"""The protocol of Moshi servers, ``/api/chat``: binary WebSocket messages whose first byte is their kind.
+"""The protocol of Moshi servers, ``/api/chat``: binary WebSocket messages; the first byte is the kind.
 
-Kyutai's Python server (``moshi.server``), Kyutai's Rust backend and NVIDIA's PersonaPlex server speak it.
+Kyutai's Python server (``moshi.server``), Kyutai's Rust backend and NVIDIA's PersonaPlex server use it.
 Only audio is ever sent: the Rust backend ends the session on a kind that it does not know, and the others
 ignore all but audio.
 """
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 CHAT_PATH = "/api/chat"
-_TEXT_CHARACTERS = 200  # of a server's error that are worth repeating
+_TEXT_CHARACTERS = 200  # of a server's error message to show
 
 
 class Kind(IntEnum):
-    """What a message is, by its first byte."""
+    """The kind of a message: its first byte."""
 
-    HANDSHAKE = 0  # the model is ready for this client; some servers add their version
+    HANDSHAKE = 0  # the model is ready for this client; some servers append their version
     AUDIO = 1  # Ogg pages of Opus, 24 kHz mono; a message may hold any part of the stream
-    TEXT = 2  # UTF-8; a piece of what the model says, with a blank where a word begins
+    TEXT = 2  # UTF-8; a piece of the model's words, with a blank before each word
     CONTROL = 3
     METADATA = 4  # JSON
     ERROR = 5  # UTF-8, for people
@@ -28,11 +28,11 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message of the server.
+    """A message from the server.
 
     Attributes:
-        kind: what it is.
-        payload: all after the first byte.
+        kind: its kind.
+        payload: everything after the first byte.
     """
 
     kind: Kind
@@ -40,23 +40,23 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The payload as text; what is not UTF-8 becomes replacement characters."""
+        """The payload as text; invalid UTF-8 becomes replacement characters."""
         return self.payload.decode(errors="replace")
 
     @property
     def error(self) -> str:
-        """The payload as one short line that can be shown and logged."""
+        """The payload as one short line, for people and the log."""
         printable = "".join(character if character.isprintable() else " " for character in self.text)
         return " ".join(printable.split())[:_TEXT_CHARACTERS] or "without a word"
 
 
 def decode(data: bytes | str) -> Message | None:
-    """Understand what a server sent; None for what is to be skipped: empty, text, or of an unknown kind."""
+    """Parse a message; return None for one to ignore: empty, text, or of an unknown kind."""
     if isinstance(data, str) or not data or data[0] > max(Kind):
         return None
     return Message(Kind(data[0]), data[1:])
 
 
 def encode_audio(ogg: bytes) -> bytes:
-    """Make the one message that is ever sent: a part of the caller's Ogg stream."""
+    """Encode the only message that is ever sent: a part of the caller's Ogg stream."""
     return bytes((Kind.AUDIO,)) + ogg

@@ -1,4 +1,4 @@
-"""What a call sets of a server: the query of its URL, and whether the model speaks first."""
+"""A call's settings for a server: the query of its URL, and whether the model speaks first."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Greeting = Literal["speech", "silence", "none"]
 
 @dataclass(frozen=True)
 class RemoteCallSettings:
-    """What a call asks of its server. Servers differ in what they support.
+    """A call's settings for its server. Servers differ in what they support.
 
     Attributes:
         persona: the role of the model, in words; empty for none.
         voice: name of a PersonaPlex voice; empty for the default one.
-        greeting: whether the model is to speak first.
+        greeting: whether the model speaks first.
         greeting_words: the words of the greeting; empty leaves them to the model.
         sampling: temperatures and top-k, by our options' names.
         seed: None for a new one each time.
@@ -50,22 +50,22 @@ class RemoteCallSettings:
 
 
 def supported_overrides(profile: ServerProfile) -> frozenset[str]:
-    """Say which fields of a ``CallOverrides`` this kind of server can fulfil."""
+    """Return the fields of ``CallOverrides`` that this kind of server supports."""
     by_prompt = frozenset({"persona", "voice", "greeting"}) if profile.prompts else frozenset[str]()
     return by_prompt | (frozenset({"temperature"}) if "text_temperature" in profile.sampling else frozenset())
 
 
 def make_query(requested: RemoteCallSettings, profile: ServerProfile) -> dict[str, str]:
-    """Return the query that sets on a server what its kind supports.
+    """Return the query with the settings that the server supports.
 
     Raises:
-        EngineUnavailable: when the persona is too long or the voice is none of the server's.
+        EngineUnavailable: when the persona is too long or the server does not have the voice.
     """
     wanted = dict(requested.sampling)
     query = {
         name: f"{wanted[ours]:g}"
         for ours, name in profile.sampling.items()
-        # To our options 0 means all tokens; a server's own default is nearest to that.
+        # In our options, 0 means all tokens; a server's own default is closest to that.
         if ours in wanted and not (ours.endswith("top_k") and wanted[ours] == 0)
     }
     if requested.seed is not None:
@@ -93,7 +93,7 @@ def _greets(words: str) -> str:
 
 
 def check_voice(name: str) -> str:
-    """Return a voice's name if PersonaPlex's server has it. The server itself would load any file.
+    """Return a voice's name if PersonaPlex's server has it. Unchecked, the server would load any file.
 
     Raises:
         EngineUnavailable: when there is no such voice.
@@ -121,13 +121,13 @@ def unsupported_settings(requested: RemoteCallSettings, profile: ServerProfile) 
 
 
 def silent_frames(requested: RemoteCallSettings, profile: ServerProfile, greeting_frames: int) -> int:
-    """Return the number of frames for which the model gets silence, so that it speaks first.
+    """Return the number of silent frames that make the model speak first.
 
-    With a server that takes prompts, the prompt makes it speak first, and the number is 0.
+    A server with prompts speaks first because of the prompt; the number is 0.
 
     Args:
-        requested: whether it is to speak first.
-        profile: of the server.
-        greeting_frames: of 80 ms, for servers without prompts.
+        requested: whether it should speak first.
+        profile: the server's profile.
+        greeting_frames: number of frames of 80 ms, for servers without prompts.
     """
     return greeting_frames if requested.greeting == "speech" and not profile.prompts else 0

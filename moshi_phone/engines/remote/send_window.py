@@ -1,8 +1,8 @@
-"""Which frames are on the way to a server, which of them await an answer, and which never get one.
+"""The frames under way to a server: in transit, awaiting an answer, or never answered.
 
-A server answers with fewer frames than it hears. Kyutai's drops its first, and each model's first answers
-come out late: such a server stays that many frames short for the whole call, which is no delay. Beyond that
-offset, every missing answer is delay: frames on the wire, or frames that the server has yet to process.
+A server answers fewer frames than it gets. Kyutai's drops the first one, and every model's first answers are
+late: such a server leaves a constant number of frames unanswered, which is no delay. Beyond that offset,
+every missing answer is delay: frames in transit, or frames that the server has not processed yet.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections import deque
 from moshi_phone.audio.formats import FRAME_MS, Pcm
 from moshi_phone.engines.backlog import Backlog
 
-AHEAD_FRAMES = 3  # sent and owed, beside those on the wire; enough for a server to go on after a hiccup
-FIRST_ANSWER_FRAMES = 4  # more of them before the first answer, while the offset is unknown
-WAITING_FRAMES = 2  # wait here beyond that, 400 ms in all; then frames are dropped, silent ones first
-SWALLOWED_AFTER_S = 1.0  # without an answer for so long, frames that are owed count as never answered
+AHEAD_FRAMES = 3  # sent and unanswered, in addition to those in transit; enough to continue after a hiccup
+FIRST_ANSWER_FRAMES = 4  # more of them until the first answer, while the offset is unknown
+WAITING_FRAMES = 2  # further ones wait here, 400 ms in all; then frames are dropped, silent ones first
+SWALLOWED_AFTER_S = 1.0  # after this time without an answer, missing ones count as never answered
 _MAX_WIRE_S = 2.0
 _MUCH_SHORTER_S = 0.02
 
@@ -25,49 +25,48 @@ class SendWindow:
     """Counts one call's frames to a server and back. Pure: time is an argument, in seconds.
 
     Attributes:
-        unanswered_offset_frames: how many frames the server leaves unanswered for good; None before its first
-            answer.
+        unanswered_offset_frames: number of frames that the server never answers; None until it answers.
     """
 
     def __init__(self) -> None:
         self.unanswered_offset_frames: int | None = None
         self._waiting = Backlog(WAITING_FRAMES)
-        self._unanswered_s: deque[float] = deque()  # when each of these was taken to be sent
+        self._unanswered_s: deque[float] = deque()  # send time of each of these
         self._wire_s = self._believed_wire_s = math.inf
-        self._moved_s = -math.inf  # when something was last sent or answered
+        self._moved_s = -math.inf  # time of the last frame sent or answered
 
     @property
     def behind_frames(self) -> int:
-        """Frames that wait here, are on the wire, or are owed an answer."""
+        """Number of frames that wait here, are in transit, or await an answer."""
         return self._waiting.frames + self._owed_frames
 
     @property
     def dropped_frames(self) -> int:
-        """Frames that were never sent, because the server was too far behind."""
+        """Number of frames never sent, because the server was too far behind."""
         return self._waiting.dropped_frames
 
     @property
     def wire_s(self) -> float:
-        """Round-trip time to the server, as far as it is known; 0 before."""
+        """Round-trip time to the server; 0 while unknown."""
         return self._wire_s if math.isfinite(self._wire_s) else 0.0
 
     def set_wire(self, there_and_back_s: float) -> None:
-        """Record a round-trip time; the shortest counts.
+        """Record a round-trip time; the minimum counts.
 
-        A server that blocks while its model works answers a ping late, so longer times say nothing.
+        A server that blocks during its model's steps answers a ping late, so longer times are meaningless.
         """
         there_and_back_s = min(max(there_and_back_s, 0.0), _MAX_WIRE_S)
         self._wire_s = min(self._wire_s, there_and_back_s)
         if self._believed_wire_s - self._wire_s > _MUCH_SHORTER_S:
             self._believed_wire_s = self._wire_s
-            self.unanswered_offset_frames = None  # frames were thought to be on the wire that the server had
+            self.unanswered_offset_frames = None  # frames counted as in transit had arrived
 
     def push(self, pcm: Pcm) -> None:
         """Add the caller's next frame, and drop one if too many wait."""
         self._waiting.push(pcm)
 
     def take(self, now_s: float) -> Pcm | None:
-        """Return the next frame to send, or None while the server has enough, or nothing waits."""
+        """Return the next frame to send; None while the server has enough or nothing waits."""
         if not self._waiting.waiting_frames:
             return None
         if self._owed_frames >= self._ahead_frames:
@@ -84,8 +83,7 @@ class SendWindow:
         """Count one answer of the server.
 
         Returns:
-            Seconds since the frame that this answers was taken; None when the server sends more frames than
-            it got.
+            Seconds since the answered frame was taken; None if the server sends more frames than it got.
         """
         self._moved_s = now_s
         if not self._unanswered_s:

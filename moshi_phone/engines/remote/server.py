@@ -1,4 +1,4 @@
-"""A server as named on the command line: its address and its kind."""
+"""A server given on the command line: its address and its kind."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from moshi_phone.engines.remote.protocol import CHAT_PATH
 from moshi_phone.engines.remote.server_profile import KINDS, PROFILES, ServerKind, ServerProfile
 from moshi_phone.runtime.urls import split_url
 
-_USUAL_PORT = 8998  # of all these servers; a URL without a port means 80 or 443, as everywhere
+_USUAL_PORT = 8998  # of all these servers; a URL without a port means 80 or 443, as usual
 _SCHEMES = {"ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
-MAX_QUERY_BYTES = 6000  # aiohttp, on which two of the servers are built, takes 8,190 for the whole line
+MAX_QUERY_BYTES = 6000  # aiohttp, which two of the servers use, accepts 8,190 for the whole line
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Server:
     """One Moshi server.
 
     Attributes:
-        name: its host and port, for people; holds nothing secret.
-        url: of its chat, ``ws://`` or ``wss://``, with the query that was given with it.
-        profile: what it can do.
+        name: its host and port, for people; contains no secret.
+        url: of its chat, ``ws://`` or ``wss://``, with the given query.
+        profile: properties of its kind.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Server:
 
     @property
     def probe_url(self) -> str:
-        """URL whose plain GET shows whether the server answers, without waking its model."""
+        """URL for a plain GET that shows whether the server answers, without loading its model."""
         parts = urlsplit(self.url)
         return urlunsplit(("https" if self.is_encrypted else "http", parts.netloc, parts.path, "", ""))
 
@@ -44,7 +44,7 @@ class Server:
         """Return the URL of a call.
 
         Args:
-            query: what the call sets; it goes before what was given with the server's URL.
+            query: the call's settings; they precede the query given with the server's URL.
         """
         parts = urlsplit(self.url)
         merged = dict(parse_qsl(parts.query, keep_blank_values=True)) | query
@@ -55,7 +55,7 @@ def parse_server(given: str, default_kind: ServerKind) -> Server:
     """Parse a value of ``--server``: ``ws://gpu-1:8998`` or ``wss://gpu-2:8998#rust``.
 
     Raises:
-        EngineUnavailable: when it is not such a URL.
+        EngineUnavailable: when the URL is invalid.
     """
     wrong = f"--server: expected a URL like ws://gpu-1:{_USUAL_PORT}"
     parts = split_url(given)

@@ -1,4 +1,4 @@
-"""How the servers that speak this protocol differ, as data: no other file tests a server's kind."""
+"""The differences between the kinds of servers, as data: no other file tests a server's kind."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ KINDS: tuple[ServerKind, ...] = ("kyutai", "rust", "personaplex")
 
 @dataclass(frozen=True)
 class ServerProfile:
-    """What a kind of server can do, and what it must not be sent.
+    """Abilities and limits of a kind of server.
 
     Attributes:
-        kind: as ``--server-kind`` spells it.
-        title: for people.
-        sampling: our option's name to the query's, for what a call may set of the sampling.
+        kind: its name in ``--server-kind``.
+        title: its name for people.
+        sampling: maps our options to the query's names, for sampling settings of a call.
         prompts: whether the query must carry a persona and a voice.
         holds_many: whether it serves several clients at once; others let the second wait in silence.
-        limit_frames: after how many frames it ends every call by itself; None for never.
-        seeds: names of the query for a seed; where there are none a seed must not be sent.
-        forbidden: what the query must not carry, because the server breaks on it.
+        limit_frames: number of frames after which it ends every call; None for no limit.
+        seeds: the query's names for a seed; without one, no seed must be sent.
+        forbidden: keys that the query must not contain, because the server fails on them.
     """
 
     kind: ServerKind
@@ -52,10 +52,10 @@ PROFILES: Mapping[ServerKind, ServerProfile] = MappingProxyType(
                 }
             ),
             holds_many=True,
-            limit_frames=4500,  # 360 s, whatever the query asks for
+            limit_frames=4500,  # 360 s, regardless of the query
             seeds=("text_seed", "audio_seed"),
         ),
-        # A seed raises KeyError there, before the handshake.
+        # A seed makes it raise KeyError, before the handshake.
         "personaplex": ServerProfile(
             "personaplex", "NVIDIA's PersonaPlex server", prompts=True, forbidden=("seed",)
         ),

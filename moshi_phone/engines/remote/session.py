@@ -1,9 +1,9 @@
-"""One call with a server: sends it the caller's frames, and gives its speech as steps.
+"""One call with a server: sends the caller's frames, and returns its speech as steps.
 
     feed → flow → [Opus] → socket → server → socket → [Opus] → outputs
 
-Frames before the handshake are not sent: servers lose them, or stay behind by as many. Each is answered by a
-step without sound, so that the playout clock goes on.
+Frames before the handshake are not sent: servers would lose them, or stay behind by as many. Each is answered
+by a step without sound, so that the playout clock continues.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from moshi_phone.engines.remote.send_window import SendWindow
 from moshi_phone.engines.step_queue import StepQueue
 
 PING_EVERY_S = 5.0
-HUNG_S = 0.8  # twice what a server may be behind; owing an answer for so long is no good end of a call
-MAX_TEXT_CHARS = 1000  # that wait for the next audio; a server says a word a frame at most
-_LIMIT_SLACK_FRAMES = 25  # a server that closes so near to its limit has reached it
+HUNG_S = 0.8  # twice a server's permitted delay; a call that ends with answers missing for longer has failed
+MAX_TEXT_CHARS = 1000  # that wait for the next audio; a server sends one word a frame at most
+_LIMIT_SLACK_FRAMES = 25  # a server that closes this close to its limit has reached it
 
 
 @dataclass(frozen=True)
 class CallSettings:
-    """What one call sets of its server.
+    """One call's settings of its server.
 
     Attributes:
-        query: of the chat's URL.
-        silent_frames: how many of the first frames are replaced by silence, so that the model speaks first.
-        limit_frames: after how many frames the server ends the call by itself; None for never.
+        query: query of the chat's URL.
+        silent_frames: number of first frames replaced by silence, so that the model speaks first.
+        limit_frames: number of frames after which the server ends the call; None for no limit.
     """
 
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -57,16 +57,16 @@ class CallSettings:
 
 
 class SessionOwner(Protocol):
-    """What a session needs of the engine it belongs to."""
+    """The engine's interface for its sessions."""
 
     def on_reached(self, backend: Backend) -> None:
         """Record that the call has reached the server's model."""
 
     def move(self, backend: Backend, error: str) -> Backend | None:
-        """Record that a server cannot be reached, and give another one for the call, or None."""
+        """Record that a server cannot be reached; return another one for the call, or None."""
 
     def on_failed(self, backend: Backend, error: str, *, server_failed: bool) -> None:
-        """Record that the call is lost, and whether its server is to blame."""
+        """Record that the call is lost, and whether its server caused it."""
 
     def on_closed(self, session: RemoteSession, backend: Backend) -> None:
         """Record that the session is over and its server free."""
@@ -103,18 +103,18 @@ class RemoteSession(DuplexSession):
         self._loop = asyncio.get_running_loop()
         self._encoder = OpusEncoder()
         self._decoder = OpusDecoder()
-        self._flow = SendWindow()  # decides when the next frame may be sent
+        self._flow = SendWindow()  # decides when to send the next frame
         self._to_send = asyncio.Event()  # set when the window may have opened
         self._steps = StepQueue()
         self._rest = np.zeros(0, np.float32)  # decoded audio, less than a frame
         self._text = ""
         self._opus_ms = 0.0  # of the last encoding, for the timings
-        self._connected = False  # whether the handshake has come; until then frames are not sent
+        self._connected = False  # whether the handshake is complete; until then, no frames are sent
         self._settings = CallSettings()
         self._began_s = self._loop.time()  # of the waiting, then of the conversation
         self._heard_s = 0.0  # when the server last sent audio
         self._sent_s = 0.0
-        self._sent_frames = 0  # with which the server's limit is compared
+        self._sent_frames = 0  # compared with the server's limit
         self._error: EngineFailed | None = None
         self._closed = False
         self._talking = asyncio.create_task(self._talk())  # owns the connection
@@ -130,7 +130,7 @@ class RemoteSession(DuplexSession):
         if self._closed or self._error is not None:
             return
         if not self._connected:
-            self._steps.push(DuplexStep(None))  # or the watchdog of the call would take waiting for hanging
+            self._steps.push(DuplexStep(None))  # otherwise the call's watchdog would count waiting as hanging
             return
         self._flow.push(pcm)
         self._to_send.set()
@@ -163,7 +163,7 @@ class RemoteSession(DuplexSession):
         self._talking.cancel()
         try:
             await asyncio.wait([self._talking])
-        finally:  # also for who gives up waiting: a lease that never came back would be a call fewer for good
+        finally:  # also after a cancellation: an unreturned lease would reduce the capacity for ever
             if self._error is None and (error := self._what_hangs()):
                 self._owner.on_failed(self._backend, error, server_failed=True)
             self._owner.on_closed(self, self._backend)
@@ -174,7 +174,7 @@ class RemoteSession(DuplexSession):
                 try:
                     await self._talk_with(self._backend)
                 except ServerUnreachable as error:
-                    # Nothing of the call is lost yet, so another server can still take it.
+                    # Nothing has been sent yet, so another server can take the call.
                     other = self._owner.move(self._backend, str(error))
                     if other is None:
                         raise
@@ -183,7 +183,7 @@ class RemoteSession(DuplexSession):
             self._fail(str(error), server_failed=True)
         except _LimitReached as limit:
             self._fail(str(limit), server_failed=False)
-        except Exception as error:  # whatever it is, the caller must not hear silence for ever
+        except Exception as error:  # any other error: the caller must not hear silence for ever
             self._fail(f"{self.display_name}: the session broke ({error!r})", server_failed=False)
 
     async def _talk_with(self, backend: Backend) -> None:
@@ -195,12 +195,12 @@ class RemoteSession(DuplexSession):
             self._connected = True
             receiving = asyncio.create_task(self._receive(connection))
             sending = asyncio.create_task(self._send(connection))
-            # Its failure alone ends nothing: the round trip is then what it was.
+            # Its failure ends nothing: the last round-trip time stays.
             pinging = asyncio.create_task(self._measure_wire(connection))
             try:
                 await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_COMPLETED)
                 if sending.done():
-                    sending.result()  # what broke there is no fault of the server's, which hears nothing now
+                    sending.result()  # an error of ours, not of the server, which gets no audio now
                 await receiving
             finally:
                 for task in (receiving, sending, pinging):
@@ -216,7 +216,7 @@ class RemoteSession(DuplexSession):
         raise self._closed_early("code 1000")  # the iteration ends without an error
 
     async def _send(self, connection: ClientConnection) -> None:
-        with contextlib.suppress(ConnectionClosed):  # the receiving side tells
+        with contextlib.suppress(ConnectionClosed):  # the receiving side reports it
             while True:
                 await self._to_send.wait()
                 self._to_send.clear()
@@ -247,7 +247,7 @@ class RemoteSession(DuplexSession):
         if message.kind is Kind.ERROR:
             raise ServerFailed(f"{self.display_name} reports an error: {message.error}")
         if message.kind is Kind.TEXT:
-            # Kept for the next audio, with which it is said.
+            # Stored for the next audio, with which it is spoken.
             self._text = (self._text + message.text)[-MAX_TEXT_CHARS:]
         elif message.kind is Kind.AUDIO:
             began_s = self._loop.time()
@@ -260,7 +260,7 @@ class RemoteSession(DuplexSession):
     def _answer(self, pcm: Pcm, decode_ms: float) -> None:
         self._heard_s = self._loop.time()
         delay_s = self._flow.answered(self._heard_s)
-        self._to_send.set()  # frames may have waited for this
+        self._to_send.set()  # frames may wait for this
         timings_ms = dict[str, float]()
         if delay_s is not None:
             timings_ms["opus"] = self._opus_ms + decode_ms
@@ -283,7 +283,7 @@ class RemoteSession(DuplexSession):
         )
 
     def _what_hangs(self) -> str | None:
-        """Describe what the server owed when the call was ended from elsewhere; None if nothing for long."""
+        """Describe answers that were missing for long when the call was ended elsewhere, or return None."""
         now_s = self._loop.time()
         if not self._connected:
             waited_s = now_s - self._began_s
@@ -302,4 +302,4 @@ class RemoteSession(DuplexSession):
 
 
 class _LimitReached(Exception):
-    """A server ended the call because it never holds a longer one."""
+    """A server ended the call at its maximum length."""

@@ -1,1 +1,1 @@
-"""Mimi: encoders and decoders for calls, each in a thread of its own."""
+"""Mimi: encoders and decoders of calls, each in its own thread."""

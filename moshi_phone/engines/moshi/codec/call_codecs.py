@@ -1,4 +1,4 @@
-"""The codecs of all calls: an encoder and a decoder each."""
+"""The codecs of all calls: an encoder and a decoder for each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CODECS_PER_CALL = 2
 
 @dataclass(frozen=True)
 class CallCodecs:
-    """Pools for both directions. They are one and the same unless callers are transcribed.
+    """Pools for both directions: the same pool, unless callers are transcribed.
 
     Attributes:
         encoders: of 8 codebooks; of 32 with transcription, whose first 8 are the same.
@@ -36,7 +36,7 @@ class CallCodecs:
         listening: bool = False,
         run_later: CallLater = later,
     ) -> CallCodecs:
-        """Make empty pools for so many calls at once.
+        """Create empty pools for a number of calls.
 
         Args:
             mimi: the codec's weights.
@@ -62,7 +62,7 @@ class CallCodecs:
         return bool(self.encoders.ready and self.decoders.ready)
 
     def fill(self) -> None:
-        """Load all of them; takes a second for each.
+        """Load all codecs; takes a second for each.
 
         Raises:
             EngineUnavailable: when Mimi cannot be loaded.
@@ -79,12 +79,12 @@ class CallCodecs:
         """Take an encoder and a decoder for a call; each is released separately.
 
         Raises:
-            EngineBusy: when there are not two codecs.
+            EngineBusy: when fewer than two codecs are free.
         """
         encoder = Encoder(self.encoders)
         try:
             return encoder, Decoder(self.decoders)
         except EngineBusy:
-            # Or a call that gets only one of its two would leak it.
+            # A call that gets only one of its two would leak it.
             encoder.release()
             raise

@@ -1,9 +1,9 @@
 """Mimi, the codec: reset for each call, with a count of its remaining life.
 
 A ``rustymimi.Tokenizer`` takes 530 MB, and one to three seconds to load, holding the interpreter's lock. It
-does one thing at a time, accumulates state until it is reset, and counts positions up to a limit that is
-fixed when it is made. So a pool has them ready (``codec_pool.py``), a call takes two, one to encode and one
-to decode, and in a long call each hands over to another one (``handover.py``).
+does one thing at a time, accumulates state until it is reset, and counts positions up to a limit that its
+constructor fixes. So a pool holds loaded ones (``codec_pool.py``), a call takes two, one to encode and one to
+decode, and in a long call each hands over to another one (``handover.py``).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from moshi_phone.engines.duplex import EngineFailed, check_frame
 from moshi_phone.engines.moshi.model.token_history import Tokens
 from moshi_phone.runtime.free_memory import return_free_memory
 
-CODEBOOKS = 8  # that Moshi reads and writes
-LISTENING_CODEBOOKS = 32  # that the listening model reads; Moshi's are the first of them
+CODEBOOKS = 8  # read and written by Moshi
+LISTENING_CODEBOOKS = 32  # read by the listening model; Moshi's are the first of them
 POSITIONS_PER_FRAME = 2  # Mimi's transformers run at 25 Hz
-LIMIT_FRAMES = 4 * 3600 * 1000 // FRAME_MS  # 4 hours each way; costs 160 MB more than the shortest would
-RESERVE_SHARE = 1 / 16  # of its life, a quarter of an hour: the least that must be left for another call
+LIMIT_FRAMES = 4 * 3600 * 1000 // FRAME_MS  # 4 hours each way; costs 160 MB more than the minimum
+RESERVE_SHARE = 1 / 16  # a quarter of an hour: the minimum remaining life for another call
 
 
 class Mimi:
@@ -37,8 +37,8 @@ class Mimi:
 
     Args:
         path: Mimi's weights.
-        limit_frames: how many frames it can process each way.
-        codebooks: how many it writes and reads; the first are the same however many there are.
+        limit_frames: number of frames that it can process each way.
+        codebooks: number of codebooks; the first ones do not depend on the number.
     """
 
     def __init__(self, path: Path, limit_frames: int, codebooks: int = CODEBOOKS) -> None:
@@ -47,9 +47,9 @@ class Mimi:
         )
         self._codebooks = codebooks
         self._limit_frames = limit_frames
-        # Two counts, because the limit is one each way; and what it holds, which a reset frees.
+        # The limit applies to each direction; a reset frees the held frames.
         self._encoded_frames = self._decoded_frames = self._held_frames = 0
-        self.clean()  # the first step is slow: it is taken now, and not in a call
+        self.clean()  # the first step is slow, so it is not left to a call
 
     @property
     def left_frames(self) -> int:
@@ -75,7 +75,7 @@ class Mimi:
         """Encode float32 ``[1920]`` at 24 kHz to uint32 ``[codebooks]``.
 
         Raises:
-            EngineFailed: when Mimi gives something else. Beyond its limit rustymimi raises a ValueError.
+            EngineFailed: when Mimi returns something else. Beyond its limit rustymimi raises a ValueError.
         """
         self._encoded_frames += 1
         self._held_frames += 1
@@ -87,13 +87,13 @@ class Mimi:
         return np.ascontiguousarray(tokens[0, :, 0], np.uint32)
 
     def prime_encoder(self, frames: Sequence[Pcm]) -> None:
-        """Encode several frames at once, without output, in half the time of one by one."""
+        """Encode several frames at once, without output, in half the time of single frames."""
         self._encoded_frames += len(frames)
         self._held_frames += len(frames)
         self._tokenizer.encode_step(np.concatenate(frames).reshape(1, 1, len(frames) * FRAME_SAMPLES))
 
     def prime_decoder(self, frames: Sequence[Tokens]) -> None:
-        """Decode several frames at once, without output, in half the time of one by one."""
+        """Decode several frames at once, without output, in half the time of single frames."""
         self._decoded_frames += len(frames)
         self._held_frames += len(frames)
         self._tokenizer.decode_step(np.stack(frames, axis=1).reshape(1, self._codebooks, len(frames)))
@@ -102,7 +102,7 @@ class Mimi:
         """Decode uint32 ``[codebooks]`` to float32 ``[1920]`` at 24 kHz.
 
         Raises:
-            EngineFailed: when Mimi gives something else. Beyond its limit rustymimi raises a ValueError.
+            EngineFailed: when Mimi returns something else. Beyond its limit rustymimi raises a ValueError.
         """
         self._decoded_frames += 1
         self._held_frames += 1
@@ -114,7 +114,7 @@ class Mimi:
         return np.ascontiguousarray(sound[0, 0], np.float32)
 
     def clean(self) -> None:
-        """Reset completely: a frame of silence flushes what ``reset()`` leaves behind."""
+        """Reset completely: a frame of silence flushes the state that ``reset()`` leaves."""
         self._tokenizer.reset()
         self.decode(self.encode(SILENT_FRAME))
         self._tokenizer.reset()

@@ -1,4 +1,4 @@
-"""Codecs that are ready before a call needs them: loaded in threads, kept clean, replaced when used up."""
+"""A pool of codecs: loaded in advance in threads, reset after use, replaced at the end of their life."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from moshi_phone.runtime.errors import first_line
 from moshi_phone.runtime.retries import CallLater, Cancel, ExponentialBackoff, later
 
 CLOSE_PATIENCE_S = 3.0  # loading one takes a second
-HANDOVER_FRAMES = 80 * 1000 // FRAME_MS  # after which a codec holds 65 MB, and another takes its place
-DIRECTIONS_PER_SPARE = 8  # each keeps a spare busy for some seconds of those 80, ten on a slow processor
+HANDOVER_FRAMES = 80 * 1000 // FRAME_MS  # then a codec holds 65 MB, and another one takes over
+DIRECTIONS_PER_SPARE = 8  # each occupies a spare for some seconds of those 80; ten on a slow CPU
 
 
 class MimiPool:
-    """Codecs that are loaded and clean: so many for calls, and spare ones that take over from those in use.
+    """Loaded, clean codecs: for calls, and spare ones that take over from those in use.
 
-    None is loaded during a call if that can be helped: rustymimi holds the interpreter's lock meanwhile, so
-    all calls stand still for one to three seconds.
+    Codecs are loaded without running calls, if possible: rustymimi holds the interpreter's lock, which stops
+    all calls for one to three seconds.
 
     Args:
         path: Mimi's weights.
-        size: how many calls can take at once: two for each.
-        limit_frames: how many frames each can take in its life.
-        codebooks: how many each writes and reads.
-        handover_frames: after how many frames one in use hands over to a spare one.
+        size: number of codecs for calls: two for each.
+        limit_frames: number of frames in a codec's life.
+        codebooks: number of codebooks of each.
+        handover_frames: number of frames after which a codec in use hands over to a spare.
         run_later: schedules retries of loading.
     """
 
@@ -53,15 +53,15 @@ class MimiPool:
         self._path = path
         self._size = size + self.spares
         self._run_later = run_later
-        self._ready: list[Mimi] = []  # the least used first
-        self._lent: set[Mimi] = set()  # to calls and as spares
-        self._lent_spares: set[Mimi] = set()  # of those, the spares: calls must not starve for them
-        self._lock = threading.Condition()  # guards all of these; codecs come back from calls' threads
-        self._wanted = 0  # those that are being loaded in place of others, one after the other
+        self._ready: list[Mimi] = []  # least used first
+        self._lent: set[Mimi] = set()  # to calls, and as spares
+        self._lent_spares: set[Mimi] = set()  # the spares among them: they must not take the calls' codecs
+        self._lock = threading.Condition()  # guards all of these; calls' threads return codecs
+        self._wanted = 0  # replacements being loaded, one after the other
         self._pauses = ExponentialBackoff()
-        self._cancel: Cancel | None = None  # ends the pause before the next try at loading
+        self._cancel: Cancel | None = None  # ends the pause before the next attempt
         self._closed = False
-        self._threads: list[threading.Thread] = []  # those in Rust, which the end waits for
+        self._threads: list[threading.Thread] = []  # threads inside Rust, which close() waits for
 
     @property
     def ready(self) -> int:
@@ -172,7 +172,7 @@ class MimiPool:
             thread.start()
 
     def load_async(self) -> Future[Mimi]:
-        """Load a codec in a thread of its own."""
+        """Load a codec in its own thread."""
         result: Future[Mimi] = Future()
 
         def load() -> None:
@@ -185,9 +185,9 @@ class MimiPool:
         return result
 
     def replace(self) -> None:
-        """Load a codec in the background, in place of one that is used up or lost.
+        """Load a codec in the background, to replace a used up or lost one.
 
-        Failures (memory, files) may be temporary, so it retries until it succeeds.
+        Failures (memory, files) may be temporary, so loading is retried until it succeeds.
         """
         with self._lock:
             self._wanted = min(self._wanted + 1, self._size)
@@ -237,7 +237,7 @@ class MimiPool:
     def _keep(self, mimi: Mimi) -> None:
         with self._lock:
             self._ready.append(mimi)
-            # The least used first: so a long call gets the one that lasts longest.
+            # Least used first, so that a long call gets the one with the longest life.
             self._ready.sort(key=lambda one: -one.left_frames)
             surplus = self._ready[self._size :]
             del self._ready[self._size :]

@@ -20,20 +20,20 @@ from moshi_phone.engines.moshi.codec.codec import Mimi
 from moshi_phone.engines.moshi.codec.codec_pool import MimiPool
 from moshi_phone.runtime.errors import first_line
 
-FRAMES_AT_ONCE = 5  # more would hardly be faster
-HUNG_FRAMES = 10 * 1000 // FRAME_MS  # of the call, without progress of the spare
+FRAMES_AT_ONCE = 5  # a larger number is hardly faster
+HUNG_FRAMES = 10 * 1000 // FRAME_MS  # frames of the call without progress of the spare
 
 FrameT = TypeVar("FrameT")
 
 
 class Handover(Generic[FrameT]):
-    """Brings a spare codec up to the present frame, in a thread of its own.
+    """Brings a spare codec up to date with the call, in its own thread.
 
     Args:
-        pool: lends the spare, and gets the codec that is left over.
-        spare: clean.
-        frames: the last ones that the codec in use was given, oldest first.
-        prime: gives a codec some frames at once.
+        pool: lends the spare, and gets the replaced codec.
+        spare: a clean codec.
+        frames: the last frames of the codec in use, oldest first.
+        prime: feeds a codec several frames at once.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class Handover(Generic[FrameT]):
         self._spare = spare
         self._prime = prime
         self._changed = threading.Condition()  # guards all that follows
-        self._waiting = deque(frames)  # bounded by the owner, who gives up after a minute
-        self._is_busy = False  # whether the spare is inside Rust now
-        self._pushed_since_step = 0  # frames of the call since then: tells that the spare hangs
-        self._leftover: Mimi | None = None  # set once it is decided which codec continues
+        self._waiting = deque(frames)  # bounded by the owner, which gives up after a minute
+        self._is_busy = False  # whether the spare is inside Rust
+        self._pushed_since_step = 0  # frames of the call since then; many mean that the spare hangs
+        self._leftover: Mimi | None = None  # set once the continuing codec is decided
         self._failed = False
         pool.run(self._run, name="mimi-handover")
 
@@ -60,14 +60,14 @@ class Handover(Generic[FrameT]):
         return self._failed
 
     def push(self, frame: FrameT) -> None:
-        """Add the frame that the codec in use is given now."""
+        """Add the current frame of the codec in use."""
         with self._changed:
             self._waiting.append(frame)
             self._pushed_since_step += 1
             self._changed.notify()
 
     def take_over(self, old: Mimi) -> Mimi | None:
-        """Exchange ``old`` for the spare if it has processed every frame so far; else give None.
+        """Replace ``old`` by the spare if that has processed every frame so far; else return None.
 
         ``old`` is reset in the background.
         """
@@ -79,7 +79,7 @@ class Handover(Generic[FrameT]):
             return self._spare
 
     def cancel(self) -> None:
-        """Return the spare as soon as its current frames are done."""
+        """Return the spare after its current frames."""
         with self._changed:
             self._leftover = self._spare
             self._changed.notify()
@@ -111,7 +111,7 @@ class Handover(Generic[FrameT]):
         return not (self._waiting or self._is_busy or self._failed)
 
     def _next(self) -> list[FrameT]:
-        """Wait for frames; give none once it is decided which codec continues."""
+        """Wait for frames; return none once the continuing codec is decided."""
         with self._changed:
             self._is_busy = False
             self._pushed_since_step = 0

@@ -1,4 +1,4 @@
-"""A call's encoder and decoder, each in a thread of its own, and replaced by another during a long call."""
+"""A call's encoder and decoder, each in its own thread, with handovers during a long call."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from moshi_phone.engines.moshi.codec.codec_pool import MimiPool
 from moshi_phone.engines.moshi.codec.handover import Handover
 from moshi_phone.engines.moshi.model.token_history import Tokens
 
-# What a spare is primed with. Mimi attends to ten seconds in each of its layers; after twenty there is no
-# token that differs, and after ten the sound is the same but for a difference at -73 dB.
+# A spare's priming. Mimi attends to ten seconds in each layer: after twenty seconds all tokens are equal, and
+# after ten the sound differs by -73 dB.
 ENCODER_PRIMING_FRAMES = 20 * 1000 // FRAME_MS
 DECODER_PRIMING_FRAMES = 10 * 1000 // FRAME_MS
-MAX_HANDOVER_FRAMES = 60 * 1000 // FRAME_MS  # a spare that has not caught up within a minute is given up
+MAX_HANDOVER_FRAMES = 60 * 1000 // FRAME_MS  # limit for a spare to catch up, a minute
 
 FrameT = TypeVar("FrameT")
 ResultT = TypeVar("ResultT")
@@ -29,10 +29,10 @@ class _StreamCodec(Generic[FrameT, ResultT]):
 
     Args:
         pool: provides the codec, and its successors in a long call.
-        step: gives a codec one frame.
-        prime: gives a codec some frames at once.
-        priming_frames: how many of the last frames a spare is primed with.
-        first_share: after what share of the usual time the first handover is due.
+        step: processes one frame.
+        prime: processes several frames at once.
+        priming_frames: number of last frames with which a spare is primed.
+        first_share: share of the usual time after which the first handover is due.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class _StreamCodec(Generic[FrameT, ResultT]):
         self.pool = pool
         self._step = step
         self._prime = prime
-        self._mimi = pool.take()  # the one in use; exchanged between two frames
-        self._recent: deque[FrameT] = deque(maxlen=priming_frames)  # what a spare will be primed with
+        self._mimi = pool.take()  # the one in use; replaced between two frames
+        self._recent: deque[FrameT] = deque(maxlen=priming_frames)  # for priming a spare
         self._due_at_frames = round(pool.handover_frames * first_share)
         self._handover: Handover[FrameT] | None = None
         self._handover_frames = 0  # since the handover began
@@ -92,13 +92,13 @@ class _StreamCodec(Generic[FrameT, ResultT]):
 
 
 class Encoder(_StreamCodec[Pcm, Tokens]):
-    """Turns the caller's sound into tokens.
+    """Encodes the caller's audio.
 
     Args:
         pool: provides the codec, and its successors in a long call.
 
     Raises:
-        EngineBusy: when the pool has none.
+        EngineBusy: when no codec is free.
     """
 
     def __init__(self, pool: MimiPool) -> None:
@@ -113,13 +113,13 @@ class Encoder(_StreamCodec[Pcm, Tokens]):
 
 
 class Decoder(_StreamCodec[Tokens, Pcm]):
-    """Turns tokens into sound.
+    """Decodes the bot's audio.
 
     Args:
         pool: provides the codec, and its successors in a long call.
 
     Raises:
-        EngineBusy: when the pool has none.
+        EngineBusy: when no codec is free.
     """
 
     def __init__(self, pool: MimiPool) -> None:
@@ -131,17 +131,17 @@ class Decoder(_StreamCodec[Tokens, Pcm]):
 
 
 class CoderThread:
-    """Runs a stage from the call's start to its end. Made on the event loop.
+    """Runs a codec stage from the call's start to its end. Create it on the event loop.
 
     Args:
-        name: of the stage, for errors: ``encoder``.
-        coder: released in this thread when the work is over, so that no two threads ever use it.
+        name: the stage's name in errors, such as ``encoder``.
+        coder: released in this thread after the work, so that no two threads ever use it.
         work: returns at the call's end.
-        failed: called in this thread with what the work raised.
-        tell: runs something on the event loop.
+        failed: called in this thread with an exception of the work.
+        tell: runs a function on the event loop.
 
     Attributes:
-        coder: may hang in the work for ever: then ``released`` never comes.
+        coder: the encoder or decoder; if it hangs, ``released`` is never set.
         released: set when the codec is back in its pool, clean.
     """
 
@@ -155,7 +155,7 @@ class CoderThread:
         tell: Callable[[Callable[[], object]], None],
     ) -> None:
         self.coder = coder
-        self.released = asyncio.Event()  # set on the event loop, once the thread has let go of its codec
+        self.released = asyncio.Event()  # set on the event loop, once the thread has released its codec
         self._name = name
         self._work = work
         self._failed = failed
@@ -164,7 +164,7 @@ class CoderThread:
         self._thread = threading.Thread(target=self._run, name=f"moshi-{name}", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def _run(self) -> None:
