@@ -1,4 +1,4 @@
-"""A signal that is no speech: three short tones."""
+"""A non-speech signal: three short tones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 TONE_HZ = 950.0
 TONE_MS, PAUSE_MS, TONES = 120, 120, 3
-EDGE_MS = 10  # fading in and out, so that nothing clicks
+EDGE_MS = 10  # fade-in and fade-out, against clicks
 LOUDNESS = 0.15
 
 
 def beeps(rate_hz: int) -> NDArray[np.float32]:
-    """Make the signal, float32 ``[samples]``, -1 to 1, at this rate."""
+    """Generate the signal at a sample rate: float32 ``[samples]``, -1 to 1."""
     samples, pause = rate_hz * TONE_MS // 1000, rate_hz * PAUSE_MS // 1000
     at_s = np.arange(samples) / rate_hz
     edge = np.clip(np.minimum(at_s, at_s[::-1]) * 1000 / EDGE_MS, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""The other side's clock, as its audio shows it. Pure: time comes in as an argument."""
+"""An estimate of the other side's clock, from its audio. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from statistics import median
 
 _WINDOW_S = 2.0
 _SLOPE_WINDOWS = 4  # a slope is taken over 8 s: half a millisecond of noise is 0.006 % then
-_SLOPES_KEPT = 24  # of 48 s, most of which a stall does not touch
+_SLOPES_KEPT = 24  # of 48 s in all, most of which a stall does not affect
 _SLOPES_TO_BELIEVE = 3
 _STEP_S = 0.005  # a change by more than this from window to window is an event (a stall, a loss), not a clock
-_WINDOWS_TO_MOVE = 3  # an event that lasts this long moved the line
-_PHASE_GAIN = 0.3  # slowly: one late window must not move the time by all that it is late
-_LARGEST_DRIFT = 0.01  # 1 %: far beyond any clock that works; more is not a clock's doing
+_WINDOWS_TO_MOVE = 3  # an event that lasts this long has moved the line
+_PHASE_GAIN = 0.3  # slowly: one late window must not move the time by its whole delay
+_LARGEST_DRIFT = 0.01  # 1 %: far beyond any real clock; more has another cause
 
 
 class FarEndClock:
-    """Tells the time by the other side's clock, from one audio frame of ours for each of theirs.
+    """Estimates the other side's time, from one audio frame of ours for each of theirs.
 
-    The other side sends its audio, and plays ours, by its own clock, which runs a little fast or slow. The
-    caller's audio is the clock: each frame of it that is answered says that so much of their time has
-    passed, and is late by the network and the engine, never early. So the earliest frame of each window
-    lies on a line, and the line's slope is the drift. The median of many slopes passes over stalls and
-    losses, which move the line once; what is left of the error is steered out slowly, so that it never adds
-    up, however long the call.
+    The other side sends its audio, and plays ours, by its own clock, which is slightly fast or slow. The
+    caller's audio is the clock: each answered frame is a unit of their time, delayed by the network and the
+    engine, never early. So the earliest frames of the windows lie on a line, whose slope is the drift. The
+    median of many slopes ignores stalls and losses, which move the line once. The remaining error is
+    corrected slowly, so that it does not accumulate in long calls.
 
     Attributes:
-        drift: seconds that their clock loses in a second of ours; negative when it is fast. 0 until known.
+        drift: seconds that their clock loses in a second of ours; negative if it is fast; 0 while unknown.
     """
 
     def __init__(self) -> None:
@@ -40,20 +39,20 @@ class FarEndClock:
         self._earliest_far_s = math.inf
         # End and earliest frame of the last windows: a slope needs two points.
         self._windows: deque[tuple[float, float]] = deque(maxlen=_SLOPE_WINDOWS)
-        self._slopes: deque[float] = deque(maxlen=_SLOPES_KEPT)  # of which the median is the drift
-        self._line_s = math.inf  # what the earliest frame of a window should show; set by the first windows
-        # In a row; at its limit now, so that the first window sets the line.
+        self._slopes: deque[float] = deque(maxlen=_SLOPES_KEPT)  # their median is the drift
+        self._line_s = math.inf  # the expected offset of a window's earliest frame; set by the first windows
+        # In a row; initially at its limit, so that the first window sets the line.
         self._windows_off_line = _WINDOWS_TO_MOVE
 
     def time_s(self, now_s: float) -> float:
-        """Give their time at a time of ours, in seconds; both began together, as far as is known."""
+        """Return their time at a time of ours, in seconds; both are assumed to start together."""
         return now_s - self._correction_s - self.drift * (now_s - self._corrected_at_s)
 
     def answered(self, audio_s: float, now_s: float) -> None:
-        """Take note that so much of their audio was answered now, with as much of ours, before any trimming.
+        """Record that this much of their audio was answered now, with as much of ours, before any trimming.
 
         Args:
-            audio_s: how long the audio is.
+            audio_s: length of the audio.
             now_s: our time.
         """
         self._answered_s += audio_s

@@ -1,8 +1,8 @@
 """G.711 µ-law as two lookup tables: 256 codes one way, 65,536 samples the other (ITU-T G.711, table 2).
 
-µ-law keeps a sign, the position of the highest bit (the segment) and the four bits after it, of the
-magnitude plus a bias; every bit of the code is sent inverted. It is a 14-bit format: a 16-bit sample first
-loses its two lowest bits, rounding down, as all common encoders do.
+A µ-law code contains the sign, the position of the highest bit (the segment) and the next four bits of the
+magnitude plus a bias, all inverted. It is a 14-bit format: a 16-bit sample first loses its two lowest bits,
+rounding down, as in all common encoders.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _ENCODE = _encode_table()  # indexed by the sample's bits read as unsigned
 
 
 def decode(mulaw: bytes) -> bytes:
-    """Turn µ-law (one byte a sample) into 16-bit little-endian PCM."""
+    """Convert µ-law (one byte a sample) to 16-bit little-endian PCM."""
     return _DECODE.take(np.frombuffer(mulaw, np.uint8)).astype("<i2", copy=False).tobytes()
 
 
 def power(mulaw: bytes) -> float:
-    """Give the mean of the squared samples of µ-law; full scale is 1. 0 where there are none."""
+    """Return the mean square of µ-law samples; full scale is 1; 0 without samples."""
     return float(np.add.reduce(_SQUARES.take(np.frombuffer(mulaw, np.uint8)))) / max(1, len(mulaw))
 
 
 def encode(pcm: bytes) -> bytes:
-    """Turn 16-bit little-endian PCM into µ-law (one byte a sample).
+    """Convert 16-bit little-endian PCM to µ-law (one byte a sample).
 
     Raises:
         ValueError: when the bytes are not a whole number of samples.

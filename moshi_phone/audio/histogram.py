@@ -1,4 +1,4 @@
-"""Counts many values in little memory, and knows their median and the like. Pure."""
+"""Histograms: quantiles of many values in little memory. Pure."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ _FINE_MS = 0.5  # up to 500 ms; above it, slots of 10 ms
 _FINE_SLOTS = 1_000
 _FINE_END_MS = _FINE_MS * _FINE_SLOTS
 _COARSE_MS = 10.0
-_SLOTS = 1_201  # slot k holds what is above the end of slot k - 1, up to its own; the last holds the rest
+_SLOTS = (
+    1_201  # slot k counts values from the end of slot k - 1 to its own end; the last one all larger values
+)
 
 
 class Histogram:
     """Milliseconds, counted in slots: 0.5 ms wide up to half a second, 10 ms wide up to 2.5 s.
 
     Attributes:
-        count: how many values came.
+        count: number of values.
         total_ms: their sum.
-        max_ms: the largest; 0 when there is none.
+        max_ms: the largest; 0 without values.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.total_ms = 0.0
         self.max_ms = 0.0
-        self._slots = [0] * _SLOTS  # 10 kB, however many values come
+        self._slots = [0] * _SLOTS  # 10 kB, independent of the number of values
 
     def add(self, ms: float) -> None:
-        """Count a value; less than nothing counts as nothing."""
+        """Count a value; negative ones count as 0."""
         ms = max(0.0, ms)
         self.count += 1
         self.total_ms += ms
@@ -36,18 +38,18 @@ class Histogram:
         self._slots[_slot(ms)] += 1
 
     def include(self, other: Histogram) -> None:
-        """Count what another has counted, too."""
+        """Add the counts of another histogram."""
         self.count += other.count
         self.total_ms += other.total_ms
         self.max_ms = max(self.max_ms, other.max_ms)
         self._slots = [mine + theirs for mine, theirs in zip(self._slots, other._slots, strict=True)]
 
     def cumulative_count(self, ms: float) -> int:
-        """Give how many values are no more than this; exact where a slot ends there."""
+        """Return the number of values up to this one; exact at the end of a slot."""
         return sum(self._slots[: _slot(ms) + 1])
 
     def quantile_ms(self, share: float) -> float:
-        """Give the value that this share of all does not exceed, to the width of a slot; 0 when none came."""
+        """Return a quantile, to the width of a slot; 0 without values."""
         wanted = share * self.count
         for slot, count in enumerate(accumulate(self._slots)):
             if count >= wanted:
@@ -55,7 +57,7 @@ class Histogram:
         return self.max_ms
 
     def summary(self) -> dict[str, float]:
-        """Sum up, for JSON."""
+        """Return count, mean and quantiles, for JSON."""
         return {
             "count": self.count,
             "total": round(self.total_ms, 3),

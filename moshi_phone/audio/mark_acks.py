@@ -1,43 +1,45 @@
-"""What the echoes of marks say of the other side's playing. Pure: time comes in as an argument."""
+"""Inference of the other side's playback from acknowledged marks. Pure: time is an argument."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 
-_WINDOW_ECHOES = 10  # the earliest of so many is taken for one that jitter spared
+_WINDOW_ECHOES = 10  # the earliest of this number counts as free of jitter
 _NOISES_KEPT = 30
-_NOISE_QUANTILE = 0.9  # a stall of the way back delays some echoes by seconds; they are not its jitter
-_LARGEST_JITTER_S = 0.1  # as much is believed at most: twice of it is lead that is left alone
+_NOISE_QUANTILE = 0.9  # a stall of the way back delays some acknowledgements by seconds; that is not jitter
+_LARGEST_JITTER_S = 0.1  # upper bound of the estimate: twice of it is lead that is not trimmed
 _TRIAL_ECHOES = 60  # a minute, at a mark a second
 _TRIAL_MARGIN_S = 0.015
 
 
 class MarkAckWindow:
-    """When the other side's playing began, as seen through the jitter of the way back.
+    """Estimates the start of the other side's playback, despite the jitter of the way back.
 
-    An echo that comes at time t for a mark behind p seconds of audio says that this audio would have been
-    played without a break if playing had begun at t - p, or earlier by the way of the echo. Jitter only
-    ever makes that later, so the earliest of some echoes in a row is nearest to the truth. What was trimmed
-    or believed since changes nothing of it: no correction can prove the next.
+    An acknowledgement at time t of a mark behind p seconds of audio means that this audio would have been
+    played without a break from t - p on, less the way of the acknowledgement. Jitter only makes that later,
+    so the earliest of several in a row is closest to the truth. It does not depend on trimming or earlier
+    estimates, so no correction can cause the next one.
 
     Attributes:
-        jitter_s: of the way back, from how far echoes come after the earliest that follows them.
+        jitter_s: jitter of the way back: the delay of acknowledgements after the earliest successor.
     """
 
     def __init__(self) -> None:
         self.jitter_s = 0.0
-        self._began_s: deque[float] = deque(maxlen=_WINDOW_ECHOES)  # one for each of the last echoes
-        # How late each was, compared with those that followed it.
+        self._began_s: deque[float] = deque(
+            maxlen=_WINDOW_ECHOES
+        )  # one for each of the last acknowledgements
+        # Delay of each, compared with its successors.
         self._noises_s: deque[float] = deque(maxlen=_NOISES_KEPT)
 
     def add(self, began_s: float) -> float | None:
-        """Take what an echo says of the beginning, and give the earliest of the last ten; None before ten."""
+        """Add an acknowledgement's estimate of the start; return the earliest of ten, None before ten."""
         self._began_s.append(began_s)
         if len(self._began_s) < _WINDOW_ECHOES:
             return None
         earliest_s = min(self._began_s)
-        # The oldest against those that follow it: a step upwards, which is a gap at the ear, is not noise.
+        # Compared with its successors: a step upwards is a gap at the ear, not jitter.
         self._noises_s.append(self._began_s[0] - earliest_s)
         noise_s = sorted(self._noises_s)[int(_NOISE_QUANTILE * (len(self._noises_s) - 1))]
         self.jitter_s = min(_LARGEST_JITTER_S, noise_s)
@@ -45,11 +47,11 @@ class MarkAckWindow:
 
 
 class RoundTrip:
-    """How long the way there and back takes without any buffer: the least that an echo was late.
+    """The round-trip time without any buffer: the minimum delay of acknowledgements.
 
-    The way can become longer in a call, and nothing tells that from audio that waits in a buffer, but for
-    one thing: audio that waits can be trimmed away. Where more than twice of what seemed to wait was
-    trimmed within a minute, and not one echo came the earlier for it, it is the way.
+    The way can become longer during a call, which looks like audio waiting in a buffer. The difference:
+    waiting audio can be trimmed away. If more than twice of the assumed buffer is trimmed within a minute
+    without any earlier acknowledgement, the way has become longer.
 
     Attributes:
         least_s: seconds; infinite before the first echo.
@@ -59,15 +61,15 @@ class RoundTrip:
         self.least_s = math.inf
         self._echoes = 0  # of this trial
         self._trimmed_s = self._most_hidden_s = 0.0  # likewise
-        self._earliest_s = math.inf  # likewise: the least that an echo of it was late
+        self._earliest_s = math.inf  # likewise: minimum delay of its acknowledgements
 
     def add(self, late_s: float, hidden_s: float, jitter_s: float) -> None:
-        """Take an echo.
+        """Add an acknowledgement.
 
         Args:
-            late_s: how long after the time at which the account has its audio played, at the earliest.
-            hidden_s: how much audio is believed to wait beyond the account.
-            jitter_s: of the echoes.
+            late_s: delay after the earliest time at which the account has the audio played.
+            hidden_s: audio assumed to wait beyond the account.
+            jitter_s: jitter of acknowledgements.
         """
         self.least_s = min(self.least_s, late_s)
         self._earliest_s = min(self._earliest_s, late_s)
@@ -80,7 +82,7 @@ class RoundTrip:
             self._begin_trial()
 
     def trimmed(self, audio_s: float) -> None:
-        """Take note that so much audio was not sent."""
+        """Record that this much audio was not sent."""
         self._trimmed_s += audio_s
 
     def _begin_trial(self) -> None:

@@ -1,4 +1,4 @@
-"""The one place where 16-bit PCM and float audio meet.
+"""The only conversion between 16-bit PCM and float audio.
 
 Full scale is 32,768: −1.0 is the sample −32,768, and +1.0 clips to 32,767.
 """
@@ -12,7 +12,7 @@ FULL_SCALE = 32_768.0
 
 
 def to_float(pcm: bytes) -> NDArray[np.float32]:
-    """Turn 16-bit little-endian mono PCM into float32 ``[samples]``, −1 to 1.
+    """Convert 16-bit little-endian mono PCM to float32 ``[samples]``, −1 to 1.
 
     Raises:
         ValueError: when the bytes are not a whole number of samples.
@@ -21,10 +21,10 @@ def to_float(pcm: bytes) -> NDArray[np.float32]:
 
 
 def to_bytes(samples: NDArray[np.float32]) -> bytes:
-    """Turn float32 ``[samples]`` into 16-bit little-endian mono PCM; what is beyond ±1 is clipped."""
+    """Convert float32 ``[samples]`` to 16-bit little-endian mono PCM; values beyond ±1 are clipped."""
     scaled = samples * np.float32(FULL_SCALE)
-    np.rint(scaled, out=scaled)  # cutting off would make a dead zone around zero
-    # A cast does not saturate: +1.0 would come out as the lowest sample.
+    np.rint(scaled, out=scaled)  # truncation would create a dead zone around zero
+    # A cast does not saturate: +1.0 would become the lowest sample.
     np.minimum(scaled, np.float32(32_767), out=scaled)
     np.maximum(scaled, np.float32(-32_768), out=scaled)
     return scaled.astype("<i2").tobytes()

@@ -1,4 +1,4 @@
-"""How the values of what was measured many times spread. Pure."""
+"""Percentiles of measured values. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """The spread of many values.
+    """Percentiles of many values.
 
     Attributes:
         p50: the median.
-        p95: 95 of 100 are no more than this.
+        p95: the 95th percentile.
         max: the largest.
     """
 
@@ -24,7 +24,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, values: ArrayLike) -> Percentiles | None:
-        """Sum up the values that are numbers; None when none is."""
+        """Compute the percentiles of the finite values; None if there are none."""
         given = np.asarray(values, np.float64)
         known = given[np.isfinite(given)]
         if not known.size:

@@ -1,4 +1,4 @@
-"""One call's playout: what of the audio is sent now, and what the other side has still to play. Pure."""
+"""One call's playout: the audio to send now, and the other side's remaining buffer. Pure."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from moshi_phone.audio.playout_clock import PlayoutClock
 from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS, SilenceTrimmer
 
 _MARK_EVERY_S = 1.0
-_FIRST_MARKS = 12  # one a frame: what the first second shows of the round trip is the least
-_DRIFT_CHANGE = 0.0005  # half a millisecond a second; what was learned by such a clock is wrong by seconds
+_FIRST_MARKS = 12  # one a frame: the first second gives the minimum of the round trip
+_DRIFT_CHANGE = (
+    0.0005  # half a millisecond a second; a state measured with such a clock error is wrong by seconds
+)
 
 
 class PlayoutControl:
-    """Trims what is sent, keeps account of it, and says when to send a mark that checks the account.
+    """Trims the audio to send, keeps an account of it, and schedules marks that verify the account.
 
     Times are this machine's, in seconds.
 
     Args:
-        target_ms: the longest lead that is left alone.
+        target_ms: maximum lead that is not trimmed.
 
     Attributes:
-        lead_ms: what was left to play just before the last audio that was sent.
+        lead_ms: remaining buffer just before the last audio was sent.
     """
 
     def __init__(self, target_ms: float = DEFAULT_LEAD_MS) -> None:
@@ -32,14 +34,14 @@ class PlayoutControl:
         self.clock = PlayoutClock()
         self.trimmer = SilenceTrimmer(target_ms)
         self._far = FarEndClock()
-        self._drift = 0.0  # with which the account was begun
+        self._drift = 0.0  # the drift used by the account
         self._next_mark_s = 0.0  # by our clock
         self._marks_sent = 0
 
     def send(
         self, samples: NDArray[np.int16], now_s: float, *, rate_hz: int = PHONE_RATE_HZ, channels: int = 1
     ) -> NDArray[np.int16]:
-        """Give back what of a block should be sent now, which may be nothing, and account for it.
+        """Return the part of a block to send now, possibly nothing, and record it.
 
         Args:
             samples: int16 ``[n]``, one block for each block of the caller's of the same length.
@@ -52,7 +54,7 @@ class PlayoutControl:
         if abs(self._far.drift - self._drift) > _DRIFT_CHANGE:
             self._drift = self._far.drift
             self.clock.restart()
-        # The account is kept in the other side's time: only there do played and sent audio run at one rate.
+        # The account uses the other side's time: only there, played and sent audio have the same rate.
         far_s = self._far.time_s(now_s)
         lead_ms = self.clock.lead_ms(far_s)
         left = self.trimmer.trim(samples, lead_ms, self.clock.jitter_ms, rate_hz=rate_hz, channels=channels)
@@ -64,7 +66,7 @@ class PlayoutControl:
         return left
 
     def mark_if_due(self, now_s: float) -> str | None:
-        """Give the name of a mark that should be sent now, behind all audio so far; None if none is due."""
+        """Return the name of a mark to send now, behind all audio so far; None if none is due."""
         if now_s < self._next_mark_s:
             return None
         self._marks_sent += 1
@@ -75,14 +77,14 @@ class PlayoutControl:
         return mark
 
     def echoed(self, mark: str, now_s: float) -> None:
-        """Learn from the echo of a mark."""
+        """Process the acknowledgement of a mark."""
         self.clock.echoed(mark, self._far.time_s(now_s))
 
     def cleared(self, now_s: float) -> None:
-        """Take note that the other side was told to throw away what it has not played."""
+        """Record that the other side was requested to discard its buffer."""
         self.clock.cleared(self._far.time_s(now_s))
 
     def restart(self) -> None:
-        """Go on with another stream: its buffer is empty, and its marks are its own."""
+        """Continue with another stream, which has an empty buffer and its own marks."""
         self.clock.restart()
         self._next_mark_s = 0.0

@@ -1,9 +1,9 @@
-"""Changes the sample rate of a stream by any ratio, with a constant and small lag.
+"""Resampling of a stream by any ratio, with a small, constant lag.
 
 The phone carries 300 to 3,400 Hz at 8 kHz and Moshi speaks at 24 kHz, so one low-pass filter serves both
-ways: flat to 3,400 Hz, closed at 4,600 Hz, where the mirror image of 3,400 Hz lies. That is little to ask,
-and so 73 coefficients (3 ms at 24 kHz) are enough, and the lag is half of it: 1.5 ms. Resamplers made for
-music keep more and take longer: libsamplerate's ``sinc_medium`` 5.9 ms, soxr's VHQ 152 ms, in lumps
+ways: flat to 3,400 Hz, closed at 4,600 Hz, where the mirror image of 3,400 Hz lies. For that, 73
+coefficients (3 ms at 24 kHz) are enough; the lag is half of their length, 1.5 ms. Resamplers for music have
+a wider band and a longer lag: libsamplerate's ``sinc_medium`` 5.9 ms, soxr's VHQ 152 ms, in lumps
 (``benchmarks/resamplers.py`` compares them).
 """
 
@@ -23,16 +23,16 @@ _KAISER_BETA = 5.65  # for 60 dB (Kaiser's formula, scipy.signal.kaiser_beta)
 class StreamResampler:
     """Resamples a stream, block by block, as if it were one piece.
 
-    Every block of n samples gives exactly n × out/in samples, from the first one on: the filter begins
-    on silence, which is what its lag consists of.
+    Every block of n samples yields exactly n × out/in samples, from the first one on: the filter starts with
+    silence, which is its lag.
 
     Args:
-        in_hz: rate of what comes.
-        out_hz: rate of what is wanted, another one.
+        in_hz: input sample rate.
+        out_hz: output sample rate, a different one.
 
     Attributes:
-        down: each block must be a multiple of so many samples.
-        lag_ms: how late what comes out is.
+        down: each block must be a multiple of this number of samples.
+        lag_ms: delay of the output.
 
     Raises:
         ValueError: when the rates are the same.
@@ -106,7 +106,7 @@ def _bank(taps: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
 
 
 def _matrix(bank: NDArray[np.float32], down: int) -> NDArray[np.float32]:
-    """Write the filter as a matrix: a piece of the input, with what came before it, to a piece of the output.
+    """Return the filter as a matrix, from a piece of input, with its history, to a piece of output.
 
     Args:
         bank: float32 ``[window, phase]``.

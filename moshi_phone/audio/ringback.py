@@ -1,4 +1,4 @@
-"""The ringing tone: what a caller hears while nobody has answered yet."""
+"""The ringback tone, which a caller hears before the call is answered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EDGE_S = 0.01  # fading in and out, so that nothing clicks
 
 
 def ringback(at_sample: int, samples: int, rate_hz: int) -> NDArray[np.float32]:
-    """Make a piece of the tone, float32 ``[samples]``, -1 to 1.
+    """Generate a piece of the tone: float32 ``[samples]``, -1 to 1.
 
     Args:
         at_sample: where the piece begins, counted from the first ring.

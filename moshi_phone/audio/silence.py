@@ -1,4 +1,4 @@
-"""The one threshold of silence: for greetings, for what may be trimmed, for what a rehearsal hears."""
+"""The only threshold of silence: for greetings, trimming, and rehearsals."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ SILENCE_RMS = 10 ** (-45 / 20)  # -45 dBFS: above the hum of a quiet line, below
 
 
 def is_silent(pcm: Pcm) -> bool:
-    """Say whether a frame, float32 ``[samples]``, holds nothing to be heard."""
+    """Return whether a frame, float32 ``[samples]``, is silent."""
     return float(np.dot(pcm, pcm)) <= SILENCE_RMS**2 * len(pcm)

@@ -12,16 +12,16 @@ from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.silence import SILENCE_RMS
 
 DEFAULT_LEAD_MS = 40.0
-SPARE_MS = 3.0  # what the lowest lead of late is left at
+SPARE_MS = 3.0  # minimum of the recent leads after trimming
 MAX_LEAD_MS = 1_000.0  # beyond this even speech is cut
 SLICE_MS = 5
-_SILENT_RMS = int(SILENCE_RMS * pcm.FULL_SCALE)  # not tried on Moshi's own silence, which could not be had
+_SILENT_RMS = int(SILENCE_RMS * pcm.FULL_SCALE)  # not tested on Moshi's own silence, which was not available
 _PAUSE_KEPT_SLICES = 12  # 60 ms: shorter silences are the stops inside words (p, t, k), not pauses
 _WINDOW_MS = 4_000.0  # the lowest lead is that of this window and the one before
 
 
 class JitterMargin:
-    """How much of the lead is more than needed. Pure.
+    """Computes the surplus of the lead. Pure.
 
     The lead is a cushion: each block takes as much of it as the block is late. What not even the latest
     block of the last seconds took is not cushion but delay, and what lies above the target is, too. How
@@ -38,7 +38,7 @@ class JitterMargin:
         self._window_ms = 0.0  # audio of this window so far
 
     def excess_ms(self, lead_ms: float, block_ms: float, jitter_ms: float = 0.0) -> float:
-        """Say how much could go.
+        """Return the surplus.
 
         Args:
             lead_ms: just before a block is sent.
@@ -85,11 +85,11 @@ class SilenceTrimmer:
         rate_hz: int = PHONE_RATE_HZ,
         channels: int = 1,
     ) -> NDArray[np.int16]:
-        """Give back what of a block should be sent.
+        """Return the part of a block to send.
 
         Args:
-            samples: int16 ``[n]``; what is left over after the last whole slice of 5 ms is never cut.
-            lead_ms: what the other side has still to play before this block.
+            samples: int16 ``[n]``; the rest after the last whole slice of 5 ms is never cut.
+            lead_ms: the other side's remaining buffer before this block.
             jitter_ms: of the network, one way.
             rate_hz: of the block.
             channels: of the block, interleaved.

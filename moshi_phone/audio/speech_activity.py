@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Change(Enum):
-    """What a block of audio changed."""
+    """The change caused by a block of audio."""
 
     STARTED = "started"
     STOPPED = "stopped"
@@ -19,7 +19,7 @@ class SpeechActivity:
         pause_s: the shortest silence that ends it.
 
     Attributes:
-        speaking: whether speech goes on now, its short pauses included.
+        speaking: whether there is speech now, including its short pauses.
     """
 
     def __init__(self, pause_s: float) -> None:
@@ -28,7 +28,7 @@ class SpeechActivity:
         self._silent_s = 0.0  # since the last loud block, while speaking
 
     def add(self, *, loud: bool, audio_s: float) -> Change | None:
-        """Take the next block, and say what it changed.
+        """Process the next block; return the change.
 
         Args:
             loud: whether there is speech in it.

@@ -1,1 +1,1 @@
-"""What any program needs: signals, child processes, tunnels, retries."""
+"""General-purpose parts: signals, child processes, tunnels, retries."""

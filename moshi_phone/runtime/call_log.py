@@ -40,6 +40,6 @@ def call_context(call_sid: str) -> Iterator[None]:
 
 
 def call_logger() -> Logger:
-    """Give a logger that marks its lines as the current call's, in whatever thread it is used."""
+    """Return a logger that marks its lines as the current call's, in any thread."""
     name = _call.get()
     return logger if name is None else logger.bind(call=name)

@@ -1,4 +1,4 @@
-"""A child process: gives its lines as they come, and ends with ours, however ours ends."""
+"""A child process that yields its output by line, and ends with this process, even if that is killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from moshi_phone.runtime import supervised_child
 
-GUARD_SECS = 2.0  # what the guard may take for itself once its program is gone
+GUARD_SECS = 2.0  # time for the guard's own exit after its program's
 _LINES_KEPT = 40
 _LINE_BYTES = 1 << 20  # a longer line would end the reading
 
@@ -60,7 +60,7 @@ class ChildProcess:
             OSError: when it cannot be run.
         """
         loop = asyncio.get_running_loop()
-        # What create_subprocess_exec does, but that it keeps the transport to itself, which must be closed.
+        # As create_subprocess_exec, which does not expose the transport, and that must be closed.
         transport, protocol = await loop.subprocess_exec(
             lambda: SubprocessStreamProtocol(_LINE_BYTES, loop),
             # Isolated (-I) and without site-packages (-S): it must start at once, whatever is installed.
@@ -95,7 +95,7 @@ class ChildProcess:
         return self._guard.returncode
 
     async def wait(self) -> int:
-        """Wait for its end and its last line; gives its exit code."""
+        """Wait for its end and its last line; return its exit code."""
         code = await self._guard.wait()
         await asyncio.wait((self._reading,))
         self._transport.close()

@@ -31,7 +31,7 @@ _LINUX_ARCHS = {"aarch64": "arm64", "arm64": "arm64", "armv7l": "arm", "i686": "
 
 
 def command(binary: str, port: int, metrics_port: int, empty_config: Path) -> list[str]:
-    """Give the command line of a quick tunnel to a port of this machine.
+    """Return the command line of a quick tunnel to a local port.
 
     Args:
         binary: cloudflared, or a path to it.
@@ -56,7 +56,7 @@ def command(binary: str, port: int, metrics_port: int, empty_config: Path) -> li
 
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Give what cloudflared needs of our environment, and none of our secrets.
+    """Return the part of the environment that cloudflared needs, without secrets.
 
     Args:
         ours: the whole environment.
@@ -69,7 +69,7 @@ def environment(ours: Mapping[str, str]) -> dict[str, str]:
 
 
 def url_in(line: str) -> str | None:
-    """Find the tunnel's public URL in a line of the log; None where there is none."""
+    """Return the tunnel's public URL in a line of the log, or None."""
     for found in _URL.finditer(line):
         if found["name"] != _NOT_A_TUNNEL:
             return found[0]
@@ -77,11 +77,11 @@ def url_in(line: str) -> str | None:
 
 
 def how_to_install(platform: str = sys.platform, machine: str = "x86_64") -> str:
-    """Give the command that installs cloudflared on this kind of system.
+    """Return the command that installs cloudflared on a kind of system.
 
     Args:
-        platform: as ``sys.platform`` has it.
-        machine: as ``platform.machine()`` has it.
+        platform: ``sys.platform``.
+        machine: ``platform.machine()``.
     """
     fallback = _INSTALL_LINUX.format(arch=_LINUX_ARCHS.get(machine, "amd64"))
     return _INSTALL.get(platform, fallback)

@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
-    """Run blocking work, and give its result.
+    """Run blocking work, and return its result.
 
-    Unlike with ``asyncio.to_thread``, the process's end does not wait for it: a request without an answer
-    would delay the end by its own time limit.
+    Unlike ``asyncio.to_thread``, it does not delay the process's end: an unanswered request would delay that
+    by its time limit.
 
     Args:
-        work: must leave nothing half done when the process ends in its midst.
-        name: of the thread.
+        work: must tolerate the process's end at any moment.
+        name: the thread's name.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()

@@ -7,23 +7,23 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Something that the person who runs the program can correct. The text is one sentence with the remedy.
+    """An error that the user can correct. The text is one sentence with the remedy.
 
     A command prints the sentence and exits with code 2; a worker of a cluster reports it. Neither shows a
     traceback.
 
     Attributes:
-        variable: the environment variable that holds the wrong value, where there is one. The command line
-            adds where that variable was set.
+        variable: the environment variable with the wrong value, if any. The command line adds where it was
+            set.
     """
 
     variable: str | None = None
 
 
 def first_line(error: BaseException) -> str:
-    """Give the first line of an error's text, or the name of its class where it has none.
+    """Return the first line of an error's text, or the name of its class without one.
 
-    Some libraries put a backtrace or a page of HTML behind it.
+    Some libraries append a backtrace or a page of HTML.
     """
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 

@@ -10,7 +10,7 @@ from moshi_phone.runtime.last_resort import last_resort
 
 T = TypeVar("T")
 
-CLEANUP_SECS = 3.0  # for the tasks and threads that are left when all is done
+CLEANUP_SECS = 3.0  # for remaining tasks and threads at the end
 
 
 def run(main: Coroutine[Any, Any, T], *, exit_code: Callable[[T], int] = lambda _: 0) -> T:
@@ -19,8 +19,8 @@ def run(main: Coroutine[Any, Any, T], *, exit_code: Callable[[T], int] = lambda 
     Remaining tasks and threads have some seconds to end. Then the process ends without them.
 
     Args:
-        main: what to run.
-        exit_code: given its result, says what such a process ends with.
+        main: the coroutine.
+        exit_code: returns the exit code for its result.
     """
 
     async def main_and_its_end() -> T:
@@ -29,7 +29,7 @@ def run(main: Coroutine[Any, Any, T], *, exit_code: Callable[[T], int] = lambda 
         except BaseException:
             last_resort.arm(CLEANUP_SECS, 1)
             raise
-        # From here on only asyncio's own shutdown is left, which waits without limit for threads and tasks.
+        # Only asyncio's own shutdown follows, which waits without limit for threads and tasks.
         last_resort.arm(CLEANUP_SECS, exit_code(result))
         return result
 

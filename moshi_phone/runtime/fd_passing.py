@@ -1,4 +1,4 @@
-"""Gives listening sockets of this process to others of the same user on this machine.
+"""Passing of listening sockets to other processes of the same user on this machine.
 
 A receiver listens on the same socket, not on another one at the same port. All of them share its queue of
 connections, so none is lost when one of them ends.
@@ -15,25 +15,25 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-_MOST = 8  # sockets that are received at once
+_MOST = 8  # maximum number of sockets
 _NAMES_BYTES = 1024
-_WITHIN_SECS = 3.0  # for a connection that is on this machine
-_OLD_SECS = 60.0  # younger folders may be about to be used
+_WITHIN_SECS = 3.0  # timeout of a local connection
+_OLD_SECS = 60.0  # younger folders may still be in use
 _PREFIX = "moshi-gateways-"
 
 
 class NotOffered(Exception):
-    """The process that had the sockets is gone. The text is one sentence."""
+    """The process with the sockets is gone. The text is one sentence."""
 
 
 @asynccontextmanager
 async def offering(
     sockets: Mapping[str, socket.socket], taken: asyncio.Event | None = None
 ) -> AsyncIterator[str]:
-    """Give these sockets to each process that connects, while the block runs; yields the path to connect to.
+    """Pass these sockets to each process that connects, while the block runs; yield the path to connect to.
 
     Args:
-        sockets: bound ones, by name; a few.
+        sockets: bound sockets, by name; a few.
         taken: set when a process has received them.
     """
     await asyncio.to_thread(_sweep)
@@ -51,8 +51,8 @@ async def offering(
                 try:
                     taker, _ = door.accept()
                 except OSError:
-                    return  # it did not wait
-                with taker:  # so few bytes never block
+                    return  # the receiver did not wait
+                with taker:  # this few bytes never block
                     socket.send_fds(taker, [names], [each.fileno() for each in sockets.values()])
                 if taken is not None:
                     taken.set()
@@ -65,7 +65,7 @@ async def offering(
 
 
 async def offered(path: str) -> dict[str, socket.socket]:
-    """Ask for the sockets that another process offers.
+    """Receive the sockets that another process offers.
 
     Raises:
         NotOffered: when it is gone.
@@ -78,7 +78,7 @@ def _sweep() -> None:
     for folder in Path("/tmp").glob(f"{_PREFIX}*"):  # noqa: S108
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
             if time.time() - folder.stat().st_mtime < _OLD_SECS:
-                continue  # one that is just being made, or is there for a moment
+                continue  # just being created or removed
             door.settimeout(_WITHIN_SECS)
             try:
                 door.connect(str(folder / "s"))

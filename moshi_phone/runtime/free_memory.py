@@ -1,4 +1,4 @@
-"""Returns freed memory to the operating system, where the C library would keep it."""
+"""Returns freed memory to the operating system, because the C library would retain it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 
 
 def return_free_memory() -> None:
-    """Give freed heap pages back. Takes about 10 ms for some 400 MB; does nothing but on glibc.
+    """Return freed heap pages. Takes about 10 ms for some 400 MB; does nothing without glibc.
 
-    glibc raises the size from which it asks the system for a block of its own with each such block that is
-    freed, up to 32 MB; so the tensors of a model that is freed stay in its heap.
+    glibc allocates large blocks from the system directly, but raises that threshold with each one that is
+    freed, up to 32 MB; so a freed model's tensors stay in the heap.
     """
     if sys.platform != "linux":
         return
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none, and keeps nothing back
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has no such function, and retains nothing
     if trim is not None:
         trim(0)

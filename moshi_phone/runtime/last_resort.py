@@ -1,7 +1,7 @@
-"""Ends the process when something in it does not end: a thread, a task that ignores its cancellation, a disk.
+"""Ends the process if a part of it does not end: a thread, a task that ignores its cancellation, a disk.
 
-Python waits without limit for the threads of the loop's executor and for cancelled tasks. A process that was
-asked to end must end, once its own cleanup is done.
+Python waits without limit for the threads of the loop's executor and for cancelled tasks. But a process must
+end after a stop request and its cleanup.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from loguru import logger
 
-LOG_SECS = 0.5  # for writing the last line, on a terminal that blocks
+LOG_SECS = 0.5  # time to write the last line, because a terminal may block
 
 
 class LastResort:
@@ -25,16 +25,16 @@ class LastResort:
 
     def __init__(self, exit_process: Callable[[int], None] = os._exit) -> None:
         self._exit_process = exit_process
-        self._lock = threading.RLock()  # a signal's handler may come in the midst of another call of ours
-        self._timer: threading.Timer | None = None  # a thread, not a loop's timer: the loop may hang
+        self._lock = threading.RLock()  # a signal handler may interrupt another call
+        self._timer: threading.Timer | None = None  # a thread, because the event loop may hang
         self._due_s = 0.0  # of the timer: an earlier request replaces a later one
 
     def arm(self, secs: float, code: int) -> None:
-        """End the process in so many seconds. The earliest time counts, with its code.
+        """End the process after some seconds. The earliest time counts, with its code.
 
         Args:
             secs: from now.
-            code: what the process ends with.
+            code: the exit code.
         """
         with self._lock:
             due_s = time.monotonic() + secs
@@ -66,4 +66,4 @@ class LastResort:
 
 
 last_resort = LastResort()
-"""The one of this process."""
+"""This process's instance."""

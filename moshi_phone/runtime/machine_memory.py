@@ -1,4 +1,4 @@
-"""How much memory this process may have: the machine's, or less in a container."""
+"""The memory available to this process: the machine's, or a container's limit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of version 2, and of
 
 
 def machine_memory_bytes(cgroup: Path = _CGROUP) -> int:
-    """Give the smaller of the machine's memory and the limit of the container that this runs in.
+    """Return the smaller of the machine's memory and the container's limit.
 
     Args:
         cgroup: the folder of Linux's control groups.
@@ -23,5 +23,5 @@ def machine_memory_bytes(cgroup: Path = _CGROUP) -> int:
 def _read_bytes(path: Path) -> int | None:
     try:
         return int(path.read_text())
-    except (OSError, ValueError):  # there is none, or it says "max"
+    except (OSError, ValueError):  # no limit, or "max"
         return None

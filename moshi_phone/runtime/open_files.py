@@ -1,13 +1,13 @@
-"""How many files and sockets this process may have open: as many as the system allows without asking."""
+"""The limit on open files and sockets, raised to the system's maximum."""
 
 from __future__ import annotations
 
 _ENOUGH = 65_536
-_MACOS_MOST = 10_240  # OPEN_MAX: what macOS takes where its hard limit says unlimited
+_MACOS_MOST = 10_240  # OPEN_MAX: the maximum of macOS, whose hard limit is unlimited
 
 
 def raise_limit() -> int:
-    """Raise the limit to the hard one, and give it; macOS begins with 256."""
+    """Raise the limit to the hard one, and return it; macOS starts with 256."""
     try:
         import resource  # noqa: PLC0415 - Windows has none
     except ModuleNotFoundError:

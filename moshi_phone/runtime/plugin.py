@@ -1,4 +1,4 @@
-"""Parts of the user's own, named on the command line as ``MODULE:NAME``."""
+"""The user's own parts, named on the command line as ``MODULE:NAME``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PluginUnfit(UserError):
 
 
 def load(spec: str, option: str) -> Any:
-    """Import what ``MODULE:NAME`` names, from the working folder or an installed package.
+    """Import the object ``MODULE:NAME``, from the working folder or an installed package.
 
     Args:
         spec: as in ``my_engine:MyEngine``.
@@ -44,7 +44,7 @@ def load(spec: str, option: str) -> Any:
         raise PluginUnfit(
             f"{option}: {module_name} needs the package {error.name}, which is missing."
         ) from error
-    except Exception as error:  # whatever the user's own module raises while it is imported
+    except Exception as error:  # the user's module may raise anything on import
         raise PluginUnfit(f"{option}: {module_name} cannot be imported ({describe_error(error)}).") from error
     try:
         return getattr(module, name)

@@ -16,14 +16,14 @@ class RateLimitedLog:
     """Logs a limited number of warnings within ten seconds, and counts the others.
 
     Args:
-        clock: gives seconds, monotonic.
-        lines: how many are logged within ten seconds.
+        clock: returns seconds, monotonic.
+        lines: maximum number of lines in ten seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, lines: int = 1) -> None:
         self._clock = clock
         self._lines = lines
-        self._window_ends_s = clock()  # over: the first line opens a window
+        self._window_ends_s = clock()  # closed: the first line opens a window
         self._logged = 0  # within the window
         self._left_out = 0  # since the last line
 
@@ -46,19 +46,21 @@ class RateLimitedLog:
 
 
 class RateLimitedRecords(logging.Filter):
-    """Passes each kind of record of some loggers once in ten seconds, with the count of those left out.
+    """Passes each kind of record of some loggers once in ten seconds, with the number of suppressed ones.
 
     A kind is the template of the message. Templates are a library's, not a stranger's, so they are few.
 
     Args:
-        name: of the loggers, and of those below.
-        clock: gives seconds, monotonic.
+        name: name of the logger, whose children are included.
+        clock: returns seconds, monotonic.
     """
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(name)
         self._clock = clock
-        self._kinds: dict[str, tuple[float, int]] = {}  # when its next may come, and how many were left out
+        self._kinds: dict[
+            str, tuple[float, int]
+        ] = {}  # time of the next permitted record, and number of suppressed ones
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record is logged."""
@@ -69,7 +71,7 @@ class RateLimitedRecords(logging.Filter):
         if now_s < next_s:
             self._kinds[kind] = next_s, left_out + 1
             return False
-        # Cleared rather than sorted: so many kinds are a bug elsewhere, and at worst a line is logged twice.
+        # Cleared, not sorted: this many kinds are a bug elsewhere, and at worst a line is logged twice.
         if len(self._kinds) >= _MAX_KINDS:
             self._kinds.clear()
         self._kinds[kind] = now_s + EVERY_S, 0

@@ -9,28 +9,28 @@ PAUSES_SECS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 Cancel = Callable[[], None]
 CallLater = Callable[[float, Callable[[], None]], Cancel]
-"""Runs a function after some seconds, in a thread of its own; calling the result cancels it."""
+"""Runs a function after some seconds, in its own thread; calling the result cancels it."""
 
 
 class ExponentialBackoff:
-    """Gives the pause before the next try.
+    """Computes the pauses between attempts.
 
     Args:
-        pauses_secs: the pauses in order; the last one stays.
+        pauses_secs: the pauses in order; the last one repeats.
     """
 
     def __init__(self, pauses_secs: Sequence[float] = PAUSES_SECS) -> None:
         self._pauses_secs = pauses_secs
-        self._tries = 0  # that failed in a row
+        self._tries = 0  # failed attempts in a row
 
     def next_secs(self) -> float:
-        """Give the pause after one more try that failed."""
+        """Return the pause after a further failed attempt."""
         pause_secs = self._pauses_secs[min(self._tries, len(self._pauses_secs) - 1)]
         self._tries += 1
         return pause_secs
 
     def reset(self) -> None:
-        """Start again with the shortest pause: a try succeeded."""
+        """Start again with the shortest pause, after a success."""
         self._tries = 0
 
 

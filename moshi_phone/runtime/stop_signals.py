@@ -37,12 +37,12 @@ STOPPING = tuple(
 
 
 class Stopped(Exception):
-    """The process was asked to end before the work was done."""
+    """The process was requested to stop before the work was done."""
 
 
 @dataclass
 class StopSignals:
-    """What the signals of ``STOPPING`` have requested so far.
+    """The requests made by the signals of ``STOPPING`` so far.
 
     Attributes:
         stop_requested: set by the first.
@@ -60,7 +60,7 @@ class StopSignals:
             self.stop_requested.set()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run work that may take long, and cancel it when the process is asked to end.
+        """Run long work, and cancel it if a stop is requested.
 
         Raises:
             Stopped: when it was cancelled; the work has cleaned up by then, or has had five seconds to.
@@ -81,12 +81,12 @@ class StopSignals:
     async def wait_unless_forced(
         self, work: Future[Any], *, within_secs: float | None = None, forced_secs: float = 0.0
     ) -> bool:
-        """Wait for work that should be done before the process ends; it is not cancelled.
+        """Wait for work before the process ends; it is not cancelled.
 
         Args:
-            work: what to wait for; its exception is not raised here.
-            within_secs: how long to wait; None for as long as it takes.
-            forced_secs: how much longer to wait after the second request.
+            work: the awaited work; its exception is not raised here.
+            within_secs: time limit; None for no limit.
+            forced_secs: time limit after the second request.
 
         Returns:
             Whether it is done.
@@ -115,7 +115,7 @@ def stop_signals(on_request: Callable[[int], None] = lambda _: None) -> Iterator
     stop = StopSignals()
     requests = 0
     loop = asyncio.get_running_loop()
-    came_s = -math.inf  # when the last signal came, for telling repeats
+    came_s = -math.inf  # time of the last signal, to detect repeats
 
     def is_repeated() -> bool:
         nonlocal came_s

@@ -1,10 +1,10 @@
 """Runs a program that must not outlive ours: ``python -I supervised_child.py GRACE_SECS COMMAND…``.
 
-Ours holds the other end of this process's stdin and writes nothing. When that end closes, because ours closes
-it, crashes or is killed, the program gets SIGTERM, and after the grace SIGKILL. A pipe is the only way to
-notice a death at once on every system; hence this process of its own. The first line on stdout says that the
-program was started (``STARTED``), or why not (errno and reason); the exit code is the program's own, or 128
-and the signal that ended it.
+Our process holds the other end of this process's stdin and writes nothing. When that end closes, because our
+process closes it, crashes or is killed, the program gets SIGTERM, and after the grace period SIGKILL. Only a
+pipe detects a process's death at once on every system; therefore this separate process. The first line on
+stdout says that the program was started (``STARTED``), or why not (errno and reason); the exit code is the
+program's own, or 128 and the signal that ended it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PR_SET_PDEATHSIG, _SIGTERM = 1, 15
 
 
 def main(grace_secs: float, command: Sequence[str]) -> int:
-    """Run the command until it ends or stdin does; gives its exit code."""
+    """Run the command until it or stdin ends; return its exit code."""
     try:
         child = subprocess.Popen(  # noqa: S603 - our own caller names the program
             command,
@@ -33,15 +33,15 @@ def main(grace_secs: float, command: Sequence[str]) -> int:
     except OSError as error:
         os.write(_STDOUT, f"{error.errno} {error.strerror}\n".encode())
         return 1
-    with contextlib.suppress(BrokenPipeError):  # ours has gone already, as stdin will say
+    with contextlib.suppress(BrokenPipeError):  # our process is gone already, which stdin will show
         os.write(_STDOUT, f"{STARTED}\n".encode())
     threading.Thread(target=_end_with_stdin, args=(child, grace_secs), daemon=True).start()
     code = child.wait()
-    return code if code >= 0 else 128 - code  # as a shell has it
+    return code if code >= 0 else 128 - code  # as in a shell
 
 
 def _end_with_stdin(child: subprocess.Popen[bytes], grace_secs: float) -> None:
-    # Nothing is ever written to it: only its end matters.
+    # Nothing is ever written to it; only its end matters.
     while os.read(_STDIN, 4096):
         pass
     child.terminate()
@@ -52,7 +52,7 @@ def _end_with_stdin(child: subprocess.Popen[bytes], grace_secs: float) -> None:
 
 
 def _end_with_guard() -> Callable[[], None] | None:
-    """Linux can end the program even where this process itself is killed."""
+    """On Linux, make the program end even if this process is killed."""
     if sys.platform != "linux":
         return None
     import ctypes  # noqa: PLC0415 - only here

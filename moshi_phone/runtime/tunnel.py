@@ -42,7 +42,7 @@ class TunnelFailed(UserError):
 
 
 def find_program(binary: str = BINARY) -> str:
-    """Give cloudflared's path.
+    """Return cloudflared's path.
 
     Raises:
         TunnelFailed: when it is not installed.
@@ -60,7 +60,7 @@ class Tunnel:
     """A quick tunnel. Its URL changes with each start of cloudflared.
 
     Args:
-        port: where our server listens, on 127.0.0.1.
+        port: port of our server on 127.0.0.1.
         on_url: called with each URL, once its tunnel is ready.
         binary: cloudflared's name or path.
         sleep: waits some seconds.
@@ -73,9 +73,9 @@ class Tunnel:
         self._on_url = on_url
         self._binary = binary
         self._sleep = sleep
-        self._folder: tempfile.TemporaryDirectory[str] | None = None  # holds the empty config file
-        self._run: _Run | None = None  # the process of now
-        self._keeping: asyncio.Task[None] | None = None  # replaces it when it breaks
+        self._folder: tempfile.TemporaryDirectory[str] | None = None  # contains the empty config file
+        self._run: _Run | None = None  # the current process
+        self._keeping: asyncio.Task[None] | None = None  # restarts it when it breaks
 
     async def start(self) -> None:
         """Open the tunnel, and return when it is ready.
@@ -92,7 +92,7 @@ class Tunnel:
         self._keeping = asyncio.create_task(self._keep(path))
 
     async def stop(self) -> None:
-        """Close the tunnel; nothing of it is left running. May be called twice."""
+        """Close the tunnel and all its processes. May be called twice."""
         if self._keeping:
             self._keeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -121,7 +121,7 @@ class Tunnel:
         tries = 0
         while self._run:
             await self._run.until_broken()
-            await self._run.process.stop()  # where it has ended, this closes what we hold of it
+            await self._run.process.stop()  # if it has ended, this releases its resources
             delay_secs = RESTART_DELAYS_SECS[min(tries, len(RESTART_DELAYS_SECS) - 1)]
             logger.warning(
                 "The tunnel broke ({}); opening another in {:g} s",
@@ -144,7 +144,7 @@ class _Run:
     def __init__(self, metrics_port: int) -> None:
         self.process: ChildProcess  # set by ``begin``
         self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()  # found in its log
-        self.is_lost = False  # whether it was ended for want of a connection, although it runs
+        self.is_lost = False  # whether it was ended because it had no connection
         self._metrics_url = f"http://127.0.0.1:{metrics_port}/ready"
 
     @classmethod
@@ -170,7 +170,7 @@ class _Run:
         return lines[-1] if lines else "no output"
 
     async def ready(self, sleep: Sleep) -> str:
-        """Wait until the tunnel carries requests; gives its URL.
+        """Wait until the tunnel carries requests; return its URL.
 
         Raises:
             TunnelFailed: when the process ends before, or takes too long.
@@ -179,7 +179,7 @@ class _Run:
         async with aiohttp.ClientSession() as http:
             while not (self.url.done() and await _says_ready(http, self._metrics_url)):
                 if self.process.returncode is not None:
-                    await self.process.wait()  # the last lines say why
+                    await self.process.wait()  # the last lines give the reason
                     raise TunnelFailed(
                         f"cloudflared ended with code {self.process.returncode}: {self.last_output}; "
                         "try again, or give another public URL with --public-url"
@@ -224,13 +224,13 @@ async def reaches(url: str, *, within_secs: float, wanted: str = "", sleep: Slee
     A new name may not resolve yet, and resolvers cache that answer; so even the first try waits a second.
 
     Args:
-        url: of something that answers 200, or 503 where it cannot take calls.
-        within_secs: how long to try.
+        url: a URL that answers 200, or 503 if no calls are taken.
+        within_secs: time limit.
         wanted: text that the answer must contain.
         sleep: waits some seconds.
     """
     timeout = aiohttp.ClientTimeout(total=TRY_SECS)
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:  # by a proxy, too
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:  # also through a proxy
         for _ in range(max(1, int(within_secs))):
             await sleep(1.0)
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):

@@ -9,10 +9,9 @@ _NO_URL = SplitResult("", "", "", "", "")
 
 
 def split_url(text: str) -> SplitResult:
-    """Take a URL apart; of what is none all parts are empty.
+    """Split a URL; for an invalid one, all parts are empty.
 
-    ``urlsplit`` raises for brackets that do not belong together, and its result, when it is asked for a port
-    that cannot be one.
+    ``urlsplit`` raises on unbalanced brackets, and its result raises on reading an invalid port.
     """
     with suppress(ValueError):
         parts = urlsplit(text.strip())

@@ -1,3 +1,3 @@
-"""The program's version, as pyproject.toml and CHANGELOG.md have it."""
+"""The program's version, equal to that in pyproject.toml and CHANGELOG.md."""
 
 VERSION = "0.1.0"

@@ -17,8 +17,8 @@ class Watchdog:
     """Calls back unless it is stopped in time. Used on the event loop.
 
     Args:
-        secs: how long.
-        on_expired: called then, once.
+        secs: the timeout.
+        on_expired: called once, after it.
     """
 
     def __init__(self, secs: float, on_expired: Callable[[], None]) -> None:
@@ -30,11 +30,11 @@ class Watchdog:
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started, and has neither been stopped nor expired."""
+        """Whether it is started, and neither stopped nor expired."""
         return self._timer is not None
 
     def start(self) -> None:
-        """Begin, or begin again."""
+        """Start or restart the timeout."""
         self.stop()
         self._wait()
 

@@ -1,4 +1,4 @@
-"""What you test your own stages with: fake frames, a fake engine, simulated time (docs/testing.md)."""
+"""Tools to test your own stages: fake frames, a fake engine, simulated time (docs/testing.md)."""
 
 from moshi_phone.testing.clock import run_simulated
 from moshi_phone.testing.engine import FakeEngine, FakeSession

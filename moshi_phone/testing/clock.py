@@ -1,6 +1,6 @@
-"""Simulated time: an event loop whose clock jumps to the next timer whenever there is nothing to do.
+"""Simulated time: an event loop whose clock jumps to the next timer when it is idle.
 
-Minutes of a call pass in as long as its work takes, and nothing depends on how fast the machine is.
+Minutes of a call take only its computing time, independent of the machine's speed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class _InstantSelector(selectors.DefaultSelector):
-    """Never waits: where it would have, it moves the clock."""
+    """Advances the clock instead of waiting."""
 
     now_s = 0.0
 
@@ -35,7 +35,7 @@ def run_simulated(main: Coroutine[Any, Any, T]) -> T:
         main: such as ``run_test(…)``, called in a test that is no coroutine itself.
 
     Returns:
-        What the coroutine returns.
+        The coroutine's result.
     """
     selector = _InstantSelector()
     loop = asyncio.SelectorEventLoop(selector)

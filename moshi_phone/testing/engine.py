@@ -1,4 +1,4 @@
-"""An engine that gives the answers that a test wants, as fast as the test wants them."""
+"""A fake engine with given answers and a given speed."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _SILENCE = DuplexStep(np.zeros(FRAME_SAMPLES, np.float32))
 
 
 class FakeSession(DuplexSession):
-    """One call: a mirror, or given answers; each step takes as long as its engine's ``step_secs`` says.
+    """One call: a mirror, or given answers; a step takes its engine's ``step_secs``.
 
     Args:
-        engine: that opened it; without one it can do all that a fake session can.
+        engine: its engine; without one, it has all capabilities.
         answers: the steps for the caller's frames, one each, in order; silence follows. None makes it a
             mirror, whose steps carry their number as text.
 
     Attributes:
         heard: the last minute of the caller's frames, in order, float32 ``[1920]`` each.
-        steps: how many frames it has answered.
-        sayings: what ``say`` was given; its engine's ``capabilities`` must hold ``say``.
-        saying_stops: how often ``stop_saying`` was called.
+        steps: number of answered frames.
+        sayings: the texts given to ``say``; its engine's ``capabilities`` must contain ``say``.
+        saying_stops: number of calls of ``stop_saying``.
         closed: whether it is closed.
     """
 
@@ -54,13 +54,13 @@ class FakeSession(DuplexSession):
         self._news = asyncio.Event()  # a frame, words or the end
 
     def feed(self, pcm: Pcm) -> None:
-        """Take the caller's next 80 ms."""
+        """Receive the caller's next 80 ms."""
         self.heard.append(check_frame(pcm))
         self._waiting.append(pcm)
         self._news.set()
 
     async def outputs(self) -> AsyncIterator[DuplexStep]:
-        """Answer them."""
+        """Yield the answers."""
         while not self.closed:
             await self._news.wait()
             self._news.clear()
@@ -78,21 +78,21 @@ class FakeSession(DuplexSession):
 
     @property
     def backlog_frames(self) -> int:
-        """What was fed and has not come out."""
+        """Number of frames without an answer yet."""
         return len(self._waiting)
 
     @property
     def dropped_frames(self) -> int:
-        """It drops nothing."""
+        """Always 0: no frame is dropped."""
         return 0
 
     @property
     def listens(self) -> bool:
-        """Whether its answers tell the caller's words, as its engine's ``capabilities`` say."""
+        """Whether its answers contain the caller's words, by its engine's ``capabilities``."""
         return LISTEN in self._engine.capabilities
 
     def say(self, text: str) -> None:
-        """Keep the words for the test to look at.
+        """Store the words for the test.
 
         Raises:
             Unsupported: when the engine's ``capabilities`` lack ``say``.
@@ -102,7 +102,7 @@ class FakeSession(DuplexSession):
         self.sayings.append(text)
 
     def stop_saying(self) -> None:
-        """Count it."""
+        """Count the call."""
         self.saying_stops += 1
 
     async def close(self) -> None:
@@ -115,18 +115,18 @@ class FakeSession(DuplexSession):
 
 
 class FakeEngine(DuplexEngine):
-    """Hands out fake sessions.
+    """Opens fake sessions.
 
     Args:
-        capacity: how many at once.
-        step_secs: how long a step takes, in seconds, by its number from 0.
-        fails_at: the number of the step, from 1, at which a session breaks.
-        answers: as ``FakeSession`` takes them; each session begins with the first.
-        capabilities: what its sessions can do beside talking, ``say`` and ``listen``.
+        capacity: maximum number of open sessions.
+        step_secs: duration of a step in seconds, by its number from 0.
+        fails_at: number of the step, from 1, at which a session fails.
+        answers: see ``FakeSession``; each session starts with the first.
+        capabilities: what its sessions can do besides talking: ``say`` and ``listen``.
 
     Attributes:
-        sessions: those that are open.
-        opened: how many were opened since the start.
+        sessions: the open sessions.
+        opened: number of sessions opened since the start.
     """
 
     name = "fake"
@@ -150,20 +150,20 @@ class FakeEngine(DuplexEngine):
 
     @property
     def running(self) -> int:
-        """How many sessions are open."""
+        """Number of open sessions."""
         return len(self.sessions)
 
     @property
     def error(self) -> str | None:
-        """Whether it was started."""
+        """An error until it is started."""
         return None if self._ready else "The fake engine is not ready."
 
     async def start(self, progress: Progress) -> None:  # noqa: ARG002 - it takes no time
-        """Be ready at once."""
+        """Start at once."""
         self._ready = True
 
     def open_session(self, request: CallOverrides = NO_OVERRIDES) -> FakeSession:
-        """Give a session, if one is free."""
+        """Open a session, if one is free."""
         self.check_request(request)
         if self.running >= self.capacity:
             raise EngineBusy(f"All {self.capacity} sessions are taken.")
@@ -172,5 +172,5 @@ class FakeEngine(DuplexEngine):
         return self.sessions[-1]
 
     async def stop(self) -> None:
-        """Take no more calls."""
+        """Accept no more calls."""
         self._ready = False

@@ -1,4 +1,4 @@
-"""A caller's audio as the frames that the line's transport gives, and the line's answer as samples."""
+"""A caller's audio as frames of the transport, and the answer as samples."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _FRAME_BYTES = PHONE_RATE_HZ * FRAME_MS // 1000
 
 
 def caller_frames(samples: NDArray[np.float32]) -> list[Frame]:
-    """Give what ``run_test`` is to send for a caller who speaks at the pace of a phone.
+    """Return the frames with which ``run_test`` sends a caller's audio in real time.
 
     Args:
-        samples: float32 ``[samples]``, 8 kHz, -1 to 1; a rest that fills no frame is left out.
+        samples: float32 ``[samples]``, 8 kHz, -1 to 1; an incomplete last frame is omitted.
 
     Returns:
-        A ``MulawInputFrame`` of 80 ms and a pause of as long, in turn.
+        ``MulawInputFrame``s of 80 ms, each followed by a pause of 80 ms.
     """
     mulaw = g711.encode(pcm.to_bytes(samples))
     frames: list[Frame] = []
@@ -33,10 +33,10 @@ def caller_frames(samples: NDArray[np.float32]) -> list[Frame]:
 
 
 def heard(frames: Iterable[Frame]) -> NDArray[np.float32]:
-    """Give the audio in these frames one after the other, float32 ``[samples]``.
+    """Return the audio of these frames in one piece, float32 ``[samples]``.
 
     Args:
-        frames: with µ-law (8 kHz) or with PCM, as ``FakeTransport.sent`` holds them; others count nothing.
+        frames: with µ-law (8 kHz) or PCM, as in ``FakeTransport.sent``; others are ignored.
     """
     pieces = [
         pcm.to_float(g711.decode(frame.mulaw) if isinstance(frame, MulawOutputFrame) else frame.audio)

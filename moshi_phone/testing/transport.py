@@ -1,4 +1,4 @@
-"""A transport without a socket: frames go in by the test, and what would be sent is kept."""
+"""A transport without a socket: the test supplies its input, and its output is recorded."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ F = TypeVar("F", bound=Frame)
 
 
 class FakeTransport(BaseTransport):
-    """Passes frames, in place of a transport, in a pipeline under test.
+    """Replaces the transport in a pipeline under test.
 
-    ``run_test(my_pipeline(FakeTransport(), …), frames_to_send=…)`` puts the frames in where the caller's
-    would come from. What reaches the other end is in ``sent``, and goes on to ``run_test``.
+    ``run_test(my_pipeline(FakeTransport(), …), frames_to_send=…)`` inserts the frames in place of the
+    caller's. Frames that reach the output are stored in ``sent`` and passed on to ``run_test``.
 
     Attributes:
-        sent: the frames that reached ``output()`` on their way down, in order.
+        sent: downstream frames that reached ``output()``, in order.
     """
 
     def __init__(self) -> None:
@@ -28,19 +28,19 @@ class FakeTransport(BaseTransport):
         self._output = _Keep(self.sent)
 
     def input(self) -> FrameProcessor:
-        """Give the end that the caller's frames come from."""
+        """Return the input, the source of the caller's frames."""
         return self._input
 
     def output(self) -> FrameProcessor:
-        """Give the end that keeps what would be sent."""
+        """Return the output, which records sent frames."""
         return self._output
 
     async def receive(self, frame: Frame) -> None:
-        """Let a frame come from the caller; the pipeline must run."""
+        """Inject a frame of the caller; the pipeline must run."""
         await self._input.push_frame(frame)
 
     def sent_of(self, kind: type[F]) -> list[F]:
-        """Give what was sent of one kind."""
+        """Return the sent frames of one type."""
         return [frame for frame in self.sent if isinstance(frame, kind)]
 
 

@@ -40,7 +40,7 @@ from moshi_phone.engines.options import EngineOptions
 from moshi_phone.runtime.retries import CallLater, later
 
 HANG_SHARE = 0.6  # of --hang-secs: a hung step is abandoned before the calls that wait behind it time out
-CLOSING_HANG_S = 1.0  # a step of a call that is over already
+CLOSING_HANG_S = 1.0  # a step of an ended call
 
 
 class MoshiEngine(DuplexEngine):
@@ -48,10 +48,10 @@ class MoshiEngine(DuplexEngine):
 
     Args:
         options: its settings.
-        source: where the model comes from; by default the files that the options name.
-        hang_s: after how many seconds a step counts as hung; by default as ``options.hang_secs`` says.
+        source: the source of the model; by default the files that the options name.
+        hang_s: seconds after which a step counts as hung; by default ``options.hang_secs``.
         codec_limit_frames: frames after which a codec is replaced.
-        clock: seconds, monotonic; tells how long a step has been going on.
+        clock: seconds, monotonic; measures a running step.
         run_later: schedules retries.
         give_up_ms: a first step that takes longer ends the start.
     """
@@ -69,14 +69,14 @@ class MoshiEngine(DuplexEngine):
         run_later: CallLater = later,
         give_up_ms: float = math.inf,
     ) -> None:
-        self.capacity = max(1, options.calls)  # with --calls auto, the start says how many
-        # Named by the options alone: no weights are needed to tell.
+        self.capacity = max(1, options.calls)  # with --calls auto, the start measures the number
+        # From the options alone, without weights.
         self.capabilities = frozenset({"say", "listen"} if options.listens else {"say"})
         self.sampling = MoshiSampling(
             Sampling(options.text_temperature, options.text_top_k),
             Sampling(options.audio_temperature, options.audio_top_k),
         )
-        self.supported_overrides = frozenset({"greeting", "temperature"})  # until the weights tell more
+        self.supported_overrides = frozenset({"greeting", "temperature"})  # until the weights are known
         self.greetings = RecordedGreetings()
         self._options = options
         self._hang_s = HANG_SHARE * options.hang_secs if hang_s is None else hang_s

@@ -41,24 +41,24 @@ from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 SPEECH_FRAMES = 3  # a take with fewer audible frames is a click or a breath, not a greeting
 # Mimi's tokens of silence differ in its first frames: its convolutions have heard nothing yet
 SETTLING_FRAMES = 3
-MAX_GREETING_FRAMES = 750  # a minute; who says more than that is no longer greeting
-TAKES = 8  # after so many without speech there is something else to mend
+MAX_GREETING_FRAMES = 750  # a minute; a longer text is no greeting
+TAKES = 8  # this many takes without speech have another cause
 
 
 @dataclass(frozen=True)
 class Take:
-    """One try at a greeting.
+    """One attempt at a greeting.
 
     Attributes:
         prefix: its tokens.
-        pcm: float32 ``[frames, 1920]``, 24 kHz: how it sounds.
+        pcm: its audio, float32 ``[frames, 1920]``, 24 kHz.
     """
 
     prefix: ForcedPrefix
     pcm: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        """Check that tokens and sound are of the same length."""
+        """Check that tokens and audio have the same length."""
         if self.pcm.shape != (len(self.prefix), FRAME_SAMPLES):
             raise ValueError(f"expected [{len(self.prefix)}, {FRAME_SAMPLES}], got {list(self.pcm.shape)}")
 
@@ -66,22 +66,22 @@ class Take:
 def trim(take: Take) -> ForcedPrefix | None:
     """Trim leading silence to one frame; None if the take has no speech.
 
-    A word is put into words a little before it sounds, so the cut never takes a word's token away.
+    A word's text token precedes its audio, so the cut never removes it.
     """
     audible = [place for place, pcm in enumerate(take.pcm) if not is_silent(pcm)]
     worded = [place for place, frame in enumerate(take.prefix) if frame.text_token not in SPECIAL_TOKENS]
     if len(audible) < SPEECH_FRAMES or not worded:
         return None
-    # A frame of silence is left, so that the first sound is not cut into.
+    # A frame of silence stays, so that the first sound is not clipped.
     return take.prefix[min(max(audible[0] - 1, 0), worded[0]) :]
 
 
 def make_greeting(make_take: Callable[[int], Take], seed: int, progress: Progress) -> ForcedPrefix:
-    """Make takes until somebody speaks in one, each with the next seed.
+    """Generate takes, each with the next seed, until one contains speech.
 
     Args:
-        make_take: makes a take from a seed; the same seed gives the same take.
-        seed: of the first take.
+        make_take: generates a take from a seed; the same seed gives the same take.
+        seed: seed of the first take.
         progress: receives a line for each discarded take.
     """
     for attempt in range(TAKES):
@@ -113,9 +113,9 @@ def record_words(
 
     Args:
         session: a conversation that has not begun; it is closed.
-        steering: has the words.
+        steering: contains the words.
         silence: uint32 ``[8]``, the silent caller.
-        before_frame: called before each frame; what it raises ends the take.
+        before_frame: called before each frame; its exceptions end the take.
 
     Returns:
         All frames from shortly before the first word to shortly after the last.
@@ -144,12 +144,12 @@ def record(
     """Let the model talk to a silent caller. Runs in the model's thread.
 
     Args:
-        model: whose voice it is.
-        sampling: how its tokens are drawn.
-        codecs: gives the two that it takes.
-        frames: how long.
-        seed: of what is drawn.
-        before_frame: called before each frame; what it raises ends the take.
+        model: the model whose voice is recorded.
+        sampling: of its tokens.
+        codecs: lend the take's two codecs.
+        frames: length of the take.
+        seed: of the sampling.
+        before_frame: called before each frame; its exceptions end the take.
     """
     encoder, decoder = codecs.take()
     session = LanguageSession(model, sampling, seed)
@@ -171,7 +171,7 @@ def record(
     return Take(tuple(map(PrefixFrame, texts, audio)), pcm)
 
 
-WARM_UP_FRAMES = 3  # where no greeting is made, which warms up as well
+WARM_UP_FRAMES = 3  # without a greeting, whose recording would also warm up
 
 
 @dataclass(frozen=True)
@@ -179,12 +179,12 @@ class GreetingRecorder:
     """Records greetings in the model's thread.
 
     Attributes:
-        options: say which greeting, how long, and from which seed.
-        model: whose voice it is.
-        sampling: how its tokens are drawn.
-        codecs: for silence, and for hearing whether there is speech in a take.
-        tokenizer: spells words.
-        go_on: called before each frame; what it raises ends the recording.
+        options: select the greeting, its length and its seed.
+        model: the model whose voice is recorded.
+        sampling: of its tokens.
+        codecs: for silence, and for the detection of speech in a take.
+        tokenizer: tokenizes words.
+        go_on: called before each frame; its exceptions end the recording.
     """
 
     options: EngineOptions
@@ -195,10 +195,10 @@ class GreetingRecorder:
     go_on: Callable[[], None]
 
     def record(self, start: Snapshot | None, progress: Progress) -> RecordedGreetings:
-        """Record what the options ask for, and as much silence.
+        """Record the greeting of the options, and as much silence.
 
         Args:
-            start: what the default persona left in the model; None where there is none.
+            start: the model's state after the default persona; None without one.
             progress: receives progress lines.
 
         Raises:
@@ -216,8 +216,10 @@ class GreetingRecorder:
         take = partial(record, self.model, self.sampling, self.codecs, before_frame=self.go_on)
         if greeting == SPEECH and start is None:
             return make_greeting(partial(take, frames), seed, progress)
-        take(WARM_UP_FRAMES, seed)  # thrown away: it compiles what the first call would have to wait for
-        if greeting in (SPEECH, SILENCE, NONE):  # who has a persona begins by it
+        take(
+            WARM_UP_FRAMES, seed
+        )  # discarded: it compiles the step, so that the first call does not wait for that
+        if greeting in (SPEECH, SILENCE, NONE):  # with a persona, the greeting starts after it
             return NO_PREFIX
         steering = ForcedTextScheduler(word_starts(self.tokenizer))
         try:

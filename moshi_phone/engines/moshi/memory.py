@@ -46,8 +46,8 @@ class MemoryVerdict:
     """The comparison of a need with the available memory.
 
     Attributes:
-        fits: whether it does.
-        text: what is taken of what, without a full stop.
+        fits: whether the memory suffices.
+        text: need and available memory, without a full stop.
     """
 
     fits: bool
@@ -55,7 +55,7 @@ class MemoryVerdict:
 
 
 def model_need(config: LmConfig, quantization: Quantization | None, calls: int) -> MemoryNeed:
-    """Compute what a model takes, with the KV caches of so many calls."""
+    """Compute a model's need, with the KV caches of a number of calls."""
     arrays: dict[str, mx.array] = dict(tree_flatten(build(config, quantization).parameters()))
     weights_bytes = sum(
         # Packed weights are uint32. All others are float32 in this layout, but bfloat16 in the file.
@@ -68,8 +68,8 @@ def model_need(config: LmConfig, quantization: Quantization | None, calls: int) 
 
 
 def program_need(calls: int, *, listening: bool) -> MemoryNeed:
-    """Compute what the program takes, with the codecs of so many calls."""
-    # With --listen, encoders and decoders are two pools, each with spares of its own.
+    """Compute the program's need, with the codecs of a number of calls."""
+    # With --listen, encoders and decoders are two pools, each with its own spares.
     spares = 2 * spares_for(calls) if listening else spares_for(2 * calls)
     kept_bytes = (2 * calls + spares) * (HANDOVER_FRAMES + HANDOVER_SLACK_FRAMES) * CODEC_FRAME_BYTES
     return MemoryNeed(0, PROGRAM_BYTES + (2 * calls + spares) * CODEC_BYTES + kept_bytes)
@@ -98,8 +98,8 @@ def weigh(need: MemoryNeed, machine_bytes: int, card_bytes: int | None) -> Memor
 
     Args:
         need: of the options.
-        machine_bytes: of main memory.
-        card_bytes: of the accelerator's own memory; None where it has none of its own.
+        machine_bytes: size of main memory.
+        card_bytes: size of the accelerator's memory; None if it shares main memory.
     """
     if card_bytes is None:
         total_bytes = need.accelerator_bytes + need.main_bytes

@@ -39,9 +39,9 @@ class Job:
     """Work for the model's thread.
 
     Attributes:
-        run: the work; for a job of a batch, gives its part in the batch, or None if it has none any more.
-        failed: called with the reason when it raised, or when its thread was abandoned.
-        owner: whose work it is.
+        run: the work; for a job of a batch, returns its part of the batch, or None if it no longer has one.
+        failed: called with the reason if it raises, or if its thread is abandoned.
+        owner: the owner of the work.
         patience_s: seconds after which it counts as hung.
         period_s: seconds until the owner's next such job is due; None if it is not one of a series.
         in_spare_time: whether it waits until there is no other work.
@@ -243,7 +243,7 @@ class ModelThread:
 
 
 def _do(jobs: Sequence[Job]) -> list[tuple[Job, BaseException]]:
-    """Run one job, or several of a batch; give the exceptions."""
+    """Run one job, or several of a batch; return the exceptions."""
     failures: list[tuple[Job, BaseException]] = []
     parts = []
     for job in jobs:
@@ -252,7 +252,7 @@ def _do(jobs: Sequence[Job]) -> list[tuple[Job, BaseException]]:
         except BaseException as error:
             failures.append((job, error))
     batch = jobs[0].batch
-    # A batch reports failures of single parts itself; what it raises has failed for all of them.
+    # A batch reports failures of single parts itself; its own exceptions concern all parts.
     if batch is not None:
         try:
             batch.run([part for part in parts if part is not None])

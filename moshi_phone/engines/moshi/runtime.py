@@ -1,4 +1,4 @@
-"""What all calls with Moshi share while the engine runs, and the way that it takes into memory."""
+"""The state shared by all calls with Moshi, and its loading."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 @dataclass(frozen=True)
 class LoadedMoshi:
-    """What all calls share.
+    """The state shared by all calls.
 
     Attributes:
-        calls: at once, at most.
-        memory_calls: how many this machine's memory holds; None where words are listened for.
-        thread: where everything of mlx is done.
-        model: evaluated.
-        codecs: full.
-        tokenizer: of the model's text.
-        word_starts: tokens by which the model begins a word.
-        recovery: says whether the model works.
-        steps: makes the steps of all calls that wait at once.
-        listening: reads the caller's words; None where nobody wants them.
-        roles: what a call's request means.
-        prompts: reads personas, and keeps the last few.
+        calls: maximum number of simultaneous calls.
+        memory_calls: number of calls that fit into memory; None with transcription.
+        thread: runs everything of mlx.
+        model: the evaluated model.
+        codecs: the filled pools.
+        tokenizer: the model's text tokenizer.
+        word_starts: tokens that begin a word.
+        recovery: tests the model after a failure.
+        steps: combines the steps of waiting calls.
+        listening: transcribes callers; None without ``--listen``.
+        roles: resolves a call's request.
+        prompts: the cache of read personas.
     """
 
     calls: int
@@ -76,7 +76,7 @@ class LoadedMoshi:
     prompts: PromptCache
 
     async def close(self) -> None:
-        """Free it; each part waits for what it has under way, within its bound."""
+        """Free everything; each part waits for its running work, within a limit."""
         self.prompts.close()
         self.recovery.close()
         await asyncio.to_thread(self.codecs.close)
@@ -85,17 +85,17 @@ class LoadedMoshi:
 
 @dataclass(frozen=True)
 class Loader:
-    """Brings Moshi into memory.
+    """Loads Moshi into memory.
 
     Attributes:
-        options: say which model, and for how many calls.
-        sampling: of calls that ask for none of their own.
+        options: select the model and the number of calls.
+        sampling: default sampling of calls.
         hang_s: seconds after which a step counts as hung.
         others_talk: whether calls are running, which must not miss a step.
-        stopping: set when the start is over before its end; what is under way then breaks off.
-        source: where the model comes from.
+        stopping: set when the start is cancelled; running work then stops.
+        source: the source of the model.
         codec_limit_frames: frames after which a codec is replaced.
-        clock: seconds, monotonic; tells how long a step has been going on.
+        clock: seconds, monotonic; measures a running step.
         run_later: schedules retries.
     """
 
@@ -118,7 +118,7 @@ class Loader:
         Raises:
             EngineUnavailable: with one sentence that names the remedy.
         """
-        # Whatever touches mlx does so in the model's thread, the checks of the weights included.
+        # All work with mlx is done in the model's thread, including the checks of the weights.
         limit_cache()
         thread = ModelThread(self.clock)
         codecs: CallCodecs | None = None
@@ -140,7 +140,7 @@ class Loader:
                 listening=self.options.listens,
                 run_later=self.run_later,
             )
-            # In a thread of its own: it takes seconds for each codec.
+            # In its own thread: it takes seconds for each codec.
             filling = asyncio.to_thread(codecs.fill)
             if measured is None:
                 model, _ = await asyncio.gather(self._load_model(thread, checkpoint, progress), filling)
@@ -154,7 +154,7 @@ class Loader:
             tokenizer = load_tokenizer(checkpoint.tokenizer)
             roles = RequestResolver.at_start(self.options, self.sampling, tokenizer, voices)
         except BaseException:
-            self.stopping.set()  # first: so the thread breaks off what is under way, and is not waited for
+            self.stopping.set()  # first, so that the thread stops its running work and causes no wait
             if codecs is not None:
                 await asyncio.to_thread(codecs.close)
             await asyncio.to_thread(thread.stop)
@@ -180,10 +180,10 @@ class Loader:
     async def _measure_calls(
         self, thread: ModelThread, model: Lm, checkpoint: Checkpoint, progress: Progress
     ) -> int:
-        """Find how many calls this machine holds, for ``--calls auto``; one at least.
+        """Measure how many calls this machine can hold, at least one, for ``--calls auto``.
 
         Raises:
-            EngineUnavailable: where words are listened for, whose time is not measured here.
+            EngineUnavailable: with transcription, whose time is not measured here.
         """
         if self.options.listens:
             raise EngineUnavailable("--calls auto does not measure --listen; give --calls a number.")
@@ -197,7 +197,7 @@ class Loader:
         return max(1, held.calls)
 
     def _weigh(self, checkpoint: Checkpoint, progress: Progress) -> None:
-        """Say what is going to be taken of the memory, while nothing is taken yet."""
+        """Report the memory need before anything is allocated."""
         calls = self.options.calls
         need = model_need(checkpoint.config, checkpoint.quantization, calls)
         if self.options.listens:
@@ -218,7 +218,7 @@ class Loader:
         """Find the voices of a model that takes personas.
 
         Raises:
-            EngineUnavailable: when they cannot be had, or a persona is wanted of a model that takes none.
+            EngineUnavailable: when they are not available, or the model takes no persona.
         """
         if checkpoint.takes_persona:
             return self.source.find_voices(self.options, progress)
@@ -236,7 +236,7 @@ class Loader:
 
     def _recovery(self, thread: ModelThread, model: Lm) -> Recovery:
         def try_model() -> None:
-            # Making a session generates its position 0: a whole step, depformer and all.
+            # A new session generates its position 0: a whole step, including the depformer.
             LanguageSession(model, self.sampling, seed=0).close()
 
         return Recovery(thread, try_model, self.hang_s, self.run_later)

@@ -45,7 +45,7 @@ from moshi_phone.runtime.errors import first_line
 
 
 class SessionOwner(Protocol):
-    """What a session needs of the engine it belongs to."""
+    """The engine's interface for its sessions."""
 
     def watch(self) -> None:
         """Check whether the model's thread hangs; called with every frame."""
@@ -197,7 +197,7 @@ class MoshiSession(DuplexSession):
         self._stages.end()
         self._submit(self._forget)  # in the model's thread, where a step may be under way
         try:
-            # The codecs go back to the pool only when their threads have let go of them.
+            # The codecs return to the pool only after their threads have released them.
             await self._stages.wait_released()
         finally:
             self._owner.closed(self, self._stages.hung)

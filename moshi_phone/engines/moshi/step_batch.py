@@ -27,8 +27,8 @@ from moshi_phone.engines.moshi.model.language_model import (
 )
 from moshi_phone.engines.moshi.model.token_history import Tokens
 
-RECENT_STEPS = 9  # whose median is what a step takes: one slow step does not count
-WORTH_IT = 1.1  # by how much a row in a larger step may cost more than a step of its own: timing noise
+RECENT_STEPS = 9  # their median is the step's duration: one slow step does not count
+WORTH_IT = 1.1  # tolerance for a larger step's cost per row, against timing noise
 FORGOTTEN_AFTER = (
     125  # times that a number of rows was rejected, ten seconds of speech; then it is tried again
 )
@@ -38,12 +38,12 @@ Result = TypeVar("Result")
 
 
 class StepTimes:
-    """How long steps take, by their number of rows.
+    """Durations of steps, by their number of rows.
 
     Written in the model's thread; readers in other threads get a snapshot.
 
     Args:
-        most_rows: of a step.
+        most_rows: maximum number of rows of a step.
     """
 
     def __init__(self, most_rows: int) -> None:
@@ -54,12 +54,12 @@ class StepTimes:
         self._passed_over: dict[int, int] = {}
 
     def add(self, rows: int, step_ms: float) -> None:
-        """Note a step."""
+        """Record a step."""
         self.histograms[rows].add(step_ms)
         self.expect(rows, step_ms)
 
     def expect(self, rows: int, step_ms: float) -> None:
-        """Note the duration of a trial step, without any call."""
+        """Record the duration of a trial step, without any call."""
         self._recent_ms.setdefault(rows, deque(maxlen=RECENT_STEPS)).append(step_ms)
 
     @property
@@ -95,7 +95,7 @@ class StepTimes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchPart(Generic[Part, Result]):
-    """What one call adds to a step.
+    """One call's part of a step.
 
     Attributes:
         part: the step's argument.
@@ -112,8 +112,8 @@ class StepBatch(Generic[Part, Result]):
     """Steps of several calls, combined in the model's thread.
 
     Args:
-        step: makes a step: gives each part's result, or its exception.
-        most_rows: at once.
+        step: makes a step, and returns each part's result, or its exception.
+        most_rows: maximum number of parts in a step.
 
     Attributes:
         times: their durations.
@@ -130,7 +130,7 @@ class StepBatch(Generic[Part, Result]):
         """Return how many of the waiting parts to combine, at least one.
 
         Args:
-            waiting: how many wait.
+            waiting: number of waiting parts.
             room_s: available time.
         """
         rows = self.times.rows_for(min(waiting, self._most_rows))
@@ -161,7 +161,7 @@ LanguageBatch = StepBatch[LanguagePart, LanguageStep]
 
 
 def language_batch(most_rows: int) -> LanguageBatch:
-    """Make the batch that steps the calls' language sessions."""
+    """Create the batch that steps the calls' language sessions."""
 
     def step(parts: Sequence[LanguagePart]) -> list[LanguageStep | Exception]:
         sessions, frames, overrides = zip(*parts, strict=True)

@@ -1,4 +1,4 @@
-"""Before the first call: compiles the step for every number of calls, and measures how long it takes."""
+"""Warm-up before the first call: compiles and measures the step for every number of calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from moshi_phone.engines.moshi.step_batch import StepTimes
 from moshi_phone.engines.real_time_benchmark import TooSlow
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
-CONTEXT = 16  # positions: a cache of the model's own size would be made for nothing
+CONTEXT = 16  # positions: a full-size cache would be wasted
 TIMED_STEPS = 3
 
 
@@ -27,27 +27,27 @@ def warm_up(
     limit_ms: float = math.inf,
     give_up_ms: float = math.inf,
 ) -> None:
-    """Step as many calls at once as may come, from one to the most. Runs in the model's thread.
+    """Make steps of every possible number of calls. Runs in the model's thread.
 
-    No caller is to wait for what is compiled at the first step of a number of rows.
+    mlx compiles the first step of each number of rows; no caller should wait for that.
 
     Args:
-        model: evaluated.
+        model: the evaluated model.
         sampling: of most calls.
-        times: gets what was measured.
-        progress: receives the duration of steps; what it raises ends the warm-up.
-        limit_ms: of a step; the first number of calls that takes longer is the last one.
-        give_up_ms: of a step; the first that takes longer ends the warm-up.
+        times: stores the measured durations.
+        progress: receives the duration of steps; its exceptions end the warm-up.
+        limit_ms: limit of a step; the first number of calls that exceeds it is the last one.
+        give_up_ms: limit of a step; exceeding it ends the warm-up with an error.
 
     Raises:
-        TooSlow: after such a step.
+        TooSlow: when a step exceeds ``give_up_ms``.
     """
     frame = np.zeros(model.cfg.other_codebooks, np.uint32)
     said = np.zeros(model.cfg.generated_codebooks, np.uint32)
     sessions: list[LanguageSession] = []
     for rows in range(1, max(times.histograms) + 1):
         sessions.append(LanguageSession(model, sampling, rows, context=CONTEXT))
-        # A call that is still saying its prefix beside others that are not: another shape of the draws.
+        # Also a call within its prefix together with others, which has another shape of draws.
         step_together(sessions, [frame] * rows, [Overrides(audio=said)] + [Overrides()] * (rows - 1))
         step_together(sessions, [frame] * rows)
         for _ in range(TIMED_STEPS):
@@ -58,7 +58,7 @@ def warm_up(
                 raise TooSlow(took_ms)
             times.expect(rows, took_ms)
         step_ms = times.measured_ms[rows]
-        # Told at powers of two only: sixteen lines would say no more.
+        # Reported at powers of two only: sixteen lines would not help more.
         is_last = rows == max(times.histograms) or step_ms > limit_ms
         if rows & (rows - 1) == 0 or is_last:
             calls = "call" if rows == 1 else "calls at once"
