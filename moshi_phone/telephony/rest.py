@@ -1,40 +1,24 @@
-"""Requests to Twilio's REST API, by Twilio's own client.
-
-That client blocks, so each request runs in a thread, and the event loop with all calls continues.
-"""
+"""Twilio's REST API: the account, calls and phone numbers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
-from requests import RequestException
-from twilio.base.exceptions import TwilioException, TwilioRestException
-from twilio.http.http_client import TwilioHttpClient
-from twilio.rest import Client
+from moshi_phone.telephony.rest_errors import TwilioError
+from moshi_phone.telephony.rest_requests import API_URL, Requests, Sleep, make_client
 
-from moshi_phone.runtime.daemon_threads import in_daemon_thread
-from moshi_phone.telephony.rest_errors import TwilioError, as_rest_exception, explain
-
-T = TypeVar("T")
-Sleep = Callable[[float], Awaitable[None]]
 MachineDetection = Literal["Enable", "DetectMessageEnd"]
 """Twilio's names: report who answered at once, or for a machine only after its greeting."""
 
-API_URL = "https://api.twilio.com"
 TRIAL = "Trial"
 TRIAL_LIMITS = "a trial account: Twilio blocks <Stream> and <Dial> there, so no call would be connected"
 TRIAL_REMEDY = (
     "upgrade it at https://console.twilio.com; until then talk in the browser, or use another carrier "
     "(docs/pipecat.md)"
 )
-REQUEST_SECS = 10.0
-_RETRY_DELAYS_SECS = (0.5, 1.0, 2.0, 4.0)  # five attempts in all
-_TOO_MANY_REQUESTS = 429
-_SERVER_ERROR = 500
 _MOST_NUMBERS = 1000  # per page of a list; Twilio's maximum
 _NOT_FOUND = 20404  # for a call: it has ended
 
@@ -92,9 +76,6 @@ class NumberNotOwned(TwilioError):
 class TwilioApi:
     """Our requests, with errors that name a remedy.
 
-    A request that Twilio did not process (429) is repeated after a pause. One that failed inside Twilio is
-    repeated only if it is idempotent: never the placing of a call.
-
     Args:
         account_sid: ``AC…``.
         auth_token: of the account.
@@ -105,13 +86,10 @@ class TwilioApi:
     def __init__(
         self, account_sid: str, auth_token: str, api_url: str = API_URL, sleep: Sleep = asyncio.sleep
     ) -> None:
-        http: Any = TwilioHttpClient(timeout=REQUEST_SECS)  # the default is no timeout
-        # Only for another URL: by default, Twilio's client is used unchanged.
-        if api_url != API_URL:
-            http = _AtAnotherUrl(http, api_url)
         self.account_sid = account_sid
-        self._client = Client(account_sid, auth_token, http_client=http)
-        self._sleep = sleep  # between retries
+        self._client = make_client(account_sid, auth_token, api_url)
+        self._requests = Requests(sleep)
+        self._ask = self._requests.ask
 
     async def check_account(self) -> str:
         """Fetch the account, which changes nothing; return its type, ``Full`` or ``TRIAL``.
@@ -243,54 +221,6 @@ class TwilioApi:
                 voice_application_sid=voice.application_sid,
             )
         )
-
-    async def _ask(
-        self,
-        request: Callable[[], T],
-        *,
-        again_after_server_error: bool = True,
-        is_wanted: Callable[[], bool] = lambda: True,
-    ) -> T:
-        for delay_secs in (*_RETRY_DELAYS_SECS, None):
-            try:
-                return await in_daemon_thread(request, "Twilio's API")
-            # ValueError: an answer that is not JSON, which Twilio's client passes to json.loads.
-            except (TwilioException, RequestException, ValueError) as raised:
-                error = as_rest_exception(raised)
-                again = _was_not_processed(error) or (again_after_server_error and _may_pass(error))
-                if delay_secs is None or not again:
-                    raise explain(error) from raised
-                # Checked after the pause: the call may have ended meanwhile.
-                await self._sleep(delay_secs)
-                if not is_wanted():
-                    raise explain(error) from raised
-        raise AssertionError("unreachable: the last round raises or returns")
-
-
-class _AtAnotherUrl:
-    """Sends every request of Twilio's client to another base URL: a proxy, or a test server."""
-
-    is_async = False  # read by Twilio's client
-
-    def __init__(self, http: Any, api_url: str) -> None:
-        self._http = http
-        self._api_url = api_url.rstrip("/")
-
-    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        # Replaces any host: TWILIO_EDGE and TWILIO_REGION change the client's.
-        asked = urlsplit(url)
-        query = f"?{asked.query}" if asked.query else ""
-        return self._http.request(method, f"{self._api_url}{asked.path}{query}", *args, **kwargs)
-
-
-def _was_not_processed(error: Exception) -> bool:
-    return isinstance(error, TwilioRestException) and error.status == _TOO_MANY_REQUESTS
-
-
-def _may_pass(error: Exception) -> bool:
-    if isinstance(error, TwilioRestException):
-        return bool(error.status >= _SERVER_ERROR)
-    return isinstance(error, (RequestException, ValueError))
 
 
 def _call(instance: Any) -> PlacedCall:

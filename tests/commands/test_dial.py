@@ -200,7 +200,7 @@ def test_a_port_that_another_server_has(twilio: FakeTwilioApi) -> None:
 
 
 def test_a_rate_limit_and_a_server_error(twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moshi_phone.telephony.rest._RETRY_DELAYS_SECS", (0.0, 0.0))
+    monkeypatch.setattr("moshi_phone.telephony.rest_requests.RETRY_DELAYS_SECS", (0.0, 0.0))
     twilio.fail(429, 20429, "Too Many Requests", times=3, only="POST")
     result = dial(account(twilio), TO, "--url", "wss://a.com")
     assert (result.exit_code, "try again in a minute" in result.stderr) == (2, True)

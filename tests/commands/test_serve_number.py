@@ -104,7 +104,7 @@ async def test_a_call_follows_the_tunnel_too(
 async def test_a_number_that_cannot_be_put_back(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
-    monkeypatch.setattr("moshi_phone.telephony.rest._RETRY_DELAYS_SECS", ())
+    monkeypatch.setattr("moshi_phone.telephony.rest_requests.RETRY_DELAYS_SECS", ())
     twilio.number["voice_url"] = "https://old.example.com"
     serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
     await logged.says("rings here now")
@@ -124,7 +124,7 @@ async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
     logged: Logged,
 ) -> None:
     monkeypatch.setattr("moshi_phone.runtime.tunnel.RESTART_DELAYS_SECS", (0.0,))
-    monkeypatch.setattr("moshi_phone.telephony.rest._RETRY_DELAYS_SECS", ())
+    monkeypatch.setattr("moshi_phone.telephony.rest_requests.RETRY_DELAYS_SECS", ())
     cloudflared.ready_at_once = True
     serving = Serving(options(twilio, tunnel=True), monkeypatch, NUMBER)
     first = await cloudflared.runs.get()
@@ -144,7 +144,7 @@ async def test_an_api_that_is_down_at_the_start_keeps_nobody_away(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     """The webhooks of an earlier run's URL come all the same; the number is pointed when the API is back."""
-    monkeypatch.setattr("moshi_phone.telephony.rest._RETRY_DELAYS_SECS", ())
+    monkeypatch.setattr("moshi_phone.telephony.rest_requests.RETRY_DELAYS_SECS", ())
     twilio.fail(503, None, times=100)
     serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
     await logged.says("Answering calls at")
@@ -160,7 +160,7 @@ async def test_an_api_that_is_down_at_the_start_keeps_nobody_away(
 async def test_what_the_api_refuses_when_it_is_back_is_told(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
-    monkeypatch.setattr("moshi_phone.telephony.rest._RETRY_DELAYS_SECS", ())
+    monkeypatch.setattr("moshi_phone.telephony.rest_requests.RETRY_DELAYS_SECS", ())
     twilio.fail(500)
     twilio.account_status = "suspended"
     made = options(twilio, public_url="https://phone.example.com")

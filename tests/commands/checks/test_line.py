@@ -91,7 +91,7 @@ async def test_a_cloudflared_that_says_nothing_is_not_left_running(
 
 
 async def test_credentials(twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moshi_phone.telephony.rest._RETRY_DELAYS_SECS", ())
+    monkeypatch.setattr("moshi_phone.telephony.rest_requests.RETRY_DELAYS_SECS", ())
 
     async def check(sid: str | None = ACCOUNT_SID, token: str | None = AUTH_TOKEN) -> Check:
         given = replace(OPTIONS, twilio=TwilioOptions(sid, token, twilio.url))

@@ -299,7 +299,7 @@ async def test_a_transfer_whose_answer_fails_is_requested_again_only_while_the_s
 
     async with made.serving() as line, line.call() as phone:
         assert line.state.rest is not None
-        line.state.rest._sleep = asyncio.sleep
+        line.state.rest._requests._sleep = asyncio.sleep
         twilio.fail(504, None, only="POST")
         if is_done:  # Twilio has carried it out, and only its answer is lost
             twilio.on_failure = lambda: asyncio.run_coroutine_threadsafe(end_stream(phone), loop).result(10)
