@@ -18,16 +18,15 @@ import cloup
 from moshi_phone.access.public_address import STATUS_PATH, STREAM_PATH
 from moshi_phone.access.redact import redact
 from moshi_phone.access.tokens import StreamTokens
+from moshi_phone.commands.dialled_server import next_url, persona_parameter, stream_url
 from moshi_phone.commands.errors import Unusable, explained
 from moshi_phone.commands.logs import log_to_stderr
 from moshi_phone.commands.numbers import WholeNumber, split_numbers
 from moshi_phone.commands.options import GROUPS, command, options_from
 from moshi_phone.engines.options import EngineOptions
-from moshi_phone.engines.personas import read_persona
 from moshi_phone.records.options import TapOptions
 from moshi_phone.runtime import event_loop
 from moshi_phone.runtime.stop_signals import Stopped, stop_signals
-from moshi_phone.runtime.urls import split_url
 from moshi_phone.server.calls.answering import STREAM_SECS
 from moshi_phone.server.calls.draining import hang_up_all
 from moshi_phone.server.calls.pending import PendingCall
@@ -43,7 +42,6 @@ from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 from moshi_phone.telephony.rest import TRIAL, TRIAL_LIMITS, TRIAL_REMEDY, PlacedCall, TwilioApi
 from moshi_phone.telephony.twiml import next_path
 
-MAX_PARAMETER_CHARS = 499
 ANSWERED = "in-progress"
 _NO_STREAM = (
     "is the Twilio account a trial (uv run bot.py doctor), and does the public URL lead here, WebSockets too?"
@@ -162,22 +160,20 @@ def dial(
             machine_detection=mail.detection,
         )
         if url:
-            plan = replace(plan, persona=_persona(engine_options), voice=engine_options.voice)
-            call = event_loop.run(_dial_elsewhere(plan, _stream_url(url), api, options))
+            plan = replace(plan, persona=persona_parameter(engine_options), voice=engine_options.voice)
+            call = event_loop.run(_dial_elsewhere(plan, stream_url(url), api, options))
         else:
             # Twilio opens the stream to us: without a public URL, this call gets a tunnel.
             call = event_loop.run(_dial_here(plan, api, options.with_public_url(), load_run_call(), mail))
     sys.exit(0 if call and call.status == COMPLETED else 1)
 
 
-async def _dial_elsewhere(
-    plan: CallPlan, stream_url: str, api: TwilioApi, options: Settings
-) -> PlacedCall | None:
+async def _dial_elsewhere(plan: CallPlan, url: str, api: TwilioApi, options: Settings) -> PlacedCall | None:
     with stop_signals() as stop:
         tokens = StreamTokens.from_auth_token(options.twilio.auth_token)
         if await api.check_account() == TRIAL:
             _print(f"this is {TRIAL_LIMITS}: {TRIAL_REMEDY}")
-        plan = replace(plan, stream_url=stream_url, next_url=_next_url(stream_url))
+        plan = replace(plan, stream_url=url, next_url=next_url(url))
         return await _follow(plan, tokens, Dialler(api, stop, _print))
 
 
@@ -214,12 +210,12 @@ async def _dial_here(
                 mail.check_engine(state.engine)
                 plan = _with_persona_of_number(plan, state, options.engine)
                 address = state.auth.address
-                stream_url = address.wss(STREAM_PATH)
-                if stream_url is None:
+                url = address.wss(STREAM_PATH)
+                if url is None:
                     raise Unusable("There is no public URL; set --public-url, or install cloudflared.")
                 here = replace(
                     plan,
-                    stream_url=stream_url,
+                    stream_url=url,
                     status_url=address.https(STATUS_PATH),
                     next_url=address.https(next_path(0)),
                 )
@@ -258,17 +254,6 @@ def _with_persona_of_number(plan: CallPlan, state: ServerState, options: EngineO
     return replace(plan, persona=name)
 
 
-def _persona(options: EngineOptions) -> str:
-    """Return the persona for an engine on another server; it is sent as a stream parameter."""
-    persona = read_persona(options.persona)
-    if len(persona) > MAX_PARAMETER_CHARS:
-        raise Unusable(
-            f"Twilio carries a persona of at most {MAX_PARAMETER_CHARS} characters to the server at --url, "
-            f"got {len(persona)}; give it a name in that server's --personas, and that name here."
-        )
-    return persona
-
-
 def _listen(options: Settings) -> socket.socket:
     """Bind a port: any free one for a tunnel, or the one that the public URL leads to."""
     if options.reach.tunnel:
@@ -283,19 +268,6 @@ def _listen(options: Settings) -> socket.socket:
 async def _follow(plan: CallPlan, tokens: StreamTokens, dialler: Dialler) -> PlacedCall:
     _print(f"calling {redact(plan.to)} from {redact(plan.from_)}")
     return await dialler.dial(plan, plan.twiml(tokens, time.time()))
-
-
-def _stream_url(text: str) -> str:
-    parts = split_url(text)
-    if parts.scheme != "wss" or not parts.hostname or parts.query or parts.fragment:
-        raise Unusable(f"Expected --url wss://HOST{STREAM_PATH}, got {text!r}.")
-    return parts._replace(path=parts.path.rstrip("/") or STREAM_PATH).geturl()
-
-
-def _next_url(stream_url: str) -> str | None:
-    """Return the URL of a stream server's next-step webhook; None if its paths are not ours."""
-    base = stream_url.removesuffix(STREAM_PATH)
-    return None if base == stream_url else "https" + base.removeprefix("wss") + next_path(0)
 
 
 def _print(state: str) -> None:
