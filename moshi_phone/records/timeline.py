@@ -10,12 +10,17 @@ from numpy.typing import NDArray
 from moshi_phone.audio.far_end_clock import FarEndClock
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 
+_TOLERANCE_S = 0.01
+"""Audio that seems so late to the playout buffer may still be in time: arrival times have jitter."""
+
 
 class Timeline:
     """Aligns both sides of a call on one time line.
 
     The caller's audio is the clock: its samples are contiguous at any clock skew. The bot's audio is played
-    when it arrives, or when the audio sent before it has been played, whichever is later, as at Twilio.
+    when it arrives, or when the audio sent before it has been played, whichever is later, as at Twilio. What
+    is later by less than the jitter of arrival times leaves no gap: the two sides do not move against each
+    other then, which an echo canceller needs more than their exact distance.
     Memory is bounded by the audio in the playout buffer.
 
     Args:
@@ -25,6 +30,7 @@ class Timeline:
     def __init__(self, rate_hz: int = PHONE_RATE_HZ) -> None:
         self.written_samples = 0  # final samples; all positions count from the call's begin
         self._rate_hz = rate_hz
+        self._tolerance_samples = round(_TOLERANCE_S * rate_hz)
         self._far = FarEndClock()
         self._origin_s = math.inf  # the far end's time at the call's begin
         self._bot_end = 0  # the end of the bot's audio so far
@@ -41,8 +47,10 @@ class Timeline:
 
     def heard(self, samples: NDArray[np.int16], now_s: float) -> None:
         """Add audio sent to the caller now, int16 ``[n]``."""
-        # Twilio plays in order: earlier audio comes first.
-        begin = max(self._bot_end, self._sample(now_s))
+        # Twilio plays in order, and without a gap unless its buffer was empty.
+        begin, arrives = self._bot_end, self._sample(now_s)
+        if arrives > begin + self._tolerance_samples or begin < self.written_samples:
+            begin = arrives
         self._bot.append((begin, samples))
         self._bot_end = begin + len(samples)
 

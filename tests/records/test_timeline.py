@@ -47,3 +47,25 @@ def test_an_hour_by_a_clock_that_is_half_a_percent_off_keeps_both_sides_together
             if frame >= 44_995 and both[:, 1].any():
                 break
         assert frame in (44_996, 44_997)
+
+
+def test_jitter_does_not_move_the_two_sides_against_each_other() -> None:
+    """Before, they moved by half a millisecond to six, twice in a second and then now and then."""
+    rng, timeline, starts = np.random.default_rng(1), Timeline(), list[int]()
+    for frame in range(250):
+        now_s = (frame + 1) * FRAME_S + rng.uniform(0, 0.02)
+        timeline.said(noise(1, 640), now_s)
+        timeline.heard(noise(2, 640), now_s + 0.03)
+        starts.append(timeline._bot_end - 640 * (frame + 1))
+    assert len(set(starts[12:])) == 1  # from the second second on
+
+
+def test_a_stall_is_silence_on_the_bot_s_side() -> None:
+    timeline, word = Timeline(), np.full(640, 1_000, np.int16)
+    both = list[NDArray[np.int16]]()
+    for frame in range(8):
+        now_s = (frame + 1) * FRAME_S
+        both.append(timeline.said(noise(1, 640), now_s))
+        timeline.heard(word, now_s + (0.05 if frame < 4 else 0.15))
+    bot = np.concatenate(both)[:, 1]
+    assert (bot == 0).sum() == 640 + 400 + 800  # a frame, the engine's time, and the stall
