@@ -1,19 +1,23 @@
 """Removes the bot's own voice from the caller's audio.
 
-WebRTC's echo canceller (AEC3) removes the echo of any phone, also a distorted one, or one that moves. While
-both speak, it suppresses the caller's voice, too. So a linear filter learns the echo beside it, and is heard
-in its place while the caller speaks.
+A linear filter learns the echo's path and subtracts the echo, which leaves the caller's voice as it is. When
+the echo moves against its reference, so does the reference. WebRTC's echo canceller (AEC3), behind the
+filter, suppresses the rest, such as a loudspeaker's distortion. While the caller speaks, the filter's output
+is used, since AEC3 suppresses their voice, too.
 
 It delays the caller by 11 ms at 8 kHz, AEC3's own delay.
 """
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 from pywebrtc_audio import AudioProcessor
 
-from moshi_phone.audio.echo_filter import BLOCK_SAMPLES, EchoFilter, Floats
+from moshi_phone.audio.echo_alignment import EchoAlignment
+from moshi_phone.audio.echo_filter import BLOCK_SAMPLES, WINDOW_SAMPLES, EchoFilter, Filtered, Floats
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 
 Samples = NDArray[np.int16]
@@ -21,12 +25,26 @@ Samples = NDArray[np.int16]
 _DELAY_SAMPLES = 88  # of AEC3 at 8 kHz, measured
 DELAY_MS = _DELAY_SAMPLES / PHONE_RATE_HZ * 1000
 _AEC_BLOCK_SAMPLES = PHONE_RATE_HZ // 100
-_REFERENCE_SAMPLES = 2 * PHONE_RATE_HZ
+_LEARNT_SAMPLES = 3 * PHONE_RATE_HZ // 2  # of the past, as soon as an echo is found
+_REFERENCE_SAMPLES = _LEARNT_SAMPLES + 3 * PHONE_RATE_HZ // 2  # the longest echo comes 0.85 s late
+_BLOCKS_AT_ONCE = 5  # of the past and present: the past is learnt within a second, without a long pause
+_MAX_DELAY_SAMPLES = PHONE_RATE_HZ
+_SILENT = 32  # of 16-bit samples, -60 dB of full scale: the echo of that is not heard
+# The choice between the two outputs:
+_TO_AEC_STEP = 1 / 3  # a block
+_SPEAKS_ON_BLOCKS = 5  # after the last block with the caller's voice
+_SILENT_ENERGY = 1e-7 * BLOCK_SAMPLES  # -70 dB of full scale
+_LEFT_BY_AEC = 0.1  # in power, of what the filter leaves: more than of an echo
+_LEFT_MEMORY = 0.05  # 0.4 s
+_WORKS = 0.03  # a filter that leaves less of an echo, in power, ...
+_MOSTLY = 0.15  # ... and now leaves this much, lets a voice through
+_MOSTLY_ECHO = 0.25  # the filter leaves less than this of the caller's audio
+_REMOVED_MEMORY = 0.99  # two seconds
 _FULL_SCALE = np.float32(32_768)
 # The filter and AEC3 find an echo that comes later than the reference, and none that comes before it. So the
 # reference is delayed by less than what is known, with room for jitter and for an inexact measurement.
-_LEFT_TO_FIND_MS = 60.0
-_MOVED_MS = 40.0
+_LEFT_TO_FIND_MS = 45.0
+_MOVED_SAMPLES = 40 * PHONE_RATE_HZ // 1000
 _USUAL_LOSS_DB = 12.0
 
 
@@ -42,108 +60,153 @@ class AcousticEchoCanceller:
     def __init__(self) -> None:
         self.is_on = False
         self._stages: _Stages | None = None  # none before it is needed: it takes memory and time
-        self._reference_delay_ms = 0.0
-        self._played = np.zeros(_REFERENCE_SAMPLES, np.int16)
+        self._reference_delay = 0  # in samples
+        self._played: Samples = np.zeros(_REFERENCE_SAMPLES, np.int16)
+        self._ahead = 0  # samples played during caller audio that ``process`` has not taken yet
+        self._said: Samples = np.zeros(0, np.int16)  # the last seconds, to learn from once an echo is found
         self._held: Samples = np.zeros(0, np.int16)
 
     @property
     def removed_db(self) -> float:
-        """How much weaker the echo is behind the canceller, of late, while only it was heard; 0 while off."""
+        """Recent attenuation of the echo while the caller was silent; 0 while off."""
         return self._stages.removed_db if self._stages else 0.0
 
     def play(self, bot: Samples) -> None:
-        """Take what the caller hears during the audio that ``process`` takes next: as many samples."""
+        """Add what the caller hears during the audio that ``process`` takes next: as many samples."""
         self._played = np.concatenate((self._played[len(bot) :], bot[-_REFERENCE_SAMPLES:]))
+        self._ahead = min(self._ahead + len(bot), _MAX_DELAY_SAMPLES)
 
     def start(self, delay_ms: float = 0.0, loss_db: float = _USUAL_LOSS_DB) -> None:
-        """Begin to cancel an echo. May be called again: where the delay has moved, the reference follows.
+        """Begin to cancel an echo, or adapt to one whose delay has changed.
 
         Args:
-            delay_ms: after which it comes back; 0 where that is not known yet.
-            loss_db: by how much weaker, about.
+            delay_ms: of the echo; 0 if unknown.
+            loss_db: of the echo, roughly.
         """
-        reference_ms = max(0.0, delay_ms - _LEFT_TO_FIND_MS)
+        delay = round(max(0.0, delay_ms - _LEFT_TO_FIND_MS) * PHONE_RATE_HZ / 1000)
         if self._stages is None:
-            self._stages = _Stages(loss_db)
-        elif abs(reference_ms - self._reference_delay_ms) < _MOVED_MS:
+            self._stages = _Stages()
+        elif abs(delay - self._reference_delay) < _MOVED_SAMPLES:
             return
-        else:
-            self._stages.forget_echo(loss_db)
-        self._reference_delay_ms = reference_ms
+        self._reference_delay = delay
+        past = self._said[len(self._said) % BLOCK_SAMPLES :].reshape(-1, BLOCK_SAMPLES)
+        held = len(self._held)
+        self._stages.learn(
+            loss_db,
+            [
+                (block, self._window(self._ahead + held + (len(past) - 1 - index) * BLOCK_SAMPLES))
+                for index, block in enumerate(past)
+            ],
+        )
 
     def process(self, caller: Samples) -> Samples:
-        """Give the caller's audio, as long on average as it came, without the echo where one was found."""
+        """Return the caller's audio without the echo, on average as long as given."""
+        self._ahead = max(0, self._ahead - len(caller))
         if self._stages is None:
+            self._said = np.concatenate((self._said, caller))[-_LEARNT_SAMPLES:]
             return caller
         waiting = np.concatenate((self._held, caller))
         whole = len(waiting) // BLOCK_SAMPLES * BLOCK_SAMPLES
         near, self._held = waiting[:whole], waiting[whole:]
-        late = round(self._reference_delay_ms * PHONE_RATE_HZ / 1000) + len(self._held)
-        far = self._played[len(self._played) - whole - late : len(self._played) - late]
-        near_blocks, far_blocks = (_as_floats(side).reshape(-1, BLOCK_SAMPLES) for side in (near, far))
-        blocks = list(map(self._stages.process, near_blocks, far_blocks))
-        if not blocks:
+        if not whole:
             return near
+        self._said = np.concatenate((self._said, near))[-_LEARNT_SAMPLES:]
+        blocks = list[Floats]()
+        for end in range(BLOCK_SAMPLES, whole + 1, BLOCK_SAMPLES):
+            window = self._window(self._ahead + len(self._held) + whole - end)
+            block, moved = self._stages.process(near[end - BLOCK_SAMPLES : end], window)
+            self._reference_delay = min(max(0, self._reference_delay + moved), _MAX_DELAY_SAMPLES)
+            blocks.append(block)
         if not self.is_on:  # the first block is faded in
             self.is_on = True
             rises = np.arange(BLOCK_SAMPLES, dtype=np.float32) / BLOCK_SAMPLES
-            blocks[0] = (rises * blocks[0] + (1 - rises) * near_blocks[0]).astype(np.float32)
+            unchanged = _as_floats(near[:BLOCK_SAMPLES])
+            blocks[0] = (unchanged + rises * (blocks[0] - unchanged)).astype(np.float32, copy=False)
         cleaned: Samples = np.rint(np.clip(np.concatenate(blocks) * _FULL_SCALE, -32_768, 32_767)).astype(
             np.int16
         )
         return cleaned
+
+    def _window(self, later: int) -> Samples:
+        """Return the reference of a block of the caller's audio after which so many samples have come."""
+        end = len(self._played) - later - self._reference_delay
+        return self._played[end - WINDOW_SAMPLES : end]
 
 
 def _as_floats(samples: Samples) -> Floats:
     return samples.astype(np.float32) / _FULL_SCALE
 
 
-class _Stages:
-    """The filter and AEC3, side by side, and what decides which of the two is heard."""
+def _is_silent(window: Samples) -> bool:
+    return bool(window.max() < _SILENT and window.min() > -_SILENT)
 
-    def __init__(self, loss_db: float) -> None:
-        self._filter = EchoFilter(loss_db)
+
+class _Stages:
+    """The filter, AEC3 behind it, and the choice between their outputs."""
+
+    def __init__(self) -> None:
         self._aec = AudioProcessor(sample_rate=PHONE_RATE_HZ, echo_cancellation=True)
-        self._late: Floats = np.zeros(_DELAY_SAMPLES, np.float32)  # as late as AEC3's own output
+        self._late: Floats = np.zeros(_DELAY_SAMPLES, np.float32)  # delays the filter's output as AEC3 does
         self._aec_share = np.float32(0)
         self._near_energy = self._linear_energy = self._aec_energy = 0.0
         self._left_by_filter = 1.0  # of an echo, in power
         self._on_blocks = 0
         self._before = self._after = 0.0
+        self.learn(_USUAL_LOSS_DB, [])
 
     @property
     def removed_db(self) -> float:
         return 10 * float(np.log10(max(self._before, 1e-9) / max(self._after, 1e-9))) if self._before else 0.0
 
-    def forget_echo(self, loss_db: float) -> None:
-        self._filter = EchoFilter(loss_db)
+    def learn(self, loss_db: float, past: list[tuple[Samples, Samples]]) -> None:
+        """Learn an echo from the beginning: first from past blocks and their windows."""
+        self._filter, self._alignment = EchoFilter(loss_db), EchoAlignment()
+        self._to_filter = deque(past)  # bounded by the past, and emptied within a second
 
-    def process(self, near: Floats, far: Floats) -> Floats:
-        waiting = np.concatenate((self._late, self._filter.process(near, far).rest))
+    def process(self, near_block: Samples, window: Samples) -> tuple[Floats, int]:
+        """Return the next block without the echo, and by how many samples the echo has moved."""
+        near, far = _as_floats(near_block), _as_floats(window[-BLOCK_SAMPLES:])
+        filtered = self._filtered(near_block, window)
+        if filtered.is_restarted:
+            self._alignment = EchoAlignment()
+        moved = self._alignment.add(near, filtered.echo)
+        waiting = np.concatenate((self._late, filtered.rest))
         linear, self._late = waiting[:BLOCK_SAMPLES], waiting[BLOCK_SAMPLES:]
-        suppressed = np.concatenate(
-            [
-                self._aec.process(near[at : at + _AEC_BLOCK_SAMPLES], far[at : at + _AEC_BLOCK_SAMPLES])
-                for at in range(0, BLOCK_SAMPLES, _AEC_BLOCK_SAMPLES)
-            ]
-        )
+        if _is_silent(window):  # no echo: AEC3 rests, which saves half the time of a usual call
+            suppressed, speaks, self._on_blocks = linear, True, _SPEAKS_ON_BLOCKS
+        else:
+            suppressed = self._suppressed(filtered.rest, far)
+            speaks = self._speaks(near, linear, suppressed)
         # Quickly to the caller's own speech, slowly away from it.
-        step = np.float32(_TO_AEC_STEP)
-        share = (
-            np.float32(0)
-            if self._speaks(near, linear, suppressed)
-            else min(np.float32(1), self._aec_share + step)
-        )
+        share = np.float32(0 if speaks else min(1.0, float(self._aec_share) + _TO_AEC_STEP))
         shares = np.linspace(self._aec_share, share, BLOCK_SAMPLES, dtype=np.float32)
         self._aec_share = share
         mixed: Floats = (linear + shares * (suppressed - linear)).astype(np.float32, copy=False)
-        if share == 1 and far.any():
+        if far.any() and (share == 1 or self._linear_energy < _MOSTLY_ECHO * self._near_energy):
             self._before = _REMOVED_MEMORY * self._before + float(np.dot(near, near))
             self._after = _REMOVED_MEMORY * self._after + float(np.dot(mixed, mixed))
-        return mixed
+        return mixed, moved
+
+    def _filtered(self, near: Samples, window: Samples) -> Filtered:
+        self._to_filter.append((near, window))
+        filtered = None
+        for _ in range(min(_BLOCKS_AT_ONCE, len(self._to_filter))):
+            filtered = self._filter_block(*self._to_filter.popleft())
+        if filtered is None or self._to_filter:  # still in the past
+            return Filtered(_as_floats(near), np.zeros(BLOCK_SAMPLES, np.float32))
+        return filtered
+
+    def _filter_block(self, near: Samples, window: Samples) -> Filtered:
+        if _is_silent(window):
+            return Filtered(_as_floats(near), np.zeros(BLOCK_SAMPLES, np.float32))
+        return self._filter.process(_as_floats(near), _as_floats(window))
+
+    def _suppressed(self, rest: Floats, far: Floats) -> Floats:
+        blocks = [slice(at, at + _AEC_BLOCK_SAMPLES) for at in range(0, BLOCK_SAMPLES, _AEC_BLOCK_SAMPLES)]
+        return np.concatenate([self._aec.process(rest[block], far[block]) for block in blocks])
 
     def _speaks(self, near: Floats, linear: Floats, suppressed: Floats) -> bool:
-        """Tell whether the caller speaks: AEC3 leaves some of their voice, and hardly anything of an echo."""
+        """Return whether the caller speaks: AEC3 leaves some of a voice, and hardly anything of an echo."""
         self._near_energy = 0.5 * self._near_energy + 0.5 * float(np.dot(near, near))
         self._linear_energy = 0.5 * self._linear_energy + 0.5 * float(np.dot(linear, linear))
         self._aec_energy = 0.5 * self._aec_energy + 0.5 * float(np.dot(suppressed, suppressed))
@@ -151,18 +214,8 @@ class _Stages:
         if self._near_energy > _SILENT_ENERGY:
             left = min(1.0, self._linear_energy / self._near_energy)
             if not is_heard:
-                self._left_by_filter += _MEMORY * (left - self._left_by_filter)
+                self._left_by_filter += _LEFT_MEMORY * (left - self._left_by_filter)
             # A filter that works shows a weak voice that AEC3 would suppress together with the echo.
             is_heard |= self._left_by_filter < _WORKS and left > _MOSTLY
         self._on_blocks = _SPEAKS_ON_BLOCKS if is_heard else max(0, self._on_blocks - 1)
         return self._on_blocks > 0
-
-
-_TO_AEC_STEP = 1 / 3  # a block
-_REMOVED_MEMORY = 0.99  # two seconds
-_SILENT_ENERGY = 1e-7 * BLOCK_SAMPLES  # -70 dB of full scale
-_LEFT_BY_AEC = 0.1  # in power, of what the filter leaves
-_SPEAKS_ON_BLOCKS = 5
-_MEMORY = 0.05  # 0.4 s
-_WORKS = 0.03
-_MOSTLY = 0.15

@@ -14,26 +14,33 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 BLOCK_SAMPLES = 160  # 20 ms at 8 kHz: a packet of the phone's
-_FFT_SAMPLES = 2048  # numpy transforms float32 in float32; its type stubs do not know
+WINDOW_SAMPLES = 2048  # numpy transforms float32 in float32; its type stubs do not know
 TAPS = 1408
 """What of an echo is learnt: 176 ms from when it may begin."""
 _STAYS = np.float32(0.9998)  # how much of the echo stays as it was from block to block
 _CHANGES = np.float32(1) - _STAYS * _STAYS
 _NOISE_MEMORY = np.float32(0.8)
-_BLOCKS_IN_FFT = np.float32(_FFT_SAMPLES / BLOCK_SAMPLES)
+_BLOCKS_IN_FFT = np.float32(WINDOW_SAMPLES / BLOCK_SAMPLES)
 _TINY = np.float32(1e-9)
 _LEAST_GAIN = 0.02  # in power: what is taken for certain at the beginning is learnt slowly
 _LEVEL_MEMORY = 0.9
 _WORSE = 1.2  # a filter that adds so much to what it should take away from is wrong ...
-_WORSE_BLOCKS = 12  # ... after so many blocks in a row: where the bot begins, it may be for a moment
+_WORSE_BLOCKS = 20  # ... after so many blocks in a row: where the bot begins, it may be for a moment
 _HEARD = 1e-6 * BLOCK_SAMPLES / (1 - _LEVEL_MEMORY)  # -60 dB of full scale
 
 
 class Filtered(NamedTuple):
-    """A block of the caller's audio, float32 ``[BLOCK_SAMPLES]``, without the echo, and the echo."""
+    """A block of the caller's audio without the echo, and the echo: float32 ``[BLOCK_SAMPLES]``.
+
+    Attributes:
+        rest: the audio without the echo.
+        echo: the predicted echo.
+        is_restarted: whether the filter was wrong, and has just begun to learn again.
+    """
 
     rest: Floats
     echo: Floats
+    is_restarted: bool = False
 
 
 class EchoFilter:
@@ -44,12 +51,11 @@ class EchoFilter:
     """
 
     def __init__(self, loss_db: float) -> None:
-        self._far: Floats = np.zeros(_FFT_SAMPLES, np.float32)
         self._gain = np.float32(min(1.0, max(_LEAST_GAIN, 30 * 10 ** (-loss_db / 10))))
         self._forget()
 
     def _forget(self) -> None:
-        bins = _FFT_SAMPLES // 2 + 1
+        bins = WINDOW_SAMPLES // 2 + 1
         self._response = np.zeros(bins, np.complex64)
         self._uncertainty: Floats = np.full(bins, self._gain, np.float32)
         self._noise: Floats = np.zeros(bins, np.float32)
@@ -58,10 +64,14 @@ class EchoFilter:
         self._is_new = True
 
     def process(self, near: Floats, far: Floats) -> Filtered:
-        """Take the next block of the caller's audio, and of what may come back in it from now on."""
-        self._far = np.concatenate((self._far[BLOCK_SAMPLES:], far))
-        spectrum = np.fft.rfft(self._far).astype(np.complex64, copy=False)
-        echo = np.fft.irfft(spectrum * self._response, _FFT_SAMPLES)[-BLOCK_SAMPLES:].astype(
+        """Filter the next block of the caller's audio.
+
+        Args:
+            near: float32 ``[BLOCK_SAMPLES]``.
+            far: the bot's audio that may come back in it, up to its end: float32 ``[WINDOW_SAMPLES]``.
+        """
+        spectrum = np.fft.rfft(far).astype(np.complex64, copy=False)
+        echo = np.fft.irfft(spectrum * self._response, WINDOW_SAMPLES)[-BLOCK_SAMPLES:].astype(
             np.float32, copy=False
         )
         rest = near - echo
@@ -72,11 +82,11 @@ class EchoFilter:
         self._worse_blocks = self._worse_blocks + 1 if is_worse else 0
         if self._worse_blocks > _WORSE_BLOCKS:  # the echo has moved
             self._forget()
-            return Filtered(near, np.zeros_like(near))
+            return Filtered(near, np.zeros_like(near), is_restarted=True)
         return Filtered(rest, echo)
 
     def _learn(self, spectrum: NDArray[np.complex64], rest: Floats) -> None:
-        padded = np.zeros(_FFT_SAMPLES, np.float32)
+        padded = np.zeros(WINDOW_SAMPLES, np.float32)
         padded[-BLOCK_SAMPLES:] = rest
         error = np.fft.rfft(padded).astype(np.complex64, copy=False)
         power = _squared(spectrum)
@@ -84,7 +94,7 @@ class EchoFilter:
         self._noise = noise if self._is_new else _NOISE_MEMORY * self._noise + (1 - _NOISE_MEMORY) * noise
         self._is_new = False
         step = self._uncertainty / (power * self._uncertainty + _BLOCKS_IN_FFT * self._noise + _TINY)
-        change = np.fft.irfft(step * np.conj(spectrum) * error, _FFT_SAMPLES)
+        change = np.fft.irfft(step * np.conj(spectrum) * error, WINDOW_SAMPLES)
         change[TAPS:] = 0.0
         self._response += np.fft.rfft(change).astype(np.complex64, copy=False)
         self._response *= _STAYS

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from moshi_phone.audio.echo_filter import BLOCK_SAMPLES, EchoFilter
+from moshi_phone.audio.echo_filter import BLOCK_SAMPLES, WINDOW_SAMPLES, EchoFilter
 from tests.support.echoes import Floats, echo, speech
 
 SECS = 10.0
 
 
 def filtered(near: Floats, far: Floats) -> Floats:
-    learnt = EchoFilter(loss_db=6)
+    learnt, padded = EchoFilter(loss_db=6), np.pad(far, (WINDOW_SAMPLES - BLOCK_SAMPLES, 0))
     blocks = (
-        learnt.process(near[at : at + BLOCK_SAMPLES], far[at : at + BLOCK_SAMPLES]).rest
+        learnt.process(near[at : at + BLOCK_SAMPLES], padded[at : at + WINDOW_SAMPLES]).rest
         for at in range(0, len(near), BLOCK_SAMPLES)
     )
     return np.concatenate(list(blocks))
