@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from loguru import logger
@@ -15,6 +14,7 @@ from moshi_phone.access.redact import redact
 from moshi_phone.access.refusal import Refusal, RefusalCause, Where
 from moshi_phone.cluster.rpc import RpcClient, RpcError
 from moshi_phone.cluster.worker_client import SOON_SECS, WorkerClient, WorkerReport
+from moshi_phone.cluster.worker_load import WorkerLoad
 from moshi_phone.server.calls.call_rows import refused_as
 from moshi_phone.server.calls.draining import CLOSING
 from moshi_phone.server.calls.incoming import (
@@ -32,52 +32,6 @@ from moshi_phone.server.calls.whisper import whisper
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.incoming_call import IncomingCall
 from moshi_phone.telephony.webhooks import ENDED
-
-
-@dataclass
-class _Entry:
-    free: int
-    sessions: int
-
-
-class WorkerLoad:
-    """One gateway's estimate of the workers' load: their last reports plus the calls routed since."""
-
-    def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
-
-    def update(self, name: str, report: WorkerReport | None) -> None:
-        """Store a worker's report; None if it does not answer."""
-        if report is None or not report.takes_calls:
-            self._entries.pop(name, None)
-        else:
-            self._entries[name] = _Entry(report.free, report.sessions)
-
-    def assign(self, name: str) -> None:
-        """Count a call that was routed to a worker."""
-        if entry := self._entries.get(name):
-            entry.free -= 1
-            entry.sessions += 1
-
-    def mark_full(self, name: str) -> None:
-        """Route no more calls to a worker until its next report: it is full or does not answer."""
-        if entry := self._entries.get(name):
-            entry.free = 0
-
-    def keep_only(self, names: set[str]) -> None:
-        """Drop all workers except these."""
-        self._entries = {name: entry for name, entry in self._entries.items() if name in names}
-
-    def pick(self) -> str | None:
-        """Return the worker with the fewest calls among those with a free session; None if all are full."""
-        free = [
-            # By name last, so that the choice is deterministic.
-            (entry.sessions, -entry.free, name)
-            for name, entry in self._entries.items()
-            if entry.free > 0
-        ]
-        return min(free)[2] if free else None
-
 
 T = TypeVar("T")
 

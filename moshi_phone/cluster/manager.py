@@ -15,7 +15,8 @@ from moshi_phone.cluster.gateways import Gateways
 from moshi_phone.cluster.options import ClusterOptions
 from moshi_phone.cluster.rpc import RpcError
 from moshi_phone.cluster.runtime import ExistingActor, Runtime
-from moshi_phone.cluster.worker_client import WorkerClient, WorkerSpec
+from moshi_phone.cluster.worker_client import WorkerClient
+from moshi_phone.cluster.worker_spec import WorkerSpec
 from moshi_phone.cluster.worker_url import worker_name
 from moshi_phone.server.calls.draining import CLOSING
 from moshi_phone.server.settings import Settings

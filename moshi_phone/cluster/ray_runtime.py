@@ -18,7 +18,7 @@ from moshi_phone.cluster.options import ClusterOptions
 from moshi_phone.cluster.rpc import RpcError, Transport
 from moshi_phone.cluster.runtime import ActorName, ExistingActor, Kind, digest
 from moshi_phone.cluster.worker import Worker
-from moshi_phone.cluster.worker_client import WorkerSpec
+from moshi_phone.cluster.worker_spec import WorkerSpec
 from moshi_phone.runtime.errors import first_line
 from moshi_phone.runtime.plugin import load
 from moshi_phone.runtime.version import VERSION

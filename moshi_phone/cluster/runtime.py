@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from moshi_phone.cluster.rpc import Transport
-from moshi_phone.cluster.worker_client import WorkerSpec
+from moshi_phone.cluster.worker_spec import WorkerSpec
 
 Kind = Literal["worker", "gateway"]
 

@@ -8,9 +8,7 @@ which callers are accepted.
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,8 +22,8 @@ from moshi_phone.access.tokens import StreamTokens
 from moshi_phone.cluster.cluster_history import answer_page
 from moshi_phone.cluster.routed_calls import RoutedCalls
 from moshi_phone.cluster.rpc import RpcServer
-from moshi_phone.cluster.worker_client import WorkerReport, WorkerSpec
-from moshi_phone.cluster.worker_url import worker_url
+from moshi_phone.cluster.worker_client import WorkerReport
+from moshi_phone.cluster.worker_spec import WorkerSpec
 from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.stop_signals import Stopped, StopSignals
 from moshi_phone.server.calls.answering import connect
@@ -37,7 +35,6 @@ from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.whisper import whisper
 from moshi_phone.server.lifecycle import listen, running_server
-from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.browser_phone import chosen
 from moshi_phone.server.web.calls_source import CallUpdate
 from moshi_phone.server.web.health import status_of
@@ -253,7 +250,7 @@ class Worker(RpcServer):
         try:
             listener = listen(spec.settings.server.host, spec.port)
             self._port = listener.getsockname()[1]
-            settings = self._settings(self._port)
+            settings = spec.own_settings(self._port)
             async with running_server(
                 listener,
                 self._stop,
@@ -287,24 +284,3 @@ class Worker(RpcServer):
         except Exception as error:
             self._failure = type(error).__name__
             logger.exception("Worker {} failed", spec.name)
-
-    def _settings(self, port: int) -> Settings:
-        """Return the cluster's settings, adapted to this worker."""
-        spec, given = self._spec, self._spec.settings
-        template, host = spec.url_template, socket.gethostname()
-        url = worker_url(template, name=spec.name, host=host, port=port) if template else None
-        return replace(
-            given,
-            server=replace(given.server, port=port),
-            web=replace(given.web, admin_port=None),  # the gateway serves it
-            reach=replace(given.reach, public_url=url),
-            hooks=replace(
-                given.hooks,
-                # The gateway has applied these rules already.
-                allow=(),
-                deny=(),
-                calls_per_caller_per_hour=0,
-                # A shared folder would deliver each report twice.
-                on_end_folder=given.hooks.on_end_folder / spec.name,
-            ),
-        )

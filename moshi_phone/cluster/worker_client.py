@@ -1,4 +1,4 @@
-"""The client side of a worker: its specification, its reports, and requests to it."""
+"""The client side of a worker: its reports, and requests to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from moshi_phone.access.refusal import Refusal
 from moshi_phone.cluster.rpc import RpcClient
 from moshi_phone.server.calls.pending import PendingCall
-from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.calls_source import CallUpdate
 from moshi_phone.server.web.server_status import ServerStatus
 from moshi_phone.telephony.incoming_call import IncomingCall
@@ -154,20 +153,3 @@ class WorkerClient(RpcClient):
     async def hang_up(self) -> None:
         """See ``Worker.hang_up``."""
         await self.ask("hang_up", within_secs=SOON_SECS)
-
-
-@dataclass(frozen=True)
-class WorkerSpec:
-    """The specification of a worker.
-
-    Attributes:
-        name: w1, w2, ….
-        settings: the cluster's settings. They contain secrets: never log this object.
-        port: listening port; 0 picks a free one.
-        url_template: template of its public URL, for ``worker_url``; None with a tunnel or without a URL.
-    """
-
-    name: str
-    settings: Settings
-    port: int = 0
-    url_template: str | None = None

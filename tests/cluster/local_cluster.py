@@ -15,7 +15,7 @@ from moshi_phone.cluster.options import ClusterOptions
 from moshi_phone.cluster.rpc import RpcError, Transport
 from moshi_phone.cluster.runtime import ExistingActor, Kind
 from moshi_phone.cluster.worker import Worker
-from moshi_phone.cluster.worker_client import WorkerSpec
+from moshi_phone.cluster.worker_spec import WorkerSpec
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.runtime.fd_passing import offering
 from moshi_phone.server.lifecycle import listen

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from bot import run_call
 from moshi_phone.cluster.worker import Worker
-from moshi_phone.cluster.worker_client import WorkerReport, WorkerSpec
+from moshi_phone.cluster.worker_client import WorkerReport
+from moshi_phone.cluster.worker_spec import WorkerSpec
 from moshi_phone.telephony.options import TwilioOptions
 from tests.cluster.local_cluster import settings
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi

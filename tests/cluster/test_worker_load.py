@@ -1,9 +1,9 @@
-"""cluster/call_router.py: whom the next call goes to."""
+"""cluster/worker_load.py: which worker the next call goes to."""
 
 from __future__ import annotations
 
-from moshi_phone.cluster.call_router import WorkerLoad
 from moshi_phone.cluster.worker_client import WorkerReport
+from moshi_phone.cluster.worker_load import WorkerLoad
 from moshi_phone.server.web.server_status import Phase, ServerStatus
 
 
