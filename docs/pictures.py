@@ -16,7 +16,8 @@ import soundfile
 from playwright.async_api import Browser, async_playwright
 from scipy.signal import resample_poly
 
-from moshi_phone.records.call_database import check_database, open_database, put_rows
+from moshi_phone.records.call_database import check_database, open_database
+from moshi_phone.records.call_queries import put_rows
 from moshi_phone.rehearse.clip import CALLER_FILE
 from moshi_phone.rehearse.own_server import OwnServer
 from tests.web.calls import rows, talked_call

@@ -20,7 +20,8 @@ from rich.text import Text
 from moshi_phone.access.redact import visible
 from moshi_phone.commands.errors import Unusable, explained
 from moshi_phone.commands.options import GROUPS, command, options_from
-from moshi_phone.records.call_database import find_rows, open_database
+from moshi_phone.records.call_database import open_database
+from moshi_phone.records.call_queries import find_rows
 from moshi_phone.records.call_row import CallRow, Outcome, utc_text
 from moshi_phone.records.call_search import CallSearch
 from moshi_phone.records.options import TapOptions

@@ -22,15 +22,11 @@ from loguru import logger
 from moshi_phone.records.call_database import (
     DatabaseUnusable,
     check_inside,
-    delete_rows,
-    interrupt_abandoned,
     is_damaged,
     is_ours,
     open_database,
-    put_rows,
-    rows_of_party,
-    tidy,
 )
+from moshi_phone.records.call_queries import delete_rows, interrupt_abandoned, put_rows, rows_of_party, tidy
 from moshi_phone.records.call_row import RUN_ID_CHARS, CallRow
 from moshi_phone.records.private_files import FILE_MODE
 from moshi_phone.runtime.daemon_threads import in_daemon_thread

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from moshi_phone.commands.calls import calls
-from moshi_phone.records.call_database import check_database, open_database, put_rows
+from moshi_phone.records.call_database import check_database, open_database
+from moshi_phone.records.call_queries import put_rows
 from moshi_phone.records.call_row import CallRow, Outcome, utc_text
 
 NOON = datetime(2026, 11, 30, 12).astimezone()

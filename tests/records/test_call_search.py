@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from moshi_phone.records.call_database import count_rows, find_rows, open_database, put_rows
+from moshi_phone.records.call_database import open_database
+from moshi_phone.records.call_queries import count_rows, find_rows, put_rows
 from moshi_phone.records.call_row import CallRow, Outcome
 from moshi_phone.records.call_search import CallSearch, newest_first
 

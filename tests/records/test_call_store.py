@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from moshi_phone.records import call_database
-from moshi_phone.records.call_database import check_database, find_rows, open_database
+from moshi_phone.records.call_database import check_database, open_database
 from moshi_phone.records.call_history import CallHistory
+from moshi_phone.records.call_queries import find_rows, put_rows
 from moshi_phone.records.call_row import CallRow, Outcome
 from moshi_phone.records.call_search import CallSearch
 from moshi_phone.records.call_store import CallStore
@@ -137,7 +138,7 @@ def test_a_full_disk(path: Path, logged: Logged, monkeypatch: pytest.MonkeyPatch
 def test_a_damaged_database_is_put_aside(path: Path, logged: Logged, when: str) -> None:
     with open_database(path) as database:
         rows = [row(number, reason="x" * 500, ended_at="x") for number in range(200)]
-        call_database.put_rows(database, rows)
+        put_rows(database, rows)
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def damage() -> None:

@@ -15,8 +15,9 @@ from playwright.async_api import Page, expect
 from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.engines.parrot import ParrotEngine
-from moshi_phone.records.call_database import check_database, open_database, put_rows
+from moshi_phone.records.call_database import check_database, open_database
 from moshi_phone.records.call_history import CallHistory
+from moshi_phone.records.call_queries import put_rows
 from moshi_phone.records.call_row import CallRow, Outcome
 from moshi_phone.records.call_store import CallStore
 from moshi_phone.server.calls.state import ServerState

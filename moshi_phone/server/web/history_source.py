@@ -13,7 +13,7 @@ from fastapi import HTTPException
 
 from moshi_phone.engines.duplex import Unsupported
 from moshi_phone.records import call_files
-from moshi_phone.records.call_database import count_rows, find_rows, get_row
+from moshi_phone.records.call_queries import count_rows, find_rows, get_row
 from moshi_phone.records.call_row import CallRow
 from moshi_phone.records.call_search import CallSearch, newest_first
 from moshi_phone.records.call_store import CallStore

@@ -17,8 +17,9 @@ from moshi_phone.engines.duplex import CallOverrides
 from moshi_phone.engines.personas import Personas
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.records import call_database
-from moshi_phone.records.call_database import check_database, find_rows, open_database
+from moshi_phone.records.call_database import check_database, open_database
 from moshi_phone.records.call_history import CallHistory
+from moshi_phone.records.call_queries import find_rows
 from moshi_phone.records.call_row import CallRow, Outcome
 from moshi_phone.records.call_search import CallSearch
 from moshi_phone.records.call_store import CallStore
