@@ -14,7 +14,7 @@ _INSTALLED = "MOSHI_PHONE_TEST_TOOLS"  # so that nothing is tried twice
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:  # noqa: ARG001
     """Restart pytest if its plugins are missing. Runs before options are parsed, some of which are theirs."""
-    if find_spec("xdist") is not None:
+    if find_spec("xdist") and find_spec("pytest_timeout"):
         return
     capture = pluginmanager.getplugin("capturemanager")
     if capture is not None:

@@ -20,6 +20,7 @@ import uvicorn.server
 from loguru import logger
 
 from moshi_phone.commands.random_model import write_random_mimi
+from moshi_phone.server.calls import media_watch
 from tests.fakes.twilio_api import FakeTwilioApi, fake_twilio_api
 from tests.support.clone import Clone
 from tests.support.logs import Logged, logged_lines
@@ -87,6 +88,12 @@ def _quick_servers() -> Iterator[None]:
 def _state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what programs note of themselves out of the home of whoever runs the tests."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state" / secrets.token_hex(4)))
+
+
+@pytest.fixture(autouse=True)
+def _slow_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """End no call because its caller, on a busy machine, says nothing for 5 s."""
+    monkeypatch.setattr(media_watch, "STILL_SECS", 120.0)
 
 
 @pytest.fixture(autouse=True)

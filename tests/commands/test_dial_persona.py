@@ -20,6 +20,7 @@ from tests.fakes.twilio_api import FakeTwilioApi
 from tests.fakes.twilio_voice import CALLER, FakeTwilioVoice
 from tests.support.phone import Phone, serving, start_message
 from tests.support.program import account, program
+from tests.support.waiting import until
 
 LOUD = bytes([0x10, 0x90] * 80)
 FRAMES = 8
@@ -43,11 +44,13 @@ async def talk(phone: Phone) -> bytes:
 async def heard_of(model: Path, requests: Sequence[CallOverrides]) -> list[bytes]:
     """What a caller hears of each of them, from an engine of this process that is told of them in code."""
     options = EngineOptions(model=str(model), quantize="none", seed=1)
-    state = ServerState(MoshiEngine(options, codec_limit_frames=3000))
+    engine = MoshiEngine(options, codec_limit_frames=3000)
+    state = ServerState(engine)
     heard = []
     async with serving(state) as address:
         for number, request in enumerate(requests):
             sid = f"CA{number:032x}"
+            await until(lambda: engine.error is None, 60)  # the last call's codecs are being cleaned
             state.expected.add(sid, PendingCall(request=request), state.clock())
             async with Phone.calling(address, start_message(call_sid=sid)) as phone:
                 heard.append(await talk(phone))

@@ -59,6 +59,9 @@ async def serving_app(config: uvicorn.Config, port: int = 0) -> AsyncIterator[st
     running = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
+    except BaseException:
+        server.force_exit = True  # a test that fails during a call leaves the call open
+        raise
     finally:
         server.should_exit = True
         await running

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import soundfile
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page, async_playwright, expect
 from scipy.signal import resample_poly
 
 from moshi_phone.rehearse.clip import CALLER_FILE
@@ -26,13 +26,17 @@ QUIET = (
     "--use-fake-device-for-media-stream",
 )
 ALLOWED = ("--use-fake-ui-for-media-stream",)
-PATIENCE_MS = 30_000  # for slow machines; nothing waits for it
+PATIENCE_MS = 60_000  # for slow machines; nothing waits for it
+expect.set_options(timeout=PATIENCE_MS)
 _MICROPHONE_HZ = 48_000
 
 
 @asynccontextmanager
-async def browsing(url: str, flags: Sequence[str] = ALLOWED) -> AsyncIterator[Page]:
-    """Open a page; afterwards, no script of it may have failed."""
+async def browsing(url: str = "about:blank", flags: Sequence[str] = ALLOWED) -> AsyncIterator[Page]:
+    """Open a page; afterwards, no script of it may have failed.
+
+    Without a URL, the page may outlive the server that it is led to.
+    """
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *flags])
         page = await browser.new_page()

@@ -20,7 +20,7 @@ from moshi_phone.server.web.app import create_app
 from moshi_phone.testing.engine import FakeEngine
 from tests.support.phone import Phone, serving, serving_app
 from tests.web.axe import violations
-from tests.web.browser import PATIENCE_MS, browsing, state
+from tests.web.browser import browsing, state
 from tests.web.test_page_states import SlowEngine
 
 pytestmark = pytest.mark.browser
@@ -28,26 +28,25 @@ pytestmark = pytest.mark.browser
 
 async def test_idle_talking_muted_and_gone() -> None:
     line = ServerState(ParrotEngine(), engine_reason="as asked")
-    async with serving(line) as address:
-        browser = browsing(f"http://{address}/")
-        page = await browser.__aenter__()
-        await state(page, "server", "ready")
+    async with browsing() as page:
+        async with serving(line) as address:
+            await page.goto(f"http://{address}/")
+            await state(page, "server", "ready")
+            assert await violations(page) == []
+            await page.get_by_role("button", name="Call").click()
+            await state(page, "call", "talking")
+            await page.get_by_role("button", name="Keypad").click()
+            await page.get_by_text("Sound").click()
+            await expect(page.get_by_role("log")).to_contain_text("parrot")
+            await expect(page.locator("#calls tr.own")).to_have_count(1)
+            assert await violations(page) == []
+            await page.get_by_role("button", name="Mute").click()
+            assert await violations(page) == []
+            line.calls.end_all("the server stops")
+            line.calls.closing = "the server stops"
+            await line.calls.wait_until_idle()
+        await state(page, "server", "gone")
         assert await violations(page) == []
-        await page.get_by_role("button", name="Call").click()
-        await state(page, "call", "talking")
-        await page.get_by_role("button", name="Keypad").click()
-        await page.get_by_text("Sound").click()
-        await expect(page.get_by_role("log")).to_contain_text("parrot", timeout=PATIENCE_MS)
-        await expect(page.locator("#calls tr.own")).to_have_count(1, timeout=PATIENCE_MS)
-        assert await violations(page) == []
-        await page.get_by_role("button", name="Mute").click()
-        assert await violations(page) == []
-        line.calls.end_all("the server stops")
-        line.calls.closing = "the server stops"
-        await line.calls.wait_until_idle()
-    await state(page, "server", "gone")
-    assert await violations(page) == []
-    await browser.__aexit__(None, None, None)
 
 
 async def test_loading_broken_and_closing() -> None:
@@ -86,7 +85,7 @@ async def test_both_speakers_and_a_choice_of_who_answers() -> None:
         follow = {"content_type": "text/event-stream", "body": stream}
         await page.route("**/calls/CA*/events", lambda route: route.fulfill(**follow))
         await page.reload()
-        await expect(page.get_by_label("Voice")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(page.get_by_label("Voice")).to_be_visible()
         await page.get_by_role("button", name="Call").click()
         await expect(page.get_by_role("listitem")).to_have_text(["0:00ParrotHello!", "0:01YouHi."])
         await expect(page.get_by_label("Voice")).to_be_disabled()
@@ -105,11 +104,11 @@ async def test_calling_and_refused() -> None:
     line = ServerState(silent, Settings(engine=EngineOptions(hang_secs=600)))
     async with serving(line) as address, browsing(f"http://{address}/") as page:
         await page.get_by_role("button", name="Call").click()
-        await expect(page.get_by_role("status")).to_have_text("Connecting …", timeout=PATIENCE_MS)
+        await expect(page.get_by_role("status")).to_have_text("Connecting …")
         assert await violations(page) == []
         async with browsing(f"http://{address}/") as other:
             await other.get_by_role("button", name="Call").click()
-            await expect(other.get_by_role("status")).to_contain_text("The line is busy", timeout=PATIENCE_MS)
+            await expect(other.get_by_role("status")).to_contain_text("The line is busy")
             assert await violations(other) == []
         await page.get_by_role("button", name="Hang up").click()
         await line.calls.wait_until_idle()

@@ -56,7 +56,7 @@ async def test_page_file_and_on_end_tell_one_story(talkative_pair: tuple[Path, P
                 (report,) = told.told
                 words = report["words"]
                 items = page.get_by_role("log").get_by_role("listitem")
-                await expect(items).to_have_text([shown(line) for line in words], timeout=PATIENCE_MS)
+                await expect(items).to_have_text([shown(line) for line in words])
             run.signal(signal.SIGTERM)
             assert await run.ends() == 0
     assert is_signed(told.signatures[0] or "", told.bodies[0], "whsec", 0, within_secs=1 << 40)

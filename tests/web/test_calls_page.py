@@ -24,13 +24,13 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.testing.engine import FakeEngine
 from tests.support.phone import Phone, serving, start_message
 from tests.web.axe import violations
-from tests.web.browser import PATIENCE_MS, browsing
+from tests.web.browser import browsing
 from tests.web.calls import CALLER, EVIL, message, rows, talked_call
 
 pytestmark = pytest.mark.browser
 
-OPENED_MS = 1_000
-"""Within so long ten thousand calls are open."""
+OPENED_MS = 2_000
+"""Within so long ten thousand calls are open on a slow machine; within half of it elsewhere."""
 
 
 @asynccontextmanager
@@ -78,7 +78,7 @@ async def test_it_is_read_and_left_by_keyboard_alone_in_every_look(tmp_path: Pat
         played = (
             "() => { const a = document.querySelector('audio'); return a.currentTime > 4.2 && a.duration; }"
         )
-        duration = await page.wait_for_function(played, timeout=PATIENCE_MS)
+        duration = await page.wait_for_function(played)
         assert 15 < float(await duration.json_value()) < 17
         await expect(page.locator("#criteria li")).to_have_count(3)
 
@@ -120,6 +120,7 @@ async def reloaded_ms(page: Page) -> float:
     return shown
 
 
+@pytest.mark.timed
 async def test_ten_thousand_calls_open_within_a_second_and_can_be_searched(tmp_path: Path) -> None:
     path, noon = tmp_path / "calls.db", datetime(2026, 11, 29, 12, tzinfo=UTC)
     check_database(path)
@@ -130,7 +131,7 @@ async def test_ten_thousand_calls_open_within_a_second_and_can_be_searched(tmp_p
         listed, count = page.locator("#rows tr"), page.locator("#count")
         await expect(listed).to_have_count(50)
         shown_ms = [await reloaded_ms(page) for _ in range(3)]
-        assert min(shown_ms) < OPENED_MS  # the best of three, as other tests may run beside this one
+        assert min(shown_ms) < OPENED_MS
         await expect(count).to_have_text("10,000 found")
         await page.get_by_role("button", name="Show more").click()
         await expect(listed).to_have_count(100)
@@ -155,7 +156,7 @@ async def test_a_running_call_is_shown_and_hung_up() -> None:
         address = page.url.split("/")[2]
         async with Phone.calling(address, start_message(call_sid="CA1")) as phone:
             running = page.locator("#running li")
-            await expect(running).to_contain_text("fake", timeout=PATIENCE_MS)
+            await expect(running).to_contain_text("fake")
             await running.get_by_role("button", name="Say").press("Enter")
             await page.keyboard.type("The doctor is late.")
             await page.keyboard.press("Enter")
@@ -167,10 +168,10 @@ async def test_a_running_call_is_shown_and_hung_up() -> None:
             assert (await phone.closed())[1] == "the Calls page hung up"
             await state.calls.wait_until_idle()
         await expect(running).to_have_count(0)
-        await expect(page.locator("#rows tr .outcome")).to_have_text("Answered", timeout=PATIENCE_MS)
+        await expect(page.locator("#rows tr .outcome")).to_have_text("Answered")
         # And the phone's own page leads here.
         await page.get_by_role("link", name="Phone").click()
-        await page.get_by_role("link", name="Calls").click(timeout=PATIENCE_MS)
+        await page.get_by_role("link", name="Calls").click()
         await expect(page.locator("#rows tr")).to_have_count(1)
 
 
@@ -178,17 +179,16 @@ async def test_a_database_that_cannot_be_read_is_told_and_the_server_s_end_too(t
     path = tmp_path / "calls.db"
     state = ServerState(FakeEngine(), history=CallHistory(CallStore(path)))  # no such file
     state.history.add(message())
-    async with serving(state) as address:
-        browser = browsing(f"http://{address}/history")
-        page = await browser.__aenter__()
-        alert = page.get_by_role("alert")
-        await expect(alert).to_contain_text("cannot be read now")
+    async with browsing() as page:
+        async with serving(state) as address:
+            await page.goto(f"http://{address}/history")
+            alert = page.get_by_role("alert")
+            await expect(alert).to_contain_text("cannot be read now")
+            await expect(page.locator("#rows tr")).to_have_count(1)
+            assert await violations(page) == []
+            state.calls.closing = "the test is over"
+        await expect(alert).to_have_text("No connection to the server; trying again.")
         await expect(page.locator("#rows tr")).to_have_count(1)
-        assert await violations(page) == []
-        state.calls.closing = "the test is over"
-    await expect(alert).to_have_text("No connection to the server; trying again.", timeout=PATIENCE_MS)
-    await expect(page.locator("#rows tr")).to_have_count(1)
-    await browser.__aexit__(None, None, None)
 
 
 async def test_who_is_not_let_in_sees_no_call(tmp_path: Path) -> None:

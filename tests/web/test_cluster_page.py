@@ -7,7 +7,7 @@ from playwright.async_api import expect
 
 from moshi_phone.cluster.options import ClusterOptions
 from tests.cluster.local_cluster import local_cluster
-from tests.web.browser import PATIENCE_MS, browsing, state
+from tests.web.browser import browsing, state
 
 pytestmark = pytest.mark.browser
 
@@ -20,6 +20,6 @@ async def test_a_call_of_the_page_goes_to_a_worker() -> None:
         await state(page, "server", "ready")
         await page.get_by_role("button", name="Call").click()
         await state(page, "call", "talking")
-        await expect(page.locator("#calls tr.own")).to_contain_text("(w1)", timeout=PATIENCE_MS)
+        await expect(page.locator("#calls tr.own")).to_contain_text("(w1)")
         await page.get_by_role("button", name="Hang up").click()
-        await expect(page.locator("#calls tr")).to_have_count(0, timeout=PATIENCE_MS)
+        await expect(page.locator("#calls tr")).to_have_count(0)

@@ -25,7 +25,7 @@ GB = 1_000_000_000
 def test_takes_what_steps_codecs_and_memory_hold(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime, "calls_that_fit", lambda *_: 2)  # the least of the three
+    monkeypatch.setattr(runtime, "calls_that_fit", lambda *_: 2)
     monkeypatch.setattr(runtime, "measure_codec_ms", lambda _: 0.1)
     engine = MoshiEngine(EngineOptions(model=str(tiny_checkpoint), calls=AUTO_CALLS, greeting="none", seed=1))
     lines: list[str] = []
@@ -40,9 +40,13 @@ def test_takes_what_steps_codecs_and_memory_hold(
 
     asyncio.run(start())
     [said] = [line for line in lines if line.startswith("--calls auto: ")]
-    assert re.fullmatch(r"--calls auto: Holds about 2 calls at once: memory 2, .*steps \d+.*\.", said)
-    assert engine.capacity == 2
-    assert lines[-1] == "Moshi is ready for 2 calls at once."
+    found = re.fullmatch(r"--calls auto: Holds about (\d) calls? at once: (.*)\.", said)
+    assert found
+    limits = {name: int(calls) for name, calls in (part.split() for part in found[2].split(", "))}
+    assert limits.keys() == {"steps", "memory", "codecs"}
+    assert limits["memory"] == 2  # a slow machine's steps may allow one call only
+    assert engine.capacity == int(found[1]) == min(limits.values())
+    assert lines[-1].startswith("Moshi is ready")
 
 
 def test_larger_steps_are_not_measured_once_one_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:

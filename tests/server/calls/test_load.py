@@ -68,7 +68,7 @@ def test_a_process_that_was_frozen_is_not_overloaded() -> None:
     assert load.reason is None
 
 
-@pytest.mark.slow
+@pytest.mark.timed
 async def test_a_loop_that_works_without_a_pause_is_noticed() -> None:
     load = Load()
     watching = asyncio.create_task(watch_load(load, lambda: (0, 0)))
@@ -80,7 +80,7 @@ async def test_a_loop_that_works_without_a_pause_is_noticed() -> None:
 
     async with asyncio.timeout(30):
         await work()
-    await until(lambda: not load.is_high)
+    await until(lambda: not load.is_high, 60)
     watching.cancel()
 
 
