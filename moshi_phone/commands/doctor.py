@@ -39,6 +39,9 @@ from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
 from moshi_phone.telephony.options import ReachOptions, TwilioOptions
 
+PHONE_ONLY = ("cloudflared", "credentials", "number", "public")
+"""First words of the checks that the browser phone does not need."""
+
 
 @command()
 @cloup.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -70,12 +73,23 @@ def doctor(
         options = Settings(server=server_options, engine=settled, twilio=twilio_options, reach=reach_options)
         options.address()
         checks = event_loop.run(_examine(options, number, quiet=as_json))
-    works = all(check.state != "fail" for check in checks)
+    failed = [check for check in checks if check.state == "fail"]
+    works = not failed
     if as_json:
         print(json.dumps({"works": works, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
-        print("A call would work." if works else "A call would not work yet: see the lines with FAIL.")
+        print(_verdict(failed, options.server.port))
     sys.exit(0 if works else 1)
+
+
+def _verdict(failed: list[Check], port: int) -> str:
+    """Return the last line."""
+    if not failed:
+        return "A call would work."
+    said = "A phone call would not work yet: see the lines with FAIL."
+    if any(check.name.partition(" ")[0] not in PHONE_ONLY for check in failed):
+        return said
+    return f"{said} The browser phone would: uv run bot.py, then http://localhost:{port}."
 
 
 async def _examine(options: Settings, numbers: Sequence[str], *, quiet: bool) -> list[Check]:

@@ -8,8 +8,7 @@ _SPEED = (
 )
 ADVICE = {
     "ready": "The server's log says what it is waiting for; `doctor` checks the setup.",
-    "accepted": "docs/access.md explains each cause of a refusal; docs/rehearse.md, how to see a pipeline's "
-    "error.",
+    "accepted": "docs/access.md explains each cause of a refusal; a pipeline's error is in the lines above.",
     "protocol": "Something between the server and here changes its messages: try the server's own address.",
     "first_audio": _SPEED,
     "own_voice": "Take <Say> and <Play> out of the TwiML: the caller waits while they speak.",

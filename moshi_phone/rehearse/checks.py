@@ -25,6 +25,7 @@ CLIPPED_SHARE = 0.001
 CLOSED_WITHIN_S = 2.0
 _STREAM_SHARE = 0.5  # below this: single answers, not a stream
 
+_NOT_ACCEPTED = "not judged: the stream was not accepted"
 _NO_STREAM = "not judged: no steady stream came back"
 
 
@@ -86,9 +87,9 @@ def check(around: CallContext, record: CallRecord, found: Measurements) -> list[
         _ready(around),
         _accepted(record),
         _protocol(record),
-        _first_audio(found),
+        _first_audio(record, found),
         _own_voice(around, found),
-        _duplex(found),
+        _duplex(record, found),
         _delay(found, streams),
         _drift(found, streams),
         _gaps(record, found, streams),
@@ -122,13 +123,14 @@ def _protocol(record: CallRecord) -> Criterion:
     )
 
 
-def _first_audio(found: Measurements) -> Criterion:
+def _first_audio(record: CallRecord, found: Measurements) -> Criterion:
     first = found.first_audio_ms
+    passed = first is not None and first <= FIRST_AUDIO_MS
     return Criterion(
         "first_audio",
         "First audio after start",
-        first is not None and first <= FIRST_AUDIO_MS,
-        "none came" if first is None else f"{first:.0f} ms",
+        None if record.refused else passed,
+        _NOT_ACCEPTED if record.refused else "none came" if first is None else f"{first:.0f} ms",
         f"≤ {FIRST_AUDIO_MS:.0f} ms",
         by_speed=True,
         numbers={"first_audio_ms": first, "first_voice_ms": found.first_voice_ms},
@@ -147,13 +149,14 @@ def _own_voice(around: CallContext, found: Measurements) -> Criterion:
     return Criterion("own_voice", "The engine's own voice first", passed, figure, "no <Say>, no <Play>")
 
 
-def _duplex(found: Measurements) -> Criterion:
+def _duplex(record: CallRecord, found: Measurements) -> Criterion:
     passed = found.flow_share >= FLOW_SHARE and found.both_voices_s >= BOTH_VOICES_S
+    heard = f"audio in {found.flow_share:.0%} of the caller's speech; both voices {found.both_voices_s:.1f} s"
     return Criterion(
         "duplex",
         "Full duplex",
-        passed,
-        f"audio in {found.flow_share:.0%} of the caller's speech; both voices {found.both_voices_s:.1f} s",
+        None if record.refused else passed,
+        _NOT_ACCEPTED if record.refused else heard,
         f"≥ {FLOW_SHARE:.0%}, ≥ {BOTH_VOICES_S:g} s",
         numbers={"flow_share": found.flow_share, "both_voices_s": found.both_voices_s},
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import sys
 import time
@@ -23,6 +24,7 @@ _BOT = Path(__file__).resolve().parents[2] / "bot.py"
 PROGRAM = [str(_BOT)] if _BOT.exists() else ["-m", "moshi_phone.bot"]  # when installed as a package
 PUBLIC_URL = "https://rehearsal.example"
 """The URL that the webhook's signature covers. The name is never resolved."""
+_LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?P<level>[A-Z]+)")
 _LOOK_EVERY_S = 0.1
 _STOP_SECS = 10.0
 
@@ -39,7 +41,7 @@ class OwnServer:
 
     Args:
         settings: environment variables that select and configure the engine.
-        say: called with each log line until the server is ready.
+        say: called with each log line until the server is ready; then with warnings, errors and tracebacks.
     """
 
     def __init__(self, settings: Mapping[str, str], say: Callable[[str], None] = lambda _: None) -> None:
@@ -49,6 +51,8 @@ class OwnServer:
         self.password = secrets.token_hex(16)
         self.ready_s = 0.0
         self._say = say
+        self._is_ready = False
+        self._shows = True  # whether the last log line was shown; lines of a traceback follow it
         # Explicit values, some empty, override the user's environment and .env.
         self._settings = {
             **settings,
@@ -90,7 +94,7 @@ class OwnServer:
             await self.__aexit__()
             raise
         self.ready_s = time.perf_counter() - began_s
-        self._say = lambda _: None
+        self._is_ready = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -99,8 +103,12 @@ class OwnServer:
         await self._process.stop()
 
     def _hear(self, line: str) -> None:
-        # Hide lines about a URL that does not exist and a page that is about to close.
-        if PUBLIC_URL not in line and "Talk to it" not in line:
+        if logged := _LOGGED.match(line):
+            self._shows = not self._is_ready or logged["level"] not in ("DEBUG", "INFO")
+        # Hide lines about a URL that does not exist and a page that is about to close, and the error with
+        # which the server ends before it is ready: ServerFailed has it.
+        is_last = not self._is_ready and line.startswith("Error: ")
+        if self._shows and not is_last and PUBLIC_URL not in line and "Talk to it" not in line:
             self._say(line)
 
     async def _ready(self, process: ChildProcess) -> None:

@@ -121,6 +121,6 @@ class ChildProcess:
         """Read its lines as long as there are any: a full pipe would block it."""
         assert self._guard.stderr is not None  # noqa: S101 - it was asked for as a pipe
         async for raw in self._guard.stderr:
-            if line := raw.decode(errors="replace").strip():
+            if line := raw.decode(errors="replace").rstrip():
                 self.lines.append(line)
                 self._on_line(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -54,7 +55,17 @@ def test_nothing_is_set() -> None:
         "credentials",
         "number",
     ]
-    assert result.stdout.splitlines()[-1] == "A call would not work yet: see the lines with FAIL."
+    assert result.stdout.splitlines()[-1] == (
+        "A phone call would not work yet: see the lines with FAIL. The browser phone would: uv run bot.py, "
+        "then http://localhost:0."
+    )
+
+
+def test_a_machine_on_which_nothing_would_work() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = doctor({"PATH": "/nonexistent", "MOSHI_ENGINE": "parrot"}, "--port", port)
+    assert result.stdout.splitlines()[-1] == "A phone call would not work yet: see the lines with FAIL."
 
 
 def test_json(twilio: FakeTwilioApi) -> None:

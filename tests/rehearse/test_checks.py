@@ -117,6 +117,9 @@ def test_a_refused_stream_says_why() -> None:
     points = {point.key: point for point in check(CallContext(), record, measure(record))}
     assert points["accepted"].figure == "1013 All 1 sessions are taken."
     assert points["accepted"].passed is False
+    # Advice on them would mislead: there was no stream.
+    assert {key for key, point in points.items() if point.passed is False} == {"accepted"}
+    assert points["duplex"].figure == "not judged: the stream was not accepted"
     assert points["delay"].passed is None
     assert points["clean_end"].passed is None  # of nothing: it "left the socket open"
     assert points["own_voice"].figure == "not judged: there was no stream"

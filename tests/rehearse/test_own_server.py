@@ -30,6 +30,28 @@ async def test_it_is_the_real_program_and_wants_its_password(monkeypatch: pytest
 
 @pytest.mark.slow
 async def test_one_that_does_not_start_says_why_in_its_own_words() -> None:
+    said = list[str]()
     with pytest.raises(ServerFailed, match="none"):
-        async with OwnServer({"MOSHI_ENGINE": "parrot", "MOSHI_CALLS": "none"}):
+        async with OwnServer({"MOSHI_ENGINE": "parrot", "MOSHI_CALLS": "none"}, said.append):
             raise AssertionError("it got ready")
+    assert not [line for line in said if line.startswith("Error: ")], "the exception says it"
+
+
+def test_after_its_start_it_shows_warnings_and_tracebacks() -> None:
+    """A pipeline's error was a close code and nothing else."""
+    said = list[str]()
+    server = OwnServer({}, said.append)
+    log = [
+        "2026-11-30 12:00:01 INFO    Engine: parrot",
+        "2026-11-30 12:00:02 INFO    CA12345678 The call began; 1 running",
+        "2026-11-30 12:00:03 ERROR   CA12345678 The call's pipeline failed",
+        "Traceback (most recent call last):",
+        '  File "mine.py", line 3, in mine',
+        "NameError: name 'transport' is not defined",
+        "2026-11-30 12:00:04 INFO    CA12345678 The call ended after 0.0 s",
+    ]
+    server._hear(log[0])
+    server._is_ready = True
+    for line in log[1:]:
+        server._hear(line)
+    assert said == [log[0], *log[2:6]]

@@ -99,8 +99,8 @@ def test_the_report_of_several_calls(tmp_path: Path) -> None:
     assert [call["held"] for call in summary["calls"]] == [True, False]
     (delay,) = (point for point in summary["points"] if point["key"] == "delay")
     assert (delay["held"], delay["judged"], delay["passed"]) == (1, 2, False)
-    assert delay["numbers"]["p95_ms"]["by_call"] == pytest.approx([30, 430], abs=1)
-    assert delay["numbers"]["p95_ms"]["median"] == pytest.approx(230, abs=1)
+    assert delay["numbers"]["p95_ms"]["by_call"] == pytest.approx([110, 510], abs=1)
+    assert delay["numbers"]["p95_ms"]["median"] == pytest.approx(310, abs=1)
 
 
 def test_the_tables_say_what_failed_and_what_depends_on_speed() -> None:
