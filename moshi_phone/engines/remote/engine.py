@@ -25,6 +25,7 @@ from moshi_phone.engines.remote.connection import Access, make_tls, probe
 from moshi_phone.engines.remote.options import RemoteOptions
 from moshi_phone.engines.remote.pool import Backend, BackendPool
 from moshi_phone.engines.remote.query import (
+    CallSettings,
     RemoteCallSettings,
     make_query,
     silent_frames,
@@ -32,7 +33,7 @@ from moshi_phone.engines.remote.query import (
     unsupported_settings,
 )
 from moshi_phone.engines.remote.server import Server, parse_server
-from moshi_phone.engines.remote.session import CallSettings, RemoteSession
+from moshi_phone.engines.remote.session import RemoteSession
 
 Probe = Callable[[Server, Access], Awaitable[str | None]]
 CODER_THREADS = 2  # 1.1 ms of Opus for 80 ms of a call: enough for 100 calls

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -47,6 +48,21 @@ class RemoteCallSettings:
             greeting_words=request.greeting or self.greeting_words,
             sampling=tuple(sampling.items()),
         )
+
+
+@dataclass(frozen=True)
+class CallSettings:
+    """One call's settings of its server.
+
+    Attributes:
+        query: query of the chat's URL.
+        silent_frames: number of first frames replaced by silence, so that the model speaks first.
+        limit_frames: number of frames after which the server ends the call; None for no limit.
+    """
+
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    silent_frames: int = 0
+    limit_frames: int | None = None
 
 
 def supported_overrides(profile: ServerProfile) -> frozenset[str]:

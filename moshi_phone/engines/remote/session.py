@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +31,7 @@ from moshi_phone.engines.remote.connection import (
 from moshi_phone.engines.remote.opus import DELAY_MS, OpusDecoder, OpusEncoder
 from moshi_phone.engines.remote.pool import Backend
 from moshi_phone.engines.remote.protocol import Kind, decode, encode_audio
+from moshi_phone.engines.remote.query import CallSettings
 from moshi_phone.engines.remote.send_window import SendWindow
 from moshi_phone.engines.step_queue import StepQueue
 
@@ -39,21 +39,6 @@ PING_EVERY_S = 5.0
 HUNG_S = 0.8  # twice a server's permitted delay; a call that ends with answers missing for longer has failed
 MAX_TEXT_CHARS = 1000  # that wait for the next audio; a server sends one word a frame at most
 _LIMIT_SLACK_FRAMES = 25  # a server that closes this close to its limit has reached it
-
-
-@dataclass(frozen=True)
-class CallSettings:
-    """One call's settings of its server.
-
-    Attributes:
-        query: query of the chat's URL.
-        silent_frames: number of first frames replaced by silence, so that the model speaks first.
-        limit_frames: number of frames after which the server ends the call; None for no limit.
-    """
-
-    query: Mapping[str, str] = field(default_factory=dict, repr=False)
-    silent_frames: int = 0
-    limit_frames: int | None = None
 
 
 class SessionOwner(Protocol):
@@ -125,7 +110,7 @@ class RemoteSession(DuplexSession):
         return f"Server {self._backend.server.name}"
 
     def feed(self, pcm: Pcm) -> None:
-        """See ``DuplexSession``. Frames after the end are let go: a call's last ones may be underway."""
+        """See ``DuplexSession``. Frames after the end are ignored: a call's last ones may be under way."""
         check_frame(pcm)
         if self._closed or self._error is not None:
             return

@@ -11,9 +11,9 @@ from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, Pcm
 from moshi_phone.engines.duplex import DuplexStep, EngineFailed
 from moshi_phone.engines.remote.connection import Access
 from moshi_phone.engines.remote.pool import Backend
-from moshi_phone.engines.remote.query import RemoteCallSettings, make_query
+from moshi_phone.engines.remote.query import CallSettings, RemoteCallSettings, make_query
 from moshi_phone.engines.remote.server import parse_server
-from moshi_phone.engines.remote.session import CallSettings, RemoteSession
+from moshi_phone.engines.remote.session import RemoteSession
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import FakeMoshiServer, moshi_server
 from tests.support.simulated import run_simulated

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from moshi_phone.audio.formats import FRAME_MS
-from moshi_phone.engines.remote.query import RemoteCallSettings, make_query
-from moshi_phone.engines.remote.session import CallSettings
+from moshi_phone.engines.remote.query import CallSettings, RemoteCallSettings, make_query
 from tests.engines.remote.calls import FRAME_S, Call, Owner, call_to, level, place_of, simulated
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import moshi_server
