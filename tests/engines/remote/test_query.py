@@ -100,14 +100,12 @@ def test_a_persona_that_does_not_fit_into_a_url_is_refused() -> None:
 
 def test_says_what_a_server_cannot_do() -> None:
     requested = RemoteCallSettings("You are Anna.", greeting="silence")
-    assert unsupported_settings(requested, PERSONAPLEX) == [
-        "NVIDIA's PersonaPlex server always speaks: --greeting silence has no effect there."
-    ]
+    (sentence,) = unsupported_settings(requested, PERSONAPLEX)
+    assert "--greeting silence" in sentence
+    assert PERSONAPLEX.title in sentence
     assert len(unsupported_settings(requested, KYUTAI)) == 2
-    assert unsupported_settings(RemoteCallSettings(voice="moshika", greeting_words="Hello."), RUST) == [
-        "Kyutai's Rust backend has the voice of its own model: --voice has no effect there.",
-        "Kyutai's Rust backend cannot say given words: it greets with its own.",
-    ]
+    voice, words = unsupported_settings(RemoteCallSettings(voice="moshika", greeting_words="Hello."), RUST)
+    assert ("--voice" in voice, "given words" in words) == (True, True)
     assert unsupported_settings(RemoteCallSettings(), KYUTAI) == []
 
 

@@ -68,9 +68,8 @@ def test_running_calls_may_finish() -> None:
         await draining
         assert asyncio.get_running_loop().time() == 200
         assert await office.running[1].wait_for_end() == ("the caller hung up", 1000)
-        assert office.said == [
-            "No new calls; 2 running may finish within 300 s. A second signal (or Ctrl-C) hangs up at once."
-        ]
+        (said,) = office.said
+        assert "2 running may finish within 300 s" in said
 
     simulate(test())
 

@@ -256,6 +256,6 @@ async def test_a_call_whose_audio_never_comes_is_told_with_the_likely_causes(
         await voice.call_in(f"{PUBLIC}/twiml", "CA" + "3" * 32)
         await voice.tell(f"{PUBLIC}/status", "CA" + "3" * 32, CallStatus="completed")  # the caller hung up
         await asyncio.sleep(0.4)
-    assert "WARNING CA22222222 The call was answered 0.3 s ago, and no audio has come: is the" in logged.text
+    assert "WARNING CA22222222 The call was answered 0.3 s ago" in logged.text
     assert "wss://phone.example.com/stream" in logged.text
     assert logged.text.count("no audio has come") == 1

@@ -119,9 +119,7 @@ async def test_what_cannot_be_fetched_or_kept_stays_at_twilio(
 ) -> None:
     async with line(twilio, tmp_path) as (voice, _):
         await leaves(voice)  # Twilio does not have it
-        await logged.says(
-            "A message cannot be kept (Twilio's API answers HTTP 404 for a recording); it stays"
-        )
+        await logged.says("HTTP 404 for a recording")
         twilio.recordings[RECORDING] = WAV
     async with line(twilio, tmp_path / "gone") as (voice, _):
         await leaves(voice)

@@ -91,7 +91,7 @@ async def test_on_another_address_whoever_reaches_it_may_look(logged: Logged) ->
         httpx.AsyncClient(base_url=f"http://{admin}") as http,
     ):
         assert (await http.get("/metrics", headers={"Host": "moshi:5002"})).status_code == 200
-    assert "--admin-host 172.17.0.1: anyone who reaches it sees the calls, without a password" in logged.text
+    assert "WARNING --admin-host 172.17.0.1" in logged.text
 
 
 async def test_the_program_says_where_it_is() -> None:

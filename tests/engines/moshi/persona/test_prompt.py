@@ -208,7 +208,7 @@ def test_a_prompt_longer_than_the_context_is_refused(models: dict[int, Lm]) -> N
     assert talk(session, 5).shape == (5, 9), "64 positions fit"
     with pytest.raises(
         PromptUnfit,
-        match=r"The prompt takes 65 frames \(21 of voice, 33 of text\), and the model remembers 64; shorten",
+        match=r"65 frames \(21 of voice, 33 of text\), and the model remembers 64;",
     ):
         prompted_session(models[64], GREEDY, 0, voice=VOICE, prompt_tokens=[5] * 33)
 
