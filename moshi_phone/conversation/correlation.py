@@ -33,17 +33,16 @@ def correlate(later: Floats, earlier: Floats) -> Floats:
     """
     size = quick_length(len(earlier))
     first, second = np.fft.rfft(earlier, size), np.fft.rfft(later, size)
-    root_1, root_2 = (
-        np.sqrt(np.sqrt(_squared(first))),
-        np.sqrt(np.sqrt(_squared(second))),
-    )  # of the magnitudes
+    root_1, root_2 = (np.sqrt(np.sqrt(_squared(side))) for side in (first, second))  # of the magnitudes
     # Whitening exponents 1/2 and 3/4: of all tried from 0 to 1, these find the weakest echo soonest.
     weights = (root_1 + _FLOOR * root_1.max() + _TINY) * (
         root_2 * np.sqrt(root_2) + _FLOOR * root_2.max() ** 1.5 + _TINY
     )
     # At shift s, the later signal begins at sample s of the earlier one.
-    found = np.fft.irfft(first * np.conj(second) / weights, size)[: len(earlier) - len(later) + 1][::-1]
-    return (found / (float(np.std(found)) or 1.0)).astype(np.float32)
+    products = np.fft.irfft(first * np.conj(second) * (1 / weights), size)[: len(earlier) - len(later) + 1]
+    found: Floats = products[::-1].astype(np.float32)
+    found *= np.float32(1 / (rms(found) or 1.0))
+    return found
 
 
 def impulse_response(later: Floats, earlier: Floats, taps: int) -> Floats:

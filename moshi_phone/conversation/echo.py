@@ -29,6 +29,7 @@ _LOW_PASS = np.array([-0.0031, 0.0174, -0.0665, 0.3028, 0.3028, -0.0665, 0.0174,
 _MIDDLE_TAP = np.float32(0.5)
 _TAIL_SAMPLES = 2 * len(_LOW_PASS) - 2
 _QUIET_RMS = 100.0  # of 16-bit samples, -50 dBFS: the bot is silent
+_MIN_LEVEL = 0.02  # -34 dB, of the bot's: there is no stronger echo in a quieter half second
 _ENVELOPE_SAMPLES = _RATE_HZ // 25
 _CLEAR_PEAK = 7.5  # of the correlation, in standard deviations; noise reaches 5 in a thousand blocks
 _KEPT_BLOCKS = 10
@@ -47,7 +48,8 @@ MIN_LOSS_DB = 2.0
 """A copy at full level is not an echo: a repeating clip behind a parrot produces one."""
 MAX_LOSS_DB = 32.0
 """Larger losses are reported as this: such a weak echo cannot be measured."""
-_SAME_LEVEL_DB = 4.0
+_SAME_LEVEL_DB = 3.0
+_COPY, _COPIED_FRAMES = 0.8, 3  # coefficient of correlation of a parrot's frames; a room's echo has less
 _SAME_SOUND_DB = 1.0  # a repetition differs by less than this, frame by frame
 
 
@@ -124,7 +126,7 @@ class EchoDetector:
         if rms(bot) < _QUIET_RMS:
             return
         self.bot_s += _BLOCK_SAMPLES / _RATE_HZ
-        if caller.any():
+        if rms(caller) > _MIN_LEVEL * rms(bot):
             self._compare(caller, bot)
             self.echo = self._judged(self._agreed() or self._emerged())
 
@@ -181,8 +183,16 @@ class EchoDetector:
         found[:_MIN_REPEAT_SAMPLES] = 0.0
         delay = int(np.argmax(np.abs(found)))
         source = caller[len(caller) - said - delay : len(caller) - delay]
-        level_db = 20 * float(np.log10(max(rms(bot), 1e-3) / max(rms(source), 1e-3)))
-        return float(abs(found[delay])) > 2 * _CLEAR_PEAK and abs(level_db) < _SAME_LEVEL_DB
+        if float(abs(found[delay])) <= 2 * _CLEAR_PEAK:
+            return False
+        # Frame by frame: at other times the bot may say something of its own, such as a greeting.
+        frames = [side.reshape(-1, _FRAME_SAMPLES) for side in (bot, source)]
+        powers = [np.mean(frame**2, axis=1) for frame in frames]
+        is_loud = powers[0] > _QUIET_RMS**2
+        products = np.mean(frames[0] * frames[1], axis=1)
+        is_copy = np.abs(products) > _COPY * np.sqrt(powers[0] * powers[1])
+        is_same_level = np.abs(np.log10((powers[0] + 1) / (powers[1] + 1))) < _SAME_LEVEL_DB / 10
+        return int(np.sum(is_loud & is_copy & is_same_level)) >= _COPIED_FRAMES
 
     def _loss_db(self, delay: int) -> float:
         """Measure the echo's attenuation, also while the caller speaks; 0 if it is not an echo."""

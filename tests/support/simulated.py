@@ -27,6 +27,7 @@ from streamdouble.protocol import (
 
 from moshi_phone.audio import g711, pcm
 from moshi_phone.rehearse.playback import Playback
+from moshi_phone.rehearse.room import Room
 from moshi_phone.testing import run_simulated
 
 __all__ = ["SimulatedPhone", "run_simulated"]
@@ -41,11 +42,19 @@ class SimulatedPhone:
     Args:
         app: the server.
         start: the start message, as ``tests.support.phone.start_message`` writes it.
+        room: what the phone adds to what is said, such as an echo.
+
+    Attributes:
+        playback: what the ear hears.
+        sent: what the phone sent, µ-law.
+        closed: the message by which the server closed the socket, if it did.
     """
 
-    def __init__(self, app: FastAPI, start: dict[str, Any]) -> None:
+    def __init__(self, app: FastAPI, start: dict[str, Any], room: Room | None = None) -> None:
         self._app = app
         self._start = start
+        self._room = room
+        self.sent = b""
         self._identity = StreamIdentity(start["streamSid"], "AC1", start["start"]["callSid"])
         self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.playback = Playback()
@@ -73,6 +82,9 @@ class SimulatedPhone:
             await asyncio.sleep(max(0.0, due_s - loop.time()))
             self._echo_marks()
             packet = mulaw[at : at + PACKET_BYTES]
+            if self._room is not None:
+                packet = self._room.packet(packet, self.playback, at)
+            self.sent += packet
             self._say(build_media(self._identity, index + 2, index + 1, index * 20, packet))
         await asyncio.sleep(1)
         self._say(build_stop(self._identity, 0))

@@ -1,0 +1,53 @@
+"""Echoes in whole simulated calls: through the real server, serializer and ``phone_call``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import no_echo
+from moshi_phone.audio import g711, pcm
+from moshi_phone.audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
+from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
+from moshi_phone.rehearse.room import Room
+from moshi_phone.testing import FakeSession
+from tests.support.echoes import Floats, silence, speech
+
+SECS = 12.0
+FROM_S = 5
+
+
+def power_db(samples: Floats) -> float:
+    return 10 * float(np.log10(np.mean(samples**2) + 1e-12))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("delay_ms", "loss_db"), [(150, 15), (400, 6)])
+def test_an_engine_does_not_hear_itself(
+    delay_ms: float, loss_db: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that speaks without a pause hears at least 20 dB less of its voice than the phone returns."""
+    engine = no_echo.speaking(speech(SECS, pause_s=0.2))
+    sessions, open_session = list[FakeSession](), engine.open_session
+
+    def opened(request: CallOverrides = NO_OVERRIDES) -> FakeSession:
+        sessions.append(open_session(request))
+        return sessions[0]
+
+    monkeypatch.setattr(engine, "open_session", opened)
+    call = no_echo.whole_call(engine, silence(SECS), room=Room(delay_ms, loss_db), jitter_ms=20)
+    heard = np.concatenate(list(sessions[0].heard))[FROM_S * SAMPLE_RATE_HZ :]
+    returned = pcm.to_float(g711.decode(call.phone.sent))[FROM_S * PHONE_RATE_HZ :]
+    assert power_db(returned) - power_db(heard) >= 20
+    assert call.metrics.echo is not None
+    assert call.metrics.echo.delay_ms == pytest.approx(delay_ms, abs=40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [*range(len(no_echo.KINDS)), 6, 39])
+def test_no_echo_is_found_where_there_is_none(number: int) -> None:
+    """One call of each kind; in the last two, a parrot's greeting once hid that it repeats the caller."""
+    metrics = no_echo.without_echo(number).metrics
+    assert metrics.echo_listened_s > 3
+    assert metrics.echo is None
+    assert metrics.echo_canceller_ms == 0
