@@ -47,9 +47,11 @@ class GainControl:
     def __init__(self) -> None:
         self.gain_db = 0.0
         self._applied = 1.0  # at the end of the last block, with the limiter
-        self._limiter = 1.0
+        self._limiter = 1.0  # factor that prevents clipping; recovers slowly
+        # Level of the caller's speech, and the number of blocks that it was measured in.
         self._speech_db = 0.0
         self._speech_blocks = 0
+        # The noise floor: minima of the last parts, each of some blocks.
         self._blocks = 0
         self._minima_db = deque[float](maxlen=_NOISE_PARTS)
 

@@ -58,10 +58,10 @@ class Worker(RpcServer):
         self._spec = spec
         self._run_call = run_call
         self._gateway = PublicAddress()  # the webhooks' public URL; set by each report, may change
-        self._stop = StopSignals()
+        self._stop = StopSignals()  # requested by gateways and the manager, not by signals
         self._state: ServerState | None = None  # None until the server starts to load its engine
-        self._calls: LocalCalls | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._calls: LocalCalls | None = None  # likewise
+        self._running: asyncio.Task[None] | None = None  # the server, from the first report on
         self._failure: str | None = None  # one sentence on why the start failed
         self._port = 0  # known once it listens
         self._routed = RoutedCalls(time.monotonic)

@@ -74,9 +74,9 @@ class SpeechSegmenter:
         self.segments: list[Span] = []
         self.open_since_s: float | None = None
         self.sound_until_s = 0.0
-        self._network = NetworkState()
-        self._rest = np.zeros(0, np.int16)
-        self._windows = 0
+        self._network = NetworkState()  # of the detector, from one window to the next
+        self._rest = np.zeros(0, np.int16)  # audio of an incomplete window
+        self._windows = 0  # processed so far: the clock of all times
         # Levels in dB: of the last slices, beginning with ``_first_slice``, and of the last windows.
         self._levels: list[float] = []
         self._first_slice = 0
@@ -84,8 +84,8 @@ class SpeechSegmenter:
         # The network's gate: remaining windows to run, and the windows to replay when it opens.
         self._gate_windows = 0
         self._before: deque[NDArray[np.float32]] = deque(maxlen=_REPLAYED_WINDOWS)
-        self._since_reset = 0
-        self._low_windows = 0
+        self._since_reset = 0  # windows since the network's state was cleared
+        self._low_windows = 0  # in a row, in which the network heard no speech
         # The open segment: the detector's last slice, windows without speech since, its peak level.
         self._last_slice = 0
         self._quiet_windows = 0

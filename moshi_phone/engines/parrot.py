@@ -50,8 +50,8 @@ class ParrotSession(DuplexSession):
         # The delay line: as long as the delay, whatever the frame length.
         self._heard = np.zeros(delay_samples, np.float32)
         self._steps = StepQueue(_STEPS_KEPT)
-        self._fed_frames = 0
-        self._dropped_frames = 0
+        self._fed_frames = 0  # position in the greeting
+        self._dropped_frames = 0  # steps that nobody read in time
         self._closed = False
 
     def feed(self, pcm: Pcm) -> None:
@@ -111,9 +111,9 @@ class ParrotEngine(DuplexEngine):
     def __init__(self, delay_s: float = 1.0, capacity: int = 64) -> None:
         self.capacity = capacity
         self._delay_samples = round(delay_s * SAMPLE_RATE_HZ)
-        self._greeting: Pcm = np.zeros((0, FRAME_SAMPLES), np.float32)
-        self._running = 0
-        self._ready = False
+        self._greeting: Pcm = np.zeros((0, FRAME_SAMPLES), np.float32)  # read by start()
+        self._running = 0  # open sessions
+        self._ready = False  # between start() and stop()
 
     @property
     def running(self) -> int:

@@ -62,12 +62,12 @@ class CallStore:
         self.path = path
         self.error: str | None = None
         """Why rows cannot be written at present, in one sentence; None without an error."""
-        self.run_id = secrets.token_hex(RUN_ID_CHARS // 2)
+        self.run_id = secrets.token_hex(RUN_ID_CHARS // 2)  # in each row: shows whose calls were abandoned
         self.on_interrupted: Callable[[list[CallRow]], None] = lambda _: None
         """Called in the thread with the calls of killed processes, after they were marked as interrupted."""
         self._lock: BaseFileLock | None = None  # held while this process runs; shows others that it does
         self._keep_days = keep_days
-        self._pauses = ExponentialBackoff(pauses_secs)
+        self._pauses = ExponentialBackoff(pauses_secs)  # between attempts on a full or locked disk
         self._most_waiting = most_waiting
         # Guards all state below, between the event loop and the thread.
         self._changed = threading.Condition()
@@ -75,8 +75,8 @@ class CallStore:
         self._writing: dict[str, CallRow] = {}  # the batch that the thread is writing
         self._is_busy = False  # the thread is inside the database
         self._lost = 0  # rows dropped by a full queue since the last success
-        self._is_closing = False
-        self._thread: threading.Thread | None = None
+        self._is_closing = False  # the thread ends when nothing waits
+        self._thread: threading.Thread | None = None  # from start() to close()
 
     def start(self) -> None:
         """Start the thread. Does not block."""

@@ -65,7 +65,8 @@ class Recording:
         self._rate_hz = rate_hz
         self._consent = consent or Consent()
         self._samples = 0  # received so far
-        self._is_open = False
+        self._is_open = False  # set with the first audio that may be stored
+        # Collected for one write a second; bounded by that second.
         self._unwritten: list[NDArray[np.int16]] = []
         self._unwritten_samples = 0
         self._file = files.open(path, partial(WavSink, rate_hz=rate_hz), "recording")

@@ -49,7 +49,7 @@ class OwnServer:
         self.url = f"ws://127.0.0.1:{self.port}/stream"
         self.auth_token = secrets.token_hex(16)
         self.password = secrets.token_hex(16)
-        self.ready_s = 0.0
+        self.ready_s = 0.0  # duration of its start
         self._say = say
         self._is_ready = False
         self._shows = True  # whether the last log line was shown; lines of a traceback follow it
@@ -73,7 +73,7 @@ class OwnServer:
             "MOSHI_LOG_FORMAT": "text",
             "MOSHI_CONFIG": "",
         }
-        self._process: ChildProcess | None = None
+        self._process: ChildProcess | None = None  # inside the ``async with`` block only
 
     async def __aenter__(self) -> Self:
         """Start the server, and wait until it is ready.

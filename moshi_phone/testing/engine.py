@@ -49,7 +49,7 @@ class FakeSession(DuplexSession):
         self.saying_stops = 0
         self.closed = False
         self._engine = engine or FakeEngine(capabilities=frozenset((SAY, LISTEN)))
-        self._answers = iter(answers) if answers is not None else None
+        self._answers = iter(answers) if answers is not None else None  # None: a mirror
         self._waiting: deque[Pcm] = deque()  # frames not answered yet
         self._news = asyncio.Event()  # a frame, words or the end
 

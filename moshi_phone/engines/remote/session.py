@@ -90,16 +90,17 @@ class RemoteSession(DuplexSession):
         self._decoder = OpusDecoder()
         self._flow = SendWindow()  # decides when to send the next frame
         self._to_send = asyncio.Event()  # set when the window may have opened
-        self._steps = StepQueue()
+        self._steps = StepQueue()  # all of this is the event loop's own: only Opus runs in threads
         self._rest = np.zeros(0, np.float32)  # decoded audio, less than a frame
-        self._text = ""
+        self._text = ""  # received words, until the next audio
         self._opus_ms = 0.0  # of the last encoding, for the timings
         self._connected = False  # whether the handshake is complete; until then, no frames are sent
-        self._settings = CallSettings()
+        self._settings = CallSettings()  # replaced with each server that is tried
         self._began_s = self._loop.time()  # of the waiting, then of the conversation
         self._heard_s = 0.0  # when the server last sent audio
-        self._sent_s = 0.0
+        self._sent_s = 0.0  # when audio was last sent
         self._sent_frames = 0  # compared with the server's limit
+        # The two ends; neither is ever unset.
         self._error: EngineFailed | None = None
         self._closed = False
         self._talking = asyncio.create_task(self._talk())  # owns the connection

@@ -60,7 +60,7 @@ class MimiPool:
         self._wanted = 0  # replacements being loaded, one after the other
         self._pauses = ExponentialBackoff()
         self._cancel: Cancel | None = None  # ends the pause before the next attempt
-        self._closed = False
+        self._closed = False  # set by close(): nothing is loaded any more
         self._threads: list[threading.Thread] = []  # threads inside Rust, which close() waits for
 
     @property

@@ -32,6 +32,7 @@ class TokenHistory:
         self, delays: Sequence[int], own_codebooks: int, *, text_start: int, audio_start: int
     ) -> None:
         self._delays = np.array([0, *delays])  # by row; the text has no delay
+        # Rows: the text, then the model's own codebooks, then the caller's.
         self._own = slice(1, 1 + own_codebooks)
         self._caller = slice(1 + own_codebooks, 1 + len(delays))
         self._rows = np.arange(1 + len(delays))  # index that selects one cell of each row, at different times

@@ -122,11 +122,11 @@ class TranscriptionWorker:
         # Bounded by the limit below; overflow drops the oldest frame.
         self._waiting: deque[tuple[int, Tokens]] = deque()
         self._final_silence = final_silence
-        self._limit_frames = WAITING_FRAMES + len(silence)
+        self._limit_frames = WAITING_FRAMES + len(silence)  # the silence waits in the same queue at first
         self._text: list[CallerText] = []  # since the last take(), as are the two below
         self._pause_probabilities: tuple[float, ...] = ()
         self._step_ms: float | None = None
-        self._recent_ms: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._recent_ms: deque[float] = deque(maxlen=RECENT_STEPS)  # durations, to predict the next step's
         # Factor on the predicted duration; falls with each skipped frame until a step is tried.
         self._doubt = 1.0
         self._over = False  # ended or failed: no more frames are accepted
