@@ -78,16 +78,22 @@ def doctor(
     if as_json:
         print(json.dumps({"works": works, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
-        print(_verdict(failed, options.server.port))
+        is_public = options.reach.tunnel or options.address().base is not None
+        print(_verdict(failed, None if is_public else options.server.port))
     sys.exit(0 if works else 1)
 
 
-def _verdict(failed: list[Check], port: int) -> str:
-    """Return the last line."""
+def _verdict(failed: list[Check], port: int | None) -> str:
+    """Return the last line.
+
+    Args:
+        failed: the failed checks.
+        port: of the browser phone; None if the server is public, where it needs a password.
+    """
     if not failed:
         return "A call would work."
     said = "A phone call would not work yet: see the lines with FAIL."
-    if any(check.name.partition(" ")[0] not in PHONE_ONLY for check in failed):
+    if port is None or any(check.name.partition(" ")[0] not in PHONE_ONLY for check in failed):
         return said
     return f"{said} The browser phone would: uv run bot.py, then http://localhost:{port}."
 

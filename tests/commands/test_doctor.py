@@ -68,6 +68,11 @@ def test_a_machine_on_which_nothing_would_work() -> None:
     assert result.stdout.splitlines()[-1] == "A phone call would not work yet: see the lines with FAIL."
 
 
+def test_a_public_server_s_browser_phone_needs_a_password() -> None:
+    result = doctor({"PATH": "/nonexistent", "MOSHI_ENGINE": "parrot"}, "--public-url", "https://a.invalid")
+    assert result.stdout.splitlines()[-1] == "A phone call would not work yet: see the lines with FAIL."
+
+
 def test_json(twilio: FakeTwilioApi) -> None:
     result = doctor({**account(twilio), "TWILIO_NUMBER": "+15551234567", "PATH": "/nonexistent"}, "--json")
     told = json.loads(result.stdout)
