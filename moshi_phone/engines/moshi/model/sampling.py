@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import mlx.core as mx
@@ -12,7 +12,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Sampling:
-    """Temperature and top-k. Temperature 0 is greedy; top-k 0 means no limit."""
+    """Temperature and top-k. Temperature 0 is greedy; top-k 0 means no limit.
+
+    ``Noise`` applies the temperature, ``draw`` the top-k.
+    """
 
     temperature: float
     top_k: int
@@ -68,6 +71,11 @@ class MoshiSampling:
     text: Sampling = Sampling(0.7, 25)
     audio: Sampling = Sampling(0.8, 250)
 
+    def with_temperature(self, temperature: float) -> MoshiSampling:
+        """Return the same sampling with another temperature for both streams."""
+        text, audio = (replace(stream, temperature=temperature) for stream in (self.text, self.audio))
+        return replace(self, text=text, audio=audio)
+
 
 GREEDY = MoshiSampling(Sampling(0.0, 0), Sampling(0.0, 0))
 
@@ -94,12 +102,7 @@ class Noise:
 
     def set_temperature(self, temperature: float) -> None:
         """Set both streams' temperature from the next position on; 0 is greedy."""
-        self._sample_by(
-            MoshiSampling(
-                Sampling(temperature, self.sampling.text.top_k),
-                Sampling(temperature, self.sampling.audio.top_k),
-            )
-        )
+        self._sample_by(self.sampling.with_temperature(temperature))
 
     def _sample_by(self, sampling: MoshiSampling) -> None:
         self.sampling = sampling

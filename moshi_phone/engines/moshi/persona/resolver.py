@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sentencepiece import SentencePieceProcessor
 
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, EngineUnavailable, RequestRefused
 from moshi_phone.engines.moshi.model.forced_text import MAX_WORDS, check_whole, words_of
-from moshi_phone.engines.moshi.model.sampling import MoshiSampling, Sampling
+from moshi_phone.engines.moshi.model.sampling import MoshiSampling
 from moshi_phone.engines.moshi.model.token_history import NO_PREFIX, ForcedPrefix
 from moshi_phone.engines.moshi.persona.prompt_cache import PersonaPrompt
 from moshi_phone.engines.moshi.persona.voice import VoiceUnfit
@@ -139,10 +139,7 @@ class RequestResolver:
         """Return the sampling for a request."""
         if request.temperature is None:
             return self._sampling
-        text, audio = (
-            Sampling(request.temperature, one.top_k) for one in (self._sampling.text, self._sampling.audio)
-        )
-        return replace(self._sampling, text=text, audio=audio)
+        return self._sampling.with_temperature(request.temperature)
 
     def greeting(
         self, request: CallOverrides, role: PersonaPrompt | None, recorded: RecordedGreetings

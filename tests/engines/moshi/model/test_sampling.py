@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 import mlx.core as mx
 import numpy as np
 
+from moshi_phone.engines.duplex import CallOverrides
 from moshi_phone.engines.moshi.model.sampling import (
     GREEDY,
     MoshiSampling,
@@ -15,6 +17,8 @@ from moshi_phone.engines.moshi.model.sampling import (
     draw,
     draws_at,
 )
+from moshi_phone.engines.moshi.persona.resolver import RequestResolver
+from moshi_phone.engines.options import EngineOptions
 
 LOGITS = mx.array([[[0.0, 2.0, 1.0, -1.0, 1.5]]])
 
@@ -104,3 +108,18 @@ def test_rows_draw_together_what_each_draws_alone() -> None:
 
 def test_the_defaults_are_those_of_kyutai_s_pytorch_code() -> None:
     assert MoshiSampling() == MoshiSampling(Sampling(0.7, 25), Sampling(0.8, 250))
+
+
+def test_a_temperature_of_its_own_keeps_every_other_setting() -> None:
+    """Two places built ``Sampling(temperature, top_k)`` again, and would have lost a new field."""
+
+    @dataclass(frozen=True)
+    class WithFloor(Sampling):
+        min_p: float = 0.0
+
+    sampling = MoshiSampling(WithFloor(0.7, 25, 0.1), WithFloor(0.8, 250, 0.2))
+    expected = MoshiSampling(WithFloor(0.5, 25, 0.1), WithFloor(0.5, 250, 0.2))
+    noise = Noise(sampling, 0, text_size=100, audio_size=64, codebooks=2)
+    noise.set_temperature(0.5)
+    resolver = RequestResolver(EngineOptions(), sampling, None, None)
+    assert [noise.sampling, resolver.sampling(CallOverrides(temperature=0.5))] == [expected, expected]
