@@ -1,0 +1,179 @@
+"""pipecat's frames at the list's stages: words to say, interruptions, settings, keys, messages, turns."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from pipecat.audio.dtmf.types import KeypadEntry
+from pipecat.frames.frames import (
+    ClientConnectedFrame,
+    Frame,
+    InterruptionFrame,
+    LLMUpdateSettingsFrame,
+    OutputDTMFFrame,
+    OutputDTMFUrgentFrame,
+    OutputTransportMessageFrame,
+    OutputTransportMessageUrgentFrame,
+    TTSSpeakFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
+from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.services.settings import LLMSettings
+
+from moshi_phone.engines.duplex import DuplexSession
+from moshi_phone.testing.engine import FakeSession
+from processors.moshi import MoshiProcessor
+from processors.mulaw import MulawDecoder, MulawEncoder
+from processors.resampler import Resampler
+from processors.twilio import TwilioTransport
+from tests.processors.passing import Passing
+from tests.processors.pipecat_line import HEARS, TWO, Talker, phone_line, strength
+from tests.processors.simulated_line import PhoneSocket, call, loud_s
+from tests.support.logs import Logged
+
+
+async def _queue(worker: PipelineWorker, *frames: Frame) -> None:
+    await asyncio.sleep(0.5)
+    await worker.queue_frames(list(frames))
+
+
+def test_tts_speak_frame_is_said_in_the_engine_s_own_voice() -> None:
+    session, behind = Talker(), Passing()
+    call(
+        lambda t: phone_line(t, session, after_moshi=[behind]),
+        2,
+        script=lambda worker, _: _queue(worker, TTSSpeakFrame("One moment, please.")),
+    )
+    assert session.told == ["One moment, please."]
+    assert not behind.of(TTSSpeakFrame)
+
+
+def test_an_interruption_drops_the_words_that_wait() -> None:
+    session = FakeSession()
+    call(
+        lambda t: phone_line(t, session),
+        2,
+        script=lambda worker, _: _queue(worker, TTSSpeakFrame("One moment, please."), InterruptionFrame()),
+    )
+    assert session.sayings == ["One moment, please."]
+    assert session.saying_stops == 1
+
+
+def test_tts_speak_frame_passes_an_engine_that_cannot_say_it(logged: Logged) -> None:
+    class Mute(Talker):
+        def say(self, text: str) -> None:
+            DuplexSession.say(self, text)
+
+    behind = Passing()
+    call(
+        lambda t: phone_line(t, Mute(), after_moshi=[behind]),
+        2,
+        script=lambda worker, _: _queue(worker, TTSSpeakFrame("One moment, please.")),
+    )
+    assert [one.text for one in behind.of(TTSSpeakFrame)] == ["One moment, please."]
+    assert "cannot say given words" in logged.text
+    assert "One moment" not in logged.text
+
+
+def test_settings_are_updated() -> None:
+    session = Talker()
+    moshi = MoshiProcessor(session, settings=MoshiProcessor.Settings(temperature=0.8, voice="moshiko"))
+    delta = LLMSettings(temperature=0.3, system_instruction="You are a pirate.")
+    call(
+        lambda t: phone_line(t, moshi),
+        2,
+        script=lambda worker, _: _queue(worker, LLMUpdateSettingsFrame(delta=delta)),
+    )
+    assert session.temperature == 0.3
+    request = moshi.settings.request()
+    assert (request.temperature, request.persona, request.voice) == (0.3, "You are a pirate.", "moshiko")
+
+
+@pytest.mark.parametrize("kind", [OutputDTMFFrame, OutputDTMFUrgentFrame])
+def test_keys_are_heard_as_their_tones(kind: Any) -> None:
+    """Twilio's stream has no message for them; a menu at the other end hears the tones all the same."""
+    keys = kind(buttons=[KeypadEntry.FIVE])
+    heard, _ = call(
+        lambda t: phone_line(t, Talker(speaks=())), 12, script=lambda worker, _: _queue(worker, keys)
+    )
+    (loud,) = np.nonzero(np.abs(heard) > 0.02)
+    assert loud.size
+    played = heard[loud[0] : loud[-1]]
+    assert strength(played, 770) > 0.02
+    assert strength(played, 1_336) > 0.02
+    assert strength(played, 941) < 0.01
+
+
+@pytest.mark.parametrize("kind", [OutputTransportMessageFrame, OutputTransportMessageUrgentFrame])
+def test_messages_are_told_once(kind: Any, logged: Logged) -> None:
+    messages = [kind(message={"n": n}) for n in range(5)]
+    heard, _ = call(lambda t: phone_line(t, Talker()), 4, script=lambda worker, _: _queue(worker, *messages))
+    assert loud_s(heard) == TWO
+    assert logged.text.count("messages of an application") == 1
+
+
+def without(kind: type[FrameProcessor], nth: int = 0) -> Any:
+    def stages(transport: TwilioTransport) -> list[FrameProcessor]:
+        line = phone_line(transport, Talker())
+        line.remove([stage for stage in line if isinstance(stage, kind)][nth])
+        return line
+
+    return stages
+
+
+@pytest.mark.parametrize(
+    ("kind", "nth", "told", "secs"),
+    [
+        (MulawEncoder, 0, "put MulawEncoder() before it", 2),
+        (MulawDecoder, 0, "put MulawDecoder() before it", 0),
+        (Resampler, 0, "put Resampler(8000, 24000) before it", 2),
+        (Resampler, 1, "put Resampler(24000, 8000) before it", 2),
+    ],
+)
+def test_a_forgotten_stage_is_told_once(
+    kind: type[FrameProcessor], nth: int, told: str, secs: float, logged: Logged
+) -> None:
+    heard, _ = call(without(kind, nth), 5)
+    assert logged.text.count(told) == 1
+    assert loud_s(heard) == pytest.approx(secs, abs=0.2)
+
+
+def test_client_connected_and_disconnected() -> None:
+    seen, told = Passing(), []
+
+    async def on_client_connected(_: TwilioTransport, socket: PhoneSocket) -> None:
+        told.append("connected")
+
+    async def on_client_disconnected(_: TwilioTransport, socket: PhoneSocket) -> None:
+        told.append("disconnected")
+
+    async def hang_up(_: PipelineWorker, transport: TwilioTransport) -> None:
+        await asyncio.sleep(1)
+        socket: PhoneSocket = transport.output()._socket._stream.websocket  # type: ignore[assignment]
+        socket._inbox.put_nowait({"type": "websocket.disconnect"})
+
+    def stages(transport: TwilioTransport) -> list[FrameProcessor]:
+        transport.add_event_handler("on_client_connected", on_client_connected)
+        transport.add_event_handler("on_client_disconnected", on_client_disconnected)
+        return phone_line(transport, Talker(), at_8_khz=[seen])
+
+    call(stages, 1, script=hang_up)
+    assert told == ["connected", "disconnected"]
+    assert len(seen.of(ClientConnectedFrame)) == 1
+
+
+def test_turn_frames_go_both_ways() -> None:
+    before, after = Passing(), Passing()
+    call(lambda t: phone_line(t, Talker(hears=HEARS), before=[before], after_moshi=[after]), 8)
+    for seen in (before, after):
+        kinds = [
+            type(one)
+            for one in seen.frames
+            if isinstance(one, (UserStartedSpeakingFrame, UserStoppedSpeakingFrame))
+        ]
+        assert kinds == [UserStartedSpeakingFrame, UserStoppedSpeakingFrame] * 2
