@@ -34,6 +34,7 @@ OF_OTHERS |= {
     "--cold",
     "--shape",
     "--steps",
+    "--jitter-back-ms",
 }  # uv's, Kyutai's server's, Ray's, Docker's, benchmarks'
 
 

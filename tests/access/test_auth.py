@@ -1,4 +1,4 @@
-"""telephony/auth.py: every way in, and every way that is none."""
+"""access/auth.py: every way in, and every way that is none."""
 
 from __future__ import annotations
 
