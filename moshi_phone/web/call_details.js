@@ -149,7 +149,7 @@ export class CallDetails extends EventTarget {
 
 function facts(call) {
   const { word } = outcomeOf(call);
-  const talk = call.metrics.conversation;
+  const { conversation: talk, echo } = call.metrics;
   const ms = (spread) => (spread?.count ? `${Math.round(spread.p50)} ms (median of ${spread.count})` : "");
   return [
     ["Outcome", call.reason ? `${word}: ${call.reason}` : word],
@@ -163,6 +163,7 @@ function facts(call) {
     ["Stops after", ms(talk?.stop)],
     ["Longest silence", talk?.turns ? `${talk.longest_silence_s} s` : ""],
     ["Delay", call.metrics.delay?.count ? `${Math.round(call.metrics.delay.p50)} ms, p95 ${Math.round(call.metrics.delay.p95)} ms` : ""],
+    ["Echo", echo && `${echo.delay_ms} ms, ${Math.round(echo.loss_db)} dB down, then ${Math.round(echo.removed_db)} dB weaker`],
     ["Call", call.call_sid],
   ].filter(([, text]) => text);
 }

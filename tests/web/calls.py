@@ -107,7 +107,10 @@ def talked_call(folder: Path, now: datetime | None = None, *, words: str = EVIL)
         outcome=Outcome.ANSWERED,
         reason=f"the caller hung up {EVIL}",
         consent="told",
-        metrics={"conversation": CONVERSATION},
+        metrics={
+            "conversation": CONVERSATION,
+            "echo": {"delay_ms": 380, "loss_db": 15.2, "removed_db": 25.4},
+        },
         files={"recording": str(folder / f"{name}.wav"), "transcript": str(folder / f"{name}.txt")},
     )
 

@@ -70,6 +70,7 @@ async def test_it_is_read_and_left_by_keyboard_alone_in_every_look(tmp_path: Pat
         # What a caller, or a file, says is text.
         await expect(details).to_contain_text(f"Hello, I need an appointment. {EVIL}")
         await expect(details).to_contain_text(f"Answered: the caller hung up {EVIL}")
+        await expect(details).to_contain_text("380 ms, 15 dB down, then 25 dB weaker")
         assert await page.title() == "Calls – Moshi on the phone"
         assert await page.locator("img[onerror]").count() == 0
 

@@ -215,12 +215,14 @@ async def test_units_are_seconds_and_buckets_add_up() -> None:
     for ms in (30.0, 90.0, 5000.0):
         call.observations.metrics.delay.add(ms)
     call.observations.metrics.trimmed_ms = 1500
+    call.observations.metrics.echoing_calls = 1
     told = samples(calls)
     assert told["moshi_delay_seconds_bucket{le=0.08}"] == 1
     assert told["moshi_delay_seconds_bucket{le=0.1}"] == 2
     assert told["moshi_delay_seconds_bucket{le=+Inf}"] == told["moshi_delay_seconds_count"] == 3
     assert told["moshi_delay_seconds_sum"] == 5.12
     assert told["moshi_trimmed_seconds_total"] == 1.5
+    assert told["moshi_echoing_calls_total"] == 1
 
 
 async def test_the_end_of_a_call_changes_no_total() -> None:
