@@ -19,6 +19,7 @@ from pywebrtc_audio import AudioProcessor
 from moshi_phone.audio.echo_alignment import EchoAlignment
 from moshi_phone.audio.echo_filter import BLOCK_SAMPLES, WINDOW_SAMPLES, EchoFilter, Filtered, Floats
 from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.audio.history import History
 
 Samples = NDArray[np.int16]
 
@@ -61,9 +62,9 @@ class AcousticEchoCanceller:
         self.is_on = False
         self._stages: _Stages | None = None  # none before it is needed: it takes memory and time
         self._reference_delay = 0  # in samples
-        self._played: Samples = np.zeros(_REFERENCE_SAMPLES, np.int16)
+        self._played = History(_REFERENCE_SAMPLES, np.int16)
         self._ahead = 0  # samples played during caller audio that ``process`` has not taken yet
-        self._said: Samples = np.zeros(0, np.int16)  # the last seconds, to learn from once an echo is found
+        self._said = History(_LEARNT_SAMPLES, np.int16)  # to learn from once an echo is found
         self._held: Samples = np.zeros(0, np.int16)
 
     @property
@@ -73,7 +74,7 @@ class AcousticEchoCanceller:
 
     def play(self, bot: Samples) -> None:
         """Add what the caller hears during the audio that ``process`` takes next: as many samples."""
-        self._played = np.concatenate((self._played[len(bot) :], bot[-_REFERENCE_SAMPLES:]))
+        self._played.append(bot)
         self._ahead = min(self._ahead + len(bot), _MAX_DELAY_SAMPLES)
 
     def start(self, delay_ms: float = 0.0, loss_db: float = _USUAL_LOSS_DB) -> None:
@@ -89,13 +90,13 @@ class AcousticEchoCanceller:
         elif abs(delay - self._reference_delay) < _MOVED_SAMPLES:
             return
         self._reference_delay = delay
-        past = self._said[len(self._said) % BLOCK_SAMPLES :].reshape(-1, BLOCK_SAMPLES)
-        held = len(self._held)
+        past = self._said.last.reshape(-1, BLOCK_SAMPLES)
+        later = self._ahead + len(self._held) + BLOCK_SAMPLES * np.arange(len(past))[::-1]
         self._stages.learn(
             loss_db,
             [
-                (block, self._window(self._ahead + held + (len(past) - 1 - index) * BLOCK_SAMPLES))
-                for index, block in enumerate(past)
+                (block.copy(), self._window(samples).copy())
+                for block, samples in zip(past, later.tolist(), strict=True)
             ],
         )
 
@@ -103,14 +104,14 @@ class AcousticEchoCanceller:
         """Return the caller's audio without the echo, on average as long as given."""
         self._ahead = max(0, self._ahead - len(caller))
         if self._stages is None:
-            self._said = np.concatenate((self._said, caller))[-_LEARNT_SAMPLES:]
+            self._said.append(caller)
             return caller
         waiting = np.concatenate((self._held, caller))
         whole = len(waiting) // BLOCK_SAMPLES * BLOCK_SAMPLES
         near, self._held = waiting[:whole], waiting[whole:]
         if not whole:
             return near
-        self._said = np.concatenate((self._said, near))[-_LEARNT_SAMPLES:]
+        self._said.append(near)
         blocks = list[Floats]()
         for end in range(BLOCK_SAMPLES, whole + 1, BLOCK_SAMPLES):
             window = self._window(self._ahead + len(self._held) + whole - end)
@@ -129,8 +130,8 @@ class AcousticEchoCanceller:
 
     def _window(self, later: int) -> Samples:
         """Return the reference of a block of the caller's audio after which so many samples have come."""
-        end = len(self._played) - later - self._reference_delay
-        return self._played[end - WINDOW_SAMPLES : end]
+        end = _REFERENCE_SAMPLES - later - self._reference_delay
+        return self._played.last[end - WINDOW_SAMPLES : end]
 
 
 def _as_floats(samples: Samples) -> Floats:
@@ -188,11 +189,12 @@ class _Stages:
         return mixed, moved
 
     def _filtered(self, near: Samples, window: Samples) -> Filtered:
-        self._to_filter.append((near, window))
-        filtered = None
+        if not self._to_filter:  # the past is learnt
+            return self._filter_block(near, window)
+        self._to_filter.append((near, window.copy()))
         for _ in range(min(_BLOCKS_AT_ONCE, len(self._to_filter))):
             filtered = self._filter_block(*self._to_filter.popleft())
-        if filtered is None or self._to_filter:  # still in the past
+        if self._to_filter:  # still in the past
             return Filtered(_as_floats(near), np.zeros(BLOCK_SAMPLES, np.float32))
         return filtered
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.audio.history import History
 from moshi_phone.conversation.correlation import Floats, correlate, impulse_response, levelled, rms
 
 _RATE_HZ = PHONE_RATE_HZ // 2  # speech below 2 kHz is enough to find an echo, at half the work
@@ -38,6 +39,9 @@ _AGREED_SAMPLES = _RATE_HZ // 40  # 25 ms: jitter shifts the estimated playout
 _AGREED_SHARE = 0.7
 _MEMORY = 0.9  # decay of the sum over blocks: about ten blocks count
 _CLEAR_SUM = 9.0  # of the sum's peak, in standard deviations
+_SUSPECT_SUM = 6.0
+_FIRST_BLOCKS = 20  # ten seconds of the bot's speech; then two of three blocks are skipped
+_SKIPPED_BLOCKS = 3
 _CLEAR_SUMS = 3  # consecutive peaks that must agree on the delay
 _ROOM_BEFORE, _ROOM_AFTER = _RATE_HZ // 50, _RATE_HZ // 10  # around the response's peak: 20 and 100 ms
 # Expensive measurements (is it an echo, at which level) are repeated after this many blocks.
@@ -83,7 +87,8 @@ class _Verdict(NamedTuple):
 class EchoDetector:
     """Detects an echo of the bot in the caller's audio, from both voices on one time line.
 
-    Runs every half second while the bot speaks, with three transforms of 5,600 samples.
+    While the bot speaks, it compares half a second with three transforms of 5,760 samples: each one at first,
+    later every third one, unless there may be an echo.
 
     Attributes:
         echo: the detected echo, or None.
@@ -96,11 +101,14 @@ class EchoDetector:
         self._waiting: NDArray[np.int16] = np.zeros((2 * _BLOCK_SAMPLES, 2), np.int16)  # at the full rate
         self._waiting_samples = 0
         self._tail: Floats = np.zeros((2, _TAIL_SAMPLES), np.float32)
-        self._both: Floats = np.zeros((2, _HISTORY_SAMPLES), np.float32)  # the last seconds, at half the rate
+        # The last seconds of both sides, at half the rate.
+        self._history = tuple(History(_HISTORY_SAMPLES, np.float32) for _ in range(2))
         self._blocks: deque[_Block] = deque(maxlen=_KEPT_BLOCKS)
         self._sum: Floats = np.zeros(_MAX_DELAY_SAMPLES + 1, np.float32)
         self._weight = 0.0
         self._peaks: deque[tuple[int, float]] = deque(maxlen=_CLEAR_SUMS)  # of the sum: delay, clearness
+        self._looked_blocks = 0
+        self._skipped = 0  # since the last block that was looked at
         self._verdict = _Verdict(0, None)
         self._verdict_blocks = 0
 
@@ -116,19 +124,33 @@ class EchoDetector:
                 self._look()
 
     def _look(self) -> None:
-        self._both[:, :-_BLOCK_SAMPLES] = self._both[:, _BLOCK_SAMPLES:]
         for side in (0, 1):
             samples = np.concatenate((self._tail[side], self._waiting[:, side].astype(np.float32)))
             self._tail[side] = samples[-_TAIL_SAMPLES:]
-            self._both[side, -_BLOCK_SAMPLES:] = _halved(samples)
-        caller = self._both[0, -_BLOCK_SAMPLES:]
-        bot = self._both[1, -_BLOCK_SAMPLES - _MAX_DELAY_SAMPLES :]
+            self._history[side].append(_halved(samples))
+        caller, bot = (side.last for side in self._history)
+        caller, bot = caller[-_BLOCK_SAMPLES:], bot[-_BLOCK_SAMPLES - _MAX_DELAY_SAMPLES :]
         if rms(bot) < _QUIET_RMS:
             return
         self.bot_s += _BLOCK_SAMPLES / _RATE_HZ
-        if rms(caller) > _MIN_LEVEL * rms(bot):
+        if rms(caller) > _MIN_LEVEL * rms(bot) and self._is_due():
             self._compare(caller, bot)
             self.echo = self._judged(self._agreed() or self._emerged())
+
+    def _is_due(self) -> bool:
+        """Return whether to look at this block: at each one at first, and where there may be an echo."""
+        self._skipped += 1
+        if self._looked_blocks < _FIRST_BLOCKS or self._skipped == _SKIPPED_BLOCKS or self._may_be_echo():
+            self._skipped = 0
+            self._looked_blocks += 1
+            return True
+        return False
+
+    def _may_be_echo(self) -> bool:
+        if self.echo is not None:  # only its delay is followed
+            return False
+        recent = list(self._blocks)[-_NEEDED_BLOCKS:]
+        return any(block.peak > _CLEAR_PEAK for block in recent) or self._peaks[-1][1] > _SUSPECT_SUM
 
     def _compare(self, caller: Floats, bot: Floats) -> None:
         found = correlate(levelled(caller, _ENVELOPE_SAMPLES), bot)
@@ -178,7 +200,8 @@ class EchoDetector:
     def _is_parrot(self) -> bool:
         """Return whether the bot repeats the caller's words at the same level."""
         said = 2 * _RATE_HZ
-        bot, caller = self._both[1, -said:], self._both[0]
+        caller, bot = (side.last for side in self._history)
+        bot = bot[-said:]
         found = correlate(bot, caller)
         found[:_MIN_REPEAT_SAMPLES] = 0.0
         delay = int(np.argmax(np.abs(found)))
@@ -196,7 +219,7 @@ class EchoDetector:
 
     def _loss_db(self, delay: int) -> float:
         """Measure the echo's attenuation, also while the caller speaks; 0 if it is not an echo."""
-        caller, bot = self._both
+        caller, bot = (side.last for side in self._history)
         if _quiet_loss_db(caller[delay:], bot[: len(bot) - delay]) < _SAME_SOUND_DB:
             return 0.0
         response = impulse_response(caller, bot, _MAX_DELAY_SAMPLES)

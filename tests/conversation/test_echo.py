@@ -112,3 +112,14 @@ def test_blocks_of_any_length_find_the_same() -> None:
         for at in range(0, len(both), size):
             detector.feed(both[at : at + size])
     assert detectors[0].echo == detectors[1].echo is not None
+
+
+@pytest.mark.parametrize("loss_db", [6, 25])
+def test_an_echo_that_begins_later_is_found_in_five_seconds(loss_db: float) -> None:
+    """After half a minute without one, when not every block is looked at."""
+    bot = speech(40)
+    returned = echo(bot, 250, loss_db) * (np.arange(len(bot)) > 30 * 8000)
+    noise = np.random.default_rng(1).normal(0, 0.001, len(bot))
+    first_s, _ = found((returned + noise).astype(np.float32), bot)
+    assert first_s is not None
+    assert 30 < first_s <= 35

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import numpy as np
+
+from moshi_phone.audio.history import History
+
+
+def test_it_holds_the_last_samples_of_blocks_of_any_length() -> None:
+    history, everything = History(100, np.int16), np.zeros(100, np.int16)
+    rng = np.random.default_rng(1)
+    for length in (1, 99, 100, 250, 0, 7, *rng.integers(0, 130, 50)):
+        block = rng.integers(-9, 9, length).astype(np.int16)
+        history.append(block)
+        everything = np.concatenate((everything, block))
+        assert np.array_equal(history.last, everything[-100:])
