@@ -269,7 +269,9 @@ async def bot(runner_args: RunnerArguments) -> None:
 
                 def admit(start: Start) -> None:
                     own = overrides_of(start.custom_parameters, state.personas).or_else(request)
-                    state.expected.add(start.call_sid, PendingCall(request=own), state.clock())
+                    state.expected.add(
+                        start.call_sid, PendingCall(request=own, is_runners=True), state.clock()
+                    )
 
                 await handle_stream(runner_args.websocket, state, run_call, admit, first=first)
                 return

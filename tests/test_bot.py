@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,12 +15,20 @@ from websockets.asyncio.client import connect
 
 import bot
 from moshi_phone.engines.options import EngineOptions
+from moshi_phone.records.call_row import Outcome
+from moshi_phone.records.options import TapOptions
 from moshi_phone.runtime.ports import free_port
 from moshi_phone.server.runner import RunnerState
 from moshi_phone.server.settings import Settings
+from moshi_phone.telephony.options import ReachOptions, TwilioOptions
+from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
+from tests.fakes.twilio_voice import CALLER, FakeTwilioVoice
 from tests.support.phone import Phone, serving_app, start_message
 from tests.support.program import ROOT, program
+from tests.support.waiting import until
 
+PUBLIC = "https://phone.example.com"
+RECORDING = "RE" + "d" * 32
 LOUD = bytes([0x10, 0x90] * 80)
 
 
@@ -60,6 +70,40 @@ async def test_what_is_no_call_is_closed_with_a_reason() -> None:
         phone = Phone(socket)
         await phone.say()
         assert await phone.closed() == (1002, "expected start first, got media")
+
+
+async def test_a_caller_without_a_session_leaves_a_message(
+    twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runner answers the webhook, so a refused stream is redirected; Twilio then asks our own route."""
+    made = Settings(
+        engine=EngineOptions(engine="tests.fakes.small_parrot:SmallParrot"),  # two calls
+        twilio=TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url),
+        reach=ReachOptions(public_url=PUBLIC),
+        taps=TapOptions(fallback_record=tmp_path),
+    )
+    monkeypatch.setattr(bot, "runner_state", RunnerState(lambda: made))
+    sid = "CA" + "3" * 32
+    twilio.put_in_progress(sid)
+    twilio.recordings[RECORDING] = b"RIFF" + bytes(2_000)
+    config = uvicorn.Config(_runner(), log_level="warning")
+    async with serving_app(config) as address, AsyncExitStack() as calls:
+        for number in (1, 2):
+            start = start_message(f"MZ{number}", call_sid=f"CA{number}" * 8)
+            phone = await calls.enter_async_context(Phone.calling(address, start))
+            await phone.say(times=8)
+            await phone.listen(frames=1)
+        async with Phone.calling(address, start_message("MZ3", call_sid=sid)) as phone:
+            await phone.closed()
+        ((document,),) = [update["Twiml"] for update in twilio.made("POST", f"Calls/{sid}.json")]
+        assert f'<Record action="{PUBLIC}/recorded"' in document
+        form = {"AccountSid": ACCOUNT_SID, "CallSid": sid, "From": CALLER, "RecordingSid": RECORDING}
+        status, answer = await FakeTwilioVoice(PUBLIC, address).post(f"{PUBLIC}/recorded", form)
+        assert (status, "<Hangup" in answer) == (200, True)
+        await until(lambda: not twilio.recordings)
+        rows = (await bot.runner_state.get()).history.rows
+        assert [row.outcome for row in rows if row.call_sid == sid] == [Outcome.MESSAGE]
+    assert len(list(tmp_path.glob("*.wav"))) == 1  # noqa: ASYNC240
 
 
 @pytest.mark.slow

@@ -6,19 +6,26 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI
 from loguru import logger
+from starlette.routing import BaseRoute
 
+from moshi_phone.access.public_address import RECORDED_PATH, TRANSFERRED_PATH
 from moshi_phone.engines.choose import create_engine
 from moshi_phone.engines.stop_engine import stop_engine
 from moshi_phone.hooks.options import check_hooks
 from moshi_phone.records.private_files import make_directories
 from moshi_phone.server.calls.draining import hang_up_all
+from moshi_phone.server.calls.incoming import after_message, after_transfer
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.startup import watching
+from moshi_phone.telephony import twiml
+from moshi_phone.telephony.incoming_call import IncomingCall
+from moshi_phone.telephony.webhooks import webhooks
 
 STOP_LOADING_SECS = 5.0  # for a load in progress when the process stops
 
@@ -36,6 +43,7 @@ class RunnerState:
         self._state: ServerState | None = None  # created with the first call, not on import
         self._stack = AsyncExitStack()  # resources to release at the end of the process
         self._is_stopped_by_app = False  # whether the app's shutdown calls stop()
+        self._routes: tuple[ServerState, list[BaseRoute]] | None = None  # those for messages, in the app
 
     async def get(self, app: object = None) -> ServerState:
         """Return the shared state. While the engine loads, sessions ring (``ServerState.loading``).
@@ -54,6 +62,8 @@ class RunnerState:
                 # The app runs already, so this list is the only hook into its shutdown.
                 app.router.on_shutdown.append(self.stop)
                 self._is_stopped_by_app = True
+            if isinstance(app, FastAPI) and self._state.recorded_url is not None:
+                self._take_messages(app, self._state)
             return self._state
 
     def load_with(self, app: FastAPI) -> None:
@@ -71,6 +81,15 @@ class RunnerState:
                     await self.stop()
 
         app.router.lifespan_context = lifespan
+
+    def _take_messages(self, app: FastAPI, state: ServerState) -> None:
+        earlier, routes = self._routes or (None, [])
+        if earlier is state:
+            return
+        for route in routes:  # of an engine that could not be loaded
+            app.router.routes.remove(route)
+        self._routes = state, message_routes(state)
+        app.router.routes.extend(self._routes[1])
 
     async def stop(self) -> None:
         """Hang up all calls and stop the engine."""
@@ -107,6 +126,24 @@ class RunnerState:
             await stack.aclose()
             raise
         state.loading = None
+
+
+def message_routes(state: ServerState) -> list[BaseRoute]:
+    """Return the routes at which Twilio reports messages and transfers; the runner answers calls itself."""
+
+    async def answer(_: IncomingCall) -> str:
+        return twiml.reject("rejected")  # its route is left out
+
+    router = webhooks(
+        replace(state.auth, address=state.webhooks),
+        state.refusals,
+        answer,
+        lambda call, how: after_transfer(call, how, state),
+        after_message=lambda call: after_message(call, state),
+    )
+    return [
+        route for route in router.routes if getattr(route, "path", "") in (RECORDED_PATH, TRANSFERRED_PATH)
+    ]
 
 
 def runners_app() -> object:

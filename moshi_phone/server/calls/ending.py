@@ -67,7 +67,9 @@ async def _live_and_end(
     pipeline.add_done_callback(lambda done: call.request_end(*_why(done)))
     reason, code = await call.wait_for_end()
     # The fallback is for our own failures only.
-    elsewhere = state.fallback(call.expected.incoming) if code == INTERNAL_ERROR else None
+    elsewhere = None
+    if code == INTERNAL_ERROR:
+        elsewhere = state.fallback(call.expected.incoming, is_runners=call.expected.is_runners)
     resumed = _decide_next(call, state, elsewhere)
     # Started first: the REST request runs alongside the release of the parts.
     phone_call = asyncio.create_task(_end_phone_call(call, state, elsewhere, resumed=resumed))

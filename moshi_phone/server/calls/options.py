@@ -194,7 +194,7 @@ def fallback(
     if number and not (incoming and parse_number(number) == incoming.own_number):
         action_url = transferred_url if recorded_url else None  # then the caller can leave a message
         return twiml.dial(number, options.transfer_ring_secs, action_url, caller_id=caller_id)
-    if recorded_url and incoming:
+    if recorded_url:
         return twiml.record(options.fallback_say or options.message_say, options.message_secs, recorded_url)
     if options.fallback_say:
         return twiml.say(options.fallback_say)

@@ -22,6 +22,7 @@ class PendingCall:
         resumes: number of earlier streams that broke off.
         section: name of its section in ``personas.toml``; None for the default.
         is_browser: whether it comes from the page.
+        is_runners: whether pipecat's runner has answered its webhook.
         is_told: whether the caller has heard the recording notice (``--record-notice``).
     """
 
@@ -31,6 +32,7 @@ class PendingCall:
     resumes: int = 0
     section: str | None = None
     is_browser: bool = False
+    is_runners: bool = False
     is_told: bool = False
 
     def as_told(self) -> PendingCall:

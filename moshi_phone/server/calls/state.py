@@ -241,12 +241,17 @@ class ServerState:
             return None
         return Messages(folder, recordings, self.history, self.outbox)
 
-    def fallback(self, incoming: IncomingCall | None) -> str | None:
-        """Return the TwiML for a call that cannot be served; None without a fallback."""
+    def fallback(self, incoming: IncomingCall | None, *, is_runners: bool = False) -> str | None:
+        """Return the TwiML for a call that cannot be served; None without a fallback.
+
+        Args:
+            incoming: the call; None without a webhook of ours.
+            is_runners: whether pipecat's runner has answered its webhook; otherwise it is no phone call.
+        """
         return fallback(
             self.settings.calls,
             incoming,
-            recorded_url=self.recorded_url,
+            recorded_url=self.recorded_url if incoming or is_runners else None,
             transferred_url=self.webhooks.https(TRANSFERRED_PATH),
         )
 

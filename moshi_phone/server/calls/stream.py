@@ -71,7 +71,9 @@ async def handle_stream(
         refusal = refused.refusal
         # Admitted, but no session: it came late, or another call was faster. The redirect comes before the
         # close: closing the stream ends the phone call.
-        document = state.fallback(expected.incoming) if expected is not None else None
+        document = None
+        if expected is not None:
+            document = state.fallback(expected.incoming, is_runners=expected.is_runners)
         if document and state.rest is not None:
             refusal = replace(refusal, reason=f"{refusal.reason}; the caller gets the fallback")
         state.refusals.note(Where.STREAM, refusal, call_sid=call_sid, peer=source_of(websocket))

@@ -121,9 +121,10 @@ async def test_what_cannot_be_fetched_or_kept_stays_at_twilio(
         await leaves(voice)  # Twilio does not have it
         await logged.says("HTTP 404 for a recording")
         twilio.recordings[RECORDING] = WAV
-    async with line(twilio, tmp_path / "gone") as (voice, _):
+    (tmp_path / "file").touch()
+    async with line(twilio, tmp_path / "file") as (voice, _):
         await leaves(voice)
-        await logged.says("No such file or directory")
+        await logged.says("A message cannot be kept")
     assert RECORDING in twilio.recordings
 
 
