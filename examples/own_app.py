@@ -15,9 +15,13 @@ from fastapi import FastAPI, WebSocket
 from pipecat.workers.runner import WorkerRunner
 
 from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.records.call_audio import CallAudio
 from moshi_phone.telephony.stream_start import read_start
 from pipelines.call_parts import CallParts
 from pipelines.phone_call import phone_call
+from processors.echo import EchoPath
+from processors.recorder import Recorder
+from processors.tap import Tap
 from processors.twilio import TwilioSerializer, TwilioTransport
 
 engine = ParrotEngine()
@@ -41,7 +45,12 @@ async def stream(websocket: WebSocket) -> None:
     start = await read_start(websocket, within_secs=10)
     session = engine.open_session()
     transport = TwilioTransport(websocket, TwilioSerializer(start.stream_sid))
-    parts = CallParts(transport, session)
+    # Both ends are tapped, so that the echo of a speakerphone is found and cancelled.
+    echo = EchoPath()
+    audio = CallAudio([echo])
+    parts = CallParts(
+        transport, session, inbound_taps=[Tap(Recorder(audio))], taps=[Tap(Recorder(audio))], echo=echo
+    )
     worker = parts.worker(phone_call(parts))
 
     async def on_client_disconnected(_: TwilioTransport, __: WebSocket) -> None:
