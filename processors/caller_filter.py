@@ -8,19 +8,20 @@ import numpy as np
 from loguru import logger
 from numpy.typing import NDArray
 from pipecat.frames.frames import Frame, InputAudioRawFrame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
+from processors.stage import Stage
 
 
-class CallerFilter(FrameProcessor, ABC):
+class CallerFilter(Stage, ABC):
     """Filters the caller's audio if it is 16-bit mono at 8 kHz.
 
     Audio in another format passes, with one warning. A frame whose filtered audio is empty is dropped.
     """
 
     def __init__(self) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self._has_warned = False  # whether the warning was logged; once a call
 
     @abstractmethod

@@ -42,6 +42,7 @@ from moshi_phone.runtime.watchdog import Watchdog
 from processors.frames import EngineMetricsFrame, MulawInputFrame
 from processors.moshi_settings import MoshiSettings
 from processors.resampler import Resampling
+from processors.stage import Stage
 from processors.transcription_frames import WordFrames
 
 SPEECH_PAUSE_S = 0.8  # silence that ends its speech, as in pipecat's own full-duplex service
@@ -54,7 +55,7 @@ _BOTH_WAYS = (
 )
 
 
-class MoshiProcessor(AIService):
+class MoshiProcessor(Stage, AIService):
     """A full-duplex service: the caller's audio in; speech (24 kHz, 80 ms a frame) and text out, at once.
 
     The caller's audio is the clock. Each 80 ms of it goes to the session as soon as it is complete. Each
@@ -90,8 +91,7 @@ class MoshiProcessor(AIService):
         settings: MoshiSettings | None = None,
         **kwargs: Any,
     ) -> None:
-        # Direct, like every stage of the call: a queue and a task for each stage take time.
-        super().__init__(MoshiSettings.complete(settings), enable_direct_mode=True, **kwargs)
+        super().__init__(MoshiSettings.complete(settings), **kwargs)
         self.session = session
         self._hang_secs = hang_secs
         self._audio_passthrough = audio_passthrough

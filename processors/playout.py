@@ -7,14 +7,15 @@ from collections.abc import Callable
 
 import numpy as np
 from pipecat.frames.frames import Frame, InterruptionFrame, SpeechOutputAudioRawFrame, StartFrame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 
 from moshi_phone.audio.playout_control import PlayoutControl
 from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
 from processors.frames import MarkInputFrame, MarkOutputFrame, PlayoutMetricsFrame, StreamResumedFrame
+from processors.stage import Stage
 
 
-class PlayoutGovernor(FrameProcessor):
+class PlayoutGovernor(Stage):
     """Tracks the playout lead, trims pauses while it is too long, and verifies it by marks.
 
     It acts on continuous speech (``SpeechOutputAudioRawFrame``): 16-bit audio of any rate and number of
@@ -27,8 +28,10 @@ class PlayoutGovernor(FrameProcessor):
         now_s: clock, in seconds; by default, the event loop's.
     """
 
+    reads = (StreamResumedFrame,)
+
     def __init__(self, target_ms: float = DEFAULT_LEAD_MS, now_s: Callable[[], float] | None = None) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self.playout = PlayoutControl(target_ms)  # all accounting; this stage only translates frames
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 
 from moshi_phone.audio import pcm
 from moshi_phone.audio.resampling import StreamResampler
 from processors.frames import FilterDelayFrame
+from processors.stage import Stage
 
 
 class Resampling:
@@ -37,7 +38,7 @@ class Resampling:
         return pcm.to_bytes(self._stream.process(pcm.to_float(audio)))
 
 
-class Resampler(FrameProcessor):
+class Resampler(Stage):
     """Resamples every audio frame with its input rate; other frames pass.
 
     One instance serves one call. A frame keeps its class. The caller's and the bot's audio are separate
@@ -49,7 +50,7 @@ class Resampler(FrameProcessor):
     """
 
     def __init__(self, in_hz: int, out_hz: int) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self._in_hz = in_hz
         self._out_hz = out_hz
         # Two filters: each direction has its own history.

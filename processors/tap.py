@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from pipecat.frames.frames import Frame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
+
+from processors.frames import MeasurementFrame
+from processors.stage import Stage
 
 
 class FrameMonitor(Protocol):
@@ -18,7 +21,7 @@ class FrameMonitor(Protocol):
         """Finish: the call has ended. May be called twice."""
 
 
-class Tap(FrameProcessor):
+class Tap(Stage):
     """Shows each frame to its monitors, and passes it on.
 
     One stage serves all monitors: observing a frame costs less than another stage.
@@ -27,9 +30,10 @@ class Tap(FrameProcessor):
         monitors: closed with the pipeline, however it ends.
     """
 
+    reads = (MeasurementFrame,)
+
     def __init__(self, *monitors: FrameMonitor) -> None:
-        # Direct: a monitor sees a frame when it passes, not after a queue of this stage.
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self.monitors = monitors
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:

@@ -36,6 +36,7 @@ from processors.frames import (
     StreamLostFrame,
     StreamResumedFrame,
 )
+from processors.stage import Stage
 from processors.stream_socket import StreamSocket
 from processors.twilio_output import TwilioOutput
 
@@ -150,7 +151,7 @@ class TwilioSerializer(FrameSerializer):
         return MulawInputFrame(mulaw) if mulaw else None
 
 
-class TwilioInput(BaseInputTransport):
+class TwilioInput(Stage, BaseInputTransport):
     """Reads the call's socket: each message becomes a frame and is pushed at once.
 
     While it waits for another stream after a loss, it pushes silence in real time: the caller's audio is the
@@ -163,6 +164,8 @@ class TwilioInput(BaseInputTransport):
         params: as for ``TwilioTransport``.
     """
 
+    reads = (MeasurementFrame,)
+
     def __init__(
         self,
         transport: TwilioTransport,
@@ -170,7 +173,7 @@ class TwilioInput(BaseInputTransport):
         serializer: TwilioSerializer,
         params: TransportParams,
     ) -> None:
-        super().__init__(params, enable_direct_mode=True)
+        super().__init__(params)
         self._transport = transport
         self._stream = stream
         self._serializer = serializer

@@ -39,6 +39,7 @@ from moshi_phone.audio.speech_activity import Change, SpeechActivity
 from processors.frames import MarkOutputFrame, MeasurementFrame, MulawOutputFrame, SendMetricsFrame
 from processors.line_mixer import LineMixer
 from processors.socket_writer import SocketWriter
+from processors.stage import Stage
 from processors.stream_socket import StreamSocket
 
 PACED_AHEAD_S = 0.1  # paced audio in the peer's buffer: a margin against jitter
@@ -50,7 +51,7 @@ class ClipAudioFrame(OutputAudioRawFrame):
     """Plain audio in pipecat's queue, as distinct from a mixer's own audio."""
 
 
-class TwilioOutput(BaseOutputTransport):
+class TwilioOutput(Stage, BaseOutputTransport):
     """Sends audio and marks as Twilio's messages; everything else is pipecat's own output transport.
 
     Continuous speech (``MulawOutputFrame`` of ``SpeechOutputAudioRawFrame``) comes in real time and is sent
@@ -66,12 +67,14 @@ class TwilioOutput(BaseOutputTransport):
         params: as for ``TwilioTransport``.
     """
 
+    reads = (MeasurementFrame,)
+
     def __init__(self, stream: StreamSocket, serializer: FrameSerializer, params: TransportParams) -> None:
         mixers = params.audio_out_mixer
         mixer = mixers.get(None) if isinstance(mixers, Mapping) else mixers
         if mixer:
             params = params.model_copy(update={"audio_out_mixer": LineMixer(mixer, self._speech_flows)})
-        super().__init__(params, enable_direct_mode=True)
+        super().__init__(params)
         self._mixer = mixer  # mixed into continuous speech here; pipecat's queue mixes it into other audio
         self._serializer = serializer
         self._socket = SocketWriter(stream)
@@ -122,7 +125,8 @@ class TwilioOutput(BaseOutputTransport):
         """Send continuous speech and marks at once; pass other frames to pipecat's queue."""
         if direction is FrameDirection.DOWNSTREAM:
             if isinstance(frame, MulawOutputFrame):
-                await FrameProcessor.process_frame(self, frame, direction)  # for observers
+                if self.is_watched:
+                    await FrameProcessor.process_frame(self, frame, direction)  # for observers
                 await self._take_mulaw(frame)
                 return
             if isinstance(frame, MarkOutputFrame):

@@ -149,14 +149,18 @@ class WatchedProtocol(asyncio.Protocol):
     def parse_piece(self) -> bool:
         """Parse the next piece; return whether another can be parsed now."""
         if self._may_parse():
-            try:
-                self._parse(self._next_piece())
-            except Exception as error:  # uvicorn's or ours: the other connections must keep their turns
-                self.watched.log.warn(f"A connection's bytes could not be parsed: {error!r}")
-                logger.opt(exception=error).debug("A connection's bytes could not be parsed")
-                self.cut_off(INTERNAL)
+            self.parse_now(self._next_piece())
             self._regulate()
         return self._may_parse()
+
+    def parse_now(self, piece: bytes) -> None:
+        """Parse a piece; cut the connection off if that fails."""
+        try:
+            self._parse(piece)
+        except Exception as error:  # uvicorn's or ours: the other connections must keep their turns
+            self.watched.log.warn(f"A connection's bytes could not be parsed: {error!r}")
+            logger.opt(exception=error).debug("A connection's bytes could not be parsed")
+            self.cut_off(INTERNAL)
 
     def pause_writing(self) -> None:
         """Record that the peer is slow to read."""

@@ -95,10 +95,11 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Buffer the data. A call parses it at once, as far as the app and the peer have room."""
-        if self._is_call:
-            # Before asking for a turn, which is then seldom needed: 50 turns a second would cost 1 ms of
-            # them.
+        if not self._unread and len(data) <= self.piece_bytes and self._can_take_in():
+            self.parse_now(data)  # the usual case, 50 times a second: one message, and nothing before it
+        elif self._is_call:
             self._unread += data
+            # Before asking for a turn, which is then seldom needed.
             self._take_in()
             self._regulate()
             self._ask()
@@ -143,8 +144,12 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         return _CALL_PIECE_BYTES if self._is_call and not self.close_sent else _PIECE_BYTES
 
     def _take_in(self) -> None:
-        while self._is_call and not self.close_sent and self.parse_piece():
+        while self._can_take_in() and self.parse_piece():
             pass
+
+    def _can_take_in(self) -> bool:
+        """Return whether this is a running call, and the app and the peer have room."""
+        return self._is_call and not self.close_sent and self._has_room()
 
     def _parse(self, piece: bytes) -> None:
         if self.close_sent:
@@ -168,7 +173,10 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     def _may_parse(self) -> bool:
         if self.handshake_initiated and not self.handshake_complete:
             return False  # data behind the handshake waits for its answer
-        return super()._may_parse() and not self.read_paused and self.writable.is_set()
+        return super()._may_parse() and self._has_room()
+
+    def _has_room(self) -> bool:
+        return not self.read_paused and self.writable.is_set()
 
     def _overdue(self, now_s: float) -> str | None:
         waited_s = now_s - self._began_s

@@ -1,0 +1,91 @@
+"""Base of the call's stages: audio and measurements pass without pipecat's queues and events."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
+from pipecat.processors.frame_processor import (
+    FrameCallback,
+    FrameDirection,
+    FrameProcessor,
+    FrameProcessorSetup,
+)
+from pipecat.utils.errors import ErrorCategory
+
+from processors.frames import MeasurementFrame, MulawInputFrame, MulawOutputFrame
+
+_FREQUENT = (InputAudioRawFrame, OutputAudioRawFrame, MulawInputFrame, MulawOutputFrame, MeasurementFrame)
+
+
+class Stage(FrameProcessor):
+    """A stage in direct mode: it processes a frame when the previous stage pushes it.
+
+    With a queue and a task for each stage, a second of a call took 59 ms of processor time instead of 40. The
+    frames that come many times a second, audio and measurements, cost a third as much again in pipecat's
+    events and observers. Where the worker reports that it has no observers (``is_observed``), and the stage
+    has no handlers of its frame events, those frames go straight to ``process_frame``. Everything else is
+    pipecat's.
+
+    A measurement that this stage does not read goes on to the next stage at once.
+
+    Attributes:
+        reads: classes of measurements that ``process_frame`` receives.
+    """
+
+    reads: ClassVar[tuple[type[MeasurementFrame], ...]] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, enable_direct_mode=True, **kwargs)
+        self._has_handlers = False  # of any event
+        self._worker: Any = None  # runs the pipeline; None before setup()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether observers or event handlers must see each frame."""
+        return self._has_handlers or getattr(self._worker, "is_observed", True)
+
+    def add_event_handler(self, event_name: str, handler: Any) -> None:
+        """Add a handler; from then on, this stage's frames take pipecat's way."""
+        self._has_handlers = True
+        super().add_event_handler(event_name, handler)
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override] # as in pipecat
+        """Remember the worker, which knows whether there are observers."""
+        self._worker = setup.pipeline_worker
+        await super().setup(setup)
+
+    async def queue_frame(
+        self,
+        frame: Frame,
+        direction: FrameDirection = FrameDirection.DOWNSTREAM,
+        callback: FrameCallback | None = None,
+    ) -> None:
+        """Process a frame, or pass on a measurement that this stage does not read."""
+        is_measurement = isinstance(frame, MeasurementFrame)
+        if is_measurement and not isinstance(frame, self.reads) and (to := self._neighbour(direction)):
+            await to.queue_frame(frame, direction, callback)
+        elif callback or not isinstance(frame, _FREQUENT) or self.is_watched:
+            await super().queue_frame(frame, direction, callback)
+        elif not self._cancelling:
+            try:
+                await self.process_frame(frame, direction)
+            except Exception as error:  # as in pipecat: a stage's defect is an error frame
+                await self.push_error(
+                    f"Error processing frame: {error}", exception=error, category=ErrorCategory.UNKNOWN
+                )
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Have pipecat process the frame, unless it has nothing to do with it."""
+        if not isinstance(frame, _FREQUENT) or self.is_watched:
+            await super().process_frame(frame, direction)
+
+    async def push_frame(self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM) -> None:
+        """Push a frame to the neighbour in this direction."""
+        if not isinstance(frame, _FREQUENT) or self.is_watched:
+            await super().push_frame(frame, direction)
+        elif neighbour := self._neighbour(direction):
+            await neighbour.queue_frame(frame, direction)
+
+    def _neighbour(self, direction: FrameDirection) -> FrameProcessor | None:
+        return self.next if direction is FrameDirection.DOWNSTREAM else self.previous

@@ -1,0 +1,160 @@
+"""A stage passes audio past pipecat's observers if there are none, and to all of them if there are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from pipecat.frames.frames import (
+    EndFrame,
+    ErrorFrame,
+    Frame,
+    InputAudioRawFrame,
+    OutputAudioRawFrame,
+    TextFrame,
+)
+from pipecat.observers.base_observer import BaseObserver, FrameProcessed, FramePushed
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.workers.runner import WorkerRunner
+
+from pipelines.call_parts import CallWorker
+from processors.frames import EngineMetricsFrame, SendMetricsFrame
+from processors.stage import Stage
+
+HEARD = InputAudioRawFrame(bytes(1280), 8_000, num_channels=1)
+SAID = OutputAudioRawFrame(bytes(1280), 8_000, num_channels=1)
+MEASURED = EngineMetricsFrame(1.0, {}, 0, 0)
+FREQUENT = [HEARD, MEASURED, SAID]
+
+
+class Seen(Stage):
+    """Notes what it processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[Frame] = []
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        self.frames.append(frame)
+        await self.push_frame(frame, direction)
+
+
+class Measured(Seen):
+    """Reads the engine's measurements as well."""
+
+    reads = (EngineMetricsFrame,)
+
+
+class Broken(Stage):
+    """Fails on audio."""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InputAudioRawFrame):
+            raise ValueError("no ears")
+        await self.push_frame(frame, direction)
+
+
+class Observer(BaseObserver):
+    """Notes each push and each processing of audio and text, with the stage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pushed: list[tuple[str, Frame]] = []
+        self.processed: list[tuple[str, Frame]] = []
+
+    async def on_push_frame(self, data: FramePushed) -> None:
+        self.pushed.append((data.source.name, data.frame))
+
+    async def on_process_frame(self, data: FrameProcessed) -> None:
+        self.processed.append((data.processor.name, data.frame))
+
+
+async def run(worker: CallWorker, frames: list[Frame]) -> None:
+    async def feed() -> None:
+        await worker.queue_frames([*frames, EndFrame()])
+
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    await asyncio.gather(runner.run(), feed())
+
+
+def worker_of(*stages: Stage, **options: Any) -> CallWorker:
+    quiet = {"idle_timeout_secs": None, "enable_turn_tracking": False, "enable_rtvi": False}
+    return CallWorker(Pipeline([*stages]), **{**quiet, **options})
+
+
+def passed(stage: Seen) -> list[Frame]:
+    return [frame for frame in stage.frames if frame in FREQUENT or isinstance(frame, TextFrame)]
+
+
+@pytest.mark.parametrize("observers", [[], [Observer()]])
+async def test_frames_pass_in_order_with_observers_and_without(observers: list[BaseObserver]) -> None:
+    first, last = Measured(), Measured()
+    worker = worker_of(first, Seen(), last, observers=observers)
+    assert worker.is_observed == bool(observers)
+    text = TextFrame("hello")
+    await run(worker, [HEARD, text, MEASURED, SAID])
+    assert sorted(frame.id for frame in passed(last)) == sorted(f.id for f in (HEARD, text, MEASURED, SAID))
+    assert [frame for frame in passed(last) if frame is not text] == [
+        frame for frame in passed(first) if frame is not text
+    ]
+
+
+async def test_an_observer_sees_audio_at_every_stage() -> None:
+    stages, observer = [Seen(), Seen()], Observer()
+    await run(worker_of(*stages, observers=[observer]), [SAID])
+    names = {stage.name for stage in stages}
+    assert names <= {name for name, frame in observer.pushed if frame is SAID}
+    assert names <= {name for name, frame in observer.processed if frame is SAID}
+
+
+async def test_an_observer_that_is_added_later_sees_what_comes_then() -> None:
+    stage, observer = Seen(), Observer()
+    worker = worker_of(stage)
+
+    class Adds(Seen):
+        async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+            if isinstance(frame, TextFrame):
+                worker.add_observer(observer)
+            await super().process_frame(frame, direction)
+
+    await run(worker, [])
+    assert not worker.is_observed
+    stage = Seen()
+    worker = worker_of(Adds(), stage)
+    later = OutputAudioRawFrame(bytes(2), 8_000, num_channels=1)
+    await run(worker, [SAID, TextFrame("now"), later])
+    assert worker.is_observed
+    assert (stage.name, later) in observer.pushed
+    assert (stage.name, SAID) not in observer.pushed
+
+
+async def test_a_stage_s_own_handlers_see_audio() -> None:
+    stage = Seen()
+    seen: list[Frame] = []
+
+    async def on_before_push_frame(_: Stage, frame: Frame) -> None:
+        seen.append(frame)
+
+    stage.add_event_handler("on_before_push_frame", on_before_push_frame)
+    await run(worker_of(stage), [SAID])
+    assert SAID in seen
+
+
+async def test_measurements_reach_who_reads_them_only() -> None:
+    blind, reading = Seen(), Measured()
+    await run(worker_of(blind, reading), [MEASURED, SAID, SendMetricsFrame(1)])
+    assert passed(blind) == [SAID]
+    assert passed(reading) == [MEASURED, SAID]
+
+
+@pytest.mark.parametrize("observers", [[], [Observer()]])
+async def test_a_stage_that_fails_is_an_error_frame(observers: list[BaseObserver]) -> None:
+    first = Seen()
+    await run(worker_of(first, Broken(), observers=observers), [HEARD])
+    (error,) = [frame for frame in first.frames if isinstance(frame, ErrorFrame)]
+    assert "no ears" in error.error
