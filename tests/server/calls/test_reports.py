@@ -17,9 +17,14 @@ from moshi_phone.engines.personas import Personas
 from moshi_phone.hooks.http import Hook
 from moshi_phone.hooks.options import HookOptions
 from moshi_phone.hooks.outbox import Outbox
+from moshi_phone.records.call_database import open_database
+from moshi_phone.records.call_history import CallHistory
+from moshi_phone.records.call_queries import put_rows
 from moshi_phone.records.call_row import CallRow, Outcome
+from moshi_phone.records.call_store import CallStore
 from moshi_phone.server.calls import answering, pending
 from moshi_phone.server.calls.reports import MAX_HELD, MAX_PENDING, Reports
+from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import row_report
 from tests.fakes.hook import FakeHook, hook, says
 from tests.fakes.twilio_api import NUMBER, FakeTwilioApi
@@ -187,3 +192,18 @@ async def test_what_waits_is_bounded(tmp_path: Path, logged: Logged) -> None:
     assert logged.text.count("A call is not told to --on-end") == 3
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
+
+
+async def test_a_call_of_a_killed_process_is_told_at_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    killed = CallRow(id="0a1b2c3d4e5f", call_sid=CALL, from_number=CALLER, outcome=Outcome.RUNNING)
+    with open_database(path) as database:
+        put_rows(database, [killed])
+    async with hook(says()) as told:
+        outbox = Outbox(Hook(told.url), tmp_path / "outbox")
+        state = ServerState(TalkingEngine(), history=CallHistory(CallStore(path)), outbox=outbox)
+        async with state.storing():
+            await until(lambda: bool(told.told))
+    (event,) = told.told
+    assert (event["event"], event["call_sid"], event["from"]) == ("end", CALL, CALLER)
+    assert (event["outcome"], event["reason"]) == ("interrupted", "the program ended meanwhile")
