@@ -17,6 +17,7 @@ import hypothesis
 import psutil
 import pytest
 import uvicorn.server
+from filelock import FileLock
 from loguru import logger
 
 from moshi_phone.commands.random_model import write_random_mimi
@@ -45,18 +46,27 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what fills a core in one process each: codecs (350 MB each), and hours of simulated time.
+    """Keep what fills a core in one process each, and begin with it; others have what waits for a clock.
 
-    What takes longest begins first; other processes have what waits for a clock.
+    Codecs take 350 MB each, in the tests' own process or in a program that a test starts.
     """
-    items.sort(key=lambda item: "test_call_memory" not in item.nodeid)
     for item in items:
-        if "test_call_memory" in item.nodeid:  # in a process of its own
+        if item.get_closest_marker("xdist_group"):
+            continue
+        if "test_call_memory" in item.nodeid:
             item.add_marker(pytest.mark.xdist_group("memory"))
         elif "mimi_file" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("codecs"))
+            is_inside = "engines" in item.nodeid
+            item.add_marker(pytest.mark.xdist_group("codecs" if is_inside else "codecs of programs"))
         elif item.get_closest_marker("simulated"):
             item.add_marker(pytest.mark.xdist_group("simulated"))
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    group = item.get_closest_marker("xdist_group")
+    names = ("memory", "codecs", "codecs of programs", "simulated")
+    return names.index(group.args[0]) if group and group.args[0] in names else len(names)
 
 
 def pytest_collection_finish() -> None:
@@ -126,8 +136,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 @pytest.fixture(scope="session")
 def mimi_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Mimi with random values, full size (385 MB); made once for a test run."""
-    return write_random_mimi(tmp_path_factory.mktemp("mimi") / "mimi.safetensors")
+    """Mimi with random values, full size (385 MB); made once for a test run, for all of its processes."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each has a folder of its own in that of the run
+        folder = folder.parent
+    path = folder / "mimi.safetensors"
+    with FileLock(folder / "mimi.lock"):
+        return path if path.exists() else write_random_mimi(path)
 
 
 @pytest.fixture(scope="session")

@@ -107,8 +107,13 @@ async def test_a_caller_without_a_session_leaves_a_message(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("python", [["-m", "pipecat.runner.run"], [str(ROOT / "bot.py"), "runner"]])
+@pytest.mark.parametrize(
+    ("python", "how"),
+    [
+        (["-m", "pipecat.runner.run"], signal.SIGTERM),
+        ([str(ROOT / "bot.py"), "runner"], signal.SIGINT),
+    ],
+)
 async def test_pipecats_own_runner_runs_it(python: list[str], how: signal.Signals) -> None:
     """The README's command, and pipecat's; the engine is set by the same variables as the command line's."""
     port = free_port()

@@ -248,7 +248,7 @@ async def test_a_client_of_pipecat_s_with_protobuf_and_rtvi(engine: AskedEngine)
                     types.add(json.loads(frame.message.data)["type"])
         speaking.cancel()
         assert engine.running == 1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while engine.running:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -170,7 +170,11 @@ async def test_the_installed_program_answers_with_moshi(
     arguments = ["--engine", "moshi", "--model", str(tiny_checkpoint), "--port", str(port)]
     module = ["-m", "moshi_phone.bot"]
     async with program(
-        *arguments, environment={}, python=module, folder=str(tmp_path), interpreter=python
+        *arguments,
+        environment={"MOSHI_GREETING_FRAMES": "3"},
+        python=module,
+        folder=str(tmp_path),
+        interpreter=python,
     ) as bot:
         await bot.says("Answering calls")
         await hears_somebody(f"127.0.0.1:{port}")

@@ -25,8 +25,8 @@ def cleaned(caller: Floats, bot: Floats, delay_ms: float, loss_db: float = 12, s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay_ms", [60, 250, 400, 600])
-@pytest.mark.parametrize("loss_db", [6, 15, 25])
+@pytest.mark.parametrize("delay_ms", [60, 250, 600])
+@pytest.mark.parametrize("loss_db", [6, 25])
 def test_at_least_20_db_of_the_echo_go(delay_ms: float, loss_db: float) -> None:
     bot = speech(SECS)
     returned = echo(bot, delay_ms, loss_db)
@@ -35,8 +35,8 @@ def test_at_least_20_db_of_the_echo_go(delay_ms: float, loss_db: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay_ms", [60, 250, 600])
-@pytest.mark.parametrize(("loss_db", "at_least"), [(6, 0.95), (15, 0.97), (25, 0.98)])
+@pytest.mark.parametrize("delay_ms", [60, 600])
+@pytest.mark.parametrize(("loss_db", "at_least"), [(6, 0.95), (25, 0.98)])
 def test_the_caller_s_own_speech_stays(delay_ms: float, loss_db: float, at_least: float) -> None:
     """Both speak for four seconds of six, two of them at once."""
     turn = np.arange(20 * 8000) % (6 * 8000)

@@ -138,7 +138,7 @@ async def test_a_gateway_hands_its_port_to_the_next_command() -> None:
             assert "{}:{}".format(*taken[PORT].getsockname()) == cluster.address
         finally:
             taken[PORT].close()
-        async with asyncio.timeout(5):  # and then it leaves nothing behind
+        async with asyncio.timeout(20):  # and then it leaves nothing behind
             while Path(path).exists():  # noqa: ASYNC110, ASYNC240
                 await asyncio.sleep(0.01)
 

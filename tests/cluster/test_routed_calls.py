@@ -49,4 +49,4 @@ async def test_a_call_is_awaited_while_its_webhook_is_answered() -> None:
         await asyncio.sleep(0)
         assert not waiting.done()
         raise ConnectionError
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 20)

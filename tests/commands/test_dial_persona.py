@@ -43,7 +43,7 @@ async def talk(phone: Phone) -> bytes:
 
 async def heard_of(model: Path, requests: Sequence[CallOverrides]) -> list[bytes]:
     """What a caller hears of each of them, from an engine of this process that is told of them in code."""
-    options = EngineOptions(model=str(model), quantize="none", seed=1)
+    options = EngineOptions(model=str(model), quantize="none", seed=1, greeting="none", hang_secs=60)
     engine = MoshiEngine(options, codec_limit_frames=3000)
     state = ServerState(engine)
     heard = []
@@ -71,13 +71,14 @@ def likeness(one: bytes, other: bytes) -> float:
     return float(np.mean(np.frombuffer(one, np.uint8) == np.frombuffer(other, np.uint8)))
 
 
-def environment(model: Path) -> dict[str, str]:
+def environment(model: Path, calls: int = 1) -> dict[str, str]:
     return {
         "MOSHI_ENGINE": "moshi",
         "MOSHI_MODEL": str(model),
         "MOSHI_QUANTIZE": "none",
         "MOSHI_SEED": "1",
-        "MOSHI_CALLS": "2",
+        "MOSHI_GREETING": "none",
+        "MOSHI_CALLS": str(calls),
     }
 
 
@@ -125,7 +126,7 @@ async def test_a_call_that_another_server_answers_beside_one_with_another_person
     (tmp_path / "personas.toml").write_text(f'[default]\npersona = "{BEN}"\nvoice = "NATF2"\n')
     anna, ben = anna_and_ben
     arguments = ("--public-url", PUBLIC, "--port", "0", "--personas", str(tmp_path / "personas.toml"))
-    made = {**account(twilio), **environment(tiny_personaplex)}
+    made = {**account(twilio), **environment(tiny_personaplex, calls=2)}
     async with program(*arguments, environment=made) as server:
         local = address_of(await server.says("Answering calls at ws://"))
         options = ("--persona", ANNA, "--voice", "NATM0")

@@ -64,13 +64,12 @@ async def hang_up(call: Dialled, phone: Phone) -> None:
     assert await phone.closed() == (1000, "the caller hung up")
 
 
-@pytest.mark.parametrize("answered_by", ["machine_start", "fax"])
-async def test_hang_up_on_a_machine(answered_by: str) -> None:
+async def test_hang_up_on_a_machine() -> None:
     async with dialled("--voicemail", "hang-up") as call:
         assert asked(call) == PLAIN | detecting("Enable")
         async with await call.answered() as (phone, _):
             await talk(phone)
-            assert await amd(call, answered_by) == 204
+            assert await amd(call, "machine_start") == 204
             assert await phone.closed() == (1000, "a machine answered")
         await call.run.says("completed after 42 s")
         assert await call.run.ends() == 0
@@ -125,7 +124,7 @@ async def test_a_message_is_left_after_the_tone(tiny_checkpoint: Path, tmp_path:
         async with await call.answered() as (phone, _):
             await talk(phone)
             assert await amd(call, "machine_start") == 204  # its greeting still goes on
-            await talk(phone, 40)
+            await talk(phone, 10)
             assert await amd(call, "machine_end_beep") == 204
             with pytest.raises(ConnectionClosed):
                 await talk(phone, 400)

@@ -81,7 +81,8 @@ def test_a_pipeline_of_ones_own_is_rehearsed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_with_a_tiny_moshi(tmp_path: Path, tiny_checkpoint: Path) -> None:
+def test_with_a_tiny_moshi(tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOSHI_GREETING_FRAMES", "8")
     options = ["--engine", "moshi", "--model", str(tiny_checkpoint), "--secs", "6"]
     output, points = rehearsed(tmp_path, *options)
     assert {key for key, passed in points.items() if passed is not True} <= BUSY

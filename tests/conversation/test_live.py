@@ -64,7 +64,7 @@ async def test_the_audio_never_waits_for_the_measure(monkeypatch: pytest.MonkeyP
         began_s = time.perf_counter()
         for _ in range(100):
             live.take(np.zeros((FRAME, 2), np.int16))
-        assert time.perf_counter() - began_s < 0.2
+        assert time.perf_counter() - began_s < 2  # half of what the measure takes
         live.close()
         await asyncio.wait_for(live.finished(), 30)
         assert live.strip["until_s"] == pytest.approx(8.0)
@@ -76,7 +76,7 @@ async def test_a_machine_without_time_gives_up_measuring_and_says_so(logged: Log
         live = LiveConversation(Judge(worker))
         for _ in range(500):  # 40 s, of which 30 may wait
             live.take(np.zeros((FRAME, 2), np.int16))
-        await asyncio.wait_for(live.finished(), 1)
+        await asyncio.wait_for(live.finished(), 30)
     assert logged.text.count("no time to measure") == 1
 
 
@@ -100,7 +100,7 @@ async def test_an_error_in_the_measure_ends_that_measure_alone(
         await asyncio.sleep(0)
     other.close()
     for live in (broken, other):
-        await asyncio.wait_for(live.finished(), 1)
+        await asyncio.wait_for(live.finished(), 30)
     assert logged.text.count("could not be judged") == 1
     assert other.strip["until_s"] == pytest.approx(1.6)
 
@@ -132,7 +132,7 @@ async def test_calls_are_judged_together_and_each_as_it_would_be_alone(
             await asyncio.sleep(0)
     for live in calls:
         live.close()
-        await asyncio.wait_for(live.finished(), 1)
+        await asyncio.wait_for(live.finished(), 30)
     assert [live._talk._talk.events for live in calls] == alone
     assert np.mean(asked) > 2
 

@@ -19,12 +19,23 @@ from tests.fakes.cloudflared import URL, FakeCloudflared
 from tests.fakes.twilio_api import AUTH_TOKEN
 from tests.fakes.twilio_voice import FakeTwilioVoice
 from tests.support.clone import Clone
-from tests.support.doc_commands import LOUD, PARROT, Case, FirstHour, answers, local_port, parametrized
+from tests.support.doc_commands import (
+    LOUD,
+    PARROT,
+    SHORT,
+    Case,
+    FirstHour,
+    answers,
+    local_port,
+    parametrized,
+)
 from tests.support.markdown_blocks import PAGES, README, commands_in_blocks
-from tests.support.readme_cases import has_a_persona_answer
 from tests.test_readme_commands import CASES as CASES_OF_THE_README
+from tests.test_readme_commands import WITHIN as WITHIN_THE_README_S
 
 NOT_RUN = {
+    'uv run bot.py --voice NATF2 --persona "You are Anna, at the front desk of a dental practice. '
+    'It is open from 8 to 5."': "the README's has another persona, and is run",
     'uv add "moshi-phone @ git+https://…"': "tests/test_wheel.py installs what uv builds of this folder",
     "uv run --extra runner --extra webrtc bot.py runner -t webrtc": "tests/test_bot_transports.py calls it",
     "uv run python -m benchmarks.line": "measures for minutes, and wants a quiet machine",
@@ -65,7 +76,7 @@ async def puts_a_caller_through(hour: FirstHour) -> None:
 async def writes_a_tiny_model_that_answers(hour: FirstHour) -> None:
     """The two lines of the block, one after the other."""
     await hour.told({}, command="uv run python -m tests.support.tiny_moshi tiny")
-    await answers("Engine: moshi, on ")(hour)
+    await answers("Engine: moshi, on ", environment=SHORT)(hour)
 
 
 async def finds_no_server(hour: FirstHour) -> None:
@@ -125,8 +136,6 @@ CASES: dict[str, Case] = {
     "uv run bot.py --tunnel --transfer-to +15559990000 --transfer-key 0": puts_a_caller_through,
     "uv run --extra ray bot.py cluster --workers 3 --tunnel": runs_a_cluster,
     "uv run bot.py --engine moshi --model tiny": writes_a_tiny_model_that_answers,
-    'uv run bot.py --voice NATF2 --persona "You are Anna, at the front desk of a dental practice. '
-    'It is open from 8 to 5."': has_a_persona_answer,
     "uv run bot.py --server ws://gpu-1:8998 --server wss://gpu-2:8998#rust --server-ca gpu-2.pem": (
         finds_no_server
     ),
@@ -150,7 +159,8 @@ MARKS = {"uv run --extra ray bot.py cluster --workers 3 --tunnel": pytest.mark.c
 
 def test_every_command_in_a_block_has_a_case_and_every_case_is_printed() -> None:
     printed = {command for page in PAGES if page != README for command in commands_in_blocks(page)}
-    assert printed - CASES_OF_THE_README.keys() == CASES.keys() | NOT_RUN.keys() | WITHIN
+    printed -= CASES_OF_THE_README.keys() | WITHIN_THE_README_S
+    assert printed == CASES.keys() | NOT_RUN.keys() | WITHIN
 
 
 @pytest.mark.parametrize("command", parametrized(CASES, MARKS))

@@ -43,6 +43,6 @@ async def test_a_call_by_pipecat_s_own_twilio_line(monkeypatch: pytest.MonkeyPat
             heard = np.frombuffer(g711.decode(await phone.listen(frames=10)), "<i2")
             assert np.mean(np.abs(heard.astype(int)) > 2_000) > 0.5  # the mirror's tone, at once
             assert engine.running == 1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while engine.running:  # noqa: ASYNC110 - the call ends in the background
                 await asyncio.sleep(0.01)

@@ -18,6 +18,6 @@ async def test_a_call_in_an_app_of_one_s_own() -> None:
             await phone.say(LOUD, times=16)
             assert len(set(await phone.listen(frames=2))) > 50  # the parrot greets
             assert own_app.engine.running == 1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while own_app.engine.running:  # noqa: ASYNC110 - the call ends in the background
                 await asyncio.sleep(0.01)

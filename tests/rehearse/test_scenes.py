@@ -18,13 +18,11 @@ WITHIN_MS = 80.0
 
 FAILS: list[tuple[Behaviour, set[str]]] = [
     (Behaviour(), set()),
-    (Behaviour(answer_ms=900), {"question"}),
-    (Behaviour(stop_ms=1500), {"interruption"}),
+    (Behaviour(answer_ms=900, greets=False), {"question", "greeting"}),
+    (Behaviour(stop_ms=1500, answers_asides=True), {"interruption", "aside"}),
     (Behaviour(stop_ms=None), {"interruption"}),
     (Behaviour(answer_ms=400, takes_pauses=True), {"pause"}),
     (Behaviour(stops_for_backchannels=True), {"backchannel"}),
-    (Behaviour(greets=False), {"greeting"}),
-    (Behaviour(answers_asides=True), {"aside"}),
     (Behaviour(answers=False), {"question"}),
 ]
 

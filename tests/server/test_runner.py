@@ -128,7 +128,7 @@ async def test_all_settings_count_under_the_runner_too(
         assert shared.settings.engine.hang_secs == 7
         assert shared.outbox is not None
         await shared.outbox.add({"event": "end", "call_sid": "CA1"})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not asked.told:  # noqa: ASYNC110 - it is delivered in the background
                 await asyncio.sleep(0.01)
         assert [told["call_sid"] for told in asked.told] == ["CA1"]

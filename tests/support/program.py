@@ -74,11 +74,11 @@ async def program(
     folder: str = "/",  # a .env of whoever runs the tests is not found from there
     interpreter: str = sys.executable,
 ) -> AsyncIterator[Program]:
-    """Run it with nothing but this environment (and where programs are); ends it if it has not ended.
+    """Run it with nothing but this environment and some patience; ends it if it has not ended.
 
     Args:
         arguments: the program's.
-        environment: added to where programs and the home are.
+        environment: added to where programs and the home are, and to what a slow machine needs.
         python: what Python runs.
         folder: where.
         interpreter: of the environment that it runs in.
@@ -93,6 +93,7 @@ async def program(
         stderr=asyncio.subprocess.STDOUT,
         env={
             **{name: os.environ[name] for name in ("PATH", "HOME", "XDG_STATE_HOME") if name in os.environ},
+            "MOSHI_HANG_SECS": "60",  # a busy machine's engine takes its time
             **environment,
         },
     )

@@ -8,12 +8,12 @@ from typing import Any
 from playwright.async_api import Page
 
 AXE = Path(__file__).with_name("node_modules") / "axe-core" / "axe.min.js"
-LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 320)]
+LOOKS = (("light", 1280), ("dark", 320))
 _HEIGHT = 800
 
 
 async def violations(page: Page) -> list[str]:
-    """Look at the page in light and dark, wide and narrow; gives each finding in a line.
+    """Look at the page wide and light, and narrow and dark; gives each finding in a line.
 
     Raises:
         FileNotFoundError: when axe-core is not there; the text says how to get it.

@@ -15,6 +15,7 @@ from moshi_phone.engines.options import EngineOptions
 from moshi_phone.server.calls.state import ServerState
 from tests.support.phone import Phone, serving, start_message
 from tests.support.program import program
+from tests.support.waiting import until
 
 LOUD = bytes([0x10, 0x90] * 80)
 PACKETS_PER_FRAME = 4
@@ -31,8 +32,9 @@ async def talk(phone: Phone, frames: int) -> bytes:
 
 async def over(line: ServerState) -> None:
     """Wait until nothing of a call is left: its socket is closed a moment before its session is free."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await line.calls.wait_until_idle()
+    await until(lambda: line.engine.error is None, 60)
 
 
 def health(address: str) -> dict[str, object]:

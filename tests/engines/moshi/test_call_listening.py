@@ -68,7 +68,7 @@ async def test_who_hangs_up_right_after_the_last_word_has_all_of_them_in_the_tra
         await phone.send({"event": "stop"})
         hung_up_s = time.monotonic()
         await phone.closed()
-        assert time.monotonic() - hung_up_s < 1, "the line is not kept for the words"
+        assert time.monotonic() - hung_up_s < 2, "the line is not kept for the words"
         await state.calls.wait_until_idle()
         words = (await http.get(f"/calls/{CALL_SID}")).json()["words"]
     assert made_out[-1][0] >= 19 + 7, "the model writes half a second after the sound"

@@ -22,7 +22,7 @@ from moshi_phone.server.settings import Settings
 from tests.support.phone import Phone, serving, start_message
 from tests.support.waiting import wait_until
 
-ROUNDS, SPEAKS_AT, BREAKS_AT = 12, 2, 5
+ROUNDS, SPEAKS_AT, BREAKS_AT = 9, 2, 5
 NAMES = ("killed", "steered", "persona", "broken")
 WAIT_S = 60.0
 
@@ -90,6 +90,7 @@ class Line:
                     if name in phones:
                         await _until(partial(self._has_said, place, number + 1))
         await self.state.calls.wait_until_idle()
+        await _until(lambda: self.engine.error is None)
         return [said for _, said in self.said]
 
     def _has_said(self, place: int, steps: int) -> bool:

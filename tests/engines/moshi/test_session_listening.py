@@ -175,7 +175,7 @@ async def test_the_last_words_are_waited_for_no_longer_than_a_second(
         line.session._fail("the model", RuntimeError("out of memory"))
     if why == "closed meanwhile":
         asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(line.session.close()))
-    last = await asyncio.wait_for(line.session.finish_listening(), 5)
+    last = await asyncio.wait_for(line.session.finish_listening(), 20)
     assert len(last) <= 2 + 19
     await line.session.close()
 

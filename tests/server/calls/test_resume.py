@@ -143,42 +143,43 @@ async def test_it_waits_for_so_long_and_no_longer(twilio: FakeTwilioApi) -> None
 async def test_who_has_hung_up_is_not_waited_for(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Line(twilio, TalkingEngine()).serving() as line:
+    async with Line(twilio, TalkingEngine(), resume_secs=60).serving() as line:
         async with broken(line):
             await line.voice.tell(f"{PUBLIC}/status", CALL, CallStatus="completed")
-            await asyncio.wait_for(line.state.calls.wait_until_idle(), 1)
+            await asyncio.wait_for(line.state.calls.wait_until_idle(), 20)
             assert line.updates() == []
         async with line.call() as phone:  # the same where the news comes before the loss is seen
             await talk(phone)
             await line.voice.tell(f"{PUBLIC}/status", CALL, CallStatus="completed")
             phone.socket.transport.abort()
-            await asyncio.wait_for(line.state.calls.wait_until_idle(), 5)
+            await asyncio.wait_for(line.state.calls.wait_until_idle(), 20)
             assert line.updates() == []
         monkeypatch.setattr(next_step, "ASK_SECS", 0.05)
         twilio.calls[CALL]["status"] = "completed"
         async with broken(line):  # and where no callback tells it, Twilio's API does
-            await asyncio.wait_for(line.state.calls.wait_until_idle(), 5)
+            await asyncio.wait_for(line.state.calls.wait_until_idle(), 20)
             assert line.state.reservations.count(line.state.clock(), besides="") == 0
 
 
 @pytest.mark.parametrize("how", ["stop", "closed"])
 async def test_a_stream_that_ends_in_good_order_is_not_waited_for(twilio: FakeTwilioApi, how: str) -> None:
-    async with Line(twilio, TalkingEngine()).serving() as line, line.call() as phone:
+    made = Line(twilio, TalkingEngine(), resume_secs=60)
+    async with made.serving() as line, line.call() as phone:
         await talk(phone)
         if how == "stop":
             await phone.send({"event": "stop"})
         await phone.socket.close()
-        await asyncio.wait_for(line.state.calls.wait_until_idle(), 5)
+        await asyncio.wait_for(line.state.calls.wait_until_idle(), 20)
 
 
 async def test_a_call_that_breaks_off_too_often_is_led_elsewhere(twilio: FakeTwilioApi) -> None:
-    made = Line(twilio, TalkingEngine(), resumes=1, fallback_to=PERSON)
+    made = Line(twilio, TalkingEngine(), resume_secs=60, resumes=1, fallback_to=PERSON)
     async with made.serving() as line, broken(line) as first:
         twiml = await line.voice.after(first, CALL)
         async with line.call(twiml=twiml) as phone:
             await talk(phone)
             phone.socket.transport.abort()
-            await asyncio.wait_for(line.state.calls.wait_until_idle(), 5)
+            await asyncio.wait_for(line.state.calls.wait_until_idle(), 20)
         assert verbs(await line.voice.after(twiml, CALL)) == ["Dial"]
 
 

@@ -159,7 +159,7 @@ async def test_a_socket_that_breaks_frees_the_session(line: ServerState) -> None
             await phone.listen(frames=1)
             assert line.engine.running == 1
             phone.socket.transport.abort()
-        await asyncio.wait_for(line.calls.wait_until_idle(), 5)
+        await asyncio.wait_for(line.calls.wait_until_idle(), 8)
         assert line.engine.running == 0
 
 
