@@ -123,3 +123,13 @@ def test_an_echo_that_begins_later_is_found_in_five_seconds(loss_db: float) -> N
     first_s, _ = found((returned + noise).astype(np.float32), bot)
     assert first_s is not None
     assert 30 < first_s <= 35
+
+
+def test_words_said_along_two_percent_slower_are_no_echo() -> None:
+    words, pause = clips()[0][: 4 * 8000], silence(1.5)
+    bot = np.tile(np.concatenate((words, pause)), 3)
+    copy = np.interp(np.arange(0, len(words) - 1, 0.98), np.arange(len(words)), 0.6 * words)
+    caller = np.zeros_like(bot)
+    for begin in range(2400, len(bot), len(words) + len(pause)):
+        caller[begin : begin + len(copy)] += copy[: len(bot) - begin].astype(np.float32)
+    assert found(caller, bot)[0] is None
