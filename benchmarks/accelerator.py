@@ -1,9 +1,9 @@
-"""What a machine with a GPU can do, in one command of a few minutes, at real size with random weights.
+"""The speed of a machine with a GPU, in one command of a few minutes, at real size with random weights.
 
 ``uv run python -m benchmarks.accelerator`` prints one table in Markdown: how long a step of 1, 2, 4, 8 and 16
 calls takes, compiled and not, in bfloat16, 8 and 4 bits; how long a prompt of 200 positions takes to be read,
 and its state to be copied into a call. It stops taking on more after ``--secs`` (240) and says what it left
-out. Each call's cache is full, as it is from its fourth minute on.
+out. Each call's cache is full, as in calls of more than four minutes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def median_ms(work: Callable[[], object], times: int, warm_up: int) -> float:
 
 
 def old_session(model: Lm, seed: int) -> LanguageSession:
-    """Give a session as it is once its cache is full: it attends to as many positions as it ever will."""
+    """Return a session with a full cache, which attends to the maximum number of positions."""
     session = LanguageSession(model, MoshiSampling(), seed)
     assert session._rings is not None  # noqa: S101 - it is open
     for ring in session._rings:
@@ -83,7 +83,7 @@ def compiling(enabled: bool) -> Iterator[None]:
 
 
 def step_rows(model: Lm, rows: Sequence[int], clock: Clock, memory_bytes: float) -> dict[int, list[float]]:
-    """Time steps of so many calls, compiled and then not, in milliseconds, while time and memory last."""
+    """Time steps of a number of calls, compiled and not, in milliseconds, while time and memory last."""
     frame = np.zeros(model.cfg.other_codebooks, np.uint32)
     sessions: list[LanguageSession] = []
     found: dict[int, list[float]] = {}
@@ -105,7 +105,7 @@ def step_rows(model: Lm, rows: Sequence[int], clock: Clock, memory_bytes: float)
 
 
 def prompt_ms(model: Lm) -> tuple[float, float]:
-    """Give how long a prompt takes to be read in one pass, and its state to be copied into a call."""
+    """Return the durations of a prompt's prefill and of the copy of its state into a call."""
     config = model.cfg
     inputs = np.zeros((PROMPT_POSITIONS, 1 + config.audio_codebooks), np.int32)
 
@@ -126,7 +126,7 @@ def prompt_ms(model: Lm) -> tuple[float, float]:
 def measure(
     config: LmConfig, packings: Sequence[str], rows: Sequence[int], dtype: mx.Dtype, clock: Clock
 ) -> Iterator[str]:
-    """Give the table line by line."""
+    """Yield the table's lines."""
     memory_bytes = _memory_bytes()
     columns = [f"{number} {'call' if number == 1 else 'calls'}" for number in rows]
     yield from head("weights", "compiled", *columns, "prompt of 200", "its copy")
@@ -147,7 +147,7 @@ def measure(
 
 
 def _memory_bytes() -> float:
-    """How much memory mlx may use, as far as it knows."""
+    """The memory available to mlx, if known."""
     known = mx.device_info()
     for name in ("max_recommended_working_set_size", "memory_size", "total_memory"):
         if name in known:

@@ -1,4 +1,4 @@
-"""Short sounds that can be found again in what comes back, to the sample. Pure."""
+"""Short sounds that can be located in the returned audio, to the sample. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BURST = _burst()
 
 @dataclass(frozen=True)
 class Talk:
-    """What a caller says: silence with bursts in it.
+    """A caller's audio: silence with bursts.
 
     Attributes:
         samples: float32 ``[n]``, 8 kHz.
@@ -39,7 +39,7 @@ class Talk:
 
 
 def talk(secs: float, seed: int) -> Talk:
-    """Say a burst about every 1.6 s, each at another place within its 80 ms frame."""
+    """Generate a burst about every 1.6 s, each at another position within its 80 ms frame."""
     random = np.random.default_rng(seed)
     samples = np.zeros(int(secs * PHONE_RATE_HZ), np.float32)
     latest = samples.size - int(EVERY_S * PHONE_RATE_HZ)
@@ -53,11 +53,11 @@ def talk(secs: float, seed: int) -> Talk:
 
 
 def delays_s(said: Talk, heard: NDArray[np.float32]) -> list[float | None]:
-    """Find each burst in what was heard.
+    """Find each burst in the heard audio.
 
     Args:
-        said: what the caller said.
-        heard: float32 ``[n]``, 8 kHz, what came to the caller's ear, on the same clock.
+        said: the caller's audio.
+        heard: float32 ``[n]``, 8 kHz, the audio at the caller's ear, on the same clock.
 
     Returns:
         For each burst how long it took from mouth to ear, in seconds, or None where it was lost.

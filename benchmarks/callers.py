@@ -23,7 +23,7 @@ _AFTER_S = 1.5  # stays on the line for so long after the last word
 
 @dataclass(frozen=True)
 class Heard:
-    """What one caller found.
+    """One caller's measurements.
 
     Attributes:
         delays_ms: mouth to ear, for each burst; None where it was lost.
@@ -50,7 +50,7 @@ async def call(
 
     Args:
         url: the stream's.
-        seed: of what is said, and when.
+        seed: of the bursts and their times.
         secs: how long.
         call_sid: the call's name; by default one that the seed makes.
         parameters: of the TwiML, the token among them.

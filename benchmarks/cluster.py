@@ -1,4 +1,4 @@
-"""A cluster beside one process: mouth to ear, gaps and CPU, interleaved in one run.
+"""A cluster compared with one process: mouth to ear, gaps and CPU, interleaved in one run.
 
 ``uv run --extra ray python -m benchmarks.cluster`` prints a table. Both are asked at ``/twiml`` for each
 call, and called at the stream that the answer names; both mirror the caller in frames of 80 ms. Rounds
@@ -57,7 +57,7 @@ class Line:
     webhook_ms: list[float] = field(default_factory=list[float])
 
     def connect(self, call_sid: str) -> tuple[str, dict[str, str]]:
-        """Ask the webhook; gives the stream's URL on this machine, and its parameters."""
+        """Request the webhook; return the stream's URL on this machine, and its parameters."""
         form = {"CallSid": call_sid, "From": "+15551234567", "To": "+15550001111"}
         signature = RequestValidator(AUTH_TOKEN).compute_signature(f"{PUBLIC}/twiml", form)
         request = urllib.request.Request(
@@ -74,12 +74,12 @@ class Line:
         return f"ws://127.0.0.1:{port}/stream", {one.attrib["name"]: one.attrib["value"] for one in stream}
 
     def cpu_s(self) -> float:
-        """Give the CPU time of all of its processes."""
+        """Return the CPU time of all its processes."""
         times = [one.cpu_times() for one in (self.process, *self.process.children(recursive=True))]
         return sum(one.user + one.system for one in times)
 
     async def round(self, calls: int, secs: float, seed: int) -> None:
-        """Let so many call at once."""
+        """Run a number of simultaneous calls."""
         before_s = self.cpu_s()
         sids = [f"CA{seed + number:032x}" for number in range(calls)]
         led = [await asyncio.to_thread(self.connect, sid) for sid in sids]
@@ -93,14 +93,14 @@ class Line:
         self.cpu_ms.append(1000 * (self.cpu_s() - before_s) / (calls * secs))
 
     def p50_ms(self) -> list[float]:
-        """Give the median delay of each round."""
+        """Return the median delay of each round."""
         return [
             float(np.median([delay for one in heard for delay in one.delays_ms if delay is not None]))
             for heard in self.heard
         ]
 
     def row(self) -> str:
-        """Give the table's line."""
+        """Return the table's line."""
         heard = [one for each in self.heard for one in each]
         all_ms = [delay for one in heard for delay in one.delays_ms]
         delays_ms = [delay for delay in all_ms if delay is not None]
@@ -129,7 +129,7 @@ def running(name: str, port: int, hosts: dict[str, int], *arguments: str) -> Ite
 
 @contextmanager
 def both_running(workers: int) -> Iterator[tuple[Line, Line]]:
-    """Run one process and a cluster of so many workers until the block is over."""
+    """Run one process and a cluster with a number of workers while the block runs."""
     one_port, gateway_port, worker_port = free_port(), free_port(), free_port()
     hosts = {f"w{n}.example.com": worker_port + n - 1 for n in range(1, workers + 1)}
     spread = (
@@ -144,7 +144,7 @@ def both_running(workers: int) -> Iterator[tuple[Line, Line]]:
 
 
 async def pair(one: Line, cluster: Line, calls: int, secs: float) -> None:
-    """Let so many call the one and then the other, who is first in turns."""
+    """Call both with the same number of callers; the first one alternates."""
     number = len(one.heard)
     for line in (one, cluster) if number % 2 else (cluster, one):
         await line.round(calls, secs, 1 + number * calls)

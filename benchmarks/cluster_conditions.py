@@ -1,4 +1,4 @@
-"""What a simulated cluster has to bear, and what comes of it."""
+"""The conditions of a simulated cluster, and its results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HOUR_S = 3600.0
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a cluster has to bear.
+    """The conditions of a cluster.
 
     Attributes:
         days: how long.
@@ -23,7 +23,7 @@ class Conditions:
         start_s: from the start of a worker to its first call.
         life_hours: for how long a worker lives on average, until it dies under its calls.
         update_hours: after how many hours the next version comes.
-        drain_s: how long a call may go on at a worker that is to end.
+        drain_s: how long a call may continue on a draining worker.
         backends: how many workers the machines hold, those that start and drain among them.
         seed: of all chance.
     """
@@ -44,7 +44,7 @@ class Conditions:
 
 @dataclass
 class Outcome:
-    """What came of it.
+    """The results.
 
     Attributes:
         offered: calls that came.

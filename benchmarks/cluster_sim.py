@@ -1,4 +1,4 @@
-"""How many calls are refused or cut: by spare sessions, failures, updates, beside Erlang's formula.
+"""Shares of refused and cut calls: by spare sessions, failures and updates, compared with Erlang's formula.
 
 ``uv run python -m benchmarks.cluster_sim`` prints the tables of docs/scale.md; it takes some minutes. Time is
 simulated, so every run of it gives the same.
@@ -51,7 +51,7 @@ class Share:
         return cls(statistics.fmean(shares), float(t.ppf(0.975, len(shares) - 1)) * spread)
 
     def __str__(self) -> str:
-        """Give percent."""
+        """Format as percent."""
         return f"{100 * self.mean:.2f} ± {100 * self.error:.2f}"
 
 
@@ -61,17 +61,17 @@ def runs(conditions: Conditions, live: Callable[[Conditions], Outcome]) -> list[
 
 
 def refused(outcomes: list[Outcome]) -> Share:
-    """Give the share of calls that found nobody."""
+    """Return the share of refused calls."""
     return Share.of([one.refused_share for one in outcomes])
 
 
 def cut(outcomes: list[Outcome]) -> Share:
-    """Give the share of calls that were cut."""
+    """Return the share of interrupted calls."""
     return Share.of([one.cut_share for one in outcomes])
 
 
 def nothing_breaks() -> Iterator[str]:
-    """Print a fixed number of sessions beside Erlang's formula."""
+    """Print a fixed number of sessions, compared with Erlang's formula."""
     yield from head("spare sessions", "sessions", "refused %, Erlang B", "refused %, simulated")
     for spare in SPARE:
         sessions = round(LOAD) + spare
@@ -93,7 +93,7 @@ def with_failures() -> Iterator[str]:
 
 
 def with_autoscaling() -> Iterator[str]:
-    """Print a day's wave, with so many sessions kept free."""
+    """Print a day's wave, with a number of spare sessions."""
     yield from head(
         "start s",
         "`--spare-calls`",

@@ -43,7 +43,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call was like from its fifth second on.
+    """Measurements of one call, from its fifth second on.
 
     Attributes:
         found_s: when the echo was found; None where it was not.

@@ -1,4 +1,4 @@
-"""Our step of the language model beside moshi_mlx's own, and several calls in one step beside in turn.
+"""Our step of the language model against moshi_mlx's, and several calls in one step against in turn.
 
 ``uv run python -m benchmarks.engine`` prints a table: same weights, same run, one step each in turn. Weights
 are random, in two shapes: the real one's depth at a small width, where launches and operations are what takes
@@ -36,7 +36,7 @@ SMALL_WIDTH = 128
 
 
 def reference(model: Lm, steps: int, sampling: MoshiSampling) -> LmGen:
-    """Make moshi_mlx's generator, with its own caches and the same sampling."""
+    """Create moshi_mlx's generator, with its own caches and the same sampling."""
     model.transformer_cache = model.transformer.make_rot_cache()
     model.depformer_cache = model.depformer.slices[0].transformer.make_cache()
     text, audio = (Sampler(temp=one.temperature, top_k=one.top_k) for one in (sampling.text, sampling.audio))
@@ -75,7 +75,7 @@ def take_turns(model: Lm, steps: int, turns: Mapping[str, Turn]) -> dict[str, ND
 
 
 def compare(model: Lm, steps: int, sampling: MoshiSampling) -> tuple[list[float], list[float]]:
-    """Give the times of our steps and of moshi_mlx's, in milliseconds, interleaved."""
+    """Return the times of our steps and of moshi_mlx's, in milliseconds, measured interleaved."""
     session = LanguageSession(model, sampling, seed=0)
     generator = reference(model, steps + WARM_UP_STEPS, sampling)
     turns: dict[str, Turn] = {"ours": session.step, "theirs": partial(step_reference, generator)}
@@ -86,7 +86,7 @@ def compare(model: Lm, steps: int, sampling: MoshiSampling) -> tuple[list[float]
 def compare_batches(
     model: Lm, steps: int, sampling: MoshiSampling, calls: Sequence[int]
 ) -> dict[int, tuple[float, float, float]]:
-    """Compare so many calls in one step with as many in turn.
+    """Compare a number of calls in one step with the same in turn.
 
     Returns:
         For each number of calls: milliseconds in turn, in one step, and the ratio; medians.
@@ -117,7 +117,7 @@ def compare_batches(
 
 
 def shapes(layers: int) -> dict[str, LmConfig]:
-    """Give the two shapes: all layers at a small width, and so many at the real one."""
+    """Return the two shapes: all layers at a small width, and some at the real one."""
     real = config_v0_1()
     small = tiny_config(dim=SMALL_WIDTH, layers=real.transformer.num_layers, depformer_layers=6)
     real.transformer = dataclasses.replace(real.transformer, num_layers=layers)

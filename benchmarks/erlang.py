@@ -6,7 +6,7 @@ import math
 
 
 def erlang_b(load: float, sessions: int) -> float:
-    """Give the share of calls that are refused, where calls come by chance and who is refused goes away.
+    """Return the share of refused calls, for random arrivals and refused callers who do not call again.
 
     It holds whatever the lengths of the calls are, only their mean counts (A. K. Erlang, 1917).
 
@@ -21,7 +21,7 @@ def erlang_b(load: float, sessions: int) -> float:
 
 
 def sessions_for(load: float, refused: float) -> int:
-    """Give how many sessions it takes so that no greater share of calls is refused.
+    """Return the number of sessions for a maximum share of refused calls.
 
     Args:
         load: erlangs.
@@ -35,7 +35,7 @@ def sessions_for(load: float, refused: float) -> int:
 
 
 def load_over_day(mean_load: float, swing: float, hour: float) -> float:
-    """Give the load at an hour of a day that has its quietest at 0 and its busiest at 12.
+    """Return the load at an hour of a day that is quietest at 0 and busiest at 12.
 
     Args:
         mean_load: erlangs.
@@ -46,16 +46,16 @@ def load_over_day(mean_load: float, swing: float, hour: float) -> float:
 
 
 def refused_over_day(mean_load: float, swing: float, sessions: int) -> float:
-    """Give the share of a day's calls that are refused, hour by hour by Erlang's formula.
+    """Return the refused share of a day's calls, by Erlang's formula for each hour.
 
-    It is exact only where the load changes slowly beside the length of a call.
+    It is exact only if the load changes slowly compared with the length of a call.
     """
     loads = [load_over_day(mean_load, swing, quarter / 4) for quarter in range(96)]
     return sum(load * erlang_b(load, sessions) for load in loads) / sum(loads)
 
 
 def sessions_over_day(mean_load: float, swing: float, refused: float) -> int:
-    """Give how many sessions, always there, refuse no greater share of a day's calls."""
+    """Return the fixed number of sessions for a maximum refused share of a day's calls."""
     sessions = 1
     while refused_over_day(mean_load, swing, sessions) > refused:
         sessions += 1

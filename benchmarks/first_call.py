@@ -1,7 +1,7 @@
-"""How long the first hour takes: from ``git clone`` to the end of the first answered call.
+"""The time from ``git clone`` to the end of the first answered call.
 
 ``uv run python -m benchmarks.first_call`` clones this repository into a fresh folder, types ``uv run bot.py``
-there, calls, and prints the seconds of each step. uv's cache is taken as it is; ``--cold`` gives it an empty
+there, calls, and prints the seconds of each step. uv's cache is used; ``--cold`` uses an empty
 one, so that every package is downloaded. Where mlx finds an accelerator Moshi answers, and is downloaded as
 well; with ``MOSHI_ENGINE=parrot`` in the environment the parrot does.
 """
@@ -77,7 +77,7 @@ async def first_call(folder: Path, environment: Mapping[str, str]) -> list[tuple
 
 
 async def _answering(process: Process) -> tuple[dict[str, float], int]:
-    """Read what is said until calls are answered; gives when uv and the program were ready, and the port."""
+    """Read the output until calls are answered; return when uv and the program were ready, and the port."""
     said, times_s = "", dict[str, float]()
     assert process.stdout is not None  # noqa: S101 - it is a pipe
     while line := (await process.stdout.readline()).decode():
@@ -91,7 +91,7 @@ async def _answering(process: Process) -> tuple[dict[str, float], int]:
 
 
 def _environment(folder: Path, *, is_cold: bool) -> dict[str, str]:
-    """Give this process's environment without its own virtual one; ``is_cold`` with an empty cache for uv."""
+    """Return this process's environment without its virtual one; ``is_cold``: with an empty cache for uv."""
     own = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     own |= {"MOSHI_PORT": "0"}
     return own | ({"UV_CACHE_DIR": str(folder / "uv-cache")} if is_cold else {})

@@ -1,6 +1,6 @@
 """Kyutai's own server with a tiny random Moshi, on a processor: run by ``benchmarks.kyutai_server``.
 
-It runs in an environment of its own, which has ``moshi`` 0.2.13 and PyTorch, and nothing of this program:
+It runs in a separate environment, which has ``moshi`` 0.2.13 and PyTorch, and nothing of this program:
 ``python kyutai_child.py FOLDER PORT``. FOLDER holds Mimi and the tokenizer; the model is written into it.
 """
 

@@ -49,7 +49,7 @@ class KyutaiServer:
 
     Attributes:
         port: where it listens.
-        steps_ms: what it said of each frame.
+        steps_ms: its reported time of each frame.
         said: its last lines.
     """
 
@@ -107,7 +107,7 @@ def _wait(server: KyutaiServer, process: subprocess.Popen[str]) -> None:
 
 
 async def real_time(port: int, secs: float) -> str:
-    """Call at the pace of speech, and say what came back."""
+    """Call in real time, and describe the answers."""
     record = await Caller(f"ws://127.0.0.1:{port}/stream", caller_speech(CALLER_FILE, secs)).call()
     if failed := record.refused or record.broken:
         raise SystemExit(f"The call failed: {failed}")
@@ -121,7 +121,7 @@ async def real_time(port: int, secs: float) -> str:
 
 
 async def apart(port: int, frames: int, apart_s: float) -> list[float]:
-    """Say frame after frame, far apart, and give the milliseconds from each to its answer."""
+    """Send frame after frame, far apart, and return the milliseconds from each to its answer."""
     said = caller_speech(CALLER_FILE, frames * 0.08)
     encoder = MediaStreamEncoder(StreamIdentity())
     arrived_s: list[float] = []
@@ -154,7 +154,7 @@ async def apart(port: int, frames: int, apart_s: float) -> list[float]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Make the calls, and print what they found."""
+    """Make the calls, and print the results."""
     options = ["bot.py", "--log-level", "warning", "--greeting", "none"]
     parrot = [*options, "--engine", "parrot", "--parrot-delay", "0"]
     with kyutai_server(arguments.python) as server, serving("the parrot", parrot) as (parrot_port, _):
@@ -163,7 +163,7 @@ def main(arguments: argparse.Namespace) -> None:
             print(asyncio.run(real_time(port, arguments.secs)), flush=True)
             in_call = len(server.steps_ms)
             print(f"  the server took {np.median(server.steps_ms):.0f} ms a frame (p50), {in_call} frames")
-            time.sleep(2)  # it works off what it had
+            time.sleep(2)  # it processes its backlog
             server.steps_ms.clear()
             remote_ms = asyncio.run(apart(port, arguments.frames, arguments.apart_ms / 1000))
             steps_ms = server.steps_ms[_STEADY_FRAMES:]

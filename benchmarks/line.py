@@ -1,4 +1,4 @@
-"""This line beside pipecat's shipped one: mouth to ear, first audio, gaps and CPU, interleaved in one run.
+"""This line against pipecat's shipped one: mouth to ear, first audio, gaps and CPU, interleaved in one run.
 
 ``uv run python -m benchmarks.line`` prints a table. Both servers do the same work, a mirror in frames of
 80 ms, in processes of their own; the callers are a third process, keep real time, and hear through a model
@@ -27,7 +27,7 @@ SERVERS = {
 
 @dataclass
 class Figures:
-    """What all calls of one line at one load found."""
+    """Measurements of all calls of one line at one load."""
 
     delays_ms: list[float] = field(default_factory=list[float])
     lost: int = 0
@@ -51,7 +51,7 @@ class Figures:
             self.late_ms = max(self.late_ms, float(call["late_ms"]))  # type: ignore[arg-type]
 
     def row(self) -> list[str]:
-        """Give the table's cells."""
+        """Return the table's cells."""
         p50, p95 = np.percentile(self.delays_ms, (50, 95))
         return [
             f"{p50:.0f}",
@@ -82,7 +82,7 @@ COLUMNS = [
 def measure(
     port: int, server: psutil.Process, calls: int, secs: float
 ) -> tuple[list[dict[str, object]], float]:
-    """Let so many callers call at once; gives what they found, and CPU ms per call-second."""
+    """Run a number of simultaneous calls; return their measurements, and CPU ms per call-second."""
     before = server.cpu_times()
     command = [sys.executable, "-m", "benchmarks.callers", "--port", str(port)]
     command += ["--calls", str(calls), "--secs", str(secs)]

@@ -1,4 +1,4 @@
-"""What noise suppression and automatic gain do to a caller's speech, and what they cost.
+"""Effects of noise suppression and automatic gain on a caller's speech, and their cost.
 
 ``uv run python -m benchmarks.noise`` prints the two tables of docs/echo.md; it takes ten seconds. Speech over
 µ-law, 20 s, alone and with white noise, passes the stages of the call.
@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 
 
 def said() -> tuple[Floats, NDArray[np.bool_]]:
-    """Give a caller's speech at 8 kHz with a level of 0 dB, and which samples are speech and not a pause."""
+    """Return a caller's speech at 8 kHz with a level of 0 dB, and which samples are not pauses."""
     samples, rate_hz = soundfile.read(CALLER_FILE, dtype="float64", always_2d=True)
     clip = soxr.resample(samples[:, 0], rate_hz, PHONE_RATE_HZ)
     envelope = np.convolve(np.abs(clip), np.ones(1_600) / 1_600, "same")
@@ -53,12 +53,12 @@ def said() -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def on_the_phone(samples: Floats) -> NDArray[np.int16]:
-    """Give samples as µ-law leaves them."""
+    """Return samples after µ-law coding."""
     return np.frombuffer(g711.decode(g711.encode(pcm.to_bytes(samples.astype(np.float32)))), "<i2")
 
 
 def through(stages: list[CallerFilter], samples: NDArray[np.int16]) -> tuple[NDArray[np.int16], float]:
-    """Give what comes out of the stages, and how many ms of processor time a second of call takes."""
+    """Return the stages' output, and the CPU time of a second of call in ms."""
     began_s, out = time.process_time(), b""
     for begin in range(0, len(samples), PHONE_FRAME_SAMPLES):
         audio = samples[begin : begin + PHONE_FRAME_SAMPLES].tobytes()
@@ -69,7 +69,7 @@ def through(stages: list[CallerFilter], samples: NDArray[np.int16]) -> tuple[NDA
 
 
 def delay(before: Floats, after: Floats, most: int = 400) -> int:
-    """Give by how many samples the one comes later."""
+    """Return the delay of one against the other in samples."""
     return int(np.argmax([np.dot(before[: len(before) - late], after[late:]) for late in range(most)]))
 
 
@@ -78,7 +78,7 @@ def _db(samples: Floats) -> float:
 
 
 def suppression() -> None:
-    """Print what the stages do to speech at the usual level."""
+    """Print the stages' effect on speech at the usual level."""
     (speech, speaks), rng, begin = said(), np.random.default_rng(1), FROM_S * PHONE_RATE_HZ
     voice = speech * 10 ** (USUAL_DBFS / 20)
     print(row("stage", "noise", "delay ms", "noise less, dB", "STOI before", "STOI after", "CPU ms/s"))
@@ -113,7 +113,7 @@ def gain() -> None:
 def with_noise(
     voice: Floats, level_dbfs: float, snr_db: float | None, rng: np.random.Generator
 ) -> NDArray[np.int16]:
-    """Give a voice of a level over the phone, with white noise that far below it."""
+    """Return a voice of a level over the phone, with white noise below it."""
     if snr_db is None:
         return on_the_phone(voice)
     return on_the_phone(voice + rng.normal(0, 10 ** ((level_dbfs - snr_db) / 20), len(voice)))

@@ -1,4 +1,4 @@
-"""A persona read in one pass beside reading it step by step: how long, and is the same said afterwards?
+"""A persona's prefill in one pass compared with single steps: duration, and equality of the following tokens.
 
 ``uv run python -m benchmarks.prompts`` prints a table. Weights are random, in the real model's shapes; a
 processor gets a model of fewer layers unless ``--layers`` says otherwise. "as usual" steps the whole model
@@ -37,7 +37,7 @@ STEPS = 5  # of the prompt, that are timed where every step is one
 
 
 def make_prompt(model: Lm, frames: int) -> Prompt:
-    """Make a random one."""
+    """Create a random voice."""
     rng = np.random.default_rng(0)
     return compose(model.cfg, None, rng.integers(4, 32000, frames - SILENT_FRAMES).tolist())
 
@@ -51,7 +51,7 @@ def one_by_one(model: Lm, prompt: Prompt) -> Snapshot:
 
 
 def greedy(model: Lm, start: Snapshot, frames: int) -> NDArray[Any]:
-    """Say something to a random caller, ``[frames, 9]`` tokens."""
+    """Generate answers to a random caller: ``[frames, 9]`` tokens."""
     session = LanguageSession(model, GREEDY, 0, start=start)
     rng = np.random.default_rng(1)
     rows = []
@@ -127,7 +127,7 @@ def main() -> None:
     config.transformer = dataclasses.replace(config.transformer, num_layers=layers)
     print(f"mlx on {found or 'the processor'}; Moshi's width, {layers} of 32 layers; milliseconds")
     print("weights     frames  as usual    forced  one pass   ratio   agree", flush=True)
-    # float32 takes 30 GB with all layers, which only a test of exactness wants.
+    # float32 takes 30 GB with all layers, and is for a test of exactness only.
     for name in arguments.weights or (("bf16", "q4", "q8") if found else ("f32", "bf16", "q4", "q8")):
         quantization = QUANTIZATIONS[int(name[1:])] if name.startswith("q") else None
         in_bfloat16 = name == "bf16" or (found and quantization)  # what packed layers compute with

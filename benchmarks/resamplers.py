@@ -1,8 +1,8 @@
-"""The line's resampler beside libsamplerate and soxr: lag, the telephone band, time.
+"""The line's resampler compared with libsamplerate and soxr: lag, the telephone band, time.
 
 ``uv run python -m benchmarks.resamplers`` prints a table. Each resampler takes 8 kHz to 24 kHz and back in
 blocks of 80 ms, as the line does. The lag of a streaming resampler is what has gone in and not come out yet,
-after each block; one that gives lumps has a small lag now and a long one a moment later.
+after each block; one with bursts of output has a small lag now and a long one a moment later.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CANDIDATES: dict[str, Callable[[], tuple[Process, Process]]] = {
 
 
 def measure(make: Callable[[], tuple[Process, Process]]) -> list[str]:
-    """Give the table's cells: lag up median/max, level at the band's edge, both ways' time per frame."""
+    """Return the table's cells: lag up median/max, level at the band's edge, both ways' time per frame."""
     blocks = 0.5 * np.sin(2 * np.pi * EDGE_HZ * np.arange(BLOCK * BLOCKS) / PHONE_RATE_HZ)
     said = blocks.astype(np.float32)
     up, down = make()
@@ -61,7 +61,7 @@ def measure(make: Callable[[], tuple[Process, Process]]) -> list[str]:
     for at in range(0, said.size, BLOCK):
         wide = up(said[at : at + BLOCK])
         came += wide.size
-        # A filter that begins on silence gives every sample at once, and the silence is its lag.
+        # A filter that starts with silence returns every sample at once; the silence is its lag.
         lags_ms.append((at + BLOCK) / 8 - came / 24)
         back.append(down(wide[: wide.size // 3 * 3]))
     took_ms = (time.perf_counter() - began_s) * 1000 / BLOCKS

@@ -1,4 +1,4 @@
-"""What many calls at once take, reckoned: bandwidth, sessions, machines, webhooks, cost. Pure arithmetic.
+"""Estimates for many simultaneous calls: bandwidth, sessions, machines, webhooks, cost. Pure arithmetic.
 
 ``uv run python -m benchmarks.scale`` prints the tables of docs/scale.md. Each figure that it starts from says
 where it comes from; none of them is measured by this command but the sizes of messages, which are real ones.
@@ -78,13 +78,13 @@ class Machine:
     launches_ms: float
 
     def step_ms(self, calls: int) -> float:
-        """How long a step of so many calls takes at least: its bytes or its launches, whatever is longer."""
+        """Minimum duration of a step with a number of calls: by its bytes or by its launches."""
         read_ms = 1000 * (WEIGHTS_GB + CALL_GB * calls) / (self.bandwidth_gb_s * BANDWIDTH_SHARE)
         return max(read_ms, self.launches_ms * (1 + ROW_LAUNCHES * (calls - 1)))
 
     @property
     def bounds(self) -> tuple[int, int, int]:
-        """How many calls memory, steps and the codec allow, each by itself."""
+        """Number of calls that memory, steps and the codec allow, each alone."""
         room_gb = self.memory_gb * MEMORY_SHARE - FIRST_CALL_GB
         steps = itertools.takewhile(lambda n: self.step_ms(n) <= FRAME_MS * STEP_SHARE, itertools.count(1))
         return (
@@ -95,7 +95,7 @@ class Machine:
 
     @property
     def calls(self) -> int:
-        """How many calls it holds."""
+        """Number of calls that it holds."""
         return min(self.bounds)
 
 
@@ -123,7 +123,7 @@ def message_to_twilio() -> str:
 
 
 def wire_bytes(message_bytes: int, *, masked: bool) -> int:
-    """Give what a WebSocket message takes in a packet of its own, from the IP header on.
+    """Return the bytes of a WebSocket message in its own packet, including the IP header.
 
     Args:
         message_bytes: of the message alone; below 64 kB.
@@ -134,14 +134,14 @@ def wire_bytes(message_bytes: int, *, masked: bool) -> int:
 
 
 def phone_kbit_s() -> tuple[float, float]:
-    """Give a call's kbit/s from Twilio and to Twilio."""
+    """Return a call's kbit/s from Twilio and to Twilio."""
     from_twilio = wire_bytes(len(message_from_twilio()), masked=True) * PACKETS_PER_S
     to_twilio = wire_bytes(len(message_to_twilio()), masked=False) * FRAMES_PER_S
     return from_twilio * 8 / 1000, to_twilio * 8 / 1000
 
 
 def opus_kbit_s() -> tuple[float, float]:
-    """Give a call's kbit/s to a server elsewhere and from it: the rehearsal's caller, as Opus."""
+    """Return a call's kbit/s to a remote server and from it: the rehearsal's caller, as Opus."""
     samples, rate_hz = soundfile.read(CALLER_FILE, dtype="float32")
     speech = sphn.resample(samples[None, :], rate_hz, SAMPLE_RATE_HZ)[0]
     writer = sphn.OpusStreamWriter(SAMPLE_RATE_HZ)
@@ -155,7 +155,7 @@ def opus_kbit_s() -> tuple[float, float]:
 
 
 def bandwidth() -> Iterator[str]:
-    """Print what a call takes of the network."""
+    """Print a call's bandwidth."""
     ours, theirs = wire_bytes(len(message_to_twilio()), masked=False), len(message_from_twilio())
     yield from head(
         "way", "message bytes", "packet bytes", "a second", "kbit/s a call", "1,000 calls", "1,000,000 calls"
@@ -174,7 +174,7 @@ def _way(name: str, message: object, packet: object, per_s: float, kbit_s: float
 
 
 def sessions() -> Iterator[str]:
-    """Print how many sessions a load takes, and what comes with them."""
+    """Print the sessions for a load, and the resources for them."""
     yield from head(
         "calls at once, on average",
         "sessions for 1 % refused",
@@ -225,7 +225,7 @@ def _needed(name: str, calls: int, why: str) -> str:
 
 @dataclass(frozen=True)
 class Prices:
-    """What an hour is reckoned from; the defaults are round figures, and nobody's prices."""
+    """Prices of an hour; the defaults are round figures, not anybody's prices."""
 
     machine_hour: float = 1.0
     phone_minute: float = 0.01
@@ -233,7 +233,7 @@ class Prices:
 
 
 def cost_per_hour(load: float, calls_each: int, prices: Prices) -> tuple[float, float, float]:
-    """Give what an hour costs: machines, telephone, bytes that leave.
+    """Return the cost of an hour: machines, telephone, outgoing bytes.
 
     Args:
         load: calls at once, on average.

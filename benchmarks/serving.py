@@ -1,4 +1,4 @@
-"""Runs the servers that a benchmark measures, each in a process of its own."""
+"""Runs the servers of a benchmark, each in its own process."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def serving(
     ready: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[int, psutil.Process]]:
-    """Run a server from the repository's root until the block is over; gives its port and its process.
+    """Run a server from the repository's root while the block runs; yield its port and its process.
 
     Args:
-        name: for whom it does not start.
+        name: its name, for errors.
         command: what Python runs; ``--port`` is added.
         port: of this machine; by default a free one.
-        ready: what ``/healthz`` says when it may be measured; by default whatever it says.
+        ready: the ``/healthz`` response of a server to be measured; by default, any.
         environment: the server's; by default ours.
 
     Raises:

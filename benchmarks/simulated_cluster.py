@@ -1,7 +1,7 @@
 """A cluster in simulated time: calls that come by chance, workers that fail, updates that drain. Pure.
 
-How many workers there should be, and which to start and to drain, is decided by the product's own rules
-(``cluster/autoscaling.py``, ``cluster/fleet.py``); what is made up is the callers, and what breaks.
+The number of workers, and which ones start and drain, follow from the product's own rules
+(``cluster/autoscaling.py``, ``cluster/fleet.py``); callers and failures are simulated.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class SimulatedCluster:
     """One cluster, from an empty line to the end of its days.
 
     Args:
-        conditions: what it has to bear.
+        conditions: load, failures and updates.
         policy: how many workers there should be.
     """
 
@@ -213,7 +213,7 @@ class SimulatedCluster:
         self._leave_if_done(worker, now_s)
 
     def _cut(self, worker: _Worker, now_s: float) -> int:
-        """End a worker's calls; gives how many of them count."""
+        """End a worker's calls; return how many of them count."""
         cut, worker.sessions = worker.sessions, 0
         worker.life += 1
         self._recount()
@@ -243,5 +243,5 @@ def simulate(conditions: Conditions, policy: Policy) -> Outcome:
 
 
 def autoscaled(conditions: Conditions, spare_calls: int) -> Outcome:
-    """Live through them with so many sessions kept free by the product's own rule."""
+    """Simulate them, with spare sessions by the product's own rule."""
     return simulate(conditions, Autoscaler(spare_calls, 1, conditions.backends).wanted)

@@ -32,7 +32,7 @@ _SILENCE = np.zeros(PHONE_FRAME_SAMPLES, np.int16)
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a call has to bear.
+    """The conditions of a call.
 
     Attributes:
         hours: how long it lasts.
@@ -57,7 +57,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it, by the clock of the ear.
+    """The results, on the ear's clock.
 
     Attributes:
         secs: how long the call was.
@@ -100,7 +100,7 @@ class Way:
         self._last_s = 0.0
 
     def arrival_s(self, sent_s: float) -> float:
-        """Send a message; gives when it comes."""
+        """Send a message; return its time of arrival."""
         late_s: float | None = next(self._drawn_s, None)
         if late_s is None:
             self._drawn_s = iter(self._random.uniform(0, self._jitter_s, _DRAWN_AT_ONCE).tolist())
@@ -157,7 +157,7 @@ class SimulatedLine:
         )
 
     def _arrived(self) -> Iterator[tuple[int, float]]:
-        """Give the caller's frames, numbered, and when each is complete."""
+        """Yield the caller's frames, numbered, and when each is complete."""
         assembler = PacketAssembler()
         lost = self._random.random(self._packets) < self.conditions.lost
         frames = 0
@@ -174,7 +174,7 @@ class SimulatedLine:
                 frames += 1
 
     def _answered(self) -> Iterator[tuple[int, float]]:
-        """Give the frames that the engine answers, one after the other, and when; too old ones it drops."""
+        """Yield the frames that the engine answers, in order, and when; it drops frames that are too old."""
         waiting: deque[tuple[int, float]] = deque()
         free_s = 0.0
         for frame, arrived_s in self._arrived():

@@ -1,4 +1,4 @@
-"""What it costs to answer Twilio's webhook: signature, reservation, token, TwiML. CPU, not time.
+"""The cost of answering Twilio's webhook: signature, reservation, token, TwiML. CPU, not time.
 
 ``uv run python -m benchmarks.webhooks`` asks the server's own app in this process, without sockets and log.
 """
@@ -27,7 +27,7 @@ REQUESTS = 2_000
 
 
 async def cpu_ms() -> float:
-    """Give the CPU of one answer, in ms."""
+    """Return the CPU time of one answer, in ms."""
     engine = ParrotEngine(delay_s=0)
     address = PublicAddress(PUBLIC)
     state = ServerState(engine, auth=StreamAuth.for_account(AUTH_TOKEN, address))
@@ -46,7 +46,7 @@ async def cpu_ms() -> float:
 
 
 def _request(number: int) -> tuple[str, dict[str, Any], bytes]:
-    """Make a call's webhook, signed as Twilio signs it."""
+    """Create a call's webhook, signed like Twilio's."""
     call_sid = f"CA{number:032x}"
     form = {"CallSid": call_sid, "From": "+15551234567", "To": "+15005550006", "CallStatus": "ringing"}
     signature = RequestValidator(AUTH_TOKEN).compute_signature(PUBLIC + TWIML_PATH, form)
@@ -85,5 +85,5 @@ async def _no_call(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    logger.remove()  # a line for each call is not what is measured
+    logger.remove()  # the log's line for each call is not measured
     print(f"{asyncio.run(cpu_ms()):.2f} ms of CPU a webhook")

@@ -1,11 +1,11 @@
-r"""A classic chain in Moshi's place: speech to text, a language model, text to speech, all of them pipecat's.
+r"""A cascade instead of Moshi: pipecat's speech-to-text, language model and text-to-speech services.
 
     CASCADE_BASE_URL=http://localhost:8000/v1 \
         uv run bot.py --engine parrot --pipeline examples.cascade:cascade
 
-Any service that speaks OpenAI's API will do (OpenAI itself with ``CASCADE_API_KEY``); any other STT, LLM or
-TTS of pipecat's goes into the same places. Here people take turns: what the caller says while the bot speaks
-interrupts it. The engine's session is not used; ``--engine parrot`` needs nothing.
+It works with any service with OpenAI's API (OpenAI itself with ``CASCADE_API_KEY``), and pipecat's other
+STT, LLM and TTS services fit into the same places. Unlike Moshi, it takes turns: a caller who speaks
+interrupts the bot. The engine's session is not used; ``--engine parrot`` needs no download.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from processors.resampler import Resampler
 
 INSTRUCTIONS = "You are a friendly person on the phone. Answer in one or two short sentences of plain words."
 GREETING = "Hello, how can I help you?"
-TTS_RATE_HZ = 24_000  # what OpenAI's gives
+TTS_RATE_HZ = 24_000  # OpenAI's output
 
 
 def cascade(parts: CallParts) -> Pipeline:
     """Assemble the call.
 
-    The environment says which services: ``CASCADE_BASE_URL`` (by default OpenAI's), ``CASCADE_API_KEY``,
+    The environment selects the services: ``CASCADE_BASE_URL`` (by default OpenAI's), ``CASCADE_API_KEY``,
     ``CASCADE_STT``, ``CASCADE_LLM`` and ``CASCADE_TTS`` (models).
     """
     url = os.environ.get("CASCADE_BASE_URL")
@@ -91,6 +91,6 @@ def cascade(parts: CallParts) -> Pipeline:
             MulawEncoder(),  # no PlayoutGovernor: the transport paces what a TTS says
             *parts.taps,
             parts.transport.output(),  # → Twilio's JSON, in real time
-            aggregators.assistant(),  # behind the output: it keeps what was said, not what was cut off
+            aggregators.assistant(),  # behind the output: it stores spoken words, not interrupted ones
         ]
     )

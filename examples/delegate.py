@@ -1,11 +1,10 @@
-r"""A call with a backend that thinks, on any service that speaks OpenAI's API: Ollama, llama.cpp, OpenAI.
+r"""A call with a text model in the background, by any service with OpenAI's API: Ollama, llama.cpp, OpenAI.
 
     DELEGATE_BASE_URL=http://localhost:11434/v1 DELEGATE_MODEL=qwen3 \
         uv run bot.py --engine moshi --listen --pipeline examples.delegate:phone_call_with_delegate
 
-Moshi goes on talking by itself; the model hears both sides, and its answers are said in Moshi's voice. It has
-three tools: it can look something up, put the caller through to --transfer-to, and hang up. Put your own in
-their place.
+Moshi talks by itself; the model reads both sides, and its answers are spoken in Moshi's voice. It has three
+tools: it can look something up, transfer the caller to --transfer-to, and hang up. Replace them by your own.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ only where the voice cannot know the answer or something has to be done; otherwi
 def phone_call_with_delegate(parts: CallParts) -> Pipeline:
     """Assemble ``phone_call`` with one more stage.
 
-    The environment says which service: ``DELEGATE_BASE_URL`` (by default Ollama's on this machine),
+    The environment selects the service: ``DELEGATE_BASE_URL`` (by default Ollama's on this machine),
     ``DELEGATE_MODEL`` and ``DELEGATE_API_KEY``.
     """
     llm = OpenAILLMService(

@@ -1,11 +1,11 @@
-r"""Moshi in a pipecat pipeline, in one file, on every transport that pipecat's runner knows.
+r"""Moshi in a pipecat pipeline, in one file, on every transport of pipecat's runner.
 
     uv run --extra runner --extra webrtc python -m examples.foundational -t webrtc
     uv run --extra runner python -m examples.foundational -t twilio -x your-name.ngrok.app
 
-There are no turns to detect, no recognizer and no synthesizer: ``MoshiProcessor`` hears and speaks at once,
-and pushes the words of both sides. Phone calls need the company's credentials in the environment, as pipecat
-names them. ``bot.py`` does more (its own Twilio line, recordings, limits).
+Without turn detection, recognizer and synthesizer: ``MoshiProcessor`` listens and speaks at the same time,
+and pushes the words of both sides. Phone calls need the provider's credentials in the environment, under
+pipecat's names. ``bot.py`` does more (its own Twilio line, recordings, limits).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from processors.moshi import MoshiProcessor
 
 
 def socket_params() -> FastAPIWebsocketParams:
-    """Say what a phone company's WebSocket needs; pipecat adds the serializer."""
+    """Return the parameters of a telephone provider's WebSocket; pipecat adds the serializer."""
     return FastAPIWebsocketParams(audio_in_enabled=True, audio_out_enabled=True)
 
 

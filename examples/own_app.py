@@ -1,9 +1,9 @@
-r"""The phone call inside a FastAPI app of your own: one route, one engine, no server of ours.
+r"""The phone call in your own FastAPI app: one route, one engine, without our server.
 
     uv run uvicorn examples.own_app:app --port 5001
 
-Point a number's TwiML at ``wss://…/stream`` (``<Connect><Stream url="…"/></Connect>``). Who may come in is
-yours to decide: ``bot.py serve`` checks signatures and tokens and limits strangers; this does not.
+Point a number's TwiML at ``wss://…/stream`` (``<Connect><Stream url="…"/></Connect>``). Access
+control is up to you: ``bot.py serve`` checks signatures and tokens and limits strangers; this does not.
 """
 
 from __future__ import annotations

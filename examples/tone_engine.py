@@ -1,7 +1,7 @@
-"""An engine of one's own: it holds a low tone, and a high one while the caller speaks.
+"""An example engine: it plays a low tone, and a high one while the caller speaks.
 
-``uv run bot.py --engine examples.tone_engine:ToneEngine`` answers calls with it. An engine is one a process,
-a session one a call (engines/duplex.py). ``feed`` runs on the event loop: what takes long needs a thread.
+``uv run bot.py --engine examples.tone_engine:ToneEngine`` answers calls with it. A process has one
+engine, a call one session (engines/duplex.py). ``feed`` runs on the event loop: slow work needs a thread.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from moshi_phone.engines import duplex
 from moshi_phone.engines.step_queue import StepQueue
 
 LOW_HZ, HIGH_HZ, LOUDNESS = 220.0, 440.0, 0.1
-MAX_STEPS = 64  # what nobody takes beyond that, 5 s, is let go
+MAX_STEPS = 64  # 5 s; unread steps beyond that are dropped
 
 
 class ToneSession(duplex.DuplexSession):
@@ -34,16 +34,16 @@ class ToneSession(duplex.DuplexSession):
         """Answer 80 ms with 80 ms."""
         step_rad = 2 * np.pi * (LOW_HZ if is_silent(pcm) else HIGH_HZ) / SAMPLE_RATE_HZ
         phases = self._phase + step_rad * np.arange(1, FRAME_SAMPLES + 1)
-        self._phase = float(phases[-1] % (2 * np.pi))  # the next frame goes on there, so nothing clicks
+        self._phase = float(phases[-1] % (2 * np.pi))  # the next frame continues there, without a click
         self._steps.push(duplex.DuplexStep((LOUDNESS * np.sin(phases)).astype(np.float32)))
 
     def outputs(self) -> AsyncIterator[duplex.DuplexStep]:
-        """Give the answers as they come."""
+        """Return the steps in order."""
         return self._steps.read()
 
     @property
     def backlog_frames(self) -> int:
-        """What was fed and has not come out."""
+        """Number of unread steps."""
         return len(self._steps)
 
     async def close(self) -> None:
@@ -64,8 +64,8 @@ class ToneEngine(duplex.DuplexEngine):
         progress("The tone sounds.")
 
     def open_session(self, request: duplex.CallOverrides = duplex.NO_OVERRIDES) -> ToneSession:
-        """Give a session, if one is free."""
-        self.check_request(request)  # a tone takes no persona, and says so
+        """Open a session, if one is free."""
+        self.check_request(request)  # raises if the call requests a persona: a tone has none
         if self.running >= self.capacity:
             raise duplex.EngineBusy(f"All {self.capacity} tones are taken.")
         self.running += 1
