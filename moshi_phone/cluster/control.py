@@ -75,14 +75,14 @@ async def ask_cluster(
                 headers={"Authorization": f"Bearer {token}"},
             ) as answer,
         ):
-            told: dict[str, Any] = await answer.json()
+            status: dict[str, Any] = await answer.json()
             if answer.status >= 400:  # noqa: PLR2004 - HTTP's errors begin there
-                raise ControlError(f"The cluster refuses: {told.get('detail', answer.status)}.")
+                raise ControlError(f"The cluster refuses: {status.get('detail', answer.status)}.")
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise ControlError(
             f"No cluster answers at 127.0.0.1:{port}; start one with cluster, or name its --control-port."
         ) from error
-    return told
+    return status
 
 
 MAX_WORKERS = 1000

@@ -154,7 +154,7 @@ def _show(rows: list[CallRow]) -> None:
         began = datetime.fromisoformat(row.began_at).astimezone()
         minutes, secs = divmod(round(row.secs), 60)
         length = f"{minutes}:{secs:02}" if row.secs else "–"
-        told = (row.from_number, row.to_number, row.section or "", length, str(row.outcome), row.reason)
+        cells = (row.from_number, row.to_number, row.section or "", length, str(row.outcome), row.reason)
         # As Text: a caller's name must not be read as rich's markup or a terminal's escape sequence.
-        table.add_row(f"{began:%Y-%m-%d %H:%M:%S}", *(Text(visible(one)) for one in told))
+        table.add_row(f"{began:%Y-%m-%d %H:%M:%S}", *(Text(visible(one)) for one in cells))
     console.print(table)

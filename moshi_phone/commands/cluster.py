@@ -119,9 +119,9 @@ def cluster(
 def _tell(twilio: TwilioOptions, options: ClusterOptions, method: Literal["GET", "POST"], path: str) -> None:
     with explained():
         token = _auth_token(twilio)
-        told = asyncio.run(ask_cluster(options.control_port, token, method, path))
-    print(f"{told['wanted']} workers are wanted, {'all ready' if told['ready'] else 'not all ready yet'}.")
-    for worker in told["workers"]:
+        state = asyncio.run(ask_cluster(options.control_port, token, method, path))
+    print(f"{state['wanted']} workers are wanted, {'all ready' if state['ready'] else 'not all ready yet'}.")
+    for worker in state["workers"]:
         print(_line(worker))
 
 

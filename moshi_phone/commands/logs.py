@@ -72,7 +72,7 @@ def _text(redactor: Redactor) -> FormatFunction:
 
 def _json(redactor: Redactor) -> FormatFunction:
     def line(record: Record) -> str:
-        told = {
+        entry = {
             "time": record["time"].isoformat(timespec="milliseconds"),
             "level": record["level"].name,
             "logger": record["name"],
@@ -84,7 +84,7 @@ def _json(redactor: Redactor) -> FormatFunction:
         }
         if exception := _traceback(record, redactor):
             more["exception"] = exception
-        record["extra"][_HANDED_ON] = json.dumps({**more, **told}, default=str)
+        record["extra"][_HANDED_ON] = json.dumps({**more, **entry}, default=str)
         return _JSON
 
     return line

@@ -143,21 +143,21 @@ def _as_json(calls: list[Reviewed], unusable: list[str], others: list[Reviewed])
     if len(calls) == 1 and not unusable and not others:
         return each[0]
     talked = [call.talked for call in calls]
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "calls": each,
         "unusable": unusable,
         "over_all": _plain(overview.over_all(talked)),
         "distributions": overview.distributions(talked),
     }
     if len(calls) == 1:
-        told["conversation"] = talked[0]
+        result["conversation"] = talked[0]
     if others:
         other = [call.talked for call in others]
-        told["against"] = {
+        result["against"] = {
             "over_all": _plain(overview.over_all(other)),
             "difference": _plain(overview.against(other, talked)),
         }
-    return told
+    return result
 
 
 def _plain(found: dict[str, Any]) -> dict[str, Any]:

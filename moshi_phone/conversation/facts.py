@@ -72,21 +72,21 @@ def facts_beside(recording: Path) -> CallFacts:
 
     Missing or invalid files are ignored: all facts are optional.
     """
-    told = _read_json(recording.with_suffix(".json"))
+    sidecar = _read_json(recording.with_suffix(".json"))
     heading, words = _read_words(recording.with_suffix(".jsonl"))
-    metrics = told.get("metrics")
+    metrics = sidecar.get("metrics")
     metrics = metrics if isinstance(metrics, dict) else {}
-    told_words = words_of(told.get("words"))
+    sidecar_words = words_of(sidecar.get("words"))
     return CallFacts(
         name=_LONG_SID.sub(r"\1", recording.stem),
-        date=_text(told.get("began_at") or heading.get("date")),
-        answered_by=_text(told.get("answered_by") or told.get("engine") or heading.get("engine")),
-        machine=_text(told.get("machine")),
-        version=_text(told.get("version")),
-        call=_text(told.get("call_sid") or heading.get("call"))[:10],
-        ended=_text(told.get("reason")),
-        line=line_facts(metrics, told.get("secs")),
-        words=words or told_words,
+        date=_text(sidecar.get("began_at") or heading.get("date")),
+        answered_by=_text(sidecar.get("answered_by") or sidecar.get("engine") or heading.get("engine")),
+        machine=_text(sidecar.get("machine")),
+        version=_text(sidecar.get("version")),
+        call=_text(sidecar.get("call_sid") or heading.get("call"))[:10],
+        ended=_text(sidecar.get("reason")),
+        line=line_facts(metrics, sidecar.get("secs")),
+        words=words or sidecar_words,
     )
 
 
@@ -131,10 +131,10 @@ def words_of(lines: object) -> list[Words]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _read_words(path: Path) -> tuple[dict[str, Any], list[Words]]:

@@ -31,8 +31,8 @@ def write_report(folder: Path, call: Reviewed) -> Path:
     talked, criteria = call.talked, call.criteria
     path = folder / "report.md"
     path.write_text(as_markdown(call.facts, talked, criteria, picture=PICTURE), encoding="utf-8")
-    told = json.dumps(as_json(call.facts, talked, criteria), indent=2)
-    (folder / "report.json").write_text(told + "\n", encoding="utf-8")
+    report = json.dumps(as_json(call.facts, talked, criteria), indent=2)
+    (folder / "report.json").write_text(report + "\n", encoding="utf-8")
     return path
 
 

@@ -97,7 +97,7 @@ class Outbox:
         try:
             return await _on_disk(partial(self._write, dict(event), _HELD))
         except OSError as error:
-            logger.error("A call waits to be told to --on-end in memory only: {} ({})", self._folder, error)
+            logger.error("A report for --on-end waits in memory only: {} ({})", self._folder, error)
             return None
 
     async def release(self, held: Path | None, event: Mapping[str, object]) -> None:

@@ -51,8 +51,8 @@ def report(row: CallRow) -> dict[str, Any] | None:
         found = path.with_suffix("") / REPORT
         with suppress(OSError, ValueError):
             if found.stat().st_size <= _MAX_REPORT_BYTES:
-                told: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
-                return told
+                content: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+                return content
     return None
 
 
@@ -106,9 +106,9 @@ def _with_others(path: Path) -> tuple[Path, ...]:
 def _lines(text: str) -> Iterator[dict[str, Any]]:
     for line in text.splitlines():
         with suppress(ValueError):
-            told = json.loads(line)
-            if isinstance(told, dict) and isinstance(told.get("text"), str):
-                at_s, speaker = told.get("at_s"), told.get("speaker")
+            entry = json.loads(line)
+            if isinstance(entry, dict) and isinstance(entry.get("text"), str):
+                at_s, speaker = entry.get("at_s"), entry.get("speaker")
                 is_time = isinstance(at_s, int | float) and not isinstance(at_s, bool)
                 if is_time and speaker in ("caller", "bot"):
-                    yield {"at_s": at_s, "speaker": speaker, "text": told["text"]}
+                    yield {"at_s": at_s, "speaker": speaker, "text": entry["text"]}

@@ -76,10 +76,10 @@ def load_voices(folder: Path) -> list[CallerVoice]:
 def _load(folder: Path) -> CallerVoice:
     path = folder / CLIPS_FILE
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        sheet = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ClipUnusable(f"Cannot read {path}: {error}") from error
-    entries = told.get("clip")
+    entries = sheet.get("clip")
     if not isinstance(entries, list) or not entries:
         raise ClipUnusable(f"{path}: expected [[clip]] entries, got none.")
     voice = CallerVoice(folder.name, tuple(_clip(path, entry) for entry in entries))

@@ -215,9 +215,9 @@ def _keeps_up(record: CallRecord, found: Measurements, streams: bool) -> Criteri
     figure = f"lead p50 {lead.p50:.0f}, p95 {lead.p95:.0f} ms"
     passed = lead.p95 <= LEAD_MS
     numbers: dict[str, float | None] = {"lead_p50_ms": lead.p50, "lead_p95_ms": lead.p95}
-    if record.told:
-        backlog = max(told.backlog_frames for told in record.told)
-        last = record.told[-1]
+    if record.status_samples:
+        backlog = max(sample.backlog_frames for sample in record.status_samples)
+        last = record.status_samples[-1]
         figure = f"backlog {backlog} frames at most, {last.dropped_frames} dropped; {figure}"
         passed = passed and backlog <= BACKLOG_FRAMES and not last.dropped_frames
         numbers |= {"backlog_frames": backlog, "dropped_frames": last.dropped_frames}

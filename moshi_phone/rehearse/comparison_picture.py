@@ -87,7 +87,10 @@ def _draw_gaps(axes: Axes, calls: Sequence[RehearsalResult]) -> None:
     axes.set_ylim(0, max(20.0, 1.15 * max(gap_ms)))
     axes.set_ylabel("gaps (ms)", color=BAD)
     frames = axes.twinx()
-    most = [max((told.backlog_frames for told in call.record.told), default=np.nan) for call in calls]
+    most = [
+        max((sample.backlog_frames for sample in call.record.status_samples), default=np.nan)
+        for call in calls
+    ]
     name = "most frames unanswered, as the server says"
     frames.plot(at, most, "o", color=CALLER, markersize=5, label=name)
     frames.set_ylim(-0.3, max(BACKLOG_FRAMES, 1.15 * float(np.nanmax([0, *most]))))

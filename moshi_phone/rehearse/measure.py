@@ -123,10 +123,10 @@ def _delay_by_order(record: CallRecord) -> NDArray[np.float64]:
     ends_s, heard_s = record.frame_ends_s, record.ear.heard_s()
     lost = np.zeros(len(ends_s), np.int64)
     filters_ms = np.zeros(len(ends_s))
-    for told in record.told:
+    for sample in record.status_samples:
         # Cumulative counts: each sample of the status replaces the earlier ones from its time on.
-        lost[ends_s >= told.at_s] = told.lost_samples
-        filters_ms[ends_s >= told.at_s] = told.filters_ms
+        lost[ends_s >= sample.at_s] = sample.lost_samples
+        filters_ms[ends_s >= sample.at_s] = sample.filters_ms
     at = np.arange(len(ends_s)) * PHONE_FRAME_SAMPLES - lost
     delay_ms = np.full(len(ends_s), np.nan)
     known = (at >= 0) & (at < len(heard_s))

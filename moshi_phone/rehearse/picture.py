@@ -174,9 +174,9 @@ def _draw_buffers(axes: Axes, record: CallRecord, found: Measurements) -> None:
     axes.set_ylabel("playout lead (ms)", color=BOT)
     axes.set_ylim(0, max(100.0, float(found.lead_ms.max(initial=0)) * 1.15))
     frames = axes.twinx()
-    if record.told:
-        at_s = [told.at_s - record.began_s for told in record.told]
-        unanswered = np.array([told.backlog_frames for told in record.told], np.float64)
+    if record.status_samples:
+        at_s = [sample.at_s - record.began_s for sample in record.status_samples]
+        unanswered = np.array([sample.backlog_frames for sample in record.status_samples], np.float64)
         name = f"frames unanswered, as the server says: {unanswered.max():.0f} at most"
         frames.plot(at_s, unanswered, ".-", color=CALLER, linewidth=1, markersize=3, label=name)
     else:

@@ -57,7 +57,7 @@ class CallRecord:
         close_code: the WebSocket's close code (RFC 6455), or None.
         violations: the first few messages that Twilio would reject.
         violation_count: number of such messages.
-        told: the server's metrics during the call, in order.
+        status_samples: the server's metrics during the call, in order.
     """
 
     said: bytes | bytearray
@@ -71,7 +71,7 @@ class CallRecord:
     close_code: int | None = None
     violations: list[str] = field(default_factory=list[str])
     violation_count: int = 0
-    told: list[StatusSample] = field(default_factory=list[StatusSample])
+    status_samples: list[StatusSample] = field(default_factory=list[StatusSample])
 
     @property
     def secs(self) -> float:

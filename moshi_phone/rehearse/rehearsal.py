@@ -160,7 +160,7 @@ async def _call(target: Target, caller: Caller) -> _Call:
     except NoStream as error:
         call.record.refused = str(error)
         return call
-    async with word.listening(call_sid, caller.record.told):
+    async with word.listening(call_sid, caller.record.status_samples):
         await caller.call()
     call.metrics = await word.metrics(call_sid)
     return call

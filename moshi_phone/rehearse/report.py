@@ -99,14 +99,14 @@ def _write_one(directory: Path, call: RehearsalResult, provenance: Provenance) -
 def _facts(call: RehearsalResult, provenance: Provenance, name: str) -> CallFacts:
     options = provenance.options
     engine = provenance.engine or "engine unknown"
-    told = [str(options[key]) for key in ("model", "voice") if options.get(key)]
+    details = [str(options[key]) for key in ("model", "voice") if options.get(key)]
     if engine == "moshi" and options.get("quantize", "auto") != "auto":  # the model's files determine it
-        told.append(f"quantized to {options['quantize']} bits")
+        details.append(f"quantized to {options['quantize']} bits")
     return replace(
         call.talk.facts,
         name=name,
         date=f"{provenance.at:%Y-%m-%d %H:%M} UTC",
-        answered_by=", ".join([engine, *told]),
+        answered_by=", ".join([engine, *details]),
         machine=provenance.machine,
         version=provenance.version,
     )

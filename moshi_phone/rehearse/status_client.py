@@ -37,7 +37,7 @@ class StatusClient:
         """Request a call's metrics, while it runs or shortly after."""
         return await self._ask(f"/calls/{call_sid}")
 
-    async def told(self, call_sid: str) -> StatusSample | None:
+    async def sample(self, call_sid: str) -> StatusSample | None:
         """Request a sample of a running call's metrics."""
         asked_s = time.perf_counter()
         metrics = await self.metrics(call_sid)
@@ -58,14 +58,14 @@ class StatusClient:
             await asyncio.sleep(POLL_S)  # the server ends a call within tenths of a second
 
     @contextlib.asynccontextmanager
-    async def listening(self, call_sid: str, told: list[StatusSample]) -> AsyncIterator[None]:
+    async def listening(self, call_sid: str, samples: list[StatusSample]) -> AsyncIterator[None]:
         """Collect samples of a call's metrics while the block runs."""
 
         async def listen() -> None:
             while True:
-                said = await self.told(call_sid)
-                if said is not None:
-                    told.append(said)
+                sample = await self.sample(call_sid)
+                if sample is not None:
+                    samples.append(sample)
                 await asyncio.sleep(POLL_S)
 
         listening = asyncio.create_task(listen())

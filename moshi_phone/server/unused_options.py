@@ -23,7 +23,7 @@ def unused_options(settings: Settings) -> list[str]:
     taps = settings.taps
     if (taps.record_notice or taps.record_optout_key) and not (taps.record or taps.transcripts):
         sentences.append(
-            "Nothing is kept of calls, so --record-notice and --record-optout-key change nothing: set "
+            "Calls are not recorded, so --record-notice and --record-optout-key change nothing: set "
             "--record or --transcripts."
         )
     return sentences

@@ -53,8 +53,8 @@ def as_rest_exception(error: Exception) -> Exception:
     for part in error.args:
         if isinstance(part, Response) and part.status_code != HTTPStatus.OK:
             try:
-                told = json.loads(part.text)
-                message, code = str(told["message"]), told["code"]
+                answer = json.loads(part.text)
+                message, code = str(answer["message"]), answer["code"]
             except (ValueError, TypeError, KeyError):
                 message, code = part.text, None
             refused: Exception = TwilioRestException(part.status_code, "", message, code)

@@ -73,8 +73,8 @@ def next_path(resumes: int, held_secs: int = 0, question: str = "") -> str:
         held_secs: how long the call has been on hold.
         question: makes the URL, and thus Twilio's signature, unique among the call's questions.
     """
-    told = f"q={question}&" if question else ""
-    return f"{NEXT_PATH}?{told}resumes={resumes}" + (f"&held={held_secs}" if held_secs else "")
+    prefix = f"q={question}&" if question else ""
+    return f"{NEXT_PATH}?{prefix}resumes={resumes}" + (f"&held={held_secs}" if held_secs else "")
 
 
 def hold(text: str | None, secs: int, next_url: str) -> str:

@@ -90,7 +90,7 @@ def test_a_machine_that_is_too_slow_fails_only_on_what_depends_on_it() -> None:
 
 def test_frames_that_the_server_says_it_dropped_fail_on_keeping_up(good_call: Measurements) -> None:
     record = simulated.call(simulated.mirror)
-    record.told = [StatusSample(simulated.BEGAN_S + 5, 7, 40.0, 2, 0.0)]
+    record.status_samples = [StatusSample(simulated.BEGAN_S + 5, 7, 40.0, 2, 0.0)]
     assert failed(record, found=good_call) == ["keeps_up"]
 
 

@@ -49,7 +49,7 @@ def test_frames_that_were_told_to_be_lost_are_no_delay() -> None:
     late = Percentiles.of(measure(record).delay_ms[60:])
     assert late is not None
     assert late.p50 == pytest.approx(270, abs=1)
-    record.told = [StatusSample(simulated.BEGAN_S + 4.1, 1, 40.0, 2, 0.0, filters_ms=3.0)]
+    record.status_samples = [StatusSample(simulated.BEGAN_S + 4.1, 1, 40.0, 2, 0.0, filters_ms=3.0)]
     true = Percentiles.of(measure(record).delay_ms[60:])
     assert true is not None
     assert true.p50 == pytest.approx(113, abs=1)  # the order of samples does not show what filters delay

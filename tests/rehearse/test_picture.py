@@ -25,7 +25,7 @@ def named(axes: Axes) -> set[str]:
 
 
 def told(record: CallRecord, *backlogs: int) -> CallRecord:
-    record.told = [
+    record.status_samples = [
         StatusSample(record.began_s + 1 + number, backlog, 40, 0, 0)
         for number, backlog in enumerate(backlogs)
     ]
@@ -48,7 +48,7 @@ def test_the_frames_unanswered_are_those_of_the_checklist() -> None:
     (*_, frames), _ = composed(record)
     (line,) = frames.get_lines()
     assert np.max(line.get_ydata()) == keeps_up.numbers["backlog_frames"] == 4
-    record.told = []
+    record.status_samples = []
     (*_, frames), _ = composed(record)
     assert named(frames) == {"playout lead", "frames that had left and were not answered"}
 

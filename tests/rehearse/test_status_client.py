@@ -53,7 +53,7 @@ async def test_a_server_that_closes_tells_and_one_that_refuses_does_not() -> Non
     async with serving_app(uvicorn_config(app)) as address:
         client = StatusClient(f"ws://{address}/stream")
         assert await client.health() == {"ready": False}
-        assert await client.told("CA1") is None
+        assert await client.sample("CA1") is None
 
 
 async def test_it_listens_while_the_block_runs() -> None:

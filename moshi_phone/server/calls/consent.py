@@ -27,12 +27,12 @@ def what_is_kept(options: TapOptions) -> str | None:
     kept = " and ".join(f"{how} into {folder}" for how, folder in ways if folder is not None)
     if not kept:
         return None
-    told = (
-        "callers are told first"
+    notice = (
+        "callers are informed first"
         if options.record_notice
-        else "callers are not told: --record-notice tells them"
+        else "callers are not informed: --record-notice informs them"
     )
-    return f"Calls are {kept}; {told}."
+    return f"Calls are {kept}; {notice}."
 
 
 def notice_by_twilio(state: ServerState, call_sid: str) -> str | None:
@@ -88,7 +88,7 @@ async def tell(call: Call, state: ServerState, consent: Consent) -> None:
             await call.until_played()  # said is not yet heard: Twilio buffers audio
     except (Unsupported, CallClosed, ValueError, TimeoutError) as error:
         why = str(error) or "it took too long"
-        logger.warning("The caller was not told of the recording, so nothing is kept of the call: {}", why)
+        logger.warning("The caller could not be informed, so the call is not recorded: {}", why)
         return
     consent.told(call.secs)
     call.expected = call.expected.as_told()
@@ -104,7 +104,7 @@ def refuse(call: Call, state: ServerState, why: str) -> None:
         state: shared state of the server.
         why: one sentence for the log.
     """
-    logger.info("Nothing is kept of the call: {}", why)
+    logger.info("The call is not recorded: {}", why)
     seen = call.observations
     seen.consent.refuse()
     for file in seen.kept.values():

@@ -133,7 +133,7 @@ class CallControl:
         except TwilioError as error:
             call.awaits_stream = False
             state.next_steps.forget(sid)
-            logger.error("The caller could not be told of it: {}", error)
+            logger.error("The caller could not be informed: {}", error)
 
     async def _end_when_played(self, why: str) -> None:
         await self._call.until_played()

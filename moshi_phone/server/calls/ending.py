@@ -110,10 +110,10 @@ async def _live_and_end(
         recording = call.observations.kept.get("recording")
         if state.settings.taps.review and recording is not None:
             state.reviews.add(recording.path, {**known, **about(state.engine.name, state.settings.engine)})
-        told = summary(call, reason)
+        fields = summary(call, reason)
         talked = call.observations.metrics.conversation.sentence
         how = f" ({talked})" if talked else ""
-        logger.bind(**told).info("The call ended after {:.1f} s{}: {}", call.secs, how, as_logfmt(told))
+        logger.bind(**fields).info("The call ended after {:.1f} s{}: {}", call.secs, how, as_logfmt(fields))
 
 
 async def _close(session: DuplexSession, pipeline: asyncio.Task[None]) -> None:

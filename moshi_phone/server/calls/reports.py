@@ -81,7 +81,7 @@ class Reports:
         if len(self._pending) >= MAX_PENDING:
             work.close()  # prevents "coroutine was never awaited"
             logger.error(
-                "A call is not told to {}: {} others wait for the disk or the hook", option, MAX_PENDING
+                "A report for {} is dropped: {} others wait for the disk or the hook", option, MAX_PENDING
             )
             return
         task = asyncio.create_task(work, name="report")
@@ -102,7 +102,7 @@ async def _tell(hook: Hook, event: BeginEvent) -> None:
             await hook.post(event)
         except HookFailed as failure:
             if pause_secs is None:
-                logger.warning("--on-begin was not told of a call: {}", failure)
+                logger.warning("A call was not reported to --on-begin: {}", failure)
                 return
             await asyncio.sleep(pause_secs)
         else:

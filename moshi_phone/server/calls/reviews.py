@@ -31,12 +31,12 @@ class Reviews:
         self._waiting: list[Path] = []  # unevaluated recordings, oldest first
         self._task: asyncio.Task[None] | None = None  # runs while there are recordings
 
-    def add(self, recording: Path, told: dict[str, Any]) -> None:
+    def add(self, recording: Path, facts: dict[str, Any]) -> None:
         """Queue a recording for evaluation. Returns at once.
 
         Args:
             recording: the WAV file; its report goes into a directory of the same name.
-            told: data of the call, as for ``--on-end``; stored next to the recording.
+            facts: data of the call, as for ``--on-end``; stored next to the recording.
         """
         if len(self._waiting) >= _MOST_WAITING:
             logger.warning("Too many recordings wait for --review; this one is left out")
@@ -44,7 +44,7 @@ class Reviews:
         try:
             _, file = create(recording.with_suffix(".json"))
             with file:
-                file.write(json.dumps(told, ensure_ascii=False).encode(errors="replace"))
+                file.write(json.dumps(facts, ensure_ascii=False).encode(errors="replace"))
         except OSError as error:
             logger.error("Cannot write what --review needs beside {}: {}", recording.name, error)
         self._waiting.append(recording)

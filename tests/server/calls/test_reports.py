@@ -189,7 +189,7 @@ async def test_what_waits_is_bounded(tmp_path: Path, logged: Logged) -> None:
         reports.send(outbox, row_report(CallRow(), None))
     await asyncio.sleep(0)
     assert len(outbox.added) == MAX_PENDING
-    assert logged.text.count("A call is not told to --on-end") == 3
+    assert logged.text.count("A report for --on-end is dropped") == 3
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
 
