@@ -15,8 +15,8 @@ def check_exposure(
 ) -> None:
     """Check that strangers have no access, or that access for all is intended.
 
-    Without an auth token, Twilio's streams cannot be told from anybody else's, and every stream takes a
-    session. On loopback alone that is harmless.
+    Without an auth token, Twilio's streams are indistinguishable from anybody else's, and every stream takes
+    a session. On loopback alone that is harmless.
 
     Args:
         host: the address to listen on.

@@ -36,7 +36,7 @@ class RoutedCalls:
             self._answering -= 1
 
     def note(self, call_sid: str) -> None:
-        """Record that Twilio is told to open the stream of a call here."""
+        """Record that TwiML directs the stream of a call here."""
         now_s = self._clock()
         self._routed_s = {
             sid: at_s for sid, at_s in self._routed_s.items() if now_s - at_s < ROUTED_GRACE_SECS

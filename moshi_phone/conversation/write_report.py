@@ -19,7 +19,7 @@ PICTURE = "conversation.png"
 
 
 def write_report(folder: Path, call: Reviewed) -> Path:
-    """Write the report into a folder, which is made; gives the Markdown's path.
+    """Write the report into a new folder; return the Markdown file's path.
 
     Raises:
         OSError: when it cannot be written.
@@ -37,7 +37,7 @@ def write_report(folder: Path, call: Reviewed) -> Path:
 
 
 def main(recording: str, folder: str) -> int:
-    """Judge a recording and write its report; gives the exit code."""
+    """Review a recording and write its report; return the exit code."""
     os.nice(19)
     os.umask(0o077)  # as the recording itself: for its owner alone
     try:

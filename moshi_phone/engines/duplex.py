@@ -215,7 +215,7 @@ class DuplexEngine(ABC):
     def prepare(self, request: CallOverrides) -> None:
         """Begin to prepare a call that is about to start. Returns at once.
 
-        The webhook calls it while the phone rings. The call waits for what is not ready by then.
+        The webhook calls it while the phone rings. The call waits for the rest of the preparation.
 
         Raises:
             RequestRefused: when this engine cannot fulfil the request.

@@ -1,4 +1,4 @@
-"""Personas: ``personas.toml``, and a persona given in words. Pure; no model, no telephone.
+"""Personas: ``personas.toml``, and a persona given as text. Pure; no model, no telephone.
 
 [default]                       # what a section leaves out, and every other call
 persona = "You are Anna, the receptionist of a dental practice. ..."
@@ -50,7 +50,7 @@ class PersonasUnfit(EngineUnavailable):
 
 @dataclass(frozen=True)
 class Personas:
-    """Every section of the file, each with what the default adds.
+    """The sections of the file, completed by the default.
 
     Attributes:
         default: for calls without a section.

@@ -1,4 +1,4 @@
-"""Which numbers may call, and how often. Pure: time is an argument."""
+"""Rules on callers: allowed numbers, and calls per hour. Pure: time is an argument."""
 
 from __future__ import annotations
 

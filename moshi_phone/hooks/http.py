@@ -86,7 +86,7 @@ class Hook:
 
     Attributes:
         url: http or https.
-        secret: signs what is sent; None sends it unsigned.
+        secret: signs requests; None sends them unsigned.
         limit_secs: for the whole request, its answer included.
         clock: Unix seconds.
     """

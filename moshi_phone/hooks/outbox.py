@@ -71,7 +71,7 @@ class Outbox:
         self._sending = asyncio.create_task(self._send_all())
 
     async def stop(self, patience_secs: float = 2.0) -> None:
-        """Send what is possible in this time; the rest stays in the folder for the next start."""
+        """Send as many reports as possible in this time; the others stay in the folder for the next start."""
         if self._sending is None:
             return
         try:

@@ -10,7 +10,7 @@ from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """Every field is an option of the command line: ``metadata["help"]`` is what ``--help`` says of it."""
+    """Each field is a command-line option; ``metadata["help"]`` is its text in ``--help``."""
 
     GROUP: ClassVar = "advanced"
 

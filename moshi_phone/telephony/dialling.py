@@ -186,7 +186,7 @@ class Dialler:
 
 
 def describe(call: PlacedCall) -> str:
-    """Return the state of a call in words."""
+    """Describe the state of a call."""
     if call.status == COMPLETED and call.duration_secs is not None:
         return f"completed after {call.duration_secs} s"
     return _WORDS.get(call.status, call.status)

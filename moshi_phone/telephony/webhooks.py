@@ -76,7 +76,7 @@ def webhooks(  # noqa: PLR0915 - one route after another
         if signature in answered:
             return _xml(answered[signature])
         document = await answer()
-        if signature:  # unsigned questions, with --insecure, cannot be told apart
+        if signature:  # unsigned requests, with --insecure, have nothing that identifies a repetition
             answered[signature] = document
             if len(answered) > _MAX_ANSWERED:
                 del answered[next(iter(answered))]  # the oldest

@@ -143,7 +143,7 @@ class MoshiEngine(DuplexEngine):
             loop.call_soon_threadsafe(progress, line)
 
         self._stopping.clear()
-        # Before it is ready: ``stop`` must find and free what a failed warm-up leaves behind.
+        # Before it is ready: ``stop`` must free the remains of a failed warm-up.
         self._loaded = loaded = await self._loader.load(tell)
         self.capacity = loaded.calls
         self.supported_overrides = loaded.roles.supported_overrides

@@ -63,7 +63,7 @@ def find(options: EngineOptions, progress: Progress, *, repair: bool = False) ->
 
     Args:
         options: ``model``, ``voice`` and ``quantize`` count.
-        progress: receives a line for what is found and fetched.
+        progress: receives a line for each file that is found or fetched.
         repair: fetch damaged files of the hub again, instead of raising.
 
     Raises:
@@ -206,7 +206,7 @@ def _weights_in_folder(
         return wanted
     if source := next((path for path in theirs if is_for_pytorch(path)), None):
         return source
-    if len(theirs) == 1:  # it is meant, whatever --quantize says by default
+    if len(theirs) == 1:  # it is intended, regardless of the default of --quantize
         return theirs[0]
     return None if theirs else find_converted(None, folders, packing)
 
@@ -262,7 +262,7 @@ def _read_repo(
 def _usable(
     weights: Path, folders: Sequence[Path], manifest: Manifest, packing: str, progress: Progress
 ) -> Path:
-    """Return weights in mlx's layout: the file itself, or what it was converted to. The tensors decide."""
+    """Return weights in mlx's layout: the file itself, or its conversion. The tensors decide."""
     if not is_for_pytorch(weights):
         return weights
     check_no_adapter(weights, shapes_of(weights))

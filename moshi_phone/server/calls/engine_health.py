@@ -1,4 +1,4 @@
-"""Whether the engine can take a call, and reservations of sessions for calls being connected."""
+"""Whether the engine can take a call, and the reservation of sessions for calls being connected."""
 
 from __future__ import annotations
 

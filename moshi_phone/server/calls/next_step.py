@@ -1,4 +1,4 @@
-"""Decides what a phone call does after its stream: Twilio asks, by the ``<Redirect>`` after ``<Connect>``.
+"""The next step of a phone call after its stream; the ``<Redirect>`` after ``<Connect>`` asks for it.
 
 A stream that breaks off (a restarted proxy or tunnel, a killed process) is no hang-up: Twilio still holds the
 caller, who gets a new stream. The session waits for it for ``--resume-secs``.

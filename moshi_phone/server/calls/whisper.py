@@ -1,4 +1,4 @@
-"""What the answering person hears before a transfer is connected (``--transfer-whisper``)."""
+"""The whisper: words to the person who answers a transfer, before it is connected."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def monitoring_router(calls: CallsSource, check: Check) -> APIRouter:
     @router.get("/calls/{call_sid}/events", response_class=EventSourceResponse)
     async def follow_call(call_sid: str) -> AsyncIterator[ServerSentEvent]:
         """Stream one call: ``metrics``, ``words`` and ``turns`` that have changed, finally ``end``."""
-        pieces, turns = 0, None  # what the page has already
+        pieces, turns = 0, None  # the page's state so far
         while (update := await calls.update(call_sid, pieces)) and not update.metrics["over"]:
             yield ServerSentEvent(event="metrics", data=update.metrics)
             if update.words is not None:

@@ -1,4 +1,4 @@
-"""What a server reports of itself, for ``/healthz``, the page and the metrics. Pure."""
+"""The status of a server, for ``/healthz``, the page and the metrics. Pure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ServerStatus:
         failure: the error in the phase ERROR, in one sentence with its details; else None.
         progress: the engine's last progress line in the phase LOADING, else None.
         capabilities: what sessions can do besides talking, sorted.
-        supported_overrides: what a call may ask for, such as ``persona``, sorted.
+        supported_overrides: settings that a call may request, such as ``persona``, sorted.
         capacity: number of sessions that new calls can use.
         sessions: number of open sessions.
         reserved: number of sessions reserved for calls that are being connected.

@@ -110,7 +110,7 @@ class _Plan:
             raise OtherLayout(f"the tensor {surplus[0]} belongs to another model")
         self._source = source
         self._quantization = quantization
-        self._packed = _parameters(config, quantization)  # shapes and dtypes of what is written
+        self._packed = _parameters(config, quantization)  # shapes and dtypes of the output
         self._tensors = cast(
             "dict[str, mx.array]", mx.load(str(source))
         )  # lazy: a tensor is read on first use

@@ -116,7 +116,7 @@ class HubRepo:
             optional: return None if the repo has no such file.
 
         Raises:
-            EngineUnavailable: when it cannot be had.
+            EngineUnavailable: when it is not available.
         """
         if optional and self.is_absent(file):
             return None
@@ -128,7 +128,7 @@ class HubRepo:
         The new copy goes to this program's folder: other programs share the hub's cache.
 
         Raises:
-            EngineUnavailable: when it cannot be had.
+            EngineUnavailable: when it is not available.
         """
         path = self.cached(file)
         with self._explained(file):

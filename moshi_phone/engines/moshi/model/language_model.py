@@ -214,7 +214,7 @@ def step_together(
     Args:
         sessions: each once.
         caller_frames: uint32 ``[8]`` for each session, the caller's frame.
-        overrides: for each session, what is not drawn.
+        overrides: for each session, its forced tokens.
 
     Raises:
         ValueError, RuntimeError, FloatingPointError: the first failure, as in ``LanguageSession.step``. All
@@ -235,7 +235,7 @@ def try_together(
     Args:
         sessions: each once, all of one model.
         caller_frames: uint32 ``[8]`` for each session, the caller's frame.
-        overrides: for each session, what is not drawn.
+        overrides: for each session, its forced tokens.
     """
     if len({id(session) for session in sessions}) < len(sessions):
         raise ValueError("expected each session once in a step")

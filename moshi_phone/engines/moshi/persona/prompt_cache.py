@@ -95,7 +95,7 @@ class PromptCache:
         self._kept = kept
         self._patience_s = patience_s
         self._run_later = run_later
-        self._lock = threading.Lock()  # guards the two below: want() runs on the event loop
+        self._lock = threading.Lock()  # guards the two below, which the event loop also reads
         # Least recently used first. Futures, so that two calls share one reading.
         self._snapshots: OrderedDict[PersonaPrompt, Future[Snapshot]] = OrderedDict()
         self._closed = False
@@ -163,7 +163,7 @@ class PromptCache:
             return
         pace, began_s = ChunkedPrefillScheduler(), time.monotonic()
 
-        # Each slice is a job of its own, so that steps of calls run in between.
+        # Each slice is a separate job, so that calls' steps run in between.
         def start() -> None:
             go_on(prefill(self._model, prompt))
 
