@@ -89,6 +89,11 @@ class RingingSession(DuplexSession):
         """Number of frames that the engine's session did not transcribe."""
         return self._session.untranscribed_frames if self._session else 0
 
+    @property
+    def codec_delay_ms(self) -> float:
+        """Constant delay of the codecs on the way to the engine's session and back."""
+        return self._session.codec_delay_ms if self._session else 0.0
+
     def say(self, text: str) -> None:
         """Queue words at the engine's session.
 

@@ -99,3 +99,8 @@ async def test_frames_that_came_before_the_engine_was_there_are_answered_each() 
     assert session.backlog_frames == 0
     assert [step.pcm is FRAME for step in steps] == [False, False, True]
     await session.close()
+
+
+def test_it_passes_on_all_that_a_session_can_say_of_itself() -> None:
+    asked = {name for name in vars(DuplexSession) if not name.startswith("_")}
+    assert not asked - vars(RingingSession).keys()
