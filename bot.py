@@ -80,7 +80,8 @@ from processors.echo import EchoPath
 from processors.frames import MarkOutputFrame
 from processors.playback_end import PlaybackEnd
 from processors.tone import ToneOverlay
-from processors.twilio import DISCONNECTED, STOPPED, VIOLATED, TwilioSerializer, TwilioTransport
+from processors.twilio import DISCONNECTED, TwilioTransport
+from processors.twilio_serializer import STOPPED, VIOLATED, TwilioSerializer
 
 HEARD_SECS = 0.3  # Twilio sends a packet every 20 ms; a stream without one for this long may have ended
 ANY_TRANSPORT = "pipelines.any_transport:any_transport"

@@ -39,9 +39,9 @@ from moshi_phone.audio.speech_activity import Change, SpeechActivity
 from moshi_phone.engines.duplex import BUGS, HANG_SECS, DuplexSession, DuplexStep, EngineFailed, Unsupported
 from moshi_phone.runtime.errors import describe_error
 from moshi_phone.runtime.watchdog import Watchdog
+from processors.caller_blocks import CallerBlocks
 from processors.frames import EngineMetricsFrame, MulawInputFrame
 from processors.moshi_settings import MoshiSettings
-from processors.resampler import Resampling
 from processors.stage import Stage
 from processors.transcription_frames import WordFrames
 
@@ -95,8 +95,7 @@ class MoshiProcessor(Stage, AIService):
         self.session = session
         self._hang_secs = hang_secs
         self._audio_passthrough = audio_passthrough
-        self._resampling: Resampling | None = None  # only if the transport lacks the model's rate
-        self._rest = np.zeros(0, np.float32)  # incomplete frame; only other transports than Twilio leave one
+        self._blocks = CallerBlocks()  # resampler and incomplete block, if the transport needs them
         self._words = WordFrames()  # open sentences and turns of both sides
         self._speech = SpeechActivity(SPEECH_PAUSE_S)  # start and end of the bot's speech
         self._fed_frames = 0  # total of the caller's frames: the clock of the words
@@ -151,7 +150,8 @@ class MoshiProcessor(Stage, AIService):
         """Feed the caller's audio, and say requested text; other frames pass."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
-            self._hear(frame)
+            for block in self._blocks.cut(frame):
+                self._feed(block)
             if not self._audio_passthrough:
                 return
         elif isinstance(frame, MulawInputFrame):
@@ -173,20 +173,6 @@ class MoshiProcessor(Stage, AIService):
             await self._unmute()
         await self.push_frame(frame, direction)
 
-    def _hear(self, frame: InputAudioRawFrame) -> None:
-        if frame.num_channels != 1:
-            raise ValueError(f"expected mono audio, got {frame.num_channels} channels")
-        audio = frame.audio
-        if frame.sample_rate != SAMPLE_RATE_HZ:
-            audio = self._resampled(frame)
-        heard = pcm.to_float(audio)
-        if self._rest.size:  # waits for the rest of a frame
-            heard = np.concatenate((self._rest, heard))
-        whole = heard.size // FRAME_SAMPLES * FRAME_SAMPLES
-        for block in heard[:whole].reshape(-1, FRAME_SAMPLES):
-            self._feed(block)
-        self._rest = heard[whole:]
-
     # also called without input, for a muted caller
     def _feed(self, block: np.ndarray[Any, np.dtype[np.float32]]) -> None:
         self._fed_at_s.append(asyncio.get_running_loop().time())
@@ -198,18 +184,6 @@ class MoshiProcessor(Stage, AIService):
         # Not restarted for every frame: that would postpone the timeout while the caller speaks.
         if not self._watchdog.is_running:
             self._watchdog.start()
-
-    def _resampled(self, frame: InputAudioRawFrame) -> bytes:
-        if self._resampling is None:
-            logger.warning(
-                "MoshiProcessor expects {0} Hz, got {1} Hz, and resamples it; put Resampler({1}, {0}) before "
-                "it, or have the transport give {0} Hz",
-                SAMPLE_RATE_HZ,
-                frame.sample_rate,
-            )
-        if self._resampling is None or self._resampling.in_hz != frame.sample_rate:
-            self._resampling = Resampling(frame.sample_rate, SAMPLE_RATE_HZ)
-        return self._resampling.process(frame.audio)
 
     async def _expect_decoder(self) -> None:
         self._mulaw_frames += 1
@@ -285,7 +259,7 @@ class MoshiProcessor(Stage, AIService):
                 self.session.backlog_frames,
                 self.session.dropped_frames,
                 self.session.untranscribed_frames,
-                self.session.codec_delay_ms + (self._resampling.delay_ms if self._resampling else 0.0),
+                self.session.codec_delay_ms + self._blocks.resampling_ms,
             )
         )
         if step.pcm is None:

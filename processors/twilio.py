@@ -1,4 +1,4 @@
-"""Twilio's stream as pipecat parts: a serializer, and the WebSocket as the two ends of a pipeline."""
+"""Twilio's stream as pipecat's transport: the WebSocket as the two ends of a pipeline."""
 
 from __future__ import annotations
 
@@ -6,149 +6,43 @@ import asyncio
 from collections.abc import Callable
 
 from fastapi import WebSocket
-from loguru import logger
-from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import (
     CancelFrame,
     ClientConnectedFrame,
     EndFrame,
     Frame,
     InputAudioRawFrame,
-    InputDTMFFrame,
-    InterruptionFrame,
     StartFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection
-from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_transport import BaseTransport, TransportParams
 
 from moshi_phone.audio import g711
 from moshi_phone.audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
-from moshi_phone.audio.packet_assembler import PacketAssembler
-from moshi_phone.telephony import media_stream
 from processors.frames import (
-    MarkInputFrame,
-    MarkOutputFrame,
     MeasurementFrame,
     MulawInputFrame,
-    MulawOutputFrame,
     StreamLostFrame,
     StreamResumedFrame,
 )
 from processors.stage import Stage
 from processors.stream_socket import StreamSocket
 from processors.twilio_output import TwilioOutput
+from processors.twilio_serializer import TwilioSerializer
 
-STOPPED = "on_stopped"
-VIOLATED = "on_violated"
+__all__ = [
+    "TwilioInput",
+    "TwilioSerializer",
+    "TwilioTransport",
+]  # the serializer is imported with the transport
+
 FRAME_S = PHONE_FRAME_SAMPLES / PHONE_RATE_HZ
 CATCH_UP_S = 0.4  # of silence at once, for the time before a loss was detected; more would be dropped anyway
-AHEAD_SECS = 10.0  # of audio ahead of real time: no phone sends that, and it would be recorded and answered
 NORMAL_CLOSURE = 1000
 NO_CODE = 1006  # connection lost without a close frame: RFC 6455, section 7.4.1
 CONNECTED = "on_client_connected"
 DISCONNECTED = "on_client_disconnected"
-
-
-class TwilioSerializer(FrameSerializer):
-    """Converts Twilio's JSON to µ-law frames and back. Never raises on any input.
-
-    Invalid messages, and media that is not the caller's, are counted, logged once a call, and skipped. Two
-    events report the rest: ``on_stopped`` when Twilio ends the stream, ``on_violated`` (with a sentence) on a
-    message that is impossible in a running stream.
-
-    Args:
-        stream_sid: from Twilio's ``start`` message.
-
-    Attributes:
-        packets: assembles the caller's packets.
-        bad_messages: number of invalid messages.
-        foreign_media: number of packets of another stream or track.
-        media_s: arrival of the caller's last media, on the event loop's clock.
-        audio_s: arrival of the caller's last audio or substituted silence, on the same clock.
-        is_stopped: whether Twilio has ended the stream.
-    """
-
-    def __init__(self, stream_sid: str) -> None:
-        super().__init__()
-        self.packets = PacketAssembler()
-        self.bad_messages = 0
-        self.foreign_media = 0
-        self.restart(stream_sid)
-        self._register_event_handler(STOPPED)
-        self._register_event_handler(VIOLATED)
-
-    def restart(self, stream_sid: str) -> None:
-        """Continue with another stream of the same call."""
-        self.is_stopped = False
-        self.packets.restart()
-        self.media_s = self.audio_s = asyncio.get_running_loop().time()
-        self._began_s = 0.0  # arrival of the stream's first media
-        self._audio_s = 0.0  # length of the audio since then
-        self._stream_sid = stream_sid
-
-    def silence(self) -> MulawInputFrame:
-        """Return 80 ms of silence in place of the caller's audio, behind the last audio."""
-        self.audio_s = asyncio.get_running_loop().time()
-        return MulawInputFrame(self.packets.push(bytes([g711.SILENCE]) * PHONE_FRAME_SAMPLES, None))
-
-    async def serialize(self, frame: Frame) -> str | bytes | None:
-        """Convert µ-law audio, marks and interruptions to Twilio's JSON; return None for other frames."""
-        match frame:
-            case MulawOutputFrame():
-                return media_stream.media(self._stream_sid, frame.mulaw)
-            case MarkOutputFrame():
-                return media_stream.mark(self._stream_sid, frame.mark)
-            case InterruptionFrame():  # from a stage of another pipeline; Moshi never interrupts itself
-                return media_stream.clear(self._stream_sid)
-        return None
-
-    async def deserialize(self, data: str | bytes) -> Frame | None:
-        """Convert a message from Twilio to a frame; None if there is nothing to pass on."""
-        try:
-            return await self._frame(media_stream.parse(data))
-        except media_stream.BadMessage as bad:
-            self.bad_messages += 1
-            if self.bad_messages == 1:
-                logger.warning("Skipped a message of the stream: {}; further ones are only counted", bad)
-            return None
-
-    async def _frame(self, event: media_stream.Event) -> Frame | None:
-        match event:
-            case media_stream.Media():
-                return await self._heard(event)
-            case media_stream.Mark():
-                return MarkInputFrame(event.name)
-            case media_stream.Dtmf():
-                return InputDTMFFrame(_key(event.digit))
-            case media_stream.Stop():
-                self.is_stopped = True
-                await self._call_event_handler(STOPPED)
-            case media_stream.Start():
-                await self._call_event_handler(VIOLATED, "expected one start, got a second")
-            case media_stream.Connected():
-                pass
-        return None
-
-    async def _heard(self, media: media_stream.Media) -> Frame | None:
-        if not media.is_from_caller(self._stream_sid):
-            self.foreign_media += 1
-            if self.foreign_media == 1:
-                logger.warning(
-                    "Skipped media that is not the caller's ({}); further ones are only counted",
-                    "another stream" if media.track in (None, media_stream.INBOUND) else "another track",
-                )
-            return None
-        self.media_s = self.audio_s = asyncio.get_running_loop().time()
-        self._began_s = self._began_s or self.media_s
-        mulaw = self.packets.push(media.mulaw, media.timestamp_ms)
-        self._audio_s += len(media.mulaw) / PHONE_RATE_HZ
-        came_s = self._audio_s + self.packets.filled_ms / 1000  # gaps are filled with silence
-        if came_s - (self.media_s - self._began_s) > AHEAD_SECS:
-            await self._call_event_handler(VIOLATED, f"audio came {AHEAD_SECS:g} s ahead of its time")
-            return None
-        return MulawInputFrame(mulaw) if mulaw else None
 
 
 class TwilioInput(Stage, BaseInputTransport):
@@ -361,10 +255,3 @@ class TwilioTransport(BaseTransport):
     async def disconnected(self) -> None:
         """Notify handlers that the socket is closed."""
         await self._call_event_handler(DISCONNECTED, self._websocket)
-
-
-def _key(digit: str) -> KeypadEntry:
-    try:
-        return KeypadEntry(digit)
-    except ValueError as error:
-        raise media_stream.BadMessage(f"expected a key of a phone, got {digit[:10]!r}") from error

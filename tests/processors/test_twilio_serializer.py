@@ -11,7 +11,7 @@ from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import Frame, InputDTMFFrame, InterruptionFrame, TextFrame
 
 from processors.frames import MarkInputFrame, MarkOutputFrame, MulawInputFrame, MulawOutputFrame
-from processors.twilio import STOPPED, VIOLATED, TwilioSerializer
+from processors.twilio_serializer import STOPPED, VIOLATED, TwilioSerializer
 from tests.support.logs import Logged
 from tests.support.phone import start_message
 from tests.support.simulated import run_simulated
