@@ -130,6 +130,6 @@ def test_words_said_along_two_percent_slower_are_no_echo() -> None:
     bot = np.tile(np.concatenate((words, pause)), 3)
     copy = np.interp(np.arange(0, len(words) - 1, 0.98), np.arange(len(words)), 0.6 * words)
     caller = np.zeros_like(bot)
-    for begin in range(2400, len(bot), len(words) + len(pause)):
+    for begin in range(4000, len(bot), len(words) + len(pause)):
         caller[begin : begin + len(copy)] += copy[: len(bot) - begin].astype(np.float32)
     assert found(caller, bot)[0] is None
