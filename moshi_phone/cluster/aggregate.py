@@ -92,8 +92,16 @@ def aggregate_status(
     every = [report.status for report in answering if report.status]
     taking = [report.status for report in answering if report.status and report.takes_calls]
     refusal = closing or (None if taking else NOBODY)
-    starts = any(worker.state is WorkerState.STARTING for worker in workers)
-    phase = Phase.CLOSING if closing else Phase.READY if taking else Phase.LOADING if starts else Phase.ERROR
+    states = {worker.state for worker in workers}
+    phase = (
+        Phase.CLOSING
+        if closing
+        else Phase.READY  # also while every worker is overloaded
+        if WorkerState.READY in states
+        else Phase.LOADING
+        if WorkerState.STARTING in states
+        else Phase.ERROR
+    )
     all_refused = Counter(refused)
     for status in every:
         all_refused.update(status.refused)

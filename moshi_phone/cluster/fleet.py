@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from moshi_phone.cluster.worker_client import WorkerClient, WorkerReport
+from moshi_phone.server.web.server_status import Phase
 
 NO_PLACE_SECS = 120.0
 """After this time without a machine for a new worker, an old worker drains to make room."""
@@ -147,4 +148,6 @@ def state_of(report: WorkerReport | None) -> WorkerState:
         return WorkerState.DEAD
     if report.closing:
         return WorkerState.DRAINING
-    return WorkerState.READY if report.takes_calls else WorkerState.STARTING
+    # An overloaded worker is ready: it refuses calls for a moment, and need not be replaced or waited for.
+    is_ready = report.status is not None and report.status.phase is Phase.READY
+    return WorkerState.READY if is_ready else WorkerState.STARTING

@@ -64,6 +64,9 @@ def test_phases_of_a_cluster() -> None:
     assert (draining.phase, draining.refusal, draining.failure) == (Phase.ERROR, NOBODY, NOBODY)
     starting = aggregate_status({"w1": WorkerReport("w1")}, None, {})
     assert (starting.phase, starting.refusal, starting.failure) == (Phase.LOADING, NOBODY, None)
+    overloaded = WorkerReport("w1", status=ServerStatus(phase=Phase.READY, refusal="overloaded"))
+    full = aggregate_status({"w1": overloaded}, None, {})
+    assert (full.phase, full.refusal, full.failure) == (Phase.READY, NOBODY, None)
     closing = aggregate_status({"w1": worker("w1", 0)}, "closing down", {})
     assert (closing.phase, closing.refusal, closing.failure) == (Phase.CLOSING, "closing down", None)
 

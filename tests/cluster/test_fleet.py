@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from moshi_phone.cluster.fleet import NO_PLACE_SECS, Member, Plan, WorkerState, plan
+from moshi_phone.cluster.fleet import NO_PLACE_SECS, Member, Plan, WorkerState, plan, state_of
+from moshi_phone.cluster.worker_client import WorkerReport
+from moshi_phone.server.web.server_status import Phase, ServerStatus
 
 STARTING, READY = WorkerState.STARTING, WorkerState.READY
 DRAINING, DEAD = WorkerState.DRAINING, WorkerState.DEAD
@@ -64,3 +66,11 @@ def test_any_update_keeps_as_many_as_are_wanted() -> None:
             steps += 1
             assert steps < 1000
         assert len({one.number for one in members}) == len(members) >= wanted
+
+
+def test_an_overloaded_worker_is_ready_and_takes_no_calls() -> None:
+    """It counted as starting, so an update waited for it."""
+    report = WorkerReport("w1", status=ServerStatus(phase=Phase.READY, refusal="timers fire late"))
+    assert (state_of(report), report.takes_calls, report.free) == (READY, False, 0)
+    broken = WorkerReport("w1", status=ServerStatus(phase=Phase.ERROR, refusal="the model failed"))
+    assert state_of(broken) is STARTING
