@@ -93,7 +93,7 @@ async def test_where_twilio_can_say_nothing_either_the_stream_goes_on(
         await talk(phone)
         twilio.fail(400, 21215, "Account not authorized to call that country", times=2, only="POST")
         await press(phone, "0")
-        await until(lambda: "could not be told" in logged.text)
+        await until(lambda: "could not be informed" in logged.text)
         await talk(phone)
         await phone.send({"event": "stop"})
         assert await phone.closed() == (1000, "the caller hung up")
