@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
 import gc
+import inspect
 import os
 import secrets
 import signal
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,6 +30,7 @@ from tests.support.clone import Clone
 from tests.support.logs import Logged, logged_lines
 
 _MUCH_MEMORY_BYTES = 1_500_000_000
+_ASYNC_TEST_SECS = 240
 
 hypothesis.settings.register_profile("no-deadline", deadline=None)  # a busy machine takes its time
 hypothesis.settings.load_profile("no-deadline")
@@ -51,6 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Codecs take 350 MB each, in the tests' own process or in a program that a test starts.
     """
     for item in items:
+        if inspect.iscoroutinefunction(test := getattr(item, "obj", None)):
+            item.obj = _ending(test)  # type: ignore[attr-defined]
         if item.get_closest_marker("xdist_group"):
             continue
         if "test_call_memory" in item.nodeid:
@@ -61,6 +67,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         elif item.get_closest_marker("simulated"):
             item.add_marker(pytest.mark.xdist_group("simulated"))
     items.sort(key=_place)
+
+
+def _ending(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Let a test that hangs fail in good order.
+
+    pytest-timeout, which comes later and is for the others, breaks the event loop off. Then the tasks of a
+    call, cancelled all at once, can hang for ever.
+    """
+
+    @functools.wraps(test)
+    async def within(*args: object, **kwargs: object) -> None:
+        try:
+            async with asyncio.timeout(_ASYNC_TEST_SECS) as limit:
+                await test(*args, **kwargs)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            # pytest cannot show this traceback where Playwright is in it (an error of CPython 3.11).
+            frames = traceback.extract_tb(_first(error).__traceback__)
+            lines = [f"{at.filename}:{at.lineno}" for at in frames]
+            pytest.fail("\n".join([f"hangs: not over after {_ASYNC_TEST_SECS} s", *lines]), pytrace=False)
+
+    return within
+
+
+def _first(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
 
 
 def _place(item: pytest.Item) -> int:
