@@ -69,6 +69,7 @@ async def test_greets_and_answers_and_every_call_alike(engine: MoshiEngine) -> N
     assert "".join(pieces).strip(), "the greeting has words"
 
 
+@pytest.mark.slow
 async def test_the_greeting_depends_on_the_seed_alone(engine: MoshiEngine) -> None:
     loaded = engine._loaded
     assert loaded is not None

@@ -96,6 +96,7 @@ def recorder(codecs: CallCodecs, folder: Path, **options: object) -> GreetingRec
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("greeting", [NONE, SILENCE])
 def test_silence_is_recorded_whatever_is_wanted_since_a_call_may_ask_for_it(
     codecs: CallCodecs, tmp_path: Path, greeting: str

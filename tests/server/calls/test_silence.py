@@ -93,6 +93,7 @@ def simulate(
     return run_simulated(main())
 
 
+@pytest.mark.slow
 def test_a_caller_who_says_nothing_is_asked_and_then_hung_up() -> None:
     engine = QuietEngine()
     _, reason, ended_s = simulate(engine, speech(200))
@@ -128,12 +129,14 @@ def test_without_a_notice_the_call_ends_all_the_same(options: dict[str, Any]) ->
     assert reason == "the caller said nothing for 20 s"
 
 
+@pytest.mark.slow
 def test_zero_lets_a_silent_call_last() -> None:
     _, reason, ended_s = simulate(QuietEngine(), speech(150), silence_secs=0, mute_secs=0)
     assert reason == "the caller hung up"
     assert ended_s > 150
 
 
+@pytest.mark.slow
 def test_a_bot_that_owes_an_answer_is_counted_and_logged_once(logged: Logged) -> None:
     state, reason, _ = simulate(QuietEngine(), speech(50, 2.0, 20.0), mute_secs=30)
     assert reason == "the caller hung up"
