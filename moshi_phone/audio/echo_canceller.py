@@ -27,9 +27,10 @@ _DELAY_SAMPLES = 88  # of AEC3 at 8 kHz, measured
 DELAY_MS = _DELAY_SAMPLES / PHONE_RATE_HZ * 1000
 _AEC_BLOCK_SAMPLES = PHONE_RATE_HZ // 100
 _LEARNT_SAMPLES = 3 * PHONE_RATE_HZ // 2  # of the past, as soon as an echo is found
-_REFERENCE_SAMPLES = _LEARNT_SAMPLES + 3 * PHONE_RATE_HZ // 2  # the longest echo comes 0.85 s late
+_MAX_DELAY_SAMPLES = PHONE_RATE_HZ  # the longest echo comes 0.85 s late
+_MAX_AHEAD_SAMPLES = PHONE_RATE_HZ
+_REFERENCE_SAMPLES = _LEARNT_SAMPLES + _MAX_AHEAD_SAMPLES + _MAX_DELAY_SAMPLES + PHONE_RATE_HZ // 2
 _BLOCKS_AT_ONCE = 5  # of the past and present: the past is learnt within a second, without a long pause
-_MAX_DELAY_SAMPLES = PHONE_RATE_HZ
 _SILENT = 32  # of 16-bit samples, -60 dB of full scale: the echo of that is not heard
 # The choice between the two outputs:
 _TO_AEC_STEP = 1 / 3  # a block
@@ -75,7 +76,7 @@ class AcousticEchoCanceller:
     def play(self, bot: Samples) -> None:
         """Add what the caller hears during the audio that ``process`` takes next: as many samples."""
         self._played.append(bot)
-        self._ahead = min(self._ahead + len(bot), _MAX_DELAY_SAMPLES)
+        self._ahead = min(self._ahead + len(bot), _MAX_AHEAD_SAMPLES)
 
     def start(self, delay_ms: float = 0.0, loss_db: float = _USUAL_LOSS_DB) -> None:
         """Begin to cancel an echo, or adapt to one whose delay has changed.
@@ -130,7 +131,7 @@ class AcousticEchoCanceller:
 
     def _window(self, later: int) -> Samples:
         """Return the reference of a block of the caller's audio after which so many samples have come."""
-        end = _REFERENCE_SAMPLES - later - self._reference_delay
+        end = max(WINDOW_SAMPLES, _REFERENCE_SAMPLES - later - self._reference_delay)
         return self._played.last[end - WINDOW_SAMPLES : end]
 
 

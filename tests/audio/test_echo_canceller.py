@@ -93,3 +93,13 @@ def test_blocks_that_are_no_multiple_of_20_ms() -> None:
     after = cleaned(returned, bot, 150, size=1001)
     assert abs(len(after) - len(returned)) < 160
     assert power_db(on_the_phone(returned)[5 * 8000 :]) - power_db(after[5 * 8000 :]) >= 20
+
+
+def test_audio_that_is_played_far_ahead_is_no_error() -> None:
+    """A tap may see a second of audio before the canceller takes any."""
+    canceller, bot = AcousticEchoCanceller(), on_the_phone(speech(4))
+    canceller.play(bot)
+    canceller.process(bot[:640])
+    canceller.play(bot)
+    canceller.start(850)
+    assert len(canceller.process(bot)) == len(bot)
