@@ -55,7 +55,7 @@ _BOTH_WAYS = (
 )
 
 
-class MoshiProcessor(Stage, AIService):
+class MoshiProcessor(AIService, Stage):
     """A full-duplex service: the caller's audio in; speech (24 kHz, 80 ms a frame) and text out, at once.
 
     The caller's audio is the clock. Each 80 ms of it goes to the session as soon as it is complete. Each

@@ -29,11 +29,25 @@ class Stage(FrameProcessor):
 
     A measurement that this stage does not read goes on to the next stage at once.
 
+    A stage that extends another processor of pipecat names that one first, as in ``class
+    Output(BaseOutputTransport, Stage)``: only ``FrameProcessor`` may be bypassed.
+
     Attributes:
         reads: classes of measurements that ``process_frame`` receives.
     """
 
     reads: ClassVar[tuple[type[MeasurementFrame], ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Reject bases in an order that would bypass more than ``FrameProcessor``.
+
+        Raises:
+            TypeError: if another processor comes after ``Stage``.
+        """
+        super().__init_subclass__(**kwargs)
+        bypassed = cls.__mro__[cls.__mro__.index(Stage) + 1]
+        if bypassed is not FrameProcessor:
+            raise TypeError(f"{cls.__name__}: expected {bypassed.__name__} before Stage, got it after Stage")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, enable_direct_mode=True, **kwargs)

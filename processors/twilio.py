@@ -45,7 +45,7 @@ CONNECTED = "on_client_connected"
 DISCONNECTED = "on_client_disconnected"
 
 
-class TwilioInput(Stage, BaseInputTransport):
+class TwilioInput(BaseInputTransport, Stage):
     """Reads the call's socket: each message becomes a frame and is pushed at once.
 
     While it waits for another stream after a loss, it pushes silence in real time: the caller's audio is the

@@ -51,7 +51,7 @@ class ClipAudioFrame(OutputAudioRawFrame):
     """Plain audio in pipecat's queue, as distinct from a mixer's own audio."""
 
 
-class TwilioOutput(Stage, BaseOutputTransport):
+class TwilioOutput(BaseOutputTransport, Stage):
     """Sends audio and marks as Twilio's messages; everything else is pipecat's own output transport.
 
     Continuous speech (``MulawOutputFrame`` of ``SpeechOutputAudioRawFrame``) comes in real time and is sent

@@ -17,6 +17,7 @@ from pipecat.frames.frames import (
 from pipecat.observers.base_observer import BaseObserver, FrameProcessed, FramePushed
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.workers.runner import WorkerRunner
 
 from pipelines.call_parts import CallWorker
@@ -158,3 +159,11 @@ async def test_a_stage_that_fails_is_an_error_frame(observers: list[BaseObserver
     await run(worker_of(first, Broken(), observers=observers), [HEARD])
     (error,) = [frame for frame in first.frames if isinstance(frame, ErrorFrame)]
     assert "no ears" in error.error
+
+
+def test_pipecat_s_own_base_is_named_before_it() -> None:
+    """After it, a transport's handling of audio was bypassed as well: neither a TTS nor a clip was heard."""
+    with pytest.raises(TypeError, match="expected BaseOutputTransport before Stage"):
+
+        class Wrong(Stage, BaseOutputTransport):
+            pass
