@@ -254,5 +254,5 @@ async def test_nothing_of_a_call_is_left_on_the_event_loop() -> None:
                 if n % 2:
                     phone.socket.transport.abort()
         await asyncio.wait_for(line.calls.wait_until_idle(), 10)
-        await until(lambda: asyncio.all_tasks() == before)
+        await until(lambda: asyncio.all_tasks() <= before)  # some of the server's own were ending
     assert (line.calls.served, line.engine.running) == (5, 0)
