@@ -181,9 +181,12 @@ class _Stages:
             speaks = self._speaks(near, linear, suppressed)
         # Quickly to the caller's own speech, slowly away from it.
         share = np.float32(0 if speaks else min(1.0, float(self._aec_share) + _TO_AEC_STEP))
-        shares = np.linspace(self._aec_share, share, BLOCK_SAMPLES, dtype=np.float32)
+        if share == self._aec_share and share in (0, 1):  # mostly
+            mixed = suppressed if share else linear
+        else:
+            shares = np.linspace(self._aec_share, share, BLOCK_SAMPLES, dtype=np.float32)
+            mixed = (linear + shares * (suppressed - linear)).astype(np.float32, copy=False)
         self._aec_share = share
-        mixed: Floats = (linear + shares * (suppressed - linear)).astype(np.float32, copy=False)
         if far.any() and (share == 1 or self._linear_energy < _MOSTLY_ECHO * self._near_energy):
             self._before = _REMOVED_MEMORY * self._before + float(np.dot(near, near))
             self._after = _REMOVED_MEMORY * self._after + float(np.dot(mixed, mixed))
