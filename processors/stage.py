@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from loguru import logger
 from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import (
     FrameCallback,
@@ -63,6 +64,10 @@ class Stage(FrameProcessor):
         """Add a handler; from then on, this stage's frames take pipecat's way."""
         self._has_handlers = True
         super().add_event_handler(event_name, handler)
+
+    async def pause_processing_frames(self) -> None:
+        """Warn that a ``FrameProcessorPauseFrame`` has no effect: in direct mode, there is no queue."""
+        logger.warning("{} cannot be paused: a stage has no queue in which frames could wait", self.name)
 
     async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override] # as in pipecat
         """Remember the worker, which knows whether there are observers."""

@@ -10,6 +10,7 @@ from pipecat.frames.frames import (
     EndFrame,
     ErrorFrame,
     Frame,
+    FrameProcessorPauseUrgentFrame,
     InputAudioRawFrame,
     OutputAudioRawFrame,
     TextFrame,
@@ -23,6 +24,7 @@ from pipecat.workers.runner import WorkerRunner
 from pipelines.call_parts import CallWorker
 from processors.frames import EngineMetricsFrame, SendMetricsFrame
 from processors.stage import Stage
+from tests.support.logs import Logged
 
 HEARD = InputAudioRawFrame(bytes(1280), 8_000, num_channels=1)
 SAID = OutputAudioRawFrame(bytes(1280), 8_000, num_channels=1)
@@ -159,6 +161,13 @@ async def test_a_stage_that_fails_is_an_error_frame(observers: list[BaseObserver
     await run(worker_of(first, Broken(), observers=observers), [HEARD])
     (error,) = [frame for frame in first.frames if isinstance(frame, ErrorFrame)]
     assert "no ears" in error.error
+
+
+async def test_a_pause_has_no_effect_and_says_so(logged: Logged) -> None:
+    stage = Seen()
+    await run(worker_of(stage), [FrameProcessorPauseUrgentFrame(processor=stage), SAID])
+    assert passed(stage) == [SAID]
+    assert logged.text.count(f"{stage.name} cannot be paused") == 1
 
 
 def test_pipecat_s_own_base_is_named_before_it() -> None:
