@@ -59,13 +59,19 @@ class Resampler(Stage):
         self._reported = set[Resampling]()  # streams whose delay the meter knows
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Resample passing audio; other frames pass."""
+        """Resample passing audio; other frames pass.
+
+        Raises:
+            ValueError: if the audio has more than one channel; pipecat reports it as an error frame.
+        """
         await super().process_frame(frame, direction)
         if (
             isinstance(frame, (InputAudioRawFrame, OutputAudioRawFrame))
             and direction is FrameDirection.DOWNSTREAM
             and frame.sample_rate == self._in_hz
         ):
+            if frame.num_channels != 1:  # would be played at half its speed
+                raise ValueError(f"expected mono audio, got {frame.num_channels} channels")
             stream = self._inbound if isinstance(frame, InputAudioRawFrame) else self._outbound
             if stream not in self._reported:
                 self._reported.add(stream)
