@@ -146,6 +146,7 @@ def _memory_goes_back() -> Iterator[None]:
     """Give the system what codecs and models have left: glibc kept up to 5 GB of it for their threads."""
     yield
     if sys.platform == "linux" and psutil.Process().memory_info().rss > _MUCH_MEMORY_BYTES:
+        gc.collect()  # engines are cycles, with gigabytes of codecs that Python's collector does not count
         ctypes.CDLL(None).malloc_trim(0)
 
 

@@ -208,6 +208,9 @@ class EchoDetector:
         source = caller[len(caller) - said - delay : len(caller) - delay]
         if float(abs(found[delay])) <= 2 * _CLEAR_PEAK:
             return False
+        level_db = 20 * float(np.log10((rms(bot) + 1) / (rms(source) + 1)))
+        if abs(level_db) < _SAME_LEVEL_DB:
+            return True
         # Frame by frame: at other times the bot may say something of its own, such as a greeting.
         frames = [side.reshape(-1, _FRAME_SAMPLES) for side in (bot, source)]
         powers = [np.mean(frame**2, axis=1) for frame in frames]
@@ -215,7 +218,8 @@ class EchoDetector:
         products = np.mean(frames[0] * frames[1], axis=1)
         is_copy = np.abs(products) > _COPY * np.sqrt(powers[0] * powers[1])
         is_same_level = np.abs(np.log10((powers[0] + 1) / (powers[1] + 1))) < _SAME_LEVEL_DB / 10
-        return int(np.sum(is_loud & is_copy & is_same_level)) >= _COPIED_FRAMES
+        needed_frames = max(1, min(_COPIED_FRAMES, int(np.sum(is_loud))))  # a short sound has one
+        return int(np.sum(is_loud & is_copy & is_same_level)) >= needed_frames
 
     def _loss_db(self, delay: int) -> float:
         """Measure the echo's attenuation, also while the caller speaks; 0 if it is not an echo."""

@@ -56,7 +56,7 @@ async def test_a_command_that_is_killed_cuts_nobody_and_the_next_one_goes_on() -
 
             second = replace(cluster, program=await stack.enter_async_context(cluster.again()))
             await second.takes_calls()
-            assert "4 processes of an earlier command go on" in second.program.said
+            assert "Adopted 4 processes of an earlier command" in second.program.said
             assert cluster.gateways() == gateways, "the same processes"
             assert await cluster.states() == READY
             live += await place_calls(cluster, 1, stack, 120)

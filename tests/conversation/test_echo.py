@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.bursts import talk as bursts
 from moshi_phone.conversation.echo import EchoDetector
 from tests.support.echoes import Floats, clips, echo, later, on_the_phone, silence, speech, talk
 
@@ -133,3 +134,9 @@ def test_words_said_along_two_percent_slower_are_no_echo() -> None:
     for begin in range(4000, len(bot), len(words) + len(pause)):
         caller[begin : begin + len(copy)] += copy[: len(bot) - begin].astype(np.float32)
     assert found(caller, bot)[0] is None
+
+
+@pytest.mark.parametrize("delay_s", [0.08, 0.1, 0.2])
+def test_short_sounds_that_a_mirror_returns_are_no_echo(delay_s: float) -> None:
+    caller = bursts(120, seed=5).samples
+    assert found(caller, later(caller, delay_s))[0] is None

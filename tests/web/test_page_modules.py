@@ -155,7 +155,7 @@ async def test_a_sparkline_s_scale_stays_and_has_the_target_on_it() -> None:
               const { Sparkline } = await import('/web/sparkline.js');
               const svg = document.getElementById('delay-line');
               const line = new Sparkline(svg);
-              for (const ms of [0, 300, 600, 5000, 300]) line.push(ms);
+              for (const ms of [0, 380, 600, 5000, 380]) line.push(ms);
               const points = svg.querySelector('polyline').getAttribute('points').split(' ');
               return { heights: points.map((point) => Number(point.split(',')[1])),
                 target: Number(svg.querySelector('line').getAttribute('y1')) };
