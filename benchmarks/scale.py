@@ -35,7 +35,7 @@ WEBHOOKS_PER_CALL = 4  # /twiml, /status for the stream's start and its end, /st
 TOKENS_PER_FRAME = 17  # a word's, 8 of Moshi's voice, 8 of the caller's
 
 # Measured on the shared 2-core Linux machine that README's figures come from.
-LINE_CPU_MS = 26.2  # of a call-second, with 16 calls at once (python -m benchmarks.line)
+LINE_CPU_MS = 30.2  # of a call-second, with 16 calls at once (python -m benchmarks.line)
 OPUS_CPU_MS = 1.54 * FRAMES_PER_S  # both ways, of a call-second
 CODEC_MS = 45 + 42 + 14  # of one core: Mimi in and out, a frame, and the codecs that take over
 # Reckoned from the sizes of the model's arrays (README).
