@@ -77,7 +77,7 @@ async def test_a_command_that_is_killed_cuts_nobody_and_the_next_one_goes_on() -
             assert left_of(node) == []
 
             async with cluster.again() as broken_off:
-                await broken_off.says("Worker w2 starts")
+                await broken_off.says("Starting worker w2")
                 broken_off.signal(signal.SIGTERM)
                 await asyncio.wait_for(broken_off.ends(), 60)
                 assert "Traceback" not in broken_off.said
