@@ -125,12 +125,11 @@ class TwilioOutput(BaseOutputTransport, Stage):
         """Send continuous speech and marks at once; pass other frames to pipecat's queue."""
         if direction is FrameDirection.DOWNSTREAM:
             if isinstance(frame, MulawOutputFrame):
-                if self.is_watched:
-                    await FrameProcessor.process_frame(self, frame, direction)  # for observers
+                await Stage.process_frame(self, frame, direction)  # for observers
                 await self._take_mulaw(frame)
                 return
             if isinstance(frame, MarkOutputFrame):
-                await FrameProcessor.process_frame(self, frame, direction)
+                await Stage.process_frame(self, frame, direction)
                 await self._send(frame)
                 return
             if isinstance(frame, MeasurementFrame):

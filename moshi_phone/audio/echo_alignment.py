@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from moshi_phone.audio.spectrum import squared
+
 Floats = NDArray[np.float32]
 
 MAX_MOVE_SAMPLES = 160
@@ -89,7 +91,7 @@ def _whitened(near: Floats, echo: Floats) -> tuple[Floats, Floats]:
     """Filter both so that their difference is white and of unit power."""
     spectra = np.fft.rfft(np.stack((near, echo))).astype(np.complex64, copy=False)
     rest = spectra[0] - spectra[1]
-    power = _smoothed(_squared(rest)) + _MIN_REST * _smoothed(_squared(spectra[0])) + _TINY
+    power = _smoothed(squared(rest)) + _MIN_REST * _smoothed(squared(spectra[0])) + _TINY
     white = np.fft.irfft(spectra * np.sqrt(_WINDOW_SAMPLES / power), _WINDOW_SAMPLES)
     white = white.astype(np.float32, copy=False)
     return white[0], white[1]
@@ -98,8 +100,3 @@ def _whitened(near: Floats, echo: Floats) -> tuple[Floats, Floats]:
 def _smoothed(power: Floats) -> Floats:
     smoothed: Floats = np.convolve(power, np.full(_SMOOTHED_BINS, 1 / _SMOOTHED_BINS, np.float32), "same")
     return smoothed
-
-
-def _squared(spectrum: NDArray[np.complex64]) -> Floats:
-    squared: Floats = np.square(spectrum.real) + np.square(spectrum.imag)
-    return squared

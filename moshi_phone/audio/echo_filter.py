@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from moshi_phone.audio.spectrum import squared
+
 Floats = NDArray[np.float32]
 
 BLOCK_SAMPLES = 160  # 20 ms at 8 kHz: a packet of the phone's
@@ -89,8 +91,8 @@ class EchoFilter:
         padded = np.zeros(WINDOW_SAMPLES, np.float32)
         padded[-BLOCK_SAMPLES:] = rest
         error = np.fft.rfft(padded).astype(np.complex64, copy=False)
-        power = _squared(spectrum)
-        noise = _squared(error)
+        power = squared(spectrum)
+        noise = squared(error)
         self._noise = noise if self._is_new else _NOISE_MEMORY * self._noise + (1 - _NOISE_MEMORY) * noise
         self._is_new = False
         step = self._uncertainty / (power * self._uncertainty + _BLOCKS_IN_FFT * self._noise + _TINY)
@@ -99,9 +101,4 @@ class EchoFilter:
         self._response += np.fft.rfft(change).astype(np.complex64, copy=False)
         self._response *= _STAYS
         known = 1 - step * power / _BLOCKS_IN_FFT
-        self._uncertainty = _STAYS**2 * known * self._uncertainty + _CHANGES * _squared(self._response)
-
-
-def _squared(spectrum: NDArray[np.complex64]) -> Floats:
-    squared: Floats = np.square(spectrum.real) + np.square(spectrum.imag)
-    return squared
+        self._uncertainty = _STAYS**2 * known * self._uncertainty + _CHANGES * squared(self._response)

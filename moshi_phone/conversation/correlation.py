@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from moshi_phone.audio.spectrum import squared
 
 Floats = NDArray[np.float32]
 
@@ -33,7 +34,7 @@ def correlate(later: Floats, earlier: Floats) -> Floats:
     """
     size = quick_length(len(earlier))
     first, second = np.fft.rfft(earlier, size), np.fft.rfft(later, size)
-    root_1, root_2 = (np.sqrt(np.sqrt(_squared(side))) for side in (first, second))  # of the magnitudes
+    root_1, root_2 = (np.sqrt(np.sqrt(squared(side))) for side in (first, second))  # of the magnitudes
     # Whitening exponents 1/2 and 3/4: of all tried from 0 to 1, these find the weakest echo soonest.
     weights = (root_1 + _FLOOR * root_1.max() + _TINY) * (
         root_2 * np.sqrt(root_2) + _FLOOR * root_2.max() ** 1.5 + _TINY
@@ -58,7 +59,7 @@ def impulse_response(later: Floats, earlier: Floats, taps: int) -> Floats:
     """
     size = quick_length(len(later) + taps)
     first, second = np.fft.rfft(earlier, size), np.fft.rfft(later, size)
-    power = _squared(first)
+    power = squared(first)
     sums = np.cumsum(np.pad(power, _SMOOTHED_BINS, mode="reflect"), dtype=np.float64)
     smooth = (sums[2 * _SMOOTHED_BINS :] - sums[: -2 * _SMOOTHED_BINS]).astype(np.float32)
     spectrum = np.conj(first) * second / (power + np.float32(_REGULARIZATION * float(power.mean()) + 1e-9))
@@ -81,11 +82,6 @@ def _without_factors(size: int) -> int:
         while size % factor == 0:
             size //= factor
     return size
-
-
-def _squared(spectrum: NDArray[np.complexfloating[Any, Any]]) -> Floats:
-    squared: Floats = np.square(spectrum.real) + np.square(spectrum.imag)
-    return squared
 
 
 def rms(samples: Floats) -> float:

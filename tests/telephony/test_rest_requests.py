@@ -7,21 +7,11 @@ import time
 
 import pytest
 
-from moshi_phone.telephony.rest import PlacedCall, TwilioApi
+from moshi_phone.telephony.rest import TwilioApi
 from moshi_phone.telephony.rest_errors import TwilioError
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER, FakeTwilioApi
 from tests.support.fake_sleep import Naps
-
-TO = "+15551234567"
-CALLS = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Calls"
-
-
-async def place(
-    api: TwilioApi, to: str = TO, from_: str = NUMBER, status_url: str | None = None
-) -> PlacedCall:
-    return await api.place_call(
-        to=to, from_=from_, twiml="<Response/>", ring_secs=30, limit_secs=3600, status_url=status_url
-    )
+from tests.telephony.test_rest import place
 
 
 @pytest.mark.parametrize(
