@@ -15,7 +15,7 @@ import { Transcript } from "./transcript.js";
 import { TurnsView } from "./turns_view.js";
 
 const $ = (id) => document.getElementById(id);
-const LAST_WORDS_MS = 1000;
+const LAST_WORDS_MS = 20_000; // the server ends a call's events within this time, even when the call's parts end slowly
 
 const names = () => ({ caller: $("you-name").textContent, bot: $("bot-name").textContent });
 const phone = new PhoneView();
@@ -125,14 +125,18 @@ function talk(own) {
   $("save-recording").hidden = false;
   $("save-transcript").hidden = true;
   unfollow = followCall(own.callSid, {
-    onMetrics: (now) => metrics.show(now),
-    onWords: (lines) => showWords(own, lines),
-    onTurns: (now) => turns.show(now),
+    onMetrics: (now) => isShown(own) && metrics.show(now),
+    onWords: (lines) => isShown(own) && showWords(lines),
+    onTurns: (now) => isShown(own) && turns.show(now),
   });
 }
 
-function showWords(own, lines) {
-  if (answered?.recording !== own.recording) return; // another call was answered meanwhile
+/** False once another call was answered: the events of an ended call go on for a while. */
+function isShown(own) {
+  return answered?.recording === own.recording;
+}
+
+function showWords(lines) {
   transcript.show(lines);
   $("save-transcript").hidden = transcript.empty;
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def lag_s(sides: NDArray[np.float32]) -> float:
     return float(np.argmax(alike) - (len(said) - 1)) / RATE_HZ
 
 
-async def test_a_whole_call(tmp_path: Path) -> None:
+async def test_a_whole_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = ServerState(
         ParrotEngine(delay_s=0.4), auth=StreamAuth.for_account("secret"), engine_reason="as asked"
     )
@@ -78,9 +79,20 @@ async def test_a_whole_call(tmp_path: Path) -> None:
         await page.wait_for_function(silent, arg=await page.get_by_role("meter", name="You").element_handle())
         await expect(page.get_by_role("timer")).to_have_text(re.compile(r"^0:\d\d$"))
 
+        told, report = asyncio.Event(), line.reports.end
+
+        async def report_slowly(*end: Any) -> None:
+            await told.wait()
+            await report(*end)
+
+        monkeypatch.setattr(line.reports, "end", report_slowly)
         await page.get_by_role("button", name="Hang up").click()
         await expect(page.get_by_role("status")).to_have_text("You hung up.")
+        await page.wait_for_timeout(1_500)  # the caller's last words may come as late as this
+        call.observations.transcript.add(" Goodbye.", call.secs, "caller")
+        told.set()
         await line.calls.wait_until_idle()
+        await expect(page.get_by_role("log")).to_contain_text("Goodbye.")
         assert line.engine.running == 0
         assert call.observations.metrics.frames >= frames > 0
         reason, _ = await call.wait_for_end()
