@@ -28,6 +28,14 @@ MOST_TURN_CHARS = 2_000  # each interim transcription repeats its whole turn; a 
 TURN_HEAD, TURN_PROBABILITY = 2, 0.5  # of the recognizer's pause heads; Kyutai's own choice
 NS_PER_S = 1_000_000_000
 
+CALLER_FRAMES = (
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
+"""The frames of the caller's words and turns, which a full-duplex service pushes in both directions."""
+
 
 class WordFrames:
     """Creates frames from an engine's steps, like pipecat's own full-duplex service.
