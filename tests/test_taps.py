@@ -23,7 +23,8 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from moshi_phone.server.web.health import status_of
-from moshi_phone.server.web.monitoring import details, metrics
+from moshi_phone.server.web.monitoring import details
+from moshi_phone.server.web.prometheus import metrics
 from moshi_phone.testing.engine import FakeEngine
 from tests.support.phone import start_message
 from tests.support.simulated import SimulatedPhone, run_simulated

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from moshi_phone.access.refusals import RefusalCounts
 from moshi_phone.cluster.fleet import WorkerState, state_of
 from moshi_phone.cluster.worker_client import WorkerReport
-from moshi_phone.server.web.monitoring import refusals_metric
+from moshi_phone.server.web.prometheus import refusals_metric
 from moshi_phone.server.web.server_status import LoadStatus, Phase, ServerStatus
 
 NOBODY = "No worker takes calls now; the cluster's log says why."

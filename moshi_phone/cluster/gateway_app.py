@@ -17,7 +17,7 @@ from moshi_phone.server.web.health import health_router
 from moshi_phone.server.web.history import history_router
 from moshi_phone.server.web.monitoring import monitoring_router
 from moshi_phone.server.web.say import say_router
-from moshi_phone.telephony.webhooks import webhooks
+from moshi_phone.telephony.webhooks import CallAnswers, webhooks
 
 _CONNECT_TO = "'self' ws: wss:"  # the page's streams go to the workers, which are other origins
 
@@ -47,12 +47,14 @@ def create_gateway_app(
         webhooks(
             stream_auth,
             router.refusals,
-            router.answer,
-            router.after_transfer,
+            CallAnswers(
+                incoming=router.answer,
+                after_transfer=router.after_transfer,
+                after_stream=router.next_step,
+                after_message=router.after_message,
+                whisper=router.whisper,
+            ),
             router.note_status,
-            next_step=router.next_step,
-            after_message=router.after_message,
-            whisper=router.whisper,
         )
     )
     app.include_router(monitoring_router(calls, dashboard_auth.check))

@@ -96,16 +96,23 @@ def _choose(options: EngineOptions) -> EngineChoice:
     if remote:
         return _remote_engine(options)
     if options.engine == "parrot":
-        if options.persona:
-            raise EngineUnavailable(
-                "The parrot takes no persona; leave out --persona, or take --engine moshi."
-            )
-        if options.greets_in_words:
-            raise EngineUnavailable(
-                "The parrot cannot say given words; leave out --greeting, or take --engine moshi."
-            )
-        return EngineChoice(_parrot(options), "as asked", left_out=_left_out_by_parrot(options))
-    # Only now: importing mlx and querying the driver take time, and other engines need neither.
+        return _requested_parrot(options)
+    return _moshi_or_parrot(options)
+
+
+def _requested_parrot(options: EngineOptions) -> EngineChoice:
+    if options.persona:
+        raise EngineUnavailable("The parrot takes no persona; leave out --persona, or take --engine moshi.")
+    if options.greets_in_words:
+        raise EngineUnavailable(
+            "The parrot cannot say given words; leave out --greeting, or take --engine moshi."
+        )
+    return EngineChoice(_parrot(options), "as asked", left_out=_left_out_by_parrot(options))
+
+
+def _moshi_or_parrot(options: EngineOptions) -> EngineChoice:
+    """Create Moshi, or a parrot if the choice is free and mlx has no accelerator."""
+    # Not for the other engines: importing mlx and querying the driver take time.
     found = accelerator()
     card = unused_gpu()
     hint = f"to have Moshi on it: {nvidia.REMEDY}; " if card else ""
@@ -132,7 +139,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
 
 
 def _left_out_by_parrot(options: EngineOptions) -> tuple[str, ...]:
-    """Return the set options that only a model supports."""
+    """Return the set options that the parrot ignores."""
     # A persona, or one of PersonaPlex's voices, selects a model by itself.
     is_named = options.model not in ("", PERSONAPLEX_REPO)
     asked = {

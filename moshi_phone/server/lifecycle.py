@@ -7,7 +7,7 @@ import errno
 import gc
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from functools import partial
 
 import uvicorn
@@ -15,7 +15,7 @@ from loguru import logger
 
 from moshi_phone.access.public_address import HEALTH_PATH, TWIML_PATH, PublicAddress
 from moshi_phone.access.tokens import StreamTokens
-from moshi_phone.engines.choose import create_engine
+from moshi_phone.engines.choose import EngineChoice, create_engine
 from moshi_phone.engines.personas import check_sections
 from moshi_phone.engines.stop_engine import stop_engine
 from moshi_phone.runtime.errors import UserError
@@ -93,12 +93,7 @@ async def running_server(
             logger.warning("--insecure: without TWILIO_AUTH_TOKEN, anyone who finds this server can use it.")
         await stack.enter_async_context(state.background())
         if options.web.admin_port is not None:
-            admin = listen(options.web.admin_host, options.web.admin_port, "admin-")
-            stack.callback(admin.close)
-            await stack.enter_async_context(
-                listening(uvicorn_config(create_admin_app(LocalCalls(state), options.web)), admin)
-            )
-            logger.info("Monitoring at http://{}:{}/metrics", *admin.getsockname()[:2])
+            await stack.enter_async_context(_admin_server(state, options.web.admin_port))
         # Before the server: the stack unwinds in reverse, so no request can reach a stopped engine.
         stack.push_async_callback(stop_engine, choice.engine)
         config = uvicorn_config(create_app(state, run_call, on_status))
@@ -108,15 +103,7 @@ async def running_server(
         stack.push_async_callback(check.stop)
         await stop.unless_stopped(_check_reach(options, state, pointer, check))
         await stop.unless_stopped(state.startup.run(choice.engine, logger.info))
-        if options.calls.transfer_notice and "say" not in choice.engine.capabilities:
-            logger.warning(
-                "The engine {} cannot say given words; --transfer-notice is ignored.", choice.engine.name
-            )
-        if choice.engine.supported_overrides:
-            check_sections(choice.personas, choice.engine)
-        elif choice.personas.sections:
-            logger.warning("The engine {} takes no personas; --personas is ignored.", choice.engine.name)
-        check_hours(choice.personas, options)
+        _check_loaded_engine(choice, options)
         # Exempt the loaded objects from garbage collection, which would scan all of them during calls.
         gc.collect()
         gc.freeze()
@@ -136,6 +123,32 @@ async def running_server(
             logger.info("Opening a tunnel")
             await stop.unless_stopped(tunnel.start())
         yield state
+
+
+@asynccontextmanager
+async def _admin_server(state: ServerState, port: int) -> AsyncIterator[None]:
+    """Serve ``--admin-port`` while the block runs."""
+    options = state.settings.web
+    with closing(listen(options.admin_host, port, "admin-")) as admin:
+        async with listening(uvicorn_config(create_admin_app(LocalCalls(state), options)), admin):
+            logger.info("Monitoring at http://{}:{}/metrics", *admin.getsockname()[:2])
+            yield
+
+
+def _check_loaded_engine(choice: EngineChoice, options: Settings) -> None:
+    """Check the options against what the engine supports, which some engines know only when loaded.
+
+    Raises:
+        UserError: if a persona of ``--personas`` asks for what the engine lacks.
+    """
+    engine = choice.engine
+    if options.calls.transfer_notice and "say" not in engine.capabilities:
+        logger.warning("The engine {} cannot say given words; --transfer-notice is ignored.", engine.name)
+    if engine.supported_overrides:
+        check_sections(choice.personas, engine)
+    elif choice.personas.sections:
+        logger.warning("The engine {} takes no personas; --personas is ignored.", engine.name)
+    check_hours(choice.personas, options)
 
 
 def _note_failure(state: ServerState, _: object, error: BaseException | None, __: object) -> None:

@@ -24,8 +24,7 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.startup import watching
 from moshi_phone.telephony import twiml
-from moshi_phone.telephony.incoming_call import IncomingCall
-from moshi_phone.telephony.webhooks import webhooks
+from moshi_phone.telephony.webhooks import CallAnswers, webhooks
 
 STOP_LOADING_SECS = 5.0  # for a load in progress when the process stops
 
@@ -131,15 +130,19 @@ class RunnerState:
 def message_routes(state: ServerState) -> list[BaseRoute]:
     """Return the routes at which Twilio reports messages and transfers; the runner answers calls itself."""
 
-    async def answer(_: IncomingCall) -> str:
-        return twiml.reject("rejected")  # its route is left out
+    async def unused(*_: object) -> str:  # its route is left out
+        return twiml.reject("rejected")
 
     router = webhooks(
         replace(state.auth, address=state.webhooks),
         state.refusals,
-        answer,
-        lambda call, how: after_transfer(call, how, state),
-        after_message=lambda call: after_message(call, state),
+        CallAnswers(
+            incoming=unused,
+            after_transfer=lambda call, status: after_transfer(call, status, state),
+            after_stream=unused,
+            after_message=lambda call: after_message(call, state),
+            whisper=unused,
+        ),
     )
     return [
         route for route in router.routes if getattr(route, "path", "") in (RECORDED_PATH, TRANSFERRED_PATH)

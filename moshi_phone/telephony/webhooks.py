@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 from loguru import logger
@@ -34,137 +35,161 @@ CONVERSED = ("completed", "answered")
 Answer = Callable[[IncomingCall], Awaitable[str]]
 AfterTransfer = Callable[[IncomingCall, str], Awaitable[str]]
 OnStatus = Callable[[str, str], None]
-NextStep = Callable[[IncomingCall, int, int], Awaitable[str]]
+AfterStream = Callable[[IncomingCall, int, int], Awaitable[str]]
+Whisper = Callable[[str], Awaitable[str]]
 
-_MAX_ANSWERED = 4_000  # of 1.5 kB each with the answer
+MAX_REMEMBERED = 4_000  # answers of 1.5 kB each
 
 
-def webhooks(  # noqa: PLR0915 - one route after another
+@dataclass(frozen=True)
+class CallAnswers:
+    """Returns the TwiML for each question about a call.
+
+    Attributes:
+        incoming: for an incoming call.
+        after_transfer: for a call after a transfer, given Twilio's ``DialCallStatus``.
+        after_stream: for a call whose stream has ended, given the number of broken streams and the seconds on
+            hold.
+        after_message: for a call whose caller has left a message; its parameters name the recording.
+        whisper: for the person who answers a transfer, given the SID of the caller's call.
+    """
+
+    incoming: Answer
+    after_transfer: AfterTransfer
+    after_stream: AfterStream
+    after_message: Answer
+    whisper: Whisper
+
+
+def webhooks(
     auth: StreamAuth,
     refusals: Refusals,
-    answer: Answer,
-    after_transfer: AfterTransfer,
+    answers: CallAnswers,
     on_status: OnStatus | None = None,
-    *,
-    next_step: NextStep | None = None,
-    after_message: Answer | None = None,
-    whisper: Callable[[str], Awaitable[str]] | None = None,
     line_number: Callable[[], str | None] = lambda: None,
 ) -> APIRouter:
-    """Create ``POST /twiml``, ``/twiml/next``, ``/transferred``, ``/recorded``, ``/whisper`` and ``/status``.
+    """Create the routes of Twilio's webhooks, one for each answer, and ``POST /status``.
 
     Args:
-        auth: verifies signatures, mints tokens, and holds the public URL.
+        auth: verifies signatures, and holds the public URL.
         refusals: counts and logs refused webhooks.
-        answer: returns the TwiML for an incoming call.
-        after_transfer: returns the TwiML for a call after a transfer, given Twilio's ``DialCallStatus``.
+        answers: returns the TwiML.
         on_status: called with each call's SID and status, whichever URL it was reported to; for an answering
             machine, ``machine_…`` (Twilio's ``AnsweredBy``).
-        next_step: returns the TwiML for a call whose stream has ended, given the number of broken streams and
-            the seconds on hold.
-        after_message: returns the TwiML for a call whose caller has left a message; its parameters name the
-            recording.
-        whisper: returns the TwiML for the person who answers a transfer, given the SID of the caller's call.
         line_number: returns the number routed here, E.164; None if unknown.
     """
-    answered: dict[str, str] = {}  # by signature, which covers the question: asked twice, done once
-    router, forms = APIRouter(), WebhookForms(auth, refusals)
+    handlers = WebhookHandlers(WebhookForms(auth, refusals), answers, on_status or _ignore, line_number)
+    router = APIRouter()
+    router.post(TWIML_PATH)(handlers.incoming)
+    router.post(TRANSFERRED_PATH)(handlers.after_transfer)
+    router.post(NEXT_PATH)(handlers.after_stream)
+    router.post(RECORDED_PATH)(handlers.after_message)
+    router.post(WHISPER_PATH)(handlers.whisper)
+    router.post(STATUS_PATH, status_code=204)(handlers.status)
+    return router
 
-    async def once(request: Request, answer: Callable[[], Awaitable[str]]) -> Response:
+
+class WebhookHandlers:
+    """The routes' functions. Arguments as of ``webhooks``."""
+
+    def __init__(
+        self,
+        forms: WebhookForms,
+        answers: CallAnswers,
+        on_status: OnStatus,
+        line_number: Callable[[], str | None],
+    ) -> None:
+        self._forms = forms
+        self._answers = answers
+        self._on_status = on_status
+        self._line_number = line_number
+        self._remembered: dict[str, str] = {}  # TwiML by the request's signature, which covers the question
+
+    async def incoming(self, request: Request) -> Response:
+        """Answer an incoming call."""
+        form = await self._forms.read(request, TWIML_PATH)
+        # With one URL in both of the console's fields, reports of a call's end also come here.
+        if self._is_end(form):
+            return _xml(nothing())
+        call = self._call(form)
+        with call_context(call.call_sid):
+            return await self._once(request, lambda: self._answers.incoming(call))
+
+    async def after_stream(self, request: Request) -> Response:
+        """Answer for a call whose stream has ended."""
+        form = await self._forms.read(request, NEXT_PATH)
+        if self._is_end(form):
+            return _xml(nothing())
+        call = self._call(form)
+        resumes, held_secs = (number_in_query(request, name) for name in ("resumes", "held"))
+        with call_context(call.call_sid):
+            return await self._once(request, lambda: self._answers.after_stream(call, resumes, held_secs))
+
+    async def after_transfer(self, request: Request) -> Response:
+        """Answer for a call after a transfer, whether anybody answered it or not."""
+        form = await self._forms.read(request, TRANSFERRED_PATH)
+        call = self._call(form)
+        with call_context(call.call_sid):
+            _log_dial_error(form)
+            if self._is_end(form):
+                return _xml(nothing())  # the caller hung up while the other phone rang
+            status = str(form.get("DialCallStatus", ""))
+            return await self._once(request, lambda: self._answers.after_transfer(call, status))
+
+    async def after_message(self, request: Request) -> Response:
+        """Answer for a call whose caller has left a message, or has hung up."""
+        call = self._call(await self._forms.read(request, RECORDED_PATH))
+        with call_context(call.call_sid):
+            return _xml(await self._answers.after_message(call))
+
+    async def whisper(self, request: Request) -> Response:
+        """Return the whisper for the person who answers a transfer."""
+        await self._forms.read(request, WHISPER_PATH)
+        call_sid = request.query_params.get("call", "")  # trusted: the signature covers the query
+        return _xml(await self._answers.whisper(call_sid))
+
+    async def status(self, request: Request) -> None:
+        """Process the status of a call or of its stream."""
+        form = await self._forms.read(request, STATUS_PATH, is_call=False)
+        sid = str(form.get("CallSid", ""))
+        with call_context(sid):
+            _log_status(form)
+            if "AnsweredBy" in form:
+                self._on_status(sid, str(form["AnsweredBy"]))
+            elif "CallStatus" in form:  # absent in events of the stream
+                self._on_status(sid, str(form["CallStatus"]))
+
+    async def _once(self, request: Request, answer: Callable[[], Awaitable[str]]) -> Response:
         """Answer a question once; return the same answer to Twilio's retry, or to a replay."""
         signature = request.headers.get(HEADER, "")
-        if signature in answered:
-            return _xml(answered[signature])
+        if signature in self._remembered:
+            return _xml(self._remembered[signature])
         document = await answer()
         if signature:  # unsigned requests, with --insecure, have nothing that identifies a repetition
-            answered[signature] = document
-            if len(answered) > _MAX_ANSWERED:
-                del answered[next(iter(answered))]  # the oldest
+            self._remembered[signature] = document
+            if len(self._remembered) > MAX_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]  # the oldest
         return _xml(document)
 
-    def note_end(form: FormData) -> bool:
+    def _is_end(self, form: FormData) -> bool:
         """Forward a report of a call's end; return whether it is one."""
         status = str(form.get("CallStatus", "")).lower()
         if status not in ENDED:
             return False
         _log_status(form)
-        if on_status:
-            on_status(str(form["CallSid"]), status)
+        self._on_status(str(form["CallSid"]), status)
         return True
 
-    @router.post(TWIML_PATH)
-    async def twiml(request: Request) -> Response:
-        """Answer an incoming call."""
-        form = await forms.read(request, TWIML_PATH)
-        # With one URL in both of the console's fields, reports of a call's end also come here.
-        if note_end(form):
-            return _xml(nothing())
-        call = _call(form, line_number())
-        with call_context(call.call_sid):
-            return await once(request, lambda: answer(call))
+    def _call(self, form: FormData) -> IncomingCall:
+        return IncomingCall.from_form({name: str(value) for name, value in form.items()}, self._line_number())
 
-    if next_step is not None:
 
-        @router.post(NEXT_PATH)
-        async def after_stream(request: Request) -> Response:
-            """Answer for a call whose stream has ended."""
-            form = await forms.read(request, NEXT_PATH)
-            if note_end(form):
-                return _xml(nothing())
-            call = _call(form, line_number())
-            resumes, held_secs = (number_in_query(request, name) for name in ("resumes", "held"))
-            with call_context(call.call_sid):
-                return await once(request, lambda: next_step(call, resumes, held_secs))
-
-    @router.post(TRANSFERRED_PATH)
-    async def transferred(request: Request) -> Response:
-        """Answer for a call after a transfer, answered or not."""
-        form = await forms.read(request, TRANSFERRED_PATH)
-        call = _call(form, line_number())
-        with call_context(call.call_sid):
-            _log_dial_error(form)
-            if note_end(form):
-                return _xml(nothing())  # the caller hung up while the other phone rang
-            return await once(request, lambda: after_transfer(call, str(form.get("DialCallStatus", ""))))
-
-    if after_message is not None:
-
-        @router.post(RECORDED_PATH)
-        async def recorded(request: Request) -> Response:
-            """Answer for a call whose caller has left a message, or has hung up."""
-            call = _call(await forms.read(request, RECORDED_PATH), line_number())
-            with call_context(call.call_sid):
-                return _xml(await after_message(call))
-
-    if whisper is not None:
-
-        @router.post(WHISPER_PATH)
-        async def whispered(request: Request) -> Response:
-            """Return the whisper for the person who answers a transfer."""
-            await forms.read(request, WHISPER_PATH)
-            return _xml(await whisper(request.query_params.get("call", "")))  # the signature covers the query
-
-    @router.post(STATUS_PATH, status_code=204)
-    async def status(request: Request) -> None:
-        """Process the status of a call or of its stream."""
-        form = await forms.read(request, STATUS_PATH, is_call=False)
-        sid = str(form.get("CallSid", ""))
-        with call_context(sid):
-            _log_status(form)
-            if on_status and "AnsweredBy" in form:
-                on_status(sid, str(form["AnsweredBy"]))
-            elif on_status and "CallStatus" in form:  # absent in events of the stream
-                on_status(sid, str(form["CallStatus"]))
-
-    return router
+def _ignore(_call_sid: str, _status: str) -> None:
+    pass
 
 
 def _xml(document: str) -> Response:
     return Response(document, media_type="application/xml")
-
-
-def _call(form: FormData, line_number: str | None) -> IncomingCall:
-    return IncomingCall.from_form({name: str(value) for name, value in form.items()}, line_number)
 
 
 def _log_dial_error(form: FormData) -> None:

@@ -18,7 +18,7 @@ from moshi_phone.audio.histogram import Histogram
 from moshi_phone.cluster.aggregate import merged_metrics
 from moshi_phone.cluster.fleet import WorkerState
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.web.monitoring import metrics
+from moshi_phone.server.web.prometheus import metrics
 from moshi_phone.testing.engine import FakeEngine
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -22,7 +22,7 @@ from moshi_phone.rehearse.rehearsal import RehearsalResult, Target, rehearse
 from moshi_phone.rehearse.report import write_report
 from moshi_phone.rehearse.table import checklist, distributions
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.web.monitoring import metrics
+from moshi_phone.server.web.prometheus import metrics
 from moshi_phone.testing.engine import FakeEngine
 from tests.rehearse import simulated
 from tests.support.phone import serving

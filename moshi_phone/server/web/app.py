@@ -27,7 +27,7 @@ from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.server.web.monitoring import monitoring_router
 from moshi_phone.server.web.say import say_router
 from moshi_phone.telephony.media_stream import Start
-from moshi_phone.telephony.webhooks import ENDED, OnStatus, webhooks
+from moshi_phone.telephony.webhooks import ENDED, CallAnswers, OnStatus, webhooks
 
 
 def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None = None) -> FastAPI:
@@ -62,12 +62,8 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         webhooks(
             replace(state.auth, address=state.webhooks),  # Twilio signs the URL of the webhook
             state.refusals,
-            lambda call: answer_call(call, state),
-            lambda call, how: after_transfer(call, how, state),
+            _answers(state),
             note_status,
-            whisper=lambda call_sid: whisper(call_sid, state),
-            after_message=lambda call: after_message(call, state),
-            next_step=lambda call, resumes, held_secs: next_step(call, resumes, held_secs, state),
             line_number=lambda: state.line_number,
         )
     )
@@ -93,3 +89,13 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         await handle_stream(websocket, state, run_call, admit)
 
     return app
+
+
+def _answers(state: ServerState) -> CallAnswers:
+    return CallAnswers(
+        incoming=lambda call: answer_call(call, state),
+        after_transfer=lambda call, status: after_transfer(call, status, state),
+        after_stream=lambda call, resumes, held_secs: next_step(call, resumes, held_secs, state),
+        after_message=lambda call: after_message(call, state),
+        whisper=lambda call_sid: whisper(call_sid, state),
+    )

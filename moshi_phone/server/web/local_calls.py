@@ -15,7 +15,8 @@ from moshi_phone.server.calls.summary import words
 from moshi_phone.server.web.browser_phone import chosen, offers
 from moshi_phone.server.web.calls_source import CallUpdate
 from moshi_phone.server.web.health import status_of
-from moshi_phone.server.web.monitoring import details, metrics, metrics_of
+from moshi_phone.server.web.monitoring import details, metrics_of
+from moshi_phone.server.web.prometheus import metrics
 from moshi_phone.server.web.server_status import ServerStatus
 
 

@@ -10,7 +10,7 @@ from prometheus_client.exposition import generate_latest
 from moshi_phone.engines.duplex import BackendStatus
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.health import status_of
-from moshi_phone.server.web.monitoring import metrics
+from moshi_phone.server.web.prometheus import metrics
 from moshi_phone.server.web.server_status import LoadStatus, Phase, ServerStatus
 from moshi_phone.testing.engine import FakeEngine
 
