@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from loguru import logger
@@ -12,7 +12,9 @@ from loguru import logger
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.redact import redact
 from moshi_phone.access.refusal import Refusal, RefusalCause, Where
+from moshi_phone.cluster.lost_calls import redirect
 from moshi_phone.cluster.rpc import RpcClient, RpcError
+from moshi_phone.cluster.silent_workers import SilentWorkers
 from moshi_phone.cluster.worker_client import SOON_SECS, WorkerClient, WorkerReport
 from moshi_phone.cluster.worker_load import WorkerLoad
 from moshi_phone.server.calls.call_rows import refused_as
@@ -57,6 +59,7 @@ class CallRouter:
         self._options = state.settings.calls
         self._judge = judge
         self._load = WorkerLoad()
+        self._silent = SilentWorkers()
         self._workers: Mapping[str, WorkerClient] = {}  # by name; replaced with each view from the manager
         self._gateway_url: str | None = None
         self.reports: dict[str, WorkerReport] = {}  # the last report of each worker that answers
@@ -74,11 +77,39 @@ class CallRouter:
         """Replace the set of workers and the public URL of the webhooks."""
         self._workers, self._gateway_url = workers, gateway_url
         self._load.keep_only(set(workers))
+        self._silent.keep_only(set(workers))
         self.reports = {name: report for name, report in self.reports.items() if name in workers}
 
     async def refresh(self) -> None:
         """Request a report from every worker."""
         await asyncio.gather(*(self._look_at(worker) for worker in self._workers.values()))
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether to ask for reports again at once: a worker with calls has missed one request."""
+        return self._silent.in_doubt
+
+    def redirect_lost(self, *, is_first: bool) -> None:
+        """Redirect the phone calls of vanished workers through Twilio's API. Does not block.
+
+        Args:
+            is_first: whether this gateway is the one that does so.
+        """
+        lost = self._silent.take_lost(time.monotonic())
+        if lost and is_first:
+            self._run(self._redirect(lost))
+
+    async def _redirect(self, lost: dict[str, int]) -> None:
+        questions = [peer.ask("asked", list(lost), within_secs=SOON_SECS) for peer in self.peers]
+        answers = await asyncio.gather(*questions, return_exceptions=True)
+        heard = [one for one in answers if not isinstance(one, BaseException)]  # a failing one has not asked
+        asked = {sid for sids in (self.asked(list(lost)), *heard) for sid in sids}
+        if left := {sid: resumes for sid, resumes in lost.items() if sid not in asked}:
+            await redirect(left, self._state)
+
+    def asked(self, call_sids: Sequence[str]) -> list[str]:
+        """Return those of the calls about which Twilio has asked this gateway lately."""
+        return self._silent.asked(call_sids)
 
     async def answer(self, call: IncomingCall) -> str:
         """Answer the webhook of a new call with TwiML."""
@@ -136,8 +167,11 @@ class CallRouter:
             resumes: number of its streams that broke off before this one.
             held_secs: how long it has been on hold.
         """
+        self._silent.note_asked(call.call_sid, time.monotonic())
 
         async def ask(worker: WorkerClient) -> str | PendingCall | None:
+            if self._silent.has_vanished(worker.name, time.monotonic()):
+                return None  # the caller would wait for it
             try:
                 return await worker.next_step(call, resumes)
             except RpcError:
@@ -164,9 +198,12 @@ class CallRouter:
     def note_status(self, call_sid: str, status: str) -> None:
         """Notify the workers of a call that has ended. Does not block."""
         if status in ENDED:
-            telling = asyncio.create_task(self._tell_hung_up(call_sid))
-            self._telling.add(telling)
-            telling.add_done_callback(self._telling.discard)
+            self._run(self._tell_hung_up(call_sid))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     async def _tell_hung_up(self, call_sid: str) -> None:
         asked = [worker.note_hung_up(call_sid) for worker in self._workers.values()]
@@ -270,7 +307,9 @@ class CallRouter:
             report = await worker.report(self._gateway_url)
         except RpcError:
             self._load.update(worker.name, None)
+            self._silent.note_silence(worker.name)
             self.reports.pop(worker.name, None)
         else:
+            self._silent.note(worker.name, report.phone_calls, time.monotonic())
             self._load.update(worker.name, report)
             self.reports[worker.name] = report

@@ -8,7 +8,7 @@ through a gateway: the TwiML contains the worker's URL.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -154,6 +154,10 @@ class Gateway(RpcServer):
         """Return this gateway's refusals."""
         return self.router.refusals.counts
 
+    async def asked(self, call_sids: Sequence[str]) -> list[str]:
+        """Return those of the calls about which Twilio has asked this gateway lately."""
+        return self.router.asked(call_sids)
+
     async def note_transfer(self, call: IncomingCall, how: str) -> bool:
         """Enter and report the result of a transfer; return whether the call's row is here."""
         return note_transfer(call, how, self.state)
@@ -247,8 +251,9 @@ class Gateway(RpcServer):
 
     async def _keep_looking(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECS)
+            await asyncio.sleep(0 if self.router.in_doubt else LOOK_SECS)
             await asyncio.gather(self.router.refresh(), self._ask_peers())
+            self.router.redirect_lost(is_first=self._is_first)
 
     async def _ask_peers(self) -> None:
         """Poll the other gateways' refusals: any gateway can be scraped, and reports for all."""
@@ -263,6 +268,13 @@ class Gateway(RpcServer):
         others = [(name, handle) for name, handle in self._view.gateways.items() if name != self.name]
         answers = await asyncio.gather(*(ask(name, handle) for name, handle in others))
         self._peers = dict(answer for answer in answers if answer is not None)
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether no gateway before this one answers: one of them acts for all."""
+        names = list(self._view.gateways)
+        before = names[: names.index(self.name)] if self.name in names else names
+        return not any(name in self._peers for name in before)
 
     def all_refusals(self) -> dict[str, RefusalCounts]:
         """Return each gateway's refusals, by its name; those of others are up to a second old."""

@@ -30,7 +30,7 @@ from moshi_phone.server.calls.answering import connect
 from moshi_phone.server.calls.draining import CLOSING, drain
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.incoming import answer_call, note_transfer, take_message
-from moshi_phone.server.calls.next_step import may_resume, next_step, note_hung_up
+from moshi_phone.server.calls.next_step import may_resume, next_step, note_hung_up, phone_calls
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import RunCall, ServerState
 from moshi_phone.server.calls.whisper import whisper
@@ -84,6 +84,7 @@ class Worker(RpcServer):
             over=self._running.done(),
             failure=self._failure,
             status=status_of(state) if state else None,
+            phone_calls=phone_calls(state) if state else {},
         )
 
     async def running_calls(self) -> list[dict[str, Any]]:

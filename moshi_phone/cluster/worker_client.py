@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from moshi_phone.access.refusal import Refusal
@@ -24,6 +25,7 @@ class WorkerReport:
         over: whether it has ended, so that its process can be killed.
         failure: why it could not start, in one sentence, or None.
         status: the status of its server; None until the server has its engine and its URL.
+        phone_calls: its calls at Twilio, with the number of their streams that broke off, by SID.
     """
 
     name: str
@@ -32,6 +34,7 @@ class WorkerReport:
     over: bool = False
     failure: str | None = None
     status: ServerStatus | None = None
+    phone_calls: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def takes_calls(self) -> bool:

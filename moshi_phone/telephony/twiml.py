@@ -93,6 +93,17 @@ def hold(text: str | None, secs: int, next_url: str) -> str:
     return str(response)
 
 
+def ask(next_url: str) -> str:
+    """Ask for the next step at once.
+
+    Args:
+        next_url: where Twilio asks.
+    """
+    response = VoiceResponse()
+    response.redirect(next_url + _AGAIN, method="POST")
+    return str(response)
+
+
 def reject(reason: Literal["busy", "rejected"]) -> str:
     """Reject the call unanswered: with the busy tone, or the message that the number is not in service.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,8 @@ from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
 from tests.cluster.local_cluster import PUBLIC, LocalCluster, local_cluster, settings
 from tests.cluster.test_gateway import TWIML, sid, worker_of
+from tests.cluster.test_untaken_calls import of_account
+from tests.fakes.twilio_api import FakeTwilioApi
 from tests.server.calls.test_next_step import verbs
 from tests.support.phone import Phone
 from tests.support.waiting import until
@@ -97,6 +101,41 @@ async def test_the_callers_of_a_worker_that_died_are_led_to_another_one(*, forge
             assert incoming is not None
             assert incoming.from_ == "+15551234567"
         dead.alive = True
+
+
+@pytest.mark.parametrize("asks", [False, True])
+async def test_the_callers_of_a_machine_that_vanished_are_led_to_another_one(
+    twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, asks: bool
+) -> None:
+    """Its sockets stay open, so Twilio does not ask; unless it does, and then it is told nothing more."""
+    monkeypatch.setattr("moshi_phone.cluster.silent_workers.SILENT_SECS", 0.3)
+    monkeypatch.setattr("moshi_phone.cluster.gateway.LOOK_SECS", 0.1)
+    options = ClusterOptions(workers=2, gateways=2)
+    async with local_cluster(options, of_account(twilio, tmp_path)) as cluster:
+        twiml = await cluster.voice.call_in(TWIML, sid(1))
+        other = await cluster.voice.call_in(TWIML, sid(2))
+        assert worker_of(other) != worker_of(twiml)
+        twilio.put_in_progress(sid(1))
+        twilio.put_in_progress(sid(2))
+        async with calling(cluster, twiml), cluster.voice.obey(other, sid(2)) as (phone, _):
+            await talk(phone)
+            await asyncio.sleep(0.3)  # both gateways have a report with the calls
+            dead = cluster.runtime.processes[worker_of(twiml)]
+            dead.alive = False
+            if asks:
+                again = await cluster.voice.after(twiml, sid(1))
+                await asyncio.sleep(1.0)
+            else:
+                await until(lambda: twilio.made("POST", "/Calls/"))
+                (told,) = twilio.made("POST", f"/Calls/{sid(1)}")
+                dead.unanswered.clear()
+                again = await cluster.voice.after(told["Twiml"][0], sid(1))
+                assert "next_step" not in dead.unanswered, "nobody waits for it"
+            async with calling(cluster, again):
+                assert worker_of(again) == worker_of(other)
+                await asyncio.sleep(0.5)
+            assert len(twilio.made("POST", "/Calls/")) == (not asks), "once, and of no other call"
+            dead.alive = True
 
 
 async def test_an_update_hands_over_the_calls_that_outlast_it() -> None:

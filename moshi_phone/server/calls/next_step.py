@@ -104,6 +104,18 @@ def may_resume(call: Call, state: ServerState) -> bool:
     )
 
 
+def phone_calls(state: ServerState) -> dict[str, int]:
+    """Return the phone calls that are here or whose streams are to come.
+
+    Returns:
+        Number of streams that broke off, by SID.
+    """
+    expected = state.expected.all()
+    coming = {sid: one.resumes for sid, one in expected.items() if state.reservations.is_made(sid)}
+    running = (call for call in state.calls.running if may_resume(call, state))
+    return coming | {call.start.call_sid: call.expected.resumes for call in running}
+
+
 def wait_secs(call: Call, state: ServerState, code: int) -> float:
     """Return how long a session waits for another stream, in seconds, and request that stream.
 

@@ -70,6 +70,10 @@ class PendingCalls:
         known = self._calls.get(call_sid)
         return known[1] if known else None
 
+    def all(self) -> dict[str, PendingCall]:
+        """Return the decisions on all calls, by SID, without removing them."""
+        return {sid: expected for sid, (_, expected) in self._calls.items()}
+
     def mark_told(self, call_sid: str) -> None:
         """Record that the caller has heard the notice."""
         if known := self._calls.get(call_sid):
