@@ -18,7 +18,7 @@ from processors.dtmf_actions import Action
 from processors.frames import EngineMetricsFrame
 from processors.transcription_frames import CALLER, HEARD_S
 
-MOST_CHARS = 1_000  # limit on buffered text, in addition to the longest phrase
+MAX_CHARS = 1_000  # limit on buffered text, in addition to the longest phrase
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
@@ -37,7 +37,7 @@ class PhraseMatcher:
     def __init__(self, phrases: Sequence[str]) -> None:
         self._phrases = [words for phrase in phrases if (words := words_of(phrase))]
         self._longest = max(map(len, self._phrases), default=0)
-        self._most_chars = MOST_CHARS + max(map(len, phrases), default=0)
+        self._max_chars = MAX_CHARS + max(map(len, phrases), default=0)
         self._text = ""  # text that may contain the beginning of a phrase
 
     def hear(self, piece: str) -> bool:
@@ -46,7 +46,7 @@ class PhraseMatcher:
         A word in progress does not count ("human" may become "humanity"): the next word, a full stop or
         ``pause`` completes it.
         """
-        self._text = (self._text + piece)[-self._most_chars :]  # text without blanks is not cut below
+        self._text = (self._text + piece)[-self._max_chars :]  # text without blanks is not cut below
         # Without the last word, unless a character behind it has completed it.
         whole = self._text if re.search(r"[^\w'’]$", self._text) else self._text.rpartition(" ")[0]
         return self._look(whole)

@@ -24,7 +24,7 @@ from moshi_phone.engines.duplex import CallerText, DuplexStep
 CALLER = "caller"  # the ``user_id`` of transcriptions
 HEARD_S = "heard_s"  # ``metadata`` key: length of the caller's audio so far, to compare with ``at_s``
 PAUSE_STEPS = 1000 // FRAME_MS  # steps without a word that end a turn
-MOST_TURN_CHARS = 2_000  # each interim transcription repeats its whole turn; a longer turn is split
+MAX_TURN_CHARS = 2_000  # each interim transcription repeats its whole turn; a longer turn is split
 TURN_HEAD, TURN_PROBABILITY = 2, 0.5  # of the recognizer's pause heads; Kyutai's own choice
 NS_PER_S = 1_000_000_000
 
@@ -113,7 +113,7 @@ class WordFrames:
         elif self._caller_text:
             self._caller_quiet_steps += 1
         # Either condition: the recognizer's pause heads are faster, but not every model has them.
-        is_full = len(self._caller_text) >= MOST_TURN_CHARS
+        is_full = len(self._caller_text) >= MAX_TURN_CHARS
         if turn_over or is_full or self._caller_quiet_steps >= PAUSE_STEPS:
             yield from self._caller_finished()
 

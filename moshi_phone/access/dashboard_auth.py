@@ -20,7 +20,7 @@ from moshi_phone.access.source import host_of, is_loopback, source_of
 from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.rate_limited_log import RateLimitedLog
 
-SHORTEST_PASSWORD = 8
+MIN_PASSWORD_CHARS = 8
 WRONG_DELAY_S = 0.5
 _NO_STORE = {"Cache-Control": "no-store"}
 _FORWARDED_PROTO = re.compile(r'(?:^|;)\s*proto="?(\w+)')
@@ -62,9 +62,9 @@ class DashboardAuth:
             DashboardUnusable: when it is missing, too short, or cannot be sent.
         """
         password = self.options.web_password or ""
-        if self.options.web and len(password) < SHORTEST_PASSWORD:
+        if self.options.web and len(password) < MIN_PASSWORD_CHARS:
             raise DashboardUnusable(
-                f"--web needs a password of {SHORTEST_PASSWORD} characters or more: set MOSHI_WEB_PASSWORD."
+                f"--web needs a password of {MIN_PASSWORD_CHARS} characters or more: set MOSHI_WEB_PASSWORD."
             )
         if self.options.web and not (password.isascii() and password.isprintable()):
             # Browsers differ in how they send others, and FastAPI's HTTPBasic reads ASCII.

@@ -24,7 +24,7 @@ _BLOCK_SAMPLES = PHONE_RATE_HZ // 50
 _BLOCKS_PER_S = PHONE_RATE_HZ / _BLOCK_SAMPLES
 _SPEECH_ABOVE_NOISE_DB = 10.0
 _QUIETEST_SPEECH_DBFS = -60.0
-_LEAST_DBFS = -90.0
+_MIN_DBFS = -90.0
 _NOISE_PARTS, _PART_BLOCKS = 4, 25  # the quietest block of two seconds is the noise
 _MEAN_BELOW_LEVEL_DB = 6.0  # of speech: the mean of its blocks' dB, below the dB of their mean power
 _KNOWN_BLOCKS = 50  # of speech, before its level is trusted
@@ -115,4 +115,4 @@ class GainControl:
 
 
 def _db(power: float) -> float:
-    return max(_LEAST_DBFS, 10 * float(np.log10(power + 1e-12)))
+    return max(_MIN_DBFS, 10 * float(np.log10(power + 1e-12)))

@@ -13,7 +13,7 @@ _SLOPES_TO_BELIEVE = 3
 _STEP_S = 0.005  # a change by more than this from window to window is an event (a stall, a loss), not a clock
 _WINDOWS_TO_MOVE = 3  # an event that lasts this long has moved the line
 _PHASE_GAIN = 0.3  # slowly: one late window must not move the time by its whole delay
-_LARGEST_DRIFT = 0.01  # 1 %: far beyond any real clock; more has another cause
+_MAX_DRIFT = 0.01  # 1 %: far beyond any real clock; more has another cause
 
 
 class FarEndClock:
@@ -69,7 +69,7 @@ class FarEndClock:
             self._slopes.append((self._earliest_s - earliest_s) / (self._answered_s - answered_s))
         self._windows.append((self._answered_s, self._earliest_s))
         slope = median(self._slopes) if len(self._slopes) >= _SLOPES_TO_BELIEVE else 0.0
-        if abs(slope) <= _LARGEST_DRIFT:
+        if abs(slope) <= _MAX_DRIFT:
             self.drift = slope
         self._follow_line(self._earliest_far_s)
         self._earliest_s = self._earliest_far_s = math.inf

@@ -8,7 +8,7 @@ from collections import deque
 _WINDOW_ECHOES = 10  # the earliest of this number counts as free of jitter
 _NOISES_KEPT = 30
 _NOISE_QUANTILE = 0.9  # a stall of the way back delays some acknowledgements by seconds; that is not jitter
-_LARGEST_JITTER_S = 0.1  # upper bound of the estimate: twice of it is lead that is not trimmed
+_MAX_JITTER_S = 0.1  # upper bound of the estimate: twice of it is lead that is not trimmed
 _TRIAL_ECHOES = 60  # a minute, at a mark a second
 _TRIAL_MARGIN_S = 0.015
 
@@ -42,7 +42,7 @@ class MarkAckWindow:
         # Compared with its successors: a step upwards is a gap at the ear, not jitter.
         self._noises_s.append(self._began_s[0] - earliest_s)
         noise_s = sorted(self._noises_s)[int(_NOISE_QUANTILE * (len(self._noises_s) - 1))]
-        self.jitter_s = min(_LARGEST_JITTER_S, noise_s)
+        self.jitter_s = min(_MAX_JITTER_S, noise_s)
         return earliest_s
 
 

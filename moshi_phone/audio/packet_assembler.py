@@ -13,7 +13,7 @@ from moshi_phone.audio.g711 import SILENCE
 _BYTES_PER_MS = PHONE_RATE_HZ // 1000
 _SMALLEST_GAP_MS = 20  # one packet; smaller jumps are rounding and jitter of timestamps
 _DRIFT_GAIN = 0.1
-_LARGEST_GAP_MS = 1_000  # a longer gap is an outage: filling it would only add delay
+_MAX_GAP_MS = 1_000  # a longer gap is an outage: filling it would only add delay
 
 
 class PacketAssembler:
@@ -61,7 +61,7 @@ class PacketAssembler:
             self._next_ms = timestamp_ms
             return
         gap_ms = timestamp_ms - self._next_ms
-        if abs(gap_ms) > _LARGEST_GAP_MS:  # nothing is filled; time continues from there
+        if abs(gap_ms) > _MAX_GAP_MS:  # nothing is filled; time continues from there
             self.discontinuities += 1
             self._next_ms = timestamp_ms
         elif gap_ms >= _SMALLEST_GAP_MS:

@@ -14,7 +14,7 @@ Floats = NDArray[np.float32]
 _FACTORS = (2, 3, 5)
 _REGULARIZATION = 1e-2  # of the mean power: the filter is unknown where the earlier signal is empty
 _SMOOTHED_BINS = 300  # 25 Hz of 12 s at 4 kHz
-_LEAST_POWER = 1000.0  # of 16-bit samples: keeps noise below the level of speech
+_MIN_POWER = 1000.0  # of 16-bit samples: keeps noise below the level of speech
 _TINY = np.float32(1e-9)
 _FLOOR = np.float32(1e-3)  # of the maximum: empty frequencies must not become peaks
 
@@ -100,5 +100,5 @@ def levelled(samples: Floats, over: int) -> Floats:
     """
     sums = np.cumsum(np.pad(samples * samples, (over // 2 + 1, over - over // 2 - 1)), dtype=np.float64)
     mean = (sums[over:] - sums[:-over])[: len(samples)] / over
-    level: Floats = samples / np.sqrt(mean.astype(np.float32) + np.float32(_LEAST_POWER))
+    level: Floats = samples / np.sqrt(mean.astype(np.float32) + np.float32(_MIN_POWER))
     return level

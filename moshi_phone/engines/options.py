@@ -36,7 +36,7 @@ class EngineOptions:
         return self.greeting not in (SPEECH, SILENCE, NONE)
 
     @property
-    def most_rows(self) -> int:
+    def max_rows(self) -> int:
         """Maximum number of calls in one step of the model."""
         return self.calls if self.batch is None else min(self.batch, self.calls)
 

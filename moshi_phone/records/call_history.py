@@ -11,7 +11,7 @@ from moshi_phone.records.call_row import CallRow
 
 RECENT = 200
 _SID_CHARS, _NUMBER_CHARS = 64, 120  # limits for values from strangers
-_MOST_OPEN = 1_000  # bound for calls whose end is never reported; beyond it the oldest is dropped
+_MAX_OPEN = 1_000  # bound for calls whose end is never reported; beyond it the oldest is dropped
 
 
 class RowStore(Protocol):
@@ -96,7 +96,7 @@ class CallHistory:
             del self._recent[next(iter(self._recent))]
         if row.is_open and row.call_sid:
             self._open[row.call_sid] = row
-            if len(self._open) > _MOST_OPEN:
+            if len(self._open) > _MAX_OPEN:
                 del self._open[next(iter(self._open))]
         elif (known := self._open.get(row.call_sid)) and known.id == row.id:
             del self._open[row.call_sid]

@@ -14,7 +14,7 @@ from moshi_phone.records.call_row import RUN_ID_CHARS, CallRow, Kind, Outcome, u
 from moshi_phone.records.call_search import CallSearch
 
 ABANDONED = "the program ended meanwhile"
-LONGEST_CALL_HOURS = 5  # Twilio's own limit is four
+MAX_CALL_HOURS = 5  # Twilio's own limit is four
 COLUMNS = tuple(field.name for field in fields(CallRow))
 _PUT = (
     f"INSERT OR REPLACE INTO calls ({', '.join(COLUMNS)}) "  # noqa: S608 - names of our own
@@ -98,7 +98,7 @@ def tidy(database: sqlite3.Connection, now: datetime, keep_days: int | None) -> 
         database.execute(
             "UPDATE calls SET outcome = ?, reason = ?, ended_at = began_at "
             "WHERE ended_at IS NULL AND began_at < ?",
-            (Outcome.INTERRUPTED, ABANDONED, utc_text(now - timedelta(hours=LONGEST_CALL_HOURS))),
+            (Outcome.INTERRUPTED, ABANDONED, utc_text(now - timedelta(hours=MAX_CALL_HOURS))),
         )
         if keep_days is None:
             return 0

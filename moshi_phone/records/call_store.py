@@ -48,7 +48,7 @@ class CallStore:
         path: the database's path.
         keep_days: age limit of a row in days; None for no limit.
         pauses_secs: pauses after consecutive failures.
-        most_waiting: maximum number of queued rows.
+        max_waiting: maximum number of queued rows.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class CallStore:
         keep_days: int | None = None,
         *,
         pauses_secs: tuple[float, ...] = PAUSES_SECS,
-        most_waiting: int = MAX_WAITING,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         self.path = path
         self.error: str | None = None
@@ -68,7 +68,7 @@ class CallStore:
         self._lock: BaseFileLock | None = None  # held while this process runs; shows others that it does
         self._keep_days = keep_days
         self._pauses = ExponentialBackoff(pauses_secs)  # between attempts on a full or locked disk
-        self._most_waiting = most_waiting
+        self._max_waiting = max_waiting
         # Guards all state below, between the event loop and the thread.
         self._changed = threading.Condition()
         self._waiting: dict[str, CallRow] = {}  # by id, the oldest first: only the last version is written
@@ -147,7 +147,7 @@ class CallStore:
         return await self.read(lambda database: rows_of_party(database, number))
 
     def _bound(self) -> None:
-        while len(self._waiting) > self._most_waiting:
+        while len(self._waiting) > self._max_waiting:
             del self._waiting[next(iter(self._waiting))]
             self._lost += 1
 

@@ -39,11 +39,11 @@ class FileWriter:
     """Owns the thread and its queue; the thread starts with the first file.
 
     Args:
-        most_waiting_bytes: limit of the queue, over all files.
+        max_waiting_bytes: limit of the queue, over all files.
     """
 
-    def __init__(self, most_waiting_bytes: int = MAX_WAITING_BYTES) -> None:
-        self.most_waiting_bytes = most_waiting_bytes
+    def __init__(self, max_waiting_bytes: int = MAX_WAITING_BYTES) -> None:
+        self.max_waiting_bytes = max_waiting_bytes
         # Guards all state below, between the event loop and the writer's thread.
         self._changed = threading.Condition()
         self._jobs: deque[tuple[Callable[[], None], int]] = deque()  # in order; each with its size
@@ -70,7 +70,7 @@ class FileWriter:
         """
         size = data_bytes + _JOB_BYTES
         with self._changed:
-            if not is_last and self._waiting_bytes + size > self.most_waiting_bytes:
+            if not is_last and self._waiting_bytes + size > self.max_waiting_bytes:
                 return False
             self._jobs.append((job, size))
             self._waiting_bytes += size
@@ -134,7 +134,7 @@ class WrittenFile:
                 "The {} {} ends here: the disk is too slow, and {} MB are waiting",
                 self._what,
                 self.path,
-                self._writer.most_waiting_bytes // 1_000_000,
+                self._writer.max_waiting_bytes // 1_000_000,
             )
             self.close()
 

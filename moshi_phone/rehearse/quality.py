@@ -15,7 +15,7 @@ from moshi_phone.rehearse.playback import Gap
 
 MAX_SKEW = 0.003
 _BLOCK_FRAMES = 25  # 2 s of speech; STOI needs at least 0.4 s
-_LEAST_FRAMES = 10
+_MIN_FRAMES = 10
 _FULL_SCALE = 32_000 / 32_768  # µ-law's outermost code is 32,124
 
 
@@ -58,7 +58,7 @@ def line_quality(
         whole &= (there + PHONE_FRAME_SAMPLES <= gap.heard_sample) | (there >= gap.heard_sample + gap.samples)
     found = found[whole]
     blocks = [found[at : at + _BLOCK_FRAMES] for at in range(0, len(found), _BLOCK_FRAMES)]
-    judged = [_judge(said, heard, block, alignment) for block in blocks if len(block) >= _LEAST_FRAMES]
+    judged = [_judge(said, heard, block, alignment) for block in blocks if len(block) >= _MIN_FRAMES]
     if not judged:
         return None
     stois, snrs = zip(*judged, strict=True)

@@ -19,7 +19,7 @@ from moshi_phone.rehearse.record import PACKET_SAMPLES
 PACKET_S = 0.020
 SILENT_PACKET = bytes([g711.SILENCE]) * PACKET_SAMPLES
 SILENCE_S = 20.0
-LONGEST_S = 600.0
+MAX_CALL_S = 600.0
 """Limit of a rehearsed conversation, whatever the bot does."""
 
 _BEGINS_S = 5.0  # an answer that has not begun by then counts as missing
@@ -80,7 +80,7 @@ class ReactingCaller:
             heard: int16 ``[n]``, 8 kHz: the audio heard since the last packet.
         """
         self._bot.feed(heard)
-        packet = next(self._play, None) if self._now_s < LONGEST_S else None
+        packet = next(self._play, None) if self._now_s < MAX_CALL_S else None
         if packet is not None:
             self._packets += 1
         return packet

@@ -15,7 +15,7 @@ from moshi_phone.telephony.e164 import E164, BadNumber, compact, parse_number, w
 ANONYMOUS = "anonymous"
 """The key of all callers with withheld numbers."""
 
-_LEAST_DIGITS, _NATIONAL_DIGITS = 7, 10  # minimum of any number; length of one in North America
+_MIN_DIGITS, _NATIONAL_DIGITS = 7, 10  # minimum of any number; length of one in North America
 _KEYPAD = str.maketrans("abcdefghijklmnopqrstuvwxyz", "22233344455566677778889999")
 _WITHHELD = frozenset(
     (
@@ -26,7 +26,7 @@ _WITHHELD = frozenset(
     )
 )
 # Some carriers send such a word as keypad digits: +266696687 is ANONYMOUS.
-_WITHHELD_DIGITS = {word.translate(_KEYPAD) for word in _WITHHELD if len(word) >= _LEAST_DIGITS}
+_WITHHELD_DIGITS = {word.translate(_KEYPAD) for word in _WITHHELD if len(word) >= _MIN_DIGITS}
 # Or with North America's 1 in front, unless that could be a real number.
 _WITHHELD_DIGITS |= {f"1{digits}" for digits in _WITHHELD_DIGITS if len(digits) != _NATIONAL_DIGITS}
 _SCHEME = re.compile(r"(sips?|tel|callto|client|whatsapp|messenger|rcs):(.*)", re.DOTALL)

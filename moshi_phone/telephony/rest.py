@@ -19,7 +19,7 @@ TRIAL_REMEDY = (
     "upgrade it at https://console.twilio.com; until then talk in the browser, or use another carrier "
     "(docs/pipecat.md)"
 )
-_MOST_NUMBERS = 1000  # per page of a list; Twilio's maximum
+_MAX_NUMBERS = 1000  # per page of a list; Twilio's maximum
 _NOT_FOUND = 20404  # for a call: it has ended
 
 
@@ -196,7 +196,7 @@ class TwilioApi:
             TwilioError: also if the account has no such number.
         """
         found = await self._ask(
-            lambda: self._client.incoming_phone_numbers.list(phone_number=number, page_size=_MOST_NUMBERS)
+            lambda: self._client.incoming_phone_numbers.list(phone_number=number, page_size=_MAX_NUMBERS)
         )
         # Twilio's filter also matches parts of numbers (+4930123456 in +493012345678), and * as a wildcard.
         # An exact match is required: the number's routing will be changed.

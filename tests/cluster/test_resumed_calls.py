@@ -24,7 +24,7 @@ from tests.server.calls.test_next_step import verbs
 from tests.support.phone import Phone
 from tests.support.waiting import until
 
-MOST_SECS = 3.0  # until the callers of a worker that died are led to another one
+MAX_SECS = 3.0  # until the callers of a worker that died are led to another one
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ async def test_the_callers_of_a_worker_that_died_are_led_to_another_one(*, forge
         again = await cluster.voice.after(twiml, sid(1))
         async with calling(cluster, again):
             assert worker_of(again) != worker_of(twiml)
-            assert time.monotonic() - began_s < MOST_SECS
+            assert time.monotonic() - began_s < MAX_SECS
             assert [one for one in dead.unanswered if one != "report"] == ["next_step"]
             incoming = only(state_of(cluster, again)).expected.incoming
             assert incoming is not None

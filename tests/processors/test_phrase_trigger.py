@@ -13,7 +13,7 @@ from pipecat.frames.frames import (
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from moshi_phone.engines.duplex import CallerText
-from processors.phrase_trigger import MOST_CHARS, PhraseMatcher, PhraseTrigger, words_of
+from processors.phrase_trigger import MAX_CHARS, PhraseMatcher, PhraseTrigger, words_of
 from processors.transcription_frames import CALLER
 
 
@@ -116,5 +116,5 @@ def test_memory_is_bounded_and_the_phrase_still_found(pieces: list[str]) -> None
 def test_memory_is_bounded_without_a_blank(piece: str) -> None:
     matcher = PhraseMatcher(["a human"])
     assert not any(matcher.hear(piece) for _ in range(1_000))
-    assert len(matcher._text) <= 2 * MOST_CHARS
+    assert len(matcher._text) <= 2 * MAX_CHARS
     assert matcher.hear(" a human.")

@@ -24,7 +24,7 @@ from pipecat.tests.utils import run_test
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 
 from moshi_phone.engines.duplex import CallerText, DuplexStep
-from processors.transcription_frames import MOST_TURN_CHARS, NS_PER_S, PAUSE_STEPS, WordFrames
+from processors.transcription_frames import MAX_TURN_CHARS, NS_PER_S, PAUSE_STEPS, WordFrames
 
 QUIET = DuplexStep(None)
 
@@ -105,7 +105,7 @@ def test_who_never_pauses_has_several_turns_and_loses_no_word() -> None:
     steps = [DuplexStep(None, caller_text=(CallerText(" word", 0.0),))] * 1_000
     frames = [*frames_of(words, steps), *words.finish()]
     turns = [frame.text for frame in frames if isinstance(frame, TranscriptionFrame)]
-    assert max(map(len, turns)) <= MOST_TURN_CHARS + len(" word")
+    assert max(map(len, turns)) <= MAX_TURN_CHARS + len(" word")
     assert " ".join(turns).split() == ["word"] * 1_000
     assert sum(isinstance(frame, UserStartedSpeakingFrame) for frame in frames) == len(turns) == 3
 

@@ -90,7 +90,7 @@ def test_a_row_that_cannot_be_written_keeps_no_other_from_it(path: Path, logged:
 def test_a_locked_database(path: Path, logged: Logged) -> None:
     """Rows wait; what is too much is let go, the oldest first, and told."""
     locker = sqlite3.connect(path, isolation_level=None)
-    with storing(path, most_waiting=4) as store:
+    with storing(path, max_waiting=4) as store:
         store.put(row(0))
         assert store.flush(5)
         locker.execute("BEGIN IMMEDIATE")

@@ -94,7 +94,7 @@ def test_a_disk_that_stalls_stalls_nobody_and_loses_nothing(tmp_path: Path, disk
 def test_what_waits_is_bounded_and_the_file_that_does_not_fit_ends_whole(
     tmp_path: Path, disk: Disk, logged: Logged
 ) -> None:
-    writer = FileWriter(most_waiting_bytes=100_000)
+    writer = FileWriter(max_waiting_bytes=100_000)
     first = writer.open(tmp_path / "first.txt", disk.sink, "recording")
     for _ in range(1000):
         first.write(b"y" * 1000)
@@ -119,7 +119,7 @@ def test_what_waits_is_bounded_and_the_file_that_does_not_fit_ends_whole(
 
 
 def test_many_small_pieces_are_bounded_too(tmp_path: Path, disk: Disk) -> None:
-    writer = FileWriter(most_waiting_bytes=100_000)
+    writer = FileWriter(max_waiting_bytes=100_000)
     file = writer.open(tmp_path / "words.txt", disk.sink, "transcript")
     for _ in range(1000):
         file.write(b"")

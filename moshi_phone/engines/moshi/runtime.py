@@ -168,7 +168,7 @@ class Loader:
             tokenizer,
             word_starts(tokenizer),
             self._recovery(thread, model),
-            language_batch(loader.options.most_rows),
+            language_batch(loader.options.max_rows),
             listening,
             roles,
             self._prompts(thread, model, codecs, voices or Voices(checkpoint.weights.parent)),
@@ -212,7 +212,7 @@ class Loader:
             return None
         checkpoint = self.source.find_listening(self.options, progress)
         model = self.source.load_listening(checkpoint)
-        return prepare(checkpoint, model, codecs.encoders, self.options.most_rows)
+        return prepare(checkpoint, model, codecs.encoders, self.options.max_rows)
 
     def _find_voices(self, checkpoint: Checkpoint, progress: Progress) -> Voices | None:
         """Find the voices of a model that takes personas.

@@ -43,12 +43,12 @@ class StepTimes:
     Written in the model's thread; readers in other threads get a snapshot.
 
     Args:
-        most_rows: maximum number of rows of a step.
+        max_rows: maximum number of rows of a step.
     """
 
-    def __init__(self, most_rows: int) -> None:
+    def __init__(self, max_rows: int) -> None:
         # All of them now: a reader in another thread must not see the dictionary grow.
-        self.histograms = {rows: Histogram() for rows in range(1, most_rows + 1)}
+        self.histograms = {rows: Histogram() for rows in range(1, max_rows + 1)}
         self._recent_ms: dict[int, deque[float]] = {}  # by rows; the scheduler decides by these alone
         # By rows: how often they were too slow since they were last measured.
         self._passed_over: dict[int, int] = {}
@@ -113,18 +113,16 @@ class StepBatch(Generic[Part, Result]):
 
     Args:
         step: makes a step, and returns each part's result, or its exception.
-        most_rows: maximum number of parts in a step.
+        max_rows: maximum number of parts in a step.
 
     Attributes:
         times: their durations.
     """
 
-    def __init__(
-        self, step: Callable[[Sequence[Part]], Sequence[Result | Exception]], most_rows: int
-    ) -> None:
+    def __init__(self, step: Callable[[Sequence[Part]], Sequence[Result | Exception]], max_rows: int) -> None:
         self._step = step
-        self._most_rows = most_rows
-        self.times = StepTimes(most_rows)
+        self._max_rows = max_rows
+        self.times = StepTimes(max_rows)
 
     def rows_for(self, waiting: int, room_s: float) -> int:
         """Return how many of the waiting parts to combine, at least one.
@@ -133,7 +131,7 @@ class StepBatch(Generic[Part, Result]):
             waiting: number of waiting parts.
             room_s: available time.
         """
-        rows = self.times.rows_for(min(waiting, self._most_rows))
+        rows = self.times.rows_for(min(waiting, self._max_rows))
         while rows > 1 and (self.times.expected_ms(rows) or 0.0) > room_s * 1000:
             rows -= 1
         return rows
@@ -160,11 +158,11 @@ LanguagePart = tuple[LanguageSession, Tokens, Overrides]
 LanguageBatch = StepBatch[LanguagePart, LanguageStep]
 
 
-def language_batch(most_rows: int) -> LanguageBatch:
+def language_batch(max_rows: int) -> LanguageBatch:
     """Create the batch that steps the calls' language sessions."""
 
     def step(parts: Sequence[LanguagePart]) -> list[LanguageStep | Exception]:
         sessions, frames, overrides = zip(*parts, strict=True)
         return try_together(sessions, frames, overrides)
 
-    return StepBatch(step, most_rows)
+    return StepBatch(step, max_rows)

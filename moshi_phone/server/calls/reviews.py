@@ -16,7 +16,7 @@ from moshi_phone.server.calls.calls import Calls
 
 REVIEW_SECS = 300.0  # for a recording of hours on a slow machine
 FINISH_SECS = 60.0  # at the end of the process
-_MOST_WAITING = 100  # beyond that, recordings are skipped
+_MAX_WAITING = 100  # beyond that, recordings are skipped
 
 
 class Reviews:
@@ -38,7 +38,7 @@ class Reviews:
             recording: the WAV file; its report goes into a directory of the same name.
             facts: data of the call, as for ``--on-end``; stored next to the recording.
         """
-        if len(self._waiting) >= _MOST_WAITING:
+        if len(self._waiting) >= _MAX_WAITING:
             logger.warning("Too many recordings wait for --review; this one is left out")
             return
         try:

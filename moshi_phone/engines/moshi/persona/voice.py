@@ -93,7 +93,7 @@ def read_voice(path: Path) -> EmbeddedVoice:
 
 
 LOUDNESS_LUFS = -24.0  # NVIDIA's code normalizes recordings to this loudness
-SHORTEST_SECS = 1.0  # loudness is measured in blocks of 0.4 s
+MIN_SECS = 1.0  # loudness is measured in blocks of 0.4 s
 MAX_SECS = 30.0  # each second takes 12.5 positions of the context
 
 
@@ -109,10 +109,10 @@ def read_recording(path: Path) -> Pcm:
     try:
         with soundfile.SoundFile(path) as file:
             rate_hz, secs = int(file.samplerate), file.frames / file.samplerate
-            if not SHORTEST_SECS <= secs <= MAX_SECS:
+            if not MIN_SECS <= secs <= MAX_SECS:
                 raise VoiceUnfit(
                     f"The voice {path} lasts {secs:.1f} s; "
-                    f"expected a recording of {SHORTEST_SECS:g} to {MAX_SECS:g} s."
+                    f"expected a recording of {MIN_SECS:g} to {MAX_SECS:g} s."
                 )
             # The length is explicit, because soundfile cannot find it in formats without seeking (GSM 6.10).
             heard = file.read(file.frames, dtype="float32", always_2d=True).mean(axis=1)

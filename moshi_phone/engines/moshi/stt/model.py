@@ -68,7 +68,7 @@ class ListeningModel:
 
 
 def prepare(
-    checkpoint: ListeningCheckpoint, model: Lm, encoders: MimiPool, most_rows: int = 1
+    checkpoint: ListeningCheckpoint, model: Lm, encoders: MimiPool, max_rows: int = 1
 ) -> ListeningModel:
     """Prepare a loaded model for calls, and warm it up. Runs in the model's thread.
 
@@ -76,11 +76,11 @@ def prepare(
         checkpoint: the model's files.
         model: the evaluated model.
         encoders: codecs with 32 codebooks.
-        most_rows: maximum number of calls in one step.
+        max_rows: maximum number of calls in one step.
     """
     # Each number of rows compiles on its first step. Compile now, so that no caller waits for it.
-    sessions = [ListeningSession(model, context=WARM_UP_CONTEXT) for _ in range(most_rows)]
-    for rows in range(1, most_rows + 1):
+    sessions = [ListeningSession(model, context=WARM_UP_CONTEXT) for _ in range(max_rows)]
+    for rows in range(1, max_rows + 1):
         transcribe_together(sessions[:rows], [np.zeros(LISTENING_CODEBOOKS, np.uint32)] * rows)
     del sessions
     encoder = Encoder(encoders)
@@ -95,7 +95,7 @@ def prepare(
         model,
         load_tokenizer(checkpoint.tokenizer),
         checkpoint.audio_delay_s,
-        listening_batch(most_rows),
+        listening_batch(max_rows),
         silence,
         final_silence,
     )

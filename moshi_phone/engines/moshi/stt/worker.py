@@ -59,14 +59,14 @@ MakeListener = Callable[[DoInSpareTime], "TranscriptionWorker"]
 ListeningBatch = StepBatch[tuple[ListeningSession, Tokens], int]
 
 
-def listening_batch(most_rows: int) -> ListeningBatch:
-    """Create the batch that steps up to ``most_rows`` calls at once."""
+def listening_batch(max_rows: int) -> ListeningBatch:
+    """Create the batch that steps up to ``max_rows`` calls at once."""
 
     def step(parts: Sequence[tuple[ListeningSession, Tokens]]) -> list[int | Exception]:
         sessions, frames = zip(*parts, strict=True)
         return transcribe_together(sessions, frames)
 
-    return StepBatch(step, most_rows)
+    return StepBatch(step, max_rows)
 
 
 @dataclass(frozen=True, slots=True)
