@@ -95,14 +95,14 @@ class StreamTokens:
         return cls(hmac.digest(auth_token.encode(), _PURPOSE, hashlib.sha256))
 
     def mint(
-        self, call: str, now_secs: float, lifetime_secs: float = LIFETIME_SECS, *, bound_to: str = ""
+        self, call: str, unix_s: float, lifetime_secs: float = LIFETIME_SECS, *, bound_to: str = ""
     ) -> str:
         """Mint a token that admits one stream of this call until it expires. It voids older ones.
 
         Args:
             call: the call's SID, or another name that its ``start`` message carries as ``callSid``, or
                 ``ANY_CALL``.
-            now_secs: Unix time.
+            unix_s: Unix time.
             lifetime_secs: validity of the token.
             bound_to: text that the stream must present with the token, verbatim.
 
@@ -118,16 +118,16 @@ class StreamTokens:
             self._newest[call] = nonce
             if len(self._newest) > _MAX_NEWEST:
                 del self._newest[next(iter(self._newest))]
-        body = f"{call}.{int(now_secs + lifetime_secs)}.{nonce}"
+        body = f"{call}.{int(unix_s + lifetime_secs)}.{nonce}"
         return f"{body}.{self._mac(body, bound_to)}"
 
-    def spend(self, token: object, call: str, now_secs: float, *, bound_to: str = "") -> None:
+    def spend(self, token: object, call: str, unix_s: float, *, bound_to: str = "") -> None:
         """Accept the token for this call, once.
 
         Args:
             token: as received; may be anything.
             call: the ``callSid`` of the stream's ``start`` message.
-            now_secs: Unix time.
+            unix_s: Unix time.
             bound_to: text presented with it.
 
         Raises:
@@ -144,8 +144,8 @@ class StreamTokens:
         # Parsed only now: a token with the right MAC has our format.
         made_for, expiry_text, nonce = body.split(".")
         expiry = int(expiry_text) if _EXPIRY.fullmatch(expiry_text) else 0
-        if now_secs >= expiry:
-            ago_s = now_secs - expiry
+        if unix_s >= expiry:
+            ago_s = unix_s - expiry
             raise TokenRefused(RefusalCause.TOKEN_EXPIRED, f"the stream's token expired {ago_s:.0f} s ago")
         if made_for not in (ANY_CALL, call):
             raise TokenRefused(RefusalCause.TOKEN_OTHER_CALL, "the stream's token was made for another call")

@@ -66,8 +66,8 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
             click.echo(f"Verdict: {slow}")
             raise SystemExit(1) from slow
     click.echo(f"mlx on {accelerator() or 'the processor'}, {pace.calls} at once, {frames} frames of 80 ms:")
-    if card := unused_gpu():
-        click.echo(f"This machine's {card} is not used: {nvidia.REMEDY}.")
+    if gpu := unused_gpu():
+        click.echo(f"This machine's {gpu} is not used: {nvidia.REMEDY}.")
     for line in report(pace):
         click.echo(line)
     if holds is not None:

@@ -60,7 +60,7 @@ def accelerator() -> str | None:
 
 def unused_gpu() -> str | None:
     """Return the name of this machine's NVIDIA GPU if mlx does not use it."""
-    return None if accelerator() else nvidia.nvidia_card()
+    return None if accelerator() else nvidia.gpu_name()
 
 
 def uses_backends(options: EngineOptions) -> bool:
@@ -114,13 +114,13 @@ def _moshi_or_parrot(options: EngineOptions) -> EngineChoice:
     """Create Moshi, or a parrot if the choice is free and mlx has no accelerator."""
     # Not for the other engines: importing mlx and querying the driver take time.
     found = accelerator()
-    card = unused_gpu()
-    hint = f"to have Moshi on it: {nvidia.REMEDY}; " if card else ""
+    gpu = unused_gpu()
+    hint = f"to have Moshi on it: {nvidia.REMEDY}; " if gpu else ""
     if options.engine == "auto" and found is None:
         return EngineChoice(
             _parrot(options),
-            f"because mlx does not use this machine's {card}"
-            if card
+            f"because mlx does not use this machine's {gpu}"
+            if gpu
             else "because mlx finds no accelerator here (Metal or CUDA)",
             f"{hint}--engine moshi runs Moshi anyway; --engine parrot asks for the parrot",
             left_out=_left_out_by_parrot(options),
@@ -133,8 +133,8 @@ def _moshi_or_parrot(options: EngineOptions) -> EngineChoice:
             "--engine parrot answers calls without it."
         ) from error
     where = f"on {found}" if found else "on the CPU, which is too slow for a conversation"
-    if card:
-        where += f", and not on this machine's {card}"
+    if gpu:
+        where += f", and not on this machine's {gpu}"
     return EngineChoice(MoshiEngine(options), where, f"{hint}--engine parrot answers without it")
 
 

@@ -13,7 +13,7 @@ _DRIVER = Path("/proc/driver/nvidia/gpus")
 _ANSWER_SECS = 10.0
 
 
-def nvidia_card(driver: Path = _DRIVER) -> str | None:
+def gpu_name(driver: Path = _DRIVER) -> str | None:
     """Return the first NVIDIA GPU's name, or None. Queries the driver, not mlx.
 
     Args:
@@ -27,7 +27,7 @@ def nvidia_card(driver: Path = _DRIVER) -> str | None:
     return _ask_nvidia_smi()  # under WSL the driver lists nothing
 
 
-def card_memory_bytes() -> int | None:
+def gpu_memory_bytes() -> int | None:
     """Return the memory of the first NVIDIA GPU; None if the driver does not report it."""
     answer = _ask_nvidia_smi("memory.total", "noheader,nounits")
     return int(answer) * 2**20 if answer is not None and answer.strip().isdecimal() else None

@@ -17,26 +17,26 @@ from moshi_phone.runtime.urls import split_url
 HEADER = "X-Moshi-Signature"
 
 
-def sign(body: bytes, secret: str, now_secs: int) -> str:
+def sign(body: bytes, secret: str, unix_s: int) -> str:
     """Return the header's value: ``t=UNIX_SECONDS,v1=HEX``.
 
     Args:
         body: the request's body, byte for byte.
         secret: ``MOSHI_HOOK_SECRET``, which the receiver has as well.
-        now_secs: Unix seconds; signed too, so that replays can be detected.
+        unix_s: Unix seconds; signed too, so that replays can be detected.
     """
-    mac = hmac.new(secret.encode(), f"{now_secs}.".encode() + body, hashlib.sha256)
-    return f"t={now_secs},v1={mac.hexdigest()}"
+    mac = hmac.new(secret.encode(), f"{unix_s}.".encode() + body, hashlib.sha256)
+    return f"t={unix_s},v1={mac.hexdigest()}"
 
 
-def is_signed(header: str, body: bytes, secret: str, now_secs: int, within_secs: int = 300) -> bool:
+def is_signed(header: str, body: bytes, secret: str, unix_s: int, within_secs: int = 300) -> bool:
     """Verify a signature, for receivers in Python; docs/hooks.md shows the same code.
 
     Args:
         header: the received ``X-Moshi-Signature``.
         body: the received body, byte for byte.
         secret: ``MOSHI_HOOK_SECRET``.
-        now_secs: Unix seconds.
+        unix_s: Unix seconds.
         within_secs: maximum age; an older signature may be a replay.
     """
     try:
@@ -45,7 +45,7 @@ def is_signed(header: str, body: bytes, secret: str, now_secs: int, within_secs:
     except (ValueError, KeyError):
         return False
     expected = sign(body, secret, signed_secs)
-    return abs(now_secs - signed_secs) <= within_secs and hmac.compare_digest(header, expected)
+    return abs(unix_s - signed_secs) <= within_secs and hmac.compare_digest(header, expected)
 
 
 MAX_ANSWER_BYTES = 64 * 1024

@@ -12,7 +12,7 @@ import asyncio
 import json
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from loguru import logger
 
 from moshi_phone.hooks.http import Hook, HookFailed
 from moshi_phone.runtime.daemon_threads import in_daemon_thread
-from moshi_phone.runtime.retries import ExponentialBackoff
+from moshi_phone.runtime.retries import ExponentialBackoff, Sleep
 
 MAX_FILES = 10_000
 """Reports that may wait; beyond it the oldest is dropped, with a log line."""
@@ -31,7 +31,6 @@ SEND_SECS = 10.0
 _PART, _HELD = ".part", ".held"
 
 T = TypeVar("T")
-Sleep = Callable[[float], Awaitable[None]]
 
 
 class _Unread(Exception):

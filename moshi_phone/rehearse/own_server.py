@@ -29,7 +29,7 @@ _LOOK_EVERY_S = 0.1
 _STOP_SECS = 10.0
 
 
-class ServerFailed(UserError):
+class OwnServerFailed(UserError):
     """The server did not become ready; the message is its last line of output."""
 
 
@@ -79,7 +79,7 @@ class OwnServer:
         """Start the server, and wait until it is ready.
 
         Raises:
-            ServerFailed: when it exits instead.
+            OwnServerFailed: when it exits instead.
         """
         began_s = time.perf_counter()
         self._process = process = await ChildProcess.start(
@@ -106,7 +106,7 @@ class OwnServer:
         if logged := _LOGGED.match(line):
             self._shows = not self._is_ready or logged["level"] not in ("DEBUG", "INFO")
         # Hide lines about a URL that does not exist and a page that is about to close, and the error with
-        # which the server ends before it is ready: ServerFailed has it.
+        # which the server ends before it is ready: OwnServerFailed has it.
         is_last = not self._is_ready and line.startswith("Error: ")
         if self._shows and not is_last and PUBLIC_URL not in line and "Talk to it" not in line:
             self._say(line)
@@ -120,4 +120,4 @@ class OwnServer:
             await asyncio.sleep(_LOOK_EVERY_S)
         code = await process.wait()
         last = process.lines[-1] if process.lines else f"it ended with code {code}"
-        raise ServerFailed(last.removeprefix("Error: "))
+        raise OwnServerFailed(last.removeprefix("Error: "))

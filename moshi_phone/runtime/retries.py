@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 PAUSES_SECS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 Cancel = Callable[[], None]
 CallLater = Callable[[float, Callable[[], None]], Cancel]
 """Runs a function after some seconds, in its own thread; calling the result cancels it."""
+
+Sleep = Callable[[float], Awaitable[None]]
+"""``asyncio.sleep``, or a fake of it in tests."""
 
 
 class ExponentialBackoff:

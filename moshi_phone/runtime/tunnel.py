@@ -25,6 +25,7 @@ from moshi_phone.runtime.cloudflared import (
 )
 from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.ports import free_port
+from moshi_phone.runtime.retries import Sleep
 
 READY_SECS = 60.0
 POLL_SECS = 0.25
@@ -34,7 +35,6 @@ RESTART_DELAYS_SECS = (1.0, 2.0, 5.0, 10.0, 30.0)
 TRY_SECS = 3.0
 
 OnUrl = Callable[[str], Awaitable[None]]
-Sleep = Callable[[float], Awaitable[None]]
 
 
 class TunnelFailed(UserError):

@@ -7,14 +7,13 @@ from collections.abc import Awaitable, Callable
 
 from loguru import logger
 
-from moshi_phone.runtime.retries import ExponentialBackoff
+from moshi_phone.runtime.retries import ExponentialBackoff, Sleep
 from moshi_phone.telephony.rest_errors import TwilioError
 
 FIRST_SECS = 8.0
 """How long a start waits for Twilio's API, which may be down for hours while its webhooks still come."""
 
 Ask = Callable[[], Awaitable[object]]
-Sleep = Callable[[float], Awaitable[None]]
 
 
 class ApiRetry:

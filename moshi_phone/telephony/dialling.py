@@ -67,7 +67,7 @@ class CallPlan:
     persona: str = field(default="", repr=False)
     voice: str = ""
 
-    def twiml(self, tokens: StreamTokens, now_secs: float) -> str:
+    def twiml(self, tokens: StreamTokens, unix_s: float) -> str:
         """Return the TwiML to run when the call is answered.
 
         The token is minted before Twilio has assigned a SID, and shown when somebody answers. So it is valid
@@ -76,7 +76,7 @@ class CallPlan:
         lifetime_secs = self.ring_secs + RING_BUFFER_SECS + LIFETIME_SECS
         requested = {PERSONA_PARAMETER: self.persona, VOICE_PARAMETER: self.voice}
         token = tokens.mint(
-            ANY_CALL, now_secs, lifetime_secs, bound_to=overrides_digest_input(self.persona, self.voice)
+            ANY_CALL, unix_s, lifetime_secs, bound_to=overrides_digest_input(self.persona, self.voice)
         )
         given = {name: value for name, value in requested.items() if value}
         return connect_stream(self.stream_url, token, self.status_url, given, next_url=self.next_url)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from moshi_phone.runtime.retries import Sleep
 from moshi_phone.telephony.rest_errors import TwilioError
-from moshi_phone.telephony.rest_requests import API_URL, Requests, Sleep, make_client
+from moshi_phone.telephony.rest_requests import API_URL, Requests, make_client
 
 MachineDetection = Literal["Enable", "DetectMessageEnd"]
 """Twilio's names: report who answered at once, or for a machine only after its greeting."""

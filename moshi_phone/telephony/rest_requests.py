@@ -5,7 +5,7 @@ The client blocks, so each request runs in a thread, and the event loop with all
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -15,10 +15,10 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
 from moshi_phone.runtime.daemon_threads import in_daemon_thread
+from moshi_phone.runtime.retries import Sleep
 from moshi_phone.telephony.rest_errors import as_rest_exception, explain
 
 T = TypeVar("T")
-Sleep = Callable[[float], Awaitable[None]]
 
 API_URL = "https://api.twilio.com"
 REQUEST_SECS = 10.0

@@ -27,7 +27,7 @@ def test_measures_random_weights_where_there_are_none(
     mimi_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "cached", lambda *_: None)
-    monkeypatch.setattr("moshi_phone.engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
+    monkeypatch.setattr("moshi_phone.engines.nvidia.gpu_name", lambda: "NVIDIA H200")
     monkeypatch.setattr(loading, "config_v0_1", lambda: LmConfig.from_config_dict(tiny_config()))
     monkeypatch.setattr(loading, "write_random_mimi", lambda _: mimi_file)
     result = CliRunner().invoke(bench, ["--frames", "4"], catch_exceptions=False)

@@ -64,9 +64,9 @@ async def test_no_call_is_lost_however_long_the_hook_is_down(tmp_path: Path) -> 
     assert [report["call_sid"] for report in told.told] == [CALL] * len(told.bodies)
     assert len({report["id"] for report in told.told}) == 1
     assert told.told[-1]["reason"] == "the caller hung up"
-    now_secs = int(time.time())
+    unix_s = int(time.time())
     for body, signature in zip(told.bodies, told.signatures, strict=True):
-        assert is_signed(signature or "", body, "whsec", now_secs)
+        assert is_signed(signature or "", body, "whsec", unix_s)
 
 
 def files(folder: Path) -> list[Path]:

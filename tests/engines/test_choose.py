@@ -134,7 +134,7 @@ def test_a_card_that_mlx_does_not_use_is_named_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: None)
-    monkeypatch.setattr("moshi_phone.engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
+    monkeypatch.setattr("moshi_phone.engines.nvidia.gpu_name", lambda: "NVIDIA H200")
     choice = create_engine(EngineOptions(engine=engine))
     assert "this machine's NVIDIA H200" in choice.reason
     assert "to have Moshi on it: UV_NO_GROUP=cpu uv sync --extra cuda, and" in choice.line

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from moshi_phone.engines.nvidia import nvidia_card
+from moshi_phone.engines.nvidia import gpu_name
 
 INFORMATION = """Model: \t\t NVIDIA H200
 IRQ:   \t\t 171
@@ -31,19 +31,19 @@ def test_the_driver_tells(no_programs: Path, tmp_path: Path) -> None:
     card = tmp_path / "gpus" / "0000:04:00.0"
     card.mkdir(parents=True)
     (card / "information").write_text(INFORMATION)
-    assert nvidia_card(tmp_path / "gpus") == "NVIDIA H200"
+    assert gpu_name(tmp_path / "gpus") == "NVIDIA H200"
 
 
 def test_nvidia_smi_tells_where_the_driver_does_not(no_programs: Path, tmp_path: Path) -> None:
     nvidia_smi(no_programs, "echo 'NVIDIA GeForce RTX 4090'; echo 'NVIDIA T4'")
-    assert nvidia_card(tmp_path / "none") == "NVIDIA GeForce RTX 4090"
+    assert gpu_name(tmp_path / "none") == "NVIDIA GeForce RTX 4090"
 
 
 @pytest.mark.parametrize("script", ["exit 9", "true", "echo >&2 broken; exit 1"])
 def test_a_broken_nvidia_smi_is_no_card(no_programs: Path, tmp_path: Path, script: str) -> None:
     nvidia_smi(no_programs, script)
-    assert nvidia_card(tmp_path / "none") is None
+    assert gpu_name(tmp_path / "none") is None
 
 
 def test_no_card(no_programs: Path, tmp_path: Path) -> None:
-    assert nvidia_card(tmp_path / "none") is None
+    assert gpu_name(tmp_path / "none") is None

@@ -5,7 +5,7 @@ import os
 import aiohttp
 import pytest
 
-from moshi_phone.rehearse.own_server import OwnServer, ServerFailed
+from moshi_phone.rehearse.own_server import OwnServer, OwnServerFailed
 from moshi_phone.rehearse.status_client import StatusClient
 
 
@@ -31,7 +31,7 @@ async def test_it_is_the_real_program_and_wants_its_password(monkeypatch: pytest
 @pytest.mark.slow
 async def test_one_that_does_not_start_says_why_in_its_own_words() -> None:
     said = list[str]()
-    with pytest.raises(ServerFailed, match="none"):
+    with pytest.raises(OwnServerFailed, match="none"):
         async with OwnServer({"MOSHI_ENGINE": "parrot", "MOSHI_CALLS": "none"}, said.append):
             raise AssertionError("it got ready")
     assert not [line for line in said if line.startswith("Error: ")], "the exception says it"

@@ -80,9 +80,9 @@ def check_accelerator(options: EngineOptions) -> Check:
     found = accelerator()
     if found:
         return Check("accelerator", "ok", found)
-    if card := unused_gpu():
+    if gpu := unused_gpu():
         state: Literal["fail", "note"] = "fail" if options.engine == "moshi" else "note"
-        return Check("accelerator", state, f"{card}, which mlx does not use", nvidia.REMEDY)
+        return Check("accelerator", state, f"{gpu}, which mlx does not use", nvidia.REMEDY)
     if options.engine == "moshi":
         return Check(
             "accelerator",

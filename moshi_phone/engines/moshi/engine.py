@@ -110,7 +110,7 @@ class MoshiEngine(DuplexEngine):
     @property
     def voices(self) -> Sequence[str]:
         """See ``DuplexEngine``."""
-        return () if self._loaded is None else self._loaded.roles.voices
+        return () if self._loaded is None else self._loaded.resolver.voices
 
     @property
     def step_times(self) -> Mapping[int, Histogram]:
@@ -146,11 +146,11 @@ class MoshiEngine(DuplexEngine):
         # Before it is ready: ``stop`` must free the remains of a failed warm-up.
         self._loaded = loaded = await self._loader.load(tell)
         self.capacity = loaded.calls
-        self.supported_overrides = loaded.roles.supported_overrides
+        self.supported_overrides = loaded.resolver.supported_overrides
         start = None
-        if loaded.roles.default is not None:
+        if loaded.resolver.default is not None:
             progress("Moshi reads its persona.")
-            self._default_start = await loaded.prompts.read_at_start(loaded.roles.default)
+            self._default_start = await loaded.prompts.read_at_start(loaded.resolver.default)
             start = self._default_start.result()
         progress("Moshi warms up.")
         warming_up = partial(warm_up, loaded.model, self.sampling, loaded.steps.times, tell)
@@ -164,12 +164,12 @@ class MoshiEngine(DuplexEngine):
         """See ``DuplexEngine``. Once it is loaded, it also checks voices and greetings."""
         super().check_request(request)
         if (loaded := self._loaded) is not None:
-            loaded.roles.greeting(request, loaded.roles.role(request), self.greetings)
+            loaded.resolver.greeting(request, loaded.resolver.role(request), self.greetings)
 
     def prepare(self, request: CallOverrides) -> None:
         """See ``DuplexEngine``."""
         self.check_request(request)
-        if (loaded := self._loaded) is not None and (role := loaded.roles.role(request)) is not None:
+        if (loaded := self._loaded) is not None and (role := loaded.resolver.role(request)) is not None:
             self._start_of(loaded, role)
 
     async def measure_prompt(self) -> PromptPace | None:
@@ -180,7 +180,7 @@ class MoshiEngine(DuplexEngine):
         """
         if (loaded := self._loaded) is None:
             raise EngineUnavailable("Moshi is not loaded.")
-        if (role := loaded.roles.default) is None:
+        if (role := loaded.resolver.default) is None:
             return None
         prompt = await asyncio.to_thread(loaded.prompts.compose, role)
         measuring = loaded.thread.call(partial(measure_prompt, loaded.model, prompt))
@@ -199,8 +199,8 @@ class MoshiEngine(DuplexEngine):
                 if self.capacity == 1
                 else f"Moshi holds {self.capacity} calls at once, and all are taken."
             )
-        role = loaded.roles.role(request)
-        greeting = loaded.roles.greeting(request, role, self.greetings)
+        role = loaded.resolver.role(request)
+        greeting = loaded.resolver.greeting(request, role, self.greetings)
         start = None if role is None else self._start_of(loaded, role)
         # Last of the steps that can fail: an exception above must leave no codec borrowed.
         encoder, decoder = loaded.codecs.take()
@@ -215,7 +215,7 @@ class MoshiEngine(DuplexEngine):
                 partial(
                     LanguageSession,
                     loaded.model,
-                    loaded.roles.sampling(request),
+                    loaded.resolver.sampling(request),
                     seed,
                     prefix=greeting.prefix,
                 ),
@@ -260,7 +260,7 @@ class MoshiEngine(DuplexEngine):
         if loaded is not None:
             loaded.recovery.begin(reason, session.log)
 
-    def closed(self, session: MoshiSession, hung: Sequence[Encoder | Decoder]) -> None:
+    def on_closed(self, session: MoshiSession, hung: Sequence[Encoder | Decoder]) -> None:
         """Release the session, and replace its hung codecs."""
         self._sessions.discard(session)
         if self._loaded is None:
@@ -287,6 +287,6 @@ class MoshiEngine(DuplexEngine):
         )
 
     def _start_of(self, loaded: LoadedMoshi, role: PersonaPrompt) -> Future[Snapshot]:
-        if role == loaded.roles.default and self._default_start is not None:
+        if role == loaded.resolver.default and self._default_start is not None:
             return self._default_start
         return loaded.prompts.want(role)

@@ -104,7 +104,7 @@ def silence_tokens(codecs: CallCodecs) -> Tokens:
 
 def record_words(
     session: LanguageSession,
-    steering: ForcedTextScheduler,
+    scheduler: ForcedTextScheduler,
     silence: Tokens,
     *,
     before_frame: Callable[[], None] = lambda: None,
@@ -113,7 +113,7 @@ def record_words(
 
     Args:
         session: a conversation that has not begun; it is closed.
-        steering: contains the words.
+        scheduler: contains the words.
         silence: uint32 ``[8]``, the silent caller.
         before_frame: called before each frame; its exceptions end the take.
 
@@ -122,9 +122,9 @@ def record_words(
     """
     frames: list[PrefixFrame] = []
     try:
-        while not steering.done and len(frames) < MAX_GREETING_FRAMES:
+        while not scheduler.done and len(frames) < MAX_GREETING_FRAMES:
             before_frame()
-            step = session.step(silence, steer=steering.decide)
+            step = session.step(silence, steer=scheduler.decide)
             if step.audio_tokens is not None:
                 frames.append(PrefixFrame(step.text_token, step.audio_tokens))
     finally:
@@ -221,11 +221,11 @@ class GreetingRecorder:
         )  # discarded: it compiles the step, so that the first call does not wait for that
         if greeting in (SPEECH, SILENCE, NONE):  # with a persona, the greeting starts after it
             return NO_PREFIX
-        steering = ForcedTextScheduler(word_starts(self.tokenizer))
+        scheduler = ForcedTextScheduler(word_starts(self.tokenizer))
         try:
-            steering.say(words_of(greeting, self.tokenizer))
+            scheduler.say(words_of(greeting, self.tokenizer))
         except ValueError as error:
             raise EngineUnavailable(f"--greeting cannot be said: {error}.") from error
         progress("Moshi says its greeting once, to be ready with it.")
         session = LanguageSession(self.model, self.sampling, seed, start=start)
-        return record_words(session, steering, silence, before_frame=self.go_on)
+        return record_words(session, scheduler, silence, before_frame=self.go_on)

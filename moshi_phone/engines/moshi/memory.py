@@ -119,8 +119,8 @@ def weigh_here(need: MemoryNeed) -> MemoryVerdict:
 
 
 def _machine() -> tuple[int, int | None]:
-    uses_card = mx.default_device().type == mx.DeviceType.gpu and not mx.metal.is_available()
-    return machine_memory_bytes(), nvidia.card_memory_bytes() if uses_card else None
+    uses_gpu = mx.default_device().type == mx.DeviceType.gpu and not mx.metal.is_available()
+    return machine_memory_bytes(), nvidia.gpu_memory_bytes() if uses_gpu else None
 
 
 def limit_cache() -> None:

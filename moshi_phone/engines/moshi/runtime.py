@@ -58,7 +58,7 @@ class LoadedMoshi:
         recovery: tests the model after a failure.
         steps: combines the steps of waiting calls.
         listening: transcribes callers; None without ``--listen``.
-        roles: resolves a call's request.
+        resolver: resolves a call's request.
         prompts: the cache of read personas.
     """
 
@@ -72,7 +72,7 @@ class LoadedMoshi:
     recovery: Recovery
     steps: LanguageBatch
     listening: ListeningModel | None
-    roles: RequestResolver
+    resolver: RequestResolver
     prompts: PromptCache
 
     async def close(self) -> None:
@@ -152,7 +152,7 @@ class Loader:
             listening = await asyncio.wrap_future(loading)
             voices = await asyncio.to_thread(self._find_voices, checkpoint, progress)
             tokenizer = load_tokenizer(checkpoint.tokenizer)
-            roles = RequestResolver.at_start(self.options, self.sampling, tokenizer, voices)
+            resolver = RequestResolver.at_start(self.options, self.sampling, tokenizer, voices)
         except BaseException:
             self.stopping.set()  # first, so that the thread stops its running work and causes no wait
             if codecs is not None:
@@ -170,7 +170,7 @@ class Loader:
             self._recovery(thread, model),
             language_batch(loader.options.max_rows),
             listening,
-            roles,
+            resolver,
             self._prompts(thread, model, codecs, voices or Voices(checkpoint.weights.parent)),
         )
 

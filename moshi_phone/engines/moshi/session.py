@@ -53,7 +53,7 @@ class SessionOwner(Protocol):
     def on_failed(self, session: MoshiSession, reason: str) -> None:
         """Record that a session failed; called from any thread."""
 
-    def closed(self, session: MoshiSession, hung: Sequence[Encoder | Decoder]) -> None:
+    def on_closed(self, session: MoshiSession, hung: Sequence[Encoder | Decoder]) -> None:
         """Record that a session was closed, and which of its codecs hang."""
 
 
@@ -200,7 +200,7 @@ class MoshiSession(DuplexSession):
             # The codecs return to the pool only after their threads have released them.
             await self._stages.wait_released()
         finally:
-            self._owner.closed(self, self._stages.hung)
+            self._owner.on_closed(self, self._stages.hung)
 
     # Runs in the model's thread, but for the submitting.
 

@@ -120,7 +120,7 @@ class WatchedProtocol(asyncio.Protocol):
 
     def __init__(self, connections: Connections, *uvicorn: Any, **named: Any) -> None:
         super().__init__(*uvicorn, **named)
-        self.watched = connections
+        self._registry = connections
         self._watch: ConnectionGuard | None = None  # from connection_made to connection_lost
         self._unread = bytearray()  # data waiting for this connection's turn
         self._gate: ReadGate | None = None  # pauses reading
@@ -131,13 +131,13 @@ class WatchedProtocol(asyncio.Protocol):
             transport = transport.ungated()
         gated_transport, self._gate = gated(cast("asyncio.Transport", transport), self._ask)
         super().connection_made(gated_transport)
-        self._watch = ConnectionGuard(self.loop, self.transport, self.watched, self, self._overdue)
+        self._watch = ConnectionGuard(self.loop, self.transport, self._registry, self, self._overdue)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop guarding."""
         super().connection_lost(exc)
         self._unread.clear()
-        self.watched.turns.forget(self)
+        self._registry.turns.forget(self)
         self._stop_watching()
 
     def data_received(self, data: bytes) -> None:
@@ -158,7 +158,7 @@ class WatchedProtocol(asyncio.Protocol):
         try:
             self._parse(piece)
         except Exception as error:  # uvicorn's or ours: the other connections must keep their turns
-            self.watched.log.warn(f"A connection's bytes could not be parsed: {error!r}")
+            self._registry.log.warn(f"A connection's bytes could not be parsed: {error!r}")
             logger.opt(exception=error).debug("A connection's bytes could not be parsed")
             self.cut_off(INTERNAL)
 
@@ -208,14 +208,14 @@ class WatchedProtocol(asyncio.Protocol):
 
     def _ask(self) -> None:
         if self._may_parse():
-            self.watched.turns.ask(self)
+            self._registry.turns.ask(self)
 
     def _wait(self) -> None:
         """Add the connection to those that wait to become a request or a call."""
-        self.watched.wait(self, self.client[0] if self.client else None)
+        self._registry.wait(self, self.client[0] if self.client else None)
 
     def _stop_watching(self) -> None:
         if self._watch:
             self._watch.stop()
             self._watch = None
-        self.watched.leave(self)
+        self._registry.leave(self)

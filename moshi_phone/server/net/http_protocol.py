@@ -139,10 +139,10 @@ class HttpProtocol(WatchedProtocol, H11Protocol):
         if state in (h11.IDLE, h11.SEND_BODY):
             self._wait()
         else:
-            self.watched.leave(self)
+            self._registry.leave(self)
 
     def _overdue(self, now_s: float) -> str | None:
-        waited_s, limits = now_s - self._since_s, self.watched.limits
+        waited_s, limits = now_s - self._since_s, self._registry.limits
         # Between requests uvicorn's keep-alive timeout applies: balancers hold idle connections.
         if self._waits_for is h11.IDLE and (self._has_begun or not self._has_responded):
             return NO_REQUEST if waited_s > limits.head_secs else None

@@ -83,7 +83,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     def admitted(self) -> None:
         """Mark the connection as a call: it no longer waits for admission or for parsing turns."""
         self._is_call = True
-        self.watched.leave(self)
+        self._registry.leave(self)
 
     def shutdown(self) -> None:
         """Close the connection because the server stops; abort it after half a second."""
@@ -181,7 +181,9 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     def _overdue(self, now_s: float) -> str | None:
         waited_s = now_s - self._began_s
         return (
-            NO_HANDSHAKE if not self.handshake_complete and waited_s > self.watched.limits.head_secs else None
+            NO_HANDSHAKE
+            if not self.handshake_complete and waited_s > self._registry.limits.head_secs
+            else None
         )
 
     def _refuse_handshake(self) -> None:

@@ -12,7 +12,7 @@ from moshi_phone.access.source import is_loopback
 from moshi_phone.server.web.bare_app import bare_app
 from moshi_phone.server.web.calls_source import CallsSource
 from moshi_phone.server.web.health import health_router
-from moshi_phone.server.web.monitoring import Check, monitoring_router
+from moshi_phone.server.web.monitoring import CheckAccess, monitoring_router
 
 
 def create_admin_app(calls: CallsSource, web: WebOptions) -> FastAPI:
@@ -31,7 +31,7 @@ def create_admin_app(calls: CallsSource, web: WebOptions) -> FastAPI:
     return app
 
 
-def admin_check(web: WebOptions) -> Check:
+def admin_check(web: WebOptions) -> CheckAccess:
     """Return the access check of ``--admin-port``, as a dependency of a route."""
     if is_loopback(web.admin_host):
         return DashboardAuth().check  # without options: no password, this machine only

@@ -19,10 +19,10 @@ from moshi_phone.server.web.calls_source import CallsSource
 _LIST_EVERY_S = 1.0  # how often the list of calls is sent
 _NO_STORE = {"Cache-Control": "no-store"}  # transcripts stay out of every cache
 
-Check = Callable[[HTTPConnection], Awaitable[None]]
+CheckAccess = Callable[[HTTPConnection], Awaitable[None]]
 
 
-def monitoring_router(calls: CallsSource, check: Check) -> APIRouter:
+def monitoring_router(calls: CallsSource, check: CheckAccess) -> APIRouter:
     """Build the routes that report on calls.
 
     The list shows only the beginning of each SID. A whole SID is as good as a secret: it gives access to the

@@ -6,13 +6,13 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 
 from moshi_phone.access.request_body import parse_json, read_body
 from moshi_phone.server.web.calls_source import CallsSource
-from moshi_phone.server.web.monitoring import Check
+from moshi_phone.server.web.monitoring import CheckAccess
 
 MAX_BODY_BYTES = 16 * 1024  # ample; the session limits what it queues
 _ERRORS = 400  # first HTTP error status
 
 
-def say_router(calls: CallsSource, check: Check) -> APIRouter:
+def say_router(calls: CallsSource, check: CheckAccess) -> APIRouter:
     """Build the route. It accepts ``{"text": "..."}`` and answers 202 once the text is queued.
 
     Args:

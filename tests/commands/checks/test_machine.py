@@ -87,7 +87,7 @@ def test_the_accelerator(monkeypatch: pytest.MonkeyPatch, engine: str, found: st
 
 @pytest.mark.parametrize(("engine", "state"), [("auto", "note"), ("moshi", "fail")])
 def test_a_card_that_mlx_does_not_use(monkeypatch: pytest.MonkeyPatch, engine: str, state: str) -> None:
-    monkeypatch.setattr("moshi_phone.engines.nvidia.nvidia_card", lambda: "NVIDIA H200")
+    monkeypatch.setattr("moshi_phone.engines.nvidia.gpu_name", lambda: "NVIDIA H200")
     check = check_accelerator(EngineOptions(engine=engine))
     assert (check.state, check.found) == (state, "NVIDIA H200, which mlx does not use")
     assert "uv sync --extra cuda" in check.remedy

@@ -68,7 +68,7 @@ class SessionOwner:
     def on_failed(self, session: MoshiSession, reason: str) -> None:
         self.reasons.append(reason)
 
-    def closed(self, session: MoshiSession, hung: Sequence[object]) -> None:
+    def on_closed(self, session: MoshiSession, hung: Sequence[object]) -> None:
         self.lost.append(len(hung))
 
 

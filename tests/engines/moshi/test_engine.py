@@ -261,7 +261,7 @@ async def test_a_codec_that_was_lost_is_replaced(engine: MoshiEngine) -> None:
     coder.release()
     replace = pool.replace
     pool.replace = lambda: replaced.append(None)  # type: ignore[method-assign]
-    engine.closed(session, [coder, coder])
+    engine.on_closed(session, [coder, coder])
     pool.replace = replace  # type: ignore[method-assign]
     assert len(replaced) == 2
 

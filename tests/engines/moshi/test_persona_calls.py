@@ -77,10 +77,10 @@ async def test_each_call_has_the_persona_that_it_asks_for(engine: MoshiEngine) -
 async def test_a_persona_says_what_its_prompt_says_without_an_engine(engine: MoshiEngine) -> None:
     loaded = engine._loaded
     assert loaded is not None
-    first = await in_thread(engine, loaded.roles.role(BEN), 8)
-    other = await in_thread(engine, loaded.roles.default, 8)
+    first = await in_thread(engine, loaded.resolver.role(BEN), 8)
+    other = await in_thread(engine, loaded.resolver.default, 8)
     assert first != other
-    assert await in_thread(engine, loaded.roles.role(BEN), 8) == first
+    assert await in_thread(engine, loaded.resolver.role(BEN), 8) == first
 
 
 async def test_the_last_few_are_kept_and_what_each_takes_is_logged_without_its_words(
@@ -89,7 +89,7 @@ async def test_the_last_few_are_kept_and_what_each_takes_is_logged_without_its_w
     loaded = engine._loaded
     assert loaded is not None
     requests = [CallOverrides(persona=persona) for persona in ("baba", "bebe", "bibi")]
-    roles = [loaded.roles.role(request) for request in requests]
+    roles = [loaded.resolver.role(request) for request in requests]
     assert None not in roles
     made = [loaded.prompts.want(role) for role in roles if role is not None]
     states = [await asyncio.wait_for(asyncio.wrap_future(one), WAIT_S) for one in made]

@@ -13,12 +13,12 @@ class SpeechQueue:
     """The words queued for one call, and an event for their end.
 
     Args:
-        steering: schedules the words over the steps.
+        scheduler: schedules the words over the steps.
         spell: tokenizes a text into words; raises ``ValueError`` for a text without any.
     """
 
-    def __init__(self, steering: ForcedTextScheduler, spell: Callable[[str], list[Word]]) -> None:
-        self._steering = steering
+    def __init__(self, scheduler: ForcedTextScheduler, spell: Callable[[str], list[Word]]) -> None:
+        self._scheduler = scheduler
         self._spell = spell
         self._lock = threading.Lock()  # say() runs on the event loop, decide() in the model's thread
         self._said = asyncio.Event()  # event loop only; set while nothing is queued
@@ -27,7 +27,7 @@ class SpeechQueue:
     @property
     def is_over(self) -> bool:
         """Whether nothing is queued, so that the model need not be steered."""
-        return self._steering.done
+        return self._scheduler.done
 
     def say(self, text: str) -> None:
         """Queue a text's words. On the event loop.
@@ -37,24 +37,24 @@ class SpeechQueue:
         """
         words = self._spell(text)
         with self._lock:
-            self._steering.say(words)
+            self._scheduler.say(words)
         self._said.clear()
 
     def stop(self) -> None:
         """Drop the words that have not begun. On the event loop."""
         with self._lock:
-            self._steering.drop_waiting()
+            self._scheduler.drop_waiting()
 
     def decide(self, drawn: int) -> int:
         """Map the drawn text token to the one to feed. In the model's thread."""
         with self._lock:
-            return self._steering.decide(drawn)
+            return self._scheduler.decide(drawn)
 
     def step_given(self) -> None:
         """Set the event if the finished step was the last of the words. On the event loop."""
         if not self._said.is_set():
             with self._lock:
-                over = self._steering.done
+                over = self._scheduler.done
             if over:
                 self._said.set()
 

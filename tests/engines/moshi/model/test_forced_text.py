@@ -19,8 +19,8 @@ from moshi_phone.engines.moshi.model.forced_text import (
 HELLO, THERE = Word((10, 11)), Word((12,))
 
 
-def decisions(steering: ForcedTextScheduler, drawn: list[int]) -> list[int]:
-    return [steering.decide(token) for token in drawn]
+def decisions(scheduler: ForcedTextScheduler, drawn: list[int]) -> list[int]:
+    return [scheduler.decide(token) for token in drawn]
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +39,12 @@ def test_decides_as_kyutai_s_machine_does(seed: int) -> None:
     ]
     machine = StateMachine(TokenIds(8001), max_padding=8, initial_padding=2)
     state = machine.new_state([Entry(list(word.pieces), "", word.padding_steps) for word in words])
-    steering = ForcedTextScheduler()
-    steering.say(words)
+    scheduler = ForcedTextScheduler()
+    scheduler.say(words)
     steps = 0
-    while steering.active:
+    while scheduler.active:
         drawn = int(rng.choice([0, 3, 3, 3, 50]))
-        assert steering.decide(drawn) == machine.process(steps, state, drawn)[0], f"step {steps}"
+        assert scheduler.decide(drawn) == machine.process(steps, state, drawn)[0], f"step {steps}"
         steps += 1
     assert not state.entries
     assert not state.queued
@@ -52,53 +52,53 @@ def test_decides_as_kyutai_s_machine_does(seed: int) -> None:
 
 
 def test_the_model_chooses_the_moments() -> None:
-    steering = ForcedTextScheduler()
-    steering.say([HELLO, THERE])
+    scheduler = ForcedTextScheduler()
+    scheduler.say([HELLO, THERE])
     # Two forced, then the word; the model pads twice, then wants a word.
-    assert decisions(steering, [0, 0, 3, 0, 0, 3, 3, 0, 3]) == [3, 3, 0, 10, 11, 3, 3, 0, 12]
-    assert not steering.active
-    assert decisions(steering, [50, 51]) == [50, 51], "after the last word the model is free"
+    assert decisions(scheduler, [0, 0, 3, 0, 0, 3, 3, 0, 3]) == [3, 3, 0, 10, 11, 3, 3, 0, 12]
+    assert not scheduler.active
+    assert decisions(scheduler, [50, 51]) == [50, 51], "after the last word the model is free"
 
 
 def test_a_model_that_only_pads_gets_its_words_all_the_same() -> None:
-    steering = ForcedTextScheduler(max_padding_steps=4)
-    steering.say([HELLO, THERE])
-    assert decisions(steering, [3] * 9) == [3, 3, 0, 10, 11, 3, 3, 0, 12]
+    scheduler = ForcedTextScheduler(max_padding_steps=4)
+    scheduler.say([HELLO, THERE])
+    assert decisions(scheduler, [3] * 9) == [3, 3, 0, 10, 11, 3, 3, 0, 12]
 
 
 def test_a_word_that_moshi_begins_without_a_pause_is_replaced_by_ours() -> None:
-    steering = ForcedTextScheduler(frozenset({0, 50}))
-    steering.say([HELLO, THERE])
-    assert decisions(steering, [3, 3, 3, 3, 3, 50, 3]) == [3, 3, 0, 10, 11, 0, 12]
+    scheduler = ForcedTextScheduler(frozenset({0, 50}))
+    scheduler.say([HELLO, THERE])
+    assert decisions(scheduler, [3, 3, 3, 3, 3, 50, 3]) == [3, 3, 0, 10, 11, 0, 12]
 
 
 def test_nothing_is_lost_or_doubled_when_more_is_said_meanwhile() -> None:
-    steering = ForcedTextScheduler()
-    steering.say([HELLO])
-    said = decisions(steering, [0] * 4)  # in the middle of the word
-    steering.say([THERE])
-    said += decisions(steering, [0] * 3)
-    steering.say([HELLO])  # after the last: the beginning is padded again
-    said += decisions(steering, [0] * 5)
+    scheduler = ForcedTextScheduler()
+    scheduler.say([HELLO])
+    said = decisions(scheduler, [0] * 4)  # in the middle of the word
+    scheduler.say([THERE])
+    said += decisions(scheduler, [0] * 3)
+    scheduler.say([HELLO])  # after the last: the beginning is padded again
+    said += decisions(scheduler, [0] * 5)
     assert said == [3, 3, 0, 10, 11, 0, 12, 3, 3, 0, 10, 11]
 
 
 def test_tells_when_the_last_word_has_been_heard() -> None:
-    steering = ForcedTextScheduler()
-    assert steering.done
-    steering.say([THERE])
+    scheduler = ForcedTextScheduler()
+    assert scheduler.done
+    scheduler.say([THERE])
     done = []
     for _ in range(8):
-        steering.decide(3)
-        done.append(steering.done)
+        scheduler.decide(3)
+        done.append(scheduler.done)
     assert done == [False] * 7 + [True]
 
 
 def test_refuses_more_words_than_a_call_could_use() -> None:
-    steering = ForcedTextScheduler()
-    steering.say([THERE] * MAX_WORDS)
+    scheduler = ForcedTextScheduler()
+    scheduler.say([THERE] * MAX_WORDS)
     with pytest.raises(ValueError, match="expected at most 1000 words that wait to be said, got 1001"):
-        steering.say([THERE])
+        scheduler.say([THERE])
 
 
 def test_spells_each_word_by_itself_with_kyutai_s_spelling(tokenizer: SentencePieceProcessor) -> None:

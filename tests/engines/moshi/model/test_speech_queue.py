@@ -115,15 +115,15 @@ def test_the_model_chooses_the_steps_in_which_it_pads() -> None:
     """Fed tokens follow from drawn ones by Kyutai's rules, and the audio follows the fed ones."""
     model = tiny_lm(dim=32, layers=1, card=CARD, context=16)
     caller = np.random.default_rng(0).integers(0, CARD, (STEPS, 8)).astype(np.uint32)
-    steering, mirror = ForcedTextScheduler(), ForcedTextScheduler()
+    scheduler, mirror = ForcedTextScheduler(), ForcedTextScheduler()
     chosen = [Word((100, 101)), Word((102,)), Word((103, 104))]
-    steering.say(chosen)
+    scheduler.say(chosen)
     mirror.say(chosen)
     drawn: list[int] = []
 
     def steer(token: int) -> int:
         drawn.append(token)
-        return steering.decide(token)
+        return scheduler.decide(token)
 
     session = LanguageSession(model, MoshiSampling(), seed=1)
     steps = [session.step(tokens, steer=steer) for tokens in caller]

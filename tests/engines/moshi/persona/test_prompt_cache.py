@@ -54,6 +54,6 @@ def paused_or_read(laters: Laters, number: int, read: Future[Snapshot]) -> bool:
 
 def long_role(engine: MoshiEngine) -> PersonaPrompt:
     assert engine._loaded is not None
-    role = engine._loaded.roles.role(CallOverrides(persona="bababa " * 40))
+    role = engine._loaded.resolver.role(CallOverrides(persona="bababa " * 40))
     assert role is not None
     return role

@@ -40,45 +40,45 @@ def voices(tmp_path: Path) -> Voices:
 
 
 def test_moshi_takes_no_persona(tokenizer: SentencePieceProcessor) -> None:
-    roles = RequestResolver(EngineOptions(), SAMPLING, tokenizer, None)
-    assert roles.supported_overrides == {"greeting", "temperature"}
-    assert roles.voices == []
-    assert roles.role(CallOverrides(persona="You are Anna.")) is None
+    resolver = RequestResolver(EngineOptions(), SAMPLING, tokenizer, None)
+    assert resolver.supported_overrides == {"greeting", "temperature"}
+    assert resolver.voices == []
+    assert resolver.role(CallOverrides(persona="You are Anna.")) is None
 
 
 def test_a_request_goes_before_the_options_and_these_before_nvidia_s_default(
     tokenizer: SentencePieceProcessor, voices: Voices
 ) -> None:
-    roles = RequestResolver(EngineOptions(persona="badi"), SAMPLING, tokenizer, voices)
-    assert roles.supported_overrides == {"greeting", "temperature", "persona", "voice"}
-    default = roles.default
+    resolver = RequestResolver(EngineOptions(persona="badi"), SAMPLING, tokenizer, voices)
+    assert resolver.supported_overrides == {"greeting", "temperature", "persona", "voice"}
+    default = resolver.default
     assert default is not None
     assert default.voice == "NATF2"
-    asked = roles.role(CallOverrides(persona="gulo", voice="NATM0"))
+    asked = resolver.role(CallOverrides(persona="gulo", voice="NATM0"))
     assert asked is not None
     assert asked.voice == "NATM0"
     assert asked.prompt_tokens != default.prompt_tokens
-    assert roles.role(CallOverrides()) == default
+    assert resolver.role(CallOverrides()) == default
 
 
 def test_the_word_system_is_put_on_both_sides_once(tokenizer: SentencePieceProcessor, voices: Voices) -> None:
-    roles = RequestResolver(EngineOptions(), SAMPLING, tokenizer, voices)
-    assert roles.prompt_tokens(" badi ") == roles.prompt_tokens("<system> badi <system>")
-    assert roles.prompt_tokens("<system>") != roles.prompt_tokens("<system> <system>")
+    resolver = RequestResolver(EngineOptions(), SAMPLING, tokenizer, voices)
+    assert resolver.prompt_tokens(" badi ") == resolver.prompt_tokens("<system> badi <system>")
+    assert resolver.prompt_tokens("<system>") != resolver.prompt_tokens("<system> <system>")
 
 
 def test_what_cannot_be_is_refused_and_at_the_start_is_a_reason_not_to(
     tokenizer: SentencePieceProcessor, voices: Voices
 ) -> None:
-    roles = RequestResolver(EngineOptions(), SAMPLING, tokenizer, voices)
+    resolver = RequestResolver(EngineOptions(), SAMPLING, tokenizer, voices)
     with pytest.raises(RequestRefused, match=f"expected at most {PERSONA_LIMIT_TOKENS}"):
-        roles.role(CallOverrides(persona="badi " * PERSONA_LIMIT_TOKENS))
+        resolver.role(CallOverrides(persona="badi " * PERSONA_LIMIT_TOKENS))
     with pytest.raises(RequestRefused, match="got half a surrogate pair"):  # JSON can spell it
-        roles.role(CallOverrides(persona="Anna \ud83d"))
+        resolver.role(CallOverrides(persona="Anna \ud83d"))
     with pytest.raises(RequestRefused, match="got half a surrogate pair"):
-        roles.greeting(CallOverrides(greeting="Hi \ud83d"), None, RECORDED)
+        resolver.greeting(CallOverrides(greeting="Hi \ud83d"), None, RECORDED)
     with pytest.raises(RequestRefused, match="There is no voice 'NATM3'"):
-        roles.role(CallOverrides(voice="NATM3"))
+        resolver.role(CallOverrides(voice="NATM3"))
     with pytest.raises(EngineUnavailable, match="There is no voice 'NATM3'"):
         RequestResolver.at_start(EngineOptions(voice="NATM3"), SAMPLING, tokenizer, voices)
 
@@ -86,9 +86,9 @@ def test_what_cannot_be_is_refused_and_at_the_start_is_a_reason_not_to(
 def test_a_temperature_is_for_words_and_voice_and_changes_nothing_else(
     tokenizer: SentencePieceProcessor,
 ) -> None:
-    roles = RequestResolver(EngineOptions(), SAMPLING, tokenizer, None)
-    assert roles.sampling(CallOverrides()) is SAMPLING
-    drawn = roles.sampling(CallOverrides(temperature=0.3))
+    resolver = RequestResolver(EngineOptions(), SAMPLING, tokenizer, None)
+    assert resolver.sampling(CallOverrides()) is SAMPLING
+    drawn = resolver.sampling(CallOverrides(temperature=0.3))
     assert (drawn.text, drawn.audio) == (Sampling(0.3, 25), Sampling(0.3, 250))
 
 
@@ -106,21 +106,21 @@ def test_a_temperature_is_for_words_and_voice_and_changes_nothing_else(
 def test_how_a_call_opens(
     tokenizer: SentencePieceProcessor, option: str, request_: str | None, expected: Greeting
 ) -> None:
-    roles = RequestResolver(EngineOptions(greeting=option), SAMPLING, tokenizer, None)
-    assert roles.greeting(CallOverrides(greeting=request_), roles.default, RECORDED) == expected
+    resolver = RequestResolver(EngineOptions(greeting=option), SAMPLING, tokenizer, None)
+    assert resolver.greeting(CallOverrides(greeting=request_), resolver.default, RECORDED) == expected
 
 
 def test_another_persona_does_not_say_the_default_s_greeting(
     tokenizer: SentencePieceProcessor, voices: Voices
 ) -> None:
-    roles = RequestResolver(EngineOptions(), SAMPLING, tokenizer, voices)
+    resolver = RequestResolver(EngineOptions(), SAMPLING, tokenizer, voices)
     request = CallOverrides(persona="gulo")
-    assert roles.greeting(request, roles.role(request), RECORDED) == Greeting()
+    assert resolver.greeting(request, resolver.role(request), RECORDED) == Greeting()
 
 
 def test_a_greeting_without_words_is_refused(tokenizer: SentencePieceProcessor) -> None:
-    roles = RequestResolver(EngineOptions(), SAMPLING, tokenizer, None)
+    resolver = RequestResolver(EngineOptions(), SAMPLING, tokenizer, None)
     with pytest.raises(RequestRefused, match="The greeting cannot be said"):
-        roles.greeting(CallOverrides(greeting="()"), None, RECORDED)
+        resolver.greeting(CallOverrides(greeting="()"), None, RECORDED)
     with pytest.raises(RequestRefused, match=f"at most {MAX_WORDS} words"):
-        roles.greeting(CallOverrides(greeting="ba " * (MAX_WORDS + 1)), None, RECORDED)
+        resolver.greeting(CallOverrides(greeting="ba " * (MAX_WORDS + 1)), None, RECORDED)
