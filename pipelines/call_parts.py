@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipecat.observers.base_observer import BaseObserver
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameProcessor
@@ -15,10 +14,9 @@ from pipecat.transports.base_transport import BaseTransport
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
 from moshi_phone.engines.duplex import HANG_SECS, DuplexSession
+from pipelines.call_worker import CallWorker
 from processors.echo import EchoPath
 
-# Options of PipelineWorker that add observers.
-_OBSERVING = ("observers", "enable_turn_tracking", "enable_tracing", "enable_rtvi", "idle_timeout_secs")
 CANCEL_SECS = 2.0  # time for pipecat's stages to end, before they are abandoned
 
 Transfer = Callable[[str], bool]
@@ -87,26 +85,5 @@ class CallParts:
             "enable_turn_tracking": False,
             "enable_rtvi": self.rtvi,
         }
-        return CallWorker(pipeline, params=given.model_copy(update=rates), **{**defaults, **options})
-
-
-class CallWorker(PipelineWorker):
-    """The worker of a call. It reports whether anything observes the pipeline's frames.
-
-    Args:
-        pipeline: of the call.
-        options: of ``PipelineWorker``.
-
-    Attributes:
-        is_observed: whether there is an observer, of the user or of pipecat. Without one, the call's stages
-            pass audio past pipecat's observers (``processors/stage.py``).
-    """
-
-    def __init__(self, pipeline: Pipeline, **options: Any) -> None:
-        self.is_observed = any(options.get(option) for option in _OBSERVING)
-        super().__init__(pipeline, **options)
-
-    def add_observer(self, observer: BaseObserver) -> None:
-        """Add an observer; from then on it sees every frame."""
-        self.is_observed = True
-        super().add_observer(observer)
+        params = given.model_copy(update=rates)
+        return CallWorker(pipeline, self.transport, params=params, **{**defaults, **options})

@@ -157,6 +157,8 @@ class MoshiProcessor(AIService, Stage):
         await self.push_frame(frame, direction)
 
     def _feed(self, block: Pcm) -> None:
+        if self._output_task is None:
+            return  # ended: the transport still reads while the last clip is played
         self._unanswered.feed()
         try:
             self.session.feed(block)

@@ -223,6 +223,11 @@ class TwilioTransport(BaseTransport):
         """Whether the stream has ended, and no replacement is awaited."""
         return self._stream.is_over
 
+    @property
+    def clip_until_s(self) -> float:
+        """Time of the event loop at which the clips sent so far have been played; 0 without any."""
+        return self._output.clip_until_s
+
     def lose(self) -> None:
         """Continue without a socket: nothing is sent until there is another one."""
         self._stream.lose()

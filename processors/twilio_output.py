@@ -84,6 +84,7 @@ class TwilioOutput(BaseOutputTransport, Stage):
         self._speech_s = -1.0  # time of the last continuous speech
         self._paced_until_s = 0.0  # end of playback of the paced audio sent so far
         self._clip_until_s = 0.0  # the same, without a mixer's own audio
+        self._uninterruptible_until_s = 0.0  # the same, of uninterruptible frames only
         self._is_last = False  # whether no stage follows, so that sent audio need not be decoded
         self._volume, self._volume_gain = params.audio_out_volume, 1.0
         self._told: set[str] = set()  # logged mistakes of the pipeline: each once
@@ -97,6 +98,11 @@ class TwilioOutput(BaseOutputTransport, Stage):
         """Number of messages never sent, because the peer did not read."""
         return self._socket.dropped_messages
 
+    @property
+    def clip_until_s(self) -> float:
+        """Time of the event loop at which the clips sent so far have been played; 0 without any."""
+        return self._clip_until_s
+
     async def start(self, frame: StartFrame) -> None:
         """Start the writer, and accept paced audio."""
         await super().start(frame)
@@ -106,7 +112,12 @@ class TwilioOutput(BaseOutputTransport, Stage):
 
     async def stop(self, frame: EndFrame) -> None:
         """Send what is queued, wait for its playback, and stop the writer."""
-        await super().stop(frame)
+        try:
+            await super().stop(frame)  # waits for the audio task
+        except asyncio.CancelledError:
+            if (waiting := asyncio.current_task()) and waiting.cancelling():
+                raise
+            return  # a CancelFrame came meanwhile, and cancelled the audio task instead of this one
         await asyncio.sleep(max(0.0, self._paced_until_s - self._now_s()))
         await self._socket.flush(FLUSH_S)
         await self._stop_writing()
@@ -157,6 +168,8 @@ class TwilioOutput(BaseOutputTransport, Stage):
         self._paced_until_s = max(self._paced_until_s, now_s) + len(frame.audio) / (2 * PHONE_RATE_HZ)
         if not is_mixer_only:
             self._clip_until_s = self._paced_until_s
+        if not frame.interruptible:
+            self._uninterruptible_until_s = self._paced_until_s
         await self._send(MulawOutputFrame(g711.encode(frame.audio)))
         await asyncio.sleep(max(0.0, self._paced_until_s - PACED_AHEAD_S - now_s))
         return True
@@ -229,9 +242,10 @@ class TwilioOutput(BaseOutputTransport, Stage):
             await self.broadcast_frame(BotSpeakingFrame)
 
     async def _interrupt(self, frame: InterruptionFrame) -> None:
-        self._socket.clear()
-        await self._send(frame)
-        self._paced_until_s = self._clip_until_s = 0.0
+        if self._now_s() >= self._uninterruptible_until_s:  # otherwise, clearing would cut it
+            self._socket.clear()
+            await self._send(frame)
+            self._paced_until_s = self._clip_until_s = 0.0
         if self._activity.stop():
             await self.broadcast_frame(BotStoppedSpeakingFrame)
 

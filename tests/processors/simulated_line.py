@@ -19,7 +19,7 @@ from pipecat.workers.runner import WorkerRunner
 
 from moshi_phone.audio import g711, pcm
 from moshi_phone.rehearse.playback import Playback
-from pipelines.call_parts import CallWorker
+from pipelines.call_worker import CallWorker
 from processors.twilio import TwilioSerializer, TwilioTransport
 from tests.support.simulated import run_simulated
 
@@ -103,6 +103,7 @@ def call(
         transport = TwilioTransport(socket, TwilioSerializer("MZ1"), params)  # type: ignore[arg-type]
         worker = CallWorker(  # a call's own: without observers, its stages pass audio past pipecat's events
             Pipeline(list(stages(transport))),
+            transport,
             params=worker_params
             or PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
             idle_timeout_secs=None,

@@ -21,7 +21,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.workers.runner import WorkerRunner
 
-from pipelines.call_parts import CallWorker
+from pipelines.call_worker import CallWorker
 from processors.frames import EngineMetricsFrame, SendMetricsFrame
 from processors.stage import Stage
 from tests.support.logs import Logged

@@ -110,6 +110,22 @@ def test_an_interruption_ends_it_at_once() -> None:
     assert [one["event"] for one in socket.messages].count("clear") == 1
 
 
+@pytest.mark.parametrize("kind", [OutputAudioRawFrame, TTSAudioRawFrame])
+def test_an_interruption_leaves_uninterruptible_audio_whole(kind: type[OutputAudioRawFrame]) -> None:
+    """Of 2 s, 0.12 s were missing: the part that Twilio held was cleared."""
+    clip = audio(kind, 2, piece_ms=2_000)
+    clip[0].interruptible = False
+
+    async def interrupt(worker: PipelineWorker, _: TwilioTransport) -> None:
+        for _time in range(2):
+            await asyncio.sleep(2)  # the clip begins at 1 s
+            await worker.queue_frame(InterruptionFrame())
+
+    heard, socket = call(lambda t: line(t, Says(*clip)), 1, script=interrupt)
+    assert loud_s(heard) == pytest.approx(2, abs=0.02)
+    assert [one["event"] for one in socket.messages].count("clear") == 1  # after it
+
+
 def test_after_an_interruption_continuous_speech_is_not_late() -> None:
     """The account of what lies in Twilio's buffer is right after a clear: nothing is trimmed for it."""
     governor = PlayoutGovernor(now_s=lambda: 10.0)
