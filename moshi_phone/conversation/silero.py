@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 
 WINDOW_SAMPLES = 256  # 32 ms at 8 kHz: the only size that the network accepts
-_CONTEXT_SAMPLES = 32  # the end of the previous window, prepended to each
+CONTEXT_SAMPLES = 32
+"""The end of the previous window: the network takes it together with each window."""
 _STATE = (2, 128)
 
 
@@ -25,16 +26,15 @@ class NetworkState:
     """The network's recurrent state for one voice: 1 kB."""
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Reset to the state before any audio."""
         self.memory = np.zeros(_STATE, np.float32)
-        self.context = np.zeros(_CONTEXT_SAMPLES, np.float32)
+
+    def reset(self, silent_windows: int = 0) -> None:
+        """Reset to the state before any audio, or after some windows of digital silence."""
+        self.memory = _after_silence(silent_windows)
 
 
 Window = tuple[NetworkState, NDArray[np.float32]]
-"""A voice's state and its next window: float32 ``[256]``, 8 kHz mono, -1 to 1."""
+"""A voice's state and its next window, after its context: float32 ``[32 + 256]``, 8 kHz mono, -1 to 1."""
 
 Judging = Generator[Window, float, None]
 """Yields windows, and receives the speech probability of each, 0 to 1."""
@@ -78,18 +78,25 @@ def judge_together(voices: Sequence[Judging]) -> list[Exception | None]:
 def _probabilities(windows: Sequence[Window]) -> list[float]:
     """Run the network on one window of each voice."""
     count = len(windows)
-    sound = np.empty((count, _CONTEXT_SAMPLES + WINDOW_SAMPLES), np.float32)
+    sound = np.empty((count, CONTEXT_SAMPLES + WINDOW_SAMPLES), np.float32)
     memory = np.empty((_STATE[0], count, _STATE[1]), np.float32)
     for row, (state, window) in enumerate(windows):
-        sound[row, :_CONTEXT_SAMPLES] = state.context
-        sound[row, _CONTEXT_SAMPLES:] = window
+        sound[row] = window
         memory[:, row] = state.memory
     found, memory = _loaded().run(None, {"input": sound, "state": memory, "sr": _RATE})
-    for row, (state, window) in enumerate(windows):
-        state.context = window[-_CONTEXT_SAMPLES:]
+    for row, (state, _) in enumerate(windows):
         state.memory = memory[:, row]
     answers: list[float] = found[:, 0].tolist()
     return answers
+
+
+@cache
+def _after_silence(windows: int) -> NDArray[np.float32]:
+    """Return the state after some windows of digital silence. It is shared: for reading only."""
+    state = NetworkState()
+    for _ in range(windows):
+        _probabilities([(state, np.zeros(CONTEXT_SAMPLES + WINDOW_SAMPLES, np.float32))])
+    return state.memory
 
 
 _RATE = np.array(PHONE_RATE_HZ, np.int64)

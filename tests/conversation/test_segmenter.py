@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.conversation import silero
 from moshi_phone.conversation.segmenter import SpeechSegmenter
 from tests.conversation.scripted import clip
 
@@ -67,6 +70,39 @@ def test_what_is_no_voice_is_no_speech(kind: str) -> None:
     segmenter = segment((32767 * np.clip(samples, -1, 1)).astype(np.int16))
     segmenter.finish()
     assert segmenter.segments == []
+
+
+def test_the_network_rests_in_silence_and_soon_after_a_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes most of the time. A pause within speech does not stop it."""
+    windows = list[int]()
+    probabilities = silero._probabilities
+
+    def counted(asked: Sequence[silero.Window]) -> list[float]:
+        windows.append(len(asked))
+        return probabilities(asked)
+
+    silero.NetworkState().reset(silent_windows=3)  # once in a process
+    monkeypatch.setattr(silero, "_probabilities", counted)
+    segment(speech_at(secs=4))
+    assert not windows
+    clicks = speech_at(secs=9)
+    clicks[8_000::8_000] = 30_000
+    segment(clicks, block=5120)
+    assert 8 <= len(windows) <= 8 * 5
+    windows.clear()
+    pausing = speech_at(1.0, secs=3.0)
+    pausing[12_000:13_600] = 0  # 200 ms
+    said_s = segment(pausing).heard_s - 1.0
+    assert said_s / 0.032 - 2 <= len(windows) <= said_s / 0.032 + 8
+
+
+@pytest.mark.parametrize("amplitude", [0, 1])
+def test_digital_silence_is_like_the_faintest_noise(amplitude: int) -> None:
+    """Before speech, the network's state for digital silence is known beforehand."""
+    samples = speech_at(1.0, 8.0, secs=12)
+    samples[samples == 0] = amplitude
+    expected = [pytest.approx(begin_s, abs=0.008) for begin_s in (1.0, 8.0)]
+    assert [span.begin_s for span in segment(samples).segments] == expected
 
 
 def test_an_open_segment_shows_and_ends_with_the_call() -> None:
