@@ -27,7 +27,7 @@ from moshi_phone.cluster.runtime import digest
 from moshi_phone.cluster.worker_url import check_worker_url
 from moshi_phone.commands.errors import explained
 from moshi_phone.commands.logs import log_to_stderr
-from moshi_phone.commands.options import command, options_from
+from moshi_phone.commands.options import command, options_from, own_groups
 from moshi_phone.commands.pointing import number_option, pointer_for, restore
 from moshi_phone.runtime import event_loop
 from moshi_phone.runtime.stop_signals import Stopped, stop_signals
@@ -38,28 +38,31 @@ from moshi_phone.telephony.number_routing import put_back_left_numbers
 from moshi_phone.telephony.options import TwilioOptions
 
 
+@own_groups
 @cloup.command("update")
 @options_from(TwilioOptions, only=("auth_token",))
 @options_from(ClusterOptions, only=("control_port",))
 def update(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
-    """Replace all servers with new ones that run the code now on disk. No call is interrupted."""
+    """Replace all workers by new ones, which run the code now on disk. No call is interrupted."""
     _tell(twilio_options, cluster_options, "POST", "/update")
 
 
+@own_groups
 @cloup.command("scale")
 @click.argument("workers", type=click.IntRange(1, 1000))
 @options_from(TwilioOptions, only=("auth_token",))
 @options_from(ClusterOptions, only=("control_port",))
 def scale(workers: int, twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
-    """Set the number of servers. Surplus ones end after their last calls."""
+    """Set the number of workers. Surplus ones end after their last calls."""
     _tell(twilio_options, cluster_options, "POST", f"/scale/{workers}")
 
 
+@own_groups
 @cloup.command("status")
 @options_from(TwilioOptions, only=("auth_token",))
 @options_from(ClusterOptions, only=("control_port",))
 def status(twilio_options: TwilioOptions, cluster_options: ClusterOptions) -> None:
-    """Show the state of all servers."""
+    """Show the state of all workers."""
     _tell(twilio_options, cluster_options, "GET", "")
 
 
@@ -120,7 +123,7 @@ def _tell(twilio: TwilioOptions, options: ClusterOptions, method: Literal["GET",
     with explained():
         token = _auth_token(twilio)
         state = asyncio.run(ask_cluster(options.control_port, token, method, path))
-    print(f"{state['wanted']} workers are wanted, {'all ready' if state['ready'] else 'not all ready yet'}.")
+    print(f"{state['wanted']} workers requested, {'all ready' if state['ready'] else 'not all ready yet'}.")
     for worker in state["workers"]:
         print(_line(worker))
 

@@ -73,7 +73,7 @@ def command(
             show_constraints=False,
             **more,
         )(with_config)
-        made.option_groups = _groups_of(made)
+        own_groups(made)
         if any(group.hidden for group in made.option_groups):
             help_all = _help_all()
             made.params.append(help_all)
@@ -83,15 +83,19 @@ def command(
     return decorate
 
 
-def _groups_of(made: cloup.Command) -> list[cloup.OptionGroup]:
-    """Create a command's option groups, in the order of ``GROUPS``; cloup's belong to one command each."""
+def own_groups(made: cloup.Command) -> cloup.Command:
+    """Give a command option groups of its own, in the order of ``GROUPS``.
+
+    cloup stores the options of the last command in the groups themselves.
+    """
     groups = []
     for group in GROUPS.values():
         own = cloup.OptionGroup(group.title)
         own.options = [one for one in made.params if isinstance(one, cloup.Option) and one.group is group]
         own.hidden = group is GROUPS[ADVANCED]
         groups += [own] if own.options else []
-    return groups
+    made.option_groups = groups
+    return made
 
 
 def _help_all() -> cloup.Option:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from click.testing import CliRunner, Result
 
@@ -59,3 +61,15 @@ def test_help_names_what_a_running_cluster_takes() -> None:
     assert result.exit_code == 0
     for word in ("update", "scale", "status", "--workers", "--worker-url", "--spare-calls"):
         assert word in result.output
+
+
+@pytest.mark.parametrize("arguments", [("update",), ("scale",), ("status",)])
+def test_help_of_a_subcommand_names_its_own_options_only(arguments: tuple[str, ...]) -> None:
+    """It listed the options of ``cluster``, and left out --help's own group."""
+    result = run(*arguments, "--help")
+    assert result.exit_code == 0
+    assert set(re.findall(r"^  (--[a-z-]+)", result.output, re.MULTILINE)) == {
+        "--auth-token",
+        "--control-port",
+        "--help",
+    }

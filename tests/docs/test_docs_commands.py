@@ -115,7 +115,7 @@ async def runs_a_cluster(hour: FirstHour) -> None:
             told = ""
             while ", all ready." not in told:
                 told = await hour.told(here, command=f"{cluster} status")
-            assert told.startswith(f"{number} workers are wanted, all ready.")
+            assert told.startswith(f"{number} workers requested, all ready.")
         assert "\nw6  ready" in told  # the first new one
         assert await run.ctrl_c() == 0, run.said
 
