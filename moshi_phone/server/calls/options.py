@@ -32,18 +32,18 @@ class CallOptions:
     transfer_phrase: tuple[str, ...] = field(
         default=(),
         metadata={
-            "help": "Phrase of the caller's that triggers a transfer; may be repeated. Requires --listen.",
+            "help": "Phrase by which a caller triggers a transfer; may be repeated. Requires --listen.",
             "metavar": "TEXT",
         },
     )
     transfer_notice: str | None = field(
         default=None,
-        metadata={"help": "Words that the bot says before a transfer.", "metavar": "TEXT"},
+        metadata={"help": "What the bot says before a transfer.", "metavar": "TEXT"},
     )
     transfer_whisper: str | None = field(
         default=None,
         metadata={
-            "help": "Words of Twilio's voice to the person who answers a transfer, before the caller is "
+            "help": "What Twilio's voice says to the person who answers a transfer, before the caller is "
             "connected; the caller's last words follow if they are known (--listen).",
             "metavar": "TEXT",
         },
@@ -99,7 +99,7 @@ class CallOptions:
     silence_notice: str = field(
         default="Are you still there?",
         metadata={
-            "help": "Words of the bot after two thirds of --silence-secs, if it can say given words.",
+            "help": "What the bot says after two thirds of --silence-secs, if it can say given words.",
             "metavar": "TEXT",
         },
     )
@@ -122,15 +122,15 @@ class CallOptions:
     resumes: int = field(
         default=3,
         metadata={
-            "help": "Number of new streams for a call whose stream breaks off (a proxy or a process "
-            "restarts); after that, it goes to the fallback.",
+            "help": "Maximum number of new streams for a call whose stream breaks off, because a proxy or a "
+            "process restarts; after that, the call goes to --fallback-to.",
             "min": 0,
         },
     )
     resume_secs: float = field(
         default=10.0,
         metadata={
-            "help": "Seconds that the session of such a call waits for the new stream, to continue the same "
+            "help": "Seconds that a session waits for a new stream after a break, to continue the same "
             "conversation; meanwhile the model hears silence.",
             "min": 0.0,
         },
@@ -138,25 +138,26 @@ class CallOptions:
     resume_notice: str | None = field(
         default=None,
         metadata={
-            "help": "What the bot says first in a new stream that begins a new conversation.",
+            "help": "What the bot says first in a new conversation after a break, such as: Sorry, we were "
+            "cut off.",
             "metavar": "TEXT",
         },
     )
     hold_secs: float = field(
         default=60.0,
         metadata={
-            "help": "Seconds that a call whose stream broke off may wait for a free session.",
+            "help": "Seconds that a call may be on hold after a break until a session is free.",
             "min": 0.0,
         },
     )
     hold_say: str | None = field(
         default=None,
-        metadata={"help": "What Twilio's voice says before that wait.", "metavar": "TEXT"},
+        metadata={"help": "What Twilio's voice says before --hold-secs.", "metavar": "TEXT"},
     )
     message_say: str = field(
         default="Nobody can take your call now. Please leave a message after the tone.",
         metadata={
-            "help": "What Twilio's voice says before a message (--fallback-record).",
+            "help": "What Twilio's voice says before a caller leaves a message (--fallback-record).",
             "metavar": "TEXT",
         },
     )
@@ -167,8 +168,8 @@ class CallOptions:
     fallback_say: str | None = field(
         default=None,
         metadata={
-            "help": "What Twilio's voice says to the calls that --fallback-to would take, if that is not "
-            "set.",
+            "help": "Without --fallback-to: what Twilio's voice says if no session is free or the engine "
+            "fails.",
             "metavar": "TEXT",
         },
     )
