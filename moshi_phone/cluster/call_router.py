@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from loguru import logger
@@ -13,6 +14,7 @@ from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.redact import redact
 from moshi_phone.access.refusal import Refusal, RefusalCause, Where
 from moshi_phone.cluster.lost_calls import redirect
+from moshi_phone.cluster.moved_calls import MovedCalls
 from moshi_phone.cluster.rpc import RpcClient, RpcError
 from moshi_phone.cluster.silent_workers import SilentWorkers
 from moshi_phone.cluster.worker_client import SOON_SECS, WorkerClient, WorkerReport
@@ -60,6 +62,7 @@ class CallRouter:
         self._judge = judge
         self._load = WorkerLoad()
         self._silent = SilentWorkers()
+        self._moved = MovedCalls()
         self._workers: Mapping[str, WorkerClient] = {}  # by name; replaced with each view from the manager
         self._gateway_url: str | None = None
         self.reports: dict[str, WorkerReport] = {}  # the last report of each worker that answers
@@ -168,13 +171,16 @@ class CallRouter:
             held_secs: how long it has been on hold.
         """
         self._silent.note_asked(call.call_sid, time.monotonic())
+        silent = list[str]()
 
         async def ask(worker: WorkerClient) -> str | PendingCall | None:
             if self._silent.has_vanished(worker.name, time.monotonic()):
+                silent.append(worker.name)
                 return None  # the caller would wait for it
             try:
                 return await worker.next_step(call, resumes)
             except RpcError:
+                silent.append(worker.name)
                 self._load.mark_full(worker.name)  # a worker that Ray restarts lets each question wait
                 raise
 
@@ -188,6 +194,7 @@ class CallRouter:
             return elsewhere
         expected = next((one for one in found if isinstance(one, PendingCall)), None)
         if document := await self._find(sid, lambda worker: worker.resume(call, resumes, expected), refused):
+            self._moved.note(sid, silent)
             return document
         # No session is free: keep the caller on hold, and let Twilio ask again.
         if document := hold(resumes, held_secs, self._options, PublicAddress(self._gateway_url)):
@@ -302,6 +309,11 @@ class CallRouter:
         self._load.mark_full(name)
         return None
 
+    async def _release(self, worker: WorkerClient, moved: list[str]) -> None:
+        logger.info("{} answers again; {} of its calls have moved", worker.name, len(moved))
+        with suppress(RpcError):  # its sessions end when nothing comes to them
+            await worker.release(moved)
+
     async def _look_at(self, worker: WorkerClient) -> None:
         try:
             report = await worker.report(self._gateway_url)
@@ -311,5 +323,7 @@ class CallRouter:
             self.reports.pop(worker.name, None)
         else:
             self._silent.note(worker.name, report.phone_calls, time.monotonic())
+            if moved := self._moved.take(worker.name, report.phone_calls):
+                self._run(self._release(worker, moved))
             self._load.update(worker.name, report)
             self.reports[worker.name] = report

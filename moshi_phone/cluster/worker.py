@@ -163,6 +163,13 @@ class Worker(RpcServer):
         if self._state is not None:
             note_hung_up(call_sid, self._state)
 
+    async def release(self, call_sids: list[str]) -> None:
+        """End the sessions of phone calls that another worker has taken; the phone calls continue there."""
+        if self._state is not None:
+            for call_sid in call_sids:
+                self._state.next_steps.forget(call_sid)  # otherwise Twilio would be told to come back
+                self._state.calls.replace_stream(call_sid)
+
     async def page(self, method: str, arguments: tuple[Any, ...]) -> tuple[int, Any]:
         """Answer a gateway's request for the Calls page."""
         if self._state is None:

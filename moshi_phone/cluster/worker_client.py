@@ -105,6 +105,10 @@ class WorkerClient(RpcClient):
         """See ``Worker.note_hung_up``."""
         await self.ask("note_hung_up", call_sid, within_secs=SOON_SECS)
 
+    async def release(self, call_sids: list[str]) -> None:
+        """See ``Worker.release``."""
+        await self.ask("release", call_sids, within_secs=SOON_SECS)
+
     async def running_calls(self) -> list[dict[str, Any]]:
         """See ``Worker.running_calls``; adds the worker's name to each call."""
         calls: list[dict[str, Any]] = await self.ask("running_calls", within_secs=SOON_SECS)

@@ -134,8 +134,13 @@ async def test_the_callers_of_a_machine_that_vanished_are_led_to_another_one(
             async with calling(cluster, again):
                 assert worker_of(again) == worker_of(other)
                 await asyncio.sleep(0.5)
+                dead.alive = True
+                (left,) = (state := state_of(cluster, twiml)).calls.running
+                await until(lambda: not state.calls.running)
+                assert (await left.wait_for_end())[0] == "a newer stream of the call took its place"
+                assert left.handed_over, "the phone call goes on"
+                assert len(state_of(cluster, again).calls.running) == 2
             assert len(twilio.made("POST", "/Calls/")) == (not asks), "once, and of no other call"
-            dead.alive = True
 
 
 async def test_an_update_hands_over_the_calls_that_outlast_it() -> None:

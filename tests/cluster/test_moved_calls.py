@@ -1,0 +1,29 @@
+"""cluster/moved_calls.py: a worker that is back is told which calls it has lost, once."""
+
+from __future__ import annotations
+
+from moshi_phone.cluster.moved_calls import MOST, MovedCalls
+
+
+def test_a_worker_that_is_back_has_lost_what_moved_meanwhile() -> None:
+    moved = MovedCalls()
+    moved.note("CA1", ["w1", "w3"])
+    moved.note("CA2", ["w3"])
+    assert moved.take("w2", ["CA1", "CA2"]) == [], "where they are now"
+    assert moved.take("w1", ["CA0", "CA1", "CA2"]) == ["CA1"]
+    assert moved.take("w1", ["CA1"]) == []
+    assert moved.take("w3", ["CA1", "CA2"]) == ["CA1", "CA2"]
+
+
+def test_a_call_that_moves_again_may_be_back_where_it_was() -> None:
+    moved = MovedCalls()
+    moved.note("CA1", ["w1"])
+    moved.note("CA1", [])
+    assert moved.take("w1", ["CA1"]) == []
+
+
+def test_it_is_bounded() -> None:
+    moved = MovedCalls()
+    for number in range(MOST + 1):
+        moved.note(f"CA{number}", ["w1"])
+    assert moved.take("w1", ["CA0", "CA1"]) == ["CA1"]
