@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-MOST = 1_000  # beyond that, the oldest is dropped
+MAX_CALLS = 1_000  # beyond that, the oldest is dropped
 
 
 class MovedCalls:
@@ -27,7 +27,7 @@ class MovedCalls:
         self._left.pop(call_sid, None)  # removed first, so that it moves to the end
         if silent:
             self._left[call_sid] = frozenset(silent)
-        if len(self._left) > MOST:
+        if len(self._left) > MAX_CALLS:
             del self._left[next(iter(self._left))]
 
     def take(self, worker: str, call_sids: Iterable[str]) -> list[str]:

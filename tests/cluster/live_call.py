@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import repeat
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
@@ -35,7 +36,7 @@ class LiveCall:
         longest_dry_s: for how long Twilio would have had nothing to play, at the worst, since ``watch``.
     """
 
-    def __init__(self, phone: Phone, sid: str, twiml: str) -> None:
+    def __init__(self, phone: Phone, sid: str, twiml: str, says: Iterable[bytes] = repeat(LOUD)) -> None:
         (stream,) = ET.fromstring(twiml).iter("Stream")  # noqa: S314 - our own
         self.phone = phone
         self.worker = (urlsplit(stream.attrib["url"]).hostname or "").partition(".")[0]
@@ -44,6 +45,7 @@ class LiveCall:
         self.broken: str | None = None
         self.longest_dry_s = 0.0
         self._owed_frames = 0.0
+        self._says = iter(says)
         self._talking = asyncio.create_task(self._talk())
         self._hearing = asyncio.create_task(self._hear())
 
@@ -64,8 +66,8 @@ class LiveCall:
     async def _talk(self) -> None:
         loop = asyncio.get_running_loop()
         next_s = loop.time()
-        while True:
-            await self.phone.say(LOUD)
+        for packet in self._says:
+            await self.phone.say(packet)
             next_s += 0.02
             await asyncio.sleep(max(0.0, next_s - loop.time()))
 
@@ -100,7 +102,11 @@ class LiveCall:
 
 
 async def place_call(
-    voice: FakeTwilioVoice, number: int, stack: AsyncExitStack, patience_secs: float = 0.0
+    voice: FakeTwilioVoice,
+    number: int,
+    stack: AsyncExitStack,
+    patience_secs: float = 0.0,
+    says: Iterable[bytes] = repeat(LOUD),
 ) -> LiveCall:
     """Place a call, which talks and listens until the stack is closed.
 
@@ -109,6 +115,7 @@ async def place_call(
         number: makes its SID.
         stack: ends it.
         patience_secs: for how long a caller who hears busy tries again.
+        says: the caller's packets of 20 ms; without an end.
     """
     url, sid = f"{voice.public}/twiml", call_sid(number)
     twiml = await voice.call_in(url, sid)
@@ -116,16 +123,19 @@ async def place_call(
         while patience_secs and "<Stream" not in twiml:
             await asyncio.sleep(0.2)
             twiml = await voice.call_in(url, sid)
-    return await _connect(voice, sid, twiml, stack)
+    return await _connect(voice, sid, twiml, stack, says)
 
 
-async def go_on(voice: FakeTwilioVoice, call: LiveCall, stack: AsyncExitStack) -> tuple[LiveCall, float]:
-    """Go on with a phone call whose stream broke off, as Twilio does, until it is answered in a new one.
+async def go_on(
+    voice: FakeTwilioVoice, call: LiveCall, stack: AsyncExitStack, twiml: str = ""
+) -> tuple[LiveCall, float]:
+    """Go on with a phone call, as Twilio does, until it is answered in a new stream.
 
-    Gives for how many seconds it was on hold, too: a worker that a busy machine overloads takes no call.
+    Either its stream broke off, or it was redirected to new TwiML. Gives for how many seconds it was on hold,
+    too: a worker that a busy machine overloads takes no call.
     """
     await call.stop()
-    twiml, held_s = await voice.after(call.twiml, call.sid), 0.0
+    twiml, held_s = await voice.after(twiml or call.twiml, call.sid), 0.0
     while (pause := ET.fromstring(twiml).find("Pause")) is not None:  # noqa: S314 - our own
         await asyncio.sleep(length_s := float(pause.attrib["length"]))
         twiml, held_s = await voice.after(twiml, call.sid), held_s + length_s
@@ -135,9 +145,11 @@ async def go_on(voice: FakeTwilioVoice, call: LiveCall, stack: AsyncExitStack) -
     return again, held_s
 
 
-async def _connect(voice: FakeTwilioVoice, sid: str, twiml: str, stack: AsyncExitStack) -> LiveCall:
+async def _connect(
+    voice: FakeTwilioVoice, sid: str, twiml: str, stack: AsyncExitStack, says: Iterable[bytes] = repeat(LOUD)
+) -> LiveCall:
     phone, _ = await stack.enter_async_context(voice.obey(twiml, sid))
-    call = LiveCall(phone, sid, twiml)
+    call = LiveCall(phone, sid, twiml, says)
     stack.push_async_callback(call.stop)
     return call
 

@@ -70,6 +70,20 @@ class RayCluster:
             told: dict[str, Any] = json.loads(await answer.text())
             return told
 
+    async def metrics(self) -> str:
+        async with aiohttp.ClientSession() as http, http.get(f"http://{self.admin}/metrics") as answer:
+            return await answer.text()
+
+    async def turns(self, call_sid: str) -> dict[str, Any]:
+        """Give who spoke when in a call, as its page is told."""
+        url = f"http://{self.admin}/calls/{call_sid}/events"
+        async with aiohttp.ClientSession() as http, http.get(url) as answer:
+            async for line in answer.content:
+                if line == b"event: turns\n":
+                    told: dict[str, Any] = json.loads((await answer.content.readline())[len(b"data:") :])
+                    return told
+        raise AssertionError("the call is over")
+
     async def states(self) -> dict[str, str]:
         return {one["name"]: one["state"] for one in (await self.health())["workers"]}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moshi_phone.cluster.moved_calls import MOST, MovedCalls
+from moshi_phone.cluster.moved_calls import MAX_CALLS, MovedCalls
 
 
 def test_a_worker_that_is_back_has_lost_what_moved_meanwhile() -> None:
@@ -24,6 +24,6 @@ def test_a_call_that_moves_again_may_be_back_where_it_was() -> None:
 
 def test_it_is_bounded() -> None:
     moved = MovedCalls()
-    for number in range(MOST + 1):
+    for number in range(MAX_CALLS + 1):
         moved.note(f"CA{number}", ["w1"])
     assert moved.take("w1", ["CA0", "CA1"]) == ["CA1"]

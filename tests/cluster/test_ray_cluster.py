@@ -6,30 +6,45 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
+from itertools import cycle
 
 import psutil
 import pytest
 import pytest_asyncio
+from prometheus_client.parser import text_string_to_metric_families
 
 from moshi_phone.access.source import is_loopback
+from moshi_phone.audio import g711, pcm
+from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.g711 import SILENCE
-from tests.cluster.live_call import check_no_gap, go_on, one_server, place_call, place_calls
+from moshi_phone.rehearse.clip import CALLER_FILE, read_clip
+from tests.cluster.live_call import LiveCall, check_no_gap, go_on, one_server, place_call, place_calls
 from tests.cluster.ray_cluster import TWIML, RayCluster, call_sid, ray_cluster
+from tests.fakes.twilio_api import ACCOUNT_SID, FakeTwilioApi, fake_twilio_api
 from tests.fakes.twilio_voice import FakeTwilioVoice, Rejected
 from tests.support.program import program
 
 pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
+GONE_SECS = 6.0  # from the moment in which a machine vanishes to the first answer; 2.3 on a quiet machine
+PACKET_BYTES = 160
 MAX_SECS = 3.0  # from the break of a stream to the first answer in the next one
 
 
+@pytest.fixture(scope="module")
+def api() -> Iterator[FakeTwilioApi]:
+    """Twilio's API, for the cluster's account."""
+    with fake_twilio_api() as running:
+        yield running
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cluster() -> AsyncIterator[RayCluster]:
+async def cluster(api: FakeTwilioApi) -> AsyncIterator[RayCluster]:
     """One cluster for all tests here: it takes a quarter of a minute to start."""
-    async with ray_cluster() as running:
+    async with ray_cluster(TWILIO_ACCOUNT_SID=ACCOUNT_SID, TWILIO_API_URL=api.url) as running:
         yield running
 
 
@@ -126,6 +141,74 @@ async def test_the_callers_of_a_killed_worker_go_on_at_another_one(
         assert Counter(call.worker for call in live) == {"w1": 2, "w2": 2, "w3": 2}, "it is back"
 
 
+async def test_the_callers_of_a_machine_that_vanished_go_on_at_another_one(
+    cluster: RayCluster, api: FakeTwilioApi
+) -> None:
+    """A suspended process is like it: its sockets stay open. When it is back, it has none of its calls."""
+    await all_free(cluster)
+    async with AsyncExitStack() as stack:
+        live = await place_calls(cluster, 3, stack, 350, patience_secs=20)
+        lost = [call for call in live if call.worker == live[0].worker]
+        others = [call for call in live if call.worker != live[0].worker]
+        for call in lost:
+            api.put_in_progress(call.sid)
+        await asyncio.sleep(2.0)  # the gateways have heard of the calls
+        worker = cluster.process_at(cluster.worker_port + int(lost[0].worker[1:]) - 1)
+        worker.suspend()
+        gone_s = time.monotonic()
+        try:
+            led = await asyncio.gather(*(told_to_go_on(cluster, api, call, stack) for call in lost))
+            gap_s = time.monotonic() - gone_s - max(held_s for _, held_s in led)
+            assert lost[0].worker not in {again.worker for again, _ in led}
+            await asyncio.sleep(1.0)
+        finally:
+            worker.resume()
+        assert gap_s < GONE_SECS
+        await cluster.until_states({"w1": "ready", "w2": "ready", "w3": "ready"})
+        async with asyncio.timeout(20):
+            while (await cluster.health())["sessions"] > len(live):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        for call in lost:
+            assert len(api.made("POST", f"/Calls/{call.sid}")) == 1, "nobody has asked for it back"
+        assert {call.broken for call in (*others, *(again for again, _ in led))} == {None}
+
+
+async def told_to_go_on(
+    cluster: RayCluster, api: FakeTwilioApi, call: LiveCall, stack: AsyncExitStack
+) -> tuple[LiveCall, float]:
+    """Wait until Twilio is told of a call, and go on as it does."""
+    async with asyncio.timeout(20):
+        while not (told := api.made("POST", f"/Calls/{call.sid}")):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return await go_on(cluster.voice, call, stack, told[0]["Twiml"][0])
+
+
+async def test_a_gateway_tells_of_the_turns_of_its_workers_calls(cluster: RayCluster) -> None:
+    await all_free(cluster)
+    speech = g711.encode(pcm.to_bytes(read_clip(CALLER_FILE)[: 2 * PHONE_RATE_HZ]))
+    turn = speech + bytes([SILENCE]) * (2 * PHONE_RATE_HZ)
+    packets = [turn[at : at + PACKET_BYTES] for at in range(0, len(turn), PACKET_BYTES)]
+    async with AsyncExitStack() as stack:
+        call = await place_call(cluster.voice, 360, stack, patience_secs=20, says=cycle(packets))
+        async with asyncio.timeout(60):
+            while not (await cluster.calls())["running"][0]["conversation"]["turns"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        told = text_string_to_metric_families(await cluster.metrics())
+        counted = {
+            sample.labels["worker"]: sample.value
+            for family in told
+            for sample in family.samples
+            if sample.name == "moshi_turns_total"
+        }
+        assert counted.keys() == {"w1", "w2", "w3"}
+        assert {worker for worker, turns in counted.items() if turns} == {call.worker}, (
+            "others are not speech"
+        )
+        strip = await cluster.turns(call.sid)
+        assert strip["caller"]
+        assert strip["bot"]
+
+
 async def kill_who_is_asked(
     cluster: RayCluster, gateways: Sequence[psutil.Process], asked: psutil.Process
 ) -> psutil.Process:
@@ -164,11 +247,11 @@ async def test_the_callers_of_a_killed_gateway_are_answered_by_another_one(
         assert time.monotonic() - broken_s - held_s < MAX_SECS + 2 * control.longest_dry_s
         assert again.worker == broken.worker
         await asyncio.to_thread(killed.wait, 20)
-        live = [again, *first, *await place_calls(cluster, 2, stack, 510)]
+        live = [again, *first, *await place_calls(cluster, 2, stack, 510, patience_secs=20)]
         async with asyncio.timeout(60):
             while len(cluster.gateways()) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
-        live += await place_calls(cluster, 2, stack, 520)
+        live += await place_calls(cluster, 2, stack, 520, patience_secs=20)
         assert [call.broken for call in live] == [None] * 6
         check_no_gap(first, control)
 
