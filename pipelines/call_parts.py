@@ -82,7 +82,8 @@ class CallParts:
             "idle_timeout_secs": None,
             "cancel_timeout_secs": CANCEL_SECS,
             # pipecat's own observers see every frame of every stage, which costs a tenth of the call.
-            "enable_turn_tracking": False,
+            # Tracing needs it: its spans are the turns.
+            "enable_turn_tracking": bool(options.get("enable_tracing")),
             "enable_rtvi": self.rtvi,
         }
         params = given.model_copy(update=rates)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import numpy as np
+from loguru import logger
 from pipecat.frames.frames import Frame, InterruptionFrame, SpeechOutputAudioRawFrame, StartFrame
 from pipecat.processors.frame_processor import FrameDirection
 
@@ -13,6 +14,8 @@ from moshi_phone.audio.playout_control import PlayoutControl
 from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
 from processors.frames import MarkInputFrame, MarkOutputFrame, PlayoutMetricsFrame, StreamResumedFrame
 from processors.stage import Stage
+
+MAX_SURPLUS_S = 5.0  # of speech over elapsed time; a single engine catches up at most after a stall
 
 
 class PlayoutGovernor(Stage):
@@ -34,6 +37,8 @@ class PlayoutGovernor(Stage):
         super().__init__()
         self.playout = PlayoutControl(target_ms)  # all accounting; this stage only translates frames
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
+        self._received_until_s = 0.0  # time at which the speech received so far ends, played without pauses
+        self._told = False  # whether a second source of speech was logged
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Trim outgoing audio, and process returned marks."""
@@ -54,6 +59,7 @@ class PlayoutGovernor(Stage):
     async def _send(self, frame: SpeechOutputAudioRawFrame) -> None:
         now_s = self._now_s()
         samples = np.frombuffer(frame.audio, "<i2")
+        self._expect_one_source(samples.size / (frame.sample_rate * frame.num_channels), now_s)
         left = self.playout.send(samples, now_s, rate_hz=frame.sample_rate, channels=frame.num_channels)
         await self.push_frame(self._measured())  # even without audio: then trimming shows
         if left.size == 0:
@@ -62,6 +68,15 @@ class PlayoutGovernor(Stage):
             frame = type(frame)(left.tobytes(), frame.sample_rate, frame.num_channels)
         await self.push_frame(frame)
         await self._mark(now_s)
+
+    def _expect_one_source(self, speech_s: float, now_s: float) -> None:
+        self._received_until_s = max(self._received_until_s, now_s) + speech_s
+        if self._received_until_s - now_s > MAX_SURPLUS_S and not self._told:
+            self._told = True
+            logger.warning(
+                "Continuous speech arrives faster than it can be played, so most of it is dropped: only one "
+                "MoshiProcessor may speak at a time; pipecat's ServiceSwitcher selects one of several"
+            )
 
     def _measured(self) -> PlayoutMetricsFrame:
         playout, clock = self.playout, self.playout.clock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from pipecat.frames.frames import (
     Frame,
@@ -20,6 +21,8 @@ from pipecat.utils.text.base_text_aggregator import TextType
 
 from moshi_phone.audio.formats import FRAME_MS
 from moshi_phone.engines.duplex import CallerText, DuplexStep
+
+Response = TypeVar("Response", LLMFullResponseStartFrame, LLMFullResponseEndFrame, LLMTextFrame, TTSTextFrame)
 
 CALLER = "caller"  # the ``user_id`` of transcriptions
 HEARD_S = "heard_s"  # ``metadata`` key: length of the caller's audio so far, to compare with ``at_s``
@@ -41,9 +44,9 @@ class WordFrames:
     """Creates frames from an engine's steps, like pipecat's own full-duplex service.
 
     The bot's words: ``LLMFullResponseStartFrame``; for each piece an ``LLMTextFrame`` (not for the context)
-    and a ``TTSTextFrame``; after a pause ``LLMFullResponseEndFrame``. The caller's words: an
-    ``InterimTranscriptionFrame`` with all words since the last pause, whose ``result`` contains the new
-    pieces (``CallerText``); after the pause a ``TranscriptionFrame``; around them
+    and a ``TTSTextFrame``; after a pause ``LLMFullResponseEndFrame``; all with ``skip_tts``. The caller's
+    words: an ``InterimTranscriptionFrame`` with all words since the last pause, whose ``result`` contains the
+    new pieces (``CallerText``); after the pause a ``TranscriptionFrame``; around them
     ``UserStartedSpeakingFrame`` and ``UserStoppedSpeakingFrame``. ``pts`` is the time of speaking, on the
     pipeline's clock.
     """
@@ -73,26 +76,26 @@ class WordFrames:
         """Yield the frames that close open responses and turns at the end of the call."""
         if self._bot_quiet_steps is not None:
             self._bot_quiet_steps = None
-            yield LLMFullResponseEndFrame()
+            yield _not_for_tts(LLMFullResponseEndFrame())
         yield from self._caller_finished()
         yield from self._turn_ended()
 
     def _bot(self, text: str, now_ns: int) -> Iterator[Frame]:
         if text:
             if self._bot_quiet_steps is None:
-                yield LLMFullResponseStartFrame()
+                yield _not_for_tts(LLMFullResponseStartFrame())
             self._bot_quiet_steps = 0
             written = LLMTextFrame(text)
             written.append_to_context = False  # the spoken one is; otherwise words would be there twice
             spoken = TTSTextFrame(text, text_type=TextType.TOKEN)
             spoken.includes_inter_frame_spaces = True  # otherwise pipecat puts blanks between pieces of words
             written.pts = spoken.pts = now_ns
-            yield from (written, spoken)
+            yield from (_not_for_tts(written), _not_for_tts(spoken))
         elif self._bot_quiet_steps is not None:
             self._bot_quiet_steps += 1
             if self._bot_quiet_steps >= PAUSE_STEPS:
                 self._bot_quiet_steps = None
-                yield LLMFullResponseEndFrame()
+                yield _not_for_tts(LLMFullResponseEndFrame())
 
     def _caller(
         self, pieces: tuple[CallerText, ...], turn_over: bool, heard_s: float, now_ns: int
@@ -129,6 +132,11 @@ class WordFrames:
         if self._turn_ends:
             self._turn_ends = False
             yield UserStoppedSpeakingFrame()
+
+
+def _not_for_tts(frame: Response) -> Response:
+    frame.skip_tts = True  # otherwise a TTS behind the engine would repeat its words
+    return frame
 
 
 def _before(late_s: float) -> str:

@@ -78,6 +78,8 @@ async def test_what_a_worker_has_without_being_asked() -> None:
     assert worker.turn_tracking_observer is None
     with pytest.raises(Exception, match="RTVI"):
         _ = worker.rtvi
+    traced = parts.worker(Pipeline([]), enable_tracing=True)  # there were no spans
+    assert traced.turn_trace_observer is not None
 
 
 async def test_what_is_asked_for_wins() -> None:

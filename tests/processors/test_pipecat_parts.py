@@ -17,6 +17,7 @@ from pipecat.metrics.metrics import ProcessingMetricsData, TTFBMetricsData
 from pipecat.observers.turn_tracking_observer import TurnTrackingObserver
 from pipecat.observers.user_bot_latency_observer import UserBotLatencyObserver
 from pipecat.pipeline.parallel_pipeline import ParallelPipeline
+from pipecat.pipeline.service_switcher import ServiceSwitcher
 from pipecat.pipeline.worker import PipelineParams
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import (
@@ -29,6 +30,7 @@ from pipecat.processors.frameworks.rtvi import RTVIObserver, RTVIProcessor
 from pipecat.processors.idle_frame_processor import IdleFrameProcessor
 from pipecat.turns.user_mute import MuteUntilFirstBotCompleteUserMuteStrategy
 
+from processors.moshi import MoshiProcessor
 from tests.processors.passing import Passing
 from tests.processors.pipecat_line import HEARS, STEP_S, TWO, Talker, phone_line
 from tests.processors.simulated_line import call, loud_s, tone
@@ -170,3 +172,17 @@ class Ears(FrameProcessor):
             self._seen.frames.append(frame)
         else:
             await self.push_frame(frame, direction)
+
+
+def _parallel(*stages: FrameProcessor) -> ParallelPipeline:
+    return ParallelPipeline(*([stage] for stage in stages))  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("switched", [True, False])
+def test_two_engines_at_once_are_told_and_switched_ones_are_heard(logged: Logged, *, switched: bool) -> None:
+    """In parallel, the pauses of each cut the other's speech: it was silence in the log."""
+    engines = [MoshiProcessor(Talker([(1, 3)])), MoshiProcessor(Talker([(4, 5)]))]
+    both = ServiceSwitcher([*engines]) if switched else _parallel(*engines)
+    heard, _ = call(lambda t: phone_line(t, both), 8)
+    assert ("ServiceSwitcher selects one" in logged.text) is not switched
+    assert (loud_s(heard) == TWO) is switched

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import wave
+from collections.abc import AsyncGenerator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,20 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     OutputAudioRawFrame,
+    TTSAudioRawFrame,
+    TTSSpeakFrame,
     VolumeFrame,
 )
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.audio.audio_buffer_processor import AudioBufferProcessor
 from pipecat.processors.audio.vad_processor import VADProcessor
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.settings import TTSSettings
+from pipecat.services.tts_service import TTSService
 from pipecat.transports.base_transport import TransportParams
 
 from moshi_phone.audio import pcm
+from moshi_phone.engines.duplex import DuplexSession
 from processors.moshi import MoshiProcessor
 from processors.mulaw import MulawDecoder, MulawEncoder
 from processors.resampler import Resampler
@@ -195,3 +201,36 @@ def test_audio_buffer_processor_records_both() -> None:
     user, bot = (pcm.to_float(b"".join(track)) for track in zip(*tracks, strict=True))
     assert loud_s(user) == pytest.approx(1, abs=0.15)
     assert loud_s(bot) == TWO
+
+
+class Silent(Talker):
+    """An engine that cannot say given words."""
+
+    def say(self, text: str) -> None:
+        DuplexSession.say(self, text)
+
+
+class Announcer(TTSService):
+    """A TTS that says everything with a tone of one second, at once."""
+
+    def __init__(self) -> None:
+        super().__init__(sample_rate=24_000, settings=TTSSettings(model=None, voice=None, language=None))
+        self.said: list[str] = []
+
+    async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame, None]:
+        self.said.append(text)
+        yield TTSAudioRawFrame(pcm.to_bytes(tone(1, 24_000)), 24_000, 1, context_id)
+
+
+@pytest.mark.parametrize("place", ["before", "after_moshi"])
+def test_a_tts_for_announcements_does_not_repeat_the_engine_s_words(place: str) -> None:
+    """Behind the engine, it said each of its words as well: 16.7 s for 3."""
+    announcer = Announcer()
+
+    async def announce(worker: PipelineWorker, _: TwilioTransport) -> None:
+        await asyncio.sleep(4)
+        await worker.queue_frame(TTSSpeakFrame("This call is recorded."))
+
+    heard, _ = call(lambda t: phone_line(t, Silent(), **{place: [announcer]}), 3, script=announce)
+    assert announcer.said == ["This call is recorded."]
+    assert loud_s(heard) == pytest.approx(2 + 1, abs=0.1)
