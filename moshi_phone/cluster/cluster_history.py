@@ -1,7 +1,7 @@
 """``CallsPage`` over all processes of a cluster, for a gateway's routes.
 
 Rows are in the memory of the process that entered them, and with ``--calls-db`` in the database of its
-machine. Recordings are files of the worker's machine.
+machine. Recordings are files of the worker's machine, which sends them piece by piece.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from moshi_phone.cluster.rpc import RpcClient, RpcError
 from moshi_phone.records.call_row import CallRow
 from moshi_phone.records.call_search import CallSearch
 from moshi_phone.server.web.history_source import HistorySource
+from moshi_phone.server.web.page_file import RemoteFile, size_of
 
 ASK_SECS = 5.0  # for requests that read files or the database
 _OK = 200
@@ -75,17 +76,22 @@ class ClusterHistory:
         found: dict[str, Any] = await self._of_owner("details", row_id)
         return found
 
-    async def recording(self, row_id: str, number: int) -> Path:
+    async def recording(self, row_id: str, number: int) -> Path | RemoteFile:
         """See ``CallsPage``."""
-        return await self._here(await self._of_owner("recording", row_id, number))
+        if owner := await self._owner(row_id):
+            return await self._file_at(owner, row_id, number)
+        return await self._own.recording(row_id, number)
 
-    async def levels(self, path: Path) -> dict[str, Any]:
+    async def levels(self, row_id: str, number: int) -> dict[str, Any]:
         """See ``CallsPage``."""
-        return await self._own.levels(path)
+        found: dict[str, Any] = await self._of_owner("levels", row_id, number)
+        return found
 
-    async def picture(self, row_id: str) -> Path:
+    async def picture(self, row_id: str) -> Path | RemoteFile:
         """See ``CallsPage``."""
-        return await self._here(await self._of_owner("picture", row_id))
+        if owner := await self._owner(row_id):
+            return await self._file_at(owner, row_id, None)
+        return await self._own.picture(row_id)
 
     async def hang_up(self, row_id: str) -> None:
         """See ``CallsPage``."""
@@ -113,11 +119,16 @@ class ClusterHistory:
 
     async def _of_owner(self, method: str, row_id: str, *arguments: Any) -> Any:
         """Ask the process that has the row in memory; by default this one, which has the database."""
-        if not await self._own.has_row(row_id):
-            for owner, has_row in await self._ask_all("has_row", row_id):
-                if has_row:
-                    return await self._ask(owner, method, row_id, *arguments)
+        if owner := await self._owner(row_id):
+            return await self._ask(owner, method, row_id, *arguments)
         return await getattr(self._own, method)(row_id, *arguments)
+
+    async def _owner(self, row_id: str) -> RpcClient | None:
+        """Return the process that has the row in memory; None for this one."""
+        if await self._own.has_row(row_id):
+            return None
+        found = await self._ask_all("has_row", row_id)
+        return next((owner for owner, has_row in found if has_row), None)
 
     async def _ask_all(
         self, method: str, *arguments: Any, is_strict: bool = False
@@ -141,7 +152,14 @@ class ClusterHistory:
             raise HTTPException(status, answer)
         return answer
 
-    async def _here(self, path: Path) -> Path:
-        if not await self._own.on_disk(path.is_file):
-            raise HTTPException(404, "The file is on another machine of the cluster.")
-        return path
+    async def _file_at(self, owner: RpcClient, row_id: str, number: int | None) -> Path | RemoteFile:
+        """Return a file of another process: its path if it is on this machine, too."""
+        name, size = await self._ask(owner, "stored", row_id, number)
+        if await self._own.on_disk(lambda: size_of(Path(name))) == size:
+            return Path(name)
+
+        async def read(start: int, count: int) -> bytes:
+            piece: bytes = await self._ask(owner, "piece", row_id, number, start, count)
+            return piece
+
+        return RemoteFile(size, read)

@@ -34,6 +34,9 @@ class Browser:
             is_json = answer.content_type == "application/json"
             return answer.status, await answer.json() if is_json else await answer.read()
 
+    async def range(self, path: str, wanted: str) -> aiohttp.ClientResponse:
+        return await self._http.get(f"{self._url}/{path}", headers={"Range": wanted})
+
     async def post(self, path: str, **body: Any) -> tuple[int, Any]:
         async with self._http.post(f"{self._url}/{path}", json=body) as answer:
             return answer.status, await answer.json()
@@ -94,6 +97,48 @@ async def test_all_calls_are_found_wherever_they_were(tmp_path: Path, is_stored:
         status, told = await browser.get("calls")
         assert [call["outcome"] for call in told["calls"]] == ["denied"]
     assert not list(tmp_path.glob("*.wav"))  # noqa: ASYNC240
+
+
+async def test_recordings_of_another_machine_are_sent_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are not on the gateway's disk; the worker reads them."""
+    monkeypatch.setattr("moshi_phone.cluster.cluster_history.size_of", lambda _: None)
+    monkeypatch.setattr("moshi_phone.server.web.page_file.PIECE_BYTES", 1_000)
+    of = settings(taps=TapOptions(record=tmp_path), web=WebOptions(web=True, web_password=PASSWORD))
+    async with (
+        local_cluster(ClusterOptions(workers=2), of) as cluster,
+        with_password() as http,
+    ):
+        browser = Browser(cluster, http)
+        async with AsyncExitStack() as calls:
+            await fill(cluster, calls)
+        await until(lambda: not any(state.calls.running for state in states(cluster)))
+        _, told = await browser.get("calls")
+        call = f"calls/{told['calls'][0]['id']}"
+        status, wav = await browser.get(f"{call}/recordings/0")
+        assert status == 200
+        assert wav in [path.read_bytes() for path in tmp_path.glob("*.wav")]  # noqa: ASYNC240
+        assert len(wav) > 3_000
+        for wanted, found in (
+            ("bytes=0-", wav),
+            ("bytes=100-2199", wav[100:2200]),
+            (f"bytes=2000-{len(wav)}", wav[2000:]),
+            ("bytes=-5", wav[-5:]),
+        ):
+            answer = await browser.range(f"{call}/recordings/0", wanted)
+            assert (answer.status, await answer.read()) == (206, found), wanted
+            start = len(wav) - 5 if wanted == "bytes=-5" else int(wanted[6:].split("-")[0])
+            assert answer.headers["Content-Range"] == f"bytes {start}-{start + len(found) - 1}/{len(wav)}"
+            assert answer.headers["Cache-Control"] == "no-store"
+        for wanted in (f"bytes={len(wav)}-", "bytes=-0", "bytes=9-8"):
+            assert (await browser.range(f"{call}/recordings/0", wanted)).status == 416, wanted
+        for ignored in ("bytes=0-1,4-5", "lines=1-2", "bytes=-", f"bytes=0-{'9' * 5000}"):
+            assert (await browser.range(f"{call}/recordings/0", ignored)).status == 200, ignored
+        status, levels = await browser.get(f"{call}/recordings/0/levels")
+        assert (status, levels["secs"] > 0) == (200, True)
+        assert (await browser.get(f"{call}/recordings/7"))[0] == 404
+        assert (await browser.get(f"{call}/picture"))[0] == 404
 
 
 async def test_nothing_of_it_without_the_page_s_access(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from moshi_phone.records.call_search import CallSearch
+from moshi_phone.server.web.page_file import RemoteFile
 
 
 class CallsPage(Protocol):
@@ -23,14 +24,14 @@ class CallsPage(Protocol):
     async def details(self, row_id: str) -> dict[str, Any]:
         """Return all data of a call; 404 if there is none, 503 if the database cannot be read."""
 
-    async def recording(self, row_id: str, number: int) -> Path:
-        """Return the path of a call's recording, by its index; 404 if there is none."""
+    async def recording(self, row_id: str, number: int) -> Path | RemoteFile:
+        """Return a call's recording, by its index; 404 if there is none."""
 
-    async def levels(self, path: Path) -> dict[str, Any]:
+    async def levels(self, row_id: str, number: int) -> dict[str, Any]:
         """Measure the loudness of a recording; 404 if it cannot be read."""
 
-    async def picture(self, row_id: str) -> Path:
-        """Return the path of a call's picture; 404 if there is none."""
+    async def picture(self, row_id: str) -> Path | RemoteFile:
+        """Return a call's picture; 404 if there is none."""
 
     async def hang_up(self, row_id: str) -> None:
         """End a running call; 404 if it has ended."""

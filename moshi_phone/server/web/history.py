@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 
@@ -17,6 +17,7 @@ from moshi_phone.records.call_row import Outcome
 from moshi_phone.records.call_search import MAX_LIMIT, CallSearch
 from moshi_phone.server.web.browser_phone import page_response
 from moshi_phone.server.web.calls_page import CallsPage
+from moshi_phone.server.web.page_file import file_response
 from moshi_phone.server.web.say import read_text
 
 _BODY_BYTES = 4 * 1024  # a request's JSON; {"text": …} and {"whole_caller": …} need far less
@@ -105,22 +106,19 @@ def _reading(calls: CallsPage) -> APIRouter:
         return JSONResponse(await calls.details(row_id), headers=_NO_STORE)
 
     @router.get("/calls/{row_id}/recordings/{number}")
-    async def recording(row_id: str, number: int) -> FileResponse:
+    async def recording(row_id: str, number: int, request: Request) -> Response:
         """Return a recording, whole or by HTTP range."""
-        path = await calls.recording(row_id, number)
-        return FileResponse(path, media_type="audio/wav", headers=_FILE_HEADERS)
+        return file_response(await calls.recording(row_id, number), request, "audio/wav", _FILE_HEADERS)
 
     @router.get("/calls/{row_id}/recordings/{number}/levels")
     async def levels(row_id: str, number: int) -> JSONResponse:
         """Return the loudness of both voices over time."""
-        path = await calls.recording(row_id, number)
-        return JSONResponse(await calls.levels(path), headers=_NO_STORE)
+        return JSONResponse(await calls.levels(row_id, number), headers=_NO_STORE)
 
     @router.get("/calls/{row_id}/picture")
-    async def picture(row_id: str) -> FileResponse:
+    async def picture(row_id: str, request: Request) -> Response:
         """Return the picture of the call's report."""
-        path = await calls.picture(row_id)
-        return FileResponse(path, media_type="image/png", headers=_FILE_HEADERS)
+        return file_response(await calls.picture(row_id), request, "image/png", _FILE_HEADERS)
 
     return router
 

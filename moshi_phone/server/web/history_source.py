@@ -25,6 +25,7 @@ from moshi_phone.server.calls.erasing import ErasingFailed, erase, is_one_person
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.summary import words
 from moshi_phone.server.web.monitoring import metrics_of
+from moshi_phone.server.web.page_file import PIECE_BYTES, read_piece
 
 _READERS = 2  # concurrent reads of the disk; further requests wait
 
@@ -148,8 +149,22 @@ class HistorySource:
             raise HTTPException(404, "This call has no such recording.")
         return paths[number]
 
-    async def levels(self, path: Path) -> dict[str, Any]:
+    async def stored(self, row_id: str, number: int | None) -> tuple[str, int]:
+        """Return path and size of a recording, by its index, or of the picture."""
+        path = await self._path(row_id, number)
+        return str(path), await self.on_disk(lambda: path.stat().st_size)
+
+    async def piece(self, row_id: str, number: int | None, start: int, count: int) -> bytes:
+        """Return some bytes of a recording, by its index, or of the picture; ``PIECE_BYTES`` at most."""
+        path = await self._path(row_id, number)
+        return await self.on_disk(lambda: read_piece(path, start, min(count, PIECE_BYTES)))
+
+    async def _path(self, row_id: str, number: int | None) -> Path:
+        return await (self.picture(row_id) if number is None else self.recording(row_id, number))
+
+    async def levels(self, row_id: str, number: int) -> dict[str, Any]:
         """See ``CallsPage``."""
+        path = await self.recording(row_id, number)
         try:
             return asdict(await self.on_disk(lambda: read_levels(path)))
         except ValueError as error:
