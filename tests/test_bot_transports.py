@@ -336,7 +336,7 @@ async def test_what_is_no_start_is_closed_with_a_reason_as_everywhere(engine: As
 
 async def test_what_nothing_answers_is_one_sentence(engine: AskedEngine, logged: Logged) -> None:
     await bot.bot(RunnerArguments())
-    assert "The runner brings what nothing answers" in logged.text
+    assert "This transport of the runner is not supported" in logged.text
 
 
 @pytest.mark.extra

@@ -190,7 +190,7 @@ class CallRouter:
         sid, refused = call.call_sid, list[Refusal]()
         elsewhere = self._state.fallback(call) or twiml.hang_up()
         if resumes >= self._options.resumes:
-            logger.warning("The stream broke off {} times; the call is given up", resumes + 1)
+            logger.warning("The stream broke off {} times; no further stream is tried", resumes + 1)
             return elsewhere
         expected = next((one for one in found if isinstance(one, PendingCall)), None)
         if document := await self._find(sid, lambda worker: worker.resume(call, resumes, expected), refused):

@@ -96,7 +96,7 @@ async def _all_ready(manager: Manager, keeping: asyncio.Task[None]) -> None:
 
 
 async def _drain(manager: Manager, stop: StopSignals, drain_secs: float) -> None:
-    logger.info("No new calls; those that run may finish. A second signal hangs up at once.")
+    logger.info("No new calls are accepted; running ones may finish. A second signal hangs up at once.")
     draining = asyncio.ensure_future(manager.drain_all())
     if not await stop.wait_unless_forced(draining, within_secs=drain_secs + LATE_SECS):
         await manager.hang_up_all()

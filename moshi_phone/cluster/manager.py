@@ -176,7 +176,7 @@ class Manager:
         except Exception:
             if not self.was_staffed:
                 raise
-            logger.exception("The cluster could not be looked after; trying again")
+            logger.exception("Cluster reconciliation failed; retrying")
         self.was_staffed = self.was_staffed or self.has_ready_workers
 
     async def set_public_url(self, url: str) -> None:

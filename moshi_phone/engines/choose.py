@@ -181,10 +181,12 @@ def _own_engine(options: EngineOptions) -> DuplexEngine:
         raise
     except TypeError as error:
         raise PluginUnfit(
-            f"--engine: {options.engine} cannot be made from EngineOptions ({error})."
+            f"--engine: {options.engine} cannot be created from EngineOptions ({error})."
         ) from error
     except Exception as error:  # the user's class may raise anything
-        raise PluginUnfit(f"--engine: {options.engine} cannot be made ({describe_error(error)}).") from error
+        raise PluginUnfit(
+            f"--engine: {options.engine} cannot be created ({describe_error(error)})."
+        ) from error
 
 
 def _remote_engine(options: EngineOptions) -> EngineChoice:

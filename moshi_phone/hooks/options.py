@@ -109,5 +109,5 @@ def check_hooks(options: HookOptions) -> None:
             options.on_end_folder.mkdir(0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise HooksUnusable(
-                f"--on-end-folder: {options.on_end_folder} cannot be made ({error.strerror})."
+                f"--on-end-folder: {options.on_end_folder} cannot be created ({error.strerror})."
             ) from error

@@ -66,7 +66,7 @@ def check_database(path: Path) -> None:
         with open_database(path):
             pass
     except OSError as error:
-        raise DatabaseUnusable(f"--calls-db: {path} cannot be made ({error.strerror}).") from error
+        raise DatabaseUnusable(f"--calls-db: {path} cannot be created ({error.strerror}).") from error
     except sqlite3.Error as error:
         if is_damaged(error) and is_ours(path):
             return

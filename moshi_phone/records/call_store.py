@@ -248,7 +248,7 @@ class CallStore:
             return
         if self.error is None:  # log the first failure only
             logger.error(
-                "Calls go on, and cannot be written to {} ({}); they wait in memory and are tried again",
+                "Cannot write rows of calls to {} ({}); they wait in memory, and writing is retried",
                 self.path,
                 error,
             )

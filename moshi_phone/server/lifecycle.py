@@ -162,7 +162,7 @@ async def _check_reach(
 ) -> None:
     """Check the tunnel program and the Twilio account before the engine is loaded, which may take an hour.
 
-    An unreachable Twilio API does not stop the start: webhooks arrive all the same.
+    An unreachable Twilio API does not stop the start: webhooks arrive even so.
 
     Raises:
         TunnelFailed, TwilioError: one sentence that names the remedy.

@@ -133,7 +133,7 @@ async def make_transport(args: RunnerArguments, kind: str | None) -> BaseTranspo
             f"{type(args).__name__}: its transport needs the package {error.name}, of an extra of pipecat-ai."
         ) from error
     except ValueError as error:
-        raise TransportUnavailable(f"The runner brings what nothing answers: {error}") from error
+        raise TransportUnavailable(f"This transport of the runner is not supported: {error}") from error
 
 
 async def hang_up_unanswered(args: RunnerArguments, code: int, reason: str) -> None:

@@ -196,7 +196,7 @@ async def _put_back(borrowed: SavedNumber, api: TwilioApi, say: Say) -> None:
         await api.set_voice(borrowed.sid, before)
     except TwilioError as error:
         raise TwilioError(
-            f"{label} still rings here; the next start puts it back, or set it to {before.where} by hand "
+            f"{label} still rings here; the next start restores it, or set it to {before.where} by hand "
             f"({error})"
         ) from error
     say(f"{label} goes to {before.where} again.")

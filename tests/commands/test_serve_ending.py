@@ -84,7 +84,7 @@ async def test_a_number_that_was_left_behind_is_exit_code_1(twilio: FakeTwilioAp
         for _ in range(times):
             run.signal(signal.SIGTERM)
         assert await run.ends() == 1
-        assert "the next start puts it back" in run.said
+        assert "the next start restores it" in run.said
 
 
 @pytest.mark.slow

@@ -32,5 +32,5 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadHookUrl, match="--on-call" if options.on_call else "--on-end"):
             check_hooks(options)
-    with pytest.raises(HooksUnusable, match=r"--on-end-folder: .*/file/box cannot be made"):
+    with pytest.raises(HooksUnusable, match=r"--on-end-folder: .*/file/box cannot be created"):
         check_hooks(HookOptions(on_end="https://example.com", on_end_folder=tmp_path / "file" / "box"))

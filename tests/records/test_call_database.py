@@ -26,7 +26,7 @@ def test_files_that_are_not_ours_are_refused_and_left_alone(tmp_path: Path) -> N
         (other, "other.db is another program's database; name another file."),
         (later, "was written by a later version of this program (schema 2, this one has 1)"),
         (tmp_path, "cannot be"),
-        (text / "calls.db", "cannot be made"),
+        (text / "calls.db", "cannot be created"),
     ):
         before = path.read_bytes() if path.is_file() else b""
         with pytest.raises(DatabaseUnusable, match="--calls-db") as raised:
@@ -39,7 +39,7 @@ def test_files_that_are_not_ours_are_refused_and_left_alone(tmp_path: Path) -> N
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_leave_to_write(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(DatabaseUnusable, match="cannot be made"):
+    with pytest.raises(DatabaseUnusable, match="cannot be created"):
         check_database(tmp_path / "calls.db")
 
 

@@ -103,7 +103,7 @@ def test_a_locked_database(path: Path, logged: Logged) -> None:
         assert store.error is None
     assert stored(path) == ["r0", "r4", "r5", "r6", "r7"]
     (line,) = [line for line in logged.lines if "cannot be written" in line]
-    assert "Calls go on" in line
+    assert "Cannot write rows of calls" in line
     assert f"Calls that were not written to {path}: 3. Too many waited." in logged.text
     assert "again" in logged.text
     locker.close()

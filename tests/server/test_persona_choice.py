@@ -116,9 +116,9 @@ async def test_the_page_chooses_from_what_is_offered() -> None:
 @pytest.mark.parametrize(
     ("body", "content_type", "refusal"),
     [
-        ({"persona": "eve"}, "application/json", (422, "persona: expected one of those that are offered")),
-        ({"persona": CALLER}, "application/json", (422, "persona: expected one of those that are offered")),
-        ({"voice": "../x"}, "application/json", (422, "voice: expected one of those that are offered")),
+        ({"persona": "eve"}, "application/json", (422, "persona: expected one of the offered values")),
+        ({"persona": CALLER}, "application/json", (422, "persona: expected one of the offered values")),
+        ({"voice": "../x"}, "application/json", (422, "voice: expected one of the offered values")),
         ({"voice": 7}, "application/json", (422, 'expected {"persona": "...", "voice": "..."}')),
         ([], "application/json", (422, 'expected {"persona": "...", "voice": "..."}')),
         (b"{", "application/json", (422, "expected JSON")),

@@ -114,7 +114,7 @@ async def test_it_cannot_be_put_back(pointer: VoiceWebhookOverride, twilio: Fake
     twilio.fail(500, times=100)
     with pytest.raises(
         TwilioError,
-        match=r"still rings here; the next start puts it back, or set it to https://old\S+ by hand \(Twi",
+        match=r"still rings here; the next start restores it, or set it to https://old\S+ by hand \(Twi",
     ):
         await pointer.restore()
 
@@ -247,7 +247,7 @@ async def test_after_a_crash_a_run_without_the_number_puts_it_back(
     runs.crash(crashed)
     twilio.fail(500, times=5)
     await put_back_left_numbers(runs.api, said.append, runs.notes)
-    assert "the next start puts it back" in said[-1]
+    assert "the next start restores it" in said[-1]
     twilio.failures.clear()
     await put_back_left_numbers(runs.api, said.append, runs.notes)
     assert twilio.number["voice_url"] == BEFORE

@@ -129,7 +129,7 @@ def _left_number(found: OwnedNumber, notes: SavedNumbers) -> Check | None:
         "number",
         "note",
         f"goes to {where}, where an earlier run left it; before, it went to {left.before.where}",
-        "the next start takes it over, and puts it back at its end",
+        "the next start takes it over, and restores it on exit",
     )
 
 

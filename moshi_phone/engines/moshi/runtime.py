@@ -193,7 +193,7 @@ class Loader:
         held = calls_held(await asyncio.wrap_future(measuring), codec_ms, memory_calls)
         progress(f"--calls auto: {held}")
         if held.calls < 1:
-            logger.warning("This machine does not hold one call; one is taken all the same.")
+            logger.warning("This machine is too slow for one call; it accepts one anyway.")
         return max(1, held.calls)
 
     def _weigh(self, checkpoint: Checkpoint, progress: Progress) -> None:

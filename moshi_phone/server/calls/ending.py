@@ -23,9 +23,7 @@ from moshi_phone.telephony.rest_errors import TwilioError
 
 SESSION_SECS = 2.0
 PIPELINE_SECS = 2.5
-HANG_UP_SECS = (  # the end waits this long for Twilio's API; retries then continue in the background
-    2.5  # a call's end waits so long for Twilio's API, which is asked again after that all the same
-)
+HANG_UP_SECS = 2.5  # the end waits this long for Twilio's API; retries then continue in the background
 HAND_ON_SECS = 2.0  # the socket stays open this long while the caller is redirected
 CONVERSATION_SECS = 1.0  # for evaluating the last half second
 REPORT_SECS = 2.0  # for a slow disk

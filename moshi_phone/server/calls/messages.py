@@ -98,7 +98,7 @@ class Messages:
         try:
             await self._recordings.delete(recording_sid)  # last: until now, Twilio's copy is the backup
         except (TwilioError, aiohttp.ClientError, OSError) as error:
-            logger.warning("The message is here, and could not be deleted at Twilio: {}", error)
+            logger.warning("The message was fetched, but could not be deleted at Twilio: {}", error)
 
     async def _fetch(self, recording_sid: str) -> bytes:
         for pause_secs in (*PAUSES_SECS, None):

@@ -134,7 +134,7 @@ async def _go_on(
     call.awaits_stream = False
     call.expected = replace(call.expected, resumes=expected.resumes)
     state.next_steps.forget(call.start.call_sid)
-    logger.info("The call goes on in another stream; {:.1f} s were lost", lost_s)
+    logger.info("The call continues in another stream; {:.1f} s were lost", lost_s)
     if before is not None:
         await close_socket(before, 1000, "a newer stream of the call took its place")
     await call.closed.wait()  # returning would close the socket

@@ -51,7 +51,7 @@ class Voicemail:
             SettingsError: if they do not.
         """
         if self.what == "message" and not self.message:
-            raise SettingsError("--voicemail message needs --voicemail-message, which says what.")
+            raise SettingsError("--voicemail message needs --voicemail-message TEXT.")
         if self.message and self.what != "message":
             raise SettingsError("--voicemail-message needs --voicemail message.")
         if self.detection and elsewhere:

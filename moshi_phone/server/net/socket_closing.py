@@ -44,4 +44,4 @@ async def close_socket(
         else:
             logger.warning("A socket could not be closed in {:g} s", within_secs)
     except (WebSocketDisconnect, RuntimeError) as error:
-        logger.debug("The other side was quicker to close: {}", error)
+        logger.debug("The peer closed first: {}", error)

@@ -109,7 +109,7 @@ def chosen(state: ServerState, body: bytes, content_type: str) -> PendingCall:
     offered = offers(state)
     for name, names in (("persona", offered["personas"]), ("voice", offered["voices"])):
         if asked.get(name) and asked[name] not in names:
-            raise HTTPException(422, f"{name}: expected one of those that are offered")
+            raise HTTPException(422, f"{name}: expected one of the offered values")
     request = CallOverrides(voice=asked.get("voice") or None)
     if asked.get("persona"):
         # the chosen voice wins over the persona's

@@ -212,7 +212,7 @@ async def test_calls_go_on_while_the_database_is_locked(
         locker.execute("BEGIN IMMEDIATE")
         async with line.call() as phone:
             await talk(phone)
-            await logged.says("Calls go on, and cannot be written to")
+            await logged.says("Cannot write rows of calls to")
             await phone.send({"event": "stop"})
             await phone.closed()
             await line.state.calls.wait_until_idle()

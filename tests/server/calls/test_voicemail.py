@@ -22,7 +22,7 @@ def test_talking_to_a_machine_needs_no_detection() -> None:
 @pytest.mark.parametrize(
     ("mail", "sentence"),
     [
-        (Voicemail("message"), "--voicemail message needs --voicemail-message, which says what."),
+        (Voicemail("message"), "--voicemail message needs --voicemail-message TEXT."),
         (Voicemail("talk", "Hello."), "--voicemail-message needs --voicemail message."),
         (Voicemail("hang-up"), "--voicemail is for calls that this program answers itself: leave out --url."),
     ],

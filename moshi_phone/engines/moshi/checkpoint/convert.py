@@ -15,7 +15,7 @@ from typing import cast
 
 import mlx.core as mx
 import numpy as np
-from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # exported all the same
+from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # exported, but not listed in __all__
 from mlx.utils import tree_flatten
 from safetensors import SafetensorError, safe_open
 

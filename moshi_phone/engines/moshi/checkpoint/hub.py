@@ -212,7 +212,7 @@ class HubRepo:
         except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
             raise EngineUnavailable(
                 f"The hub shows no repo {self.name}, wanted for {file}; "
-                f"mend {self._option}, or log in with 'hf auth login' if it is private."
+                f"correct {self._option}, or log in with 'hf auth login' if it is private."
             ) from error
         except OSError as error:
             if error.errno == errno.ENOSPC:

@@ -149,7 +149,7 @@ class TranscriptionWorker:
         if not skipping:  # the dropped frame's job will process this one
             self._do_in_spare_time(self._part, self._fail, self._step_s, self._steps)
         elif self.untranscribed_frames == 1:
-            self._log.warning("This machine has no time to listen to all of the call: words will be missing.")
+            self._log.warning("Transcription cannot keep up with the call: words will be missing.")
 
     def finish(self, number: int, finished: Callable[[], object]) -> None:
         """Queue the silence after the caller's last frame. Does not block.

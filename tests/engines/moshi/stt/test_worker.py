@@ -120,7 +120,7 @@ def test_skips_the_oldest_and_says_so_once_where_there_is_no_time(model: Lm, log
     spare.pass_by()
     assert ear.untranscribed_frames == 5
     assert list(ear.take().text) == expected(model, frames[5:])
-    assert [line for line in logged.lines if "no time to listen" in line] == logged.lines
+    assert [line for line in logged.lines if "Transcription cannot keep up" in line] == logged.lines
     assert len(logged.lines) == 1
 
 
