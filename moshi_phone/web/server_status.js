@@ -1,4 +1,4 @@
-// What the page says of the server. No I/O.
+// What the page says about the server. No I/O.
 
 const WHO = new Map([
   ["moshi", "Moshi"],
@@ -18,22 +18,22 @@ export const GONE = {
   header: "No connection to the server",
 };
 
-/** What to say when the server is gone: why, where it said so before. */
+/** The status of a server that does not answer, with the reason if it gave one before. */
 export function gone(before) {
   const why = before.state === "error" ? before.word : before.why;
   return why ? { ...GONE, word: why, why } : GONE;
 }
 
-/** How the other side is called in the meters and the transcript. */
+/** The name of the other side in the meters and the transcript. */
 export function botName(engine) {
   return SPEAKERS.get(engine) ?? "Bot";
 }
 
 /**
- * Say what state the server is in: `state`, a `label` for where the button would be, a `word` for who wants to
- * call, and a `header` on who answers.
+ * Describe a server by its status in /calls: the page's `state`, which is the server's phase, a `label` in place of
+ * the button, a `word` to the user, and a `header` about the engine.
  */
-export function describe({ state = "ready", progress, error, engine, engine_reason, sessions, capacity }) {
+export function describe({ phase: state = "ready", progress, error, engine, engine_reason, sessions, capacity }) {
   const who = WHO.get(engine) ?? engine;
   switch (state) {
     case "loading":
