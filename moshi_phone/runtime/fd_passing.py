@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-_MOST = 8  # maximum number of sockets
+_MAX_SOCKETS = 8
 _NAMES_BYTES = 1024
 _WITHIN_SECS = 3.0  # timeout of a local connection
 _OLD_SECS = 60.0  # younger folders may still be in use
@@ -41,15 +41,15 @@ async def offering(
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir="/tmp") as folder:
         path = str(Path(folder) / "s")
         loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-            door.bind(path)
-            door.setblocking(False)
-            door.listen()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(path)
+            listener.setblocking(False)
+            listener.listen()
             names = ",".join(sockets).encode()
 
             def give() -> None:
                 try:
-                    taker, _ = door.accept()
+                    taker, _ = listener.accept()
                 except OSError:
                     return  # the receiver did not wait
                 with taker:  # this few bytes never block
@@ -57,11 +57,11 @@ async def offering(
                 if taken is not None:
                     taken.set()
 
-            loop.add_reader(door, give)
+            loop.add_reader(listener, give)
             try:
                 yield path
             finally:
-                loop.remove_reader(door)
+                loop.remove_reader(listener)
 
 
 async def offered(path: str) -> dict[str, socket.socket]:
@@ -76,22 +76,22 @@ async def offered(path: str) -> dict[str, socket.socket]:
 def _sweep() -> None:
     """Remove the folders of processes that were killed."""
     for folder in Path("/tmp").glob(f"{_PREFIX}*"):  # noqa: S108
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             if time.time() - folder.stat().st_mtime < _OLD_SECS:
                 continue  # just being created or removed
-            door.settimeout(_WITHIN_SECS)
+            connection.settimeout(_WITHIN_SECS)
             try:
-                door.connect(str(folder / "s"))
+                connection.connect(str(folder / "s"))
             except (ConnectionRefusedError, FileNotFoundError):
                 shutil.rmtree(folder)
 
 
 def _take(path: str) -> dict[str, socket.socket]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.settimeout(_WITHIN_SECS)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_WITHIN_SECS)
         try:
-            door.connect(path)
-            names, numbers, _, _ = socket.recv_fds(door, _NAMES_BYTES, _MOST)
+            connection.connect(path)
+            names, numbers, _, _ = socket.recv_fds(connection, _NAMES_BYTES, _MAX_SOCKETS)
         except OSError as error:
             raise NotOffered(f"Nobody offers the gateways' sockets at {path} ({error.strerror}).") from error
     sockets = [socket.socket(fileno=number) for number in numbers]

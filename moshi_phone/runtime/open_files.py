@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _ENOUGH = 65_536
-_MACOS_MOST = 10_240  # OPEN_MAX: the maximum of macOS, whose hard limit is unlimited
+_MACOS_MAX = 10_240  # OPEN_MAX: the maximum of macOS, whose hard limit is unlimited
 
 
 def raise_limit() -> int:
@@ -13,7 +13,7 @@ def raise_limit() -> int:
     except ModuleNotFoundError:
         return _ENOUGH
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for wanted in (_ENOUGH, _MACOS_MOST):
+    for wanted in (_ENOUGH, _MACOS_MAX):
         aim = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         if soft != resource.RLIM_INFINITY and aim > soft:
             try:
