@@ -35,12 +35,16 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.calls.whisper import whisper
 from moshi_phone.telephony import twiml
 from moshi_phone.telephony.incoming_call import IncomingCall
+from moshi_phone.telephony.remembered_answers import RememberedAnswers
 from moshi_phone.telephony.webhooks import ENDED
 
 T = TypeVar("T")
 
 LOOKING_SECS = 7.0
 """Limit of the search for a session. Twilio waits 15 s for the webhook's response."""
+
+PEER_SECS = 0.3
+"""Limit of a question to another gateway, on the same machine: while one is restarted, each webhook waits."""
 
 _NO_SESSION = 503  # the HTTP status for it
 
@@ -69,6 +73,7 @@ class CallRouter:
         self.closing = False  # while True, no call is routed
         self.refusals = state.refusals
         self.peers: Sequence[RpcClient] = ()  # the other gateways
+        self.remembered = RememberedAnswers(self._ask_peers)
         self._telling: set[asyncio.Task[None]] = set()  # keeps references: the event loop holds tasks weakly
 
     @property
@@ -201,6 +206,12 @@ class CallRouter:
             return document
         self.refusals.note(Where.WEBHOOK, self._why(refused), call_sid=sid, peer="a broken stream")
         return elsewhere
+
+    async def _ask_peers(self, signature: str) -> str | None:
+        """Return the answer that another gateway has given to a request, by its signature."""
+        questions = [peer.ask("remembered", signature, within_secs=PEER_SECS) for peer in self.peers]
+        answers = await asyncio.gather(*questions, return_exceptions=True)
+        return next((one for one in answers if isinstance(one, str)), None)
 
     def note_status(self, call_sid: str, status: str) -> None:
         """Notify the workers of a call that has ended. Does not block."""

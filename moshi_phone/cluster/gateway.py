@@ -154,6 +154,10 @@ class Gateway(RpcServer):
         """Return this gateway's refusals."""
         return self.router.refusals.counts
 
+    async def remembered(self, signature: str) -> str | None:
+        """Return the answer that this gateway has given to a request, by its signature."""
+        return self.router.remembered.own(signature)
+
     async def asked(self, call_sids: Sequence[str]) -> list[str]:
         """Return those of the calls about which Twilio has asked this gateway lately."""
         return self.router.asked(call_sids)

@@ -55,6 +55,7 @@ def create_gateway_app(
                 whisper=router.whisper,
             ),
             router.note_status,
+            remembered=router.remembered,
         )
     )
     app.include_router(monitoring_router(calls, dashboard_auth.check))

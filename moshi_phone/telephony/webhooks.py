@@ -23,6 +23,7 @@ from moshi_phone.access.refusals import Refusals
 from moshi_phone.access.signatures import HEADER
 from moshi_phone.runtime.call_log import call_context
 from moshi_phone.telephony.incoming_call import IncomingCall
+from moshi_phone.telephony.remembered_answers import RememberedAnswers
 from moshi_phone.telephony.twiml import nothing
 from moshi_phone.telephony.webhook_form import WebhookForms, number_in_query
 
@@ -37,8 +38,6 @@ AfterTransfer = Callable[[IncomingCall, str], Awaitable[str]]
 OnStatus = Callable[[str, str], None]
 AfterStream = Callable[[IncomingCall, int, int], Awaitable[str]]
 Whisper = Callable[[str], Awaitable[str]]
-
-MAX_REMEMBERED = 4_000  # answers of 1.5 kB each
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,8 @@ def webhooks(
     answers: CallAnswers,
     on_status: OnStatus | None = None,
     line_number: Callable[[], str | None] = lambda: None,
+    *,
+    remembered: RememberedAnswers | None = None,
 ) -> APIRouter:
     """Create the routes of Twilio's webhooks, one for each answer, and ``POST /status``.
 
@@ -77,8 +78,15 @@ def webhooks(
         on_status: called with each call's SID and status, whichever URL it was reported to; for an answering
             machine, ``machine_…`` (Twilio's ``AnsweredBy``).
         line_number: returns the number routed here, E.164; None if unknown.
+        remembered: stores the answers; by default, for these routes alone.
     """
-    handlers = WebhookHandlers(WebhookForms(auth, refusals), answers, on_status or _ignore, line_number)
+    handlers = WebhookHandlers(
+        WebhookForms(auth, refusals),
+        answers,
+        on_status or _ignore,
+        line_number,
+        remembered or RememberedAnswers(),
+    )
     router = APIRouter()
     router.post(TWIML_PATH)(handlers.incoming)
     router.post(TRANSFERRED_PATH)(handlers.after_transfer)
@@ -98,12 +106,13 @@ class WebhookHandlers:
         answers: CallAnswers,
         on_status: OnStatus,
         line_number: Callable[[], str | None],
+        remembered: RememberedAnswers,
     ) -> None:
         self._forms = forms
         self._answers = answers
         self._on_status = on_status
         self._line_number = line_number
-        self._remembered: dict[str, str] = {}  # TwiML by the request's signature, which covers the question
+        self._remembered = remembered
 
     async def incoming(self, request: Request) -> Response:
         """Answer an incoming call."""
@@ -162,13 +171,10 @@ class WebhookHandlers:
     async def _once(self, request: Request, answer: Callable[[], Awaitable[str]]) -> Response:
         """Answer a question once; return the same answer to Twilio's retry, or to a replay."""
         signature = request.headers.get(HEADER, "")
-        if signature in self._remembered:
-            return _xml(self._remembered[signature])
-        document = await answer()
-        if signature:  # unsigned requests, with --insecure, have nothing that identifies a repetition
-            self._remembered[signature] = document
-            if len(self._remembered) > MAX_REMEMBERED:
-                del self._remembered[next(iter(self._remembered))]  # the oldest
+        document = await self._remembered.find(signature)
+        if document is None:
+            document = await answer()
+            self._remembered.add(signature, document)
         return _xml(document)
 
     def _is_end(self, form: FormData) -> bool:

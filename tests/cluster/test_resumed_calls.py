@@ -18,7 +18,7 @@ from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
 from tests.cluster.local_cluster import PUBLIC, LocalCluster, local_cluster, settings
 from tests.cluster.test_gateway import TWIML, sid, worker_of
-from tests.cluster.test_untaken_calls import of_account
+from tests.cluster.test_untaken_calls import form, of_account
 from tests.fakes.twilio_api import FakeTwilioApi
 from tests.server.calls.test_next_step import verbs
 from tests.support.phone import Phone
@@ -141,6 +141,27 @@ async def test_the_callers_of_a_machine_that_vanished_are_led_to_another_one(
                 assert left.handed_over, "the phone call goes on"
                 assert len(state_of(cluster, again).calls.running) == 2
             assert len(twilio.made("POST", "/Calls/")) == (not asks), "once, and of no other call"
+
+
+async def test_a_request_that_another_gateway_has_answered_gets_the_same_answer() -> None:
+    """A replay must not get a token of its own, nor a second session, from the other gateway."""
+    async with local_cluster(ClusterOptions(workers=2, gateways=2)) as cluster:
+        fields = form(1, CallStatus="ringing")
+        status, twiml = await cluster.voice.post(TWIML, fields)
+        assert status == 200
+        (asked,) = [one.runs for one in cluster.gateways() if one.runs.router.remembered._documents]
+        await asked.close()  # it accepts no more connections, so the other one does
+        async with calling(cluster, twiml) as phone:
+            state = state_of(cluster, twiml)
+            assert await cluster.voice.post(TWIML, fields) == (200, twiml)
+            phone.socket.transport.abort()
+            await until(lambda: state.next_steps.peek(sid(1)))
+        again = await cluster.voice.after(twiml, sid(1))
+        await cluster.refresh()
+        (other,) = [one.runs for one in cluster.gateways() if one.runs is not asked]
+        assert other.router.remembered._documents, "it has answered what followed"
+        assert sum(report.sessions for report in other.router.reports.values()) == 1
+        assert worker_of(again) == worker_of(twiml)
 
 
 async def test_an_update_hands_over_the_calls_that_outlast_it() -> None:

@@ -1,0 +1,34 @@
+"""telephony/remembered_answers.py: a question that is repeated gets the same answer, wherever it came in."""
+
+from __future__ import annotations
+
+from moshi_phone.telephony.remembered_answers import MAX_REMEMBERED, RememberedAnswers
+
+
+async def test_the_same_question_has_one_answer() -> None:
+    answers = RememberedAnswers()
+    answers.add("signature", "<Response/>")
+    answers.add("", "unsigned requests are not alike")
+    assert await answers.find("signature") == "<Response/>"
+    assert [await answers.find(one) for one in ("another", "")] == [None, None]
+
+
+async def test_others_are_asked_only_what_is_not_known_here() -> None:
+    asked = list[str]()
+
+    async def ask_others(signature: str) -> str | None:
+        asked.append(signature)
+        return "theirs" if signature == "elsewhere" else None
+
+    answers = RememberedAnswers(ask_others)
+    answers.add("here", "ours")
+    found = [await answers.find(one) for one in ("here", "elsewhere", "new", "")]
+    assert found == ["ours", "theirs", None, None]
+    assert asked == ["elsewhere", "new"]
+
+
+async def test_the_oldest_are_dropped() -> None:
+    answers = RememberedAnswers()
+    for number in range(MAX_REMEMBERED + 1):
+        answers.add(str(number), "")
+    assert [answers.own("0"), answers.own("1")] == [None, ""]
