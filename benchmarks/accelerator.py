@@ -1,9 +1,9 @@
-"""The speed of a machine with a GPU, in one command of a few minutes, at real size with random weights.
+"""The speed of a machine with a GPU, measured in a few minutes at real size with random weights.
 
-``uv run python -m benchmarks.accelerator`` prints one table in Markdown: how long a step of 1, 2, 4, 8 and 16
-calls takes, compiled and not, in bfloat16, 8 and 4 bits; how long a prompt of 200 positions takes to be read,
-and its state to be copied into a call. It stops taking on more after ``--secs`` (240) and says what it left
-out. Each call's cache is full, as in calls of more than four minutes.
+``uv run python -m benchmarks.accelerator`` prints one table in Markdown: the duration of a step of 1, 2, 4, 8
+and 16 calls, compiled and not, in bfloat16, 8 and 4 bits; of the prefill of a prompt of 200 positions; and of
+the copy of its state into a call. After ``--secs`` (240) it starts no further measurement, and lists those
+that are missing. Each call's cache is full, as in calls of more than four minutes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CALL_BYTES_SHARE = 0.9  # of the memory that may be used; then no further call i
 
 
 class Clock:
-    """Says when the time is over.
+    """Limits the time for measurements.
 
     Args:
         secs: that there are.

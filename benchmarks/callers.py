@@ -1,4 +1,4 @@
-"""Callers who keep real time: they speak Twilio's protocol, and hear what its playout buffer would play.
+"""Simulated callers in real time, over Twilio's protocol and through a model of its playout buffer.
 
 ``python -m benchmarks.callers --port 5001 --calls 8 --secs 20`` prints one JSON object a call.
 """

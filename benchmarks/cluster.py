@@ -1,9 +1,9 @@
 """A cluster compared with one process: mouth to ear, gaps and CPU, interleaved in one run.
 
-``uv run --extra ray python -m benchmarks.cluster`` prints a table. Both are asked at ``/twiml`` for each
-call, and called at the stream that the answer names; both mirror the caller in frames of 80 ms. Rounds
-alternate, and each of one is compared with its neighbour of the other: what else the machine does changes
-from minute to minute by more than the two differ.
+``uv run --extra ray python -m benchmarks.cluster`` prints a table. For each call, ``/twiml`` is requested and
+the stream that it names is opened; both servers mirror the caller in frames of 80 ms. Their rounds alternate,
+and neighbouring rounds are compared, because the machine's other load changes from minute to minute by more
+than the two differ.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MIRROR = ("--engine", "parrot", "--parrot-delay", "0", "--log-level", "warning",
 
 @dataclass
 class Line:
-    """One of the two, running.
+    """A running server: one process, or a cluster.
 
     Attributes:
         name: for the table.
@@ -119,7 +119,7 @@ class Line:
 
 @contextmanager
 def running(name: str, port: int, hosts: dict[str, int], *arguments: str) -> Iterator[Line]:
-    """Run one of the two until the block is over."""
+    """Run one of the two servers while the block runs."""
     environment = {**os.environ, "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
     ready = f'"ready":{len(hosts)}' if len(hosts) > 1 else ""
     command = ["bot.py", *arguments, *MIRROR]

@@ -1,7 +1,7 @@
 """Shares of refused and cut calls: by spare sessions, failures and updates, compared with Erlang's formula.
 
 ``uv run python -m benchmarks.cluster_sim`` prints the tables of docs/scale.md; it takes some minutes. Time is
-simulated, so every run of it gives the same.
+simulated, so every run gives the same results.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Share:
 
     @classmethod
     def of(cls, shares: list[float]) -> Share:
-        """Take it from runs with different chance."""
+        """Compute it from runs with different seeds."""
         spread = statistics.stdev(shares) / len(shares) ** 0.5
         return cls(statistics.fmean(shares), float(t.ppf(0.975, len(shares) - 1)) * spread)
 
@@ -56,7 +56,7 @@ class Share:
 
 
 def runs(conditions: Conditions, live: Callable[[Conditions], Outcome]) -> list[Outcome]:
-    """Live through the same with different chance."""
+    """Simulate the same cluster with different seeds."""
     return [live(replace(conditions, seed=seed)) for seed in SEEDS]
 
 

@@ -1,4 +1,4 @@
-"""What the echo canceller takes away, and what it leaves of the caller: calls in simulated time.
+"""The effect of the echo canceller on the echo and on the caller's voice: calls in simulated time.
 
 ``uv run python -m benchmarks.echo`` prints the table of docs/echo.md; it takes a minute. The bot's audio
 goes to a playout buffer like Twilio's, comes back from a room with 80 ms of reverberation, and passes the
@@ -127,7 +127,7 @@ def _outcome(
 
 
 def _of(echo: NDArray[np.float64], rest: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give what of a rest is echo, second by second; beside it lies the noise of µ-law."""
+    """Return the echo's part of a residue for each second; the rest is quantization noise of µ-law."""
     taps, parts = 16, list[NDArray[np.float64]]()
     padded = np.pad(echo, taps)
     for begin in range(0, len(echo) - PHONE_RATE_HZ + 1, PHONE_RATE_HZ):

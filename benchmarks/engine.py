@@ -1,8 +1,8 @@
-"""Our step of the language model against moshi_mlx's, and several calls in one step against in turn.
+"""Our step of the language model compared with moshi_mlx's, and joint steps with single ones.
 
-``uv run python -m benchmarks.engine`` prints a table: same weights, same run, one step each in turn. Weights
-are random, in two shapes: the real one's depth at a small width, where launches and operations are what takes
-time (the overhead), as it is on an accelerator; and the real one's width in few layers (the arithmetic).
+``uv run python -m benchmarks.engine`` prints a table: same weights, same run, steps of all kinds in turn. The
+weights are random, in two shapes: the real depth at a small width, where kernel launches dominate as on an
+accelerator ("overhead"), and the real width with few layers, where arithmetic does ("arithmetic").
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def reference(model: Lm, steps: int, sampling: MoshiSampling) -> LmGen:
 
 
 def step_reference(generator: LmGen, frame: np.ndarray[Any, Any]) -> None:
-    """Step it as ``moshi_mlx.local`` does, up to tokens on the host."""
+    """Step moshi_mlx's generator as ``moshi_mlx.local`` does, up to tokens on the host."""
     text, _ = generator.step(mx.array(frame.astype(np.int32))[None])
     text.item()
     audio = generator.last_audio_tokens()

@@ -1,4 +1,4 @@
-"""Erlang's formula: which share of calls finds every session taken. Pure."""
+"""Erlang's formula B: the share of calls that find every session taken. Pure."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ STOP_SECS = 10.0
 
 
 def clone(source: str, folder: Path) -> None:
-    """Clone the repository into a folder that is not there yet."""
+    """Clone the repository into a new folder."""
     git = shutil.which("git") or "git"
     subprocess.run([git, "clone", "--quiet", "--no-local", source, str(folder)], check=True)  # noqa: S603
 
@@ -98,7 +98,7 @@ def _environment(folder: Path, *, is_cold: bool) -> dict[str, str]:
 
 
 def main() -> None:
-    """Do all of it once, and print the table."""
+    """Measure once, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cold", action="store_true", help="with an empty cache of uv's")
     parser.add_argument("--source", default=str(ROOT), help="what is cloned: a URL or a folder")

@@ -1,7 +1,7 @@
-"""Hours of calls under jitter, loss and clocks that differ: gaps at the ear, delay, what was cut.
+"""Hours of calls under jitter, packet loss and clock skew: gaps, delay and cut speech.
 
 ``uv run python -m benchmarks.jitter > docs/jitter.md`` writes the page; it takes a minute or two. Time is
-simulated, so every run of it gives the same.
+simulated, so every run gives the same results.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ NETWORKS = {
 }
 STALL_S, STALL_EVERY_FRAMES, FIRST_STALL_FRAME = 2.0, 7_500, 4_000  # every ten minutes
 
-HEAD = """# The line under jitter, loss and clocks that differ
+HEAD = """# The line under jitter, packet loss and clock skew
 
-Made by `uv run python -m benchmarks.jitter > docs/jitter.md`; calls in simulated time, so every run gives the
-same. Each message takes 30 ms and up to so much jitter, each way, in order. With pauses, the answer is silent
-for one second of every four; without, it never is. Lost packets are the caller's, and never come. The far
-clock sends the caller's packets and plays the answer. Gaps are the ear's
-(`moshi_phone/rehearse/playback.py`); beside them stands what the call's own metrics say.
-Delay is mouth to ear, mean of the first and of the last minute:
-a frame of 80 ms, both ways of the network, the engine's 4 ms, and the cushion."""
+Made by `uv run python -m benchmarks.jitter > docs/jitter.md`. Time is simulated, so every run gives the same
+results. Each message takes 30 ms plus a random time up to the jitter, each way, in order. With pauses, the
+answer is silent for one second of every four; without, never. Lost packets are the caller's. The far clock
+times the caller's packets and the playback of the answer. Gaps are those that the caller hears
+(`moshi_phone/rehearse/playback.py`); the "metered" column has what the call's own metrics report.
+Delay is mouth to ear, the mean of the first and of the last minute:
+a frame of 80 ms, both directions of the network, 4 ms of the engine, and the playout lead."""
 
 FOOT = """Every row has gaps below 0.5 % of the hour, no more of them in its second half than in its first
-(to a tenth of a second), and no speech cut. The delay at the end is within 20 ms of the
-beginning but for one kind of row: packets lost under an answer that never pauses. There the ear had to wait
-for the longest run of lost packets so far (two or three in a row, 20 ms each), and only a pause could give
-that back."""
+(to a tenth of a second), and no speech cut. The delay at the end is within 20 ms of that at the
+beginning, with one exception: lost packets under an answer that never pauses. The caller then waited
+for the longest run of lost packets so far (two or three in a row, 20 ms each), and only a pause could remove
+that delay."""
 
 STALLS = """## Four hours with a stall of 2 s every ten minutes, twice
 
-The engine stands still for 2 s, 24 times. It drops what is older than 400 ms by then, so each stall is one
-gap of 2 s, and what it leaves in the buffer, the next pause takes out."""
+The engine stops for 2 s, 24 times. It then drops what is older than 400 ms, so each stall is one
+gap of 2 s, and the next pause removes the delay that is left in the buffer."""
 
 COLUMNS = (
     "jitter ms",
@@ -59,13 +59,13 @@ COLUMNS = (
 
 
 def hour(jitter_ms: float, pauses: bool, network: str, hours: float = 1.0) -> Outcome:
-    """Hold an hour's call."""
+    """Simulate a call of an hour."""
     base = NETWORKS[network]
     return simulate(Conditions(hours, jitter_ms, pauses, base.lost, base.fast))
 
 
 def four_hours(jitter_ms: float, hours: float = 4.0) -> Outcome:
-    """Hold a call of four hours in which the engine stalls for 2 s every ten minutes."""
+    """Simulate a call of four hours in which the engine stalls for 2 s every ten minutes."""
 
     def step_s(frame: int) -> float:
         return STALL_S if frame % STALL_EVERY_FRAMES == FIRST_STALL_FRAME else STEP_S
@@ -89,7 +89,7 @@ def row(*first: str, outcome: Outcome) -> str:
 
 
 def page() -> Iterator[str]:
-    """Write the page, line by line, as the calls are held."""
+    """Yield the lines of the page, each as soon as its call is simulated."""
     yield HEAD
     yield ""
     yield "| " + " | ".join(COLUMNS) + " |"

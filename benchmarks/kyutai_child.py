@@ -1,6 +1,6 @@
-"""Kyutai's own server with a tiny random Moshi, on a processor: run by ``benchmarks.kyutai_server``.
+"""Kyutai's own server with a tiny random Moshi, on a CPU; run by ``benchmarks.kyutai_server``.
 
-It runs in a separate environment, which has ``moshi`` 0.2.13 and PyTorch, and nothing of this program:
+It runs in a separate environment, with ``moshi`` 0.2.13 and PyTorch, and without this program:
 ``python kyutai_child.py FOLDER PORT``. FOLDER holds Mimi and the tokenizer; the model is written into it.
 """
 

@@ -1,10 +1,10 @@
-"""A call with Kyutai's real server through this line: does audio come back, and what does the line add?
+"""A call with Kyutai's real server: whether audio comes back, and how much delay this line adds.
 
 ``uv run python -m benchmarks.kyutai_server``. The server is ``moshi`` 0.2.13 from PyPI in an environment of
-its own (PyTorch: 3 GB, fetched by uv), with a tiny random model and a full-size Mimi on the processor, which
-takes longer for a frame than that lasts. So two calls are made: one in real time, for what comes back, and
-one whose frames come far enough apart that none waits for another, for the delay. The parrot is measured
-likewise. What the server itself took for each frame is in its log.
+its own (PyTorch: 3 GB, installed by uv), with a tiny random model and a full-size Mimi on the CPU, where a
+frame takes longer than 80 ms. Therefore two calls are made: one in real time, to check the returned audio,
+and one with frames so far apart that none waits for another, to measure the delay. The parrot is measured in
+the same way. The server's own time for each frame is read from its log.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class KyutaiServer:
     said: list[str] = field(default_factory=list[str])
 
     def read(self, process: subprocess.Popen[str]) -> None:
-        """Follow its log to the end."""
-        assert process.stdout is not None  # noqa: S101 - it was asked for
+        """Read its log to the end."""
+        assert process.stdout is not None  # noqa: S101 - created as a pipe
         for line in process.stdout:
             self.said = [*self.said[-20:], line.rstrip()]
             if match := _STEP.search(line):
@@ -68,7 +68,7 @@ class KyutaiServer:
 
 @contextmanager
 def kyutai_server(python: str | None) -> Iterator[KyutaiServer]:
-    """Run it, from the model's files to the end of its process."""
+    """Write the model's files, and run the server while the block runs."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_random_mimi(folder / "mimi.safetensors")

@@ -1,8 +1,8 @@
-"""Whole calls without an echo, in simulated time: does the canceller stay off, and what does that cost?
+"""Whole calls without an echo, in simulated time: whether the canceller stays off, and its CPU time.
 
 ``uv run python -m benchmarks.no_echo`` makes 100 calls of 20 s through the real server and pipeline, which
 takes two minutes: parrots of any delay, callers who repeat a sentence or what the bot said, music, and two
-people, with noise. It prints the calls in which an echo was found, and the measure's share of processor time.
+people, with noise. It prints the calls in which an echo was found, and the detection's share of CPU time.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _music(rng: np.random.Generator, secs: float) -> Floats:
 
 
 def timed(owner: type, name: str, spent_s: list[float]) -> None:
-    """Add the processor time of a method's calls to ``spent_s[0]``."""
+    """Add the CPU time of a method's calls to ``spent_s[0]``."""
     method: Callable[..., Any] = getattr(owner, name)
 
     @wraps(method)

@@ -1,11 +1,11 @@
 """A persona's prefill in one pass compared with single steps: duration, and equality of the following tokens.
 
-``uv run python -m benchmarks.prompts`` prints a table. Weights are random, in the real model's shapes; a
-processor gets a model of fewer layers unless ``--layers`` says otherwise. "as usual" steps the whole model
-for each frame of the prompt, depformer and all, as NVIDIA's own code does; "forced" steps the main
-transformer only; "one pass" is what this program does. "agree" is the share of greedy tokens that are the
-same over ``--frames`` frames of a random caller after the prompt in one pass and after the stepped one; one
-token that differs changes all that follow, so a share near the top means that none did, or a late one.
+``uv run python -m benchmarks.prompts`` prints a table. Weights are random, in the real model's shapes; on a
+CPU the model has fewer layers, unless ``--layers`` is given. "as usual" steps the whole model, depformer
+included, for each frame of the prompt, as NVIDIA's own code does; "forced" steps the main transformer only;
+"one pass" is what this program does. "agree" is the share of equal greedy tokens over ``--frames`` frames of
+a random caller, after the prompt in one pass and after the stepped one. One different token changes all that
+follow, so a share near 100 % means that none differed, or a late one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def make_prompt(model: Lm, frames: int) -> Prompt:
 
 
 def one_by_one(model: Lm, prompt: Prompt) -> Snapshot:
-    """Read a prompt as an ordinary call is read."""
+    """Process a prompt frame by frame, like an ordinary call."""
     reading = prefill(model, prompt)
     while reading.positions_left:
         reading.advance(1)
@@ -70,7 +70,7 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 
 def as_usual_ms(model: Lm) -> float:
-    """Time one frame of a prompt where the whole model is stepped."""
+    """Time one frame of a prompt with the whole model."""
     session = LanguageSession(model, GREEDY, 0)
     frame = np.zeros(8, np.uint32)
     for _ in range(5):
@@ -97,7 +97,7 @@ def row(name: str, model: Lm, prompt: Prompt, frames: int) -> str:
 
 
 def forced_frame_ms(model: Lm, prompt: Prompt) -> float:
-    """Time one frame of a prompt, the main transformer stepped: the last few, which attend to most."""
+    """Time one of a prompt's last frames, which attend to the most positions, without the depformer."""
     reading = prefill(model, prompt)
     reading.advance(prompt.positions - STEPS)
     began_s = time.perf_counter()

@@ -1,8 +1,8 @@
 """The line's resampler compared with libsamplerate and soxr: lag, the telephone band, time.
 
 ``uv run python -m benchmarks.resamplers`` prints a table. Each resampler takes 8 kHz to 24 kHz and back in
-blocks of 80 ms, as the line does. The lag of a streaming resampler is what has gone in and not come out yet,
-after each block; one with bursts of output has a small lag now and a long one a moment later.
+blocks of 80 ms, as the line does. The lag of a streaming resampler is the audio that it holds back after each
+block; it varies if the output comes in bursts.
 """
 
 from __future__ import annotations

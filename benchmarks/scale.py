@@ -1,7 +1,7 @@
 """Estimates for many simultaneous calls: bandwidth, sessions, machines, webhooks, cost. Pure arithmetic.
 
-``uv run python -m benchmarks.scale`` prints the tables of docs/scale.md. Each figure that it starts from says
-where it comes from; none of them is measured by this command but the sizes of messages, which are real ones.
+``uv run python -m benchmarks.scale`` prints the tables of docs/scale.md. Each input has its source beside
+it. This command measures only the sizes of messages.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ BANDWIDTH_SHARE = 0.5  # of the memory's bandwidth that a step reaches
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine for Moshi in this process, as its vendor's data sheet has it.
+    """A machine for Moshi in this process, by its vendor's data sheet.
 
     Attributes:
         name: what to ask for.
@@ -225,7 +225,7 @@ def _needed(name: str, calls: int, why: str) -> str:
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices of an hour; the defaults are round figures, not anybody's prices."""
+    """Prices per hour; the defaults are round numbers, not real prices."""
 
     machine_hour: float = 1.0
     phone_minute: float = 0.01

@@ -1,4 +1,4 @@
-"""pipecat's line as it ships, for comparison: ``TwilioFrameSerializer`` in a 24 kHz pipeline, with a mirror.
+"""pipecat's own line, for comparison: ``TwilioFrameSerializer`` in a 24 kHz pipeline, with a mirror.
 
 It does the same work as ``bot.py --engine parrot --parrot-delay 0``: gathers 80 ms of the caller at 24 kHz
 and sends them back. Everything else is pipecat's own, with its defaults.
@@ -89,7 +89,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
-    event_loop.run(  # as this line has it, so that the event loop makes no difference
+    event_loop.run(  # as in this line, so that the event loop makes no difference
         uvicorn.Server(
             uvicorn.Config(app, port=arguments.port, log_level="warning", access_log=False)
         ).serve()

@@ -1,4 +1,4 @@
-"""A cluster in simulated time: calls that come by chance, workers that fail, updates that drain. Pure.
+"""A cluster in simulated time: random calls, failing workers, and updates. Pure.
 
 The number of workers, and which ones start and drain, follow from the product's own rules
 (``cluster/autoscaling.py``, ``cluster/fleet.py``); callers and failures are simulated.
@@ -43,7 +43,7 @@ class _Worker:
 
 
 class SimulatedCluster:
-    """One cluster, from an empty line to the end of its days.
+    """One simulated cluster, which starts without calls.
 
     Args:
         conditions: load, failures and updates.
@@ -68,7 +68,7 @@ class SimulatedCluster:
         self._paid_until_s = 0.0
 
     def run(self) -> Outcome:
-        """Live through it all."""
+        """Run the simulation."""
         conditions = self.conditions
         load = conditions.load * (1 - conditions.swing)  # a day begins at night
         capacity = conditions.capacity_each
@@ -225,7 +225,7 @@ class SimulatedCluster:
         self._at(now_s + self.conditions.update_hours * HOUR_S, self._update)
 
     def _pay(self, now_s: float) -> None:
-        """Count what has been there since the last change."""
+        """Add the time since the last change to the counters."""
         secs = max(0.0, now_s - max(self._paid_until_s, WARM_UP_S))
         placed = sum(one.unplaced_since_s is None for one in self._workers)
         self._paid_s += secs * placed * self.conditions.capacity_each
@@ -233,12 +233,12 @@ class SimulatedCluster:
 
 
 def fixed(workers: int) -> Policy:
-    """Want the same number of workers always."""
+    """Always return the same number of workers."""
     return lambda *_: workers
 
 
 def simulate(conditions: Conditions, policy: Policy) -> Outcome:
-    """Live through the days of one cluster."""
+    """Simulate one cluster."""
     return SimulatedCluster(conditions, policy).run()
 
 

@@ -1,7 +1,7 @@
 """A whole line in simulated time, without an event loop: an hour of a call in a second. Pure.
 
-The parts are the product's own (packet assembler, playout, trimmer) and the rehearsal's ear; what is made up
-is the network between them, the engine's time, and the two clocks.
+The parts are the product's own (packet assembler, playout, trimmer, the rehearsal's playback model). The
+network between them, the engine's time and the two clocks are simulated.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Outcome:
 
 
 class Way:
-    """One direction of the network: everything takes its time, and nothing overtakes.
+    """One direction of the network, with delay and without reordering.
 
     Args:
         random: draws the jitter.
@@ -113,7 +113,7 @@ class Way:
 
 
 class SimulatedLine:
-    """One call from end to end. Seconds are ours; the ear counts its own.
+    """One call from end to end. Times are by our clock; the playback model has its own.
 
     Args:
         conditions: of the call.
@@ -136,7 +136,7 @@ class SimulatedLine:
         self._cut_samples = 0
 
     def run(self) -> Outcome:
-        """Hold the call."""
+        """Simulate the call."""
         self._send_mark(0.0)
         for frame, now_s in self._answered():
             while self._echoes and self._echoes[0][0] <= now_s:
@@ -209,5 +209,5 @@ class SimulatedLine:
 
 
 def simulate(conditions: Conditions) -> Outcome:
-    """Hold a call under these conditions."""
+    """Simulate a call under these conditions."""
     return SimulatedLine(conditions).run()

@@ -1,4 +1,4 @@
-"""The cost of the taps: the line without any, with the meter, and with all of them, interleaved in one run.
+"""The cost of the taps: the line without taps, with the meter, and with all, interleaved in one run.
 
 ``uv run python -m benchmarks.taps`` prints a table: delay mouth to ear and CPU, by the callers of
 ``benchmarks.line``.

@@ -1,6 +1,6 @@
 """The cost of answering Twilio's webhook: signature, reservation, token, TwiML. CPU, not time.
 
-``uv run python -m benchmarks.webhooks`` asks the server's own app in this process, without sockets and log.
+``uv run python -m benchmarks.webhooks`` calls the server's app in this process, without sockets and log.
 """
 
 from __future__ import annotations

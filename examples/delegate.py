@@ -45,11 +45,11 @@ def phone_call_with_delegate(parts: CallParts) -> Pipeline:
     delegate: Delegate
 
     async def what_time_is_it(params: FunctionCallParams) -> None:
-        """Tell date and time where the phone line is."""
+        """Tell the current date and time."""
         await params.result_callback({"now": datetime.now().astimezone().strftime("%A, %d %B, %H:%M")})
 
     async def transfer_to_a_person(params: FunctionCallParams) -> None:
-        """Put the caller through to a person, when they ask for one."""
+        """Transfer the caller to a person, when they ask for one."""
         await params.result_callback({"begun": parts.transfer("the caller asked the delegate for a person")})
 
     async def hang_up(params: FunctionCallParams) -> None:

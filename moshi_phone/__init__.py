@@ -1,1 +1,1 @@
-"""Talk with Moshi on a phone line: all that ``bot.py``, ``pipelines/`` and ``processors/`` stand on."""
+"""Talk with Moshi on a phone line: the packages below ``bot.py``, ``pipelines/`` and ``processors/``."""
