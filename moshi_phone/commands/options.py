@@ -20,6 +20,7 @@ import cloup
 
 from moshi_phone.commands.numbers import Number, PhoneNumbers, WholeNumber
 from moshi_phone.commands.settings_file import read_settings_file
+from moshi_phone.commands.texts import Texts, join_texts
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -132,7 +133,8 @@ def options_from(
     The argument's name follows the class: ``EngineOptions`` is passed as ``engine_options``. A field that is
     a dataclass adds its own fields. A field's metadata may contain ``help``, ``group`` (a key of
     ``GROUPS``; the class's ``GROUP`` otherwise), ``envvar`` (default: ``MOSHI_`` and the field's name),
-    ``min``, ``max``, ``metavar``. A field of the type ``tuple[str, ...]`` may be given several times.
+    ``min``, ``max``, ``metavar``. A field of the type ``tuple[str, ...]`` may be given several times; its
+    variable is split at blanks, or with ``texts`` at semicolons.
 
     Args:
         settings: the dataclass.
@@ -197,7 +199,9 @@ def as_environment(settings: Any) -> dict[str, str]:
     for item in dataclasses.fields(settings):
         value = getattr(settings, item.name)
         environment |= (
-            as_environment(value) if dataclasses.is_dataclass(value) else {_envvar(item): _as_text(value)}
+            as_environment(value)
+            if dataclasses.is_dataclass(value)
+            else {_envvar(item): _as_text(value, are_texts="texts" in item.metadata)}
         )
     return environment
 
@@ -228,12 +232,12 @@ def _is_dataclass(hint: Any) -> TypeGuard[type[Any]]:
     return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: Any, *, are_texts: bool) -> str:
     if value is None:
         return ""
-    return (
-        " ".join(value) if isinstance(value, tuple) else str(value)
-    )  # click would split a variable at blanks
+    if isinstance(value, tuple):  # as click splits it
+        return join_texts(value) if are_texts else " ".join(value)
+    return str(value)
 
 
 def _envvar(item: dataclasses.Field[Any]) -> str:
@@ -270,7 +274,7 @@ def _click_type(
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(arm for arm in get_args(hint) if arm is not type(None))
     if get_origin(hint) is tuple:
-        return click.STRING, False, True
+        return Texts() if "texts" in meta else click.STRING, False, True
     if hint is bool:
         return None, True, False
     kinds: dict[Any, click.ParamType[Any]] = {

@@ -46,7 +46,7 @@ _WIDTH_WITHOUT_TERMINAL = 140
 @command()
 @options_from(RehearseOptions)
 @options_from(EngineOptions, without=("calls",))
-@options_from(ServerOptions, only=("pipeline",))
+@options_from(ServerOptions, only=("pipeline", "pipeline_option"))
 @cloup.option(
     "--auth-token",
     group=GROUPS["rehearsal"],
@@ -82,7 +82,7 @@ def rehearse(
     if not console.is_terminal:  # rich assumes 80 columns there, which would wrap the checklist
         console = Console(width=_WIDTH_WITHOUT_TERMINAL)
     engine_options = dataclasses.replace(engine_options, calls=rehearse_options.calls)
-    stage = _Stage(rehearse_options, server_options.pipeline, console)
+    stage = _Stage(rehearse_options, server_options, console)
     with explained():
         # Options are checked before a server is started or called.
         stage.said(rehearse_options.secs)
@@ -116,7 +116,7 @@ class _Stage:
     """The rehearsal's server, and the progress display."""
 
     options: RehearseOptions
-    pipeline: str
+    server: ServerOptions
     console: Console
 
     def said(self, secs: float) -> bytes | list[CallerVoice]:
@@ -203,7 +203,9 @@ class _Stage:
         return Room(options.echo_ms, options.echo_db, options.noise_db, seed=number)
 
     def _environment(self, engine: EngineOptions) -> dict[str, str]:
-        return {**_NO_ONE_ELSE_S, **as_environment(engine), "MOSHI_PIPELINE": self.pipeline}
+        server = as_environment(self.server)
+        pipeline = {name: server[name] for name in ("MOSHI_PIPELINE", "MOSHI_PIPELINE_OPTION")}
+        return {**_NO_ONE_ELSE_S, **as_environment(engine), **pipeline}
 
     def _say(self, line: str) -> None:
         self.console.print(f"  {line}", style="dim", markup=False, highlight=False)

@@ -39,6 +39,7 @@ class ServerOptions:
         default=(),
         metadata={
             "help": "An option for your own pipeline function, in CallParts.options; may be repeated.",
+            "texts": True,
             "metavar": "KEY=VALUE",
         },
     )

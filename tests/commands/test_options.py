@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from moshi_phone.commands.numbers import split_numbers
 from moshi_phone.commands.options import as_environment, command, from_environment, options_from
+from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.settings import Settings
 
 
@@ -111,6 +112,25 @@ def test_options_within_options_are_options_too() -> None:
     options = TeaOptions(cake=CakeOptions(2, ("cream", "nuts")))
     assert run("--slices", "2", "--toppings", "cream", "--toppings", "nuts") == (0, f"{options!r}\n")
     assert run(**as_environment(options)) == (0, f"{options!r}\n")
+
+
+@pytest.mark.parametrize(
+    ("variable", "phrases"),
+    [
+        ("speak to a person", ("speak to a person",)),  # each word of it was a phrase: "a" was transferred
+        ("speak to a person; operator ;", ("speak to a person", "operator")),
+        ("one; two\nthree\n", ("one; two", "three")),
+        ("", ()),
+    ],
+)
+def test_a_variable_with_phrases(
+    variable: str, phrases: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOSHI_TRANSFER_PHRASE", variable)
+    read = from_environment(CallOptions)
+    assert read.transfer_phrase == phrases
+    monkeypatch.setenv("MOSHI_TRANSFER_PHRASE", as_environment(read)["MOSHI_TRANSFER_PHRASE"])
+    assert from_environment(CallOptions).transfer_phrase == phrases
 
 
 @dataclass(frozen=True)

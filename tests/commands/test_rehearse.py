@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from moshi_phone.commands import rehearse
 from moshi_phone.commands.main import cli
+from moshi_phone.engines.options import EngineOptions
+from moshi_phone.runtime.errors import UserError
+from moshi_phone.server.options import ServerOptions
 
 SPEED = {"first_audio", "delay", "drift", "gaps", "keeps_up"}
 BUSY = SPEED | {"quality"}  # what a machine with other things to do may fail: gaps are no words
@@ -78,6 +82,21 @@ def test_a_pipeline_of_ones_own_is_rehearsed(tmp_path: Path) -> None:
     )
     assert points["accepted"] is True
     assert "You have reached the parrot." not in (tmp_path / "transcript.txt").read_text()
+
+
+def test_options_of_the_pipeline_reach_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipeline with options could be served, and not be rehearsed."""
+    seen: dict[str, str] = {}
+
+    async def host(stage: Any, engine: EngineOptions) -> list[Any]:
+        seen.update(stage._environment(engine))
+        raise UserError("Enough is known.")
+
+    monkeypatch.setattr(rehearse._Stage, "host", host)
+    options = ["--pipeline-option", "name=desk", "--pipeline-option", "hello=Good day; who calls?"]
+    CliRunner().invoke(cli, ["rehearse", "--report", str(tmp_path), *options])
+    assert seen["MOSHI_PIPELINE_OPTION"] == "name=desk\nhello=Good day; who calls?\n"
+    assert seen["MOSHI_PIPELINE"] == ServerOptions.pipeline
 
 
 @pytest.mark.slow

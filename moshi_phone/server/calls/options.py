@@ -33,6 +33,7 @@ class CallOptions:
         default=(),
         metadata={
             "help": "Phrase by which a caller triggers a transfer; may be repeated. Requires --listen.",
+            "texts": True,
             "metavar": "TEXT",
         },
     )
@@ -61,6 +62,7 @@ class CallOptions:
         metadata={
             "help": "Phrase that ends the call once both have said it, such as goodbye; may be repeated. "
             "Requires --listen.",
+            "texts": True,
             "metavar": "TEXT",
         },
     )
