@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import deque
 from collections.abc import Callable
 
@@ -21,6 +22,7 @@ from moshi_phone.server.web.app import create_app
 from moshi_phone.telephony.media_stream import Start
 from moshi_phone.telephony.rest import TwilioApi
 from moshi_phone.testing.engine import FakeEngine, FakeSession
+from pipelines.call_worker import CallWorker
 from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
 from tests.server.net.test_socket_closing import OUT_OF_MEMORY
 from tests.support.logs import Logged
@@ -241,7 +243,14 @@ async def test_a_refusal_with_many_words(logged: Logged) -> None:
     assert "Traceback" not in logged.text
 
 
-async def test_nothing_of_a_call_is_left_on_the_event_loop() -> None:
+def pipelines() -> list[CallWorker]:
+    gc.collect()
+    return [one for one in gc.get_objects() if type(one) is CallWorker]
+
+
+async def test_nothing_of_a_call_is_left() -> None:
+    """On the event loop, or in memory: ended calls are kept for the page, but not their pipelines."""
+    others = {id(one) for one in pipelines()}
     line = ServerState(FakeEngine())
     async with serving(line) as address:
         async with httpx.AsyncClient(base_url=f"http://{address}") as client:
@@ -255,4 +264,5 @@ async def test_nothing_of_a_call_is_left_on_the_event_loop() -> None:
                     phone.socket.transport.abort()
         await asyncio.wait_for(line.calls.wait_until_idle(), 10)
         await until(lambda: asyncio.all_tasks() <= before)  # some of the server's own were ending
-    assert (line.calls.served, line.engine.running) == (5, 0)
+    assert (line.calls.served, line.engine.running, len(line.calls.recent)) == (5, 0, 5)
+    assert [one for one in pipelines() if id(one) not in others] == []
