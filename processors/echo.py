@@ -38,8 +38,12 @@ class EchoPath:
 
     def take(self, both: NDArray[np.int16]) -> None:
         """Process the next audio: int16 ``[n, 2]``, 8 kHz; the caller, and the bot as the caller hears it."""
-        self._detector.feed(both)
+        has_looked = self._detector.feed(both)
         self.canceller.play(both[:, 1])
+        if has_looked or self.canceller.is_on:
+            self._update()
+
+    def _update(self) -> None:
         self._metrics.echo_canceller_ms = DELAY_MS if self.canceller.is_on else 0.0
         self._metrics.echo_removed_db = self.canceller.removed_db
         self._metrics.echo_listened_s = self._detector.bot_s

@@ -98,7 +98,10 @@ def levelled(samples: Floats, over: int) -> Floats:
         samples: float32 ``[n]``, n > over.
         over: averaging length of the level, in samples.
     """
-    sums = np.cumsum(np.pad(samples * samples, (over // 2 + 1, over - over // 2 - 1)), dtype=np.float64)
-    mean = (sums[over:] - sums[:-over])[: len(samples)] / over
+    count, begin = len(samples), over // 2 + 1
+    sums = np.zeros(count + over)  # of the power, which is 0 before and after the signal
+    np.cumsum(samples * samples, out=sums[begin : begin + count])
+    sums[begin + count :] = sums[begin + count - 1]
+    mean = (sums[over:] - sums[:-over]) / over
     level: Floats = samples / np.sqrt(mean.astype(np.float32) + np.float32(_MIN_POWER))
     return level

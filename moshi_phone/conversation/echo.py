@@ -40,7 +40,7 @@ _AGREED_SHARE = 0.7
 _MEMORY = 0.9  # decay of the sum over blocks: about ten blocks count
 _CLEAR_SUM = 9.0  # of the sum's peak, in standard deviations
 _SUSPECT_SUM = 6.0
-_FIRST_BLOCKS = 20  # ten seconds of the bot's speech; then two of three blocks are skipped
+_FIRST_BLOCKS = 12  # six seconds of the bot's speech; then two of three blocks are skipped
 _SKIPPED_BLOCKS = 3
 _CLEAR_SUMS = 3  # consecutive peaks that must agree on the delay
 _ROOM_BEFORE, _ROOM_AFTER = _RATE_HZ // 50, _RATE_HZ // 10  # around the response's peak: 20 and 100 ms
@@ -88,7 +88,8 @@ class EchoDetector:
     """Detects an echo of the bot in the caller's audio, from both voices on one time line.
 
     While the bot speaks, it compares half a second with three transforms of 5,760 samples: each one at first,
-    later every third one, unless there may be an echo.
+    later every third one, unless there may be an echo. The audio waits until then: little work at a time
+    would take several times as long as much work at once.
 
     Attributes:
         echo: the detected echo, or None.
@@ -98,8 +99,9 @@ class EchoDetector:
     def __init__(self) -> None:
         self.echo: Echo | None = None
         self.bot_s = 0.0
-        self._waiting: NDArray[np.int16] = np.zeros((2 * _BLOCK_SAMPLES, 2), np.int16)  # at the full rate
+        self._waiting: list[NDArray[np.int16]] = []  # less than is looked at, at the full rate
         self._waiting_samples = 0
+        self._blocks_at_once = 1
         self._tail: Floats = np.zeros((2, _TAIL_SAMPLES), np.float32)
         # The last seconds of both sides, at half the rate.
         self._history = tuple(History(_HISTORY_SAMPLES, np.float32) for _ in range(2))
@@ -108,46 +110,60 @@ class EchoDetector:
         self._weight = 0.0
         self._peaks: deque[tuple[int, float]] = deque(maxlen=_CLEAR_SUMS)  # of the sum: delay, clearness
         self._looked_blocks = 0
-        self._skipped = 0  # since the last block that was looked at
+        self._skipped = 0  # blocks that could have been looked at since the last one that was
         self._verdict = _Verdict(0, None)
         self._verdict_blocks = 0
 
-    def feed(self, both: NDArray[np.int16]) -> None:
-        """Process the next audio: int16 ``[n, 2]``, 8 kHz, the caller, and the bot as the caller hears it."""
-        while len(both):
-            room = len(self._waiting) - self._waiting_samples
-            part, both = both[:room], both[room:]
-            self._waiting[self._waiting_samples : self._waiting_samples + len(part)] = part
-            self._waiting_samples += len(part)
-            if self._waiting_samples == len(self._waiting):
-                self._waiting_samples = 0
-                self._look()
+    def feed(self, both: NDArray[np.int16]) -> bool:
+        """Process the next audio, and return whether the attributes may have changed: every 0.5 or 1.5 s.
 
-    def _look(self) -> None:
-        for side in (0, 1):
-            samples = np.concatenate((self._tail[side], self._waiting[:, side].astype(np.float32)))
-            self._tail[side] = samples[-_TAIL_SAMPLES:]
-            self._history[side].append(_halved(samples))
-        caller, bot = (side.last for side in self._history)
-        caller, bot = caller[-_BLOCK_SAMPLES:], bot[-_BLOCK_SAMPLES - _MAX_DELAY_SAMPLES :]
-        if rms(bot) < _QUIET_RMS:
-            return
-        self.bot_s += _BLOCK_SAMPLES / _RATE_HZ
-        if rms(caller) > _MIN_LEVEL * rms(bot) and self._is_due():
-            self._compare(caller, bot)
+        Args:
+            both: int16 ``[n, 2]``, 8 kHz, the caller, and the bot as the caller hears it. Do not change it.
+        """
+        self._waiting.append(both)
+        self._waiting_samples += len(both)
+        if self._waiting_samples < self._needed_samples:
+            return False
+        waiting = np.concatenate(self._waiting)
+        while len(waiting) >= self._needed_samples:
+            blocks, waiting = waiting[: self._needed_samples], waiting[self._needed_samples :]
+            self._look(blocks)
+        self._waiting, self._waiting_samples = [waiting.copy()], len(waiting)
+        return True
+
+    @property
+    def _needed_samples(self) -> int:
+        return 2 * _BLOCK_SAMPLES * self._blocks_at_once
+
+    def _look(self, both: NDArray[np.int16]) -> None:
+        samples = np.concatenate((self._tail, both.T), axis=1, dtype=np.float32)
+        self._tail = samples[:, -_TAIL_SAMPLES:].copy()
+        for history, side in zip(self._history, samples, strict=True):
+            history.append(_halved(side))
+        caller, bot = (history.last for history in self._history)
+        due: tuple[Floats, Floats] | None = None
+        for end in range(len(caller) - len(both) // 2 + _BLOCK_SAMPLES, len(caller) + 1, _BLOCK_SAMPLES):
+            heard = bot[end - _BLOCK_SAMPLES - _MAX_DELAY_SAMPLES : end]
+            heard_rms = rms(heard)
+            if heard_rms < _QUIET_RMS:
+                continue
+            self.bot_s += _BLOCK_SAMPLES / _RATE_HZ
+            said = caller[end - _BLOCK_SAMPLES : end]
+            if rms(said) > _MIN_LEVEL * heard_rms:
+                due = said, heard
+                self._skipped += 1
+        if due and self._skipped >= self._blocks_at_once:
+            self._compare(*due)
             self.echo = self._judged(self._agreed() or self._emerged())
-
-    def _is_due(self) -> bool:
-        """Return whether to look at this block: at each one at first, and where there may be an echo."""
-        self._skipped += 1
-        if self._looked_blocks < _FIRST_BLOCKS or self._skipped == _SKIPPED_BLOCKS or self._may_be_echo():
-            self._skipped = 0
             self._looked_blocks += 1
-            return True
-        return False
+            self._skipped = 0
+        is_settled = self._looked_blocks >= _FIRST_BLOCKS and not self._may_be_echo()
+        self._blocks_at_once = _SKIPPED_BLOCKS if is_settled else 1
 
     def _may_be_echo(self) -> bool:
         if self.echo is not None:  # only its delay is followed
+            return False
+        if self._verdict_blocks > 0 and self._verdict.loss_db is None:  # a parrot explains the correlation
             return False
         recent = list(self._blocks)[-_NEEDED_BLOCKS:]
         return any(block.peak > _CLEAR_PEAK for block in recent) or self._peaks[-1][1] > _SUSPECT_SUM
@@ -169,12 +185,13 @@ class EchoDetector:
         # A peak at the edge of the search range belongs to a longer delay.
         if delay is None or delay / _RATE_HZ * 1000 > _MAX_DELAY_MS:
             return None
-        if not self._verdict_blocks or abs(delay - self._verdict.delay) > _AGREED_SAMPLES:
+        if self._verdict_blocks <= 0 or abs(delay - self._verdict.delay) > _AGREED_SAMPLES:
             # The parrot check is needed only before an echo is known.
             is_parrot = self.echo is None and self._is_parrot()
             self._verdict = _Verdict(delay, None if is_parrot else self._loss_db(delay))
             self._verdict_blocks = _DOUBTFUL_BLOCKS if self._verdict.loss_db == 0 else _VERDICT_BLOCKS
-        self._verdict_blocks -= 1
+        # A parrot may stop: its verdict lasts for some time, others for some comparisons.
+        self._verdict_blocks -= self._skipped if self._verdict.loss_db is None else 1
         loss_db = self._verdict.loss_db
         if loss_db is None or loss_db < MIN_LOSS_DB:
             return None
@@ -239,7 +256,7 @@ class EchoDetector:
 def _halved(samples: Floats) -> Floats:
     """Low-pass and decimate by two; the result has ``_TAIL_SAMPLES / 2`` fewer than half the samples."""
     middle = samples[len(_LOW_PASS) - 1 :: 2]
-    filtered: Floats = np.convolve(samples[::2], _LOW_PASS, mode="valid")
+    filtered: Floats = np.correlate(samples[::2], _LOW_PASS, mode="valid")  # symmetric taps
     return filtered + _MIDDLE_TAP * middle[: len(filtered)]
 
 

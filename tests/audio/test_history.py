@@ -13,3 +13,11 @@ def test_it_holds_the_last_samples_of_blocks_of_any_length() -> None:
         history.append(block)
         everything = np.concatenate((everything, block))
         assert np.array_equal(history.last, everything[-100:])
+
+
+def test_blocks_that_nobody_reads_are_copied_together_and_do_not_pile_up() -> None:
+    history = History(100, np.int16)
+    for number in range(1000):
+        history.append(np.full(7, number, np.int16))
+        assert history._waiting_samples < 100
+    assert history.last[-8:].tolist() == [998] + 7 * [999]

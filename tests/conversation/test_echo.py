@@ -140,3 +140,20 @@ def test_words_said_along_two_percent_slower_are_no_echo() -> None:
 def test_short_sounds_that_a_mirror_returns_are_no_echo(delay_s: float) -> None:
     caller = bursts(120, seed=5).samples
     assert found(caller, later(caller, delay_s))[0] is None
+
+
+def test_a_mirror_s_sounds_are_compared_seldom_once_they_are_explained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Comparisons take most of the detector's time; 32 half seconds of this minute could be compared."""
+    compared = list[int]()
+    compare = EchoDetector._compare
+
+    def counted(detector: EchoDetector, caller: Floats, bot: Floats) -> None:
+        compared.append(len(caller))
+        compare(detector, caller, bot)
+
+    monkeypatch.setattr(EchoDetector, "_compare", counted)
+    caller = bursts(60, seed=3).samples
+    assert found(caller, later(caller, 0.08))[0] is None
+    assert 12 <= len(compared) <= 20
