@@ -21,6 +21,7 @@ def runner(context: click.Context, arguments: tuple[str, ...]) -> None:
     The engine is loaded when the runner starts. Our options come from the environment or ``.env``.
     """
     try:
+        import python_multipart  # noqa: F401, PLC0415 - without it, the runner fails with a traceback
         from pipecat.runner import run  # noqa: PLC0415 - comes with an extra
     except ImportError as error:
         raise click.ClickException(
