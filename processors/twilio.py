@@ -192,25 +192,32 @@ class TwilioTransport(BaseTransport):
         self._websocket = websocket
         self._serializer = serializer
         self._stream = StreamSocket(websocket)
-        line = {
-            "audio_in_enabled": True,
-            "audio_out_enabled": True,
-            "audio_in_sample_rate": PHONE_RATE_HZ,
-            "audio_out_sample_rate": PHONE_RATE_HZ,
-            "audio_out_end_silence_secs": 0,
-        }
-        params = (params or TransportParams()).model_copy(update=line)
-        self._input = TwilioInput(self, self._stream, serializer, params)
-        self._output = TwilioOutput(self._stream, serializer, params)
+        self._is_used = False  # whether a pipeline has one of the ends
+        self._input, self._output = self._make_ends(params or TransportParams())
         self._register_event_handler(CONNECTED)
         self._register_event_handler(DISCONNECTED)
 
+    def configure(self, params: TransportParams) -> None:
+        """Use these parameters, in a pipeline function that is given the transport.
+
+        Args:
+            params: as for the constructor.
+
+        Raises:
+            RuntimeError: if ``input()`` or ``output()`` was called before.
+        """
+        if self._is_used:
+            raise RuntimeError("expected configure() before input() and output(), got it after one of them")
+        self._input, self._output = self._make_ends(params)
+
     def input(self) -> TwilioInput:
         """Return the end that reads."""
+        self._is_used = True
         return self._input
 
     def output(self) -> TwilioOutput:
         """Return the end that writes."""
+        self._is_used = True
         return self._output
 
     @property
@@ -252,6 +259,20 @@ class TwilioTransport(BaseTransport):
         self._serializer.restart(stream_sid)
         self._websocket = websocket
         return self._stream.replace(websocket)
+
+    def _make_ends(self, params: TransportParams) -> tuple[TwilioInput, TwilioOutput]:
+        line = {
+            "audio_in_enabled": True,
+            "audio_out_enabled": True,
+            "audio_in_sample_rate": PHONE_RATE_HZ,
+            "audio_out_sample_rate": PHONE_RATE_HZ,
+            "audio_out_end_silence_secs": 0,
+        }
+        params = params.model_copy(update=line)
+        return (
+            TwilioInput(self, self._stream, self._serializer, params),
+            TwilioOutput(self._stream, self._serializer, params),
+        )
 
     async def connected(self) -> None:
         """Notify handlers that the pipeline has begun to read."""

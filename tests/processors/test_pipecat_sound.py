@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import wave
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -131,10 +131,21 @@ class Halves(BaseAudioFilter):
         return pcm.to_bytes(pcm.to_float(audio) * np.float32(0.5))
 
 
-def test_audio_filters_of_transport_params() -> None:
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_audio_filters_of_transport_params(*, is_configured: bool) -> None:
+    """Also by a pipeline function, which is given a transport: it could not have any."""
     inward, outward, session = Halves(), Halves(), Talker()
     params = TransportParams(audio_in_filter=inward, audio_out_filter=outward)
-    heard, _ = call(lambda t: phone_line(t, session), 4, tone(4, 8_000), params=params)
+
+    def line(transport: TwilioTransport) -> Sequence[FrameProcessor]:
+        if is_configured:
+            transport.configure(params)
+        stages = phone_line(transport, session)
+        with pytest.raises(RuntimeError, match="before input"):
+            transport.configure(params)
+        return stages
+
+    heard, _ = call(line, 4, tone(4, 8_000), params=None if is_configured else params)
     assert (inward.rates_hz, outward.rates_hz) == ([8_000], [8_000])
     assert (inward.stopped, outward.stopped) == (1, 1)
     assert np.abs(np.concatenate(session.fed)).max() == pytest.approx(0.15, rel=0.1)
