@@ -12,11 +12,11 @@ from dotenv import find_dotenv, load_dotenv
 
 from moshi_phone.commands.dotenv_names import cut_texts, read_bindings, unknown_names
 
-_loaded: list[Path] = []
+_loaded: list[Path] = []  # at most one: the lines of later warnings and errors are looked up in it
 
 
 def load_dotenv_file() -> None:
-    """Load ``.env`` from this folder or one above it into the environment; return warnings.
+    """Load ``.env`` from this folder or one above it into the environment, and print warnings.
 
     Write access to the file is control over this program and its accounts.
     """

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from moshi_phone.commands.dotenv_file import warnings_about
+from tests.support.command_line import run_main
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +69,7 @@ def test_a_variable_that_no_command_has_is_told(tmp_path: Path) -> None:
         "MOSHI_PERSONNA=x\nMOSHI_WORKERS=6\nMOSHI_PORT=5001\n"
     )  # the second: cluster's
     (tmp_path / ".env").chmod(0o600)
-    told = help_in(tmp_path).stderr
+    _, told = run_main("serve", "--port", "none", folder=tmp_path, environment={})
     assert told.count("Warning: ") == 1
     assert "line 1 of " in told
     assert "did you mean MOSHI_PERSONA?" in told.replace("\n", " ")

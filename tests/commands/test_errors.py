@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import run_main
 from tests.support.program import program
 
 DOTENV = """# Twilio
@@ -28,9 +29,17 @@ async def test_the_readme_s_own_block_pasted_as_printed(tmp_path: Path, command:
     assert f"(line 2 of {tmp_path}/.env)" in run.said
 
 
-async def test_a_variable_of_the_environment_has_no_line(tmp_path: Path) -> None:
+def test_a_variable_of_the_environment_has_no_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(DOTENV)
     environment = {"TWILIO_ACCOUNT_SID": "ACME", "TWILIO_AUTH_TOKEN": TOKEN}
-    async with program("serve", environment=environment, folder=str(tmp_path)) as run:
-        assert await run.ends() == 2
-    assert "got 4 characters; copy it from https://console.twilio.com.\n" in run.said
+    code, said = run_main("serve", folder=tmp_path, environment=environment)
+    assert code == 2
+    assert "got 4 characters; copy it from https://console.twilio.com.\n" in said
+
+
+def test_a_variable_of_the_file_has_its_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(DOTENV)
+    code, said = run_main("serve", folder=tmp_path, environment={})
+    assert code == 2
+    assert "got 3 characters with '…' among them; copy it" in said
+    assert f"(line 2 of {tmp_path}/.env)" in said

@@ -81,14 +81,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert broke["exception"].endswith("ValueError: no call to +…567 with ***\nand \\x1b[31mmore")
 
 
-async def test_the_program_s_log_has_dates_and_one_format_and_no_banner() -> None:
-    async with program("--engine", "parrot", "--port", "0", environment={}) as running:
-        await running.says("Answering calls at")
-    assert all(LINE.fullmatch(line) for line in running.said.splitlines()), running.said
-    assert "Pipecat" not in running.said
-
-
-async def test_the_program_s_log_as_json() -> None:
+async def test_the_program_s_log_has_one_format_and_no_banner() -> None:
     arguments = ("--engine", "parrot", "--port", "0", "--log-format", "json", "--log-level", "debug")
     async with program(*arguments, environment={}) as running:
         await running.says("Answering calls at")
