@@ -84,7 +84,7 @@ def _bench_servers(options: EngineOptions, frames: int) -> NoReturn:
         click.echo(choice.line)
         try:
             await choice.engine.start(click.echo)
-            return await measure(choice.engine, max(1, options.calls), frames)
+            return await measure(choice.engine, max(1, options.moshi_calls), frames)
         finally:
             await choice.engine.stop()
 

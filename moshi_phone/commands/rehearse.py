@@ -81,7 +81,8 @@ def rehearse(
     console = Console()
     if not console.is_terminal:  # rich assumes 80 columns there, which would wrap the checklist
         console = Console(width=_WIDTH_WITHOUT_TERMINAL)
-    engine_options = dataclasses.replace(engine_options, calls=rehearse_options.calls)
+    if rehearse_options.calls > 1:
+        engine_options = dataclasses.replace(engine_options, calls=rehearse_options.calls)
     stage = _Stage(rehearse_options, server_options, console)
     with explained():
         # Options are checked before a server is started or called.

@@ -9,7 +9,7 @@ from typing import get_args
 
 from moshi_phone.engines import nvidia
 from moshi_phone.engines.duplex import DuplexEngine, EngineUnavailable
-from moshi_phone.engines.options import AUTO_CALLS, DEFAULT_CALLS, EngineOptions
+from moshi_phone.engines.options import AUTO_CALLS, EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.engines.personas import NO_PERSONAS, Personas, resolve_personas
 from moshi_phone.engines.said_words import fault_of_greeting
@@ -154,7 +154,7 @@ def _left_out_by_parrot(options: EngineOptions) -> tuple[str, ...]:
 
 def _parrot(options: EngineOptions) -> ParrotEngine:
     """Create a parrot, with the number of calls if it is set."""
-    if options.calls in (DEFAULT_CALLS, AUTO_CALLS):
+    if options.calls is None or options.calls == AUTO_CALLS:
         return ParrotEngine(options.parrot_delay)
     return ParrotEngine(options.parrot_delay, options.calls)
 

@@ -10,7 +10,6 @@ from moshi_phone.engines.duplex import HANG_SECS
 from moshi_phone.engines.remote.options import RemoteOptions
 from moshi_phone.engines.voices import is_personaplex_repo, needs_personaplex
 
-DEFAULT_CALLS = 1
 AUTO_CALLS = 0  # ``--calls auto``: a measurement at startup determines the number
 AUTO = "auto"
 MOSHI_PACKING = "4"
@@ -36,9 +35,14 @@ class EngineOptions:
         return self.greeting not in (SPEECH, SILENCE, NONE)
 
     @property
+    def moshi_calls(self) -> int:
+        """Number of calls that Moshi holds; ``AUTO_CALLS`` until it was measured."""
+        return 1 if self.calls is None else self.calls
+
+    @property
     def max_rows(self) -> int:
         """Maximum number of calls in one step of the model."""
-        return self.calls if self.batch is None else min(self.batch, self.calls)
+        return self.moshi_calls if self.batch is None else min(self.batch, self.moshi_calls)
 
     @property
     def packing(self) -> str:
@@ -72,11 +76,11 @@ class EngineOptions:
             "max": 10.0,
         },
     )
-    calls: int = field(
-        default=DEFAULT_CALLS,
+    calls: int | None = field(
+        default=None,
         metadata={
-            "help": "Number of calls at once. auto: Moshi measures at its start how many this machine holds. "
-            "The parrot holds 64 with 1 or auto.",
+            "help": "Number of calls at once; by default 1, and 64 with the parrot. auto: Moshi measures at "
+            "its start how many this machine holds.",
             "min": 1,
             "words": {"auto": AUTO_CALLS},
             "metavar": "N|auto",

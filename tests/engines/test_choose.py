@@ -143,7 +143,8 @@ def test_a_card_that_mlx_does_not_use_is_named_with_the_remedy(
 
 
 def test_the_parrot_holds_as_many_calls_as_it_is_told() -> None:
-    assert create_engine(EngineOptions(engine="parrot", calls=3)).engine.capacity == 3
+    for calls in (1, 3):
+        assert create_engine(EngineOptions(engine="parrot", calls=calls)).engine.capacity == calls
     assert create_engine(EngineOptions(engine="parrot")).engine.capacity == 64
     options = EngineOptions(engine="parrot", calls=AUTO_CALLS)
     assert create_engine(options).engine.capacity == 64, "nothing is to be measured"

@@ -185,7 +185,7 @@ def check_memory(options: EngineOptions) -> Check:
         found = cached(options, lambda _: None)
     except EngineUnavailable:  # the check of the weights reports it
         found = None
-    calls = max(1, options.calls)  # --calls auto uses what fits, and one call must
+    calls = max(1, options.moshi_calls)  # --calls auto uses what fits, and one call must
     if found is None:
         need = memory.model_need(config_v0_1(), quantization_named(options.packing), calls)
     else:

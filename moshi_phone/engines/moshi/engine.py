@@ -69,7 +69,7 @@ class MoshiEngine(DuplexEngine):
         run_later: CallLater = later,
         give_up_ms: float = math.inf,
     ) -> None:
-        self.capacity = max(1, options.calls)  # with --calls auto, the start measures the number
+        self.capacity = max(1, options.moshi_calls)  # with --calls auto, the start measures the number
         # From the options alone, without weights.
         self.capabilities = frozenset({"say", "listen"} if options.listens else {"say"})
         self.sampling = MoshiSampling(

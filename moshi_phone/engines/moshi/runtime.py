@@ -127,7 +127,7 @@ class Loader:
             finding = thread.call(partial(self.source.find, self.options, progress))
             checkpoint = await asyncio.wrap_future(finding)
             measured: Lm | None = None
-            if self.options.calls == AUTO_CALLS:
+            if self.options.moshi_calls == AUTO_CALLS:
                 measured = await self._load_model(thread, checkpoint, progress)
                 calls = await self._measure_calls(thread, measured, checkpoint, progress)
                 loader = replace(self, options=replace(self.options, calls=calls))
@@ -135,7 +135,7 @@ class Loader:
             loader._weigh(checkpoint, progress)
             codecs = CallCodecs.for_calls(
                 checkpoint.mimi,
-                loader.options.calls,
+                loader.options.moshi_calls,
                 self.codec_limit_frames,
                 listening=self.options.listens,
                 run_later=self.run_later,
@@ -160,7 +160,7 @@ class Loader:
             await asyncio.to_thread(thread.stop)
             raise
         return LoadedMoshi(
-            loader.options.calls,
+            loader.options.moshi_calls,
             None if self.options.listens else calls_that_fit(checkpoint.config, checkpoint.quantization),
             thread,
             model,
@@ -198,7 +198,7 @@ class Loader:
 
     def _weigh(self, checkpoint: Checkpoint, progress: Progress) -> None:
         """Report the memory need before anything is allocated."""
-        calls = self.options.calls
+        calls = self.options.moshi_calls
         need = model_need(checkpoint.config, checkpoint.quantization, calls)
         if self.options.listens:
             need += model_need(stt_1b(), None, calls)
