@@ -73,6 +73,7 @@ class TwilioInput(BaseInputTransport, Stage):
         self._serializer = serializer
         # Reads the socket: messages are parsed as they arrive, without a queue.
         self._reader: asyncio.Task[None] | None = None
+        self._is_ended = False  # whether the EndFrame has passed
 
     async def start(self, frame: StartFrame) -> None:
         """Start reading: all stages have seen the start before the first packet."""
@@ -82,9 +83,9 @@ class TwilioInput(BaseInputTransport, Stage):
         self._reader = self.create_task(self._read())
 
     async def stop(self, frame: EndFrame) -> None:
-        """Stop reading."""
+        """Push no more audio, but read on: a hang-up may come before the last clip has been played."""
         await super().stop(frame)
-        await self._stop_reading()
+        self._is_ended = True
 
     async def cancel(self, frame: CancelFrame) -> None:
         """Stop reading."""
@@ -153,6 +154,8 @@ class TwilioInput(BaseInputTransport, Stage):
         return False
 
     async def _push_heard(self, frame: MulawInputFrame) -> None:
+        if self._is_ended:
+            return
         if self._params.audio_in_filter:
             frame.mulaw = g711.encode(await self._params.audio_in_filter.filter(g711.decode(frame.mulaw)))
             if not frame.mulaw:

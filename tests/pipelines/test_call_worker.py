@@ -18,7 +18,7 @@ from moshi_phone.audio import pcm
 from pipelines import call_worker
 from processors.twilio import TwilioTransport
 from tests.processors.pipecat_line import Talker, phone_line
-from tests.processors.simulated_line import call, loud_s, tone
+from tests.processors.simulated_line import PhoneSocket, call, loud_s, tone
 from tests.support.logs import Logged
 
 
@@ -85,6 +85,27 @@ def test_a_hang_up_ends_the_call_though_it_was_about_to_end_after_a_clip() -> No
     heard, _ = call(quiet, 0, script=hang_up)
     assert ended_s == [pytest.approx(0, abs=0.2)]
     assert loud_s(heard) == pytest.approx(2, abs=0.2)
+
+
+@pytest.mark.parametrize("stages", [[], [FrameLogger]], ids=["direct", "queued"])
+def test_a_hang_up_is_noticed_while_the_last_clip_is_played(stages: list[type[FrameLogger]]) -> None:
+    """Behind a stage with a queue, the socket was not read any more: neither hang-ups nor pings."""
+    sockets: list[PhoneSocket] = []
+    gone_s = []
+
+    async def hang_up(worker: PipelineWorker, transport: TwilioTransport) -> None:
+        async def on_client_disconnected(*_: object) -> None:
+            gone_s.append(asyncio.get_running_loop().time())
+
+        transport.add_event_handler("on_client_disconnected", on_client_disconnected)
+        await asyncio.sleep(0.5)
+        await worker.queue_frames(goodbye(5))
+        await asyncio.sleep(2)
+        sockets[0].hang_up()
+        await passed(worker, 6)
+
+    call(lambda t: quiet(t, [stage() for stage in stages]), 0, script=hang_up, on_socket=sockets.append)
+    assert gone_s == [pytest.approx(2.5, abs=0.1)]
 
 
 @pytest.mark.parametrize("holder", HOLDERS)

@@ -57,6 +57,10 @@ class PhoneSocket:
         else:
             self.playback.clear(_now_s())
 
+    def hang_up(self) -> None:
+        """Close it from the caller's side."""
+        self._inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
+
     def heard(self) -> NDArray[np.float32]:
         """What the ear heard until now, 8 kHz."""
         return pcm.to_float(g711.decode(self.playback.heard(_now_s()).tobytes()))
