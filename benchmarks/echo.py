@@ -39,6 +39,7 @@ JITTER_MS = 20.0
 STEP_S = 0.03
 TURN_S, BOT_UNTIL_S, CALLER_FROM_S, CALLER_UNTIL_S = 6.0, 4, 3, 1
 Floats = NDArray[np.float32]
+Signal = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Outcome:
 
     Attributes:
         found_s: when the echo was found; None where it was not.
-        less_db: how much less of it reached the engine.
+        less_db: how much less of it reached the engine, at least; see ``echo_less_db``.
         stoi: of the caller's speech there, against that speech without an echo; None where they were silent.
     """
 
@@ -88,8 +89,10 @@ def simulate(
     path = EchoPath("auto", metrics)
     stage, audio = EchoCanceller(path), CallAudio([path], lambda: now_s)
     near, out, found_s, frame = b"", list[NDArray[np.int16]](), None, b""
+    echo, filtered = list[Floats](), list[Floats]()
     for begin in range(0, len(said), PACKET_SAMPLES):
         leaves_s = (begin + PACKET_SAMPLES) / PHONE_RATE_HZ
+        echo.append(room.echo(ear, begin, PACKET_SAMPLES))
         frame += room.packet(said[begin : begin + PACKET_SAMPLES], ear, begin)
         now_s = max(now_s, leaves_s + rng.uniform(0, jitter_ms / 1000))
         if len(frame) < PHONE_FRAME_SAMPLES:
@@ -97,6 +100,7 @@ def simulate(
         samples = np.frombuffer(g711.decode(frame), "<i2")
         audio.said(samples)
         out.append(np.frombuffer(stage.clean(samples.tobytes()), "<i2"))
+        filtered.append(path.canceller.filtered if path.canceller.is_on else pcm.to_float(samples.tobytes()))
         near, frame = near + frame, b""
         if found_s is None and metrics.echo is not None:
             found_s = now_s
@@ -105,43 +109,38 @@ def simulate(
         audio.heard(np.frombuffer(g711.decode(answer), "<i2"))
         arrives_s = max(arrives_s, now_s + rng.uniform(0, jitter_back_ms / 1000))
         ear.media(answer, arrives_s)
-    return _outcome(found_s, caller, np.frombuffer(g711.decode(near), "<i2"), np.concatenate(out), metrics)
+    late = round(DELAY_MS * PHONE_RATE_HZ / 1000) if path.canceller.is_on else 0
+    heard = pcm.to_float(np.concatenate(out).tobytes())[late:]
+    sides = [pcm.to_float(g711.decode(near)), np.concatenate(echo), np.concatenate(filtered), heard]
+    measured = slice(FROM_S * PHONE_RATE_HZ, len(heard))
+    less_db = echo_less_db(*(side[measured].astype(np.float64) for side in sides))
+    if not talks:
+        return Outcome(found_s, less_db, None)
+    alone = pcm.to_float(g711.decode(said))
+    return Outcome(found_s, less_db, stoi(alone[measured], heard[measured], PHONE_RATE_HZ))
 
 
-def _outcome(
-    found_s: float | None,
-    caller: Floats,
-    near: NDArray[np.int16],
-    out: NDArray[np.int16],
-    metrics: CallMetrics,
-) -> Outcome:
-    late = round(DELAY_MS * PHONE_RATE_HZ / 1000) if metrics.echo_canceller_ms else 0
-    begin = FROM_S * PHONE_RATE_HZ
-    end = len(out) - late
-    alone = np.frombuffer(g711.decode(g711.encode(pcm.to_bytes(caller))), "<i2")[begin:end].astype(np.float64)
-    before, after = near[begin:end].astype(np.float64), out[begin + late : end + late].astype(np.float64)
-    if not alone.any():
-        return Outcome(found_s, _db(before) - _db(after), None)
-    echo = before - alone
-    return Outcome(found_s, _db(echo) - _db(_of(echo, after - alone)), stoi(alone, after, PHONE_RATE_HZ))
+def echo_less_db(near: Signal, echo: Signal, filtered: Signal, out: Signal) -> float:
+    """Return by how many dB at least the echo is weaker in the canceller's output.
 
+    ``near`` without ``echo`` is the caller's voice and the phone's µ-law noise, which may be stronger than
+    the rest of a weak echo. All that ``out`` has besides counts as echo, so also what the canceller takes
+    from the caller's voice. Of a block in which that is more than what the linear filter leaves, the latter
+    counts: behind the filter, AEC3 only attenuates.
 
-def _of(echo: NDArray[np.float64], rest: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the echo's part of a residue for each second; the rest is quantization noise of µ-law."""
-    taps, parts = 16, list[NDArray[np.float64]]()
-    padded = np.pad(echo, taps)
-    for begin in range(0, len(echo) - PHONE_RATE_HZ + 1, PHONE_RATE_HZ):
-        shifted = np.stack(
-            [padded[begin + tap : begin + tap + PHONE_RATE_HZ] for tap in range(2 * taps + 1)], axis=1
-        )
-        gram = shifted.T @ shifted
-        gram[np.diag_indices_from(gram)] += 1e-6 * gram.trace() + 1e-9
-        parts.append(shifted @ np.linalg.solve(gram, shifted.T @ rest[begin : begin + PHONE_RATE_HZ]))
-    return np.concatenate(parts)
-
-
-def _db(samples: NDArray[np.float64]) -> float:
-    return 10 * float(np.log10(np.mean(samples**2) + 1e-3))
+    Args:
+        near: the caller's audio, float64 ``[n]``, as all of these.
+        echo: the echo in it, before the phone's µ-law.
+        filtered: the caller's audio behind the linear filter.
+        out: the canceller's output, without its delay.
+    """
+    blocks = len(out) // PACKET_SAMPLES
+    energies = [
+        np.sum(part[: blocks * PACKET_SAMPLES].reshape(blocks, PACKET_SAMPLES) ** 2, axis=1)
+        for part in (echo, filtered - (near - echo), out - (near - echo))
+    ]
+    left = np.minimum(energies[1], energies[2])
+    return 10 * float(np.log10((energies[0].sum() + 1e-9) / (left.sum() + 1e-9)))
 
 
 def _speech(path: str) -> Floats:

@@ -7,29 +7,50 @@ changed: it is enough to delay its reference.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
+from moshi_phone.audio.echo_filter import BLOCK_SAMPLES, Floats
 from moshi_phone.audio.spectrum import squared
 
-Floats = NDArray[np.float32]
-
 MAX_MOVE_SAMPLES = 160
-"""The longest detectable move in either direction: 20 ms at 8 kHz."""
-_SEGMENT_SAMPLES = 320  # compared at once: 40 ms
-_WINDOW_SAMPLES = _SEGMENT_SAMPLES + 2 * MAX_MOVE_SAMPLES  # 640: the prediction on both sides of a segment
-_LAGS = 2 * MAX_MOVE_SAMPLES + 1
+"""The longest detectable move: the echo comes 20 ms later, at 8 kHz."""
+_MAX_EARLIER_SAMPLES = 40  # a playout buffer makes no echo earlier; a move that was detected wrongly does
+_LAGS = MAX_MOVE_SAMPLES + _MAX_EARLIER_SAMPLES + 1
 _NO_MOVE = MAX_MOVE_SAMPLES  # index of the lag 0
+_WINDOW_SAMPLES = 640  # whitened at once: 80 ms
 _SMOOTHED_BINS = 7  # 90 Hz
 _MIN_REST = np.float32(0.01)  # of the caller's audio, in power: µ-law's noise
-_TINY = np.float32(1e-6)
-_CLEAR = 40.0  # twice the logarithm of a likelihood ratio
-_REMOVED = 20.0  # likewise
+_FLOOR = np.float32(1e-7 * _WINDOW_SAMPLES)  # -70 dB of full scale
+_CLEAR = 15.0  # twice the logarithm of a likelihood ratio; long moves are rare, so they must be clearer
+_CLEARER = 0.25  # likewise, for a sample more
+_REMOVED = 8.0  # likewise
+_NOTICED = 5.0  # likewise; where this was exceeded, the move began about a block before
 _FITS = 0.4  # of the predicted energy is removed by a prediction that fits
+_MOVE_PENALTY = np.float32(30)  # of a move in the past, likewise
+_EARLIER_PENALTY = np.float32(100)
+
+
+_NEEDED: Floats = (_CLEAR + _CLEARER * np.abs(np.arange(_LAGS) - _NO_MOVE)).astype(np.float32)  # for each lag
+
+
+class Move(NamedTuple):
+    """A move of the echo.
+
+    Attributes:
+        samples: by which it comes later than predicted; negative if earlier.
+        blocks: number of blocks since then.
+    """
+
+    samples: int
+    blocks: int
 
 
 class EchoAlignment:
-    """Compares the caller's audio with the predicted echo: 8 kHz, mono, float32.
+    """Compares the caller's audio with the predicted echo, block by block: 8 kHz, mono, float32.
 
     What the prediction leaves, mostly the caller's voice, is whitened, so that pauses and frequencies without
     that voice count most. Then the lag with the least rest is the likeliest one.
@@ -47,51 +68,86 @@ class EchoAlignment:
         self._gain: Floats = np.zeros(_LAGS, np.float32)
         self._removed: Floats = np.zeros(_LAGS, np.float32)  # energy, over the same time
         self._predicted: Floats = np.zeros(_LAGS, np.float32)  # energy, likewise
+        self._blocks: NDArray[np.int32] = np.zeros(_LAGS, np.int32)  # since a lag began to fit better
 
-    def add(self, near: Floats, echo: Floats) -> int:
+    def add(self, near: Floats, echo: Floats) -> Move | None:
         """Add a block of the caller's audio, and the echo predicted in it.
 
         Returns:
-            By how many samples the echo comes later than predicted, if that is clear; otherwise 0.
+            How the echo has moved against the prediction, if that is clear.
         """
-        self._near = np.concatenate((self._near, near))
-        self._echo = np.concatenate((self._echo, echo))
-        if len(self._near) < _WINDOW_SAMPLES:
-            return 0
-        move = self._compare(self._near[:_WINDOW_SAMPLES], self._echo[:_WINDOW_SAMPLES])
-        if move:
-            self.restart()
-        else:
-            self._near, self._echo = self._near[_SEGMENT_SAMPLES:], self._echo[_SEGMENT_SAMPLES:]
-        return move
-
-    def _compare(self, near: Floats, echo: Floats) -> int:
-        if not echo.any():
-            return 0
-        near, echo = _whitened(near, echo)
-        caller = near[MAX_MOVE_SAMPLES : MAX_MOVE_SAMPLES + _SEGMENT_SAMPLES]
-        products = np.correlate(echo, caller, "valid")
-        sums = np.concatenate((np.zeros(1, np.float32), np.cumsum(echo * echo)))
-        predicted = sums[_SEGMENT_SAMPLES:] - sums[:-_SEGMENT_SAMPLES]
-        removed = 2 * products - predicted  # by subtracting the prediction at each lag
-        if removed[_NO_MOVE] > _FITS * predicted[_NO_MOVE] + _CLEAR:
+        self._near = np.concatenate((self._near, near))[-_WINDOW_SAMPLES:]
+        self._echo = np.concatenate((self._echo, echo))[-_WINDOW_SAMPLES:]
+        if len(self._near) < _WINDOW_SAMPLES or not self._echo.any():
+            return None
+        removed, predicted = _compare(self._near, self._echo)
+        if removed[_NO_MOVE] > _FITS * predicted[_NO_MOVE] + _CLEAR / 2:
             self._has_fitted = True
         self._gain += removed - removed[_NO_MOVE]
         fits_better = self._gain > 0
         self._gain *= fits_better
         self._removed = fits_better * (self._removed + removed)
         self._predicted = fits_better * (self._predicted + predicted)
-        best = int(np.argmax(self._gain))
+        self._blocks = (self._gain > _NOTICED) * (self._blocks + 1)
+        best = int(np.argmax(self._gain - _NEEDED))
         # Where nothing is removed at any lag, the path itself has changed, or is not learnt yet.
         at_least = _REMOVED if self._has_fitted else _CLEAR + _FITS * self._predicted[best]
-        return _NO_MOVE - best if self._gain[best] > _CLEAR and self._removed[best] > at_least else 0
+        if self._gain[best] <= _NEEDED[best] or self._removed[best] <= at_least:
+            return None
+        return Move(_NO_MOVE - best, 1 + int(self._blocks[best]))
+
+
+def past_moves(near: Sequence[Floats], echo: Sequence[Floats]) -> NDArray[np.int64]:
+    """Return by how many samples the echo came later than predicted, for each block: int64 ``[blocks]``.
+
+    The likeliest sequence with few moves (Viterbi's algorithm).
+
+    Args:
+        near: blocks of the caller's audio.
+        echo: the echo predicted in them.
+    """
+    said, predicted = np.concatenate(near), np.concatenate(echo)
+    lead = _WINDOW_SAMPLES // BLOCK_SAMPLES - 1  # blocks before the first whole window
+    lags = 2 * MAX_MOVE_SAMPLES + 1
+    score, best_before = np.zeros(lags, np.float32), list[NDArray[np.int64]]()
+    score[MAX_MOVE_SAMPLES] = _MOVE_PENALTY
+    index = np.arange(lags)
+    for block in range(lead, len(near)):
+        window = slice((block - lead) * BLOCK_SAMPLES, (block + 1) * BLOCK_SAMPLES)
+        # To the same lag, to a later echo (a lower index), or, rarely, to an earlier one.
+        best = int(np.argmax(score))
+        moved = (
+            score[best] - _MOVE_PENALTY - _CLEARER * np.abs(index - best) - _EARLIER_PENALTY * (index > best)
+        )
+        best_before.append(np.where(score >= moved, index, best))
+        score = np.maximum(score, moved)
+        if predicted[window].any():
+            score = score + _compare(said[window], predicted[window], MAX_MOVE_SAMPLES)[0]
+    lag, path = int(np.argmax(score)), np.zeros(len(near), np.int64)
+    for at in range(len(best_before) - 1, -1, -1):
+        path[at + lead] = lag
+        lag = int(best_before[at][lag])
+    path[:lead] = lag
+    return MAX_MOVE_SAMPLES - path
+
+
+def _compare(near: Floats, echo: Floats, earlier: int = _MAX_EARLIER_SAMPLES) -> tuple[Floats, Floats]:
+    """Compare a block of a window at each lag: what subtraction removes, and what is predicted."""
+    near, echo = _whitened(near, echo)
+    end = _WINDOW_SAMPLES - earlier
+    begin = end - BLOCK_SAMPLES
+    echo = echo[begin - MAX_MOVE_SAMPLES :]
+    products = np.correlate(echo, near[begin:end], "valid")
+    sums = np.concatenate((np.zeros(1, np.float32), np.cumsum(echo * echo)))
+    predicted = sums[BLOCK_SAMPLES:] - sums[:-BLOCK_SAMPLES]
+    return 2 * products - predicted, predicted
 
 
 def _whitened(near: Floats, echo: Floats) -> tuple[Floats, Floats]:
     """Filter both so that their difference is white and of unit power."""
     spectra = np.fft.rfft(np.stack((near, echo))).astype(np.complex64, copy=False)
     rest = spectra[0] - spectra[1]
-    power = _smoothed(squared(rest)) + _MIN_REST * _smoothed(squared(spectra[0])) + _TINY
+    power = _smoothed(squared(rest)) + _MIN_REST * _smoothed(squared(spectra[0])) + _FLOOR
     white = np.fft.irfft(spectra * np.sqrt(_WINDOW_SAMPLES / power), _WINDOW_SAMPLES)
     white = white.astype(np.float32, copy=False)
     return white[0], white[1]

@@ -6,6 +6,7 @@ does not know of the echo against what else it hears (Enzner and Vary, Signal Pr
 
 from __future__ import annotations
 
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ _NOISE_MEMORY = np.float32(0.8)
 _BLOCKS_IN_FFT = np.float32(WINDOW_SAMPLES / BLOCK_SAMPLES)
 _TINY = np.float32(1e-9)
 _LEAST_GAIN = 0.02  # in power: what is taken for certain at the beginning is learnt slowly
+_GAIN_AGAIN = np.float32(0.2)
 _LEVEL_MEMORY = 0.9
 _WORSE = 1.2  # a filter that adds so much to what it should take away from is wrong ...
 _WORSE_BLOCKS = 20  # ... after so many blocks in a row: where the bot begins, it may be for a moment
@@ -58,12 +60,25 @@ class EchoFilter:
 
     def _forget(self) -> None:
         bins = WINDOW_SAMPLES // 2 + 1
+        # These arrays are replaced, never changed: a copy may share them.
         self._response = np.zeros(bins, np.complex64)
         self._uncertainty: Floats = np.full(bins, self._gain, np.float32)
         self._noise: Floats = np.zeros(bins, np.float32)
         self._before = self._after = 0.0  # powers, smoothed
         self._worse_blocks = 0
         self._is_new = True
+
+    def copy(self) -> EchoFilter:
+        """Return a filter that has learnt the same."""
+        return copy(self)
+
+    def forget_certainty(self) -> None:
+        """Learn almost as quickly as at the beginning, from what is known."""
+        self._uncertainty = np.maximum(self._uncertainty, _GAIN_AGAIN * self._gain)
+
+    def predict(self, far: Floats) -> Floats:
+        """Return the echo in a block, without learning: ``[BLOCK_SAMPLES]``, of ``far`` as in ``process``."""
+        return self._echo(np.fft.rfft(far).astype(np.complex64, copy=False))
 
     def process(self, near: Floats, far: Floats) -> Filtered:
         """Filter the next block of the caller's audio.
@@ -73,9 +88,7 @@ class EchoFilter:
             far: the bot's audio that may come back in it, up to its end: float32 ``[WINDOW_SAMPLES]``.
         """
         spectrum = np.fft.rfft(far).astype(np.complex64, copy=False)
-        echo = np.fft.irfft(spectrum * self._response, WINDOW_SAMPLES)[-BLOCK_SAMPLES:].astype(
-            np.float32, copy=False
-        )
+        echo = self._echo(spectrum)
         rest = near - echo
         self._learn(spectrum, rest)
         self._before = _LEVEL_MEMORY * self._before + float(np.dot(near, near))
@@ -86,6 +99,10 @@ class EchoFilter:
             self._forget()
             return Filtered(near, np.zeros_like(near), is_restarted=True)
         return Filtered(rest, echo)
+
+    def _echo(self, spectrum: NDArray[np.complex64]) -> Floats:
+        echo = np.fft.irfft(spectrum * self._response, WINDOW_SAMPLES)[-BLOCK_SAMPLES:]
+        return echo.astype(np.float32, copy=False)
 
     def _learn(self, spectrum: NDArray[np.complex64], rest: Floats) -> None:
         padded = np.zeros(WINDOW_SAMPLES, np.float32)
@@ -98,7 +115,6 @@ class EchoFilter:
         step = self._uncertainty / (power * self._uncertainty + _BLOCKS_IN_FFT * self._noise + _TINY)
         change = np.fft.irfft(step * np.conj(spectrum) * error, WINDOW_SAMPLES)
         change[TAPS:] = 0.0
-        self._response += np.fft.rfft(change).astype(np.complex64, copy=False)
-        self._response *= _STAYS
+        self._response = _STAYS * (self._response + np.fft.rfft(change).astype(np.complex64, copy=False))
         known = 1 - step * power / _BLOCKS_IN_FFT
         self._uncertainty = _STAYS**2 * known * self._uncertainty + _CHANGES * squared(self._response)

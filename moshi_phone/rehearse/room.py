@@ -48,6 +48,14 @@ class Room:
             self._delay_samples = round(max(echo_ms, MIN_ECHO_MS) * PHONE_RATE_HZ / 1000)
         self._noise_rms = 0.0 if noise_db is None else _VOICE_RMS * 10 ** (-noise_db / 20)
 
+    def echo(self, ear: Playback, at: int, samples: int) -> NDArray[np.float32]:
+        """Return the echo in a packet: float32 ``[samples]``; arguments as in ``packet``."""
+        if self._delay_samples is None:
+            return np.zeros(samples, np.float32)
+        begin = at - self._delay_samples
+        heard = ear.heard_between(begin - len(self._response) + 1, begin + samples)
+        return _floats(np.convolve(pcm.to_float(g711.decode(heard.tobytes())), self._response, "valid"))
+
     def packet(self, said: bytes, ear: Playback, at: int) -> bytes:
         """Return the packet that leaves the phone, µ-law: the caller's audio with echo and noise.
 
@@ -57,11 +65,7 @@ class Room:
             at: number of the first sample since the call's start.
         """
         samples = pcm.to_float(g711.decode(said))
-        if self._delay_samples is not None:
-            begin = at - self._delay_samples
-            heard = ear.heard_between(begin - len(self._response) + 1, begin + len(samples))
-            played = pcm.to_float(g711.decode(heard.tobytes()))
-            samples = _floats(samples + np.convolve(played, self._response, "valid"))
+        samples = _floats(samples + self.echo(ear, at, len(samples)))
         if self._noise_rms:
             samples = _floats(samples + self._rng.normal(0, self._noise_rms, len(samples)))
         return g711.encode(pcm.to_bytes(samples))

@@ -1,0 +1,225 @@
+"""Subtracts an echo from the caller's audio with a linear filter, and follows it when it moves. Pure.
+
+The filter first learns from the seconds before the echo was found, in which the echo may have moved. When the
+echo moves later on, that is clear only after a while: then the filter returns to its state before the move,
+and learns the blocks since then again. Those that have not been returned yet are filtered again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moshi_phone.audio.echo_alignment import EchoAlignment, past_moves
+from moshi_phone.audio.echo_filter import BLOCK_SAMPLES, WINDOW_SAMPLES, EchoFilter, Filtered, Floats
+from moshi_phone.audio.formats import PHONE_RATE_HZ
+from moshi_phone.audio.history import History
+
+Samples = NDArray[np.int16]
+
+_PAST_BLOCKS = 3 * PHONE_RATE_HZ // BLOCK_SAMPLES  # learnt from as soon as an echo is found
+_STEPS_AT_ONCE = 20  # of learning, with each new block: the past is learnt in 0.5 s, without a long pause
+_OLDER = 0.4  # of the blocks with an echo
+_RECENT_BLOCKS = PHONE_RATE_HZ // 2 // BLOCK_SAMPLES  # which can be learnt again: moves are detected sooner
+_MAX_DELAY_SAMPLES = PHONE_RATE_HZ  # the longest echo comes 0.85 s late
+_MAX_AHEAD_SAMPLES = PHONE_RATE_HZ
+_REFERENCE_SAMPLES = (
+    _PAST_BLOCKS * BLOCK_SAMPLES + _MAX_AHEAD_SAMPLES + _MAX_DELAY_SAMPLES + 3 * PHONE_RATE_HZ // 2
+)
+_SILENT = 32  # of 16-bit samples, -60 dB of full scale: the echo of that is not heard
+_FULL_SCALE = np.float32(32_768)
+_NOTHING: Floats = np.zeros(BLOCK_SAMPLES, np.float32)
+# The filter finds an echo that comes later than the reference, and none that comes before it. So the
+# reference is delayed by less than what is known, with room for jitter and for an inexact measurement.
+_LEFT_TO_FIND_MS = 45.0
+_MOVED_SAMPLES = 40 * PHONE_RATE_HZ // 1000
+
+
+@dataclass
+class CancelledBlock:
+    """A block of the caller's audio: float32 ``[BLOCK_SAMPLES]``, -1 to 1.
+
+    Attributes:
+        near: the caller's audio.
+        rest: the same without the echo.
+        far: the reference of the echo.
+        has_echo: false if the bot was silent for so long that there is no echo.
+    """
+
+    near: Floats
+    rest: Floats
+    far: Floats
+    has_echo: bool
+
+
+class _Block(NamedTuple):
+    """A block of the caller's audio: int16 ``[BLOCK_SAMPLES]``, and the position of its end."""
+
+    samples: Samples
+    end: int
+
+
+class _Tracker:
+    """A filter whose reference follows the echo.
+
+    Args:
+        loss_db: of the echo, roughly.
+        delay: of the reference, in samples.
+        window: returns the reference of a block with this end and delay: int16 ``[WINDOW_SAMPLES]``.
+    """
+
+    def __init__(self, loss_db: float, delay: int, window: Callable[[int, int], Samples]) -> None:
+        self.filter, self.delay, self.alignment = EchoFilter(loss_db), delay, EchoAlignment()
+        self._window = window
+        # Each with its position, and the filter before it.
+        self._recent: deque[tuple[CancelledBlock, int, EchoFilter]] = deque(maxlen=_RECENT_BLOCKS)
+
+    def advance(self, block: _Block) -> CancelledBlock:
+        """Filter the next block; if the echo has moved, filter earlier ones again."""
+        near = _as_floats(block.samples)
+        cancelled = CancelledBlock(near, near, _NOTHING, has_echo=False)
+        filtered = self._advance(cancelled, block.end)
+        if filtered.is_restarted:
+            self.alignment = EchoAlignment()
+        if move := self.alignment.add(near, filtered.echo):
+            self.delay = min(max(0, self.delay + move.samples), _MAX_DELAY_SAMPLES)
+            again = [self._recent.pop() for _ in range(min(move.blocks, len(self._recent)))]
+            self.filter = again[-1][2]
+            self.alignment.restart()
+            for before, end, _ in reversed(again):
+                self.alignment.add(before.near, self._advance(before, end).echo)
+        return cancelled
+
+    def learn(self, block: _Block, move: int) -> None:
+        """Learn from a block of the past, whose echo came so many samples later than the last one's."""
+        self._filter(_as_floats(block.samples), self._window(block.end, self.delay + move))
+
+    def predict(self, block: _Block) -> Floats:
+        """Return the echo in a block of the past, if it has not moved since then."""
+        window = self._window(block.end, self.delay)
+        return _NOTHING if _is_silent(window) else self.filter.predict(_as_floats(window))
+
+    def _advance(self, cancelled: CancelledBlock, end: int) -> Filtered:
+        self._recent.append((cancelled, end, self.filter.copy()))
+        window = self._window(end, self.delay)
+        filtered = self._filter(cancelled.near, window)
+        cancelled.rest, cancelled.has_echo = filtered.rest, not _is_silent(window)
+        cancelled.far = _as_floats(window[-BLOCK_SAMPLES:])
+        return filtered
+
+    def _filter(self, near: Floats, window: Samples) -> Filtered:
+        if _is_silent(window):
+            return Filtered(near, _NOTHING)
+        return self.filter.process(near, _as_floats(window))
+
+
+class LinearCanceller:
+    """One call's linear canceller: 8 kHz, mono, int16.
+
+    Positions count samples of the caller's audio; the bot's audio has those at which it is heard.
+    """
+
+    def __init__(self) -> None:
+        self._bot, self._bot_end = History(_REFERENCE_SAMPLES, np.int16), 0
+        self._caller_end = 0
+        self._past: deque[_Block] = deque(maxlen=_PAST_BLOCKS)
+        self._tracker: _Tracker | None = None  # none before an echo is found
+        self._learning: Iterator[None] = iter(())  # each item is a step of it
+        self._to_learn: deque[_Block] = deque()  # what is left of the past
+
+    def play(self, bot: Samples) -> None:
+        """Add what the caller hears during the audio that ``process`` takes next: as many samples."""
+        self._bot.append(bot)
+        self._bot_end += len(bot)
+        self._caller_end = max(self._caller_end, self._bot_end - _MAX_AHEAD_SAMPLES)
+
+    def keep(self, near: Samples) -> None:
+        """Take the caller's next audio, whole blocks, to learn from it once an echo is found."""
+        self._past.extend(self._blocks(near))
+
+    def _blocks(self, near: Samples) -> list[_Block]:
+        self._caller_end = min(self._caller_end + len(near), self._bot_end)
+        ends = range(BLOCK_SAMPLES, len(near) + 1, BLOCK_SAMPLES)
+        return [_Block(near[end - BLOCK_SAMPLES : end], self._caller_end - len(near) + end) for end in ends]
+
+    def start(self, delay_ms: float, loss_db: float) -> None:
+        """Begin to cancel an echo, or one whose delay has changed.
+
+        Args:
+            delay_ms: of the echo; 0 if unknown.
+            loss_db: of the echo, roughly.
+        """
+        delay = round(max(0.0, delay_ms - _LEFT_TO_FIND_MS) * PHONE_RATE_HZ / 1000)
+        if self._tracker is None or abs(delay - self._tracker.delay) > _MOVED_SAMPLES:
+            self._tracker = _Tracker(loss_db, delay, self._window)
+            self._to_learn = deque(self._past)
+            self._learning = self._learn(self._tracker)
+
+    def process(self, near: Samples) -> list[CancelledBlock]:
+        """Subtract the echo from the caller's next audio, whole blocks.
+
+        Raises:
+            RuntimeError: before ``start``.
+        """
+        if self._tracker is None:
+            raise RuntimeError("expected start before process")
+        blocks = self._blocks(near)
+        self._past.extend(blocks)
+        return [self._process(block, self._tracker) for block in blocks]
+
+    def _process(self, block: _Block, tracker: _Tracker) -> CancelledBlock:
+        if self._to_learn:
+            self._to_learn.append(block)
+            for _ in range(_STEPS_AT_ONCE):
+                next(self._learning, None)
+            if self._to_learn:
+                near, window = _as_floats(block.samples), self._window(block.end, tracker.delay)
+                far = _as_floats(window[-BLOCK_SAMPLES:])
+                return CancelledBlock(near, near, far, has_echo=not _is_silent(window))
+        return tracker.advance(block)
+
+    def _learn(self, tracker: _Tracker) -> Iterator[None]:
+        """Learn from the past until the present is reached, a block at each step."""
+        past = list(self._to_learn)
+        # Only the newer part at first: a filter that has learnt all of it fits the echo before a move, too.
+        heard = [
+            at for at, block in enumerate(past) if not _is_silent(self._window(block.end, tracker.delay))
+        ]
+        for block in past[heard[int(_OLDER * len(heard))] if heard else 0 :]:
+            tracker.advance(block)
+            yield
+        # With what it knows now, the moves in all of the past are found.
+        echo = list[Floats]()
+        for block in past:
+            echo.append(tracker.predict(block))
+            yield
+        moves = past_moves([_as_floats(block.samples) for block in past], echo)
+        tracker.filter.forget_certainty()
+        for block, move in zip(past, moves.tolist(), strict=True):
+            tracker.learn(block, move)
+            self._to_learn.popleft()
+            yield
+        tracker.delay += int(moves[-1])
+        tracker.alignment.restart()
+        while len(self._to_learn) > 1:  # the last one is the present
+            tracker.advance(self._to_learn.popleft())
+            yield
+        self._to_learn.clear()
+
+    def _window(self, end: int, delay: int) -> Samples:
+        """Return the reference of a block of the caller's audio with this end."""
+        stop = max(WINDOW_SAMPLES, _REFERENCE_SAMPLES - (self._bot_end - end) - delay)
+        return self._bot.last[stop - WINDOW_SAMPLES : stop]
+
+
+def _as_floats(samples: Samples) -> Floats:
+    return samples.astype(np.float32) / _FULL_SCALE
+
+
+def _is_silent(window: Samples) -> bool:
+    return bool(window.max() < _SILENT and window.min() > -_SILENT)
