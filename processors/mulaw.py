@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from loguru import logger
 from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection
@@ -28,10 +30,13 @@ class MulawEncoder(Stage):
     """`OutputAudioRawFrame` (16-bit PCM, mono) in, `MulawOutputFrame` out; the caller's own audio passes.
 
     Audio of another rate than 8 kHz is resampled here, with one warning: a ``Resampler`` belongs before it.
+
+    Args:
+        kwargs: of ``FrameProcessor``, such as ``name``.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self._resampler: Resampling | None = None  # only if the pipeline lacks a Resampler
         self._odd_byte = b""  # half a sample from a service with unaligned chunks
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from loguru import logger
@@ -29,12 +30,18 @@ class PlayoutGovernor(Stage):
     Args:
         target_ms: the longest lead that is not trimmed.
         now_s: clock, in seconds; by default, the event loop's.
+        kwargs: of ``FrameProcessor``, such as ``name``.
     """
 
     reads = (StreamResumedFrame,)
 
-    def __init__(self, target_ms: float = DEFAULT_LEAD_MS, now_s: Callable[[], float] | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        target_ms: float = DEFAULT_LEAD_MS,
+        now_s: Callable[[], float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
         self.playout = PlayoutControl(target_ms)  # all accounting; this stage only translates frames
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
         self._received_until_s = 0.0  # time at which the speech received so far ends, played without pauses

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection
 
@@ -47,10 +49,11 @@ class Resampler(Stage):
     Args:
         in_hz: input rate.
         out_hz: output rate.
+        kwargs: of ``FrameProcessor``, such as ``name``.
     """
 
-    def __init__(self, in_hz: int, out_hz: int) -> None:
-        super().__init__()
+    def __init__(self, in_hz: int, out_hz: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self._in_hz = in_hz
         self._out_hz = out_hz
         # Two filters: each direction has its own history.

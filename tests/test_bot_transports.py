@@ -16,7 +16,13 @@ import uvicorn
 from fastapi import FastAPI, WebSocket
 from pipecat.frames.protobufs import frames_pb2
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.runner.types import RunnerArguments, SmallWebRTCRunnerArguments, WebSocketRunnerArguments
+from pipecat.runner.types import (
+    DailyRunnerArguments,
+    LiveKitRunnerArguments,
+    RunnerArguments,
+    SmallWebRTCRunnerArguments,
+    WebSocketRunnerArguments,
+)
 from pipecat.serializers.plivo import PlivoFrameSerializer
 from pipecat.serializers.telnyx import TelnyxFrameSerializer
 from websockets.asyncio.client import ClientConnection, connect
@@ -334,9 +340,20 @@ async def test_what_is_no_start_is_closed_with_a_reason_as_everywhere(engine: As
     assert engine.running == 0
 
 
-async def test_what_nothing_answers_is_one_sentence(engine: AskedEngine, logged: Logged) -> None:
-    await bot.bot(RunnerArguments())
-    assert "This transport of the runner is not supported" in logged.text
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (RunnerArguments(), "This transport of the runner is not supported"),
+        # it named "the package None": pipecat's own error has no name
+        (DailyRunnerArguments(room_url="https://x.daily.co/x"), "needs the package daily, of an extra"),
+        (LiveKitRunnerArguments("room", "wss://x", "token"), "needs the package livekit, of an extra"),
+    ],
+)
+async def test_what_nothing_answers_is_one_sentence(
+    call: RunnerArguments, sentence: str, engine: AskedEngine, logged: Logged
+) -> None:
+    await bot.bot(call)
+    assert sentence in logged.text
 
 
 @pytest.mark.extra

@@ -129,8 +129,10 @@ async def make_transport(args: RunnerArguments, kind: str | None) -> BaseTranspo
     try:
         return await create_transport(args, _PARAMS)
     except ImportError as error:
+        # pipecat raises one of its own, without a name, from the one that names the package
+        package = error.name or getattr(error.__cause__, "name", None)
         raise TransportUnavailable(
-            f"{type(args).__name__}: its transport needs the package {error.name}, of an extra of pipecat-ai."
+            f"{type(args).__name__}: its transport needs the package {package}, of an extra of pipecat-ai."
         ) from error
     except ValueError as error:
         raise TransportUnavailable(f"This transport of the runner is not supported: {error}") from error

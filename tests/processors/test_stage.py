@@ -21,8 +21,13 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.workers.runner import WorkerRunner
 
+from moshi_phone.testing.engine import FakeSession
 from pipelines.call_worker import CallWorker
 from processors.frames import EngineMetricsFrame, SendMetricsFrame
+from processors.moshi import MoshiProcessor
+from processors.mulaw import MulawDecoder, MulawEncoder
+from processors.playout import PlayoutGovernor
+from processors.resampler import Resampler
 from processors.stage import Stage
 from tests.support.logs import Logged
 
@@ -176,3 +181,14 @@ def test_pipecat_s_own_base_is_named_before_it() -> None:
 
         class Wrong(Stage, BaseOutputTransport):
             pass
+
+
+def test_stages_have_names_as_pipecat_s_do() -> None:
+    named: list[Stage] = [
+        MulawDecoder(name="in"),
+        Resampler(8_000, 24_000, name="up"),
+        MoshiProcessor(FakeSession(), name="Anna"),
+        PlayoutGovernor(name="lead"),
+        MulawEncoder(name="out"),
+    ]
+    assert [stage.name for stage in named] == ["in", "up", "Anna", "lead", "out"]
