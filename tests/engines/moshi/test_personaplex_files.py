@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +28,19 @@ PARTS = ("weight", "scales", "biases")
 REPO = "nvidia/personaplex-tiny"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """NVIDIA's repo with small sizes, and a Mimi of zeros."""
-    folder = write_personaplex(tmp_path / "nvidia", dtype="BF16", dim=256)
+    folder = write_personaplex(tmp_path_factory.mktemp("repo") / "nvidia", dtype="BF16", dim=256)
     write_hollow_mimi(folder / MIMI_NAME)
     write_tiny_tokenizer(folder / TOKENIZER_NAME, 100)
     return folder
+
+
+@pytest.fixture
+def folder(repo: Path, tmp_path: Path) -> Path:
+    """The test's own copy of it."""
+    return Path(shutil.copytree(repo, tmp_path / "nvidia"))
 
 
 @pytest.fixture
