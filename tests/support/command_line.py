@@ -12,6 +12,7 @@ from unittest import mock
 
 import pytest
 
+from bot import run_call
 from moshi_phone.commands import dotenv_file
 from moshi_phone.commands.main import main
 from moshi_phone.runtime.last_resort import LastResort
@@ -32,5 +33,5 @@ def run_main(*arguments: str, folder: Path, environment: Mapping[str, str]) -> t
         contextlib.redirect_stderr(stderr),
         pytest.raises(SystemExit) as end,
     ):
-        main(lambda: pytest.fail("no call is answered"))
+        main(lambda: run_call)
     return int(end.value.code or 0), stderr.getvalue()

@@ -17,7 +17,6 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.server.unused_options import unused_options
 from moshi_phone.testing.engine import FakeEngine
-from processors import playback_end
 from tests.fakes.twilio_api import NUMBER, FakeTwilioApi
 from tests.fakes.twilio_voice import CALLER
 from tests.server.talking_line import (
@@ -35,15 +34,10 @@ from tests.support.logs import Logged
 from tests.support.phone import Phone, serving
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.usefixtures("short_stalls")
+
 NOTICE = "This call is recorded; press 9 if you mind."
 SAYS = f"<Say>{NOTICE}</Say><Connect>"
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These callers send no audio while they wait, and confirm no mark."""
-    monkeypatch.setattr(playback_end, "STILL_SECS", 0.2)
-    monkeypatch.setattr(playback_end, "ECHO_SECS", 0.1)
 
 
 @asynccontextmanager

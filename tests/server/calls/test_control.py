@@ -36,6 +36,8 @@ from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, start_message
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.usefixtures("short_stalls")
+
 
 async def test_a_key_puts_the_caller_through_after_a_notice(twilio: FakeTwilioApi, logged: Logged) -> None:
     engine = TalkingEngine()

@@ -12,6 +12,8 @@ from tests.fakes.twilio_api import FakeTwilioApi
 from tests.server.talking_line import CALL, OTHER, Line, TalkingEngine, talk
 from tests.support.logs import Logged
 
+pytestmark = pytest.mark.usefixtures("short_stalls")
+
 
 def test_talking_to_a_machine_needs_no_detection() -> None:
     Voicemail().check(elsewhere=True)

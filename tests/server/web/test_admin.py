@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.admin import create_admin_app
 from moshi_phone.server.web.local_calls import LocalCalls
 from moshi_phone.testing.engine import FakeEngine
+from tests.support.command_line import run_main
 from tests.support.logs import Logged
 from tests.support.phone import Phone, serving, serving_app, start_message
 from tests.support.program import program
@@ -104,14 +106,13 @@ async def test_the_program_says_where_it_is() -> None:
             assert "moshi_ready 1.0" in answer.text
 
 
-async def test_the_other_port_is_taken_too() -> None:
+def test_the_other_port_is_taken_too(tmp_path: Path) -> None:
     """It ended in a traceback: two sockets of ours could be bound to one port, and only one could listen."""
     port = str(free_port())
-    async with program(
-        environment={"MOSHI_ENGINE": "parrot", "MOSHI_PORT": port, "MOSHI_ADMIN_PORT": port}
-    ) as running:
-        assert await running.ends() == 2
-    assert running.said.splitlines()[-1] == f"Error: Port {port} is taken; choose another with --admin-port."
+    environment = {"MOSHI_ENGINE": "parrot", "MOSHI_PORT": port, "MOSHI_ADMIN_PORT": port}
+    code, said = run_main("serve", folder=tmp_path, environment=environment)
+    assert code == 2
+    assert said.splitlines()[-1] == f"Error: Port {port} is taken; choose another with --admin-port."
 
 
 @pytest.mark.slow
