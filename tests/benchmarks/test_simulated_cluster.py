@@ -22,14 +22,22 @@ def mean_of_five(conditions: Conditions, workers: int) -> Share:
     return Share.of([one.refused_share for one in outcomes])
 
 
-@pytest.mark.parametrize("lengths", ["exponential", "lognormal", "fixed"])
-@pytest.mark.parametrize(("sessions", "capacity_each"), [(8, 1), (12, 4), (15, 1)])
+@pytest.mark.parametrize(
+    ("sessions", "capacity_each", "lengths"),
+    [
+        (8, 1, "exponential"),
+        (12, 4, "exponential"),
+        (12, 4, "lognormal"),
+        (12, 4, "fixed"),
+        (15, 1, "fixed"),
+    ],
+)
 def test_where_nothing_breaks_it_agrees_with_erlang(
     sessions: int, capacity_each: int, lengths: Lengths
 ) -> None:
     conditions = Conditions(DAYS, LOAD, lengths=lengths, capacity_each=capacity_each)
     share = mean_of_five(conditions, sessions // capacity_each)
-    # Within its own confidence: the interval of 99.8 %, as there are nine of these.
+    # Within its own confidence: the interval of 99.8 %, as there are several of these.
     assert abs(share.mean - erlang_b(LOAD, sessions)) < share.error * 7.17 / 2.78
     assert share.error < 0.25 * share.mean + 0.002
 
