@@ -107,7 +107,7 @@ async def test_the_callers_of_a_killed_worker_go_on_at_another_one(
     """It loses its own conversations and no others."""
     await all_free(cluster)
     async with AsyncExitStack() as stack:
-        live = await place_calls(cluster, 4, stack, 200)
+        live = await place_calls(cluster, 4, stack, 200, patience_secs=20)
         control = await place_call(single, 1, stack)
         await asyncio.sleep(1.0)
         for call in (*live, control):
@@ -137,7 +137,7 @@ async def test_the_callers_of_a_killed_worker_go_on_at_another_one(
     await cluster.until_states({"w1": "ready", "w2": "ready", "w3": "ready"})
     async with AsyncExitStack() as stack:
         await all_free(cluster)
-        live = await place_calls(cluster, 6, stack, 400)
+        live = await place_calls(cluster, 6, stack, 400, patience_secs=20)
         assert Counter(call.worker for call in live) == {"w1": 2, "w2": 2, "w3": 2}, "it is back"
 
 
@@ -229,7 +229,7 @@ async def test_the_callers_of_a_killed_gateway_are_answered_by_another_one(
     """Also one whose question it was handling: the session goes on. All other calls hear nothing of it."""
     await all_free(cluster)
     async with AsyncExitStack() as stack:
-        broken, *first = live = await place_calls(cluster, 2, stack, 500)
+        broken, *first = live = await place_calls(cluster, 2, stack, 500, patience_secs=20)
         control = await place_call(single, 2, stack)
         await asyncio.sleep(1.0)
         for call in (*live, control):
@@ -260,7 +260,7 @@ async def test_an_update_under_load(cluster: RayCluster, single: FakeTwilioVoice
     """Calls that last longer than it; and callers who come all the while find a session."""
     await all_free(cluster)
     async with AsyncExitStack() as stack:
-        live = await place_calls(cluster, 3, stack, 600)
+        live = await place_calls(cluster, 3, stack, 600, patience_secs=20)
         control = await place_call(single, 3, stack)
         await asyncio.sleep(1.0)
         for call in (*live, control):
@@ -271,14 +271,14 @@ async def test_an_update_under_load(cluster: RayCluster, single: FakeTwilioVoice
         async with asyncio.timeout(120):
             while await in_state(cluster, "ready") != {"w4", "w5", "w6"}:
                 async with AsyncExitStack() as short:
-                    (call,) = await place_calls(cluster, 1, short, number)
+                    (call,) = await place_calls(cluster, 1, short, number, patience_secs=20)
                     await call.phone.listen(1)
                     answered, number = answered + 1, number + 1
         assert answered > 0
         async with asyncio.timeout(60):
             while await in_state(cluster, "draining") != {call.worker for call in live}:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
-        (late,) = await place_calls(cluster, 1, stack, 800)
+        (late,) = await place_calls(cluster, 1, stack, 800, patience_secs=20)
         assert late.worker in {"w4", "w5", "w6"}
         check_no_gap(live, control)
     await cluster.until_states({"w4": "ready", "w5": "ready", "w6": "ready"})

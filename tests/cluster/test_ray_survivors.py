@@ -51,7 +51,7 @@ async def test_a_command_that_is_killed_cuts_nobody_and_the_next_one_goes_on() -
             cluster.program.signal(signal.SIGKILL)
             await cluster.program.ends()
             await asyncio.sleep(3.0)  # so that Ray has found it
-            live += await place_calls(cluster, 1, stack, 110)
+            live += await place_calls(cluster, 1, stack, 110, patience_secs=20)
             check_no_gap(live[:2], control)
 
             second = replace(cluster, program=await stack.enter_async_context(cluster.again()))
@@ -59,7 +59,7 @@ async def test_a_command_that_is_killed_cuts_nobody_and_the_next_one_goes_on() -
             assert "Adopted 4 processes of an earlier command" in second.program.said
             assert cluster.gateways() == gateways, "the same processes"
             assert await cluster.states() == READY
-            live += await place_calls(cluster, 1, stack, 120)
+            live += await place_calls(cluster, 1, stack, 120, patience_secs=20)
             check_no_gap(live[:2], control)
             assert {call.worker for call in live} == set(READY)
 

@@ -14,7 +14,7 @@ from loguru import logger
 
 EVERY_S = 0.1
 WINDOW_S = 5.0
-HIGH_LAG_S, LOW_LAG_S = 0.060, 0.030  # two thresholds (hysteresis); a frame lasts 80 ms
+HIGH_LAG_S, LOW_LAG_S = 0.040, 0.020  # two thresholds (hysteresis); docs/benchmarks.md has the measurements
 HIGH_MISSES, LOW_MISSES = 0.2, 0.05  # share of frames; thresholds as above
 FROZEN_S = 1.0  # a longer lag is a suspended process, not load
 _SAMPLES = round(WINDOW_S / EVERY_S)

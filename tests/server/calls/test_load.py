@@ -34,7 +34,7 @@ def test_a_quiet_server_takes_calls() -> None:
 
 def test_a_loop_that_lags_is_overloaded() -> None:
     load = loaded(HIGH_LAG_S + 0.01)
-    assert load.reason == "the server is overloaded: timers are 70 ms late, 0 % of frames slow"
+    assert load.reason == "the server is overloaded: timers are 50 ms late, 0 % of frames slow"
 
 
 def test_an_engine_that_is_late_is_overloaded() -> None:
