@@ -16,7 +16,7 @@ MAX_UNSENT = 2_000  # in a burst, before the writer task runs: 160 s of speech
 
 
 class SocketWriter:
-    """Sends messages in order, in a task of its own.
+    """Sends messages in order: at once if the socket has room, otherwise in a task of its own.
 
     While a send is stuck, waiting messages become stale, so only the newest are kept: the oldest are dropped
     and counted. While the stream has no socket, messages are discarded.
@@ -40,6 +40,8 @@ class SocketWriter:
     def send(self, message: str | bytes) -> bool:
         """Queue a message. Returns at once; False if that dropped an older one."""
         if self._stream.websocket is None:  # between two streams: the audio would be stale
+            return True
+        if self._sent.is_set() and self._stream.send_now(message):  # the usual case
             return True
         dropped = self.dropped_messages
         stuck = self._sending_since_s is not None and _now_s() - self._sending_since_s > STUCK_S

@@ -6,6 +6,8 @@ import asyncio
 
 from fastapi import WebSocket
 
+from moshi_phone.runtime.direct_messages import DirectMessages, TakeText, direct_messages_of
+
 
 class StreamSocket:
     """The WebSocket of a call's stream, which can break off and be replaced.
@@ -21,18 +23,38 @@ class StreamSocket:
     def __init__(self, websocket: WebSocket) -> None:
         self.websocket: WebSocket | None = websocket
         self.is_over = False
+        self._direct: DirectMessages | None = direct_messages_of(websocket)  # None on other servers
+        self._take: TakeText | None = None  # for this socket and its replacements
         self._replaced = asyncio.Event()  # set once the lost socket is replaced
 
     def lose(self) -> None:
         """Continue without a socket."""
+        self._connect(None)
         self.websocket = None
         self._replaced.clear()
 
     def replace(self, websocket: WebSocket) -> WebSocket | None:
         """Continue with another socket; return the previous one, unless it was lost."""
         before, self.websocket = self.websocket, websocket
+        self._connect(direct_messages_of(websocket))
         self._replaced.set()
         return before
+
+    def take_with(self, take: TakeText | None) -> None:
+        """Give text messages to ``take`` as they arrive, if the server can; with None, no longer."""
+        self._take = take
+        self._connect(self._direct)
+
+    def send_now(self, message: str | bytes) -> bool:
+        """Send a text, if that is possible at once; return whether it was sent."""
+        return self._direct is not None and isinstance(message, str) and self._direct.send_now(message)
+
+    def _connect(self, direct: DirectMessages | None) -> None:
+        if self._direct is not None:
+            self._direct.take_with(None)
+        self._direct = direct
+        if direct is not None:
+            direct.take_with(self._take)
 
     async def replaced_within(self, secs: float) -> bool:
         """Wait for a replacement after a loss, for at most ``secs``; return whether there is one."""

@@ -20,6 +20,7 @@ from pipecat.transports.base_transport import BaseTransport, TransportParams
 
 from moshi_phone.audio import g711
 from moshi_phone.audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
+from moshi_phone.runtime.direct_messages import TAKEN
 from processors.frames import (
     MeasurementFrame,
     MulawInputFrame,
@@ -110,6 +111,8 @@ class TwilioInput(BaseInputTransport, Stage):
             await self.push_frame(frame)
 
     async def _read(self) -> None:
+        if type(self._serializer).deserialize is TwilioSerializer.deserialize:  # not replaced by a subclass
+            self._stream.take_with(self._serializer.take)
         while (websocket := self._stream.websocket) is not None:
             code = await self._read_messages(websocket)
             if self._stream.websocket is not websocket:  # replaced before the loss of the old one was noticed
@@ -122,12 +125,18 @@ class TwilioInput(BaseInputTransport, Stage):
     async def _read_messages(self, websocket: WebSocket) -> int:
         """Read until the socket is closed; return its close code (RFC 6455, section 7.4)."""
         while (message := await websocket.receive())["type"] != "websocket.disconnect":
-            if self._stream.websocket is not websocket:
+            taken = message.get(TAKEN)
+            if self._stream.websocket is not websocket and not isinstance(taken, MulawInputFrame):
                 continue  # left in the old socket after a replacement
-            text: str | None = message.get("text")
-            # Binary messages are passed on: the parser counts them as invalid.
-            data = text if text is not None else bytes(message.get("bytes") or b"")
-            if (frame := await self._serializer.deserialize(data)) is None:
+            if taken is not None:
+                frame = await self._serializer.frame_of(taken)
+            else:
+                text: str | None = message.get("text")
+                # Binary messages are passed on: the parser counts them as invalid.
+                frame = await self._serializer.deserialize(
+                    text if text is not None else bytes(message.get("bytes") or b"")
+                )
+            if frame is None:
                 continue
             if isinstance(frame, MulawInputFrame):
                 await self._push_heard(frame)
@@ -166,6 +175,7 @@ class TwilioInput(BaseInputTransport, Stage):
         if self._reader is not None:
             # Swapped before the await: the pipeline's end and cleanup() both stop it.
             reader, self._reader = self._reader, None
+            self._stream.take_with(None)
             await self.cancel_task(reader)
 
 

@@ -19,6 +19,9 @@ STOPPED = "on_stopped"
 VIOLATED = "on_violated"
 AHEAD_SECS = 10.0  # of audio ahead of real time: no phone sends that, and it would be recorded and answered
 
+Taken = MulawInputFrame | media_stream.Event | media_stream.BadMessage
+"""A whole frame of the caller's audio, or a message that needs the call's task."""
+
 
 class TwilioSerializer(FrameSerializer):
     """Converts Twilio's JSON to µ-law frames and back. Never raises on any input.
@@ -75,49 +78,67 @@ class TwilioSerializer(FrameSerializer):
 
     async def deserialize(self, data: str | bytes) -> Frame | None:
         """Convert a message from Twilio to a frame; None if there is nothing to pass on."""
+        taken = self.take(data)
+        return None if taken is None else await self.frame_of(taken)
+
+    def take(self, data: str | bytes) -> Taken | None:
+        """Take a message as it arrives, outside of the call's task; most complete no frame.
+
+        Returns:
+            What ``frame_of`` converts in the call's task; None for a packet that completes no frame.
+        """
         try:
-            return await self._frame(media_stream.parse(data))
+            event = media_stream.parse(data)
+        except media_stream.BadMessage as bad:
+            return bad
+        if not isinstance(event, media_stream.Media) or not event.is_from_caller(self._stream_sid):
+            return event
+        self.media_s = self.audio_s = asyncio.get_running_loop().time()
+        self._began_s = self._began_s or self.media_s
+        mulaw = self.packets.push(event.mulaw, event.timestamp_ms)
+        self._audio_s += len(event.mulaw) / PHONE_RATE_HZ
+        came_s = self._audio_s + self.packets.filled_ms / 1000  # gaps are filled with silence
+        if came_s - (self.media_s - self._began_s) > AHEAD_SECS:
+            return event
+        return MulawInputFrame(mulaw) if mulaw else None
+
+    async def frame_of(self, taken: Taken) -> Frame | None:
+        """Convert what ``take`` returned to a frame; None if there is nothing to pass on."""
+        try:
+            match taken:
+                case MulawInputFrame():
+                    return taken
+                case media_stream.BadMessage():
+                    raise taken
+                case media_stream.Media():
+                    await self._refuse(taken)
+                case media_stream.Mark():
+                    return MarkInputFrame(taken.name)
+                case media_stream.Dtmf():
+                    return InputDTMFFrame(_key(taken.digit))
+                case media_stream.Stop():
+                    self.is_stopped = True
+                    await self._call_event_handler(STOPPED)
+                case media_stream.Start():
+                    await self._call_event_handler(VIOLATED, "expected one start, got a second")
+                case media_stream.Connected():
+                    pass
         except media_stream.BadMessage as bad:
             self.bad_messages += 1
             if self.bad_messages == 1:
                 logger.warning("Skipped a message of the stream: {}; further ones are only counted", bad)
-            return None
-
-    async def _frame(self, event: media_stream.Event) -> Frame | None:
-        match event:
-            case media_stream.Media():
-                return await self._heard(event)
-            case media_stream.Mark():
-                return MarkInputFrame(event.name)
-            case media_stream.Dtmf():
-                return InputDTMFFrame(_key(event.digit))
-            case media_stream.Stop():
-                self.is_stopped = True
-                await self._call_event_handler(STOPPED)
-            case media_stream.Start():
-                await self._call_event_handler(VIOLATED, "expected one start, got a second")
-            case media_stream.Connected():
-                pass
         return None
 
-    async def _heard(self, media: media_stream.Media) -> Frame | None:
-        if not media.is_from_caller(self._stream_sid):
-            self.foreign_media += 1
-            if self.foreign_media == 1:
-                logger.warning(
-                    "Skipped media that is not the caller's ({}); further ones are only counted",
-                    "another stream" if media.track in (None, media_stream.INBOUND) else "another track",
-                )
-            return None
-        self.media_s = self.audio_s = asyncio.get_running_loop().time()
-        self._began_s = self._began_s or self.media_s
-        mulaw = self.packets.push(media.mulaw, media.timestamp_ms)
-        self._audio_s += len(media.mulaw) / PHONE_RATE_HZ
-        came_s = self._audio_s + self.packets.filled_ms / 1000  # gaps are filled with silence
-        if came_s - (self.media_s - self._began_s) > AHEAD_SECS:
+    async def _refuse(self, media: media_stream.Media) -> None:
+        if media.is_from_caller(self._stream_sid):
             await self._call_event_handler(VIOLATED, f"audio came {AHEAD_SECS:g} s ahead of its time")
-            return None
-        return MulawInputFrame(mulaw) if mulaw else None
+            return
+        self.foreign_media += 1
+        if self.foreign_media == 1:
+            logger.warning(
+                "Skipped media that is not the caller's ({}); further ones are only counted",
+                "another stream" if media.track in (None, media_stream.INBOUND) else "another track",
+            )
 
 
 def _key(digit: str) -> KeypadEntry:

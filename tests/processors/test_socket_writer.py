@@ -4,6 +4,7 @@ import asyncio
 
 from fastapi import WebSocketDisconnect
 
+from moshi_phone.runtime.direct_messages import EXTENSION, TakeText
 from processors.socket_writer import KEPT_MESSAGES, MAX_UNSENT, STUCK_S, SocketWriter
 from processors.stream_socket import StreamSocket
 from tests.support.logs import Logged
@@ -108,6 +109,45 @@ def test_after_a_loss_nothing_waits_and_the_next_socket_gets_only_what_is_new() 
         await writer.flush(1)
         assert ear.heard == ["new"]
         assert writer.dropped_messages == 0
+        task.cancel()
+
+    run_simulated(main())
+
+
+class FullEar(Ear):
+    """A connection whose buffer is full now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listens.set()
+        self.scope = {"extensions": {EXTENSION: {"connection": self}}}
+        self.has_room = True
+
+    def take_with(self, take: TakeText | None) -> None:
+        pass
+
+    def send_now(self, text: str) -> bool:
+        if self.has_room:
+            self.heard.append(text)
+        return self.has_room
+
+
+def test_what_has_room_is_sent_at_once_but_never_before_what_waits() -> None:
+    async def main() -> None:
+        ear = FullEar()
+        writer = SocketWriter(StreamSocket(ear))  # type: ignore[arg-type]
+        task = asyncio.ensure_future(writer.run())
+        await asyncio.sleep(0)
+        writer.send("1")
+        assert ear.heard == ["1"]
+        ear.has_room = False
+        writer.send("2")
+        ear.has_room = True
+        writer.send("3")
+        assert ear.heard == ["1"]
+        await writer.flush(1)
+        writer.send("4")
+        assert ear.heard == ["1", "2", "3", "4"]
         task.cancel()
 
     run_simulated(main())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
+from moshi_phone.runtime.direct_messages import EXTENSION, TakeText
 from processors.stream_socket import StreamSocket
 from tests.support.simulated import run_simulated
 
@@ -24,3 +25,41 @@ def test_a_socket_is_lost_and_replaced() -> None:
         assert loop.time() < 3.1
 
     run_simulated(main())
+
+
+class Direct:
+    """A connection that takes texts directly."""
+
+    def __init__(self) -> None:
+        self.scope = {"extensions": {EXTENSION: {"connection": self}}}
+        self.take: TakeText | None = None
+        self.sent: list[str] = []
+
+    def take_with(self, take: TakeText | None) -> None:
+        self.take = take
+
+    def send_now(self, text: str) -> bool:
+        self.sent.append(text)
+        return True
+
+
+async def test_direct_messages_follow_the_socket() -> None:
+    first, second, elsewhere = Direct(), Direct(), object()
+    stream = StreamSocket(first)  # type: ignore[arg-type]
+    stream.take_with(str)
+    assert first.take is str
+    assert stream.send_now("text")
+    assert not stream.send_now(b"only texts")
+    stream.replace(second)  # type: ignore[arg-type]
+    assert first.take is None
+    assert second.take is str
+    stream.lose()
+    assert second.take is None
+    assert not stream.send_now("lost")
+    stream.replace(first)  # type: ignore[arg-type]
+    assert first.take is str
+    stream.take_with(None)
+    assert first.take is None
+    stream.replace(elsewhere)  # type: ignore[arg-type]
+    assert not stream.send_now("another server's socket")
+    assert (first.sent, second.sent) == (["text"], [])

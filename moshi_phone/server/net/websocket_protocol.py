@@ -20,7 +20,10 @@ from uvicorn._types import (  # uvicorn declares these types nowhere else
 )
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
+from websockets.protocol import State
 
+from moshi_phone.runtime import direct_messages
+from moshi_phone.runtime.direct_messages import TAKEN, TakeText
 from moshi_phone.runtime.watchdog import LATE_S
 from moshi_phone.server.net.connection_guard import WatchedProtocol
 from moshi_phone.server.net.connections import (
@@ -31,6 +34,7 @@ from moshi_phone.server.net.connections import (
     NO_PONG,
     Connections,
 )
+from moshi_phone.server.net.frame_boundaries import FrameBoundaries
 
 EXTENSION = "moshi_phone.connection"
 _PIECE_BYTES = 512  # at most 85 messages of 6 bytes, the smallest
@@ -62,7 +66,9 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         self._is_ping_extended = False  # whether the pong has had its one extra period after a suspension
         self._began_s = self.loop.time()
         self._after_close_bytes = 0  # received after our close frame
-        self._taken = 0  # messages delivered to the app
+        self._received = 0  # messages delivered to the app
+        self._take: TakeText | None = None  # gets text messages as they arrive
+        self._boundaries = FrameBoundaries()  # of the frames after the handshake
         # token bucket for control frames
         self._control_left, self._control_at_s = _CONTROL_BURST, self._began_s
 
@@ -75,9 +81,9 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         self._wait()
 
     async def run_asgi(self) -> None:
-        """Give the app access to the connection (``connection_of``), so that it can abort it."""
+        """Give the app access to the connection (``connection_of``, ``direct_messages_of``)."""
         extensions = cast("dict[str, dict[str, Any]]", self.scope["extensions"])
-        extensions[EXTENSION] = {"connection": self}
+        extensions[EXTENSION] = extensions[direct_messages.EXTENSION] = {"connection": self}
         await super().run_asgi()
 
     def admitted(self) -> None:
@@ -115,16 +121,32 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
 
     async def receive(self) -> ASGIReceiveEvent:
         """Return the next message for the app."""
-        message = await super().receive()
+        # All of this before the queue is read: until the app has handled the message that it gets here, no
+        # later one may be taken.
+        self._received += 1
+        if self._unread or self._received % _MESSAGES_A_TURN == 0:
+            await asyncio.sleep(0)  # during a flood, other calls must get the loop
         if self._unread:
             self._take_in()
             self._ask()
+        message = await super().receive()
         if not self.writable.is_set():
             self.transport.pause_reading()
-        self._taken += 1
-        if self._unread or self._taken % _MESSAGES_A_TURN == 0:
-            await asyncio.sleep(0)  # during a flood, other calls must get the loop
         return message
+
+    def take_with(self, take: TakeText | None) -> None:
+        """Give text messages to ``take`` as they arrive (``DirectMessages``)."""
+        self._take = take
+
+    def send_now(self, text: str) -> bool:
+        """Send a text, unless that could wait or the socket is closed; return whether it was sent."""
+        if not self.writable.is_set() or self.close_sent or self.disconnected or self.transport.is_closing():
+            return False
+        if not self.handshake_complete or self.conn.state is not State.OPEN:
+            return False
+        self.conn.send_text(text.encode())
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        return True
 
     def pause_writing(self) -> None:
         """Stop reading while the peer does not read: each ping would queue another answer."""
@@ -144,8 +166,9 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         return _CALL_PIECE_BYTES if self._is_call and not self.close_sent else _PIECE_BYTES
 
     def _take_in(self) -> None:
-        while self._can_take_in() and self.parse_piece():
-            pass
+        # One piece: messages that are taken as they arrive do not pause reading. The rest waits for a turn.
+        if self._can_take_in():
+            self.parse_piece()
 
     def _can_take_in(self) -> bool:
         """Return whether this is a running call, and the app and the peer have room."""
@@ -157,7 +180,15 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
             if self._after_close_bytes > MAX_AFTER_CLOSE_BYTES:
                 self.cut_off(AFTER_CLOSE)
                 return
+        is_framed = self.handshake_initiated
+        is_usual = is_framed and not self.frames and self.conn.state is State.OPEN
+        if is_usual and (whole := self._boundaries.whole_text(piece)) is not None:
+            self.curr_msg_data_type, self.frames = "text", [whole]
+            self.send_receive_event_to_app()
+            return
         super()._parse(piece)
+        if is_framed:
+            self._boundaries.follow(piece)
         if self.conn.handshake_exc is not None and not self.handshake_complete:
             self._refuse_handshake()
 
@@ -212,16 +243,25 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
 
     def send_receive_event_to_app(self) -> None:
         """Deliver a message. One with invalid UTF-8 closes the connection, without uvicorn's traceback."""
-        if self.curr_msg_data_type == "text" and not self.close_sent:
-            self.frames = [b"".join(self.frames)]
-            try:
-                self.frames[0].decode()
-            except UnicodeDecodeError:
-                self.frames = []
-                self.conn.send_close(_NO_UTF_8)
-                self.handle_parser_exception()
+        if self.curr_msg_data_type != "text" or self.close_sent:
+            super().send_receive_event_to_app()
+            return
+        data, self.frames = b"".join(self.frames), []
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            self.conn.send_close(_NO_UTF_8)
+            self.handle_parser_exception()
+            return
+        message: dict[str, Any] = {"type": "websocket.receive", "text": text}
+        if self._take is not None and self.queue.empty():
+            if (taken := self._take(text)) is None:
                 return
-        super().send_receive_event_to_app()
+            message[TAKEN] = taken
+        self.queue.put_nowait(cast("ASGIReceiveEvent", message))
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
 
     def keepalive_timeout(self) -> None:
         """Abort a connection that answers no ping. A close frame would queue behind the unread data."""

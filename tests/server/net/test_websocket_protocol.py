@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bot import run_call
 from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.runtime.direct_messages import direct_messages_of
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.net.connections import (
@@ -126,6 +127,104 @@ async def test_one_read_is_not_forty_thousand_messages(connections: Connections)
         await until(lambda: app.received == 40_000)
         watching.cancel()
     assert longest < 1_000
+
+
+class Taker(App):
+    """Takes the texts as they arrive, except those that contain "later"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.waits = asyncio.Event()  # cleared while the app does not receive
+        self.waits.set()
+
+    async def serve(self, websocket: WebSocket) -> None:
+        connection, direct = connection_of(websocket), direct_messages_of(websocket)
+        assert connection is not None
+        assert direct is connection
+        connection.admitted()
+        direct.take_with(self.take)
+        while (message := await websocket.receive())["type"] != "websocket.disconnect":
+            self.received += 1
+            self.texts.append(message.get("taken") or message["text"])
+            await self.waits.wait()
+
+    def take(self, text: str) -> str | None:
+        if "later" in text:
+            return f"taken {text}"
+        self.texts.append(text)
+        return None
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 7, 30, 10_000])
+async def test_texts_are_taken_as_they_arrive_in_any_pieces(
+    connections: Connections, piece_bytes: int
+) -> None:
+    app = Taker()
+    texts = ["1", "2 later", "3", "é" * 100, "5 later"]
+    sent = [frame(TEXT, one.encode()) for one in texts]
+    sent.insert(3, frame(TEXT, b"in ", last=False) + frame(PING) + frame(CONTINUATION, b"two"))
+    async with serving_app(uvicorn_config(app, connections)) as address, raw_socket(address) as peer:
+        await peer.upgrade()
+        await until(lambda: app.sockets)
+        data = b"".join(sent)
+        for begin in range(0, len(data), piece_bytes):
+            await peer.send(data[begin : begin + piece_bytes])
+            await asyncio.sleep(0.001)
+        await until(lambda: len(app.texts) == 6)
+    assert [text.removeprefix("taken ") for text in app.texts] == [*texts[:3], "in two", *texts[3:]]
+    assert 2 <= app.received < 6
+
+
+async def test_what_waits_is_not_overtaken(connections: Connections) -> None:
+    """A burst of many pieces, of which the app receives each fourth message, as of a phone's packets."""
+    app = Taker()
+    app.waits.clear()
+    texts = [f"{n} {'later' if n % 4 == 3 else ''}".ljust(400) for n in range(100)]
+    async with serving_app(uvicorn_config(app, connections)) as address, raw_socket(address) as peer:
+        await peer.upgrade()
+        await until(lambda: app.sockets)
+        await peer.send(b"".join(frame(TEXT, one.encode()) for one in texts))
+        await asyncio.sleep(0.05)
+        app.waits.set()
+        await until(lambda: len(app.texts) == 100)
+    assert [text.removeprefix("taken ") for text in app.texts] == texts
+
+
+async def test_a_flood_that_is_taken_leaves_the_loop_to_others(connections: Connections) -> None:
+    app = Taker()
+    async with serving_app(uvicorn_config(app, connections)) as address, raw_socket(address) as peer:
+        await peer.upgrade()
+        most = before = 0
+
+        async def watch() -> None:
+            nonlocal most, before
+            while True:
+                most, before = max(most, len(app.texts) - before), len(app.texts)
+                await asyncio.sleep(0)
+
+        watching = asyncio.ensure_future(watch())
+        await peer.send(frame(TEXT, b"{}") * 20_000)
+        await until(lambda: len(app.texts) == 20_000)
+        watching.cancel()
+    assert most < 1_100
+
+
+async def test_a_text_is_sent_at_once_or_not_at_all(connections: Connections) -> None:
+    app = Taker()
+    async with serving_app(uvicorn_config(app, connections)) as address, raw_socket(address) as peer:
+        await peer.upgrade()
+        await until(lambda: app.sockets)
+        direct = direct_messages_of(app.sockets[0])
+        assert direct is not None
+        assert direct.send_now("é")
+        assert await asyncio.get_running_loop().sock_recv(peer.sock, 10) == b"\x81\x02" + "é".encode()
+        sent = 0
+        while direct.send_now("x" * 900):  # the peer does not read
+            sent += 1
+        assert 16 < sent < 10_000
+        await until(lambda: connections.cut_off[SEND_STALLED])
+        assert not direct.send_now("cut off")
 
 
 async def test_a_message_in_crumbs(connections: Connections) -> None:

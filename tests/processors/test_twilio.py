@@ -1,0 +1,97 @@
+"""What the pipeline's input makes of a real socket's messages, on this server and on another."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, WebSocket
+from pipecat.frames.frames import Frame, InputDTMFFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.workers.runner import WorkerRunner
+
+from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.telephony.stream_start import read_start
+from pipelines.call_worker import CallWorker
+from processors.frames import MarkInputFrame, MulawInputFrame, MulawOutputFrame
+from processors.stage import Stage
+from processors.twilio import DISCONNECTED, TwilioSerializer, TwilioTransport
+from tests.support.phone import Phone, serving_app
+
+
+class OwnSerializer(TwilioSerializer):
+    """A user's own, which sees every message."""
+
+    messages = 0
+
+    async def deserialize(self, data: str | bytes) -> Frame | None:
+        self.messages += 1
+        return await super().deserialize(data)
+
+
+class Mirror(Stage):
+    """Returns the caller's audio as soon as it comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Frame] = []
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, (MulawInputFrame, MarkInputFrame, InputDTMFFrame)):
+            self.heard.append(frame)
+        if isinstance(frame, MulawInputFrame):
+            frame = MulawOutputFrame(frame.mulaw)
+        await self.push_frame(frame, direction)
+
+
+@pytest.mark.parametrize(
+    ("serializer", "is_ours", "is_direct"),
+    [(TwilioSerializer, True, True), (OwnSerializer, True, False), (TwilioSerializer, False, False)],
+)
+async def test_packets_wake_the_call_when_they_complete_a_frame(
+    serializer: type[TwilioSerializer], *, is_ours: bool, is_direct: bool
+) -> None:
+    app, mirror, messages = FastAPI(), Mirror(), list[Any]()
+    over = asyncio.Event()
+
+    @app.websocket("/stream")
+    async def stream(websocket: WebSocket) -> None:
+        await websocket.accept()
+        start = await read_start(websocket, within_secs=10)
+        receive = websocket.receive
+
+        async def counting() -> Any:
+            messages.append(await receive())
+            return messages[-1]
+
+        websocket.receive = counting  # type: ignore[method-assign]
+        transport = TwilioTransport(websocket, serializer(start.stream_sid))
+        worker = CallWorker(Pipeline([transport.input(), mirror, transport.output()]), idle_timeout_secs=None)
+
+        async def disconnected(*_: object) -> None:
+            await worker.cancel()
+
+        transport.add_event_handler(DISCONNECTED, disconnected)
+        runner = WorkerRunner(handle_sigint=False)
+        await runner.add_workers(worker)
+        await runner.run()
+        over.set()
+
+    config = uvicorn_config(app) if is_ours else uvicorn.Config(app, log_level="warning")
+    async with serving_app(config) as address:
+        async with Phone.calling(address) as phone:
+            for byte in range(4):
+                await phone.say(bytes([byte]) * 160, times=4)
+                if byte == 1:
+                    await phone.send({"event": "dtmf", "dtmf": {"digit": "5"}})
+                await phone.listen(frames=1)
+        await asyncio.wait_for(over.wait(), 10)
+    assert phone.heard == b"".join(bytes([byte]) * 640 for byte in range(4))
+    kinds = [type(frame) for frame in mirror.heard]
+    assert kinds == [MulawInputFrame, MulawInputFrame, InputDTMFFrame, MulawInputFrame, MulawInputFrame]
+    # Four frames, the key and the end; packets that come before the input reads are not taken directly.
+    assert len(messages) <= 6 + 4 if is_direct else len(messages) == 16 + 2
