@@ -38,6 +38,7 @@ from processors.stage import Stage
 from processors.transcription_frames import CALLER_FRAMES, WordFrames
 from processors.unanswered_frames import UnansweredFrames
 
+STEPS_A_TURN = 8  # then other tasks run; after each step, that took an iteration of the event loop
 MULAW_FRAMES_WITHOUT_PCM = 12  # a second without any PCM: the decoder is missing
 
 
@@ -210,10 +211,13 @@ class MoshiProcessor(AIService, Stage):
         return changed
 
     async def _push_outputs(self) -> None:
+        steps = 0
         try:
             async for step in self.session.outputs():
                 await self._push_step(step)
-                await asyncio.sleep(0)  # a user's own engine may never await anything
+                steps += 1
+                if steps % STEPS_A_TURN == 0:
+                    await asyncio.sleep(0)  # a user's own engine may never await anything
         except EngineFailed as error:
             await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
         except BUGS as error:  # ours, or from a user's own engine

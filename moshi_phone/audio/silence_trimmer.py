@@ -104,13 +104,13 @@ class SilenceTrimmer:
         excess_ms = self._margin.excess_ms(lead_ms, block_ms, jitter_ms)
         # Squared as floats: 16 bits would wrap around.
         powers = np.add.reduce(np.square(slices, dtype=np.float32), axis=1)
-        silent = (powers < _SILENT_RMS**2 * slice_samples).tolist()
+        silent = powers < _SILENT_RMS**2 * slice_samples
         if excess_ms < SLICE_MS and lead_ms <= MAX_LEAD_MS:  # as nearly always
-            for is_silent in silent:
-                self._quiet_slices = self._quiet_slices + 1 if is_silent else 0
+            last_loud = silent.tobytes().rfind(0)
+            self._quiet_slices = len(silent) - 1 - last_loud + (self._quiet_slices if last_loud < 0 else 0)
             return samples
         keep = np.ones(len(slices), np.bool_)
-        for index, is_silent in enumerate(silent):
+        for index, is_silent in enumerate(silent.tolist()):
             self._quiet_slices = self._quiet_slices + 1 if is_silent else 0
             in_pause = self._quiet_slices > _PAUSE_KEPT_SLICES
             if (in_pause and excess_ms >= SLICE_MS) or lead_ms > MAX_LEAD_MS:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pipecat.frames.frames import (
+    BotSpeakingFrame,
     EndFrame,
     ErrorFrame,
     Frame,
@@ -14,6 +15,7 @@ from pipecat.frames.frames import (
     InputAudioRawFrame,
     OutputAudioRawFrame,
     TextFrame,
+    TTSStartedFrame,
 )
 from pipecat.observers.base_observer import BaseObserver, FrameProcessed, FramePushed
 from pipecat.pipeline.pipeline import Pipeline
@@ -23,7 +25,7 @@ from pipecat.workers.runner import WorkerRunner
 
 from moshi_phone.testing.engine import FakeSession
 from pipelines.call_worker import CallWorker
-from processors.frames import EngineMetricsFrame, SendMetricsFrame
+from processors.frames import EngineMetricsFrame, MarkOutputFrame, SendMetricsFrame
 from processors.moshi import MoshiProcessor
 from processors.mulaw import MulawDecoder, MulawEncoder
 from processors.playout import PlayoutGovernor
@@ -34,7 +36,7 @@ from tests.support.logs import Logged
 HEARD = InputAudioRawFrame(bytes(1280), 8_000, num_channels=1)
 SAID = OutputAudioRawFrame(bytes(1280), 8_000, num_channels=1)
 MEASURED = EngineMetricsFrame(1.0, {}, 0, 0)
-FREQUENT = [HEARD, MEASURED, SAID]
+FREQUENT = [HEARD, MEASURED, SAID, MarkOutputFrame("m"), BotSpeakingFrame(), TTSStartedFrame()]
 
 
 class Seen(Stage):
@@ -105,19 +107,19 @@ async def test_frames_pass_in_order_with_observers_and_without(observers: list[B
     worker = worker_of(first, Seen(), last, observers=observers)
     assert worker.is_observed == bool(observers)
     text = TextFrame("hello")
-    await run(worker, [HEARD, text, MEASURED, SAID])
-    assert sorted(frame.id for frame in passed(last)) == sorted(f.id for f in (HEARD, text, MEASURED, SAID))
+    await run(worker, [HEARD, text, *FREQUENT[1:]])
+    assert sorted(frame.id for frame in passed(last)) == sorted(frame.id for frame in (text, *FREQUENT))
     assert [frame for frame in passed(last) if frame is not text] == [
         frame for frame in passed(first) if frame is not text
     ]
 
 
-async def test_an_observer_sees_audio_at_every_stage() -> None:
-    stages, observer = [Seen(), Seen()], Observer()
-    await run(worker_of(*stages, observers=[observer]), [SAID])
-    names = {stage.name for stage in stages}
-    assert names <= {name for name, frame in observer.pushed if frame is SAID}
-    assert names <= {name for name, frame in observer.processed if frame is SAID}
+async def test_an_observer_sees_frequent_frames_at_every_stage() -> None:
+    stages, observer = [Measured(), Measured()], Observer()
+    await run(worker_of(*stages, observers=[observer]), FREQUENT)
+    expected = {(stage.name, frame.id) for stage in stages for frame in FREQUENT}
+    assert expected <= {(name, frame.id) for name, frame in observer.pushed}
+    assert expected <= {(name, frame.id) for name, frame in observer.processed}
 
 
 async def test_an_observer_that_is_added_later_sees_what_comes_then() -> None:
