@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Literal
 
 import numpy as np
@@ -9,11 +10,14 @@ from loguru import logger
 from numpy.typing import NDArray
 
 from moshi_phone.audio.echo_canceller import DELAY_MS, AcousticEchoCanceller
+from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.conversation.echo import EchoDetector
 from moshi_phone.records.call_metrics import CallMetrics
 from processors.caller_filter import CallerFilter
 
 EchoMode = Literal["auto", "on", "off"]
+
+_PAST_SAMPLES = 4 * PHONE_RATE_HZ  # more than the canceller learns from
 
 
 class EchoPath:
@@ -26,36 +30,72 @@ class EchoPath:
         mode: ``auto`` cancels once an echo is found, ``on`` from the start, ``off`` never. The echo is
             measured in any mode.
         metrics: receives the delay and the loss found.
+
+    Attributes:
+        is_cancelling: whether the caller's audio goes through the canceller.
     """
 
     def __init__(self, mode: EchoMode = "auto", metrics: CallMetrics | None = None) -> None:
         self.canceller = AcousticEchoCanceller()
+        self.is_cancelling = mode == "on"
         self._mode = mode
         self._metrics = metrics or CallMetrics()
         self._detector = EchoDetector()  # runs in every mode
-        if mode == "on":
+        # Both voices, for the canceller to learn from. It gets them only when it is needed: some work in each
+        # frame costs several times as much as the same work at once.
+        self._past = deque[NDArray[np.int16]]()
+        self._ahead_samples = 0  # of both voices that the caller's stage has not passed on yet
+        if self.is_cancelling:
             self.canceller.start()
 
     def take(self, both: NDArray[np.int16]) -> None:
         """Process the next audio: int16 ``[n, 2]``, 8 kHz; the caller, and the bot as the caller hears it."""
         has_looked = self._detector.feed(both)
-        self.canceller.play(both[:, 1])
-        if has_looked or self.canceller.is_on:
+        if self.is_cancelling:
+            self.canceller.play(both[:, 1])
+        else:
+            self._past.append(both)
+            self._ahead_samples += len(both)
+        if has_looked or self.is_cancelling:
             self._update()
+
+    def pass_on(self, samples: int) -> None:
+        """Count the caller's samples that pass unchanged, while the echo is not cancelled."""
+        self._ahead_samples = max(0, self._ahead_samples - samples)
 
     def _update(self) -> None:
         self._metrics.echo_canceller_ms = DELAY_MS if self.canceller.is_on else 0.0
         self._metrics.echo_removed_db = self.canceller.removed_db
         self._metrics.echo_listened_s = self._detector.bot_s
         if (echo := self._detector.echo) is None:
+            self._forget()
             return
         if self._metrics.echo is None:  # the first time: log it once a call
             outcome = "it is cancelled" if self._mode != "off" else "it is not cancelled (--echo-cancel off)"
             logger.info("Echo {:.0f} ms late, {:.0f} dB down; {}", echo.delay_ms, echo.loss_db, outcome)
             self._metrics.echoing_calls = 1
         self._metrics.echo = echo
-        if self._mode != "off":
-            self.canceller.start(echo.delay_ms, echo.loss_db)  # again for each new estimate of the delay
+        if self._mode == "off":
+            self._forget()
+            return
+        if not self.is_cancelling:
+            self._hand_over()
+        self.canceller.start(echo.delay_ms, echo.loss_db)  # again for each new estimate of the delay
+
+    def _forget(self) -> None:
+        samples = sum(map(len, self._past))
+        while self._past and samples - len(self._past[0]) >= _PAST_SAMPLES:
+            samples -= len(self._past.popleft())
+
+    def _hand_over(self) -> None:
+        """Give the past to the canceller: what the stage has passed on, and what comes to it next."""
+        past = np.concatenate(self._past)
+        self._past.clear()
+        passed = max(0, len(past) - self._ahead_samples)
+        self.canceller.play(past[:passed, 1])
+        self.canceller.process(past[:passed, 0])
+        self.canceller.play(past[passed:, 1])
+        self.is_cancelling = True
 
     def close(self) -> None:
         """Do nothing: no state to release."""
@@ -74,6 +114,13 @@ class EchoCanceller(CallerFilter):
         super().__init__()
         self._path = path
 
+    def clean(self, audio: bytes) -> bytes:
+        """Return audio without the echo; the same bytes object while there is none."""
+        if self._path.is_cancelling:
+            return super().clean(audio)
+        self._path.pass_on(len(audio) // 2)
+        return audio
+
     def filter(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Remove the echo from the next audio; return the same array object while there is none."""
+        """Remove the echo from the next audio."""
         return self._path.canceller.process(samples)

@@ -101,7 +101,7 @@ class EchoDetector:
         self.bot_s = 0.0
         self._waiting: list[NDArray[np.int16]] = []  # less than is looked at, at the full rate
         self._waiting_samples = 0
-        self._blocks_at_once = 1
+        self._needed_samples = 2 * _BLOCK_SAMPLES  # one block, or those between two comparisons
         self._tail: Floats = np.zeros((2, _TAIL_SAMPLES), np.float32)
         # The last seconds of both sides, at half the rate.
         self._history = tuple(History(_HISTORY_SAMPLES, np.float32) for _ in range(2))
@@ -125,15 +125,11 @@ class EchoDetector:
         if self._waiting_samples < self._needed_samples:
             return False
         waiting = np.concatenate(self._waiting)
-        while len(waiting) >= self._needed_samples:
-            blocks, waiting = waiting[: self._needed_samples], waiting[self._needed_samples :]
-            self._look(blocks)
+        while (needed := self._needed_samples) <= len(waiting):
+            self._look(waiting[:needed])
+            waiting = waiting[needed:]
         self._waiting, self._waiting_samples = [waiting.copy()], len(waiting)
         return True
-
-    @property
-    def _needed_samples(self) -> int:
-        return 2 * _BLOCK_SAMPLES * self._blocks_at_once
 
     def _look(self, both: NDArray[np.int16]) -> None:
         samples = np.concatenate((self._tail, both.T), axis=1, dtype=np.float32)
@@ -152,13 +148,13 @@ class EchoDetector:
             if rms(said) > _MIN_LEVEL * heard_rms:
                 due = said, heard
                 self._skipped += 1
-        if due and self._skipped >= self._blocks_at_once:
+        if due and self._skipped >= len(both) // (2 * _BLOCK_SAMPLES):
             self._compare(*due)
             self.echo = self._judged(self._agreed() or self._emerged())
             self._looked_blocks += 1
             self._skipped = 0
         is_settled = self._looked_blocks >= _FIRST_BLOCKS and not self._may_be_echo()
-        self._blocks_at_once = _SKIPPED_BLOCKS if is_settled else 1
+        self._needed_samples = 2 * _BLOCK_SAMPLES * (_SKIPPED_BLOCKS if is_settled else 1)
 
     def _may_be_echo(self) -> bool:
         if self.echo is not None:  # only its delay is followed

@@ -7,6 +7,8 @@ import pytest
 from pipecat.frames.frames import InputAudioRawFrame, TextFrame
 from pipecat.tests.utils import run_test
 
+from moshi_phone.audio.echo_canceller import AcousticEchoCanceller
+from moshi_phone.conversation.echo import EchoDetector
 from moshi_phone.records.call_metrics import CallMetrics
 from processors.echo import EchoCanceller, EchoMode, EchoPath
 from tests.support.echoes import echo, on_the_phone, power_db, speech
@@ -42,6 +44,29 @@ async def test_the_echo_goes(mode: EchoMode, logged: Logged) -> None:
     assert metrics.echo_removed_db >= 20
     assert metrics.echo_listened_s >= 10
     assert logged.text.count("it is cancelled") == 1
+
+
+@pytest.mark.parametrize("frames_ahead", [1, 3])
+async def test_the_canceller_starts_as_if_it_had_heard_everything(frames_ahead: int) -> None:
+    """It gets the past only when an echo is found, also where the stage is some frames behind the tap."""
+    path, detector, canceller = EchoPath(), EchoDetector(), AcousticEchoCanceller()
+    stage = EchoCanceller(path)
+    bot = speech(6)
+    both = np.stack((on_the_phone(echo(bot, 250, 15)), on_the_phone(bot)), axis=1)
+    frames = both[: len(both) // PACKET_SAMPLES * PACKET_SAMPLES].reshape(-1, PACKET_SAMPLES, 2)
+    out, expected = [], []
+    for number, frame in enumerate(frames):
+        path.take(frame)
+        detector.feed(frame)
+        canceller.play(frame[:, 1])
+        if detector.echo:
+            canceller.start(detector.echo.delay_ms, detector.echo.loss_db)
+        if number + 1 >= frames_ahead:
+            near = frames[number + 1 - frames_ahead, :, 0]
+            out.append(np.frombuffer(stage.clean(near.tobytes()), "<i2"))
+            expected.append(canceller.process(near))
+    assert path.is_cancelling
+    assert np.array_equal(np.concatenate(out), np.concatenate(expected))
 
 
 async def test_off_only_measures(logged: Logged) -> None:
