@@ -68,8 +68,8 @@ class WordFrames:
         """
         yield from self._turn_ended()
         yield from self._bot(step.text, now_ns)
-        # A tuple comparison: False if the model has no such head.
-        turn_over = step.pause_probabilities[TURN_HEAD : TURN_HEAD + 1] > (TURN_PROBABILITY,)
+        pauses = step.pause_probabilities  # empty if the model has no such heads
+        turn_over = len(pauses) > TURN_HEAD and pauses[TURN_HEAD] > TURN_PROBABILITY
         yield from self._caller(step.caller_text, turn_over, heard_s, now_ns)
 
     def finish(self) -> Iterator[Frame]:

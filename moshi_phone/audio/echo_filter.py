@@ -25,7 +25,7 @@ _CHANGES = np.float32(1) - _STAYS * _STAYS
 _NOISE_MEMORY = np.float32(0.8)
 _BLOCKS_IN_FFT = np.float32(WINDOW_SAMPLES / BLOCK_SAMPLES)
 _TINY = np.float32(1e-9)
-_LEAST_GAIN = 0.02  # in power: what is taken for certain at the beginning is learnt slowly
+_MIN_GAIN = 0.02  # in power: what is taken for certain at the beginning is learnt slowly
 _GAIN_AGAIN = np.float32(0.2)
 _LEVEL_MEMORY = 0.9
 _WORSE = 1.2  # a filter that adds so much to what it should take away from is wrong ...
@@ -55,7 +55,7 @@ class EchoFilter:
     """
 
     def __init__(self, loss_db: float) -> None:
-        self._gain = np.float32(min(1.0, max(_LEAST_GAIN, 30 * 10 ** (-loss_db / 10))))
+        self._gain = np.float32(min(1.0, max(_MIN_GAIN, 30 * 10 ** (-loss_db / 10))))
         self._forget()
 
     def _forget(self) -> None:

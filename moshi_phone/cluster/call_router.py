@@ -48,7 +48,7 @@ PEER_SECS = 0.3
 
 _NO_SESSION = 503  # the HTTP status for it
 
-Judge = Callable[[IncomingCall], Awaitable[Refusal | None]]
+CheckCaller = Callable[[IncomingCall], Awaitable[Refusal | None]]
 """Returns the reason to refuse a call, or None to accept it."""
 
 
@@ -57,13 +57,13 @@ class CallRouter:
 
     Args:
         state: the gateway's own (``untaken_calls.gateway_state``): calls that no worker takes.
-        judge: decides which callers are accepted.
+        check_caller: decides which callers are accepted.
     """
 
-    def __init__(self, state: ServerState, judge: Judge) -> None:
+    def __init__(self, state: ServerState, check_caller: CheckCaller) -> None:
         self._state = state
         self._options = state.settings.calls
-        self._judge = judge
+        self._check_caller = check_caller
         self._load = WorkerLoad()
         self._silent = SilentWorkers()
         self._moved = MovedCalls()
@@ -122,7 +122,7 @@ class CallRouter:
     async def answer(self, call: IncomingCall) -> str:
         """Answer the webhook of a new call with TwiML."""
         sid, caller = call.call_sid, redact(call.from_)
-        if refusal := await self._judge(call):
+        if refusal := await self._check_caller(call):
             self.refusals.note(Where.WEBHOOK, refusal, call_sid=sid, peer=caller)
             not_taken(self._state, call, refused_as(refusal.cause), refusal.reason)
             return twiml.reject("rejected")
@@ -273,8 +273,8 @@ class CallRouter:
         if self.closing:
             return None
         deadline_s = time.monotonic() + LOOKING_SECS
-        for look_again in (False, True):
-            if look_again:  # the estimate may be stale: ask for reports before giving up
+        for is_refreshed in (False, True):
+            if is_refreshed:  # the estimates may be stale: without a session, ask all workers for reports
                 await self.refresh()
             while (name := self._load.pick()) and time.monotonic() < deadline_s:
                 if document := await self._try(name, sid, question, refused):
@@ -310,7 +310,7 @@ class CallRouter:
         self._load.assign(name)  # before the first await: another call may arrive meanwhile
         try:
             # Reserve first, with a short timeout: a dead worker must not cost a hook's timeout.
-            if refusal := await worker.hold(sid):
+            if refusal := await worker.reserve(sid):
                 refused.append(refusal)
             elif document := await question(worker):
                 logger.info("The call is routed to {}", name)

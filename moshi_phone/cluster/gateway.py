@@ -87,7 +87,7 @@ class LastAnswers:
 
 LOOK_SECS = 1.0
 """Interval at which each gateway requests the workers' reports."""
-JUDGE_SECS = 0.5
+ASK_SECS = 0.5
 OFFER_SECS = 10.0
 PORT, ADMIN_PORT = "port", "admin-port"
 """Names of the sockets that the command offers."""
@@ -120,7 +120,7 @@ class Gateway(RpcServer):
         self._looking: asyncio.Task[None] | None = None  # polls the workers
         self._opening = asyncio.Lock()  # only the first view opens the servers
         self.state = gateway_state(settings, self._address, name)
-        self.router = CallRouter(self.state, self._judge)
+        self.router = CallRouter(self.state, self._check_caller)
         self.stream_auth = StreamAuth.for_account(settings.twilio.auth_token, self._address)
         self.dashboard_auth = DashboardAuth(settings.web, self.is_public)
 
@@ -129,7 +129,7 @@ class Gateway(RpcServer):
         """Why no calls are taken, or None while they are."""
         return self._view.closing
 
-    async def look(self, view: ClusterView) -> None:
+    async def update_view(self, view: ClusterView) -> None:
         """Apply a new view. The first view opens the servers.
 
         Raises:
@@ -174,7 +174,7 @@ class Gateway(RpcServer):
         """Answer another gateway's request for the Calls page."""
         return await answer_page(HistorySource(self.state), method, arguments)
 
-    async def judge(self, from_: str, call_sid: str) -> Refusal | None:
+    async def check_caller(self, from_: str, call_sid: str) -> Refusal | None:
         """Return the reason to refuse a caller, or None to accept; counts the call."""
         return self._rules.refusal(from_, call_sid, asyncio.get_running_loop().time())
 
@@ -236,7 +236,7 @@ class Gateway(RpcServer):
         server = self._settings.server
         logger.info("Gateway {} answers at {}:{}", self.name, server.host, server.port)
 
-    async def _judge(self, call: IncomingCall) -> Refusal | None:
+    async def _check_caller(self, call: IncomingCall) -> Refusal | None:
         """Ask the first gateway: calls by number must be counted in one place."""
         for name, handle in self._view.gateways.items():
             # This gateway is the first that answers, or nothing is counted: decide here.
@@ -245,13 +245,13 @@ class Gateway(RpcServer):
             asker = RpcClient(name, self._transport(handle))
             try:
                 refusal: Refusal | None = await asker.ask(
-                    "judge", call.from_, call.call_sid, within_secs=JUDGE_SECS
+                    "check_caller", call.from_, call.call_sid, within_secs=ASK_SECS
                 )
             except RpcError as error:
                 logger.warning("Counting calls of one number: {}", error)
             else:
                 return refusal
-        return await self.judge(call.from_, call.call_sid)
+        return await self.check_caller(call.from_, call.call_sid)
 
     async def _keep_looking(self) -> None:
         while True:
@@ -265,7 +265,7 @@ class Gateway(RpcServer):
         async def ask(name: str, handle: Any) -> tuple[str, RefusalCounts] | None:
             asker = RpcClient(name, self._transport(handle))
             try:
-                return name, await asker.ask("refusals", within_secs=JUDGE_SECS)
+                return name, await asker.ask("refusals", within_secs=ASK_SECS)
             except RpcError:
                 return None
 

@@ -107,7 +107,7 @@ class Gateways:
 
     async def _tell(self, name: str, gateway: _ManagedGateway, view: ClusterView) -> None:
         try:
-            await gateway.asker.ask("look", view, within_secs=LOOK_SECS)
+            await gateway.asker.ask("update_view", view, within_secs=LOOK_SECS)
         except RpcError as error:
             # Logged once, not every second. A timeout is normal while a process starts.
             if gateway.answers or (

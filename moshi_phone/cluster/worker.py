@@ -91,7 +91,7 @@ class Worker(RpcServer):
         """See ``CallsSource``."""
         return await self._calls.running_calls() if self._calls else []
 
-    async def hold(self, call_sid: str) -> Refusal | None:
+    async def reserve(self, call_sid: str) -> Refusal | None:
         """Reserve a session for a call, or return the reason why there is none."""
         if leaves := self._leaves:
             return Refusal(RefusalCause.CLOSING, leaves)
@@ -102,7 +102,7 @@ class Worker(RpcServer):
     async def answer(self, call: IncomingCall) -> str | None:
         """Answer a new call with TwiML that connects to this worker; None if no session is free."""
         # Reserve the session before the hook request, which may take two seconds.
-        if self._state is None or await self.hold(call.call_sid):
+        if self._state is None or await self.reserve(call.call_sid):
             return None
         with self._routed.answering():
             document = await answer_call(call, self._state)
@@ -123,7 +123,7 @@ class Worker(RpcServer):
 
     async def import_call(self, call_sid: str, expected: PendingCall | None) -> str | None:
         """Take a call that returns from a transfer; return TwiML, or None if no session is free."""
-        if self._state is None or await self.hold(call_sid):
+        if self._state is None or await self.reserve(call_sid):
             return None
         if expected is not None:
             self._state.expected.add(call_sid, expected, self._state.clock())
@@ -149,7 +149,7 @@ class Worker(RpcServer):
             expected: the call's settings from its earlier worker; None if that worker is gone.
         """
         state = self._state
-        if state is None or await self.hold(call.call_sid):
+        if state is None or await self.reserve(call.call_sid):
             return None
         if expected is not None:
             state.next_steps.resume(call.call_sid, expected)
@@ -223,7 +223,7 @@ class Worker(RpcServer):
         Returns:
             The HTTP status; the token, or the reason for an error; and the stream's URL, or an empty string.
         """
-        if self._state is None or await self.hold(call_sid):
+        if self._state is None or await self.reserve(call_sid):
             return 503, "all sessions are taken", ""
         try:
             wanted = chosen(self._state, body, content_type)

@@ -71,9 +71,9 @@ class WorkerClient(RpcClient):
         report: WorkerReport = await self.ask("report", gateway_url, within_secs=within_secs)
         return report
 
-    async def hold(self, call_sid: str) -> Refusal | None:
-        """See ``Worker.hold``."""
-        refusal: Refusal | None = await self.ask("hold", call_sid, within_secs=SOON_SECS)
+    async def reserve(self, call_sid: str) -> Refusal | None:
+        """See ``Worker.reserve``."""
+        refusal: Refusal | None = await self.ask("reserve", call_sid, within_secs=SOON_SECS)
         return refusal
 
     async def answer(self, call: IncomingCall) -> str | None:

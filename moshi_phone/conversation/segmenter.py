@@ -30,7 +30,7 @@ WINDOW_S = WINDOW_SAMPLES / PHONE_RATE_HZ
 
 _SPEECH, _STILL_SPEECH = 0.5, 0.35  # Silero's own thresholds: to begin, and to go on
 _QUIET_WINDOWS = 3  # 96 ms without speech end a segment
-_SHORTEST_S = 0.064  # shorter sounds are clicks
+_MIN_SOUND_S = 0.064  # shorter sounds are clicks
 
 # Edges.
 _ABOVE_BACKGROUND_DB = 4.0  # five times the variation of 8 ms of steady noise
@@ -215,7 +215,7 @@ class SpeechSegmenter:
         assert self.open_since_s is not None  # noqa: S101 - the callers check this
         segment = Span(self.open_since_s, self._offset(self._last_slice) * SLICE_S)
         self.open_since_s = None
-        if segment.secs >= _SHORTEST_S:
+        if segment.secs >= _MIN_SOUND_S:
             self.segments.append(segment)
 
     def _edge_db(self) -> float:

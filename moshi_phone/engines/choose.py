@@ -117,11 +117,10 @@ def _moshi_or_parrot(options: EngineOptions) -> EngineChoice:
     gpu = unused_gpu()
     hint = f"to have Moshi on it: {nvidia.REMEDY}; " if gpu else ""
     if options.engine == "auto" and found is None:
+        no_accelerator = "because mlx finds no accelerator here (Metal or CUDA)"
         return EngineChoice(
             _parrot(options),
-            f"because mlx does not use this machine's {gpu}"
-            if gpu
-            else "because mlx finds no accelerator here (Metal or CUDA)",
+            f"because mlx does not use this machine's {gpu}" if gpu else no_accelerator,
             f"{hint}--engine moshi runs Moshi anyway; --engine parrot asks for the parrot",
             left_out=_left_out_by_parrot(options),
         )

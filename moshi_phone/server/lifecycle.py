@@ -168,7 +168,7 @@ async def _check_reach(
         TunnelFailed, TwilioError: one sentence that names the remedy.
     """
     if options.reach.tunnel:
-        find_program()
+        find_program()  # raises if it is not installed
 
     async def ask() -> None:
         if pointer is not None:

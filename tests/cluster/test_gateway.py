@@ -148,11 +148,11 @@ async def test_what_the_gateways_refuse_is_counted_with_them() -> None:
 async def test_a_cluster_that_is_overloaded_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     overload = Refusal(RefusalCause.OVERLOAD, "timers came 90 ms late")
 
-    async def hold(_: Worker, __: str) -> Refusal:
+    async def reserve(_: Worker, __: str) -> Refusal:
         return overload
 
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
-        monkeypatch.setattr(Worker, "hold", hold)
+        monkeypatch.setattr(Worker, "reserve", reserve)
         assert "busy" in await cluster.voice.call_in(TWIML, sid(1))
         process = cluster.gateways()[0]
         overloaded = ServerStatus(phase=Phase.READY, refusal="busy", load=LoadStatus(overloaded=True))

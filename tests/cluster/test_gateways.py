@@ -24,14 +24,14 @@ async def test_an_update_that_begins_while_gateways_are_told_closes_none_before_
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         telling, go_on = asyncio.Event(), asyncio.Event()
         slow = cluster.gateways()[0].runs
-        look = slow.look
+        update_view = slow.update_view
 
         async def look_slowly(view: ClusterView) -> None:
             telling.set()
             await go_on.wait()
-            await look(view)
+            await update_view(view)
 
-        monkeypatch.setattr(slow, "look", look_slowly)
+        monkeypatch.setattr(slow, "update_view", look_slowly)
         step = asyncio.create_task(cluster.manager.step())
         await telling.wait()
         cluster.manager.update()

@@ -110,10 +110,14 @@ class Connections:
         """Count a disconnection, and log the 1st, 10th, 100th …."""
         self.leave(connection)
         self.cut_off[cause] += 1
-        if str(self.cut_off[cause]).strip("0") == "1":  # an attacker must not be able to fill the log
+        if _is_power_of_ten(self.cut_off[cause]):  # an attacker must not be able to fill the log
             # Browsers open spare connections and leave them unused.
             level = "DEBUG" if cause == NO_REQUEST else "WARNING"
             logger.log(level, "Cut off a connection, because {}; {} so far", cause, self.cut_off[cause])
+
+
+def _is_power_of_ten(number: int) -> bool:
+    return str(number).rstrip("0") == "1"
 
 
 def _site(host: str | None) -> str | None:
