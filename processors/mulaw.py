@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from loguru import logger
-from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
-from pipecat.processors.frame_processor import FrameDirection
+from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame, StartFrame
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.transports.base_output import BaseOutputTransport
 
 from moshi_phone.audio import g711
 from moshi_phone.audio.formats import PHONE_RATE_HZ
@@ -52,6 +53,19 @@ class MulawEncoder(Stage):
                 return
             frame = encoded
         await self.push_frame(frame, direction)
+        if isinstance(frame, StartFrame) and (output := self._pcm_output()):
+            await self.push_error(
+                f"{output.name} expects PCM audio, and MulawEncoder() stands before it: only TwilioTransport "
+                "takes µ-law, pipelines.any_transport is the list for others",
+                force_treat_as_permanent=True,
+            )
+
+    def _pcm_output(self) -> FrameProcessor | None:
+        """Return the output that follows, if it takes no µ-law: it would discard the audio without a word."""
+        stage = self.next
+        while stage is not None and not isinstance(stage, BaseOutputTransport):
+            stage = stage.next
+        return stage if stage is not None and not getattr(stage, "takes_mulaw", False) else None
 
     def _encode(self, frame: OutputAudioRawFrame) -> MulawOutputFrame | None:
         if frame.num_channels != 1:

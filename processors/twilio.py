@@ -192,6 +192,9 @@ class TwilioTransport(BaseTransport):
         params: pipecat's, for its audio filters, mixer and volume. These are fixed: audio in both directions,
             8 kHz, mono, and no silence at the end.
 
+    Raises:
+        TypeError: if the serializer is another one, such as pipecat's own for Twilio.
+
     Attributes:
         wait_secs: returns how long to wait for another stream after this close code (RFC 6455, section 7.4);
             1000 if Twilio has ended the stream. By default 0, which ends the call.
@@ -200,6 +203,11 @@ class TwilioTransport(BaseTransport):
     def __init__(
         self, websocket: WebSocket, serializer: TwilioSerializer, params: TransportParams | None = None
     ) -> None:
+        if not isinstance(serializer, TwilioSerializer):
+            raise TypeError(
+                f"expected a TwilioSerializer (processors/twilio.py), got {type(serializer).__name__}: "
+                "pipecat's serializers belong into its FastAPIWebsocketTransport"
+            )
         super().__init__()
         self.wait_secs: Callable[[int], float] = lambda _: 0.0
         self._websocket = websocket

@@ -68,6 +68,7 @@ class TwilioOutput(BaseOutputTransport, Stage):
     """
 
     reads = (MeasurementFrame,)
+    takes_mulaw = True  # MulawEncoder looks for it
 
     def __init__(self, stream: StreamSocket, serializer: FrameSerializer, params: TransportParams) -> None:
         mixers = params.audio_out_mixer

@@ -10,7 +10,11 @@ from pipecat.frames.frames import (
     TextFrame,
     TTSAudioRawFrame,
 )
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.processors.logger import FrameLogger
 from pipecat.tests.utils import run_test
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
 
 from moshi_phone.audio import g711
 from processors.frames import MulawInputFrame, MulawOutputFrame
@@ -30,6 +34,15 @@ async def test_decoder_gives_phone_pcm() -> None:
     assert isinstance(heard, InputAudioRawFrame)
     assert (heard.sample_rate, heard.num_channels, heard.num_frames) == (8_000, 1, 256)
     assert heard.audio == g711.decode(CODES)
+
+
+async def test_encoder_before_an_output_that_takes_pcm_is_an_error() -> None:
+    """phone_call on a transport of pipecat's was a silent call, and nothing said why."""
+    output = BaseOutputTransport(TransportParams(audio_out_enabled=True))
+    _, errors = await run_test(Pipeline([MulawEncoder(), FrameLogger(), output]), frames_to_send=[])
+    (error,) = errors
+    assert isinstance(error, ErrorFrame)
+    assert "pipelines.any_transport is the list for others" in error.error
 
 
 async def test_encoder_gives_mulaw() -> None:

@@ -23,6 +23,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.serializers.twilio import TwilioFrameSerializer
 from pipecat.services.settings import LLMSettings
 
 from moshi_phone.engines.duplex import DuplexSession
@@ -141,6 +142,16 @@ def test_a_forgotten_stage_is_told_once(
     heard, _ = call(without(kind, nth), 5)
     assert logged.text.count(told) == 1
     assert loud_s(heard) == pytest.approx(secs, abs=0.2)
+
+
+def test_pipecat_s_serializer_is_not_for_this_transport() -> None:
+    """The call began, and a reading task that had failed left it silent."""
+    serializer: Any = TwilioFrameSerializer(
+        "MZ1", params=TwilioFrameSerializer.InputParams(auto_hang_up=False)
+    )
+    socket: Any = object()
+    with pytest.raises(TypeError, match="got TwilioFrameSerializer: pipecat's serializers belong into"):
+        TwilioTransport(socket, serializer)
 
 
 def test_client_connected_and_disconnected() -> None:
