@@ -176,39 +176,9 @@ async def run_on_transport(
 
 
 async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerState) -> None:
-    """Complete the parts from the options, assemble the pipeline, and run it to its end."""
-    options = state.settings.server
-    heading = call.heading(state.engine.name, state.history.mask)
-    control = CallControl(call, state)
-    playback = PlaybackEnd()
-    call.observations.consent = begin_consent(call, state)
-    call.observations.conversation = watch_conversation(call, state)
-    watches = [*action_monitors(call, state, control), playback]
-    echo = EchoPath(state.settings.calls.echo_cancel, call.observations.metrics)
-    taps = make_taps(
-        state.settings.taps,
-        call.file_name,
-        call.observations,
-        state.files,
-        heading,
-        watches=watches,
-        sinks=[echo],
-    )
-    tone = ToneOverlay()
-    worker = make(
-        replace(
-            parts,
-            inbound_taps=taps.inbound_taps,
-            # Before the taps: the recording must contain what the caller hears.
-            taps=[tone, *taps.taps] if state.settings.calls.call_limit_secs else taps.taps,
-            playout_lead_ms=options.playout_lead_ms,
-            hang_secs=state.settings.engine.hang_secs,
-            transfer=control.transfer,
-            echo=echo,
-            cleaners=caller_filters(state.settings.calls, call.observations.metrics),
-            options=parse_options(options.pipeline_option),
-        )
-    )
+    """Assemble the pipeline, and run it to its end."""
+    playback, tone = PlaybackEnd(), ToneOverlay()
+    worker = make(_complete(parts, call, state, playback, tone))
 
     async def on_pipeline_error(_: PipelineWorker, error: ErrorFrame) -> None:
         # A service retries, and reports when it cannot continue. A stage that raised has lost its frame.
@@ -236,6 +206,38 @@ async def _run(parts: CallParts, make: MakePipeline, call: Call, state: ServerSt
     finally:
         for watcher in watchers:
             watcher.cancel()
+
+
+def _complete(
+    parts: CallParts, call: Call, state: ServerState, playback: PlaybackEnd, tone: ToneOverlay
+) -> CallParts:
+    """Add the parts that the options ask for: taps, filters, and the call's control."""
+    settings, metrics = state.settings, call.observations.metrics
+    control = CallControl(call, state)
+    call.observations.consent = begin_consent(call, state)
+    call.observations.conversation = watch_conversation(call, state)
+    echo = EchoPath(settings.calls.echo_cancel, metrics)
+    taps = make_taps(
+        settings.taps,
+        call.file_name,
+        call.observations,
+        state.files,
+        call.heading(state.engine.name, state.history.mask),
+        watches=[*action_monitors(call, state, control), playback],
+        sinks=[echo],
+    )
+    return replace(
+        parts,
+        inbound_taps=taps.inbound_taps,
+        # Before the taps: the recording must contain what the caller hears.
+        taps=[tone, *taps.taps] if settings.calls.call_limit_secs else taps.taps,
+        playout_lead_ms=settings.server.playout_lead_ms,
+        hang_secs=settings.engine.hang_secs,
+        transfer=control.transfer,
+        echo=echo,
+        cleaners=caller_filters(settings.calls, metrics),
+        options=parse_options(settings.server.pipeline_option),
+    )
 
 
 def _settings() -> Settings:

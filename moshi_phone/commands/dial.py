@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -198,39 +199,39 @@ async def _dial_here(
         if status == ANSWERED:
             asyncio.get_running_loop().call_later(STREAM_SECS, warn_without_stream, call_sid)
 
-    with stop_signals() as stop:
-        try:
-            async with running_server(
-                listener,
-                stop,
-                options,
-                run_call,
-                on_status=on_status,
-            ) as state:
-                mail.check_engine(state.engine)
-                plan = _with_persona_of_number(plan, state, options.engine)
-                address = state.auth.address
-                url = address.wss(STREAM_PATH)
-                if url is None:
-                    raise Unusable("There is no public URL; set --public-url, or install cloudflared.")
-                here = replace(
-                    plan,
-                    stream_url=url,
-                    status_url=address.https(STATUS_PATH),
-                    next_url=address.https(next_path(0)),
-                )
-                try:
-                    dialler = Dialler(api, stop, _print, partial(_expect, plan, state), news)
-                    call = await _follow(here, state.auth.tokens, dialler)
-                    if call.status == COMPLETED and state.calls.find(call.sid) is None:
-                        _print(f"it was answered, but never connected: {_NO_STREAM}")
-                        return None
-                    return call
-                finally:
-                    await hang_up_all(state.calls, _print)
-                    await state.reviews.finished()
-        except Stopped:
-            return None
+    with stop_signals() as stop, suppress(Stopped):
+        async with running_server(listener, stop, options, run_call, on_status=on_status) as state:
+            mail.check_engine(state.engine)
+            plan = _at_this_server(_with_persona_of_number(plan, state, options.engine), state)
+            try:
+                dialler = Dialler(api, stop, _print, partial(_expect, plan, state), news)
+                call = await _follow(plan, state.auth.tokens, dialler)
+                if call.status == COMPLETED and state.calls.find(call.sid) is None:
+                    _print(f"it was answered, but never connected: {_NO_STREAM}")
+                    return None
+                return call
+            finally:
+                await hang_up_all(state.calls, _print)
+                await state.reviews.finished()
+    return None
+
+
+def _at_this_server(plan: CallPlan, state: ServerState) -> CallPlan:
+    """Let Twilio connect the call to this server.
+
+    Raises:
+        Unusable: without a public URL.
+    """
+    address = state.auth.address
+    url = address.wss(STREAM_PATH)
+    if url is None:
+        raise Unusable("There is no public URL; set --public-url, or install cloudflared.")
+    return replace(
+        plan,
+        stream_url=url,
+        status_url=address.https(STATUS_PATH),
+        next_url=address.https(next_path(0)),
+    )
 
 
 def _expect(plan: CallPlan, state: ServerState, call: PlacedCall) -> None:
