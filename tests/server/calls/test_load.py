@@ -8,6 +8,7 @@ import pytest
 
 from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.engines.parrot import ParrotEngine
+from moshi_phone.server.calls import load as load_module
 from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.load import EVERY_S, HIGH_LAG_S, LOW_LAG_S, WINDOW_S, Load, watch_load
 from moshi_phone.server.calls.state import ServerState
@@ -17,6 +18,12 @@ from tests.support.phone import start_message
 from tests.support.waiting import until
 
 SAMPLES = round(WINDOW_S / EVERY_S)
+
+
+@pytest.fixture(autouse=True)
+def _usual_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the limit that tests/conftest.py lifts."""
+    monkeypatch.setattr(load_module, "HIGH_LAG_S", HIGH_LAG_S)
 
 
 def loaded(lag_s: float, *, missed: float = 0.0, load: Load | None = None, samples: int = SAMPLES) -> Load:
