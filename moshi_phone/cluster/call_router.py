@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from loguru import logger
@@ -13,10 +12,8 @@ from loguru import logger
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.redact import redact
 from moshi_phone.access.refusal import Refusal, RefusalCause, Where
-from moshi_phone.cluster.lost_calls import redirect
-from moshi_phone.cluster.moved_calls import MovedCalls
+from moshi_phone.cluster.lost_calls import LostCalls
 from moshi_phone.cluster.rpc import RpcClient, RpcError
-from moshi_phone.cluster.silent_workers import SilentWorkers
 from moshi_phone.cluster.worker_client import SOON_SECS, WorkerClient, WorkerReport
 from moshi_phone.cluster.worker_load import WorkerLoad
 from moshi_phone.server.calls.call_rows import refused_as
@@ -65,8 +62,7 @@ class CallRouter:
         self._options = state.settings.calls
         self._check_caller = check_caller
         self._load = WorkerLoad()
-        self._silent = SilentWorkers()
-        self._moved = MovedCalls()
+        self.lost = LostCalls(state)
         self._workers: Mapping[str, WorkerClient] = {}  # by name; replaced with each view from the manager
         self._gateway_url: str | None = None
         self.reports: dict[str, WorkerReport] = {}  # the last report of each worker that answers
@@ -85,39 +81,12 @@ class CallRouter:
         """Replace the set of workers and the public URL of the webhooks."""
         self._workers, self._gateway_url = workers, gateway_url
         self._load.keep_only(set(workers))
-        self._silent.keep_only(set(workers))
+        self.lost.keep_only(set(workers))
         self.reports = {name: report for name, report in self.reports.items() if name in workers}
 
     async def refresh(self) -> None:
         """Request a report from every worker."""
         await asyncio.gather(*(self._look_at(worker) for worker in self._workers.values()))
-
-    @property
-    def in_doubt(self) -> bool:
-        """Whether to ask for reports again at once: a worker with calls has missed one request."""
-        return self._silent.in_doubt
-
-    def redirect_lost(self, *, is_first: bool) -> None:
-        """Redirect the phone calls of vanished workers through Twilio's API. Does not block.
-
-        Args:
-            is_first: whether this gateway is the one that does so.
-        """
-        lost = self._silent.take_lost(time.monotonic())
-        if lost and is_first:
-            self._run(self._redirect(lost))
-
-    async def _redirect(self, lost: dict[str, int]) -> None:
-        questions = [peer.ask("asked", list(lost), within_secs=SOON_SECS) for peer in self.peers]
-        answers = await asyncio.gather(*questions, return_exceptions=True)
-        heard = [one for one in answers if not isinstance(one, BaseException)]  # a failing one has not asked
-        asked = {sid for sids in (self.asked(list(lost)), *heard) for sid in sids}
-        if left := {sid: resumes for sid, resumes in lost.items() if sid not in asked}:
-            await redirect(left, self._state)
-
-    def asked(self, call_sids: Sequence[str]) -> list[str]:
-        """Return those of the calls about which Twilio has asked this gateway lately."""
-        return self._silent.asked(call_sids)
 
     async def answer(self, call: IncomingCall) -> str:
         """Answer the webhook of a new call with TwiML."""
@@ -175,13 +144,10 @@ class CallRouter:
             resumes: number of its streams that broke off before this one.
             held_secs: how long it has been on hold.
         """
-        self._silent.note_asked(call.call_sid, time.monotonic())
-        silent = list[str]()
+        self.lost.note_asked(call.call_sid)
+        silent = [name for name in self._workers if self.lost.has_vanished(name)]
 
         async def ask(worker: WorkerClient) -> str | PendingCall | None:
-            if self._silent.has_vanished(worker.name, time.monotonic()):
-                silent.append(worker.name)
-                return None  # the caller would wait for it
             try:
                 return await worker.next_step(call, resumes)
             except RpcError:
@@ -199,7 +165,7 @@ class CallRouter:
             return elsewhere
         expected = next((one for one in found if isinstance(one, PendingCall)), None)
         if document := await self._find(sid, lambda worker: worker.resume(call, resumes, expected), refused):
-            self._moved.note(sid, silent)
+            self.lost.note_moved(sid, silent)
             return document
         # No session is free: keep the caller on hold, and let Twilio ask again.
         if document := hold(resumes, held_secs, self._options, PublicAddress(self._gateway_url)):
@@ -216,12 +182,9 @@ class CallRouter:
     def note_status(self, call_sid: str, status: str) -> None:
         """Notify the workers of a call that has ended. Does not block."""
         if status in ENDED:
-            self._run(self._tell_hung_up(call_sid))
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+            telling = asyncio.create_task(self._tell_hung_up(call_sid))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
 
     async def _tell_hung_up(self, call_sid: str) -> None:
         asked = [worker.note_hung_up(call_sid) for worker in self._workers.values()]
@@ -246,9 +209,9 @@ class CallRouter:
 
     async def ask_all(self, question: Callable[[WorkerClient], Awaitable[T | None]]) -> list[T]:
         """Ask all workers concurrently; return the results that are not None. Failing workers are skipped."""
-        answers = await asyncio.gather(
-            *(question(worker) for worker in self._workers.values()), return_exceptions=True
-        )
+        # not those that have vanished: each caller would wait for them
+        present = [worker for name, worker in self._workers.items() if not self.lost.has_vanished(name)]
+        answers = await asyncio.gather(*(question(worker) for worker in present), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, RpcError):
                 raise answer
@@ -320,21 +283,14 @@ class CallRouter:
         self._load.mark_full(name)
         return None
 
-    async def _release(self, worker: WorkerClient, moved: list[str]) -> None:
-        logger.info("{} answers again; {} of its calls have moved", worker.name, len(moved))
-        with suppress(RpcError):  # its sessions end when nothing comes to them
-            await worker.release(moved)
-
     async def _look_at(self, worker: WorkerClient) -> None:
         try:
             report = await worker.report(self._gateway_url)
         except RpcError:
             self._load.update(worker.name, None)
-            self._silent.note_silence(worker.name)
+            self.lost.note_silence(worker.name)
             self.reports.pop(worker.name, None)
         else:
-            self._silent.note(worker.name, report.phone_calls, time.monotonic())
-            if moved := self._moved.take(worker.name, report.phone_calls):
-                self._run(self._release(worker, moved))
+            self.lost.note_report(worker, report)
             self._load.update(worker.name, report)
             self.reports[worker.name] = report

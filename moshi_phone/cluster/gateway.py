@@ -160,7 +160,7 @@ class Gateway(RpcServer):
 
     async def asked(self, call_sids: Sequence[str]) -> list[str]:
         """Return those of the calls about which Twilio has asked this gateway lately."""
-        return self.router.asked(call_sids)
+        return self.router.lost.asked(call_sids)
 
     async def note_transfer(self, call: IncomingCall, how: str) -> bool:
         """Enter and report the result of a transfer; return whether the call's row is here."""
@@ -255,9 +255,9 @@ class Gateway(RpcServer):
 
     async def _keep_looking(self) -> None:
         while True:
-            await asyncio.sleep(0 if self.router.in_doubt else LOOK_SECS)
+            await asyncio.sleep(0 if self.router.lost.in_doubt else LOOK_SECS)
             await asyncio.gather(self.router.refresh(), self._ask_peers())
-            self.router.redirect_lost(is_first=self._is_first)
+            self.router.lost.redirect(self.router.peers, is_first=self._is_first)
 
     async def _ask_peers(self) -> None:
         """Poll the other gateways' refusals: any gateway can be scraped, and reports for all."""

@@ -108,7 +108,7 @@ async def test_the_callers_of_a_machine_that_vanished_are_led_to_another_one(
     twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, asks: bool
 ) -> None:
     """Its sockets stay open, so Twilio does not ask; unless it does, and then it is told nothing more."""
-    monkeypatch.setattr("moshi_phone.cluster.silent_workers.SILENT_SECS", 0.3)
+    monkeypatch.setattr("moshi_phone.cluster.silent_workers.SILENT_SECS", 0.2)
     monkeypatch.setattr("moshi_phone.cluster.gateway.LOOK_SECS", 0.1)
     options = ClusterOptions(workers=2, gateways=2)
     async with local_cluster(options, of_account(twilio, tmp_path)) as cluster:
@@ -124,7 +124,7 @@ async def test_the_callers_of_a_machine_that_vanished_are_led_to_another_one(
             dead.alive = False
             if asks:
                 again = await cluster.voice.after(twiml, sid(1))
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(0.5)
             else:
                 await until(lambda: twilio.made("POST", "/Calls/"))
                 (told,) = twilio.made("POST", f"/Calls/{sid(1)}")
@@ -133,7 +133,6 @@ async def test_the_callers_of_a_machine_that_vanished_are_led_to_another_one(
                 assert "next_step" not in dead.unanswered, "nobody waits for it"
             async with calling(cluster, again):
                 assert worker_of(again) == worker_of(other)
-                await asyncio.sleep(0.5)
                 dead.alive = True
                 (left,) = (state := state_of(cluster, twiml)).calls.running
                 await until(lambda: not state.calls.running)
