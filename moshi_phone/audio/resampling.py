@@ -46,8 +46,8 @@ class StreamResampler:
         self._up, self.down = ratio.numerator, ratio.denominator
         taps = low_pass(max(self._up, self.down))
         self._filter = taps[:, np.newaxis] if self._up == 1 else _bank(taps, self._up)
-        self._history = np.zeros(len(self._filter) - 1, np.float32)
-        self._piece = self.down * _PIECE_SAMPLES
+        self._history = np.zeros(len(self._filter) - 1, np.float32)  # end of the input, for the next block
+        self._piece = self.down * _PIECE_SAMPLES  # input processed at a time
         self._matrix = _matrix(self._filter, self.down) if 1 in (self._up, self.down) else None
         self.lag_ms = 1000 * (taps.size - 1) / 2 / (in_hz * self._up)
 

@@ -61,7 +61,7 @@ class CallRouter:
         self._state = state
         self._options = state.settings.calls
         self._check_caller = check_caller
-        self._load = WorkerLoad()
+        self._load = WorkerLoad()  # estimates of free sessions, from reports and own assignments
         self.lost = LostCalls(state)
         self._workers: Mapping[str, WorkerClient] = {}  # by name; replaced with each view from the manager
         self._gateway_url: str | None = None

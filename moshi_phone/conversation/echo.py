@@ -102,14 +102,16 @@ class EchoDetector:
         self._waiting: list[NDArray[np.int16]] = []  # less than is looked at, at the full rate
         self._waiting_samples = 0
         self._needed_samples = 2 * _BLOCK_SAMPLES  # one block, or those between two comparisons
+        # End of the processed audio at the full rate: the low-pass filter of the next block begins there.
         self._tail: Floats = np.zeros((2, _TAIL_SAMPLES), np.float32)
         # The last seconds of both sides, at half the rate.
         self._history = tuple(History(_HISTORY_SAMPLES, np.float32) for _ in range(2))
         self._blocks: deque[_Block] = deque(maxlen=_KEPT_BLOCKS)
+        # Weighted sum of the blocks' correlations, by delay, and the sum of their weights.
         self._sum: Floats = np.zeros(_MAX_DELAY_SAMPLES + 1, np.float32)
         self._weight = 0.0
         self._peaks: deque[tuple[int, float]] = deque(maxlen=_CLEAR_SUMS)  # of the sum: delay, clearness
-        self._looked_blocks = 0
+        self._looked_blocks = 0  # all blocks compared so far
         self._skipped = 0  # blocks that could have been looked at since the last one that was
         self._verdict = _Verdict(0, None)
         self._verdict_blocks = 0

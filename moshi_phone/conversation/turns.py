@@ -58,6 +58,8 @@ class _Undecided(Exception):
 
 
 class _Finder:
+    """Walks through the caller's turns; see ``find_events``."""
+
     def __init__(self, voices: Voices, after_s: float) -> None:
         self._segments = voices.caller[bisect_right(voices.caller, after_s, key=_begin_s) :]
         self._caller = bridged(self._segments, CALLER_BRIDGE_S)

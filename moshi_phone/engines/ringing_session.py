@@ -35,9 +35,9 @@ class RingingSession(DuplexSession):
     def __init__(self, opening: Callable[[], Awaitable[DuplexSession]], *, listens: bool = False) -> None:
         self._listens = listens
         self._session: DuplexSession | None = None  # the engine's own, once it is loaded
-        self._steps = StepQueue()
+        self._steps = StepQueue()  # of the tone, then of the engine's session
         self._rung_samples = 0  # position in the ringback tone, whose cadence spans frames
-        self._closed = False
+        self._closed = False  # an engine's session that comes later is closed at once
         self._opening = asyncio.ensure_future(self._open(opening))
 
     @property

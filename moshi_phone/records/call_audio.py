@@ -47,8 +47,8 @@ class CallAudio:
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
         # One converter for each side: each has filter state.
         self._said, self._heard = _ToRate(rate_hz), _ToRate(rate_hz)
-        self._timeline = Timeline(rate_hz)
-        self._is_over = False
+        self._timeline = Timeline(rate_hz)  # gives both sides' audio in order of time
+        self._is_over = False  # audio that comes later is ignored
 
     def said(self, samples: NDArray[np.int16], rate_hz: int = PHONE_RATE_HZ) -> None:
         """Add the caller's next audio, int16 ``[n]``, mono."""

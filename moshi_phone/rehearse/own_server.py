@@ -51,7 +51,7 @@ class OwnServer:
         self.password = secrets.token_hex(16)
         self.ready_s = 0.0  # duration of its start
         self._say = say
-        self._is_ready = False
+        self._is_ready = False  # until then, all of its log is shown
         self._shows = True  # whether the last log line was shown; lines of a traceback follow it
         # Explicit values, some empty, override the user's environment and .env.
         self._settings = {

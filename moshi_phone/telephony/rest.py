@@ -89,7 +89,7 @@ class TwilioApi:
     ) -> None:
         self.account_sid = account_sid
         self._client = make_client(account_sid, auth_token, api_url)
-        self._requests = Requests(sleep)
+        self._requests = Requests(sleep)  # retries; runs the client, which blocks, in threads
         self._ask = self._requests.ask
 
     async def check_account(self) -> str:

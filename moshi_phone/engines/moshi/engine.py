@@ -77,7 +77,7 @@ class MoshiEngine(DuplexEngine):
             Sampling(options.audio_temperature, options.audio_top_k),
         )
         self.supported_overrides = frozenset({"greeting", "temperature"})  # until the weights are known
-        self.greetings = RecordedGreetings()
+        self.greetings = RecordedGreetings()  # filled by the start, then only read
         self._options = options
         self._hang_s = HANG_SHARE * options.hang_secs if hang_s is None else hang_s
         self._give_up_ms = give_up_ms

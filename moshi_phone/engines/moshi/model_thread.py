@@ -137,14 +137,14 @@ class ModelThread:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock  # a test's own clock decides what counts as hung
-        self._jobs = JobQueue()
-        self._stopping = False
-        self._lock = threading.Condition()  # guards all of these; notified when a job is added
-        self._current: list[Job] = []  # the jobs of now
-        self._since = 0.0  # when it began
+        self._jobs = JobQueue()  # guarded by the lock, like everything below
+        self._stopping = False  # the thread ends once the queue is empty
+        self._lock = threading.Condition()  # notified when a job is added
+        self._current: list[Job] = []  # the running jobs: one, or a batch
+        self._since = 0.0  # when they began
         self._looked_s = 0.0  # when a hang was last checked for
-        self._is_extended = False  # whether its job has been given one more period
-        self._generation = 0  # of the thread at work; an abandoned one sees that it is not its own
+        self._is_extended = False  # whether the running jobs have had one more period
+        self._generation = 0  # of the current thread: an abandoned thread has an older one, and stops
         self._resting = threading.Event()  # set when the last thread has emptied the queue
         self._start_thread()
 

@@ -38,13 +38,13 @@ class Recovery:
         self._try_model = try_model
         self._patience_s = patience_s
         self._run_later = run_later
-        # ``begin`` comes from any thread, the trials from the model's, close() from the loop.
+        # Guards all below: begin() comes from any thread, the trials from the model's, close() from the loop.
         self._lock = threading.Lock()
-        self._pauses = ExponentialBackoff()
+        self._pauses = ExponentialBackoff()  # between trials
         self._error: str | None = None  # set while the engine is out of service
         # Ends the pause before the next trial; set only after a failed one.
         self._cancel: Cancel | None = None
-        self._closed = False
+        self._closed = False  # no further trial is scheduled
 
     @property
     def error(self) -> str | None:

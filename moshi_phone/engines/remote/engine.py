@@ -83,7 +83,7 @@ class RemoteEngine(DuplexEngine):
         tls = make_tls(options.server_ca, insecure=options.server_insecure) if encrypted else None
         self._access = Access(options.server_token, tls)
         self._pool = BackendPool(servers, options.calls_per_server)
-        self._sessions: set[RemoteSession] = set()
+        self._sessions: set[RemoteSession] = set()  # running ones; used on the event loop only, like the pool
         self._probe = probe
         self._coder = coder or ThreadPoolExecutor(CODER_THREADS, thread_name_prefix="opus")
         self._watching: asyncio.Task[None] | None = None  # from a successful start to the stop

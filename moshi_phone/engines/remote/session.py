@@ -86,8 +86,8 @@ class RemoteSession(DuplexSession):
         self._wait_secs = wait_secs
         self._coder = coder
         self._loop = asyncio.get_running_loop()
-        self._encoder = OpusEncoder()
-        self._decoder = OpusDecoder()
+        self._encoder = OpusEncoder()  # used by one task of the executor at a time
+        self._decoder = OpusDecoder()  # used on the event loop
         self._flow = SendWindow()  # decides when to send the next frame
         self._to_send = asyncio.Event()  # set when the window may have opened
         self._steps = StepQueue()  # all of this is the event loop's own: only Opus runs in threads

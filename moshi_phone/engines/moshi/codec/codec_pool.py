@@ -58,7 +58,7 @@ class MimiPool:
         self._lent_spares: set[Mimi] = set()  # the spares among them: they must not take the calls' codecs
         self._lock = threading.Condition()  # guards all of these; calls' threads return codecs
         self._wanted = 0  # replacements being loaded, one after the other
-        self._pauses = ExponentialBackoff()
+        self._pauses = ExponentialBackoff()  # between failed attempts to load one
         self._cancel: Cancel | None = None  # ends the pause before the next attempt
         self._closed = False  # set by close(): nothing is loaded any more
         self._threads: list[threading.Thread] = []  # threads inside Rust, which close() waits for

@@ -78,7 +78,7 @@ class CodecStages:
         self._to_decode: queue.SimpleQueue[tuple[CallerFrame, LanguageStep] | None] = queue.SimpleQueue()
         # Guards everything below, which the event loop, the codecs' threads and the model's share.
         self._changed = threading.Condition()
-        self._backlog = Backlog()
+        self._backlog = Backlog()  # frames that are not decoded yet
         self._answered_frames = 0  # whose steps are on their way from the decoder's thread to ``give``
         self._begun = False  # once the model's session exists
         self._ended = False  # never unset

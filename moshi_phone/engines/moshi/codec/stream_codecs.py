@@ -49,8 +49,9 @@ class _StreamCodec(Generic[FrameT, ResultT]):
         self._prime = prime
         self._mimi = pool.take()  # the one in use; replaced between two frames
         self._recent: deque[FrameT] = deque(maxlen=priming_frames)  # for priming a spare
+        # Frames of the codec's life after which the next handover begins.
         self._due_at_frames = round(pool.handover_frames * first_share)
-        self._handover: Handover[FrameT] | None = None
+        self._handover: Handover[FrameT] | None = None  # in progress, or None
         self._handover_frames = 0  # since the handover began
 
     def release(self) -> None:

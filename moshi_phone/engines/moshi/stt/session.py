@@ -43,13 +43,14 @@ class ListeningSession:
             )
         self._model = model
         self._codebooks = config.audio_codebooks
+        # None once the session is closed.
         self._rings: list[RingKVCache] | None = [
             RingKVCache(context or config.transformer.context) for _ in model.transformer.layers
         ]
         self._position = 0  # the next to read; counted only when its step has succeeded
         # The last text token, an input of the next position; at first the start token.
         self._text_token = config.text_out_vocab_size
-        self._extra_heads = np.zeros((0, 0), np.float32)
+        self._extra_heads = np.zeros((0, 0), np.float32)  # of the last step
         start = np.full(self._codebooks, config.audio_padding_token, np.uint32)
         results_or_raise(transcribe_together([self], [start]))
 

@@ -124,8 +124,8 @@ class TranscriptionWorker:
         self._final_silence = final_silence
         self._limit_frames = WAITING_FRAMES + len(silence)  # the silence waits in the same queue at first
         self._text: list[CallerText] = []  # since the last take(), as are the two below
-        self._pause_probabilities: tuple[float, ...] = ()
-        self._step_ms: float | None = None
+        self._pause_probabilities: tuple[float, ...] = ()  # of the last step
+        self._step_ms: float | None = None  # its duration
         self._recent_ms: deque[float] = deque(maxlen=RECENT_STEPS)  # durations, to predict the next step's
         # Factor on the predicted duration; falls with each skipped frame until a step is tried.
         self._doubt = 1.0
