@@ -16,7 +16,7 @@ from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
 from processors.frames import MarkInputFrame, MarkOutputFrame, PlayoutMetricsFrame, StreamResumedFrame
 from processors.stage import Stage
 
-MAX_SURPLUS_S = 5.0  # of speech over elapsed time; a single engine catches up at most after a stall
+MAX_SURPLUS_S = 5.0  # of speech, over the time since the first; one engine makes none
 
 
 class PlayoutGovernor(Stage):
@@ -44,7 +44,8 @@ class PlayoutGovernor(Stage):
         super().__init__(**kwargs)
         self.playout = PlayoutControl(target_ms)  # all accounting; this stage only translates frames
         self._now_s = now_s or (lambda: asyncio.get_running_loop().time())
-        self._received_until_s = 0.0  # time at which the speech received so far ends, played without pauses
+        self._since_s: float | None = None  # time of the first speech
+        self._received_s = 0.0  # length of all speech
         self._told = False  # whether a second source of speech was logged
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -77,8 +78,9 @@ class PlayoutGovernor(Stage):
         await self._mark(now_s)
 
     def _expect_one_source(self, speech_s: float, now_s: float) -> None:
-        self._received_until_s = max(self._received_until_s, now_s) + speech_s
-        if self._received_until_s - now_s > MAX_SURPLUS_S and not self._told:
+        self._since_s = now_s if self._since_s is None else self._since_s
+        self._received_s += speech_s
+        if self._received_s - (now_s - self._since_s) > MAX_SURPLUS_S and not self._told:
             self._told = True
             logger.warning(
                 "Continuous speech arrives faster than it can be played, so most of it is dropped: only one "

@@ -3,11 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pipecat.frames.frames import OutputAudioRawFrame, SpeechOutputAudioRawFrame, TextFrame
+from pipecat.frames.frames import Frame, OutputAudioRawFrame, SpeechOutputAudioRawFrame, TextFrame
+from pipecat.processors.frame_processor import FrameDirection
 from pipecat.tests.utils import run_test
 
 from processors.frames import MarkInputFrame, MarkOutputFrame, PlayoutMetricsFrame
 from processors.playout import PlayoutGovernor
+from tests.support.logs import Logged
 
 SPEECH = np.random.default_rng(0).normal(0, 3_000, 640).astype(np.int16)
 SILENCE = np.random.default_rng(1).normal(0, 20, 640).astype(np.int16)  # a quiet room, not digital zero
@@ -47,6 +49,22 @@ async def test_governor_sends_a_mark_at_the_start_and_behind_the_first_audio() -
     assert marks == ["played-1", "played-2", "played-3"]
     leads_ms = [frame.lead_ms for frame in frames if isinstance(frame, PlayoutMetricsFrame)]
     assert leads_ms == [0, pytest.approx(80)]
+
+
+@pytest.mark.parametrize(("gap_s", "is_told"), [(12.0, False), (0.0, True)])
+async def test_speech_in_a_burst_has_two_sources_unless_a_stall_precedes_it(
+    gap_s: float, *, is_told: bool, logged: Logged
+) -> None:
+    clock = Clock()
+
+    class Late(PlayoutGovernor):
+        async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+            await super().process_frame(frame, direction)
+            clock.now_s += gap_s if isinstance(frame, TextFrame) else 0.0
+
+    sent = [audio(SPEECH), TextFrame("stalls"), *(audio(SPEECH) for _ in range(125))]
+    await run_test(Late(now_s=clock), frames_to_send=sent)
+    assert ("only one MoshiProcessor may speak" in logged.text) is is_told
 
 
 async def test_governor_trims_what_came_too_early_and_says_so() -> None:
