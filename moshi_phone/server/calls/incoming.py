@@ -135,7 +135,7 @@ def refuse(
     return document or twiml.reject("busy")
 
 
-def expect_wishes(start: Start, state: ServerState) -> None:
+def expect_overrides(start: Start, state: ServerState) -> None:
     """Store the persona and voice in a stream's parameters, which its token authenticates.
 
     Another process of ours that dials a call for this server sets them. Without a token they are ignored.

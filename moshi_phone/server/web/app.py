@@ -11,7 +11,7 @@ from loguru import logger
 
 from moshi_phone.access.public_address import STREAM_PATH
 from moshi_phone.server.calls.draining import hang_up_all
-from moshi_phone.server.calls.incoming import after_message, after_transfer, answer_call, expect_wishes
+from moshi_phone.server.calls.incoming import after_message, after_transfer, answer_call, expect_overrides
 from moshi_phone.server.calls.next_step import next_step, note_hung_up
 from moshi_phone.server.calls.not_taken import no_stream
 from moshi_phone.server.calls.state import RunCall, ServerState
@@ -38,22 +38,12 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
         run_call: runs one call to its end (``bot.run_call``).
         on_status: called with the call's SID and each status that Twilio reports.
     """
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with watching(state.engine):  # ends before the engine is stopped, which is no change of health
-            yield
-        if state.calls.closing is None:  # stopped without a drain, which would have ended the calls
-            await hang_up_all(state.calls, logger.info)
-
-    app, calls = bare_app("Moshi on the phone", lifespan=lifespan), LocalCalls(state)
-    check = state.dashboard_auth.check
+    app = bare_app("Moshi on the phone", lifespan=lambda _: _running(state))
+    calls, check = LocalCalls(state), state.dashboard_auth.check
 
     def note_status(call_sid: str, status: str) -> None:
-        if status in ENDED:  # before its stream came, or while a transfer rang: the caller has gone
-            note_hung_up(call_sid, state)
-            no_stream(state, call_sid, "the call ended before its audio came")
-            state.reports.transferred(state.outbox, call_sid, state.history.find(call_sid))
+        if status in ENDED:
+            _note_end(call_sid, state)
         if on_status:
             on_status(call_sid, status)
 
@@ -84,11 +74,26 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
             # raises StreamRefused
             state.auth.admit(start.call_sid, start.custom_parameters, websocket.headers, peer)
             state.reservations.release(start.call_sid)  # the stream is here and takes a session itself
-            expect_wishes(start, state)
+            expect_overrides(start, state)
 
         await handle_stream(websocket, state, run_call, admit)
 
     return app
+
+
+@asynccontextmanager
+async def _running(state: ServerState) -> AsyncIterator[None]:
+    async with watching(state.engine):  # ends before the engine is stopped, which is no change of health
+        yield
+    if state.calls.closing is None:  # stopped without a drain, which would have ended the calls
+        await hang_up_all(state.calls, logger.info)
+
+
+def _note_end(call_sid: str, state: ServerState) -> None:
+    """Record the end of a phone call whose stream has not come, or whose transfer rings: the caller left."""
+    note_hung_up(call_sid, state)
+    no_stream(state, call_sid, "the call ended before its audio came")
+    state.reports.transferred(state.outbox, call_sid, state.history.find(call_sid))
 
 
 def _answers(state: ServerState) -> CallAnswers:
