@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
+from loguru import logger
+from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame, StartFrame
 from pipecat.processors.frame_processor import FrameDirection
 
 from moshi_phone.audio import pcm
@@ -88,3 +89,22 @@ class Resampler(Stage):
             resampled.transport_source = frame.transport_source
             frame = resampled
         await self.push_frame(frame, direction)
+        if isinstance(frame, StartFrame):
+            self._expect_no_fixed_rate()
+
+    def _expect_no_fixed_rate(self) -> None:
+        """Warn of pipecat's recognizers behind this stage: they take all audio as of the transport's rate."""
+        worker = getattr(self._worker, "params", None)
+        if worker is None or worker.audio_in_sample_rate != self._in_hz:
+            return
+        stage = self.next
+        while stage is not None and not isinstance(stage, Resampler):
+            if hasattr(stage, "run_stt") or getattr(stage, "_vad_controller", None) is not None:
+                logger.warning(
+                    "{0} takes {1} Hz, the transport's rate, and gets {2} Hz; put it before "
+                    "Resampler({1}, {2})",
+                    stage.name,
+                    self._in_hz,
+                    self._out_hz,
+                )
+            stage = stage.next

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipecat.audio.filters.base_audio_filter import BaseAudioFilter
 from pipecat.audio.mixers.soundfile_mixer import SoundfileMixer
 from pipecat.audio.resamplers.soxr_stream_resampler import SOXRStreamAudioResampler
+from pipecat.audio.vad.vad_analyzer import VADAnalyzer
 from pipecat.frames.frames import (
     FilterControlFrame,
     Frame,
@@ -41,6 +42,7 @@ from processors.twilio import TwilioTransport
 from tests.processors.passing import Passing
 from tests.processors.pipecat_line import TWO, Talker, phone_line, strength
 from tests.processors.simulated_line import call, loud_s, tone
+from tests.support.logs import Logged
 
 
 class SoxrStage(FrameProcessor):
@@ -94,6 +96,26 @@ class AtOnce(Executor):
         done: Future[Any] = Future()
         done.set_result(fn(*args, **kwargs))
         return done
+
+
+@pytest.mark.parametrize("place", ["at_8_khz", "before"])
+def test_a_detector_of_a_fixed_rate_behind_the_resampler_is_told(place: str, logged: Logged) -> None:
+    """It took 24 kHz for 8, and nothing said why no turn was ever found. An STT does the same."""
+
+    class Anything(VADAnalyzer):
+        def num_frames_required(self) -> int:
+            return 256
+
+        def voice_confidence(self, buffer: bytes) -> float:
+            return 0.0
+
+    def detector() -> FrameProcessor:
+        analyzer = Anything()
+        analyzer._executor = AtOnce()  # type: ignore[assignment]
+        return VADProcessor(vad_analyzer=analyzer)
+
+    call(lambda t: phone_line(t, Talker(), **{place: [detector()]}), 1)
+    assert ("put it before Resampler(8000, 24000)" in logged.text) is (place == "before")
 
 
 def test_vad_processor() -> None:
