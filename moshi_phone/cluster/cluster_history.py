@@ -1,13 +1,15 @@
 """``CallsPage`` over all processes of a cluster, for a gateway's routes.
 
 Rows are in the memory of the process that entered them, and with ``--calls-db`` in the database of its
-machine. Recordings are files of the worker's machine, which sends them piece by piece.
+machine, which a gateway searches as well. Recordings are files of the worker's machine, which sends them
+piece by piece.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -56,8 +58,17 @@ class ClusterHistory:
 
     async def find(self, search: CallSearch) -> dict[str, Any]:
         """See ``CallsPage``."""
-        rows: list[list[CallRow]] = [rows for _, rows in await self._ask_all("rows_in_memory")]
-        return await self._own.find(search, list(chain.from_iterable(rows)))
+        wider = replace(search, limit=search.limit + 1)  # one more row shows whether there is another page
+        in_memory, stored = await asyncio.gather(
+            self._ask_all("rows_in_memory"), self._ask_all("stored_rows", wider, self._own.database)
+        )
+        # Workers on one machine have the same database.
+        by_database: dict[str, tuple[list[CallRow], int]] = {
+            database: (rows, total) for _, (database, rows, total) in stored
+        }
+        rows: list[CallRow] = [row for rows, _ in by_database.values() for row in rows]
+        found = await self._own.find(search, [*rows, *(row for _, rows in in_memory for row in rows)])
+        return found | {"total": found["total"] + sum(total for _, total in by_database.values())}
 
     async def running(self) -> dict[str, Any]:
         """See ``CallsPage``."""
@@ -124,10 +135,10 @@ class ClusterHistory:
         return await getattr(self._own, method)(row_id, *arguments)
 
     async def _owner(self, row_id: str) -> RpcClient | None:
-        """Return the process that has the row in memory; None for this one."""
+        """Return the process that has the row in memory or on another machine; None for this one."""
         if await self._own.has_row(row_id):
             return None
-        found = await self._ask_all("has_row", row_id)
+        found = await self._ask_all("has_row", row_id, self._own.database)
         return next((owner for owner, has_row in found if has_row), None)
 
     async def _ask_all(
@@ -154,7 +165,7 @@ class ClusterHistory:
 
     async def _file_at(self, owner: RpcClient, row_id: str, number: int | None) -> Path | RemoteFile:
         """Return a file of another process: its path if it is on this machine, too."""
-        name, size = await self._ask(owner, "stored", row_id, number)
+        name, size = await self._ask(owner, "path_and_size", row_id, number)
         if await self._own.on_disk(lambda: size_of(Path(name))) == size:
             return Path(name)
 

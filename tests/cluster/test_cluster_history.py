@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
+import soundfile
 
 from moshi_phone.access.options import WebOptions
 from moshi_phone.cluster.options import ClusterOptions
+from moshi_phone.records.call_row import CallRow
+from moshi_phone.records.call_store import CallStore
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.state import ServerState
 from tests.cluster.local_cluster import LocalCluster, local_cluster, settings
@@ -141,6 +145,46 @@ async def test_recordings_of_another_machine_are_sent_piece_by_piece(
         assert (status, levels["secs"] > 0) == (200, True)
         assert (await browser.get(f"{call}/recordings/7"))[0] == 404
         assert (await browser.get(f"{call}/picture"))[0] == 404
+
+
+async def test_a_database_of_another_machine_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has calls that no process has in memory any more; a worker there reads it and its files."""
+    monkeypatch.setattr("moshi_phone.cluster.cluster_history.size_of", lambda _: None)
+    (there := tmp_path / "there").mkdir()
+    recording = there / "2026-01-01T00-00-00Z-CA1.wav"
+    soundfile.write(recording, np.zeros((8_000, 2)), 8_000, subtype="PCM_16")
+    store = CallStore(there / "calls.db")
+    store.start()
+    for number in range(3):
+        files = {"recording": str(recording)} if number == 2 else {}
+        at = f"2026-01-01T00:00:0{number}.000Z"
+        store.put(CallRow(id=f"old{number}", began_at=at, ended_at=at, files=files))
+    assert store.flush(10)
+    taps = TapOptions(calls_db=tmp_path / "calls.db")
+    of = settings(taps=taps, web=WebOptions(web=True, web_password=PASSWORD))
+    async with local_cluster(ClusterOptions(workers=2), of) as cluster, with_password() as http:
+        browser = Browser(cluster, http)
+        async with AsyncExitStack() as calls:
+            await fill(cluster, calls)
+        await until(lambda: not any(state.calls.running for state in states(cluster)))
+        state = states(cluster)[0]
+        kept, state.history.store = state.history.store, store
+        _, told = await browser.get("calls", limit="3")
+        assert (told["total"], told["more"]) == (5, True)
+        assert [call["id"] for call in told["calls"][2:]] == ["old2"]
+        last = told["calls"][-1]
+        _, told = await browser.get("calls", limit="3", before_at=last["began_at"], before_id=last["id"])
+        assert [call["id"] for call in told["calls"]] == ["old1", "old0"]
+        assert (told["total"], told["more"]) == (5, False)
+        assert (await browser.get("calls/old2"))[1]["recordings"] == [recording.name]
+        assert (await browser.get("calls/old2/recordings/0"))[1] == recording.read_bytes()
+        assert (await browser.get("calls/old9"))[0] == 404
+        assert (await browser.post("calls/old2/delete"))[1]["calls"] == 1
+        assert (await browser.get("calls/old2"))[0] == 404
+        state.history.store = kept
+    store.close(5)
 
 
 async def test_nothing_of_it_without_the_page_s_access(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import HTTPException
+from loguru import logger
 
 from moshi_phone.engines.duplex import Unsupported
 from moshi_phone.records import call_files
@@ -95,9 +97,48 @@ class HistorySource:
         """Return the rows in memory, without metrics, which the list does not show."""
         return [replace(row, metrics={}) for row in self._state.history.rows]
 
-    async def has_row(self, row_id: str) -> bool:
-        """Return whether a row is in memory."""
-        return self._state.history.get(row_id) is not None
+    @property
+    def database(self) -> str:
+        """Machine and path of the database; empty without one."""
+        store = self._state.history.store
+        return f"{platform.node()}:{store.path.absolute()}" if isinstance(store, CallStore) else ""
+
+    async def stored_rows(self, search: CallSearch, known: str) -> tuple[str, list[CallRow], int]:
+        """Return ``database``, its matching rows without metrics, and their number.
+
+        Args:
+            search: which rows.
+            known: the asking process's ``database``; if it is this one, nothing is read.
+        """
+        store = self._state.history.store
+        if not isinstance(store, CallStore) or self.database == known:
+            return known, [], 0
+        try:
+            async with self._reading:
+                rows, total = await store.read(
+                    lambda database: (find_rows(database, search), count_rows(database, search))
+                )
+        except (sqlite3.Error, OSError) as failure:
+            logger.warning("{} cannot be read now ({})", store.path, failure)
+            return self.database, [], 0
+        return self.database, [replace(row, metrics={}) for row in rows], total
+
+    async def has_row(self, row_id: str, known: str | None = None) -> bool:
+        """Return whether a row is here.
+
+        Args:
+            row_id: its ID.
+            known: ``database`` of the asking process, which has looked into it; None for memory only.
+        """
+        if self._state.history.get(row_id) is not None:
+            return True
+        if known is None or self.database in ("", known):
+            return False
+        try:
+            await self.row(row_id)
+        except HTTPException:
+            return False
+        return True
 
     async def row(self, row_id: str) -> CallRow:
         """Return a row.
@@ -149,7 +190,7 @@ class HistorySource:
             raise HTTPException(404, "This call has no such recording.")
         return paths[number]
 
-    async def stored(self, row_id: str, number: int | None) -> tuple[str, int]:
+    async def path_and_size(self, row_id: str, number: int | None) -> tuple[str, int]:
         """Return path and size of a recording, by its index, or of the picture."""
         path = await self._path(row_id, number)
         return str(path), await self.on_disk(lambda: path.stat().st_size)
