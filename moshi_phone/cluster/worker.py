@@ -26,9 +26,9 @@ from moshi_phone.cluster.worker_client import WorkerReport
 from moshi_phone.cluster.worker_spec import WorkerSpec
 from moshi_phone.runtime.errors import UserError
 from moshi_phone.runtime.stop_signals import Stopped, StopSignals
+from moshi_phone.server.calls.admission import reserve
 from moshi_phone.server.calls.answering import connect
 from moshi_phone.server.calls.draining import CLOSING, drain
-from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.incoming import answer_call, note_transfer, take_message
 from moshi_phone.server.calls.next_step import may_resume, next_step, note_hung_up, phone_calls
 from moshi_phone.server.calls.pending import PendingCall

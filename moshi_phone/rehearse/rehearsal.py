@@ -24,9 +24,9 @@ from moshi_phone.rehearse.record import CallRecord
 from moshi_phone.rehearse.room import Room
 from moshi_phone.rehearse.scenes import judge_scenes
 from moshi_phone.rehearse.status_client import StatusClient
-from moshi_phone.rehearse.urls import beside
 from moshi_phone.rehearse.webhook import NoStream, NoWebhook, ask_webhook
 from moshi_phone.runtime.call_log import short_sid
+from moshi_phone.runtime.urls import beside
 
 _NOT_IN_STEP_S = 0.5  # simultaneous callers dial within this time
 

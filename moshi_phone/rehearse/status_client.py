@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from moshi_phone.rehearse.record import StatusSample
-from moshi_phone.rehearse.urls import beside
+from moshi_phone.runtime.urls import beside
 
 POLL_S = 0.25
 FREE_WITHIN_S = 3.0

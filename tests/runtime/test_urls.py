@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from moshi_phone.runtime.urls import split_url
+from moshi_phone.runtime.urls import beside, split_url
 
 
 def test_a_url_has_its_parts() -> None:
@@ -18,3 +18,9 @@ def test_a_url_has_its_parts() -> None:
 @pytest.mark.parametrize("text", ["https://[::1", "https://a.com:99999", "https://a.com:b", "https://a]b/"])
 def test_what_is_none_has_none(text: str) -> None:
     assert not any(split_url(text))
+
+
+def test_the_webhook_stands_beside_the_stream() -> None:
+    assert beside("ws://127.0.0.1:5001/stream", "/twiml") == "http://127.0.0.1:5001/twiml"
+    assert beside("wss://a.example/x/stream", "/twiml") == "https://a.example/x/twiml"
+    assert beside("ws://127.0.0.1:5001/stream", "") == "http://127.0.0.1:5001"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from moshi_phone.access.refusal import Refusal, RefusalCause
-from moshi_phone.server.calls.engine_health import reserve
+from moshi_phone.server.calls.admission import reserve
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.startup import EngineLog, watching
 from moshi_phone.server.web.health import status_of

@@ -14,8 +14,8 @@ from moshi_phone.hooks import on_call
 from moshi_phone.hooks.http import HookFailed
 from moshi_phone.hooks.on_call import HookAnswer, Instead
 from moshi_phone.runtime.call_log import call_context
+from moshi_phone.server.calls.admission import reserve
 from moshi_phone.server.calls.consent import notice_by_twilio
-from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.instead import NOT_ACCEPTED
 from moshi_phone.server.calls.not_taken import no_stream
 from moshi_phone.server.calls.pending import HOLD_SECS, PendingCall

@@ -13,10 +13,10 @@ from moshi_phone.access.tokens import PARAMETER, PERSONA_PARAMETER, VOICE_PARAME
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
 from moshi_phone.hooks.on_call import Instead
 from moshi_phone.records.call_row import Outcome
+from moshi_phone.server.calls.admission import reserve
 from moshi_phone.server.calls.answering import connect, request_of
 from moshi_phone.server.calls.call_rows import enter_incoming, enter_transfer, refused_as
 from moshi_phone.server.calls.closed import answer_closed
-from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.instead import NOT_ACCEPTED, give_instead
 from moshi_phone.server.calls.next_step import next_step
 from moshi_phone.server.calls.not_taken import not_taken

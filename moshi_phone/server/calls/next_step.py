@@ -14,9 +14,9 @@ from loguru import logger
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.refusal import Refusal, Where
 from moshi_phone.hooks.on_call import Instead
+from moshi_phone.server.calls.admission import reserve
 from moshi_phone.server.calls.answering import connect, request_of
 from moshi_phone.server.calls.call import Call, CallState
-from moshi_phone.server.calls.engine_health import reserve
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.server.calls.state import ServerState

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from moshi_phone.access.public_address import HEALTH_PATH
-from moshi_phone.server.calls.engine_health import overload_of
+from moshi_phone.server.calls.admission import overload_of
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.calls_source import CallsSource
 from moshi_phone.server.web.server_status import LoadStatus, Phase, ServerStatus

@@ -9,7 +9,7 @@ import pytest
 from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls import load as load_module
-from moshi_phone.server.calls.engine_health import reserve
+from moshi_phone.server.calls.admission import reserve
 from moshi_phone.server.calls.load import EVERY_S, HIGH_LAG_S, LOW_LAG_S, WINDOW_S, Load, watch_load
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.health import status_of

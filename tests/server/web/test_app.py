@@ -6,7 +6,7 @@ import pytest
 from moshi_phone.access.refusal import Refusal, RefusalCause
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.runtime.version import VERSION
-from moshi_phone.server.calls.engine_health import reserve
+from moshi_phone.server.calls.admission import reserve
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.health import ENGINE_ERROR
 from moshi_phone.testing.engine import FakeEngine

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from moshi_phone.engines.duplex import NO_OVERRIDES, EngineUnavailable, Progress
-from moshi_phone.server.calls.engine_health import reserve
+from moshi_phone.server.calls.admission import reserve
 from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.startup import Startup
 from moshi_phone.server.web.health import ENGINE_ERROR, status_of

@@ -1,4 +1,4 @@
-"""Whether the engine can take a call, and the reservation of sessions for calls being connected."""
+"""Admission control: whether a call can be taken, and the reservation of its session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stream's door with real sockets: who is sent away before a session opens, and what the log says."""
+"""Authentication of streams over real sockets: who is refused, and what the log says."""
 
 from __future__ import annotations
 
