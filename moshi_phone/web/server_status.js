@@ -33,7 +33,7 @@ export function botName(engine) {
  * Describe a server by its status in /calls: the page's `state`, which is the server's phase, a `label` in place of
  * the button, a `word` to the user, and a `header` about the engine.
  */
-export function describe({ phase: state = "ready", progress, error, engine, engine_reason, sessions, capacity }) {
+export function describe({ state = "ready", progress, error, engine, engine_reason, sessions, capacity }) {
   const who = WHO.get(engine) ?? engine;
   switch (state) {
     case "loading":

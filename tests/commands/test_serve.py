@@ -170,11 +170,11 @@ async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answere
         loading = await client.get("/healthz")
         assert (loading.status_code, loading.json()["error"]) == (503, ENGINE_ERROR)
         told = (await client.get("/calls")).json()
-        assert (told["phase"], told["progress"], told["engine_reason"]) == ("loading", "1 of 2 GB", "slow")
+        assert (told["state"], told["progress"], told["engine_reason"]) == ("loading", "1 of 2 GB", "slow")
         engine.loaded.set()
         await ready.wait()
         assert (await client.get("/healthz")).status_code == 200
-        assert (await client.get("/calls")).json()["phase"] == "ready"
+        assert (await client.get("/calls")).json()["state"] == "ready"
     over.set()
     await serving
 

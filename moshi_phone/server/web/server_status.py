@@ -12,7 +12,7 @@ from moshi_phone.runtime.version import VERSION
 
 
 class Phase(StrEnum):
-    """Where a server is in its life."""
+    """Where a server is in its life; ``/calls`` calls it ``state``."""
 
     LOADING = "loading"
     READY = "ready"
@@ -132,7 +132,7 @@ class ServerStatus:
     def overview(self) -> dict[str, Any]:
         """Return the JSON of ``/calls``, without the calls. Only clients with access read it."""
         return {
-            "phase": self.phase,
+            "state": self.phase,
             "progress": self.progress,
             "error": self.failure,
             "engine": self.engine,

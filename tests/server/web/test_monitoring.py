@@ -68,7 +68,7 @@ async def test_a_call_can_be_watched_while_it_runs_and_after() -> None:
                 seen = await events(stream, "calls")
             assert isinstance(seen["calls"], dict)
             assert seen["calls"]["capacity"] == 4
-            assert (seen["calls"]["phase"], seen["calls"]["engine_reason"]) == ("ready", "as asked")
+            assert (seen["calls"]["state"], seen["calls"]["engine_reason"]) == ("ready", "as asked")
             async with http.stream("GET", f"/calls/{CALL_SID}/events") as stream:
                 assert stream.headers["content-type"].startswith("text/event-stream")
                 await phone.send({"event": "stop", "streamSid": "MZ1"})

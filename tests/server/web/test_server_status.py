@@ -40,7 +40,7 @@ def test_both_forms_are_json_and_agree() -> None:
     assert {name: health[name] for name in health.keys() & overview.keys() - {"error"}} == {
         name: overview[name] for name in health.keys() & overview.keys() - {"error"}
     }
-    assert (health["load"]["lag_ms"], overview["phase"]) == (1.3, "ready")
+    assert (health["load"]["lag_ms"], overview["state"]) == (1.3, "ready")
     assert "servers" not in health  # an engine that answers calls itself has none
 
 
