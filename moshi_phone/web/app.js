@@ -1,4 +1,4 @@
-// The page: what its parts tell each other.
+// The page: connects its parts.
 
 import { Call } from "./call.js";
 import { CallError } from "./call_error.js";
@@ -15,7 +15,7 @@ import { Transcript } from "./transcript.js";
 import { TurnsView } from "./turns_view.js";
 
 const $ = (id) => document.getElementById(id);
-const LAST_WORDS_MS = 20_000; // the server ends a call's events within this time, even when the call's parts end slowly
+const LAST_WORDS_MS = 20_000; // a call's event stream ends within this time, even if the call ends slowly
 
 const names = () => ({ caller: $("you-name").textContent, bot: $("bot-name").textContent });
 const phone = new PhoneView();
@@ -29,8 +29,8 @@ const speakers = new DevicePicker($("speaker"), "audiooutput");
 const server = new ServerEvents();
 
 let status = CONNECTING;
-let call = null; // the one that goes on
-let answered = null; // the last one that was answered: { recording, began }
+let call = null; // the running call
+let answered = null; // the last answered call: { recording, began }
 let unfollow = () => {};
 
 $("call").addEventListener("click", () => (call ? call.hangUp() : dial()));
@@ -71,7 +71,7 @@ server.addEventListener("gone", () => {
 function showServer(now) {
   const news = now.state !== status.state;
   if (!call && (news || now.word !== status.word)) {
-    // How the last call ended stays to be read until there is something new to say.
+    // How the last call ended remains visible until there is a new message.
     const first = status.state === CONNECTING.state;
     if (news || first || now.state !== "ready") phone.say(now.word, now.state === "gone" || now.state === "error");
   }
@@ -104,7 +104,7 @@ async function dial() {
     const devices = { microphoneId: microphones.deviceId, speakerId: speakers.deviceId, volume: volume() };
     await own.start(devices, choices.chosen);
     if (call !== own) return;
-    // Devices have their names only now that the microphone was allowed.
+    // Devices have names only after the user has allowed the microphone.
     await Promise.all([microphones.refresh(), speakers.refresh()]);
     if (call === own && document.body.dataset.state === CALLING) phone.say("Connecting …");
   } catch (error) {
@@ -131,7 +131,7 @@ function talk(own) {
   });
 }
 
-/** False once another call was answered: the events of an ended call go on for a while. */
+/** Returns false once another call was answered: an ended call's events continue for a while. */
 function isShown(own) {
   return answered?.recording === own.recording;
 }

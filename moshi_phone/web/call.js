@@ -1,4 +1,4 @@
-// One call: it asks the server's leave, opens a stream, and carries the sound both ways.
+// One call: requests a token, opens a stream, and transfers audio both ways.
 // Events: "answered", "said" { peak }, "heard" { peak, bufferMs }, "notice" { word }, "over" { word, failed }.
 
 import { CallAudio } from "./call_audio.js";
@@ -33,7 +33,7 @@ export class Call extends EventTarget {
       await this.#audio.open(devices);
       const { callSid, token, stream } = this.#over ? {} : await askLeave(choices);
       if (this.#over) {
-        this.#release(); // the devices were opened after the caller had hung up
+        this.#release(); // the caller had hung up before the devices were open
         return;
       }
       this.callSid = callSid;
@@ -77,7 +77,7 @@ export class Call extends EventTarget {
   }
 
   #connect(parameters, stream) {
-    // In a cluster the stream goes to the server that has a session for it.
+    // In a cluster, the stream goes to the worker that has reserved a session.
     const url = new URL(stream || "stream", location.href);
     if (!stream) url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     this.#socket = new WebSocket(url);
@@ -113,7 +113,7 @@ export class Call extends EventTarget {
     }
   }
 
-  // Takes a function, because a message that is not sent must not take a number.
+  // Takes a function, because an unsent message must not use a sequence number.
   #send(message) {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(message());
   }

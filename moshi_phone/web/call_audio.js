@@ -1,4 +1,4 @@
-// The sound of one call: the microphone, the loudspeaker and the recording of both.
+// Audio of one call: microphone, loudspeaker, and a recording of both.
 // Events: "said" { mulaw, peak } for each packet, "heard" { peak, bufferMs }, "mark" { name }, "lost" { error }.
 
 import { CAN_CHOOSE_SPEAKER, openMicrophone } from "./devices.js";
@@ -93,7 +93,7 @@ export class CallAudio extends EventTarget {
     this.#stream = stream;
     this.#source = this.#context.createMediaStreamSource(stream);
     this.#source.connect(this.#microphone);
-    // It was unplugged: go on with whatever is the default now.
+    // It was unplugged: continue with the current default device.
     stream.getTracks()[0].onended = () => this.setMicrophone("").catch((error) => this.#emit("lost", { error }));
   }
 

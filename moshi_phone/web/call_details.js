@@ -1,11 +1,11 @@
-// One call: its facts, its recordings with both voices drawn, its words, its report; and how to delete it.
+// One call: data, recordings with a picture of both voices, transcript, report, and deletion.
 
 import { CallPlayer } from "./call_player.js";
 import { outcomeOf, own, party, textElement, transferOf, wholeTime } from "./call_words.js";
 import { clock } from "./clock.js";
 import { confirm } from "./confirm.js";
 
-const AGAIN_MS = 2000; // while the call runs
+const AGAIN_MS = 2000; // interval of updates while the call runs
 const NAMES = { caller: "Caller", bot: "Bot" };
 const CONSENT = { told: "told of the recording", refused: "refused the recording; it was deleted" };
 
@@ -13,7 +13,7 @@ const CONSENT = { told: "told of the recording", refused: "refused the recording
 export class CallDetails extends EventTarget {
   #element;
   #id = null;
-  #shown = null; // what is drawn, as JSON
+  #shown = null; // the displayed data, as JSON
   #players = [];
   #again;
 
@@ -90,7 +90,7 @@ export class CallDetails extends EventTarget {
   }
 
   #showPlayers({ id, recordings, ended_at: endedAt }) {
-    // One that plays is left alone.
+    // A playing recording is not replaced.
     const wanted = endedAt ? recordings.map((_, number) => `history/calls/${id}/recordings/${number}`) : [];
     if (wanted.join() === this.#players.map((player) => player.url).join()) return;
     for (const player of this.#players) player.stop();

@@ -1,2 +1,2 @@
-/** Something that the caller can mend; its message says how. */
+/** An error that the user can correct; the message says how. */
 export class CallError extends Error {}

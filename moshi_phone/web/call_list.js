@@ -1,4 +1,4 @@
-// The list of calls that are over: search, rows, more of them.
+// The list of ended calls: search, rows, further pages.
 
 import { OUTCOMES, outcomeOf, own, party, shortTime, textElement } from "./call_words.js";
 import { clock } from "./clock.js";
@@ -13,7 +13,7 @@ export class CallList extends EventTarget {
   #calls = new Map(); // by id
   #more;
   #selected = null;
-  #asked = 0; // an answer that comes late is dropped
+  #asked = 0; // number of the last request: late answers to earlier ones are dropped
   #typing;
   #loading = null;
 
@@ -127,7 +127,7 @@ export class CallList extends EventTarget {
 
   #row(call) {
     const row = document.createElement("tr");
-    row.setAttribute("role", "row"); // said outright, as narrow pages show rows as blocks
+    row.setAttribute("role", "row"); // explicit, because narrow pages display rows as blocks
     row.dataset.id = call.id;
     const { word, tone } = outcomeOf(call);
     const when = document.createElement("td");

@@ -1,4 +1,4 @@
-// A recording: both voices drawn over time, and the browser's own player.
+// A recording: a picture of both voices over time, and the browser's player.
 
 import { textElement } from "./call_words.js";
 import { clock } from "./clock.js";
@@ -18,7 +18,7 @@ export class CallPlayer {
     this.element = document.createElement("div");
     this.element.className = "player";
     this.#strip.className = "strip";
-    this.#strip.setAttribute("aria-hidden", "true"); // the player below says the same
+    this.#strip.setAttribute("aria-hidden", "true"); // the player below has the same information
     this.#audio.controls = true;
     this.#audio.preload = "none";
     this.#audio.src = url;
@@ -33,13 +33,13 @@ export class CallPlayer {
 
   playFrom(atS) {
     this.#audio.currentTime = atS;
-    this.#audio.play().catch(() => {}); // a browser that plays nothing shows that itself
+    this.#audio.play().catch(() => {}); // the browser's player shows an error itself
   }
 
   stop() {
     this.#audio.pause();
     this.#audio.removeAttribute("src");
-    this.#audio.load(); // which ends what is being fetched
+    this.#audio.load(); // cancels a running download
   }
 
   async #draw() {
@@ -70,7 +70,7 @@ export class CallPlayer {
   }
 }
 
-/** Draw one voice as lines from the middle: up (-1) or down (1), as long as it is loud. */
+/** Draw one voice as lines from the middle, up (-1) or down (1), with the loudness as their length. */
 function voice(levels, way, name) {
   const path = document.createElementNS(SVG, "path");
   const step = WIDTH / Math.max(1, levels.length);

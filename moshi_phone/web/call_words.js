@@ -1,4 +1,4 @@
-// How calls are called: who, when, and what became of them. What comes from callers is only ever text.
+// Texts about calls: parties, times, outcomes. Data of callers is always inserted as text, never as HTML.
 
 export const OUTCOMES = {
   connecting: ["Connecting", "runs"],
@@ -18,7 +18,7 @@ export const OUTCOMES = {
 const DIALLED = "outbound";
 const TRANSFERS = { completed: "answered", answered: "answered", "no-answer": "nobody answered", busy: "busy", failed: "failed", canceled: "the caller hung up" };
 
-/** Name the person at the other end. */
+/** Return the other party's name. */
 export function party(call) {
   const dialled = call.direction.startsWith(DIALLED);
   const number = dialled ? call.to : call.from;
@@ -27,7 +27,7 @@ export function party(call) {
   return call.direction === "browser" ? "Browser phone" : "Unknown";
 }
 
-/** Name our own number in the call; empty where there is none. */
+/** Return our own number in the call, or an empty text. */
 export function own(call) {
   return call.direction.startsWith(DIALLED) ? call.from : call.to;
 }
@@ -38,7 +38,7 @@ export function outcomeOf(call) {
   return { word, tone: call.outcome === "transferred" && unanswered ? "bad" : tone };
 }
 
-/** Say how a transfer went. */
+/** Describe the result of a transfer. */
 export function transferOf({ to, outcome, secs }, clock) {
   const how = outcome ? (TRANSFERS[outcome] ?? outcome) : "not known yet";
   return `to ${to}: ${how}${secs ? `, ${clock(secs)}` : ""}`;
@@ -49,7 +49,7 @@ const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" 
 const DAY_OF_YEAR = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
 const WHOLE = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
-/** Say when, in short: the time alone today, with the day before that. */
+/** Format a time: without the date if it is today. */
 export function shortTime(text, now = new Date()) {
   const when = new Date(text);
   if (when.toDateString() === now.toDateString()) return TIME.format(when);
@@ -59,7 +59,7 @@ export function shortTime(text, now = new Date()) {
 
 export const wholeTime = (text) => WHOLE.format(new Date(text));
 
-/** Make an element that holds text. */
+/** Create an element with a text. */
 export function textElement(name, text, className = "") {
   const element = document.createElement(name);
   element.textContent = text;

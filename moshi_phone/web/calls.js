@@ -1,4 +1,4 @@
-// The Calls page: what its parts tell each other.
+// The Calls page: connects its parts.
 
 import { CallDetails } from "./call_details.js";
 import { CallList } from "./call_list.js";
@@ -33,7 +33,7 @@ server.addEventListener("told", ({ detail }) => {
 server.addEventListener("gone", () => {
   running.lose();
   list.lose();
-  version = null; // whatever changes meanwhile is asked for when it is back
+  version = null; // changes in the meantime are fetched after the reconnection
 });
 addEventListener("hashchange", follow);
 list.reload().then(follow);

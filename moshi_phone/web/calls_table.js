@@ -1,8 +1,8 @@
-// The running calls, a row each.
+// A table of the running calls.
 
 import { clock } from "./clock.js";
 
-/** Show the calls in a `<tbody>`; `ownSid` is this page's own call, or empty. */
+/** Fill a `<tbody>` with the calls; `ownSid` is this page's own call, or empty. */
 export function showCalls(tbody, running, ownSid) {
   tbody.replaceChildren(...running.map((call) => row(call, Boolean(ownSid) && ownSid.startsWith(call.name))));
 }

@@ -1,8 +1,8 @@
-// Who shall answer: the personas and voices that the server offers, chosen before a call.
+// Selection of the persona and the voice before a call, from those that the server offers.
 
 const LISTS = { persona: "personas", voice: "voices" };
 
-/** Shows a list for each thing that is offered, and nothing where nothing is. */
+/** Shows a list for each kind of setting that the server offers. */
 export class Choices {
   #fieldset;
 

@@ -1,4 +1,4 @@
-/** Write seconds as a telephone does: 1:05, or 1:00:05. */
+/** Format seconds: 1:05, or 1:00:05. */
 export function clock(secs) {
   const whole = Math.floor(secs);
   const two = (number) => String(number).padStart(2, "0");

@@ -1,6 +1,6 @@
-// Asks before something is done that cannot be undone.
+// Confirmation of actions that cannot be undone.
 
-/** Ask; gives whether the answer is yes. */
+/** Ask the user; returns whether the answer is yes. */
 export function confirm(text, yes) {
   const dialog = document.getElementById("confirm");
   document.getElementById("confirm-text").textContent = text;

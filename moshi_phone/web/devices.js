@@ -1,11 +1,11 @@
-// Microphones and loudspeakers: which there are, and opening one.
+// Microphones and loudspeakers: listing and opening.
 
 import { CallError } from "./call_error.js";
 
-/** Whether the sound can be sent to another loudspeaker than the default (Chromium can, since 110). */
+/** Whether another loudspeaker than the default can be selected (Chromium since 110). */
 export const CAN_CHOOSE_SPEAKER = "setSinkId" in (globalThis.AudioContext?.prototype ?? {});
 
-/** Open a microphone; an empty id means the default. Asks for leave the first time. */
+/** Open a microphone; an empty id means the default. The browser asks for permission the first time. */
 export async function openMicrophone(deviceId = "") {
   if (!navigator.mediaDevices) {
     throw new CallError("The microphone needs a secure page: open this one over https, or on localhost.");
@@ -26,14 +26,14 @@ export async function openMicrophone(deviceId = "") {
   }
 }
 
-/** List the devices of a kind ("audioinput", "audiooutput"); they have names only once the microphone was allowed. */
+/** List the devices of a kind ("audioinput", "audiooutput"); they have names only after the microphone was allowed. */
 async function listDevices(kind) {
   const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
-  // Chromium lists the default a second time, as a device of its own.
+  // Chromium lists the default a second time, as a separate device.
   return devices.filter((device) => device.kind === kind && device.deviceId && device.deviceId !== "default");
 }
 
-/** Keep a list of choices up to date with the devices that are plugged in. */
+/** Keep a list of choices up to date with the connected devices. */
 export class DevicePicker {
   #select;
   #kind;

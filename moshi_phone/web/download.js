@@ -1,4 +1,4 @@
-/** Let the browser save a blob as a file. */
+/** Have the browser save a blob as a file. */
 export function download(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
@@ -8,7 +8,7 @@ export function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** Name a file of a call that began then: 2026-01-31T12-30-05Z-call.wav, as the server's own files are named. */
+/** Return the name of a call's file, like the server's: 2026-01-31T12-30-05Z-call.wav. */
 export function callFileName(began, ending) {
   return `${began.toISOString().slice(0, 19).replaceAll(":", "-")}Z-${ending}`;
 }

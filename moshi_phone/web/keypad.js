@@ -1,4 +1,4 @@
-// The twelve keys. While the focus is on them, the keyboard's own digits, * and # press them too.
+// The twelve keys. While one has the focus, the keyboard's digits, * and # press them as well.
 
 const KEYS = "123456789*0#";
 

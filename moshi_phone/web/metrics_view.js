@@ -1,4 +1,4 @@
-// The numbers of this page's own call, each with its line.
+// The metrics of this page's call, each with a sparkline.
 
 import { Sparkline } from "./sparkline.js";
 

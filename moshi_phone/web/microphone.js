@@ -1,4 +1,4 @@
-// Runs beside the microphone: its samples become µ-law packets of 20 ms, as a telephone sends them.
+// Audio worklet of the microphone: converts its samples to µ-law packets of 20 ms.
 
 import { SAMPLE_RATE_HZ, SILENCE, encode } from "./mulaw.js";
 import { Resampler } from "./resampler.js";
@@ -18,7 +18,7 @@ class Microphone extends AudioWorkletProcessor {
   }
 
   process([input]) {
-    // Without a channel the microphone is gone; the call's clock goes on all the same.
+    // Without a channel, the microphone is gone; packets continue, because they are the call's clock.
     const heard = input[0] ?? new Float32Array(128);
     for (const sample of this.resampler.push(heard)) this.waiting.push(sample);
     while (this.waiting.length >= PACKET_SAMPLES) {

@@ -1,11 +1,11 @@
-// The phone's own card: the big button, the status line, the timer, mute and the levels.
+// The phone: the call button, the status line, the timer, the mute button and the levels.
 
 import { clock } from "./clock.js";
 import { showLevel } from "./level.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** What the page's body says in `data-state` while a call is made, and while it goes on. */
+/** Values of `data-state` of the page's body: before the answer, and during a call. */
 export const IDLE = "idle";
 export const CALLING = "calling";
 export const TALKING = "talking";

@@ -1,9 +1,9 @@
-// Keeps both sides of a call on one time line: the caller left, what the caller heard right, as --record does.
+// Records both sides of a call on one time line, like --record: the caller left, what the caller heard right.
 
 import { SAMPLE_RATE_HZ, decode } from "./mulaw.js";
 import { encodeWav } from "./wav.js";
 
-const LIMIT_S = 3600; // 58 MB of µ-law; what comes later is not kept
+const LIMIT_S = 3600; // 58 MB of µ-law; later audio is not recorded
 
 export class Recording {
   #beganS; // the audio clock's time of the first sample of the microphone

@@ -2,7 +2,7 @@
 
 const ZERO_CROSSINGS = 12; // on each side; at 8 kHz that is a delay of 1.5 ms
 const ROLLOFF = 0.92; // where the passband ends; the rest up to 1 is the slope
-const PHASES = 256; // the sinc is read from a table with so many entries between two zero crossings
+const PHASES = 256; // entries of the sinc's table between two zero crossings
 
 const TABLE = Float32Array.from({ length: ZERO_CROSSINGS * PHASES + 2 }, (_, i) => {
   const x = i / PHASES;

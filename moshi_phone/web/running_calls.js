@@ -1,4 +1,4 @@
-// The calls that run: who it is, and what can be done with them.
+// The running calls, with their actions.
 
 import { own, party, textElement } from "./call_words.js";
 import { clock } from "./clock.js";
@@ -7,7 +7,7 @@ import { clock } from "./clock.js";
 export class RunningCalls extends EventTarget {
   #list;
   #confirm;
-  #items = new Map(); // by id; an item stays, or who types into it would lose the words
+  #items = new Map(); // by id; reused, so that text which the user is typing is not lost
 
   constructor(list, confirm) {
     super();
@@ -91,7 +91,7 @@ export class RunningCalls extends EventTarget {
   }
 }
 
-/** Do something with a call; gives a sentence where that failed. */
+/** Run an action of a call; returns a sentence if it failed. */
 async function act(call, what, body) {
   try {
     const answer = await fetch(`history/calls/${call.id}/${what}`, {

@@ -1,6 +1,6 @@
-// What the server tells of itself and its calls, as event streams; it notices when the server goes away.
+// The server's event streams about itself and its calls, with detection of a lost connection.
 
-const SILENT_MS = 10_000; // it speaks once a second
+const SILENT_MS = 10_000; // the server sends an event each second
 const AGAIN_MS = 2_000;
 
 /** Follows the server for as long as the page is open. Events: "told" { ...overview }, "gone". */
@@ -33,7 +33,7 @@ export class ServerEvents extends EventTarget {
     this.#silence = setTimeout(() => this.#lose(), SILENT_MS);
   }
 
-  // An EventSource tries again by itself, but not after an answer like 401 or 503, and not when nothing comes.
+  // An EventSource reconnects by itself, but not after a response such as 401 or 503, nor if the server is silent.
   #lose() {
     clearTimeout(this.#silence);
     this.#source.close();
@@ -42,7 +42,7 @@ export class ServerEvents extends EventTarget {
   }
 }
 
-/** Follow one call: its metrics four times a second, what is said in it, and who speaks when. Gives what stops it. */
+/** Follow one call: its metrics four times a second, its words and turns. Returns a function that stops it. */
 export function followCall(callSid, { onMetrics, onWords, onTurns }) {
   const source = new EventSource(`calls/${callSid}/events`);
   source.addEventListener("metrics", ({ data }) => onMetrics(JSON.parse(data)));

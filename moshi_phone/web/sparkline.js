@@ -1,4 +1,4 @@
-// One number over the last half minute, as a line on a scale that stays.
+// One number over the last half minute, as a line on a fixed scale.
 
 const POINTS = 120; // four a second
 const WIDTH = 120;

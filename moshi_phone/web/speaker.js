@@ -1,5 +1,5 @@
-// Runs beside the loudspeaker: plays what comes in order, waits where nothing has come, and says when
-// the audio before a mark has been played. This is what Twilio's playout buffer does.
+// Audio worklet of the loudspeaker, a playout buffer like Twilio's: plays audio in order, waits if there is none,
+// and reports when the audio before a mark has been played.
 
 import { SAMPLE_RATE_HZ, decode } from "./mulaw.js";
 import { Resampler } from "./resampler.js";

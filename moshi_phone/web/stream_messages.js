@@ -1,4 +1,4 @@
-// What Twilio's Media Streams protocol has a caller's side say, as text ready to be sent. No I/O.
+// Messages of Twilio's side in its Media Streams protocol, as text. No I/O.
 // https://www.twilio.com/docs/voice/media-streams/websocket-messages
 
 import { SAMPLE_RATE_HZ } from "./mulaw.js";
@@ -59,7 +59,7 @@ export class StreamMessages {
   }
 }
 
-/** What a message from the server asks for: `{ mulaw }`, `{ mark }`, `{ clear }`, or nothing that a phone knows. */
+/** Parse a message from the server: `{ mulaw }`, `{ mark }`, `{ clear }`, or an empty object. */
 export function parseMessage(text) {
   const message = JSON.parse(text);
   if (message.event === "media") {

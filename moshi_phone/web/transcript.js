@@ -1,4 +1,4 @@
-// Who said what and when, in the order of time.
+// The transcript: the lines of both sides, in order of time.
 
 import { clock } from "./clock.js";
 

@@ -1,4 +1,4 @@
-// Who speaks when, in the last half minute: both voices as a strip, and the milliseconds of each answer.
+// Both voices over the last half minute as a strip, with each response time in milliseconds.
 
 const SHOWN_S = 30;
 const WIDTH = 600;
@@ -62,6 +62,6 @@ function mark(at, text, good, kind) {
   span.textContent = text;
   span.className = `${kind} ${good ? "good" : "bad"}`;
   span.style.insetInlineStart = `${at * 100}%`;
-  if (at > 0.85) span.classList.add("end"); // or it would be cut
+  if (at > 0.85) span.classList.add("end"); // otherwise it would be cut
   return span;
 }
