@@ -40,7 +40,7 @@ _AGREED_SHARE = 0.7
 _MEMORY = 0.9  # decay of the sum over blocks: about ten blocks count
 _CLEAR_SUM = 9.0  # of the sum's peak, in standard deviations
 _SUSPECT_SUM = 6.0
-_FIRST_BLOCKS = 12  # six seconds of the bot's speech; then two of three blocks are skipped
+_FIRST_S = 6.0  # of the bot's speech; then two of three blocks are skipped
 _SKIPPED_BLOCKS = 3
 _CLEAR_SUMS = 3  # consecutive peaks that must agree on the delay
 _ROOM_BEFORE, _ROOM_AFTER = _RATE_HZ // 50, _RATE_HZ // 10  # around the response's peak: 20 and 100 ms
@@ -111,8 +111,8 @@ class EchoDetector:
         self._sum: Floats = np.zeros(_MAX_DELAY_SAMPLES + 1, np.float32)
         self._weight = 0.0
         self._peaks: deque[tuple[int, float]] = deque(maxlen=_CLEAR_SUMS)  # of the sum: delay, clearness
-        self._looked_blocks = 0  # all blocks compared so far
         self._skipped = 0  # blocks that could have been looked at since the last one that was
+        self._could_compare = False  # a block of the last audio: the caller was not silent beside the bot
         self._verdict = _Verdict(0, None)
         self._verdict_blocks = 0
 
@@ -139,7 +139,7 @@ class EchoDetector:
         for history, side in zip(self._history, samples, strict=True):
             history.append(_halved(side))
         caller, bot = (history.last for history in self._history)
-        due: tuple[Floats, Floats] | None = None
+        due: list[tuple[Floats, Floats]] = []
         for end in range(len(caller) - len(both) // 2 + _BLOCK_SAMPLES, len(caller) + 1, _BLOCK_SAMPLES):
             heard = bot[end - _BLOCK_SAMPLES - _MAX_DELAY_SAMPLES : end]
             heard_rms = rms(heard)
@@ -148,14 +148,19 @@ class EchoDetector:
             self.bot_s += _BLOCK_SAMPLES / _RATE_HZ
             said = caller[end - _BLOCK_SAMPLES : end]
             if rms(said) > _MIN_LEVEL * heard_rms:
-                due = said, heard
+                due.append((said, heard))
                 self._skipped += 1
-        if due and self._skipped >= len(both) // (2 * _BLOCK_SAMPLES):
-            self._compare(*due)
+        is_new = bool(due) and not self._could_compare
+        self._could_compare = bool(due)
+        if is_new or (due and self._skipped >= len(both) // (2 * _BLOCK_SAMPLES)):
+            *earlier, latest = due
+            self._compare(*latest)
+            if earlier and self._may_be_echo():
+                for block in earlier:
+                    self._compare(*block)
             self.echo = self._judged(self._agreed() or self._emerged())
-            self._looked_blocks += 1
             self._skipped = 0
-        is_settled = self._looked_blocks >= _FIRST_BLOCKS and not self._may_be_echo()
+        is_settled = self.bot_s >= _FIRST_S and not self._may_be_echo()
         self._needed_samples = 2 * _BLOCK_SAMPLES * (_SKIPPED_BLOCKS if is_settled else 1)
 
     def _may_be_echo(self) -> bool:
@@ -164,7 +169,8 @@ class EchoDetector:
         if self._verdict_blocks > 0 and self._verdict.loss_db is None:  # a parrot explains the correlation
             return False
         recent = list(self._blocks)[-_NEEDED_BLOCKS:]
-        return any(block.peak > _CLEAR_PEAK for block in recent) or self._peaks[-1][1] > _SUSPECT_SUM
+        is_clear = any(block.peak > _CLEAR_PEAK for block in recent)
+        return is_clear or (bool(self._peaks) and self._peaks[-1][1] > _SUSPECT_SUM)
 
     def _compare(self, caller: Floats, bot: Floats) -> None:
         found = correlate(levelled(caller, _ENVELOPE_SAMPLES), bot)

@@ -115,15 +115,16 @@ def test_blocks_of_any_length_find_the_same() -> None:
     assert detectors[0].echo == detectors[1].echo is not None
 
 
+@pytest.mark.parametrize("begin_s", [29, 30, 31])
 @pytest.mark.parametrize("loss_db", [6, 25])
-def test_an_echo_that_begins_later_is_found_in_five_seconds(loss_db: float) -> None:
+def test_an_echo_that_begins_later_is_found_in_five_seconds(loss_db: float, begin_s: float) -> None:
     """After half a minute without one, when not every block is looked at."""
     bot = speech(40)
-    returned = echo(bot, 250, loss_db) * (np.arange(len(bot)) > 30 * 8000)
+    returned = echo(bot, 250, loss_db) * (np.arange(len(bot)) > begin_s * 8000)
     noise = np.random.default_rng(1).normal(0, 0.001, len(bot))
     first_s, _ = found((returned + noise).astype(np.float32), bot)
     assert first_s is not None
-    assert 30 < first_s <= 35
+    assert begin_s < first_s <= begin_s + 5
 
 
 def test_words_said_along_two_percent_slower_are_no_echo() -> None:
@@ -156,4 +157,4 @@ def test_a_mirror_s_sounds_are_compared_seldom_once_they_are_explained(
     monkeypatch.setattr(EchoDetector, "_compare", counted)
     caller = bursts(60, seed=3).samples
     assert found(caller, later(caller, 0.08))[0] is None
-    assert 12 <= len(compared) <= 20
+    assert 6 <= len(compared) <= 20
