@@ -9,6 +9,8 @@ from pathlib import Path
 
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
+from loguru import logger
+from starlette.types import Send
 
 PIECE_BYTES = 64 * 1024  # a larger answer would take Ray's object store
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
@@ -44,7 +46,17 @@ def file_response(
     sized = {**headers, "Accept-Ranges": "bytes", "Content-Length": str(end - start)}
     if wanted:
         sized["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
-    return StreamingResponse(_pieces(file, start, end), 206 if wanted else 200, sized, media_type)
+    return _RemoteResponse(_pieces(file, start, end), 206 if wanted else 200, sized, media_type)
+
+
+class _RemoteResponse(StreamingResponse):
+    """Breaks off when the other machine no longer answers; the server then closes the connection."""
+
+    async def stream_response(self, send: Send) -> None:
+        try:
+            await super().stream_response(send)
+        except HTTPException as error:
+            logger.warning("A recording was sent in part: {}", error.detail)
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
