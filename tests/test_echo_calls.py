@@ -9,9 +9,15 @@ from benchmarks import no_echo
 from moshi_phone.audio import g711, pcm
 from moshi_phone.audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
 from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides
+from moshi_phone.rehearse.caller import Caller
 from moshi_phone.rehearse.room import Room
-from moshi_phone.testing import FakeSession
+from moshi_phone.server.calls.options import CallOptions
+from moshi_phone.server.calls.state import ServerState
+from moshi_phone.server.options import ServerOptions
+from moshi_phone.server.settings import Settings
+from moshi_phone.testing import FakeEngine, FakeSession
 from tests.support.echoes import Floats, silence, speech
+from tests.support.phone import serving
 
 SECS = 12.0
 FROM_S = 5
@@ -21,6 +27,18 @@ def power_db(samples: Floats) -> float:
     return 10 * float(np.log10(np.mean(samples**2) + 1e-12))
 
 
+def _opened(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> list[FakeSession]:
+    """Return the sessions that an engine will have opened."""
+    sessions, open_session = list[FakeSession](), engine.open_session
+
+    def opened(request: CallOverrides = NO_OVERRIDES) -> FakeSession:
+        sessions.append(open_session(request))
+        return sessions[-1]
+
+    monkeypatch.setattr(engine, "open_session", opened)
+    return sessions
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("delay_ms", "loss_db"), [(150, 15), (400, 6)])
 def test_an_engine_does_not_hear_itself(
@@ -28,19 +46,28 @@ def test_an_engine_does_not_hear_itself(
 ) -> None:
     """An engine that speaks without a pause hears at least 20 dB less of its voice than the phone returns."""
     engine = no_echo.speaking(speech(SECS, pause_s=0.2))
-    sessions, open_session = list[FakeSession](), engine.open_session
-
-    def opened(request: CallOverrides = NO_OVERRIDES) -> FakeSession:
-        sessions.append(open_session(request))
-        return sessions[0]
-
-    monkeypatch.setattr(engine, "open_session", opened)
+    sessions = _opened(engine, monkeypatch)
     call = no_echo.whole_call(engine, silence(SECS), room=Room(delay_ms, loss_db), jitter_ms=20)
     heard = np.concatenate(list(sessions[0].heard))[FROM_S * SAMPLE_RATE_HZ :]
     returned = pcm.to_float(g711.decode(call.phone.sent))[FROM_S * PHONE_RATE_HZ :]
     assert power_db(returned) - power_db(heard) >= 20
     assert call.metrics.echo is not None
     assert call.metrics.echo.delay_ms == pytest.approx(delay_ms, abs=40)
+
+
+@pytest.mark.slow
+async def test_an_engine_does_not_hear_itself_over_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The playout lead keeps what a busy machine is late by: else the phone's buffer runs dry on and on."""
+    engine = no_echo.speaking(speech(SECS, pause_s=0.2))
+    sessions = _opened(engine, monkeypatch)
+    settings = Settings(server=ServerOptions(playout_lead_ms=400), calls=CallOptions(silence_secs=0))
+    async with serving(ServerState(engine, settings)) as address:
+        said = bytes([g711.SILENCE]) * int(SECS * PHONE_RATE_HZ)
+        caller = Caller(f"ws://{address}/stream", said, jitter_ms=20, room=Room(150, 15))
+        await caller.call()
+    heard = np.concatenate(list(sessions[0].heard))[FROM_S * SAMPLE_RATE_HZ :]
+    played = caller.record.heard_pcm[FROM_S * PHONE_RATE_HZ :]
+    assert power_db(played) - 15 - power_db(heard) >= 20
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moshi_phone.audio.echo_filter import BLOCK_SAMPLES, Floats
+from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.spectrum import squared
 
 MAX_MOVE_SAMPLES = 160
@@ -22,14 +23,18 @@ _MAX_EARLIER_SAMPLES = 40  # a playout buffer makes no echo earlier; a move that
 _LAGS = MAX_MOVE_SAMPLES + _MAX_EARLIER_SAMPLES + 1
 _NO_MOVE = MAX_MOVE_SAMPLES  # index of the lag 0
 _WINDOW_SAMPLES = 640  # whitened at once: 80 ms
-_SMOOTHED_BINS = 7  # 90 Hz
+_SMOOTHED_HZ = 90
 _MIN_REST = np.float32(0.01)  # of the caller's audio, in power: µ-law's noise
-_FLOOR = np.float32(1e-7 * _WINDOW_SAMPLES)  # -70 dB of full scale
+_FLOOR = np.float32(1e-7)  # of a sample, in power: -70 dB of full scale
 _CLEAR = 15.0  # twice the logarithm of a likelihood ratio; long moves are rare, so they must be clearer
 _CLEARER = 0.25  # likewise, for a sample more
 _REMOVED = 8.0  # likewise
+_LOST = 60.0  # likewise, by which a prediction makes matters worse
+_HARMS = 0.3  # of the predicted energy is added by a prediction that is wrong
+_MAX_JUMP_SAMPLES = 480  # 60 ms
 _NOTICED = 5.0  # likewise; where this was exceeded, the move began about a block before
 _FITS = 0.4  # of the predicted energy is removed by a prediction that fits
+_FITS_AGAIN = 0.25  # likewise, by one that has fitted: it may be inexact
 _MOVE_PENALTY = np.float32(30)  # of a move in the past, likewise
 _EARLIER_PENALTY = np.float32(100)
 
@@ -54,6 +59,9 @@ class EchoAlignment:
 
     What the prediction leaves, mostly the caller's voice, is whitened, so that pauses and frequencies without
     that voice count most. Then the lag with the least rest is the likeliest one.
+
+    Attributes:
+        lost_blocks: number of blocks in which the prediction has been clearly wrong, at any detectable lag.
     """
 
     def __init__(self) -> None:
@@ -62,6 +70,8 @@ class EchoAlignment:
 
     def restart(self) -> None:
         """Forget the past: from now on, the prediction is another one."""
+        self.lost_blocks = 0
+        self._wrong_blocks, self._harm, self._harmless = 0, 0.0, 0.0
         self._near: Floats = np.zeros(0, np.float32)
         self._echo: Floats = np.zeros(0, np.float32)
         # Page's cumulative sum test, for each lag: how much better it fits than lag 0, since it has.
@@ -89,12 +99,41 @@ class EchoAlignment:
         self._removed = fits_better * (self._removed + removed)
         self._predicted = fits_better * (self._predicted + predicted)
         self._blocks = (self._gain > _NOTICED) * (self._blocks + 1)
+        self._watch(float(removed[_NO_MOVE]), float(predicted[_NO_MOVE]))
         best = int(np.argmax(self._gain - _NEEDED))
-        # Where nothing is removed at any lag, the path itself has changed, or is not learnt yet.
-        at_least = _REMOVED if self._has_fitted else _CLEAR + _FITS * self._predicted[best]
+        # Where little is removed at any lag, the path itself has changed, or is not learnt yet.
+        least, share = (_REMOVED, _FITS_AGAIN) if self._has_fitted else (_CLEAR, _FITS)
+        at_least = least + share * self._predicted[best]
         if self._gain[best] <= _NEEDED[best] or self._removed[best] <= at_least:
             return None
         return Move(_NO_MOVE - best, 1 + int(self._blocks[best]))
+
+    def _watch(self, removed: float, predicted: float) -> None:
+        self._harm = max(0.0, self._harm - removed)  # Page's test again, against no prediction
+        self._harmless, self._wrong_blocks = (
+            (self._harmless + predicted, self._wrong_blocks + 1) if self._harm else (0.0, 0)
+        )
+        is_lost = self._has_fitted and self._harm > max(_LOST, _HARMS * self._harmless)
+        self.lost_blocks = self._wrong_blocks if is_lost else 0
+
+
+def jump(near: Sequence[Floats], echo: Sequence[Floats]) -> int:
+    """Return by how many samples an echo comes later than predicted, up to 60 ms; 0 if that is not clear.
+
+    Args:
+        near: blocks of the caller's audio.
+        echo: the echo predicted in them.
+    """
+    said, predicted = _whitened(np.concatenate(near), np.concatenate(echo))
+    size = 2 * len(said)
+    spectra = np.fft.rfft(np.stack((said, predicted)), size)
+    products = np.fft.irfft(spectra[0] * np.conj(spectra[1]), size)
+    lags = np.arange(-_MAX_JUMP_SAMPLES, _MAX_JUMP_SAMPLES + 1)
+    sums = np.concatenate((np.zeros(1), np.cumsum(np.square(predicted, dtype=np.float64))))
+    energy = sums[len(said) - np.maximum(lags, 0)] - sums[np.maximum(-lags, 0)]
+    removed = 2 * products[lags] - energy
+    best = int(np.argmax(removed))
+    return int(lags[best]) if removed[best] > _LOST + _FITS * energy[best] else 0
 
 
 def past_moves(near: Sequence[Floats], echo: Sequence[Floats]) -> NDArray[np.int64]:
@@ -145,14 +184,16 @@ def _compare(near: Floats, echo: Floats, earlier: int = _MAX_EARLIER_SAMPLES) ->
 
 def _whitened(near: Floats, echo: Floats) -> tuple[Floats, Floats]:
     """Filter both so that their difference is white and of unit power."""
+    samples = len(near)
+    bins = max(1, _SMOOTHED_HZ * samples // PHONE_RATE_HZ)
     spectra = np.fft.rfft(np.stack((near, echo))).astype(np.complex64, copy=False)
     rest = spectra[0] - spectra[1]
-    power = _smoothed(squared(rest)) + _MIN_REST * _smoothed(squared(spectra[0])) + _FLOOR
-    white = np.fft.irfft(spectra * np.sqrt(_WINDOW_SAMPLES / power), _WINDOW_SAMPLES)
+    power = _smoothed(squared(rest), bins) + _MIN_REST * _smoothed(squared(spectra[0]), bins)
+    white = np.fft.irfft(spectra * np.sqrt(samples / (power + samples * _FLOOR)), samples)
     white = white.astype(np.float32, copy=False)
     return white[0], white[1]
 
 
-def _smoothed(power: Floats) -> Floats:
-    smoothed: Floats = np.convolve(power, np.full(_SMOOTHED_BINS, 1 / _SMOOTHED_BINS, np.float32), "same")
+def _smoothed(power: Floats, bins: int) -> Floats:
+    smoothed: Floats = np.convolve(power, np.full(bins, 1 / bins, np.float32), "same")
     return smoothed

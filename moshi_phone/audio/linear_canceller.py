@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from moshi_phone.audio.echo_alignment import EchoAlignment, past_moves
+from moshi_phone.audio.echo_alignment import EchoAlignment, Move, jump, past_moves
 from moshi_phone.audio.echo_filter import BLOCK_SAMPLES, WINDOW_SAMPLES, EchoFilter, Filtered, Floats
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.history import History
@@ -26,6 +26,7 @@ _PAST_BLOCKS = 3 * PHONE_RATE_HZ // BLOCK_SAMPLES  # learnt from as soon as an e
 _STEPS_AT_ONCE = 20  # of learning, with each new block: the past is learnt in 0.5 s, without a long pause
 _OLDER = 0.4  # of the blocks with an echo
 _RECENT_BLOCKS = PHONE_RATE_HZ // 2 // BLOCK_SAMPLES  # which can be learnt again: moves are detected sooner
+_LOST_BLOCKS = 8  # with which a jump of the echo is searched
 _MAX_DELAY_SAMPLES = PHONE_RATE_HZ  # the longest echo comes 0.85 s late
 _MAX_AHEAD_SAMPLES = PHONE_RATE_HZ
 _REFERENCE_SAMPLES = (
@@ -87,13 +88,22 @@ class _Tracker:
         if filtered.is_restarted:
             self.alignment = EchoAlignment()
         if move := self.alignment.add(near, filtered.echo):
-            self.delay = min(max(0, self.delay + move.samples), _MAX_DELAY_SAMPLES)
-            again = [self._recent.pop() for _ in range(min(move.blocks, len(self._recent)))]
-            self.filter = again[-1][2]
-            self.alignment.restart()
-            for before, end, _ in reversed(again):
-                self.alignment.add(before.near, self._advance(before, end).echo)
+            self._follow(move)
+        elif self.alignment.lost_blocks > _LOST_BLOCKS:
+            lost = list(self._recent)[-self.alignment.lost_blocks - 1 :]
+            learnt = lost[0][2]
+            echo = [self._predict(learnt, end) for _, end, _ in lost]
+            if samples := jump([block.near for block, _, _ in lost], echo):
+                self._follow(Move(samples, len(lost)))
         return cancelled
+
+    def _follow(self, move: Move) -> None:
+        self.delay = min(max(0, self.delay + move.samples), _MAX_DELAY_SAMPLES)
+        again = [self._recent.pop() for _ in range(min(move.blocks, len(self._recent)))]
+        self.filter = again[-1][2]
+        self.alignment.restart()
+        for before, end, _ in reversed(again):
+            self.alignment.add(before.near, self._advance(before, end).echo)
 
     def learn(self, block: _Block, move: int) -> None:
         """Learn from a block of the past, whose echo came so many samples later than the last one's."""
@@ -101,8 +111,11 @@ class _Tracker:
 
     def predict(self, block: _Block) -> Floats:
         """Return the echo in a block of the past, if it has not moved since then."""
-        window = self._window(block.end, self.delay)
-        return _NOTHING if _is_silent(window) else self.filter.predict(_as_floats(window))
+        return self._predict(self.filter, block.end)
+
+    def _predict(self, learnt: EchoFilter, end: int) -> Floats:
+        window = self._window(end, self.delay)
+        return _NOTHING if _is_silent(window) else learnt.predict(_as_floats(window))
 
     def _advance(self, cancelled: CancelledBlock, end: int) -> Filtered:
         self._recent.append((cancelled, end, self.filter.copy()))
@@ -129,6 +142,7 @@ class LinearCanceller:
         self._caller_end = 0
         self._past: deque[_Block] = deque(maxlen=_PAST_BLOCKS)
         self._tracker: _Tracker | None = None  # none before an echo is found
+        self._found_delay = 0  # of the reference, in samples, with which the tracker began
         self._learning: Iterator[None] = iter(())  # each item is a step of it
         self._to_learn: deque[_Block] = deque()  # what is left of the past
 
@@ -155,7 +169,10 @@ class LinearCanceller:
             loss_db: of the echo, roughly.
         """
         delay = round(max(0.0, delay_ms - _LEFT_TO_FIND_MS) * PHONE_RATE_HZ / 1000)
-        if self._tracker is None or abs(delay - self._tracker.delay) > _MOVED_SAMPLES:
+        is_new = abs(delay - self._found_delay) > _MOVED_SAMPLES
+        # The tracker may have followed the echo before it was measured again.
+        if self._tracker is None or (is_new and abs(delay - self._tracker.delay) > _MOVED_SAMPLES):
+            self._found_delay = delay
             self._tracker = _Tracker(loss_db, delay, self._window)
             self._to_learn = deque(self._past)
             self._learning = self._learn(self._tracker)

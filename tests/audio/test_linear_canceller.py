@@ -13,18 +13,18 @@ FRAME = 640
 TURN = np.arange(int(SECS * 8000)) % (4 * 8000)
 
 
-def rest_of(returned: Floats, caller: Floats, bot: Floats, found_s: float = 3.0) -> Floats:
+def rest_of(returned: Floats, caller: Floats, bot: Floats, delay_ms: float = 60) -> Floats:
     """Give what is left of the echo."""
     canceller, blocks = LinearCanceller(), list[Floats]()
     near, far = on_the_phone(returned + caller), on_the_phone(bot)
     for at in range(0, len(near), FRAME):
         frame = near[at : at + FRAME]
         canceller.play(far[at : at + FRAME])
-        if at < found_s * 8000:
+        if at < 3 * 8000:
             canceller.keep(frame)
             blocks.append((frame / 32768).astype(np.float32))
         else:
-            canceller.start(60, 25)
+            canceller.start(delay_ms, 25)
             blocks += [block.rest for block in canceller.process(frame)]
     return (np.concatenate(blocks) - near / 32768 + returned).astype(np.float32)
 
@@ -59,3 +59,11 @@ def test_the_present_is_reached_within_half_a_second() -> None:
 def test_blocks_before_the_start_are_refused() -> None:
     with pytest.raises(RuntimeError, match="expected start before process"):
         LinearCanceller().process(np.zeros(160, np.int16))
+
+
+def test_an_echo_that_jumps_by_more_than_a_buffer_s_underrun_is_found_again() -> None:
+    """After a long stall, the time line is wrong by up to 60 ms, in either direction."""
+    bot = speech(SECS, pause_s=0.2)
+    for samples in (-300, 400):
+        returned = moved(echo(bot, 150, 15), 4.8, samples)
+        assert less_db(returned, rest_of(returned, 0 * bot, bot, 150), 5.5) >= 20
