@@ -17,7 +17,7 @@ from processors.caller_filter import CallerFilter
 
 EchoMode = Literal["auto", "on", "off"]
 
-_PAST_SAMPLES = 4 * PHONE_RATE_HZ  # more than the canceller learns from
+_PAST_SAMPLES = 5 * PHONE_RATE_HZ  # more than the canceller learns from
 
 
 class EchoPath:
@@ -33,14 +33,17 @@ class EchoPath:
 
     Attributes:
         is_cancelling: whether the caller's audio goes through the canceller.
+        has_stage: whether an ``EchoCanceller`` uses it; otherwise the echo is only measured.
     """
 
     def __init__(self, mode: EchoMode = "auto", metrics: CallMetrics | None = None) -> None:
         self.canceller = AcousticEchoCanceller()
         self.is_cancelling = mode == "on"
+        self.has_stage = False
         self._mode = mode
         self._metrics = metrics or CallMetrics()
         self._detector = EchoDetector()  # runs in every mode
+        self._taken_samples = 0
         # Both voices, for the canceller to learn from. It gets them only when it is needed: some work in each
         # frame costs several times as much as the same work at once.
         self._past = deque[NDArray[np.int16]]()
@@ -50,6 +53,7 @@ class EchoPath:
 
     def take(self, both: NDArray[np.int16]) -> None:
         """Process the next audio: int16 ``[n, 2]``, 8 kHz; the caller, and the bot as the caller hears it."""
+        self._taken_samples += len(both)
         has_looked = self._detector.feed(both)
         if self.is_cancelling:
             self.canceller.play(both[:, 1])
@@ -71,11 +75,11 @@ class EchoPath:
             self._forget()
             return
         if self._metrics.echo is None:  # the first time: log it once a call
-            outcome = "it is cancelled" if self._mode != "off" else "it is not cancelled (--echo-cancel off)"
-            logger.info("Echo {:.0f} ms late, {:.0f} dB down; {}", echo.delay_ms, echo.loss_db, outcome)
+            logger.info("Echo {:.0f} ms late, {:.0f} dB down; {}", echo.delay_ms, echo.loss_db, self._outcome)
             self._metrics.echoing_calls = 1
+            self._metrics.echo_found_s = self._taken_samples / PHONE_RATE_HZ
         self._metrics.echo = echo
-        if self._mode == "off":
+        if self._mode == "off" or not self.has_stage:
             self._forget()
             return
         if not self.is_cancelling:
@@ -97,6 +101,14 @@ class EchoPath:
         self.canceller.play(past[passed:, 1])
         self.is_cancelling = True
 
+    @property
+    def _outcome(self) -> str:
+        if self._mode == "off":
+            return "it is not cancelled (--echo-cancel off)"
+        if not self.has_stage:
+            return "it is not cancelled: put an EchoCanceller into the list, where audio has 8000 Hz"
+        return "it is cancelled"
+
     def close(self) -> None:
         """Do nothing: no state to release."""
 
@@ -113,6 +125,7 @@ class EchoCanceller(CallerFilter):
     def __init__(self, path: EchoPath) -> None:
         super().__init__()
         self._path = path
+        path.has_stage = True
 
     def clean(self, audio: bytes) -> bytes:
         """Return audio without the echo; the same bytes object while there is none."""

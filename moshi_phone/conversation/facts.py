@@ -33,6 +33,29 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundEcho:
+    """The echo of a call.
+
+    Attributes:
+        at_s: when it was found, since the start of the call.
+        delay_ms: its delay.
+        loss_db: its attenuation.
+        removed_db: its further attenuation by the canceller, since it was found; 0 if it was not cancelled.
+    """
+
+    at_s: float
+    delay_ms: float
+    loss_db: float
+    removed_db: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """All of it in a few words."""
+        outcome = f"cancelled since, {self.removed_db:.0f} dB weaker" if self.removed_db else "not cancelled"
+        return f"echo: {self.delay_ms:.0f} ms, {self.loss_db:.0f} dB down; {outcome}"
+
+
+@dataclass(frozen=True, slots=True)
 class CallFacts:
     """Facts for a report; empty if unknown.
 
@@ -47,6 +70,7 @@ class CallFacts:
         own_voice: whether the caller heard only the engine's own voice; None if unknown.
         line: facts about the line.
         words: the words of both speakers, in order.
+        echo: its echo, if one was found.
     """
 
     name: str = ""
@@ -59,6 +83,7 @@ class CallFacts:
     own_voice: bool | None = None
     line: LineFacts = NO_FACTS
     words: Sequence[Words] = ()
+    echo: FoundEcho | None = None
 
     @property
     def line_of_text(self) -> str:
@@ -87,6 +112,7 @@ def facts_beside(recording: Path) -> CallFacts:
         ended=_text(sidecar.get("reason")),
         line=line_facts(metrics, sidecar.get("secs")),
         words=words or sidecar_words,
+        echo=found_echo(metrics),
     )
 
 
@@ -116,6 +142,16 @@ def echo_below_db(metrics: Mapping[str, Any]) -> float | None:
         return MAX_LOSS_DB if float(metrics.get("echo_listened_s", 0.0)) >= LISTENED_S else None
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def found_echo(metrics: Mapping[str, Any]) -> FoundEcho | None:
+    """Extract the echo from a call's metrics, if one was found."""
+    try:
+        echo = metrics["echo"]
+        values = [float(echo[name]) for name in ("found_s", "delay_ms", "loss_db", "removed_db")]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return FoundEcho(*values)
 
 
 def words_of(lines: object) -> list[Words]:

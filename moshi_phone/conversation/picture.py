@@ -121,6 +121,7 @@ def _draw_row(axes: Axes, call: Reviewed, row: Span) -> None:
         heights = up * (0.04 + 0.96 * peaks[inside] / loudest)
         axes.fill_between(at_s[inside], up * 0.04, heights, color=color, linewidth=0, step="mid")
     _draw_events(axes, call, row)
+    _draw_echo(axes, call, row)
     if row.secs <= _LABELS_UP_TO_S:
         _draw_words(axes, call, row)
 
@@ -148,6 +149,26 @@ def _draw_events(axes: Axes, call: Reviewed, row: Span) -> None:
         else:
             axes.plot(one.at_s, 1.2, "v", color=GOOD if good else BAD, markersize=3)
     _draw_small_events(axes, events, row, labels=labels)
+
+
+def _draw_echo(axes: Axes, call: Reviewed, row: Span) -> None:
+    echo = call.facts.echo
+    if echo is None or not row.begin_s <= echo.at_s < row.end_s:
+        return
+    color = INK if echo.removed_db else BAD
+    axes.axvline(echo.at_s, color=color, linewidth=1, linestyle=(0, (4, 3)))
+    at_left = echo.at_s < sum(row) / 2
+    axes.text(
+        echo.at_s,
+        0.8,
+        f" {echo.label} ",
+        bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1},
+        fontsize=8,
+        color=color,
+        ha="left" if at_left else "right",
+        va="center",
+        clip_on=True,
+    )
 
 
 def _draw_small_events(axes: Axes, events: list[Event], row: Span, *, labels: bool) -> None:

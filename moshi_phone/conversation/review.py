@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.conversation.conversation import Conversation, summary
 from moshi_phone.conversation.criteria import Criterion, judge
 from moshi_phone.conversation.echo import MAX_LOSS_DB, EchoDetector
 from moshi_phone.conversation.events import Event
-from moshi_phone.conversation.facts import LISTENED_S, CallFacts, facts_beside
+from moshi_phone.conversation.facts import LISTENED_S, CallFacts, FoundEcho, facts_beside
 from moshi_phone.conversation.recordings import read_call
 from moshi_phone.conversation.sound import Sound
 from moshi_phone.conversation.turns import Voices
@@ -71,15 +72,21 @@ def review(blocks: Iterable[NDArray[np.int16]], facts: CallFacts) -> Reviewed:
         blocks: int16 ``[n, 2]``, 8 kHz: the caller, and the bot as the caller hears it.
         facts: facts beyond the audio.
     """
-    sound, echo = Sound(), None
+    sound, echo, secs = Sound(), None, 0.0
     detector = EchoDetector() if facts.line.echo_db is None else None
     talked = Conversation()
     for block in blocks:
         talked.feed(block)
         sound.feed(block)
-        if detector is not None:
-            detector.feed(block)
+        if detector is None:
+            continue
+        for begin in range(0, len(block), PHONE_RATE_HZ):
+            second = block[begin : begin + PHONE_RATE_HZ]
+            secs += len(second) / PHONE_RATE_HZ
+            detector.feed(second)
             echo = detector.echo or echo
+            if echo and facts.echo is None:
+                facts = replace(facts, echo=FoundEcho(secs, echo.delay_ms, echo.loss_db))
     talked.finish()
     if detector is not None and detector.bot_s >= LISTENED_S:
         echo_db = echo.loss_db if echo else MAX_LOSS_DB

@@ -41,6 +41,7 @@ class CallMetrics:
         conversation: turn-taking metrics.
         echo_canceller_ms: delay added by the echo canceller; 0 while it is off.
         echo: echo of the bot's voice in the caller's audio, or None.
+        echo_found_s: when the echo was found, in seconds of the call; 0 without one.
         echo_removed_db: attenuation of the echo by the canceller; 0 while it is off.
         echoing_calls: number of calls with an echo: 0 or 1 for a single call.
         echo_listened_s: duration of the bot's speech during the echo detection.
@@ -68,6 +69,7 @@ class CallMetrics:
     conversation: ConversationMetrics = field(default_factory=ConversationMetrics)
     echo_canceller_ms: float = 0.0
     echo: Echo | None = None
+    echo_found_s: float = 0.0
     echo_removed_db: float = 0.0
     echoing_calls: int = 0
     echo_listened_s: float = 0.0
@@ -134,6 +136,7 @@ class CallMetrics:
                 "delay_ms": round(self.echo.delay_ms),
                 "loss_db": round(self.echo.loss_db, 1),
                 "removed_db": round(self.echo_removed_db, 1),
+                "found_s": round(self.echo_found_s, 1),
             },
             "echo_listened_s": round(self.echo_listened_s, 1),
         }

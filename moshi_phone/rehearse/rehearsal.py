@@ -13,7 +13,7 @@ import numpy as np
 from moshi_phone.audio.percentiles import Percentiles
 from moshi_phone.conversation.criteria import Criterion as TalkCriterion
 from moshi_phone.conversation.criteria import LineFacts
-from moshi_phone.conversation.facts import CallFacts, echo_below_db, words_of
+from moshi_phone.conversation.facts import CallFacts, echo_below_db, found_echo, words_of
 from moshi_phone.conversation.review import Reviewed, review
 from moshi_phone.rehearse.caller import Caller
 from moshi_phone.rehearse.caller_voice import CallerVoice
@@ -206,5 +206,6 @@ def _review(call: _Call, found: Measurements) -> Reviewed:
         ended=record.broken or record.refused or "the caller hung up",
         line=line,
         words=words_of((call.metrics or {}).get("words")),
+        echo=found_echo(call.metrics or {}),
     )
     return review([both], facts)

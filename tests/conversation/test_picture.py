@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from moshi_phone.conversation.facts import CallFacts, Words
+from moshi_phone.conversation.facts import CallFacts, Words, found_echo
 from moshi_phone.conversation.picture import compose, draw
 from moshi_phone.conversation.review import Reviewed
 from moshi_phone.conversation.sound import Sound
@@ -29,6 +30,14 @@ def test_each_event_is_named_where_it_is() -> None:
     assert {"250", "200", "interrupts: stops after 300", "backchannel"} <= texts(reviewed(GOOD))
     assert "pause taken" in texts(reviewed(TAKES))
     assert {"interrupts: not stopped", "15 s of silence"} <= texts(reviewed(SPEAKS_ON))
+
+
+def test_an_echo_is_marked_where_it_was_found() -> None:
+    call = reviewed(GOOD)
+    metrics = {"echo": {"found_s": 3.5, "delay_ms": 380, "loss_db": 15.2, "removed_db": 25.4}}
+    call = replace(call, facts=replace(call.facts, echo=found_echo(metrics)))
+    assert " echo: 380 ms, 15 dB down; cancelled since, 25 dB weaker " in texts(call)
+    assert found_echo({"echo": None}) is None
 
 
 @pytest.mark.parametrize("secs", [0.5, 30.0, 200.0, 7200.0])

@@ -43,6 +43,7 @@ async def test_the_echo_goes(mode: EchoMode, logged: Logged) -> None:
     assert metrics.echo_canceller_ms == 11
     assert metrics.echo_removed_db >= 20
     assert metrics.echo_listened_s >= 10
+    assert 1 < metrics.echo_found_s < 5
     assert logged.text.count("it is cancelled") == 1
 
 
@@ -75,6 +76,13 @@ async def test_off_only_measures(logged: Logged) -> None:
     assert metrics.echo is not None
     assert metrics.echo_canceller_ms == 0
     assert "--echo-cancel off" in logged.text
+
+
+def test_without_the_stage_the_log_says_what_to_do(logged: Logged) -> None:
+    """As in a list for 24 kHz: before, the log said that the echo was cancelled."""
+    path, bot = EchoPath(), speech(6)
+    path.take(np.stack((on_the_phone(echo(bot, 250, 15)), on_the_phone(bot)), axis=1))
+    assert "it is not cancelled: put an EchoCanceller into the list" in logged.text
 
 
 async def test_without_an_echo_not_a_sample_changes() -> None:
