@@ -12,10 +12,11 @@ from moshi_phone.audio import g711
 
 @dataclass
 class _Decoding:
-    """Decodes a frame's µ-law once for all stages that read it."""
+    """Decodes a frame's µ-law, and measures its power, once for all stages that read it."""
 
-    # the µ-law and its PCM
+    # the µ-law and its PCM, or its power
     _decoded: tuple[bytes, bytes] = field(default=(b"", b""), init=False, repr=False, compare=False)
+    _measured: tuple[bytes, float] = field(default=(b"", 0.0), init=False, repr=False, compare=False)
 
     @property
     def pcm(self) -> bytes:
@@ -24,6 +25,14 @@ class _Decoding:
         if self._decoded[0] is not mulaw:  # identity: a stage may have replaced the audio
             self._decoded = (mulaw, g711.decode(mulaw))
         return self._decoded[1]
+
+    @property
+    def power(self) -> float:
+        """Mean square of the samples; full scale is 1."""
+        mulaw: bytes = self.mulaw  # type: ignore[attr-defined] # of the frame
+        if self._measured[0] is not mulaw:
+            self._measured = (mulaw, g711.power(mulaw))
+        return self._measured[1]
 
 
 @dataclass

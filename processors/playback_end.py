@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from pipecat.frames.frames import Frame, OutputAudioRawFrame
 
-from moshi_phone.audio import g711, pcm
+from moshi_phone.audio import pcm
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.silence import SILENCE_RMS, is_silent
 from processors.frames import MarkInputFrame, MulawOutputFrame, PlayoutMetricsFrame
@@ -53,7 +53,7 @@ class PlaybackEnd:
             self._round_trip_ms = frame.round_trip_ms
         elif isinstance(frame, MulawOutputFrame):
             audio_ms = len(frame.mulaw) / PHONE_RATE_HZ * 1000
-            self._pass_audio(g711.power(frame.mulaw) <= SILENCE_RMS**2, audio_ms)
+            self._pass_audio(frame.power <= SILENCE_RMS**2, audio_ms)
         elif isinstance(frame, OutputAudioRawFrame):
             samples_a_second = frame.sample_rate * frame.num_channels
             audio_ms = len(frame.audio) / 2 / samples_a_second * 1000

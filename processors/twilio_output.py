@@ -213,7 +213,7 @@ class TwilioOutput(BaseOutputTransport, Stage):
         if self._mixer or self._params.audio_out_filter or self._volume * self._volume_gain != 1.0:
             frame.mulaw = g711.encode(await self._shaped(g711.decode(frame.mulaw)))
         await self._send(frame)
-        await self._follow_speech(frame.mulaw)
+        await self._follow_speech(frame)
         if self._is_last:
             return
         await self.push_frame(
@@ -231,9 +231,9 @@ class TwilioOutput(BaseOutputTransport, Stage):
             audio = scale_audio(audio, volume)
         return await self._mixer.mix(audio) if self._mixer else audio
 
-    async def _follow_speech(self, mulaw: bytes) -> None:
-        loud = g711.power(mulaw) > SILENCE_RMS**2
-        match self._activity.add(loud=loud, audio_s=len(mulaw) / PHONE_RATE_HZ):
+    async def _follow_speech(self, frame: MulawOutputFrame) -> None:
+        loud = frame.power > SILENCE_RMS**2
+        match self._activity.add(loud=loud, audio_s=len(frame.mulaw) / PHONE_RATE_HZ):
             case Change.STARTED:
                 await self.broadcast_frame(BotStartedSpeakingFrame)
             case Change.STOPPED:

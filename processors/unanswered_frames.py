@@ -51,7 +51,7 @@ class UnansweredFrames:
         # The frames that the session has dropped. One more than the backlog stays: the answered frame itself.
         while len(self._fed_at_s) > backlog_frames + 1:
             self._fed_at_s.popleft()
-        self._watchdog.stop()
+        self._watchdog.pause()
         # Restarted only while an answer is due: a silent transport is not the engine's fault.
         if backlog_frames:
             self._watchdog.start()

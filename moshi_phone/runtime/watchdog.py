@@ -19,42 +19,55 @@ class Watchdog:
     Args:
         secs: the timeout.
         on_expired: called once, after it.
+
+    Attributes:
+        is_running: whether it is started, and neither stopped nor expired.
     """
 
     def __init__(self, secs: float, on_expired: Callable[[], None]) -> None:
         self._secs = secs
         self._on_expired = on_expired
+        # pause() leaves it running: a new timer for each frame took a hundredth of a call's processor time.
         self._timer: asyncio.TimerHandle | None = None
-        self._due_s = 0.0  # when the timer should fire: how late it does shows whether the process was frozen
+        self._due_s = 0.0  # when it expires: how late it does shows whether the process was frozen
         self._is_extended = False  # whether a frozen process has had its one extra period
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it is started, and neither stopped nor expired."""
-        return self._timer is not None
+        self.is_running = False
 
     def start(self) -> None:
         """Start or restart the timeout."""
-        self.stop()
+        self._is_extended = False
         self._wait()
+
+    def pause(self) -> None:
+        """Cancel the timeout, which soon starts again."""
+        self.is_running = False
 
     def stop(self) -> None:
         """Cancel the timeout. May be called twice."""
-        self._is_extended = False
+        self.is_running = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _wait(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._due_s = loop.time() + self._secs
-        self._timer = loop.call_at(self._due_s, self._expire)
+        self.is_running = True
+        self._due_s = asyncio.get_running_loop().time() + self._secs
+        if self._timer is None:
+            self._arm()
 
-    def _expire(self) -> None:
+    def _arm(self) -> None:
+        self._timer = asyncio.get_running_loop().call_at(self._due_s, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self.is_running:
+            return
         late_s = asyncio.get_running_loop().time() - self._due_s
-        if late_s > LATE_S and not self._is_extended:
+        if late_s < 0:  # restarted meanwhile
+            self._arm()
+        elif late_s > LATE_S and not self._is_extended:
             self._is_extended = True
             self._wait()
-            return
-        self._timer = None
-        self._on_expired()
+        else:
+            self.is_running = False
+            self._on_expired()

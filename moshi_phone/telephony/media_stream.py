@@ -155,7 +155,7 @@ def _start(message: dict[str, Any]) -> Start:
 def _media(message: dict[str, Any]) -> Media:
     body = _object(message, "media")
     try:
-        mulaw = base64.b64decode(_text(body, "payload"), validate=True)
+        mulaw = binascii.a2b_base64(_text(body, "payload"), strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise BadMessage("expected a base64 payload, got something else") from error
     return Media(

@@ -8,6 +8,7 @@ import pytest
 
 from moshi_phone.runtime import watchdog
 from moshi_phone.runtime.watchdog import Watchdog
+from moshi_phone.testing import run_simulated
 
 SECS = 0.1
 
@@ -47,6 +48,33 @@ async def test_what_is_stopped_or_started_again_does_not_expire() -> None:
     assert (watched.expired, stopped.expired) == (0, 0)
     assert watched.watchdog.is_running
     watched.watchdog.stop()
+
+
+def test_a_pause_leaves_the_timer_for_the_next_start() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        expired_s: list[float] = []
+        watched = Watchdog(10, lambda: expired_s.append(loop.time() - began_s))
+        timers = set[asyncio.TimerHandle | None]()
+        for _ in range(40):  # until 4 s
+            watched.start()
+            timers.add(watched._timer)
+            await asyncio.sleep(0.05)
+            watched.pause()
+            assert not watched.is_running
+            await asyncio.sleep(0.05)
+        assert len(timers) == 1
+        watched.start()
+        await asyncio.sleep(9)
+        watched.pause()
+        await asyncio.sleep(3)
+        assert expired_s == []
+        watched.start()  # at 16 s
+        await asyncio.sleep(30)
+        assert expired_s == [pytest.approx(26)]
+
+    run_simulated(main())
 
 
 async def test_a_frozen_process_gives_one_more_period(freeze: Callable[[], None]) -> None:

@@ -9,6 +9,8 @@ except ImportError:  # no extension module for this system
 
 _FINAL_TEXT = 0x81  # first byte of an unfragmented text frame without extensions (RFC 6455, section 5.2)
 _MASKED = 0x80
+_TWO_BYTES_FOLLOW = 126  # in place of a length
+_MIN_BYTES = 6  # of a masked frame
 _MAX_HEAD_BYTES = 14
 
 
@@ -25,12 +27,14 @@ class FrameBoundaries:
 
     def whole_text(self, piece: bytes) -> bytes | None:
         """Return the payload of a piece that is exactly one text frame; otherwise None."""
-        if self._owed_bytes or self._head or len(piece) < 6 or piece[0] != _FINAL_TEXT:  # noqa: PLR2004
+        if self._owed_bytes or self._head or len(piece) < _MIN_BYTES or piece[0] != _FINAL_TEXT:
             return None
-        begin = _head_bytes(piece[1])
-        if not piece[1] & _MASKED or len(piece) != _frame_bytes(piece):
+        begin, length = 6, piece[1] - _MASKED
+        if length == _TWO_BYTES_FOLLOW:
+            begin, length = 8, piece[2] << 8 | piece[3]
+        elif not 0 <= length < _TWO_BYTES_FOLLOW:  # unmasked, or longer than a piece
             return None
-        return apply_mask(piece[begin:], piece[begin - 4 : begin])
+        return apply_mask(piece[begin:], piece[begin - 4 : begin]) if len(piece) == begin + length else None
 
     def follow(self, piece: bytes) -> None:
         """Account for a piece that the parser has read."""
@@ -47,7 +51,7 @@ class FrameBoundaries:
 
 def _head_bytes(second: int) -> int:
     """Return the length of a header, given its second byte."""
-    longer = {126: 2, 127: 8}.get(second & 0x7F, 0)
+    longer = {_TWO_BYTES_FOLLOW: 2, _TWO_BYTES_FOLLOW + 1: 8}.get(second & 0x7F, 0)
     return 2 + longer + (4 if second & _MASKED else 0)
 
 
@@ -56,6 +60,6 @@ def _frame_bytes(head: bytes) -> int | None:
     if len(head) < 2 or len(head) < _head_bytes(head[1]):  # noqa: PLR2004 - first byte and length
         return None
     length = head[1] & 0x7F
-    if length > 125:  # noqa: PLR2004 - the length follows
-        length = int.from_bytes(head[2 : 4 if length == 126 else 10])  # noqa: PLR2004
+    if length >= _TWO_BYTES_FOLLOW:
+        length = int.from_bytes(head[2 : 4 if length == _TWO_BYTES_FOLLOW else 10])
     return _head_bytes(head[1]) + length

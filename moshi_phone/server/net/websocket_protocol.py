@@ -40,6 +40,7 @@ EXTENSION = "moshi_phone.connection"
 _PIECE_BYTES = 512  # at most 85 messages of 6 bytes, the smallest
 _CALL_PIECE_BYTES = 4 * 1024  # a burst after half a second's stall
 MAX_AFTER_CLOSE_BYTES = 64 * 1024  # 3 s of a caller's speech: more than was in flight
+_MAX_QUEUED_MESSAGES = 4  # for an app that takes messages as they arrive
 _MESSAGES_A_TURN = 16  # then the loop runs other tasks
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _KERNEL_UNSENT_BYTES = 32 * 1024  # 2.7 s of speech; a larger buffer would hide a stalled peer for longer
@@ -259,7 +260,9 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
                 return
             message[TAKEN] = taken
         self.queue.put_nowait(cast("ASGIReceiveEvent", message))
-        if not self.read_paused:
+        # An app that takes most messages soon receives the rest; each pause takes four system calls.
+        limit = 1 if self._take is None else _MAX_QUEUED_MESSAGES
+        if self.queue.qsize() >= limit and not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
 
