@@ -9,9 +9,10 @@ export class MetricsView {
   #lines = new Map();
   #unit;
   #parts;
+  #echo;
   #bufferMs = Infinity; // the lowest since it was last shown
 
-  /** The element holds `#delay`, `#buffer`, `#backlog`, an SVG `…-line` for each, and `#delay-parts`. */
+  /** The element holds `#delay`, `#buffer`, `#backlog`, an SVG `…-line` for each, `#delay-parts` and `#echo`. */
   constructor(element) {
     for (const name of NAMES) {
       this.#numbers.set(name, element.querySelector(`#${name}`));
@@ -19,11 +20,12 @@ export class MetricsView {
     }
     this.#unit = element.querySelector("#backlog-unit");
     this.#parts = element.querySelector("#delay-parts");
+    this.#echo = element.querySelector("#echo");
   }
 
   clear() {
     this.#bufferMs = Infinity;
-    this.#parts.textContent = "";
+    this.#parts.textContent = this.#echo.textContent = "";
     for (const name of NAMES) {
       this.#numbers.get(name).textContent = "–";
       this.#lines.get(name).clear();
@@ -36,9 +38,10 @@ export class MetricsView {
   }
 
   /** Show what the server has measured. */
-  show({ delay_ms, delay_parts_ms: parts, backlog_frames }) {
+  show({ delay_ms, delay_parts_ms: parts, backlog_frames, echo }) {
     this.#show("delay", Math.round(delay_ms));
     this.#parts.textContent = ` (${["frame", "filters", "processing", "playout"].map((part) => Math.round(parts[part])).join(" + ")} ms)`;
+    this.#echo.textContent = echo ? echoText(echo) : "";
     this.#show("backlog", backlog_frames);
     if (this.#bufferMs < Infinity) this.#show("buffer", Math.round(this.#bufferMs));
     this.#bufferMs = Infinity;
@@ -49,4 +52,9 @@ export class MetricsView {
     this.#numbers.get(name).textContent = value;
     this.#lines.get(name).push(value);
   }
+}
+
+function echoText({ delay_ms, loss_db, removed_db, found_s }) {
+  const outcome = removed_db ? `It is cancelled: ${Math.round(removed_db)} dB weaker.` : "It is not cancelled.";
+  return `After ${Math.round(found_s)} s, your loudspeaker's echo was found: ${delay_ms} ms late, ${Math.round(loss_db)} dB down. ${outcome}`;
 }

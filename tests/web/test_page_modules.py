@@ -164,3 +164,29 @@ async def test_a_sparkline_s_scale_stays_and_has_the_target_on_it() -> None:
     zero, on_target, top, beyond, after = drawn["heights"]
     assert (on_target, after) == (drawn["target"], drawn["target"])
     assert (zero, top, beyond) == (31, 1, 1)
+
+
+async def test_an_echo_of_this_page_s_call_is_named() -> None:
+    async with opened() as page:
+        texts = await page.evaluate(
+            """async () => {
+              const { MetricsView } = await import('/web/metrics_view.js');
+              const view = new MetricsView(document), echo = document.querySelector('#echo');
+              const parts = { frame: 80, filters: 3, processing: 7, playout: 30 };
+              const measured = { delay_ms: 120, backlog_frames: 0, delay_parts_ms: parts };
+              const texts = [null, { delay_ms: 380, loss_db: 15.2, removed_db: 25.4, found_s: 3.4 },
+                { delay_ms: 60, loss_db: 6, removed_db: 0, found_s: 2 }].map((found) => {
+                view.show({ ...measured, echo: found });
+                return echo.textContent;
+              });
+              view.clear();
+              return [...texts, echo.textContent];
+            }"""
+        )
+    assert texts == [
+        "",
+        "After 3 s, your loudspeaker's echo was found: 380 ms late, 15 dB down. "
+        "It is cancelled: 25 dB weaker.",
+        "After 2 s, your loudspeaker's echo was found: 60 ms late, 6 dB down. It is not cancelled.",
+        "",
+    ]
