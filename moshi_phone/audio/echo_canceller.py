@@ -10,6 +10,8 @@ It delays the caller by 11 ms at 8 kHz, AEC3's own delay.
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 from pywebrtc_audio import AudioProcessor
@@ -33,8 +35,10 @@ _LEFT_MEMORY = 0.1  # 0.2 s
 _LEFT_MORE = 1.002  # a block, at most: 10 % a second
 _WORKS = 0.03  # a filter that leaves less of an echo, in power, ...
 _MOSTLY = 0.15  # ... and now leaves this much, lets a voice through
-_MOSTLY_ECHO = 0.25  # the filter leaves less than this of the caller's audio
-_REMOVED_MEMORY = 0.99  # two seconds
+# Its effect:
+_ONLY_ECHO = 1.25  # of the predicted echo's energy: a block with no more than this has no voice of the caller's
+_MEASURED_BLOCKS = 500  # 10 s
+_MIN_ENERGY = 1e-8 * BLOCK_SAMPLES  # -80 dB of full scale
 _FULL_SCALE = np.float32(32_768)
 _USUAL_LOSS_DB = 12.0
 
@@ -58,7 +62,7 @@ class AcousticEchoCanceller:
 
     @property
     def removed_db(self) -> float:
-        """Recent attenuation of the echo while the caller was silent; 0 while off."""
+        """Attenuation of the echo in the caller's recent pauses; 0 while off, or if they made none."""
         return self._suppression.removed_db if self._suppression else 0.0
 
     def play(self, bot: Samples) -> None:
@@ -105,23 +109,27 @@ class _Suppression:
 
     def __init__(self) -> None:
         self._aec = AudioProcessor(sample_rate=PHONE_RATE_HZ, echo_cancellation=True)
-        self._late: Floats = np.zeros(_DELAY_SAMPLES, np.float32)  # delays the filter's output as AEC3 does
+        # Delays the caller's audio and the filter's output as AEC3 does.
+        self._late: Floats = np.zeros((2, _DELAY_SAMPLES), np.float32)
         self._aec_share = np.float32(0)
         self._near_energy = self._linear_energy = self._aec_energy = 0.0
         self._left_by_filter = 1.0  # of an echo, in power
         self._on_blocks = 0
         self._new_blocks = _NEW_BLOCKS
-        self._before = self._after = 0.0
+        # Attenuation of each of the last blocks with an echo, in dB; None if the caller may have spoken.
+        self._removed_db = deque[float | None](maxlen=_MEASURED_BLOCKS)
 
     @property
     def removed_db(self) -> float:
-        return 10 * float(np.log10(max(self._before, 1e-9) / max(self._after, 1e-9))) if self._before else 0.0
+        # The median, since some of the blocks hold a weak voice, which the canceller rightly leaves.
+        known = [removed_db for removed_db in self._removed_db if removed_db is not None]
+        return float(np.median(known)) if known else 0.0
 
     def process(self, block: CancelledBlock) -> Floats:
         """Return the next block without the echo: float32 ``[BLOCK_SAMPLES]``."""
         near, far = block.near, block.far
-        waiting = np.concatenate((self._late, block.rest))
-        linear, self._late = waiting[:BLOCK_SAMPLES], waiting[BLOCK_SAMPLES:]
+        waiting = np.concatenate((self._late, (near, block.rest)), axis=1)
+        (late_near, linear), self._late = waiting[:, :BLOCK_SAMPLES], waiting[:, BLOCK_SAMPLES:]
         if block.has_echo:
             suppressed = self._suppressed(block.rest, far)
             speaks = self._speaks(near, linear, suppressed)
@@ -135,9 +143,8 @@ class _Suppression:
             shares = np.linspace(self._aec_share, share, BLOCK_SAMPLES, dtype=np.float32)
             mixed = (linear + shares * (suppressed - linear)).astype(np.float32, copy=False)
         self._aec_share = share
-        if far.any() and (share == 1 or self._linear_energy < _MOSTLY_ECHO * self._near_energy):
-            self._before = _REMOVED_MEMORY * self._before + float(np.dot(near, near))
-            self._after = _REMOVED_MEMORY * self._after + float(np.dot(mixed, mixed))
+        if block.has_echo:
+            self._removed_db.append(_attenuation_db(late_near, linear, mixed))
         return mixed
 
     def _suppressed(self, rest: Floats, far: Floats) -> Floats:
@@ -163,3 +170,12 @@ class _Suppression:
         is_heard |= self._new_blocks > 0
         self._on_blocks = _SPEAKS_ON_BLOCKS if is_heard else max(0, self._on_blocks - 1)
         return self._on_blocks > 0
+
+
+def _attenuation_db(near: Floats, linear: Floats, out: Floats) -> float | None:
+    """Return by how much a block of echo is attenuated; None if it is inaudible, or not all of the block."""
+    echo = near - linear
+    before, predicted = float(np.dot(near, near)), float(np.dot(echo, echo))
+    if not _SILENT_ENERGY < before < _ONLY_ECHO * predicted:
+        return None
+    return 10 * float(np.log10(before / max(float(np.dot(out, out)), _MIN_ENERGY)))
