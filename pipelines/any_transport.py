@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipecat.pipeline.pipeline import Pipeline
 
-from moshi_phone.audio.formats import PHONE_RATE_HZ, SAMPLE_RATE_HZ
+from moshi_phone.audio.formats import SAMPLE_RATE_HZ
 from pipelines.call_parts import CallParts
 from processors.echo import EchoCanceller
 from processors.moshi import MoshiProcessor
@@ -19,8 +19,7 @@ def any_transport(parts: CallParts) -> Pipeline:
         [
             parts.transport.input(),  # → 16-bit PCM
             *parts.inbound_taps,
-            # For the phone's rate only. Browsers, at other rates, cancel echo themselves.
-            *([EchoCanceller(parts.echo)] if parts.rate_hz == PHONE_RATE_HZ else []),
+            EchoCanceller(parts.echo),  # browsers cancel echo themselves, other clients may not
             *parts.cleaners,  # noise suppression and gain, if enabled
             *([Resampler(parts.rate_hz, SAMPLE_RATE_HZ)] if other_rate else []),  # → 24 kHz
             MoshiProcessor(parts.session, hang_secs=parts.hang_secs),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from loguru import logger
@@ -18,7 +19,12 @@ class CallerFilter(Stage, ABC):
     """Filters the caller's audio if it is 16-bit mono at 8 kHz.
 
     Audio in another format passes, with one warning. A frame whose filtered audio is empty is dropped.
+
+    Attributes:
+        takes_any_rate: whether ``clean`` takes audio of any rate.
     """
+
+    takes_any_rate: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,17 +38,23 @@ class CallerFilter(Stage, ABC):
         """Filter incoming audio; other frames pass."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
-            if frame.sample_rate != PHONE_RATE_HZ or frame.num_channels != 1:
+            is_rate_known = self.takes_any_rate or frame.sample_rate == PHONE_RATE_HZ
+            if not is_rate_known or frame.num_channels != 1:
                 self._warn(frame)
             # identity, not equality: an unchanged frame is passed on without a copy
-            elif (filtered := self.clean(frame.audio)) is not frame.audio:
+            elif (filtered := self.clean(frame.audio, frame.sample_rate)) is not frame.audio:
                 if not filtered:
                     return
-                frame = InputAudioRawFrame(filtered, PHONE_RATE_HZ, num_channels=1)
+                frame = InputAudioRawFrame(filtered, frame.sample_rate, num_channels=1)
         await self.push_frame(frame, direction)
 
-    def clean(self, audio: bytes) -> bytes:
-        """Return audio filtered: 16-bit mono PCM at 8 kHz; the same bytes object if unchanged."""
+    def clean(self, audio: bytes, rate_hz: int = PHONE_RATE_HZ) -> bytes:  # noqa: ARG002 - for subclasses
+        """Return audio filtered: 16-bit mono PCM; the same bytes object if unchanged.
+
+        Args:
+            audio: the next audio.
+            rate_hz: of it; 8000 unless ``takes_any_rate``.
+        """
         samples = np.frombuffer(audio, "<i2")
         filtered = self.filter(samples)
         return audio if filtered is samples else filtered.astype("<i2", copy=False).tobytes()
@@ -50,11 +62,13 @@ class CallerFilter(Stage, ABC):
     def _warn(self, frame: InputAudioRawFrame) -> None:
         if not self._has_warned:
             self._has_warned = True
+            expected = "" if self.takes_any_rate else f" at {PHONE_RATE_HZ} Hz"
+            remedy = "" if self.takes_any_rate else ". Put a Resampler before it"
             logger.warning(
-                "{} expects mono audio at {} Hz, got {} channels at {} Hz; it passes unchanged. "
-                "Put a Resampler before it",
+                "{} expects mono audio{}, got {} channels at {} Hz; it passes unchanged{}",
                 type(self).__name__,
-                PHONE_RATE_HZ,
+                expected,
                 frame.num_channels,
                 frame.sample_rate,
+                remedy,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from loguru import logger
@@ -14,6 +14,7 @@ from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.conversation.echo import EchoDetector
 from moshi_phone.records.call_metrics import CallMetrics
 from processors.caller_filter import CallerFilter
+from processors.narrow_band import NarrowBand
 
 EchoMode = Literal["auto", "on", "off"]
 
@@ -34,12 +35,14 @@ class EchoPath:
     Attributes:
         is_cancelling: whether the caller's audio goes through the canceller.
         has_stage: whether an ``EchoCanceller`` uses it; otherwise the echo is only measured.
+        resampling_ms: delay of that stage's resampling, while it cancels.
     """
 
     def __init__(self, mode: EchoMode = "auto", metrics: CallMetrics | None = None) -> None:
         self.canceller = AcousticEchoCanceller()
         self.is_cancelling = mode == "on"
         self.has_stage = False
+        self.resampling_ms = 0.0
         self._mode = mode
         self._metrics = metrics or CallMetrics()
         self._detector = EchoDetector()  # runs in every mode
@@ -68,7 +71,7 @@ class EchoPath:
         self._ahead_samples = max(0, self._ahead_samples - samples)
 
     def _update(self) -> None:
-        self._metrics.echo_canceller_ms = DELAY_MS if self.canceller.is_on else 0.0
+        self._metrics.echo_canceller_ms = DELAY_MS + self.resampling_ms if self.canceller.is_on else 0.0
         self._metrics.echo_removed_db = self.canceller.removed_db
         self._metrics.echo_listened_s = self._detector.bot_s
         if (echo := self._detector.echo) is None:
@@ -106,7 +109,7 @@ class EchoPath:
         if self._mode == "off":
             return "it is not cancelled (--echo-cancel off)"
         if not self.has_stage:
-            return "it is not cancelled: put an EchoCanceller into the list, where audio has 8000 Hz"
+            return "it is not cancelled: put an EchoCanceller into the list, behind the transport's input"
         return "it is cancelled"
 
     def close(self) -> None:
@@ -114,25 +117,35 @@ class EchoPath:
 
 
 class EchoCanceller(CallerFilter):
-    """Removes the echo from the caller's audio: 16-bit mono at 8 kHz. Stands directly behind the decoder.
+    """Removes the echo from the caller's audio: 16-bit mono. Stands directly behind the decoder.
 
-    Until an echo is found, frames pass unchanged.
+    Until an echo is found, frames pass unchanged. From then on, audio of more than 8 kHz is limited to 4 kHz.
 
     Args:
         path: receives both voices from taps (``processors/recorder.py``).
     """
 
+    takes_any_rate: ClassVar[bool] = True
+
     def __init__(self, path: EchoPath) -> None:
         super().__init__()
         self._path = path
         path.has_stage = True
+        self._before = b""  # the last audio that passed unchanged
+        self._narrow_band: NarrowBand | None = None  # at other rates than the phone's, while cancelling
 
-    def clean(self, audio: bytes) -> bytes:
+    def clean(self, audio: bytes, rate_hz: int = PHONE_RATE_HZ) -> bytes:
         """Return audio without the echo; the same bytes object while there is none."""
-        if self._path.is_cancelling:
+        if not self._path.is_cancelling:
+            self._before = audio
+            self._path.pass_on(len(audio) // 2 * PHONE_RATE_HZ // rate_hz)
+            return audio
+        if rate_hz == PHONE_RATE_HZ:
             return super().clean(audio)
-        self._path.pass_on(len(audio) // 2)
-        return audio
+        if self._narrow_band is None or self._narrow_band.rate_hz != rate_hz:
+            self._narrow_band = NarrowBand(rate_hz, super().clean, self._before)
+            self._path.resampling_ms = self._narrow_band.delay_ms
+        return self._narrow_band.clean(audio)
 
     def filter(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
         """Remove the echo from the next audio."""

@@ -36,7 +36,7 @@ _LEFT_MORE = 1.002  # a block, at most: 10 % a second
 _WORKS = 0.03  # a filter that leaves less of an echo, in power, ...
 _MOSTLY = 0.15  # ... and now leaves this much, lets a voice through
 # Its effect:
-_ONLY_ECHO = 1.25  # of the predicted echo's energy: a block with no more than this has no voice of the caller's
+_ONLY_ECHO = 1.25  # a block with less than this, of the predicted echo's energy, has no voice of the caller's
 _MEASURED_BLOCKS = 500  # 10 s
 _MIN_ENERGY = 1e-8 * BLOCK_SAMPLES  # -80 dB of full scale
 _FULL_SCALE = np.float32(32_768)

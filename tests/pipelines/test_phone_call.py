@@ -65,7 +65,7 @@ async def test_the_stages_stand_in_this_order() -> None:
         (
             any_transport,
             24_000,
-            ["input", "NoiseSuppressor", "AutomaticGain", "MoshiProcessor"],
+            ["input", "EchoCanceller", "NoiseSuppressor", "AutomaticGain", "MoshiProcessor"],
         ),  # these warn
     ],
 )

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
+import soxr
 from pipecat.frames.frames import InputAudioRawFrame, TextFrame
 from pipecat.tests.utils import run_test
+from pystoi import stoi
 
+from moshi_phone.audio import pcm
 from moshi_phone.audio.echo_canceller import AcousticEchoCanceller
 from moshi_phone.conversation.echo import EchoDetector
+from moshi_phone.engines.parrot import GREETING_FILE
 from moshi_phone.records.call_metrics import CallMetrics
+from moshi_phone.rehearse.clip import CALLER_FILE
 from processors.echo import EchoCanceller, EchoMode, EchoPath
-from tests.support.echoes import echo, on_the_phone, power_db, speech
+from processors.resampler import Resampling
+from tests.support.echoes import Floats, echo, on_the_phone, power_db, speech
 from tests.support.logs import Logged
 
 PACKET_SAMPLES = 640
@@ -91,11 +100,51 @@ async def test_without_an_echo_not_a_sample_changes() -> None:
     assert metrics.echo is None
 
 
+def wide_speech(path: Path, secs: float, rate_hz: int) -> Floats:
+    samples, from_hz = soundfile.read(path, dtype="float32")
+    return np.resize(0.5 * soxr.resample(samples, from_hz, rate_hz), int(secs * rate_hz))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate_hz", [16_000, 24_000])
+def test_the_echo_goes_at_other_rates_than_the_phones(rate_hz: int) -> None:
+    """The bot speaks for 12 s, the caller from 6 to 9. Before, the stage passed such audio unchanged."""
+    bot, rng = wide_speech(GREETING_FILE, 12, rate_hz), np.random.default_rng(1)
+    at_s = np.arange(len(bot)) / rate_hz
+    voice = wide_speech(CALLER_FILE, 12, rate_hz) * ((at_s >= 6) & (at_s < 9))
+    taps = np.arange(rate_hz * 80 // 1000)
+    room = rng.standard_normal(len(taps)) * np.exp(-6.9 * taps / len(taps))
+    late = np.zeros(rate_hz * 250 // 1000)
+    returned = np.convolve(bot, np.concatenate((late, 10 ** (-12 / 20) * room / np.linalg.norm(room))))
+    heard, said = (
+        np.frombuffer(pcm.to_bytes(side.astype(np.float32)), "<i2")
+        for side in (bot, voice + returned[: len(bot)])
+    )
+    metrics = CallMetrics()
+    path = EchoPath("auto", metrics)
+    stage, unchanged, out = EchoCanceller(path), 0, b""
+    tap = [Resampling(rate_hz, 8_000) for _ in range(2)]
+    for at in range(0, len(said), rate_hz // 50):
+        frame, bots = (side[at : at + rate_hz // 50].tobytes() for side in (said, heard))
+        both = [tap[0].process(frame), tap[1].process(bots)]
+        path.take(np.stack([np.frombuffer(side, "<i2") for side in both], axis=1))
+        cleaned = stage.clean(frame, rate_hz)
+        unchanged += cleaned is frame
+        out += cleaned
+    clean = pcm.to_float(out)[round(0.014 * rate_hz) :]
+    assert metrics.echo_canceller_ms == pytest.approx(14, abs=0.1)
+    assert 50 <= unchanged <= 250  # nothing before the echo was found
+    alone = slice(int(9.5 * rate_hz), len(clean))
+    echo_power, left = (np.mean(side[alone] ** 2) for side in (pcm.to_float(said.tobytes()), clean))
+    assert 10 * np.log10(echo_power / left) >= 20
+    speaks = slice(6 * rate_hz, 9 * rate_hz)
+    assert stoi(voice[speaks], clean[speaks], rate_hz) >= 0.95
+
+
 async def test_other_frames_and_formats_pass(logged: Logged) -> None:
-    wide = InputAudioRawFrame(bytes(640), 16_000, 1)
+    stereo = [InputAudioRawFrame(bytes(640), 16_000, 2) for _ in range(2)]
     down, _ = await run_test(
-        EchoCanceller(EchoPath("on")),
-        frames_to_send=[wide, TextFrame("x"), InputAudioRawFrame(bytes(640), 16_000, 1)],
+        EchoCanceller(EchoPath("on")), frames_to_send=[stereo[0], TextFrame("x"), stereo[1]]
     )
     assert [type(frame) for frame in down] == [InputAudioRawFrame, TextFrame, InputAudioRawFrame]
-    assert logged.text.count("EchoCanceller expects mono audio at 8000 Hz") == 1
+    assert logged.text.count("EchoCanceller expects mono audio, got 2 channels") == 1
