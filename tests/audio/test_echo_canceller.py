@@ -66,7 +66,7 @@ def test_the_attenuation_is_measured_also_while_both_speak(bot_s: float) -> None
         filtered.append(canceller.filtered)
     late = round(DELAY_MS * 8)
     after = np.concatenate(out)[late:] / 32768
-    sides = [near / 32768, returned, np.concatenate(filtered), after]
+    sides: list[np.ndarray] = [near / 32768, returned, np.concatenate(filtered), after]
     last = slice(10 * 8000, len(after))
     removed_db = echo_less_db(*(side[last].astype(np.float64) for side in sides))
     # Too low rather than too high: between the words of a caller who never pauses, a weak voice remains.
