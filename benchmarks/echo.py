@@ -62,6 +62,7 @@ def simulate(
     loss_db: float,
     *,
     talks: bool,
+    pauses: bool = True,
     jitter_ms: float = JITTER_MS,
     jitter_back_ms: float = 0.0,
     seed: int = 1,
@@ -72,19 +73,20 @@ def simulate(
         delay_ms: of the echo.
         loss_db: of the echo.
         talks: whether the caller speaks as well, for four seconds of six, two of them while the bot does.
+        pauses: of both, if the caller speaks; otherwise, both speak all the time.
         jitter_ms: largest delay of the caller's packets; each delay is random.
         jitter_back_ms: the same for the bot's audio on its way to the phone.
         seed: of the jitter and the room.
     """
     rng, now_s, arrives_s = np.random.default_rng(seed), 0.0, 0.0
     at = np.arange(int(SECS * PHONE_RATE_HZ)) % int(TURN_S * PHONE_RATE_HZ) / PHONE_RATE_HZ
-    bot = _speech(str(GREETING_FILE)) * ((at < BOT_UNTIL_S) if talks else True)
-    caller = (
-        _speech(str(CALLER_FILE)) * ((at >= CALLER_FROM_S) | (at < CALLER_UNTIL_S))
-        if talks
-        else np.zeros(len(at), np.float32)
-    )
-    sent, said = (g711.encode(pcm.to_bytes(side.astype(np.float32))) for side in (bot, caller))
+    bot, caller = _speech(str(GREETING_FILE)), _speech(str(CALLER_FILE))
+    if not talks:
+        caller = np.zeros_like(caller)
+    elif pauses:
+        bot *= at < BOT_UNTIL_S
+        caller *= (at >= CALLER_FROM_S) | (at < CALLER_UNTIL_S)
+    sent, said = (g711.encode(pcm.to_bytes(side)) for side in (bot, caller))
     metrics, room, ear = CallMetrics(), Room(delay_ms, loss_db, seed=seed), Playback()
     path = EchoPath("auto", metrics)
     stage, audio = EchoCanceller(path), CallAudio([path], lambda: now_s)
@@ -167,14 +169,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--jitter-ms", type=float, default=JITTER_MS, help="of the caller's packets")
     parser.add_argument("--jitter-back-ms", type=float, default=0.0, help="of the bot's audio")
     parser.add_argument("--delay-ms", type=float, action="append", help="only this delay; may be repeated")
+    parser.add_argument("--no-pauses", action="store_true", help="the caller and the bot never pause")
     options = parser.parse_args(arguments)
     print(row("echo ms", "dB down", "caller", "found after s", "echo less, dB", "caller's STOI"))
     print(row(*["---"] * 6))
     for delay_ms, loss_db, talks in product(options.delay_ms or DELAYS_MS, LOSSES_DB, (False, True)):
+        if options.no_pauses and not talks:
+            continue
         jitter = {"jitter_ms": options.jitter_ms, "jitter_back_ms": options.jitter_back_ms}
         found = worst(
             [
-                simulate(delay_ms, loss_db, talks=talks, seed=seed, **jitter)
+                simulate(delay_ms, loss_db, talks=talks, pauses=not options.no_pauses, seed=seed, **jitter)
                 for seed in range(1, options.calls + 1)
             ]
         )

@@ -23,9 +23,11 @@ TAPS = 1408
 _STAYS = np.float32(0.9998)  # how much of the echo stays as it was from block to block
 _CHANGES = np.float32(1) - _STAYS * _STAYS
 _NOISE_MEMORY = np.float32(0.8)
+_OF_THIS_BLOCK = np.float32(0.4)  # the least noise, in power, of what a block leaves
+_MIN_NOISE = np.float32(0.1)  # of that
 _BLOCKS_IN_FFT = np.float32(WINDOW_SAMPLES / BLOCK_SAMPLES)
 _TINY = np.float32(1e-9)
-_MIN_GAIN = 0.02  # in power: what is taken for certain at the beginning is learnt slowly
+_MIN_GAIN = 0.05  # in power: the loss is known roughly, and far too large an estimate makes learning slow
 _GAIN_AGAIN = np.float32(0.2)
 _LEVEL_MEMORY = 0.9
 _WORSE = 1.2  # a filter that adds so much to what it should take away from is wrong ...
@@ -112,7 +114,11 @@ class EchoFilter:
         noise = squared(error)
         self._noise = noise if self._is_new else _NOISE_MEMORY * self._noise + (1 - _NOISE_MEMORY) * noise
         self._is_new = False
-        step = self._uncertainty / (power * self._uncertainty + _BLOCKS_IN_FFT * self._noise + _TINY)
+        # A voice that begins is above its average at once; it is not to be learnt as an echo.
+        noise = np.maximum(_OF_THIS_BLOCK * noise, self._noise)
+        # What is not known of the echo is no noise.
+        noise = np.maximum(noise - power * self._uncertainty / _BLOCKS_IN_FFT, _MIN_NOISE * noise)
+        step = self._uncertainty / (power * self._uncertainty + _BLOCKS_IN_FFT * noise + _TINY)
         change = np.fft.irfft(step * np.conj(spectrum) * error, WINDOW_SAMPLES)
         change[TAPS:] = 0.0
         self._response = _STAYS * (self._response + np.fft.rfft(change).astype(np.complex64, copy=False))

@@ -24,6 +24,16 @@ def test_an_echo_goes_under_jitter_while_both_speak(
     assert float(silent.split("|")[5]) >= 20
 
 
+@pytest.mark.slow
+def test_an_echo_goes_where_nobody_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before, 9 dB: what was loud in the caller's voice was learnt as an echo."""
+    monkeypatch.setattr(echo, "SECS", 12.0)
+    outcome = echo.simulate(150, 15, talks=True, pauses=False, seed=2)
+    assert outcome.less_db >= 16
+    assert outcome.stoi is not None
+    assert outcome.stoi >= 0.98
+
+
 @pytest.mark.parametrize(
     ("left", "less_db"),
     [(0.0, 60), (0.1, 20), (1.0, 0), ("moved", -3)],
