@@ -24,6 +24,7 @@ from filelock import FileLock
 from loguru import logger
 
 from moshi_phone.commands.random_model import write_random_mimi
+from moshi_phone.runtime.last_resort import last_resort
 from moshi_phone.server.calls import load, media_watch
 from tests.fakes.twilio_api import FakeTwilioApi, fake_twilio_api
 from tests.support.clone import Clone
@@ -115,6 +116,14 @@ def _quiet() -> None:
     """Keep pipecat's debug log out of reports, and its cost out of the tests."""
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_forced_end() -> Iterator[None]:
+    """Keep a command that a test runs in this process from ending the process some time later."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(last_resort, "_exit_process", lambda _: None)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

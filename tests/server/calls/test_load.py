@@ -83,7 +83,7 @@ async def test_a_loop_that_works_without_a_pause_is_noticed(monkeypatch: pytest.
 
     async def work() -> None:
         while not load.is_high:
-            time.sleep(0.15)  # noqa: ASYNC251 - as a loop that has too much to do
+            time.sleep(0.05)  # noqa: ASYNC251 - as a loop that has too much to do
             await asyncio.sleep(0)
 
     async with asyncio.timeout(30):
