@@ -35,6 +35,7 @@ OF_OTHERS |= {
     "--shape",
     "--steps",
     "--jitter-back-ms",
+    "--no-pauses",
 }  # uv's, Kyutai's server's, Ray's, Docker's, benchmarks'
 
 
