@@ -55,7 +55,7 @@ def test_an_engine_does_not_hear_itself(
     assert call.metrics.echo.delay_ms == pytest.approx(delay_ms, abs=40)
 
 
-@pytest.mark.slow
+@pytest.mark.timed
 async def test_an_engine_does_not_hear_itself_over_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     """The playout lead keeps what a busy machine is late by: else the phone's buffer runs dry on and on."""
     engine = no_echo.speaking(speech(SECS, pause_s=0.2))

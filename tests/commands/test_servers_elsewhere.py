@@ -59,7 +59,7 @@ def test_bench_of_a_server_that_dies() -> None:
         assert f"Server {server.url.removeprefix('ws://')} closed the connection" in result.output
 
 
-@pytest.mark.slow
+@pytest.mark.timed
 @pytest.mark.parametrize("swallows", [0, 1])
 def test_a_call_through_a_server_passes_rehearsal(tmp_path: Path, swallows: int) -> None:
     with moshi_server_beside(Behaviour(swallows=swallows)) as server:
