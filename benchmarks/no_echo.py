@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any
 
 import numpy as np
 
+from benchmarks.cpu_time import timed
 from bot import run_call
 from moshi_phone.audio.formats import FRAME_SAMPLES, PHONE_RATE_HZ, SAMPLE_RATE_HZ
 from moshi_phone.audio.resampling import StreamResampler
@@ -34,6 +32,7 @@ from tests.support.phone import start_message
 from tests.support.simulated import SimulatedPhone
 
 SECS = 20.0
+ECHO = "echo"  # key of the time spent on echo detection
 KINDS = (
     "a parrot",
     "a repeated sentence before a parrot",
@@ -125,29 +124,14 @@ def _music(rng: np.random.Generator, secs: float) -> Floats:
     return (0.15 * np.concatenate(chords)).astype(np.float32)
 
 
-def timed(owner: type, name: str, spent_s: list[float]) -> None:
-    """Add the CPU time of a method's calls to ``spent_s[0]``."""
-    method: Callable[..., Any] = getattr(owner, name)
-
-    @wraps(method)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        began_s = time.thread_time()
-        try:
-            return method(*args, **kwargs)
-        finally:
-            spent_s[0] += time.thread_time() - began_s
-
-    setattr(owner, name, wrapper)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Make the calls."""
     parser = argparse.ArgumentParser(description="Make whole calls without an echo.")
     parser.add_argument("--calls", type=int, default=100, metavar="N", help="default: 100")
     options = parser.parse_args(arguments)
-    spent_s, found = [0.0], 0
-    timed(EchoPath, "take", spent_s)
-    timed(EchoCanceller, "clean", spent_s)
+    spent_s, found = {ECHO: 0.0}, 0
+    timed(EchoPath, "take", spent_s, ECHO)
+    timed(EchoCanceller, "clean", spent_s, ECHO)
     began_s = time.thread_time()
     for number in range(options.calls):
         metrics = without_echo(number).metrics
@@ -157,8 +141,8 @@ def main(arguments: list[str] | None = None) -> None:
     in_all_s = time.thread_time() - began_s
     print(f"an echo was found in {found} of {options.calls} calls")
     print(
-        f"the measure took {1000 * spent_s[0] / (options.calls * SECS):.2f} ms a second of call, "
-        f"{100 * spent_s[0] / in_all_s:.1f} % of the call and its simulated phone"
+        f"the measure took {1000 * spent_s[ECHO] / (options.calls * SECS):.2f} ms a second of call, "
+        f"{100 * spent_s[ECHO] / in_all_s:.1f} % of the call and its simulated phone"
     )
 
 

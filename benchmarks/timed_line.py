@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameProcessor
 
+from benchmarks.cpu_time import timed
 from bot import run_call
 from moshi_phone.commands.main import main
 from moshi_phone.conversation import live
@@ -31,28 +29,6 @@ _TIMED: dict[str, list[tuple[Any, str]]] = {
     ECHO: [(EchoPath, "take"), (EchoCanceller, "clean")],
     CONVERSATION: [(live, "_judge"), (LiveConversation, "take"), (LiveConversation, "judged")],
 }
-
-
-def timed(owner: Any, name: str, spent_s: dict[str, float], key: str) -> None:
-    """Add the processor time of a function's calls to ``spent_s[key]``.
-
-    Args:
-        owner: the function's class or module.
-        name: the function's.
-        spent_s: in seconds, of the thread that calls.
-        key: in ``spent_s``.
-    """
-    function: Callable[..., Any] = getattr(owner, name)
-
-    @wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        began_s = time.thread_time()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            spent_s[key] += time.thread_time() - began_s
-
-    setattr(owner, name, wrapper)
 
 
 def _leave_out(part: str) -> None:
