@@ -13,7 +13,7 @@ from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.access.redact import redact
 from moshi_phone.access.refusal import Refusal, RefusalCause, Where
 from moshi_phone.cluster.lost_calls import LostCalls
-from moshi_phone.cluster.rpc import RpcClient, RpcError
+from moshi_phone.cluster.rpc import RpcClient, RpcError, ask_each
 from moshi_phone.cluster.worker_client import SOON_SECS, WorkerClient, WorkerReport
 from moshi_phone.cluster.worker_load import WorkerLoad
 from moshi_phone.server.calls.call_rows import refused_as
@@ -175,8 +175,7 @@ class CallRouter:
 
     async def _ask_peers(self, signature: str) -> str | None:
         """Return the answer that another gateway has given to a request, by its signature."""
-        questions = [peer.ask("remembered", signature, within_secs=PEER_SECS) for peer in self.peers]
-        answers = await asyncio.gather(*questions, return_exceptions=True)
+        answers = await ask_each(self.peers, "remembered", signature, within_secs=PEER_SECS)
         return next((one for one in answers if isinstance(one, str)), None)
 
     def note_status(self, call_sid: str, status: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from loguru import logger
 
 from moshi_phone.cluster.moved_calls import MovedCalls
-from moshi_phone.cluster.rpc import RpcClient, RpcError
+from moshi_phone.cluster.rpc import RpcClient, RpcError, ask_each
 from moshi_phone.cluster.silent_workers import SilentWorkers
 from moshi_phone.cluster.worker_client import SOON_SECS, WorkerClient, WorkerReport
 from moshi_phone.runtime.call_log import call_context
@@ -87,9 +87,7 @@ class LostCalls:
             self._run(self._redirect(lost, peers))
 
     async def _redirect(self, lost: Mapping[str, int], peers: Sequence[RpcClient]) -> None:
-        questions = [peer.ask("asked", list(lost), within_secs=SOON_SECS) for peer in peers]
-        answers = await asyncio.gather(*questions, return_exceptions=True)
-        heard = [one for one in answers if not isinstance(one, BaseException)]  # a failing one was not asked
+        heard = await ask_each(peers, "asked", list(lost), within_secs=SOON_SECS)
         asked = {sid for sids in (self.asked(lost), *heard) for sid in sids}
         left = {sid: resumes for sid, resumes in lost.items() if sid not in asked}
         if not left:

@@ -6,7 +6,7 @@ Requests are not signed: a client that can call a Ray actor can run code in its 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 Transport = Callable[[str, tuple[Any, ...]], Awaitable[Any]]
@@ -55,3 +55,12 @@ class RpcClient:
                 return await self._transport(method, arguments)
         except TimeoutError as error:
             raise RpcError(f"{self.name} did not answer {method} in {within_secs:g} s") from error
+
+
+async def ask_each(
+    clients: Iterable[RpcClient], method: str, *arguments: Any, within_secs: float
+) -> list[Any]:
+    """Send one request to several processes at once; return the results of those that gave one."""
+    questions = [client.ask(method, *arguments, within_secs=within_secs) for client in clients]
+    answers = await asyncio.gather(*questions, return_exceptions=True)
+    return [answer for answer in answers if not isinstance(answer, BaseException)]
