@@ -91,7 +91,7 @@ class AskedEngine(FakeEngine):
 def engine(monkeypatch: pytest.MonkeyPatch) -> AskedEngine:
     """What answers; nothing comes from the environment of whoever runs the tests."""
     made = AskedEngine()
-    monkeypatch.setattr(runner, "create_engine", lambda _: EngineChoice(made, "as asked"))
+    monkeypatch.setattr(runner, "create_engine", lambda _: EngineChoice(made, "as requested"))
     monkeypatch.setattr(bot, "runner_state", RunnerState(lambda: Settings(engine=EngineOptions())))
     return made
 

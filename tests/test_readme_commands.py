@@ -56,7 +56,7 @@ CASES: dict[str, Case] = {
     "uv run pytest": collects_its_tests,
     'python3 -m venv ~/.uv && ~/.uv/bin/pip install uv && export PATH="$HOME/.uv/bin:$PATH"': installs_uv,
     "uv run bot.py --engine moshi": has_moshi_answer,
-    "uv run bot.py --engine parrot": answers("Engine: parrot, as asked."),
+    "uv run bot.py --engine parrot": answers("Engine: parrot, as requested."),
     "uv run bot.py serve --help": tells_the_options,
     "uv run bot.py --web": wants_a_password_for_the_page,
     "uv run python -m docs.pictures": takes_pictures,

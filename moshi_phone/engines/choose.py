@@ -82,7 +82,7 @@ def _choose(options: EngineOptions) -> EngineChoice:
     if options.greets_in_words and (fault := fault_of_greeting(options.greeting)):
         raise EngineUnavailable(f"--greeting: {fault}.")
     if ":" in options.engine:
-        return EngineChoice(_own_engine(options), "of your own")
+        return EngineChoice(_own_engine(options), "user-supplied")
     if options.engine not in ENGINES:
         raise EngineUnavailable(
             f"--engine: expected {', '.join(ENGINES)} or MODULE:CLASS, got {options.engine!r}."
@@ -107,7 +107,7 @@ def _requested_parrot(options: EngineOptions) -> EngineChoice:
         raise EngineUnavailable(
             "The parrot cannot say given words; leave out --greeting, or take --engine moshi."
         )
-    return EngineChoice(_parrot(options), "as asked", left_out=_left_out_by_parrot(options))
+    return EngineChoice(_parrot(options), "as requested", left_out=_left_out_by_parrot(options))
 
 
 def _moshi_or_parrot(options: EngineOptions) -> EngineChoice:

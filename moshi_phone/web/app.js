@@ -90,7 +90,7 @@ function listCalls(running) {
 async function dial() {
   const own = new Call();
   call = own;
-  phone.show(CALLING, "Asking for the microphone …");
+  phone.show(CALLING, "Waiting for the microphone …");
   $("choices").disabled = true;
   own.addEventListener("said", ({ detail }) => phone.level("you", detail.peak));
   own.addEventListener("heard", ({ detail }) => {
@@ -119,7 +119,7 @@ function talk(own) {
   transcript.clear();
   metrics.clear();
   turns.clear();
-  phone.show(TALKING, "Talk away: it listens while it speaks.");
+  phone.show(TALKING, "Connected. You can interrupt at any time.");
   phone.startTimer();
   keypad.enabled = true;
   $("save-recording").hidden = false;
@@ -155,14 +155,14 @@ function toggleMute() {
   const muted = $("mute").getAttribute("aria-pressed") !== "true";
   phone.showMuted(muted);
   call.muted = muted;
-  phone.say(muted ? "Muted: it hears silence." : "It hears you again.");
+  phone.say(muted ? "Microphone muted." : "Microphone on.");
 }
 
 async function change(changing) {
   try {
     await changing;
   } catch (error) {
-    phone.say(error instanceof CallError ? error.message : "That device cannot be used.", true);
+    phone.say(error instanceof CallError ? error.message : "This device cannot be used.", true);
   }
 }
 

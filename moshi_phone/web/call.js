@@ -9,10 +9,10 @@ import { StreamMessages, parseMessage } from "./stream_messages.js";
 const CLOSED = new Map([
   [1000, "The call is over."],
   [1001, "The server has stopped."],
-  [1008, "The server did not let this call in"],
-  [1011, "The call broke on the server"],
+  [1008, "The server refused the call"],
+  [1011, "The call failed on the server"],
   [1012, "The server has stopped."],
-  [1013, "The line is busy"],
+  [1013, "All lines are busy"],
 ]);
 
 export class Call extends EventTarget {
@@ -27,7 +27,7 @@ export class Call extends EventTarget {
     return this.#audio.recording;
   }
 
-  /** Ask for the microphone and the server's leave, then connect. The choices are who shall answer. */
+  /** Open the microphone, request a call from the server, and connect. `choices`: persona and voice, by name. */
   async start(devices, choices = {}) {
     try {
       await this.#audio.open(devices);
@@ -45,7 +45,7 @@ export class Call extends EventTarget {
     }
   }
 
-  /** Say goodbye as a telephone does. */
+  /** Send Twilio's `stop` message, and close. */
   hangUp() {
     if (this.#socket?.readyState === WebSocket.OPEN) {
       this.#socket.send(this.#messages.stop());
@@ -88,7 +88,7 @@ export class Call extends EventTarget {
     };
     this.#socket.onmessage = ({ data }) => this.#hear(parseMessage(data));
     this.#socket.onclose = ({ code, reason }) => {
-      const known = CLOSED.get(code) ?? "The line went dead";
+      const known = CLOSED.get(code) ?? "The connection was lost";
       const word = known.endsWith(".") ? known : `${known}${reason ? `: ${reason}` : "."}`;
       this.#finish(word, code !== 1000);
     };
@@ -101,7 +101,7 @@ export class Call extends EventTarget {
     });
     this.#audio.addEventListener("heard", ({ detail }) => this.#emit("heard", detail));
     this.#audio.addEventListener("mark", ({ detail }) => this.#send(() => this.#messages.mark(detail.name)));
-    this.#audio.addEventListener("lost", () => this.#emit("notice", { word: "The microphone is gone." }));
+    this.#audio.addEventListener("lost", () => this.#emit("notice", { word: "The microphone was disconnected." }));
     this.#audio.begin();
   }
 
@@ -142,6 +142,6 @@ async function askLeave(choices) {
   } catch {
     throw new CallError("The server does not answer. Is it still running?");
   }
-  if (!answer.ok) throw new CallError(`The server did not let this call in (${answer.status}).`);
+  if (!answer.ok) throw new CallError(`The server refused the call (HTTP ${answer.status}).`);
   return answer.json();
 }

@@ -7,7 +7,7 @@ import { confirm } from "./confirm.js";
 
 const AGAIN_MS = 2000; // interval of updates while the call runs
 const NAMES = { caller: "Caller", bot: "Bot" };
-const CONSENT = { told: "told of the recording", refused: "refused the recording; it was deleted" };
+const CONSENT = { told: "informed of the recording", refused: "refused the recording; it was deleted" };
 
 /** Events: "closed", "erased". */
 export class CallDetails extends EventTarget {
@@ -139,7 +139,7 @@ export class CallDetails extends EventTarget {
       body: JSON.stringify({ whole_caller: wholeCaller }),
     }).catch(() => null);
     if (answer?.ok) this.dispatchEvent(new Event("erased"));
-    else this.#find("details-line").textContent = answer ? ((await answer.json()).detail ?? "It could not be deleted.") : "The server does not answer.";
+    else this.#find("details-line").textContent = answer ? ((await answer.json()).detail ?? "The call could not be deleted.") : "The server does not answer.";
   }
 
   #find(id) {
@@ -154,17 +154,17 @@ function facts(call) {
   return [
     ["Outcome", call.reason ? `${word}: ${call.reason}` : word],
     ["Length", call.secs ? clock(call.secs) : ""],
-    ["Called", own(call)],
+    ["Your number", own(call)],
     ["Persona", call.section],
-    ["Answered by", call.engine],
+    ["Engine", call.engine],
     ["Transfer", call.transfer && transferOf(call.transfer, clock)],
     ["Consent", CONSENT[call.consent]],
-    ["Answers after", ms(talk?.response)],
-    ["Stops after", ms(talk?.stop)],
+    ["Response time", ms(talk?.response)],
+    ["Stops if interrupted", ms(talk?.stop)],
     ["Longest silence", talk?.turns ? `${talk.longest_silence_s} s` : ""],
     ["Delay", call.metrics.delay?.count ? `${Math.round(call.metrics.delay.p50)} ms, p95 ${Math.round(call.metrics.delay.p95)} ms` : ""],
-    ["Echo", echo && `${echo.delay_ms} ms, ${Math.round(echo.loss_db)} dB down, then ${Math.round(echo.removed_db)} dB weaker`],
-    ["Call", call.call_sid],
+    ["Echo", echo && `${echo.delay_ms} ms late, ${Math.round(echo.loss_db)} dB down; then cancelled by ${Math.round(echo.removed_db)} dB`],
+    ["Call SID", call.call_sid],
   ].filter(([, text]) => text);
 }
 

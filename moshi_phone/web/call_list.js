@@ -44,21 +44,21 @@ export class CallList extends EventTarget {
     this.#rows.addEventListener("keydown", (event) => this.#move(event));
   }
 
-  /** Ask again. */
+  /** Discard the rows, and load the first page. */
   reload() {
     this.#calls.clear();
     return this.#load();
   }
 
-  /** Add what is new, and leave what is there. */
+  /** Add new calls to the rows. */
   refresh() {
     if (!this.#loading) return this.#load();
     return this.#loading;
   }
 
-  /** Say that the server is gone; the next answer takes that back. */
+  /** Show that the connection is lost, until the next response. */
   lose() {
-    this.#complain("No connection to the server; trying again.");
+    this.#complain("No connection to the server. Reconnecting …");
   }
 
   select(id) {
@@ -66,7 +66,7 @@ export class CallList extends EventTarget {
     for (const row of this.#rows.rows) this.#mark(row);
   }
 
-  /** Select none; who was there is there again. */
+  /** Clear the selection, and return the focus to its row. */
   unselect() {
     const id = this.#selected;
     this.select(null);
@@ -101,7 +101,7 @@ export class CallList extends EventTarget {
     }
     try {
       const answer = await fetch(`history/calls?${query}`);
-      if (!answer.ok) throw new Error(`The server answers ${answer.status}.`);
+      if (!answer.ok) throw new Error(`The server responded with HTTP ${answer.status}.`);
       return await answer.json();
     } catch (error) {
       this.#complain(error instanceof TypeError ? "The server does not answer." : error.message);
@@ -117,7 +117,7 @@ export class CallList extends EventTarget {
     this.none.hidden = calls.length > 0;
     this.#complain(error);
     const shown = Math.max(calls.length, total).toLocaleString();
-    this.count.textContent = isStored ? `${shown} found` : `${shown} of the last 200; --calls-db keeps more`;
+    this.count.textContent = isStored ? `${shown} found` : `${shown} found in the last 200 calls; --calls-db keeps more`;
   }
 
   #complain(text) {

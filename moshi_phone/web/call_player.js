@@ -46,7 +46,7 @@ export class CallPlayer {
     const answer = await fetch(`${this.url}/levels`).catch(() => null);
     if (!answer?.ok) {
       this.#strip.remove();
-      this.key.textContent = "The recording cannot be drawn.";
+      this.key.textContent = "The waveform cannot be shown.";
       return;
     }
     const { secs, caller, bot } = await answer.json();
@@ -56,7 +56,7 @@ export class CallPlayer {
     svg.setAttribute("preserveAspectRatio", "none");
     svg.append(voice(caller, -1, "you"), voice(bot, 1, "bot"));
     this.#strip.replaceChildren(svg, this.#head);
-    if (bot.length) this.key.append(textElement("span", "above the caller", "you"), textElement("span", "below the bot", "bot"));
+    if (bot.length) this.key.append(textElement("span", "above: caller", "you"), textElement("span", "below: bot", "bot"));
     this.key.append(textElement("span", clock(secs)));
   }
 

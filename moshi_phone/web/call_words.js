@@ -16,7 +16,7 @@ export const OUTCOMES = {
   interrupted: ["Interrupted", "bad"],
 };
 const DIALLED = "outbound";
-const TRANSFERS = { completed: "answered", answered: "answered", "no-answer": "nobody answered", busy: "busy", failed: "failed", canceled: "the caller hung up" };
+const TRANSFERS = { completed: "answered", answered: "answered", "no-answer": "no answer", busy: "busy", failed: "failed", canceled: "the caller hung up" };
 
 /** Return the other party's name. */
 export function party(call) {
@@ -40,7 +40,7 @@ export function outcomeOf(call) {
 
 /** Describe the result of a transfer. */
 export function transferOf({ to, outcome, secs }, clock) {
-  const how = outcome ? (TRANSFERS[outcome] ?? outcome) : "not known yet";
+  const how = outcome ? (TRANSFERS[outcome] ?? outcome) : "no result yet";
   return `to ${to}: ${how}${secs ? `, ${clock(secs)}` : ""}`;
 }
 

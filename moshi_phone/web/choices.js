@@ -10,13 +10,13 @@ export class Choices {
     this.#fieldset = fieldset;
   }
 
-  /** Ask the server again: it may be another one now. */
+  /** Load the offers again: another server may answer after a restart. */
   async refresh() {
     const answer = await fetch("offers").catch(() => undefined);
     this.#show(answer?.ok ? await answer.json() : {});
   }
 
-  /** What was chosen; what was left to the server is absent. */
+  /** The selected names; a setting left at its default is absent. */
   get chosen() {
     const selects = [...this.#fieldset.querySelectorAll("select")];
     return Object.fromEntries(selects.filter(({ value }) => value).map(({ name, value }) => [name, value]));

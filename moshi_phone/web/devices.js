@@ -8,7 +8,7 @@ export const CAN_CHOOSE_SPEAKER = "setSinkId" in (globalThis.AudioContext?.proto
 /** Open a microphone; an empty id means the default. The browser asks for permission the first time. */
 export async function openMicrophone(deviceId = "") {
   if (!navigator.mediaDevices) {
-    throw new CallError("The microphone needs a secure page: open this one over https, or on localhost.");
+    throw new CallError("The microphone needs a secure page: open it over https or on localhost.");
   }
   const device = deviceId ? { deviceId: { exact: deviceId } } : {};
   try {
@@ -20,9 +20,9 @@ export async function openMicrophone(deviceId = "") {
       throw new CallError("The microphone is blocked. Allow it for this page, then call again.");
     }
     if (error.name === "NotFoundError" || error.name === "OverconstrainedError") {
-      throw new CallError("There is no microphone. Connect one, then call again.");
+      throw new CallError("No microphone was found. Connect one, then call again.");
     }
-    throw new CallError("The microphone cannot be used. Does another program hold it?");
+    throw new CallError("The microphone cannot be opened. Another program may be using it.");
   }
 }
 

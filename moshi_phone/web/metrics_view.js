@@ -32,12 +32,12 @@ export class MetricsView {
     }
   }
 
-  /** Take what this page's own loudspeaker had left to play. */
+  /** Record how much audio the page's loudspeaker had left to play, in ms. */
   noteBuffer(bufferMs) {
     this.#bufferMs = Math.min(this.#bufferMs, bufferMs);
   }
 
-  /** Show what the server has measured. */
+  /** Show the server's measurements. */
   show({ delay_ms, delay_parts_ms: parts, backlog_frames, echo }) {
     this.#show("delay", Math.round(delay_ms));
     this.#parts.textContent = ` (${["frame", "filters", "processing", "playout"].map((part) => Math.round(parts[part])).join(" + ")} ms)`;

@@ -13,7 +13,7 @@ export const TALKING = "talking";
 export class PhoneView {
   #ticking;
 
-  /** Show where the call is. */
+  /** Show the state of the call. */
   show(state, word, failed = false) {
     document.body.dataset.state = state;
     $("call-word").textContent = state === IDLE ? "Call" : "Hang up";

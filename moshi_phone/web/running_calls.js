@@ -39,7 +39,7 @@ export class RunningCalls extends EventTarget {
   #item(call) {
     const item = document.createElement("li");
     const who = textElement("div", "", "who");
-    const more = [own(call) && `called ${own(call)}`, call.section, call.engine].filter(Boolean).join(" · ");
+    const more = [own(call) && `your number ${own(call)}`, call.section, call.engine].filter(Boolean).join(" · ");
     who.append(textElement("b", party(call)), " ", textElement("span", "", "secs"), document.createElement("br"), textElement("small", more));
     const answer = textElement("p", "", "answer");
     answer.setAttribute("role", "status");
@@ -80,7 +80,7 @@ export class RunningCalls extends EventTarget {
     form.append(input, send);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
-      answer.textContent = (await act(call, "say", { text: input.value })) ?? "It will be said when the bot pauses.";
+      answer.textContent = (await act(call, "say", { text: input.value })) ?? "The bot says it at its next pause.";
       input.value = "";
     });
     return form;
@@ -101,7 +101,7 @@ async function act(call, what, body) {
     });
     if (answer.ok) return null;
     const { detail } = await answer.json();
-    return typeof detail === "string" ? detail : "That cannot be done.";
+    return typeof detail === "string" ? detail : "The action failed.";
   } catch {
     return "The server does not answer.";
   }

@@ -3,14 +3,14 @@
 const WHO = new Map([
   ["moshi", "Moshi"],
   ["parrot", "The parrot"],
-  ["remote", "A server elsewhere"],
+  ["remote", "A remote server"],
 ]);
 const SPEAKERS = new Map([
   ["moshi", "Moshi"],
   ["parrot", "Parrot"],
 ]);
 
-export const CONNECTING = { state: "connecting", label: "…", word: "Looking for the server …", header: "" };
+export const CONNECTING = { state: "connecting", label: "…", word: "Connecting to the server …", header: "" };
 export const GONE = {
   state: "gone",
   label: "No server",
@@ -37,13 +37,13 @@ export function describe({ state = "ready", progress, error, engine, engine_reas
   const who = WHO.get(engine) ?? engine;
   switch (state) {
     case "loading":
-      return { state, label: "Loading…", word: progress || "A moment, please.", header: `${who} is loading` };
+      return { state, label: "Loading…", word: progress || "Please wait.", header: `${who} is loading` };
     case "closing":
-      return { state, label: "Closing", word: "The server is closing: it takes no new calls.", header: "Closing" };
+      return { state, label: "Closing", word: "The server is shutting down and takes no new calls.", header: "Shutting down" };
     case "error":
       return { state, label: "Out of order", word: error, header: `${who} is out of order` };
   }
-  const taken = `${sessions} of ${capacity} ${capacity === 1 ? "line" : "lines"} taken`;
+  const taken = `${sessions} of ${capacity} ${capacity === 1 ? "line" : "lines"} in use`;
   const why = engine_reason ? `, ${engine_reason}` : "";
   return { state, label: "", word: "Press the button and start talking.", header: `${who} answers${why} · ${taken}` };
 }

@@ -21,7 +21,7 @@ export class TurnsView {
   clear() {
     this.#svg.replaceChildren();
     this.#marks.replaceChildren();
-    this.#words.textContent = "who speaks when, and how soon it answers";
+    this.#words.textContent = "who speaks, and response times";
   }
 
   /** Show what the server has measured: spans in seconds, answers as [end of your turn, milliseconds]. */
@@ -35,7 +35,7 @@ export class TurnsView {
     const stops = interruptions.filter(([atS]) => atS > fromS);
     this.#marks.replaceChildren(
       ...recent.map(([atS, gapMs]) => mark(share(atS), `${gapMs} ms`, gapMs <= IN_TIME_MS, "answer")),
-      ...stops.map(([atS, stopMs, yielded]) => mark(share(atS), yielded ? `stops ${stopMs} ms` : "speaks on", yielded, "stop")),
+      ...stops.map(([atS, stopMs, yielded]) => mark(share(atS), yielded ? `stopped after ${stopMs} ms` : "kept talking", yielded, "stop")),
     );
     this.#words.textContent = describe(responses, interruptions);
   }
@@ -43,10 +43,10 @@ export class TurnsView {
 
 function describe(responses, interruptions) {
   const parts = [];
-  if (responses.length) parts.push(`last answer after ${responses.at(-1)[1]} ms`);
+  if (responses.length) parts.push(`last response after ${responses.at(-1)[1]} ms`);
   const stop = interruptions.at(-1);
-  if (stop) parts.push(stop[2] ? `last interruption: it stopped after ${stop[1]} ms` : "last interruption: it spoke on");
-  return parts.join("; ") || "who speaks when, and how soon it answers";
+  if (stop) parts.push(stop[2] ? `last interruption: it stopped after ${stop[1]} ms` : "last interruption: it kept talking");
+  return parts.join("; ") || "who speaks, and response times";
 }
 
 function bar(begin, end, name, y) {

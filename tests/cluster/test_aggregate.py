@@ -15,7 +15,7 @@ def worker(name: str, sessions: int, *, closing: bool = False) -> WorkerReport:
     status = ServerStatus(
         phase=Phase.READY,
         engine="parrot",
-        engine_reason="as asked",
+        engine_reason="as requested",
         capabilities=["say"],
         supported_overrides=["persona", "voice"],
         capacity=4,
@@ -42,7 +42,7 @@ def test_sums() -> None:
     assert (status.capacity, status.sessions, status.free) == (8, 7, 5)
     assert (status.calls, status.served, status.lost) == (7, 9, 3)
     assert (status.refused, status.load.lag_ms) == ({"token": 6, "denied": 1}, 4.0)
-    assert (status.engine, status.engine_reason) == ("parrot", "as asked")
+    assert (status.engine, status.engine_reason) == ("parrot", "as requested")
     assert (status.capabilities, status.supported_overrides) == (["say"], ["persona", "voice"])
 
 

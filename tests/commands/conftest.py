@@ -18,7 +18,7 @@ from tests.fakes.cloudflared import FakeCloudflared
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """Who answers in place of what the options name."""
     made = FakeEngine()
-    monkeypatch.setattr(running, "create_engine", lambda _: EngineChoice(made, "as asked"))
+    monkeypatch.setattr(running, "create_engine", lambda _: EngineChoice(made, "as requested"))
     return made
 
 

@@ -34,7 +34,7 @@ def test_what_is_set_and_means_nothing_to_the_parrot(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(choose, "accelerator", lambda: None)
     asked = create_engine(EngineOptions(engine="parrot", voice="moshika", model="./weights"))
     assert asked.left_out == ("--voice", "--model")
-    assert asked.line == "Engine: parrot, as asked; --voice is left out; --model is left out."
+    assert asked.line == "Engine: parrot, as requested; --voice is left out; --model is left out."
     fallen_back = create_engine(EngineOptions(persona="You are Anna.", voice="NATF2"))
     assert fallen_back.left_out == ("--persona", "--voice")
 
@@ -48,7 +48,7 @@ def test_the_parrot_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: "Metal")
     choice = create_engine(EngineOptions(engine="parrot", parrot_delay=0))
     assert isinstance(choice.engine, ParrotEngine)
-    assert choice.line == "Engine: parrot, as asked."
+    assert choice.line == "Engine: parrot, as requested."
 
 
 def test_a_package_that_moshi_needs_and_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

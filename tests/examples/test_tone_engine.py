@@ -48,7 +48,7 @@ async def test_it_holds_four_calls() -> None:
 
 async def test_a_call_with_it_by_its_name_on_the_command_line() -> None:
     choice = create_engine(EngineOptions(engine="examples.tone_engine:ToneEngine"))
-    assert choice.line == "Engine: tone, of your own."
+    assert choice.line == "Engine: tone, user-supplied."
     async with serving(ServerState(choice.engine)) as address, Phone.calling(address) as phone:
         await phone.say(times=8)
         assert len(await phone.listen(2)) == 2 * 640

@@ -47,7 +47,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[LoadingEngine]:
 
     def choose(_: EngineOptions) -> EngineChoice:
         made.append(LoadingEngine())
-        return EngineChoice(made[-1], "as asked")
+        return EngineChoice(made[-1], "as requested")
 
     monkeypatch.setattr(runner, "create_engine", choose)
     return made

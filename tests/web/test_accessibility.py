@@ -27,7 +27,7 @@ pytestmark = pytest.mark.browser
 
 
 async def test_idle_talking_muted_and_gone() -> None:
-    line = ServerState(ParrotEngine(), engine_reason="as asked")
+    line = ServerState(ParrotEngine(), engine_reason="as requested")
     async with browsing() as page:
         async with serving(line) as address:
             await page.goto(f"http://{address}/")
@@ -108,7 +108,7 @@ async def test_calling_and_refused() -> None:
         assert await violations(page) == []
         async with browsing(f"http://{address}/") as other:
             await other.get_by_role("button", name="Call").click()
-            await expect(other.get_by_role("status")).to_contain_text("The line is busy")
+            await expect(other.get_by_role("status")).to_contain_text("All lines are busy")
             assert await violations(other) == []
         await page.get_by_role("button", name="Hang up").click()
         await line.calls.wait_until_idle()

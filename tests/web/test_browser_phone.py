@@ -51,11 +51,12 @@ def lag_s(sides: NDArray[np.float32]) -> float:
 
 async def test_a_whole_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = ServerState(
-        ParrotEngine(delay_s=0.4), auth=StreamAuth.for_account("secret"), engine_reason="as asked"
+        ParrotEngine(delay_s=0.4), auth=StreamAuth.for_account("secret"), engine_reason="as requested"
     )
     async with serving(line) as address, browsing(f"http://{address}/", speaking(tmp_path)) as page:
-        await expect(page.get_by_text("The parrot answers, as asked · 0 of 64 lines taken")).to_be_visible()
-        await expect(page.get_by_text("Nobody is on the phone.")).to_be_visible()
+        header = "The parrot answers, as requested · 0 of 64 lines in use"
+        await expect(page.get_by_text(header)).to_be_visible()
+        await expect(page.get_by_text("No running calls.")).to_be_visible()
         button = page.get_by_role("button", name="Call")
         await button.focus()
         await page.keyboard.press("Enter")
@@ -97,7 +98,7 @@ async def test_a_whole_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert call.observations.metrics.frames >= frames > 0
         reason, _ = await call.wait_for_end()
         assert reason == "the caller hung up"
-        await expect(page.get_by_text("Nobody is on the phone.")).to_be_visible()
+        await expect(page.get_by_text("No running calls.")).to_be_visible()
         await expect(page.get_by_role("timer")).to_have_text("")
 
 
@@ -164,7 +165,7 @@ async def test_devices_and_volume_can_be_changed_in_a_call() -> None:
         await page.get_by_label("Volume").fill("30")
         frames = call.observations.metrics.frames
         await loud(page, "You")  # the fake microphone beeps
-        await expect(page.get_by_role("status")).to_have_text("Talk away: it listens while it speaks.")
+        await expect(page.get_by_role("status")).to_have_text("Connected. You can interrupt at any time.")
         assert call.observations.metrics.frames > frames
         await page.get_by_role("button", name="Hang up").click()
         await line.calls.wait_until_idle()
@@ -203,5 +204,5 @@ async def test_a_busy_line_has_its_word() -> None:
     line = ServerState(ParrotEngine(capacity=0))
     async with serving(line) as address, browsing(f"http://{address}/", ALLOWED) as page:
         await page.get_by_role("button", name="Call").click()
-        await expect(page.get_by_role("status")).to_contain_text("The line is busy")
+        await expect(page.get_by_role("status")).to_contain_text("All lines are busy")
     assert line.refusals.by_cause["busy"] == 1

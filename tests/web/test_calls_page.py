@@ -70,7 +70,7 @@ async def test_it_is_read_and_left_by_keyboard_alone_in_every_look(tmp_path: Pat
         # What a caller, or a file, says is text.
         await expect(details).to_contain_text(f"Hello, I need an appointment. {EVIL}")
         await expect(details).to_contain_text(f"Answered: the caller hung up {EVIL}")
-        await expect(details).to_contain_text("380 ms, 15 dB down, then 25 dB weaker")
+        await expect(details).to_contain_text("380 ms late, 15 dB down; then cancelled by 25 dB")
         assert await page.title() == "Calls – Moshi on the phone"
         assert await page.locator("img[onerror]").count() == 0
 
@@ -95,13 +95,13 @@ async def test_a_call_and_a_caller_are_deleted_after_a_question(tmp_path: Path) 
         CallRow(id="fd", from_number=CALLER, outcome=Outcome.BUSY, ended_at="2026-11-30T08:00:00Z")
     )
     async with opened(state, "/history#fe") as page:
-        await page.get_by_role("button", name="Delete all of this caller").click()
+        await page.get_by_role("button", name="Delete all calls with this number").click()
         asked = page.get_by_role("dialog")
         await expect(asked).to_contain_text(f"Delete all calls with {CALLER}")
         assert await violations(page) == []
         await asked.get_by_role("button", name="Cancel").click()
         await expect(page.locator("#rows tr")).to_have_count(23)
-        await page.get_by_role("button", name="Delete all of this caller").click()
+        await page.get_by_role("button", name="Delete all calls with this number").click()
         await asked.get_by_role("button", name="Delete").press("Enter")
         await expect(page.locator("#rows tr")).to_have_count(21)
         await expect(page.locator("#details")).to_be_hidden()
@@ -153,7 +153,7 @@ async def test_a_running_call_is_shown_and_hung_up() -> None:
     engine = FakeEngine(capabilities=frozenset({"say"}))
     state = ServerState(engine)
     async with opened(state) as page:
-        await expect(page.get_by_text("Nobody is on the phone.")).to_be_visible()
+        await expect(page.get_by_text("No running calls.")).to_be_visible()
         address = page.url.split("/")[2]
         async with Phone.calling(address, start_message(call_sid="CA1")) as phone:
             running = page.locator("#running li")
@@ -161,7 +161,7 @@ async def test_a_running_call_is_shown_and_hung_up() -> None:
             await running.get_by_role("button", name="Say").press("Enter")
             await page.keyboard.type("The doctor is late.")
             await page.keyboard.press("Enter")
-            await expect(running).to_contain_text("It will be said when the bot pauses.")
+            await expect(running).to_contain_text("The bot says it at its next pause.")
             assert engine.sessions[0].sayings == ["The doctor is late."]
             assert await violations(page) == []
             await running.get_by_role("button", name="Hang up").press("Enter")
@@ -188,7 +188,7 @@ async def test_a_database_that_cannot_be_read_is_told_and_the_server_s_end_too(t
             await expect(page.locator("#rows tr")).to_have_count(1)
             assert await violations(page) == []
             state.calls.closing = "the test is over"
-        await expect(alert).to_have_text("No connection to the server; trying again.")
+        await expect(alert).to_have_text("No connection to the server. Reconnecting …")
         await expect(page.locator("#rows tr")).to_have_count(1)
 
 

@@ -56,7 +56,7 @@ async def test_loading_ready_and_broken() -> None:
         await loading
         await expect(page.get_by_role("button", name="Call")).to_be_visible()
         await expect(said).to_have_text("Press the button and start talking.")
-        await expect(page.get_by_text("fake answers, on Metal · 0 of 1 line taken")).to_be_visible()
+        await expect(page.get_by_text("fake answers, on Metal · 0 of 1 line in use")).to_be_visible()
 
         engine.broken = "The model does not work any more; restart the program."
         await expect(said).to_have_text(engine.broken)
@@ -93,13 +93,13 @@ async def test_a_server_that_closes_and_goes_and_comes_back() -> None:
             await expect(words).to_contain_text("say it back to you.")
             await expect(page.locator("#calls tr.own")).to_have_count(1)
             await page.get_by_role("button", name="Hang up").click()
-            await expect(said).to_have_text("You hung up. The server is closing: it takes no new calls.")
+            await expect(said).to_contain_text("The server is shutting down and takes no new calls.")
             await expect(page.get_by_role("button", name="Call")).to_be_hidden()
             await first.calls.wait_until_idle()
         await state(page, "server", "gone")
         await expect(said).to_contain_text("The server does not answer.")
         await expect(page.get_by_text("No connection to the server")).to_be_visible()
-        await expect(page.get_by_text("Nobody is on the phone.")).to_be_visible()
+        await expect(page.get_by_text("No running calls.")).to_be_visible()
         await expect(words).to_contain_text("say it back to you.")
 
         second = ServerState(ParrotEngine())

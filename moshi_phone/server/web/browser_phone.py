@@ -34,7 +34,7 @@ _PAGE = Template("""<!doctype html>
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <meta name="color-scheme" content="light dark">
-    <title>Moshi on the phone: not open</title>
+    <title>No access – Moshi on the phone</title>
     <style>$style</style>
   </head>
   <body>
@@ -48,8 +48,8 @@ _PAGE = Template("""<!doctype html>
 """)
 _HOW = {
     401: """<p>The user name may be anything; the password is the server’s <code>MOSHI_WEB_PASSWORD</code>.
-        Reload the page to be asked again.</p>""",
-    403: """<p>There are two ways in:</p>
+        Reload the page to enter it again.</p>""",
+    403: """<p>There are two ways to open this page:</p>
       <ul>
         <li>With a password, from anywhere. Choose one of 8 characters or more, put it into <code>.env</code>
           as <code>MOSHI_WEB_PASSWORD=…</code>, and start the server with

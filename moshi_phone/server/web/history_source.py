@@ -226,7 +226,7 @@ class HistorySource:
     async def transfer(self, row_id: str) -> None:
         """See ``CallsPage``."""
         if not CallControl(self.call(row_id), self._state).transfer("The Calls page transfers the call"):
-            raise HTTPException(409, "The call cannot be transferred; the log says why.")
+            raise HTTPException(409, "The call cannot be transferred; see the server's log.")
 
     async def say(self, row_id: str, text: str) -> None:
         """See ``CallsPage``."""

@@ -51,7 +51,7 @@ def only_recording(directory: Path) -> tuple[NDArray[np.int16], int]:
 
 
 async def test_a_call_can_be_watched_while_it_runs_and_after() -> None:
-    line = ServerState(FakeEngine(), engine_reason="as asked")
+    line = ServerState(FakeEngine(), engine_reason="as requested")
     async with (
         serving(line) as address,
         httpx.AsyncClient(base_url=f"http://{address}", timeout=20) as http,
@@ -68,7 +68,7 @@ async def test_a_call_can_be_watched_while_it_runs_and_after() -> None:
                 seen = await events(stream, "calls")
             assert isinstance(seen["calls"], dict)
             assert seen["calls"]["capacity"] == 4
-            assert (seen["calls"]["state"], seen["calls"]["engine_reason"]) == ("ready", "as asked")
+            assert (seen["calls"]["state"], seen["calls"]["engine_reason"]) == ("ready", "as requested")
             async with http.stream("GET", f"/calls/{CALL_SID}/events") as stream:
                 assert stream.headers["content-type"].startswith("text/event-stream")
                 await phone.send({"event": "stop", "streamSid": "MZ1"})
