@@ -1,4 +1,4 @@
-"""access/auth.py: every way in, and every way that is none."""
+"""access/auth.py: which streams and webhooks are admitted, and which are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def guarded() -> StreamAuth:
 
 
 def start(token: str | None = None, call_sid: str = CALL) -> Shown:
-    """What a stream shows: the call's SID and the custom parameters."""
+    """What a stream presents: the call's SID and the custom parameters."""
     return call_sid, {PARAMETER: token} if token else {}
 
 
@@ -40,7 +40,7 @@ def refusal(auth: StreamAuth, message: Shown, peer: str | None = HERE, **headers
 
 @pytest.mark.parametrize("call", [CALL, ANY_CALL])
 @pytest.mark.parametrize("peer", [HERE, ELSEWHERE, None])
-def test_a_token_lets_in_from_everywhere_once(call: str, peer: str | None) -> None:
+def test_a_token_admits_one_stream_from_any_address(call: str, peer: str | None) -> None:
     auth = guarded()
     message = start(auth.tokens.mint(call, NOW))
     auth.admit(*message, Headers(), peer)
@@ -48,19 +48,19 @@ def test_a_token_lets_in_from_everywhere_once(call: str, peer: str | None) -> No
 
 
 @pytest.mark.parametrize("peer", [HERE, ELSEWHERE])
-def test_with_an_auth_token_nobody_comes_in_without_a_token(peer: str) -> None:
+def test_with_an_auth_token_a_stream_needs_a_token(peer: str) -> None:
     assert str(refusal(guarded(), start(), peer)) == "the stream shows no token"
 
 
 @pytest.mark.parametrize("insecure", [True, False])
-def test_insecure_changes_nothing_where_there_is_an_auth_token(insecure: bool) -> None:
+def test_insecure_has_no_effect_with_an_auth_token(insecure: bool) -> None:
     assert (
         refusal(StreamAuth.for_account(AUTH_TOKEN, insecure=insecure), start()).refusal.cause
         == "token_missing"
     )
 
 
-def test_a_handshakes_signature_is_a_further_check() -> None:
+def test_a_handshake_s_signature_is_checked_as_well() -> None:
     auth = guarded()
     right = str(RequestValidator(AUTH_TOKEN).compute_signature("wss://phone.example.com/stream", {}))
     auth.admit(*start(auth.tokens.mint(CALL, NOW)), Headers({"x-twilio-signature": right}), ELSEWHERE)
@@ -78,17 +78,17 @@ def test_without_a_public_url_a_handshakes_signature_cannot_be_checked() -> None
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
-def test_without_an_auth_token_this_machine_may_come_in(peer: str) -> None:
+def test_without_an_auth_token_this_machine_is_admitted(peer: str) -> None:
     StreamAuth().admit(*start(), Headers(), peer)
 
 
 @pytest.mark.parametrize("peer", ["203.0.113.7", "192.168.1.2", "::2", "::ffff:10.0.0.1", "testclient", None])
-def test_without_an_auth_token_nobody_else_may(peer: str | None) -> None:
+def test_without_an_auth_token_other_machines_are_refused(peer: str | None) -> None:
     assert "only this machine may open streams" in str(refusal(StreamAuth(), start(), peer))
 
 
 @pytest.mark.parametrize("header", ["cf-connecting-ip", "forwarded", "x-forwarded-for"])
-def test_without_auth_token_a_tunnel_on_this_machine_is_not_this_machine(header: str) -> None:
+def test_without_an_auth_token_a_tunnel_on_this_machine_is_refused(header: str) -> None:
     with pytest.raises(StreamRefused, match=f"only this machine may open streams, got one with {header}"):
         StreamAuth().admit(*start(), Headers({header: "203.0.113.9"}), "127.0.0.1")
 
@@ -104,7 +104,7 @@ def test_without_an_auth_token_a_wrong_token_is_still_wrong() -> None:
     assert refusal(StreamAuth(insecure=True), start("forged")).refusal.cause == "token_invalid"
 
 
-def test_insecure_lets_everybody_in() -> None:
+def test_insecure_admits_everybody() -> None:
     StreamAuth(insecure=True).admit(*start(), Headers({"origin": "http://evil.example.com"}), ELSEWHERE)
 
 
@@ -125,5 +125,5 @@ def test_why_a_webhook_is_refused(
     assert refused.value.refusal.cause == cause
 
 
-def test_an_insecure_line_takes_any_webhook() -> None:
+def test_an_insecure_server_accepts_any_webhook() -> None:
     StreamAuth(insecure=True).verify_webhook(None, FormData(), None)

@@ -47,7 +47,7 @@ async def status(dashboard_auth: DashboardAuth, request: HTTPConnection) -> int:
 
 
 class Locked:
-    """A page behind a password, with a clock of its own; sleeping takes no time."""
+    """A page behind a password, with an injected clock; sleeping takes no time."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -75,7 +75,7 @@ class Locked:
 
 
 @pytest.mark.parametrize("host", ["localhost:5001", "127.0.0.1", "[::1]:5001", "LocalHost"])
-async def test_this_machine_may_look(host: str) -> None:
+async def test_this_machine_is_admitted(host: str) -> None:
     assert await status(DashboardAuth(), request(host)) == 200
 
 
@@ -95,11 +95,11 @@ async def test_this_machine_may_look(host: str) -> None:
         ("", "127.0.0.1"),
     ],
 )
-async def test_nobody_else_may(host: str, peer: str) -> None:
+async def test_other_machines_are_refused(host: str, peer: str) -> None:
     assert await status(DashboardAuth(), request(host, peer)) == 403
 
 
-async def test_a_request_with_two_hosts_or_none_is_not_this_machine_s() -> None:
+async def test_a_request_with_two_hosts_or_none_does_not_count_as_local() -> None:
     two = request(more=[("host", "evil.example")])
     assert await status(DashboardAuth(), two) == 403
     none = request()
@@ -107,11 +107,11 @@ async def test_a_request_with_two_hosts_or_none_is_not_this_machine_s() -> None:
     assert await status(DashboardAuth(), none) == 403
 
 
-async def test_while_the_server_is_public_nobody_may_without_the_option() -> None:
+async def test_a_public_server_without_web_refuses_everybody() -> None:
     assert await status(DashboardAuth(is_public=lambda: True), request()) == 403
 
 
-async def test_with_the_option_everybody_must_know_the_password() -> None:
+async def test_with_web_every_request_needs_the_password() -> None:
     page = Locked()
     assert await page.asked(PASSWORD) == 200
     assert await page.asked("wrong") == 401
@@ -123,12 +123,12 @@ async def test_with_the_option_everybody_must_know_the_password() -> None:
 
 
 @pytest.mark.parametrize("header", ["Basic", "Basic !!!", "Bearer abc", "Basic YWJj", ""])
-async def test_what_is_no_password_is_none(header: str) -> None:
+async def test_malformed_credentials_are_refused(header: str) -> None:
     asked = request(more=[("authorization", header)])
     assert await status(Locked().auth, asked) == 401
 
 
-async def test_a_wrong_password_is_answered_late_and_five_lock_their_source() -> None:
+async def test_a_wrong_password_is_answered_late_and_five_lock_the_source() -> None:
     page = Locked()
     for _ in range(5):
         assert await page.asked("wrong") == 401
@@ -145,7 +145,7 @@ async def test_a_wrong_password_is_answered_late_and_five_lock_their_source() ->
 
 
 @pytest.mark.slow
-async def test_how_many_guesses_a_day_has() -> None:
+async def test_guesses_per_day_are_limited() -> None:
     page = Locked()
     record_probe = 0
     for _ in range(24 * 3600):
@@ -154,7 +154,7 @@ async def test_how_many_guesses_a_day_has() -> None:
     assert record_probe < 1500
 
 
-async def test_a_device_that_has_shown_the_password_is_not_locked_out_by_others() -> None:
+async def test_a_known_device_is_not_locked_out_by_others() -> None:
     page = Locked()
     cookie = page.cookie()
     for attempt in range(200):
@@ -170,15 +170,17 @@ async def test_a_device_that_has_shown_the_password_is_not_locked_out_by_others(
 
 
 @pytest.mark.parametrize("value", ["", "x", "x.y", "ü.ö", "."])
-async def test_a_cookie_of_somebody_else_s_is_none(value: str) -> None:
+async def test_a_foreign_cookie_does_not_identify_a_device(value: str) -> None:
     page = Locked()
     for _ in range(5):
         await page.asked("wrong")
     assert await page.asked(PASSWORD, more=[("cookie", f"{COOKIE}={value}")]) == 429
 
 
-async def test_a_stranger_cannot_lock_out_for_ever() -> None:
-    """One source for all, as behind a proxy that names nobody: when the guessing ends, a minute is left."""
+async def test_a_stranger_s_lock_out_ends_within_a_minute() -> None:
+    """All requests share one source, as behind a proxy that names no client: a minute after the last guess,
+    the lock ends.
+    """
     page = Locked()
     for _ in range(3600):
         page.now_s += 1
@@ -187,7 +189,7 @@ async def test_a_stranger_cannot_lock_out_for_ever() -> None:
     assert await page.asked(PASSWORD, "127.0.0.1") == 200
 
 
-async def test_guesses_are_logged_seldom_but_all_are_counted(logged: Logged) -> None:
+async def test_guesses_are_all_counted_and_rarely_logged(logged: Logged) -> None:
     page = Locked()
     for second in range(60):
         page.now_s = 1000.0 + second
@@ -209,22 +211,20 @@ async def test_guesses_are_logged_seldom_but_all_are_counted(logged: Logged) -> 
         ("accept", "https", False),
     ],
 )
-def test_a_device_behind_a_proxy_s_https_sends_its_cookie_by_nothing_else(
-    header: str, value: str, secure: bool
-) -> None:
+def test_a_cookie_is_secure_if_a_proxy_forwards_https(header: str, value: str, secure: bool) -> None:
     response = Response()
     Locked().auth.remember(request("a.example", more=[(header, value)]), response)
     assert ("secure" in response.headers["set-cookie"].lower()) is secure
 
 
 @pytest.mark.parametrize("password", [None, "", "short"])
-def test_the_option_needs_a_password(password: str | None) -> None:
+def test_web_requires_a_password(password: str | None) -> None:
     with pytest.raises(DashboardUnusable, match="set MOSHI_WEB_PASSWORD"):
         DashboardAuth(WebOptions(web=True, web_password=password)).check_options()
     DashboardAuth(WebOptions(web_password=password)).check_options()
 
 
 @pytest.mark.parametrize("password", ["größer als acht", "12345678\n"])
-def test_a_password_that_browsers_send_in_different_ways_is_refused(password: str) -> None:
+def test_a_password_that_browsers_encode_differently_is_refused(password: str) -> None:
     with pytest.raises(DashboardUnusable, match="printable ASCII"):
         DashboardAuth(WebOptions(web=True, web_password=password)).check_options()

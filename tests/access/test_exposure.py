@@ -1,4 +1,4 @@
-"""access/exposure.py: a line that everybody could use does not start unless that is meant."""
+"""access/exposure.py: a server that anybody could use does not start, unless --insecure is given."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check(
         ("--host phone.lan", {"host": "phone.lan"}),
     ],
 )
-def test_what_opens_the_line(opening: str, options: dict[str, object]) -> None:
+def test_an_exposed_server_is_detected(opening: str, options: dict[str, object]) -> None:
     with pytest.raises(Exposed, match=f"^{opening} opens this server to everybody: set TWILIO_AUTH"):
         check(**options)  # type: ignore[arg-type]
     check(**options, auth_token="x")  # type: ignore[arg-type]
@@ -35,5 +35,5 @@ def test_what_opens_the_line(opening: str, options: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
-def test_this_machine_alone(host: str) -> None:
+def test_a_local_server_is_not_exposed(host: str) -> None:
     check(host=host)

@@ -15,13 +15,13 @@ def shows(cookie: str) -> Request:
     return Request({"type": "http", "headers": [(b"cookie", f"{COOKIE}={cookie}".encode())]})
 
 
-def test_a_device_is_known_again_by_its_cookie() -> None:
+def test_a_cookie_identifies_a_device() -> None:
     devices = KnownDevices()
     value = cookie_of(devices).partition(";")[0].removeprefix(f"{COOKIE}=")
     assert devices.identify(shows(value)) == f"device {value.partition('.')[0]}"
 
 
-def test_each_device_has_a_name_of_its_own() -> None:
+def test_each_device_has_its_own_name() -> None:
     devices = KnownDevices()
     assert cookie_of(devices) != cookie_of(devices)
 
@@ -32,7 +32,7 @@ def test_scripts_and_other_sites_never_get_the_cookie() -> None:
     assert "samesite=strict" in attributes
 
 
-def test_a_cookie_of_one_s_own_making_is_nobody_s() -> None:
+def test_a_forged_cookie_identifies_no_device() -> None:
     devices = KnownDevices()
     value = cookie_of(devices).partition(";")[0].removeprefix(f"{COOKIE}=")
     device, _, mac = value.partition(".")
@@ -41,7 +41,7 @@ def test_a_cookie_of_one_s_own_making_is_nobody_s() -> None:
     assert KnownDevices().identify(shows(value)) is None  # another process's key
 
 
-def test_a_device_that_came_by_https_shall_use_nothing_else() -> None:
+def test_a_cookie_issued_over_https_is_secure() -> None:
     for secure in (True, False):
         response = Response()
         KnownDevices().issue_cookie(response, secure=secure)

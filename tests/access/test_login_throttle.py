@@ -29,7 +29,7 @@ def test_failures_are_forgotten_and_memory_is_bounded() -> None:
     assert len(throttle._failures) <= 4096
 
 
-def test_all_sources_together_are_bounded_but_for_known_ones() -> None:
+def test_unknown_sources_share_one_limit() -> None:
     now_s = 0.0
     throttle = LoginThrottle(lambda: now_s)
     for number in range(ALL_FAILURES):

@@ -1,4 +1,4 @@
-"""access/public_address.py: one public URL, however it was written."""
+"""access/public_address.py: a public URL is normalized, however it is written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from moshi_phone.access.public_address import (
         ("https://example.com/moshi/", "https://example.com/moshi"),
     ],
 )
-def test_what_is_a_public_url(given: str, base: str) -> None:
+def test_public_urls_are_normalized(given: str, base: str) -> None:
     assert parse_public_url(given) == base
 
 
@@ -42,19 +42,19 @@ def test_what_is_a_public_url(given: str, base: str) -> None:
         "https://[::1",
     ],
 )
-def test_what_is_none(given: str) -> None:
+def test_other_urls_are_rejected(given: str) -> None:
     with pytest.raises(BadPublicUrl, match=r"expected a public URL such as https://phone\.example\.com, got"):
         parse_public_url(given)
 
 
 @pytest.mark.parametrize("path", ["/twiml", "/twiml/", "/stream", "/healthz", "/moshi/twiml"])
-def test_one_of_our_own_paths_is_told(path: str) -> None:
+def test_a_url_with_one_of_our_paths_is_reported(path: str) -> None:
     base = "https://a.com" + ("/moshi" if "moshi" in path else "")
     with pytest.raises(BadPublicUrl, match=f"which is added to it: {base}, got"):
         parse_public_url(f"https://a.com{path}")
 
 
-def test_its_paths() -> None:
+def test_paths_are_appended() -> None:
     address = PublicAddress("https://example.com/moshi")
     assert address.https(TWIML_PATH) == "https://example.com/moshi/twiml"
     assert address.wss(STREAM_PATH) == "wss://example.com/moshi/stream"

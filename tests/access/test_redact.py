@@ -1,4 +1,4 @@
-"""access/redact.py: nothing that is written down holds a number or a secret."""
+"""access/redact.py: nothing that is logged contains a number or a secret."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_phone_numbers(text: str, clean: str) -> None:
         "sip:alice@example.com",
     ],
 )
-def test_what_is_no_phone_number_stays(text: str) -> None:
+def test_other_digits_are_kept(text: str) -> None:
     assert redact(text) == text
 
 
@@ -62,7 +62,7 @@ def test_what_is_no_phone_number_stays(text: str) -> None:
         ("half \ud800", "half \\ud800"),
     ],
 )
-def test_control_characters_are_spelled_out(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert visible(text) == shown
     visible(text).encode()
 

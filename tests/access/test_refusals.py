@@ -16,21 +16,21 @@ def busy(reason: str = "all 2 sessions are taken") -> Refusal:
     return Refusal(RefusalCause.BUSY, reason)
 
 
-def test_one_line_with_the_shortened_sid_the_cause_and_the_peer(logged: Logged) -> None:
+def test_a_refusal_logs_the_shortened_sid_the_cause_and_the_peer(logged: Logged) -> None:
     Refusals().note(Where.WEBHOOK, busy(), call_sid=SID, peer="+…567")
     assert logged.text == (
         "WARNING CA11111111 Refused a webhook (cause busy, from +…567): all 2 sessions are taken\n"
     )
 
 
-def test_a_name_that_a_stranger_made_up_brings_nothing_into_the_log(logged: Logged) -> None:
+def test_a_stranger_s_call_sid_is_sanitized_in_the_log(logged: Logged) -> None:
     forged = Refusal(RefusalCause.SIGNATURE, "its signature is wrong")
     Refusals().note(Where.WEBHOOK, forged, call_sid="{x}\nERROR\x1b[31m+1555", peer="")
     assert logged.text.startswith("WARNING xERROR31m1 Refused a webhook (cause signature, from an unknown")
     assert logged.text.count("\n") == 1
 
 
-def test_counted_by_entrance_and_cause() -> None:
+def test_refusals_are_counted_by_entrance_and_cause() -> None:
     refusals = Refusals()
     refusals.note(Where.WEBHOOK, busy())
     refusals.note(Where.STREAM, busy())
@@ -40,7 +40,7 @@ def test_counted_by_entrance_and_cause() -> None:
     assert refusals.by_cause == {"busy": 2, "late": 1}
 
 
-def test_strangers_have_a_line_for_each_cause_in_ten_seconds_and_callers_more(logged: Logged) -> None:
+def test_each_cause_is_logged_at_a_limited_rate(logged: Logged) -> None:
     now_s = 0.0
     refusals = Refusals(lambda: now_s)
     for _ in range(50):
@@ -59,7 +59,7 @@ def test_strangers_have_a_line_for_each_cause_in_ten_seconds_and_callers_more(lo
 
 
 @pytest.mark.parametrize("cause", CAUSES[Where.STREAM])
-def test_a_stream_is_closed_with_a_code_of_its_cause(cause: RefusalCause) -> None:
+def test_a_stream_is_closed_with_the_code_of_its_cause(cause: RefusalCause) -> None:
     code = StreamRefused(cause, "why").code
     assert code == {"protocol": 1002, "format": 1003, "engine": 1011, "busy": 1013, "closing": 1013}.get(
         cause, 1008

@@ -1,4 +1,4 @@
-"""access/signatures.py, against vectors that Twilio's own validator makes."""
+"""access/signatures.py against vectors of Twilio's own validator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def signatures() -> Signatures:
     return Signatures(TOKEN)
 
 
-def test_the_published_example() -> None:
+def test_the_published_example_is_valid() -> None:
     """The example of Twilio's documentation on webhook security, and of its library's tests."""
     form = FormData(
         {
@@ -39,7 +39,7 @@ def test_the_published_example() -> None:
 
 
 @pytest.mark.parametrize("url", [URL, URL + "?a=b", "https://phone.example.com:8443/twiml"])
-def test_a_webhook_that_twilio_signed(signatures: Signatures, url: str) -> None:
+def test_a_webhook_signed_by_twilio_is_valid(signatures: Signatures, url: str) -> None:
     signature = sign(url, FIELDS)
     assert RequestValidator(TOKEN).validate(url, FIELDS, signature)
     assert signatures.signs_webhook(url, FORM, signature)
@@ -52,7 +52,7 @@ def test_the_order_of_fields_does_not_matter_and_repeats_count(signatures: Signa
     assert not signatures.signs_webhook(URL, FormData(pairs[:2]), signature)
 
 
-def test_a_port_that_only_one_side_names(signatures: Signatures) -> None:
+def test_the_default_port_may_be_named_or_not(signatures: Signatures) -> None:
     assert signatures.signs_webhook(URL, FORM, sign("https://phone.example.com:443/twiml", FIELDS))
 
 
@@ -68,14 +68,14 @@ def test_a_port_that_only_one_side_names(signatures: Signatures) -> None:
         (URL, FIELDS, "another token"),
     ],
 )
-def test_a_webhook_that_is_not_what_was_signed(
+def test_a_changed_webhook_is_invalid(
     signatures: Signatures, url: str, fields: dict[str, str], token: str
 ) -> None:
     assert not signatures.signs_webhook(URL, FORM, sign(url, fields, token))
 
 
 @pytest.mark.parametrize("signature", [None, "", "x", "é", "\ud800", "A" * 28, "A" * 100_000])
-def test_what_is_no_signature(signatures: Signatures, signature: str | None) -> None:
+def test_a_malformed_signature_is_invalid(signatures: Signatures, signature: str | None) -> None:
     assert not signatures.signs_webhook(URL, FORM, signature)
     assert not signatures.signs_handshake("wss://phone.example.com/stream", signature)
 
@@ -84,7 +84,7 @@ def test_what_is_no_signature(signatures: Signatures, signature: str | None) -> 
 @pytest.mark.parametrize("scheme", ["wss", "https"])
 @pytest.mark.parametrize("end", ["", "/"])
 @pytest.mark.parametrize("port", ["", ":443"])
-def test_every_way_to_sign_a_handshake(
+def test_each_form_of_a_handshake_s_signature_is_valid(
     signatures: Signatures, ours: str, scheme: str, end: str, port: str
 ) -> None:
     assert signatures.signs_handshake(ours, sign(f"{scheme}://phone.example.com{port}/stream{end}"))
@@ -93,5 +93,5 @@ def test_every_way_to_sign_a_handshake(
 @pytest.mark.parametrize(
     "url", ["wss://phone.example.com/", "wss://other.example.com/stream", "ws://a/stream"]
 )
-def test_a_handshake_for_another_url(signatures: Signatures, url: str) -> None:
+def test_a_handshake_s_signature_for_another_url_is_invalid(signatures: Signatures, url: str) -> None:
     assert not signatures.signs_handshake("wss://phone.example.com/stream", sign(url))

@@ -1,4 +1,4 @@
-"""access/source.py: whom a request comes from."""
+"""access/source.py: the source address of a request."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from tests.access.test_dashboard_auth import request
         ("", [], "an unknown address"),
     ],
 )
-def test_whom_a_request_comes_from(peer: str, forwarded: list[str], source: str) -> None:
+def test_the_source_of_a_request(peer: str, forwarded: list[str], source: str) -> None:
     assert source_of(request(peer=peer, more=[("x-forwarded-for", each) for each in forwarded])) == source
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
-def test_this_machine(host: str) -> None:
+def test_local_requests_are_recognized(host: str) -> None:
     assert is_loopback(host)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "::ffff:10.0.0.1", "example.com", "127.1", ""])  # noqa: S104
-def test_others_or_all_of_its_addresses(host: str) -> None:
+def test_other_addresses_are_not_local(host: str) -> None:
     assert not is_loopback(host)

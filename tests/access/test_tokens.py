@@ -1,4 +1,4 @@
-"""access/tokens.py: what lets a stream in, and what does not."""
+"""access/tokens.py: which tokens admit a stream, and which do not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tokens() -> StreamTokens:
     return StreamTokens.from_auth_token("secret")
 
 
-def test_a_token_lets_its_call_in_once(tokens: StreamTokens) -> None:
+def test_a_token_admits_its_call_once(tokens: StreamTokens) -> None:
     token = tokens.mint(CALL, NOW)
     tokens.spend(token, CALL, NOW + 59)
     with refused(RefusalCause.TOKEN_REUSED, "used before"):
@@ -39,14 +39,14 @@ def test_a_token_expires(tokens: StreamTokens) -> None:
         tokens.spend(token, CALL, NOW + LIFETIME_SECS + 10)
 
 
-def test_a_token_is_for_one_call(tokens: StreamTokens) -> None:
+def test_a_token_is_bound_to_one_call(tokens: StreamTokens) -> None:
     token = tokens.mint(CALL, NOW)
     with refused(RefusalCause.TOKEN_OTHER_CALL):
         tokens.spend(token, OTHER, NOW)
     tokens.spend(token, CALL, NOW)  # the mistaken try did not use it up
 
 
-def test_a_dialled_calls_token_is_for_any_call_but_only_one(tokens: StreamTokens) -> None:
+def test_a_dialled_call_s_token_admits_any_one_call(tokens: StreamTokens) -> None:
     token = tokens.mint(ANY_CALL, NOW, lifetime_secs=120)
     tokens.spend(token, OTHER, NOW + 119)
     with refused(RefusalCause.TOKEN_REUSED):
@@ -54,7 +54,7 @@ def test_a_dialled_calls_token_is_for_any_call_but_only_one(tokens: StreamTokens
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
-def test_a_missing_token_is_told_apart(tokens: StreamTokens, nothing: object) -> None:
+def test_a_missing_token_has_its_own_cause(tokens: StreamTokens, nothing: object) -> None:
     with refused(RefusalCause.TOKEN_MISSING):
         tokens.spend(nothing, CALL, NOW)
 
@@ -62,7 +62,7 @@ def test_a_missing_token_is_told_apart(tokens: StreamTokens, nothing: object) ->
 @pytest.mark.parametrize(
     "token", ["x", "....", 7, [], {}, "a.b.c.d", "ünï.1.2.çødé", "\ud800.1.2.\udfff", "x" * 1_000_000]
 )
-def test_anything_else_is_forged(tokens: StreamTokens, token: object) -> None:
+def test_a_malformed_token_is_forged(tokens: StreamTokens, token: object) -> None:
     with refused(RefusalCause.TOKEN_INVALID):
         tokens.spend(token, CALL, NOW)
 
@@ -86,7 +86,7 @@ def test_processes_with_the_same_auth_token_accept_each_other(tokens: StreamToke
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
-def test_without_an_auth_token_each_process_has_a_key_of_its_own(nothing: str | None) -> None:
+def test_without_an_auth_token_each_process_has_its_own_key(nothing: str | None) -> None:
     one, other = StreamTokens.from_auth_token(nothing), StreamTokens.from_auth_token(nothing)
     one.spend(one.mint(CALL, NOW), CALL, NOW)
     with refused(RefusalCause.TOKEN_INVALID):
@@ -103,8 +103,8 @@ def test_spent_tokens_are_forgotten_after_a_day() -> None:
 
 
 @pytest.mark.parametrize("set_back_secs", [30, 3600, 12 * 3600])
-def test_a_clock_that_is_set_back_lets_no_spent_token_in(set_back_secs: float) -> None:
-    """While tokens were remembered until they expired, the token came back into date forgotten."""
+def test_a_spent_token_stays_spent_after_the_clock_is_set_back(set_back_secs: float) -> None:
+    """Spent tokens used to be forgotten at their expiry; a clock that was set back made them valid again."""
     up_s = 0.0
     tokens = StreamTokens(b"k" * 32, clock=lambda: up_s)
     spent = tokens.mint(CALL, NOW)
@@ -116,7 +116,7 @@ def test_a_clock_that_is_set_back_lets_no_spent_token_in(set_back_secs: float) -
         tokens.spend(spent, CALL, NOW + up_s - 2 * LIFETIME_SECS - set_back_secs)
 
 
-def test_refusals_never_hold_the_token(tokens: StreamTokens) -> None:
+def test_a_refusal_does_not_contain_the_token(tokens: StreamTokens) -> None:
     token = tokens.mint(CALL, NOW)
     tokens.spend(token, CALL, NOW)
     for at, call in ((NOW, CALL), (NOW, OTHER), (NOW + 100, CALL)):
@@ -130,18 +130,18 @@ def test_a_token_fits_a_twiml_parameter(tokens: StreamTokens) -> None:
 
 
 @pytest.mark.parametrize("call", ["", "a.b", "CA 1", "ü", "x" * 101])
-def test_odd_names_are_not_minted(tokens: StreamTokens, call: str) -> None:
+def test_a_token_is_not_issued_for_an_invalid_name(tokens: StreamTokens, call: str) -> None:
     with pytest.raises(ValueError, match="expected a call SID"):
         tokens.mint(call, NOW)
 
 
 @given(st.text(), st.text())
-def test_nothing_from_outside_raises_anything_else(token: str, call: str) -> None:
+def test_any_input_raises_token_refused_only(token: str, call: str) -> None:
     with pytest.raises(TokenRefused):
         StreamTokens(b"k" * 32).spend(token, call, NOW)
 
 
-def test_a_token_that_is_bound_lets_in_who_says_just_that(tokens: StreamTokens) -> None:
+def test_a_bound_token_requires_the_bound_text(tokens: StreamTokens) -> None:
     token = tokens.mint(CALL, NOW, bound_to=overrides_digest_input("You are Anna.", "NATF2"))
     for said in (
         "",

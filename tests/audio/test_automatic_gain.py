@@ -1,4 +1,4 @@
-"""The gain for quiet callers: how far and how fast it goes, and whom it leaves alone."""
+"""The automatic gain: how much and how fast it changes, and which callers it leaves unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VOICE_DBFS = 10 * float(np.log10(np.mean(VOICE[np.convolve(ACTIVE, np.ones(400),
 
 
 def at(dbfs: float) -> np.ndarray:
-    """Give a caller whose speech has this level, about."""
+    """Return a caller whose speech has about this level."""
     return pcm(VOICE * np.float32(10 ** ((dbfs - VOICE_DBFS) / 20)))
 
 
@@ -28,7 +28,7 @@ def noise(secs: float, dbfs: float) -> np.ndarray:
 
 
 def through(samples: np.ndarray, control: GainControl | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Give what comes out, and the gain after each frame of 80 ms."""
+    """Return the output, and the gain after each frame of 80 ms."""
     control, out, gains = control or GainControl(), [], []
     for begin in range(0, len(samples), 640):
         out.append(control.process(samples[begin : begin + 640]))
@@ -37,7 +37,7 @@ def through(samples: np.ndarray, control: GainControl | None = None) -> tuple[np
 
 
 @pytest.mark.parametrize(("dbfs", "gain_db"), [(-33, 10), (-38, 15), (-50, MAX_GAIN_DB)])
-def test_a_quiet_caller_is_raised_slowly(dbfs: float, gain_db: float) -> None:
+def test_a_quiet_caller_is_amplified_gradually(dbfs: float, gain_db: float) -> None:
     samples = at(dbfs)
     out, gains = through(samples)
     assert gains[-1] == pytest.approx(gain_db, abs=2)
@@ -48,7 +48,7 @@ def test_a_quiet_caller_is_raised_slowly(dbfs: float, gain_db: float) -> None:
     assert power_db(out[end]) - power_db(samples[end]) == pytest.approx(gains[-1], abs=0.5)
 
 
-def test_a_usual_caller_and_a_loud_one_are_not_changed() -> None:
+def test_callers_of_normal_or_high_level_are_unchanged() -> None:
     for dbfs in (-28, -22, -12):
         samples = at(dbfs)
         out, _ = through(samples)
@@ -56,12 +56,12 @@ def test_a_usual_caller_and_a_loud_one_are_not_changed() -> None:
 
 
 @pytest.mark.parametrize("dbfs", [-75, -50, -30])
-def test_noise_alone_is_not_raised(dbfs: float) -> None:
+def test_noise_alone_is_not_amplified(dbfs: float) -> None:
     samples = noise(6, dbfs)
     assert (through(samples)[0] == samples).all()
 
 
-def test_noise_that_begins_is_not_raised_for_long() -> None:
+def test_noise_that_starts_is_amplified_only_briefly() -> None:
     _, gains = through(np.concatenate((noise(4, -70), noise(8, -35))))
     assert gains.max() <= 6
     assert gains[-1] == 0
@@ -73,7 +73,7 @@ def test_the_noise_of_a_quiet_caller_stays_low() -> None:
     assert 8 <= gains[-1] <= MAX_NOISE_DBFS + 62 + 2
 
 
-def test_the_gain_holds_still_in_a_pause() -> None:
+def test_the_gain_is_constant_in_a_pause() -> None:
     control = GainControl()
     through(at(-40), control)
     before = control.gain_db
@@ -82,7 +82,7 @@ def test_the_gain_holds_still_in_a_pause() -> None:
     assert power_db(out[8_000:]) < MAX_NOISE_DBFS
 
 
-def test_what_is_suddenly_loud_is_limited() -> None:
+def test_a_sudden_loud_sound_is_limited() -> None:
     control = GainControl()
     through(at(-45), control)
     assert control.gain_db > 15
@@ -93,7 +93,7 @@ def test_what_is_suddenly_loud_is_limited() -> None:
     assert power_db(after[-8_000:]) - power_db(at(-45)[8_000:16_000]) > 10  # the limiter lets go at once
 
 
-def test_silence_and_nothing_are_taken() -> None:
+def test_silence_and_empty_blocks_are_accepted() -> None:
     control = GainControl()
     assert not control.process(pcm(silence(1))).any()
     assert len(control.process(np.zeros(0, np.int16))) == 0

@@ -1,4 +1,4 @@
-"""audio/beeps.py: three tones of the promised pitch, without a click."""
+"""audio/beeps.py: three tones of the documented pitch, without clicks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A moved echo is found, by how many samples, and nothing else is taken for a move."""
+"""Shifts of an echo are found, with their size in samples, and nothing else is reported as a shift."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def returned(loss_db: float) -> Floats:
 
 
 def moved_at(echoed: Floats, secs: float, samples: int) -> Floats:
-    """Return an echo that comes later from a time on."""
+    """Return an echo that is delayed from a given time on."""
     at = int(secs * 8000)
     return np.concatenate((echoed[:at], np.roll(echoed, samples)[at:]))
 
 
 @pytest.mark.parametrize("samples", [1, -1, 3, -40, 150, MAX_MOVE_SAMPLES])
-def test_a_move_is_found_within_a_tenth_of_a_second(samples: int) -> None:
+def test_a_shift_is_found_within_100_ms(samples: int) -> None:
     echoed = returned(15)
     ((found_s, moved), *_) = moves(moved_at(echoed, 1.5, samples), echoed)
     assert moved == samples
@@ -40,7 +40,7 @@ def test_a_move_is_found_within_a_tenth_of_a_second(samples: int) -> None:
 
 
 @pytest.mark.parametrize("loss_db", [6, 15, 25])
-def test_a_move_is_found_under_the_caller_s_voice(loss_db: float) -> None:
+def test_a_shift_is_found_while_the_caller_speaks(loss_db: float) -> None:
     echoed = returned(loss_db)
     near = moved_at(echoed, 1.5, 2) + speech(SECS, caller=True, pause_s=0.2) * (np.arange(len(echoed)) > 8000)
     ((found_s, moved), *_) = moves(near, echoed)
@@ -49,19 +49,19 @@ def test_a_move_is_found_under_the_caller_s_voice(loss_db: float) -> None:
 
 
 @pytest.mark.parametrize("loss_db", [6, 15, 25])
-def test_no_move_is_found_where_there_is_none(loss_db: float) -> None:
+def test_no_shift_is_found_in_a_steady_echo(loss_db: float) -> None:
     echoed = returned(loss_db)
     assert moves(echoed, echoed) == []
     assert moves(echoed + speech(SECS, caller=True, pause_s=0.2), echoed) == []
     assert moves(speech(SECS, caller=True), echoed) == []
 
 
-def test_silence_shows_nothing() -> None:
+def test_silence_gives_no_shift() -> None:
     assert moves(np.zeros(8000, np.float32), np.zeros(8000, np.float32)) == []
 
 
-def test_moves_of_the_past_are_found_by_a_prediction_of_the_present() -> None:
-    """One under the caller's voice, which is louder than the echo."""
+def test_a_past_shift_is_found_by_the_current_prediction() -> None:
+    """The caller's voice is louder than the echo here."""
     echoed = returned(15)
     earlier = moved_at(np.roll(echoed, -22), 1.0, 19)
     near = moved_at(earlier, 2.0, 3) + speech(SECS, caller=True, pause_s=0.2) * (

@@ -1,4 +1,4 @@
-"""The canceller takes the echo away and leaves the caller, without a click where it is switched in."""
+"""The canceller removes the echo and keeps the caller's voice, without a click when it is switched on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cleaned(caller: Floats, bot: Floats, delay_ms: float, loss_db: float = 12, s
 @pytest.mark.slow
 @pytest.mark.parametrize("delay_ms", [60, 250, 600])
 @pytest.mark.parametrize("loss_db", [6, 25])
-def test_at_least_20_db_of_the_echo_go(delay_ms: float, loss_db: float) -> None:
+def test_the_echo_is_attenuated_by_at_least_20_db(delay_ms: float, loss_db: float) -> None:
     bot = speech(SECS)
     returned = echo(bot, delay_ms, loss_db)
     after = cleaned(returned, bot, delay_ms, loss_db)[5 * 8000 :]
@@ -38,8 +38,8 @@ def test_at_least_20_db_of_the_echo_go(delay_ms: float, loss_db: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("delay_ms", [60, 600])
 @pytest.mark.parametrize(("loss_db", "at_least"), [(6, 0.95), (25, 0.98)])
-def test_the_caller_s_own_speech_stays(delay_ms: float, loss_db: float, at_least: float) -> None:
-    """Both speak for four seconds of six, two of them at once."""
+def test_the_caller_s_speech_is_kept(delay_ms: float, loss_db: float, at_least: float) -> None:
+    """Both speak for four of six seconds, for two of them at once."""
     turn = np.arange(20 * 8000) % (6 * 8000)
     bot = speech(20, pause_s=0.2) * (turn < 4 * 8000)
     caller = speech(20, caller=True, pause_s=0.2) * ((turn >= 3 * 8000) | (turn < 1 * 8000))
@@ -51,8 +51,8 @@ def test_the_caller_s_own_speech_stays(delay_ms: float, loss_db: float, at_least
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bot_s", [4, 6], ids=["in turns", "without a pause"])
-def test_the_attenuation_is_measured_also_while_both_speak(bot_s: float) -> None:
-    """Before, blocks with the caller's voice counted as echo that is left: 14 instead of 30 dB."""
+def test_the_attenuation_is_measured_during_double_talk(bot_s: float) -> None:
+    """Blocks with the caller's voice used to count as residual echo: 14 in place of 30 dB."""
     turn = np.arange(20 * 8000) % (6 * 8000)
     bot = speech(20, pause_s=0.2) * (turn < bot_s * 8000)
     caller = speech(20, caller=True, pause_s=0.2) * ((turn >= (bot_s - 1) % 5 * 8000) | (turn < 1 * 8000))
@@ -74,8 +74,8 @@ def test_the_attenuation_is_measured_also_while_both_speak(bot_s: float) -> None
 
 
 @pytest.mark.slow
-def test_a_loudspeaker_s_distortion_goes_too() -> None:
-    """The filter alone leaves it."""
+def test_a_loudspeaker_s_distortion_is_removed_too() -> None:
+    """The linear filter alone cannot remove it."""
     bot = speech(SECS)
     returned = (np.tanh(4 * echo(bot, 250, 10)) / 4).astype(np.float32)
     after = cleaned(returned, bot, 250)[5 * 8000 :]
@@ -83,7 +83,7 @@ def test_a_loudspeaker_s_distortion_goes_too() -> None:
 
 
 @pytest.mark.slow
-def test_an_echo_that_moves_is_learnt_again() -> None:
+def test_the_filter_adapts_to_a_shifted_echo() -> None:
     bot = speech(20)
     returned = np.concatenate((echo(bot, 250, 15)[: 10 * 8000], echo(bot, 270, 15)[10 * 8000 :]))
     canceller, out = AcousticEchoCanceller(), []
@@ -97,7 +97,7 @@ def test_an_echo_that_moves_is_learnt_again() -> None:
     assert canceller.removed_db >= 20
 
 
-def test_before_it_is_switched_in_not_a_sample_changes() -> None:
+def test_samples_are_unchanged_until_it_is_switched_on() -> None:
     canceller = AcousticEchoCanceller()
     samples = on_the_phone(speech(1, caller=True))
     canceller.play(samples)
@@ -105,14 +105,14 @@ def test_before_it_is_switched_in_not_a_sample_changes() -> None:
     assert not canceller.is_on
 
 
-def test_no_click_where_it_is_switched_in() -> None:
+def test_no_click_when_it_is_switched_on() -> None:
     tone = (0.3 * np.sin(2 * np.pi * 300 * np.arange(int(SECS * 8000)) / 8000)).astype(np.float32)
     after = cleaned(tone, silence(SECS), 100).astype(float)
     around = np.abs(np.diff(after))[int(2.9 * 8000) : int(3.2 * 8000)]
     assert around.max() < 1.5 * np.abs(np.diff(on_the_phone(tone).astype(float))).max()
 
 
-def test_blocks_that_are_no_multiple_of_20_ms() -> None:
+def test_blocks_of_any_length_are_accepted() -> None:
     bot = speech(SECS)
     returned = echo(bot, 150, 15)
     after = cleaned(returned, bot, 150, size=1001)
@@ -120,8 +120,8 @@ def test_blocks_that_are_no_multiple_of_20_ms() -> None:
     assert power_db(on_the_phone(returned)[5 * 8000 :]) - power_db(after[5 * 8000 :]) >= 20
 
 
-def test_audio_that_is_played_far_ahead_is_no_error() -> None:
-    """A tap may see a second of audio before the canceller takes any."""
+def test_audio_played_a_second_ahead_is_accepted() -> None:
+    """A tap may receive a second of audio before the canceller processes any."""
     canceller, bot = AcousticEchoCanceller(), on_the_phone(speech(4))
     canceller.play(bot)
     canceller.process(bot[:640])

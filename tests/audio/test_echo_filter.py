@@ -1,4 +1,4 @@
-"""The filter learns an echo, also under the caller's voice, and leaves that voice as it is."""
+"""The filter adapts to an echo, also during double talk, and does not change the caller's voice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def power_db(samples: Floats) -> float:
     return 10 * float(np.log10(np.mean(samples[4 * 8000 :] ** 2) + 1e-12))
 
 
-def test_the_echo_goes_and_the_caller_stays() -> None:
+def test_the_echo_is_removed_and_the_caller_is_kept() -> None:
     bot, caller = speech(SECS), speech(SECS, caller=True, pause_s=0.2)
     returned = echo(bot, 60, 6)
     assert power_db(returned) - power_db(filtered(returned, bot)) > 25
@@ -35,7 +35,7 @@ def test_without_an_echo_hardly_anything_changes() -> None:
     assert power_db(caller) - power_db(filtered(caller, speech(SECS)) - caller) > 15
 
 
-def test_a_filter_that_adds_is_begun_again() -> None:
+def test_a_filter_that_amplifies_is_reset() -> None:
     bot = speech(SECS)
     returned = np.concatenate((echo(bot, 60, 6)[: 5 * 8000], -echo(bot, 60, 6)[5 * 8000 :]))
     after = filtered(returned, bot)

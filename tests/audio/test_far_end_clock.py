@@ -33,7 +33,7 @@ def followed(
 
 @pytest.mark.parametrize("fast", [0.0, 0.001, -0.001, 0.005, -0.005])
 @pytest.mark.parametrize("jitter_s", [0.0, 0.05])
-def test_their_clock_is_known_in_seconds_and_never_lost(fast: float, jitter_s: float) -> None:
+def test_the_far_end_s_clock_is_estimated_within_seconds_and_kept(fast: float, jitter_s: float) -> None:
     clock = FarEndClock()
     off_s = followed(clock, 3_600, fast, jitter_s)
     assert clock.drift == pytest.approx(-fast / (1 + fast), abs=2e-4)
@@ -41,8 +41,8 @@ def test_their_clock_is_known_in_seconds_and_never_lost(fast: float, jitter_s: f
     assert max(settled) - min(settled) < 0.02  # an error of 0.02 % would be 700 ms by now
 
 
-def test_an_event_is_not_drift() -> None:
-    """Frames were dropped, or the way became longer: everything is later from now on."""
+def test_a_single_delay_change_is_not_drift() -> None:
+    """Frames were dropped, or the path became longer: everything is later from then on."""
     for event_s in (0.02, 0.08, 2.0):
         clock = FarEndClock()
         followed(clock, 600, 0.0, 0.01, event_s)
@@ -50,7 +50,7 @@ def test_an_event_is_not_drift() -> None:
         assert abs(clock.time_s(600) - 600) < 0.01
 
 
-def test_what_no_clock_does_is_not_believed() -> None:
+def test_an_implausible_rate_is_rejected() -> None:
     clock = FarEndClock()
     for frame in range(1_000):
         clock.answered(FRAME_S, frame * 0.01)  # speech from a machine that is eight times as fast

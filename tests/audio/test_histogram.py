@@ -9,7 +9,7 @@ from moshi_phone.audio.histogram import Histogram
 
 
 @given(st.lists(st.floats(0, 2_000), min_size=1, max_size=200), st.floats(0.01, 1))
-def test_quantiles_are_right_to_the_width_of_a_slot(values: list[float], share: float) -> None:
+def test_quantiles_are_exact_to_the_width_of_a_bin(values: list[float], share: float) -> None:
     histogram = Histogram()
     for value in values:
         histogram.add(value)
@@ -21,7 +21,7 @@ def test_quantiles_are_right_to_the_width_of_a_slot(values: list[float], share: 
     assert histogram.max_ms == max(values)
 
 
-def test_nothing_and_too_much() -> None:
+def test_empty_and_out_of_range_values() -> None:
     histogram = Histogram()
     assert histogram.summary() == {"count": 0, "total": 0, "p50": 0, "p95": 0, "max": 0}
     histogram.add(-3)
@@ -30,7 +30,7 @@ def test_nothing_and_too_much() -> None:
     assert histogram.max_ms == 60_000
 
 
-def test_two_are_one_and_buckets_are_exact_at_their_bounds() -> None:
+def test_histograms_add_up_and_buckets_are_exact_at_their_bounds() -> None:
     one, other = Histogram(), Histogram()
     for ms in (0, 5, 5.01, 80, 300, 600):
         one.add(ms)

@@ -15,7 +15,7 @@ def test_it_holds_the_last_samples_of_blocks_of_any_length() -> None:
         assert np.array_equal(history.last, everything[-100:])
 
 
-def test_blocks_that_nobody_reads_are_copied_together_and_do_not_pile_up() -> None:
+def test_unread_blocks_are_merged_and_bounded() -> None:
     history = History(100, np.int16)
     for number in range(1000):
         history.append(np.full(7, number, np.int16))

@@ -1,4 +1,4 @@
-"""The filter learns from the past, and follows an echo that moves: simulated on the caller's time line."""
+"""The linear filter learns from the past, and follows a shifted echo; simulated on the caller's time line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TURN = np.arange(int(SECS * 8000)) % (4 * 8000)
 
 
 def rest_of(returned: Floats, caller: Floats, bot: Floats, delay_ms: float = 60) -> Floats:
-    """Give what is left of the echo."""
+    """Return the residual echo."""
     canceller, blocks = LinearCanceller(), list[Floats]()
     near, far = on_the_phone(returned + caller), on_the_phone(bot)
     for at in range(0, len(near), FRAME):
@@ -30,7 +30,7 @@ def rest_of(returned: Floats, caller: Floats, bot: Floats, delay_ms: float = 60)
 
 
 def moved(returned: Floats, at_s: float, samples: int) -> Floats:
-    """Give an echo that comes later from a time on."""
+    """Return an echo that is delayed from a given time on."""
     at = int(at_s * 8000)
     return np.concatenate((returned[:at], np.roll(returned, samples)[at:]))
 
@@ -41,27 +41,27 @@ def less_db(returned: Floats, rest: Floats, from_s: float) -> float:
 
 
 @pytest.mark.parametrize(("at_s", "samples"), [(1.7, 3), (2.6, 19), (4.8, 3), (5.5, 150)])
-def test_an_echo_that_moves_goes_under_the_caller_s_voice(at_s: float, samples: int) -> None:
-    """A move within what is learnt blurred the filter before, and one later on did so until it was found."""
+def test_a_shifted_echo_is_removed_while_the_caller_speaks(at_s: float, samples: int) -> None:
+    """A shift within the learnt part used to blur the filter; a later one did until it was found."""
     bot = speech(SECS, pause_s=0.2)
     caller = speech(SECS, caller=True, pause_s=0.2) * (TURN > 2 * 8000)
     returned = moved(echo(bot, 60, 25), at_s, samples)
     assert less_db(returned, rest_of(returned, caller, bot), 4.0) >= 20
 
 
-def test_the_present_is_reached_within_half_a_second() -> None:
+def test_the_filter_catches_up_within_half_a_second() -> None:
     bot = speech(SECS, pause_s=0.2)
     returned = echo(bot, 60, 15)
     rest = rest_of(returned, 0 * bot, bot)
     assert less_db(returned, rest, 3.5) >= 25
 
 
-def test_blocks_before_the_start_are_refused() -> None:
+def test_blocks_before_the_start_are_rejected() -> None:
     with pytest.raises(RuntimeError, match="expected start before process"):
         LinearCanceller().process(np.zeros(160, np.int16))
 
 
-def test_an_echo_that_jumps_by_more_than_a_buffer_s_underrun_is_found_again() -> None:
+def test_an_echo_shifted_by_up_to_60_ms_is_found_again() -> None:
     """After a long stall, the time line is wrong by up to 60 ms, in either direction."""
     bot = speech(SECS, pause_s=0.2)
     for samples in (-300, 400):

@@ -6,13 +6,13 @@ import pytest
 from moshi_phone.audio.mark_acks import MarkAckWindow, RoundTrip
 
 
-def test_nothing_is_said_before_ten_echoes() -> None:
+def test_no_estimate_before_ten_acknowledgements() -> None:
     window = MarkAckWindow()
     assert [window.add(1.0) for _ in range(9)] == [None] * 9
     assert window.add(1.0) == 1.0
 
 
-def test_the_earliest_of_ten_is_near_the_truth_and_their_spread_is_the_jitter() -> None:
+def test_the_earliest_of_ten_gives_the_delay_and_the_spread_gives_the_jitter() -> None:
     random = np.random.default_rng(1)
     window = MarkAckWindow()
     earliest = [window.add(1.0 + late_s) for late_s in random.uniform(0, 0.03, 1_000)]
@@ -21,7 +21,7 @@ def test_the_earliest_of_ten_is_near_the_truth_and_their_spread_is_the_jitter() 
     assert window.jitter_s == pytest.approx(0.027, abs=0.004)
 
 
-def test_a_gap_is_known_after_ten_echoes_and_is_no_jitter() -> None:
+def test_a_gap_is_found_after_ten_acknowledgements_and_is_not_jitter() -> None:
     window = MarkAckWindow()
     for _ in range(50):
         window.add(1.0)
@@ -29,14 +29,14 @@ def test_a_gap_is_known_after_ten_echoes_and_is_no_jitter() -> None:
     assert window.jitter_s == 0
 
 
-def test_echoes_that_come_earlier_again_are_believed_at_once() -> None:
+def test_earlier_acknowledgements_take_effect_at_once() -> None:
     window = MarkAckWindow()
     for _ in range(50):
         window.add(1.3)
     assert window.add(1.0) == 1.0
 
 
-def test_a_stall_of_the_way_back_is_no_jitter() -> None:
+def test_a_stall_of_the_return_path_is_not_jitter() -> None:
     window = MarkAckWindow()
     for second in range(60):
         window.add(1.0 + (3.0 - second + 30 if 30 <= second < 33 else 0.0))
@@ -49,14 +49,14 @@ def minute(round_trip: RoundTrip, late_s: float, hidden_s: float, trimmed_s: flo
         round_trip.add(late_s, hidden_s, 0.0)
 
 
-def test_the_least_lateness_is_the_round_trip() -> None:
+def test_the_minimum_delay_is_the_round_trip_time() -> None:
     round_trip = RoundTrip()
     for late_s in (0.07, 0.06, 0.09):
         round_trip.add(late_s, 0.0, 0.0)
     assert round_trip.least_s == 0.06
 
 
-def test_what_cannot_be_trimmed_away_is_a_longer_way() -> None:
+def test_delay_that_trimming_does_not_remove_is_a_longer_path() -> None:
     round_trip = RoundTrip()
     minute(round_trip, 0.06, hidden_s=0.0, trimmed_s=0.0)
     minute(round_trip, 0.16, hidden_s=0.1, trimmed_s=0.5)
@@ -64,8 +64,8 @@ def test_what_cannot_be_trimmed_away_is_a_longer_way() -> None:
 
 
 @pytest.mark.parametrize(("late_s", "trimmed_s"), [(0.36, 0.0), (0.2, 0.3), (0.065, 2.0)])
-def test_what_was_not_or_could_be_trimmed_away_is_not(late_s: float, trimmed_s: float) -> None:
-    """Speech without a pause; half of it is paid back; many stalls, each of them paid back."""
+def test_delay_that_was_not_or_could_be_trimmed_is_not_a_longer_path(late_s: float, trimmed_s: float) -> None:
+    """Speech without a pause; half of it trimmed; many stalls, each of them trimmed."""
     round_trip = RoundTrip()
     minute(round_trip, 0.06, hidden_s=0.0, trimmed_s=0.0)
     minute(round_trip, late_s, hidden_s=0.3, trimmed_s=trimmed_s)

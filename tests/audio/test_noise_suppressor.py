@@ -1,4 +1,4 @@
-"""The suppressor on speech and noise: what it takes, what it leaves, and when it comes."""
+"""The noise suppressor on speech and noise: what it removes, what it keeps, and its delay."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def suppressed(samples: np.ndarray, piece: int = 640) -> np.ndarray:
     )
 
 
-def test_noise_is_weaker_and_speech_remains() -> None:
+def test_noise_is_attenuated_and_speech_is_kept() -> None:
     clean = np.concatenate((silence(3), speech(6, caller=True)))
     noise = np.random.default_rng(1).normal(0, 0.1 * np.std(clean), len(clean)).astype(np.float32)
     noisy = on_the_phone(clean + noise)
@@ -29,7 +29,7 @@ def test_noise_is_weaker_and_speech_remains() -> None:
     assert stoi(clean[24_000:-LATE], out[24_000 + LATE :].astype(float), 8_000) >= 0.93
 
 
-def test_it_delays_by_what_it_says() -> None:
+def test_its_delay_is_the_documented_one() -> None:
     clean = on_the_phone(speech(4, caller=True)).astype(float)
     out = suppressed(clean.astype(np.int16)).astype(float)
     match = [np.dot(out[late:], clean[: len(clean) - late]) for late in range(200)]
@@ -37,7 +37,7 @@ def test_it_delays_by_what_it_says() -> None:
 
 
 @pytest.mark.parametrize("piece", [80, 100, 30])
-def test_pieces_of_any_length_give_the_same(piece: int) -> None:
+def test_blocks_of_any_length_give_the_same_output(piece: int) -> None:
     samples = on_the_phone(speech(1, caller=True))
     out = suppressed(samples, piece)
     assert (out == suppressed(samples)[: len(out)]).all()

@@ -20,7 +20,7 @@ def test_four_packets_make_a_frame() -> None:
     assert (packets.filled_ms, packets.discontinuities) == (0, 0)
 
 
-def test_a_lost_packet_is_silence_and_the_frame_is_complete_in_time() -> None:
+def test_a_lost_packet_becomes_silence_and_the_frame_is_on_time() -> None:
     packets = PacketAssembler()
     for n in (0, 1):
         assert packets.push(packet(n), n * 20) == b""
@@ -28,14 +28,14 @@ def test_a_lost_packet_is_silence_and_the_frame_is_complete_in_time() -> None:
     assert packets.filled_ms == 20
 
 
-def test_jitter_of_the_timestamps_is_no_gap() -> None:
+def test_timestamp_jitter_is_not_a_gap() -> None:
     packets = PacketAssembler()
     for n in range(400):
         packets.push(packet(n), n * 20 + (n * 7) % 19)
     assert packets.filled_ms == 0
 
 
-def test_a_clock_that_jumps_is_believed_and_nothing_is_made_up() -> None:
+def test_a_clock_jump_is_followed_without_filling() -> None:
     packets = PacketAssembler()
     packets.push(packet(0), 0)
     packets.push(packet(1), 10_000_000)
@@ -44,14 +44,14 @@ def test_a_clock_that_jumps_is_believed_and_nothing_is_made_up() -> None:
     assert (packets.filled_ms, packets.discontinuities) == (0, 2)
 
 
-def test_packets_that_do_not_say_when_are_kept_in_order() -> None:
+def test_packets_without_a_timestamp_are_kept_in_order() -> None:
     packets = PacketAssembler()
     assert packets.push(packet(0, 639), None) == b""
     assert packets.push(b"\x01\x02", None) == packet(0, 639) + b"\x01"
 
 
 @given(st.lists(st.tuples(st.binary(max_size=2_000), st.none() | st.integers(-10, 10**12)), max_size=60))
-def test_whole_frames_and_never_more_than_was_heard_and_filled(
+def test_output_is_whole_frames_and_no_more_than_input_and_filling(
     heard: list[tuple[bytes, int | None]],
 ) -> None:
     packets = PacketAssembler()
@@ -64,15 +64,15 @@ def test_whole_frames_and_never_more_than_was_heard_and_filled(
     assert heard_bytes - PHONE_FRAME_SAMPLES < len(out) <= heard_bytes + len(heard) * 8_000
 
 
-def test_timestamps_that_run_beside_their_audio_add_nothing() -> None:
-    """Half a percent more than the audio filled in 0.6 to 1.2 s of silence in ten minutes."""
+def test_timestamp_drift_adds_no_silence() -> None:
+    """A drift of half a percent used to fill in 0.6 to 1.2 s of silence in ten minutes."""
     assembler = PacketAssembler()
     heard = sum(len(assembler.push(b"\x00" * 160, round(number * 20.1))) for number in range(30_000))
     assert assembler.filled_ms == 0
     assert heard == 30_000 * 160
 
 
-def test_a_lost_packet_is_filled_also_where_timestamps_drift() -> None:
+def test_a_lost_packet_is_filled_despite_timestamp_drift() -> None:
     assembler = PacketAssembler()
     for number in range(1_000):
         if number % 100 != 50:

@@ -9,7 +9,7 @@ FRAME_S = 0.08
 ROUND_TRIP_S = 0.06
 
 
-def test_the_lead_is_what_was_sent_and_not_played() -> None:
+def test_the_lead_is_the_audio_sent_but_not_played() -> None:
     clock = PlayoutClock()
     assert clock.lead_ms(5.0) == 0
     clock.sent(FRAME_S, 5.0)
@@ -21,7 +21,7 @@ def test_the_lead_is_what_was_sent_and_not_played() -> None:
     assert clock.underruns == 0
 
 
-def test_a_dry_buffer_is_an_underrun_once() -> None:
+def test_an_empty_buffer_is_one_underrun() -> None:
     clock = PlayoutClock()
     clock.sent(FRAME_S, 0.0)
     clock.sent(FRAME_S, 0.5)
@@ -32,7 +32,7 @@ def test_a_dry_buffer_is_an_underrun_once() -> None:
 
 
 class Ear:
-    """Sends audio to a clock in real time, and echoes its marks as a buffer does that plays late."""
+    """Sends audio to a clock in real time, and acknowledges its marks with a buffer's delay."""
 
     def __init__(self) -> None:
         self.clock = PlayoutClock()
@@ -41,7 +41,7 @@ class Ear:
         self._echoes: list[tuple[float, str]] = []
 
     def second(self, late_s: float = 0.0) -> None:
-        """Play a second; the echo of its mark is this late."""
+        """Play a second of audio, whose mark is acknowledged this late."""
         for _ in range(12):
             self.clock.sent(FRAME_S, self.now_s)
             self.now_s += FRAME_S
@@ -56,7 +56,7 @@ class Ear:
         return self.clock.lead_ms(self.now_s)
 
 
-def test_echoes_in_time_change_nothing() -> None:
+def test_punctual_acknowledgements_change_nothing() -> None:
     ear = Ear()
     for _ in range(20):
         ear.second()
@@ -64,8 +64,8 @@ def test_echoes_in_time_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("jitter_s", [0.01, 0.025, 0.05])
-def test_jitter_of_the_echoes_is_never_taken_for_audio_in_the_buffer(jitter_s: float) -> None:
-    """An hour; before it was mended the account ended above half a second and grew with each correction."""
+def test_jitter_of_acknowledgements_does_not_count_as_buffered_audio(jitter_s: float) -> None:
+    """One hour; the estimate used to end above half a second and to grow with each correction."""
     ear, random = Ear(), np.random.default_rng(1)
     leads_ms = []
     for _ in range(3_750):
@@ -77,14 +77,14 @@ def test_jitter_of_the_echoes_is_never_taken_for_audio_in_the_buffer(jitter_s: f
     assert ear.clock.underrun_ms == pytest.approx(max(leads_ms), abs=0.1)  # the most, not a sum
 
 
-def test_a_few_late_echoes_are_the_network_s() -> None:
+def test_a_few_late_acknowledgements_are_network_delay() -> None:
     ear = Ear()
     for second in range(40):
         ear.second(0.3 if 20 <= second < 25 else 0.0)
         assert ear.lead_ms == pytest.approx(0, abs=0.01)
 
 
-def test_echoes_that_stay_late_are_audio_in_the_buffer_until_they_come_earlier() -> None:
+def test_lastingly_late_acknowledgements_are_buffered_audio() -> None:
     """The network held our audio for 300 ms once: since then all of it is played so much later."""
     ear = Ear()
     for second in range(60):
@@ -100,7 +100,7 @@ def test_echoes_that_stay_late_are_audio_in_the_buffer_until_they_come_earlier()
     assert ear.clock.underruns == 1
 
 
-def test_trimming_takes_hidden_audio_away_and_proves_nothing() -> None:
+def test_trimming_reduces_hidden_audio_and_confirms_nothing() -> None:
     ear = Ear()
     for _ in range(20):
         ear.second()
@@ -116,8 +116,8 @@ def test_trimming_takes_hidden_audio_away_and_proves_nothing() -> None:
     assert ear.clock.underruns == 1
 
 
-def test_audio_that_was_lost_on_its_way_is_not_waited_for() -> None:
-    """A transport whose peer took nothing for a while drops the oldest: its echoes come before their time."""
+def test_lost_audio_is_not_waited_for() -> None:
+    """A transport whose peer stops reading drops the oldest audio: its marks are acknowledged early."""
     ear = Ear()
     for _ in range(20):
         ear.second()
@@ -130,7 +130,7 @@ def test_audio_that_was_lost_on_its_way_is_not_waited_for() -> None:
     assert ear.clock.underrun_ms == 0
 
 
-def test_marks_that_never_come_back_do_not_pile_up() -> None:
+def test_unacknowledged_marks_are_bounded() -> None:
     clock = PlayoutClock()
     for number in range(1_000):
         clock.marked(f"m{number}", 0.0)

@@ -14,13 +14,13 @@ def test_it_rings_for_two_seconds_and_pauses_for_four() -> None:
     assert loud.tolist() == ([True] * 20 + [False] * 40) * 2
 
 
-def test_pieces_join_without_a_seam() -> None:
+def test_blocks_join_without_a_seam() -> None:
     whole = ringback(0, 3 * RATE_HZ, RATE_HZ)
     pieces = [ringback(at, 640, RATE_HZ) for at in range(0, 3 * RATE_HZ, 640)]
     assert np.array_equal(np.concatenate(pieces)[: whole.size], whole)
 
 
-def test_its_tones_are_two_and_never_clip() -> None:
+def test_it_has_two_tones_and_does_not_clip() -> None:
     second = ringback(RATE_HZ // 2, RATE_HZ, RATE_HZ)
     assert np.abs(second).max() <= 2 * LOUDNESS
     spectrum = np.abs(np.fft.rfft(second)) / (RATE_HZ / 2)

@@ -12,7 +12,7 @@ SILENCE = np.random.default_rng(1).normal(0, 20, 640).astype(np.int16)  # a quie
 
 
 def fed(blocks: list[NDArray[np.int16]], lead_ms: float, trimmer: SilenceTrimmer) -> list[int]:
-    """Trim blocks in a row, each 80 ms after the last; gives their lengths in ms."""
+    """Trim successive blocks of 80 ms; return their lengths in ms."""
     lengths = []
     for block in blocks:
         left = trimmer.trim(block, lead_ms)
@@ -21,11 +21,11 @@ def fed(blocks: list[NDArray[np.int16]], lead_ms: float, trimmer: SilenceTrimmer
     return lengths
 
 
-def test_nothing_is_taken_while_the_lead_is_short() -> None:
+def test_nothing_is_trimmed_while_the_lead_is_short() -> None:
     assert fed([SILENCE, SPEECH] * 4, 40, SilenceTrimmer(40)) == [80] * 8
 
 
-def test_pauses_pay_back_and_speech_is_whole() -> None:
+def test_pauses_are_trimmed_and_speech_is_kept() -> None:
     lengths = fed([SPEECH] * 5 + [SILENCE] * 10 + [SPEECH], 640, SilenceTrimmer(40))
     assert lengths[:5] == [80] * 5
     assert sum(lengths[5:15]) == 800 - 600
@@ -33,24 +33,24 @@ def test_pauses_pay_back_and_speech_is_whole() -> None:
     assert lengths[15] == 80
 
 
-def test_a_stop_inside_a_word_is_no_pause() -> None:
+def test_silence_within_a_word_is_not_trimmed() -> None:
     word = np.concatenate((SPEECH[:320], SILENCE[:320]))  # 40 ms of each
     assert fed([word] * 10, 900, SilenceTrimmer(40)) == [80] * 10
 
 
-def test_beyond_a_second_speech_is_cut_down_to_it() -> None:
+def test_a_lead_above_one_second_is_cut_even_in_speech() -> None:
     lengths = fed([SPEECH] * 5, 1_150, SilenceTrimmer(40))
     assert lengths == [0, 10, 80, 80, 80]
 
 
-def test_a_cushion_that_nobody_needs_goes() -> None:
+def test_an_unneeded_margin_is_trimmed() -> None:
     trimmer = SilenceTrimmer(40)
     lengths = fed([SILENCE] * 200, 38, trimmer)
     assert 8_000 * 2 - sum(lengths) == 35  # what is left is the spare
     assert trimmer.trimmed_ms == 35
 
 
-def test_a_cushion_that_is_needed_stays() -> None:
+def test_a_needed_margin_is_kept() -> None:
     margin = JitterMargin(40)
     leads = ([38.0] * 20 + [8.0]) * 20  # every 1.7 s a block is 30 ms late
     assert max(margin.excess_ms(lead_ms, 80) for lead_ms in leads) <= 5
@@ -60,7 +60,7 @@ def test_a_cushion_that_is_needed_stays() -> None:
     st.lists(st.tuples(st.sampled_from([SPEECH, SILENCE]), st.floats(0, 999)), max_size=60),
     st.floats(0, 100),
 )
-def test_speech_is_never_cut_below_a_second(
+def test_speech_is_not_cut_below_one_second_of_lead(
     blocks: list[tuple[NDArray[np.int16], float]], target_ms: float
 ) -> None:
     trimmer = SilenceTrimmer(target_ms)
@@ -71,7 +71,7 @@ def test_speech_is_never_cut_below_a_second(
             assert left is SPEECH
 
 
-def test_as_much_as_the_network_s_jitter_is_left() -> None:
+def test_the_lead_covers_the_network_s_jitter() -> None:
     margin = JitterMargin(40)
     assert max(margin.excess_ms(30.0, 80, jitter_ms=30) for _ in range(200)) == 0
     assert margin.excess_ms(130, 80, jitter_ms=30) == 30  # above the target and both ways' jitter

@@ -12,7 +12,7 @@ def test_speech_begins_with_a_loud_block_and_ends_after_a_pause() -> None:
     assert changes("..xx.....") == [None, None, Change.STARTED, *[None] * 5, Change.STOPPED]
 
 
-def test_a_short_pause_is_part_of_it() -> None:
+def test_a_short_pause_belongs_to_the_speech() -> None:
     assert changes("xx....xx") == [Change.STARTED, *[None] * 7]
 
 
@@ -20,7 +20,7 @@ def test_a_pause_of_whole_blocks_is_not_missed_by_rounding() -> None:
     assert changes("x" + "." * 10, pause_s=0.8)[-1] is Change.STOPPED
 
 
-def test_it_ends_once() -> None:
+def test_the_end_is_reported_once() -> None:
     activity = SpeechActivity(0.35)
     assert activity.stop() is None
     activity.add(loud=True, audio_s=0.08)

@@ -1,4 +1,4 @@
-"""The command for machines with a GPU runs whole, on a tiny model: here it can be tried on nothing else."""
+"""The benchmark for machines with a GPU runs completely on a tiny model; CI has no GPU."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_prints_one_table_of_steps_prompt_and_copy() -> None:
     assert all(float(cell) > 0 for line in cells for cell in line[2:])
 
 
-def test_leaves_out_what_time_or_memory_does_not_allow() -> None:
+def test_rows_beyond_the_time_or_memory_limit_are_left_out() -> None:
     (line,) = list(measure(CONFIG, ("4",), (1, 2), mx.float32, Clock(0)))[2:]
     assert line.startswith("| 4: no time left |")
     model = tiny_lm(dim=128, layers=2, context=300, card=64, text_card=50)

@@ -15,7 +15,7 @@ def test_bursts_are_found_to_the_sample_in_noise(delay_samples: int) -> None:
     assert len(said.spoken) == 12
 
 
-def test_a_burst_that_does_not_come_is_lost() -> None:
+def test_a_missing_burst_is_lost() -> None:
     said = talk(20, seed=2)
     heard = said.samples.copy()
     heard[said.spoken[3] : said.spoken[3] + 400] = 0
@@ -24,6 +24,6 @@ def test_a_burst_that_does_not_come_is_lost() -> None:
     assert found[:3] + found[4:] == [0.0] * 11
 
 
-def test_bursts_fall_on_every_place_within_a_frame() -> None:
+def test_bursts_start_at_every_offset_within_a_frame() -> None:
     backends = {at % 640 // 80 for at in talk(120, seed=1).spoken}
     assert backends == set(range(8))

@@ -1,4 +1,4 @@
-"""benchmarks/cluster.py: a call to a cluster is as quick as one to a single process."""
+"""benchmarks/cluster.py: a call to a cluster has the delay of a call to a single process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAIRS = 6
 
 
 async def test_the_delay_is_that_of_one_process() -> None:
-    """Compares the best round of each: a machine that does other things makes rounds worse, never better."""
+    """Compares the best round of each: other load makes rounds slower, never faster."""
     with both_running(workers=3) as (one, cluster):
         for _ in range(PAIRS):
             await pair(one, cluster, calls=6, secs=5)

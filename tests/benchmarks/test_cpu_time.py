@@ -7,7 +7,7 @@ import pytest
 from benchmarks.cpu_time import timed
 
 
-def test_a_function_is_timed_also_if_it_raises() -> None:
+def test_a_function_that_raises_is_timed_too() -> None:
     class Busy:
         def work(self, *, fails: bool) -> int:
             began_s = time.thread_time()

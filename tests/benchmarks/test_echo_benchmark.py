@@ -1,4 +1,4 @@
-"""The benchmark's simulated calls, with jitter: the echo goes, and the caller's voice stays."""
+"""The benchmark's simulated calls with jitter: the echo is removed, and the caller's voice is kept."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from moshi_phone.audio import g711, pcm
 
 
 @pytest.mark.parametrize("delay_ms", [60, 400])
-def test_an_echo_goes_under_jitter_while_both_speak(
+def test_an_echo_is_removed_under_jitter_during_double_talk(
     delay_ms: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Before, jitter moved the reference against the echo: 10 dB, and a STOI of 0.81 to 0.87."""
+    """Jitter used to shift the reference against the echo: 10 dB, and a STOI of 0.81 to 0.87."""
     monkeypatch.setattr(echo, "SECS", 12.0)
     monkeypatch.setattr(echo, "LOSSES_DB", (6,))
     echo.main(["--calls", "1", "--delay-ms", str(delay_ms)])
@@ -25,8 +25,8 @@ def test_an_echo_goes_under_jitter_while_both_speak(
 
 
 @pytest.mark.slow
-def test_an_echo_goes_where_nobody_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before, 9 dB: what was loud in the caller's voice was learnt as an echo."""
+def test_an_echo_is_removed_when_neither_side_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was 9 dB when loud parts of the caller's voice were learnt as echo."""
     monkeypatch.setattr(echo, "SECS", 12.0)
     outcome = echo.simulate(150, 15, talks=True, pauses=False, seed=2)
     assert outcome.less_db >= 16
@@ -39,10 +39,8 @@ def test_an_echo_goes_where_nobody_pauses(monkeypatch: pytest.MonkeyPatch) -> No
     [(0.0, 60), (0.1, 20), (1.0, 0), ("moved", -3)],
     ids=["none", "a tenth", "all", "moved"],
 )
-def test_the_measure_sees_a_weak_echo_under_a_voice_with_the_phone_s_noise(
-    left: float | str, less_db: float
-) -> None:
-    """Before, a perfect canceller of an echo 25 dB down was measured at 20 to 26 dB, and a moved one at 0."""
+def test_the_measurement_finds_a_weak_echo_under_a_noisy_voice(left: float | str, less_db: float) -> None:
+    """A perfect canceller of an echo 25 dB down used to measure 20 to 26 dB, and one of a shifted echo 0."""
     rng = np.random.default_rng(1)
     voice, bot = rng.normal(0, 0.1, (2, 16_000))
     returned = 10 ** (-25 / 20) * bot

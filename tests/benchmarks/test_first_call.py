@@ -1,4 +1,4 @@
-"""benchmarks/first_call.py: its steps, with packages that are there already."""
+"""benchmarks/first_call.py: its steps, with packages that are already installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.doc_commands import PARROT
 
 
 @pytest.mark.slow
-async def test_each_step_takes_its_time(clone: Clone) -> None:
+async def test_each_step_is_timed(clone: Clone) -> None:
     steps = dict(await first_call(clone.path, {**clone.environment(), **PARROT}))
     assert list(steps) == [
         "uv makes the environment",
@@ -24,6 +24,6 @@ async def test_each_step_takes_its_time(clone: Clone) -> None:
 
 
 @pytest.mark.slow
-async def test_a_program_that_ends_is_shown(clone: Clone) -> None:
+async def test_a_program_that_exits_is_reported_with_its_output(clone: Clone) -> None:
     with pytest.raises(SystemExit, match="expected auto, moshi, parrot, remote or MODULE:CLASS, got 'parot'"):
         await first_call(clone.path, {**clone.environment(), "MOSHI_ENGINE": "parot"})

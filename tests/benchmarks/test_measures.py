@@ -1,4 +1,4 @@
-"""benchmarks/measures.py: its figures; the servers themselves take minutes."""
+"""benchmarks/measures.py: its calculations; measuring the servers takes minutes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benchmarks.measures import BOTH, Costs
 from benchmarks.timed_line import CONVERSATION, ECHO
 
 
-def test_a_share_is_that_of_all_rounds() -> None:
+def test_a_share_is_calculated_over_all_rounds() -> None:
     costs = Costs(
         {BOTH: [20.0, 30.0, 25.0], ECHO: [19.0, 24.0, 25.0]},
         {ECHO: [0.5, 0.4, 0.6], CONVERSATION: [1.0, 1.0, 1.0]},

@@ -1,4 +1,4 @@
-"""docs/scale.md says what its commands say, and they start from what is so."""
+"""docs/scale.md shows what its commands print, and their inputs are real."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_messages_are_real_ones() -> None:
     assert PACKETS_PER_S * PACKET_BYTES == PHONE_RATE_HZ
 
 
-def test_a_call_takes_more_than_its_64_kbit_s_and_base64_of_them() -> None:
+def test_a_call_s_bandwidth_includes_base64_and_json() -> None:
     base64_kbit_s = len(base64.b64encode(bytes(PHONE_RATE_HZ))) * 8 / 1000
     for kbit_s in phone_kbit_s():
         assert base64_kbit_s < kbit_s < 3 * 64
@@ -55,12 +55,12 @@ def test_a_call_takes_more_than_its_64_kbit_s_and_base64_of_them() -> None:
 @pytest.mark.parametrize(
     ("message_bytes", "masked", "more"), [(125, False, 2), (126, False, 4), (126, True, 8)]
 )
-def test_a_websocket_s_header(message_bytes: int, masked: bool, more: int) -> None:
+def test_the_length_of_a_websocket_header(message_bytes: int, masked: bool, more: int) -> None:
     bare = wire_bytes(0, masked=False) - 2
     assert wire_bytes(message_bytes, masked=masked) == bare + message_bytes + more
 
 
-def test_what_binds_a_machine() -> None:
+def test_the_limiting_resource_of_a_machine() -> None:
     assert Machine("no room", 8, 10_000, 64, 1.0).calls == 0
     assert Machine("room for two", 15, 10_000, 64, 1.0).bounds[0] == 2
     assert Machine("its bytes", 200, 400, 64, 1.0).bounds[1] == 5  # (4.8 + 5 × 1.6) GB at 200 GB/s: 64 ms
@@ -69,13 +69,13 @@ def test_what_binds_a_machine() -> None:
     assert all(machine.calls == min(machine.bounds) >= 1 for machine in MACHINES)
 
 
-def test_an_hour_s_cost_is_its_formula() -> None:
+def test_the_cost_per_hour_follows_its_formula() -> None:
     machines, phone, _ = cost_per_hour(1_000, 4, Prices(machine_hour=2.0, phone_minute=0.5))
     assert machines == 2.0 * 258  # 1,029 sessions by Erlang's formula
     assert phone == 1_000 * 60 * 0.5
 
 
-def test_figures_of_other_pages_are_theirs() -> None:
+def test_figures_cited_from_other_pages_are_current() -> None:
     benchmarks = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     (line,) = (row for row in benchmarks.splitlines() if row.startswith("| 16 | this line |"))
     cpu_ms_per_call_second = float(line.split("|")[-3])

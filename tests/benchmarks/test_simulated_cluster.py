@@ -1,4 +1,4 @@
-"""The simulation against what is known of such systems: Erlang's formula, and expected values."""
+"""The simulation against known results: Erlang's formula, and expected values."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ def mean_of_five(conditions: Conditions, workers: int) -> Share:
         (15, 1, "fixed"),
     ],
 )
-def test_where_nothing_breaks_it_agrees_with_erlang(
-    sessions: int, capacity_each: int, lengths: Lengths
-) -> None:
+def test_without_failures_it_agrees_with_erlang(sessions: int, capacity_each: int, lengths: Lengths) -> None:
     conditions = Conditions(DAYS, LOAD, lengths=lengths, capacity_each=capacity_each)
     share = mean_of_five(conditions, sessions // capacity_each)
     # Within its own confidence: the interval of 99.8 %, as there are several of these.
@@ -58,8 +56,8 @@ def test_spare_sessions_mean_fewer_refusals_and_more_sessions() -> None:
     assert refused[0] > 10 * refused[-1]
 
 
-def test_with_none_spare_the_cluster_never_grows() -> None:
-    """Why ``--spare-calls`` begins at 1: full workers ask for as many as there are."""
+def test_without_spare_sessions_the_cluster_never_grows() -> None:
+    """This is why ``--spare-calls`` starts at 1: full workers request no more than there are."""
     assert autoscaled(Conditions(DAYS, LOAD, swing=0.8), 0).refused_share > 0.8
 
 
@@ -68,8 +66,8 @@ def test_workers_that_start_sooner_refuse_fewer() -> None:
     assert quick.refused_share < 0.5 * slow.refused_share
 
 
-def test_a_dying_worker_cuts_as_many_as_are_to_be_expected() -> None:
-    """A call of an hour / n is cut with a chance of about 1 / n where a worker lives an hour."""
+def test_the_number_of_calls_cut_by_failing_workers_is_the_expected_one() -> None:
+    """A call of 1/n hours is cut with a probability of about 1/n if a worker lives for an hour."""
     conditions = Conditions(DAYS, LOAD, call_s=180, life_hours=2, start_s=1)
     outcome = simulate(conditions, fixed(30))
     expected = 180 / (2 * 3600 + 180)  # of two exponential times, that the one is the shorter
@@ -81,19 +79,19 @@ class TestUpdates:
     conditions = Conditions(DAYS, LOAD, update_hours=4, drain_s=4 * 3600.0, capacity_each=2)
 
     def held(self, **changes: float) -> tuple[Outcome, Outcome]:
-        """Live through the same callers without updates and with them."""
+        """Simulate the same callers without updates and with them."""
         with_them = replace(self.conditions, **changes)  # type: ignore[arg-type]
         without = replace(with_them, update_hours=10_000)
         return simulate(without, fixed(7)), simulate(with_them, fixed(7))
 
-    def test_with_room_for_all_nobody_is_cut_and_no_more_are_refused(self) -> None:
+    def test_an_update_with_room_for_all_cuts_and_refuses_nobody(self) -> None:
         without, with_them = self.held()
         assert (with_them.failed, with_them.hung_up) == (0, 0)
         assert with_them.offered == without.offered
         assert with_them.refused_share <= without.refused_share + 0.002
         assert with_them.mean_sessions > without.mean_sessions  # both generations are there for a while
 
-    def test_with_room_for_one_more_nobody_is_cut_either(self) -> None:
+    def test_an_update_with_room_for_one_more_cuts_nobody(self) -> None:
         without, with_them = self.held(backends=8)
         assert with_them.cut_share == 0
         assert without.refused_share < with_them.refused_share < without.refused_share + 0.03

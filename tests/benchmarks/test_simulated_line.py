@@ -14,7 +14,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "jitter.md").read_text(encoding="ut
 
 
 def check_call(outcome: Outcome, *, delay_may_grow: bool = False) -> None:
-    """Check what must hold for every call but one with an outage."""
+    """Check what must hold for every call without an outage."""
     assert outcome.gap_s <= 0.005 * outcome.secs
     assert outcome.late_gap_s <= 0.6 * outcome.gap_s + 0.1  # not growing
     assert outcome.cut_s == 0
@@ -23,7 +23,7 @@ def check_call(outcome: Outcome, *, delay_may_grow: bool = False) -> None:
 
 
 def assert_metered(outcome: Outcome) -> None:
-    """Check that the meter tells what the ear heard: to a tenth, or to what jitter leaves unknown."""
+    """Check that the meter agrees with what was heard: to a tenth, or to what jitter leaves uncertain."""
     assert outcome.metered_gap_s == pytest.approx(outcome.gap_s, rel=0.1, abs=0.2)
 
 
@@ -37,7 +37,7 @@ def test_minutes_of_jitter(jitter_ms: float, network: str) -> None:
 @pytest.mark.parametrize(("number", "network"), list(enumerate(NETWORKS)))
 @pytest.mark.parametrize("pauses", [True, False])
 def test_hours_of_jitter(pauses: bool, number: int, network: str) -> None:
-    """One row of the page for each network: all rows take ten minutes of CPU (``benchmarks/jitter.py``)."""
+    """One row of the page for each network; all rows take ten minutes of CPU (``benchmarks/jitter.py``)."""
     # Where audio is late for lost packets and never pauses, nothing can be taken out again.
     delay_may_grow = network == "1 % lost" and not pauses
     jitter_ms = JITTERS_MS[(number + 2 * pauses) % len(JITTERS_MS)]
@@ -49,7 +49,7 @@ def test_hours_of_jitter(pauses: bool, number: int, network: str) -> None:
 
 @pytest.mark.simulated
 def test_four_hours_with_stalls() -> None:
-    """With the worst jitter; that two runs are alike is seen in forty minutes."""
+    """With the worst jitter; the 40-minute test below shows that runs are reproducible."""
     jitter_ms = max(JITTERS_MS)
     outcome = four_hours(jitter_ms)
     check_call(outcome)
@@ -57,20 +57,20 @@ def test_four_hours_with_stalls() -> None:
     assert all(row(str(jitter_ms), run, outcome=outcome) in PAGE for run in ("first", "second"))
 
 
-def test_the_page_says_what_the_command_says() -> None:
+def test_the_page_shows_what_the_command_prints() -> None:
     assert all(text in PAGE for text in (HEAD, FOOT, STALLS))
 
 
 @pytest.mark.slow
-def test_forty_minutes_with_stalls_twice_the_same() -> None:
+def test_forty_minutes_with_stalls_are_reproducible() -> None:
     first, second = (four_hours(30, hours=40 * MINUTE) for _ in range(2))
     assert first == second
     check_call(first)
     assert 4 * 1.9 < first.gap_s < 4 * 2.1
 
 
-def test_audio_that_the_network_held_up_is_found_and_paid_back() -> None:
-    """Nothing that we send gets through for 300 ms, once a minute; the account alone cannot know."""
+def test_audio_delayed_by_the_network_is_detected_and_trimmed() -> None:
+    """Once a minute, nothing that we send arrives for 300 ms; accounting alone cannot detect this."""
     outages_s = [(60 * minute, 60 * minute + 0.3) for minute in range(1, 9)]
     outcome = simulate(Conditions(hours=10 * MINUTE, outages_s=outages_s))
     assert outcome.gap_s == pytest.approx(8 * 0.26, rel=0.1)  # a cushion remains from the first
@@ -81,8 +81,8 @@ def test_audio_that_the_network_held_up_is_found_and_paid_back() -> None:
 
 
 @pytest.mark.parametrize("jitter_ms", [0, 30])
-def test_a_longer_way_is_not_taken_for_audio_for_ever(jitter_ms: float) -> None:
-    """The round trip becomes 100 ms longer; what seems to lie in the buffer can't be trimmed away."""
+def test_a_longer_round_trip_does_not_count_as_buffered_audio(jitter_ms: float) -> None:
+    """The round trip becomes 100 ms longer; trimming cannot remove what seems to be buffered."""
     line = SimulatedLine(Conditions(hours=20 * MINUTE, jitter_ms=jitter_ms))
     answer = line._answer
 
@@ -98,7 +98,7 @@ def test_a_longer_way_is_not_taken_for_audio_for_ever(jitter_ms: float) -> None:
     assert_metered(outcome)
 
 
-def test_an_outage_of_seconds_cuts_speech_down_to_a_second() -> None:
+def test_after_an_outage_speech_is_cut_to_one_second_of_lead() -> None:
     line = SimulatedLine(Conditions(hours=3 * MINUTE, pauses=False))
     arrival_s = line.way_in.arrival_s
 

@@ -51,16 +51,16 @@ class LiveCall:
 
     @property
     def _owes_frames(self) -> float:
-        """What was said and not answered, frame for frame."""
+        """The number of frames sent and not yet answered."""
         return self.phone.packets_sent / 4 - len(self.phone.heard) / 640
 
     @property
     def lost_frames(self) -> float:
-        """How many more are owed than when ``watch`` was called."""
+        """The increase of missing frames since ``watch`` was called."""
         return self._owes_frames - self._owed_frames
 
     def watch(self) -> None:
-        """Begin to look for gaps."""
+        """Begin to record gaps."""
         self.longest_dry_s, self._owed_frames = 0.0, self._owes_frames
 
     async def _talk(self) -> None:
@@ -85,17 +85,17 @@ class LiveCall:
             self.broken = type(error).__name__
 
     async def until_answered(self) -> None:
-        """Wait for the first sound that is not silence."""
+        """Wait for the first sound."""
         while not set(self.phone.heard) - {SILENCE}:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     async def hang_up(self) -> None:
-        """End it as a caller does."""
+        """Hang up as a caller does."""
         await self.stop()
         await self.phone.socket.close()
 
     async def stop(self) -> None:
-        """Talk and listen no more."""
+        """Stop talking and listening."""
         for task in (self._talking, self._hearing):
             task.cancel()
         await asyncio.gather(self._talking, self._hearing, return_exceptions=True)
@@ -129,7 +129,7 @@ async def place_call(
 async def go_on(
     voice: FakeTwilioVoice, call: LiveCall, stack: AsyncExitStack, twiml: str = ""
 ) -> tuple[LiveCall, float]:
-    """Go on with a phone call, as Twilio does, until it is answered in a new stream.
+    """Continue a phone call as Twilio does, until it is answered in a new stream.
 
     Either its stream broke off, or it was redirected to new TwiML. Gives for how many seconds it was on hold,
     too: a worker that a busy machine overloads takes no call.
@@ -157,7 +157,7 @@ async def _connect(
 async def place_calls(
     cluster: RayCluster, count: int, stack: AsyncExitStack, first: int, patience_secs: float = 0.0
 ) -> list[LiveCall]:
-    """Place calls one after the other (see ``place_call``); their numbers count up from the first."""
+    """Place successive calls (see ``place_call``), with numbers counted up from the first."""
     return [
         await place_call(cluster.voice, number, stack, patience_secs)
         for number in range(first, first + count)
@@ -166,7 +166,7 @@ async def place_calls(
 
 @asynccontextmanager
 async def one_server() -> AsyncIterator[FakeTwilioVoice]:
-    """Run a single server beside a cluster: what disturbs its calls as well is the machine."""
+    """Run a single server beside a cluster: whatever disturbs its calls too is the machine's load."""
     public, port = "https://one.example.com", free_port()
     async with program(
         *("--engine", SMALL_PARROT, "--port", str(port), "--public-url", public),
@@ -177,7 +177,7 @@ async def one_server() -> AsyncIterator[FakeTwilioVoice]:
 
 
 def check_no_gap(calls: Iterable[LiveCall], control: LiveCall) -> None:
-    """Make sure that these calls heard what they should, as well as one to a single server at the same time.
+    """Check that these calls lost no more audio than one to a single server at the same time.
 
     A busy machine lets any process wait, and who waited drops what is old (``engines/duplex.py``). So a call
     may run dry, and lose as much, for twice as long as the other did, and half a second.

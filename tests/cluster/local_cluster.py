@@ -1,4 +1,4 @@
-"""A cluster without Ray: real workers and gateways on real sockets, all on the event loop of the test."""
+"""A cluster without Ray: real workers and gateways on real sockets, all on the test's event loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WORKERS = 8  # that a test may have
 
 @dataclass(eq=False)
 class Process:
-    """Stands for a process: what runs in it, and whether it does."""
+    """A simulated process: what runs in it, and whether it is alive."""
 
     runs: Any
     kind: Kind
@@ -88,7 +88,7 @@ class LocalRuntime:
         return process
 
     async def ended(self) -> None:
-        """Wait until all that was killed has ended."""
+        """Wait until all killed processes have ended."""
         await asyncio.gather(*self.endings)
         workers = [one.runs for one in self.processes.values() if isinstance(one.runs, Worker)]
         await asyncio.gather(*(one._running for one in workers if one._running is not None))
@@ -96,7 +96,7 @@ class LocalRuntime:
 
 @dataclass
 class LocalCluster:
-    """What a test needs of it."""
+    """The handles that a test uses."""
 
     manager: Manager
     runtime: LocalRuntime
@@ -108,7 +108,7 @@ class LocalCluster:
         return worker
 
     async def step_until(self, condition: Any, steps: int = 200) -> None:
-        """Let the manager work until something is so."""
+        """Run the manager's steps until a condition holds."""
         for _ in range(steps):
             await self.manager.step()
             if condition():
@@ -122,11 +122,11 @@ class LocalCluster:
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Have all gateways look at all workers now."""
+        """Have all gateways update their view of all workers now."""
         await asyncio.gather(*(one.runs.router.refresh() for one in self.gateways()))
 
     def survivors(self, *, is_current: bool = True) -> list[ExistingActor]:
-        """Give what a command leaves that was killed."""
+        """Return the processes that outlive a killed command."""
         return [
             ExistingActor(one.kind, one.number, one.generation, is_current, one)
             for one in self.runtime.processes.values()
@@ -138,7 +138,7 @@ class LocalCluster:
 
 
 def settings(**more: Any) -> Settings:
-    """Give a cluster's settings: small parrots, a public URL."""
+    """Return a cluster's settings: small parrots, a public URL."""
     return Settings(
         server=ServerOptions(port=free_ports(), drain_secs=20.0),
         engine=EngineOptions(engine=SMALL_PARROT),
@@ -152,7 +152,7 @@ def settings(**more: Any) -> Settings:
 async def local_cluster(
     options: ClusterOptions | None = None, of: Settings | None = None, *, is_public: bool = True
 ) -> AsyncIterator[LocalCluster]:
-    """Run a cluster whose workers all take calls; at the end, nothing of it runs."""
+    """Run a cluster whose workers all take calls; nothing of it runs at the end."""
     of = of or settings()
     if not is_public:
         of = replace(of, reach=ReachOptions())

@@ -1,4 +1,4 @@
-"""A whole cluster as a person starts it: ``bot.py cluster`` with Ray, and Twilio in front of it."""
+"""A whole cluster as a user starts it: ``bot.py cluster`` with Ray, and Twilio in front of it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RayCluster:
     again: Callable[[], AbstractAsyncContextManager[Program]]
 
     async def takes_calls(self) -> None:
-        """Wait until the command says so."""
+        """Wait until the command reports it."""
         await asyncio.wait_for(self.program.says("workers take calls"), 120)
 
     @property
@@ -75,7 +75,7 @@ class RayCluster:
             return await answer.text()
 
     async def turns(self, call_sid: str) -> dict[str, Any]:
-        """Give who spoke when in a call, as its page is told."""
+        """Return a call's turns, as its page receives them."""
         url = f"http://{self.admin}/calls/{call_sid}/events"
         async with aiohttp.ClientSession() as http, http.get(url) as answer:
             async for line in answer.content:
@@ -88,13 +88,13 @@ class RayCluster:
         return {one["name"]: one["state"] for one in (await self.health())["workers"]}
 
     async def until_states(self, states: dict[str, str], within_secs: float = 90.0) -> None:
-        """Wait until the workers are so, as the gateway knows them."""
+        """Wait until the gateway reports these states of the workers."""
         async with asyncio.timeout(within_secs):
             while await self.states() != states:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
 
     def process_at(self, port: int) -> psutil.Process:
-        """Find the process that listens at a port."""
+        """Find the process that listens on a port."""
         return next(
             psutil.Process(one.pid)
             for one in psutil.net_connections("tcp")
@@ -102,12 +102,12 @@ class RayCluster:
         )
 
     def gateways(self) -> list[psutil.Process]:
-        """Find the processes of the gateways that listen. The command holds their socket, too."""
+        """Find the processes of the listening gateways. The command holds their socket, too."""
         port = int(self.address.rpartition(":")[2])
         return [one for one in actors("_GatewayActor") if _has(one, port, psutil.CONN_LISTEN)]
 
     def is_asked(self, gateway: psutil.Process) -> bool:
-        """Tell whether a gateway has a connection of Twilio's."""
+        """Whether a gateway has a connection from Twilio."""
         port = int(self.address.rpartition(":")[2])
         return _has(gateway, port, psutil.CONN_ESTABLISHED)
 
@@ -133,7 +133,7 @@ def _has(process: psutil.Process, port: int, status: str) -> bool:
 
 @asynccontextmanager
 async def ray_cluster(*arguments: str, workers: int = 3, **environment: str) -> AsyncIterator[RayCluster]:
-    """Run a cluster of small parrots until all of its workers take calls; it is stopped at the end."""
+    """Run a cluster of small parrots until all of its workers take calls; stop it at the end."""
     port, admin, control = free_port(), free_port(), free_port()
     base = free_ports(NAMES)
     options = {
@@ -161,7 +161,7 @@ async def ray_cluster(*arguments: str, workers: int = 3, **environment: str) -> 
 
 @asynccontextmanager
 async def _command(arguments: Sequence[str], environment: dict[str, str]) -> AsyncIterator[Program]:
-    """Start the command; if it runs at the end, it ends as asked."""
+    """Start the command; stop it with a signal at the end if it still runs."""
     async with program(
         "cluster", *arguments, environment={"TWILIO_AUTH_TOKEN": AUTH_TOKEN, **environment}
     ) as command:

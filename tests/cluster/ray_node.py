@@ -1,4 +1,4 @@
-"""Nodes of a Ray cluster that runs without the command, on loopback addresses of their own."""
+"""Nodes of a Ray cluster that runs without the command, each on its own loopback address."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUICK = {
 
 @asynccontextmanager
 async def node(folder: str, environment: dict[str, str], *arguments: str) -> AsyncIterator[psutil.Process]:
-    """Run a node until it is killed or no more needed; nothing of it is left then."""
+    """Run a node until it is killed or no longer needed; leave nothing of it behind."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
         *("--object-store-memory", str(80 * 1024 * 1024), *arguments),
@@ -48,7 +48,7 @@ async def node(folder: str, environment: dict[str, str], *arguments: str) -> Asy
 
 
 def ray_environment() -> dict[str, str]:
-    """Give what nodes and the command must have in common."""
+    """Return the environment that nodes and the command must share."""
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -59,7 +59,7 @@ def ray_environment() -> dict[str, str]:
 
 @asynccontextmanager
 async def head(folder: str, environment: dict[str, str], port: int) -> AsyncIterator[psutil.Process]:
-    """Run the first node until it is killed or no more needed."""
+    """Run the first node until it is killed or no longer needed."""
     arguments = (
         *("--head", "--port", str(port), "--num-cpus", "2", "--include-dashboard", "false"),
         *("--node-ip-address", HEAD),

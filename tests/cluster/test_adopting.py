@@ -1,4 +1,4 @@
-"""cluster/manager.py after the death of the command before: what runs goes on, and nobody is cut."""
+"""cluster/manager.py after the death of the previous command: processes are adopted, and no call is cut."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TWIML = f"{PUBLIC}/twiml"
 
 
 def next_manager(cluster: LocalCluster, survivors: list[ExistingActor]) -> Manager:
-    """Make the manager of the command that is started after the death of the one before."""
+    """Create the manager of a command that starts after the death of the previous one."""
     before = cluster.manager
     cluster.manager = Manager(before._runtime, before._settings, before._options)
     cluster.manager.gateway_url, cluster.manager.ports = before.gateway_url, before.ports
@@ -36,7 +36,7 @@ def next_manager(cluster: LocalCluster, survivors: list[ExistingActor]) -> Manag
 
 
 async def goes_on(phone: Phone) -> None:
-    """Talk until the line answers; after a pause, it takes silence out."""
+    """Talk until the server answers; after a pause, the governor trims silence."""
     heard = asyncio.create_task(phone.listen(1))
     async with asyncio.timeout(10):
         while not heard.done():
@@ -45,7 +45,7 @@ async def goes_on(phone: Phone) -> None:
     await heard
 
 
-async def test_all_goes_on_and_nothing_is_started() -> None:
+async def test_running_processes_are_adopted_and_none_is_started() -> None:
     async with local_cluster(ClusterOptions(workers=2)) as cluster, calling(cluster, 1) as phone:
         started = list(cluster.runtime.started)
         manager = next_manager(cluster, cluster.survivors())
@@ -59,7 +59,7 @@ async def test_all_goes_on_and_nothing_is_started() -> None:
         await goes_on(phone)
 
 
-async def test_other_settings_are_an_update() -> None:
+async def test_changed_settings_are_an_update() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster, calling(cluster, 1) as phone:
         manager = next_manager(cluster, cluster.survivors(is_current=False))
         await cluster.step_until(lambda: manager.has_ready_workers)
@@ -68,7 +68,7 @@ async def test_other_settings_are_an_update() -> None:
         await goes_on(phone)
 
 
-async def test_who_was_leaving_leaves() -> None:
+async def test_a_draining_worker_stays_draining() -> None:
     async with local_cluster(ClusterOptions(workers=2)) as cluster:
         async with calling(cluster, 1) as phone, calling(cluster, 2):
             cluster.manager.scale(1)
@@ -80,7 +80,7 @@ async def test_who_was_leaving_leaves() -> None:
         await cluster.step_until(lambda: list(states(cluster).values()) == ["ready"])
 
 
-async def test_a_command_that_cannot_start_leaves_what_it_found() -> None:
+async def test_a_command_that_cannot_start_leaves_running_processes_alone() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster, calling(cluster, 1) as phone:
         manager = next_manager(cluster, cluster.survivors())
 
@@ -100,7 +100,7 @@ async def test_a_command_that_cannot_start_leaves_what_it_found() -> None:
         next_manager(cluster, cluster.survivors())
 
 
-async def test_a_start_that_is_broken_off_lets_the_calls_finish_that_it_found(
+async def test_an_interrupted_start_lets_running_calls_finish(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(manager_module, "STEP_SECS", 0.1)
@@ -129,7 +129,7 @@ async def test_a_start_that_is_broken_off_lets_the_calls_finish_that_it_found(
         assert not any(one.alive for one in cluster.runtime.processes.values())
 
 
-async def test_a_gateway_hands_its_port_to_the_next_command() -> None:
+async def test_a_gateway_passes_its_port_to_the_next_command() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         gateway, *_ = cluster.gateways()
         path = await gateway.runs.offer()
@@ -143,7 +143,7 @@ async def test_a_gateway_hands_its_port_to_the_next_command() -> None:
                 await asyncio.sleep(0.01)
 
 
-async def test_what_ray_raises_does_not_end_the_looking_after(
+async def test_an_error_of_ray_does_not_end_supervision(
     logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manager_module, "STEP_SECS", 0.1)
@@ -171,7 +171,7 @@ async def test_what_ray_raises_does_not_end_the_looking_after(
     assert "Cluster reconciliation failed" in logged.text
 
 
-async def test_a_twin_that_was_being_killed_is_killed() -> None:
+async def test_a_replaced_worker_that_was_being_killed_is_killed() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         (worker, *gateways) = sorted(cluster.survivors(), key=lambda one: one.kind == "gateway")
         old = ExistingActor(

@@ -1,4 +1,4 @@
-"""cluster/aggregate.py: many workers, one answer."""
+"""cluster/aggregate.py: one status for many workers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def worker(name: str, sessions: int, *, closing: bool = False) -> WorkerReport:
     return WorkerReport(name, closing=closing, status=status)
 
 
-def test_sums() -> None:
+def test_values_are_summed() -> None:
     reports = {
         "w1": worker("w1", 1),
         "w10": worker("w10", 2),
@@ -46,7 +46,7 @@ def test_sums() -> None:
     assert (status.capabilities, status.supported_overrides) == (["say"], ["persona", "voice"])
 
 
-def test_workers_have_names_unless_strangers_read_them() -> None:
+def test_workers_are_named_for_authenticated_readers_only() -> None:
     reports = {"w1": worker("w1", 1), "w10": WorkerReport("w10"), "w2": None}
     status = aggregate_status(reports, None, {})
     named = status.health(is_public=False)["workers"]

@@ -1,4 +1,4 @@
-"""cluster/cluster_calls.py: what one server tells of itself, a gateway tells of all, by the same routes."""
+"""cluster/cluster_calls.py: a gateway reports all workers' calls by the same routes as a single server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cluster_calls(router: CallRouter) -> ClusterCalls:
 
 
 def routes(app: FastAPI) -> set[tuple[str, str]]:
-    """Give all routes but the streams' with their method, also those inside included routers."""
+    """Return all routes except the streams' with their method, also those of included routers."""
     found = {
         (method, path) for path, operations in FastAPI.openapi(app)["paths"].items() for method in operations
     }
@@ -37,7 +37,7 @@ def routes(app: FastAPI) -> set[tuple[str, str]]:
 
 
 def test_a_gateway_has_every_route_of_a_server() -> None:
-    """They were written twice; one had stopped at the end of all calls, and the other had not."""
+    """The routes used to be duplicated; only one copy ended at the end of all calls."""
     router = CallRouter(ServerState(FakeEngine()), nobody_refuses)
     page = ClusterHistory(HistorySource(ServerState(FakeEngine())), list, lambda: False)
     gateway = create_gateway_app(
@@ -47,7 +47,7 @@ def test_a_gateway_has_every_route_of_a_server() -> None:
     assert routes(gateway) == routes(server)
 
 
-async def test_both_answer_alike_when_there_is_nothing() -> None:
+async def test_an_empty_gateway_answers_as_an_empty_server() -> None:
     router = CallRouter(ServerState(FakeEngine()), nobody_refuses)
     local, cluster = LocalCalls(ServerState(FakeEngine())), cluster_calls(router)
     sources: list[CallsSource] = [local, cluster]

@@ -1,4 +1,4 @@
-"""cluster/cluster_history.py: the Calls page of a cluster, asked of a gateway over real sockets."""
+"""cluster/cluster_history.py: the Calls page of a cluster, from a gateway over real sockets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PASSWORD = "long enough"
 
 
 class Browser:
-    """A browser with the page's password, at whichever gateway takes its connection."""
+    """A browser with the page's password, at whichever gateway accepts its connection."""
 
     def __init__(self, cluster: LocalCluster, http: aiohttp.ClientSession) -> None:
         self._url = f"http://{cluster.address}/history"
@@ -65,7 +65,7 @@ def states(cluster: LocalCluster) -> list[ServerState]:
 
 
 @pytest.mark.parametrize("is_stored", [False, True])
-async def test_all_calls_are_found_wherever_they_were(tmp_path: Path, is_stored: bool) -> None:
+async def test_calls_of_all_workers_are_found(tmp_path: Path, is_stored: bool) -> None:
     database = tmp_path / "calls.db" if is_stored else None
     taps = TapOptions(calls_db=database, record=tmp_path)
     of = settings(taps=taps, web=WebOptions(web=True, web_password=PASSWORD))
@@ -105,9 +105,7 @@ async def test_all_calls_are_found_wherever_they_were(tmp_path: Path, is_stored:
     assert not list(tmp_path.glob("*.wav"))  # noqa: ASYNC240
 
 
-async def test_recordings_of_another_machine_are_sent_piece_by_piece(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_remote_recording_is_sent_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its files are not on the gateway's disk; the worker reads them."""
     monkeypatch.setattr("moshi_phone.cluster.cluster_history.size_of", lambda _: None)
     monkeypatch.setattr("moshi_phone.server.web.page_file.PIECE_BYTES", 1_000)
@@ -147,10 +145,8 @@ async def test_recordings_of_another_machine_are_sent_piece_by_piece(
         assert (await browser.get(f"{call}/picture"))[0] == 404
 
 
-async def test_a_database_of_another_machine_is_searched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has calls that no process has in memory any more; a worker there reads it and its files."""
+async def test_a_remote_database_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has calls that are in no process's memory; a worker there reads it and its files."""
     monkeypatch.setattr("moshi_phone.cluster.cluster_history.size_of", lambda _: None)
     (there := tmp_path / "there").mkdir()
     recording = there / "2026-01-01T00-00-00Z-CA1.wav"
@@ -187,7 +183,7 @@ async def test_a_database_of_another_machine_is_searched(
     store.close(5)
 
 
-async def test_nothing_of_it_without_the_page_s_access(tmp_path: Path) -> None:
+async def test_access_is_required(tmp_path: Path) -> None:
     of = settings(web=WebOptions(web=True, web_password=PASSWORD))
     options = ClusterOptions(workers=1, gateways=1)
     async with local_cluster(options, of) as cluster, aiohttp.ClientSession() as http:

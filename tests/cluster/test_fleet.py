@@ -1,4 +1,4 @@
-"""cluster/fleet.py: which workers start, and which let their last callers finish."""
+"""cluster/fleet.py: which workers start, and which drain."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ def test_the_first_workers_have_the_lowest_numbers() -> None:
     assert plan([], 3, 1) == Plan(start=(1, 2, 3))
 
 
-def test_nothing_is_done_where_there_are_enough() -> None:
+def test_enough_workers_need_no_action() -> None:
     members = [Member(1, 1, READY, 5), Member(2, 1, STARTING), Member(3, 1, DEAD)]
     assert plan(members, 3, 1) == Plan(), "the dead one is started again by Ray"
 
 
-def test_too_many() -> None:
+def test_excess_workers_drain() -> None:
     members = [Member(1, 1, READY, 5), Member(2, 1, READY, 2), Member(3, 1, READY, 2), Member(4, 1, STARTING)]
     assert plan(members, 3, 1) == Plan(drain=(4,)), "who takes no calls yet goes first"
     assert plan(members, 1, 1) == Plan(drain=(4, 3, 2)), "then who has the fewest calls"
 
 
-def test_a_number_is_free_again_when_its_worker_is_gone() -> None:
+def test_a_stopped_worker_s_number_is_reused() -> None:
     members = [Member(1, 1, DRAINING, 1), Member(3, 1, READY)]
     assert plan(members, 3, 1) == Plan(start=(2, 4))
 
 
-def test_an_update_lets_an_old_one_go_for_each_new_one_that_is_ready() -> None:
+def test_an_update_drains_one_old_worker_per_ready_new_one() -> None:
     old = [Member(1, 1, READY, 3), Member(2, 1, READY, 1)]
     assert plan(old, 2, 2) == Plan(start=(3, 4))
     assert plan([*old, Member(3, 2, STARTING), Member(4, 2, STARTING)], 2, 2) == Plan()
@@ -41,13 +41,13 @@ def test_an_update_lets_an_old_one_go_for_each_new_one_that_is_ready() -> None:
     assert plan([*old, Member(3, 2, READY), Member(4, 2, READY)], 2, 2) == Plan(drain=(2, 1))
 
 
-def test_an_old_one_makes_room_where_there_is_no_machine_for_the_new() -> None:
+def test_without_room_for_a_new_worker_an_old_one_drains_first() -> None:
     old = [Member(1, 1, READY, 3), Member(2, 1, READY, 1)]
     waits = Member(3, 2, STARTING, unplaced_s=NO_PLACE_SECS)
     assert plan([*old, waits, Member(4, 2, STARTING, unplaced_s=5.0)], 2, 2) == Plan(drain=(2,))
 
 
-def test_any_update_keeps_as_many_as_are_wanted() -> None:
+def test_any_update_keeps_the_requested_number_of_workers() -> None:
     rng = random.Random(1)
     for _ in range(300):
         wanted = rng.randint(1, 5)
@@ -69,7 +69,7 @@ def test_any_update_keeps_as_many_as_are_wanted() -> None:
 
 
 def test_an_overloaded_worker_is_ready_and_takes_no_calls() -> None:
-    """It counted as starting, so an update waited for it."""
+    """It used to count as starting, so an update waited for it."""
     report = WorkerReport("w1", status=ServerStatus(phase=Phase.READY, refusal="timers fire late"))
     assert (state_of(report), report.takes_calls, report.free) == (READY, False, 0)
     broken = WorkerReport("w1", status=ServerStatus(phase=Phase.ERROR, refusal="the model failed"))

@@ -1,4 +1,4 @@
-"""cluster/gateway.py with real workers on real sockets: whom a call goes to, and what is told of all."""
+"""cluster/gateway.py with real workers on real sockets: routing of calls, and the cluster's status."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def get(cluster: LocalCluster, path: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-async def test_calls_are_spread_and_the_one_too_many_hears_busy() -> None:
+async def test_calls_are_spread_and_an_excess_call_gets_a_busy_tone() -> None:
     async with local_cluster() as cluster, AsyncExitStack() as calls:
         workers = Counter[str]()
         for number in range(6):
@@ -74,7 +74,7 @@ async def test_calls_are_spread_and_the_one_too_many_hears_busy() -> None:
         assert told["workers"] == {"ready": 3}, "the world may count them"
 
 
-async def test_callers_who_come_at_once_find_a_session_each() -> None:
+async def test_simultaneous_callers_get_one_session_each() -> None:
     async with local_cluster() as cluster:
         answers = await asyncio.gather(*(cluster.voice.call_in(TWIML, sid(n)) for n in range(8)))
         led = [answer for answer in answers if "<Stream" in answer]
@@ -82,7 +82,7 @@ async def test_callers_who_come_at_once_find_a_session_each() -> None:
         assert sum('<Reject reason="busy"' in answer for answer in answers) == 2
 
 
-async def test_the_fallback_takes_calls_that_find_nobody() -> None:
+async def test_calls_without_a_session_go_to_the_fallback() -> None:
     of = settings(calls=CallOptions(fallback_say="Please call later."))
     async with local_cluster(ClusterOptions(workers=1), of) as cluster:
         answers = [await cluster.voice.call_in(TWIML, sid(number)) for number in range(3)]
@@ -111,15 +111,15 @@ async def test_tokens() -> None:
             assert "used before" in await refused(cluster, mine, token, sid(1))
 
 
-async def test_webhooks_that_twilio_did_not_sign_are_refused() -> None:
+async def test_webhooks_without_twilio_s_signature_are_refused() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster, aiohttp.ClientSession() as http:
         for path in ("/twiml", "/twiml/next", "/status", "/transferred"):
             async with http.post(f"http://{cluster.address}{path}", data={"CallSid": sid(1)}) as answer:
                 assert answer.status == 403, path
 
 
-async def test_what_the_gateways_refuse_is_counted_with_them() -> None:
-    """A full cluster refused everybody, and the counter that the alert reads stayed at 0."""
+async def test_refusals_are_counted_at_the_gateways() -> None:
+    """A full cluster used to refuse everybody while the counter that the alert reads stayed at 0."""
     of = settings(hooks=HookOptions(deny=("+44*",)), web=WebOptions(admin_port=0))
     async with local_cluster(ClusterOptions(workers=1, gateways=2), of) as cluster, AsyncExitStack() as calls:
         assert "rejected" in await cluster.voice.call_in(TWIML, sid(1), "+441234567890")
@@ -145,7 +145,7 @@ async def test_what_the_gateways_refuse_is_counted_with_them() -> None:
         assert told["refused"] == {"denied": 1, "unsigned": 1, "busy": 5}
 
 
-async def test_a_cluster_that_is_overloaded_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_overloaded_cluster_reports_it(monkeypatch: pytest.MonkeyPatch) -> None:
     overload = Refusal(RefusalCause.OVERLOAD, "timers came 90 ms late")
 
     async def reserve(_: Worker, __: str) -> Refusal:
@@ -164,7 +164,7 @@ async def test_a_cluster_that_is_overloaded_says_so(monkeypatch: pytest.MonkeyPa
 
 
 def refused_by(text: str) -> dict[tuple[str, str], float]:
-    """Add up a scrape's refusals over all processes, without zeros."""
+    """Sum a scrape's refusals over all processes, without zeros."""
     counted = Counter[tuple[str, str]]()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -173,7 +173,7 @@ def refused_by(text: str) -> dict[tuple[str, str], float]:
     return dict(+counted)
 
 
-async def test_hooks_numbers_and_limits_through_the_gateway() -> None:
+async def test_hooks_number_rules_and_limits_apply_at_the_gateway() -> None:
     async with hook(says('{"accept": true}')) as asked:
         of = settings(hooks=HookOptions(on_call=asked.url, deny=("+44*",), calls_per_caller_per_hour=2))
         async with local_cluster(ClusterOptions(workers=2), of) as cluster:
@@ -183,14 +183,14 @@ async def test_hooks_numbers_and_limits_through_the_gateway() -> None:
             assert [told["from"] for told in asked.told] == [CALLER, CALLER]
 
 
-async def test_a_status_comes_in_at_the_gateway(logged: Logged) -> None:
+async def test_a_status_callback_reaches_the_gateway(logged: Logged) -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         status_url = f"{PUBLIC}/status"
         assert await cluster.voice.tell(status_url, sid(1), CallStatus="completed") == 204
         assert "completed" in logged.text
 
 
-async def test_a_call_that_comes_back_from_another_phone_is_who_it_was() -> None:
+async def test_a_call_that_returns_from_a_transfer_keeps_its_caller() -> None:
     async with hook(says('{"transfer_to": "+15559990000"}')) as asked:
         of = settings(hooks=HookOptions(on_call=asked.url))
         async with local_cluster(ClusterOptions(workers=2), of) as cluster:
@@ -216,7 +216,7 @@ async def test_a_call_that_comes_back_from_another_phone_is_who_it_was() -> None
             assert "<Hangup" in (await cluster.voice.post(f"{PUBLIC}/transferred", form))[1]
 
 
-async def test_the_page_metrics_and_calls_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_page_the_metrics_and_the_calls_cover_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     async with local_cluster(ClusterOptions(workers=2)) as cluster, AsyncExitStack() as calls:
         assert (await get(cluster, "/calls"))[0] == 403, "off while the cluster is public"
         for gateway in cluster.gateways():

@@ -1,4 +1,4 @@
-"""cluster/gateways.py with real gateways on real sockets: no webhook is lost, whatever happens to one."""
+"""cluster/gateways.py with real gateways on real sockets: no webhook is lost when a gateway fails."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.fakes.hook import hook
 TWIML = f"{PUBLIC}/twiml"
 
 
-async def test_an_update_that_begins_while_gateways_are_told_closes_none_before_there_are_others(
+async def test_an_update_during_a_settings_change_closes_no_gateway_before_its_successor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Telling takes long where a gateway is just being started again after its death."""
+    """Sending the settings takes long while a gateway restarts after its death."""
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         telling, go_on = asyncio.Event(), asyncio.Event()
         slow = cluster.gateways()[0].runs
@@ -41,7 +41,7 @@ async def test_an_update_that_begins_while_gateways_are_told_closes_none_before_
         await cluster.step_until(lambda: cluster.manager.status()["gateways"] == ["d3", "d4"])
 
 
-async def test_an_update_answers_the_requests_that_its_old_gateways_have() -> None:
+async def test_an_update_answers_pending_requests_of_old_gateways() -> None:
     """A hook may take some seconds; the caller of that webhook would hear an error."""
     go_on = asyncio.Event()
 
@@ -67,8 +67,8 @@ async def test_an_update_answers_the_requests_that_its_old_gateways_have() -> No
             await cluster.step_until(lambda: cluster.manager.status()["gateways"] == ["d3", "d4"])
 
 
-async def test_a_connection_that_is_kept_open_is_answered_and_then_ended() -> None:
-    """As a tunnel or a proxy does it: the next request goes to a new gateway, and none is cut."""
+async def test_a_keep_alive_connection_is_answered_and_then_closed() -> None:
+    """As a tunnel or a proxy uses it: the next request goes to a new gateway, and none is cut."""
     async with local_cluster(ClusterOptions(workers=1)) as cluster, aiohttp.ClientSession() as http:
         url = f"http://{cluster.address}/healthz"
         async with http.get(url) as answer:
@@ -83,7 +83,7 @@ async def test_a_connection_that_is_kept_open_is_answered_and_then_ended() -> No
             assert answer.status == 200
 
 
-async def test_who_calls_while_no_gateway_is_there_waits_for_one() -> None:
+async def test_a_request_waits_while_no_gateway_runs() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         for gateway in cluster.gateways():
             gateway.alive = False

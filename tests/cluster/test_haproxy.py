@@ -1,4 +1,4 @@
-"""deploy/haproxy.cfg, run by HAProxy itself: one host name, a path for each worker."""
+"""deploy/haproxy.cfg in a real HAProxy: one host name, a path for each worker."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def run(*arguments: str) -> tuple[int, str]:
     return process.returncode or 0, said.decode()
 
 
-async def test_haproxy_takes_it_without_a_warning(tmp_path: Path) -> None:
+async def test_haproxy_accepts_the_file_without_a_warning(tmp_path: Path) -> None:
     certificate = tmp_path / "phone.pem"
     issued = trustme.CA().issue_cert("phone.example.com")
     issued.private_key_and_cert_chain_pem.write_to_path(str(certificate))
@@ -44,7 +44,7 @@ async def test_haproxy_takes_it_without_a_warning(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def proxied(tmp_path: Path) -> AsyncIterator[LocalCluster]:
-    """A cluster whose public URL leads to HAProxy, set as the file says but for ports and TLS."""
+    """A cluster whose public URL leads to HAProxy, configured by the file except for ports and TLS."""
     async with local_cluster(ClusterOptions(workers=2, worker_url=f"{PUBLIC}/{{name}}")) as cluster:
         port = free_port()
         text = re.sub(r"bind :443 .*", f"bind 127.0.0.1:{port}", CONFIG.read_text())
@@ -73,7 +73,7 @@ async def proxied(tmp_path: Path) -> AsyncIterator[LocalCluster]:
             await process.wait()
 
 
-async def test_each_stream_goes_to_its_worker_and_the_rest_to_the_gateways(tmp_path: Path) -> None:
+async def test_streams_go_to_their_worker_and_other_requests_to_the_gateways(tmp_path: Path) -> None:
     async with proxied(tmp_path) as cluster:
         for number, worker in ((1, "w1"), (2, "w2")):
             sid = f"CA{number:032x}"

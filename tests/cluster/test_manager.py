@@ -1,4 +1,4 @@
-"""cluster/manager.py with real workers, without Ray: updates, scaling, deaths, and how it all ends."""
+"""cluster/manager.py with real workers, without Ray: updates, scaling, failures, and shutdown."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ async def test_an_update_cuts_nobody_and_refuses_nobody() -> None:
         await cluster.step_until(lambda: states(cluster) == {1: "ready", 2: "ready"})
 
 
-async def test_a_call_that_was_led_to_an_old_worker_may_still_come() -> None:
-    """Between the webhook's answer and its stream lies about a second."""
+async def test_a_call_already_routed_to_an_old_worker_is_accepted() -> None:
+    """About a second passes between the webhook's response and its stream."""
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         twiml = await cluster.voice.call_in(TWIML, sid(1))
         assert "w1.example.com" in twiml
@@ -89,7 +89,7 @@ async def test_a_call_that_was_led_to_an_old_worker_may_still_come() -> None:
         await cluster.step_until(lambda: states(cluster) == {2: "ready"})
 
 
-async def test_more_and_fewer() -> None:
+async def test_scaling_up_and_down() -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         cluster.manager.scale(3)
         await cluster.step_until(lambda: cluster.manager.ready and len(states(cluster)) == 3)
@@ -100,7 +100,7 @@ async def test_more_and_fewer() -> None:
             await phone.listen(1)
 
 
-async def test_sessions_are_kept_free() -> None:
+async def test_spare_sessions_are_kept_free() -> None:
     options = ClusterOptions(spare_calls=2, min_workers=1, max_workers=3)
     async with local_cluster(options) as cluster:
         assert states(cluster) == {1: "ready"}
@@ -108,7 +108,7 @@ async def test_sessions_are_kept_free() -> None:
             await cluster.step_until(lambda: states(cluster) == {1: "ready", 2: "ready"})
 
 
-async def test_a_worker_that_dies_is_not_given_calls_until_it_is_back() -> None:
+async def test_a_dead_worker_gets_no_calls_until_it_is_back() -> None:
     async with local_cluster(ClusterOptions(workers=2)) as cluster, calling(cluster, 1):
         process = cluster.runtime.processes["w2"]
         process.alive = False
@@ -122,7 +122,7 @@ async def test_a_worker_that_dies_is_not_given_calls_until_it_is_back() -> None:
         await cluster.step_until(lambda: states(cluster) == {1: "ready", 2: "ready"})
 
 
-async def test_a_worker_that_could_not_start_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_failed_to_start_is_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 0.0
     port = free_port()
     taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", port)
@@ -153,7 +153,7 @@ async def until(manager: Manager, condition: Callable[[], bool]) -> None:
     raise AssertionError(manager.status())
 
 
-async def test_the_cluster_does_not_start_where_no_worker_can(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_cluster_does_not_start_if_no_worker_can(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manager_module, "STEP_SECS", 0.1)
     of = settings()
     runtime = LocalRuntime(of)
@@ -169,7 +169,9 @@ async def test_the_cluster_does_not_start_where_no_worker_can(monkeypatch: pytes
     await runtime.ended()
 
 
-async def test_at_its_end_calls_may_finish_and_nobody_else_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_at_shutdown_running_calls_may_finish_and_new_ones_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(manager_module, "STEP_SECS", 0.1)
     of = settings()
     runtime = LocalRuntime(of)
@@ -204,7 +206,7 @@ async def test_at_its_end_calls_may_finish_and_nobody_else_comes_in(monkeypatch:
             await http.get(f"http://{local.address}/healthz")
 
 
-async def test_control_is_for_those_who_have_the_token(logged: Logged) -> None:
+async def test_control_requires_the_token(logged: Logged) -> None:
     async with local_cluster(ClusterOptions(workers=1)) as cluster:
         app = create_control_app(cluster.manager, ControlAuth(AUTH_TOKEN))
         async with serving_app(uvicorn_config(app)) as address:

@@ -1,11 +1,11 @@
-"""cluster/moved_calls.py: a worker that is back is told which calls it has lost, once."""
+"""cluster/moved_calls.py: a worker that returns learns once which calls it has lost."""
 
 from __future__ import annotations
 
 from moshi_phone.cluster.moved_calls import MAX_CALLS, MovedCalls
 
 
-def test_a_worker_that_is_back_has_lost_what_moved_meanwhile() -> None:
+def test_a_returning_worker_has_lost_the_calls_that_moved() -> None:
     moved = MovedCalls()
     moved.note("CA1", ["w1", "w3"])
     moved.note("CA2", ["w3"])
@@ -15,7 +15,7 @@ def test_a_worker_that_is_back_has_lost_what_moved_meanwhile() -> None:
     assert moved.take("w3", ["CA1", "CA2"]) == ["CA1", "CA2"]
 
 
-def test_a_call_that_moves_again_may_be_back_where_it_was() -> None:
+def test_a_call_may_move_back_to_its_first_worker() -> None:
     moved = MovedCalls()
     moved.note("CA1", ["w1"])
     moved.note("CA1", [])

@@ -1,4 +1,4 @@
-"""A cluster with Ray, its processes and their deaths: ``uv run --extra ray pytest -m cluster``."""
+"""A cluster with Ray, its processes and their failures: ``uv run --extra ray pytest -m cluster``."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def api() -> Iterator[FakeTwilioApi]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(api: FakeTwilioApi) -> AsyncIterator[RayCluster]:
-    """One cluster for all tests here: it takes a quarter of a minute to start."""
+    """One cluster for all tests here: it takes about 15 s to start."""
     async with ray_cluster(TWILIO_ACCOUNT_SID=ACCOUNT_SID, TWILIO_API_URL=api.url) as running:
         yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def single() -> AsyncIterator[FakeTwilioVoice]:
-    """A server of its own, on the same machine."""
+    """A single server on the same machine."""
     async with one_server() as voice:
         yield voice
 
@@ -65,7 +65,7 @@ async def all_free(cluster: RayCluster) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_calls_are_spread_and_the_one_too_many_hears_busy(cluster: RayCluster) -> None:
+async def test_calls_are_spread_and_an_excess_call_gets_a_busy_tone(cluster: RayCluster) -> None:
     async with AsyncExitStack() as stack:
         live = await place_calls(cluster, 6, stack, 100)
         assert Counter(call.worker for call in live) == {"w1": 2, "w2": 2, "w3": 2}
@@ -82,7 +82,7 @@ async def test_calls_are_spread_and_the_one_too_many_hears_busy(cluster: RayClus
         assert Counter(one["worker"] for one in listed) == {"w1": 2, "w2": 2, "w3": 2}
 
 
-async def test_nobody_reaches_ray_from_elsewhere(cluster: RayCluster) -> None:
+async def test_ray_is_not_reachable_from_other_machines(cluster: RayCluster) -> None:
     whole = psutil.Process(cluster.program.pid)
     listening = {
         (connection.laddr.ip, connection.laddr.port)
@@ -95,13 +95,13 @@ async def test_nobody_reaches_ray_from_elsewhere(cluster: RayCluster) -> None:
 
 
 async def test_workers_run_at_the_priority_of_the_command(cluster: RayCluster) -> None:
-    """Left alone, Ray makes its processes wait for all others (nice 15), and the calls with them."""
+    """By default, Ray lowers its processes' priority (nice 15), which disturbs calls."""
     own = psutil.Process(cluster.program.pid).nice()
     workers = [cluster.process_at(cluster.worker_port + number).nice() for number in range(3)]
     assert workers + [gateway.nice() for gateway in cluster.gateways()] == [own] * 5
 
 
-async def test_the_callers_of_a_killed_worker_go_on_at_another_one(
+async def test_calls_of_a_killed_worker_continue_at_another(
     cluster: RayCluster, single: FakeTwilioVoice
 ) -> None:
     """It loses its own conversations and no others."""
@@ -141,10 +141,10 @@ async def test_the_callers_of_a_killed_worker_go_on_at_another_one(
         assert Counter(call.worker for call in live) == {"w1": 2, "w2": 2, "w3": 2}, "it is back"
 
 
-async def test_the_callers_of_a_machine_that_vanished_go_on_at_another_one(
+async def test_calls_of_a_vanished_machine_continue_at_another(
     cluster: RayCluster, api: FakeTwilioApi
 ) -> None:
-    """A suspended process is like it: its sockets stay open. When it is back, it has none of its calls."""
+    """A suspended process stands for it: its sockets stay open. When it resumes, it has lost its calls."""
     await all_free(cluster)
     async with AsyncExitStack() as stack:
         live = await place_calls(cluster, 3, stack, 350, patience_secs=20)
@@ -176,14 +176,14 @@ async def test_the_callers_of_a_machine_that_vanished_go_on_at_another_one(
 async def told_to_go_on(
     cluster: RayCluster, api: FakeTwilioApi, call: LiveCall, stack: AsyncExitStack
 ) -> tuple[LiveCall, float]:
-    """Wait until Twilio is told of a call, and go on as it does."""
+    """Wait until Twilio is told about a call, and continue it as Twilio does."""
     async with asyncio.timeout(20):
         while not (told := api.made("POST", f"/Calls/{call.sid}")):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return await go_on(cluster.voice, call, stack, told[0]["Twiml"][0])
 
 
-async def test_a_gateway_tells_of_the_turns_of_its_workers_calls(cluster: RayCluster) -> None:
+async def test_a_gateway_reports_the_turns_of_its_workers_calls(cluster: RayCluster) -> None:
     await all_free(cluster)
     speech = g711.encode(pcm.to_bytes(read_clip(CALLER_FILE)[: 2 * PHONE_RATE_HZ]))
     turn = speech + bytes([SILENCE]) * (2 * PHONE_RATE_HZ)
@@ -212,7 +212,7 @@ async def test_a_gateway_tells_of_the_turns_of_its_workers_calls(cluster: RayClu
 async def kill_who_is_asked(
     cluster: RayCluster, gateways: Sequence[psutil.Process], asked: psutil.Process
 ) -> psutil.Process:
-    """Kill the gateway that handles a question, which waits for a worker that is suspended; gives it."""
+    """Kill the gateway that handles a request while it waits for a suspended worker; return the gateway."""
     try:
         while not (found := [one for one in gateways if cluster.is_asked(one)]):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -223,10 +223,10 @@ async def kill_who_is_asked(
     return gateway
 
 
-async def test_the_callers_of_a_killed_gateway_are_answered_by_another_one(
+async def test_requests_of_a_killed_gateway_are_answered_by_another(
     cluster: RayCluster, single: FakeTwilioVoice
 ) -> None:
-    """Also one whose question it was handling: the session goes on. All other calls hear nothing of it."""
+    """The request that it was handling too: its session continues. No other call is affected."""
     await all_free(cluster)
     async with AsyncExitStack() as stack:
         broken, *first = live = await place_calls(cluster, 2, stack, 500, patience_secs=20)
@@ -256,8 +256,8 @@ async def test_the_callers_of_a_killed_gateway_are_answered_by_another_one(
         check_no_gap(first, control)
 
 
-async def test_an_update_under_load(cluster: RayCluster, single: FakeTwilioVoice) -> None:
-    """Calls that last longer than it; and callers who come all the while find a session."""
+async def test_an_update_under_load_refuses_no_call(cluster: RayCluster, single: FakeTwilioVoice) -> None:
+    """Calls last longer than the update, and callers who arrive meanwhile get a session."""
     await all_free(cluster)
     async with AsyncExitStack() as stack:
         live = await place_calls(cluster, 3, stack, 600, patience_secs=20)

@@ -24,7 +24,7 @@ pytestmark = [
 
 
 def kill_whole(process: psutil.Process) -> None:
-    """Do what a power cut does."""
+    """Kill a node with all its processes, like a power cut."""
     parts = process.children(recursive=True)
     for one in (process, *parts):
         one.kill()
@@ -35,7 +35,7 @@ async def worker_is_below(cluster: RayCluster, number: int, process: psutil.Proc
     return process in worker.parents()
 
 
-async def test_a_machine_that_dies_takes_its_own_calls_and_no_others() -> None:
+async def test_a_failing_machine_loses_its_own_calls_only() -> None:
     # Not pytest's: the paths of Ray's sockets may have no more than a hundred characters.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         port, environment = free_port(), ray_environment()

@@ -1,4 +1,4 @@
-"""Ray's part without Ray, which is an extra."""
+"""The Ray runtime without Ray, which is an extra."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", os.environ.copy())
 
 
-def test_the_remedy_is_named_where_it_is_not_installed() -> None:
+def test_without_ray_the_error_names_the_remedy() -> None:
     with pytest.raises(SettingsError, match="uv run --extra ray"), ray_running(None):
         raise AssertionError("it runs")
 
 
-def test_a_cluster_of_this_machine_alone_lets_nobody_else_in() -> None:
+def test_a_local_cluster_listens_on_loopback_only() -> None:
     with pytest.raises(SettingsError), ray_running(None):
         pass
     assert os.environ["RAY_AUTH_MODE"] == "token"
@@ -30,7 +30,7 @@ def test_a_cluster_of_this_machine_alone_lets_nobody_else_in() -> None:
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
-def test_one_that_runs_already_has_its_own_rules() -> None:
+def test_no_token_is_set_for_a_ray_cluster_that_already_runs() -> None:
     with pytest.raises(SettingsError), ray_running("10.0.0.1:6379"):
         pass
     assert "RAY_AUTH_TOKEN" not in os.environ

@@ -28,12 +28,12 @@ READY = {"w1": "ready", "w2": "ready"}
 
 
 def left_of(node: psutil.Process) -> list[str]:
-    """Name the actors that run there."""
+    """Return the names of the actors that run there."""
     lines = [" ".join(one.cmdline()) for one in node.children(recursive=True)]
     return [line for line in lines if "_WorkerActor" in line or "_GatewayActor" in line]
 
 
-async def test_a_command_that_is_killed_cuts_nobody_and_the_next_one_goes_on() -> None:
+async def test_a_killed_command_cuts_no_call_and_the_next_adopts_the_cluster() -> None:
     # Not pytest's folder: the paths of Ray's sockets may have no more than a hundred characters.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         port, environment = free_port(), ray_environment()

@@ -61,7 +61,7 @@ async def lose(cluster: LocalCluster, twiml: str, phone: Phone) -> None:
     await until(lambda: state_of(cluster, twiml).next_steps.peek(sid(1)))
 
 
-async def test_a_stream_that_breaks_off_is_led_back_to_its_session() -> None:
+async def test_a_broken_stream_is_reconnected_to_its_session() -> None:
     async with local_cluster(ClusterOptions(workers=2)) as cluster:
         twiml = await cluster.voice.call_in(TWIML, sid(1))
         async with calling(cluster, twiml) as phone:
@@ -77,8 +77,8 @@ async def test_a_stream_that_breaks_off_is_led_back_to_its_session() -> None:
 
 
 @pytest.mark.parametrize("forgets", [False, True])
-async def test_the_callers_of_a_worker_that_died_are_led_to_another_one(*, forgets: bool) -> None:
-    """At once: it is asked one question, since with Ray each one waits for a second while it restarts."""
+async def test_calls_of_a_dead_worker_are_redirected_to_another(*, forgets: bool) -> None:
+    """At once, after one request: with Ray, each request waits for a second while the worker restarts."""
     async with local_cluster(ClusterOptions(workers=2)) as cluster:
         twiml = await cluster.voice.call_in(TWIML, sid(1))
         await cluster.refresh()
@@ -104,10 +104,10 @@ async def test_the_callers_of_a_worker_that_died_are_led_to_another_one(*, forge
 
 
 @pytest.mark.parametrize("asks", [False, True])
-async def test_the_callers_of_a_machine_that_vanished_are_led_to_another_one(
+async def test_calls_of_a_vanished_machine_are_redirected_to_another(
     twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, asks: bool
 ) -> None:
-    """Its sockets stay open, so Twilio does not ask; unless it does, and then it is told nothing more."""
+    """Its sockets stay open, so Twilio does not ask and is told; if it has asked, it is told nothing more."""
     monkeypatch.setattr("moshi_phone.cluster.silent_workers.SILENT_SECS", 0.2)
     monkeypatch.setattr("moshi_phone.cluster.gateway.LOOK_SECS", 0.1)
     options = ClusterOptions(workers=2, gateways=2)
@@ -142,8 +142,8 @@ async def test_the_callers_of_a_machine_that_vanished_are_led_to_another_one(
             assert len(twilio.made("POST", "/Calls/")) == (not asks), "once, and of no other call"
 
 
-async def test_a_request_that_another_gateway_has_answered_gets_the_same_answer() -> None:
-    """A replay must not get a token of its own, nor a second session, from the other gateway."""
+async def test_a_request_already_answered_by_another_gateway_gets_the_same_answer() -> None:
+    """A replay must get neither a new token nor a second session from the other gateway."""
     async with local_cluster(ClusterOptions(workers=2, gateways=2)) as cluster:
         fields = form(1, CallStatus="ringing")
         status, twiml = await cluster.voice.post(TWIML, fields)
@@ -163,7 +163,7 @@ async def test_a_request_that_another_gateway_has_answered_gets_the_same_answer(
         assert worker_of(again) == worker_of(twiml)
 
 
-async def test_an_update_hands_over_the_calls_that_outlast_it() -> None:
+async def test_an_update_hands_over_calls_that_outlast_it() -> None:
     of = settings()
     of = replace(of, server=replace(of.server, drain_secs=0.2))
     async with local_cluster(ClusterOptions(workers=1), of) as cluster:
@@ -178,7 +178,7 @@ async def test_an_update_hands_over_the_calls_that_outlast_it() -> None:
             assert only(state_of(cluster, again)).expected.resumes == 1
 
 
-async def test_while_no_worker_is_free_callers_are_on_hold() -> None:
+async def test_callers_are_on_hold_while_no_worker_is_free() -> None:
     of = settings(calls=CallOptions(hold_secs=2, fallback_say="Please call later.", resumes=1))
     async with local_cluster(ClusterOptions(workers=1), of) as cluster:
         twiml = await cluster.voice.call_in(TWIML, sid(1))

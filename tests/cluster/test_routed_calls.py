@@ -1,4 +1,4 @@
-"""cluster/routed_calls.py: how long a draining worker waits, and for whom."""
+"""cluster/routed_calls.py: how long a draining worker waits for routed calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def nobody(_: str) -> bool:
     return False
 
 
-def test_a_routed_call_is_awaited_for_ten_seconds_at_most() -> None:
+def test_a_routed_call_is_awaited_for_at_most_ten_seconds() -> None:
     clock = Clock()
     routed = RoutedCalls(clock)
     assert not routed.is_waiting(nobody)
@@ -30,7 +30,7 @@ def test_a_routed_call_is_awaited_for_ten_seconds_at_most() -> None:
     assert not routed.is_waiting(nobody)
 
 
-def test_each_call_has_its_own_time_and_old_ones_are_forgotten() -> None:
+def test_each_call_has_its_own_deadline_and_old_ones_are_forgotten() -> None:
     clock = Clock()
     routed = RoutedCalls(clock)
     routed.note("CA1")
@@ -42,7 +42,7 @@ def test_each_call_has_its_own_time_and_old_ones_are_forgotten() -> None:
     assert set(routed._routed_s) == {"CA2", "CA3"}
 
 
-async def test_a_call_is_awaited_while_its_webhook_is_answered() -> None:
+async def test_a_call_is_awaited_while_its_webhook_is_pending() -> None:
     routed = RoutedCalls(Clock())
     with suppress(ConnectionError), routed.answering():
         waiting = asyncio.ensure_future(routed.wait(lambda _: True))

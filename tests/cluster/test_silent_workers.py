@@ -1,4 +1,4 @@
-"""cluster/silent_workers.py: which calls are lost with a worker that no longer answers."""
+"""cluster/silent_workers.py: which calls are lost when a worker stops answering."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_worker_that_answers_again_has_lost_nothing() -> None:
     assert not workers.in_doubt
 
 
-def test_calls_that_another_worker_has_are_not_lost() -> None:
+def test_calls_held_by_another_worker_are_not_lost() -> None:
     workers = SilentWorkers()
     workers.note("w1", {"CA1": 0, "CA2": 0}, 0.0)
     for _ in range(2):
@@ -42,7 +42,7 @@ def test_calls_that_another_worker_has_are_not_lost() -> None:
     assert workers.take_lost(3.0) == {"CA2": 0}
 
 
-def test_it_knows_what_twilio_asked_lately() -> None:
+def test_recent_requests_of_twilio_are_remembered() -> None:
     workers = SilentWorkers()
     workers.note_asked("CA1", 0.0)
     assert workers.asked(["CA1", "CA2"]) == ["CA1"]

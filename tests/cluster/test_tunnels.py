@@ -1,4 +1,4 @@
-"""A cluster with ``--tunnel``: the gateways and each worker have a URL of their own."""
+"""A cluster with ``--tunnel``: the gateways share one URL, and each worker has its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.fakes.twilio_voice import FakeTwilioVoice
 GATEWAY = "https://front-gateway.trycloudflare.com"
 
 
-async def test_the_number_leads_to_the_gateways_and_calls_to_the_workers(
+async def test_webhooks_go_to_the_gateways_and_streams_to_the_workers(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     of = replace(

@@ -1,4 +1,4 @@
-"""cluster/untaken_calls.py: a gateway enters and reports calls that no worker took, and takes messages."""
+"""cluster/untaken_calls.py: a gateway records and reports calls that no worker took, and takes messages."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def form(number: int, **fields: str) -> dict[str, str]:
 
 
 async def test_a_caller_without_a_session_leaves_a_message(twilio: FakeTwilioApi, tmp_path: Path) -> None:
-    """In a cluster the busy tone was all there was, in no row and no report."""
+    """In a cluster, there used to be a busy tone only, without a row or a report."""
     twilio.recordings[RECORDING] = b"RIFF" + bytes(2_000)
     async with hook(says()) as told:
         of = of_account(twilio, tmp_path, told.url)
@@ -109,7 +109,7 @@ async def test_a_transfer_s_result_and_whisper_reach_the_call_s_worker(
         assert rows(cluster) == []
 
 
-def test_reports_of_gateways_that_are_gone_are_delivered_by_another(tmp_path: Path) -> None:
+def test_reports_of_stopped_gateways_are_delivered_by_another(tmp_path: Path) -> None:
     for name in ("d1", "d2", "d3"):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}.json").write_text("{}")

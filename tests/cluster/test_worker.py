@@ -1,4 +1,4 @@
-"""A worker by itself: what it reports when it cannot start."""
+"""A single worker: what it reports when it cannot start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def _report_of_failure(worker: Worker) -> WorkerReport:
 
 
 async def test_any_user_error_is_reported_with_its_remedy(twilio: FakeTwilioApi) -> None:
-    """The list of errors that the worker kept of its own lacked Twilio's: it reported "TwilioError"."""
+    """A separate list of errors in the worker lacked Twilio's: it reported "TwilioError"."""
     twilio.fail(401, 20003, "Authenticate")
     of = replace(settings(), twilio=TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio_api_url=twilio.url))
     worker = Worker(WorkerSpec("w1", of, url_template="wss://{name}.example.com"), run_call)

@@ -1,4 +1,4 @@
-"""cluster/worker_load.py: which worker the next call goes to."""
+"""cluster/worker_load.py: which worker gets the next call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_calls_are_spread() -> None:
     assert given == ["w1", "w2", "w3", "w1", "w2", "w3"]
 
 
-def test_who_takes_no_calls_is_given_none() -> None:
+def test_a_worker_that_takes_no_calls_gets_none() -> None:
     load = WorkerLoad()
     load.update("w1", tells("w1", 0, closing=True))
     load.update("w2", WorkerReport("w2"))
@@ -37,7 +37,7 @@ def test_who_takes_no_calls_is_given_none() -> None:
     assert load.pick() is None
 
 
-def test_who_failed_is_asked_again_when_it_has_told_anew() -> None:
+def test_a_failed_worker_is_used_again_after_its_next_report() -> None:
     load = WorkerLoad()
     load.update("w1", tells("w1", 0))
     load.mark_full("w1")

@@ -1,4 +1,4 @@
-"""cluster/worker_spec.py: which of the cluster's settings are a worker's, and which the gateway's."""
+"""cluster/worker_spec.py: which settings belong to the workers, and which to the gateways."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLUSTER = replace(
 )
 
 
-def test_callers_are_judged_by_the_gateway_alone() -> None:
+def test_only_the_gateway_applies_rules_to_callers() -> None:
     own = WorkerSpec("w2", CLUSTER).own_settings(5003)
     assert (own.hooks.allow, own.hooks.deny, own.hooks.calls_per_caller_per_hour) == ((), (), 0)
     assert (own.web.admin_port, own.server.port) == (None, 5003)
@@ -30,7 +30,7 @@ def test_callers_are_judged_by_the_gateway_alone() -> None:
     assert own.engine == CLUSTER.engine
 
 
-def test_streams_have_a_url_of_the_worker_s() -> None:
+def test_a_stream_s_url_is_the_worker_s() -> None:
     template = "wss://{name}-{host}.example.com:{port}"
     own = WorkerSpec("w2", CLUSTER, url_template=template).own_settings(5003)
     assert own.reach.public_url == f"https://w2-{socket.gethostname()}.example.com:5003"

@@ -1,4 +1,4 @@
-"""cluster/worker_url.py: templates."""
+"""cluster/worker_url.py: the template of the workers' URLs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moshi_phone.cluster.worker_url import BadWorkerUrl, check_worker_url, worke
         ("{host}.example.com:{port}", "https://gpu-1.example.com:5103"),
     ],
 )
-def test_each_worker_has_its_own(template: str, url: str) -> None:
+def test_each_worker_has_its_own_url(template: str, url: str) -> None:
     check_worker_url(template)
     assert worker_url(template, name=worker_name(3), host="gpu-1", port=5103) == url
 
@@ -29,7 +29,7 @@ def test_each_worker_has_its_own(template: str, url: str) -> None:
         ("ftp://{name}.example.com", "expected a public URL such as https://phone.example.com"),
     ],
 )
-def test_what_makes_no_url(template: str, why: str) -> None:
+def test_invalid_templates_are_rejected(template: str, why: str) -> None:
     with pytest.raises(BadWorkerUrl) as refused:
         check_worker_url(template)
     assert why in str(refused.value)

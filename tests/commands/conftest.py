@@ -1,4 +1,4 @@
-"""What the tests of commands that answer calls share."""
+"""Fixtures of the tests of commands that answer calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.fakes.cloudflared import FakeCloudflared
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
-    """Who answers in place of what the options name."""
+    """The engine that answers, in place of the one that the options select."""
     made = FakeEngine()
     monkeypatch.setattr(running, "create_engine", lambda _: EngineChoice(made, "as requested"))
     return made
@@ -24,7 +24,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 
 @pytest.fixture
 async def cloudflared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeCloudflared]:
-    """A cloudflared on the path that does what a test says."""
+    """A fake cloudflared on the path, controlled by the test."""
     async with FakeCloudflared(tmp_path) as fake:
         monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
         yield fake

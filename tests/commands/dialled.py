@@ -1,4 +1,4 @@
-"""``bot.py dial`` as a process of its own, with a stand-in for Twilio on its other side."""
+"""``bot.py dial`` as a separate process, with a stand-in for Twilio."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Dialled:
     form: Form
 
     async def answered(self) -> AbstractAsyncContextManager[tuple[Phone, str | None]]:
-        """Say that somebody has answered, and open the stream, as the call's TwiML has it."""
+        """Report that the call was answered, and open the stream of its TwiML."""
         self.twilio.calls[self.sid]["status"] = "in-progress"
         for status_url in self.form.get("StatusCallback", []):
             assert await self.voice.tell(status_url, self.sid, CallStatus="in-progress") == 204
@@ -45,12 +45,12 @@ class Dialled:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What the stream of its TwiML brings."""
+        """The custom parameters of the stream in its TwiML."""
         stream = ET.fromstring(self.form["Twiml"][0])[0][0]  # noqa: S314 - our own command's
         return {each.attrib["name"]: each.attrib["value"] for each in stream}
 
     def updates(self) -> list[Form]:
-        """What the account was told to do with the call since."""
+        """The updates of the call that the account has received since."""
         return self.twilio.made("POST", f"Calls/{self.sid}.json")
 
 
@@ -80,5 +80,5 @@ async def dialled(
 
 
 def address_of(line: str) -> str:
-    """Read the address out of the line that says where a program answers."""
+    """Parse the address in the line that says where a program listens."""
     return line.split("ws://")[1].split("/", maxsplit=1)[0]

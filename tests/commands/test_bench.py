@@ -1,4 +1,4 @@
-"""``bench`` with random weights in the shapes of a tiny model: nothing is fetched."""
+"""``bench`` with random weights in the shapes of a tiny model; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_measures_random_weights_where_there_are_none(
+def test_measures_random_weights_if_none_are_installed(
     mimi_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "cached", lambda *_: None)
@@ -43,7 +43,7 @@ def test_measures_random_weights_where_there_are_none(
 
 
 @pytest.mark.slow
-def test_gives_up_after_the_first_step_that_says_it_all(
+def test_stops_after_a_first_step_that_is_much_too_slow(
     mimi_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "cached", lambda *_: None)
@@ -59,7 +59,7 @@ def test_gives_up_after_the_first_step_that_says_it_all(
 
 
 @pytest.mark.slow
-def test_measures_the_listening_as_well(mimi_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measures_the_listening_model(mimi_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "cached", lambda *_: None)
     monkeypatch.setattr(loading, "config_v0_1", lambda: LmConfig.from_config_dict(tiny_config()))
     monkeypatch.setattr(loading, "stt_1b", lambda: LmConfig.from_config_dict(listening_config(card=2048)))
@@ -70,7 +70,7 @@ def test_measures_the_listening_as_well(mimi_file: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_measures_a_persona_as_well(mimi_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measures_a_persona(mimi_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "cached", lambda *_: None)
     monkeypatch.setattr(loading, "config_v0_1", lambda: LmConfig.from_config_dict(tiny_config()))
     monkeypatch.setattr(loading, "write_random_mimi", lambda _: mimi_file)

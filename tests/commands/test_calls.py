@@ -81,7 +81,7 @@ def test_a_table_of_text(path: Path) -> None:
         (("--day", "2026-11-28"), ""),
     ],
 )
-def test_what_is_looked_for_as_json_and_csv(path: Path, options: tuple[str, ...], ids: str) -> None:
+def test_a_search_as_json_and_csv(path: Path, options: tuple[str, ...], ids: str) -> None:
     told = json.loads(run(path, "--json", *options).stdout)
     assert "".join(row["id"] for row in told) == ids
     rows = list(csv.DictReader(io.StringIO(run(path, "--csv", *options).stdout)))
@@ -94,7 +94,7 @@ def test_what_is_looked_for_as_json_and_csv(path: Path, options: tuple[str, ...]
         assert run(path, *options).stdout == "No calls.\n"
 
 
-def test_mistakes_are_one_sentence(path: Path, tmp_path: Path) -> None:
+def test_user_errors_are_one_sentence(path: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("no database " * 50)
     for given, options, words in (
         (None, (), "--calls-db FILE"),

@@ -1,4 +1,4 @@
-"""commands/cluster.py: what is said before anything is started. The rest: tests/cluster."""
+"""commands/cluster.py: checks before anything starts. The rest: tests/cluster."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def run(*arguments: str, token: str = AUTH_TOKEN) -> Result:
         (("status", "--control-port", "1"), "No cluster answers at 127.0.0.1:1"),
     ],
 )
-def test_one_sentence(arguments: tuple[str, ...], why: str) -> None:
+def test_user_errors_are_one_sentence(arguments: tuple[str, ...], why: str) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
     assert why in result.output
 
 
-def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_secrets_are_redacted_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     kept_out: list[str | None] = []
     monkeypatch.setattr(module, "log_to_stderr", lambda _, secrets, __: kept_out.extend(secrets))
     given = {"--web-password": "b", "--server-token": "c", "--hook-secret": "d"}
@@ -56,7 +56,7 @@ def test_the_auth_token_is_always_required(arguments: tuple[str, ...]) -> None:
     assert "cluster needs TWILIO_AUTH_TOKEN" in result.output
 
 
-def test_help_names_what_a_running_cluster_takes() -> None:
+def test_help_names_subcommands_and_main_options() -> None:
     result = run("--help")
     assert result.exit_code == 0
     for word in ("update", "scale", "status", "--workers", "--worker-url", "--spare-calls"):
@@ -65,7 +65,7 @@ def test_help_names_what_a_running_cluster_takes() -> None:
 
 @pytest.mark.parametrize("arguments", [("update",), ("scale",), ("status",)])
 def test_help_of_a_subcommand_names_its_own_options_only(arguments: tuple[str, ...]) -> None:
-    """It listed the options of ``cluster``, and left out --help's own group."""
+    """It used to list the options of ``cluster``, and lacked the group of --help."""
     result = run(*arguments, "--help")
     assert result.exit_code == 0
     assert set(re.findall(r"^  (--[a-z-]+)", result.output, re.MULTILINE)) == {

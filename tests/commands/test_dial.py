@@ -1,4 +1,4 @@
-"""commands/dial.py: what it refuses, calls answered elsewhere, Ctrl-C. See also tests/test_whole_way.py."""
+"""commands/dial.py: refusals, calls answered elsewhere, Ctrl-C. See also tests/test_whole_way.py."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_call_that_is_answered_elsewhere(twilio: FakeTwilioApi) -> None:
 
 
 @pytest.mark.parametrize("status", ["busy", "no-answer", "failed", "canceled"])
-def test_nobody_answered(twilio: FakeTwilioApi, status: str) -> None:
+def test_an_unanswered_call(twilio: FakeTwilioApi, status: str) -> None:
     twilio.progress = ["queued", "ringing", status]
     result = dial(account(twilio), TO, "--url", "wss://phone.example.com/stream")
     assert result.exit_code == 1
@@ -80,7 +80,7 @@ def test_ctrl_c_hangs_up(twilio: FakeTwilioApi) -> None:
     assert twilio.calls[SID]["status"] in ("completed", "canceled")
 
 
-async def test_a_terminal_that_closes_hangs_up(twilio: FakeTwilioApi) -> None:
+async def test_closing_the_terminal_hangs_up(twilio: FakeTwilioApi) -> None:
     twilio.progress = ["in-progress"]
     arguments = ("dial", TO, "--url", "wss://phone.example.com/stream")
     async with program(*arguments, environment=account(twilio)) as run:
@@ -91,7 +91,7 @@ async def test_a_terminal_that_closes_hangs_up(twilio: FakeTwilioApi) -> None:
     assert twilio.made("POST", f"Calls/{SID}.json") == [{"Status": ["completed"]}]
 
 
-async def test_ctrl_c_in_a_call_that_is_answered_here_after_its_stream_broke_off(
+async def test_ctrl_c_hangs_up_a_call_whose_stream_is_broken(
     twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     twilio.progress = ["in-progress"]
@@ -127,7 +127,7 @@ async def test_ctrl_c_in_a_call_that_is_answered_here_after_its_stream_broke_off
     assert {"Status": ["completed"]} in twilio.made("POST", f"Calls/{sid}.json")
 
 
-async def test_a_call_that_is_answered_and_never_connected_is_no_success(
+async def test_an_answered_call_without_a_stream_is_a_failure(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("moshi_phone.commands.dial.STREAM_SECS", 0.05)
@@ -178,7 +178,7 @@ async def test_a_call_that_is_answered_and_never_connected_is_no_success(
         ("", [TO, "--url", "wss://a.com", "--auth-token", "0" * 32], "check TWILIO_ACCOUNT_SID and"),
     ],
 )
-def test_what_a_person_can_mend_is_one_sentence(
+def test_user_errors_are_one_sentence(
     twilio: FakeTwilioApi, left_out: str, arguments: list[str], words: str
 ) -> None:
     environment = {name: value for name, value in account(twilio).items() if name != left_out}
@@ -189,7 +189,7 @@ def test_what_a_person_can_mend_is_one_sentence(
     assert result.stderr.count("\n") == 1
 
 
-def test_a_port_that_another_server_has(twilio: FakeTwilioApi) -> None:
+def test_a_port_in_use_by_another_server(twilio: FakeTwilioApi) -> None:
     with listen("127.0.0.1", 0) as taken:
         taken.listen()
         port = str(taken.getsockname()[1])
@@ -210,7 +210,7 @@ def test_a_rate_limit_and_a_server_error(twilio: FakeTwilioApi, monkeypatch: pyt
     assert twilio.calls == {}
 
 
-def test_the_account_is_what_is_used(twilio: FakeTwilioApi) -> None:
+def test_the_configured_account_is_used(twilio: FakeTwilioApi) -> None:
     dial(account(twilio), TO, "--url", "wss://a.com")
     assert {one.path.split("/")[3].removesuffix(".json") for one in twilio.requests} == {ACCOUNT_SID}
     assert twilio.made("POST", "Calls.json")[0]["From"] == [NUMBER]

@@ -1,4 +1,4 @@
-"""``dial --persona``: the real command, and a call that the tiny PersonaPlex answers as that persona."""
+"""``dial --persona``: the real command, and a call that the tiny PersonaPlex answers with that persona."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def talk(phone: Phone) -> bytes:
 
 
 async def heard_of(model: Path, requests: Sequence[CallOverrides]) -> list[bytes]:
-    """What a caller hears of each of them, from an engine of this process that is told of them in code."""
+    """Return what a caller hears of each persona from an engine in this process."""
     options = EngineOptions(model=str(model), quantize="none", seed=1, greeting="none", hang_secs=60)
     engine = MoshiEngine(options, codec_limit_frames=3000)
     state = ServerState(engine)
@@ -60,14 +60,14 @@ async def heard_of(model: Path, requests: Sequence[CallOverrides]) -> list[bytes
 
 @pytest.fixture(scope="module")
 def anna_and_ben(tiny_personaplex: Path) -> tuple[bytes, bytes]:
-    """What a caller hears of either."""
+    """What a caller hears of each of the two."""
     anna, ben = asyncio.run(heard_of(tiny_personaplex, (AS_ANNA, AS_BEN)))
     assert likeness(anna, ben) < DIFFERENT
     return anna, ben
 
 
 def likeness(one: bytes, other: bytes) -> float:
-    """The share of bytes that are the same."""
+    """Return the share of equal bytes."""
     return float(np.mean(np.frombuffer(one, np.uint8) == np.frombuffer(other, np.uint8)))
 
 
@@ -82,7 +82,7 @@ def environment(model: Path, calls: int = 1) -> dict[str, str]:
     }
 
 
-async def test_a_call_that_the_command_answers_itself(
+async def test_a_call_answered_by_the_command_has_the_persona(
     tiny_personaplex: Path, anna_and_ben: tuple[bytes, bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "anna.txt").write_text(f"{ANNA}\n")
@@ -100,7 +100,7 @@ async def test_a_call_that_the_command_answers_itself(
     assert likeness(heard, ben) < DIFFERENT
 
 
-async def test_the_section_of_the_number_that_is_dialled(
+async def test_the_dialled_number_selects_the_section(
     tiny_personaplex: Path, anna_and_ben: tuple[bytes, bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "personas.toml").write_text(
@@ -120,7 +120,7 @@ async def test_the_section_of_the_number_that_is_dialled(
     assert likeness(heard, anna) < DIFFERENT
 
 
-async def test_a_call_that_another_server_answers_beside_one_with_another_persona(
+async def test_calls_answered_by_another_server_have_their_own_personas(
     tiny_personaplex: Path, anna_and_ben: tuple[bytes, bytes], tmp_path: Path, twilio: FakeTwilioApi
 ) -> None:
     (tmp_path / "personas.toml").write_text(f'[default]\npersona = "{BEN}"\nvoice = "NATF2"\n')

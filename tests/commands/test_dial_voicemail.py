@@ -1,4 +1,4 @@
-"""``dial --voicemail``: whole calls of the real command, with Twilio's requests and callbacks as they are."""
+"""``dial --voicemail``: whole calls of the real command, with Twilio's requests and callbacks."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ pytestmark = pytest.mark.slow
 
 
 def detecting(how: str) -> dict[str, list[str]]:
-    """What Twilio is asked for beside a plain call."""
+    """The parameters of a request to Twilio for answering machine detection, beyond a plain call's."""
     return {"MachineDetection": [how], "AsyncAmd": ["true"], "AsyncAmdStatusCallback": [STATUS_URL]}
 
 
 def asked(call: Dialled) -> dict[str, list[str]]:
-    """What Twilio was asked for, but for the TwiML."""
+    """The request to Twilio, without its TwiML."""
     return {name: values for name, values in call.form.items() if name != "Twiml"}
 
 
@@ -101,7 +101,7 @@ async def test_a_stranger_cannot_end_a_call() -> None:
         assert call.updates() == []
 
 
-async def test_talk_asks_for_no_detection() -> None:
+async def test_talk_requests_no_detection() -> None:
     async with dialled("--voicemail", "talk") as call:
         assert asked(call) == PLAIN
         async with await call.answered() as (phone, _):
@@ -111,7 +111,7 @@ async def test_talk_asks_for_no_detection() -> None:
 
 
 def transcript_of(folder: Path) -> str:
-    """What the bot said in the only call."""
+    """The bot's words in the only call."""
     (written,) = folder.glob("*.jsonl")
     return " ".join(json.loads(line)["text"] for line in written.read_text().splitlines()[1:])
 
@@ -135,7 +135,7 @@ async def test_a_message_is_left_after_the_tone(tiny_checkpoint: Path, tmp_path:
     assert MESSAGE in transcript_of(tmp_path)
 
 
-async def test_a_message_that_no_engine_could_say_is_no_reason_to_call(twilio: FakeTwilioApi) -> None:
+async def test_a_message_that_no_engine_can_say_prevents_the_call(twilio: FakeTwilioApi) -> None:
     options = ("--voicemail", "message", "--voicemail-message", MESSAGE)
     arguments = ("dial", CALLER, "--public-url", PUBLIC, "--port", "0", *options)
     async with program(*arguments, environment=account(twilio)) as run:

@@ -1,4 +1,4 @@
-"""commands/dialled_server.py: what ``dial --url`` takes, and what Twilio is given for it."""
+"""commands/dialled_server.py: what ``dial --url`` accepts, and what Twilio gets for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from moshi_phone.engines.options import EngineOptions
         ("wss://a.com/mine", "wss://a.com/mine", None),  # another program's: it may have no such webhook
     ],
 )
-def test_urls(text: str, stream: str, next_step: str | None) -> None:
+def test_valid_urls(text: str, stream: str, next_step: str | None) -> None:
     assert stream_url(text) == stream
     assert next_url(stream) == next_step
 
@@ -29,12 +29,12 @@ def test_urls(text: str, stream: str, next_step: str | None) -> None:
 @pytest.mark.parametrize(
     "text", ["ws://a.com/stream", "a.com", "wss://a.com/stream?x=1", "wss://a.com/#x", "wss://[::1"]
 )
-def test_what_is_no_url_of_a_stream(text: str) -> None:
+def test_invalid_stream_urls_are_rejected(text: str) -> None:
     with pytest.raises(Unusable, match=r"Expected --url wss://HOST/stream"):
         stream_url(text)
 
 
-def test_a_persona_has_to_fit_into_a_parameter() -> None:
+def test_a_persona_must_fit_into_a_parameter() -> None:
     longest = "a" * MAX_PARAMETER_CHARS
     assert persona_parameter(EngineOptions(persona=longest)) == longest
     with pytest.raises(Unusable, match="got 500"):

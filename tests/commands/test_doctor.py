@@ -35,7 +35,7 @@ NAMES = [
 ]
 
 
-def test_all_is_well(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+def test_a_complete_setup_passes(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     cloudflared = tmp_path / "cloudflared"
     cloudflared.write_text("#!/bin/sh\necho cloudflared version 2026.1.0\n")
     cloudflared.chmod(0o755)
@@ -49,7 +49,7 @@ def test_all_is_well(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     assert AUTH_TOKEN not in result.stdout
 
 
-def test_nothing_is_set() -> None:
+def test_an_empty_setup() -> None:
     result = doctor({"PATH": "/nonexistent", "HOME": "/nonexistent", "MOSHI_ENGINE": "parrot"})
     assert result.exit_code == 1
     assert [one.split()[1] for one in result.stdout.splitlines() if one.startswith("FAIL")] == [
@@ -63,7 +63,7 @@ def test_nothing_is_set() -> None:
     )
 
 
-def test_a_machine_on_which_nothing_would_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_on_which_every_check_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line, "ANSWER_SECS", 0.1)  # what has the port does not say what it is
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -85,6 +85,6 @@ def test_json(twilio: FakeTwilioApi) -> None:
     assert (number["state"], "has no number that ends in 567" in number["found"]) == ("fail", True)
 
 
-def test_a_public_url_that_is_none() -> None:
+def test_an_invalid_public_url() -> None:
     result = doctor({}, "--public-url", "http://a.com")
     assert (result.exit_code, result.stderr.startswith("Error: expected a public URL")) == (2, True)

@@ -1,4 +1,4 @@
-"""commands/dotenv_file.py: where settings come from, and who could have written them."""
+"""commands/dotenv_file.py: which file settings come from, and who could have written it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def help_in(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run the program in a folder, with a ``.env`` there or above it."""
+    """Run the program in a folder with a ``.env`` in it or above it."""
     command = [sys.executable, str(ROOT / "bot.py"), "serve", "--port", "none"]
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     return subprocess.run(  # noqa: S603
@@ -64,7 +64,7 @@ def test_the_program_warns_on_stderr_and_takes_the_settings(tmp_path: Path) -> N
     assert "Warning" not in help_in(tmp_path).stderr
 
 
-def test_a_variable_that_no_command_has_is_told(tmp_path: Path) -> None:
+def test_an_unknown_variable_is_reported(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(
         "MOSHI_PERSONNA=x\nMOSHI_WORKERS=6\nMOSHI_PORT=5001\n"
     )  # the second: cluster's

@@ -1,4 +1,4 @@
-"""commands/dotenv_names.py: what in .env has no effect is told with its line."""
+"""commands/dotenv_names.py: lines in .env without an effect are reported with their number."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KNOWN = {"MOSHI_PERSONA", "MOSHI_PORT", "MOSHI_ALLOW"}
         ("HF_HOME=/data", None),
     ],
 )
-def test_a_variable_that_no_option_has(tmp_path: Path, line: str, told: str | None) -> None:
+def test_a_variable_without_an_option(tmp_path: Path, line: str, told: str | None) -> None:
     path = tmp_path / ".env"
     path.write_text(f"# ours\n{line}\n")
     expected = [told.format(path)] if told else []

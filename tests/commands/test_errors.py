@@ -1,4 +1,4 @@
-"""commands/errors.py: what is wrong in ``.env`` is told with its line."""
+"""commands/errors.py: errors in ``.env`` are reported with their line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_the_readme_s_own_block_pasted_as_printed(tmp_path: Path, command:
     assert f"(line 2 of {tmp_path}/.env)" in run.said
 
 
-def test_a_variable_of_the_environment_has_no_line(tmp_path: Path) -> None:
+def test_an_environment_variable_has_no_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(DOTENV)
     environment = {"TWILIO_ACCOUNT_SID": "ACME", "TWILIO_AUTH_TOKEN": TOKEN}
     code, said = run_main("serve", folder=tmp_path, environment=environment)
@@ -37,7 +37,7 @@ def test_a_variable_of_the_environment_has_no_line(tmp_path: Path) -> None:
     assert "got 4 characters; copy it from https://console.twilio.com.\n" in said
 
 
-def test_a_variable_of_the_file_has_its_line(tmp_path: Path) -> None:
+def test_a_variable_in_the_file_has_its_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(DOTENV)
     code, said = run_main("serve", folder=tmp_path, environment={})
     assert code == 2

@@ -1,4 +1,4 @@
-"""What a line takes and costs: the formula, and what the command says of it."""
+"""What a line needs and costs: the formulas, and the command's output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moshi_phone.commands.estimate import estimate as estimate_command
 FREE = Prices(0, 0, 0)
 
 
-def test_a_month_by_hand() -> None:
+def test_a_month_equals_a_calculation_by_hand() -> None:
     found = estimate(Traffic(3, 60, 3, days=20, busy_share=0, numbers=2), Prices(0.01, 0.005, 1.0, 0.5))
     assert (found.minutes, found.refused_share) == (3600, 0)
     assert found.phone == pytest.approx(3600 * 0.015 + 2)
@@ -23,18 +23,18 @@ def test_a_month_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("load", "lines"), [(0.0, 1), (0.45, 1), (2.0, 3), (30.0, 40)])
-def test_the_busy_tone_is_erlang_s(load: float, lines: int) -> None:
+def test_the_share_of_busy_tones_is_erlang_s(load: float, lines: int) -> None:
     assert refused_share(load, lines) == pytest.approx(erlang_b(load, lines))
 
 
-def test_who_hears_the_busy_tone_costs_nothing() -> None:
+def test_refused_calls_cost_nothing() -> None:
     busy = estimate(Traffic(1, 600, 3), FREE)
     assert busy.refused_share == pytest.approx(erlang_b(4.5, 1))
     assert busy.minutes < 600 * 3 * 22
     assert estimate(Traffic(1, 0, 3), FREE).per_minute == 0
 
 
-def test_what_the_command_says() -> None:
+def test_the_command_s_output() -> None:
     arguments = ["--lines", "3", "--calls-a-day", "60", "--days", "20", "--busy-share", "0"]
     arguments += ["--minutes", "3", "--call-price", "0.01"]
     told = CliRunner().invoke(

@@ -1,4 +1,4 @@
-"""commands/logs.py: one format for everything that is logged, and nothing in it that should not be."""
+"""commands/logs.py: one format for all log lines, and nothing in them that must not be logged."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def told(capsys: pytest.CaptureFixture[str], form: LogFormat) -> str:
     return capsys.readouterr().err
 
 
-def test_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_text_format(capsys: pytest.CaptureFixture[str]) -> None:
     lines = told(capsys, "text").splitlines()
     assert LINE.fullmatch(lines[0])
     assert lines[0].endswith("INFO    CA1 ours +…567")
@@ -66,7 +66,7 @@ def test_a_stranger_s_malformed_requests_are_one_line_with_their_count(
     assert capsys.readouterr().err.count("Invalid HTTP request") == 1
 
 
-def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_json_format(capsys: pytest.CaptureFixture[str]) -> None:
     ours, theirs, broke = (json.loads(line) for line in told(capsys, "json").splitlines())
     assert datetime.fromisoformat(ours.pop("time")).tzinfo is not None
     assert ours == {

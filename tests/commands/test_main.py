@@ -1,4 +1,4 @@
-"""The command line as a person meets it: a process of its own."""
+"""The command line as a user runs it, in a separate process."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_the_list_has_every_command() -> None:
     ("arguments", "after"),
     [((), "asyncio"), ((), "fastapi"), ((), "pipecat.frames.frames"), (("serve", "--help"), "pipecat")],
 )
-async def test_ctrl_c_during_the_start_ends_it_without_a_word(arguments: tuple[str, ...], after: str) -> None:
-    """While modules are loaded, which takes two seconds; -v has Python say which."""
+async def test_ctrl_c_during_the_start_ends_it_silently(arguments: tuple[str, ...], after: str) -> None:
+    """While modules are imported, which takes two seconds; ``-v`` makes Python print them."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-v", "bot.py", *arguments), cwd=ROOT, stdout=PIPE, stderr=PIPE, limit=2**20
     )
@@ -65,7 +65,7 @@ async def test_ctrl_c_during_the_start_ends_it_without_a_word(arguments: tuple[s
     assert not stdout
 
 
-def test_ctrl_c_in_a_command_that_lets_it_pass_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unhandled_ctrl_c_gives_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command()
     def bench() -> None:
         raise KeyboardInterrupt
@@ -77,13 +77,13 @@ def test_ctrl_c_in_a_command_that_lets_it_pass_is_exit_code_130(monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_a_command_that_is_almost_one() -> None:
+def test_a_mistyped_command_gets_a_suggestion() -> None:
     told = run("srve")
     assert told.returncode == 2
     assert told.stderr.splitlines()[-1] == "Error: There is no command 'srve'; did you mean serve?"
 
 
-def test_an_option_of_pipecat_s_runner_names_the_command_that_was_meant() -> None:
+def test_an_option_of_pipecat_s_runner_names_the_runner_command() -> None:
     told = run("-t", "twilio", "-x", "phone.example.com")
     assert told.returncode == 2
     assert told.stderr.splitlines()[-1] == (
@@ -93,7 +93,7 @@ def test_an_option_of_pipecat_s_runner_names_the_command_that_was_meant() -> Non
 
 
 @pytest.mark.slow
-def test_a_command_whose_packages_are_not_installed_says_how_to_get_them() -> None:
+def test_a_command_without_its_packages_names_the_remedy() -> None:
     without = "import sys; sys.modules['streamdouble'] = None; del sys.argv[0]; import runpy; "
     told = run("rehearse", "--help", python=("-c", without + "runpy.run_path('bot.py', run_name='__main__')"))
     assert told.returncode == 1
@@ -102,7 +102,7 @@ def test_a_command_whose_packages_are_not_installed_says_how_to_get_them() -> No
     assert "Traceback" not in told.stderr
 
 
-def test_a_python_without_the_packages_says_what_to_do() -> None:
+def test_a_python_without_the_packages_names_the_remedy() -> None:
     told = run(python=("-S",))  # without what is installed
     assert told.returncode == 1
     assert "uv run bot.py, which installs them" in told.stderr
@@ -110,7 +110,7 @@ def test_a_python_without_the_packages_says_what_to_do() -> None:
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken_is_one_sentence() -> None:
+def test_a_port_in_use_is_reported_in_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -122,7 +122,7 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
 
 
 @pytest.mark.slow
-def test_serve_is_what_no_command_means() -> None:
+def test_serve_is_the_default_command() -> None:
     command = [sys.executable, "bot.py", "--engine", "parrot", "--port", "0"]
     environment = {**os.environ, "MOSHI_PARROT_DELAY": "0.5"}
     with subprocess.Popen(  # noqa: S603

@@ -1,4 +1,4 @@
-"""Mistakes of the first hour: each is told in one sentence, with what to do, and no traceback.
+"""Users' first mistakes: each is reported in one sentence, with its remedy and without a traceback.
 
 More of serve's options are in test_serve_refusals.py, and moments of Ctrl-C in test_main.py.
 """
@@ -22,7 +22,7 @@ PARROT = ("--engine", "parrot", "--port", "0")
 
 @dataclass(frozen=True)
 class Mistake:
-    """What somebody types, and the words that they get back.
+    """What a user types, and the words of the error.
 
     Attributes:
         typed: behind ``uv run bot.py``; ``{}`` stands for the folder.
@@ -139,12 +139,12 @@ MISTAKES = [
 ]
 
 
-def test_there_are_at_least_as_many_as_were_found() -> None:
+def test_all_known_mistakes_are_covered() -> None:
     assert len(MISTAKES) >= 47
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.typed[:40])
-def test_each_is_one_sentence(mistake: Mistake, tmp_path: Path) -> None:
+def test_each_mistake_is_reported_in_one_sentence(mistake: Mistake, tmp_path: Path) -> None:
     for name, text in mistake.files.items():
         (tmp_path / name).write_text(text)
     typed = [word.replace("{}", str(tmp_path)) for word in mistake.typed.split()]

@@ -32,7 +32,7 @@ def test_reads_numbers_within_bounds(kind: Number, given: object, read: float) -
         (Number(0, 1), "nan", "expected a number from 0 to 1, got nan."),
     ],
 )
-def test_says_what_it_expects(kind: Number, given: object, sentence: str) -> None:
+def test_the_error_names_the_expected_values(kind: Number, given: object, sentence: str) -> None:
     with pytest.raises(click.BadParameter) as bad:
         kind.convert(given, None, None)
     assert str(bad.value) == sentence

@@ -16,7 +16,7 @@ from moshi_phone.server.settings import Settings
 
 @dataclass(frozen=True)
 class CakeOptions:
-    """What there is with it."""
+    """Options of the cake."""
 
     GROUP: ClassVar = "advanced"
 
@@ -26,7 +26,7 @@ class CakeOptions:
 
 @dataclass(frozen=True)
 class TeaOptions:
-    """What tea can be."""
+    """Options of the tea."""
 
     GROUP: ClassVar = "keep"
 
@@ -66,13 +66,13 @@ def test_each_kind_of_option() -> None:
     assert output == repr(TeaOptions("black", 4.5, 2, True, Path("p"), "s")) + "\n"
 
 
-def test_the_environment_is_read_and_the_command_line_wins() -> None:
+def test_the_command_line_overrides_the_environment() -> None:
     assert "cups=5" in run(MOSHI_CUPS="5")[1]
     assert "cups=2" in run("--cups", "2", MOSHI_CUPS="5")[1]
     assert "secret='salt'" in run(SPICE="salt")[1]
 
 
-def test_what_is_wrong_is_one_sentence_and_exit_code_2() -> None:
+def test_errors_are_one_sentence_and_exit_code_2() -> None:
     for arguments, why in (
         (("--kind", "red"), "'red' is not one of 'green', 'black'"),
         (("--minutes", "60"), "expected a number from 0.5 to 10, got 60."),
@@ -91,7 +91,7 @@ def test_help_names_default_and_variable() -> None:
     assert "env var: SPICE" in output
 
 
-def test_help_is_sorted_into_groups_and_leaves_out_the_advanced_one() -> None:
+def test_help_is_grouped_and_hides_advanced_options() -> None:
     short, full = run("--help")[1], run("--help-all")[1]
     assert short.index("Recordings and transcripts:") < short.index("--kind") < short.index("--config")
     assert "--secret" not in short
@@ -99,16 +99,16 @@ def test_help_is_sorted_into_groups_and_leaves_out_the_advanced_one() -> None:
     assert full.index("--kind") < full.index("Advanced:") < full.index("--secret") < full.index("--config")
 
 
-def test_what_may_come_several_times() -> None:
+def test_repeated_options() -> None:
     assert "guests=('Anna', 'Ben')" in run("--guests", "Anna", "--guests", "Ben")[1]
 
 
-def test_another_process_is_filled_alike() -> None:
+def test_another_process_gets_the_same_options() -> None:
     options = TeaOptions("black", 4.5, 2, True, Path("p"), None, ("Anna", "Ben"))
     assert run(**as_environment(options)) == (0, f"{options!r}\n")
 
 
-def test_options_within_options_are_options_too() -> None:
+def test_nested_options_are_options_too() -> None:
     options = TeaOptions(cake=CakeOptions(2, ("cream", "nuts")))
     assert run("--slices", "2", "--toppings", "cream", "--toppings", "nuts") == (0, f"{options!r}\n")
     assert run(**as_environment(options)) == (0, f"{options!r}\n")
@@ -123,7 +123,7 @@ def test_options_within_options_are_options_too() -> None:
         ("", ()),
     ],
 )
-def test_a_variable_with_phrases(
+def test_a_variable_with_several_phrases(
     variable: str, phrases: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOSHI_TRANSFER_PHRASE", variable)
@@ -154,13 +154,15 @@ class AllAreas:
     other: Other = field(default_factory=Other)
 
 
-def test_a_dataclass_of_areas_needs_no_group_and_keeps_names_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataclass_of_areas_needs_no_group_and_areas_may_share_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("MOSHI_OTHER", "7")
     assert from_environment(AllAreas) == AllAreas(Area("here", 7), Other(2))
 
 
 def test_serve_and_pipecat_s_runner_take_the_same_options() -> None:
-    """Each area once, in one dataclass: what was repeated by hand in four places had begun to differ."""
+    """Each area is defined once, in one dataclass; four hand-written copies had begun to differ."""
     areas = {item.name: getattr(Settings(), item.name) for item in fields(Settings)}
     assert from_environment(Settings) == Settings(**areas)
     assert set(as_environment(Settings())) == {
@@ -168,7 +170,7 @@ def test_serve_and_pipecat_s_runner_take_the_same_options() -> None:
     }
 
 
-def test_a_settings_file_is_below_the_environment_and_the_command_line(tmp_path: Path) -> None:
+def test_the_environment_and_the_command_line_override_a_settings_file(tmp_path: Path) -> None:
     file = tmp_path / "tea.toml"
     file.write_text('kind = "black"\ncups = 5\nminutes = 4\nmilk = true\nguests = ["Anna", "Ben"]\n')
     file.chmod(0o600)  # or a warning comes first

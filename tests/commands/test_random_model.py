@@ -28,7 +28,7 @@ def test_the_same_seed_gives_the_same_values() -> None:
     assert not mx.array_equal(one["text_emb.weight"], other["text_emb.weight"])
 
 
-def test_packed_weights_are_spread_as_those_that_are_not() -> None:
+def test_quantized_weights_have_the_spread_of_unquantized_ones() -> None:
     quantization = QUANTIZATIONS[4]  # groups of 32, into which the tiny model's sizes can be divided
     packed = values(randomize(build(CONFIG, quantization), quantization, seed=0))
     plain = values(randomize(build(CONFIG, None), seed=0))
@@ -40,7 +40,7 @@ def test_packed_weights_are_spread_as_those_that_are_not() -> None:
     assert spread == pytest.approx(np.std(np.array(plain[f"{name}.weight"])), rel=0.05)
 
 
-def test_a_tokenizer_of_so_many_pieces(tmp_path: Path) -> None:
+def test_a_tokenizer_has_the_requested_number_of_pieces(tmp_path: Path) -> None:
     write_tiny_tokenizer(tmp_path / "tiny.model", 100)
     tokenizer = SentencePieceProcessor(str(tmp_path / "tiny.model"))
     assert tokenizer.get_piece_size() == 100
@@ -48,7 +48,7 @@ def test_a_tokenizer_of_so_many_pieces(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.model"]
 
 
-def test_its_tokens_follow_the_sound_and_its_sound_is_as_loud_as_speech(mimi_file: Path) -> None:
+def test_tokens_depend_on_the_sound_and_output_is_as_loud_as_speech(mimi_file: Path) -> None:
     """The fixture's file is one of these."""
     mimi, rng = Mimi(mimi_file, 100), np.random.default_rng(0)
     frames = [rng.normal(0, 0.1, 1920).astype(np.float32) for _ in range(6)]
@@ -59,5 +59,5 @@ def test_its_tokens_follow_the_sound_and_its_sound_is_as_loud_as_speech(mimi_fil
     assert 0.005 < float(np.sqrt(np.mean(np.square(heard)))) < 0.5
 
 
-def test_the_gains_are_of_tensors_that_exist() -> None:
+def test_the_gains_name_existing_tensors() -> None:
     assert GAINS.keys() <= mimi_shapes().keys()

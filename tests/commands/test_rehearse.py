@@ -1,4 +1,4 @@
-"""``uv run bot.py rehearse`` as a person runs it. What depends on this machine's speed is not asked."""
+"""``uv run bot.py rehearse`` as a user runs it. Results that depend on speed are not asserted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUSY = SPEED | {"quality"}  # what a machine with other things to do may fail: g
 
 
 def rehearsed(report: Path, *options: str) -> tuple[str, dict[str, bool | None]]:
-    """Run it; gives what it printed, and whether each point holds."""
+    """Run it; return its output, and whether each criterion holds."""
     result = CliRunner().invoke(cli, ["rehearse", "--report", str(report), *options], catch_exceptions=False)
     points = json.loads((report / "report.json").read_text())["points"]
     failed = [point["key"] for point in points if point["passed"] is False]
@@ -54,10 +54,10 @@ def test_with_the_embedded_engine(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_a_server_of_ones_own_keeps_tells_and_allows_is_left_out(
+def test_the_rehearsed_server_records_and_reports_nothing_and_admits_the_caller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever has all of this in ``.env`` was refused as a caller, and had the call told and recorded."""
+    """With such options in ``.env``, the caller used to be refused, and the call reported and recorded."""
     (tmp_path / "moshi.toml").write_text('deny = ["+1*"]\n')
     for name, value in {
         "MOSHI_ALLOW": "+49*",
@@ -76,7 +76,7 @@ def test_what_a_server_of_ones_own_keeps_tells_and_allows_is_left_out(
 
 
 @pytest.mark.slow
-def test_a_pipeline_of_ones_own_is_rehearsed(tmp_path: Path) -> None:
+def test_a_custom_pipeline_is_rehearsed(tmp_path: Path) -> None:
     _, points = rehearsed(
         tmp_path, "--engine", "parrot", "--secs", "6", "--pipeline", "pipelines.line_mirror:line_mirror"
     )
@@ -85,7 +85,7 @@ def test_a_pipeline_of_ones_own_is_rehearsed(tmp_path: Path) -> None:
 
 
 def test_options_of_the_pipeline_reach_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pipeline with options could be served, and not be rehearsed."""
+    """A pipeline with options could be served, but not rehearsed."""
     seen: dict[str, str] = {}
 
     async def host(stage: Any, engine: EngineOptions) -> list[Any]:
@@ -118,7 +118,7 @@ def test_a_server_that_does_not_start_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", [(), ("--url", "ws://127.0.0.1:9/stream")])
-def test_file_and_folder_are_checked_before_anything_starts(
+def test_paths_are_checked_before_anything_starts(
     tmp_path: Path, engine: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def started(*_: object, **__: object) -> None:
@@ -150,7 +150,7 @@ def test_file_and_folder_are_checked_before_anything_starts(
         ("ws://127.0.0.1:port/stream", "expected --url ws://HOST:PORT/stream"),
     ],
 )
-def test_a_url_where_nobody_is_exits_with_2_and_one_sentence(tmp_path: Path, url: str, says: str) -> None:
+def test_an_unreachable_url_exits_with_2_and_one_sentence(tmp_path: Path, url: str, says: str) -> None:
     result = CliRunner().invoke(
         cli, ["rehearse", "--report", str(tmp_path), "--url", url], catch_exceptions=False
     )
@@ -161,7 +161,7 @@ def test_a_url_where_nobody_is_exits_with_2_and_one_sentence(tmp_path: Path, url
 
 
 @pytest.mark.slow
-def test_several_calls_leave_one_report_that_compares_them(tmp_path: Path) -> None:
+def test_several_calls_write_one_comparison(tmp_path: Path) -> None:
     options = ["--engine", "parrot", "--secs", "6", "--calls", "3", "--report", str(tmp_path)]
     result = CliRunner().invoke(cli, ["rehearse", *options], catch_exceptions=False)
     assert result.exit_code in (0, 1)  # by this machine's speed

@@ -25,7 +25,7 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_recording_is_judged_on_the_terminal(recording: Path) -> None:
+def test_a_recording_s_review_is_printed(recording: Path) -> None:
     result = run(recording)
     assert result.exit_code == 0
     assert "call: Answered after 0.3" in result.output
@@ -38,7 +38,7 @@ def test_json_is_one_object_with_the_conversation(recording: Path) -> None:
     assert told["name"] == "call"
 
 
-def test_what_lies_beside_a_recording_is_used(recording: Path) -> None:
+def test_files_beside_a_recording_are_used(recording: Path) -> None:
     recording.with_suffix(".json").write_text(
         json.dumps(
             {"engine": "moshi", "call_sid": "CA0123456789abcdef", "secs": 8.0, "reason": "the caller hung up"}
@@ -63,7 +63,7 @@ def test_a_report_is_written(recording: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_folder_is_summed_up_and_what_cannot_be_read_is_named(recording: Path, tmp_path: Path) -> None:
+def test_a_folder_is_summarized_and_unreadable_files_are_named(recording: Path, tmp_path: Path) -> None:
     soundfile.write(recording.with_name("other.flac"), two_voices(), RATE_HZ)
     recording.with_name("broken.wav").write_bytes(b"nothing")
     result = run(recording.parent, "--against", recording.parent)
@@ -85,7 +85,7 @@ def test_two_mono_files_are_one_call(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["missing", "text", "empty folder"])
-def test_what_cannot_be_judged_is_one_sentence(tmp_path: Path, what: str) -> None:
+def test_a_file_that_cannot_be_reviewed_is_reported_in_one_sentence(tmp_path: Path, what: str) -> None:
     path = tmp_path / "call.wav"
     if what == "text":
         path.write_text("hello")

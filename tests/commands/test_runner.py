@@ -1,4 +1,4 @@
-"""``bot.py runner`` without what its extra brings."""
+"""``bot.py runner`` without the packages of its extra."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moshi_phone.commands.runner import runner
 
 @pytest.mark.parametrize("package", ["python_multipart", "pipecat.runner"])
 def test_a_missing_extra_is_one_sentence(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without python-multipart, which FastAPI imports late, it was a traceback."""
+    """Without python-multipart, which FastAPI imports late, there was a traceback."""
     monkeypatch.setitem(sys.modules, package, None)
     result = CliRunner().invoke(runner, ["-t", "twilio"])
     assert result.exit_code == 1

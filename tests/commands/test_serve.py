@@ -54,7 +54,7 @@ async def test_a_call_that_does_not_finish_is_hung_up(
     assert engine.error  # it was stopped
 
 
-async def test_told_to_stop_while_the_engine_loads(
+async def test_a_signal_while_the_engine_loads_ends_it(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     class Slow(FakeEngine):
@@ -77,7 +77,7 @@ async def test_told_to_stop_while_the_engine_loads(
     assert twilio.made("POST", "") == []
 
 
-async def test_told_to_stop_while_the_tunnel_opens(
+async def test_a_signal_while_the_tunnel_opens_ends_it(
     engine: FakeEngine,
     twilio: FakeTwilioApi,
     cloudflared: FakeCloudflared,
@@ -91,7 +91,7 @@ async def test_told_to_stop_while_the_tunnel_opens(
     assert twilio.made("POST", "") == []
 
 
-async def test_a_tunnel_that_fails_ends_it(
+async def test_a_failing_tunnel_ends_it(
     engine: FakeEngine,
     twilio: FakeTwilioApi,
     cloudflared: FakeCloudflared,
@@ -128,7 +128,7 @@ async def test_a_missing_cloudflared_ends_it_before_anything_is_loaded(
         await Serving(options(twilio, tunnel=True), monkeypatch).task
 
 
-async def test_the_page_is_not_named_where_it_is_off(
+async def test_the_page_s_url_is_not_printed_if_the_page_is_off(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch)
@@ -138,11 +138,11 @@ async def test_the_page_is_not_named_where_it_is_off(
     await serving.task
 
 
-async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answered(
+async def test_healthz_is_503_while_the_engine_loads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class SlowEngine(FakeEngine):
-        """Is ready when the test says so."""
+        """Becomes ready when the test releases it."""
 
         loaded = asyncio.Event()
 
@@ -179,7 +179,7 @@ async def test_while_the_engine_loads_healthz_says_that_no_call_would_be_answere
     await serving
 
 
-async def test_streams_come_to_a_url_of_their_own_and_webhooks_to_one_that_servers_share(
+async def test_streams_have_their_own_url_and_webhooks_a_shared_one(
     engine: FakeEngine, twilio: FakeTwilioApi
 ) -> None:
     made = options(

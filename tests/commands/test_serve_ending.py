@@ -1,4 +1,4 @@
-"""How the program ends, as whoever started it sees it: signals, exit code, and what is left behind."""
+"""How the program ends, seen from outside: signals, exit code, and what remains."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def tunnel(folder: Path) -> AsyncIterator[FakeCloudflared]:
 
 
 @pytest.mark.slow
-async def test_sigkill_takes_the_tunnel_along_and_the_next_run_puts_the_number_back(
+async def test_sigkill_ends_the_tunnel_and_the_next_run_restores_the_number(
     twilio: FakeTwilioApi, tmp_path: Path
 ) -> None:
     twilio.number["voice_url"] = BEFORE
@@ -55,7 +55,7 @@ async def test_sigkill_takes_the_tunnel_along_and_the_next_run_puts_the_number_b
 
 
 @pytest.mark.slow
-async def test_a_run_without_a_tunnel_puts_back_what_another_left(
+async def test_a_run_without_a_tunnel_restores_the_number_of_a_killed_run(
     twilio: FakeTwilioApi, tmp_path: Path
 ) -> None:
     twilio.number["voice_url"] = BEFORE
@@ -74,7 +74,7 @@ async def test_a_run_without_a_tunnel_puts_back_what_another_left(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
-async def test_a_number_that_was_left_behind_is_exit_code_1(twilio: FakeTwilioApi, times: int) -> None:
+async def test_a_number_that_was_not_restored_is_exit_code_1(twilio: FakeTwilioApi, times: int) -> None:
     twilio.number["voice_url"] = BEFORE
     async with program(
         "--public-url", "phone.example.com", "--port", "0", environment=account(twilio)
@@ -88,8 +88,8 @@ async def test_a_number_that_was_left_behind_is_exit_code_1(twilio: FakeTwilioAp
 
 
 @pytest.mark.slow
-async def test_what_uv_run_passes_on_does_not_cut_a_call(clone: Clone) -> None:
-    """Away from a terminal, ``uv run`` sends its program the SIGINT that the whole group got, 0.2 s later."""
+async def test_a_signal_forwarded_by_uv_run_does_not_cut_a_call(clone: Clone) -> None:
+    """Away from a terminal, ``uv run`` forwards the SIGINT that the whole group received, 0.2 s later."""
     async with clone.types("uv run bot.py --engine parrot </dev/null") as run:
         address = (await run.says("Answering calls at ws://")).partition("ws://")[2].partition("/")[0]
         async with Phone.calling(address) as phone:
@@ -105,7 +105,7 @@ async def test_what_uv_run_passes_on_does_not_cut_a_call(clone: Clone) -> None:
         assert await run.ends() == 0
 
 
-async def test_sigterm_twice_in_a_second_puts_the_number_back(twilio: FakeTwilioApi) -> None:
+async def test_sigterm_twice_in_a_second_restores_the_number(twilio: FakeTwilioApi) -> None:
     twilio.number["voice_url"] = BEFORE
     async with program(
         "--public-url", "phone.example.com", "--port", "0", environment=account(twilio)
@@ -117,8 +117,8 @@ async def test_sigterm_twice_in_a_second_puts_the_number_back(twilio: FakeTwilio
     assert twilio.number["voice_url"] == BEFORE
 
 
-async def test_a_terminal_that_closes_ends_it_cleanly(twilio: FakeTwilioApi, tmp_path: Path) -> None:
-    """The terminal's end is SIGHUP for what runs in it, and after it nothing can be written there."""
+async def test_closing_the_terminal_ends_it_cleanly(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+    """The programs in a closed terminal get SIGHUP, and can write nothing there any more."""
     twilio.number["voice_url"] = BEFORE
     async with tunnel(tmp_path) as cloudflared:
         terminal, ours = pty.openpty()

@@ -1,4 +1,4 @@
-"""The program ends in the middle of a call, and is started again: the caller is still on the line."""
+"""The program ends during a call and is started again: the caller is still connected."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ PUBLIC = "https://phone.example.com"
 @pytest.mark.parametrize(
     ("by", "is_loaded"), [(signal.SIGKILL, False), (signal.SIGTERM, False), (signal.SIGKILL, True)]
 )
-async def test_it_ends_in_the_middle_of_a_call(
+async def test_a_call_continues_after_a_restart(
     twilio: FakeTwilioApi, tiny_checkpoint: Path, *, by: signal.Signals, is_loaded: bool
 ) -> None:
-    """SIGTERM hands over what outlasts ``--drain-secs``. While a model is loaded, the caller is on hold."""
+    """SIGTERM hands over calls that outlast ``--drain-secs``. While a model loads, the caller is on hold."""
     twilio.put_in_progress(CALL)
     port = free_ports()
     arguments = ("--public-url", PUBLIC, "--port", str(port), "--drain-secs", "0", "--hold-say", WAIT)
@@ -38,7 +38,7 @@ async def test_it_ends_in_the_middle_of_a_call(
     heard = list[str]()
 
     async def until_connected(twiml: str) -> str:
-        """Ask while nobody answers, which Twilio does for 15 s, and wait on hold while the engine loads."""
+        """Repeat the request until it is answered, as Twilio does for 15 s; hold while the engine loads."""
         while True:
             with suppress(HungUp):
                 twiml = await voice.after(twiml, CALL)

@@ -1,4 +1,4 @@
-"""The number of --number: it rings here while serve runs, and is put back."""
+"""``--number``: the number rings here while serve runs, and is restored afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.waiting import until
 CALL = "CA" + "5" * 32
 
 
-async def test_a_number_that_is_not_ours_ends_it_before_anything_is_loaded(
+async def test_a_number_of_another_account_ends_it_before_anything_is_loaded(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "start", lambda _: pytest.fail("it was loaded"))
@@ -28,7 +28,7 @@ async def test_a_number_that_is_not_ours_ends_it_before_anything_is_loaded(
         await serving.task
 
 
-async def test_a_number_that_does_not_ring_is_told_with_what_is_missing(
+async def test_a_number_that_does_not_ring_is_reported_with_the_reason(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     serving = Serving(options(twilio), monkeypatch, NUMBER)
@@ -39,7 +39,7 @@ async def test_a_number_that_does_not_ring_is_told_with_what_is_missing(
     await serving.task
 
 
-async def test_a_number_follows_the_tunnel_and_is_put_back(
+async def test_a_number_follows_the_tunnel_and_is_restored(
     engine: FakeEngine,
     twilio: FakeTwilioApi,
     cloudflared: FakeCloudflared,
@@ -61,14 +61,14 @@ async def test_a_number_follows_the_tunnel_and_is_put_back(
     assert twilio.number["voice_url"] == ""
 
 
-async def test_a_call_follows_the_tunnel_too(
+async def test_a_running_call_follows_the_tunnel(
     engine: FakeEngine,
     twilio: FakeTwilioApi,
     cloudflared: FakeCloudflared,
     monkeypatch: pytest.MonkeyPatch,
     logged: Logged,
 ) -> None:
-    """The URL that Twilio would ask is gone: the live call is told the new one, and finds its session."""
+    """The URL that Twilio would request is gone: the running call is redirected, and finds its session."""
     monkeypatch.setattr("moshi_phone.runtime.tunnel.RESTART_DELAYS_SECS", (0.0,))
     twilio.put_in_progress(CALL)
     cloudflared.ready_at_once = True
@@ -101,7 +101,7 @@ async def test_a_call_follows_the_tunnel_too(
     await serving.task
 
 
-async def test_a_number_that_cannot_be_put_back(
+async def test_a_number_that_cannot_be_restored(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     monkeypatch.setattr("moshi_phone.telephony.rest_requests.RETRY_DELAYS_SECS", ())
@@ -138,10 +138,10 @@ async def test_a_number_that_cannot_follow_the_tunnel_does_not_end_it(
     assert twilio.number["voice_url"] == ""
 
 
-async def test_an_api_that_is_down_at_the_start_keeps_nobody_away(
+async def test_an_unavailable_api_does_not_prevent_the_start(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
-    """The webhooks of an earlier run's URL come all the same; the number is pointed when the API is back."""
+    """Webhooks of an earlier run's URL still arrive; the number is set once the API is available again."""
     monkeypatch.setattr("moshi_phone.telephony.rest_requests.RETRY_DELAYS_SECS", ())
     twilio.fail(503, None, times=100)
     serving = Serving(options(twilio, public_url="https://phone.example.com"), monkeypatch, NUMBER)
@@ -155,7 +155,7 @@ async def test_an_api_that_is_down_at_the_start_keeps_nobody_away(
     assert twilio.number["voice_url"] == ""
 
 
-async def test_what_the_api_refuses_when_it_is_back_is_told(
+async def test_a_late_refusal_of_the_api_is_reported(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     monkeypatch.setattr("moshi_phone.telephony.rest_requests.RETRY_DELAYS_SECS", ())
@@ -169,7 +169,7 @@ async def test_what_the_api_refuses_when_it_is_back_is_told(
     await serving.task
 
 
-async def test_an_account_that_is_certainly_wrong_ends_the_start(
+async def test_invalid_credentials_end_the_start(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     twilio.account_status = "suspended"
@@ -179,7 +179,7 @@ async def test_an_account_that_is_certainly_wrong_ends_the_start(
 
 
 @pytest.mark.parametrize("number", [NUMBER, None])
-async def test_a_trial_account_is_told_at_the_start(
+async def test_a_trial_account_is_reported_at_the_start(
     number: str | None,
     engine: FakeEngine,
     twilio: FakeTwilioApi,
@@ -195,7 +195,7 @@ async def test_a_trial_account_is_told_at_the_start(
     await serving.task
 
 
-async def test_a_public_url_that_leads_elsewhere_is_told(
+async def test_a_public_url_of_another_server_is_reported(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     asked = list[str]()
@@ -212,10 +212,10 @@ async def test_a_public_url_that_leads_elsewhere_is_told(
     await serving.task
 
 
-async def test_calls_know_the_number_that_rings_here(
+async def test_calls_know_the_server_s_number(
     engine: FakeEngine, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is shown for callers who came to a SIP domain, and have none."""
+    """It is the caller ID for callers who used a SIP domain, and have no number."""
     known: list[str | None] = []
     monkeypatch.setattr(
         "moshi_phone.commands.serve._say_where", lambda _, state, *__, **___: known.append(state.line_number)
@@ -227,7 +227,7 @@ async def test_calls_know_the_number_that_rings_here(
     await serving.task
 
 
-async def test_several_numbers_and_those_of_the_personas_ring_here(
+async def test_all_given_numbers_and_those_of_personas_ring_here(
     engine: FakeEngine,
     twilio: FakeTwilioApi,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""``--on-end`` of the program itself: a hook that is down at first, and across a restart."""
+"""``--on-end`` of the program itself: a hook that is unavailable at first, and across a restart."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALL = "CA" + "7" * 32
 
 
 @pytest.mark.slow
-async def test_no_call_is_lost_however_long_the_hook_is_down(tmp_path: Path) -> None:
+async def test_no_report_is_lost_while_the_hook_is_down(tmp_path: Path) -> None:
     is_down, outbox = True, tmp_path / "outbox"
 
     async def answer(_: web.Request) -> web.Response:

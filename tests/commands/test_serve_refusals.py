@@ -1,4 +1,4 @@
-"""What serve refuses before anything is started, in one sentence, and what it keeps out of the log."""
+"""What serve refuses before anything starts, in one sentence, and what it keeps out of the log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, NUMBER
 ACCOUNT = ("--account-sid", ACCOUNT_SID, "--auth-token", AUTH_TOKEN)
 
 
-def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_secrets_are_redacted_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     kept_out: list[str | None] = []
     monkeypatch.setattr(module, "log_to_stderr", lambda _, secrets, __: kept_out.extend(secrets))
     given = {"--auth-token": "a", "--web-password": "b", "--server-token": "c", "--hook-secret": "d"}
@@ -83,7 +83,7 @@ def test_no_secret_that_it_was_given_can_get_into_the_log(monkeypatch: pytest.Mo
         (["--deny", "anna"], "--deny: expected a number such as +15551234567, or +1555*, got 'anna'."),
     ],
 )
-def test_what_a_person_can_mend_is_one_sentence(arguments: list[str], words: str) -> None:
+def test_user_errors_are_one_sentence(arguments: list[str], words: str) -> None:
     result = CliRunner(env=dict.fromkeys(os.environ)).invoke(cli, ["serve", *arguments], obj=lambda: None)
     assert result.exit_code == 2
     assert result.stdout == ""

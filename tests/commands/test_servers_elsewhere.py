@@ -1,4 +1,4 @@
-"""``bench``, ``rehearse`` and ``doctor`` with servers elsewhere, as a person runs them."""
+"""``bench``, ``rehearse`` and ``doctor`` with remote servers, as a user runs them."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def test_bench_measures_servers_and_names_their_share() -> None:
 
 
 @pytest.mark.slow
-def test_bench_says_when_a_server_is_too_slow() -> None:
+def test_bench_reports_a_server_that_is_too_slow() -> None:
     with moshi_server_beside(Behaviour(step_s=0.3)) as server:
         result = run("bench", "--engine", "remote", "--server", server.url, "--frames", "25")
         assert result.exit_code == 1
         assert "Verdict: does not keep up with 1 call" in result.output
 
 
-def test_bench_of_more_calls_than_there_are_leases() -> None:
+def test_bench_of_more_calls_than_servers() -> None:
     with moshi_server_beside() as server:
         result = run("bench", "--engine", "remote", "--server", server.url, "--calls", "2")
         assert result.exit_code == 2
@@ -77,7 +77,7 @@ def test_a_call_through_a_server_passes_rehearsal(tmp_path: Path, swallows: int)
     assert "s3cret-token" not in (tmp_path / "report.json").read_text() + result.output
 
 
-def test_doctor_looks_at_each_server() -> None:
+def test_doctor_checks_each_server() -> None:
     with moshi_server_beside() as there, moshi_server_beside(Behaviour("rust", token="t")) as closed:
         options = ["--server", there.url, "--server", f"{closed.url}#rust"]
         result = run("doctor", "--json", "--port", "0", *options)
@@ -92,7 +92,7 @@ def test_doctor_looks_at_each_server() -> None:
         assert there.visits == []  # no model was woken for this
 
 
-def test_doctor_wants_no_model_where_servers_answer() -> None:
+def test_doctor_requires_no_model_with_remote_servers() -> None:
     result = run("doctor", "--json", "--port", "0", "--engine", "remote")
     checks = {one["name"]: one for one in json.loads(result.output)["checks"]}
     assert checks["server"]["found"].startswith("--engine remote needs a server")
@@ -100,7 +100,7 @@ def test_doctor_wants_no_model_where_servers_answer() -> None:
     assert checks["accelerator"]["state"] == "note"
 
 
-def test_servers_may_stand_in_the_settings_file(tmp_path: Path) -> None:
+def test_servers_may_be_in_the_settings_file(tmp_path: Path) -> None:
     with moshi_server_beside() as one, moshi_server_beside() as two:
         settings = tmp_path / "moshi.toml"
         settings.write_text(f'engine = "remote"\nserver = ["{one.url}", "{two.url}"]\n')

@@ -28,9 +28,7 @@ from moshi_phone.commands.main import cli
         (None, "cannot be read (No such file or directory)."),
     ],
 )
-def test_what_is_wrong_with_a_file_is_one_sentence(
-    tmp_path: Path, text: str | bytes | None, sentence: str
-) -> None:
+def test_errors_in_a_file_are_one_sentence(tmp_path: Path, text: str | bytes | None, sentence: str) -> None:
     file = tmp_path / "settings.toml"
     if text is not None:
         file.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -43,7 +41,7 @@ def test_what_is_wrong_with_a_file_is_one_sentence(
     ("mode", "word"),
     [(0o600, ""), (0o640, "read"), (0o604, "read"), (0o620, "write to"), (0o666, "write to")],
 )
-def test_a_file_that_others_can_read_or_write_is_warned_of(tmp_path: Path, mode: int, word: str) -> None:
+def test_a_file_that_others_can_read_or_write_gives_a_warning(tmp_path: Path, mode: int, word: str) -> None:
     file = tmp_path / "settings.toml"
     file.write_text("port = 65536")  # wrong, so that nothing starts
     file.chmod(mode)
@@ -52,7 +50,7 @@ def test_a_file_that_others_can_read_or_write_is_warned_of(tmp_path: Path, mode:
     assert ("Warning" in told) is bool(word)
 
 
-def test_values_as_the_options_take_them(tmp_path: Path) -> None:
+def test_values_have_the_types_of_their_options(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text('allow = "+1555*"\nquantize = 8\ntunnel = false\nrecord = "here"\nport = "high"\n')
     # The last one is wrong, and only that one.
@@ -60,7 +58,7 @@ def test_values_as_the_options_take_them(tmp_path: Path) -> None:
     assert "settings.toml: port: expected a whole number" in result.output.replace("\n", " ")
 
 
-def test_several_numbers_and_one(tmp_path: Path) -> None:
+def test_one_number_or_several(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     for text in ('number = "+15550000001"', 'number = ["+15550000001", "+15550000002"]'):
         file.write_text(f"{text}\n")
@@ -68,7 +66,7 @@ def test_several_numbers_and_one(tmp_path: Path) -> None:
         assert "expected a whole number from 0 to 65535, got 'high'." in result.output, "and nothing else"
 
 
-def test_names_of_other_commands_are_passed_over(tmp_path: Path) -> None:
+def test_names_of_other_commands_are_ignored(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text("secs = 12\nring-secs = 'long'\n")  # rehearse's and dial's
     result = CliRunner().invoke(cli, ["serve", "--config", str(file), "--port", "high"])

@@ -1,4 +1,4 @@
-"""``voices``: what is listed, what is marked as here, and a sample by the tiny PersonaPlex."""
+"""``voices``: the list, which are installed, and a sample spoken by the tiny PersonaPlex."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_lists_all_twenty_voices() -> None:
     assert "NATF2      natural, female, the default" in result.output
 
 
-def test_marks_what_is_here(tiny_personaplex: Path) -> None:
+def test_marks_installed_voices(tiny_personaplex: Path) -> None:
     result = CliRunner().invoke(voices, ["--model", str(tiny_personaplex)], catch_exceptions=False)
     marked = [line.split()[1] for line in result.output.splitlines() if line.startswith("  * ")]
     assert marked == ["NATF2", "NATM0", "VARF1"]
@@ -58,7 +58,7 @@ def test_writes_a_sample(tiny_personaplex: Path, tmp_path: Path, monkeypatch: py
     assert np.abs(pcm).max() > 0
 
 
-def test_a_sample_that_cannot_be_written_is_not_made(tmp_path: Path) -> None:
+def test_a_sample_is_not_generated_if_it_cannot_be_written(tmp_path: Path) -> None:
     for target in (tmp_path / "none" / "x.wav", tmp_path / "one" / "two" / "x.wav"):
         result = CliRunner().invoke(voices, ["--play", "NATM0", "--out", str(target)])
         assert result.exit_code == 2
@@ -66,7 +66,7 @@ def test_a_sample_that_cannot_be_written_is_not_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_voice_that_is_not_there_is_named(tiny_personaplex: Path) -> None:
+def test_a_missing_voice_is_named(tiny_personaplex: Path) -> None:
     arguments = ["--model", str(tiny_personaplex), "--quantize", "none", "--play", "NATF3"]
     result = CliRunner().invoke(voices, arguments)
     assert result.exit_code == 2
@@ -74,7 +74,7 @@ def test_a_voice_that_is_not_there_is_named(tiny_personaplex: Path) -> None:
     assert "Traceback" not in result.output
 
 
-def test_the_doctor_looks_at_voices_and_at_the_room_for_a_conversion(
+def test_the_doctor_checks_voices_and_disk_space_for_a_conversion(
     tiny_personaplex: Path, tmp_path: Path
 ) -> None:
     named = EngineOptions(engine="moshi", model=str(tiny_personaplex), voice="NATM0")

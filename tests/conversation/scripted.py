@@ -1,4 +1,4 @@
-"""A conversation made of clips, with a bot whose behaviour is known: what the measure must find in it."""
+"""A conversation made of clips, with a bot of known behaviour, for measurements to be compared with."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Behaviour:
 
 @dataclass
 class Truth:
-    """What the measure must find."""
+    """The expected measurements."""
 
     gaps_ms: list[float] = field(default_factory=list[float])
     stops_ms: list[float] = field(default_factory=list[float])
@@ -45,19 +45,19 @@ class Truth:
 
 
 class Scene:
-    """Puts clips of both voices on one time line."""
+    """Places clips of both voices on one time line."""
 
     def __init__(self, secs: float) -> None:
         self.both = np.zeros((round(secs * PHONE_RATE_HZ), 2), np.float32)
 
     def say(self, side: int, clip: Samples, at_s: float) -> float:
-        """Put a clip there (0: the caller, 1: the bot); gives when it ends."""
+        """Place a clip there (0: the caller, 1: the bot); return its end in seconds."""
         begin = round(at_s * PHONE_RATE_HZ)
         self.both[begin : begin + len(clip), side] = clip
         return (begin + len(clip)) / PHONE_RATE_HZ
 
     def on_the_line(self, noise_db: float | None = None, seed: int = 1) -> NDArray[np.int16]:
-        """Give both voices as a phone carries them: int16 ``[n, 2]``, the caller in noise, µ-law."""
+        """Return both voices as a phone carries them: int16 ``[n, 2]``, the caller in noise, µ-law."""
         both = self.both.copy()
         if noise_db is not None:
             speech = both[:, 0][both[:, 0] != 0]

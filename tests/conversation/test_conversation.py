@@ -1,4 +1,4 @@
-"""The measure against conversations whose truth is known: 20 dB of noise, µ-law both ways."""
+"""Measurements of conversations with known truth: 20 dB of noise, µ-law both ways."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BEHAVIOURS = [
     ],
     ids=str,
 )
-def test_every_figure_is_near_the_truth(bot: Behaviour, caller: str, noise_db: float | None) -> None:
+def test_every_measurement_is_near_the_truth(bot: Behaviour, caller: str, noise_db: float | None) -> None:
     scene, truth = talk(caller, bot)
     talked = Conversation()
     line = scene.on_the_line(noise_db)

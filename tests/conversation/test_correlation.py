@@ -27,12 +27,12 @@ def test_the_impulse_response_has_the_filter_s_delay_and_energy() -> None:
     assert float(np.sum(response[30:50] ** 2)) == pytest.approx(0.09, rel=0.15)
 
 
-def test_levelled_brings_loud_and_soft_to_one_level() -> None:
+def test_levelling_equalizes_loud_and_soft_parts() -> None:
     both = np.concatenate((NOISE[:2000], 0.1 * NOISE[:2000]))
     level = levelled(both, 160)
     assert len(level) == len(both)
     assert float(np.std(level[2200:3800]) / np.std(level[200:1800])) == pytest.approx(1, abs=0.15)
 
 
-def test_quick_length() -> None:
+def test_the_fast_fft_length() -> None:
     assert [quick_length(at_least) for at_least in (1, 7, 5600, 5601)] == [2, 8, 5760, 5760]

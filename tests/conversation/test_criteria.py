@@ -1,4 +1,4 @@
-"""Each point of the report: holds, does not, or was not judged."""
+"""Each criterion of the report: it holds, fails, or is not judged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def verdicts(sides: Sides, line: LineFacts = UNCLIPPED, secs: float = 30) -> dic
     return {point.key: point.passed for point in judge(talked(sides, secs), line)}
 
 
-def test_a_good_call_holds_every_point_that_can_be_judged() -> None:
+def test_a_good_call_meets_every_criterion_that_can_be_judged() -> None:
     found = verdicts(GOOD)
     assert found.pop("no_echo") is None
     assert set(found.values()) == {True}
@@ -56,11 +56,11 @@ def test_a_good_call_holds_every_point_that_can_be_judged() -> None:
         (BARGES_IN, {"natural", "no_silence"}),
     ],
 )
-def test_each_fault_fails_its_own_point(sides: Sides, fails: set[str]) -> None:
+def test_each_fault_fails_its_own_criterion(sides: Sides, fails: set[str]) -> None:
     assert {key for key, passed in verdicts(sides).items() if passed is False} == fails
 
 
-def test_what_did_not_happen_is_not_judged() -> None:
+def test_events_that_did_not_occur_are_not_judged() -> None:
     found = verdicts(NOBODY, LineFacts())
     assert {key for key, passed in found.items() if passed is None} == set(found) - {"no_silence"}
 
@@ -77,5 +77,5 @@ def test_what_did_not_happen_is_not_judged() -> None:
         (LineFacts(echo_db=32.0), "no_echo", True),
     ],
 )
-def test_what_is_known_of_the_line_is_judged(line: LineFacts, key: str, passed: bool) -> None:
+def test_known_measurements_of_the_line_are_judged(line: LineFacts, key: str, passed: bool) -> None:
     assert verdicts(GOOD, line)[key] is passed

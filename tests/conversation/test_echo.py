@@ -1,4 +1,4 @@
-"""An echo is found by its delay and loss, and what only resembles one is not."""
+"""An echo is found, with its delay and loss; sounds that resemble one are not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKET_SAMPLES = 640
 
 
 def found(caller: Floats, bot: Floats) -> tuple[float | None, EchoDetector]:
-    """Give after how many seconds an echo is found, if any."""
+    """Return the seconds after which an echo is found, or None."""
     detector, first_s = EchoDetector(), None
     both = np.stack((on_the_phone(caller), on_the_phone(bot)), axis=1)
     for at in range(0, len(both), PACKET_SAMPLES):
@@ -38,8 +38,8 @@ def test_an_echo_is_found_in_five_seconds(delay_ms: float, loss_db: float) -> No
 
 @pytest.mark.parametrize("delay_ms", [60, 150, 250, 400, 600])
 @pytest.mark.parametrize("loss_db", [6, 15, 25])
-def test_an_echo_is_found_under_the_caller_s_own_voice(delay_ms: float, loss_db: float) -> None:
-    """The caller does not pause before the fourteenth second, and is as loud as the bot."""
+def test_an_echo_is_found_during_double_talk(delay_ms: float, loss_db: float) -> None:
+    """The caller does not pause for 14 seconds, and is as loud as the bot."""
     bot = speech(SECS)
     first_s, detector = found(echo(bot, delay_ms, loss_db) + speech(SECS, caller=True, pause_s=1.7), bot)
     assert first_s is not None
@@ -50,25 +50,25 @@ def test_an_echo_is_found_under_the_caller_s_own_voice(delay_ms: float, loss_db:
 
 @pytest.mark.parametrize("delay_s", [0.08, 0.3, 1.08, 2.08, 5.08])
 @pytest.mark.parametrize("pause_s", [0.2, 0.35, 1.0])
-def test_a_parrot_is_no_echo(delay_s: float, pause_s: float) -> None:
+def test_a_parrot_is_not_an_echo(delay_s: float, pause_s: float) -> None:
     caller = speech(40, caller=True, pause_s=pause_s)
     assert found(caller, later(caller, delay_s))[0] is None
 
 
 @pytest.mark.parametrize("period_s", [1.0, 1.3, 1.7])
-def test_a_caller_who_repeats_a_word_before_a_parrot_is_no_echo(period_s: float) -> None:
+def test_a_caller_who_repeats_a_word_before_a_parrot_is_not_an_echo(period_s: float) -> None:
     word = speech(period_s + 1, caller=True)[8000:]
     word[-1600:] = 0
     caller = np.tile(word, 20)
     assert found(caller, later(caller, 1.08))[0] is None
 
 
-def test_a_caller_who_says_what_the_bot_said_is_no_echo() -> None:
+def test_a_caller_who_repeats_the_bot_is_not_an_echo() -> None:
     bot = speech(30, pause_s=3)
     assert found(0.6 * later(bot, 1.8), bot)[0] is None
 
 
-def test_two_people_and_music_are_no_echo() -> None:
+def test_two_people_and_music_are_not_an_echo() -> None:
     t = np.arange(30 * 8000) / 8000
     chord = sum(np.sin(2 * np.pi * hz * t) for hz in (440, 554, 659)) * (
         0.6 + 0.4 * np.sign(np.sin(4 * np.pi * t))
@@ -80,7 +80,7 @@ def test_two_people_and_music_are_no_echo() -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_found_in_a_hundred_calls() -> None:
+def test_no_echo_is_found_in_a_hundred_calls_without_one() -> None:
     """Two people, parrots of any delay, callers who repeat a sentence: with noise, at any level."""
     rng = np.random.default_rng(7)
     voices, found_in = clips(), []
@@ -100,12 +100,12 @@ def test_nothing_is_found_in_a_hundred_calls() -> None:
     assert not found_in
 
 
-def test_silence_on_either_side_is_no_echo() -> None:
+def test_silence_on_either_side_is_not_an_echo() -> None:
     assert found(silence(5), speech(5))[0] is None
     assert found(speech(5), silence(5))[0] is None
 
 
-def test_blocks_of_any_length_find_the_same() -> None:
+def test_blocks_of_any_length_give_the_same_result() -> None:
     bot = speech(6)
     both = np.stack((on_the_phone(echo(bot, 150, 15)), on_the_phone(bot)), axis=1)
     detectors = [EchoDetector() for _ in range(2)]
@@ -117,8 +117,8 @@ def test_blocks_of_any_length_find_the_same() -> None:
 
 @pytest.mark.parametrize("begin_s", [29, 30, 31])
 @pytest.mark.parametrize("loss_db", [6, 25])
-def test_an_echo_that_begins_later_is_found_in_five_seconds(loss_db: float, begin_s: float) -> None:
-    """After half a minute without one, when not every block is looked at."""
+def test_an_echo_that_starts_later_is_found_in_five_seconds(loss_db: float, begin_s: float) -> None:
+    """After 30 s without one, when not every block is analysed."""
     bot = speech(40)
     returned = echo(bot, 250, loss_db) * (np.arange(len(bot)) > begin_s * 8000)
     noise = np.random.default_rng(1).normal(0, 0.001, len(bot))
@@ -127,7 +127,7 @@ def test_an_echo_that_begins_later_is_found_in_five_seconds(loss_db: float, begi
     assert begin_s < first_s <= begin_s + 5
 
 
-def test_words_said_along_two_percent_slower_are_no_echo() -> None:
+def test_words_repeated_two_percent_slower_are_not_an_echo() -> None:
     words, pause = clips()[0][: 4 * 8000], silence(1.5)
     bot = np.tile(np.concatenate((words, pause)), 3)
     copy = np.interp(np.arange(0, len(words) - 1, 0.98), np.arange(len(words)), 0.6 * words)
@@ -138,12 +138,12 @@ def test_words_said_along_two_percent_slower_are_no_echo() -> None:
 
 
 @pytest.mark.parametrize("delay_s", [0.08, 0.1, 0.2])
-def test_short_sounds_that_a_mirror_returns_are_no_echo(delay_s: float) -> None:
+def test_short_sounds_returned_by_a_mirror_are_not_an_echo(delay_s: float) -> None:
     caller = bursts(120, seed=5).samples
     assert found(caller, later(caller, delay_s))[0] is None
 
 
-def test_a_mirror_s_sounds_are_compared_seldom_once_they_are_explained(
+def test_explained_sounds_are_compared_rarely(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Comparisons take most of the detector's time; 32 half seconds of this minute could be compared."""

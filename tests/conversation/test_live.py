@@ -1,4 +1,4 @@
-"""The measure of a running call: the same as of its recording, and never in the audio's way."""
+"""Measurements of a running call equal those of its recording, and never block the audio."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.logs import Logged
 FRAME = 640
 
 
-async def test_a_call_is_judged_live_as_it_is_afterwards() -> None:
+async def test_live_measurements_equal_those_of_the_recording() -> None:
     line = talk("slt", Behaviour(), silence_s=4)[0].on_the_line()
     afterwards = Conversation()
     afterwards.feed(line)
@@ -49,8 +49,8 @@ async def test_a_call_is_judged_live_as_it_is_afterwards() -> None:
     assert live.strip["responses"][-1][1] == pytest.approx(240, abs=80)
 
 
-async def test_the_audio_never_waits_for_the_measure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a second of work for each half second: what comes meanwhile is taken at once, and waits."""
+async def test_the_audio_never_waits_for_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each half second takes half a second of work: audio that arrives meanwhile is accepted and queued."""
 
     found = Conversation.found
 
@@ -70,7 +70,7 @@ async def test_the_audio_never_waits_for_the_measure(monkeypatch: pytest.MonkeyP
         assert live.strip["until_s"] == pytest.approx(8.0)
 
 
-async def test_a_machine_without_time_gives_up_measuring_and_says_so(logged: Logged) -> None:
+async def test_a_machine_without_spare_time_stops_measuring_and_logs_it(logged: Logged) -> None:
     with ThreadPoolExecutor(1) as worker:
         worker.submit(time.sleep, 1.0)
         live = LiveConversation(Judge(worker))
@@ -81,7 +81,7 @@ async def test_a_machine_without_time_gives_up_measuring_and_says_so(logged: Log
 
 
 @pytest.mark.parametrize("name", ["judging", "found"])
-async def test_an_error_in_the_measure_ends_that_measure_alone(
+async def test_an_error_ends_only_its_own_call_s_measurement(
     name: str, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     judge = Judge(InlineExecutor())
@@ -105,7 +105,7 @@ async def test_an_error_in_the_measure_ends_that_measure_alone(
     assert other.strip["until_s"] == pytest.approx(1.6)
 
 
-async def test_calls_are_judged_together_and_each_as_it_would_be_alone(
+async def test_calls_measured_together_give_the_results_of_each_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines = [talk(voice, Behaviour())[0].on_the_line()[: 20 * 8_000] for voice in ("slt", "rms")]
@@ -140,7 +140,7 @@ async def test_calls_are_judged_together_and_each_as_it_would_be_alone(
 @pytest.mark.parametrize(
     ("bot_answers", "waits"), [(True, False), (False, True)], ids=["answered", "unanswered"]
 )
-async def test_a_moment_knows_whether_the_caller_waits(bot_answers: bool, waits: bool) -> None:
+async def test_a_moment_shows_whether_the_caller_is_waiting(bot_answers: bool, waits: bool) -> None:
     scene, _ = talk("slt", Behaviour(), silence_s=4)
     line = scene.on_the_line()[: 20 * 8_000]
     if not bot_answers:

@@ -18,14 +18,14 @@ def test_events_are_counted() -> None:
     assert told["response"]["count"] == 3
 
 
-def test_the_sentence_is_for_the_log() -> None:
+def test_the_log_s_summary() -> None:
     assert counted(GOOD).sentence == (
         "answered after 0.20 s (median of 3), stopped after 0.3 s (1 interruption), longest silence 1.5 s"
     )
     assert ConversationMetrics().sentence == ""
 
 
-def test_calls_add_up() -> None:
+def test_metrics_of_calls_add_up() -> None:
     both = counted(GOOD)
     both.include(counted(SPEAKS_ON))
     assert both.interruptions == 2

@@ -1,4 +1,4 @@
-"""Pictures of calls of any kind can be drawn, and say what they show."""
+"""Pictures of any call can be drawn, and label what they show."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def texts(call: Reviewed) -> set[str]:
     return {text.get_text() for axes in compose(call).axes for text in axes.texts}
 
 
-def test_each_event_is_named_where_it_is() -> None:
+def test_each_event_is_labelled_at_its_time() -> None:
     assert {"250", "200", "interrupts: stops after 300", "backchannel"} <= texts(reviewed(GOOD))
     assert "pause taken" in texts(reviewed(TAKES))
     assert {"interrupts: not stopped", "15 s of silence"} <= texts(reviewed(SPEAKS_ON))

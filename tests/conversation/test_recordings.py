@@ -1,4 +1,4 @@
-"""Recordings made elsewhere: a judgement, or one clear sentence."""
+"""Recordings made elsewhere: a review, or one clear sentence."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_two_mono_files(tmp_path: Path, rates_hz: tuple[int, int]) -> None:
     assert gaps_ms(tmp_path / "0.wav", tmp_path / "1.wav") == pytest.approx([300], abs=40)
 
 
-def test_a_clipped_recording_is_judged_and_its_clipping_named(tmp_path: Path) -> None:
+def test_a_clipped_recording_is_reviewed_and_its_clipping_reported(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "call.wav", np.clip(20 * two_voices(), -1, 1), RATE_HZ)
     call = review_recording([tmp_path / "call.wav"])
     assert [response["gap_ms"] for response in call.talked["responses"]] == pytest.approx([300], abs=60)
@@ -59,33 +59,33 @@ def test_a_clipped_recording_is_judged_and_its_clipping_named(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("secs", [0.01, 1.0, 20.0])
-def test_silence_of_any_length_is_judged(tmp_path: Path, secs: float) -> None:
+def test_silence_of_any_length_is_reviewed(tmp_path: Path, secs: float) -> None:
     soundfile.write(tmp_path / "call.wav", np.zeros((int(secs * RATE_HZ), 2)), RATE_HZ)
     talked = review_recording([tmp_path / "call.wav"]).talked
     assert talked["first_speaker"] is None
     assert talked["longest_silence_s"] == pytest.approx(secs, abs=0.02)
 
 
-def test_noise_without_speech_is_judged(tmp_path: Path) -> None:
+def test_noise_without_speech_is_reviewed(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).normal(0, 0.1, (10 * RATE_HZ, 2))
     soundfile.write(tmp_path / "call.wav", noise, RATE_HZ)
     assert review_recording([tmp_path / "call.wav"]).talked["turns"] == 0
 
 
-def test_one_channel_is_one_sentence_with_a_remedy(tmp_path: Path) -> None:
+def test_a_mono_recording_is_refused_with_a_remedy(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "call.wav", two_voices()[:, 0], RATE_HZ)
     with pytest.raises(RecordingUnusable, match=r"one channel.*--pair"):
         list(read_call([tmp_path / "call.wav"]))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a WAV at all" * 100, b"RIFF\xff\xff\xff\xffWAVEfmt "])
-def test_what_is_no_sound_file_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_audio_is_refused_in_one_sentence(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "call.wav").write_bytes(content)
     with pytest.raises(RecordingUnusable, match="no sound file"):
         list(read_call([tmp_path / "call.wav"]))
 
 
-def test_a_file_without_audio_is_one_sentence(tmp_path: Path) -> None:
+def test_an_empty_audio_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "call.wav", np.zeros((0, 2)), RATE_HZ)
     with pytest.raises(RecordingUnusable, match="no audio"):
         list(read_call([tmp_path / "call.wav"]))
@@ -98,7 +98,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         list(read_call([tmp_path]))
 
 
-def test_a_folder_is_searched_below(tmp_path: Path) -> None:
+def test_subfolders_are_searched(tmp_path: Path) -> None:
     (tmp_path / "call-1").mkdir()
     for name in ("b.wav", "a.flac", "call-1/call.WAV", "report.json"):
         (tmp_path / name).touch()
@@ -109,8 +109,8 @@ def test_a_folder_is_searched_below(tmp_path: Path) -> None:
     ]
 
 
-def test_blocks_do_not_change_the_events(tmp_path: Path) -> None:
-    """As it came live, 80 ms at a time, and as it is read from the disk, 10 s at a time."""
+def test_block_length_does_not_change_the_events(tmp_path: Path) -> None:
+    """Live, blocks have 80 ms; from the disk, 10 s."""
     soundfile.write(tmp_path / "call.wav", two_voices(), RATE_HZ)
     live = Conversation()
     for block in read_call([tmp_path / "call.wav"]):

@@ -9,12 +9,12 @@ def repetitions(text: str, times: int = 1) -> int:
     return sum(detector.add(piece) for piece in pieces)
 
 
-def test_the_same_words_over_and_over_are_noticed_once() -> None:
+def test_a_repetition_is_reported_once() -> None:
     assert repetitions("I am here, I am here.", 12) == 1
     assert repetitions("Yes.", 40) == 1
 
 
-def test_ordinary_speech_is_no_repetition() -> None:
+def test_ordinary_speech_is_not_a_repetition() -> None:
     text = (
         "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background. It is easy "
         "to tell the depth of a well. These days a chicken leg is a rare dish."
@@ -23,13 +23,13 @@ def test_ordinary_speech_is_no_repetition() -> None:
     assert repetitions("No, no, no, wait.", 1) == 0
 
 
-def test_pieces_of_words_are_put_together() -> None:
+def test_pieces_of_words_are_joined() -> None:
     detector = RepetitionDetector()
     pieces = [" hel", "lo", " the", "re", " old", " friend"] * 8
     assert sum(detector.add(piece) for piece in pieces) == 1
 
 
-def test_a_second_repetition_counts_when_there_was_something_else_between() -> None:
+def test_a_second_repetition_counts_after_other_words() -> None:
     detector = RepetitionDetector()
     other = [f" word{number}" for number in range(70)]
     pieces = [" I", " am", " here", " now"] * 8 + other + [" I", " am", " there", " now"] * 8

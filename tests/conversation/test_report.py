@@ -1,4 +1,4 @@
-"""The test report as a colleague reads it, and as a program does."""
+"""The test report as text and as JSON."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ FACTS = CallFacts(
 )
 
 
-def test_the_headline_is_a_sentence_of_figures() -> None:
+def test_the_headline_summarizes_the_figures() -> None:
     assert headline(talked(GOOD)) == (
         "Answered after 0.23 s (median of 2), stopped after 0.3 s (1 interruption), longest silence 1.0 s."
     ) or headline(talked(GOOD)).startswith("Answered after 0.2")
     assert headline(talked(NOBODY)) == "Nobody spoke, longest silence 30.0 s."
 
 
-def test_a_report_has_the_form_of_a_test_report() -> None:
+def test_a_report_lists_environment_criteria_and_figures() -> None:
     call = talked(SLOW)
     text = as_markdown(FACTS, call, judge(call, FACTS.line), picture="conversation.png")
     for expected in (
@@ -54,7 +54,7 @@ def test_a_report_has_the_form_of_a_test_report() -> None:
     assert sum(line.startswith(("- [", "- ")) for line in text.partition("## Questions")[0].splitlines()) == 9
 
 
-def test_the_json_has_the_conversation_by_its_documented_names() -> None:
+def test_the_json_uses_the_documented_names() -> None:
     call = talked(GOOD)
     told = json.loads(json.dumps(as_json(FACTS, call, judge(call))))
     conversation = told["conversation"]
@@ -75,5 +75,5 @@ def test_the_json_has_the_conversation_by_its_documented_names() -> None:
         (25.0, "An echo 25 dB down."),
     ],
 )
-def test_an_echo_that_was_not_found_is_not_called_one(echo_db: float | None, said: str) -> None:
+def test_an_undetected_echo_is_not_reported(echo_db: float | None, said: str) -> None:
     assert _silent(LineFacts(echo_db=echo_db), {"longest_silence_s": 1.0}).endswith(said)

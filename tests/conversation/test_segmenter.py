@@ -1,4 +1,4 @@
-"""Segments of speech against clips whose edges are known."""
+"""Segments of speech in clips with known edges."""
 
 from __future__ import annotations
 
@@ -38,28 +38,28 @@ def segment(samples: NDArray[np.int16], block: int = 640) -> SpeechSegmenter:
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.006, 0.02])
-def test_edges_are_where_the_voice_begins_and_ends(noise: float) -> None:
+def test_edges_match_the_voice(noise: float) -> None:
     segmenter = segment(speech_at(1.0, 12.0, secs=16, noise=noise))
     secs = len(clip("slt", "open-1")) / PHONE_RATE_HZ
     assert [s.begin_s for s in segmenter.segments] == pytest.approx([1.0, 12.0], abs=EDGE_S)
     assert [s.end_s for s in segmenter.segments] == pytest.approx([1 + secs, 12 + secs], abs=EDGE_S)
 
 
-def test_the_result_does_not_depend_on_the_blocks() -> None:
+def test_the_result_does_not_depend_on_the_block_length() -> None:
     samples = speech_at(1.0, 5.0, secs=9, noise=0.006)
     expected = segment(samples).segments
     for block in (1, 160, 333, 4096, len(samples)):
         assert segment(samples, block).segments == expected
 
 
-def test_speech_after_long_noise_is_heard_at_once() -> None:
-    """Silero's network by itself overlooks the beginning of speech after that."""
+def test_speech_after_long_noise_is_detected_at_once() -> None:
+    """Silero's network alone misses the beginning of such speech."""
     segmenter = segment(speech_at(60.0, secs=64, noise=0.02))
     assert [s.begin_s for s in segmenter.segments] == pytest.approx([60.0], abs=EDGE_S)
 
 
 @pytest.mark.parametrize("kind", ["silence", "noise", "tone", "clicks"])
-def test_what_is_no_voice_is_no_speech(kind: str) -> None:
+def test_non_speech_is_not_detected_as_speech(kind: str) -> None:
     samples = np.zeros(20 * PHONE_RATE_HZ)
     if kind == "noise":
         samples = np.random.default_rng(1).normal(0, 0.05, samples.size)
@@ -72,8 +72,8 @@ def test_what_is_no_voice_is_no_speech(kind: str) -> None:
     assert segmenter.segments == []
 
 
-def test_the_network_rests_in_silence_and_soon_after_a_sound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes most of the time. A pause within speech does not stop it."""
+def test_the_network_is_not_run_in_silence_or_soon_after_a_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes most of the time. It runs on during pauses within speech."""
     windows = list[int]()
     probabilities = silero._probabilities
 
@@ -97,15 +97,15 @@ def test_the_network_rests_in_silence_and_soon_after_a_sound(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("amplitude", [0, 1])
-def test_digital_silence_is_like_the_faintest_noise(amplitude: int) -> None:
-    """Before speech, the network's state for digital silence is known beforehand."""
+def test_digital_silence_is_treated_like_faint_noise(amplitude: int) -> None:
+    """The network's state for digital silence before speech is precomputed."""
     samples = speech_at(1.0, 8.0, secs=12)
     samples[samples == 0] = amplitude
     expected = [pytest.approx(begin_s, abs=0.008) for begin_s in (1.0, 8.0)]
     assert [span.begin_s for span in segment(samples).segments] == expected
 
 
-def test_an_open_segment_shows_and_ends_with_the_call() -> None:
+def test_an_open_segment_is_reported_and_ends_with_the_call() -> None:
     segmenter = segment(speech_at(1.0, secs=2))
     assert segmenter.segments == []
     assert segmenter.open_since_s == pytest.approx(1.0, abs=EDGE_S)

@@ -6,7 +6,7 @@ import pytest
 from moshi_phone.conversation.sound import Sound
 
 
-def test_peaks_keep_their_place_when_columns_are_joined() -> None:
+def test_peaks_stay_in_place_when_columns_are_merged() -> None:
     sound = Sound()
     secs = 900
     for second in range(secs):
@@ -21,7 +21,7 @@ def test_peaks_keep_their_place_when_columns_are_joined() -> None:
     assert len(peaks) * sound.column_s == pytest.approx(secs, abs=2 * sound.column_s)
 
 
-def test_clipping_is_a_share_of_what_was_heard() -> None:
+def test_clipping_is_a_share_of_the_audible_samples() -> None:
     sound = Sound()
     both = np.zeros((1_000, 2), np.int16)
     both[:100, 0] = 1_000

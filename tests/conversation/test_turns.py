@@ -1,4 +1,4 @@
-"""From who spoke when to what happened, on spans alone."""
+"""From who spoke when to events, on spans alone."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_a_response_that_begins_before_the_end_is_negative() -> None:
     assert gaps_ms(events([(1, 3)], [(2.7, 6)])) == [-300]
 
 
-def test_a_word_into_the_turn_is_no_response() -> None:
+def test_a_word_during_the_turn_is_not_a_response() -> None:
     found = events([(1, 5)], [(3, 3.4), (5.2, 7)])
     assert gaps_ms(found) == [200]
     assert turns_of(found)[0].bot_backchannels == 1
 
 
-def test_a_turn_that_nobody_answers_has_no_response() -> None:
+def test_an_unanswered_turn_has_no_response() -> None:
     found = events([(1, 3), (8, 10)], [(10.5, 12)])
     assert [turn.response is None for turn in turns_of(found)] == [True, False]
 
@@ -49,19 +49,19 @@ def test_a_pause_that_the_bot_waits_through_is_within_one_turn() -> None:
 
 
 @pytest.mark.parametrize("bot_end_s", [4.6, 9.0])  # it stops when the caller speaks on, or does not
-def test_a_bot_that_begins_in_a_pause_takes_it(bot_end_s: float) -> None:
+def test_a_bot_that_starts_in_a_pause_takes_the_turn(bot_end_s: float) -> None:
     (turn,) = turns_of(events([(1, 3), (4.2, 6)], [(3.3, bot_end_s)]))
     assert [pause.taken for pause in turn.pauses] == [True]
     assert turn.interruption is None
 
 
-def test_a_backchannel_of_the_bots_takes_no_pause() -> None:
+def test_a_backchannel_of_the_bot_does_not_take_the_turn() -> None:
     (turn,) = turns_of(events([(1, 3), (4.0, 6)], [(3.6, 4.0), (6.3, 8)]))
     assert [pause.taken for pause in turn.pauses] == [False]
     assert turn.response
 
 
-def test_a_short_answer_is_an_answer_when_the_caller_goes_on_after_it() -> None:
+def test_a_short_answer_counts_when_the_caller_continues_after_it() -> None:
     assert gaps_ms(events([(1, 3), (4.4, 6)], [(3.3, 3.8), (6.2, 8)])) == [300, 200]
 
 
@@ -84,12 +84,12 @@ def test_a_bot_cut_off_by_the_end_of_the_call_did_not_stop() -> None:
 
 
 @pytest.mark.parametrize(("bot_end_s", "stopped"), [(6.4, True), (12.0, False)])
-def test_a_backchannel_of_the_callers_is_no_turn(bot_end_s: float, stopped: bool) -> None:
+def test_a_backchannel_of_the_caller_is_not_a_turn(bot_end_s: float, stopped: bool) -> None:
     found = events([(1, 3), (6, 6.4)], [(3.2, bot_end_s)])
     assert found[1:] == [Backchannel(6, 6.4, stopped)]
 
 
-def test_a_bot_that_begins_while_the_caller_speaks_interrupts() -> None:
+def test_a_bot_that_starts_while_the_caller_speaks_interrupts() -> None:
     (turn,) = turns_of(events([(1, 9)], [(3, 6), (9.2, 12)]))
     assert turn.bot_interruptions == 1
     assert turn.response
@@ -104,8 +104,8 @@ CALLER = [(1, 3), (4.2, 6), (12, 12.4), (15, 18), (25, 27), (27.5, 28), (40, 41.
 BOT = [(0.2, 0.9), (6.2, 9), (9.4, 15.3), (18.2, 22), (26, 26.3), (28.1, 35), (41.6, 45)]
 
 
-def test_what_is_certain_early_is_what_is_true_in_the_end() -> None:
-    """Looked at every 80 ms, with what was known then; nothing that was said is taken back."""
+def test_early_events_equal_the_final_ones() -> None:
+    """Evaluated every 80 ms with what was known by then; nothing that was reported is withdrawn."""
     whole = events(CALLER, BOT)
     found: list[Event] = []
     for step in range(60_000 // 80):

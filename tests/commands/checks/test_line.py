@@ -1,4 +1,4 @@
-"""What the doctor says of the line: each good, each bad, each with its remedy."""
+"""The doctor's checks of the network and of Twilio: each success, each failure, each with its remedy."""
 
 from __future__ import annotations
 
@@ -63,21 +63,21 @@ async def test_cloudflared(cloudflared: FakeCloudflared) -> None:
     assert (await check_cloudflared(OPTIONS)).found.startswith("cloudflared version 2026.1.0")
 
 
-async def test_no_cloudflared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_a_missing_cloudflared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert is_bad(await check_cloudflared(OPTIONS), "not installed", "or set PUBLIC_URL")
     with_url = replace(OPTIONS, reach=ReachOptions(public_url="https://a.com"))
     assert (await check_cloudflared(with_url)).state == "note"
 
 
-async def test_a_cloudflared_that_does_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_a_cloudflared_that_cannot_be_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "cloudflared").write_text("not a program")
     (tmp_path / "cloudflared").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert is_bad(await check_cloudflared(OPTIONS), "does not run", "install it again")
 
 
-async def test_a_cloudflared_that_says_nothing_is_not_left_running(
+async def test_a_silent_cloudflared_is_not_left_running(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     program, noted = tmp_path / "cloudflared", tmp_path / "pid"
@@ -133,7 +133,7 @@ async def test_the_number(twilio: FakeTwilioApi) -> None:
 
 @dataclass(frozen=True)
 class OnLoopback(Settings):
-    """Options whose public URL leads straight to this machine, without TLS."""
+    """Options whose public URL leads directly to this machine, without TLS."""
 
     base: str = ""
 
@@ -156,31 +156,33 @@ def free_base() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
-async def test_a_public_url_that_leads_here() -> None:
+async def test_a_public_url_of_this_machine() -> None:
     base = free_base()
     assert await check_public_url(on_loopback(base)) == Check(
         "public URL", "ok", f"{base}/healthz leads here"
     )
 
 
-async def test_a_public_url_that_leads_to_the_server_which_runs() -> None:
+async def test_a_public_url_of_the_running_server() -> None:
     async with serving(ServerState(ParrotEngine())) as address:
         assert (await check_public_url(on_loopback(f"http://{address}"))).state == "ok"
 
 
-async def test_a_public_url_that_leads_elsewhere() -> None:
+async def test_a_public_url_of_another_server() -> None:
     async with serving(ServerState(ParrotEngine())) as address:
         elsewhere = replace(on_loopback(f"http://{address}"), server=ServerOptions(port=0))
         bad = await check_public_url(elsewhere)
     assert is_bad(bad, "answers, but it is not this program (HTTP 200)", "to this machine and --port?")
 
 
-async def test_a_public_url_that_leads_nowhere() -> None:
+async def test_a_public_url_without_a_server() -> None:
     nowhere = replace(on_loopback(free_base()), server=ServerOptions(port=0))
     assert is_bad(await check_public_url(nowhere), "does not answer", "is the tunnel running")
 
 
-async def test_a_tunnel_is_tried(cloudflared: FakeCloudflared, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_tunnel_is_opened_for_the_check(
+    cloudflared: FakeCloudflared, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def through_the_tunnel(url: str, wanted: str) -> Check:
         assert url == f"{URL}/healthz"
         run = await cloudflared.runs.get()

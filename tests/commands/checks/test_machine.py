@@ -1,4 +1,4 @@
-"""What the doctor says of this machine: each good, each bad, each with its remedy."""
+"""The doctor's checks of this machine: each success, each failure, each with its remedy."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def is_bad(check: Check, found: str, remedy: str = "") -> bool:
 
 
 @pytest.mark.parametrize("version", [(3, 11, 0), (3, 12, 9), (3, 13, 1)])
-def test_a_python_that_will_do(version: tuple[int, ...]) -> None:
+def test_a_supported_python(version: tuple[int, ...]) -> None:
     assert check_python(version).state == "ok"
 
 
 @pytest.mark.parametrize("version", [(3, 10, 14), (3, 14, 0)])
-def test_a_python_that_will_not(version: tuple[int, ...]) -> None:
+def test_an_unsupported_python(version: tuple[int, ...]) -> None:
     assert is_bad(check_python(version), "3.1", "uv run --python 3.12")
 
 
@@ -46,7 +46,7 @@ def test_packages(tmp_path: Path) -> None:
     assert is_bad(bad, "wanted >=999; no-such-package is missing", "uv sync")
 
 
-def test_the_packages_of_what_it_runs_count_too(tmp_path: Path) -> None:
+def test_packages_of_the_server_extra_are_checked(tmp_path: Path) -> None:
     project = tmp_path / "pyproject.toml"
     project.write_text(
         "[project]\ndependencies = []\n[project.optional-dependencies]\n"
@@ -57,7 +57,9 @@ def test_the_packages_of_what_it_runs_count_too(tmp_path: Path) -> None:
     assert "no-such-cluster" not in str(bad)
 
 
-def test_an_installed_package_says_what_it_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_requirements_are_read_from_the_installed_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     lines = [
         "numpy>=2",
         "no-such-server; extra == 'server'",
@@ -86,7 +88,7 @@ def test_the_accelerator(monkeypatch: pytest.MonkeyPatch, engine: str, found: st
 
 
 @pytest.mark.parametrize(("engine", "state"), [("auto", "note"), ("moshi", "fail")])
-def test_a_card_that_mlx_does_not_use(monkeypatch: pytest.MonkeyPatch, engine: str, state: str) -> None:
+def test_a_gpu_that_mlx_does_not_use(monkeypatch: pytest.MonkeyPatch, engine: str, state: str) -> None:
     monkeypatch.setattr("moshi_phone.engines.nvidia.gpu_name", lambda: "NVIDIA H200")
     check = check_accelerator(EngineOptions(engine=engine))
     assert (check.state, check.found) == (state, "NVIDIA H200, which mlx does not use")
@@ -117,7 +119,7 @@ def test_the_listening_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ti
     assert check_listening(replace(PARROT, listen=True)).state == "note"
 
 
-def test_the_memory_that_the_options_take(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_that_the_options_need(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_memory(PARROT).state == "note"
     monkeypatch.setattr("moshi_phone.engines.moshi.memory.machine_memory_bytes", lambda: 10 * 10**9)
     one = check_memory(EngineOptions(engine="moshi"))
